@@ -1,0 +1,75 @@
+"""Checkpoints: written beside and renamed, so that a kill at any moment leaves a whole one."""
+
+from __future__ import annotations
+
+import os
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from ganlab.errors import Diverged
+from ganlab.training.base import GameModule, finite
+
+
+class AtomicIO(TorchCheckpointIO):
+    """Lightning's own save goes through the system's temporary folder: across file systems a copy, no rename."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        part = Path(f"{path}.part")
+        try:
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+class Checkpoint(Callback):
+    """last.ckpt every `every` rounds and when training stops; the one before it; and the best by a metric.
+
+    Raises:
+        Diverged: a weight is NaN or infinite; the checkpoints on disk stay as they are.
+    """
+
+    def __init__(self, folder: Path, every: int, monitor: str | None):
+        self.folder = folder
+        self.every = every
+        self.monitor = monitor
+        self.best = inf
+
+    def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        if trainer.is_global_zero:
+            for torn in self.folder.glob("*.part"):
+                torn.unlink()
+
+    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        value = module.measured.get(self.monitor or next(iter(module.measured), ""), inf)
+        better = value < self.best
+        due = module.game.step % self.every == 0 or trainer.should_stop
+        if not (better or due):
+            return
+        if not finite(p.detach() for p in module.parameters()):
+            raise Diverged(module.game.step, "a weight is not finite")
+        self.best = min(value, self.best)
+        if better:
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+        if due:
+            self._keep(trainer)
+            trainer.save_checkpoint(self.folder / "last.ckpt")
+
+    def _keep(self, trainer: Trainer) -> None:
+        last = self.folder / "last.ckpt"
+        if trainer.is_global_zero and last.exists():
+            os.replace(last, self.folder / "previous.ckpt")
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.best = state["best"]

@@ -1,0 +1,46 @@
+from math import isfinite
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+
+from ganlab.callbacks.metrics_file import MetricsFile
+from ganlab.errors import Diverged
+from ganlab.training.base import GameModule
+
+
+class Log(Callback):
+    """Reads the round's terms every `every` rounds, and writes them with what was measured.
+
+    Raises:
+        Diverged: a term is NaN or infinite; the row that shows it is written first.
+    """
+
+    def __init__(self, file: MetricsFile, batch_size: int, every: int):
+        self.file = file
+        self.batch_size = batch_size
+        self.every = every
+        self.last: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        if trainer.is_global_zero:
+            self.file.cut(module.game.step)
+
+    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        step = module.game.step
+        if step % self.every and not module.measured:
+            return
+        self.last = read(module.told)
+        row = {"step": step, "images": step * self.batch_size, **self.last, **module.measured}
+        if trainer.is_global_zero:
+            self.file.append(row)
+        for logger in trainer.loggers:
+            logger.log_metrics(row, step)
+        for name, value in self.last.items():
+            if not isfinite(value):
+                raise Diverged(step, f"{name} is {value}")
+
+
+def read(told: dict[str, torch.Tensor]) -> dict[str, float]:
+    """All the terms in one wait for the device."""
+    return dict(zip(told, torch.stack(list(told.values())).tolist(), strict=True)) if told else {}

@@ -1,0 +1,79 @@
+from time import perf_counter
+from typing import Any
+
+from pytorch_lightning import Callback, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ganlab.callbacks.log import Log
+from ganlab.training.base import GameModule
+
+LINES = 10  # how many are printed where there is no terminal for a bar
+
+
+class Bar(Callback):
+    """Round, images per second, losses and time left; a few plain lines where there is no terminal.
+
+    It also keeps the time that rounds took, without evaluation and pictures, over all resumes.
+    """
+
+    def __init__(self, log: Log, batch_size: int, steps: int):
+        self.terms = log
+        self.batch_size = batch_size
+        self.steps = steps
+        self.seconds = 0.0
+        self.rounds = 0  # that these seconds were spent on
+        self._since = 0.0
+        self._console = Console()
+        self._progress: Progress | None = None
+
+    @property
+    def images_per_second(self) -> float:
+        return self.rounds * self.batch_size / self.seconds if self.seconds else 0.0
+
+    def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        if trainer.is_global_zero and self._console.is_terminal:
+            self._progress = self._bar()
+            self._task = self._progress.add_task("", total=self.steps, completed=module.game.step, text="")
+            self._progress.start()
+        self._since = perf_counter()
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        # What other callbacks did since the last round is not counted; fetching a batch is little.
+        self._since = perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        self.seconds += perf_counter() - self._since
+        self.rounds += 1
+        step = module.game.step
+        if self._progress is not None:
+            self._progress.update(self._task, completed=step, text=self._text())
+        elif trainer.is_global_zero and (step % max(self.steps // LINES, 1) == 0 or step == self.steps):
+            self._console.print(f"round {step}/{self.steps}  {self._text()}", highlight=False, soft_wrap=True)
+
+    def on_train_end(self, *_: Any) -> None:
+        self._close()
+
+    def on_exception(self, *_: Any) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _text(self) -> str:
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in self.terms.last.items())
+        return f"{self.images_per_second:,.0f} images/s  {losses}"
+
+    def _bar(self) -> Progress:
+        return Progress(
+            BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn(),
+            console=self._console, refresh_per_second=4,
+        )  # fmt: skip
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": self.seconds, "rounds": self.rounds}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.seconds, self.rounds = state["seconds"], int(state["rounds"])

@@ -1,0 +1,37 @@
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import Logger
+
+from ganlab.pictures import picture, save
+from ganlab.training.base import GameModule
+
+COUNT = 64
+
+
+class Samples(Callback):
+    """A picture of samples from the same latents every `every` rounds and after the last, named by the round."""
+
+    def __init__(self, folder: Path, value_range: tuple[float, float] | None, every: int, steps: int):
+        self.folder = folder
+        self.value_range = value_range
+        self.every = every
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        step = module.game.step
+        if (step % self.every and step != self.steps) or not trainer.is_global_zero:
+            return
+        samples = module.game.sample(COUNT if len(module.game.generator.shape) > 1 else 1000)
+        image = picture(samples, self.value_range)
+        save(image, self.folder / f"{step:07d}.png")
+        for logger in trainer.loggers:
+            show(logger, image, step)
+
+
+def show(logger: Logger, image: Any, step: int) -> None:
+    """Hands a picture to a logger that takes pictures."""
+    log_image = getattr(logger, "log_image", None)
+    if log_image is not None:
+        log_image("samples", [image], step)

@@ -1,0 +1,43 @@
+import signal
+from types import FrameType
+from typing import Any
+
+from pytorch_lightning import Callback, Trainer
+
+from ganlab.training.base import GameModule
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop(Callback):
+    """Ends training after `steps` rounds, or at the end of the round in which SIGINT or SIGTERM came.
+
+    A second signal acts at once.
+    """
+
+    def __init__(self, steps: int):
+        self.steps = steps
+        self.signal: str | None = None
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        # Here and not earlier: Lightning has put its own handlers in place by now.
+        self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        trainer.should_stop = module.game.step >= self.steps
+
+    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        trainer.should_stop = trainer.should_stop or module.game.step >= self.steps or self.signal is not None
+
+    def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, module: GameModule, exception: BaseException) -> None:  # type: ignore[override]
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number).name
+        signal.signal(number, self._before[number])
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

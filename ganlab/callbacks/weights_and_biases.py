@@ -1,0 +1,86 @@
+"""Weights & Biases, without ever asking: online when one is logged in, else offline."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from typing import Any, Literal
+from urllib.parse import urlparse
+
+import wandb
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.loggers import WandbLogger
+
+from ganlab.errors import Refused
+from ganlab.run_directory import RunDirectory
+
+PATIENCE = 5.0  # seconds that the server has to answer; wandb itself gives up after 100
+
+
+class Wandb(WandbLogger):
+    """A W&B run beside the run directory, which a resume continues; its x-axis is the round of the game.
+
+    Args:
+        mode: auto is online when a key is known and the server answers, else offline.
+
+    Raises:
+        Refused: another mode.
+    """
+
+    def __init__(
+        self,
+        mode: Literal["auto", "online", "offline"],
+        project: str,
+        entity: str | None,
+        group: str | None,
+        job_type: str | None,
+        directory: RunDirectory,
+        cfg: DictConfig,
+    ):
+        if mode not in ("auto", "online", "offline"):
+            raise Refused(
+                f"logger.wandb.mode={mode} must be auto, online or offline; logger=csv does without"
+            )
+        offline = mode == "offline" or (mode == "auto" and not reachable())
+        run_id = directory.summary().get("wandb_run_id") or secrets.token_hex(4)
+        directory.write_summary(wandb_run_id=run_id)
+        super().__init__(
+            project=project,
+            name=directory.path.name,
+            save_dir=str(directory.path),
+            offline=offline,
+            id=run_id,
+            resume="allow",
+            entity=entity,
+            group=group,
+            job_type=job_type,
+            settings=wandb.Settings(silent=True, console="off"),
+        )
+        self.experiment.config.update(OmegaConf.to_container(cfg, resolve=True), allow_val_change=True)
+        self.experiment.config.update({"commit": directory.summary().get("commit")}, allow_val_change=True)
+        self.experiment.define_metric("*", step_metric="step")
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
+        self.experiment.log({**metrics, "step": step})
+
+    def finalize(self, status: str) -> None:
+        """Ends the W&B run, so that the next job of a sweep gets one of its own."""
+        self.experiment.finish(exit_code=0 if status == "success" else 1)
+
+
+def reachable() -> bool:
+    """Whether W&B may be used online: not switched off, a key is known, and the server answers in time."""
+    mode = os.environ.get("WANDB_MODE")
+    if mode is not None:
+        return mode == "online"
+    if not wandb.api.api_key:
+        return False
+    url = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
+    try:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        socket.create_connection((url.hostname or "", port), PATIENCE).close()
+    except OSError:
+        print(f"{url.hostname} does not answer: logging to W&B offline")
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""The command line: composing a config, and telling errors in one line. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ganlab.errors import Diverged, Refused
+
+HERE = Path(__file__).parent
+# Beside the package in a checkout, inside of it in a wheel.
+CONF = next(place for place in (HERE / "conf", HERE.parent / "conf") if place.is_dir())
+DEFAULT_ROUNDS = 3000
+
+
+def rounds(images: int | None, batch_size: int) -> int:
+    """The budget in rounds: `images` real images, or 3,000 rounds where that is null."""
+    return DEFAULT_ROUNDS if images is None else ceil(images / max(batch_size, 1))
+
+
+OmegaConf.register_new_resolver("rounds", rounds, replace=True)
+
+
+def compose(*overrides: str, config_name: str = "run") -> DictConfig:
+    """The config of a command line, for notebooks and tests."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(config_name, list(overrides))
+
+
+def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
+    """Runs a command: `task(cfg, overrides)` once, or once per job of a sweep (`-m`).
+
+    What the user got wrong is told in one line, with exit status 2; a run that diverged gives 1.
+    """
+    wants_traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints the errors itself, in its own way
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
+    def job(cfg: DictConfig) -> Any:
+        context = HydraConfig.get()
+        if context.mode == RunMode.MULTIRUN:
+            cfg.job = context.job.num
+            print(f"\njob {cfg.job}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True)
+        return task(cfg, list(context.overrides.task))
+
+    try:
+        job()
+    except (Refused, Diverged, HydraException, OmegaConfBaseException) as error:
+        if wants_traces:
+            raise
+        print(f"{config_name}: {told(error)}", file=sys.stderr)
+        sys.exit(1 if isinstance(error, Diverged) else 2)
+
+
+def told(error: BaseException) -> str:
+    """An error in one line, without what Hydra adds for its own debugging."""
+    text = str(error).split("Config search path:")[0].split("object_type=")[0]
+    if not isinstance(error, Refused | Diverged) and error.__cause__ is not None:
+        text = f"{text} {error.__cause__}".split("object_type=")[0]
+    text = text.replace("Available options in", "- available in").split("full_key:")[0]
+    return " ".join(text.split())

@@ -1,0 +1,206 @@
+"""From config to objects: the only file that wires them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.utils import get_object
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from ganlab.cli import rounds
+from ganlab.data.base import Data
+from ganlab.errors import Refused
+from ganlab.game import Game
+from ganlab.randomness import fold
+from ganlab.run_directory import RunDirectory
+from ganlab.training.base import GameModule
+from ganlab.training.play import Play
+from ganlab.turn import Networks
+
+# What a config that came with somebody's checkpoint may build: code in a config is code that runs.
+TRUSTED = ("ganlab.", "torch.optim.", "pytorch_lightning.")
+
+PRECISIONS = ("32-true", "bf16-mixed", "64-true")
+
+instantiate = partial(hydra.utils.instantiate, _convert_="all")
+
+
+def build_data(cfg: DictConfig) -> Data:
+    """The data set; facts that it found out by itself are written back into the config."""
+    data: Data = instantiate(cfg.data)
+    if cfg.data.num_classes is None:
+        cfg.data.num_classes = data.num_classes
+    return data
+
+
+def build_game(cfg: DictConfig) -> Game:
+    """Players, objective and tricks; needs no data, and its weights hang on the seed alone.
+
+    Raises:
+        Refused: a value is out of its range, or a trick could not act.
+    """
+    with refusing():
+        objective = instantiate(cfg.objective)
+        tricks = instantiate(whole(cfg.trick))
+        play: Play = instantiate(cfg.play)
+        with torch.random.fork_rng(devices=[]):
+            networks = {player: network(cfg, player) for player in objective.players}
+            torch.default_generator.manual_seed(fold(cfg.seed, "tricks"))
+            return Game(
+                Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
+                objective,
+                tricks,
+                taken=play.takes,
+            )
+
+
+def network(cfg: DictConfig, player: str) -> Any:
+    """One player's network, from a seed of its own."""
+    torch.default_generator.manual_seed(fold(cfg.seed, player))
+    return instantiate(cfg.model[player])
+
+
+def build(cfg: DictConfig) -> GameModule:
+    """The game with its way of playing and its optimisers.
+
+    Raises:
+        Refused: as `build_game`; or a value of an optimiser is out of its range.
+    """
+    game = build_game(cfg)
+    for player, clip in cfg.clip.items():
+        if clip is not None and player not in game.players:
+            raise Refused(
+                f"clip.{player}={clip}, but with this objective the {player} does not play: leave it null"
+            )
+    with refusing():
+        return GameModule(game, instantiate(cfg.play), instantiate(cfg.optimizer), cfg.clip, cfg.seed)
+
+
+def load(
+    run_dir: str | Path, checkpoint: str = "last", trust: Iterable[str] = (), device: str = "cpu"
+) -> Game:
+    """The game of a run, for sampling and for notebooks; reads no data.
+
+    Args:
+        run_dir: a run directory.
+        checkpoint: last, previous or best, or a path.
+        trust: further packages from which its config may build objects.
+
+    Raises:
+        Refused: it is not a run, has no readable checkpoint, or its config names code outside of the
+            trusted packages.
+    """
+    run = RunDirectory(run_dir)
+    cfg = run.config()
+    check_trust(cfg, trust)
+    game = build_game(cfg)
+    restore(game, run.checkpoint(checkpoint)[1])
+    return game.to(device).eval()
+
+
+def restore(game: Game, checkpoint: dict[str, Any]) -> None:
+    """The weights and states of a checkpoint.
+
+    Raises:
+        Refused: they are those of another game.
+    """
+    prefix = "game."
+    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    try:
+        game.load_state_dict(state)
+    except RuntimeError as error:
+        raise Refused(f"these weights belong to another game: {first_difference(error)}") from error
+
+
+def first_difference(error: RuntimeError) -> str:
+    """The first of the differences that torch lists, on one line."""
+    lines = [line.strip() for line in str(error).splitlines()[1:]]
+    return lines[0].rstrip(".") if lines else str(error)
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuses numbers out of their ranges that no object's constructor would see."""
+    for name, low in {
+        "seed": 0,
+        "steps": 1,
+        "log_every": 1,
+        "evaluate_every": 1,
+        "sample_every": 1,
+        "checkpoint_every": 1,
+        "evaluation.seed": 0,
+    }.items():
+        value = OmegaConf.select(cfg, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise Refused(f"{name}={value} must be a whole number of at least {low}")
+    if cfg.images is not None and cfg.steps != rounds(cfg.images, cfg.data.batch_size):
+        raise Refused(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
+    if cfg.trainer.devices != 1:
+        raise Refused(f"trainer.devices={cfg.trainer.devices} is not supported yet: leave it at 1")
+    if cfg.trainer.precision not in PRECISIONS:
+        raise Refused(f"trainer.precision={cfg.trainer.precision} must be one of {', '.join(PRECISIONS)}")
+
+
+def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuses settings of a player that the objective does not have: they would be ignored in silence."""
+    if "generator" in cfg.objective.weight and "discriminator" not in cfg.objective.weight:
+        for override in overrides:
+            if override.lstrip("+").startswith(("model.discriminator", "optimizer.discriminator")):
+                raise Refused(
+                    f"{override} would do nothing: this objective has no discriminator; leave it out"
+                )
+
+
+def whole(tricks: DictConfig) -> DictConfig:
+    """Refuses a trick that has values but no class: a stub left behind by an override."""
+    for name in map(str, tricks):
+        trick = tricks[name]
+        if trick is None or "_target_" not in trick:
+            raise Refused(
+                f"trick.{name} has values but was not selected: add it with +trick={name}, or drop its values"
+            )
+    return tricks
+
+
+def check_trust(cfg: DictConfig, trust: Iterable[str]) -> None:
+    """Refuses a config that would run code from elsewhere."""
+    allowed = (*TRUSTED, *(f"{package}." for package in trust))
+    for target in targets(cfg):
+        # The text first, since looking an object up imports it; then where it really comes from.
+        if not target.startswith(allowed) or not f"{get_object(target).__module__}.".startswith(allowed):
+            raise Refused(
+                f"the config builds {target}, which is not ganlab's: trust=[{target.split('.')[0]}] allows it, "
+                "if you know where this run comes from"
+            )
+
+
+def targets(node: Any) -> Iterator[str]:
+    if isinstance(node, DictConfig):
+        for key, value in node.items():
+            if key == "_target_":
+                yield value
+            yield from targets(value)
+    elif isinstance(node, ListConfig):
+        for value in node:
+            yield from targets(value)
+
+
+class refusing:  # noqa: N801, reads as a phrase
+    """Turns an error of a constructor into one line that names the value."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, hydra.errors.InstantiationException):
+            cause = error.__cause__ or error
+            raise Refused(one_line(cause)) from error
+        if isinstance(error, ValueError | TypeError) and not isinstance(error, Refused):
+            raise Refused(one_line(error)) from error
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

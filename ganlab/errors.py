@@ -1,0 +1,15 @@
+"""The one error of ganlab's own: a setting or a sample that it will not work with."""
+
+from __future__ import annotations
+
+
+class Refused(ValueError):  # noqa: N818, a refusal is what was meant
+    """Something cannot be done as asked. The message is one line: the value, and the remedy."""
+
+
+class Diverged(ArithmeticError):  # noqa: N818, likewise
+    """Training went to NaN or infinity: no setting was wrong in itself, and nothing later is worth keeping."""
+
+    def __init__(self, step: int, what: str):
+        super().__init__(f"diverged at round {step}: {what}")
+        self.step = step

@@ -1,0 +1,141 @@
+"""The game: networks, an objective and tricks make loss terms and samples. Needs no Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ganlab.errors import Refused
+from ganlab.networks.base import Discriminator, Generator
+from ganlab.objectives.base import Objective
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Trick, Tricks
+from ganlab.turn import Batch, Networks, Offer, Player, Turn
+
+
+class Game(nn.Module):
+    """Players, what they want, and the tricks between them.
+
+    Args:
+        networks: the bare players; tricks change them here.
+        objective: makes the first terms.
+        tricks: keyed by their names in the config.
+        taken: what the way of playing takes, so that no trick may need it.
+
+    Raises:
+        Refused: a trick could not act here.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        objective: Objective,
+        tricks: Mapping[str, Trick],
+        taken: frozenset[str] = frozenset(),
+    ):
+        super().__init__()
+        self.objective = objective
+        self.tricks = Tricks(tricks)
+        labels = frozenset({Offer.LABELS} if networks.num_classes else ())
+        setting = f"objective {type(objective).__name__} on {'' if labels else 'un'}labelled data"
+        self.tricks.check((objective.offers | labels) - taken, setting)
+        networks = self.tricks.networks(networks)
+        self.generator: Generator = networks.generator
+        self.discriminator: Discriminator | None = networks.discriminator
+        self.num_classes = networks.num_classes
+        self.step = 0  # rounds played
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        return self.objective.players
+
+    @property
+    def networks(self) -> Networks:
+        return Networks(self.generator, self.discriminator, self.num_classes)
+
+    @property
+    def sampler(self) -> Generator:
+        """The network whose samples are shown and judged: the generator, or a trick's copy of it."""
+        return cast(Generator, self.tricks.sampler(self.generator))
+
+    def weights(self, player: Player) -> list[nn.Parameter]:
+        """What a player moves."""
+        return [p for p in getattr(self, player).parameters() if p.requires_grad]
+
+    def turn(self, player: Player, batch: Batch, draw: Draw) -> Turn:
+        return Turn(
+            player,
+            self.step,
+            batch,
+            self.generator,
+            self.discriminator,
+            self.tricks,
+            draw,
+            self.tricks.differentiates_inputs,
+        )
+
+    def losses(self, turn: Turn) -> dict[str, Tensor]:
+        """The named terms that the player on turn minimises the sum of; float32 scalars."""
+        return {name: term.float().mean() for name, term in self.tricks.losses(turn, self.objective).items()}
+
+    def plays(self, player: Player) -> bool:
+        """Whether a player moves in this round."""
+        return self.tricks.plays(player, self.step)
+
+    def after(self, player: Player) -> None:
+        self.tricks.after(player, self.networks, self.step)
+
+    def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Samples [N, *shape] in the data's range from latents [N, latent_dim], with gradients."""
+        return self.sampler(latent, condition)
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int = 0, label: int | None = None, batch_size: int = 250) -> Tensor:
+        """Samples [n, *shape] in the data's range; the same seed gives the same latents.
+
+        The network is in evaluation mode meanwhile. A conditional generator is asked for the classes
+        in turn, or for `label` alone.
+
+        Raises:
+            Refused: a label for a generator without one, or outside of its classes.
+        """
+        sampler = self.sampler
+        condition = self.labels(n, label)
+        weight = next(sampler.parameters())
+        draw = Draw(seed, "sample", device=weight.device)
+        latent = sampler.prior(draw, n, sampler.latent_dim).to(weight.dtype)
+        mode = sampler.training
+        sampler.eval()
+        chunks = zip(
+            torch.split(latent, batch_size),
+            torch.split(condition, batch_size) if condition is not None else [None] * n,
+            strict=False,
+        )
+        made = torch.cat([sampler(z, c) for z, c in chunks])
+        sampler.train(mode)
+        return made
+
+    def labels(self, n: int, label: int | None = None) -> Tensor | None:
+        """The classes [n] that `sample` asks for; None for a generator that knows none."""
+        num_classes = self.generator.num_classes
+        if num_classes is None:
+            if label is not None:
+                raise Refused(
+                    f"class={label}, but this generator knows no classes: train it with trick=label_conditioning"
+                )
+            return None
+        if label is not None and not 0 <= label < num_classes:
+            raise Refused(f"class={label} must lie between 0 and {num_classes - 1}")
+        device = next(self.generator.parameters()).device
+        if label is not None:
+            return torch.full((n,), label, device=device)
+        return torch.arange(n, device=device) % num_classes
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"step": self.step}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.step = state["step"]

@@ -1,0 +1,39 @@
+"""What a metric is: it sees real and fake samples, then says some numbers and how they were made."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class SampleMetric(ABC):
+    """Numbers about a sample of fakes, measured against a sample of reals where a metric needs one.
+
+    The reals come first and are kept, so that a run which is evaluated many times shows them once. A
+    metric works within one process: it must be given the whole sample, and never waits for other ranks.
+    """
+
+    @abstractmethod
+    def update(self, x: Tensor, real: bool) -> None:
+        """Takes some more samples, float [N, C, H, W] in [0, 1], on any device.
+
+        Raises:
+            Refused: the metric cannot measure samples of this shape, type or range.
+        """
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """The numbers by name, such as "fid/digits". Equal samples in equal order give equal numbers.
+
+        Raises:
+            Refused: too few samples were seen.
+        """
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forgets the fakes and keeps the reals."""
+
+    @abstractmethod
+    def protocol(self) -> dict[str, str | int | float]:
+        """How the numbers are made, as plain Python values: numbers of unlike protocols do not compare."""

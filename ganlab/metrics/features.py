@@ -1,0 +1,129 @@
+"""What metrics look through: small classifiers of grey images, whose features stand in for Inception's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Protocol, Self
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ganlab.errors import Refused
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+class Extractor(Protocol):
+    """A network that turns images into features and class logits; a `Classifier`, or one's own module."""
+
+    name: str
+    sha256: str
+    num_features: int
+
+    def features(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] in [0, 1] -> [N, F]."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] in [0, 1] -> logits [N, K]."""
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> object:
+        """Moves the network, in place."""
+
+
+class Classifier(nn.Module):
+    """Three convolutions, a layer of features, a linear head; for images of at least 8 x 8 pixels.
+
+    Inception's features mean little on small grey images. A classifier trained on the data itself is the
+    usual stand-in, and the numbers made through it carry its name.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], num_classes: int, width: int, num_features: int):
+        super().__init__()
+        if min(shape[1:]) < 8:
+            raise Refused(f"classifier of images {shape}: give height and width of at least 8")
+        self.name = "untrained"
+        self.sha256 = ""
+        self.shape = shape
+        self.num_features = num_features
+        self.body = nn.Sequential(
+            *_stage(shape[0], width),
+            nn.MaxPool2d(2),
+            *_stage(width, 2 * width),
+            nn.MaxPool2d(2),
+            *_stage(2 * width, 2 * width),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(0.2),
+            nn.Linear(8 * width, num_features),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(num_features, num_classes)
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """A trained classifier that lies beside this file, frozen and in evaluation mode.
+
+        Raises:
+            Refused: there is none of this name.
+        """
+        path = WEIGHTS / f"{name}.safetensors"
+        if not path.is_file():
+            known = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*.safetensors")))
+            raise Refused(f"extractor {name!r} is unknown: choose one of {known}")
+        with safe_open(path, framework="pt") as file:
+            architecture = json.loads(file.metadata()["architecture"])
+        architecture["shape"] = tuple(architecture["shape"])
+        with torch.device("meta"):  # no weights are drawn: a metric must not shift the run's random numbers
+            classifier = cls(**architecture)
+        classifier.load_state_dict(load_file(path), assign=True)
+        classifier.name = name
+        classifier.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        return classifier.eval().requires_grad_(False)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the head sees, after its ReLU: [N, C, H, W] in [0, 1] -> [N, F], not negative.
+
+        Raises:
+            Refused: the images are not of the shape this classifier was made for.
+        """
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
+            wanted = ", ".join(map(str, self.shape))
+            raise Refused(
+                f"samples of shape {tuple(x.shape)}: the classifier {self.name!r} takes (N, {wanted}); "
+                "choose a metric made for this data"
+            )
+        return self.body(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits: [N, C, H, W] in [0, 1] -> [N, K]."""
+        return self.head(self.features(x))
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """The likeliest class: [N, C, H, W] in [0, 1] -> int64 [N]."""
+        return self(x).argmax(1)
+
+
+def eight_bit(x: Tensor) -> Tensor:
+    """Samples in [0, 1] as an 8-bit image file would hold them, in float64.
+
+    Real images come from such files. Fakes must be rounded alike, or the metric sees the rounding
+    (Parmar, Zhang and Zhu 2022).
+
+    Raises:
+        Refused: not floating point, or outside [0, 1], or not finite.
+    """
+    if not x.is_floating_point():
+        raise Refused(f"samples of type {x.dtype}: metrics take floating point in [0, 1]; divide by 255")
+    low, high = float(x.min()), float(x.max())
+    if not (low >= 0 and high <= 1):  # so written, it is true of NaN too
+        raise Refused(f"samples from {low:.4g} to {high:.4g}: metrics take [0, 1]; rescale or clamp them")
+    return (x.double() * 255).round() / 255
+
+
+def _stage(num_in: int, num_out: int) -> list[nn.Module]:
+    return [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]

@@ -1,0 +1,122 @@
+"""What a generator and a discriminator are, and how tricks change their layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ganlab.errors import Refused
+from ganlab.networks.priors import Prior
+from ganlab.turn import Verdict
+
+
+class Conditioned(nn.Module):
+    """A layer that takes (x, condition); any other layer takes x alone."""
+
+
+class Layers(nn.Sequential, Conditioned):
+    """A sequence that hands the condition to the layers which take it."""
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        for layer in self:
+            x = layer(x, condition) if isinstance(layer, Conditioned) else layer(x)
+        return x
+
+
+class Generator(nn.Module):
+    """Latent [B, latent_dim] and condition -> samples [B, *shape].
+
+    Tricks append steps (latent, condition) -> (latent, condition) to `latents`, change layers of
+    `body`, and set `num_classes` when the samples hang on a class.
+    """
+
+    def __init__(self, body: Layers, latent_dim: int, shape: tuple[int, ...], prior: Prior):
+        super().__init__()
+        if latent_dim < 1:
+            raise Refused(f"model.generator.latent_dim={latent_dim} must be at least 1")
+        self.latents = nn.ModuleList()
+        self.body: nn.Module = body
+        self.latent_dim = latent_dim
+        self.shape = shape
+        self.prior = prior
+        self.num_classes: int | None = None
+
+    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+        for step in self.latents:
+            latent, condition = step(latent, condition)
+        return self.body(latent, condition)
+
+
+class Discriminator(nn.Module):
+    """Samples [B, *shape] and condition -> Verdict.
+
+    Tricks append steps (x, condition) -> (x, condition) to `inputs`, replace `score`, append
+    further scores (features, condition) -> [B] to `scores`, or set a head of `classes`.
+    """
+
+    def __init__(self, body: Layers, num_features: int):
+        super().__init__()
+        self.inputs = nn.ModuleList()
+        self.body: nn.Module = body
+        self.num_features = num_features
+        self.score: nn.Module = nn.Linear(num_features, 1)
+        self.scores = nn.ModuleList()
+        self.classes: nn.Module | None = None
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        for step in self.inputs:
+            x, condition = step(x, condition)
+        features = self.body(x, condition)  # [B, F]
+        logits = self.score(features).squeeze(1)  # [B]
+        for score in self.scores:
+            logits = logits + score(features, condition)
+        return Verdict(logits, features, self.classes(features) if self.classes is not None else None)
+
+
+def output(value_range: tuple[float, float] | None) -> nn.Module:
+    """The last layer of a generator whose samples lie in a range; None: anywhere.
+
+    Raises:
+        Refused: a range other than [-1, 1] or [0, 1].
+    """
+    if value_range is None:
+        return nn.Identity()
+    layers = {(-1.0, 1.0): nn.Tanh, (0.0, 1.0): nn.Sigmoid}
+    low, high = map(float, value_range)
+    if (low, high) not in layers:
+        raise Refused(f"data.range={list(value_range)} must be [-1, 1] or [0, 1]")
+    return layers[low, high]()
+
+
+def swap(
+    root: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], make: Callable[..., nn.Module]
+) -> int:
+    """Puts `make(layer)` in the place of every layer of some kinds below `root`; says how many."""
+    swapped = 0
+    for parent in list(root.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, kinds):
+                setattr(parent, name, make(layer))
+                swapped += 1
+    return swapped
+
+
+def entry(root: nn.Module) -> nn.Linear | nn.Conv2d:
+    """The first layer with weights, the one that sees the input."""
+    for layer in root.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            return layer
+    raise Refused("this network has no linear or convolutional layer that a condition could enter")
+
+
+def widen(layer: nn.Linear | nn.Conv2d, extra: int) -> None:
+    """Gives a layer `extra` more inputs, in place; their weights are drawn like the others' are spread."""
+    weight = layer.weight.detach()
+    new = weight.new_empty(len(weight), extra, *weight.shape[2:]).normal_(0, float(weight.std()))
+    layer.weight = nn.Parameter(torch.cat([weight, new], 1))
+    if isinstance(layer, nn.Linear):
+        layer.in_features += extra
+    else:
+        layer.in_channels += extra

@@ -1,0 +1,104 @@
+"""The deep convolutional players of Radford, Metz & Chintala (2016), for any even size from 8 on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from ganlab.errors import Refused
+from ganlab.networks.base import Discriminator, Generator, Layers, output
+from ganlab.networks.priors import Prior
+
+
+def generator(
+    latent_dim: int,
+    width: int,
+    kernel: int,
+    shape: Sequence[int],
+    value_range: tuple[float, float] | None,
+    prior: Prior,
+) -> Generator:
+    """A projection to the smallest plane, then transposed convolutions with batch norm and ReLU.
+
+    `width` is the number of channels at half of the final size; it doubles with each halving.
+    """
+    channels, height, width_px = _image(shape)
+    depth = halvings(height, width_px)
+    widths = [width * 2**i for i in reversed(range(depth))]
+    base = (widths[0], height >> depth, width_px >> depth)
+    layers: list[nn.Module] = [
+        nn.Linear(latent_dim, base[0] * base[1] * base[2], bias=False),
+        nn.Unflatten(1, base),
+        nn.BatchNorm2d(base[0]),
+        nn.ReLU(),
+    ]
+    for before, after in pairwise(widths):
+        layers += [_up(before, after, kernel, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+    layers += [_up(widths[-1], channels, kernel, bias=True), output(value_range)]
+    body = Layers(*layers)
+    initialise(body)
+    return Generator(body, latent_dim, tuple(shape), prior)
+
+
+def discriminator(width: int, kernel: int, slope: float, shape: Sequence[int]) -> Discriminator:
+    """Strided convolutions with batch norm (but for the first) and leaky ReLU, then one linear score."""
+    channels, height, width_px = _image(shape)
+    depth = halvings(height, width_px)
+    widths = [channels, *(width * 2**i for i in range(depth))]
+    layers: list[nn.Module] = []
+    for i, (before, after) in enumerate(pairwise(widths)):
+        norm = [nn.BatchNorm2d(after)] if i else []
+        layers += [_down(before, after, kernel, bias=not norm), *norm, nn.LeakyReLU(slope)]
+    features = widths[-1] * (height >> depth) * (width_px >> depth)
+    made = Discriminator(Layers(*layers, nn.Flatten()), features)
+    initialise(made)
+    return made
+
+
+def halvings(height: int, width: int) -> int:
+    """How often an image is halved: down to a side of 4 to 7, and twice where a small one allows it."""
+    n = 0
+    while height % 2 == width % 2 == 0 and (min(height, width) >= 8 or (n < 2 and min(height, width) >= 4)):
+        height, width, n = height // 2, width // 2, n + 1
+    return n
+
+
+def _image(shape: Sequence[int]) -> tuple[int, int, int]:
+    if len(shape) != 3 or min(shape[1:]) < 8 or any(side % 2 for side in shape[1:]):
+        raise Refused(
+            f"model=dcgan makes images with even sides of at least 8, not shape {list(shape)}: "
+            "choose model=gan, or another image size"
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def _down(before: int, after: int, kernel: int, bias: bool) -> nn.Conv2d:
+    _check_kernel(kernel)
+    return nn.Conv2d(before, after, kernel, stride=2, padding=(kernel - 1) // 2, bias=bias)
+
+
+def _up(before: int, after: int, kernel: int, bias: bool) -> nn.ConvTranspose2d:
+    _check_kernel(kernel)
+    return nn.ConvTranspose2d(
+        before, after, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias
+    )
+
+
+def _check_kernel(kernel: int) -> None:
+    if kernel < 3:
+        raise Refused(f"kernel={kernel} of a dcgan must be at least 3")
+
+
+def initialise(root: nn.Module) -> None:
+    """Weights from N(0, 0.02), gains of batch norm from N(1, 0.02), no biases (the paper's section 4)."""
+    for layer in root.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0, 0.02)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1, 0.02)
+        else:
+            continue
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

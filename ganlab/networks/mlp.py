@@ -1,0 +1,75 @@
+"""Fully connected players, those of Goodfellow et al. (2014) among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from ganlab.errors import Refused
+from ganlab.networks.base import Discriminator, Generator, Layers, output
+from ganlab.networks.priors import Prior
+
+
+class Maxout(nn.Module):
+    """The largest of `pieces` linear maps (Goodfellow et al. 2013), [B, F] -> [B, G]."""
+
+    def __init__(self, num_inputs: int, num_outputs: int, pieces: int):
+        super().__init__()
+        self.linear = nn.Linear(num_inputs, num_outputs * pieces)
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)  # [B, G, pieces] -> [B, G]
+
+
+def generator(
+    latent_dim: int,
+    hidden: Sequence[int],
+    batch_norm: bool,
+    shape: Sequence[int],
+    value_range: tuple[float, float] | None,
+    prior: Prior,
+) -> Generator:
+    """Linear, ReLU layers of `hidden` widths, with or without batch norm, and a bounded output."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise([latent_dim, *hidden]):
+        layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if batch_norm else []), nn.ReLU()]
+    last = hidden[-1] if hidden else latent_dim
+    layers += [nn.Linear(last, prod(shape)), output(value_range), nn.Unflatten(1, tuple(shape))]
+    return Generator(Layers(*layers), latent_dim, tuple(shape), prior)
+
+
+def discriminator(
+    hidden: Sequence[int],
+    maxout: int | None,
+    slope: float,
+    dropout: float,
+    input_dropout: float,
+    shape: Sequence[int],
+) -> Discriminator:
+    """Leaky ReLU layers of `hidden` widths, or maxout ones of `maxout` pieces (2014), with dropout.
+
+    Raises:
+        Refused: no hidden layer, fewer than two pieces, or a dropout outside of [0, 1).
+    """
+    if not hidden:
+        raise Refused("model.discriminator.hidden=[] needs at least one width")
+    if maxout is not None and maxout < 2:
+        raise Refused(f"model.discriminator.maxout={maxout} must be at least 2, or null for leaky ReLU")
+    for name, rate in {"dropout": dropout, "input_dropout": input_dropout}.items():
+        if not 0 <= rate < 1:
+            raise Refused(f"model.discriminator.{name}={rate} must lie in [0, 1)")
+    layers: list[nn.Module] = [nn.Flatten(), *_dropout(input_dropout)]
+    for before, after in pairwise([prod(shape), *hidden]):
+        active = (
+            [Maxout(before, after, maxout)] if maxout else [nn.Linear(before, after), nn.LeakyReLU(slope)]
+        )
+        layers += [*active, *_dropout(dropout)]
+    return Discriminator(Layers(*layers), hidden[-1])
+
+
+def _dropout(rate: float) -> list[nn.Module]:
+    return [nn.Dropout(rate)] if rate else []

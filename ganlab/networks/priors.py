@@ -1,0 +1,39 @@
+"""Where latents come from: (draw, n, dim) -> [n, dim]."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+from torch import Tensor
+
+from ganlab.randomness import Draw
+
+
+class Prior(Protocol):
+    def __call__(self, draw: Draw, n: int, dim: int) -> Tensor: ...
+
+
+class Normal:
+    """Standard normal latents."""
+
+    def __call__(self, draw: Draw, n: int, dim: int) -> Tensor:
+        return draw.normal("latent", n, dim)
+
+
+class Uniform:
+    """Uniform latents in [-bound, bound]; a bound of sqrt(3) gives unit variance."""
+
+    def __init__(self, bound: float):
+        self.bound = bound
+
+    def __call__(self, draw: Draw, n: int, dim: int) -> Tensor:
+        return draw.uniform("latent", n, dim).mul_(2 * self.bound).sub_(self.bound)
+
+
+class Sphere:
+    """Uniform latents on the sphere of radius sqrt(dim), where normal ones concentrate (White 2016)."""
+
+    def __call__(self, draw: Draw, n: int, dim: int) -> Tensor:
+        latent = draw.normal("latent", n, dim)
+        return latent * (math.sqrt(dim) / latent.norm(dim=1, keepdim=True))

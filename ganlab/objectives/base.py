@@ -1,0 +1,42 @@
+"""What an objective is: both sides of the game in one class."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ganlab.errors import Refused
+from ganlab.schedules import Schedule, schedule
+from ganlab.turn import Player, Turn
+
+
+class Objective(nn.Module, ABC):
+    """turn -> named terms, which the player on turn minimises.
+
+    The first term is called "adversarial" or "matching". Terms are [B], [B, h, w] or (); the game
+    takes their means after the tricks have had their say.
+    """
+
+    players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
+    offers: frozenset[str]
+
+    def __init__(self, weight: Mapping[Player, float | Schedule]):
+        super().__init__()
+        if set(weight) != set(self.players):
+            raise Refused(
+                f"objective.weight has {sorted(weight)}, but the players are {sorted(self.players)}"
+            )
+        self.weight = {
+            player: schedule(f"objective.weight.{player}", value, low=0) for player, value in weight.items()
+        }
+
+    def forward(self, turn: Turn) -> dict[str, Tensor]:
+        weight = self.weight[turn.player](turn.step)
+        return {name: weight * term for name, term in self.terms(turn).items()}
+
+    @abstractmethod
+    def terms(self, turn: Turn) -> dict[str, Tensor]:
+        """The terms before they are weighed."""

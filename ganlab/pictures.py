@@ -1,0 +1,87 @@
+"""Samples as pictures that one can look at."""
+
+from __future__ import annotations
+
+from math import ceil, sqrt
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from ganlab.errors import Refused
+
+GAP = 2  # pixels between the images of a grid, before enlarging
+
+
+def images(samples: Tensor, value_range: tuple[float, float] | None) -> list[Image.Image]:
+    """Samples [N, C, H, W], C 1 or 3, as single images of their own size.
+
+    Raises:
+        Refused: they are not images.
+    """
+    return [Image.fromarray(pixels) for pixels in _pixels(samples, value_range)]
+
+
+def grid(samples: Tensor, value_range: tuple[float, float] | None) -> Image.Image:
+    """Samples [N, C, H, W] in rows, nearly square, small ones enlarged to at least 32 pixels a side."""
+    pixels = _pixels(samples, value_range)
+    n, height, width = pixels.shape[:3]
+    columns = ceil(sqrt(n))
+    canvas = np.full(
+        (ceil(n / columns) * (height + GAP) + GAP, columns * (width + GAP) + GAP, *pixels.shape[3:]),
+        128,
+        np.uint8,
+    )
+    for i, image in enumerate(pixels):
+        top, left = (i // columns) * (height + GAP) + GAP, (i % columns) * (width + GAP) + GAP
+        canvas[top : top + height, left : left + width] = image
+    scale = ceil(32 / min(height, width))
+    return Image.fromarray(canvas.repeat(scale, 0).repeat(scale, 1))
+
+
+def scatter(samples: Tensor, real: Tensor | None) -> Image.Image:
+    """Points [N, 2], over real ones in grey if they are given."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
+    axes = figure.add_subplot(aspect="equal", xlabel="x", ylabel="y")
+    if real is not None:
+        axes.scatter(real[:, 0].cpu(), real[:, 1].cpu(), s=4, color="0.7", label="data")
+    axes.scatter(
+        samples[:, 0].float().cpu(), samples[:, 1].float().cpu(), s=4, color="tab:blue", label="samples"
+    )
+    axes.legend(loc="upper right")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def picture(samples: Tensor, value_range: tuple[float, float] | None) -> Image.Image:
+    """A grid of images, or a scatter plot of points.
+
+    Raises:
+        Refused: the samples are neither.
+    """
+    return (
+        scatter(samples, None) if samples.ndim == 2 and samples.shape[1] == 2 else grid(samples, value_range)
+    )
+
+
+def save(image: Image.Image, path: Path) -> None:
+    """Writes a PNG in one step."""
+    part = path.with_name(path.name + ".part")
+    image.save(part, format="PNG")
+    part.replace(path)
+
+
+def _pixels(samples: Tensor, value_range: tuple[float, float] | None) -> np.ndarray:
+    """[N, C, H, W] in a range -> uint8 [N, H, W] or [N, H, W, 3]."""
+    if samples.ndim != 4 or samples.shape[1] not in (1, 3) or value_range is None:
+        raise Refused(
+            f"samples of shape {list(samples.shape[1:])} are not images: format=grid shows 2-D points"
+        )
+    low, high = value_range
+    levels = ((samples.float() - low) / (high - low) * 255).round().clamp(0, 255).byte().cpu().numpy()
+    return levels[:, 0] if levels.shape[1] == 1 else levels.transpose(0, 2, 3, 1)

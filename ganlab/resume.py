@@ -1,0 +1,82 @@
+"""Going on with a run: its own config, with no more changed than may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ganlab.cli import rounds
+from ganlab.errors import Refused
+from ganlab.run_directory import RunDirectory
+
+# What never changes the game: the budget, what is written, and the hardware.
+FREE = (
+    "steps",
+    "images",
+    "logger",
+    "trainer.accelerator",
+    "trainer.devices",
+    "data.root",
+    "log_every",
+    "evaluate_every",
+    "sample_every",
+    "checkpoint_every",
+    "trust",
+    "resume",
+)
+
+
+def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The config of the run that `cfg.resume` names, with the overrides that a resume may have.
+
+    Args:
+        cfg: composed with the overrides.
+        overrides: those of the command line.
+
+    Raises:
+        Refused: it is not a run, or an override changes a hyper-parameter; all of them are named.
+    """
+    saved = RunDirectory(cfg.resume).config()
+    keys = [override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))]
+    changed = [name for key in keys if not free(key) for name in differences(cfg, saved, key)]
+    if changed:
+        raise Refused(
+            f"resume={cfg.resume} continues the run as it was, but {', '.join(dict.fromkeys(changed))} would change: "
+            "leave these out, or start a new run with init_from"
+        )
+    for key in filter(free, keys):
+        OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
+    with open_dict(saved):
+        if "images" in keys:
+            saved.steps = rounds(saved.images, saved.data.batch_size)
+        elif "steps" in keys:
+            saved.images = None
+        saved.run_dir = saved.resume = cfg.resume
+    return saved
+
+
+def free(key: str) -> bool:
+    return key.startswith(tuple(f"{name}." for name in FREE)) or key in FREE
+
+
+def differences(cfg: DictConfig, saved: DictConfig, key: str) -> Iterator[str]:
+    """The names below a key, or anywhere for a group that has no node, whose values differ."""
+    there = OmegaConf.select(cfg, key) is not None or OmegaConf.select(saved, key) is not None
+    mine, theirs = (
+        dict(leaves(OmegaConf.select(c, key) if there else c, key if there else "")) for c in (cfg, saved)
+    )
+    for name in sorted(mine.keys() | theirs.keys()):
+        # A fact that the data set found out by itself was null in the config.
+        if mine.get(name) != theirs.get(name) and not free(name) and mine.get(name, "") is not None:
+            yield name
+
+
+def leaves(node: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, DictConfig):
+        for key in node:
+            yield from leaves(node[key], f"{name}.{key!s}" if name else str(key))
+    else:
+        yield name, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node

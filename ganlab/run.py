@@ -1,0 +1,36 @@
+"""python -m ganlab.run: trains, then evaluates once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from ganlab.cli import launch
+
+
+def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
+    """Plays the game that a config describes, to the end of its budget.
+
+    Args:
+        cfg: as composed from conf/run.yaml.
+        overrides: the command line, so that none of it is ignored in silence.
+
+    Returns:
+        The metrics by name, as measured after the last round; empty if a signal stopped the run.
+
+    Raises:
+        Refused: the config cannot be played as it is; nothing was written.
+        Diverged: a term or a weight went to NaN; the last good checkpoint is kept.
+    """
+    from ganlab.session import Session  # torch and Lightning: --help needs neither
+
+    return Session(cfg, overrides).play()
+
+
+def main() -> None:
+    launch("run", run)
+
+
+if __name__ == "__main__":
+    main()

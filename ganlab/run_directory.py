@@ -1,0 +1,111 @@
+"""The run directory: a contract that other tools read.
+
+config.yaml      resolved; enough to rebuild everything without the original conf/
+metrics.csv      one row per logged step
+summary.json     status, steps, images, seconds, metrics with their protocol, seed, commit, versions
+samples/         grids from the same latents, named by step
+checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written beside, then renamed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from ganlab.errors import Refused
+
+
+class RunDirectory:
+    """Paths of a run, and what is read from and written to them."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.samples = self.path / "samples"
+        self.metrics = self.path / "metrics.csv"
+
+    def create(self, cfg: DictConfig) -> None:
+        """Makes the directory and keeps the config in it.
+
+        Raises:
+            Refused: it exists and is not empty, or cannot be made.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise Refused(
+                f"run_dir={self.path} exists and is not empty: resume={self.path} continues a run, "
+                "or choose another run_dir"
+            )
+        try:
+            self.checkpoints.mkdir(parents=True)
+            self.samples.mkdir()
+        except OSError as error:
+            raise Refused(f"run_dir={self.path} cannot be made: {error.strerror}; choose another") from error
+        self.write_config(cfg)
+
+    def write_config(self, cfg: DictConfig) -> None:
+        write_beside(self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+
+    def config(self) -> DictConfig:
+        """The config of the run.
+
+        Raises:
+            Refused: the directory is not that of a run.
+        """
+        path = self.path / "config.yaml"
+        if not path.is_file():
+            raise Refused(f"{self.path} is not a run: it has no config.yaml; give the directory of a run")
+        cfg = OmegaConf.load(path)
+        assert isinstance(cfg, DictConfig)
+        return cfg
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json says; empty if there is none."""
+        path = self.path / "summary.json"
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    def write_summary(self, **values: Any) -> None:
+        """Changes some entries of summary.json."""
+        write_beside(self.path / "summary.json", json.dumps(self.summary() | values, indent=2) + "\n")
+
+    def checkpoint(self, name: str = "last") -> tuple[Path, dict[str, Any]]:
+        """A checkpoint's path and content; for `last`, the previous one where the last is unreadable.
+
+        Raises:
+            Refused: there is none that can be read.
+        """
+        if name not in ("last", "previous", "best"):
+            return Path(name), self._read(Path(name))
+        names = ("last", "previous") if name == "last" else (name,)
+        problems = []
+        for candidate in names:
+            path = self.checkpoints / f"{candidate}.ckpt"
+            try:
+                content = self._read(path)
+            except Refused as problem:
+                problems.append(str(problem))
+                continue
+            if problems:
+                print(f"{problems[0]}; going on from {path.name}")
+            return path, content
+        raise Refused(f"{self.path} has no checkpoint to go on from: {'; '.join(problems)}")
+
+    @staticmethod
+    def _read(path: Path) -> dict[str, Any]:
+        if not path.is_file():
+            raise Refused(f"{path} does not exist")
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds on a truncated file
+            raise Refused(f"{path} is truncated or not a checkpoint") from error
+
+
+def write_beside(path: Path, text: str) -> None:
+    """Replaces a file in one step: whoever reads it sees the old or the new one."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    os.replace(part, path)

@@ -1,0 +1,99 @@
+"""Numbers that may change with the round: any number of a trick or an optimiser may be one of these."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+from ganlab.errors import Refused
+
+
+class Schedule(ABC):
+    """A function from rounds played to a number, monotone between its two ends."""
+
+    start: float
+    end: float
+
+    @abstractmethod
+    def __call__(self, step: int) -> float: ...
+
+
+class Constant(Schedule):
+    """The same number in every round."""
+
+    def __init__(self, value: float):
+        self.start = self.end = float(value)
+
+    def __call__(self, step: int) -> float:
+        return self.start
+
+
+class Ramp(Schedule):
+    """From `start` to `end` over `steps` rounds that begin at round `after`; constant outside of them."""
+
+    def __init__(self, start: float, end: float, steps: int, after: int = 0):
+        if steps < 1 or after < 0:
+            raise Refused(f"a schedule with steps={steps}, after={after} needs steps >= 1 and after >= 0")
+        self.start, self.end, self.steps, self.after = float(start), float(end), steps, after
+
+    def __call__(self, step: int) -> float:
+        done = min(max((step - self.after) / self.steps, 0.0), 1.0)
+        return self.start + (self.end - self.start) * self.shape(done)
+
+    @abstractmethod
+    def shape(self, done: float) -> float:
+        """How much of the way is gone, in [0, 1], when a share `done` of the rounds is."""
+
+
+class Linear(Ramp):
+    """A straight line."""
+
+    def shape(self, done: float) -> float:
+        return done
+
+
+class Cosine(Ramp):
+    """Half a period of a cosine: flat at both ends (Loshchilov & Hutter 2017, equation 5, one cycle)."""
+
+    def shape(self, done: float) -> float:
+        return 0.5 - 0.5 * math.cos(math.pi * done)
+
+
+class Exponential(Ramp):
+    """A constant factor per round: start (end / start)^done. Both ends must be positive."""
+
+    def __init__(self, start: float, end: float, steps: int, after: int = 0):
+        super().__init__(start, end, steps, after)
+        if min(self.start, self.end) <= 0:
+            raise Refused(f"an exponential schedule from {start} to {end} needs two positive ends")
+
+    def __call__(self, step: int) -> float:
+        done = min(max((step - self.after) / self.steps, 0.0), 1.0)
+        return self.start * (self.end / self.start) ** done
+
+    def shape(self, done: float) -> float:
+        return done
+
+
+def schedule(name: str, value: float | Schedule, low: float = -math.inf, high: float = math.inf) -> Schedule:
+    """A number or a schedule as a schedule, refused if it ever leaves [low, high]."""
+    made = value if isinstance(value, Schedule) else Constant(value)
+    for end in (made.start, made.end):
+        if not low <= end <= high:
+            raise Refused(f"{name}={end:g} must lie between {low:g} and {high:g}")
+    return made
+
+
+def at(value: Any, step: int) -> Any:
+    """The value with every schedule in it (also inside a list) replaced by its number at a round."""
+    if isinstance(value, Schedule):
+        return value(step)
+    if isinstance(value, list | tuple):
+        return type(value)(at(part, step) for part in value)
+    return value
+
+
+def varies(value: Any) -> bool:
+    """Whether there is a schedule in it."""
+    return isinstance(value, Schedule) or (isinstance(value, list | tuple) and any(map(varies, value)))

@@ -1,0 +1,117 @@
+"""The one loop: a Lightning module that plays rounds of a game."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ganlab.game import Game
+from ganlab.randomness import Draw, reseed
+from ganlab.schedules import at, schedule, varies
+from ganlab.training.play import Moves, Play
+from ganlab.turn import Batch, Player, Sample, Turn
+
+
+class Mover:
+    """One player's optimiser, with its schedules and the clipping of its gradient.
+
+    Args:
+        make: parameters -> optimiser; keywords of a partial that are schedules follow the round.
+        clip: largest norm of the player's whole gradient; None: unbounded.
+    """
+
+    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: float | None):
+        self.weights = weights
+        self.clip = None if clip is None else schedule(f"clip.{player}", clip, low=1e-12)(0)
+        self.schedules = {name: value for name, value in make.keywords.items() if varies(value)}
+        self.optimizer: Optimizer = make(weights, **at_all(self.schedules, 0))
+
+    def differentiate(self, loss: Tensor, retain_graph: bool) -> None:
+        """The gradient at this player's weights alone: the other player's need no freezing."""
+        self.optimizer.zero_grad()
+        loss.backward(inputs=self.weights, retain_graph=retain_graph)
+
+    def step(self, step: int) -> None:
+        for group in self.optimizer.param_groups:
+            group.update(at_all(self.schedules, step))
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self.weights, self.clip)
+        self.optimizer.step()
+
+
+def at_all(values: Mapping[str, Any], step: int) -> dict[str, Any]:
+    return {name: at(value, step) for name, value in values.items()}
+
+
+class GameModule(pl.LightningModule):
+    """Plays one round per training step; `game.step`, and no counter of Lightning's, says how far it is.
+
+    What happens in round k depends on (seed, k) and the state before it: every generator is seeded
+    anew, so a run that was killed and resumed is bit for bit the run that was not.
+    """
+
+    def __init__(
+        self,
+        game: Game,
+        play: Play,
+        optimizers: Mapping[Player, Callable[..., Optimizer]],
+        clip: Mapping[Player, float | None],
+        seed: int,
+    ):
+        super().__init__()
+        self.automatic_optimization = False
+        self.game = game
+        self.play = play
+        self.seed = seed
+        self.mover = {p: Mover(p, game.weights(p), optimizers[p], clip[p]) for p in game.players}
+        self.told: dict[str, Tensor] = {}  # this round's terms, "player/term"; tensors: reading one waits
+        self.measured: dict[str, float] = {}  # this round's metrics, where callbacks took any
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        return [mover.optimizer for mover in self.mover.values()]
+
+    def training_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
+        reseed(self.seed, self.global_rank, self.game.step)
+        self.told = {}
+        self.play(self, Batch(Sample(*batch)))
+        self.game.step += 1
+
+    def movers(self) -> tuple[Player, ...]:
+        return tuple(player for player in self.game.players if self.game.plays(player))
+
+    def turn(self, player: Player, batch: Batch) -> Turn:
+        draw = Draw(
+            self.seed,
+            self.game.step,
+            player,
+            device=self.device,
+            rank=self.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        return self.game.turn(player, batch, draw)
+
+    def losses(self, turn: Turn) -> dict[str, Tensor]:
+        return self.game.losses(turn)
+
+    def move(self, moves: Moves) -> None:
+        """All gradients, then all steps, then all reactions to them."""
+        left = len(moves)
+        for player, terms in moves.items():
+            left -= 1
+            loss = torch.stack(list(terms.values())).sum()
+            self.mover[player].differentiate(loss, retain_graph=left > 0)
+            self.told |= {f"{player}/{name}": term.detach() for name, term in terms.items()}
+        for player in moves:
+            self.mover[player].step(self.game.step)
+        for player in moves:
+            self.game.after(player)
+
+
+def finite(values: Iterable[Tensor]) -> bool:
+    """Whether there is no NaN or infinity in any of them; waits for the device."""
+    return bool(torch.stack([value.isfinite().all() for value in values]).all())

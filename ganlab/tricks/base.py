@@ -1,0 +1,167 @@
+"""What a trick is: hooks that return what they received, changed. Composition is a fold of each hook."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import IntEnum
+from functools import partial
+from typing import ClassVar, cast
+
+from torch import Tensor, nn
+
+from ganlab.errors import Refused
+from ganlab.turn import Networks, Player, Sample, Targets, Turn
+
+Terms = dict[str, Tensor]
+Compute = Callable[[Turn], Terms]
+
+
+class Order(IntEnum):
+    """Where a trick stands in every fold; ties by name, never by the user's list."""
+
+    REPLACE = 0  # puts layers in the place of others: must see the bare networks
+    EXTEND = 1  # adds layers, heads, inputs
+    RESHAPE = 2  # changes what a sample is for the discriminator
+    CONSTRAIN = 3  # constrains all weights, those of added layers too
+    OBSERVE = 4  # watches or copies finished networks; runs other tricks' losses inside its own
+    PRESENT = 5  # changes what is shown of an observer's copy
+
+
+class Trick(nn.Module):
+    """Every hook maps a type to itself, so tricks compose; a trick overrides those that it needs.
+
+    Buffers are moved, saved and restored with the game. Everything in `needs` and `takes` must be
+    offered by the objective or the data; what one trick takes no other may need.
+    """
+
+    order: ClassVar[Order] = Order.EXTEND
+    needs: frozenset[str] = frozenset()
+    takes: frozenset[str] = frozenset()
+    differentiates_inputs: ClassVar[bool] = False  # asks for gradients at the samples
+
+    def networks(self, networks: Networks) -> Networks:
+        """Changes the networks, once, at construction."""
+        return networks
+
+    def latents(self, latent: Tensor, turn: Turn) -> Tensor:
+        """Changes the latents, [B, latent_dim]."""
+        return latent
+
+    def fakes(self, fake: Sample, turn: Turn) -> Sample:
+        """Changes what the discriminator is shown as fake, on its own turn."""
+        return fake
+
+    def inputs(self, sample: Sample, turn: Turn) -> Sample:
+        """Changes everything the discriminator sees; may not look at the player."""
+        return sample
+
+    def targets(self, targets: Targets, turn: Turn) -> Targets:
+        """Changes what the discriminator should answer."""
+        return targets
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        """Adds, weighs or replaces terms, or computes them on a changed turn."""
+        return compute(turn)
+
+    def plays(self, player: Player, step: int) -> bool:
+        """Whether this player may move in this round; all tricks must agree, on all ranks."""
+        return True
+
+    def after(self, player: Player, networks: Networks, step: int) -> None:
+        """Reacts to a player's update."""
+
+    def sampler(self, generator: nn.Module) -> nn.Module:
+        """Which network is sampled."""
+        return generator
+
+
+class Tricks(nn.ModuleDict):
+    """The fold of each hook over the tricks, keyed by their names in the config."""
+
+    def __init__(self, tricks: Mapping[str, Trick]):
+        super().__init__()
+        for name in sorted(tricks, key=lambda name: (tricks[name].order, name)):
+            if "." in name or hasattr(self, name):
+                raise Refused(f"a trick cannot be called {name}: choose another key for it under trick")
+            self[name] = tricks[name]
+
+    def each(self) -> Iterator[Trick]:
+        return cast(Iterator[Trick], iter(self.values()))
+
+    @property
+    def differentiates_inputs(self) -> bool:
+        return any(trick.differentiates_inputs for trick in self.each())
+
+    def check(self, offers: frozenset[str], setting: str) -> None:
+        """Refuses a trick that could not act: the one rule.
+
+        Args:
+            offers: what the objective and the data offer, less what the way of playing takes.
+            setting: names them, for the message.
+
+        Raises:
+            Refused: something that a trick needs or takes is not offered, or is taken by another.
+        """
+        named = cast("list[tuple[str, Trick]]", list(self.items()))
+        taker = {thing: name for name, trick in named for thing in trick.takes}
+        for name, trick in named:
+            for thing in sorted(trick.needs | trick.takes):
+                if thing not in offers:
+                    raise Refused(
+                        f"trick {name} needs {thing}, which {setting} does not offer: "
+                        f"leave out trick {name}, or choose one that does"
+                    )
+                if taker.get(thing, name) != name:
+                    raise Refused(
+                        f"tricks {taker[thing]} and {name} cannot act together: "
+                        f"{taker[thing]} takes {thing}, which {name} needs; leave one out"
+                    )
+
+    def networks(self, networks: Networks) -> Networks:
+        for trick in self.each():
+            networks = trick.networks(networks)
+        return networks
+
+    def latents(self, latent: Tensor, turn: Turn) -> Tensor:
+        for trick in self.each():
+            latent = trick.latents(latent, turn)
+        return latent
+
+    def fakes(self, fake: Sample, turn: Turn) -> Sample:
+        for trick in self.each():
+            fake = trick.fakes(fake, turn)
+        return fake
+
+    def inputs(self, sample: Sample, turn: Turn) -> Sample:
+        for trick in self.each():
+            sample = trick.inputs(sample, turn)
+        return sample
+
+    def targets(self, targets: Targets, turn: Turn) -> Targets:
+        for trick in self.each():
+            targets = trick.targets(targets, turn)
+        return targets
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        """The first trick in order is the innermost."""
+        for trick in self.each():
+            compute = partial(trick.losses, compute=compute)
+        return compute(turn)
+
+    def plays(self, player: Player, step: int) -> bool:
+        return all(trick.plays(player, step) for trick in self.each())
+
+    def after(self, player: Player, networks: Networks, step: int) -> None:
+        for trick in self.each():
+            trick.after(player, networks, step)
+
+    def sampler(self, generator: nn.Module) -> nn.Module:
+        for trick in self.each():
+            generator = trick.sampler(generator)
+        return generator
+
+    def samplers(self, generator: nn.Module) -> list[str]:
+        """The names of the tricks that change which network is sampled."""
+        return [
+            name for name, trick in self.items() if cast(Trick, trick).sampler(generator) is not generator
+        ]

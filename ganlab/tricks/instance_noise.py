@@ -1,0 +1,21 @@
+from ganlab.schedules import Schedule, schedule
+from ganlab.tricks.base import Trick
+from ganlab.turn import Offer, Sample, Turn
+
+
+class InstanceNoise(Trick):
+    """Gaussian noise on everything the discriminator sees (Sonderby et al. 2017; Arjovsky & Bottou 2017).
+
+    Real and generated samples then have overlapping supports. `std` is in units of the data, and
+    usually falls to zero.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR})
+
+    def __init__(self, std: float | Schedule):
+        super().__init__()
+        self.std = schedule("trick.instance_noise.std", std, low=0)
+
+    def inputs(self, sample: Sample, turn: Turn) -> Sample:
+        noise = turn.draw.normal("instance_noise", *sample.x.shape)
+        return sample._replace(x=sample.x + self.std(turn.step) * noise)

@@ -1,0 +1,22 @@
+from ganlab.errors import Refused
+from ganlab.tricks.base import Trick
+from ganlab.turn import Offer, Targets, Turn
+
+
+class LabelSmoothing(Trick):
+    """One-sided label smoothing (Salimans et al. 2016, section 3.4): the target of real samples is `real`.
+
+    The best discriminator is then `real` p / (p + q). Fakes keep the target 0: a positive one would
+    reward samples for staying where they are.
+    """
+
+    needs = frozenset({Offer.TARGETS})
+
+    def __init__(self, real: float):
+        super().__init__()
+        if not 0.5 < real < 1:
+            raise Refused(f"trick.label_smoothing.real={real} must lie between 0.5 and 1; the paper has 0.9")
+        self.real = real
+
+    def targets(self, targets: Targets, turn: Turn) -> Targets:
+        return targets._replace(real=targets.real * self.real)

@@ -1,0 +1,71 @@
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ganlab.errors import Refused
+from ganlab.schedules import Schedule, schedule
+from ganlab.tricks.base import Compute, Order, Terms, Trick
+from ganlab.turn import Offer, Turn, Verdict
+
+
+class Unrolled(Trick):
+    """The generator moves against a discriminator `steps` gradient steps ahead (Metz et al. 2017, eq. 5 to 7).
+
+    The steps are plain gradient descent with rate `lr` on all of the discriminator's terms, and the
+    generator's gradient flows through them. The discriminator itself is untouched and moves as ever.
+    """
+
+    order = Order.OBSERVE  # the steps ahead feel the penalties of other tricks
+    needs = frozenset({Offer.DISCRIMINATOR})
+
+    def __init__(self, steps: int, lr: float | Schedule):
+        super().__init__()
+        if not 1 <= steps <= 100:
+            raise Refused(f"trick.unrolled.steps={steps} must lie between 1 and 100")
+        self.steps = steps
+        self.lr = schedule("trick.unrolled.lr", lr, low=0)
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        if turn.player == "discriminator":
+            return compute(turn)
+        return compute(turn.replace(discriminator=self._ahead(turn, compute)))
+
+    def _ahead(self, turn: Turn, compute: Compute) -> "Functional":
+        ahead = Functional.of(turn.discriminator)  # type: ignore[arg-type]
+        for _ in range(self.steps):
+            # The fake is named, or a replay buffer would be asked for one and cut the gradient.
+            inner = turn.replace(player="discriminator", discriminator=ahead, fake=turn.fake)
+            loss = torch.stack([term.float().mean() for term in compute(inner).values()]).sum()
+            ahead = ahead.descend(loss, self.lr(turn.step))
+        return ahead
+
+
+class Functional:
+    """A network at other weights; its buffers are copies, so the network itself stays as it is."""
+
+    def __init__(self, network: nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor]):
+        self.network = network
+        self.weights = weights
+        self.buffers = buffers
+
+    @classmethod
+    def of(cls, network: nn.Module) -> "Functional":
+        weights = {name: w.detach().requires_grad_() for name, w in network.named_parameters()}
+        return cls(network, weights, {name: b.clone() for name, b in network.named_buffers()})
+
+    def __call__(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        return functional_call(self.network, (self.weights, self.buffers), (x, condition))
+
+    def parameters(self) -> Iterator[Tensor]:
+        return iter(self.weights.values())
+
+    def descend(self, loss: Tensor, lr: float) -> "Functional":
+        """The network one gradient step ahead; gradients flow through the step."""
+        slopes = torch.autograd.grad(loss, list(self.weights.values()), create_graph=True, allow_unused=True)
+        moved = {
+            name: w if slope is None else w - lr * slope
+            for (name, w), slope in zip(self.weights.items(), slopes, strict=True)
+        }
+        return Functional(self.network, moved, self.buffers)

@@ -1,0 +1,202 @@
+"""The vocabulary of the game: what a player sees on its turn, nothing computed before it is asked for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ganlab.networks.base import Discriminator, Generator
+    from ganlab.randomness import Draw
+
+Player = Literal["discriminator", "generator"]
+
+
+class Offer(StrEnum):
+    """What an objective or a data set may offer, and a trick may need or take."""
+
+    DISCRIMINATOR = "a discriminator"
+    TARGETS = "targets"
+    LABELS = "labels"
+
+
+class Sample(NamedTuple):
+    """Samples and what they are conditioned on."""
+
+    x: Tensor  # [B, ...]
+    condition: Tensor | None = None  # class [B], image [B, C, H, W], embedding [B, E]
+
+    def detach(self) -> Sample:
+        return self._replace(x=self.x.detach())
+
+
+class Batch(NamedTuple):
+    """What the data give in one round."""
+
+    real: Sample
+    extra: Sample | None = None  # a second stream: unlabelled or paired data
+
+
+class Verdict(NamedTuple):
+    """What the discriminator says of samples."""
+
+    logits: Tensor  # [B], or [B, h, w] over patches
+    features: Tensor  # [B, F]
+    classes: Tensor | None = None  # [B, K] class logits, where the head has them
+
+
+class Targets(NamedTuple):
+    """What the discriminator should answer, as a probability of being real; shaped like the logits."""
+
+    real: Tensor
+    fake: Tensor
+
+
+class Networks(NamedTuple):
+    """The players' networks; direct matching has no discriminator."""
+
+    generator: Generator
+    discriminator: Discriminator | None
+    num_classes: int | None  # of the data; None: unlabelled
+
+
+class Hooks(Protocol):
+    """The tricks, as far as a turn calls them."""
+
+    def latents(self, latent: Tensor, turn: Turn) -> Tensor: ...
+    def fakes(self, fake: Sample, turn: Turn) -> Sample: ...
+    def inputs(self, sample: Sample, turn: Turn) -> Sample: ...
+    def targets(self, targets: Targets, turn: Turn) -> Targets: ...
+
+
+# Which computed values a change makes stale.
+STALE = {
+    "player": {"fake", "targets", "verdicts"},
+    "real": {"latent", "made", "fake", "targets"},
+    "latent": {"made", "fake", "targets"},
+    "generator": {"latent", "made", "fake", "targets"},
+    "made": {"fake", "targets"},
+    "fake": {"targets"},
+    "discriminator": {"verdicts", "targets"},
+    "verdicts": {"targets"},
+}
+COMPUTED = {"latent", "made", "fake", "targets", "verdicts"}
+
+
+class Turn:
+    """One player's view of a round: real samples, fakes, and the discriminator's verdicts on both.
+
+    `latent -> made -> fake`: `made` is what the generator made, `fake` what is judged; on the
+    discriminator's turn a trick (a replay buffer) may stand between them.
+    """
+
+    def __init__(
+        self,
+        player: Player,
+        step: int,
+        batch: Batch,
+        generator: Generator,
+        discriminator: Callable[[Tensor, Tensor | None], Verdict] | None,
+        hooks: Hooks,
+        draw: Draw,
+        differentiates_inputs: bool,
+    ):
+        self.player: Player = player
+        self.step = step  # rounds played so far
+        self.real = differentiable(batch.real) if differentiates_inputs else batch.real
+        self.extra = batch.extra
+        self.generator = generator
+        self.discriminator = discriminator
+        self.draw = draw
+        self._hooks = hooks
+        self._differentiates_inputs = differentiates_inputs
+        self._computed: dict[str, Any] = {}
+
+    @property
+    def latent(self) -> Tensor:
+        """Latents for as many fakes as there are real samples, [B, latent_dim]."""
+        return self._once("latent", self._draw_latent)
+
+    @property
+    def made(self) -> Sample:
+        """What the generator made; with a gradient on its own turn only."""
+        return self._once("made", self._make)
+
+    @property
+    def fake(self) -> Sample:
+        """What is judged as fake."""
+        return self._once("fake", self._show)
+
+    @property
+    def verdicts(self) -> list[tuple[Sample, Verdict]]:
+        """What the discriminator has said so far in this turn."""
+        return self._once("verdicts", list)
+
+    @property
+    def on_real(self) -> Verdict:
+        return self.critic(self.real)
+
+    @property
+    def on_fake(self) -> Verdict:
+        return self.critic(self.fake)
+
+    @property
+    def targets(self) -> Targets:
+        """Ones for the real samples and zeros for the fakes, changed by tricks."""
+        return self._once("targets", self._aim)
+
+    def critic(self, sample: Sample) -> Verdict:
+        """The verdict on a sample seen through the tricks' inputs; remembered by the sample's identity."""
+        for known, verdict in self.verdicts:
+            if known is sample:
+                return verdict
+        assert self.discriminator is not None, "a matching objective asked for a verdict"
+        verdict = self.discriminator(*self._hooks.inputs(sample, self))
+        self.verdicts.append((sample, verdict))
+        return verdict
+
+    def replace(self, **changes: Any) -> Self:
+        """The same turn with other values; drops what that makes stale."""
+        stale = set().union(*(STALE[name] for name in changes)) - set(changes)
+        other = copy.copy(self)
+        other._computed = {name: value for name, value in self._computed.items() if name not in stale}
+        for name, value in changes.items():
+            if name in COMPUTED:
+                other._computed[name] = value
+            else:
+                setattr(other, name, value)
+        return other
+
+    def _once(self, name: str, compute: Callable[[], Any]) -> Any:
+        if name not in self._computed:
+            self._computed[name] = compute()
+        return self._computed[name]
+
+    def _draw_latent(self) -> Tensor:
+        n = len(self.real.x)
+        return self._hooks.latents(self.generator.prior(self.draw, n, self.generator.latent_dim), self)
+
+    def _make(self) -> Sample:
+        latent = self.latent
+        with torch.set_grad_enabled(self.player == "generator"):
+            return Sample(self.generator(latent, self.real.condition), self.real.condition)
+
+    def _show(self) -> Sample:
+        if self.player == "generator":
+            return self.made
+        fake = self._hooks.fakes(self.made, self)
+        return differentiable(fake) if self._differentiates_inputs and not fake.x.requires_grad else fake
+
+    def _aim(self) -> Targets:
+        real, fake = self.on_real.logits, self.on_fake.logits
+        return self._hooks.targets(Targets(torch.ones_like(real), torch.zeros_like(fake)), self)
+
+
+def differentiable(sample: Sample) -> Sample:
+    """The same samples as a leaf with respect to which one can differentiate."""
+    return sample._replace(x=sample.x.detach().requires_grad_())

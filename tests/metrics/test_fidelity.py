@@ -1,0 +1,189 @@
+"""Frechet distance and inception score against closed forms, scipy and torchmetrics."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.linalg import sqrtm
+from torch import Tensor, nn
+
+from ganlab.errors import Refused
+from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.features import Classifier, eight_bit
+from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
+
+
+class Pixels(nn.Module):
+    """An extractor whose features are the pixels, and whose logits are their multiples."""
+
+    name = "pixels"
+    sha256 = ""
+
+    def __init__(self, num_features: int, factor: float = 1.0):
+        super().__init__()
+        self.num_features = num_features
+        self.factor = factor
+
+    def features(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * self.features(x)
+
+
+def images(n: int, seed: int, brightness: float = 1.0) -> Tensor:
+    """Smooth random images, [n, 1, 8, 8]."""
+    coarse = torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
+    return brightness * nn.functional.interpolate(coarse, size=8, mode="bilinear")
+
+
+def shown(metric: SampleMetric, real: Tensor, fake: Tensor) -> dict[str, float]:
+    """The metric's numbers, with the samples in uneven batches."""
+    for sample, is_real in ((real, True), (fake, False)):
+        for rows in torch.split(sample, 70):
+            metric.update(rows, real=is_real)
+    return metric.compute()
+
+
+def frechet(real: Tensor, fake: Tensor) -> float:
+    """The formula of Heusel et al. (2017), in numpy."""
+    x, y = real.numpy(), fake.numpy()
+    s, t = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    gap = ((x.mean(0) - y.mean(0)) ** 2).sum()
+    return float(gap + np.trace(s + t - 2 * sqrtm(s @ t).real))
+
+
+def test_frechet_distance_is_the_formula_on_the_features() -> None:
+    classifier = Classifier.load("digits").double()
+    real, fake = images(300, 0), images(200, 1, brightness=0.7)
+    expected = frechet(classifier.features(eight_bit(real)), classifier.features(eight_bit(fake)))
+    got = shown(FrechetDistance("digits"), real, fake)
+    assert got == pytest.approx({"fid/digits": expected}, rel=1e-5)
+
+
+def test_frechet_distance_of_gaussians_is_the_closed_form() -> None:
+    # Axis-aligned Gaussians within [0, 1]: |m - m'|^2 + sum of (s - s')^2.
+    mean, spread = torch.tensor([0.4, 0.6, 0.5]), torch.tensor([0.02, 0.08, 0.05])
+    noise = torch.randn(2, 20_000, 3, generator=torch.Generator().manual_seed(0))
+    real, fake = 0.5 + 0.05 * noise[0], mean + spread * noise[1]
+    expected = ((mean - 0.5).square() + (spread - 0.05).square()).sum().item()
+    got = shown(FrechetDistance(Pixels(3)), real[..., None, None], fake[..., None, None])
+    assert got["fid/pixels"] == pytest.approx(expected, rel=0.02)
+
+
+def test_frechet_distance_to_itself_is_zero() -> None:
+    x = images(150, 0)
+    assert shown(FrechetDistance("digits"), x, x)["fid/digits"] == pytest.approx(0, abs=1e-5)
+
+
+def test_frechet_distance_sees_eight_bits() -> None:
+    # Moves within half a level are rounding, which a file would not keep.
+    real, fake = images(100, 0), eight_bit(images(100, 1))
+    moved = (fake + 0.4 / 255 * torch.rand_like(fake)).clamp(0, 1)
+    assert shown(FrechetDistance("digits"), real, fake) == shown(FrechetDistance("digits"), real, moved)
+
+
+@pytest.mark.parametrize(("n_real", "n_fake", "kind"), [(48, 60, "48 reals"), (60, 48, "48 fakes")])
+def test_frechet_distance_of_too_few_samples_is_refused(n_real: int, n_fake: int, kind: str) -> None:
+    with pytest.raises(Refused, match=f"^fid/digits of {kind}: 48 features need 49 samples or more$"):
+        shown(FrechetDistance("digits"), images(n_real, 0), images(n_fake, 1))
+
+
+def test_reset_forgets_the_fakes_and_keeps_the_reals() -> None:
+    metric, fake = FrechetDistance("digits"), images(60, 1)
+    first = shown(metric, images(90, 0), fake)
+    metric.reset()
+    assert metric.protocol()["n_real"] == 90
+    assert metric.protocol()["n_fake"] == 0
+    metric.update(images(60, 2), real=False)
+    assert metric.compute() != first
+    metric.reset()
+    metric.update(fake, real=False)
+    assert metric.compute() == first
+
+
+@pytest.mark.parametrize("factor", [200, 2000])
+def test_inception_score_of_clear_balanced_classes_is_their_number(factor: float) -> None:
+    # At 2000 the other classes' probabilities are 0 in float64.
+    one_hot = torch.eye(7).repeat(10, 1)[..., None, None]
+    got = shown(InceptionScore(Pixels(7, factor), splits=1), one_hot, one_hot)
+    assert got == pytest.approx({"is/pixels": 7})
+
+
+def test_inception_score_of_one_class_is_one() -> None:
+    same = torch.zeros(40, 7, 1, 1)
+    assert shown(InceptionScore(Pixels(7), splits=4), same, same)["is/pixels"] == pytest.approx(1)
+
+
+def test_inception_score_is_that_of_torchmetrics() -> None:
+    from torchmetrics.image.inception import InceptionScore as Reference
+
+    fake = images(90, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of memory, and of the spread over a single split
+        reference = Reference(Classifier.load("digits").double(), splits=1)
+        reference.update(eight_bit(fake))
+        expected = float(reference.compute()[0])
+    assert shown(InceptionScore("digits", splits=1), fake, fake)["is/digits"] == pytest.approx(
+        expected, rel=1e-9
+    )
+
+
+def test_inception_score_does_not_look_at_reals() -> None:
+    metric = InceptionScore("digits", splits=2)
+    metric.update(images(30, 0), real=True)
+    assert metric.protocol()["n_fake"] == 0
+    metric.update(images(30, 1), real=False)
+    metric.reset()
+    assert metric.protocol()["n_fake"] == 0
+
+
+def test_inception_score_of_fewer_samples_than_splits_is_refused() -> None:
+    with pytest.raises(Refused, match="^is/digits of 9 fakes: 10 splits need as many or more$"):
+        shown(InceptionScore("digits", splits=10), images(9, 0), images(9, 0))
+    with pytest.raises(Refused, match="0 splits"):
+        InceptionScore("digits", splits=0)
+
+
+def both() -> list[SampleMetric]:
+    return [FrechetDistance("digits"), InceptionScore("digits", splits=3)]
+
+
+def test_numbers_repeat_and_leave_the_global_generator_alone() -> None:
+    numbers = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        numbers.append([shown(metric, images(80, 0), images(80, 1)) for metric in both()])
+        assert torch.equal(torch.get_rng_state(), before)
+    assert numbers[0] == numbers[1]
+
+
+def test_nothing_warns() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for metric in both():
+            shown(metric, images(80, 0), images(80, 1))
+
+
+def test_protocol_and_numbers_are_plain() -> None:
+    sha256 = Classifier.load("digits").sha256
+    for metric in both():
+        numbers = shown(metric, images(80, 0), images(60, 1))
+        protocol = metric.protocol()
+        assert {type(number) for number in numbers.values()} == {float}
+        assert {type(value) for value in protocol.values()} <= {str, int, float}
+        assert protocol["weights_sha256"] == sha256
+        assert protocol["n_fake"] == 60
+    assert both()[1].protocol()["splits"] == 3
+
+
+@pytest.mark.parametrize("position", [0, 1])
+def test_wrong_samples_are_refused(position: int) -> None:
+    with pytest.raises(Refused, match="digits"):
+        both()[position].update(torch.rand(4, 1, 28, 28), real=False)
+    with pytest.raises(Refused, match="rescale or clamp"):
+        both()[position].update(2 * torch.rand(400, 1, 8, 8), real=False)
