@@ -22,6 +22,8 @@ HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
 CONF = next(place for place in (HERE / "conf", HERE.parent / "conf") if place.is_dir())
 DEFAULT_ROUNDS = 3000
+# What is told in one line; anything else is a mistake of ours, and shows its trace.
+ERRORS = (Refused, Diverged, HydraException, OmegaConfBaseException)
 
 
 def rounds(images: int | None, batch_size: int) -> int:
@@ -46,21 +48,32 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     wants_traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints the errors itself, in its own way
 
+    refusals: list[BaseException] = []
+
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def job(cfg: DictConfig) -> Any:
         context = HydraConfig.get()
         if context.mode == RunMode.MULTIRUN:
             cfg.job = context.job.num
             print(f"\njob {cfg.job}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True)
-        return task(cfg, list(context.overrides.task))
+        try:
+            return task(cfg, list(context.overrides.task))
+        except ERRORS as error:
+            if wants_traces:
+                raise
+            # Kept from Hydra, which would print it in its own way and end a sweep.
+            print(f"{config_name}: {told(error)}", file=sys.stderr, flush=True)
+            refusals.append(error)
 
     try:
         job()
-    except (Refused, Diverged, HydraException, OmegaConfBaseException) as error:
+    except ERRORS as error:
         if wants_traces:
             raise
         print(f"{config_name}: {told(error)}", file=sys.stderr)
-        sys.exit(1 if isinstance(error, Diverged) else 2)
+        refusals.append(error)
+    if refusals:
+        sys.exit(1 if isinstance(refusals[0], Diverged) else 2)
 
 
 def told(error: BaseException) -> str:

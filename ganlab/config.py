@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,15 @@ TRUSTED = ("ganlab.", "torch.optim.", "pytorch_lightning.")
 
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
-instantiate = partial(hydra.utils.instantiate, _convert_="all")
+
+def instantiate(node: Any) -> Any:
+    """The object that a node of the config describes.
+
+    Raises:
+        Refused: its constructor refused a value.
+    """
+    with refusing():
+        return hydra.utils.instantiate(node, _convert_="all")
 
 
 def build_data(cfg: DictConfig) -> Data:

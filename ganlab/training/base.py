@@ -68,9 +68,13 @@ class GameModule(pl.LightningModule):
         self.game = game
         self.play = play
         self.seed = seed
+        self.world_size = 1
         self.mover = {p: Mover(p, game.weights(p), optimizers[p], clip[p]) for p in game.players}
         self.told: dict[str, Tensor] = {}  # this round's terms, "player/term"; tensors: reading one waits
         self.measured: dict[str, float] = {}  # this round's metrics, where callbacks took any
+
+    def setup(self, stage: str) -> None:
+        self.world_size = self.trainer.world_size
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [mover.optimizer for mover in self.mover.values()]
@@ -91,7 +95,7 @@ class GameModule(pl.LightningModule):
             player,
             device=self.device,
             rank=self.global_rank,
-            world_size=self.trainer.world_size,
+            world_size=self.world_size,
         )
         return self.game.turn(player, batch, draw)
 

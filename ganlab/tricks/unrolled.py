@@ -7,7 +7,7 @@ from torch.func import functional_call
 from ganlab.errors import Refused
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-from ganlab.turn import Offer, Turn, Verdict
+from ganlab.turn import Offer, Sample, Turn, Verdict
 
 
 class Unrolled(Trick):
@@ -36,10 +36,21 @@ class Unrolled(Trick):
         ahead = Functional.of(turn.discriminator)  # type: ignore[arg-type]
         for _ in range(self.steps):
             # The fake is named, or a replay buffer would be asked for one and cut the gradient.
-            inner = turn.replace(player="discriminator", discriminator=ahead, fake=turn.fake)
+            inner = turn.replace(
+                player="discriminator", discriminator=ahead, real=anew(turn.real), fake=anew(turn.fake)
+            )
             loss = torch.stack([term.float().mean() for term in compute(inner).values()]).sum()
             ahead = ahead.descend(loss, self.lr(turn.step))
         return ahead
+
+
+def anew(sample: Sample) -> Sample:
+    """The same samples as another node of the graph.
+
+    The weights ahead depend on the samples themselves: a penalty's slope at those would run through the
+    weights too.
+    """
+    return sample._replace(x=sample.x.view_as(sample.x))
 
 
 class Functional:

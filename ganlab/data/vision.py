@@ -1,0 +1,116 @@
+"""The classic small image sets, read by torchvision, downloaded where they are missing."""
+
+from __future__ import annotations
+
+import io
+import socket
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganlab.data.base import Data, Memory, agree, image_range
+from ganlab.errors import Refused
+
+FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
+PATIENCE = 20.0  # seconds that a silent server is waited for
+
+
+class Vision(Data):
+    """MNIST (LeCun et al., 1998), Fashion-MNIST (Xiao et al., 2017) or CIFAR-10 (Krizhevsky, 2009).
+
+    `dataset` is torchvision's name of it; `root` the folder that holds torchvision's folder.
+
+    Raises:
+        Refused: `dataset` is none of the three; it is neither in `root` nor could be downloaded; it is
+            there and damaged; `shape`, `num_classes` or `range` contradict it.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        root: str,
+        flip: bool,
+        shape: Sequence[int],
+        num_classes: int,
+        range: Sequence[float],
+        batch_size: int,
+    ):
+        if dataset not in FOLDERS:
+            raise Refused(f"data.dataset={dataset} is not known: choose from {', '.join(FOLDERS)}")
+        agree("num_classes", num_classes, 10)
+        home = Path(root).expanduser()
+        if home.exists() and not home.is_dir():
+            raise Refused(f"data.root={root} is a file: set data.root to a folder")
+        if not (home / FOLDERS[dataset]).is_dir():
+            download(dataset, home)
+        splits = {"train": read(dataset, home, train=True), "test": read(dataset, home, train=False)}
+        agree("shape", shape, tuple(splits["train"][0].shape[1:]))
+        sources = {name: Memory(x, labels, flip) for name, (x, labels) in splits.items()}
+        super().__init__(shape, num_classes, image_range(range), batch_size, sources)
+
+
+def read(dataset: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
+    """Images [N, C, H, W] uint8 and labels [N] of a split that lies in `root`."""
+    from torchvision import datasets  # seconds of import that other data need not pay
+
+    try:
+        found = getattr(datasets, dataset)(str(root), train=train, download=False)
+    except Exception as error:  # a damaged file fails in as many ways as there are lines that read it
+        raise Refused(
+            f"{root / FOLDERS[dataset]} is incomplete or damaged: delete it, and it is downloaded again, "
+            "or set data.root to a good copy"
+        ) from error
+    images = torch.as_tensor(found.data)
+    images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)  # [N, C, H, W]
+    return images.contiguous(), torch.as_tensor(found.targets).long()
+
+
+def download(dataset: str, root: Path) -> None:
+    """Fetches a set into `root`, whole or not at all: it is renamed into place when it is complete."""
+    from torchvision import datasets
+
+    folder = FOLDERS[dataset]
+    existing = next(place for place in (root, *root.absolute().parents) if place.is_dir())
+    try:
+        # Beside the target: a rename works within one file system only.
+        with tempfile.TemporaryDirectory(dir=existing) as beside, _quiet(), _impatient():
+            getattr(datasets, dataset)(beside, download=True)
+            root.mkdir(parents=True, exist_ok=True)
+            _place(Path(beside) / folder, root / folder)
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Refused(
+            f"data.root={root} holds no {folder}, and downloading it failed ({reason}): "
+            f"put torchvision's folder {folder} there, or set data.root to where it lies"
+        ) from error
+
+
+def _place(folder: Path, target: Path) -> None:
+    try:
+        folder.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another process was faster, and its copy is as good
+            raise
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps torchvision's progress bar off the terminal."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Gives every connection a time limit: torchvision sets none, and waits for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

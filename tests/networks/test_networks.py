@@ -1,0 +1,103 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ganlab.errors import Refused
+from ganlab.networks import dcgan, mlp
+from ganlab.networks.base import entry, output, widen
+from ganlab.networks.mlp import Maxout
+from ganlab.networks.priors import Normal, Sphere, Uniform
+from ganlab.randomness import Draw
+
+SIZES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 20), (1, 30, 14)]
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("kernel", [3, 4, 5])
+def test_dcgan_makes_and_judges_every_even_size(shape: tuple[int, ...], kernel: int) -> None:
+    generator = dcgan.generator(4, 2, kernel, shape, (-1, 1), Normal())
+    discriminator = dcgan.discriminator(2, kernel, 0.2, shape)
+    made = generator(torch.randn(3, 4))
+    assert made.shape == (3, *shape)
+    assert made.abs().max() <= 1
+    verdict = discriminator(made)
+    assert verdict.logits.shape == (3,)
+    assert verdict.features.shape == (3, discriminator.num_features)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 8), (1, 9, 9), (2,), (1, 8, 11)])
+def test_dcgan_refuses_other_sizes(shape: tuple[int, ...]) -> None:
+    for make in (
+        lambda: dcgan.generator(4, 2, 5, shape, (-1, 1), Normal()),
+        lambda: dcgan.discriminator(2, 5, 0.2, shape),
+    ):
+        with pytest.raises(Refused, match="even sides of at least 8"):
+            make()
+
+
+def test_dcgan_has_the_widths_of_the_paper() -> None:
+    generator = dcgan.generator(100, 64, 5, (3, 64, 64), (-1, 1), Uniform(1.0))
+    channels = [layer.in_channels for layer in generator.modules() if isinstance(layer, nn.ConvTranspose2d)]
+    assert channels == [512, 256, 128, 64]
+    assert entry(generator.body).out_features == 512 * 4 * 4
+    norms = [m for m in dcgan.discriminator(64, 5, 0.2, (3, 64, 64)).modules() if isinstance(m, nn.BatchNorm2d)]
+    assert [norm.num_features for norm in norms] == [128, 256, 512]
+
+
+def test_weights_start_as_in_the_paper() -> None:
+    layer = entry(dcgan.generator(100, 64, 5, (1, 28, 28), (-1, 1), Normal()).body)
+    assert layer.weight.std() == pytest.approx(0.02, rel=0.02)
+
+
+def test_maxout_is_the_largest_of_its_pieces() -> None:
+    layer = Maxout(3, 4, pieces=5)
+    x = torch.randn(2, 3)
+    weight, bias = layer.linear.weight.view(4, 5, 3), layer.linear.bias.view(4, 5)
+    expected = torch.stack([(weight[:, p] @ x.T).T + bias[:, p] for p in range(5)]).max(0).values
+    assert torch.allclose(layer(x), expected, atol=1e-6)
+
+
+def test_the_discriminator_of_2014() -> None:
+    discriminator = mlp.discriminator([240, 240], 5, 0.2, 0.5, 0.2, (1, 28, 28))
+    kinds = [type(layer).__name__ for layer in discriminator.body]
+    assert kinds == ["Flatten", "Dropout", "Maxout", "Dropout", "Maxout", "Dropout"]
+    assert discriminator(torch.randn(2, 1, 28, 28)).logits.shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"hidden": []}, "hidden"), ({"maxout": 1}, "maxout=1"), ({"dropout": 1.0}, "dropout=1.0")],
+)
+def test_a_bad_discriminator_is_refused(change: dict, named: str) -> None:
+    good = {"hidden": [4], "maxout": None, "slope": 0.2, "dropout": 0.0, "input_dropout": 0.0, "shape": [2]}
+    with pytest.raises(Refused, match=named):
+        mlp.discriminator(**good | change)
+
+
+def test_outputs_lie_in_the_datas_range() -> None:
+    x = torch.tensor([-100.0, 0.0, 100.0])
+    assert output((-1, 1))(x).tolist() == [-1, 0, 1]
+    assert output((0, 1))(x).tolist() == [0, 0.5, 1]
+    assert output(None)(x).tolist() == x.tolist()
+    with pytest.raises(Refused, match=r"data.range=\[0, 255\]"):
+        output((0, 255))
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(3, 2), nn.Conv2d(3, 2, 3)])
+def test_a_wider_layer_keeps_what_it_was(layer: nn.Module) -> None:
+    x = torch.randn(2, 3) if isinstance(layer, nn.Linear) else torch.randn(2, 3, 5, 5)
+    before = layer(x)
+    widen(layer, 4)
+    extra = torch.zeros(2, 4, *x.shape[2:])
+    assert torch.allclose(layer(torch.cat([x, extra], 1)), before, atol=1e-6)
+    assert not torch.allclose(layer(torch.cat([x, extra + 1], 1)), before)
+
+
+def test_priors() -> None:
+    uniform = Uniform(math.sqrt(3))(Draw(0), 20000, 2)
+    assert uniform.abs().max() <= math.sqrt(3)
+    assert uniform.var() == pytest.approx(1, abs=0.02)
+    assert Normal()(Draw(0), 20000, 2).std() == pytest.approx(1, abs=0.02)
+    assert torch.allclose(Sphere()(Draw(0), 5, 7).norm(dim=1), torch.full((5,), math.sqrt(7)))

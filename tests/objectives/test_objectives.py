@@ -1,0 +1,109 @@
+"""Objectives against formulas written in the probability D, not in the logit."""
+
+import math
+
+import pytest
+import torch
+from table import SMALL, composed, game, real
+from torch import Tensor, nn
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.objectives.adversarial import Hinge, Minimax, NonSaturating
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Tricks
+from ganlab.turn import Batch, Sample, Turn, Verdict
+
+ONES = {"discriminator": 1.0, "generator": 1.0}
+REAL = torch.tensor([-2.0, 0.3, 1.5], dtype=torch.float64)
+FAKE = torch.tensor([-1.2, 0.8, 2.5], dtype=torch.float64)
+
+
+class Said(nn.Module):
+    """A discriminator whose logits are the samples."""
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        return Verdict(x, x[:, None])
+
+
+def terms(objective, player: str) -> Tensor:
+    turn = Turn(player, 0, Batch(Sample(REAL)), None, Said(), Tricks({}), Draw(0), False)
+    return objective(turn.replace(fake=Sample(FAKE)))["adversarial"]
+
+
+def log_d(logits: Tensor) -> Tensor:
+    return (1 / (1 + torch.exp(-logits))).log()
+
+
+def log_not_d(logits: Tensor) -> Tensor:
+    return (1 - 1 / (1 + torch.exp(-logits))).log()
+
+
+@pytest.mark.parametrize("objective", [Minimax, NonSaturating])
+def test_the_discriminator_classifies(objective) -> None:
+    expected = -log_d(REAL) - log_not_d(FAKE)
+    assert torch.allclose(terms(objective(ONES), "discriminator"), expected)
+
+
+def test_the_generators_costs() -> None:
+    assert torch.allclose(terms(Minimax(ONES), "generator"), log_not_d(FAKE))
+    assert torch.allclose(terms(NonSaturating(ONES), "generator"), -log_d(FAKE))
+    assert torch.allclose(terms(Hinge(ONES), "generator"), -FAKE)
+
+
+def test_hinge_by_hand() -> None:
+    expected = torch.tensor([3 + 0, 0.7 + 1.8, 0 + 3.5], dtype=torch.float64)
+    assert torch.allclose(terms(Hinge(ONES), "discriminator"), expected)
+
+
+def test_the_weight_of_a_player() -> None:
+    halved = NonSaturating({"discriminator": 0.5, "generator": 2.0})
+    assert torch.allclose(terms(halved, "discriminator"), 0.5 * terms(NonSaturating(ONES), "discriminator"))
+    assert torch.allclose(terms(halved, "generator"), 2 * terms(NonSaturating(ONES), "generator"))
+
+
+@pytest.mark.parametrize("objective", [Minimax, NonSaturating, Hinge])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_large_logits_stay_finite(objective, dtype: torch.dtype) -> None:
+    for logit in (-30.0, 30.0):
+        x = torch.full((2,), logit, dtype=dtype, requires_grad=True)
+        for player in ("discriminator", "generator"):
+            turn = Turn(player, 0, Batch(Sample(x)), None, Said(), Tricks({}), Draw(0), False)
+            loss = objective(ONES)(turn.replace(fake=Sample(x)))["adversarial"].sum()
+            (slope,) = torch.autograd.grad(loss, x)
+            assert loss.isfinite()
+            assert slope.isfinite().all()
+
+
+def test_weights_of_players_that_do_not_play_are_refused() -> None:
+    with pytest.raises(Refused, match="objective.weight has"):
+        build_game(compose(*SMALL, "model=gmn", "+objective.weight.discriminator=1"))
+    with pytest.raises(Refused, match="objective.weight.generator=-1 must lie between 0"):
+        build_game(compose(*SMALL, "objective.weight.generator=-1"))
+
+
+def test_mmd_compares_what_was_made_with_the_data() -> None:
+    module = game("mmd").game
+    turn = module.turn("generator", real(), Draw(0))
+    made, data = turn.made.x.flatten(1).double(), turn.real.x.flatten(1).double()
+
+    def mean_kernel(x: Tensor, y: Tensor) -> float:
+        total = 0.0
+        for a in x:
+            for b in y:
+                total += sum(math.exp(-float((a - b).square().sum()) / (2 * s)) for s in (2, 5, 10, 20, 40, 80))
+        return total / (len(x) * len(y))
+
+    squared = mean_kernel(made, made) + mean_kernel(data, data) - 2 * mean_kernel(made, data)
+    assert float(module.losses(turn)["matching"].detach()) == pytest.approx(math.sqrt(squared), rel=1e-3)
+
+
+def test_a_root_of_what_can_be_negative_is_refused() -> None:
+    with pytest.raises(Refused, match=r"root=true needs objective.estimator=biased"):
+        build_game(compose(*SMALL, "objective=mmd", "objective.estimator=unbiased"))
+
+
+def test_no_discriminator_is_built_for_direct_matching() -> None:
+    assert game("mmd").game.discriminator is None
+    assert "discriminator" in composed(*SMALL, "objective=mmd").model

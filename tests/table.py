@@ -1,0 +1,82 @@
+"""Small games, built through the real config and played round by round without a Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from ganlab.cli import CONF, compose
+from ganlab.config import build
+from ganlab.training.base import GameModule
+from ganlab.turn import Batch, Sample
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+SMALL = (
+    "logger=csv",
+    "model.generator.latent_dim=6",
+    "model.generator.hidden=[16]",
+    "model.generator.batch_norm=true",
+    "model.discriminator.hidden=[16]",
+    "model.discriminator.dropout=0",
+    "data.batch_size=16",
+)
+
+
+def options(group: str) -> list[str]:
+    """The names of a config group, found and not listed: a new file is tested unasked."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@cache
+def composed(*overrides: str) -> DictConfig:
+    cfg = compose(*overrides)
+    OmegaConf.resolve(cfg)
+    return cfg
+
+
+@cache
+def node(group: str, option: str) -> DictConfig:
+    """One option of a group, as it stands in the composed config."""
+    return composed(*SMALL, f"{group}={option}")[group]
+
+
+def game(
+    objective: str = "non_saturating",
+    tricks: Iterable[str] = (),
+    play: str = "alternating",
+    *overrides: str,
+) -> GameModule:
+    """A small game on 8x8 images; composing once per option keeps thousands of these quick."""
+    cfg = composed(*SMALL, *overrides).copy()
+    cfg.objective = node("objective", objective)
+    cfg.play = node("play", play)
+    cfg.trick = OmegaConf.merge({}, *(node("trick", name) for name in tricks))
+    return build(cfg)
+
+
+def batch(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images [n, 1, 8, 8] in [-1, 1] and classes [n], a function of the round."""
+    generator = torch.Generator().manual_seed(step)
+    labels = torch.randint(10, (n,), generator=generator)
+    x = torch.randn(n, 1, 8, 8, generator=generator) * 0.3 + labels.view(-1, 1, 1, 1) / 10 - 0.5
+    return x.clamp(-1, 1), labels
+
+
+def rounds(module: GameModule, n: int) -> list[dict[str, float]]:
+    """Plays n rounds; each round's terms."""
+    return [one_round(module) for _ in range(n)]
+
+
+def one_round(module: GameModule) -> dict[str, float]:
+    module.train()
+    module.training_step(batch(module.game.step), 0)
+    return {name: float(term) for name, term in module.told.items()}
+
+
+def real(step: int = 0) -> Batch:
+    return Batch(Sample(*batch(step)))

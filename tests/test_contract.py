@@ -1,0 +1,215 @@
+"""What every plug-in must keep. The lists are read from conf/, so a new file is tested without an edit here."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from itertools import combinations, product
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from table import SMALL, batch, composed, game, one_round, options, real, rounds
+
+from ganlab.cli import CONF, compose
+from ganlab.config import build, targets
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+from ganlab.turn import Batch, Sample
+
+TRICKS, OBJECTIVES, PLAYS = options("trick"), options("objective"), options("play")
+REFUSALS = Path(__file__).with_name("refusals.txt")
+PATIENCE = 80  # rounds after which a trick that changed nothing is inert
+
+
+def seen(module) -> list[torch.Tensor]:
+    """What a trick may change: terms, weights, samples."""
+    return [*module.told.values(), *module.game.weights("generator"), module.game.sample(8)]
+
+
+def differs(one, other) -> bool:
+    return set(one.told) != set(other.told) or any(
+        a.shape != b.shape or not torch.equal(a, b) for a, b in zip(seen(one), seen(other), strict=False)
+    )
+
+
+def compatible(objective: str, tricks, play: str = "alternating"):
+    """The game, or None where it refuses."""
+    try:
+        return game(objective, tricks, play)
+    except Refused:
+        return None
+
+
+@pytest.mark.parametrize("play", PLAYS)
+@pytest.mark.parametrize(("trick", "objective"), list(product(TRICKS, OBJECTIVES)))
+def test_a_trick_acts_or_refuses(trick: str, objective: str, play: str) -> None:
+    try:
+        module = game(objective, [trick], play)
+    except Refused as refusal:
+        assert trick in str(refusal)
+        assert "\n" not in str(refusal)
+        return
+    plain = game(objective, [], play)
+    for _ in range(PATIENCE):
+        assert all(map(math.isfinite, one_round(module).values()))
+        one_round(plain)
+        if differs(module, plain) and module.game.step >= 2:
+            return
+    pytest.fail(f"{trick} changed nothing in {PATIENCE} rounds")
+
+
+def test_the_refusals_are_those_on_file() -> None:
+    refused = [
+        f"{trick} {objective}"
+        for trick, objective in product(TRICKS, OBJECTIVES)
+        if compatible(objective, [trick]) is None
+    ]
+    assert "\n".join(refused) + "\n" == REFUSALS.read_text()
+
+
+@pytest.mark.parametrize("play", PLAYS)
+@pytest.mark.parametrize("pair", list(combinations(TRICKS, 2)), ids="-".join)
+def test_a_pair_plays_alike_in_both_orders_or_refuses(pair: tuple[str, str], play: str) -> None:
+    try:
+        one, other = game("non_saturating", pair, play), game("non_saturating", pair[::-1], play)
+    except Refused as refusal:
+        assert pair[0] in str(refusal)
+        assert pair[1] in str(refusal)
+        return
+    terms = rounds(one, 2)
+    assert terms == rounds(other, 2)
+    assert all(math.isfinite(value) for row in terms for value in row.values())
+    assert not differs(one, other)
+
+
+def largest_set() -> list[str]:
+    """All tricks that go together, taken greedily by name."""
+    together: list[str] = []
+    for trick in TRICKS:
+        if compatible("non_saturating", [*together, trick]) is not None:
+            together.append(trick)
+    return together
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_the_largest_set_plays_together(play: str) -> None:
+    module = game("non_saturating", largest_set(), play)
+    assert all(math.isfinite(value) for row in rounds(module, 3) for value in row.values())
+
+
+@pytest.mark.parametrize("tricks", [[], *([trick] for trick in TRICKS), largest_set()], ids="-".join)
+@pytest.mark.parametrize("play", PLAYS)
+def test_a_restored_twin_plays_on_alike(tricks: list[str], play: str, tmp_path: Path) -> None:
+    module = game("non_saturating", tricks, play)
+    rounds(module, 3)
+    torch.save(
+        {
+            "game": module.game.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in module.configure_optimizers()],
+        },
+        tmp_path / "state",
+    )
+    state = torch.load(tmp_path / "state", weights_only=True)
+    twin = game("non_saturating", tricks, play, "seed=7")
+    twin.seed = module.seed
+    twin.game.load_state_dict(state["game"])
+    for optimizer, saved in zip(twin.configure_optimizers(), state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    assert torch.equal(module.game.sample(4), twin.game.sample(4))
+    assert rounds(module, 3) == rounds(twin, 3)
+    assert not differs(module, twin)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_objective_moves_a_gaussian_towards_the_data(objective: str) -> None:
+    overrides = ["data=ring", "data.batch_size=64", "optimizer.generator.lr=0.01", "optimizer.discriminator.lr=0.01"]
+    cfg = compose(*SMALL, *overrides, "model.generator.hidden=[]", "model.generator.batch_norm=false")
+    cfg.objective = compose(f"objective={objective}").objective
+    module = build(cfg)
+    for step in range(150):
+        x = 2 + 0.5 * torch.randn(64, 2, generator=torch.Generator().manual_seed(step))
+        module.training_step((x, None), 0)
+    mean = module.game.sample(500).mean(0)
+    assert (mean > 1).all(), f"from 0 to {mean.tolist()} instead of 2"
+
+
+CALLS = {  # discriminator passes on the discriminator's and on the generator's turn
+    ("non_saturating", ()): (2, 1),
+    ("minimax", ()): (2, 1),
+    ("hinge", ()): (2, 1),
+    ("hinge", ("r1",)): (2, 1),
+    ("hinge", ("instance_noise", "replay_buffer")): (2, 1),
+    ("mmd", ()): (None, 0),
+}
+
+
+@pytest.mark.parametrize(("objective", "tricks"), CALLS)
+def test_no_verdict_is_passed_that_nobody_asked_for(objective: str, tricks: tuple[str, ...]) -> None:
+    module = game(objective, tricks).game
+    calls = []
+    if module.discriminator is not None:
+        module.discriminator.register_forward_hook(lambda *_: calls.append(1))
+    for player, expected in zip(("discriminator", "generator"), CALLS[objective, tricks], strict=True):
+        calls.clear()
+        if expected is not None:
+            module.losses(module.turn(player, real(), Draw(0)))
+            assert len(calls) == expected, player
+
+
+@pytest.mark.parametrize(("play", "passes"), [("alternating", (3, 2)), ("shared", (3, 1)), ("simultaneous", (2, 1))])
+def test_passes_of_a_round(play: str, passes: tuple[int, int]) -> None:
+    module = game("hinge", [], play)
+    calls = {"discriminator": 0, "generator": 0}
+    for player in calls:
+        getattr(module.game, player).register_forward_hook(
+            lambda *_, player=player: calls.update({player: calls[player] + 1})
+        )
+    one_round(module)
+    assert (calls["discriminator"], calls["generator"]) == passes
+
+
+def nodes(node, path: str):
+    """Every node of a config that builds an object of ganlab."""
+    if isinstance(node, DictConfig):
+        if "_target_" in node and node._target_.startswith("ganlab."):
+            yield path, node
+        for key in node:
+            yield from nodes(node._get_node(key), f"{path}.{key}")
+    elif isinstance(node, ListConfig):
+        for i in range(len(node)):
+            yield from nodes(node._get_node(i), f"{path}.{i}")
+
+
+FILES = sorted(CONF.glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
+    for place, node_ in nodes(OmegaConf.load(path), path.stem):
+        module, _, name = node_._target_.rpartition(".")
+        parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+        keys = set(node_) - {"_target_", "_partial_", "defaults"}
+        assert keys <= set(parameters), place
+        if not node_.get("_partial_"):
+            required = {n for n, p in parameters.items() if p.default is p.empty}
+            assert required <= keys, place
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_a_trick_and_its_file_have_one_name(trick: str) -> None:
+    assert set(OmegaConf.load(CONF / "trick" / f"{trick}.yaml")) == {trick}
+    (target,) = [t for t in targets(composed(*SMALL, f"trick={trick}").trick) if ".tricks." in t]
+    assert target.startswith("ganlab.tricks.")
+
+
+def test_every_experiment_builds() -> None:
+    for experiment in options("experiment"):
+        build(compose(f"experiment={experiment}", "logger=csv"))
+
+
+def test_both_streams_of_a_batch_reach_the_turn() -> None:
+    extra = Sample(batch(1)[0])
+    assert game().game.turn("generator", Batch(real().real, extra), Draw(0)).extra is extra

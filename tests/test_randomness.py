@@ -1,0 +1,43 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from ganlab.randomness import Draw, fold, reseed
+
+
+def test_seeds_do_not_collide_where_only_the_low_bits_count() -> None:
+    assert len({fold(seed, step) & 0xFFFFFFFF for seed in range(50) for step in range(50)}) == 2500
+    assert fold(1, 2) != fold(2, 1)
+    assert fold(0, "a") != fold(0, "b")
+    with pytest.raises(ValueError, match="non-negative"):
+        fold(-1)
+
+
+def test_a_seed_is_the_same_on_every_machine() -> None:
+    assert fold(0, 1, "data") == 16862017120396137171
+
+
+def test_reseeding_sets_all_generators() -> None:
+    def numbers() -> list[float]:
+        return [float(torch.rand(())), random.random(), np.random.rand()]
+
+    reseed(3, 4)
+    first = numbers()
+    numbers()
+    reseed(3, 4)
+    assert numbers() == first
+
+
+def test_ranks_draw_the_rows_of_one_batch() -> None:
+    everyone = Draw(0, 5).normal("latent", 6, 3)
+    ranks = [Draw(0, 5, rank=rank, world_size=3).normal("latent", 2, 3) for rank in range(3)]
+    assert torch.equal(torch.cat(ranks), everyone)
+
+
+def test_one_stream_does_not_shift_another() -> None:
+    draw, other = Draw(0), Draw(0)
+    other.uniform("noise", 7)
+    assert torch.equal(draw.normal("latent", 4), other.normal("latent", 4))
+    assert not torch.equal(draw.normal("latent", 4), Draw(0).normal("latent", 4))

@@ -1,0 +1,35 @@
+import math
+
+import pytest
+
+from ganlab.errors import Refused
+from ganlab.schedules import Constant, Cosine, Exponential, Linear, at, schedule, varies
+
+
+def test_values_at_the_ends_and_between() -> None:
+    linear = Linear(1.0, 3.0, 10, after=5)
+    assert [linear(step) for step in (0, 5, 10, 15, 99)] == [1, 1, 2, 3, 3]
+    cosine = Cosine(2.0, 0.0, 4)
+    assert [cosine(step) for step in range(5)] == pytest.approx(
+        [1 + math.cos(math.pi * k / 4) for k in range(5)]
+    )
+    falling = Exponential(1.0, 0.01, 2)
+    assert [falling(step) for step in range(3)] == pytest.approx([1, 0.1, 0.01])
+    assert Constant(0.5)(123) == 0.5
+
+
+def test_schedules_are_found_in_lists() -> None:
+    betas = [0.5, Linear(0.9, 0.99, 10)]
+    assert varies(betas)
+    assert not varies([0.5, 0.9])
+    assert at(betas, 0) == [0.5, 0.9]
+    assert at(betas, 10) == [0.5, 0.99]
+
+
+def test_a_number_out_of_range_is_refused() -> None:
+    with pytest.raises(Refused, match="trick.x=1.5 must lie between 0 and 1"):
+        schedule("trick.x", Linear(0, 1.5, 10), 0, 1)
+    with pytest.raises(Refused, match="steps=0"):
+        Linear(0, 1, 0)
+    with pytest.raises(Refused, match="two positive ends"):
+        Exponential(1, 0, 10)

@@ -1,0 +1,36 @@
+import pytest
+import torch
+from table import game, real
+
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+from ganlab.schedules import Linear
+from ganlab.tricks.instance_noise import InstanceNoise
+from ganlab.turn import Sample
+
+
+def noise(trick: InstanceNoise, step: int) -> torch.Tensor:
+    x = torch.zeros(100, 1, 8, 8)
+    turn = game().game.turn("discriminator", real(), Draw(0, step))
+    turn.step = step
+    return trick.inputs(Sample(x), turn).x
+
+
+def test_the_noise_is_as_large_as_the_schedule_says() -> None:
+    trick = InstanceNoise(Linear(0.4, 0.0, 10))
+    for step, std in {0: 0.4, 5: 0.2, 10: 0.0, 50: 0.0}.items():
+        made = noise(trick, step)
+        assert made.mean().abs() < 0.02
+        assert made.std() == pytest.approx(std, abs=0.01)
+
+
+def test_the_real_and_the_fake_get_noise_of_their_own() -> None:
+    turn = game(tricks=["instance_noise"]).game.turn("discriminator", real(), Draw(0))
+    sample = turn.real
+    hooks = turn._hooks
+    assert not torch.equal(hooks.inputs(sample, turn).x, hooks.inputs(sample, turn).x)
+
+
+def test_a_negative_std_is_refused() -> None:
+    with pytest.raises(Refused, match="std=-0.1 must lie between 0"):
+        InstanceNoise(-0.1)

@@ -1,0 +1,92 @@
+import pytest
+import torch
+from table import SMALL
+from torch import nn
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.game import Game
+from ganlab.networks.labels import ConcatImage, ConditionalNorm, Projection
+
+
+def conditional(*overrides: str) -> Game:
+    return build_game(compose(*SMALL, "trick=label_conditioning", *overrides))
+
+
+WAYS = [(g, d) for g in ("concat", "embedding", "norm") for d in ("concat", "projection")]
+
+
+@pytest.mark.parametrize("model", ["gan", "dcgan"])
+@pytest.mark.parametrize(("generator", "discriminator"), WAYS)
+def test_both_players_hang_on_the_class(model: str, generator: str, discriminator: str) -> None:
+    small = SMALL if model == "gan" else ("logger=csv", "model=dcgan", "model.generator.width=4", "model.discriminator.width=4")
+    game = build_game(
+        compose(
+            *small,
+            "trick=label_conditioning",
+            f"trick.label_conditioning.generator={generator}",
+            f"trick.label_conditioning.discriminator={discriminator}",
+        )
+    )
+    # A conditional norm starts as the plain one: its classes differ once it has learned.
+    for weight in game.generator.parameters():
+        nn.init.normal_(weight, 0, 0.1)
+    latent, one, two = torch.randn(4, game.generator.latent_dim), torch.full((4,), 1), torch.full((4,), 2)
+    game.eval()  # in training, a batch norm would take out what all rows share
+    made = game.generator(latent, one)
+    assert not torch.allclose(made, game.generator(latent, two), atol=1e-5)
+    assert not torch.allclose(
+        game.discriminator(made, one).logits, game.discriminator(made, two).logits, atol=1e-6
+    )
+
+
+def test_projection_adds_the_product_of_embedding_and_features() -> None:
+    projection = Projection(3, 4)
+    features, classes = torch.randn(2, 4), torch.tensor([2, 0])
+    by_hand = [sum(projection.embedding.weight[c] * f) for c, f in zip(classes, features, strict=True)]
+    assert torch.allclose(projection(features, classes), torch.stack(by_hand))
+
+
+def test_concatenated_planes_are_one_hot() -> None:
+    x, _ = ConcatImage(3)(torch.randn(2, 1, 4, 5), torch.tensor([2, 0]))
+    assert x.shape == (2, 4, 4, 5)
+    assert x[0, 1:].mean((1, 2)).tolist() == [0, 0, 1]
+    assert x[1, 1:].mean((1, 2)).tolist() == [1, 0, 0]
+
+
+def test_a_conditional_norm_scales_and_shifts_by_class() -> None:
+    norm = ConditionalNorm(nn.BatchNorm2d(2, affine=False), 2, 3)
+    nn.init.normal_(norm.gain.weight)
+    nn.init.normal_(norm.bias.weight)
+    x, classes = torch.randn(4, 2, 3, 3), torch.tensor([0, 2, 2, 1])
+    plain = nn.functional.batch_norm(x, None, None, training=True)
+    for b, c in enumerate(classes):
+        expected = plain[b] * norm.gain.weight[c].view(2, 1, 1) + norm.bias.weight[c].view(2, 1, 1)
+        assert torch.allclose(norm(x, classes)[b], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_another_way_is_refused(player: str) -> None:
+    with pytest.raises(Refused, match=f"{player}=mystery must be one of concat"):
+        conditional(f"trick.label_conditioning.{player}=mystery")
+
+
+def test_unlabelled_data_are_refused() -> None:
+    with pytest.raises(Refused, match="label_conditioning needs labels, .* on unlabelled data"):
+        conditional("data.num_classes=null")
+
+
+def test_a_norm_that_is_not_there_is_refused() -> None:
+    with pytest.raises(Refused, match="generator=norm needs a generator with batch norm"):
+        conditional("trick.label_conditioning.generator=norm", "model.generator.batch_norm=false")
+
+
+def test_samples_are_of_the_class_asked_for() -> None:
+    game = conditional()
+    assert game.labels(12).tolist() == [*range(10), 0, 1]
+    assert game.labels(3, 7).tolist() == [7, 7, 7]
+    with pytest.raises(Refused, match="class=10 must lie between 0 and 9"):
+        game.sample(1, label=10)
+    with pytest.raises(Refused, match="class=3, but this generator knows no classes"):
+        build_game(compose(*SMALL)).sample(1, label=3)

@@ -1,0 +1,36 @@
+import pytest
+import torch
+from table import game
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from ganlab.errors import Refused
+from ganlab.tricks.label_smoothing import LabelSmoothing
+from ganlab.turn import Targets
+
+
+def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
+    p, q = torch.tensor([0.1, 0.2, 0.7], dtype=torch.float64), torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    logits = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    targets = LabelSmoothing(0.9).targets(Targets(torch.ones_like(p), torch.zeros_like(p)), None)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15)
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        real = binary_cross_entropy_with_logits(logits, targets.real, weight=p, reduction="sum")
+        value = real + binary_cross_entropy_with_logits(logits, targets.fake, weight=q, reduction="sum")
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    assert torch.allclose(logits.sigmoid(), 0.9 * p / (p + q), atol=1e-6)
+
+
+@pytest.mark.parametrize("real", [2, 1, 0.5, -0.1])
+def test_a_target_out_of_range_is_refused(real: float) -> None:
+    with pytest.raises(Refused, match=f"real={real} must lie between"):
+        LabelSmoothing(real)
+
+
+def test_only_an_objective_with_targets_can_be_smoothed() -> None:
+    with pytest.raises(Refused, match="label_smoothing needs targets, which objective Hinge"):
+        game("hinge", ["label_smoothing"])

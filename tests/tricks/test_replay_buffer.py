@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from ganlab.errors import Refused
+from ganlab.networks.mlp import generator
+from ganlab.networks.priors import Normal
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Tricks
+from ganlab.tricks.replay_buffer import ReplayBuffer
+from ganlab.turn import Batch, Networks, Sample, Turn
+
+
+def buffer(size: int, share: float) -> ReplayBuffer:
+    trick = ReplayBuffer(size, share)
+    trick.networks(Networks(generator(2, [], False, [1], None, Normal()), None, 10))
+    return trick
+
+
+def show(trick: ReplayBuffer, step: int, n: int) -> Sample:
+    """Round `step` makes n fakes that say their round, of the class round % 10."""
+    fake = Sample(torch.full((n, 1), float(step)), torch.full((n,), step % 10))
+    turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), Draw(0, step), False)
+    return trick.fakes(fake, turn)
+
+
+def test_fakes_pass_until_it_is_full_and_then_a_share_is_old() -> None:
+    trick = buffer(size=400, share=0.3)
+    for step in range(4):
+        assert (show(trick, step, 100).x == step).all()
+    old = torch.stack([(show(trick, step, 100).x < step).float().mean() for step in range(4, 104)])
+    assert old.mean() == pytest.approx(0.3, abs=0.02)
+
+
+def test_nothing_is_lost_and_nothing_doubled() -> None:
+    trick = buffer(size=50, share=0.5)
+    shown = [show(trick, step, 10).x for step in range(40)]
+    everything = torch.cat([*shown[5:], trick.samples]).flatten()
+    # The first 5 rounds filled it, and were shown as well.
+    assert sorted(everything.tolist()) == sorted(float(step) for step in range(40) for _ in range(10))
+
+
+def test_the_class_stays_with_its_fake() -> None:
+    trick = buffer(size=50, share=0.5)
+    for step in range(40):
+        shown = show(trick, step, 10)
+        assert torch.equal(shown.condition, shown.x.flatten().long() % 10)
+
+
+def test_a_buffer_smaller_than_the_batch_is_refused() -> None:
+    with pytest.raises(Refused, match="size=5 is smaller than a batch of 10"):
+        show(buffer(5, 0.5), 0, 10)
+
+
+@pytest.mark.parametrize(("size", "share"), [(0, 0.5), (10, 0), (10, 1.5)])
+def test_values_out_of_range_are_refused(size: int, share: float) -> None:
+    with pytest.raises(Refused, match="must"):
+        ReplayBuffer(size, share)
