@@ -190,9 +190,9 @@ def ending(error: BaseException) -> tuple[str, str]:
 
 def explained(error: BaseException, path: Path) -> BaseException:
     """The error that the user gets to see."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Refused(
-            f"the disk of {path} is full: make room, then resume={path} goes on from the last checkpoint"
+            f"the disk of {path} is full, or a quota reached ({error.strerror}): make room, then resume={path} goes on from the last checkpoint"
         )
     return error
 

@@ -15,8 +15,14 @@ from ganlab.errors import Diverged
 from ganlab.training.base import GameModule, finite
 
 
+NEXT = "next.ckpt"
+
+
 class AtomicIO(TorchCheckpointIO):
-    """Lightning's own save goes through the system's temporary folder: across file systems a copy, no rename."""
+    """Saves beside and renames.
+
+    Lightning's own save goes through the system's temporary folder: across file systems that is a copy.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         part = Path(f"{path}.part")
@@ -45,8 +51,8 @@ class Checkpoint(Callback):
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
-            for torn in self.folder.glob("*.part"):
-                torn.unlink()
+            for torn in (*self.folder.glob("*.part"), self.folder / NEXT):
+                torn.unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         value = module.measured.get(self.monitor or next(iter(module.measured), ""), inf)
@@ -60,13 +66,16 @@ class Checkpoint(Callback):
         if better:
             trainer.save_checkpoint(self.folder / "best.ckpt")
         if due:
-            self._keep(trainer)
-            trainer.save_checkpoint(self.folder / "last.ckpt")
+            trainer.save_checkpoint(self.folder / NEXT)
+            if trainer.is_global_zero:
+                self._rotate()
 
-    def _keep(self, trainer: Trainer) -> None:
+    def _rotate(self) -> None:
+        """Only once the next one is whole: a full disk must not cost the last."""
         last = self.folder / "last.ckpt"
-        if trainer.is_global_zero and last.exists():
+        if last.exists():
             os.replace(last, self.folder / "previous.ckpt")
+        os.replace(self.folder / NEXT, last)
 
     def state_dict(self) -> dict[str, float]:
         return {"best": self.best}

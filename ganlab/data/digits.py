@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from ganlab.data.base import Data, Memory, agree, image_range
+from ganlab.data.base import Data
+from ganlab.data.facts import agree, image_range
+from ganlab.data.sources import Memory
 
 
 class Digits(Data):

@@ -8,7 +8,9 @@ from math import pi
 import torch
 from torch import Tensor
 
-from ganlab.data.base import Data, Memory, agree, at_least
+from ganlab.data.base import Data
+from ganlab.data.facts import agree, at_least
+from ganlab.data.sources import Memory
 from ganlab.randomness import generator
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganlab.data.base import Data, Memory, agree, image_range
+from ganlab.data.base import Data
+from ganlab.data.facts import agree, image_range, one_of
+from ganlab.data.sources import Memory
 from ganlab.errors import Refused
 
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
@@ -40,8 +42,7 @@ class Vision(Data):
         range: Sequence[float],
         batch_size: int,
     ):
-        if dataset not in FOLDERS:
-            raise Refused(f"data.dataset={dataset} is not known: choose from {', '.join(FOLDERS)}")
+        one_of("dataset", dataset, FOLDERS)
         agree("num_classes", num_classes, 10)
         home = Path(root).expanduser()
         if home.exists() and not home.is_dir():

@@ -51,7 +51,7 @@ def by_hand(game: Game, steps: int, latent: torch.Tensor) -> float:
         with torch.no_grad():
             for weight, change in zip(ahead.parameters(), slopes, strict=True):
                 weight -= LR * change
-    return float(torch.nn.functional.softplus(-ahead(game.generator(latent)).logits).mean())
+    return float(torch.nn.functional.softplus(-ahead(game.generator(latent)).logits).mean().detach())
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])

@@ -1,0 +1,74 @@
+"""Which samples make batch k, and what chance does to each: functions of (seed, k)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganlab.randomness import generator
+
+
+class Request(NamedTuple):
+    """One process's rows of one global batch, on the CPU."""
+
+    rows: Tensor  # [b] which samples
+    chance: Tensor | None  # [b, 3] uniform in [0, 1): flip, top, left; None: nothing is left to chance
+
+
+class Plan:
+    """Batch k as a function of (seed, k): an epoch is a permutation, whose incomplete rest is dropped."""
+
+    def __init__(self, seed: int, size: int, batch_size: int, rank: int, world_size: int, augments: bool):
+        self.seed = seed
+        self.size = size
+        self.batch_size = batch_size
+        self.rows = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
+        self.augments = augments
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def since(self, k: int) -> Iterator[Request]:
+        """The requests k, k + 1, ... without an end."""
+        return map(self.request, itertools.count(k))
+
+    def request(self, k: int) -> Request:
+        """This process's rows of global batch k."""
+        epoch, batch = divmod(k, self.size // self.batch_size)
+        if epoch != self._epoch:
+            # Permutations are drawn on the CPU whatever the device, so that they are the same everywhere.
+            self._order = torch.randperm(self.size, generator=generator(self.seed, "data", epoch))
+            self._epoch = epoch
+        batch_order = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]  # [B]
+        return Request(batch_order[self.rows], self._chance(k))
+
+    def _chance(self, k: int) -> Tensor | None:
+        if not self.augments:
+            return None
+        numbers = torch.rand(self.batch_size, 3, generator=generator(self.seed, "augment", k))
+        return numbers[self.rows]
+
+
+def in_order(size: int, batch_size: int) -> Iterator[Request]:
+    """Requests for every sample once; the last may be smaller."""
+    for first in range(0, size, batch_size):
+        yield Request(torch.arange(first, min(first + batch_size, size)), None)
+
+
+def still(n: int, device: torch.device | str = "cpu") -> Tensor:
+    """The chance of n samples to which nothing happens: not flipped, cut in the middle; [n, 3]."""
+    return torch.full((n, 3), 0.5, device=device)
+
+
+def flips(chance: Tensor) -> Tensor:
+    """Which samples are mirrored, [b] bool, from chance [b, 3]."""
+    return chance[:, 0] < 0.5
+
+
+def offset(chance: Tensor, spare: Tensor) -> Tensor:
+    """Where a window begins that has `spare` pixels of room: 0 to spare, equally likely; same shape."""
+    # float32 on purpose: files are cut one at a time, memory at once, and both must round alike.
+    return (chance * (spare + 1)).long().minimum(spare)

@@ -1,0 +1,81 @@
+"""Runs, in this process and in others."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from table import ROOT, SMALL
+
+from ganlab.cli import compose
+from ganlab.run import run
+
+QUICK = (*SMALL, "evaluation.n=60", "evaluation.n_real=60", "evaluate_every=1000", "data.batch_size=32")
+
+
+def play(run_dir: Path, *overrides: str) -> dict[str, float]:
+    """A run in this process."""
+    given = [*QUICK, f"run_dir={run_dir}", *overrides]
+    return run(compose(*given), given)
+
+
+def go_on(run_dir: Path, *overrides: str) -> dict[str, float]:
+    """A resume in this process."""
+    given = [f"resume={run_dir}", *overrides]
+    return run(compose(*given), given)
+
+
+def start(*overrides: str, command: str = "run", **options: Any) -> subprocess.Popen[str]:
+    """A command in a process of its own."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", f"ganlab.{command}", *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def checkpoint(run_dir: Path, name: str = "last") -> dict[str, Any]:
+    return torch.load(run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def summary(run_dir: Path) -> dict[str, Any]:
+    return json.loads((run_dir / "summary.json").read_text())
+
+
+def rows(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality bit for bit, in any nesting."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights, optimisers, the tricks' states, and the bytes of metrics.csv."""
+    mine, theirs = checkpoint(one), checkpoint(other)
+    for part in ("state_dict", "optimizer_states"):
+        assert same(mine[part], theirs[part]), part
+    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()

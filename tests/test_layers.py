@@ -1,0 +1,93 @@
+"""Who may import whom: arrows never point back."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "ganlab"
+FILES = sorted(PACKAGE.rglob("*.py"))
+# Each layer may import those before it; what is at one level may import its own kind.
+LAYERS = [
+    {"errors"},
+    {"randomness", "schedules"},
+    {"turn"},
+    {"kernels", "networks", "data"},
+    {"distances"},
+    {"objectives", "tricks"},
+    {"game", "pictures", "run_directory", "cli"},
+    {"training", "metrics"},
+    {"config", "callbacks", "resume"},
+    {"session"},
+    {"run", "sample"},
+]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+LIGHTNING = {"training", "callbacks", "data", "config", "session"}
+HYDRA = {"config", "cli", "resume", "run", "sample", "session"}
+
+
+def part(path: Path) -> str:
+    """The layer's name of a file: its folder in the package, or its own name."""
+    inside = path.relative_to(PACKAGE)
+    return inside.parts[0] if len(inside.parts) > 1 else inside.stem
+
+
+def imports(path: Path, deferred: bool = True) -> set[str]:
+    """The modules that a file imports, but for those that only annotate."""
+    tree = ast.parse(path.read_text())
+    annotating = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for child in ast.walk(node)
+    }
+    found = set()
+    for node in ast.walk(tree) if deferred else tree.body:
+        if id(node) in annotating:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows_never_point_back(path: Path) -> None:
+    if path == PACKAGE / "__init__.py":
+        return
+    here = part(path)
+    for module in imports(path):
+        if module.startswith("ganlab."):
+            other = module.split(".")[1]
+            assert RANK[other] < RANK[here] or other == here, f"{here} imports {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_frameworks_stay_in_their_places(path: Path) -> None:
+    roots = {module.split(".")[0] for module in imports(path)}
+    assert "pytorch_lightning" not in roots or part(path) in LIGHTNING
+    assert not roots & {"hydra", "omegaconf"} or part(path) in HYDRA | {"run_directory", "callbacks"}
+    if part(path) == "tricks":
+        allowed = {"errors", "networks", "randomness", "schedules", "tricks", "turn"}
+        assert {m.split(".")[1] for m in imports(path) if m.startswith("ganlab.")} <= allowed
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    for name in ("cli", "run", "sample", "errors"):
+        heavy = {"torch", "pytorch_lightning", "wandb", "torchvision", "matplotlib"}
+        assert not imports(PACKAGE / f"{name}.py", deferred=False) & heavy
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_devices_are_named_in_few_places(path: Path) -> None:
+    if part(path) in {"data", "metrics", "randomness"}:
+        return
+    text = path.read_text()
+    assert ".cuda" not in text
+    assert '"cuda' not in text
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_is_longer_than_the_wall(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
