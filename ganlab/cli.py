@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
 CONF = next(place for place in (HERE / "conf", HERE.parent / "conf") if place.is_dir())
 DEFAULT_ROUNDS = 3000
+FULL = "HYDRA_FULL_ERROR"
 # What is told in one line; anything else is a mistake of ours, and shows its trace.
 ERRORS = (Refused, Diverged, HydraException, OmegaConfBaseException)
 
@@ -45,9 +46,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
 
     What the user got wrong is told in one line, with exit status 2; a run that diverged gives 1.
     """
-    wants_traces = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints the errors itself, in its own way
-
+    wants_traces = os.environ.get(FULL) == "1"
     refusals: list[BaseException] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
@@ -58,20 +57,22 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
             print(f"\njob {cfg.job}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True)
         try:
             return task(cfg, list(context.overrides.task))
-        except ERRORS as error:
-            if wants_traces:
-                raise
-            # Kept from Hydra, which would print it in its own way and end a sweep.
-            print(f"{config_name}: {told(error)}", file=sys.stderr, flush=True)
-            refusals.append(error)
+        except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
+            refuse(error)
 
+    def refuse(error: BaseException) -> None:
+        if wants_traces:
+            raise error
+        print(f"{config_name}: {told(error)}", file=sys.stderr, flush=True)
+        refusals.append(error)
+
+    os.environ[FULL] = "1"  # or Hydra prints the errors itself, in its own way
     try:
         job()
     except ERRORS as error:
-        if wants_traces:
-            raise
-        print(f"{config_name}: {told(error)}", file=sys.stderr)
-        refusals.append(error)
+        refuse(error)
+    finally:
+        os.environ[FULL] = str(int(wants_traces))
     if refusals:
         sys.exit(1 if isinstance(refusals[0], Diverged) else 2)
 

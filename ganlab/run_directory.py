@@ -80,6 +80,7 @@ class RunDirectory:
         """
         if name not in ("last", "previous", "best"):
             return Path(name), self._read(Path(name))
+        self.config()  # says so where this is no run at all
         names = ("last", "previous") if name == "last" else (name,)
         problems = []
         for candidate in names:

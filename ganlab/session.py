@@ -17,8 +17,6 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import Logger
-from rich.console import Console
-from rich.table import Table
 
 from ganlab.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.callbacks.evaluate import Evaluate
@@ -51,6 +49,11 @@ class Session:
         self.data = build_data(cfg)
         self.module = build(cfg)
         self.evaluation = Evaluation(instantiate(cfg.metric), self.data, **cfg.evaluation)
+        known = [name for metric in self.evaluation.metrics.values() for name in metric.names]
+        if cfg.monitor is not None and cfg.monitor not in known:
+            raise Refused(
+                f"monitor={cfg.monitor} is not measured: choose one of {', '.join(known) or 'none'}"
+            )
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))
         self._callbacks()
         self.trainer: pl.Trainer = instantiate(cfg.trainer)(
@@ -158,16 +161,14 @@ class Session:
     def _tell(self, status: str, metrics: dict[str, float]) -> None:
         """A short table, and where to look."""
         path = self.directory.path
-        table = Table("", "", show_header=False, box=None, padding=(0, 2, 0, 0))
-        table.add_row("rounds", f"{self.module.game.step:,}")
-        table.add_row("training", f"{self.bar.seconds:.1f} s, {self.bar.images_per_second:,.0f} images/s")
+        lines = {"rounds": f"{self.module.game.step:,}"}
+        lines["training"] = f"{self.bar.seconds:.1f} s, {self.bar.images_per_second:,.0f} images/s"
         for name, value in metrics.items():
-            table.add_row(name, f"{value:.3f}   (real test images: {self.evaluation.floor[name]:.3f})")
-        table.add_row("samples", str(path / "samples"))
-        table.add_row("everything", str(path))
+            lines[name] = f"{value:.3f}   (real test images: {self.evaluation.floor[name]:.3f})"
+        lines |= {"samples": str(path / "samples"), "everything": str(path)}
         if status == "stopped":
-            table.add_row("to go on", f"python -m ganlab.run resume={path}")
-        Console(width=max(Console().width, 80), soft_wrap=True).print(f"\n{status}", table, highlight=False)
+            lines["to go on"] = f"python -m ganlab.run resume={path}"
+        print(f"\n{status}", *(f"  {label:<12}{text}" for label, text in lines.items()), sep="\n", flush=True)
 
 
 def directory_for(cfg: DictConfig) -> Path:

@@ -45,21 +45,23 @@ class Wandb(WandbLogger):
         offline = mode == "offline" or (mode == "auto" and not reachable())
         run_id = directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
-        super().__init__(
+        settings: Any = OmegaConf.to_container(cfg, resolve=True)
+        run = wandb.init(
             project=project,
-            name=directory.path.name,
-            save_dir=str(directory.path),
-            offline=offline,
-            id=run_id,
-            resume="allow",
             entity=entity,
             group=group,
             job_type=job_type,
+            name=directory.path.name,
+            dir=directory.path,
+            id=run_id,
+            resume="allow",
+            mode="offline" if offline else "online",
+            config={**settings, "commit": directory.summary().get("commit")},
+            allow_val_change=True,
             settings=wandb.Settings(silent=True, console="off"),
         )
-        self.experiment.config.update(OmegaConf.to_container(cfg, resolve=True), allow_val_change=True)
-        self.experiment.config.update({"commit": directory.summary().get("commit")}, allow_val_change=True)
-        self.experiment.define_metric("*", step_metric="step")
+        run.define_metric("*", step_metric="step")
+        super().__init__(experiment=run)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
         self.experiment.log({**metrics, "step": step})

@@ -13,7 +13,7 @@ from ganlab.data.look import Look
 
 
 class Folder(Data):
-    """Images of any size and format in `root`, or in its train/ and test/ if it holds just these two.
+    """Images of any size in `root`, or in its train/ and test/ if it holds just these two.
 
     A folder of sub-folders has their sorted names as classes, however deep the files lie below them; one of
     images only has no labels. Hidden files are ignored. Whether the images are held in memory (where they

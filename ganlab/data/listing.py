@@ -1,4 +1,4 @@
-"""The image files of a folder: splits, then classes, then files, each sorted, whatever the file system's order."""
+"""The files of a folder of images: its splits, their classes, and in these the files, all sorted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def class_names(folder: Path) -> list[str]:
     """The sorted names of the sub-folders; none where the images lie in the folder itself."""
     places = sorted(place for place in folder.iterdir() if not hidden(place))
     classes = [place.name for place in places if place.is_dir()]
-    loose = [place.name for place in places if place.is_file() and place.suffix.lower() in ENDINGS]
+    loose = [place.name for place in places if not place.is_dir() and place.suffix.lower() in ENDINGS]
     if classes and loose:
         raise Refused(f"{folder} holds both images ({loose[0]}) and folders ({classes[0]}): keep one kind")
     return classes
@@ -67,7 +67,7 @@ def listing(folder: Path, classes: list[str], skipped: list[str] | None) -> List
     present = class_names(folder)
     if not set(present) <= set(classes) or bool(present) != bool(classes):
         raise Refused(f"{folder} has other classes than the training images: give both the same folders")
-    files = images(walk(folder, deep=False), skipped)
+    files = images(walk(folder, deep=False), skipped)  # none of them is an image where there are classes
     if not classes:
         return Listing(nonempty(folder, files), None)
     labels = []

@@ -23,11 +23,10 @@ class Look(NamedTuple):
     flip: bool  # mirror half of the training images
 
 
-def decode(file: Path, look: Look) -> Tensor:
-    """One image, uint8 [C, h, w]: of the size asked for, or just covering it where it is to be cropped.
+def decode(file: Path, look: Look) -> Tensor | str:
+    """One image, uint8 [C, h, w], of the size asked for or just covering it where it is to be cropped.
 
-    Raises:
-        Refused: the file cannot be read as an image.
+    Or the reason why it cannot be read: an exception would leave a worker as a page of traceback.
     """
     try:
         with Image.open(file) as image:
@@ -35,9 +34,7 @@ def decode(file: Path, look: Look) -> Tensor:
             pixels = np.array(_resized(_eight_bit(upright, look.channels), look))  # [h, w] or [h, w, 3]
     except Exception as error:  # decoders meet broken bytes with every kind of exception
         reason = " ".join(str(error).split())
-        raise Refused(
-            f"{file} cannot be read as an image ({reason}): remove it, or set data.on_corrupt=skip"
-        ) from error
+        return f"{file} cannot be read as an image ({reason}): remove it, or set data.on_corrupt=skip"
     return torch.from_numpy(pixels).reshape(*pixels.shape[:2], look.channels).permute(2, 0, 1).contiguous()
 
 

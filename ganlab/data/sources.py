@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganlab.data.order import Request, flips, in_order, offset, still
 
-Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] as it is stored, uint8 or float32; labels [b] int64
+Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64
 
 
 class Source(ABC):

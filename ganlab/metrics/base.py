@@ -14,6 +14,16 @@ class SampleMetric(ABC):
     metric works within one process: it must be given the whole sample, and never waits for other ranks.
     """
 
+    names: tuple[str, ...]  # of its numbers, such as "fid/digits"
+
+    @abstractmethod
+    def check(self, shape: tuple[int, ...], n_fake: int, n_real: int) -> None:
+        """Refuses, before anything is shown, samples of this shape or of these numbers.
+
+        Raises:
+            Refused: `update` or `compute` would refuse them.
+        """
+
     @abstractmethod
     def update(self, x: Tensor, real: bool) -> None:
         """Takes some more samples, float [N, C, H, W] in [0, 1], on any device.

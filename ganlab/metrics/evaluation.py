@@ -30,7 +30,7 @@ class Evaluation:
         seed: of the samples' latents.
 
     Raises:
-        Refused: n or n_real is below 1, or the data are not images.
+        Refused: n or n_real is below 1, or a metric cannot measure these data.
     """
 
     def __init__(self, metrics: Mapping[str, SampleMetric], data: Data, n: int, n_real: int, seed: int):
@@ -40,6 +40,8 @@ class Evaluation:
             raise Refused(
                 f"metric={','.join(metrics)} measures images, which these data are not: metric=none"
             )
+        for name, metric in metrics.items():
+            metric.check(data.shape, n, n_real)
         self.metrics = metrics
         self.data = data
         self.n = n

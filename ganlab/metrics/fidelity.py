@@ -27,6 +27,7 @@ class FrechetDistance(SampleMetric):
 
         self._extractor = _found(extractor)
         self.name = f"fid/{self._extractor.name}"
+        self.names = (self.name,)
         # By default torchmetrics waits at compute() for the other ranks, which may not be evaluating.
         self._distance = FrechetInceptionDistance(
             _Identity(self._extractor.num_features), reset_real_features=False, sync_on_compute=False
@@ -38,13 +39,21 @@ class FrechetDistance(SampleMetric):
         self._distance.update(features.cpu(), real=real)
 
     def compute(self) -> dict[str, float]:
+        self._enough(self._n_fake, self._n_real)
+        return {self.name: float(self._distance.compute())}
+
+    def check(self, shape: tuple[int, ...], n_fake: int, n_real: int) -> None:
+        self._enough(n_fake, n_real)
+        _try(self._extractor, shape)
+
+    def _enough(self, n_fake: int, n_real: int) -> None:
+        """A covariance of fewer samples than features + 1 is singular whatever the samples are."""
         needed = self._extractor.num_features + 1
-        for kind, n in {"reals": self._n_real, "fakes": self._n_fake}.items():
+        for kind, n in {"reals": n_real, "fakes": n_fake}.items():
             if n < needed:
                 raise Refused(
                     f"{self.name} of {n} {kind}: {needed - 1} features need {needed} samples or more"
                 )
-        return {self.name: float(self._distance.compute())}
 
     def reset(self) -> None:
         self._distance.reset()
@@ -81,6 +90,7 @@ class InceptionScore(SampleMetric):
         self._splits = splits
         self._logits: list[Tensor] = []
         self.name = f"is/{self._extractor.name}"
+        self.names = (self.name,)
 
     @torch.no_grad()
     def update(self, x: Tensor, real: bool) -> None:
@@ -90,12 +100,19 @@ class InceptionScore(SampleMetric):
     def compute(self) -> dict[str, float]:
         # torchmetrics' class warns whenever it is built, shuffles with the global generator, may use
         # fewer splits than it was given, and is NaN where a class has probability 0 throughout.
-        if self._n_fake < self._splits:
-            raise Refused(f"{self.name} of {self._n_fake} fakes: {self._splits} splits need as many or more")
+        self._enough(self._n_fake)
         logits = torch.cat(self._logits)  # [N, K]
         order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(0))
         scores = [_score(part) for part in logits[order].tensor_split(self._splits)]
         return {self.name: sum(scores) / self._splits}
+
+    def check(self, shape: tuple[int, ...], n_fake: int, n_real: int) -> None:
+        self._enough(n_fake)
+        _try(self._extractor, shape)
+
+    def _enough(self, n_fake: int) -> None:
+        if n_fake < self._splits:
+            raise Refused(f"{self.name} of {n_fake} fakes: {self._splits} splits need as many or more")
 
     def reset(self) -> None:
         self._logits = []
@@ -117,6 +134,11 @@ class _Identity(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return features
+
+
+def _try(extractor: Extractor, shape: tuple[int, ...]) -> None:
+    """Shows one black image, so that a shape which does not fit is refused at once."""
+    extractor.features(_shown(extractor, torch.zeros(1, *shape)))
 
 
 def _found(extractor: str | Extractor) -> Extractor:

@@ -1,4 +1,4 @@
-"""The order of samples: a function of (seed, k), the same from any start and shared out over processes."""
+"""What every data set does: streams, splits, ranges, and refusals of batches that cannot be."""
 
 from __future__ import annotations
 
@@ -6,35 +6,11 @@ from itertools import islice
 
 import pytest
 import torch
-from torch import Tensor
+from streams import N, numbered, same, take
 
-from ganlab.data.base import Data, Memory, Ragged, scale
-from ganlab.data.digits import Digits
+from ganlab.data.base import Data, scale
+from ganlab.data.sources import Memory
 from ganlab.errors import Refused
-
-N, BATCH = 23, 6  # an epoch is three batches, and five samples are left over
-
-
-def numbered(flip: bool = False, batch_size: int = BATCH) -> Data:
-    """Images [N, 1, 2, 3] that say which they are: i in the left column, 255 - i in the right one."""
-    x = torch.zeros(N, 1, 2, 3, dtype=torch.uint8)
-    x[:, 0, :, 0] = torch.arange(N, dtype=torch.uint8)[:, None]
-    x[:, 0, :, 2] = 255 - x[:, 0, :, 0]
-    return Data((1, 2, 3), N, (0.0, 1.0), batch_size, {"train": Memory(x, torch.arange(N), flip)})
-
-
-def take(data: Data, n: int, seed: int = 0, start: int = 0, **where: int) -> list[tuple[Tensor, Tensor]]:
-    return list(islice(data.stream(seed, lambda: start, "cpu", **where), n))
-
-
-def same(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) -> bool:
-    pairs = zip(one, other, strict=True)
-    return all(torch.equal(x, u) and torch.equal(y, v) for (x, y), (u, v) in pairs)
-
-
-@pytest.mark.parametrize("start", [1, 2, 3, 7])
-def test_batch_k_is_the_same_from_any_start(start):
-    assert same(take(numbered(flip=True), 12)[start:], take(numbered(flip=True), 12 - start, start=start))
 
 
 def test_every_iter_asks_where_to_start():
@@ -54,45 +30,6 @@ def test_two_iterators_of_one_stream_do_not_disturb_each_other():
     list(islice(ahead, 7))
     assert same(list(islice(behind, 3)), expected[:3])
     assert same([next(ahead)], expected[7:])
-
-
-@pytest.mark.parametrize("world_size", [2, 3])
-def test_rows_of_the_ranks_make_the_global_batch(world_size):
-    parts = [take(numbered(flip=True), 5, rank=r, world_size=world_size) for r in range(world_size)]
-    together = [
-        (torch.cat([x for x, _ in p]), torch.cat([y for _, y in p])) for p in zip(*parts, strict=True)
-    ]
-    assert parts[0][0][0].shape == (BATCH // world_size, 1, 2, 3)
-    assert same(together, take(numbered(flip=True), 5))
-
-
-def test_an_epoch_meets_a_sample_at_most_once_and_the_next_one_in_another_order():
-    labels = [y for _, y in take(numbered(), 6)]
-    first, second = torch.cat(labels[:3]), torch.cat(labels[3:])
-    assert len(first.unique()) == len(second.unique()) == 3 * BATCH
-    assert not torch.equal(first, second)
-
-
-def test_the_rest_of_an_epoch_is_not_always_the_same_samples():
-    seen = torch.cat([y for _, y in take(numbered(), 3 * 10)])
-    assert len(seen.unique()) == N
-
-
-def test_the_seed_changes_the_order_and_the_flips():
-    assert not torch.equal(take(numbered(), 1, seed=0)[0][1], take(numbered(), 1, seed=1)[0][1])
-    flipped = [
-        torch.cat([x[:, 0, 0, 0] > 0.5 for x, _ in take(numbered(True, N), 3, seed=s)]) for s in (0, 1)
-    ]
-    assert not torch.equal(*flipped)
-
-
-def test_half_of_the_samples_are_mirrored_and_labels_stay_with_their_images():
-    batches = take(numbered(flip=True), 100)
-    x, y = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
-    mirrored = x[:, 0, 0, 0] > 0.5
-    assert abs(mirrored.float().mean().item() - 0.5) < 0.1  # four deviations of 600 coins
-    number = torch.where(mirrored, x[:, 0, 0, 2], x[:, 0, 0, 0])
-    assert torch.equal((number * 255).round().long(), y)
 
 
 def test_training_and_its_loader_leave_the_default_generator_alone():
@@ -115,32 +52,6 @@ def test_bytes_meet_both_ends_of_the_range_exactly(ends):
     assert (x[0], x[255]) == ends
     assert x.dtype == torch.float32
     assert torch.allclose(x, torch.linspace(*ends, 256), atol=1e-6)
-
-
-def test_windows_of_ragged_images_are_windows_of_those_images():
-    generator = torch.Generator().manual_seed(0)
-    sizes = [(5, 9), (8, 4), (5, 4)]
-    images = [torch.randint(256, (3, *s), generator=generator).byte() for s in sizes]
-    data = Data((3, 5, 4), None, (0.0, 1.0), 3, {"train": Ragged(images, None, (3, 5, 4), flip=True)})
-    kinds = set()
-    for x, labels in islice(data.stream(0, lambda: 0, "cpu"), 300):
-        assert labels is None
-        kinds |= {find((one * 255).round().byte(), images) for one in x}
-    # 6 places in the first, 4 in the second, 1 in the third, each mirrored or not: all, and nothing else.
-    assert len(kinds) == 2 * (6 + 4 + 1)
-
-
-def find(window: Tensor, images: list[Tensor]) -> tuple[int, int, int, bool]:
-    """Which image, which corner and whether mirrored; fails where it is no window of any."""
-    _, height, width = window.shape
-    for i, image in enumerate(images):
-        for top in range(image.shape[1] - height + 1):
-            for left in range(image.shape[2] - width + 1):
-                place = image[:, top : top + height, left : left + width]
-                for mirrored in (False, True):
-                    if torch.equal(window, place.flip(-1) if mirrored else place):
-                        return i, top, left, mirrored
-    raise AssertionError("not a window of any image")
 
 
 @pytest.mark.parametrize(
@@ -170,49 +81,3 @@ def test_what_is_done_to_a_batch_is_not_done_to_the_data():
     next(data.split("train", "cpu", 4))[0].add_(1)
     next(iter(data.stream(0, lambda: 0, "cpu")))[0].add_(1)
     assert next(data.split("train", "cpu", 4))[0].sum() == 0
-
-
-def test_digits_are_those_of_scikit_learn():
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    data = Digits([1, 8, 8], 10, [-1, 1], 64)
-    assert len(data) == 1442
-    assert data.offers == {"labels"}
-    (x, y) = next(data.split("test", "cpu", 1000))
-    rows = sorted(i for digit in range(10) for i in (found.target == digit).nonzero()[0][4::5])
-    assert x.shape == (355, 1, 8, 8)
-    assert y.tolist() == found.target[rows].tolist()
-    assert torch.allclose((x[:, 0] + 1) * 8, torch.from_numpy(found.images[rows]).float(), atol=8 / 255)
-    x, y = next(iter(data.stream(0, lambda: 0, "cpu")))
-    assert x.shape == (64, 1, 8, 8)
-    assert y.dtype == torch.int64
-    assert (x.min(), x.max()) == (-1, 1)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"shape": [1, 16, 16]}, r"data.shape=\[1,16,16\] .*data.shape=\[1,8,8\]"),
-        ({"num_classes": 12}, "data.num_classes=12 .*=10"),
-        ({"num_classes": None}, "data.num_classes=null"),
-        ({"range": [0, 255]}, r"data.range=\[0,255\]"),
-        ({"range": None}, "data.range=null"),
-    ],
-)
-def test_declared_facts_that_contradict_the_data_are_refused(change, message):
-    facts = {"shape": [1, 8, 8], "num_classes": 10, "range": [-1, 1], "batch_size": 64}
-    with pytest.raises(Refused, match=message):
-        Digits(**(facts | change))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_batches_on_a_gpu_never_wait_for_it_and_equal_those_of_the_cpu():
-    stream = iter(numbered(flip=True).stream(0, lambda: 0, "cuda"))
-    next(stream)
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        batches = list(islice(stream, 5))
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    assert same([(x.cpu(), y.cpu()) for x, y in batches], take(numbered(flip=True), 5, start=1))

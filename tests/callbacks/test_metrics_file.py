@@ -1,0 +1,25 @@
+from pathlib import Path
+
+from ganlab.callbacks.metrics_file import MetricsFile
+
+
+def test_rows_and_late_columns(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.csv")
+    file.append({"step": 1, "images": 64, "a": 0.1})
+    file.append({"step": 2, "images": 128, "a": 0.2, "b": 1e-30})
+    file.append({"step": 3, "images": 192, "b": float("nan")})
+    assert file.path.read_text() == "step,images,a,b\n1,64,0.1,\n2,128,0.2,1e-30\n3,192,,nan\n"
+
+
+def test_a_cut_drops_later_rows_and_a_torn_one(tmp_path: Path) -> None:
+    file = MetricsFile(tmp_path / "metrics.csv")
+    for step in range(1, 6):
+        file.append({"step": step, "images": step, "a": step / 10})
+    whole = file.path.read_text()
+    with file.path.open("a") as stream:
+        stream.write("6,6,0.")
+    file.cut(5)
+    assert file.path.read_text() == whole
+    file.cut(3)
+    assert file.path.read_text().splitlines()[-1] == "3,3,0.3"
+    MetricsFile(tmp_path / "absent.csv").cut(3)

@@ -1,0 +1,90 @@
+"""W&B's own offline files say what it was told."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import go_on, play, rows, summary
+from table import ROOT
+
+
+def records(path: Path) -> Iterator[bytes]:
+    """The records of a .wandb file: a header of 7 bytes, then blocks of 32 KiB in LevelDB's log format."""
+    data, block, kept = path.read_bytes(), 32768, b""
+    at = 7
+    while at + 7 <= len(data):
+        if block - at % block < 7:
+            at += block - at % block
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        kept += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last of its parts
+            yield kept
+            kept = b""
+
+
+def told(run_dir: Path) -> tuple[set[str], list[dict]]:
+    """The ids of the runs, and every row of the history."""
+    from wandb.proto import wandb_internal_pb2 as messages
+
+    ids, history = set(), []
+    for file in sorted(run_dir.glob("wandb/offline-run-*/*.wandb")):
+        for data in records(file):
+            record = messages.Record()
+            record.ParseFromString(data)
+            if record.WhichOneof("record_type") == "run":
+                ids.add(record.run.run_id)
+                assert {"seed", "model", "commit"} <= {item.key for item in record.run.config.update}
+            elif record.WhichOneof("record_type") == "history":
+                items = {i.key or "/".join(i.nested_key): i.value_json for i in record.history.item}
+                history.append({name: json.loads(value) for name, value in items.items()})
+    return ids, history
+
+
+def test_a_resumed_run_continues_its_own_history(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run_dir = tmp_path / "run"
+    play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=2")
+    go_on(run_dir, "steps=6")
+    ids, history = told(run_dir)
+    assert ids == {summary(run_dir)["wandb_run_id"]}
+    losses = [row for row in history if "generator/adversarial" in row]
+    assert [row["step"] for row in losses] == [1, 2, 3, 4, 5, 6]
+    for row, stored in zip(losses, rows(run_dir), strict=True):
+        assert row["generator/adversarial"] == pytest.approx(float(stored["generator/adversarial"]))
+    assert [row["step"] for row in history if "samples/_type" in row or "samples" in row] == [2, 4, 6]
+    assert any("fid/digits" in row for row in history)
+
+
+def test_jobs_have_runs_of_their_own(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("one", "two"):
+        play(tmp_path / name, "logger=wandb", "steps=1")
+    one, two = (told(tmp_path / name)[0] for name in ("one", "two"))
+    assert len(one | two) == 2
+
+
+def test_a_server_that_does_not_answer_leaves_it_offline(monkeypatch, capsys) -> None:
+    from ganlab.callbacks.weights_and_biases import reachable
+
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    assert not reachable()
+    assert "does not answer: logging to W&B offline" in capsys.readouterr().out
+
+
+def test_csv_alone_imports_no_wandb(tmp_path: Path) -> None:
+    program = (
+        "import sys; from ganlab.cli import compose; from ganlab.run import run\n"
+        f"run(compose('logger=csv', 'steps=1', 'metric=none', 'run_dir={tmp_path / 'run'}'))\n"
+        "assert 'wandb' not in sys.modules and 'tensorboard' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

@@ -1,0 +1,36 @@
+"""Images that say which they are, and what the tests do with any data: take batches, sweep, compare."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from ganlab.data.base import Data
+from ganlab.data.sources import Memory
+
+N, BATCH = 23, 6  # an epoch is three batches, and five samples are left over
+
+
+def numbered(flip: bool = False, batch_size: int = BATCH) -> Data:
+    """Images [N, 1, 2, 3] that say which they are: i in the left column, 255 - i in the right one."""
+    x = torch.zeros(N, 1, 2, 3, dtype=torch.uint8)
+    x[:, 0, :, 0] = torch.arange(N, dtype=torch.uint8)[:, None]
+    x[:, 0, :, 2] = 255 - x[:, 0, :, 0]
+    return Data((1, 2, 3), N, (0.0, 1.0), batch_size, {"train": Memory(x, torch.arange(N), flip)})
+
+
+def take(
+    data: Data, n: int, seed: int = 0, start: int = 0, **where: int
+) -> list[tuple[Tensor, Tensor | None]]:
+    return list(islice(data.stream(seed, lambda: start, "cpu", **where), n))
+
+
+def same(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) -> bool:
+    pairs = zip(one, other, strict=True)
+    return all(torch.equal(x, u) and torch.equal(y, v) for (x, y), (u, v) in pairs)
+
+
+def sweep(data: Data, split: str = "train") -> tuple[Tensor, Tensor | None]:
+    return next(data.split(split, "cpu", 1000))

@@ -1,0 +1,111 @@
+"""Image files as a source: memory against files, bit for bit, and what happens to broken ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from albums import folder, picture
+from streams import same, sweep, take
+
+from ganlab.errors import Refused
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("crop", ["none", "center", "random"])
+def test_files_and_memory_give_the_same_batches_bit_for_bit(album, crop, num_workers):
+    look = {"crop": crop, "flip": True, "batch_size": 3, "width": 6}
+    held = folder(album, in_memory=True, **look)
+    read = folder(album, in_memory=False, num_workers=num_workers, **look)
+    batches = take(held, 7)
+    assert batches[0][0].shape == (3, 3, 8, 6)
+    assert same(batches, take(read, 7))
+    assert same(batches[4:], take(read, 3, start=4))
+    assert same(list(held.split("train", "cpu", 4)), list(read.split("train", "cpu", 4)))
+    assert len(held) == len(read) == 11
+
+
+def test_random_crops_and_flips_differ_from_round_to_round(album):
+    data = folder(album, crop="random", flip=True, batch_size=11)
+    by_class = [x[y.argsort(stable=True)] for x, y in take(data, 4)]
+    assert all(not torch.equal(by_class[0], other) for other in by_class[1:])
+
+
+def test_ranks_share_the_batch_that_is_read_from_files(album):
+    look = {"crop": "random", "flip": True, "batch_size": 4, "in_memory": False}
+    parts = [take(folder(album, **look), 4, rank=r, world_size=2) for r in (0, 1)]
+    whole = [(torch.cat([x, u]), torch.cat([y, v])) for (x, y), (u, v) in zip(*parts, strict=True)]
+    assert same(whole, take(folder(album, **look), 4))
+
+
+def test_reading_with_workers_leaves_the_default_generator_alone(album):
+    before = torch.get_rng_state()
+    take(folder(album, in_memory=False, num_workers=2), 2)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.fixture
+def broken(album):
+    """The album with a torn file (c, last but one), a text named like an image (b, first), and notes."""
+    torn = album / "c" / "2.png"
+    torn.write_bytes(torn.read_bytes()[:-40])
+    (album / "b" / "1.png").write_text("not an image")
+    (album / ".hidden.png").write_text("")
+    (album / "a" / ".DS_Store").write_text("")
+    return album
+
+
+@pytest.mark.parametrize("reading", [{"in_memory": True}, {"in_memory": True, "num_workers": 2}])
+def test_a_broken_file_is_refused_by_name_before_training(broken, reading):
+    with pytest.raises(Refused, match=r"b/1.png cannot be read as an image .*on_corrupt=skip") as refusal:
+        folder(broken, **reading)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_broken_file_is_refused_by_name_when_met(broken, num_workers):
+    data = folder(broken, in_memory=False, num_workers=num_workers)
+    with pytest.raises(Refused, match=r"(b/1|c/2).png cannot be read as an image") as refusal:
+        take(data, 10)
+    assert type(refusal.value) is Refused
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(Refused, match="b/1.png cannot be read"):
+        sweep(data)
+
+
+def test_broken_files_can_be_skipped_and_memory_and_files_agree(broken):
+    (broken / "notes.txt").write_text("a, b, c")
+    (broken / "b" / "7.png").write_text("")
+    look = {"crop": "random", "flip": True, "batch_size": 11, "on_corrupt": "skip"}
+    held = folder(broken, in_memory=True, **look)
+    lost = [str(broken / name) for name in ("notes.txt", "b/1.png", "b/7.png", "c/2.png")]
+    assert held.skipped == lost
+    read = [folder(broken, in_memory=False, num_workers=n, **look) for n in (0, 2)]
+    assert read[0].skipped == lost[:1]
+    batches = take(held, 4)
+    assert same(batches, take(read[0], 4))
+    assert same(batches[2:], take(read[1], 2, start=2))
+    assert sorted(read[0].skipped) == sorted(read[1].skipped) == sorted(lost)
+    # b/1 is replaced by b/4, b/7 and c/2 by c/5: a label belongs to the image that is there.
+    assert batches[0][1].bincount().tolist() == [4, 2, 5]
+    assert sweep(held)[1].tolist() == sweep(read[1])[1].tolist() == [0] * 4 + [1] * 1 + [2] * 3
+
+
+def test_the_first_good_image_follows_the_last(tmp_path):
+    for i in range(3):
+        picture(tmp_path / f"{i}.png", i)
+    (tmp_path / "3.png").write_text("")
+    for in_memory in (True, False):
+        x, _ = take(folder(tmp_path, on_corrupt="skip", batch_size=4, in_memory=in_memory), 1)[0]
+        first = sweep(folder(tmp_path, on_corrupt="skip", in_memory=in_memory))[0][0]
+        assert sum(torch.equal(one, first) for one in x) == 2
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_nothing_but_broken_files_is_refused(tmp_path, num_workers):
+    for i in range(3):
+        (tmp_path / f"{i}.png").write_text("")
+    how = {"on_corrupt": "skip", "num_workers": num_workers}
+    with pytest.raises(Refused, match="none of the 3 images can be read"):
+        folder(tmp_path, in_memory=True, **how)
+    with pytest.raises(Refused, match="none of the 3 images can be read"):
+        take(folder(tmp_path, in_memory=False, **how), 1)

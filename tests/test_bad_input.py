@@ -1,0 +1,176 @@
+"""Bad input: one clear line that says what to do, a non-zero exit, no traceback, and nothing is lost."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import pytest
+from commands import QUICK, checkpoint, finish, go_on, play, rows, start, summary
+from PIL import Image
+
+from ganlab.errors import Diverged, Refused
+
+LINES = {  # a command line, and what its one line of error must name
+    "model=mystery": "Could not find 'model/mystery'.*dcgan gan gmn",
+    "trick=mystery": "Could not find 'trick/mystery'.*label_smoothing",
+    "stepz=3": "Key 'stepz' is not in struct",
+    "trick.ema.decay=0.9": "trick.ema|Key 'ema' is not in struct",
+    "steps=-5": "steps=-5 must be a whole number of at least 1",
+    "steps=many": "steps=many must be a whole number",
+    "seed=-1": "seed=-1 must be a whole number of at least 0",
+    "data.batch_size=0": "batch_size=0",
+    "data.batch_size=5000": "batch_size=5000 exceeds the 1442 training samples",
+    "trick=label_smoothing trick.label_smoothing.real=2": "real=2 must lie between 0.5 and 1",
+    "trick=ema trick.ema.decay=2": "trick.ema.decay=2 must lie between 0 and 1",
+    "trick=label_smoothing objective=hinge": "label_smoothing needs targets",
+    "trick=label_smoothing objective=mmd": "label_smoothing needs targets",
+    "trick=virtual_batch_norm model.generator.batch_norm=false": "needs a generator with batch norm",
+    "trick=label_conditioning data=ring data.num_classes=null metric=none": "num_classes|needs labels",
+    "data=mnist data.root=nowhere": "nowhere",
+    "data=folder data.root=nowhere": "nowhere",
+    "data=ring model=dcgan": "even sides of at least 8, not shape \\[2\\]",
+    "metric=mnist": "\\(N, 1, 28, 28\\)|28",
+    "images=1000 steps=3": "images=1000 and steps=3 disagree",
+    "trainer.devices=2": "trainer.devices=2",
+    "trainer.precision=16-mixed": "trainer.precision=16-mixed must be one of",
+    "objective=mmd model.discriminator.slope=0.1": "model.discriminator.slope=0.1 would do nothing",
+    "objective=mmd clip.discriminator=1": "clip.discriminator=1",
+    "clip.generator=-1": "clip.generator=-1",
+    "optimizer.generator.lr=-1": "Invalid learning rate: -1",
+    "evaluation.n=0": "evaluation.n=0",
+    "evaluation.n=10": "fid/digits of 10 fakes.* need 49",
+    "resume=nowhere": "nowhere is not a run",
+    "init_from=nowhere": "nowhere is not a run",
+    "init_from=a resume=b": "exclude each other",
+    "data.range=[0,255]": r"data.range=\[0,255\]",
+    "monitor=mystery": "monitor=mystery is not measured.*fid/digits",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_one_line_says_what_to_do(line: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    import re
+
+    from ganlab.run import main
+
+    monkeypatch.chdir(tmp_path)
+    unfit = "model." if "dcgan" in line else "model.discriminator" if "mmd" in line else "none"
+    small = [o for o in QUICK if o.split("=")[0] not in line and not o.startswith(unfit)]
+    monkeypatch.setattr("sys.argv", ["run", *small, *line.split(), *([] if "resume" in line else ["run_dir=new"])])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1, error
+    assert re.search(LINES[line], error), error
+    assert not (tmp_path / "new").exists() or not any((tmp_path / "new" / "checkpoints").iterdir())
+
+
+def test_no_traceback_reaches_the_shell(tmp_path: Path) -> None:
+    code, out, err = finish(start("trick=label_smoothing", "objective=hinge", cwd=tmp_path))
+    assert code == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("run: trick label_smoothing needs targets")
+
+
+def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("keep")
+    with pytest.raises(Refused, match="exists and is not empty: resume="):
+        play(tmp_path, "steps=2")
+    assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="is not a run: it has no config.yaml"):
+        go_on(tmp_path)
+
+
+def folder_with(tmp_path: Path, name: str) -> Path:
+    folder = tmp_path / "images" / "class"
+    folder.mkdir(parents=True)
+    for i in range(70):
+        Image.new("L", (9, 8), i * 3).save(folder / f"{i}.png")
+    (folder / name).write_bytes(b"this is no image")
+    return folder.parent
+
+
+def test_a_file_that_is_no_image_is_named_or_skipped(tmp_path: Path, capsys) -> None:
+    root = folder_with(tmp_path, "broken.png")
+    settings = ["data=folder", f"data.root={root}", "data.height=8", "data.channels=1", "steps=2"]
+    with pytest.raises(Refused, match="broken.png"):
+        play(tmp_path / "run", *settings)
+    assert not (tmp_path / "run").exists()
+    play(tmp_path / "run", *settings, "data.on_corrupt=skip")
+    assert "1 of 71 files" in capsys.readouterr().out
+    assert summary(tmp_path / "run")["status"] == "finished"
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Refused, match="empty"):
+        play(tmp_path / "run", "data=folder", f"data.root={tmp_path / 'empty'}", "data.height=8")
+
+
+def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    leap = "{_target_: ganlab.schedules.Linear, start: 0.001, end: 1e30, steps: 1, after: 6}"
+    with pytest.raises(Diverged, match="diverged at round"):
+        play(
+            tmp_path / "run",
+            f"optimizer.discriminator.lr={leap}",
+            "steps=40",
+            "log_every=1",
+            "checkpoint_every=2",
+            "objective.weight.generator=1.0",
+        )
+    found = summary(tmp_path / "run")
+    assert found["status"] == "diverged"
+    assert "is nan" in found["reason"] or "is inf" in found["reason"] or "not finite" in found["reason"]
+    good = checkpoint(tmp_path / "run")["state_dict"]
+    assert 2 <= good["game._extra_state"]["step"] <= 8
+    assert all(value.isfinite().all() for name, value in good.items() if not name.endswith("_extra_state"))
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    play(run_dir, "steps=4", "log_every=1")
+    before = (run_dir / "checkpoints" / "last.ckpt").read_bytes()
+
+    def quota() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, resource.RLIM_INFINITY))
+
+    code, _, err = finish(start(f"resume={run_dir}", "steps=40", "checkpoint_every=5", preexec_fn=quota))
+    assert code == 2
+    assert "is full, or a quota reached" in err
+    assert "Traceback" not in err
+    assert (run_dir / "checkpoints" / "last.ckpt").read_bytes() == before
+    assert summary(run_dir)["status"] == "failed"
+    go_on(run_dir, "steps=6")
+    assert [int(row["step"]) for row in rows(run_dir)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_torn_row_of_the_metrics_is_cut(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    play(run_dir, "steps=3", "log_every=1")
+    with (run_dir / "metrics.csv").open("a") as file:
+        file.write("4,128,0.12")
+    go_on(run_dir, "steps=5")
+    assert [int(row["step"]) for row in rows(run_dir)] == [1, 2, 3, 4, 5]
+
+
+def test_code_from_elsewhere_is_not_run(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    play(run_dir, "steps=2")
+    config = run_dir / "config.yaml"
+    for target in ("os.system", "ganlab.session.subprocess.run"):
+        evil = f"trick:\n  evil:\n    _target_: {target}\n"
+        config.write_text(config.read_text().replace("trick: {}\n", evil).replace("ganlab.session.subprocess.run", target))
+        with pytest.raises(Refused, match=f"the config builds {target}, which is not ganlab's"):
+            go_on(run_dir, "steps=3")
+        config.write_text(config.read_text().replace(evil, "trick: {}\n"))
+
+
+def test_a_stub_that_an_override_left_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="trick.ema has values but was not selected"):
+        play(tmp_path / "run", "+trick.ema.decay=0.9")

@@ -1,0 +1,166 @@
+"""How configs compose, and what is built from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from commands import play
+from table import SMALL, one_round
+from torch import nn
+
+from ganlab.cli import compose, rounds
+from ganlab.config import build, build_game, load
+from ganlab.errors import Refused
+from ganlab.schedules import Linear
+from ganlab.tricks.base import Order, Trick, Tricks
+from ganlab.turn import Networks
+
+
+@pytest.mark.parametrize(
+    ("line", "tricks"),
+    [
+        ("trick=[r1,ema]", {"r1", "ema"}),
+        ("trick=ema", {"ema"}),
+        ("experiment=conditional_mnist", {"label_conditioning", "ema"}),
+        ("experiment=conditional_mnist +trick=r1", {"label_conditioning", "ema", "r1"}),
+        ("experiment=conditional_mnist ~trick.ema", {"label_conditioning"}),
+        ("experiment=conditional_mnist trick=[]", set()),
+    ],
+)
+def test_tricks_compose_as_a_mapping(line: str, tricks: set[str]) -> None:
+    assert set(compose(*line.split()).trick) == tricks
+
+
+def test_a_model_brings_its_objective_and_the_command_line_wins() -> None:
+    assert compose("model=gmn").objective._target_.endswith("MMD")
+    assert compose("model=gmn", "objective=hinge").objective._target_.endswith("Hinge")
+    assert compose("model=gmn", "data.batch_size=8").data.batch_size == 8
+
+
+def test_the_budget_in_rounds_or_images() -> None:
+    assert compose("images=1000").steps == 16
+    assert compose("steps=7").steps == 7
+    assert rounds(None, 64) == compose().steps
+
+
+def weights(*overrides: str) -> dict[str, torch.Tensor]:
+    return {name: w.detach() for name, w in build_game(compose(*SMALL, *overrides)).named_parameters()}
+
+
+def test_weights_hang_on_the_seed_alone() -> None:
+    torch.manual_seed(5)
+    one = weights()
+    torch.rand(100)
+    two, other = weights(), weights("seed=1")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["generator.body.0.weight"], other["generator.body.0.weight"])
+    before = torch.random.get_rng_state()
+    weights("trick=virtual_batch_norm")
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_further_trick_shifts_no_weight_of_another() -> None:
+    plain, with_labels, both = weights(), weights("trick=label_conditioning"), weights(
+        "trick=[label_conditioning,virtual_batch_norm]"
+    )
+    assert torch.equal(plain["discriminator.score.weight"], with_labels["discriminator.score.weight"])
+    assert torch.equal(with_labels["discriminator.body.1.weight"], both["discriminator.body.1.weight"])
+
+
+def test_any_number_of_an_optimiser_may_be_a_schedule() -> None:
+    line = "{_target_: ganlab.schedules.Linear, start: 0.1, end: 0.0, steps: 4}"
+    module = build(
+        compose(*SMALL, f"optimizer.generator.lr={line}", f"optimizer.discriminator.betas=[0.5,{line}]")
+    )
+    generator, discriminator = module.mover["generator"].optimizer, module.mover["discriminator"].optimizer
+    rates, betas = [], []
+    for _ in range(5):
+        one_round(module)
+        rates.append(generator.param_groups[0]["lr"])
+        betas.append(discriminator.param_groups[0]["betas"][1])
+    assert rates == betas == pytest.approx([Linear(0.1, 0, 4)(step) for step in range(5)])
+
+
+def test_the_gradient_is_clipped_to_its_norm() -> None:
+    module = build(compose(*SMALL, "clip.generator=0.001"))
+    one_round(module)
+    squares = [w.grad.square().sum() for w in module.game.weights("generator")]
+    assert float(sum(squares).sqrt()) == pytest.approx(0.001, rel=1e-4)
+    assert sum(w.grad.square().sum() for w in module.game.weights("discriminator")).sqrt() > 0.001
+
+
+def test_a_run_is_loaded_as_it_sampled(tmp_path: Path) -> None:
+    play(tmp_path / "run", "steps=3", "trick=[ema,virtual_batch_norm]")
+    game = load(tmp_path / "run")
+    assert game.step == 3
+    assert not game.training
+    again = load(tmp_path / "run", str(tmp_path / "run" / "checkpoints" / "last.ckpt"))
+    assert torch.equal(game.sample(5), again.sample(5))
+    latent = torch.randn(2, 6, requires_grad=True)
+    game.generate(latent).sum().backward()
+    assert latent.grad.abs().sum() > 0
+
+
+class Shift(Trick):
+    """A trick of a user's own."""
+
+    def __init__(self, by: float):
+        super().__init__()
+        self.by = by
+
+    def latents(self, latent, turn):
+        return latent + self.by
+
+
+def test_a_trick_of_ones_own(tmp_path: Path) -> None:
+    given = ["+trick.mine._target_=test_config.Shift", "+trick.mine.by=3"]
+    play(tmp_path / "run", "steps=1", *given)
+    with pytest.raises(Refused, match=r"the config builds test_config.Shift.*trust=\[test_config\]"):
+        load(tmp_path / "run")
+    assert load(tmp_path / "run", trust=["test_config"]).step == 1
+
+
+class Named(Trick):
+    order = Order.EXTEND
+
+    def __init__(self, seen: list[str], name: str, order: Order):
+        super().__init__()
+        self.seen, self.name, self.__dict__["order"] = seen, name, order
+
+    def networks(self, networks: Networks) -> Networks:
+        self.seen.append(self.name)
+        return networks
+
+
+def test_order_governs_the_fold_and_ties_go_by_name() -> None:
+    seen: list[str] = []
+    orders = {"z": Order.REPLACE, "b": Order.EXTEND, "a": Order.OBSERVE, "aa": Order.EXTEND}
+    tricks = Tricks({name: Named(seen, name, order) for name, order in orders.items()})
+    tricks.networks(Networks(nn.Identity(), None, None))
+    assert seen == ["z", "aa", "b", "a"]
+
+
+@pytest.mark.parametrize("name", ["losses", "a.b", "training"])
+def test_a_trick_cannot_have_the_name_of_a_hook(name: str) -> None:
+    with pytest.raises(Refused, match=f"a trick cannot be called {name}"):
+        Tricks({name: Trick()})
+
+
+class Taker(Trick):
+    takes = frozenset({"targets"})
+
+
+class Needer(Trick):
+    needs = frozenset({"targets"})
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_what_one_trick_takes_no_other_may_need(names: str) -> None:
+    tricks = Tricks({names[0]: Taker(), names[1]: Needer()})
+    with pytest.raises(Refused, match="cannot act together"):
+        tricks.check(frozenset({"targets"}), "this")
+    with pytest.raises(Refused, match="cannot act together"):
+        Tricks({"a": Taker(), "b": Taker()}).check(frozenset({"targets"}), "this")
+    Tricks({"a": Taker()}).check(frozenset({"targets"}), "this")
