@@ -89,13 +89,13 @@ def build(cfg: DictConfig) -> GameModule:
 
 
 def load(
-    run_dir: str | Path, checkpoint: str = "last", trust: Iterable[str] = (), device: str = "cpu"
+    run_dir: str | Path, checkpoint: str | None = None, trust: Iterable[str] = (), device: str = "cpu"
 ) -> Game:
     """The game of a run, for sampling and for notebooks; reads no data.
 
     Args:
-        run_dir: a run directory.
-        checkpoint: last, previous or best, or a path.
+        run_dir: a run directory, or one of its checkpoints.
+        checkpoint: last, previous or best, or a path; None: as run_dir says, else the last.
         trust: further packages from which its config may build objects.
 
     Raises:

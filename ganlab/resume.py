@@ -39,7 +39,8 @@ def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     Raises:
         Refused: it is not a run, or an override changes a hyper-parameter; all of them are named.
     """
-    saved = RunDirectory(cfg.resume).config()
+    run = RunDirectory(cfg.resume)
+    saved = run.config()
     keys = [override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))]
     changed = [name for key in keys if not free(key) for name in differences(cfg, saved, key)]
     if changed:
@@ -54,7 +55,8 @@ def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             saved.steps = rounds(saved.images, saved.data.batch_size)
         elif "steps" in keys:
             saved.images = None
-        saved.run_dir = saved.resume = cfg.resume
+        saved.run_dir = str(run.path)
+        saved.resume = cfg.resume
     return saved
 
 

@@ -21,10 +21,17 @@ from ganlab.errors import Refused
 
 
 class RunDirectory:
-    """Paths of a run, and what is read from and written to them."""
+    """Paths of a run, and what is read from and written to them.
+
+    Args:
+        path: the directory, or one of its checkpoints, which then is the one to start from.
+    """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        given = Path(path)
+        at_checkpoint = given.suffix == ".ckpt"
+        self.path = given.parent.parent if at_checkpoint else given
+        self.start = str(given) if at_checkpoint else "last"
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.metrics = self.path / "metrics.csv"
@@ -72,15 +79,19 @@ class RunDirectory:
         """Changes some entries of summary.json."""
         write_beside(self.path / "summary.json", json.dumps(self.summary() | values, indent=2) + "\n")
 
-    def checkpoint(self, name: str = "last") -> tuple[Path, dict[str, Any]]:
+    def checkpoint(self, name: str | None = None) -> tuple[Path, dict[str, Any]]:
         """A checkpoint's path and content; for `last`, the previous one where the last is unreadable.
+
+        Args:
+            name: last, previous or best, or a path; None: the one that the directory was given with.
 
         Raises:
             Refused: there is none that can be read.
         """
+        self.config()  # says so where this is no run at all
+        name = name or self.start
         if name not in ("last", "previous", "best"):
             return Path(name), self._read(Path(name))
-        self.config()  # says so where this is no run at all
         names = ("last", "previous") if name == "last" else (name,)
         problems = []
         for candidate in names:

@@ -83,6 +83,8 @@ class Session:
                 logger.finalize("success")
         self._summarise(status, reason, metrics)
         self._tell(status, metrics)
+        if self.stop.signal and self.cfg.job is not None:
+            raise SystemExit(f"{self.stop.signal} ended the sweep")
         return metrics
 
     def _callbacks(self) -> None:
@@ -146,6 +148,7 @@ class Session:
             "images": step * self.data.batch_size,
             "seconds": round(self.bar.seconds, 3),
             "images_per_second": round(self.bar.images_per_second, 1),
+            "skipped": len(self.data.skipped),
             "seed": self.cfg.seed,
             "commit": commit(),
             "versions": versions(),
@@ -165,6 +168,10 @@ class Session:
         lines["training"] = f"{self.bar.seconds:.1f} s, {self.bar.images_per_second:,.0f} images/s"
         for name, value in metrics.items():
             lines[name] = f"{value:.3f}   (real test images: {self.evaluation.floor[name]:.3f})"
+        if self.data.skipped:
+            lines["skipped"] = (
+                f"{len(self.data.skipped)} files that are no images, {self.data.skipped[0]} first"
+            )
         lines |= {"samples": str(path / "samples"), "everything": str(path)}
         if status == "stopped":
             lines["to go on"] = f"python -m ganlab.run resume={path}"

@@ -57,7 +57,9 @@ def test_one_line_says_what_to_do(line: str, tmp_path: Path, capsys, monkeypatch
     monkeypatch.chdir(tmp_path)
     unfit = "model." if "dcgan" in line else "model.discriminator" if "mmd" in line else "none"
     small = [o for o in QUICK if o.split("=")[0] not in line and not o.startswith(unfit)]
-    monkeypatch.setattr("sys.argv", ["run", *small, *line.split(), *([] if "resume" in line else ["run_dir=new"])])
+    monkeypatch.setattr(
+        "sys.argv", ["run", *small, *line.split(), *([] if "resume" in line else ["run_dir=new"])]
+    )
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
@@ -103,7 +105,7 @@ def test_a_file_that_is_no_image_is_named_or_skipped(tmp_path: Path, capsys) -> 
         play(tmp_path / "run", *settings)
     assert not (tmp_path / "run").exists()
     play(tmp_path / "run", *settings, "data.on_corrupt=skip")
-    assert "1 of 71 files" in capsys.readouterr().out
+    assert "skipped     1 files that are no images" in capsys.readouterr().out
     assert summary(tmp_path / "run")["status"] == "finished"
 
 
@@ -165,7 +167,9 @@ def test_code_from_elsewhere_is_not_run(tmp_path: Path) -> None:
     config = run_dir / "config.yaml"
     for target in ("os.system", "ganlab.session.subprocess.run"):
         evil = f"trick:\n  evil:\n    _target_: {target}\n"
-        config.write_text(config.read_text().replace("trick: {}\n", evil).replace("ganlab.session.subprocess.run", target))
+        config.write_text(
+            config.read_text().replace("trick: {}\n", evil).replace("ganlab.session.subprocess.run", target)
+        )
         with pytest.raises(Refused, match=f"the config builds {target}, which is not ganlab's"):
             go_on(run_dir, "steps=3")
         config.write_text(config.read_text().replace(evil, "trick: {}\n"))

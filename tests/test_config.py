@@ -62,8 +62,10 @@ def test_weights_hang_on_the_seed_alone() -> None:
 
 
 def test_a_further_trick_shifts_no_weight_of_another() -> None:
-    plain, with_labels, both = weights(), weights("trick=label_conditioning"), weights(
-        "trick=[label_conditioning,virtual_batch_norm]"
+    plain, with_labels, both = (
+        weights(),
+        weights("trick=label_conditioning"),
+        weights("trick=[label_conditioning,virtual_batch_norm]"),
     )
     assert torch.equal(plain["discriminator.score.weight"], with_labels["discriminator.score.weight"])
     assert torch.equal(with_labels["discriminator.body.1.weight"], both["discriminator.body.1.weight"])

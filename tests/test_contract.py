@@ -125,7 +125,12 @@ def test_a_restored_twin_plays_on_alike(tricks: list[str], play: str, tmp_path: 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_an_objective_moves_a_gaussian_towards_the_data(objective: str) -> None:
-    overrides = ["data=ring", "data.batch_size=64", "optimizer.generator.lr=0.01", "optimizer.discriminator.lr=0.01"]
+    overrides = [
+        "data=ring",
+        "data.batch_size=64",
+        "optimizer.generator.lr=0.01",
+        "optimizer.discriminator.lr=0.01",
+    ]
     cfg = compose(*SMALL, *overrides, "model.generator.hidden=[]", "model.generator.batch_norm=false")
     cfg.objective = compose(f"objective={objective}").objective
     module = build(cfg)
@@ -159,7 +164,9 @@ def test_no_verdict_is_passed_that_nobody_asked_for(objective: str, tricks: tupl
             assert len(calls) == expected, player
 
 
-@pytest.mark.parametrize(("play", "passes"), [("alternating", (3, 2)), ("shared", (3, 1)), ("simultaneous", (2, 1))])
+@pytest.mark.parametrize(
+    ("play", "passes"), [("alternating", (3, 2)), ("shared", (3, 1)), ("simultaneous", (2, 1))]
+)
 def test_passes_of_a_round(play: str, passes: tuple[int, int]) -> None:
     module = game("hinge", [], play)
     calls = {"discriminator": 0, "generator": 0}

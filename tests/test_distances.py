@@ -14,9 +14,7 @@ WIDTHS = [0.5, 2.0]
 
 
 def gram(x: Tensor, y: Tensor) -> list[list[float]]:
-    return [
-        [sum(math.exp(-float((a - b).square().sum()) / (2 * v)) for v in WIDTHS) for b in y] for a in x
-    ]
+    return [[sum(math.exp(-float((a - b).square().sum()) / (2 * v)) for v in WIDTHS) for b in y] for a in x]
 
 
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import QUICK, assert_same_run, checkpoint, finish, go_on, play, rows, start, summary
+from commands import QUICK, assert_same_run, checkpoint, finish, go_on, play, rows, same, start, summary
 from table import options
 from test_contract import largest_set
 
@@ -84,9 +84,8 @@ def test_a_finished_run_is_extended_as_if_it_had_been_longer(play_: str, tmp_pat
 def test_any_checkpoint_goes_on_alike(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=9", "checkpoint_every=3", "log_every=1")
     play(tmp_path / "other", "steps=9", "checkpoint_every=3", "log_every=1")
-    folder = tmp_path / "other" / "checkpoints"
-    (folder / "previous.ckpt").replace(folder / "last.ckpt")
-    go_on(tmp_path / "other")
+    go_on(tmp_path / "other" / "checkpoints" / "previous.ckpt")
+    assert [int(row["step"]) for row in rows(tmp_path / "other")] == list(range(1, 10))
     assert_same_run(tmp_path / "run", tmp_path / "other")
 
 
@@ -97,7 +96,9 @@ def test_a_truncated_checkpoint_gives_way_to_the_previous_one(tmp_path: Path, ca
     last.write_bytes(last.read_bytes()[:1000])
     capsys.readouterr()
     go_on(tmp_path / "torn")
-    assert "last.ckpt is truncated or not a checkpoint; going on from previous.ckpt" in capsys.readouterr().out
+    assert (
+        "last.ckpt is truncated or not a checkpoint; going on from previous.ckpt" in capsys.readouterr().out
+    )
     assert_same_run(tmp_path / "run", tmp_path / "torn")
 
 
@@ -112,8 +113,6 @@ def test_evaluation_and_pictures_change_no_weight(tmp_path: Path) -> None:
     settings = ["steps=6", "trick=[ema,instance_noise]", "model.discriminator.dropout=0.5", "log_every=100"]
     play(tmp_path / "often", *settings, "evaluate_every=1", "sample_every=1")
     play(tmp_path / "never", *settings, "metric=none", "sample_every=100")
-    from commands import same
-
     assert same(checkpoint(tmp_path / "often")["state_dict"], checkpoint(tmp_path / "never")["state_dict"])
 
 
@@ -139,7 +138,14 @@ def test_changed_hyper_parameters_are_refused_by_name(override: str, named: str,
 
 def test_the_same_command_with_resume_goes_on(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2", "trick=ema")
-    given = [*QUICK, "trick=ema", "steps=4", f"resume={tmp_path / 'run'}", "checkpoint_every=1", "log_every=1"]
+    given = [
+        *QUICK,
+        "trick=ema",
+        "steps=4",
+        f"resume={tmp_path / 'run'}",
+        "checkpoint_every=1",
+        "log_every=1",
+    ]
     from ganlab.cli import compose
 
     run(compose(*given), given)

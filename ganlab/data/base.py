@@ -26,6 +26,7 @@ class Data:
     num_classes: int | None
     value_range: Range  # (-1, 1) or (0, 1) for images; None: unbounded
     batch_size: int  # of the global batch, all processes together
+    skipped: Sequence[str] = ()  # files that were passed over, so far
 
     def __init__(
         self,

@@ -7,9 +7,11 @@ from enum import IntEnum
 from functools import partial
 from typing import ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
+from ganlab.randomness import fold
 from ganlab.turn import Networks, Player, Sample, Targets, Turn
 
 Terms = dict[str, Tensor]
@@ -118,8 +120,12 @@ class Tricks(nn.ModuleDict):
                     )
 
     def networks(self, networks: Networks) -> Networks:
-        for trick in self.each():
-            networks = trick.networks(networks)
+        """Each trick draws its weights from a seed of its own: a further trick shifts no other's."""
+        seed = torch.initial_seed()
+        with torch.random.fork_rng(devices=[]):
+            for name, trick in self.items():
+                torch.default_generator.manual_seed(fold(seed, name))
+                networks = cast(Trick, trick).networks(networks)
         return networks
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:

@@ -42,7 +42,9 @@ def test_dcgan_has_the_widths_of_the_paper() -> None:
     channels = [layer.in_channels for layer in generator.modules() if isinstance(layer, nn.ConvTranspose2d)]
     assert channels == [512, 256, 128, 64]
     assert entry(generator.body).out_features == 512 * 4 * 4
-    norms = [m for m in dcgan.discriminator(64, 5, 0.2, (3, 64, 64)).modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [
+        m for m in dcgan.discriminator(64, 5, 0.2, (3, 64, 64)).modules() if isinstance(m, nn.BatchNorm2d)
+    ]
     assert [norm.num_features for norm in norms] == [128, 256, 512]
 
 

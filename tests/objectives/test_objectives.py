@@ -92,7 +92,9 @@ def test_mmd_compares_what_was_made_with_the_data() -> None:
         total = 0.0
         for a in x:
             for b in y:
-                total += sum(math.exp(-float((a - b).square().sum()) / (2 * s)) for s in (2, 5, 10, 20, 40, 80))
+                total += sum(
+                    math.exp(-float((a - b).square().sum()) / (2 * s)) for s in (2, 5, 10, 20, 40, 80)
+                )
         return total / (len(x) * len(y))
 
     squared = mean_kernel(made, made) + mean_kernel(data, data) - 2 * mean_kernel(made, data)

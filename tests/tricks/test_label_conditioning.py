@@ -20,7 +20,11 @@ WAYS = [(g, d) for g in ("concat", "embedding", "norm") for d in ("concat", "pro
 @pytest.mark.parametrize("model", ["gan", "dcgan"])
 @pytest.mark.parametrize(("generator", "discriminator"), WAYS)
 def test_both_players_hang_on_the_class(model: str, generator: str, discriminator: str) -> None:
-    small = SMALL if model == "gan" else ("logger=csv", "model=dcgan", "model.generator.width=4", "model.discriminator.width=4")
+    small = (
+        SMALL
+        if model == "gan"
+        else ("logger=csv", "model=dcgan", "model.generator.width=4", "model.discriminator.width=4")
+    )
     game = build_game(
         compose(
             *small,

@@ -9,7 +9,10 @@ from ganlab.turn import Targets
 
 
 def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
-    p, q = torch.tensor([0.1, 0.2, 0.7], dtype=torch.float64), torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    p, q = (
+        torch.tensor([0.1, 0.2, 0.7], dtype=torch.float64),
+        torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64),
+    )
     logits = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     targets = LabelSmoothing(0.9).targets(Targets(torch.ones_like(p), torch.zeros_like(p)), None)
     optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15)

@@ -41,9 +41,11 @@ def test_a_batch_norm_would_fail_the_same_test() -> None:
 def test_the_reference_is_conditioned_too() -> None:
     for way in ("concat", "embedding", "norm"):
         override = f"trick.label_conditioning.generator={way}"
-        generator = game(
-            "non_saturating", ["virtual_batch_norm", "label_conditioning"]
-        ).game.generator if way == "concat" else conditioned(override)
+        generator = (
+            game("non_saturating", ["virtual_batch_norm", "label_conditioning"]).game.generator
+            if way == "concat"
+            else conditioned(override)
+        )
         latent, classes = torch.randn(4, 6), torch.tensor([1, 2, 1, 9])
         one = generator(latent[:1], classes[:1])
         assert torch.allclose(generator(latent, classes)[0], one[0], atol=1e-5)
