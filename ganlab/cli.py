@@ -21,15 +21,14 @@ from ganlab.errors import Diverged, Refused
 HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
 CONF = next(place for place in (HERE / "conf", HERE.parent / "conf") if place.is_dir())
-DEFAULT_ROUNDS = 3000
 FULL = "HYDRA_FULL_ERROR"
 # What is told in one line; anything else is a mistake of ours, and shows its trace.
 ERRORS = (Refused, Diverged, HydraException, OmegaConfBaseException)
 
 
-def rounds(images: int | None, batch_size: int) -> int:
-    """The budget in rounds: `images` real images, or 3,000 rounds where that is null."""
-    return DEFAULT_ROUNDS if images is None else ceil(images / max(batch_size, 1))
+def rounds(images: int | None, batch_size: int, default: int) -> int:
+    """The budget in rounds: as many as show `images` real images, or the default where that is null."""
+    return default if images is None else ceil(images / max(batch_size, 1))
 
 
 OmegaConf.register_new_resolver("rounds", rounds, replace=True)

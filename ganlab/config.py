@@ -144,7 +144,7 @@ def check(cfg: DictConfig) -> None:
         value = OmegaConf.select(cfg, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < low:
             raise Refused(f"{name}={value} must be a whole number of at least {low}")
-    if cfg.images is not None and cfg.steps != rounds(cfg.images, cfg.data.batch_size):
+    if cfg.images is not None and cfg.steps != rounds(cfg.images, cfg.data.batch_size, cfg.default_steps):
         raise Refused(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
     if cfg.trainer.devices != 1:
         raise Refused(f"trainer.devices={cfg.trainer.devices} is not supported yet: leave it at 1")

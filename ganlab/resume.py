@@ -52,7 +52,7 @@ def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
     with open_dict(saved):
         if "images" in keys:
-            saved.steps = rounds(saved.images, saved.data.batch_size)
+            saved.steps = rounds(saved.images, saved.data.batch_size, saved.default_steps)
         elif "steps" in keys:
             saved.images = None
         saved.run_dir = str(run.path)

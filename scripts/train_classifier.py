@@ -31,17 +31,16 @@ class Data(NamedTuple):
 
 
 def digits() -> Data:
-    """The 1797 digits of scikit-learn, 8 x 8, as 8-bit images; every fifth of a class is for the test."""
+    """The 1797 digits of scikit-learn, 8 x 8, as 8-bit images; the last fifth is for the test."""
     from sklearn.datasets import load_digits
 
-    from ganlab.data.digits import held_out
+    from ganlab.data.digits import TRAINING
 
     bunch = load_digits()
     eight_bits = np.round(bunch.images * 255 / 16).astype(np.uint8)
     images = torch.from_numpy(eight_bits)[:, None].float() / 255  # [N, 1, 8, 8]
     classes = torch.from_numpy(bunch.target)
-    test = held_out(classes)
-    return Data(images[~test], classes[~test], images[test], classes[test])
+    return Data(images[:TRAINING], classes[:TRAINING], images[TRAINING:], classes[TRAINING:])
 
 
 def mnist(root: Path) -> Data:

@@ -20,7 +20,7 @@ LINES = {  # a command line, and what its one line of error must name
     "steps=many": "steps=many must be a whole number",
     "seed=-1": "seed=-1 must be a whole number of at least 0",
     "data.batch_size=0": "batch_size=0",
-    "data.batch_size=5000": "batch_size=5000 exceeds the 1442 training samples",
+    "data.batch_size=5000": "batch_size=5000 exceeds the 1437 training samples",
     "trick=label_smoothing trick.label_smoothing.real=2": "real=2 must lie between 0.5 and 1",
     "trick=ema trick.ema.decay=2": "trick.ema.decay=2 must lie between 0 and 1",
     "trick=label_smoothing objective=hinge": "label_smoothing needs targets",

@@ -42,7 +42,8 @@ def test_a_model_brings_its_objective_and_the_command_line_wins() -> None:
 def test_the_budget_in_rounds_or_images() -> None:
     assert compose("images=1000").steps == 16
     assert compose("steps=7").steps == 7
-    assert rounds(None, 64) == compose().steps
+    assert rounds(None, 64, 3000) == compose().steps == 3000
+    assert compose("model=dcgan").steps == compose("model=dcgan").default_steps != 3000
 
 
 def weights(*overrides: str) -> dict[str, torch.Tensor]:

@@ -63,12 +63,16 @@ class Bar(Callback):
             self._progress = None
 
     def _text(self) -> str:
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in self.terms.last.items())
-        return f"{self.images_per_second:,.0f} images/s  {losses}"
+        losses: dict[str, float] = {}
+        for name, value in self.terms.last.items():
+            player = name.split("/")[0]
+            losses[player] = losses.get(player, 0.0) + value
+        shown = "  ".join(f"{player[0].upper()} {value:.3f}" for player, value in losses.items())
+        return f"{self.images_per_second:,.0f} images/s  {shown}"
 
     def _bar(self) -> Progress:
         return Progress(
-            BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn(),
+            BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn(),
             console=self._console, refresh_per_second=4,
         )  # fmt: skip
 

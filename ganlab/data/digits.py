@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-from torch.nn.functional import one_hot
 
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, image_range
 from ganlab.data.sources import Memory
 
 
+TRAINING = 1437  # of the 1797
+
+
 class Digits(Data):
-    """Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998), a fifth of them for testing."""
+    """Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998).
+
+    The last fifth is for testing. Images that are near each other in the file are alike, as by one hand: a
+    test interleaved with the training images scores a fid/digits of 1.5 against them, a fifth in one piece
+    4 to 9. Only the latter says how much unseen writing differs.
+    """
 
     def __init__(self, shape: Sequence[int], num_classes: int, range: Sequence[float], batch_size: int):
         from sklearn.datasets import load_digits  # a second of import that other data need not pay
@@ -25,15 +31,8 @@ class Digits(Data):
         labels = torch.from_numpy(found.target).long()
         agree("shape", shape, tuple(pixels.shape[1:]))
         agree("num_classes", num_classes, 10)
-        test = held_out(labels)
         sources = {
-            "train": Memory(pixels[~test], labels[~test], flip=False),
-            "test": Memory(pixels[test], labels[test], flip=False),
+            "train": Memory(pixels[:TRAINING], labels[:TRAINING], flip=False),
+            "test": Memory(pixels[TRAINING:], labels[TRAINING:], flip=False),
         }
         super().__init__(shape, num_classes, image_range(range), batch_size, sources)
-
-
-def held_out(labels: Tensor) -> Tensor:
-    """Which images are for testing, [N] bool: every fifth of each class, so that both splits are balanced."""
-    seen = one_hot(labels).cumsum(0).gather(1, labels[:, None])[:, 0]  # [N], of its class up to this one
-    return seen % 5 == 0
