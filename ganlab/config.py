@@ -180,8 +180,8 @@ def check_trust(cfg: DictConfig, trust: Iterable[str]) -> None:
         # The text first, since looking an object up imports it; then where it really comes from.
         if not target.startswith(allowed) or not f"{get_object(target).__module__}.".startswith(allowed):
             raise Refused(
-                f"the config builds {target}, which is not ganlab's: trust=[{target.split('.')[0]}] allows it, "
-                "if you know where this run comes from"
+                f"the config builds {target}, which is not ganlab's: if you know where this run comes from, "
+                f"trust=[{target.split('.')[0]}] allows it"
             )
 
 

@@ -8,7 +8,7 @@ class Refused(ValueError):  # noqa: N818, a refusal is what was meant
 
 
 class Diverged(ArithmeticError):  # noqa: N818, likewise
-    """Training went to NaN or infinity: no setting was wrong in itself, and nothing later is worth keeping."""
+    """Training went to NaN or infinity: nothing that came after the last checkpoint is worth keeping."""
 
     def __init__(self, step: int, what: str):
         super().__init__(f"diverged at round {step}: {what}")

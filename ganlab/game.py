@@ -124,7 +124,8 @@ class Game(nn.Module):
         if num_classes is None:
             if label is not None:
                 raise Refused(
-                    f"class={label}, but this generator knows no classes: train it with trick=label_conditioning"
+                    f"class={label}, but this generator knows no classes: "
+                    "train it with trick=label_conditioning"
                 )
             return None
         if label is not None and not 0 <= label < num_classes:

@@ -45,8 +45,8 @@ def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     changed = [name for key in keys if not free(key) for name in differences(cfg, saved, key)]
     if changed:
         raise Refused(
-            f"resume={cfg.resume} continues the run as it was, but {', '.join(dict.fromkeys(changed))} would change: "
-            "leave these out, or start a new run with init_from"
+            f"resume={cfg.resume} continues the run as it was, but {', '.join(dict.fromkeys(changed))} would "
+            "change: leave these out, or start a new run with init_from"
         )
     for key in filter(free, keys):
         OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False, force_add=True)

@@ -96,7 +96,7 @@ class Session:
             self.bar,  # first, so that its clock stops before the others work
             Evaluate(self.evaluation, cfg.evaluate_every, cfg.steps),
             Samples(directory.samples, data.value_range, cfg.sample_every, cfg.steps),
-            self.terms,  # before the checkpoint: what was logged at a round is on file before its checkpoint is
+            self.terms,  # before the checkpoint: its rows are on file before it exists
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, cfg.monitor),
         ]
@@ -109,7 +109,8 @@ class Session:
             restore(self.module.game, content)
             if self.module.game.step > cfg.steps:
                 raise Refused(
-                    f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.step} rounds: ask for more"
+                    f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.step} rounds: "
+                    "ask for more"
                 )
             self.directory.write_config(cfg)
         else:
@@ -200,13 +201,14 @@ def explained(error: BaseException, path: Path) -> BaseException:
     """The error that the user gets to see."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Refused(
-            f"the disk of {path} is full, or a quota reached ({error.strerror}): make room, then resume={path} goes on from the last checkpoint"
+            f"the disk of {path} is full, or a quota reached ({error.strerror}): make room, then "
+            f"resume={path} goes on from the last checkpoint"
         )
     return error
 
 
 def commit() -> str | None:
-    """The commit of the checkout that runs, with a plus where it was changed; None for an installed package."""
+    """The commit of the checkout that runs, with a plus where it was changed; None where there is none."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(

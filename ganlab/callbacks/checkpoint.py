@@ -14,7 +14,6 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from ganlab.errors import Diverged
 from ganlab.training.base import GameModule, finite
 
-
 NEXT = "next.ckpt"
 
 

@@ -7,7 +7,7 @@ from ganlab.training.base import GameModule
 
 
 class Evaluate(Callback):
-    """Measures the game every `every` rounds and after the last; what it finds stands in `module.measured`."""
+    """Measures the game every `every` rounds and after the last; `module.measured` holds what it found."""
 
     def __init__(self, evaluation: Evaluation, every: int, steps: int):
         self.evaluation = evaluation

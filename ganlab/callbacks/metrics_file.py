@@ -13,7 +13,7 @@ FIRST = ["step", "images"]
 
 
 class MetricsFile:
-    """Rows of numbers by round. A column is added when a number first appears; empty cells were not measured."""
+    """Rows of numbers by round. A column is added when a number first appears; empty: not measured."""
 
     def __init__(self, path: Path):
         self.path = path

@@ -11,7 +11,7 @@ COUNT = 64
 
 
 class Samples(Callback):
-    """A picture of samples from the same latents every `every` rounds and after the last, named by the round."""
+    """A picture of samples from the same latents every `every` rounds and after the last."""
 
     def __init__(self, folder: Path, value_range: tuple[float, float] | None, every: int, steps: int):
         self.folder = folder

@@ -10,7 +10,6 @@ from ganlab.data.base import Data
 from ganlab.data.facts import agree, image_range
 from ganlab.data.sources import Memory
 
-
 TRAINING = 1437  # of the 1797
 
 

@@ -40,7 +40,7 @@ class Evaluation:
             raise Refused(
                 f"metric={','.join(metrics)} measures images, which these data are not: metric=none"
             )
-        for name, metric in metrics.items():
+        for metric in metrics.values():
             metric.check(data.shape, n, n_real)
         self.metrics = metrics
         self.data = data

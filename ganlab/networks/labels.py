@@ -21,7 +21,7 @@ class ConcatLatent(Conditioned):
 
 
 class EmbedLatent(Conditioned):
-    """Multiplies the latent by a learned embedding of the class (Odena et al. 2017's released code)."""
+    """Multiplies the latent by a learned embedding of the class."""
 
     def __init__(self, num_classes: int, latent_dim: int):
         super().__init__()
@@ -72,7 +72,7 @@ class ConditionalNorm(Conditioned):
 
 
 class Projection(Conditioned):
-    """The score e(y) . f(x) of a class embedding and the features (Miyato & Koyama 2018, eq. 3), [B]."""
+    """The score e(y) . f(x) of a class embedding and the features (Miyato & Koyama 2018), [B]."""
 
     def __init__(self, num_classes: int, num_features: int):
         super().__init__()

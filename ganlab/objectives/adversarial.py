@@ -60,7 +60,7 @@ class NonSaturating(Adversarial):
 
 
 class Hinge(Adversarial):
-    """max(0, 1 - l(x)) + max(0, 1 + l(G(z))), and -l(G(z)) (Lim & Ye 2017; Miyato et al. 2018, eq. 16, 17)."""
+    """max(0, 1 - l(x)) + max(0, 1 + l(G(z))); -l(G(z)) (Lim & Ye 2017; Miyato et al. 2018, eq. 16, 17)."""
 
     def discriminator(self, turn: Turn) -> Tensor:
         return relu(1 - turn.on_real.logits) + relu(1 + turn.on_fake.logits)

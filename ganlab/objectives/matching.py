@@ -16,7 +16,7 @@ from ganlab.turn import Player, Turn
 
 
 class MMD(Objective):
-    """Maximum mean discrepancy of samples and data in pixels, or its root (Li, Swersky & Zemel 2015, eq. 4)."""
+    """Squared maximum mean discrepancy in pixels, or its root (Li, Swersky & Zemel 2015)."""
 
     players = ("generator",)
     offers = frozenset()

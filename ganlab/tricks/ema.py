@@ -11,7 +11,7 @@ from ganlab.turn import Networks, Player
 
 
 class EMA(Trick):
-    """Samples come from an exponential moving average of the generator (Yazici et al. 2019, equation 1).
+    """Samples come from an exponential moving average of the generator (Yazici et al. 2019).
 
     average <- decay average + (1 - decay) weights, after each move of the generator; buffers are
     copied. The first move copies the weights, so the average never remembers the initialisation.

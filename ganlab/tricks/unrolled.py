@@ -11,9 +11,9 @@ from ganlab.turn import Offer, Sample, Turn, Verdict
 
 
 class Unrolled(Trick):
-    """The generator moves against a discriminator `steps` gradient steps ahead (Metz et al. 2017, eq. 5 to 7).
+    """The generator moves against a discriminator that is `steps` ahead (Metz et al. 2017).
 
-    The steps are plain gradient descent with rate `lr` on all of the discriminator's terms, and the
+    The steps ahead are plain gradient descent with rate `lr` on all of the discriminator's terms, and the
     generator's gradient flows through them. The discriminator itself is untouched and moves as ever.
     """
 
