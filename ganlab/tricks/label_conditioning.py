@@ -23,7 +23,8 @@ DiscriminatorWay = Literal["concat", "projection"]
 class LabelConditioning(Trick):
     """Both players see the class of a sample (Mirza & Osindero 2014, equation 2).
 
-    generator: `concat` (one-hot beside the latent), `embedding` (latent times a class embedding) or `norm` (class-conditional gain and bias, Dumoulin et al. 2017).
+    generator: `concat` (one-hot beside the latent), `embedding` (latent times a class embedding) or `norm`
+    (class-conditional gain and bias, Dumoulin et al. 2017).
     discriminator: `concat` (one-hot planes or columns beside the sample) or `projection`
     (Miyato & Koyama 2018).
     """
