@@ -19,7 +19,7 @@ from ganlab.randomness import fold
 from ganlab.run_directory import RunDirectory
 from ganlab.training.base import GameModule
 from ganlab.training.play import Play
-from ganlab.turn import Networks
+from ganlab.turn import Networks, Offer
 
 # What a config that came with somebody's checkpoint may build: code in a config is code that runs.
 TRUSTED = ("ganlab.", "torch.optim.", "pytorch_lightning.")
@@ -62,7 +62,7 @@ def build_game(cfg: DictConfig) -> Game:
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
                 objective,
                 tricks,
-                taken=play.takes,
+                taken=play.takes | ({Offer.ONE_PROCESS} if cfg.trainer.devices != 1 else set()),
             )
 
 

@@ -23,7 +23,7 @@ class Game(nn.Module):
         networks: the bare players; tricks change them here.
         objective: makes the first terms.
         tricks: keyed by their names in the config.
-        taken: what the way of playing takes, so that no trick may need it.
+        taken: what the way of playing and the machine take, so that no trick may need it.
 
     Raises:
         Refused: a trick could not act here.
@@ -39,9 +39,9 @@ class Game(nn.Module):
         super().__init__()
         self.objective = objective
         self.tricks = Tricks(tricks)
-        labels = frozenset({Offer.LABELS} if networks.num_classes else ())
-        setting = f"objective {type(objective).__name__} on {'' if labels else 'un'}labelled data"
-        self.tricks.check((objective.offers | labels) - taken, setting)
+        here = {Offer.ONE_PROCESS, *([Offer.LABELS] if networks.num_classes else [])}
+        setting = f"objective {type(objective).__name__}, {'' if networks.num_classes else 'un'}labelled data"
+        self.tricks.check((objective.offers | here) - taken, setting)
         networks = self.tricks.networks(networks)
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator

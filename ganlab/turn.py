@@ -23,6 +23,7 @@ class Offer(StrEnum):
     DISCRIMINATOR = "a discriminator"
     TARGETS = "targets"
     LABELS = "labels"
+    ONE_PROCESS = "a single process"
 
 
 class Sample(NamedTuple):

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from table import SMALL, batch, composed, game, one_round, options, real, rounds
+from table import SMALL, composed, game, one_round, options, real, rounds
 
 from ganlab.cli import CONF, compose
 from ganlab.config import build, targets
 from ganlab.errors import Refused
 from ganlab.randomness import Draw
 from ganlab.training.base import GameModule
-from ganlab.turn import Batch, Sample
 
 TRICKS, OBJECTIVES, PLAYS = options("trick"), options("objective"), options("play")
 REFUSALS = Path(__file__).with_name("refusals.txt")
@@ -215,8 +214,3 @@ def test_a_trick_and_its_file_have_one_name(trick: str) -> None:
 def test_every_experiment_builds() -> None:
     for experiment in options("experiment"):
         build(compose(f"experiment={experiment}", "logger=csv"))
-
-
-def test_both_streams_of_a_batch_reach_the_turn() -> None:
-    extra = Sample(batch(1)[0])
-    assert game().game.turn("generator", Batch(real().real, extra), Draw(0)).extra is extra

@@ -10,7 +10,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it; what is at one level may import its own kind.
 LAYERS = [
     {"errors"},
-    {"randomness", "schedules"},
+    {"randomness", "ranks", "schedules"},
     {"turn"},
     {"kernels", "networks", "data"},
     {"distances"},
@@ -19,11 +19,11 @@ LAYERS = [
     {"training", "metrics"},
     {"config", "callbacks", "resume"},
     {"session"},
-    {"run", "sample"},
+    {"run", "sample", "worker"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training", "callbacks", "data", "config", "session"}
-HYDRA = {"config", "cli", "resume", "run", "sample", "session"}
+HYDRA = {"config", "cli", "resume", "run", "sample", "session", "worker"}
 
 
 def part(path: Path) -> str:
@@ -69,7 +69,7 @@ def test_frameworks_stay_in_their_places(path: Path) -> None:
     assert "pytorch_lightning" not in roots or part(path) in LIGHTNING
     assert not roots & {"hydra", "omegaconf"} or part(path) in HYDRA | {"run_directory", "callbacks"}
     if part(path) == "tricks":
-        allowed = {"errors", "networks", "randomness", "schedules", "tricks", "turn"}
+        allowed = {"errors", "networks", "randomness", "ranks", "schedules", "tricks", "turn"}
         assert {m.split(".")[1] for m in imports(path) if m.startswith("ganlab.")} <= allowed
 
 

@@ -16,5 +16,8 @@ class Evaluate(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
-        due = step % self.every == 0 or step == self.steps
-        module.measured = self.evaluation(module.game) if due and trainer.is_global_zero else {}
+        module.measured = {}
+        if step % self.every == 0 or step == self.steps:
+            found = self.evaluation(module.game) if trainer.is_global_zero else {}
+            # All must know it: the best checkpoint is saved by all or by none.
+            module.measured = trainer.strategy.broadcast(found)

@@ -6,6 +6,7 @@ from pytorch_lightning import Callback, Trainer
 
 from ganlab.callbacks.metrics_file import MetricsFile
 from ganlab.errors import Diverged
+from ganlab.ranks import mean_of_ranks
 from ganlab.training.base import GameModule
 
 
@@ -42,5 +43,7 @@ class Log(Callback):
 
 
 def read(told: dict[str, torch.Tensor]) -> dict[str, float]:
-    """All the terms in one wait for the device."""
-    return dict(zip(told, torch.stack(list(told.values())).tolist(), strict=True)) if told else {}
+    """All the terms, as means over processes, in one wait for the device."""
+    return (
+        dict(zip(told, mean_of_ranks(torch.stack(list(told.values()))).tolist(), strict=True)) if told else {}
+    )

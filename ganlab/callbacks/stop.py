@@ -4,6 +4,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
+from ganlab.ranks import any_of_ranks
 from ganlab.training.base import GameModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -26,7 +27,10 @@ class Stop(Callback):
         trainer.should_stop = module.game.step >= self.steps
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        trainer.should_stop = trainer.should_stop or module.game.step >= self.steps or self.signal is not None
+        asked = any_of_ranks(self.signal is not None, like=next(module.parameters()))
+        trainer.should_stop = trainer.should_stop or module.game.step >= self.steps or asked
+        if asked and self.signal is None:
+            self.signal = "another process's signal"
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self._restore()

@@ -11,6 +11,7 @@ from ganlab.distances import Estimator, mmd2
 from ganlab.errors import Refused
 from ganlab.kernels import Kernel
 from ganlab.objectives.base import Objective
+from ganlab.ranks import together
 from ganlab.schedules import Schedule
 from ganlab.turn import Player, Turn
 
@@ -36,7 +37,7 @@ class MMD(Objective):
         self.root = root
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        made, real = turn.made.x.flatten(1), turn.real.x.flatten(1)  # [B, D]
+        made, real = together(turn.made.x.flatten(1)), together(turn.real.x.flatten(1))  # [W B, D]
         # Nearly equal sums of many kernel values are subtracted: bfloat16 would leave nothing.
         with torch.autocast(made.device.type, enabled=False):
             distance = mmd2(made.float(), real.float(), self.kernel, self.estimator)

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from ganlab.game import Game
 from ganlab.randomness import Draw, reseed
+from ganlab.ranks import average
 from ganlab.schedules import at, schedule, varies
 from ganlab.training.play import Moves, Play
 from ganlab.turn import Batch, Player, Sample, Turn
@@ -39,6 +40,7 @@ class Mover:
     def step(self, step: int) -> None:
         for group in self.optimizer.param_groups:
             group.update(at_all(self.schedules, step))
+        average([weight.grad for weight in self.weights if weight.grad is not None])
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.weights, self.clip)
         self.optimizer.step()

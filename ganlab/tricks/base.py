@@ -110,8 +110,8 @@ class Tricks(nn.ModuleDict):
             for thing in sorted(trick.needs | trick.takes):
                 if thing not in offers:
                     raise Refused(
-                        f"trick {name} needs {thing}, which {setting} does not offer: "
-                        f"leave out trick {name}, or choose one that does"
+                        f"trick {name} needs {thing}, which is not to be had here ({setting}): "
+                        f"leave out trick {name}, or change that"
                     )
                 if taker.get(thing, name) != name:
                     raise Refused(

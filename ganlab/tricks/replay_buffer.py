@@ -13,7 +13,8 @@ class ReplayBuffer(Trick):
     one; otherwise it is shown itself. The class of a fake stays with it.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR})
+    # Each rank would have a buffer of its own, of which only the first one's is saved.
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.ONE_PROCESS})
     samples: Tensor
     classes: Tensor
 

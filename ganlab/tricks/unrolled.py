@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ganlab.errors import Refused
+from ganlab.ranks import mean_of_ranks
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 from ganlab.turn import Offer, Sample, Turn, Verdict
@@ -76,7 +77,7 @@ class Functional:
         """The network one gradient step ahead; gradients flow through the step."""
         slopes = torch.autograd.grad(loss, list(self.weights.values()), create_graph=True, allow_unused=True)
         moved = {
-            name: w if slope is None else w - lr * slope
+            name: w if slope is None else w - lr * mean_of_ranks(slope)
             for (name, w), slope in zip(self.weights.items(), slopes, strict=True)
         }
         return Functional(self.network, moved, self.buffers)

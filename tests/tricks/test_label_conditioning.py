@@ -77,7 +77,7 @@ def test_another_way_is_refused(player: str) -> None:
 
 
 def test_unlabelled_data_are_refused() -> None:
-    with pytest.raises(Refused, match="label_conditioning needs labels, .* on unlabelled data"):
+    with pytest.raises(Refused, match="label_conditioning needs labels, .* unlabelled data"):
         conditional("data.num_classes=null")
 
 

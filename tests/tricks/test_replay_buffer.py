@@ -55,3 +55,20 @@ def test_a_buffer_smaller_than_the_batch_is_refused() -> None:
 def test_values_out_of_range_are_refused(size: int, share: float) -> None:
     with pytest.raises(Refused, match="must"):
         ReplayBuffer(size, share)
+
+
+def test_a_restored_buffer_goes_on_alike() -> None:
+    trick, twin = buffer(size=50, share=0.5), buffer(size=50, share=0.5)
+    for step in range(8):
+        show(trick, step, 10)
+    twin.load_state_dict(trick.state_dict())
+    assert torch.equal(show(trick, 8, 10).x, show(twin, 8, 10).x)
+
+
+def test_no_graph_is_kept() -> None:
+    trick = buffer(size=10, share=0.5)
+    for step in range(3):
+        fake = Sample(torch.full((10, 1), float(step), requires_grad=True) * 1)
+        turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), Draw(0, step), False)
+        assert not trick.fakes(fake, turn).x.requires_grad or step == 0
+        assert not trick.samples.requires_grad

@@ -89,3 +89,10 @@ def test_the_discriminators_turn_is_as_ever() -> None:
 def test_steps_out_of_range_are_refused(steps: int) -> None:
     with pytest.raises(Refused, match=f"steps={steps} must lie between 1 and 100"):
         Unrolled(steps, 0.1)
+
+
+def test_the_steps_ahead_feel_every_penalty_whatever_its_name() -> None:
+    from ganlab.tricks.base import Tricks
+    from ganlab.tricks.r1 import R1
+
+    assert list(Tricks({"a": Unrolled(1, 0.1), "z": R1(1.0)})) == ["z", "a"]

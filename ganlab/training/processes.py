@@ -1,0 +1,101 @@
+"""Several processes on one machine: who starts them, and who ends them together."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from pytorch_lightning.strategies import DDPStrategy
+
+OUTSIDE = ("LOCAL_RANK", "SLURM_PROCID")  # set where torchrun or SLURM starts the processes
+
+
+class Replicas(DDPStrategy):
+    """Processes, devices and barriers from Lightning; gradients are averaged in the update, by us.
+
+    Lightning's wrapper around the module lets the ranks drift apart under simultaneous play, without an
+    error, since it sees no gradient that was asked for by name.
+    """
+
+    def configure_ddp(self) -> None:
+        assert self.model is not None
+        for tensor in chain(self.model.parameters(), self.model.buffers()):
+            dist.broadcast(tensor.data, 0)
+
+
+def must_start(devices: int) -> bool:
+    """Whether the other processes are ours to start."""
+    return devices > 1 and not any(name in os.environ for name in OUTSIDE)
+
+
+class Workers:
+    """The other processes of a run, each of which plays the config that this one has written.
+
+    A replay of the command line, as Lightning has it, would start a sweep once more in each of them.
+    """
+
+    def __init__(self, count: int):
+        self.count = count
+        self.running: list[subprocess.Popen[bytes]] = []
+        os.environ |= {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(free_port()),
+            "NODE_RANK": "0",
+            "LOCAL_RANK": "0",
+        }
+
+    def start(self, config: Path) -> None:
+        """Starts ranks 1, 2, ...; if one of them dies, this process ends too, with one line."""
+        for rank in range(1, self.count):
+            self.running.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "ganlab.worker", str(config)],
+                    env=os.environ | {"LOCAL_RANK": str(rank), "GANLAB_PARENT": str(os.getpid())},
+                )
+            )
+        atexit.register(self.end)
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def end(self) -> None:
+        for name in ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
+            os.environ.pop(name, None)
+        for process in self.running:
+            process.kill()
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1)
+            for rank, process in enumerate(self.running, start=1):
+                if process.poll():
+                    self.end()
+                    print(f"run: process {rank} of {self.count} ended with {process.returncode}, so all end; "
+                          "resume goes on from the last checkpoint", file=sys.stderr, flush=True)  # fmt: skip
+                    os._exit(1)
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that started it is gone: a collective would wait for half an hour."""
+    parent = int(os.environ["GANLAB_PARENT"])
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: Any = listening.getsockname()[1]
+    return int(port)

@@ -1,0 +1,108 @@
+"""Who moves, what is sampled, and what a game refuses."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from table import game, one_round, rounds
+
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.networks.priors import Normal
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Order, Trick
+
+
+class EveryOther(Trick):
+    """The discriminator rests in odd rounds, the generator in even ones."""
+
+    def plays(self, player, step):
+        return (step % 2 == 0) == (player == "discriminator")
+
+
+class Never(Trick):
+    def plays(self, player, step):
+        return False
+
+
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+def test_who_rests_does_not_move(play: str) -> None:
+    module = game(play=play)
+    module.game.tricks["every_other"] = EveryOther()
+    for mover, resting in [("discriminator", "generator"), ("generator", "discriminator")] * 2:
+        before = {p: copy.deepcopy(module.game.weights(p)) for p in module.game.players}
+        told = one_round(module)
+        assert {name.split("/")[0] for name in told} == {mover}
+        moved = {
+            p: any(not torch.equal(a, b) for a, b in zip(before[p], module.game.weights(p), strict=True))
+            for p in before
+        }
+        assert moved == {mover: True, resting: False}
+    module.game.tricks["never"] = Never()
+    assert rounds(module, 2) == [{}, {}]
+
+
+class Reacting(Trick):
+    order = Order.OBSERVE
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = []
+
+    def after(self, player, networks, step):
+        self.seen.append((player, step, next(networks.generator.parameters()).detach().clone()))
+
+
+def test_reactions_come_after_all_steps() -> None:
+    module = game(play="simultaneous")
+    module.game.tricks["reacting"] = reacting = Reacting()
+    one_round(module)
+    assert [(player, step) for player, step, _ in reacting.seen] == [("discriminator", 0), ("generator", 0)]
+    assert torch.equal(reacting.seen[0][2], reacting.seen[1][2])
+
+
+def test_sampling_leaves_the_game_as_it_was() -> None:
+    module = game(tricks=["ema"])
+    rounds(module, 2)
+    module.train()
+    before = copy.deepcopy(module.game.state_dict())
+    modes = [m.training for m in module.game.modules()]
+    random = torch.random.get_rng_state()
+    samples = module.game.sample(30, seed=1, batch_size=7)
+    assert torch.allclose(samples, module.game.sample(30, seed=1, batch_size=30), atol=1e-6)
+    assert not torch.equal(samples, module.game.sample(30, seed=2))
+    assert [m.training for m in module.game.modules()] == modes
+    assert torch.equal(torch.random.get_rng_state(), random)
+    after = module.game.state_dict()
+    assert all(torch.equal(v, after[k]) for k, v in before.items() if isinstance(v, torch.Tensor))
+
+
+def test_sampling_is_in_evaluation_mode() -> None:
+    module = game()
+    rounds(module, 2)
+    module.train()
+    latent = Normal()(Draw(3, "sample"), 5, 6)
+    by_hand = copy.deepcopy(module.game.generator).eval()(latent)
+    assert torch.allclose(module.game.sample(5, seed=3), by_hand, atol=1e-6)
+    assert not torch.allclose(module.game.generator(latent), by_hand, atol=1e-3)
+
+
+class Greedy:
+    """A play that leaves no targets to any trick."""
+
+    takes = frozenset({"targets"})
+
+    def __call__(self, table, batch) -> None: ...
+
+
+def test_what_a_play_takes_no_trick_can_have() -> None:
+    from table import SMALL
+
+    from ganlab.cli import compose
+
+    cfg = compose(*SMALL, "trick=label_smoothing")
+    cfg.play._target_ = "test_game.Greedy"
+    with pytest.raises(Refused, match="label_smoothing needs targets"):
+        build_game(cfg)

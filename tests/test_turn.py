@@ -1,0 +1,145 @@
+"""A turn computes nothing before it is asked, and forgets what a change makes stale."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from table import game, real
+from torch import Tensor, nn
+
+from ganlab.networks.priors import Normal
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Trick, Tricks
+from ganlab.turn import Batch, Sample, Turn, Verdict
+
+
+class Doubling(nn.Module):
+    """A generator that counts its passes."""
+
+    latent_dim = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(2.0))
+        self.prior = Normal()
+        self.passes = 0
+
+    def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+        self.passes += 1
+        return self.weight * latent
+
+
+class Summing(nn.Module):
+    """A discriminator that counts its passes; logits are sums, times a factor."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.factor = factor
+        self.passes = 0
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        self.passes += 1
+        return Verdict(self.factor * x.sum(1), x)
+
+
+class Shown(Trick):
+    """Shows zeros as fakes."""
+
+    def fakes(self, fake: Sample, turn: Turn) -> Sample:
+        return fake._replace(x=torch.zeros_like(fake.x))
+
+
+def turn(player: str = "generator", tricks: dict[str, Trick] | None = None, slopes: bool = False) -> Turn:
+    batch = Batch(Sample(torch.randn(4, 3), torch.arange(4)))
+    return Turn(player, 0, batch, Doubling(), Summing(), Tricks(tricks or {}), Draw(0), slopes)
+
+
+def test_nothing_is_computed_before_it_is_asked_and_then_once() -> None:
+    t = turn()
+    assert t.generator.passes == t.discriminator.passes == 0
+    assert t.on_fake is t.on_fake
+    assert t.generator.passes == t.discriminator.passes == 1
+    assert t.fake is t.made
+    assert torch.equal(t.made.condition, t.real.condition)
+
+
+def test_the_generator_has_a_gradient_on_its_own_turn_only() -> None:
+    assert turn("generator").made.x.requires_grad
+    assert not turn("discriminator").made.x.requires_grad
+
+
+def test_fakes_are_changed_on_the_discriminators_turn_only() -> None:
+    assert (turn("discriminator", {"shown": Shown()}).fake.x == 0).all()
+    assert (turn("generator", {"shown": Shown()}).fake.x != 0).all()
+
+
+def test_another_player_sees_other_fakes_and_judges_anew() -> None:
+    t = turn("generator", {"shown": Shown()})
+    assert (t.on_fake.logits != 0).all()
+    other = t.replace(player="discriminator")
+    assert (other.on_fake.logits == 0).all()
+    assert other.made is t.made
+    assert t.on_fake is not other.on_fake
+    kept = t.replace(player="discriminator", verdicts=t.verdicts)
+    assert kept.on_real is t.on_real
+
+
+def test_other_samples_make_the_fakes_stale() -> None:
+    t = turn()
+    old = t.on_fake.logits
+    held = t.replace(made=t.made.detach())
+    assert not held.fake.x.requires_grad
+    assert torch.equal(held.on_fake.logits, old)
+    latent = torch.ones(4, 3)
+    assert torch.equal(t.replace(latent=latent).on_fake.logits, torch.full((4,), 6.0))
+    generator = Doubling()
+    with torch.no_grad():
+        generator.weight.fill_(0)
+    assert (t.replace(generator=generator).on_fake.logits == 0).all()
+
+
+def test_another_discriminator_gives_other_verdicts_and_targets() -> None:
+    t = turn()
+    before = t.on_real.logits
+    t.targets  # noqa: B018, computed so that it could be stale
+    other = t.replace(discriminator=Summing(3.0))
+    assert torch.equal(other.on_real.logits, 3 * before)
+    assert other.made is t.made
+    assert t.on_real.logits is before
+
+
+def test_samples_become_leaves_where_a_trick_asks_for_slopes() -> None:
+    t = turn("discriminator", slopes=True)
+    for sample, verdict in ((t.real, t.on_real), (t.fake, t.on_fake)):
+        (slope,) = torch.autograd.grad(verdict.logits.sum(), sample.x)
+        assert torch.equal(slope, torch.ones(4, 3))
+    assert not turn("discriminator").real.x.requires_grad
+
+
+def test_targets_are_ones_and_zeros() -> None:
+    targets = turn("discriminator").targets
+    assert targets.real.tolist() == [1, 1, 1, 1]
+    assert targets.fake.tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("play", ["shared", "simultaneous"])
+def test_a_moved_discriminator_is_asked_again(play: str) -> None:
+    # A memo that outlived the discriminator's step would give the generator a verdict of the past.
+    module = game("non_saturating", [], play, "optimizer.discriminator.lr=0.1")
+    before = {n: w.clone() for n, w in module.game.discriminator.named_parameters()}
+    seen = []
+    losses = module.game.losses
+    module.game.losses = lambda t: seen.append(t) or losses(t)  # type: ignore[method-assign]
+    from table import one_round
+
+    one_round(module)
+    last = seen[-1]
+    assert last.player == "generator"
+    now = torch.func.functional_call(module.game.discriminator, before, (last.made.x.detach(),)).logits
+    said = next(v.logits for s, v in last.verdicts if s is last.fake)
+    assert torch.allclose(now, said) is (play == "simultaneous")
+
+
+def test_extra_samples_reach_the_turn() -> None:
+    extra = Sample(torch.zeros(2, 1, 8, 8))
+    assert game().game.turn("generator", Batch(real().real, extra), Draw(0)).extra is extra
