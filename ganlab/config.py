@@ -62,7 +62,7 @@ def build_game(cfg: DictConfig) -> Game:
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
                 objective,
                 tricks,
-                taken=play.takes | ({Offer.ONE_PROCESS} if cfg.trainer.devices != 1 else set()),
+                taken=play.takes | ({Offer.ONE_PROCESS} if num_processes(cfg) > 1 else set()),
             )
 
 
@@ -146,10 +146,17 @@ def check(cfg: DictConfig) -> None:
             raise Refused(f"{name}={value} must be a whole number of at least {low}")
     if cfg.images is not None and cfg.steps != rounds(cfg.images, cfg.data.batch_size, cfg.default_steps):
         raise Refused(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
-    if cfg.trainer.devices != 1:
-        raise Refused(f"trainer.devices={cfg.trainer.devices} is not supported yet: leave it at 1")
+    if not isinstance(cfg.trainer.devices, int) or cfg.trainer.devices < 1:
+        raise Refused(f"trainer.devices={cfg.trainer.devices} must be a whole number of at least 1")
+    if cfg.trainer.devices > 1 and "strategy" not in cfg.trainer:
+        raise Refused(f"trainer.devices={cfg.trainer.devices} needs trainer=ddp beside it")
     if cfg.trainer.precision not in PRECISIONS:
         raise Refused(f"trainer.precision={cfg.trainer.precision} must be one of {', '.join(PRECISIONS)}")
+
+
+def num_processes(cfg: DictConfig) -> int:
+    """How many processes play, on all machines together."""
+    return int(cfg.trainer.devices * cfg.trainer.get("num_nodes", 1))
 
 
 def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.nn import functional as with_gradient
 
 
 def several() -> bool:
     """Whether there are other processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+class SumOfRanks(torch.autograd.Function):
+    """The sum over processes; so is its gradient, since every process uses the sum."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
+        return SumOfRanks.apply(slopes[0])
 
 
 def together(x: Tensor) -> Tensor:
@@ -19,12 +34,15 @@ def together(x: Tensor) -> Tensor:
     For losses that couple the samples of a batch: computed from all rows on every process, and averaged
     like any other gradient, they are those of the global batch.
     """
-    return torch.cat(with_gradient.all_gather(x.contiguous())) if several() else x
+    if not several():
+        return x
+    rows = [x if r == dist.get_rank() else torch.zeros_like(x) for r in range(dist.get_world_size())]
+    return SumOfRanks.apply(torch.cat(rows))
 
 
 def mean_of_ranks(x: Tensor) -> Tensor:
     """The mean over processes, with gradients."""
-    return with_gradient.all_reduce(x.contiguous()) / dist.get_world_size() if several() else x
+    return SumOfRanks.apply(x) / dist.get_world_size() if several() else x
 
 
 def average(gradients: list[Tensor]) -> None:
@@ -35,7 +53,7 @@ def average(gradients: list[Tensor]) -> None:
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
     sizes = [gradient.numel() for gradient in gradients]
-    for gradient, part in zip(gradients, flat.split(sizes), strict=True):
+    for gradient, part in zip(gradients, torch.split(flat, sizes), strict=True):
         gradient.copy_(part.view_as(gradient))
 
 

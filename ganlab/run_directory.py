@@ -36,8 +36,8 @@ class RunDirectory:
         self.samples = self.path / "samples"
         self.metrics = self.path / "metrics.csv"
 
-    def create(self, cfg: DictConfig) -> None:
-        """Makes the directory and keeps the config in it.
+    def create(self) -> None:
+        """Makes the directory.
 
         Raises:
             Refused: it exists and is not empty, or cannot be made.
@@ -52,7 +52,6 @@ class RunDirectory:
             self.samples.mkdir()
         except OSError as error:
             raise Refused(f"run_dir={self.path} cannot be made: {error.strerror}; choose another") from error
-        self.write_config(cfg)
 
     def write_config(self, cfg: DictConfig) -> None:
         write_beside(self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))

@@ -25,11 +25,21 @@ from ganlab.callbacks.metrics_file import MetricsFile
 from ganlab.callbacks.progress import Bar
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
-from ganlab.config import build, build_data, check, check_trust, instantiate, refuse_unused, restore
+from ganlab.config import (
+    build,
+    build_data,
+    check,
+    check_trust,
+    instantiate,
+    num_processes,
+    refuse_unused,
+    restore,
+)
 from ganlab.errors import Diverged, Refused
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.resume import resumed
 from ganlab.run_directory import RunDirectory
+from ganlab.training.processes import Workers, must_start
 
 
 class Session:
@@ -47,6 +57,7 @@ class Session:
         check(cfg)
         self.cfg = cfg
         self.data = build_data(cfg)
+        self.data.share(num_processes(cfg))
         self.module = build(cfg)
         self.evaluation = Evaluation(instantiate(cfg.metric), self.data, **cfg.evaluation)
         known = [name for metric in self.evaluation.metrics.values() for name in metric.names]
@@ -56,6 +67,7 @@ class Session:
             )
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))
         self._callbacks()
+        self.workers = Workers(cfg.trainer.devices) if must_start(cfg.trainer.devices) else None
         self.trainer: pl.Trainer = instantiate(cfg.trainer)(
             callbacks=self.callbacks,
             max_epochs=-1,
@@ -72,17 +84,26 @@ class Session:
     def play(self) -> dict[str, float]:
         """Trains and evaluates, and leaves the summary whatever happens."""
         try:
+            self.trainer.loggers = self._loggers()
             self._fit()
             status, reason = ("stopped", self.stop.signal) if self.stop.signal else ("finished", None)
             metrics = {} if self.stop.signal else self._measure()
         except BaseException as error:
             self._summarise(*ending(error), {})
-            raise explained(error, self.directory.path) from error
+            if full(error):
+                raise Refused(
+                    f"the disk of {self.directory.path} is full, or a quota reached ({error}): make room, then "
+                    f"resume={self.directory.path} goes on from the last checkpoint"
+                ) from error
+            raise
         finally:
             for logger in self.trainer.loggers:
                 logger.finalize("success")
+            if self.workers is not None:
+                self.workers.end()
         self._summarise(status, reason, metrics)
-        self._tell(status, metrics)
+        if self.first:
+            self._tell(status, metrics)
         if self.stop.signal and self.cfg.job is not None:
             raise SystemExit(f"{self.stop.signal} ended the sweep")
         return metrics
@@ -112,35 +133,52 @@ class Session:
                     f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.step} rounds: "
                     "ask for more"
                 )
-            self.directory.write_config(cfg)
         else:
             if cfg.init_from:
                 restore(self.module.game, RunDirectory(cfg.init_from).checkpoint()[1])
                 self.module.game.step = 0
             with open_dict(cfg):
                 cfg.run_dir = str(self.directory.path)
-            self.directory.create(cfg)
+            if self.first:
+                self.directory.create()
+        if self.first:
+            self.directory.write_config(cfg)
         self._summarise("running", None, {})
-        self.trainer.loggers = self._loggers()
+        if self.workers is not None:
+            self.workers.start(self.directory.path / "config.yaml")
 
     def _loggers(self) -> list[Logger]:
-        made: list[Logger] = [
+        if not self.first:
+            return []
+        return [
             instantiate(node)(directory=self.directory, cfg=self.cfg) for node in self.cfg.logger.values()
         ]
-        return made
 
     def _fit(self) -> None:
         module, trainer = self.module, self.trainer
         stream = self.data.stream(
-            self.cfg.seed, lambda: module.game.step, trainer.strategy.root_device, 0, trainer.world_size
+            self.cfg.seed,
+            lambda: module.game.step,
+            trainer.strategy.root_device,
+            trainer.global_rank,
+            trainer.world_size,
         )
         trainer.fit(module, stream, ckpt_path=self.checkpoint, weights_only=True)
 
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes."""
+        return self.trainer.is_global_zero
+
     def _measure(self) -> dict[str, float]:
         """What was measured after the last round; measured now if that round was played before."""
-        return self.module.measured or self.evaluation(self.module.game)
+        if self.module.measured or not self.first:
+            return self.module.measured
+        return self.evaluation(self.module.game)
 
     def _summarise(self, status: str, reason: str | None, metrics: dict[str, float]) -> None:
+        if not self.first:
+            return
         step = self.module.game.step
         entries: dict[str, Any] = {
             "status": status,
@@ -197,14 +235,9 @@ def ending(error: BaseException) -> tuple[str, str]:
     return ("diverged" if isinstance(error, Diverged) else "failed"), f"{error}" or type(error).__name__
 
 
-def explained(error: BaseException, path: Path) -> BaseException:
-    """The error that the user gets to see."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return Refused(
-            f"the disk of {path} is full, or a quota reached ({error.strerror}): make room, then "
-            f"resume={path} goes on from the last checkpoint"
-        )
-    return error
+def full(error: BaseException) -> bool:
+    """Whether the disk, or a quota of it, is what was at fault."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def commit() -> str | None:

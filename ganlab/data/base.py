@@ -54,6 +54,14 @@ class Data:
         """The number of training samples."""
         return len(self.sources["train"])
 
+    def share(self, world_size: int) -> None:
+        """Refuses a number of processes that the global batch does not divide among."""
+        if self.batch_size % world_size:
+            raise Refused(
+                f"data.batch_size={self.batch_size} does not divide among {world_size} processes: "
+                "make it a multiple of them"
+            )
+
     def stream(
         self,
         seed: int,
@@ -70,11 +78,7 @@ class Data:
         Raises:
             Refused: the batch size is no multiple of the number of processes.
         """
-        if self.batch_size % world_size:
-            raise Refused(
-                f"data.batch_size={self.batch_size} does not divide among {world_size} processes: "
-                "make it a multiple of them"
-            )
+        self.share(world_size)
         source, device = self.sources["train"], torch.device(device)
         source.move(device)
         plan = Plan(seed, len(source), self.batch_size, rank, world_size, source.augments)

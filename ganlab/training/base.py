@@ -70,19 +70,19 @@ class GameModule(pl.LightningModule):
         self.game = game
         self.play = play
         self.seed = seed
-        self.world_size = 1
+        self.rank, self.world_size = 0, 1  # among the processes that play this game
         self.mover = {p: Mover(p, game.weights(p), optimizers[p], clip[p]) for p in game.players}
         self.told: dict[str, Tensor] = {}  # this round's terms, "player/term"; tensors: reading one waits
         self.measured: dict[str, float] = {}  # this round's metrics, where callbacks took any
 
     def setup(self, stage: str) -> None:
-        self.world_size = self.trainer.world_size
+        self.rank, self.world_size = self.trainer.global_rank, self.trainer.world_size
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [mover.optimizer for mover in self.mover.values()]
 
     def training_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
-        reseed(self.seed, self.global_rank, self.game.step)
+        reseed(self.seed, self.rank, self.game.step)
         self.told = {}
         self.play(self, Batch(Sample(*batch)))
         self.game.step += 1
@@ -96,7 +96,7 @@ class GameModule(pl.LightningModule):
             self.game.step,
             player,
             device=self.device,
-            rank=self.global_rank,
+            rank=self.rank,
             world_size=self.world_size,
         )
         return self.game.turn(player, batch, draw)

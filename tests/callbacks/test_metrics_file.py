@@ -20,6 +20,10 @@ def test_a_cut_drops_later_rows_and_a_torn_one(tmp_path: Path) -> None:
         stream.write("6,6,0.")
     file.cut(5)
     assert file.path.read_text() == whole
+    with file.path.open("a") as stream:
+        stream.write("1")  # the first digit of 10
+    file.cut(5)
+    assert file.path.read_text() == whole
     file.cut(3)
     assert file.path.read_text().splitlines()[-1] == "3,3,0.3"
     MetricsFile(tmp_path / "absent.csv").cut(3)

@@ -1,0 +1,97 @@
+"""Two processes play exactly the game of one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from commands import QUICK, checkpoint, finish, rows, same, start, summary
+from two_ranks import cases, played
+
+from ganlab.training.processes import free_port
+
+PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
+    "model.generator.batch_norm=false",
+    "trainer.precision=64-true",
+    "log_every=1",
+    "checkpoint_every=4",
+]
+
+
+def test_every_plug_in_plays_alike_on_two_processes(tmp_path: Path) -> None:
+    port = free_port()
+    script = Path(__file__).with_name("two_ranks.py")
+    ranks = [
+        subprocess.Popen([sys.executable, str(script), str(rank), str(port), str(tmp_path)])
+        for rank in (0, 1)
+    ]
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        alone = [played(case, 0, 1) for case in cases()]
+    finally:
+        torch.set_default_dtype(default)
+    assert [rank.wait() for rank in ranks] == [0, 0]
+    one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for case, expected, mine, theirs in zip(cases(), alone, one, other, strict=True):
+        if expected is None:
+            assert mine is theirs is None
+            continue
+        assert same(mine, theirs), f"the ranks of {case} differ"
+        for name, value in expected.items():
+            assert torch.allclose(value, mine[name], rtol=0, atol=1e-10), f"{case}: {name}"
+
+
+def test_a_run_on_two_processes_is_that_of_one_and_goes_on_with_one(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    alone = start(*PLAIN, "steps=12", f"run_dir={one}")
+    pair = start(*PLAIN, "steps=8", "trainer=ddp", f"run_dir={two}")
+    code, out, err = finish(pair)
+    assert code == 0, err
+    assert out.count("finished") == 1
+    assert finish(start(f"resume={two}", "steps=10", "trainer.devices=2"))[0] == 0
+    code, _, err = finish(start(f"resume={two}", "steps=12", "trainer.devices=1"))
+    assert code == 0, err
+    assert finish(alone)[0] == 0
+    mine, theirs = checkpoint(one)["state_dict"], checkpoint(two)["state_dict"]
+    assert all(
+        torch.allclose(value, theirs[name], rtol=0, atol=1e-10)
+        for name, value in mine.items()
+        if isinstance(value, torch.Tensor)
+    )
+    for row, other in zip(rows(one)[:8], rows(two)[:8], strict=True):
+        assert float(row["generator/adversarial"]) == pytest.approx(float(other["generator/adversarial"]))
+
+
+def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
+    process = start(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
+    while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+        time.sleep(0.05)
+    found = subprocess.run(
+        ["pgrep", "-P", str(process.pid), "-f", "ganlab.worker"], capture_output=True, text=True
+    )
+    (child,) = map(int, found.stdout.split())
+    os.kill(child, signal.SIGKILL)
+    began = time.monotonic()
+    code, _, err = finish(process)
+    assert code == 1
+    assert time.monotonic() - began < 60
+    (line,) = [line for line in err.splitlines() if line.startswith("run:")]
+    assert "process 1 of 2 ended with -9" in line
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_ends_both_and_keeps_the_round(tmp_path: Path) -> None:
+    process = start(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
+    while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    code, _, err = finish(process)
+    assert code == 0, err
+    assert summary(tmp_path / "run")["status"] == "stopped"

@@ -1,0 +1,65 @@
+"""python tests/two_ranks.py <rank> <port> <folder>: plays every case as one of two processes."""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from table import batch, game, options
+
+from ganlab.errors import Refused
+
+ROUNDS = 20
+
+
+def cases() -> list[tuple[str, tuple[str, ...], str]]:
+    """Every objective, every trick, and all tricks that go together, in every play."""
+    alone = [(objective, ()) for objective in options("objective")]
+    tricks = [("non_saturating", (trick,)) for trick in options("trick")]
+    together: list[str] = []
+    for trick in options("trick"):
+        if made("non_saturating", (*together, trick), "alternating") is not None:
+            together.append(trick)
+    chosen = [*alone, *tricks, ("non_saturating", tuple(together))]
+    return [(*case, play) for case, play in product(chosen, options("play"))]
+
+
+def made(objective: str, tricks: tuple[str, ...], play: str):
+    """The game in float64, where rounding does not hide a mistake; None where it refuses two processes."""
+    # Batch norm and dropout are each process's own: only a virtual batch norm has no say in the batch.
+    norm = str("virtual_batch_norm" in tricks).lower()
+    try:
+        return game(objective, tricks, play, "trainer=ddp", f"model.generator.batch_norm={norm}").double()
+    except Refused as refusal:
+        assert "a single process" in str(refusal) or "batch norm" in str(refusal), refusal
+        return None
+
+
+def played(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | None:
+    module = made(*case)
+    if module is None:
+        return None
+    module.rank, module.world_size = rank, world_size
+    share = 16 // world_size
+    for step in range(ROUNDS):
+        x, labels = batch(step)
+        rows = slice(rank * share, (rank + 1) * share)
+        module.train()
+        module.training_step((x.double()[rows], labels[rows]), 0)
+    return {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
+
+
+def main() -> None:
+    rank, port, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.save([played(case, rank, 2) for case in cases()], folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
