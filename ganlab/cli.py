@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from math import ceil
 from pathlib import Path
@@ -16,14 +17,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.errors import Diverged, Refused
+from ganlab.errors import Diverged, Lost, Refused
 
 HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
 CONF = next(place for place in (HERE / "conf", HERE.parent / "conf") if place.is_dir())
 FULL = "HYDRA_FULL_ERROR"
 # What is told in one line; anything else is a mistake of ours, and shows its trace.
-ERRORS = (Refused, Diverged, HydraException, OmegaConfBaseException)
+ERRORS = (Refused, Diverged, Lost, HydraException, OmegaConfBaseException)
 
 
 def rounds(images: int | None, batch_size: int, default: int) -> int:
@@ -46,6 +47,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     What the user got wrong is told in one line, with exit status 2; a run that diverged gives 1.
     """
     wants_traces = os.environ.get(FULL) == "1"
+    kept = keep_for_resume(sys.argv)
     refusals: list[BaseException] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
@@ -55,9 +57,14 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
             cfg.job = context.job.num
             print(f"\njob {cfg.job}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True)
         try:
-            return task(cfg, list(context.overrides.task))
+            return task(cfg, [*context.overrides.task, *kept])
         except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
             refuse(error)
+        except Exception:
+            if context.mode != RunMode.MULTIRUN:
+                raise
+            traceback.print_exc()
+            refusals.append(RuntimeError("a job failed"))
 
     def refuse(error: BaseException) -> None:
         if wants_traces:
@@ -70,16 +77,31 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         job()
     except ERRORS as error:
         refuse(error)
+    except KeyboardInterrupt:
+        print(f"{config_name}: interrupted before anything was to be saved", file=sys.stderr)
+        sys.exit(130)
     finally:
         os.environ[FULL] = str(int(wants_traces))
     if refusals:
-        sys.exit(1 if isinstance(refusals[0], Diverged) else 2)
+        sys.exit(2 if isinstance(refusals[0], Refused | HydraException | OmegaConfBaseException) else 1)
+
+
+def keep_for_resume(arguments: list[str]) -> list[str]:
+    """Takes overrides of single values out of a command line that resumes, and gives them back.
+
+    They change the config of the run, not the default one, which need not have their keys.
+    """
+    if not any(argument.startswith("resume=") for argument in arguments):
+        return []
+    kept = [a for a in arguments[1:] if "." in a.split("=")[0] and not a.lstrip("+~").startswith("hydra.")]
+    arguments[1:] = [a for a in arguments[1:] if a not in kept]
+    return kept
 
 
 def told(error: BaseException) -> str:
     """An error in one line, without what Hydra adds for its own debugging."""
     text = str(error).split("Config search path:")[0].split("object_type=")[0]
-    if not isinstance(error, Refused | Diverged) and error.__cause__ is not None:
+    if not isinstance(error, Refused | Diverged | Lost) and error.__cause__ is not None:
         text = f"{text} {error.__cause__}".split("object_type=")[0]
     text = text.replace("Available options in", "- available in").split("full_key:")[0]
     return " ".join(text.split())

@@ -10,6 +10,7 @@ import hydra
 import torch
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import nn
 
 from ganlab.cli import rounds
 from ganlab.data.base import Data
@@ -24,6 +25,16 @@ from ganlab.turn import Networks, Offer
 # What a config that came with somebody's checkpoint may build: code in a config is code that runs.
 TRUSTED = ("ganlab.", "torch.optim.", "pytorch_lightning.")
 
+TRAINER = {
+    "_target_",
+    "_partial_",
+    "accelerator",
+    "devices",
+    "num_nodes",
+    "precision",
+    "strategy",
+    "sync_batchnorm",
+}
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
@@ -58,12 +69,14 @@ def build_game(cfg: DictConfig) -> Game:
         with torch.random.fork_rng(devices=[]):
             networks = {player: network(cfg, player) for player in objective.players}
             torch.default_generator.manual_seed(fold(cfg.seed, "tricks"))
-            return Game(
+            game = Game(
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
                 objective,
                 tricks,
                 taken=play.takes | ({Offer.ONE_PROCESS} if num_processes(cfg) > 1 else set()),
             )
+            # Before any weights are restored: a detour over float32 would round them.
+            return game.double() if cfg.trainer.precision == "64-true" else game
 
 
 def network(cfg: DictConfig, player: str) -> Any:
@@ -85,7 +98,9 @@ def build(cfg: DictConfig) -> GameModule:
                 f"clip.{player}={clip}, but with this objective the {player} does not play: leave it null"
             )
     with refusing():
-        return GameModule(game, instantiate(cfg.play), instantiate(cfg.optimizer), cfg.clip, cfg.seed)
+        return GameModule(
+            game, instantiate(cfg.play), instantiate(cfg.optimizer), instantiate(cfg.clip), cfg.seed
+        )
 
 
 def load(
@@ -116,15 +131,29 @@ def restore(game: Game, checkpoint: dict[str, Any]) -> None:
     Raises:
         Refused: they are those of another game.
     """
-    prefix = "game."
+    fit(game, checkpoint, "game.")
+
+
+def adopt(game: Game, checkpoint: dict[str, Any]) -> None:
+    """The players' weights of a checkpoint; the round and the states of tricks stay those of a new run.
+
+    Raises:
+        Refused: they are those of other networks.
+    """
+    for player in game.players:
+        fit(getattr(game, player), checkpoint, f"game.{player}.")
+
+
+def fit(module: nn.Module, checkpoint: dict[str, Any], prefix: str) -> None:
+    """What a checkpoint holds below a prefix, into a module that it must fit."""
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     try:
-        game.load_state_dict(state)
-    except RuntimeError as error:
+        module.load_state_dict(state)
+    except (RuntimeError, KeyError, TypeError) as error:
         raise Refused(f"these weights belong to another game: {first_difference(error)}") from error
 
 
-def first_difference(error: RuntimeError) -> str:
+def first_difference(error: Exception) -> str:
     """The first of the differences that torch lists, on one line."""
     lines = [line.strip() for line in str(error).splitlines()[1:]]
     return lines[0].rstrip(".") if lines else str(error)
@@ -132,26 +161,40 @@ def first_difference(error: RuntimeError) -> str:
 
 def check(cfg: DictConfig) -> None:
     """Refuses numbers out of their ranges that no object's constructor would see."""
-    for name, low in {
-        "seed": 0,
-        "steps": 1,
-        "log_every": 1,
-        "evaluate_every": 1,
-        "sample_every": 1,
-        "checkpoint_every": 1,
-        "evaluation.seed": 0,
-    }.items():
-        value = OmegaConf.select(cfg, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise Refused(f"{name}={value} must be a whole number of at least {low}")
+    if cfg.images is not None:
+        whole_number(cfg, "images", 1)
+    for name in ("steps", "log_every", "evaluate_every", "sample_every", "checkpoint_every"):
+        whole_number(cfg, name, 1)
+    for name in ("evaluation.n", "evaluation.n_real"):
+        whole_number(cfg, name, 1)
+    for name in ("seed", "evaluation.seed"):
+        whole_number(cfg, name, 0)
+    for name in ("resume", "init_from", "run_dir"):
+        if cfg[name] == "":
+            raise Refused(f"{name}= is empty: give a directory, or leave it out")
     if cfg.images is not None and cfg.steps != rounds(cfg.images, cfg.data.batch_size, cfg.default_steps):
         raise Refused(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
-    if not isinstance(cfg.trainer.devices, int) or cfg.trainer.devices < 1:
-        raise Refused(f"trainer.devices={cfg.trainer.devices} must be a whole number of at least 1")
+    whole_number(cfg, "trainer.devices", 1)
+    for name in set(cfg.trainer) - TRAINER:
+        raise Refused(
+            f"trainer.{name} has no say in this loop: leave it out (known: {', '.join(sorted(TRAINER))})"
+        )
+    value_range = OmegaConf.select(cfg, "model.generator.value_range", default=cfg.data.range)
+    if value_range != cfg.data.range:
+        raise Refused(
+            f"model.generator.value_range={value_range} contradicts data.range={cfg.data.range}: "
+            "set the latter"
+        )
     if cfg.trainer.devices > 1 and "strategy" not in cfg.trainer:
         raise Refused(f"trainer.devices={cfg.trainer.devices} needs trainer=ddp beside it")
     if cfg.trainer.precision not in PRECISIONS:
         raise Refused(f"trainer.precision={cfg.trainer.precision} must be one of {', '.join(PRECISIONS)}")
+
+
+def whole_number(cfg: DictConfig, name: str, low: int) -> None:
+    value = OmegaConf.select(cfg, name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise Refused(f"{name}={value} must be a whole number of at least {low}")
 
 
 def num_processes(cfg: DictConfig) -> int:
@@ -185,11 +228,27 @@ def check_trust(cfg: DictConfig, trust: Iterable[str]) -> None:
     allowed = (*TRUSTED, *(f"{package}." for package in trust))
     for target in targets(cfg):
         # The text first, since looking an object up imports it; then where it really comes from.
-        if not target.startswith(allowed) or not f"{get_object(target).__module__}.".startswith(allowed):
+        if not target.startswith(allowed):
             raise Refused(
                 f"the config builds {target}, which is not ganlab's: if you know where this run comes from, "
                 f"trust=[{target.split('.')[0]}] allows it"
             )
+        if not f"{origin(target)}.".startswith(allowed):
+            raise Refused(
+                f"the config builds {target}, which is not ganlab's own: take it out of config.yaml"
+            )
+
+
+def origin(target: str) -> str:
+    """The module that an object is defined in.
+
+    Raises:
+        Refused: there is no such object.
+    """
+    try:
+        return getattr(get_object(target), "__module__", None) or ""
+    except Exception as error:  # whatever an import may raise
+        raise Refused(f"the config builds {target}, which does not exist here: {one_line(error)}") from error
 
 
 def targets(node: Any) -> Iterator[str]:
@@ -210,11 +269,13 @@ class refusing:  # noqa: N801, reads as a phrase
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, hydra.errors.InstantiationException):
-            cause = error.__cause__ or error
-            raise Refused(one_line(cause)) from error
-        if isinstance(error, ValueError | TypeError) and not isinstance(error, Refused):
-            raise Refused(one_line(error)) from error
+            if isinstance(error.__cause__, Refused):
+                raise error.__cause__ from None
+            place = str(error).partition("full_key: ")[2].split()
+            raise Refused(": ".join([*place[:1], one_line(error.__cause__ or error)])) from error
+        if isinstance(error, Exception) and not isinstance(error, Refused):
+            raise Refused(f"{one_line(error)} (HYDRA_FULL_ERROR=1 shows where)") from error
 
 
 def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()) or type(error).__name__

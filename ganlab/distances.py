@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from ganlab.errors import Refused
 from ganlab.kernels import Kernel
 
 Estimator = Literal["biased", "unbiased"]
@@ -26,4 +27,6 @@ def _mean(gram: Tensor, estimator: Estimator) -> Tensor:
     if estimator == "biased":
         return gram.mean()
     n = len(gram)
+    if n < 2:
+        raise Refused("an unbiased estimate needs data.batch_size of at least 2")
     return (gram.sum() - gram.diagonal().sum()) / (n * (n - 1))

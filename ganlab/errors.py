@@ -13,3 +13,7 @@ class Diverged(ArithmeticError):  # noqa: N818, likewise
     def __init__(self, step: int, what: str):
         super().__init__(f"diverged at round {step}: {what}")
         self.step = step
+
+
+class Lost(RuntimeError):  # noqa: N818, likewise
+    """Another process of the run is gone."""

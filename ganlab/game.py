@@ -13,7 +13,7 @@ from ganlab.networks.base import Discriminator, Generator
 from ganlab.objectives.base import Objective
 from ganlab.randomness import Draw
 from ganlab.tricks.base import Trick, Tricks
-from ganlab.turn import Batch, Networks, Offer, Player, Turn
+from ganlab.turn import Batch, Networks, Offer, Player, Turn, accurate
 
 
 class Game(nn.Module):
@@ -78,8 +78,9 @@ class Game(nn.Module):
         )
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
-        """The named terms that the player on turn minimises the sum of; float32 scalars."""
-        return {name: term.float().mean() for name, term in self.tricks.losses(turn, self.objective).items()}
+        """The named terms that the player on turn minimises the sum of; scalars, at least float32."""
+        terms = self.tricks.losses(turn, self.objective)
+        return {name: accurate(term).mean() for name, term in terms.items()}
 
     def plays(self, player: Player) -> bool:
         """Whether a player moves in this round."""

@@ -40,19 +40,14 @@ def grid(samples: Tensor, value_range: tuple[float, float] | None) -> Image.Imag
     return Image.fromarray(canvas.repeat(scale, 0).repeat(scale, 1))
 
 
-def scatter(samples: Tensor, real: Tensor | None) -> Image.Image:
-    """Points [N, 2], over real ones in grey if they are given."""
+def scatter(samples: Tensor) -> Image.Image:
+    """Points [N, 2] in a plane."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
     axes = figure.add_subplot(aspect="equal", xlabel="x", ylabel="y")
-    if real is not None:
-        axes.scatter(real[:, 0].cpu(), real[:, 1].cpu(), s=4, color="0.7", label="data")
-    axes.scatter(
-        samples[:, 0].float().cpu(), samples[:, 1].float().cpu(), s=4, color="tab:blue", label="samples"
-    )
-    axes.legend(loc="upper right")
+    axes.scatter(samples[:, 0].float().cpu(), samples[:, 1].float().cpu(), s=4)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
@@ -64,9 +59,7 @@ def picture(samples: Tensor, value_range: tuple[float, float] | None) -> Image.I
     Raises:
         Refused: the samples are neither.
     """
-    return (
-        scatter(samples, None) if samples.ndim == 2 and samples.shape[1] == 2 else grid(samples, value_range)
-    )
+    return scatter(samples) if samples.ndim == 2 and samples.shape[1] == 2 else grid(samples, value_range)
 
 
 def save(image: Image.Image, path: Path) -> None:
@@ -79,9 +72,7 @@ def save(image: Image.Image, path: Path) -> None:
 def _pixels(samples: Tensor, value_range: tuple[float, float] | None) -> np.ndarray:
     """[N, C, H, W] in a range -> uint8 [N, H, W] or [N, H, W, 3]."""
     if samples.ndim != 4 or samples.shape[1] not in (1, 3) or value_range is None:
-        raise Refused(
-            f"samples of shape {list(samples.shape[1:])} are not images: format=grid shows 2-D points"
-        )
+        raise Refused(f"samples of shape {list(samples.shape[1:])} are no images; format=grid shows points")
     low, high = value_range
     levels = ((samples.float() - low) / (high - low) * 255).round().clamp(0, 255).byte().cpu().numpy()
     return levels[:, 0] if levels.shape[1] == 1 else levels.transpose(0, 2, 3, 1)

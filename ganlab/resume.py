@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.cli import rounds
@@ -20,6 +21,10 @@ FREE = (
     "trainer.accelerator",
     "trainer.devices",
     "data.root",
+    "data.test_root",
+    "data.num_workers",
+    "data.in_memory",
+    "data.memory_limit",
     "log_every",
     "evaluate_every",
     "sample_every",
@@ -41,15 +46,25 @@ def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """
     run = RunDirectory(cfg.resume)
     saved = run.config()
-    keys = [override.key_or_group for override in OverridesParser.create().parse_overrides(list(overrides))]
-    changed = [name for key in keys if not free(key) for name in differences(cfg, saved, key)]
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    given = {override.key_or_group: override for override in parsed}.values()  # the last of a key counts
+    changed = [
+        name
+        for override in given
+        if not free(override.key_or_group)
+        for name in changes(override, cfg, saved)
+    ]
     if changed:
+        names = list(dict.fromkeys(changed))
         raise Refused(
-            f"resume={cfg.resume} continues the run as it was, but {', '.join(dict.fromkeys(changed))} would "
-            "change: leave these out, or start a new run with init_from"
+            f"resume={cfg.resume} continues the run as it was, but {', '.join(names[:5])}"
+            f"{', ...' if names[5:] else ''} would change: leave these out, or start a new run with init_from"
         )
-    for key in filter(free, keys):
-        OmegaConf.update(saved, key, OmegaConf.select(cfg, key), merge=False, force_add=True)
+    keys = [override.key_or_group for override in given]
+    for override in filter(lambda override: free(override.key_or_group), given):
+        key = override.key_or_group
+        value = override.value() if "." in key else OmegaConf.select(cfg, key)
+        OmegaConf.update(saved, key, value, merge=False, force_add=True)
     with open_dict(saved):
         if "images" in keys:
             saved.steps = rounds(saved.images, saved.data.batch_size, saved.default_steps)
@@ -64,8 +79,14 @@ def free(key: str) -> bool:
     return key.startswith(tuple(f"{name}." for name in FREE)) or key in FREE
 
 
-def differences(cfg: DictConfig, saved: DictConfig, key: str) -> Iterator[str]:
-    """The names below a key, or anywhere for a group that has no node, whose values differ."""
+def changes(override: Override, cfg: DictConfig, saved: DictConfig) -> Iterator[str]:
+    """The names of what an override would change in the config of the run."""
+    key = override.key_or_group
+    if "." in key:
+        if override.is_delete() or OmegaConf.select(saved, key) != override.value():
+            yield key
+        return
+    # A group without a node of its own, such as experiment, may have changed anything.
     there = OmegaConf.select(cfg, key) is not None or OmegaConf.select(saved, key) is not None
     mine, theirs = (
         dict(leaves(OmegaConf.select(c, key) if there else c, key if there else "")) for c in (cfg, saved)

@@ -42,16 +42,22 @@ class RunDirectory:
         Raises:
             Refused: it exists and is not empty, or cannot be made.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        # A kill may have left the folders, with nothing in them yet.
+        if self.path.exists() and (
+            not self.path.is_dir() or any(not place.is_dir() for place in self.path.rglob("*"))
+        ):
             raise Refused(
                 f"run_dir={self.path} exists and is not empty: resume={self.path} continues a run, "
                 "or choose another run_dir"
             )
         try:
-            self.checkpoints.mkdir(parents=True)
-            self.samples.mkdir()
+            self.make_folders()
         except OSError as error:
             raise Refused(f"run_dir={self.path} cannot be made: {error.strerror}; choose another") from error
+
+    def make_folders(self) -> None:
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self.samples.mkdir(exist_ok=True)
 
     def write_config(self, cfg: DictConfig) -> None:
         write_beside(self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
@@ -65,18 +71,30 @@ class RunDirectory:
         path = self.path / "config.yaml"
         if not path.is_file():
             raise Refused(f"{self.path} is not a run: it has no config.yaml; give the directory of a run")
-        cfg = OmegaConf.load(path)
-        assert isinstance(cfg, DictConfig)
+        try:
+            cfg = OmegaConf.load(path)
+        except Exception as error:  # yaml raises many kinds
+            raise Refused(f"{path} cannot be read: restore it, or start a new run") from error
+        if not isinstance(cfg, DictConfig) or not {"model", "data", "objective"} <= set(cfg):
+            raise Refused(f"{path} is not the config of a run: restore it, or start a new run")
         return cfg
 
     def summary(self) -> dict[str, Any]:
-        """What summary.json says; empty if there is none."""
-        path = self.path / "summary.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        """What summary.json says; empty if there is none that can be read."""
+        try:
+            found = json.loads((self.path / "summary.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def write_summary(self, **values: Any) -> None:
         """Changes some entries of summary.json."""
         write_beside(self.path / "summary.json", json.dumps(self.summary() | values, indent=2) + "\n")
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is any checkpoint to go on from."""
+        return self.start != "last" or any(self.checkpoints.glob("*.ckpt"))
 
     def checkpoint(self, name: str | None = None) -> tuple[Path, dict[str, Any]]:
         """A checkpoint's path and content; for `last`, the previous one where the last is unreadable.
@@ -110,9 +128,12 @@ class RunDirectory:
         if not path.is_file():
             raise Refused(f"{path} does not exist")
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file
             raise Refused(f"{path} is truncated or not a checkpoint") from error
+        if not isinstance(content, dict) or "state_dict" not in content:
+            raise Refused(f"{path} is not the checkpoint of a run")
+        return content
 
 
 def write_beside(path: Path, text: str) -> None:

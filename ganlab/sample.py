@@ -22,8 +22,10 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     """
     if cfg.run_dir is None:
         raise Refused("run_dir is missing: give the directory of a run, run_dir=outputs/...")
-    if cfg.n < 1 or cfg.seed < 0:
-        raise Refused(f"n={cfg.n} must be at least 1 and seed={cfg.seed} at least 0")
+    for key, low in {"n": 1, "seed": 0, "class": 0}.items():
+        value = cfg[key]
+        if not (isinstance(value, int) and value >= low) and not (key == "class" and value is None):
+            raise Refused(f"{key}={value} must be a whole number of at least {low}")
     if cfg.format not in ("grid", "files"):
         raise Refused(f"format={cfg.format} must be grid or files")
     from ganlab.config import load
@@ -36,14 +38,15 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     samples = game.sample(cfg.n, cfg.seed, cfg["class"])
     output = Path(cfg.output) if cfg.output else run.samples / name(cfg, game.step)
     if cfg.format == "grid":
-        made = picture(samples, value_range)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        save(made, output)
+        made = {output: picture(samples, value_range)}
     else:
-        pictures = images(samples, value_range)
-        output.mkdir(parents=True, exist_ok=True)
-        for i, image in enumerate(pictures):
-            save(image, output / f"{i:05d}.png")
+        made = {output / f"{i:05d}.png": image for i, image in enumerate(images(samples, value_range))}
+    try:
+        for path, image in made.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save(image, path)
+    except OSError as error:
+        raise Refused(f"{output} cannot be written: {error.strerror}; choose another output") from error
     print(f"{cfg.n} samples of round {game.step}: {output}")
     return output
 

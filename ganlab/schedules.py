@@ -37,27 +37,23 @@ class Ramp(Schedule):
             raise Refused(f"a schedule with steps={steps}, after={after} needs steps >= 1 and after >= 0")
         self.start, self.end, self.steps, self.after = float(start), float(end), steps, after
 
-    def __call__(self, step: int) -> float:
-        done = min(max((step - self.after) / self.steps, 0.0), 1.0)
-        return self.start + (self.end - self.start) * self.shape(done)
-
-    @abstractmethod
-    def shape(self, done: float) -> float:
-        """How much of the way is gone, in [0, 1], when a share `done` of the rounds is."""
+    def done(self, step: int) -> float:
+        """Which share of the rounds is gone, in [0, 1]."""
+        return min(max((step - self.after) / self.steps, 0.0), 1.0)
 
 
 class Linear(Ramp):
     """A straight line."""
 
-    def shape(self, done: float) -> float:
-        return done
+    def __call__(self, step: int) -> float:
+        return self.start + (self.end - self.start) * self.done(step)
 
 
 class Cosine(Ramp):
     """Half a period of a cosine: flat at both ends (Loshchilov & Hutter 2017, equation 5, one cycle)."""
 
-    def shape(self, done: float) -> float:
-        return 0.5 - 0.5 * math.cos(math.pi * done)
+    def __call__(self, step: int) -> float:
+        return self.end + (self.start - self.end) * (0.5 + 0.5 * math.cos(math.pi * self.done(step)))
 
 
 class Exponential(Ramp):
@@ -69,19 +65,33 @@ class Exponential(Ramp):
             raise Refused(f"an exponential schedule from {start} to {end} needs two positive ends")
 
     def __call__(self, step: int) -> float:
-        done = min(max((step - self.after) / self.steps, 0.0), 1.0)
-        return self.start * (self.end / self.start) ** done
-
-    def shape(self, done: float) -> float:
-        return done
+        return self.start * (self.end / self.start) ** self.done(step)
 
 
-def schedule(name: str, value: float | Schedule, low: float = -math.inf, high: float = math.inf) -> Schedule:
-    """A number or a schedule as a schedule, refused if it ever leaves [low, high]."""
+def schedule(
+    name: str,
+    value: float | Schedule,
+    low: float = -math.inf,
+    high: float = math.inf,
+    strict: bool = False,
+) -> Schedule:
+    """A number or a schedule as a schedule, refused if it leaves [low, high], or (low, high) if strict."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Schedule):
+        raise Refused(f"{name}={value} must be a number")
     made = value if isinstance(value, Schedule) else Constant(value)
     for end in (made.start, made.end):
-        if not low <= end <= high:
-            raise Refused(f"{name}={end:g} must lie between {low:g} and {high:g}")
+        if not (low < end < high if strict else low <= end <= high):
+            raise Refused(
+                f"{name}={end:g} must lie {'strictly ' if strict else ''}between {low:g} and {high:g}"
+            )
+    return made
+
+
+def active(name: str, value: float | Schedule) -> Schedule:
+    """A weight or size that is never negative, and not zero throughout: that would do nothing."""
+    made = schedule(name, value, low=0)
+    if made.start == made.end == 0:
+        raise Refused(f"{name}=0 would do nothing: give a positive number, or leave it out")
     return made
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
-import shlex
-import subprocess
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +24,21 @@ from ganlab.callbacks.progress import Bar
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
 from ganlab.config import (
+    adopt,
     build,
     build_data,
     check,
     check_trust,
     instantiate,
     num_processes,
+    one_line,
     refuse_unused,
+    refusing,
     restore,
 )
-from ganlab.errors import Diverged, Refused
+from ganlab.errors import Diverged, Lost, Refused
 from ganlab.metrics.evaluation import Evaluation
+from ganlab.provenance import command, commit, versions
 from ganlab.resume import resumed
 from ganlab.run_directory import RunDirectory
 from ganlab.training.processes import Workers, must_start
@@ -49,6 +51,7 @@ class Session:
         quiet()
         refuse_unused(cfg, overrides)
         self.checkpoint: Path | None = None
+        self.began = 0  # the round that this process starts from
         if cfg.resume:
             if cfg.init_from:
                 raise Refused("resume and init_from exclude each other: give one of them")
@@ -60,25 +63,10 @@ class Session:
         self.data.share(num_processes(cfg))
         self.module = build(cfg)
         self.evaluation = Evaluation(instantiate(cfg.metric), self.data, **cfg.evaluation)
-        known = [name for metric in self.evaluation.metrics.values() for name in metric.names]
-        if cfg.monitor is not None and cfg.monitor not in known:
-            raise Refused(
-                f"monitor={cfg.monitor} is not measured: choose one of {', '.join(known) or 'none'}"
-            )
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))
         self._callbacks()
         self.workers = Workers(cfg.trainer.devices) if must_start(cfg.trainer.devices) else None
-        self.trainer: pl.Trainer = instantiate(cfg.trainer)(
-            callbacks=self.callbacks,
-            max_epochs=-1,
-            logger=False,
-            plugins=[AtomicIO()],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-        )
+        self.trainer = self._trainer()
         self._start()
 
     def play(self) -> dict[str, float]:
@@ -89,63 +77,99 @@ class Session:
             status, reason = ("stopped", self.stop.signal) if self.stop.signal else ("finished", None)
             metrics = {} if self.stop.signal else self._measure()
         except BaseException as error:
-            self._summarise(*ending(error), {})
-            if full(error):
-                raise Refused(
-                    f"the disk of {self.directory.path} is full, or a quota reached ({error}): make room, then "
-                    f"resume={self.directory.path} goes on from the last checkpoint"
-                ) from error
-            raise
+            self._summarise(*ending(error))
+            raise self._explained(error) from error
         finally:
             for logger in self.trainer.loggers:
                 logger.finalize("success")
             if self.workers is not None:
                 self.workers.end()
-        self._summarise(status, reason, metrics)
+        self._summarise(status, reason)
         if self.first:
             self._tell(status, metrics)
         if self.stop.signal and self.cfg.job is not None:
             raise SystemExit(f"{self.stop.signal} ended the sweep")
         return metrics
 
+    def _trainer(self) -> pl.Trainer:
+        make = instantiate(self.cfg.trainer)
+        with refusing():
+            return make(
+                callbacks=self.callbacks,
+                max_epochs=-1,
+                logger=False,
+                plugins=[AtomicIO()],
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                use_distributed_sampler=False,
+                num_sanity_val_steps=0,
+            )
+
     def _callbacks(self) -> None:
         cfg, data, directory = self.cfg, self.data, self.directory
-        self.terms = Log(MetricsFile(directory.metrics), data.batch_size, cfg.log_every)
+        self.terms = Log(MetricsFile(directory.metrics), data.batch_size, cfg.log_every, cfg.steps)
+        self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, cfg.steps)
         self.bar = Bar(self.terms, data.batch_size, cfg.steps)
         self.stop = Stop(cfg.steps)
         self.callbacks = [
             self.bar,  # first, so that its clock stops before the others work
-            Evaluate(self.evaluation, cfg.evaluate_every, cfg.steps),
+            self.measuring,
             Samples(directory.samples, data.value_range, cfg.sample_every, cfg.steps),
             self.terms,  # before the checkpoint: its rows are on file before it exists
             self.stop,
-            Checkpoint(directory.checkpoints, cfg.checkpoint_every, cfg.monitor),
+            Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self._monitored()),
         ]
+
+    def _monitored(self) -> tuple[str | None, bool]:
+        """The metric by which the best checkpoint is kept, and whether more of it is better."""
+        better = {n: m.higher_is_better for m in self.evaluation.metrics.values() for n in m.names}
+        name = self.cfg.monitor or next(iter(better), None)
+        if name is not None and name not in better:
+            raise Refused(f"monitor={name} is not measured: choose one of {', '.join(better) or 'none'}")
+        return name, bool(name and better[name])
 
     def _start(self) -> None:
         """The first writing: the run directory, or what a resume changes in it."""
         cfg = self.cfg
         if cfg.resume:
-            self.checkpoint, content = self.directory.checkpoint()
-            restore(self.module.game, content)
+            self._restore()
             if self.module.game.step > cfg.steps:
                 raise Refused(
                     f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.step} rounds: "
                     "ask for more"
                 )
         else:
-            if cfg.init_from:
-                restore(self.module.game, RunDirectory(cfg.init_from).checkpoint()[1])
-                self.module.game.step = 0
+            self._adopt()
             with open_dict(cfg):
                 cfg.run_dir = str(self.directory.path)
             if self.first:
                 self.directory.create()
         if self.first:
+            self.directory.make_folders()
             self.directory.write_config(cfg)
-        self._summarise("running", None, {})
+        self._summarise("running", None)
         if self.workers is not None:
             self.workers.start(self.directory.path / "config.yaml")
+
+    def _restore(self) -> None:
+        """What a resume goes on from: a checkpoint, or the start if the run was killed before its first."""
+        recorded = self.directory.summary().get("training_samples", len(self.data))
+        if recorded != len(self.data):
+            raise Refused(
+                f"{self.cfg.resume} was trained on {recorded} samples, but there are {len(self.data)} now: "
+                "restore the data, or start a new run with init_from"
+            )
+        if not self.directory.begun:
+            self._adopt()
+            return
+        self.checkpoint, content = self.directory.checkpoint()
+        restore(self.module.game, content)
+        self.began = self.module.game.step
+
+    def _adopt(self) -> None:
+        if self.cfg.init_from:
+            adopt(self.module.game, RunDirectory(self.cfg.init_from).checkpoint()[1])
 
     def _loggers(self) -> list[Logger]:
         if not self.first:
@@ -174,9 +198,28 @@ class Session:
         """What was measured after the last round; measured now if that round was played before."""
         if self.module.measured or not self.first:
             return self.module.measured
-        return self.evaluation(self.module.game)
+        found = self.evaluation(self.module.game)
+        self.measuring.record = self.evaluation.record(found, self.module.game)
+        return found
 
-    def _summarise(self, status: str, reason: str | None, metrics: dict[str, float]) -> None:
+    def _explained(self, error: BaseException) -> BaseException:
+        """The error as the user gets to see it."""
+        path = self.directory.path
+        if self.workers is not None and (lost := self.workers.lost()):
+            return Lost(lost)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return Refused(
+                f"the disk of {path} is full, or a quota reached ({error.strerror}): make room, then "
+                f"resume={path} goes on from the last checkpoint"
+            )
+        if self.module.game.step == self.began and isinstance(error, Exception):
+            if not self.began and self.first and not self.cfg.resume:
+                shutil.rmtree(path, ignore_errors=True)  # nothing was played: the name is free again
+            if not isinstance(error, Refused):
+                return Refused(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
+        return error
+
+    def _summarise(self, status: str, reason: str | None) -> None:
         if not self.first:
             return
         step = self.module.game.step
@@ -188,13 +231,14 @@ class Session:
             "seconds": round(self.bar.seconds, 3),
             "images_per_second": round(self.bar.images_per_second, 1),
             "skipped": len(self.data.skipped),
+            "training_samples": len(self.data),
             "seed": self.cfg.seed,
             "commit": commit(),
             "versions": versions(),
-            "command": shlex.join(["python", "-m", f"ganlab.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+            "command": command(),
         }
-        if metrics:
-            entries["metrics"] = self.evaluation.record(metrics, self.module.game)
+        if self.measuring.record:
+            entries["metrics"] = self.measuring.record
         try:
             self.directory.write_summary(**entries)
         except OSError as error:  # a full disk must not hide why the run ended
@@ -233,32 +277,6 @@ def ending(error: BaseException) -> tuple[str, str]:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "stopped", type(error).__name__
     return ("diverged" if isinstance(error, Diverged) else "failed"), f"{error}" or type(error).__name__
-
-
-def full(error: BaseException) -> bool:
-    """Whether the disk, or a quota of it, is what was at fault."""
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def commit() -> str | None:
-    """The commit of the checkout that runs, with a plus where it was changed; None where there is none."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def versions() -> dict[str, str]:
-    packages = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
-    return {"python": sys.version.split()[0], **{package: version(package) for package in packages}}
 
 
 def quiet() -> None:

@@ -58,6 +58,11 @@ class Targets(NamedTuple):
     fake: Tensor
 
 
+def accurate(x: Tensor) -> Tensor:
+    """At least float32: half types are raised, float64 stays."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 class Networks(NamedTuple):
     """The players' networks; direct matching has no discriminator."""
 

@@ -21,8 +21,8 @@ LINES = {  # a command line, and what its one line of error must name
     "seed=-1": "seed=-1 must be a whole number of at least 0",
     "data.batch_size=0": "batch_size=0",
     "data.batch_size=5000": "batch_size=5000 exceeds the 1437 training samples",
-    "trick=label_smoothing trick.label_smoothing.real=2": "real=2 must lie between 0.5 and 1",
-    "trick=ema trick.ema.decay=2": "trick.ema.decay=2 must lie between 0 and 1",
+    "trick=label_smoothing trick.label_smoothing.real=2": "real=2 must lie strictly between 0.5 and 1",
+    "trick=ema trick.ema.decay=2": "trick.ema.decay=2 must lie strictly between 0 and 1",
     "trick=label_smoothing objective=hinge": "label_smoothing needs targets",
     "trick=label_smoothing objective=mmd": "label_smoothing needs targets",
     "trick=virtual_batch_norm model.generator.batch_norm=false": "needs a generator with batch norm",
@@ -31,6 +31,24 @@ LINES = {  # a command line, and what its one line of error must name
     "data=folder data.root=nowhere": "nowhere",
     "data=ring model=dcgan": "even sides of at least 8, not shape \\[2\\]",
     "metric=mnist": "\\(N, 1, 28, 28\\)|28",
+    "images=abc": "images=abc must be a whole number",
+    "images=-5": "images=-5 must be a whole number of at least 1",
+    "evaluation.n=abc": "evaluation.n=abc must be a whole number",
+    "data.batch_size=2.5": "batch_size=2.5 must be a whole number",
+    "data.batch_size=1": "more than 1 value per channel",
+    "clip.generator=abc": "clip.generator=abc must be a number",
+    "trick=ema trick.ema.decay=abc": "trick.ema.decay=abc must be a number",
+    "trick=r1 trick.r1.gamma=0": "gamma=0 would do nothing",
+    "optimizer.generator.lr=abc": "optimizer.generator",
+    "trainer.accelerator=nonsense": "nonsense",
+    "+trainer.max_steps=3": "trainer.max_steps has no say",
+    "model.generator.batch_norm=no": "batch_norm=no must be true or false",
+    "model.generator.hidden=[0]": r"model.generator.hidden=\[0\] must be",
+    "model=dcgan model.generator.width=0": "width=0 of a dcgan",
+    "model.generator.shape=[1,16,16]": "shape|first round failed",
+    "model.generator.value_range=[0,1]": "contradicts data.range",
+    "data=ring metric=digits": "measure images, not these data",
+    "resume=": "resume= is empty",
     "images=1000 steps=3": "images=1000 and steps=3 disagree",
     "trainer.devices=2": "trainer.devices=2 needs trainer=ddp",
     "trainer.devices=0": "trainer.devices=0 must be",
@@ -155,6 +173,42 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert [int(row["step"]) for row in rows(run_dir)] == [1, 2, 3, 4, 5, 6]
 
 
+def test_nothing_is_left_of_a_run_that_failed_before_its_first_round(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="the first round failed: .*more than 1 value per channel"):
+        play(tmp_path / "run", "data.batch_size=1")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.yaml", "- a\n- b\n", "is not the config of a run"),
+        ("config.yaml", "a: [", "cannot be read"),
+        ("metrics.csv", "", None),
+        ("summary.json", "{", None),
+    ],
+)
+def test_a_damaged_file_of_a_run(name: str, content: str, message: str | None, tmp_path: Path) -> None:
+    play(tmp_path / "run", "steps=2")
+    (tmp_path / "run" / name).write_text(content)
+    if message is None:
+        go_on(tmp_path / "run", "steps=3")
+        assert summary(tmp_path / "run")["steps"] == 3
+    else:
+        with pytest.raises(Refused, match=message):
+            go_on(tmp_path / "run", "steps=3")
+
+
+def test_a_sweep_goes_on_after_a_job_that_failed(tmp_path: Path) -> None:
+    small = [o for o in QUICK if "hidden" not in o]
+    code, out, err = finish(
+        start("-m", *small, "data.batch_size=1,0,8", "steps=1", f"run_dir={tmp_path / 'sweep'}", cwd=tmp_path)
+    )
+    assert code == 2
+    assert len(err.splitlines()) == 2, err
+    assert summary(tmp_path / "sweep" / "2")["status"] == "finished"
+
+
 def test_a_torn_row_of_the_metrics_is_cut(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     play(run_dir, "steps=3", "log_every=1")
@@ -168,10 +222,12 @@ def test_code_from_elsewhere_is_not_run(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     play(run_dir, "steps=2")
     config = run_dir / "config.yaml"
-    for target in ("os.system", "ganlab.session.subprocess.run"):
+    for target in ("os.system", "ganlab.provenance.subprocess.run"):
         evil = f"trick:\n  evil:\n    _target_: {target}\n"
         config.write_text(
-            config.read_text().replace("trick: {}\n", evil).replace("ganlab.session.subprocess.run", target)
+            config.read_text()
+            .replace("trick: {}\n", evil)
+            .replace("ganlab.provenance.subprocess.run", target)
         )
         with pytest.raises(Refused, match=f"the config builds {target}, which is not ganlab's"):
             go_on(run_dir, "steps=3")

@@ -61,12 +61,13 @@ def test_a_trick_acts_or_refuses(trick: str, objective: str, play: str) -> None:
 
 
 def test_the_refusals_are_those_on_file() -> None:
-    refused = [
-        f"{trick} {objective}"
-        for trick, objective in product(TRICKS, OBJECTIVES)
-        if attempt(objective, [trick])[0] is None
-    ]
-    assert "\n".join(refused) + "\n" == REFUSALS.read_text()
+    """A change of what a trick refuses is seen; a trick or an objective that is not on file yet is new."""
+    lines = [line.split(":") for line in REFUSALS.read_text().splitlines()]
+    known = set(lines[0][1].split())
+    assert lines[0][0] == "objectives"
+    for trick, refused in lines[1:]:
+        found = {o for o in OBJECTIVES if attempt(o, [trick])[0] is None}
+        assert found & known == set(refused.split()), trick
 
 
 @pytest.mark.parametrize("play", PLAYS)
@@ -200,7 +201,7 @@ def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
         keys = set(node_) - {"_target_", "_partial_", "defaults"}
         assert keys <= set(parameters), place
         if not node_.get("_partial_"):
-            required = {n for n, p in parameters.items() if p.default is p.empty}
+            required = {n for n, p in parameters.items() if p.default is p.empty and p.kind != p.VAR_KEYWORD}
             assert required <= keys, place
 
 

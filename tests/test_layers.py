@@ -15,7 +15,7 @@ LAYERS = [
     {"kernels", "networks", "data"},
     {"distances"},
     {"objectives", "tricks"},
-    {"game", "pictures", "run_directory", "cli"},
+    {"game", "pictures", "run_directory", "cli", "provenance"},
     {"training", "metrics"},
     {"config", "callbacks", "resume"},
     {"session"},

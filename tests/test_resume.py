@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import QUICK, assert_same_run, checkpoint, finish, go_on, play, rows, same, start, summary
+from PIL import Image
 from table import options
 from test_contract import largest_set
 
@@ -109,8 +110,9 @@ def test_no_readable_checkpoint_is_refused(tmp_path: Path) -> None:
         go_on(tmp_path / "run")
 
 
-def test_evaluation_and_pictures_change_no_weight(tmp_path: Path) -> None:
-    settings = ["steps=6", "trick=[ema,instance_noise]", "model.discriminator.dropout=0.5", "log_every=100"]
+@pytest.mark.parametrize("tricks", ["[]", "[ema,instance_noise]"])
+def test_evaluation_and_pictures_change_no_weight(tricks: str, tmp_path: Path) -> None:
+    settings = ["steps=6", f"trick={tricks}", "model.discriminator.dropout=0.5", "log_every=100"]
     play(tmp_path / "often", *settings, "evaluate_every=1", "sample_every=1")
     play(tmp_path / "never", *settings, "metric=none", "sample_every=100")
     assert same(checkpoint(tmp_path / "often")["state_dict"], checkpoint(tmp_path / "never")["state_dict"])
@@ -162,3 +164,79 @@ def test_a_new_run_starts_from_old_weights(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="these weights belong to another game: .*body"):
         play(tmp_path / "misfit", f"init_from={tmp_path / 'old'}", "model.generator.hidden=[3]")
     assert not (tmp_path / "misfit").exists()
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path: Path) -> None:
+    play(tmp_path / "whole", "steps=6", "log_every=1")
+    process = start(
+        *QUICK, "steps=1000000", "log_every=1", "checkpoint_every=1000000", f"run_dir={tmp_path / 'run'}"
+    )
+    while process.poll() is None and reached(tmp_path / "run") < 2:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    go_on(tmp_path / "run", "steps=6")
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_folders_that_a_kill_left_empty_are_used(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    play(tmp_path / "run", "steps=1")
+    assert summary(tmp_path / "run")["status"] == "finished"
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+@pytest.mark.parametrize("tricks", ["[]", "[ema,r1,virtual_batch_norm]"])
+def test_other_precisions_resume_exactly(precision: str, tricks: str, tmp_path: Path) -> None:
+    settings = [f"trainer.precision={precision}", f"trick={tricks}", "log_every=1", "metric=none"]
+    play(tmp_path / "long", *settings, "steps=8")
+    play(tmp_path / "short", *settings, "steps=4")
+    go_on(tmp_path / "short", "steps=8")
+    assert_same_run(tmp_path / "long", tmp_path / "short")
+
+
+def test_metrics_of_the_summary_say_their_round(tmp_path: Path) -> None:
+    play(tmp_path / "run", "steps=4", "evaluate_every=2")
+    assert {record["step"] for record in summary(tmp_path / "run")["metrics"].values()} == {4}
+    process = start(f"resume={tmp_path / 'run'}", "steps=1000000", "evaluate_every=1000000")
+    while process.poll() is None and reached(tmp_path / "run") < 50:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    finish(process)
+    found = summary(tmp_path / "run")
+    assert found["status"] == "stopped"
+    assert {record["step"] for record in found["metrics"].values()} == {4}
+    assert found["steps"] > 4
+
+
+def test_a_setting_that_the_default_config_lacks_can_be_changed(tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True)
+        for i in range(20):
+            Image.new("L", (8, 8), i * 10).save(root / name / f"{i}.png")
+    settings = ["data=folder", f"data.root={root}", "data.height=8", "data.channels=1", "steps=2"]
+    play(tmp_path / "run", *settings)
+    root.rename(tmp_path / "elsewhere")
+    code, _, err = finish(
+        start(f"resume={tmp_path / 'run'}", f"data.root={tmp_path / 'elsewhere'}", "steps=3")
+    )
+    assert code == 0, err
+    code, _, err = finish(start(f"resume={tmp_path / 'run'}", "data.channels=3", "steps=4"))
+    assert code == 2
+    assert "data.channels would change" in err
+    Image.new("L", (8, 8)).save(tmp_path / "elsewhere" / "a" / "new.png")
+    code, _, err = finish(
+        start(f"resume={tmp_path / 'run'}", f"data.root={tmp_path / 'elsewhere'}", "steps=4")
+    )
+    assert code == 2
+    assert "was trained on 40 samples, but there are 41 now" in err
+
+
+def test_the_best_checkpoint_is_the_best(tmp_path: Path) -> None:
+    for monitor, best in (("fid/digits", min), ("is/digits", max)):
+        run_dir = tmp_path / monitor.replace("/", "_")
+        play(run_dir, "steps=12", "evaluate_every=2", "log_every=2", f"monitor={monitor}")
+        values = {int(row["step"]): float(row[monitor]) for row in rows(run_dir) if row[monitor]}
+        step = checkpoint(run_dir, "best")["state_dict"]["game._extra_state"]["step"]
+        assert values[step] == best(values.values())

@@ -46,14 +46,14 @@ def test_single_images(conditional: Path, tmp_path: Path) -> None:
 def test_points_are_scattered(tmp_path: Path) -> None:
     play(tmp_path / "ring", "data=ring", "steps=2", "model.generator.batch_norm=false")
     assert Image.open(draw(tmp_path / "ring")).size == (400, 400)
-    with pytest.raises(Refused, match="are not images"):
+    with pytest.raises(Refused, match="are no images"):
         draw(tmp_path / "ring", "format=files")
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("n=0", "n=0 must be at least 1"),
+        ("n=0", "n=0 must be a whole number of at least 1"),
         ("seed=-1", "seed=-1"),
         ("format=gif", "format=gif must be grid or files"),
         ("class=10", "class=10 must lie between 0 and 9"),

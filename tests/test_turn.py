@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ganlab.networks.priors import Normal
 from ganlab.randomness import Draw
+from ganlab.training.play import against
 from ganlab.tricks.base import Trick, Tricks
 from ganlab.turn import Batch, Sample, Turn, Verdict
 
@@ -138,6 +139,35 @@ def test_a_moved_discriminator_is_asked_again(play: str) -> None:
     now = torch.func.functional_call(module.game.discriminator, before, (last.made.x.detach(),)).logits
     said = next(v.logits for s, v in last.verdicts if s is last.fake)
     assert torch.allclose(now, said) is (play == "simultaneous")
+
+
+KEPT = {  # what survives a change of each kind, of all that can be computed
+    "player": {"latent", "made"},
+    "real": {"verdicts"},
+    "latent": {"latent", "verdicts"},
+    "generator": {"verdicts"},
+    "made": {"latent", "made", "verdicts"},
+    "fake": {"latent", "made", "fake", "verdicts"},
+    "discriminator": {"latent", "made", "fake"},
+    "verdicts": {"latent", "made", "fake", "verdicts"},
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_change_forgets_what_hangs_on_it_and_no_more(name: str) -> None:
+    t = turn()
+    t.targets  # noqa: B018, computes everything
+    assert set(t._computed) == {"latent", "made", "fake", "verdicts", "targets"}
+    value = getattr(t, name)
+    assert set(t.replace(**{name: value})._computed) == KEPT[name]
+
+
+def test_shared_fakes_are_held_constant_on_the_discriminators_turn() -> None:
+    t = turn()
+    seen = against(t)
+    assert seen.player == "discriminator"
+    assert torch.equal(seen.fake.x, t.made.x)
+    assert not seen.fake.x.requires_grad
 
 
 def test_extra_samples_reach_the_turn() -> None:

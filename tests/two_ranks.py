@@ -34,8 +34,9 @@ def made(objective: str, tricks: tuple[str, ...], play: str):
     try:
         return game(objective, tricks, play, "trainer=ddp", f"model.generator.batch_norm={norm}").double()
     except Refused as refusal:
-        assert "a single process" in str(refusal) or "batch norm" in str(refusal), refusal
-        return None
+        if "a single process" in str(refusal) or "batch norm" in str(refusal):
+            return None
+        raise
 
 
 def played(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from math import inf
 from pathlib import Path
@@ -25,9 +26,11 @@ class AtomicIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         part = Path(f"{path}.part")
+        content = io.BytesIO()  # torch's own writer hides what the system says of a full disk
+        torch.save(checkpoint, content)
         try:
             with part.open("wb") as file:
-                torch.save(checkpoint, file)
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
@@ -42,11 +45,12 @@ class Checkpoint(Callback):
         Diverged: a weight is NaN or infinite; the checkpoints on disk stay as they are.
     """
 
-    def __init__(self, folder: Path, every: int, monitor: str | None):
+    def __init__(self, folder: Path, every: int, monitor: str | None, higher_is_better: bool):
         self.folder = folder
         self.every = every
         self.monitor = monitor
-        self.best = inf
+        self.sign = -1 if higher_is_better else 1
+        self.best = inf  # of sign * value: the lowest is the best
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
@@ -54,7 +58,7 @@ class Checkpoint(Callback):
                 torn.unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        value = module.measured.get(self.monitor or next(iter(module.measured), ""), inf)
+        value = self.sign * module.measured.get(self.monitor or "", self.sign * inf)
         better = value < self.best
         due = module.game.step % self.every == 0 or trainer.should_stop
         if not (better or due):

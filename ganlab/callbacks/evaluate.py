@@ -13,11 +13,13 @@ class Evaluate(Callback):
         self.evaluation = evaluation
         self.every = every
         self.steps = steps
+        self.record: dict[str, dict[str, Any]] = {}  # what was measured last, and how
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
         module.measured = {}
         if step % self.every == 0 or step == self.steps:
             found = self.evaluation(module.game) if trainer.is_global_zero else {}
+            self.record = self.evaluation.record(found, module.game)
             # All must know it: the best checkpoint is saved by all or by none.
             module.measured = trainer.strategy.broadcast(found)

@@ -11,16 +11,17 @@ from ganlab.training.base import GameModule
 
 
 class Log(Callback):
-    """Reads the round's terms every `every` rounds, and writes them with what was measured.
+    """Reads the terms of every `every`-th round and of the last, and writes them with what was measured.
 
     Raises:
         Diverged: a term is NaN or infinite; the row that shows it is written first.
     """
 
-    def __init__(self, file: MetricsFile, batch_size: int, every: int):
+    def __init__(self, file: MetricsFile, batch_size: int, every: int, steps: int):
         self.file = file
         self.batch_size = batch_size
         self.every = every
+        self.steps = steps
         self.last: dict[str, float] = {}
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
@@ -29,7 +30,7 @@ class Log(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
-        if step % self.every and not module.measured:
+        if step % self.every and step != self.steps and not module.measured:
             return
         self.last = read(module.told)
         row = {"step": step, "images": step * self.batch_size, **self.last, **module.measured}

@@ -20,7 +20,7 @@ class MetricsFile:
 
     def cut(self, step: int) -> None:
         """Drops the rows after a round, and a last row that a kill has torn."""
-        if self.path.is_file():
+        if self._columns():
             self._rewrite(*self._read(step))
 
     def append(self, row: Mapping[str, float]) -> None:

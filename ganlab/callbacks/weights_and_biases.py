@@ -46,7 +46,7 @@ class Wandb(WandbLogger):
         run_id = directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
-        run = wandb.init(
+        run = begin(
             project=project,
             entity=entity,
             group=group,
@@ -86,3 +86,16 @@ def reachable() -> bool:
         print(f"{url.hostname} does not answer: logging to W&B offline")
         return False
     return True
+
+
+def begin(**settings: Any) -> Any:
+    """A W&B run.
+
+    Raises:
+        Refused: the server does not take it.
+    """
+    try:
+        return wandb.init(**settings)
+    except wandb.Error as error:
+        reason = " ".join(str(error).split())
+        raise Refused(f"W&B refuses: {reason}; log in, or give logger.wandb.mode=offline") from error

@@ -45,11 +45,6 @@ class Data:
         if batch_size > len(self):
             raise Refused(f"data.batch_size={batch_size} exceeds the {len(self)} training samples: lower it")
 
-    @property
-    def offers(self) -> frozenset[str]:
-        """What tricks and objectives may need: "labels" where there are classes."""
-        return frozenset() if self.num_classes is None else frozenset({"labels"})
-
     def __len__(self) -> int:
         """The number of training samples."""
         return len(self.sources["train"])

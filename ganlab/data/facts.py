@@ -34,11 +34,20 @@ def image_range(declared: Sequence[float] | None) -> tuple[float, float]:
     return float(declared[0]), float(declared[1])
 
 
-def at_least(least: int, **settings: float) -> None:
-    """Refuses settings of the data, by name, that are below what makes sense."""
+def at_least(least: int, **settings: int) -> None:
+    """Refuses settings of the data, by name, that are no whole numbers or below what makes sense."""
     for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise Refused(f"data.{name}={value} must be a whole number")
         if value < least:
             raise Refused(f"data.{name}={value} is too small: set it to {least} or more")
+
+
+def not_negative(**settings: float) -> None:
+    """Refuses settings of the data, by name, that are no numbers or negative."""
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise Refused(f"data.{name}={value} must be a number of at least 0")
 
 
 def one_of(name: str, value: object, known: Collection[object]) -> None:

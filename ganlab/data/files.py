@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -110,8 +111,15 @@ class Files(Source):
             sampler=keys,
             num_workers=self.num_workers,
             collate_fn=_unchanged,
+            worker_init_fn=_deaf,
             generator=torch.Generator(),  # else each start draws a number from the game's own stream
         )
+
+
+def _deaf(worker: int) -> None:
+    """Leaves the signals that end a run to its first process, which ends its workers in order."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Chunks(Dataset[list["np.ndarray | str"]]):

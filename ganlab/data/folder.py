@@ -46,6 +46,7 @@ class Folder(Data):
         batch_size: int,
     ):
         one_of("crop", crop, ("none", "center", "random"))
+        one_of("flip", flip, (True, False))
         one_of("on_corrupt", on_corrupt, ("error", "skip"))
         one_of("in_memory", in_memory, ("auto", True, False))
         one_of("channels", channels, (1, 3))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlab.data.base import Data
-from ganlab.data.facts import agree, at_least
+from ganlab.data.facts import agree, at_least, not_negative
 from ganlab.data.sources import Memory
 from ganlab.randomness import generator
 
@@ -50,7 +50,8 @@ class Ring(Data):
         batch_size: int,
     ):
         at_least(1, modes=modes, size=size)
-        at_least(0, std=std, radius=radius, data_seed=data_seed)
+        at_least(0, data_seed=data_seed)
+        not_negative(std=std, radius=radius)
         agree("shape", shape, (2,))
         agree("num_classes", num_classes, modes)
         agree("range", range, None)

@@ -15,6 +15,7 @@ class SampleMetric(ABC):
     """
 
     names: tuple[str, ...]  # of its numbers, such as "fid/digits"
+    higher_is_better: bool
 
     @abstractmethod
     def check(self, shape: tuple[int, ...], n_fake: int, n_real: int) -> None:

@@ -38,8 +38,10 @@ class Evaluation:
             raise Refused(f"evaluation.n={n} and evaluation.n_real={n_real} must be at least 1")
         if metrics and data.value_range is None:
             raise Refused(
-                f"metric={','.join(metrics)} measures images, which these data are not: metric=none"
+                f"the metrics {', '.join(metrics)} measure images, not these data: choose metric=none"
             )
+        if metrics:
+            data.split("test", "cpu", BATCH)  # refused here, where there is none for the floor
         for metric in metrics.values():
             metric.check(data.shape, n, n_real)
         self.metrics = metrics
@@ -76,6 +78,7 @@ class Evaluation:
         return {
             name: {
                 "value": value,
+                "step": game.step,
                 **self._protocols[name],
                 **how,
                 "floor": self.floor[name],

@@ -21,6 +21,8 @@ class FrechetDistance(SampleMetric):
     are (Chong and Forsyth 2020): compare only numbers of equal n_real and n_fake.
     """
 
+    higher_is_better = False
+
     def __init__(self, extractor: str | Extractor):
         # Imported here: it takes as long as torch itself, and who only builds a game does not need it.
         from torchmetrics.image.fid import FrechetInceptionDistance
@@ -82,6 +84,8 @@ class InceptionScore(SampleMetric):
     random parts of equal size, as the paper has it; more parts score lower (Barratt and Sharma 2018).
     The reals are not looked at.
     """
+
+    higher_is_better = True
 
     def __init__(self, extractor: str | Extractor, splits: int):
         if splits < 1:

@@ -24,7 +24,7 @@ def generator(
 
     `width` is the number of channels at half of the final size; it doubles with each halving.
     """
-    channels, height, width_px = _image(shape)
+    channels, height, width_px = _image(shape, width)
     depth = halvings(height, width_px)
     widths = [width * 2**i for i in reversed(range(depth))]
     base = (widths[0], height >> depth, width_px >> depth)
@@ -44,7 +44,7 @@ def generator(
 
 def discriminator(width: int, kernel: int, slope: float, shape: Sequence[int]) -> Discriminator:
     """Strided convolutions with batch norm (but for the first) and leaky ReLU, then one linear score."""
-    channels, height, width_px = _image(shape)
+    channels, height, width_px = _image(shape, width)
     depth = halvings(height, width_px)
     widths = [channels, *(width * 2**i for i in range(depth))]
     layers: list[nn.Module] = []
@@ -65,7 +65,9 @@ def halvings(height: int, width: int) -> int:
     return n
 
 
-def _image(shape: Sequence[int]) -> tuple[int, int, int]:
+def _image(shape: Sequence[int], width: int) -> tuple[int, int, int]:
+    if width < 1:
+        raise Refused(f"width={width} of a dcgan must be at least 1")
     if len(shape) != 3 or min(shape[1:]) < 8 or any(side % 2 for side in shape[1:]):
         raise Refused(
             f"model=dcgan makes images with even sides of at least 8, not shape {list(shape)}: "

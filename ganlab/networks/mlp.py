@@ -33,7 +33,14 @@ def generator(
     value_range: tuple[float, float] | None,
     prior: Prior,
 ) -> Generator:
-    """Linear, ReLU layers of `hidden` widths, with or without batch norm, and a bounded output."""
+    """Linear, ReLU layers of `hidden` widths, with or without batch norm, and a bounded output.
+
+    Raises:
+        Refused: batch_norm is neither true nor false.
+    """
+    check_widths("model.generator.hidden", hidden)
+    if not isinstance(batch_norm, bool):
+        raise Refused(f"model.generator.batch_norm={batch_norm} must be true or false")
     layers: list[nn.Module] = []
     for before, after in pairwise([latent_dim, *hidden]):
         layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if batch_norm else []), nn.ReLU()]
@@ -55,6 +62,7 @@ def discriminator(
     Raises:
         Refused: no hidden layer, fewer than two pieces, or a dropout outside of [0, 1).
     """
+    check_widths("model.discriminator.hidden", hidden)
     if not hidden:
         raise Refused("model.discriminator.hidden=[] needs at least one width")
     if maxout is not None and maxout < 2:
@@ -69,6 +77,11 @@ def discriminator(
         )
         layers += [*active, *_dropout(dropout)]
     return Discriminator(Layers(*layers), hidden[-1])
+
+
+def check_widths(name: str, widths: Sequence[int]) -> None:
+    if any(not isinstance(width, int) or width < 1 for width in widths):
+        raise Refused(f"{name}={list(widths)} must be whole numbers of at least 1")
 
 
 def _dropout(rate: float) -> list[nn.Module]:

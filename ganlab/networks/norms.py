@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ganlab.turn import accurate
+
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -23,7 +25,9 @@ class VirtualNorm(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.float().flatten(2) if x.ndim > 2 else x.float().unsqueeze(2)  # [R + B, C, S]
+        rows = accurate(x).flatten(2) if x.ndim > 2 else accurate(x).unsqueeze(2)  # [R + B, C, S]
+        # The result is free of a shift, and squares of centred numbers lose no digits.
+        rows = rows - rows[: self.size].detach().mean((0, 2), keepdim=True)
         mean, square = rows.mean(2), rows.square().mean(2)  # [R + B, C]
         mean, square = self._with_reference(mean), self._with_reference(square)
         scale = (square - mean.square() + self.eps).rsqrt()

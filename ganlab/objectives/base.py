@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
-from ganlab.schedules import Schedule, schedule
+from ganlab.schedules import Schedule, active
 from ganlab.turn import Player, Turn
 
 
@@ -30,7 +30,7 @@ class Objective(nn.Module, ABC):
                 f"objective.weight has {sorted(weight)}, but the players are {sorted(self.players)}"
             )
         self.weight = {
-            player: schedule(f"objective.weight.{player}", value, low=0) for player, value in weight.items()
+            player: active(f"objective.weight.{player}", value) for player, value in weight.items()
         }
 
     def forward(self, turn: Turn) -> dict[str, Tensor]:

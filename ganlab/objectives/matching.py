@@ -13,7 +13,7 @@ from ganlab.kernels import Kernel
 from ganlab.objectives.base import Objective
 from ganlab.ranks import together
 from ganlab.schedules import Schedule
-from ganlab.turn import Player, Turn
+from ganlab.turn import Player, Turn, accurate
 
 
 class MMD(Objective):
@@ -40,6 +40,6 @@ class MMD(Objective):
         made, real = together(turn.made.x.flatten(1)), together(turn.real.x.flatten(1))  # [W B, D]
         # Nearly equal sums of many kernel values are subtracted: bfloat16 would leave nothing.
         with torch.autocast(made.device.type, enabled=False):
-            distance = mmd2(made.float(), real.float(), self.kernel, self.estimator)
+            distance = mmd2(accurate(made), accurate(real), self.kernel, self.estimator)
         # The root has no slope at zero.
         return {"matching": distance.clamp_min(1e-12).sqrt() if self.root else distance}

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.randomness import Draw, reseed
 from ganlab.ranks import average
-from ganlab.schedules import at, schedule, varies
+from ganlab.schedules import Schedule, active, at, schedule, varies
 from ganlab.training.play import Moves, Play
 from ganlab.turn import Batch, Player, Sample, Turn
 
@@ -26,11 +27,17 @@ class Mover:
         clip: largest norm of the player's whole gradient; None: unbounded.
     """
 
-    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: float | None):
+    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: float | Schedule | None):
         self.weights = weights
-        self.clip = None if clip is None else schedule(f"clip.{player}", clip, low=1e-12)(0)
+        self.clip = None if clip is None else active(f"clip.{player}", clip)
         self.schedules = {name: value for name, value in make.keywords.items() if varies(value)}
-        self.optimizer: Optimizer = make(weights, **at_all(self.schedules, 0))
+        for name, value in self.schedules.items():
+            for part in value if isinstance(value, list) else [value]:
+                schedule(f"optimizer.{player}.{name}", part, low=0)
+        try:
+            self.optimizer: Optimizer = make(weights, **at_all(self.schedules, 0))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise Refused(f"optimizer.{player}: {error}") from error
 
     def differentiate(self, loss: Tensor, retain_graph: bool) -> None:
         """The gradient at this player's weights alone: the other player's need no freezing."""
@@ -42,7 +49,7 @@ class Mover:
             group.update(at_all(self.schedules, step))
         average([weight.grad for weight in self.weights if weight.grad is not None])
         if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.weights, self.clip)
+            nn.utils.clip_grad_norm_(self.weights, self.clip(step))
         self.optimizer.step()
 
 
@@ -62,7 +69,7 @@ class GameModule(pl.LightningModule):
         game: Game,
         play: Play,
         optimizers: Mapping[Player, Callable[..., Optimizer]],
-        clip: Mapping[Player, float | None],
+        clip: Mapping[Player, float | Schedule | None],
         seed: int,
     ):
         super().__init__()

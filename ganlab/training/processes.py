@@ -71,15 +71,24 @@ class Workers:
         for process in self.running:
             process.kill()
 
-    def _watch(self) -> None:
-        while True:
-            time.sleep(1)
+    def lost(self) -> str | None:
+        """Which process has died, if one has; one that has just been killed takes a moment to be seen."""
+        for _ in range(10):
             for rank, process in enumerate(self.running, start=1):
                 if process.poll():
-                    self.end()
-                    print(f"run: process {rank} of {self.count} ended with {process.returncode}, so all end; "
-                          "resume goes on from the last checkpoint", file=sys.stderr, flush=True)  # fmt: skip
-                    os._exit(1)
+                    return (
+                        f"process {rank} of {self.count} ended with {process.returncode}, so all end; "
+                        "resume goes on from the last checkpoint"
+                    )
+            time.sleep(0.05)
+        return None
+
+    def _watch(self) -> None:
+        while not (lost := self.lost()):
+            time.sleep(2)
+        time.sleep(10)  # a collective that waits in vain mostly ends by itself, and then in order
+        print(f"run: {lost}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def end_with_parent() -> None:

@@ -1,5 +1,4 @@
 from copy import deepcopy
-from math import nextafter
 
 import torch
 from torch import nn
@@ -21,7 +20,7 @@ class EMA(Trick):
 
     def __init__(self, decay: float | Schedule):
         super().__init__()
-        self.decay = schedule("trick.ema.decay", decay, low=0, high=nextafter(1, 0))
+        self.decay = schedule("trick.ema.decay", decay, low=0, high=1, strict=True)
         self.average: nn.Module = nn.Identity()
         self.moves = 0
 

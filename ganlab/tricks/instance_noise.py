@@ -1,4 +1,4 @@
-from ganlab.schedules import Schedule, schedule
+from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Trick
 from ganlab.turn import Offer, Sample, Turn
 
@@ -14,7 +14,7 @@ class InstanceNoise(Trick):
 
     def __init__(self, std: float | Schedule):
         super().__init__()
-        self.std = schedule("trick.instance_noise.std", std, low=0)
+        self.std = active("trick.instance_noise.std", std)
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         noise = turn.draw.normal("instance_noise", *sample.x.shape)

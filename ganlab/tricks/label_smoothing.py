@@ -1,4 +1,4 @@
-from ganlab.errors import Refused
+from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Trick
 from ganlab.turn import Offer, Targets, Turn
 
@@ -12,11 +12,9 @@ class LabelSmoothing(Trick):
 
     needs = frozenset({Offer.TARGETS})
 
-    def __init__(self, real: float):
+    def __init__(self, real: float | Schedule):
         super().__init__()
-        if not 0.5 < real < 1:
-            raise Refused(f"trick.label_smoothing.real={real} must lie between 0.5 and 1; the paper has 0.9")
-        self.real = real
+        self.real = schedule("trick.label_smoothing.real", real, low=0.5, high=1, strict=True)
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
-        return targets._replace(real=targets.real * self.real)
+        return targets._replace(real=targets.real * self.real(turn.step))

@@ -1,8 +1,8 @@
 import torch
 
-from ganlab.schedules import Schedule, schedule
+from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Offer, Turn
+from ganlab.turn import Offer, Turn, accurate
 
 
 class R1(Trick):
@@ -17,7 +17,7 @@ class R1(Trick):
 
     def __init__(self, gamma: float | Schedule):
         super().__init__()
-        self.gamma = schedule("trick.r1.gamma", gamma, low=0)
+        self.gamma = active("trick.r1.gamma", gamma)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
@@ -25,5 +25,5 @@ class R1(Trick):
             return terms
         logits = turn.on_real.logits
         (slope,) = torch.autograd.grad(logits.sum(), turn.real.x, create_graph=True)
-        penalty = slope.float().reshape(len(logits), -1).square().sum(1)  # [B]
+        penalty = accurate(slope).reshape(len(logits), -1).square().sum(1)  # [B]
         return {**terms, "r1": self.gamma(turn.step) / 2 * penalty}

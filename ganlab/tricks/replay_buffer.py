@@ -34,10 +34,6 @@ class ReplayBuffer(Trick):
         return networks
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
-        if len(fake.x) > self.size:
-            raise Refused(
-                f"trick.replay_buffer.size={self.size} is smaller than a batch of {len(fake.x)}: enlarge it"
-            )
         return self._exchange(fake, turn) if self.stored == self.size else self._fill(fake)
 
     def _fill(self, fake: Sample) -> Sample:
@@ -50,7 +46,7 @@ class ReplayBuffer(Trick):
         return fake
 
     def _exchange(self, fake: Sample, turn: Turn) -> Sample:
-        n = len(fake.x)
+        n = min(len(fake.x), self.size)  # what goes beyond the buffer is shown as it is
         # The places of the n smallest of `size` uniform numbers: n different ones, without a host sync.
         place = turn.draw.uniform("replay_buffer", self.size).topk(n).indices  # [B]
         old = turn.draw.uniform("replay_buffer", n) < self.share  # [B]
@@ -63,9 +59,10 @@ class ReplayBuffer(Trick):
     def _swap(stored: Tensor, new: Tensor, place: Tensor, old: Tensor) -> Tensor:
         """What is shown, [B, ...]; the new ones that are not shown take the places of the old."""
         old = old.view(-1, *[1] * (new.ndim - 1))
+        first, rest = new[: len(place)], new[len(place) :]
         past = stored[place]
-        stored[place] = torch.where(old, new.to(stored.dtype), past)
-        return torch.where(old, past.to(new.dtype), new)
+        stored[place] = torch.where(old, first.to(stored.dtype), past)
+        return torch.cat([torch.where(old, past.to(new.dtype), first), rest])
 
     def get_extra_state(self) -> dict[str, int]:
         return {"stored": self.stored}

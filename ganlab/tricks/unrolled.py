@@ -6,9 +6,9 @@ from torch.func import functional_call
 
 from ganlab.errors import Refused
 from ganlab.ranks import mean_of_ranks
-from ganlab.schedules import Schedule, schedule
+from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-from ganlab.turn import Offer, Sample, Turn, Verdict
+from ganlab.turn import Offer, Sample, Turn, Verdict, accurate
 
 
 class Unrolled(Trick):
@@ -26,7 +26,7 @@ class Unrolled(Trick):
         if not 1 <= steps <= 100:
             raise Refused(f"trick.unrolled.steps={steps} must lie between 1 and 100")
         self.steps = steps
-        self.lr = schedule("trick.unrolled.lr", lr, low=0)
+        self.lr = active("trick.unrolled.lr", lr)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.player == "discriminator":
@@ -40,7 +40,7 @@ class Unrolled(Trick):
             inner = turn.replace(
                 player="discriminator", discriminator=ahead, real=anew(turn.real), fake=anew(turn.fake)
             )
-            loss = torch.stack([term.float().mean() for term in compute(inner).values()]).sum()
+            loss = torch.stack([accurate(term).mean() for term in compute(inner).values()]).sum()
             ahead = ahead.descend(loss, self.lr(turn.step))
         return ahead
 

@@ -15,7 +15,6 @@ def test_digits_are_those_of_scikit_learn():
     found = load_digits()
     data = Digits([1, 8, 8], 10, [-1, 1], 64)
     assert len(data) == 1437
-    assert data.offers == {"labels"}
     (x, y) = next(data.split("test", "cpu", 1000))
     assert x.shape == (360, 1, 8, 8)
     assert y.tolist() == found.target[1437:].tolist()

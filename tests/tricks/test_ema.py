@@ -39,5 +39,5 @@ def test_the_average_is_sampled() -> None:
 
 @pytest.mark.parametrize("decay", [2, 1, -0.1, Linear(0.9, 1.5, 10)])
 def test_a_decay_out_of_range_is_refused(decay: float) -> None:
-    with pytest.raises(Refused, match="trick.ema.decay=.* must lie between 0 and 1"):
+    with pytest.raises(Refused, match="trick.ema.decay=.* must lie strictly between 0 and 1"):
         EMA(decay)

@@ -1,9 +1,10 @@
 import pytest
 import torch
-from table import game
+from table import game, real
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ganlab.errors import Refused
+from ganlab.randomness import Draw
 from ganlab.tricks.label_smoothing import LabelSmoothing
 from ganlab.turn import Targets
 
@@ -14,7 +15,9 @@ def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
         torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64),
     )
     logits = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    targets = LabelSmoothing(0.9).targets(Targets(torch.ones_like(p), torch.zeros_like(p)), None)
+    targets = LabelSmoothing(0.9).targets(
+        Targets(torch.ones_like(p), torch.zeros_like(p)), game().game.turn("discriminator", real(), Draw(0))
+    )
     optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15)
 
     def loss() -> torch.Tensor:
@@ -28,10 +31,10 @@ def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
     assert torch.allclose(logits.sigmoid(), 0.9 * p / (p + q), atol=1e-6)
 
 
-@pytest.mark.parametrize("real", [2, 1, 0.5, -0.1])
-def test_a_target_out_of_range_is_refused(real: float) -> None:
-    with pytest.raises(Refused, match=f"real={real} must lie between"):
-        LabelSmoothing(real)
+@pytest.mark.parametrize("target", [2, 1, 0.5, -0.1])
+def test_a_target_out_of_range_is_refused(target: float) -> None:
+    with pytest.raises(Refused, match=f"real={target} must lie strictly between"):
+        LabelSmoothing(target)
 
 
 def test_only_an_objective_with_targets_can_be_smoothed() -> None:

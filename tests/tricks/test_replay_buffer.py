@@ -46,9 +46,10 @@ def test_the_class_stays_with_its_fake() -> None:
         assert torch.equal(shown.condition, shown.x.flatten().long() % 10)
 
 
-def test_a_buffer_smaller_than_the_batch_is_refused() -> None:
-    with pytest.raises(Refused, match="size=5 is smaller than a batch of 10"):
-        show(buffer(5, 0.5), 0, 10)
+def test_what_goes_beyond_a_small_buffer_is_shown_as_it_is() -> None:
+    trick = buffer(5, 1.0)
+    show(trick, 0, 10)
+    assert show(trick, 1, 10).x.flatten().tolist() == [0.0] * 5 + [1.0] * 5
 
 
 @pytest.mark.parametrize(("size", "share"), [(0, 0.5), (10, 0), (10, 1.5)])

@@ -1,0 +1,35 @@
+"""Where a run comes from: its command, its code and the versions it ran with."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+
+def command() -> str:
+    """The command line, as one types it."""
+    return shlex.join(["python", "-m", f"ganlab.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+
+
+def commit() -> str | None:
+    """The commit of the checkout that runs, with a plus where it was changed; None where there is none."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + (
+            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def versions() -> dict[str, str]:
+    packages = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
+    return {"python": sys.version.split()[0], **{package: version(package) for package in packages}}
