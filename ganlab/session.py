@@ -71,19 +71,21 @@ class Session:
 
     def play(self) -> dict[str, float]:
         """Trains and evaluates, and leaves the summary whatever happens."""
+        outcome = "failed"
         try:
             self.trainer.loggers = self._loggers()
             self._fit()
             status, reason = ("stopped", self.stop.signal) if self.stop.signal else ("finished", None)
             metrics = {} if self.stop.signal else self._measure()
+            outcome = "success"
         except BaseException as error:
             self._summarise(*ending(error))
-            raise self._explained(error) from error
+            shown = self._explained(error)
+            if shown is error:
+                raise
+            raise shown from error
         finally:
-            for logger in self.trainer.loggers:
-                logger.finalize("success")
-            if self.workers is not None:
-                self.workers.end()
+            self._close(outcome)
         self._summarise(status, reason)
         if self.first:
             self._tell(status, metrics)
@@ -212,12 +214,22 @@ class Session:
                 f"the disk of {path} is full, or a quota reached ({error.strerror}): make room, then "
                 f"resume={path} goes on from the last checkpoint"
             )
-        if self.module.game.step == self.began and isinstance(error, Exception):
-            if not self.began and self.first and not self.cfg.resume:
-                shutil.rmtree(path, ignore_errors=True)  # nothing was played: the name is free again
-            if not isinstance(error, Refused):
-                return Refused(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
-        return error
+        if (
+            self.module.game.step > self.began
+            or isinstance(error, Refused)
+            or not isinstance(error, Exception)
+        ):
+            return error
+        return Refused(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
+
+    def _close(self, outcome: str) -> None:
+        for logger in self.trainer.loggers:
+            logger.finalize(outcome)
+        if self.workers is not None:
+            self.workers.end()
+        played = self.module.game.step or self.cfg.resume
+        if outcome == "failed" and not played and self.first:
+            shutil.rmtree(self.directory.path, ignore_errors=True)  # the name is free again
 
     def _summarise(self, status: str, reason: str | None) -> None:
         if not self.first:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import netrc
 import os
 import secrets
 import socket
@@ -76,9 +77,9 @@ def reachable() -> bool:
     mode = os.environ.get("WANDB_MODE")
     if mode is not None:
         return mode == "online"
-    if not wandb.api.api_key:
-        return False
     url = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
+    if not (os.environ.get("WANDB_API_KEY") or stored_key(url.hostname or "")):
+        return False
     try:
         port = url.port or (443 if url.scheme == "https" else 80)
         socket.create_connection((url.hostname or "", port), PATIENCE).close()
@@ -86,6 +87,14 @@ def reachable() -> bool:
         print(f"{url.hostname} does not answer: logging to W&B offline")
         return False
     return True
+
+
+def stored_key(host: str) -> bool:
+    """Whether `wandb login` has left a key: it writes it to the netrc file."""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def begin(**settings: Any) -> Any:
