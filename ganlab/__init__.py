@@ -1,0 +1,1 @@
+"""Generative adversarial and matching networks: composed by config, exact to the bit."""
