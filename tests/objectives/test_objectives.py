@@ -86,7 +86,7 @@ def test_weights_of_players_that_do_not_play_are_refused() -> None:
 def test_mmd_compares_what_was_made_with_the_data() -> None:
     module = game("mmd").game
     turn = module.turn("generator", real(), Draw(0))
-    made, data = turn.made.x.flatten(1).double(), turn.real.x.flatten(1).double()
+    made, data = turn.made.x.detach().flatten(1).double(), turn.real.x.flatten(1).double()
 
     def mean_kernel(x: Tensor, y: Tensor) -> float:
         total = 0.0

@@ -1,0 +1,32 @@
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from ganlab.errors import Refused
+from ganlab.run_directory import RunDirectory
+
+
+class TensorBoard(TensorBoardLogger):
+    """TensorBoard's events in the run directory, by the round of the game; a resume adds to them.
+
+    Raises:
+        Refused: tensorboard is not installed.
+    """
+
+    def __init__(self, directory: RunDirectory, cfg: DictConfig):
+        try:
+            super().__init__(save_dir=str(directory.path), name="tensorboard", version="")
+        except ModuleNotFoundError as error:
+            raise Refused(
+                "logger=tensorboard needs pip install tensorboard; logger=csv does without"
+            ) from error
+
+    def log_image(self, key: str, images: list[Image.Image], step: int) -> None:
+        """Pictures [H, W] or [H, W, 3] under one key."""
+        for i, image in enumerate(images):
+            name = key if len(images) == 1 else f"{key}/{i}"
+            pixels: Any = np.asarray(image.convert("RGB"))
+            self.experiment.add_image(name, pixels, step, dataformats="HWC")
