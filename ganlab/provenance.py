@@ -11,7 +11,10 @@ from pathlib import Path
 
 def command() -> str:
     """The command line, as one types it."""
-    return shlex.join(["python", "-m", f"ganlab.{Path(sys.argv[0]).stem}", *sys.argv[1:]])
+    name = Path(sys.argv[0]).stem
+    return shlex.join(
+        [*(["ganlab"] if name == "ganlab" else ["python", "-m", f"ganlab.{name}"]), *sys.argv[1:]]
+    )
 
 
 def commit() -> str | None:
