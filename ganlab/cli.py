@@ -49,10 +49,12 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     wants_traces = os.environ.get(FULL) == "1"
     kept = keep_for_resume(sys.argv)
     refusals: list[BaseException] = []
+    begun: list[Any] = []  # a ValueError before any job is Hydra's, about the command line
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def job(cfg: DictConfig) -> Any:
         context = HydraConfig.get()
+        begun.append(context)
         if context.mode == RunMode.MULTIRUN:
             cfg.job = context.job.num
             print(f"\njob {cfg.job}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True)
@@ -77,13 +79,17 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         job()
     except ERRORS as error:
         refuse(error)
+    except ValueError as error:
+        if begun:
+            raise
+        refuse(error)
     except KeyboardInterrupt:
-        print(f"{config_name}: interrupted before anything was to be saved", file=sys.stderr)
+        print(f"{config_name}: interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
         os.environ[FULL] = str(int(wants_traces))
     if refusals:
-        sys.exit(2 if isinstance(refusals[0], Refused | HydraException | OmegaConfBaseException) else 1)
+        sys.exit(1 if isinstance(refusals[0], Diverged | Lost | RuntimeError) else 2)
 
 
 def keep_for_resume(arguments: list[str]) -> list[str]:

@@ -181,6 +181,12 @@ def check(cfg: DictConfig) -> None:
         raise Refused(
             f"trainer.{name} has no say in this loop: leave it out (known: {', '.join(sorted(TRAINER))})"
         )
+    for player in cfg.model:
+        shape = OmegaConf.select(cfg, f"model.{player}.shape", default=cfg.data.shape)
+        if list(shape) != list(cfg.data.shape):
+            raise Refused(
+                f"model.{player}.shape={shape} contradicts data.shape={cfg.data.shape}: set the latter"
+            )
     value_range = OmegaConf.select(cfg, "model.generator.value_range", default=cfg.data.range)
     if value_range != cfg.data.range:
         raise Refused(

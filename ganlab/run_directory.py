@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,17 @@ class RunDirectory:
         if not isinstance(content, dict) or "state_dict" not in content:
             raise Refused(f"{path} is not the checkpoint of a run")
         return content
+
+
+def directory_for(cfg: DictConfig) -> Path:
+    """Where a new run goes; the jobs of a sweep each have a directory of their own."""
+    if cfg.run_dir is not None:
+        return Path(cfg.run_dir) if cfg.job is None else Path(cfg.run_dir) / str(cfg.job)
+    stem = f"outputs/{cfg.name}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    names = [stem if cfg.job is None else f"{stem}_{cfg.job}"]
+    while Path(names[-1]).exists():
+        names.append(f"{names[0]}.{len(names)}")
+    return Path(names[-1])
 
 
 def write_beside(path: Path, text: str) -> None:

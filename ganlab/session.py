@@ -8,7 +8,6 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from ganlab.errors import Diverged, Lost, Refused
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.provenance import command, commit, versions
 from ganlab.resume import resumed
-from ganlab.run_directory import RunDirectory
+from ganlab.run_directory import RunDirectory, directory_for
 from ganlab.training.processes import Workers, must_start
 
 
@@ -79,8 +78,10 @@ class Session:
             metrics = {} if self.stop.signal else self._measure()
             outcome = "success"
         except BaseException as error:
-            self._summarise(*ending(error))
             shown = self._explained(error)
+            if not isinstance(shown, Exception):
+                outcome = "stopped"
+            self._summarise(*ending(shown))
             if shown is error:
                 raise
             raise shown from error
@@ -152,7 +153,9 @@ class Session:
             self.directory.write_config(cfg)
         self._summarise("running", None)
         if self.workers is not None:
-            self.workers.start(self.directory.path / "config.yaml")
+            self.workers.start(
+                self.directory.path / "config.yaml", lambda lost: self._summarise("failed", lost)
+            )
 
     def _restore(self) -> None:
         """What a resume goes on from: a checkpoint, or the start if the run was killed before its first."""
@@ -207,6 +210,8 @@ class Session:
     def _explained(self, error: BaseException) -> BaseException:
         """The error as the user gets to see it."""
         path = self.directory.path
+        if isinstance(error, SystemExit):
+            return KeyboardInterrupt()  # what Lightning makes of a Ctrl-C before the first round
         if self.workers is not None and (lost := self.workers.lost()):
             return Lost(lost)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -271,17 +276,6 @@ class Session:
         if status == "stopped":
             lines["to go on"] = f"python -m ganlab.run resume={path}"
         print(f"\n{status}", *(f"  {label:<12}{text}" for label, text in lines.items()), sep="\n", flush=True)
-
-
-def directory_for(cfg: DictConfig) -> Path:
-    """Where a new run goes; the jobs of a sweep each have a directory of their own."""
-    if cfg.run_dir is not None:
-        return Path(cfg.run_dir) if cfg.job is None else Path(cfg.run_dir) / str(cfg.job)
-    stem = f"outputs/{cfg.name}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    names = [stem if cfg.job is None else f"{stem}_{cfg.job}"]
-    while Path(names[-1]).exists():
-        names.append(f"{names[0]}.{len(names)}")
-    return Path(names[-1])
 
 
 def ending(error: BaseException) -> tuple[str, str]:

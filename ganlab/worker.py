@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from omegaconf import DictConfig, OmegaConf
 
+from ganlab.config import one_line
 from ganlab.session import Session
-from ganlab.training.processes import end_with_parent
+from ganlab.training.processes import end_with_parent, has_parent
 
 
 def main() -> None:
     end_with_parent()
     cfg = OmegaConf.load(sys.argv[1])
     assert isinstance(cfg, DictConfig)
-    Session(cfg).play()
+    try:
+        Session(cfg).play()
+    except BaseException as error:
+        if has_parent():  # else it is the first process that has a story to tell
+            print(f"process {os.environ['LOCAL_RANK']}: {one_line(error)}", file=sys.stderr)
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,29 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
     (line,) = [line for line in err.splitlines() if line.startswith("run:")]
     assert "process 1 of 2 ended with -9" in line
     assert "Traceback" not in err
+    assert "process 1 of 2" in summary(tmp_path / "run")["reason"]
+
+
+def test_a_process_that_lost_the_first_one_ends_without_a_word(tmp_path: Path) -> None:
+    process = start(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
+    while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+        time.sleep(0.05)
+    process.kill()
+    began = time.monotonic()
+    _, _, err = finish(process)  # the pipe closes when the last process is gone
+    assert time.monotonic() - began < 60
+    assert "Traceback" not in err
+
+
+def test_a_sweep_starts_its_processes_anew_for_each_job(tmp_path: Path) -> None:
+    code, _, err = finish(
+        start(
+            "-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}", cwd=tmp_path
+        )
+    )
+    assert code == 0, err
+    assert [summary(tmp_path / "sweep" / job)["status"] for job in "01"] == ["finished"] * 2
+    assert not (tmp_path / "sweep" / "2").exists()
 
 
 def test_ctrl_c_ends_both_and_keeps_the_round(tmp_path: Path) -> None:

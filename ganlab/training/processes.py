@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,7 @@ class Workers:
     def __init__(self, count: int):
         self.count = count
         self.running: list[subprocess.Popen[bytes]] = []
+        self.over = threading.Event()
         os.environ |= {
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(free_port()),
@@ -53,23 +56,32 @@ class Workers:
             "LOCAL_RANK": "0",
         }
 
-    def start(self, config: Path) -> None:
-        """Starts ranks 1, 2, ...; if one of them dies, this process ends too, with one line."""
+    def start(self, config: Path, on_loss: Callable[[str], None]) -> None:
+        """Starts ranks 1, 2, ...; if one of them dies, this process ends too, with one line.
+
+        Args:
+            config: what they play.
+            on_loss: is told of it, if this process still waits for the one that died.
+        """
         for rank in range(1, self.count):
             self.running.append(
                 subprocess.Popen(
                     [sys.executable, "-m", "ganlab.worker", str(config)],
+                    preexec_fn=_ignore_interrupts,
                     env=os.environ | {"LOCAL_RANK": str(rank), "GANLAB_PARENT": str(os.getpid())},
                 )
             )
         atexit.register(self.end)
-        threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=self._watch, args=(on_loss,), daemon=True).start()
 
     def end(self) -> None:
+        self.over.set()
         for name in ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
             os.environ.pop(name, None)
         for process in self.running:
             process.kill()
+        if dist.is_initialized():
+            dist.destroy_process_group()  # the next job of a sweep makes one of its own
 
     def lost(self) -> str | None:
         """Which process has died, if one has; one that has just been killed takes a moment to be seen."""
@@ -83,20 +95,32 @@ class Workers:
             time.sleep(0.05)
         return None
 
-    def _watch(self) -> None:
+    def _watch(self, on_loss: Callable[[str], None]) -> None:
         while not (lost := self.lost()):
-            time.sleep(2)
-        time.sleep(10)  # a collective that waits in vain mostly ends by itself, and then in order
-        print(f"run: {lost}", file=sys.stderr, flush=True)
-        os._exit(1)
+            if self.over.wait(2):
+                return
+        # A collective that waits in vain mostly ends by itself, and then in order.
+        if not self.over.wait(10):
+            on_loss(lost)
+            print(f"run: {lost}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches all processes of a terminal; until training begins, only the first one answers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def has_parent() -> bool:
+    """Whether the process that started this one is still there."""
+    return os.getppid() == int(os.environ["GANLAB_PARENT"])
 
 
 def end_with_parent() -> None:
     """Ends this process when the one that started it is gone: a collective would wait for half an hour."""
-    parent = int(os.environ["GANLAB_PARENT"])
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while has_parent():
             time.sleep(1)
         os._exit(1)
 
