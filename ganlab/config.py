@@ -76,9 +76,7 @@ def build_game(cfg: DictConfig) -> Game:
                 taken=play.takes | ({Offer.ONE_PROCESS} if num_processes(cfg) > 1 else set()),
             )
             # Before any weights are restored: a detour over float32 would round them.
-            game = game.double() if cfg.trainer.precision == "64-true" else game
-            # Convolutions are faster so, and their results differ in the last bit at most.
-            return game.to(memory_format=torch.channels_last)
+            return game.double() if cfg.trainer.precision == "64-true" else game
 
 
 def network(cfg: DictConfig, player: str) -> Any:

@@ -98,7 +98,7 @@ class Copied:
     """The loop everyone copies; it knows no other play than shared, and no other precision than fp32."""
 
     def __init__(self, cfg: DictConfig, batches: Iterator[Tensor]):
-        game = build_game(cfg).to(memory_format=torch.contiguous_format)
+        game = build_game(cfg)
         self.generator, self.discriminator, self.batches = game.generator, game.discriminator, batches
         self.g_step = torch.optim.Adam(self.generator.parameters(), 5e-4, (0.5, 0.999))
         self.d_step = torch.optim.Adam(self.discriminator.parameters(), 5e-4, (0.5, 0.999))
