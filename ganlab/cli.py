@@ -89,7 +89,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     finally:
         os.environ[FULL] = str(int(wants_traces))
     if refusals:
-        sys.exit(1 if isinstance(refusals[0], Diverged | Lost | RuntimeError) else 2)
+        sys.exit(1 if isinstance(refusals[0], Diverged | RuntimeError) else 2)
 
 
 def keep_for_resume(arguments: list[str]) -> list[str]:

@@ -163,9 +163,8 @@ def check(cfg: DictConfig) -> None:
     """Refuses numbers out of their ranges that no object's constructor would see."""
     if cfg.images is not None:
         whole_number(cfg, "images", 1)
-    for name in ("steps", "log_every", "evaluate_every", "sample_every", "checkpoint_every"):
-        whole_number(cfg, name, 1)
-    for name in ("evaluation.n", "evaluation.n_real"):
+    every = ("log_every", "evaluate_every", "sample_every", "checkpoint_every")
+    for name in ("steps", *every, "evaluation.n", "evaluation.n_real", "trainer.devices"):
         whole_number(cfg, name, 1)
     for name in ("seed", "evaluation.seed"):
         whole_number(cfg, name, 0)
@@ -174,7 +173,6 @@ def check(cfg: DictConfig) -> None:
             raise Refused(f"{name}= is empty: give a directory, or leave it out")
     if cfg.images is not None and cfg.steps != rounds(cfg.images, cfg.data.batch_size, cfg.default_steps):
         raise Refused(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
-    whole_number(cfg, "trainer.devices", 1)
     for name in set(cfg.trainer) - TRAINER:
         raise Refused(
             f"trainer.{name} has no say in this loop: leave it out (known: {', '.join(sorted(TRAINER))})"

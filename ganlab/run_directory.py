@@ -95,7 +95,8 @@ class RunDirectory:
     @property
     def begun(self) -> bool:
         """Whether there is any checkpoint to go on from."""
-        return self.start != "last" or any(self.checkpoints.glob("*.ckpt"))
+        regular = (self.checkpoints / f"{name}.ckpt" for name in ("last", "previous"))
+        return self.start != "last" or any(path.exists() for path in regular)
 
     def checkpoint(self, name: str | None = None) -> tuple[Path, dict[str, Any]]:
         """A checkpoint's path and content; for `last`, the previous one where the last is unreadable.

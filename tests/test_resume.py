@@ -240,3 +240,14 @@ def test_the_best_checkpoint_is_the_best(tmp_path: Path) -> None:
         values = {int(row["step"]): float(row[monitor]) for row in rows(run_dir) if row[monitor]}
         step = checkpoint(run_dir, "best")["state_dict"]["game._extra_state"]["step"]
         assert values[step] == best(values.values())
+
+
+def test_a_best_checkpoint_alone_is_none_to_go_on_from(tmp_path: Path) -> None:
+    # Evaluation may come before the first regular checkpoint, and the kill between the two.
+    settings = ["log_every=1", "evaluate_every=2"]
+    play(tmp_path / "whole", *settings, "steps=6")
+    play(tmp_path / "run", *settings, "steps=3")
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").unlink()
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+    go_on(tmp_path / "run", "steps=6")
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
