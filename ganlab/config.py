@@ -16,6 +16,8 @@ from ganlab.cli import rounds
 from ganlab.data.base import Data
 from ganlab.errors import Refused
 from ganlab.game import Game
+from ganlab.networks.base import swap
+from ganlab.networks.norms import BATCH_NORMS, SynchronisedNorm
 from ganlab.randomness import fold
 from ganlab.run_directory import RunDirectory
 from ganlab.training.base import GameModule
@@ -73,10 +75,20 @@ def build_game(cfg: DictConfig) -> Game:
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
                 objective,
                 tricks,
-                taken=play.takes | ({Offer.ONE_PROCESS} if num_processes(cfg) > 1 else set()),
+                taken=play.takes | taken_by_machine(cfg),
             )
             # Before any weights are restored: a detour over float32 would round them.
-            return game.double() if cfg.trainer.precision == "64-true" else game
+            game = game.double() if cfg.trainer.precision == "64-true" else game
+            if cfg.trainer.get("sync_batchnorm", False):
+                swap(game, BATCH_NORMS, SynchronisedNorm)
+            # Convolutions are faster so, on CPUs and GPUs alike, and differ in the last bit at most.
+            return game.to(memory_format=torch.channels_last)
+
+
+def taken_by_machine(cfg: DictConfig) -> set[Offer]:
+    """What no trick can have, because of where and how the networks are computed."""
+    taken = {Offer.ONE_PROCESS} if num_processes(cfg) > 1 else set()
+    return taken | ({Offer.SECOND_DERIVATIVES} if cfg.compile else set())
 
 
 def network(cfg: DictConfig, player: str) -> Any:
@@ -97,6 +109,8 @@ def build(cfg: DictConfig) -> GameModule:
             raise Refused(
                 f"clip.{player}={clip}, but with this objective the {player} does not play: leave it null"
             )
+    if cfg.compile:
+        game.compile()
     with refusing():
         return GameModule(
             game, instantiate(cfg.play), instantiate(cfg.optimizer), instantiate(cfg.clip), cfg.seed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, Generator
 from ganlab.objectives.base import Objective
 from ganlab.randomness import Draw
+from ganlab.ranks import from_first, gather
 from ganlab.tricks.base import Trick, Tricks
 from ganlab.turn import Batch, Networks, Offer, Player, Turn, accurate
 
@@ -39,7 +40,9 @@ class Game(nn.Module):
         super().__init__()
         self.objective = objective
         self.tricks = Tricks(tricks)
-        here = {Offer.ONE_PROCESS, *([Offer.LABELS] if networks.num_classes else [])}
+        here = {Offer.ONE_PROCESS, Offer.SECOND_DERIVATIVES}
+        if networks.num_classes:
+            here.add(Offer.LABELS)
         setting = f"objective {type(objective).__name__}, {'' if networks.num_classes else 'un'}labelled data"
         self.tricks.check((objective.offers | here) - taken, setting)
         networks = self.tricks.networks(networks)
@@ -93,12 +96,20 @@ class Game(nn.Module):
         """Samples [N, *shape] in the data's range from latents [N, latent_dim], with gradients."""
         return self.sampler(latent, condition)
 
+    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]  # other shapes and modes would each be compiled anew
     @torch.no_grad()
-    def sample(self, n: int, seed: int = 0, label: int | None = None, batch_size: int = 250) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        seed: int = 0,
+        label: int | None = None,
+        batch_size: int = 250,
+        rows: slice = slice(None),
+    ) -> Tensor:
         """Samples [n, *shape] in the data's range; the same seed gives the same latents.
 
         The network is in evaluation mode meanwhile. A conditional generator is asked for the classes
-        in turn, or for `label` alone.
+        in turn, or for `label` alone. Of the n samples only some `rows` may be made.
 
         Raises:
             Refused: a label for a generator without one, or outside of its classes.
@@ -107,7 +118,8 @@ class Game(nn.Module):
         condition = self.labels(n, label)
         weight = next(sampler.parameters())
         draw = Draw(seed, "sample", device=weight.device)
-        latent = sampler.prior(draw, n, sampler.latent_dim).to(weight.dtype)
+        latent = sampler.prior(draw, n, sampler.latent_dim).to(weight.dtype)[rows]
+        condition = condition if condition is None else condition[rows]
         mode = sampler.training
         sampler.eval()
         chunks = zip(
@@ -118,6 +130,14 @@ class Game(nn.Module):
         made = torch.cat([sampler(z, c) for z, c in chunks])
         sampler.train(mode)
         return made
+
+    def sample_on_all(self, n: int, seed: int = 0) -> Tensor:
+        """As `sample`, each process making its part; all must call it, and all get the whole.
+
+        Running statistics are each process's own: the first one's, which are saved, are used.
+        """
+        from_first(self.sampler.buffers())
+        return gather(lambda rows: self.sample(n, seed, rows=rows), n)
 
     def labels(self, n: int, label: int | None = None) -> Tensor | None:
         """The classes [n] that `sample` asks for; None for a generator that knows none."""
@@ -135,6 +155,16 @@ class Game(nn.Module):
         if label is not None:
             return torch.full((n,), label, device=device)
         return torch.arange(n, device=device) % num_classes
+
+    def compile(self, *_: Any, **settings: Any) -> None:
+        """Compiles the players for the shapes of a round; what is sampled stays as it is.
+
+        The tricks around them decide anew in every round and are not compiled.
+        """
+        # Simultaneous play runs backwards through one graph twice.
+        torch._functorch.config.donated_buffer = False
+        for player in self.players:
+            getattr(self, player).compile(dynamic=False, **settings)
 
     def get_extra_state(self) -> dict[str, int]:
         return {"step": self.step}

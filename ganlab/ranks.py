@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -12,6 +13,11 @@ from torch import Tensor
 def several() -> bool:
     """Whether there are other processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def first() -> bool:
+    """Whether this is the first process, the one that writes."""
+    return not several() or dist.get_rank() == 0
 
 
 class SumOfRanks(torch.autograd.Function):
@@ -55,6 +61,30 @@ def average(gradients: list[Tensor]) -> None:
     sizes = [gradient.numel() for gradient in gradients]
     for gradient, part in zip(gradients, torch.split(flat, sizes), strict=True):
         gradient.copy_(part.view_as(gradient))
+
+
+def from_first(tensors: Iterable[Tensor]) -> None:
+    """Replaces tensors by those of the first process."""
+    if several():
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
+
+
+def gather(make: Callable[[slice], Tensor], n: int) -> Tensor:
+    """n rows [n, ...] of which each process makes a part; the same on every process, without gradients.
+
+    Args:
+        make: a range of rows -> these rows; the last process may be asked for fewer, or for none.
+    """
+    if not several():
+        return make(slice(0, n))
+    share = -(-n // dist.get_world_size())
+    first = dist.get_rank() * share
+    mine = make(slice(first, min(first + share, n)))
+    whole = mine.new_zeros(share * dist.get_world_size(), *mine.shape[1:])
+    whole[first : first + len(mine)] = mine
+    dist.all_reduce(whole)
+    return whole[:n]
 
 
 def any_of_ranks(flag: bool, like: Tensor) -> bool:

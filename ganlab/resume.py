@@ -29,6 +29,7 @@ FREE = (
     "evaluate_every",
     "sample_every",
     "checkpoint_every",
+    "profile",
     "trust",
     "resume",
 )

@@ -19,6 +19,7 @@ from ganlab.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.callbacks.evaluate import Evaluate
 from ganlab.callbacks.log import Log
 from ganlab.callbacks.metrics_file import MetricsFile
+from ganlab.callbacks.profile import Profile
 from ganlab.callbacks.progress import Bar
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
@@ -107,6 +108,7 @@ class Session:
                 enable_model_summary=False,
                 use_distributed_sampler=False,
                 num_sanity_val_steps=0,
+                sync_batchnorm=False,  # the game has its own, for CPUs too
             )
 
     def _callbacks(self) -> None:
@@ -123,6 +125,9 @@ class Session:
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self._monitored()),
         ]
+        self.profile = Profile(directory.path, data.batch_size) if cfg.profile else None
+        if self.profile is not None:
+            self.callbacks.append(self.profile)
 
     def _monitored(self) -> tuple[str | None, bool]:
         """The metric by which the best checkpoint is kept, and whether more of it is better."""
@@ -192,6 +197,8 @@ class Session:
             trainer.global_rank,
             trainer.world_size,
         )
+        if self.profile is not None:
+            stream = self.profile.fed(stream)
         trainer.fit(module, stream, ckpt_path=self.checkpoint, weights_only=True)
 
     @property
@@ -201,9 +208,9 @@ class Session:
 
     def _measure(self) -> dict[str, float]:
         """What was measured after the last round; measured now if that round was played before."""
-        if self.module.measured or not self.first:
+        if self.module.measured:
             return self.module.measured
-        found = self.evaluation(self.module.game)
+        found = self.evaluation(self.module.to(self.trainer.strategy.root_device).game)
         self.measuring.record = self.evaluation.record(found, self.module.game)
         return found
 
@@ -272,6 +279,8 @@ class Session:
             lines["skipped"] = (
                 f"{len(self.data.skipped)} files that are no images, {self.data.skipped[0]} first"
             )
+        if self.profile is not None:
+            lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
         lines |= {"samples": str(path / "samples"), "everything": str(path)}
         if status == "stopped":
             lines["to go on"] = f"python -m ganlab.run resume={path}"

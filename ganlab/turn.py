@@ -24,6 +24,7 @@ class Offer(StrEnum):
     TARGETS = "targets"
     LABELS = "labels"
     ONE_PROCESS = "a single process"
+    SECOND_DERIVATIVES = "second derivatives (compile=false)"
 
 
 class Sample(NamedTuple):

@@ -99,6 +99,7 @@ class Copied:
 
     def __init__(self, cfg: DictConfig, batches: Iterator[Tensor]):
         game = build_game(cfg)
+        game.to(memory_format=torch.contiguous_format)
         self.generator, self.discriminator, self.batches = game.generator, game.discriminator, batches
         self.g_step = torch.optim.Adam(self.generator.parameters(), 5e-4, (0.5, 0.999))
         self.d_step = torch.optim.Adam(self.discriminator.parameters(), 5e-4, (0.5, 0.999))

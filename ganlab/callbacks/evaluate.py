@@ -19,7 +19,7 @@ class Evaluate(Callback):
         step = module.game.step
         module.measured = {}
         if step % self.every == 0 or step == self.steps:
-            found = self.evaluation(module.game) if trainer.is_global_zero else {}
+            found = self.evaluation(module.game)
             self.record = self.evaluation.record(found, module.game)
             # All must know it: the best checkpoint is saved by all or by none.
             module.measured = trainer.strategy.broadcast(found)

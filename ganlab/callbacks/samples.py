@@ -21,9 +21,11 @@ class Samples(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
-        if (step % self.every and step != self.steps) or not trainer.is_global_zero:
+        if step % self.every and step != self.steps:
             return
-        samples = module.game.sample(COUNT if len(module.game.generator.shape) > 1 else 1000)
+        samples = module.game.sample_on_all(COUNT if len(module.game.generator.shape) > 1 else 1000)
+        if not trainer.is_global_zero:
+            return
         image = picture(samples, self.value_range)
         save(image, self.folder / f"{step:07d}.png")
         for logger in trainer.loggers:

@@ -13,6 +13,7 @@ from ganlab.errors import Diverged, Refused
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.randomness import generator
+from ganlab.ranks import first
 
 BATCH = 100  # samples at a time; the numbers do not depend on it
 
@@ -54,13 +55,17 @@ class Evaluation:
         self._protocols: dict[str, dict[str, Any]] = {}
 
     def __call__(self, game: Game) -> dict[str, float]:
-        """The numbers by name; the game and the default generators stay as they are."""
+        """The numbers by name, on the first process; the others make their part of the samples.
+
+        The game's weights and the default generators stay as they are.
+        """
         if not self.metrics:
             return {}
-        device = next(game.parameters()).device
+        samples = game.sample_on_all(self.n, seed=self.seed)
+        if not first():
+            return {}
         if not self.floor:
-            self._prepare(device)
-        samples = game.sample(self.n, seed=self.seed)
+            self._prepare(samples.device)
         if not samples.isfinite().all():
             raise Diverged(game.step, "a sample is not finite")
         self._show(samples, real=False)

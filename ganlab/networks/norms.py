@@ -3,11 +3,56 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
+from ganlab.ranks import mean_of_ranks, several
 from ganlab.turn import accurate
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+class SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over the batches of all processes: x [B, C, ...] -> the same shape.
+
+    torch's own SyncBatchNorm refuses CPUs. Each process must bring as many rows. Weights, buffers and
+    their names are those of the batch norm that it stands for.
+    """
+
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d):
+        super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        self.weight, self.bias = norm.weight, norm.bias
+        for name, buffer in norm.named_buffers():
+            self.register_buffer(name, buffer)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any shape with channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and several()):
+            return super().forward(x)
+        rows = accurate(x)
+        dims = [0, *range(2, x.ndim)]
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        mean = mean_of_ranks(rows.mean(dims))  # [C]
+        centred = rows - mean.view(shape)
+        variance = mean_of_ranks(centred.square().mean(dims))  # [C]
+        self._remember(mean.detach(), variance.detach(), x.numel() // x.shape[1] * dist.get_world_size())
+        scale = (variance + self.eps).rsqrt()
+        if self.affine:
+            scale = scale * self.weight
+        shown = centred * scale.view(shape)
+        return (shown + self.bias.view(shape) if self.affine else shown).to(x.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """The running statistics, with the unbiased variance as torch has it."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), share)
 
 
 class VirtualNorm(nn.Module):

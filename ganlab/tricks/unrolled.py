@@ -19,7 +19,7 @@ class Unrolled(Trick):
     """
 
     order = Order.OBSERVE  # the steps ahead feel the penalties of other tricks
-    needs = frozenset({Offer.DISCRIMINATOR})
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SECOND_DERIVATIVES})
 
     def __init__(self, steps: int, lr: float | Schedule):
         super().__init__()

@@ -6,11 +6,12 @@ import json
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import go_on, play, rows, summary
+from commands import QUICK, finish, go_on, play, rows, start, summary
 from table import ROOT
 
 
@@ -79,6 +80,20 @@ def test_a_server_that_does_not_answer_leaves_it_offline(monkeypatch, capsys) ->
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     assert not reachable()
     assert "does not answer: logging to W&B offline" in capsys.readouterr().out
+
+
+def test_a_run_with_a_key_and_no_server_goes_on_offline(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    began = time.monotonic()
+    code, out, err = finish(start(*QUICK, "logger=wandb", "steps=2", f"run_dir={tmp_path / 'run'}"))
+    assert code == 0, err
+    assert "127.0.0.1 does not answer: logging to W&B offline" in out
+    assert time.monotonic() - began < 60  # wandb by itself: 100 s
+    ids, history = told(tmp_path / "run")
+    assert ids == {summary(tmp_path / "run")["wandb_run_id"]}
+    assert history
 
 
 def test_csv_alone_imports_no_wandb(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""What is installed without the repository: the command, its configs, and a place for one's own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+from commands import QUICK, summary
+from table import ROOT
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds what the wheel installs, and nothing else of ganlab."""
+    built, folder = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", built, ROOT], check=True)
+    (wheel,) = built.glob("*.whl")
+    assert {"ganlab/conf/run.yaml", "ganlab/conf/trick/ema.yaml"} <= set(ZipFile(wheel).namelist())
+    subprocess.run([*pip, "install", "--no-deps", "--target", folder, wheel], check=True)
+    return folder
+
+
+@pytest.fixture
+def ganlab(installed: Path, tmp_path: Path) -> Run:
+    """The command in an empty folder, away from the repository."""
+
+    def run(*overrides: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": f"{installed}:{tmp_path}", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(installed / "bin" / "ganlab"), *overrides, "logger=csv", "run_dir=run"]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    return run
+
+
+def test_the_command_works_in_an_empty_folder(ganlab: Run, installed: Path, tmp_path: Path) -> None:
+    ended = ganlab("model=dcgan", "steps=2", "model.generator.width=8", "model.discriminator.width=8")
+    assert ended.returncode == 0, ended.stderr
+    assert summary(tmp_path / "run")["status"] == "finished"
+
+
+def test_own_configs_and_own_tricks_work_from_there(ganlab: Run, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "tricks.py").write_text(
+        "from ganlab.tricks.base import Trick\n\n\n"
+        "class Half(Trick):\n"
+        "    def __init__(self, factor):\n"
+        "        super().__init__()\n"
+        "        self.factor = factor\n\n"
+        "    def latents(self, latent, turn):\n"
+        "        return self.factor * latent\n"
+    )
+    (tmp_path / "settings" / "experiment").mkdir(parents=True)
+    (tmp_path / "settings" / "experiment" / "mine.yaml").write_text("# @package _global_\nsteps: 3\n")
+    ended = ganlab(
+        "--config-dir=settings",
+        *[option for option in QUICK if option != "logger=csv"],
+        "experiment=mine",
+        "+trick.mine._target_=own.tricks.Half",
+        "+trick.mine.factor=0.5",
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert summary(tmp_path / "run")["steps"] == 3
+    assert "own.tricks.Half" in (tmp_path / "run" / "config.yaml").read_text()
