@@ -96,7 +96,8 @@ class Game(nn.Module):
         """Samples [N, *shape] in the data's range from latents [N, latent_dim], with gradients."""
         return self.sampler(latent, condition)
 
-    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]  # other shapes and modes would each be compiled anew
+    # Not compiled, for evaluation and further shapes would each be compiled anew.
+    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def sample(
         self,

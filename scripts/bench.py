@@ -1,13 +1,15 @@
 """python scripts/bench.py: what a round of ganlab costs, against bare loops for the same networks.
 
-Three loops take turns, a few rounds each, in one process, so that a noisy machine is noisy for all:
+Three loops take turns, round by round, in one process, so that a noisy machine is noisy for all:
 
   copied   the loop everyone copies: fp32, contiguous, plain Adam, one generator pass for both turns, and
            gradients for the discriminator's weights in the generator's turn too
   bare     the best loop one can write by hand for the same networks and the same play
   ganlab   ganlab's own loop, inside Lightning's, with its logging on
 
-Printed are medians: milliseconds a round, and the ratios of the times within each turn.
+With --device cuda they take turns of 50 rounds, with a wait for the device in between, and the bare loop
+replays its round as a CUDA graph. Printed are medians: milliseconds a round, and the ratios of the times
+within each turn.
 """
 
 from __future__ import annotations
@@ -55,36 +57,48 @@ class Synthetic(Data):
     Lightning asks for a batch, plays a round of ganlab with all that hangs on it, and asks again.
     """
 
-    def __init__(self, shape: list[int], batch_size: int, num_classes: None, range: list[float]):
+    def __init__(self, shape: list[int], batch_size: int, num_classes: None, range: list[float], block: int):
+        self.block = block
         images = torch.randint(0, 256, (2048, *shape), dtype=torch.uint8)
         super().__init__(shape, None, (-1.0, 1.0), batch_size, {"train": Memory(images, None, flip=False)})
 
     def stream(self, *arguments: Any, **named: Any) -> Iterator[tuple[Tensor, None]]:
         rivals, times = RIVALS
-        for batch in super().stream(*arguments, **named):
+        batches = iter(super().stream(*arguments, **named))
+        while True:
             began = perf_counter()
-            yield batch
-            times.setdefault("ganlab", []).append(perf_counter() - began)
+            for _ in range(self.block):
+                yield next(batches)
+            times.setdefault("ganlab", []).append(since(began) / self.block)
             for name, rival in rivals.items():
                 began = perf_counter()
-                rival.round()
-                times.setdefault(name, []).append(perf_counter() - began)
+                for _ in range(self.block):
+                    rival.round()
+                times.setdefault(name, []).append(since(began) / self.block)
 
-    def plain(self) -> Iterator[Tensor]:
+    def plain(self, device: str) -> Iterator[Tensor]:
         """The same batches, for the rivals."""
-        for x, _ in super().stream(0, lambda: 0, "cpu"):
+        for x, _ in super().stream(0, lambda: 0, device):
             yield x
+
+
+def since(began: float) -> float:
+    """Seconds, with all that a device still had to do."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return perf_counter() - began
 
 
 RIVALS: tuple[dict[str, Any], dict[str, list[float]]] = ({}, {})
 
 
-def settings(workload: str, play: str, precision: str) -> list[str]:
+def settings(workload: str, play: str, precision: str, device: str) -> list[str]:
     shape = ",".join(map(str, SHAPES[workload]))
     return [
         *WORKLOADS[workload],
         f"play={play}",
         f"trainer.precision={precision}",
+        f"trainer.accelerator={device}",
         "data.num_classes=null",
         f"data.shape=[{shape}]",
         "metric=none",
@@ -97,8 +111,9 @@ def settings(workload: str, play: str, precision: str) -> list[str]:
 class Copied:
     """The loop everyone copies; it knows no other play than shared, and no other precision than fp32."""
 
-    def __init__(self, cfg: DictConfig, batches: Iterator[Tensor]):
-        game = build_game(cfg)
+    def __init__(self, cfg: DictConfig, batches: Iterator[Tensor], device: str):
+        game = build_game(cfg).to(device)
+        self.device = device
         game.to(memory_format=torch.contiguous_format)
         self.generator, self.discriminator, self.batches = game.generator, game.discriminator, batches
         self.g_step = torch.optim.Adam(self.generator.parameters(), 5e-4, (0.5, 0.999))
@@ -106,7 +121,7 @@ class Copied:
 
     def round(self) -> None:
         real = next(self.batches)
-        fake = self.generator(torch.randn(len(real), self.generator.latent_dim))
+        fake = self.generator(torch.randn(len(real), self.generator.latent_dim, device=self.device))
         self.d_step.zero_grad()
         on_real, on_fake = self.discriminator(real).logits, self.discriminator(fake.detach()).logits
         (softplus(-on_real).mean() + softplus(on_fake).mean()).backward()
@@ -119,23 +134,28 @@ class Copied:
 class Bare:
     """By hand, with what is known to be fast, for the same play and precision."""
 
-    def __init__(self, cfg: DictConfig, batches: Iterator[Tensor], play: str, precision: str):
-        game = build_game(cfg)
+    def __init__(self, cfg: DictConfig, batches: Iterator[Tensor], device: str, play: str, precision: str):
+        game = build_game(cfg).to(device)
+        self.device = device
         self.generator, self.discriminator, self.batches = game.generator, game.discriminator, batches
         for network in (self.generator, self.discriminator):
             network.to(memory_format=torch.channels_last)
         self.play, self.bf16 = play, precision == "bf16-mixed"
         self.g, self.d = list(self.generator.parameters()), list(self.discriminator.parameters())
-        self.g_step = torch.optim.Adam(self.g, 5e-4, (0.5, 0.999), fused=True)
-        self.d_step = torch.optim.Adam(self.d, 5e-4, (0.5, 0.999), fused=True)
+        graphed = device == "cuda"
+        self.g_step = torch.optim.Adam(self.g, 5e-4, (0.5, 0.999), fused=True, capturable=graphed)
+        self.d_step = torch.optim.Adam(self.d, 5e-4, (0.5, 0.999), fused=True, capturable=graphed)
 
     def round(self) -> None:
-        real = next(self.batches)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        self.play_round(next(self.batches))
+
+    def play_round(self, real: Tensor) -> None:
+        # No cache of casts: a captured graph must cast the weights as they are then.
+        with torch.autocast(self.device, torch.bfloat16, self.bf16, cache_enabled=self.device == "cpu"):
             getattr(self, self.play)(real)
 
     def make(self, n: int) -> Tensor:
-        return self.generator(torch.randn(n, self.generator.latent_dim))
+        return self.generator(torch.randn(n, self.generator.latent_dim, device=self.device))
 
     def judge(self, real: Tensor, fake: Tensor) -> Tensor:
         on_real, on_fake = self.discriminator(real).logits, self.discriminator(fake).logits
@@ -169,25 +189,55 @@ class Bare:
         self.g_step.step()
 
 
-def measure(workload: str, play: str, precision: str, rounds: int) -> dict[str, float]:
+class Graphed(Bare):
+    """The bare loop with its round captured once and replayed: the host does next to nothing."""
+
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
+        self.real = next(self.batches).clone()
+        beside = torch.cuda.Stream()
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(3):  # optimisers and libraries make their buffers, which a capture may not
+                self.play_round(self.real)
+        torch.cuda.current_stream().wait_stream(beside)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.play_round(self.real)
+
+    def round(self) -> None:
+        self.real.copy_(next(self.batches))
+        self.graph.replay()
+
+
+def measure(workload: str, play: str, precision: str, options: argparse.Namespace) -> dict[str, float]:
     """Median milliseconds a round, and median ratios within a turn."""
-    overrides = settings(workload, play, precision)
-    cfg = compose(*overrides, f"steps={rounds}", f"run_dir={tempfile.mkdtemp()}/run")
+    device, block = options.device, 50 if options.device == "cuda" else 1
+    overrides = settings(workload, play, precision, device)
+    compiled = str(options.compile).lower()
+    directory = f"run_dir={tempfile.mkdtemp()}/run"
+    cfg = compose(*overrides, f"steps={options.rounds * block}", directory, f"compile={compiled}")
     data = {
         "_target_": "__main__.Synthetic",
         "shape": SHAPES[workload],
         "num_classes": None,
         "range": [-1, 1],
+        "block": block,
     }
     cfg.data = {**data, "batch_size": cfg.data.batch_size}
     rivals, times = RIVALS
     times.clear()
-    batches = iter(Synthetic(list(SHAPES[workload]), cfg.data.batch_size, None, [-1, 1]).plain())
+    plain = Synthetic(list(SHAPES[workload]), cfg.data.batch_size, None, [-1, 1], block).plain(device)
+    batches = iter(plain)
     rivals.clear()
-    rivals |= {"copied": Copied(cfg, batches), "bare": Bare(cfg, batches, play, precision)}
+    best = Graphed if device == "cuda" else Bare
+    rivals |= {
+        "copied": Copied(cfg, batches, device),
+        "bare": best(cfg, batches, device, play, precision),
+    }
     with redirect_stdout(io.StringIO()):
         Session(cfg).play()
-    warm = {name: row[rounds // 5 :] for name, row in times.items()}
+    warm = {name: row[options.rounds // 5 :] for name, row in times.items()}
     found = {f"{name} ms": 1000 * median(row) for name, row in warm.items()}
     found["copied / ganlab"] = median(a / c for a, c in zip(warm["copied"], warm["ganlab"], strict=False))
     found["ganlab / bare"] = median(c / b for c, b in zip(warm["ganlab"], warm["bare"], strict=False))
@@ -201,13 +251,17 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", default=list(WORKLOADS), choices=WORKLOADS)
     parser.add_argument("--plays", nargs="+", default=["shared", "alternating", "simultaneous"])
     parser.add_argument("--precisions", nargs="+", default=["32-true", "bf16-mixed"])
-    parser.add_argument("--rounds", type=int, default=60, help="of each; the first fifth is not counted")
+    parser.add_argument(
+        "--rounds", type=int, default=60, help="turns of each; the first fifth is not counted"
+    )
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--compile", action="store_true", help="compile=true for ganlab")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
     for workload in options.workloads:
         for precision in options.precisions:
             for play in options.plays:
-                found = measure(workload, play, precision, options.rounds)
+                found = measure(workload, play, precision, options)
                 numbers = "  ".join(f"{name} {value:.2f}" for name, value in found.items())
                 print(f"{workload:9} {precision:10} {play:12} {numbers}", flush=True)
 

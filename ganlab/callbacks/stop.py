@@ -8,12 +8,13 @@ from ganlab.ranks import any_of_ranks
 from ganlab.training.base import GameModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ASK_EVERY = 10  # rounds, where the others must be asked: on a GPU the answer is worth a wait
 
 
 class Stop(Callback):
     """Ends training after `steps` rounds, or at the end of the round in which SIGINT or SIGTERM came.
 
-    A second signal acts at once.
+    Several processes agree on it within ten rounds. A second signal acts at once.
     """
 
     def __init__(self, steps: int):
@@ -27,8 +28,10 @@ class Stop(Callback):
         trainer.should_stop = module.game.step >= self.steps
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        asked = any_of_ranks(self.signal is not None, like=next(module.parameters()))
-        trainer.should_stop = trainer.should_stop or module.game.step >= self.steps or asked
+        step = module.game.step
+        due = trainer.world_size == 1 or step % ASK_EVERY == 0
+        asked = due and any_of_ranks(self.signal is not None, like=next(module.parameters()))
+        trainer.should_stop = trainer.should_stop or step >= self.steps or asked
         if asked and self.signal is None:
             self.signal = "another process's signal"
 

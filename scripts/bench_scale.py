@@ -1,0 +1,158 @@
+"""python scripts/bench_scale.py <what>: how ganlab's cost grows.
+
+  memory     resident memory of a run of 10,000 rounds, early and late
+  batches    images a second at batch sizes 64 to 512, as ratios to 64; the sizes take turns
+  processes  images a second of two processes with a thread each, against one with two; they take turns
+  streaming  a folder of 1,000,000 images: what listing them takes, and what a batch takes beside decoding it
+  start      seconds from the command to the end of the first round, and of --help
+
+Every run is `python -m ganlab.run` as a user starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+QUIET = ("logger=csv", "metric=none", "sample_every=1000000", "checkpoint_every=1000000")
+
+
+def begin(directory: Path, *overrides: str, threads: int = 2) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "ganlab.run", f"run_dir={directory}", *QUIET, *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def speed(*overrides: str, threads: int = 2) -> float:
+    """Images a second, as the run's own clock has it."""
+    directory = Path(tempfile.mkdtemp()) / "run"
+    process = begin(directory, *overrides, threads=threads)
+    process.communicate()
+    if process.returncode:
+        sys.exit(process.returncode)
+    return json.loads((directory / "summary.json").read_text())["images_per_second"]
+
+
+def memory(options: argparse.Namespace) -> None:
+    directory = Path(tempfile.mkdtemp()) / "run"
+    process = begin(directory, "steps=10000", "log_every=10", *options.overrides)
+    seen = {}
+    while process.poll() is None:
+        try:
+            step = int((directory / "metrics.csv").read_text().split()[-1].split(",")[0])
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            seen[step] = int(status.split("VmRSS:")[1].split()[0]) / 1024
+        except (OSError, IndexError, ValueError):
+            pass
+        time.sleep(0.2)
+    for aim in (1000, 2000, 4000, 6000, 8000, 10_000):
+        step = min(seen, key=lambda step: abs(step - aim))
+        print(f"round {step:6,}: {seen[step]:,.1f} MiB resident")
+
+
+def batches(options: argparse.Namespace) -> None:
+    sizes = (64, 128, 256, 512)
+    found: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(options.turns):
+        for size in sizes:
+            found[size].append(speed(f"data.batch_size={size}", "images=25600", *options.overrides))
+    for size in sizes:
+        ratio = median(a / b for a, b in zip(found[size], found[64], strict=True))
+        print(f"batch {size:4}: {median(found[size]):10,.0f} images/s, {ratio:.2f} times that of 64")
+
+
+def processes(options: argparse.Namespace) -> None:
+    shared = ("images=25600", *options.overrides)
+    pairs = [
+        (speed(*shared, "trainer=ddp", threads=1), speed(*shared, threads=2)) for _ in range(options.turns)
+    ]
+    two, one = (median(row) for row in zip(*pairs, strict=True))
+    print(f"two processes, a thread each: {two:,.0f} images/s; one process, two threads: {one:,.0f} images/s")
+    print(f"ratio {median(a / b for a, b in pairs):.2f}")
+
+
+def streaming(options: argparse.Namespace) -> None:
+    import torch
+
+    from ganlab.cli import compose
+    from ganlab.config import build_data
+    from ganlab.data.files import decode
+
+    torch.set_num_threads(1)
+    folder = Path(tempfile.mkdtemp())
+    distinct(folder, options.images)
+    began = time.perf_counter()
+    cfg = compose("data=folder", f"data.root={folder}", "data.batch_size=256", *options.overrides)
+    data: Any = build_data(cfg)
+    print(f"listing {len(data):,} images: {time.perf_counter() - began:.1f} s")
+    source = data.sources["train"]
+    batches, ratios = iter(data.stream(0, lambda: 0, "cpu")), []
+    for _ in islice(batches, 20):  # the workers are up, and ahead by what they may be
+        pass
+    order = torch.randperm(len(data))
+    for turn in range(options.turns):
+        began = time.perf_counter()
+        for _ in islice(batches, 40):
+            pass
+        streamed = (time.perf_counter() - began) / (40 * 256)
+        began = time.perf_counter()
+        for i in order[turn * 2560 : (turn + 1) * 2560].tolist():
+            decode(source.files[i], source.look)
+        decoded = (time.perf_counter() - began) / 2560
+        ratios.append(decoded / streamed)
+        print(f"{1 / streamed:,.0f} images/s streamed, {1 / decoded:,.0f} decoded by one thread")
+    rss = int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+    print(f"streamed / decoded by one thread: {median(ratios):.2f}; {rss:,.0f} MiB resident")
+
+
+def distinct(folder: Path, count: int) -> None:
+    """`count` images of 64x64: one in a hundred is drawn, and has a hundred names."""
+    import numpy as np
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    coarse = draw.integers(0, 256, (max(count // 100, 1), 8, 8, 3), dtype=np.uint8)
+    for i, pixels in enumerate(coarse):
+        place = folder / f"{i // 1000:03d}"
+        place.mkdir(exist_ok=True)
+        first = place / f"{i:06d}_00.jpg"
+        Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(first, quality=90)
+        for copy in range(1, 100):
+            os.link(first, place / f"{i:06d}_{copy:02d}.jpg")
+
+
+def start(options: argparse.Namespace) -> None:
+    whole, help_ = [], []
+    for _ in range(options.turns):
+        began = time.perf_counter()
+        begin(Path(tempfile.mkdtemp()) / "run", "steps=1", *options.overrides).communicate()
+        whole.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "ganlab.run", "--help"], stdout=subprocess.DEVNULL, check=True)
+        help_.append(time.perf_counter() - began)
+    print(f"one round, whole process: {median(whole):.1f} s; --help: {median(help_):.2f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["memory", "batches", "processes", "streaming", "start"])
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--images", type=int, default=1_000_000, help="of streaming")
+    parser.add_argument("overrides", nargs="*", help="of every run, such as model=dcgan")
+    options = parser.parse_args()
+    globals()[options.what](options)
+
+
+if __name__ == "__main__":
+    main()

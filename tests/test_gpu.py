@@ -1,0 +1,41 @@
+"""What only a GPU can show; where there is none, this file holds no test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from table import batch, game, options
+
+from ganlab.errors import Refused
+
+if torch.cuda.is_available():
+
+    @pytest.fixture
+    def waits_are_errors() -> Iterator[None]:
+        yield
+        torch.cuda.set_sync_debug_mode("default")
+
+    @pytest.mark.usefixtures("waits_are_errors")
+    @pytest.mark.parametrize("play", options("play"))
+    @pytest.mark.parametrize("trick", [None, *options("trick")])
+    def test_a_round_never_waits_for_the_device(trick: str | None, play: str) -> None:
+        try:
+            module = game("non_saturating", [trick] if trick else [], play).to("cuda").train()
+        except Refused:
+            return
+        batches = [tuple(part.to("cuda") for part in batch(step)) for step in range(8)]
+        for step, (x, labels) in enumerate(batches):
+            if step == 4:  # by now a buffer is full, and libraries have made their choices
+                torch.cuda.set_sync_debug_mode("error")
+            module.training_step((x, labels), 0)
+
+    def test_the_same_seed_plays_the_same_game() -> None:
+        one, other = (game("non_saturating", ["ema"]).to("cuda").train() for _ in range(2))
+        for module in (one, other):
+            for step in range(5):
+                x, labels = batch(step)
+                module.training_step((x.to("cuda"), labels.to("cuda")), 0)
+        for mine, theirs in zip(one.game.parameters(), other.game.parameters(), strict=True):
+            assert torch.equal(mine, theirs)
