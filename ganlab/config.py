@@ -58,8 +58,10 @@ def build_data(cfg: DictConfig) -> Data:
     return data
 
 
-def build_game(cfg: DictConfig) -> Game:
-    """Players, objective and tricks; needs no data, and its weights hang on the seed alone.
+def build_game(cfg: DictConfig, data: Data | None = None) -> Game:
+    """Players, objective and tricks; its weights hang on the seed, and on data where cfg.initial says so.
+
+    Without data such weights stay as they were drawn: they are to be restored.
 
     Raises:
         Refused: a value is out of its range, or a trick could not act.
@@ -69,7 +71,7 @@ def build_game(cfg: DictConfig) -> Game:
         tricks = instantiate(whole(cfg.trick))
         play: Play = instantiate(cfg.play)
         with torch.random.fork_rng(devices=[]):
-            networks = {player: network(cfg, player) for player in objective.players}
+            networks = {player: network(cfg, player, data) for player in objective.players}
             torch.default_generator.manual_seed(fold(cfg.seed, "tricks"))
             game = Game(
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
@@ -91,24 +93,29 @@ def taken_by_machine(cfg: DictConfig) -> set[Offer]:
     return taken | ({Offer.SECOND_DERIVATIVES} if cfg.compile else set())
 
 
-def network(cfg: DictConfig, player: str) -> Any:
+def network(cfg: DictConfig, player: str, data: Data | None) -> Any:
     """One player's network, from a seed of its own."""
     torch.default_generator.manual_seed(fold(cfg.seed, player))
-    return instantiate(cfg.model[player])
+    made = instantiate(cfg.model[player])
+    for initial in instantiate(cfg.initial[player]):
+        initial(made, data and data.mean)
+    return made
 
 
-def build(cfg: DictConfig) -> GameModule:
-    """The game with its way of playing and its optimisers.
+def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
+    """The game with its way of playing and its optimisers; data as in `build_game`.
 
     Raises:
         Refused: as `build_game`; or a value of an optimiser is out of its range.
     """
-    game = build_game(cfg)
-    for player, clip in cfg.clip.items():
-        if clip is not None and player not in game.players:
-            raise Refused(
-                f"clip.{player}={clip}, but with this objective the {player} does not play: leave it null"
-            )
+    game = build_game(cfg, data)
+    for setting in ("clip", "initial"):
+        for player, value in cfg[setting].items():
+            if value and player not in game.players:
+                raise Refused(
+                    f"{setting}.{player}={value}, but with this objective the {player} does not play: "
+                    "leave it out"
+                )
     if cfg.compile:
         game.compile()
     with refusing():

@@ -61,7 +61,7 @@ class Session:
         self.cfg = cfg
         self.data = build_data(cfg)
         self.data.share(num_processes(cfg))
-        self.module = build(cfg)
+        self.module = build(cfg, self.data)
         self.evaluation = Evaluation(instantiate(cfg.metric), self.data, **cfg.evaluation)
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))
         self._callbacks()
@@ -274,7 +274,8 @@ class Session:
         lines = {"rounds": f"{self.module.game.step:,}"}
         lines["training"] = f"{self.bar.seconds:.1f} s, {self.bar.images_per_second:,.0f} images/s"
         for name, value in metrics.items():
-            lines[name] = f"{value:.3f}   (real test images: {self.evaluation.floor[name]:.3f})"
+            images = {"train": "training", "test": "test"}[self.evaluation.anchor[name]]
+            lines[name] = f"{value:.3f}   (real {images} images: {self.evaluation.floor[name]:.3f})"
         if self.data.skipped:
             lines["skipped"] = (
                 f"{len(self.data.skipped)} files that are no images, {self.data.skipped[0]} first"

@@ -14,6 +14,8 @@ from ganlab.data.order import Plan
 from ganlab.data.sources import Samples, Source, send, send_labels
 from ganlab.errors import Refused
 
+Split = Literal["train", "validation", "test"]
+
 
 class Data:
     """A data set: the facts that networks are built from, and its samples. Subclasses only find the sources.
@@ -57,6 +59,10 @@ class Data:
                 "make it a multiple of them"
             )
 
+    def mean(self) -> Tensor:
+        """The mean training sample, [*shape] float64; reads them all."""
+        return sum(x.double().sum(0) for x, _ in self.split("train", "cpu", 1000)) / len(self)  # type: ignore[return-value]
+
     def stream(
         self,
         seed: int,
@@ -79,9 +85,7 @@ class Data:
         plan = Plan(seed, len(source), self.batch_size, rank, world_size, source.augments)
         return Stream(source, plan, start, device, self.value_range)
 
-    def split(
-        self, name: Literal["train", "test"], device: torch.device | str, batch_size: int
-    ) -> Iterator[Samples]:
+    def split(self, name: Split, device: torch.device | str, batch_size: int) -> Iterator[Samples]:
         """Every sample of a split once, in a fixed order, not augmented; the last batch may be smaller.
 
         Raises:
@@ -90,7 +94,10 @@ class Data:
         if batch_size < 1:
             raise Refused(f"batch_size={batch_size} of a split is too small: set it to 1 or more")
         if name not in self.sources:
-            raise Refused(f"the data have no split {name!r}: choose from {', '.join(self.sources)}")
+            remedy = (
+                "set data.validation=1000" if name == "validation" else f"they have {', '.join(self.sources)}"
+            )
+            raise Refused(f"the data have no split {name!r}: {remedy}")
         return delivered(self.sources[name].sweep(batch_size), torch.device(device), self.value_range)
 
 

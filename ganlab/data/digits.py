@@ -8,7 +8,7 @@ import torch
 
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, image_range
-from ganlab.data.sources import Memory
+from ganlab.data.sources import Memory, hold_out
 
 TRAINING = 1437  # of the 1797
 
@@ -21,7 +21,15 @@ class Digits(Data):
     4 to 9. Only the latter says how much unseen writing differs.
     """
 
-    def __init__(self, shape: Sequence[int], num_classes: int, range: Sequence[float], batch_size: int):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        num_classes: int,
+        range: Sequence[float],
+        batch_size: int,
+        validation: int,
+        validation_choice: str,
+    ):
         from sklearn.datasets import load_digits  # a second of import that other data need not pay
 
         found = load_digits()
@@ -30,8 +38,6 @@ class Digits(Data):
         labels = torch.from_numpy(found.target).long()
         agree("shape", shape, tuple(pixels.shape[1:]))
         agree("num_classes", num_classes, 10)
-        sources = {
-            "train": Memory(pixels[:TRAINING], labels[:TRAINING], flip=False),
-            "test": Memory(pixels[TRAINING:], labels[TRAINING:], flip=False),
-        }
+        training = hold_out(pixels[:TRAINING], labels[:TRAINING], validation, validation_choice, flip=False)
+        sources = training | {"test": Memory(pixels[TRAINING:], labels[TRAINING:], flip=False)}
         super().__init__(shape, num_classes, image_range(range), batch_size, sources)

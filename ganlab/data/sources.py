@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ganlab.data.facts import at_least, one_of
 from ganlab.data.order import Request, flips, in_order, offset, still
+from ganlab.errors import Refused
+from ganlab.randomness import generator
 
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64
 
@@ -60,6 +63,27 @@ class Memory(Source):
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         return self.batches(in_order(len(self), batch_size))
+
+
+def hold_out(x: Tensor, labels: Tensor, validation: int, choice: str, flip: bool) -> dict[str, Source]:
+    """The training samples as sources train and validation; all are for training where `validation` is 0.
+
+    choice: last, the end of the file, or random, the same choice in every run.
+
+    Raises:
+        Refused: no such choice, or fewer than none or all of the samples are held out.
+    """
+    at_least(0, validation=validation)
+    one_of("validation_choice", choice, ("last", "random"))
+    if validation == 0:
+        return {"train": Memory(x, labels, flip)}
+    if validation >= len(x):
+        raise Refused(f"data.validation={validation} leaves none of {len(x)} samples to train on: lower it")
+    order = torch.arange(len(x))
+    if choice == "random":
+        order = torch.randperm(len(x), generator=generator("validation"))
+    kept, held = order[:-validation].sort().values, order[-validation:]
+    return {"train": Memory(x[kept], labels[kept], flip), "validation": Memory(x[held], labels[held], flip)}
 
 
 class Ragged(Source):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, image_range, one_of
-from ganlab.data.sources import Memory
+from ganlab.data.sources import Memory, hold_out
 from ganlab.errors import Refused
 
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
@@ -25,11 +25,12 @@ PATIENCE = 20.0  # seconds that a silent server is waited for
 class Vision(Data):
     """MNIST (LeCun et al., 1998), Fashion-MNIST (Xiao et al., 2017) or CIFAR-10 (Krizhevsky, 2009).
 
-    `dataset` is torchvision's name of it; `root` the folder that holds torchvision's folder.
+    `dataset` is torchvision's name of it; `root` the folder that holds torchvision's folder; `validation`
+    how many training images are held out.
 
     Raises:
         Refused: `dataset` is none of the three; it is neither in `root` nor could be downloaded; it is
-            there and damaged; `shape`, `num_classes` or `range` contradict it.
+            there and damaged; `shape`, `num_classes` or `range` contradict it; no image is left to train on.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Vision(Data):
         num_classes: int,
         range: Sequence[float],
         batch_size: int,
+        validation: int,
+        validation_choice: str,
     ):
         one_of("dataset", dataset, FOLDERS)
         agree("num_classes", num_classes, 10)
@@ -49,9 +52,9 @@ class Vision(Data):
             raise Refused(f"data.root={root} is a file: set data.root to a folder")
         if not (home / FOLDERS[dataset]).is_dir():
             download(dataset, home)
-        splits = {"train": read(dataset, home, train=True), "test": read(dataset, home, train=False)}
-        agree("shape", shape, tuple(splits["train"][0].shape[1:]))
-        sources = {name: Memory(x, labels, flip) for name, (x, labels) in splits.items()}
+        training, test = read(dataset, home, train=True), read(dataset, home, train=False)
+        agree("shape", shape, tuple(training[0].shape[1:]))
+        sources = hold_out(*training, validation, validation_choice, flip) | {"test": Memory(*test, flip)}
         super().__init__(shape, num_classes, image_range(range), batch_size, sources)
 
 

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from ganlab.data.base import Split
+
 
 class SampleMetric(ABC):
     """Numbers about a sample of fakes, measured against a sample of reals where a metric needs one.
@@ -16,6 +18,8 @@ class SampleMetric(ABC):
 
     names: tuple[str, ...]  # of its numbers, such as "fid/digits"
     higher_is_better: bool
+    references: tuple[Split, ...] = ("train",)  # the splits whose samples are its reals
+    anchor: Split = "test"  # the split whose samples, in the place of fakes, say what a number is worth
 
     @abstractmethod
     def check(self, shape: tuple[int, ...], n_fake: int, n_real: int) -> None:
@@ -32,6 +36,14 @@ class SampleMetric(ABC):
         Raises:
             Refused: the metric cannot measure samples of this shape, type or range.
         """
+
+    def refer(self, x: Tensor, split: Split) -> None:
+        """Takes some more reals of one of its `references`: for metrics that do not treat all splits alike.
+
+        Raises:
+            Refused: as `update`.
+        """
+        self.update(x, real=True)
 
     @abstractmethod
     def compute(self) -> dict[str, float]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ganlab.data.base import Data
+from ganlab.data.base import Data, Split
 from ganlab.errors import Diverged, Refused
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
@@ -19,10 +19,11 @@ BATCH = 100  # samples at a time; the numbers do not depend on it
 
 
 class Evaluation:
-    """Measures the samples of a game against the training images, beside the floor.
+    """Measures the samples of a game against real ones, beside the floor.
 
-    The reference is a fixed choice of `n_real` training images; the floor is what a fixed choice of
-    `n` real test images (all, if there are fewer) scores against it.
+    The reference is what each metric asks for: a fixed choice of `n_real` training images, the whole
+    validation or test split. The floor is what a fixed choice of `n` real images of the metric's anchor
+    (all, if there are fewer) scores against it.
 
     Args:
         metrics: by their names in the config.
@@ -31,7 +32,8 @@ class Evaluation:
         seed: of the samples' latents.
 
     Raises:
-        Refused: n or n_real is below 1, or a metric cannot measure these data.
+        Refused: n or n_real is below 1, a metric cannot measure these data, or needs a split that they
+            do not have.
     """
 
     def __init__(self, metrics: Mapping[str, SampleMetric], data: Data, n: int, n_real: int, seed: int):
@@ -41,9 +43,9 @@ class Evaluation:
             raise Refused(
                 f"the metrics {', '.join(metrics)} measure images, not these data: choose metric=none"
             )
-        if metrics:
-            data.split("test", "cpu", BATCH)  # refused here, where there is none for the floor
         for metric in metrics.values():
+            for split in {metric.anchor, *metric.references}:
+                data.split(split, "cpu", BATCH)  # refused here, where there is none
             metric.check(data.shape, n, n_real)
         self.metrics = metrics
         self.data = data
@@ -51,7 +53,8 @@ class Evaluation:
         self.n_real = n_real
         self.seed = seed
         self.floor: dict[str, float] = {}
-        self._floor_size = 0
+        self.anchor = {name: metric.anchor for metric in metrics.values() for name in metric.names}
+        self._floor_size: dict[Split, int] = {}
         self._protocols: dict[str, dict[str, Any]] = {}
 
     def __call__(self, game: Game) -> dict[str, float]:
@@ -68,13 +71,11 @@ class Evaluation:
             self._prepare(samples.device)
         if not samples.isfinite().all():
             raise Diverged(game.step, "a sample is not finite")
-        self._show(samples, real=False)
-        return self._compute()
+        return self._measure(samples, self.metrics.values())
 
     def record(self, numbers: Mapping[str, float], game: Game) -> dict[str, dict[str, Any]]:
         """The numbers with how each was made, as plain values."""
         how = {
-            "split": "train",
             "sampler": "+".join(game.tricks.samplers(game.generator)) or "generator",
             "classes": "in turn" if game.generator.num_classes else "none",
             "batch_norm": "evaluation mode",
@@ -87,38 +88,55 @@ class Evaluation:
                 **self._protocols[name],
                 **how,
                 "floor": self.floor[name],
-                "floor_n": self._floor_size,
+                "floor_n": self._floor_size[self.anchor[name]],
+                "floor_split": self.anchor[name],
             }
             for name, value in numbers.items()
         }
 
     def _prepare(self, device: torch.device) -> None:
-        """Shows the reference, and measures the floor with test images as fakes."""
-        self._show(self._choice("train", self.n_real, device), real=True)
-        test = self._choice("test", self.n, device)
-        self._floor_size = len(test)
-        self._show(test, real=False)
-        self.floor = self._compute()
+        """Shows the references, and measures the floor with real images as fakes."""
+        for split in unique(split for metric in self.metrics.values() for split in metric.references):
+            reals = self._choice(split, self.n_real if split == "train" else None, device)
+            for x in self._batches(reals):
+                for metric in self.metrics.values():
+                    if split in metric.references:
+                        metric.refer(x, split)
+        for split in unique(metric.anchor for metric in self.metrics.values()):
+            images = self._choice(split, self.n, device)
+            self._floor_size[split] = len(images)
+            anchored = [metric for metric in self.metrics.values() if metric.anchor == split]
+            self.floor |= self._measure(images, anchored)
 
-    def _choice(self, split: Literal["train", "test"], n: int, device: torch.device) -> Tensor:
-        """At most n samples of a split, the same in every run; all where there are fewer."""
+    def _choice(self, split: Split, n: int | None, device: torch.device) -> Tensor:
+        """At most n samples of a split, the same in every run; all in their order where n is None."""
         x = torch.cat([x for x, _ in self.data.split(split, device, BATCH)])
+        if n is None:
+            return x
         order = torch.randperm(len(x), generator=generator("evaluation", split))
         return x[order[:n].to(x.device)]
 
-    def _show(self, samples: Tensor, real: bool) -> None:
-        for x in torch.split(samples, BATCH):
-            for metric in self.metrics.values():
-                metric.update(unit(x, self.data.value_range), real=real)
-
-    def _compute(self) -> dict[str, float]:
+    def _measure(self, fakes: Tensor, metrics: Collection[SampleMetric]) -> dict[str, float]:
+        """What the metrics say of some samples."""
         numbers: dict[str, float] = {}
-        for metric in self.metrics.values():
+        for metric in metrics:
+            for x in self._batches(fakes):
+                metric.update(x, real=False)
             found = metric.compute()
-            self._protocols |= dict.fromkeys(found, metric.protocol())
+            how = {"split": "+".join(metric.references), **metric.protocol()}
+            self._protocols |= dict.fromkeys(found, how)
             numbers |= found
             metric.reset()
         return numbers
+
+    def _batches(self, samples: Tensor) -> Iterator[Tensor]:
+        for x in torch.split(samples, BATCH):
+            yield unit(x, self.data.value_range)
+
+
+def unique(splits: Iterable[Split]) -> list[Split]:
+    """Each split once, in the order of its first appearance."""
+    return list(dict.fromkeys(splits))
 
 
 def unit(x: Tensor, value_range: tuple[float, float] | None) -> Tensor:
