@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
-from hydra.utils import get_object
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from ganlab.cli import rounds
 from ganlab.data.base import Data
-from ganlab.errors import Refused
+from ganlab.errors import Refused, one_line
 from ganlab.game import Game
+from ganlab.networks.autoencoder import pretrained
 from ganlab.networks.base import swap
 from ganlab.networks.norms import BATCH_NORMS, SynchronisedNorm
 from ganlab.randomness import fold
 from ganlab.run_directory import RunDirectory
 from ganlab.training.base import GameModule
+from ganlab.stages import views
 from ganlab.training.play import Play
+from ganlab.training.stages import Stage, Stages
+from ganlab.trust import check_trust
 from ganlab.turn import Networks, Offer
-
-# What a config that came with somebody's checkpoint may build: code in a config is code that runs.
-TRUSTED = ("ganlab.", "torch.optim.", "pytorch_lightning.")
 
 TRAINER = {
     "_target_",
@@ -58,10 +58,11 @@ def build_data(cfg: DictConfig) -> Data:
     return data
 
 
-def build_game(cfg: DictConfig, data: Data | None = None) -> Game:
+def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None = None) -> Game:
     """Players, objective and tricks; its weights hang on the seed, and on data where cfg.initial says so.
 
-    Without data such weights stay as they were drawn: they are to be restored.
+    Without data such weights stay as they were drawn: they are to be restored. `code_of` is the game of
+    the stage that cfg.code_of names; other stages are none of this one's concern.
 
     Raises:
         Refused: a value is out of its range, or a trick could not act.
@@ -72,12 +73,17 @@ def build_game(cfg: DictConfig, data: Data | None = None) -> Game:
         play: Play = instantiate(cfg.play)
         with torch.random.fork_rng(devices=[]):
             networks = {player: network(cfg, player, data) for player in objective.players}
+            if objective.statistics:
+                generator = networks["generator"]
+                num_outputs = objective.statistics * generator.latent_dim
+                generator.encoder = network(cfg, "encoder", data, num_outputs=num_outputs)
             torch.default_generator.manual_seed(fold(cfg.seed, "tricks"))
             game = Game(
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
                 objective,
                 tricks,
                 taken=play.takes | taken_by_machine(cfg),
+                code_of=code_of,
             )
             # Before any weights are restored: a detour over float32 would round them.
             game = game.double() if cfg.trainer.precision == "64-true" else game
@@ -93,25 +99,46 @@ def taken_by_machine(cfg: DictConfig) -> set[Offer]:
     return taken | ({Offer.SECOND_DERIVATIVES} if cfg.compile else set())
 
 
-def network(cfg: DictConfig, player: str, data: Data | None) -> Any:
-    """One player's network, from a seed of its own."""
+def network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> Any:
+    """One player's network, from a seed of its own; `facts` are what the objective asks of it."""
+    if player not in cfg.model:
+        raise Refused(
+            f"the objective needs an {player}, which this model does not have: choose model=vae or give it "
+            f"model.{player}"
+        )
     torch.default_generator.manual_seed(fold(cfg.seed, player))
     made = instantiate(cfg.model[player])
-    for initial in instantiate(cfg.initial[player]):
+    made = made(**facts) if facts else made
+    for initial in instantiate(cfg.initial.get(player, [])):
         initial(made, data and data.mean)
     return made
 
 
 def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
-    """The game with its way of playing and its optimisers; data as in `build_game`.
+    """The game with its way of playing and its optimisers, after its stages; data as in `build_game`.
 
     Raises:
         Refused: as `build_game`; or a value of an optimiser is out of its range.
     """
-    game = build_game(cfg, data)
+    before: dict[str, Stage] = {}
+    for name, own in views(cfg):
+        code_of = before[own.code_of].module.game if own.get("code_of") else None
+        made = parts(own, data, code_of) | {"seed": cfg.seed}
+        if name is None:
+            break
+        shallow = [before[part].module.game.generator for part in own.pretrained]
+        module = GameModule(**made)
+        before[name] = Stage(module, own.steps, pretrained(f"stages.{name}", module.game.generator, shallow))
+    return Stages(before, **made) if before else GameModule(**made)
+
+
+def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str, Any]:
+    """What a module that plays one game is made of."""
+    game = build_game(cfg, data, code_of)
+    here = {*game.players, *(["encoder"] if game.objective.statistics else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
-            if value and player not in game.players:
+            if value and player not in here:
                 raise Refused(
                     f"{setting}.{player}={value}, but with this objective the {player} does not play: "
                     "leave it out"
@@ -119,9 +146,12 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
     if cfg.compile:
         game.compile()
     with refusing():
-        return GameModule(
-            game, instantiate(cfg.play), instantiate(cfg.optimizer), instantiate(cfg.clip), cfg.seed
-        )
+        return {
+            "game": game,
+            "play": instantiate(cfg.play),
+            "optimizers": instantiate(cfg.optimizer),
+            "clip": instantiate(cfg.clip),
+        }
 
 
 def load(
@@ -141,28 +171,37 @@ def load(
     run = RunDirectory(run_dir)
     cfg = run.config()
     check_trust(cfg, trust)
-    game = build_game(cfg)
-    restore(game, run.checkpoint(checkpoint)[1])
-    return game.to(device).eval()
+    module = build(cfg)
+    restore(module, run.checkpoint(checkpoint)[1])
+    game = module.game
+    if game.begins and game.played <= 0:
+        raise Refused(
+            f"{run_dir} has played {game.step} of the {game.begins} rounds before its generator learns: "
+            f"resume={run.path} goes on"
+        )
+    module.to(device).eval()
+    return game
 
 
-def restore(game: Game, checkpoint: dict[str, Any]) -> None:
+def restore(module: GameModule, checkpoint: dict[str, Any]) -> None:
     """The weights and states of a checkpoint.
 
     Raises:
         Refused: they are those of another game.
     """
-    fit(game, checkpoint, "game.")
+    fit(module, checkpoint, "")
 
 
-def adopt(game: Game, checkpoint: dict[str, Any]) -> None:
+def adopt(module: GameModule, checkpoint: dict[str, Any]) -> None:
     """The players' weights of a checkpoint; the round and the states of tricks stay those of a new run.
 
     Raises:
         Refused: they are those of other networks.
     """
-    for player in game.players:
-        fit(getattr(game, player), checkpoint, f"game.{player}.")
+    for name, game in module.named_modules():
+        if isinstance(game, Game):
+            for player in game.players:
+                fit(getattr(game, player), checkpoint, f"{name}.{player}.")
 
 
 def fit(module: nn.Module, checkpoint: dict[str, Any], prefix: str) -> None:
@@ -181,7 +220,12 @@ def first_difference(error: Exception) -> str:
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuses numbers out of their ranges that no object's constructor would see."""
+    """Refuses numbers out of their ranges that no object's constructor would see, in any stage."""
+    for _, own in views(cfg):
+        check_game(own)
+
+
+def check_game(cfg: DictConfig) -> None:
     if cfg.images is not None:
         whole_number(cfg, "images", 1)
     every = ("log_every", "evaluate_every", "sample_every", "checkpoint_every")
@@ -198,7 +242,8 @@ def check(cfg: DictConfig) -> None:
         raise Refused(
             f"trainer.{name} has no say in this loop: leave it out (known: {', '.join(sorted(TRAINER))})"
         )
-    for player in cfg.model:
+    # A network that is not built may be left as it is for the data, where this game is played in codes.
+    for player in cfg.objective.weight if cfg.get("code_of") else cfg.model:
         shape = OmegaConf.select(cfg, f"model.{player}.shape", default=cfg.data.shape)
         if list(shape) != list(cfg.data.shape):
             raise Refused(
@@ -248,45 +293,6 @@ def whole(tricks: DictConfig) -> DictConfig:
     return tricks
 
 
-def check_trust(cfg: DictConfig, trust: Iterable[str]) -> None:
-    """Refuses a config that would run code from elsewhere."""
-    allowed = (*TRUSTED, *(f"{package}." for package in trust))
-    for target in targets(cfg):
-        # The text first, since looking an object up imports it; then where it really comes from.
-        if not target.startswith(allowed):
-            raise Refused(
-                f"the config builds {target}, which is not ganlab's: if you know where this run comes from, "
-                f"trust=[{target.split('.')[0]}] allows it"
-            )
-        if not f"{origin(target)}.".startswith(allowed):
-            raise Refused(
-                f"the config builds {target}, which is not ganlab's own: take it out of config.yaml"
-            )
-
-
-def origin(target: str) -> str:
-    """The module that an object is defined in.
-
-    Raises:
-        Refused: there is no such object.
-    """
-    try:
-        return getattr(get_object(target), "__module__", None) or ""
-    except Exception as error:  # whatever an import may raise
-        raise Refused(f"the config builds {target}, which does not exist here: {one_line(error)}") from error
-
-
-def targets(node: Any) -> Iterator[str]:
-    if isinstance(node, DictConfig):
-        for key, value in node.items():
-            if key == "_target_":
-                yield value
-            yield from targets(value)
-    elif isinstance(node, ListConfig):
-        for value in node:
-            yield from targets(value)
-
-
 class refusing:  # noqa: N801, reads as a phrase
     """Turns an error of a constructor into one line that names the value."""
 
@@ -300,7 +306,3 @@ class refusing:  # noqa: N801, reads as a phrase
             raise Refused(": ".join([*place[:1], one_line(error.__cause__ or error)])) from error
         if isinstance(error, Exception) and not isinstance(error, Refused):
             raise Refused(f"{one_line(error)} (HYDRA_FULL_ERROR=1 shows where)") from error
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -17,3 +17,7 @@ class Diverged(ArithmeticError):  # noqa: N818, likewise
 
 class Lost(RuntimeError):  # noqa: N818, likewise
     """Another process of the run is gone."""
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,16 @@ from ganlab.tricks.base import Trick, Tricks
 from ganlab.turn import Batch, Networks, Offer, Player, Turn, accurate
 
 
+class Borrowed:
+    """A game that is used without being owned: copies share it, and its weights are saved elsewhere."""
+
+    def __init__(self, game: Game):
+        self.game = game
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
 class Game(nn.Module):
     """Players, what they want, and the tricks between them.
 
@@ -25,9 +36,10 @@ class Game(nn.Module):
         objective: makes the first terms.
         tricks: keyed by their names in the config.
         taken: what the way of playing and the machine take, so that no trick may need it.
+        code_of: a trained game in whose latents this one is played; None: in the data.
 
     Raises:
-        Refused: a trick could not act here.
+        Refused: a trick could not act here, or the objective could not train these networks.
     """
 
     def __init__(
@@ -36,6 +48,7 @@ class Game(nn.Module):
         objective: Objective,
         tricks: Mapping[str, Trick],
         taken: frozenset[str] = frozenset(),
+        code_of: Game | None = None,
     ):
         super().__init__()
         self.objective = objective
@@ -45,11 +58,14 @@ class Game(nn.Module):
             here.add(Offer.LABELS)
         setting = f"objective {type(objective).__name__}, {'' if networks.num_classes else 'un'}labelled data"
         self.tricks.check((objective.offers | here) - taken, setting)
+        objective.check(networks)
         networks = self.tricks.networks(networks)
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes
-        self.step = 0  # rounds played
+        self.outer = None if code_of is None else Borrowed(code_of)
+        self.step = 0  # rounds of the run that were played
+        self.begins = 0  # at this one, after the stages before it
 
     @property
     def players(self) -> tuple[Player, ...]:
@@ -64,6 +80,16 @@ class Game(nn.Module):
         """The network whose samples are shown and judged: the generator, or a trick's copy of it."""
         return cast(Generator, self.tricks.sampler(self.generator))
 
+    @property
+    def played(self) -> int:
+        """Rounds of this game that were played: schedules and tricks know no others."""
+        return self.step - self.begins
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return self.generator.shape if self.outer is None else self.outer.game.shape
+
     def weights(self, player: Player) -> list[nn.Parameter]:
         """What a player moves."""
         return [p for p in getattr(self, player).parameters() if p.requires_grad]
@@ -71,8 +97,8 @@ class Game(nn.Module):
     def turn(self, player: Player, batch: Batch, draw: Draw) -> Turn:
         return Turn(
             player,
-            self.step,
-            batch,
+            self.played,
+            Batch(*(sample and sample._replace(x=self._enter(sample.x)) for sample in batch)),
             self.generator,
             self.discriminator,
             self.tricks,
@@ -87,14 +113,33 @@ class Game(nn.Module):
 
     def plays(self, player: Player) -> bool:
         """Whether a player moves in this round."""
-        return self.tricks.plays(player, self.step)
+        return self.tricks.plays(player, self.played)
 
     def after(self, player: Player) -> None:
-        self.tricks.after(player, self.networks, self.step)
+        self.tricks.after(player, self.networks, self.played)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Samples [N, *shape] in the data's range from latents [N, latent_dim], with gradients."""
-        return self.sampler(latent, condition)
+        return self._leave(self.sampler(latent, condition))
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """The latents [N, latent_dim] that the encoder of such a game reads off samples; off their means."""
+        sampler = self.sampler
+        with evaluating(sampler):
+            return sampler.encode(self._enter(x))[:, : sampler.latent_dim]
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """As `generate`, by a network in evaluation mode."""
+        with evaluating(self.sampler):
+            return self.generate(latent)
+
+    def _enter(self, x: Tensor) -> Tensor:
+        """Data as this game plays with them."""
+        return x if self.outer is None else self.outer.game.encode(x)
+
+    def _leave(self, made: Tensor) -> Tensor:
+        return made if self.outer is None else self.outer.game.decode(made)
 
     # Not compiled, for evaluation and further shapes would each be compiled anew.
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
@@ -121,16 +166,13 @@ class Game(nn.Module):
         draw = Draw(seed, "sample", device=weight.device)
         latent = sampler.prior(draw, n, sampler.latent_dim).to(weight.dtype)[rows]
         condition = condition if condition is None else condition[rows]
-        mode = sampler.training
-        sampler.eval()
         chunks = zip(
             torch.split(latent, batch_size),
             torch.split(condition, batch_size) if condition is not None else [None] * n,
             strict=False,
         )
-        made = torch.cat([sampler(z, c) for z, c in chunks])
-        sampler.train(mode)
-        return made
+        with evaluating(sampler):
+            return torch.cat([self.generate(z, c) for z, c in chunks])
 
     def sample_on_all(self, n: int, seed: int = 0) -> Tensor:
         """As `sample`, each process making its part; all must call it, and all get the whole.
@@ -172,3 +214,14 @@ class Game(nn.Module):
 
     def set_extra_state(self, state: dict[str, int]) -> None:
         self.step = state["step"]
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode for a while."""
+    mode = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(mode)

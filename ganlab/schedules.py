@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
 from ganlab.errors import Refused
@@ -27,6 +29,24 @@ class Constant(Schedule):
 
     def __call__(self, step: int) -> float:
         return self.start
+
+
+class Steps(Schedule):
+    """values[0] until round rounds[0], from there on values[1] until rounds[1], and so on."""
+
+    def __init__(self, values: Sequence[float], rounds: Sequence[int]):
+        if len(values) != len(rounds) + 1 or list(rounds) != sorted({*rounds} - {0}):
+            raise Refused(
+                f"a schedule of steps with rounds={list(rounds)} needs them to rise from 1 or more, and one "
+                f"value more than it has rounds, not values={list(values)}"
+            )
+        if list(values) not in (sorted(values), sorted(values, reverse=True)):
+            raise Refused(f"a schedule of steps with values={list(values)} must rise or fall throughout")
+        self.values, self.rounds = list(map(float, values)), list(rounds)
+        self.start, self.end = self.values[0], self.values[-1]
+
+    def __call__(self, step: int) -> float:
+        return self.values[bisect_right(self.rounds, step)]
 
 
 class Ramp(Schedule):

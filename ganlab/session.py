@@ -28,20 +28,20 @@ from ganlab.config import (
     build,
     build_data,
     check,
-    check_trust,
     instantiate,
     num_processes,
-    one_line,
     refuse_unused,
     refusing,
     restore,
 )
-from ganlab.errors import Diverged, Lost, Refused
+from ganlab.errors import Diverged, Lost, Refused, one_line
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.provenance import command, commit, versions
 from ganlab.resume import resumed
 from ganlab.run_directory import RunDirectory, directory_for
+from ganlab.stages import Timetable
 from ganlab.training.processes import Workers, must_start
+from ganlab.trust import check_trust
 
 
 class Session:
@@ -60,7 +60,9 @@ class Session:
         check(cfg)
         self.cfg = cfg
         self.data = build_data(cfg)
-        self.data.share(num_processes(cfg))
+        self.times = Timetable(cfg)
+        for _, batch_size in self.times.phases:
+            self.data.share(num_processes(cfg), batch_size)
         self.module = build(cfg, self.data)
         self.evaluation = Evaluation(instantiate(cfg.metric), self.data, **cfg.evaluation)
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))
@@ -112,15 +114,15 @@ class Session:
             )
 
     def _callbacks(self) -> None:
-        cfg, data, directory = self.cfg, self.data, self.directory
-        self.terms = Log(MetricsFile(directory.metrics), data.batch_size, cfg.log_every, cfg.steps)
-        self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, cfg.steps)
-        self.bar = Bar(self.terms, data.batch_size, cfg.steps)
-        self.stop = Stop(cfg.steps)
+        cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
+        self.terms = Log(MetricsFile(directory.metrics), times.images, cfg.log_every, times.total)
+        self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, times.begins, times.total)
+        self.bar = Bar(self.terms, times.images, times.total)
+        self.stop = Stop(times.total)
         self.callbacks = [
             self.bar,  # first, so that its clock stops before the others work
             self.measuring,
-            Samples(directory.samples, data.value_range, cfg.sample_every, cfg.steps),
+            Samples(directory.samples, data.value_range, cfg.sample_every, times.begins, times.total),
             self.terms,  # before the checkpoint: its rows are on file before it exists
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self._monitored()),
@@ -142,9 +144,9 @@ class Session:
         cfg = self.cfg
         if cfg.resume:
             self._restore()
-            if self.module.game.step > cfg.steps:
+            if self.module.game.step > self.times.total:
                 raise Refused(
-                    f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.step} rounds: "
+                    f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.played} rounds: "
                     "ask for more"
                 )
         else:
@@ -174,12 +176,12 @@ class Session:
             self._adopt()
             return
         self.checkpoint, content = self.directory.checkpoint()
-        restore(self.module.game, content)
+        restore(self.module, content)
         self.began = self.module.game.step
 
     def _adopt(self) -> None:
         if self.cfg.init_from:
-            adopt(self.module.game, RunDirectory(self.cfg.init_from).checkpoint()[1])
+            adopt(self.module, RunDirectory(self.cfg.init_from).checkpoint()[1])
 
     def _loggers(self) -> list[Logger]:
         if not self.first:
@@ -196,6 +198,7 @@ class Session:
             trainer.strategy.root_device,
             trainer.global_rank,
             trainer.world_size,
+            self.times.phases,
         )
         if self.profile is not None:
             stream = self.profile.fed(stream)
@@ -251,7 +254,7 @@ class Session:
             "status": status,
             "reason": reason,
             "steps": step,
-            "images": step * self.data.batch_size,
+            "images": self.times.images(step),
             "seconds": round(self.bar.seconds, 3),
             "images_per_second": round(self.bar.images_per_second, 1),
             "skipped": len(self.data.skipped),

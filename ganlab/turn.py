@@ -157,6 +157,10 @@ class Turn:
         """Ones for the real samples and zeros for the fakes, changed by tricks."""
         return self._once("targets", self._aim)
 
+    def decode(self, latent: Tensor) -> Sample:
+        """What the generator makes of other latents than those of its prior; tricks change these likewise."""
+        return self.replace(latent=self._hooks.latents(latent, self)).made
+
     def critic(self, sample: Sample) -> Verdict:
         """The verdict on a sample seen through the tricks' inputs; remembered by the sample's identity."""
         for known, verdict in self.verdicts:

@@ -7,7 +7,7 @@ import sys
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config import one_line
+from ganlab.errors import one_line
 from ganlab.session import Session
 from ganlab.training.processes import end_with_parent, has_parent
 

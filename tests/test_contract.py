@@ -14,10 +14,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from table import SMALL, composed, game, one_round, options, real, rounds
 
 from ganlab.cli import CONF, compose
-from ganlab.config import build, targets
+from ganlab.config import build
 from ganlab.errors import Refused
 from ganlab.randomness import Draw
 from ganlab.training.base import GameModule
+from ganlab.trust import targets
 
 TRICKS, OBJECTIVES, PLAYS = options("trick"), options("objective"), options("play")
 REFUSALS = Path(__file__).with_name("refusals.txt")

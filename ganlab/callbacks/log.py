@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -13,13 +14,15 @@ from ganlab.training.base import GameModule
 class Log(Callback):
     """Reads the terms of every `every`-th round and of the last, and writes them with what was measured.
 
+    `images` says how many real images were seen in so many rounds.
+
     Raises:
         Diverged: a term is NaN or infinite; the row that shows it is written first.
     """
 
-    def __init__(self, file: MetricsFile, batch_size: int, every: int, steps: int):
+    def __init__(self, file: MetricsFile, images: Callable[[int], int], every: int, steps: int):
         self.file = file
-        self.batch_size = batch_size
+        self.images = images
         self.every = every
         self.steps = steps
         self.last: dict[str, float] = {}
@@ -33,7 +36,7 @@ class Log(Callback):
         if step % self.every and step != self.steps and not module.measured:
             return
         self.last = read(module.told)
-        row = {"step": step, "images": step * self.batch_size, **self.last, **module.measured}
+        row = {"step": step, "images": self.images(step), **self.last, **module.measured}
         if trainer.is_global_zero:
             self.file.append(row)
         for logger in trainer.loggers:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -17,9 +18,9 @@ class Bar(Callback):
     It also keeps the time that rounds took, without evaluation and pictures, over all resumes.
     """
 
-    def __init__(self, log: Log, batch_size: int, steps: int):
+    def __init__(self, log: Log, images: Callable[[int], int], steps: int):
         self.terms = log
-        self.batch_size = batch_size
+        self.images = images
         self.steps = steps
         self.seconds = 0.0
         self.rounds = 0  # that these seconds were spent on
@@ -29,7 +30,7 @@ class Bar(Callback):
 
     @property
     def images_per_second(self) -> float:
-        return self.rounds * self.batch_size / self.seconds if self.seconds else 0.0
+        return self.images(self.rounds) / self.seconds if self.seconds else 0.0
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero and self._console.is_terminal:

@@ -11,19 +11,25 @@ COUNT = 64
 
 
 class Samples(Callback):
-    """A picture of samples from the same latents every `every` rounds and after the last."""
+    """A picture of samples from the same latents every `every` rounds and after the last.
 
-    def __init__(self, folder: Path, value_range: tuple[float, float] | None, every: int, steps: int):
+    Up to round `begins` other stages are played, and there is nothing to be seen.
+    """
+
+    def __init__(
+        self, folder: Path, value_range: tuple[float, float] | None, every: int, begins: int, steps: int
+    ):
         self.folder = folder
         self.value_range = value_range
         self.every = every
+        self.begins = begins
         self.steps = steps
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
-        if step % self.every and step != self.steps:
+        if step <= self.begins or (step % self.every and step != self.steps):
             return
-        samples = module.game.sample_on_all(COUNT if len(module.game.generator.shape) > 1 else 1000)
+        samples = module.game.sample_on_all(COUNT if len(module.game.shape) > 1 else 1000)
         if not trainer.is_global_zero:
             return
         image = picture(samples, self.value_range)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganlab.data.facts import Range, at_least
-from ganlab.data.order import Plan
+from ganlab.data.order import Phases, Plan
 from ganlab.data.sources import Samples, Source, send, send_labels
 from ganlab.errors import Refused
 
@@ -43,19 +43,20 @@ class Data:
         self.value_range = value_range
         self.batch_size = batch_size
         self.sources = sources
-        at_least(1, batch_size=batch_size)
-        if batch_size > len(self):
-            raise Refused(f"data.batch_size={batch_size} exceeds the {len(self)} training samples: lower it")
+        self.share(1, batch_size)
 
     def __len__(self) -> int:
         """The number of training samples."""
         return len(self.sources["train"])
 
-    def share(self, world_size: int) -> None:
-        """Refuses a number of processes that the global batch does not divide among."""
-        if self.batch_size % world_size:
+    def share(self, world_size: int, batch_size: int) -> None:
+        """Refuses a global batch that is too large, or does not divide among so many processes."""
+        at_least(1, batch_size=batch_size)
+        if batch_size > len(self):
+            raise Refused(f"data.batch_size={batch_size} exceeds the {len(self)} training samples: lower it")
+        if batch_size % world_size:
             raise Refused(
-                f"data.batch_size={self.batch_size} does not divide among {world_size} processes: "
+                f"data.batch_size={batch_size} does not divide among {world_size} processes: "
                 "make it a multiple of them"
             )
 
@@ -70,20 +71,24 @@ class Data:
         device: torch.device | str,
         rank: int = 0,
         world_size: int = 1,
+        phases: Sequence[tuple[int, int]] = (),
     ) -> Iterable[Samples]:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
         Global batch k is a function of (seed, k); rank r of n gets its rows r * b to (r + 1) * b, where
-        b = batch_size / n. What is held in memory is moved to the device here.
+        b = batch_size / n. What is held in memory is moved to the device here. In a run of several stages,
+        `phases` are how many batches each has and of which size; there is no end to the last.
 
         Raises:
-            Refused: the batch size is no multiple of the number of processes.
+            Refused: a batch size is no multiple of the number of processes, or is too large.
         """
-        self.share(world_size)
         source, device = self.sources["train"], torch.device(device)
+        plans = []
+        for length, batch_size in phases or [(0, self.batch_size)]:
+            self.share(world_size, batch_size)
+            plans.append((Plan(seed, len(source), batch_size, rank, world_size, source.augments), length))
         source.move(device)
-        plan = Plan(seed, len(source), self.batch_size, rank, world_size, source.augments)
-        return Stream(source, plan, start, device, self.value_range)
+        return Stream(source, Phases(plans), start, device, self.value_range)
 
     def split(self, name: Split, device: torch.device | str, batch_size: int) -> Iterator[Samples]:
         """Every sample of a split once, in a fixed order, not augmented; the last batch may be smaller.
@@ -110,7 +115,7 @@ class Stream:
     """
 
     source: Source
-    plan: Plan
+    plan: Phases
     start: Callable[[], int]
     device: torch.device
     value_range: Range

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -50,6 +50,26 @@ class Plan:
             return None
         numbers = torch.rand(self.batch_size, 3, generator=generator(self.seed, "augment", k))
         return numbers[self.rows]
+
+
+class Phases:
+    """Plans that follow one another: each but the last makes so many batches, and the count goes on.
+
+    Args:
+        plans: and how many batches each of them makes.
+    """
+
+    def __init__(self, plans: Sequence[tuple[Plan, int]]):
+        self.plans = plans
+
+    def since(self, k: int) -> Iterator[Request]:
+        """The requests k, k + 1, ... without an end."""
+        end = 0
+        for plan, length in self.plans[:-1]:
+            end += length
+            yield from itertools.islice(plan.since(k), max(end - k, 0))
+            k = max(k, end)
+        yield from self.plans[-1][0].since(k)
 
 
 def in_order(size: int, batch_size: int) -> Iterator[Request]:

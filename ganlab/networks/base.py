@@ -29,7 +29,8 @@ class Generator(nn.Module):
     """Latent [B, latent_dim] and condition -> samples [B, *shape].
 
     Tricks append steps (latent, condition) -> (latent, condition) to `latents`, change layers of
-    `body`, and set `num_classes` when the samples hang on a class.
+    `body`, and set `num_classes` when the samples hang on a class. An objective that reads latents off
+    samples gives it an `encoder`, which then is part of this player.
     """
 
     def __init__(self, body: Layers, latent_dim: int, shape: tuple[int, ...], prior: Prior):
@@ -42,11 +43,19 @@ class Generator(nn.Module):
         self.shape = shape
         self.prior = prior
         self.num_classes: int | None = None
+        self.encoder: nn.Module | None = None
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         for step in self.latents:
             latent, condition = step(latent, condition)
         return self.body(latent, condition)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Samples [B, *shape] -> what the encoder says of their latents, [B, S latent_dim], statistic by
+        statistic: the code, or the mean and the log-variance of a normal distribution."""
+        assert self.encoder is not None, "an objective asked for codes, but builds no encoder"
+        codes: Tensor = self.encoder(x)
+        return codes
 
 
 class Discriminator(nn.Module):
@@ -75,8 +84,8 @@ class Discriminator(nn.Module):
         return Verdict(logits, features, self.classes(features) if self.classes is not None else None)
 
 
-def output(value_range: tuple[float, float] | None) -> nn.Module:
-    """The last layer of a generator whose samples lie in a range; None: anywhere.
+def output(value_range: tuple[float, float] | None, name: str = "data.range") -> nn.Module:
+    """The last layer of a network whose outputs lie in a range; None: anywhere. `name` is the setting's.
 
     Raises:
         Refused: a range other than [-1, 1] or [0, 1].
@@ -86,7 +95,7 @@ def output(value_range: tuple[float, float] | None) -> nn.Module:
     layers = {(-1.0, 1.0): nn.Tanh, (0.0, 1.0): nn.Sigmoid}
     low, high = map(float, value_range)
     if (low, high) not in layers:
-        raise Refused(f"data.range={list(value_range)} must be [-1, 1] or [0, 1]")
+        raise Refused(f"{name}={list(value_range)} must be [-1, 1] or [0, 1]")
     return layers[low, high]()
 
 

@@ -10,17 +10,18 @@ from torch import Tensor, nn
 
 from ganlab.errors import Refused
 from ganlab.schedules import Schedule, active
-from ganlab.turn import Player, Turn
+from ganlab.turn import Networks, Player, Turn
 
 
 class Objective(nn.Module, ABC):
     """turn -> named terms, which the player on turn minimises.
 
-    The first term is called "adversarial" or "matching". Terms are [B], [B, h, w] or (); the game
-    takes their means after the tricks have had their say.
+    The first term is called "adversarial", "matching" or "reconstruction". Terms are [B], [B, h, w] or
+    (); the game takes their means after the tricks have had their say.
     """
 
     players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
+    statistics: ClassVar[int] = 0  # numbers that it has an encoder say of each latent; 0: no encoder is built
     offers: frozenset[str]
 
     def __init__(self, weight: Mapping[Player, float | Schedule]):
@@ -36,6 +37,13 @@ class Objective(nn.Module, ABC):
     def forward(self, turn: Turn) -> dict[str, Tensor]:
         weight = self.weight[turn.player](turn.step)
         return {name: weight * term for name, term in self.terms(turn).items()}
+
+    def check(self, networks: Networks) -> None:
+        """Refuses networks that it could not train.
+
+        Raises:
+            Refused: likewise.
+        """
 
     @abstractmethod
     def terms(self, turn: Turn) -> dict[str, Tensor]:

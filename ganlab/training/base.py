@@ -120,7 +120,7 @@ class GameModule(pl.LightningModule):
             self.mover[player].differentiate(loss, retain_graph=left > 0)
             self.told |= {f"{player}/{name}": term.detach() for name, term in terms.items()}
         for player in moves:
-            self.mover[player].step(self.game.step)
+            self.mover[player].step(self.game.played)
         for player in moves:
             self.game.after(player)
 

@@ -1,0 +1,77 @@
+"""Objectives that read latents off the data: the generator and its encoder are one player, and play alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ganlab.errors import Refused
+from ganlab.likelihoods import Likelihood
+from ganlab.networks.priors import Normal
+from ganlab.objectives.base import Objective
+from ganlab.schedules import Schedule, active
+from ganlab.turn import Networks, Player, Turn, accurate
+
+
+class Reconstruction(Objective):
+    """An autoencoder: -log p(x | G(E(x))), [B].
+
+    It says nothing of latents that are no codes: such a generator is there to be played in, not sampled.
+    """
+
+    players = ("generator",)
+    statistics = 1
+    offers = frozenset()
+
+    def __init__(self, likelihood: Likelihood, weight: Mapping[Player, float | Schedule]):
+        super().__init__(weight)
+        self.likelihood = likelihood
+
+    def terms(self, turn: Turn) -> dict[str, Tensor]:
+        made = turn.decode(turn.generator.encode(turn.real.x))
+        return {"reconstruction": -self.likelihood(turn.real.x, made.x)}
+
+
+class VAE(Objective):
+    """The evidence lower bound, negated (Kingma & Welling 2014, equation 10 with one latent per sample).
+
+    -log p(x | G(z)), z ~ q(z | x) = N(mean, diag exp(log-variance)), and `beta` KL(q(z | x) || N(0, 1)), each [B].
+    beta = 1 is the bound; another weighs the code against the reconstruction (Higgins et al. 2017).
+
+    Raises:
+        Refused: the prior of the generator is not normal, so that the divergence would be from another.
+    """
+
+    players = ("generator",)
+    statistics = 2
+    offers = frozenset()
+
+    def __init__(
+        self, likelihood: Likelihood, beta: float | Schedule, weight: Mapping[Player, float | Schedule]
+    ):
+        super().__init__(weight)
+        self.likelihood = likelihood
+        self.beta = active("objective.beta", beta)
+
+    def check(self, networks: Networks) -> None:
+        prior = networks.generator.prior
+        if not isinstance(prior, Normal):
+            raise Refused(
+                f"model.generator.prior: a VAE's codes are drawn towards a normal prior, not {type(prior).__name__}: "
+                "choose ganlab.networks.priors.Normal"
+            )
+
+    def terms(self, turn: Turn) -> dict[str, Tensor]:
+        mean, log_variance = accurate(turn.generator.encode(turn.real.x)).chunk(2, 1)  # [B, latent_dim]
+        noise = turn.draw.normal("posterior", *mean.shape).to(mean.dtype)
+        made = turn.decode(mean + (log_variance / 2).exp() * noise)
+        return {
+            "reconstruction": -self.likelihood(turn.real.x, made.x),
+            "divergence": self.beta(turn.step) * divergence(mean, log_variance),
+        }
+
+
+def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, diag exp(log_variance)) || N(0, 1)) in nats, [B] (Kingma & Welling 2014, appendix B)."""
+    return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2
