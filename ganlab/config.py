@@ -20,8 +20,8 @@ from ganlab.networks.base import swap
 from ganlab.networks.norms import BATCH_NORMS, SynchronisedNorm
 from ganlab.randomness import fold
 from ganlab.run_directory import RunDirectory
-from ganlab.training.base import GameModule
 from ganlab.stages import views
+from ganlab.training.base import GameModule
 from ganlab.training.play import Play
 from ganlab.training.stages import Stage, Stages
 from ganlab.trust import check_trust

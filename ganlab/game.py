@@ -15,7 +15,7 @@ from ganlab.objectives.base import Objective
 from ganlab.randomness import Draw
 from ganlab.ranks import from_first, gather
 from ganlab.tricks.base import Trick, Tricks
-from ganlab.turn import Batch, Networks, Offer, Player, Turn, accurate
+from ganlab.turn import Batch, Networks, Offer, Player, Sample, Turn, accurate
 
 
 class Borrowed:
@@ -98,7 +98,7 @@ class Game(nn.Module):
         return Turn(
             player,
             self.played,
-            Batch(*(sample and sample._replace(x=self._enter(sample.x)) for sample in batch)),
+            Batch(self._enter(batch.real), batch.extra and self._enter(batch.extra)),
             self.generator,
             self.discriminator,
             self.tricks,
@@ -127,16 +127,16 @@ class Game(nn.Module):
         """The latents [N, latent_dim] that the encoder of such a game reads off samples; off their means."""
         sampler = self.sampler
         with evaluating(sampler):
-            return sampler.encode(self._enter(x))[:, : sampler.latent_dim]
+            return sampler.encode(self._enter(Sample(x)).x)[:, : sampler.latent_dim]
 
     def decode(self, latent: Tensor) -> Tensor:
         """As `generate`, by a network in evaluation mode."""
         with evaluating(self.sampler):
             return self.generate(latent)
 
-    def _enter(self, x: Tensor) -> Tensor:
+    def _enter(self, sample: Sample) -> Sample:
         """Data as this game plays with them."""
-        return x if self.outer is None else self.outer.game.encode(x)
+        return sample if self.outer is None else sample._replace(x=self.outer.game.encode(sample.x))
 
     def _leave(self, made: Tensor) -> Tensor:
         return made if self.outer is None else self.outer.game.decode(made)

@@ -1,4 +1,4 @@
-"""Densities of data around what a generator made: (x [B, ...], made [B, ...]) -> log p(x | made) [B], in nats."""
+"""Densities of data around what was made: (x [B, ...], made [B, ...]) -> log p(x | made) [B], in nats."""
 
 from __future__ import annotations
 

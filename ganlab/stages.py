@@ -89,14 +89,19 @@ def refuse_unknown(cfg: DictConfig) -> None:
     for i, (name, stage) in enumerate(stages.items()):
         if not isinstance(stage, DictConfig) or set(stage) != set(KEYS):
             given = set(stage) if isinstance(stage, DictConfig) else set()
-            wrong = [*(f"lacks {key}" for key in KEYS if key not in given), *(f"has {key}" for key in given - set(KEYS))]
+            wrong = [
+                *(f"lacks {key}" for key in KEYS if key not in given),
+                *(f"has {key}" for key in given - set(KEYS)),
+            ]
             raise Refused(f"stages.{name} {', '.join(sorted(wrong))}: it needs {', '.join(KEYS)} and no more")
         refuse_code(f"stages.{name}.code_of", stage.code_of, list(stages)[:i], stages)
         for part in stage.pretrained:
             refuse_code(f"stages.{name}.pretrained", part, list(stages)[:i], stages)
     refuse_code("code_of", cfg.get("code_of"), list(stages), stages)
     if stages and cfg.images is not None:
-        raise Refused(f"images={cfg.images}, but the stages of this run are counted in rounds: give steps instead")
+        raise Refused(
+            f"images={cfg.images}, but the stages of this run are counted in rounds: give steps instead"
+        )
 
 
 def refuse_code(key: str, name: str | None, known: list[str], stages: dict[str, Any]) -> None:
@@ -104,6 +109,10 @@ def refuse_code(key: str, name: str | None, known: list[str], stages: dict[str, 
     if name is None:
         return
     if name not in known:
-        raise Refused(f"{key}={name} must be a stage before it ({', '.join(known) or 'there is none'}), or null")
+        raise Refused(
+            f"{key}={name} must be a stage before it ({', '.join(known) or 'there is none'}), or null"
+        )
     if "encoder" not in stages[name].model:
-        raise Refused(f"{key}={name}, but that stage has no encoder: give it an autoencoder, or choose another")
+        raise Refused(
+            f"{key}={name}, but that stage has no encoder: give it an autoencoder, or choose another"
+        )

@@ -12,10 +12,10 @@ LAYERS = [
     {"errors"},
     {"randomness", "ranks", "schedules"},
     {"turn"},
-    {"kernels", "networks", "data"},
+    {"kernels", "likelihoods", "networks", "data"},
     {"distances"},
     {"objectives", "tricks"},
-    {"game", "pictures", "run_directory", "cli", "provenance"},
+    {"game", "pictures", "run_directory", "cli", "provenance", "stages", "trust"},
     {"training", "metrics"},
     {"config", "callbacks", "resume"},
     {"session"},
@@ -23,7 +23,7 @@ LAYERS = [
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training", "callbacks", "data", "config", "session"}
-HYDRA = {"config", "cli", "resume", "run", "sample", "session", "worker"}
+HYDRA = {"config", "cli", "resume", "run", "sample", "session", "stages", "trust", "worker"}
 
 
 def part(path: Path) -> str:

@@ -77,8 +77,8 @@ def stack(name: str, widths: Sequence[int], activation: str, dropout: Sequence[f
         raise Refused(f"{name}.activation={activation} must be one of {', '.join(ACTIVATIONS)}")
     if len(dropout) != len(widths) - 1 or any(not 0 <= rate < 1 for rate in dropout):
         raise Refused(
-            f"{name}.dropout={list(dropout)} must be {len(widths) - 1} rates in [0, 1), one for the inputs of "
-            "each layer"
+            f"{name}.dropout={list(dropout)} must be {len(widths) - 1} rates in [0, 1), one for the "
+            "inputs of each layer"
         )
     layers: list[nn.Module] = []
     for (before, after), rate in zip(pairwise(widths), dropout, strict=True):
@@ -100,7 +100,9 @@ def pretrained(name: str, deep: Generator, shallow: Sequence[Generator]) -> Call
     sources, targets = [*encoders, *decoders], [*linear(deep.encoder), *linear(deep.body)]
     shapes = [[list(layer.weight.shape) for layer in layers] for layers in (sources, targets)]
     if shapes[0] != shapes[1]:
-        raise Refused(f"{name}.pretrained has layers of {shapes[0]}, but this autoencoder {shapes[1]}: let them agree")
+        raise Refused(
+            f"{name}.pretrained has layers of {shapes[0]}, but this autoencoder {shapes[1]}: let them agree"
+        )
 
     @torch.no_grad()
     def start() -> None:

@@ -36,8 +36,9 @@ class Reconstruction(Objective):
 class VAE(Objective):
     """The evidence lower bound, negated (Kingma & Welling 2014, equation 10 with one latent per sample).
 
-    -log p(x | G(z)), z ~ q(z | x) = N(mean, diag exp(log-variance)), and `beta` KL(q(z | x) || N(0, 1)), each [B].
-    beta = 1 is the bound; another weighs the code against the reconstruction (Higgins et al. 2017).
+    -log p(x | G(z)) and `beta` KL(q || N(0, 1)), each [B], where the encoder reads the statistics of
+    q = N(mean, diag exp(log-variance)) off x, and z is drawn from q. beta = 1 is the bound; another weighs
+    codes against reconstructions (Higgins et al. 2017).
 
     Raises:
         Refused: the prior of the generator is not normal, so that the divergence would be from another.
@@ -58,7 +59,7 @@ class VAE(Objective):
         prior = networks.generator.prior
         if not isinstance(prior, Normal):
             raise Refused(
-                f"model.generator.prior: a VAE's codes are drawn towards a normal prior, not {type(prior).__name__}: "
+                f"model.generator.prior: a VAE needs a normal prior, not {type(prior).__name__}: "
                 "choose ganlab.networks.priors.Normal"
             )
 
