@@ -149,6 +149,15 @@ CALLS = {  # discriminator passes on the discriminator's and on the generator's 
     ("hinge", ()): (2, 1),
     ("hinge", ("r1",)): (2, 1),
     ("hinge", ("instance_noise", "replay_buffer")): (2, 1),
+    ("maximum_likelihood", ()): (2, 1),
+    ("absolute_error", ()): (2, 1),
+    ("least_squares", ()): (2, 1),
+    ("least_squares", ("label_smoothing",)): (2, 1),
+    ("wasserstein", ()): (2, 1),
+    ("f_jensen_shannon", ()): (2, 1),
+    ("relativistic", ()): (2, 2),
+    ("relativistic", ("r1",)): (2, 2),
+    ("relativistic_average", ()): (2, 2),
     ("mmd", ()): (None, 0),
 }
 

@@ -1,0 +1,43 @@
+"""Costs of given logits: a discriminator whose verdict on a sample is the sample itself."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ganlab.objectives.base import Objective
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Tricks
+from ganlab.turn import Batch, Player, Sample, Turn, Verdict
+
+ONES = {"discriminator": 1.0, "generator": 1.0}
+REAL = torch.tensor([-2.0, 0.3, 1.5], dtype=torch.float64)
+FAKE = torch.tensor([-1.2, 0.8, 2.5], dtype=torch.float64)
+
+
+class Said(nn.Module):
+    """A discriminator whose logits are the samples."""
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        return Verdict(x, x.flatten(1) if x.ndim > 1 else x[:, None])
+
+
+def terms(
+    objective: Objective,
+    player: Player,
+    real: Tensor = REAL,
+    fake: Tensor = FAKE,
+    tricks: Tricks | None = None,
+) -> Tensor:
+    """A player's cost where the discriminator says `real` of the data and `fake` of the fakes."""
+    turn = Turn(player, 0, Batch(Sample(real)), None, Said(), tricks or Tricks({}), Draw(0), False)
+    return objective(turn.replace(fake=Sample(fake)))["adversarial"]
+
+
+def slopes(
+    objective: Objective, player: Player, real: Tensor = REAL, fake: Tensor = FAKE
+) -> tuple[Tensor, Tensor]:
+    """The derivatives of the summed cost in the logits of the data and of the fakes."""
+    real, fake = real.clone().requires_grad_(), fake.clone().requires_grad_()
+    cost = terms(objective, player, real, fake).sum()
+    return torch.autograd.grad(cost, (real, fake), allow_unused=True, materialize_grads=True)

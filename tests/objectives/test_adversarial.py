@@ -1,0 +1,156 @@
+"""Adversarial costs against formulas in the probability D, and what every one of them must keep."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from judged import FAKE, ONES, REAL, slopes, terms
+from table import SMALL, node, options
+
+from ganlab.cli import compose
+from ganlab.config import build_game, instantiate
+from ganlab.errors import Refused
+from ganlab.objectives.adversarial import (
+    AbsoluteError,
+    LeastSquares,
+    MaximumLikelihood,
+    Minimax,
+    NonSaturating,
+    Wasserstein,
+    exponential,
+)
+from ganlab.tricks.base import Tricks
+from ganlab.tricks.label_smoothing import LabelSmoothing
+
+ADVERSARIAL = [name for name in options("objective") if "discriminator" in node("objective", name).weight]
+HALVES = {"discriminator": 0.5, "generator": 0.5}  # the tutorial's
+
+
+def probability(logits: torch.Tensor) -> torch.Tensor:
+    return 1 / (1 + torch.exp(-logits))
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_large_logits_stay_finite(name: str, player, dtype: torch.dtype) -> None:
+    objective = instantiate(node("objective", name))
+    for real, fake in product((-30.0, 30.0), repeat=2):
+        logits = torch.full((2,), real, dtype=dtype), torch.full((2,), fake, dtype=dtype)
+        assert terms(objective, player, *logits).isfinite().all()
+        assert all(slope.isfinite().all() for slope in slopes(objective, player, *logits))
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+@pytest.mark.parametrize("shape", [(4,), (4, 2, 3)])
+def test_a_term_is_shaped_like_the_logits(name: str, player, shape: tuple[int, ...]) -> None:
+    real, fake = torch.randn(2, *shape)
+    assert terms(instantiate(node("objective", name)), player, real, fake).shape == shape
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_the_generator_wants_larger_logits_and_the_discriminator_smaller_ones(name: str) -> None:
+    objective = instantiate(node("objective", name))
+    real, fake = torch.tensor([0.4, 0.6]), torch.tensor([0.3, 0.5])
+    assert (slopes(objective, "generator", real, fake)[1] < 0).all()
+    towards, away = slopes(objective, "discriminator", real, fake)
+    assert (towards < 0).all()
+    assert (away > 0).all()
+
+
+def test_maximum_likelihood_in_the_probability() -> None:
+    objective, d = MaximumLikelihood(10.0, HALVES), probability(FAKE)
+    assert torch.allclose(terms(objective, "generator"), -0.5 * d / (1 - d))
+    expected = -0.5 * probability(REAL).log() - 0.5 * (1 - d).log()
+    assert torch.allclose(terms(objective, "discriminator"), expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "slope"),
+    [
+        (Minimax, lambda d: -d),
+        (NonSaturating, lambda d: -(1 - d)),
+        (lambda weight: MaximumLikelihood(10.0, weight), lambda d: -d / (1 - d)),
+    ],
+    ids=["minimax", "non_saturating", "maximum_likelihood"],
+)
+@pytest.mark.parametrize("weight", [ONES, HALVES], ids=["whole", "half"])
+def test_the_generators_slope_in_the_logit(make, slope, weight) -> None:
+    """The curves of the tutorial's figure 16 (Goodfellow 2016)."""
+    logits = torch.linspace(-6, 6, 50, dtype=torch.float64)
+    _, found = slopes(make(weight), "generator", logits, logits)
+    assert torch.allclose(found, weight["generator"] * slope(probability(logits)))
+
+
+def test_an_exponential_goes_on_along_its_tangent() -> None:
+    x = torch.tensor([-40.0, -1.0, 1.9, 2.0, 2.1, 7.0], dtype=torch.float64, requires_grad=True)
+    value = exponential(x, 2.0)
+    (slope,) = torch.autograd.grad(value.sum(), x)
+    expected = [math.exp(v) if v <= 2 else math.exp(2) * (v - 1) for v in x.tolist()]
+    assert value.tolist() == pytest.approx(expected)
+    assert slope.tolist() == pytest.approx([math.exp(min(v, 2)) for v in x.tolist()])
+
+
+def test_the_most_real_fakes_keep_their_slope() -> None:
+    logits = torch.tensor([4.0, 30.0, 1000.0])
+    _, slope = slopes(MaximumLikelihood(3.0, ONES), "generator", logits, logits)
+    assert torch.allclose(slope, torch.full((3,), -math.exp(3)))
+
+
+def test_absolute_error_is_what_its_name_says() -> None:
+    objective = AbsoluteError(ONES)
+    real, fake = (1 - probability(REAL)).abs(), (0 - probability(FAKE)).abs()
+    assert torch.allclose(terms(objective, "discriminator"), real / 2 + fake / 2)
+    assert torch.allclose(
+        slopes(objective, "generator")[1],
+        -slopes(objective, "discriminator")[1],  # zero-sum
+    )
+
+
+def test_absolute_error_keeps_its_slope_in_half_precision() -> None:
+    """In bfloat16 a probability above 0.998 is 1, of slope 0."""
+    logits = torch.tensor([8.0], dtype=torch.bfloat16)
+    _, slope = slopes(AbsoluteError(ONES), "generator", logits, logits)
+    d = probability(torch.tensor(8.0, dtype=torch.float64))
+    assert float(slope) == pytest.approx(float(-d * (1 - d) / 2), rel=0.01)
+
+
+@pytest.mark.parametrize(("a", "b", "c"), [(0, 1, 1), (-1, 1, 0), (2, -3, -1)])
+def test_least_squares_by_hand(a: float, b: float, c: float) -> None:
+    objective = LeastSquares(a, b, c, ONES)
+    expected = [((r - b) ** 2 + (f - a) ** 2) / 2 for r, f in zip(REAL.tolist(), FAKE.tolist(), strict=True)]
+    assert terms(objective, "discriminator").tolist() == pytest.approx(expected)
+    wanted = [(f - c) ** 2 / 2 for f in FAKE.tolist()]
+    assert terms(objective, "generator").tolist() == pytest.approx(wanted)
+
+
+def test_smoothing_moves_the_goal_of_real_samples_towards_that_of_fakes() -> None:
+    """With a share 0.9 of right labels the mean goal of real samples is 0.9 b + 0.1 a."""
+    tricks = Tricks({"label_smoothing": LabelSmoothing(0.9)})
+    found = terms(LeastSquares(-1, 1, 1, ONES), "discriminator", tricks=tricks)
+    assert torch.allclose(found, (REAL - 0.8).square() / 2 + (FAKE + 1).square() / 2)
+
+
+@pytest.mark.parametrize("c", [0, -1])
+def test_a_goal_away_from_the_data_is_refused(c: float) -> None:
+    with pytest.raises(Refused, match=f"objective.c={c} must lie on the side of objective.b=1"):
+        LeastSquares(0, 1, c, ONES)
+    with pytest.raises(Refused, match="objective.c=1"):
+        build_game(compose(*SMALL, "objective=least_squares", "objective.a=1"))
+
+
+def test_wasserstein_by_hand() -> None:
+    assert torch.allclose(terms(Wasserstein(ONES), "discriminator"), FAKE - REAL)
+    assert torch.allclose(terms(Wasserstein(ONES), "generator"), -FAKE)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "41", "true", "abc", "null", ".nan"])
+@pytest.mark.parametrize("key", ["maximum_likelihood max_logit", "f_kl divergence.max_logit"])
+def test_a_ceiling_out_of_range_is_refused(key: str, value: str) -> None:
+    name, setting = key.split()
+    with pytest.raises(Refused, match=f"objective.{setting}=.* must be a number above 0 and at most 40"):
+        build_game(compose(*SMALL, f"objective={name}", f"objective.{setting}={value}"))

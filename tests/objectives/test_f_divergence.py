@@ -1,0 +1,186 @@
+"""f-divergences against their integrals, their conjugates as suprema, and each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from judged import FAKE, ONES, REAL, slopes, terms
+from scipy.optimize import minimize_scalar
+from table import SMALL, node, options
+
+from ganlab.cli import compose
+from ganlab.config import build_game, instantiate
+from ganlab.errors import Refused
+from ganlab.objectives.adversarial import AbsoluteError, MaximumLikelihood, Minimax
+from ganlab.objectives.f_divergence import FDivergence
+
+P = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+Q = torch.tensor([0.3, 0.4, 0.2, 0.1], dtype=torch.float64)
+
+
+def kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    return (p * (p / q).log()).sum()
+
+
+class Facts(NamedTuple):
+    divergence: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # its sum over p and q, not through f
+    f: Callable[[float], float]
+    domain: tuple[float, float]  # of the conjugate
+    best: Callable[[torch.Tensor], torch.Tensor] | None  # the critic's logit at u = p / q
+
+
+FACTS = {
+    "f_kl": Facts(kl, lambda u: u * math.log(u), (-math.inf, math.inf), lambda u: 1 + u.log()),
+    "f_reverse_kl": Facts(lambda p, q: kl(q, p), lambda u: -math.log(u), (-math.inf, 0), torch.log),
+    "f_pearson": Facts(
+        lambda p, q: ((p - q) ** 2 / q).sum(),
+        lambda u: (u - 1) ** 2,
+        (-math.inf, math.inf),
+        lambda u: 2 * (u - 1),
+    ),
+    "f_neyman": Facts(
+        lambda p, q: ((p - q) ** 2 / p).sum(),
+        lambda u: (1 - u) ** 2 / u,
+        (-math.inf, 1),
+        lambda u: 2 * u.log(),
+    ),
+    "f_squared_hellinger": Facts(
+        lambda p, q: ((p.sqrt() - q.sqrt()) ** 2).sum(),
+        lambda u: (math.sqrt(u) - 1) ** 2,
+        (-math.inf, 1),
+        lambda u: u.log() / 2,
+    ),
+    "f_jensen_shannon": Facts(
+        lambda p, q: kl(p, (p + q) / 2) + kl(q, (p + q) / 2),
+        lambda u: u * math.log(u) - (u + 1) * math.log((u + 1) / 2),
+        (-math.inf, math.log(2)),
+        torch.log,
+    ),
+    "f_total_variation": Facts(
+        lambda p, q: 0.5 * (p - q).abs().sum(), lambda u: 0.5 * abs(u - 1), (-0.5, 0.5), None
+    ),
+}
+
+
+def made(name: str, **changes) -> FDivergence:
+    return instantiate({**node("objective", name), **changes})
+
+
+def bound(objective: FDivergence, logits: torch.Tensor) -> torch.Tensor:
+    """E_P g - E_Q f*(g) of a critic over four points, from the costs of all pairs of real and fake."""
+    pairs = terms(objective, "discriminator", logits.repeat_interleave(4), logits.repeat(4))  # [16]
+    return -(pairs * P.repeat_interleave(4) * Q.repeat(4)).sum()
+
+
+def best_critic(objective: FDivergence) -> torch.Tensor:
+    logits = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [logits], max_iter=500, tolerance_grad=1e-12, tolerance_change=1e-15, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = -bound(objective, logits)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return logits.detach()
+
+
+def test_every_divergence_has_its_facts_here() -> None:
+    assert set(FACTS) == {name for name in options("objective") if name.startswith("f_")}
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_the_best_critic_attains_the_divergence(name: str) -> None:
+    critic = best_critic(made(name))
+    assert float(bound(made(name), critic)) == pytest.approx(float(FACTS[name].divergence(P, Q)), abs=1e-6)
+    best = FACTS[name].best
+    if best is None:
+        assert ((critic > 5) == (P > Q)).all()
+        assert ((critic < -5) == (P < Q)).all()
+    else:
+        assert torch.allclose(critic, best(P / Q), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_no_critic_exceeds_the_divergence(name: str) -> None:
+    logits = 4 * torch.randn(50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    limit = float(FACTS[name].divergence(P, Q))
+    assert all(float(bound(made(name), critic)) <= limit for critic in logits)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_the_output_reaches_all_of_the_conjugates_domain_and_no_more(name: str) -> None:
+    logits = torch.linspace(-30, 30, 3001, dtype=torch.float64)
+    t = made(name).divergence.output(logits)
+    low, high = FACTS[name].domain
+    assert (t.diff() >= 0).all()
+    assert low <= float(t[0])
+    assert float(t[-1]) <= high
+    assert float(t[0]) < -20 if math.isinf(low) else float(t[0]) == pytest.approx(low, abs=1e-9)
+    assert float(t[-1]) > 20 if math.isinf(high) else float(t[-1]) == pytest.approx(high, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("logit", [-1.5, -0.2, 0.0, 0.7, 2.0])
+def test_the_conjugate_is_the_supremum(name: str, logit: float) -> None:
+    """f*(t) = sup over u of u t - f(u), searched for on a grid of log u and then refined."""
+    f, divergence = FACTS[name].f, made(name).divergence
+    t = float(divergence.output(torch.tensor(logit, dtype=torch.float64)))
+
+    def negative(log_u: float) -> float:
+        return f(math.exp(log_u)) - t * math.exp(log_u)
+
+    grid = np.linspace(-25, 25, 2001)
+    start = grid[np.argmin([negative(x) for x in grid])]
+    found = minimize_scalar(
+        negative, bounds=(start - 0.1, start + 0.1), method="bounded", options={"xatol": 1e-12}
+    )
+    conjugate = float(divergence.conjugate(torch.tensor(logit, dtype=torch.float64)))
+    assert conjugate == pytest.approx(-found.fun, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_the_generator_plays_against_the_bound_or_for_the_output(name: str) -> None:
+    objective = made(name, generator_cost="bound")
+    assert torch.allclose(slopes(objective, "generator")[1], -slopes(objective, "discriminator")[1])
+    towards, _ = slopes(objective, "discriminator", FAKE, REAL)
+    assert torch.allclose(slopes(made(name, generator_cost="output"), "generator")[1], towards)
+
+
+def test_members_of_the_family_that_have_another_name() -> None:
+    two_log_2 = 2 * math.log(2)
+    jensen_shannon, minimax = made("f_jensen_shannon"), Minimax(ONES)
+    expected = terms(minimax, "discriminator") - two_log_2
+    assert torch.allclose(terms(jensen_shannon, "discriminator"), expected)
+    variation, error = made("f_total_variation"), AbsoluteError(ONES)
+    expected = 2 * terms(error, "discriminator", 2 * REAL, 2 * FAKE) - 1
+    assert torch.allclose(terms(variation, "discriminator"), expected)
+    likelihood = terms(MaximumLikelihood(10.0, ONES), "generator")
+    assert torch.allclose(terms(made("f_kl"), "generator", REAL, FAKE + 1), likelihood)
+
+
+@pytest.mark.parametrize("name", ["f_kl", "f_reverse_kl", "f_neyman", "f_squared_hellinger"])
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+def test_the_steepest_slope_is_held_beyond_the_largest_logit(name: str, player) -> None:
+    target = node("objective", name).divergence._target_
+    objective = made(name, divergence={"_target_": target, "max_logit": 2.0})
+
+    def steepest(logit: float) -> list[float]:
+        ends = torch.tensor([-logit, logit])
+        return [float(slope.abs().max()) for slope in slopes(objective, player, ends, ends)]
+
+    assert steepest(50.0) == pytest.approx(steepest(2.0))
+    assert steepest(1.0) <= steepest(2.0)
+
+
+def test_an_unknown_generator_cost_is_refused() -> None:
+    with pytest.raises(Refused, match="objective.generator_cost=mystery must be bound or output"):
+        build_game(compose(*SMALL, "objective=f_kl", "objective.generator_cost=mystery"))

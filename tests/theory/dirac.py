@@ -1,0 +1,71 @@
+"""The Dirac-GAN (Mescheder, Geiger & Nowozin 2018, section 2): two numbers that play the whole game.
+
+The data are at 0, the generator's one sample is theta, and D's logit at x is psi x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from math import hypot
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+
+from ganlab.game import Game
+from ganlab.networks.base import Discriminator, Generator, Layers
+from ganlab.networks.priors import Normal
+from ganlab.objectives.base import Objective
+from ganlab.training.base import GameModule
+from ganlab.training.play import Play
+from ganlab.tricks.base import Trick
+from ganlab.turn import Networks
+
+START = (1.0, 1.0)  # theta, psi
+LR = 0.1
+
+
+class Point(nn.Module):
+    """theta, whatever the latent."""
+
+    def __init__(self, theta: float):
+        super().__init__()
+        self.theta = nn.Parameter(torch.tensor(theta, dtype=torch.float64))
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.theta.expand(len(latent), 1)
+
+
+def dirac(objective: Objective, play: Play, tricks: Mapping[str, Trick]) -> GameModule:
+    theta, psi = START
+    generator = Generator(Layers(Point(theta)), latent_dim=1, shape=(1,), prior=Normal())
+    discriminator = Discriminator(Layers(nn.Identity()), num_features=1)
+    discriminator.score = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    nn.init.constant_(discriminator.score.weight, psi)
+    players = ("discriminator", "generator")
+    return GameModule(
+        Game(Networks(generator, discriminator, None), objective, tricks),
+        play,
+        {player: partial(SGD, lr=LR) for player in players},
+        {player: None for player in players},
+        seed=0,
+    )
+
+
+def path(
+    objective: Objective, play: Play, rounds: int, tricks: Mapping[str, Trick] | None = None
+) -> list[tuple[float, float]]:
+    """(theta, psi) before the first and after every round."""
+    module = dirac(objective, play, tricks or {})
+    numbers = [*module.game.weights("generator"), *module.game.weights("discriminator")]
+    places = [START]
+    for _ in range(rounds):
+        module.training_step((torch.zeros(1, 1, dtype=torch.float64), None), 0)
+        theta, psi = (number.item() for number in numbers)
+        places.append((theta, psi))
+    return places
+
+
+def radii(places: list[tuple[float, float]]) -> list[float]:
+    return [hypot(*place) for place in places]

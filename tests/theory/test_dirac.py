@@ -1,0 +1,84 @@
+"""What each game does near its equilibrium, on the smallest example (Mescheder et al. 2018)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from dirac import LR, START, path, radii
+from judged import ONES
+
+from ganlab.objectives.adversarial import Minimax, NonSaturating, Wasserstein
+from ganlab.training.play import Alternating, Simultaneous
+from ganlab.tricks.r1 import R1
+
+FIRST = math.hypot(*START)
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+# The generator's step over psi, from u = theta psi: minus the derivative of its cost in the logit.
+PULL = {"minimax": sigmoid, "non_saturating": lambda u: sigmoid(-u), "wasserstein": lambda u: 1.0}
+# The discriminator's step over theta: minus that of its cost in the logit of the fake.
+PUSH = {"minimax": sigmoid, "non_saturating": sigmoid, "wasserstein": lambda u: 1.0}
+OBJECTIVES = {"minimax": Minimax, "non_saturating": NonSaturating, "wasserstein": Wasserstein}
+
+
+def by_hand(name: str, alternating: bool, gamma: float, rounds: int) -> tuple[float, float]:
+    theta, psi = START
+    for _ in range(rounds):
+        moved = psi - LR * (PUSH[name](theta * psi) * theta + gamma * psi)
+        seen = moved if alternating else psi
+        theta, psi = theta + LR * PULL[name](theta * seen) * seen, moved
+    return theta, psi
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("play", [Alternating, Simultaneous])
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
+def test_a_play_is_the_recurrence(name: str, play, gamma: float) -> None:
+    tricks = {"r1": R1(gamma)} if gamma else {}
+    found = path(OBJECTIVES[name](ONES), play(), 100, tricks)[-1]
+    assert found == pytest.approx(by_hand(name, play is Alternating, gamma, 100), abs=1e-9)
+
+
+def test_wasserstein_conserves_its_orbit_in_alternating_play() -> None:
+    """theta^2 + psi^2 - h theta psi is exactly constant: the orbit is an ellipse."""
+    places = path(Wasserstein(ONES), Alternating(), 300)
+    constant = [theta**2 + psi**2 - LR * theta * psi for theta, psi in places]
+    assert constant == pytest.approx([2 - LR] * len(places))
+
+
+def test_wasserstein_spirals_out_in_simultaneous_play() -> None:
+    """Each round multiplies the squared radius by 1 + h^2."""
+    found = radii(path(Wasserstein(ONES), Simultaneous(), 100))
+    assert found == pytest.approx([FIRST * (1 + LR**2) ** (n / 2) for n in range(101)])
+
+
+def test_minimax_orbits_in_alternating_play_and_spirals_out_in_simultaneous_play() -> None:
+    alternating = radii(path(Minimax(ONES), Alternating(), 800))
+    assert min(alternating) > 1.35
+    assert max(alternating) < 1.45
+    simultaneous = radii(path(Minimax(ONES), Simultaneous(), 800))
+    assert simultaneous[-1] > 1.5 * FIRST
+
+
+def test_non_saturating_creeps_in() -> None:
+    found = radii(path(NonSaturating(ONES), Alternating(), 800))
+    assert max(found) < 1.05 * FIRST
+    assert found[200] > found[400] > found[800] > 0.2  # 1.41, then 0.58, 0.43, 0.31
+    assert found[800] > 0.7 * found[400]
+
+
+def test_r1_converges_fast() -> None:
+    """Each round shrinks both by the largest eigenvalue of the game near its equilibrium."""
+    gamma = 1.0
+    found = radii(path(NonSaturating(ONES), Alternating(), 300, {"r1": R1(gamma)}))
+    assert found[-1] < 1e-4
+    discriminator_moves = np.array([[1, 0], [-LR / 2, 1 - LR * gamma]])
+    generator_moves = np.array([[1, LR / 2], [0, 1]])
+    rate = max(abs(np.linalg.eigvals(generator_moves @ discriminator_moves)))
+    assert (found[300] / found[200]) ** (1 / 100) == pytest.approx(rate, abs=1e-3)
