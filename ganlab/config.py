@@ -138,7 +138,7 @@ def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str,
     here = {*game.players, *(["encoder"] if game.objective.statistics else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
-            if value and player not in here:
+            if value not in (None, []) and player not in here:
                 raise Refused(
                     f"{setting}.{player}={value}, but with this objective the {player} does not play: "
                     "leave it out"

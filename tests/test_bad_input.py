@@ -11,6 +11,7 @@ from PIL import Image
 
 from ganlab.errors import Diverged, Refused
 
+UNIFORM = "{_target_:ganlab.networks.initial.Uniform"
 LINES = {  # a command line, and what its one line of error must name
     "model=mystery": "Could not find 'model/mystery'.*dcgan gan gmn",
     "trick=mystery": "Could not find 'trick/mystery'.*label_smoothing",
@@ -59,6 +60,11 @@ LINES = {  # a command line, and what its one line of error must name
     "objective=mmd model.discriminator.slope=0.1": "model.discriminator.slope=0.1 would do nothing",
     "objective=mmd clip.discriminator=1": "clip.discriminator=1",
     "clip.generator=-1": "clip.generator=-1",
+    f"objective=mmd initial.discriminator=[{UNIFORM},bound:1}}]": "initial.discriminator=.* does not play",
+    f"initial.generator=[{UNIFORM},bound:0}}]": "initial: bound=0 must be a positive number",
+    "metric=parzen": "no split 'validation': .* data.validation",
+    "metric=parzen data.validation=9 metric.parzen.widths=[0]": r"parzen.widths=\[0\] must be",
+    "metric=parzen data.validation=9 metric.parzen.num_validation=1": "num_validation=1 must be at least 2",
     "optimizer.generator.lr=-1": "Invalid learning rate: -1",
     "evaluation.n=0": "evaluation.n=0",
     "evaluation.n=10": "fid/digits of 10 fakes.* need 49",

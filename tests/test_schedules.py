@@ -3,7 +3,7 @@ import math
 import pytest
 
 from ganlab.errors import Refused
-from ganlab.schedules import Constant, Cosine, Exponential, Linear, at, schedule, varies
+from ganlab.schedules import Constant, Cosine, Exponential, Linear, Steps, at, schedule, varies
 
 
 def test_values_at_the_ends_and_between() -> None:
@@ -16,6 +16,8 @@ def test_values_at_the_ends_and_between() -> None:
     falling = Exponential(1.0, 0.01, 2)
     assert [falling(step) for step in range(3)] == pytest.approx([1, 0.1, 0.01])
     assert Constant(0.5)(123) == 0.5
+    steps = Steps([2, 0.2, 0.1], [10, 30])
+    assert [steps(k) for k in (0, 9, 10, 29, 30, 999)] == [2, 2, 0.2, 0.2, 0.1, 0.1]
 
 
 def test_schedules_are_found_in_lists() -> None:
@@ -33,3 +35,20 @@ def test_a_number_out_of_range_is_refused() -> None:
         Linear(0, 1, 0)
     with pytest.raises(Refused, match="two positive ends"):
         Exponential(1, 0, 10)
+    with pytest.raises(Refused, match="x=2 must lie between 0 and 1"):
+        schedule("x", Steps([2, 0.2], [10]), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "rounds", "message"),
+    [
+        ([2], [10], "one value more"),
+        ([2, 1, 0], [10, 5], "rise"),
+        ([2, 1, 0], [10, 10], "rise"),
+        ([2, 1], [0], "rise"),
+        ([1, 2, 1], [5, 10], "rise or fall throughout"),
+    ],
+)
+def test_steps_in_disorder_are_refused(values: list[float], rounds: list[int], message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        Steps(values, rounds)

@@ -99,10 +99,8 @@ class Data:
         if batch_size < 1:
             raise Refused(f"batch_size={batch_size} of a split is too small: set it to 1 or more")
         if name not in self.sources:
-            remedy = (
-                "set data.validation=1000" if name == "validation" else f"they have {', '.join(self.sources)}"
-            )
-            raise Refused(f"the data have no split {name!r}: {remedy}")
+            more = ", or hold some out with data.validation" if name == "validation" else ""
+            raise Refused(f"the data have no split {name!r}: choose from {', '.join(self.sources)}{more}")
         return delivered(self.sources[name].sweep(batch_size), torch.device(device), self.value_range)
 
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
 from ganlab.data.digits import Digits
 from ganlab.errors import Refused
 
+FACTS = {
+    "shape": [1, 8, 8],
+    "num_classes": 10,
+    "range": [-1, 1],
+    "batch_size": 64,
+    "validation": 0,
+    "validation_choice": "last",
+}
+
 
 def test_digits_are_those_of_scikit_learn():
     from sklearn.datasets import load_digits
 
     found = load_digits()
-    data = Digits([1, 8, 8], 10, [-1, 1], 64)
+    data = Digits(**FACTS)
     assert len(data) == 1437
     (x, y) = next(data.split("test", "cpu", 1000))
     assert x.shape == (360, 1, 8, 8)
@@ -33,9 +44,45 @@ def test_digits_are_those_of_scikit_learn():
         ({"num_classes": None}, "data.num_classes=null"),
         ({"range": [0, 255]}, r"data.range=\[0,255\]"),
         ({"range": None}, "data.range=null"),
+        ({"validation": 1437}, "data.validation=1437 leaves none of 1437 samples to train on"),
+        ({"validation": -1}, "data.validation=-1"),
+        ({"validation_choice": "first"}, "data.validation_choice=first .* last, random"),
     ],
 )
 def test_declared_facts_that_contradict_the_data_are_refused(change, message):
-    facts = {"shape": [1, 8, 8], "num_classes": 10, "range": [-1, 1], "batch_size": 64}
     with pytest.raises(Refused, match=message):
-        Digits(**(facts | change))
+        Digits(**(FACTS | change))
+
+
+def rows(data: Digits, split: str) -> torch.Tensor:
+    """A split's images and classes as rows, [N, 65]."""
+    x, y = next(data.split(split, "cpu", 2000))
+    return torch.cat([x.flatten(1), y[:, None]], 1)
+
+
+@pytest.mark.parametrize("choice", ["last", "random"])
+def test_what_is_held_out_is_not_trained_on(choice):
+    everything = rows(Digits(**FACTS), "train")
+    data = Digits(**(FACTS | {"validation": 200, "validation_choice": choice}))
+    training, validation = rows(data, "train"), rows(data, "validation")
+    assert len(data) == len(training) == 1237
+    together = torch.cat([training, validation])
+    assert torch.equal(together, everything) == (choice == "last")
+    assert sorted(together.tolist()) == sorted(everything.tolist())
+    again = Digits(**(FACTS | {"validation": 200, "validation_choice": choice}))
+    assert torch.equal(rows(again, "validation"), validation)
+    drawn = torch.cat([x for x, _ in itertools.islice(data.stream(0, lambda: 0, "cpu"), 19)])  # an epoch
+    seen = {tuple(row) for row in drawn.flatten(1).tolist()}
+    assert len(seen) == 19 * 64
+    assert not seen & {tuple(row) for row in validation[:, :64].tolist()}
+
+
+def test_the_mean_is_that_of_the_training_samples():
+    data = Digits(**(FACTS | {"validation": 200}))
+    assert data.mean().shape == (1, 8, 8)
+    assert torch.allclose(data.mean().flatten(), rows(data, "train")[:, :64].double().mean(0), atol=1e-6)
+
+
+def test_there_is_no_validation_split_unless_one_is_held_out():
+    with pytest.raises(Refused, match="no split 'validation': choose from train, test, .* data.validation"):
+        Digits(**FACTS).split("validation", "cpu", 10)

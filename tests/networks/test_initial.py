@@ -1,0 +1,94 @@
+"""Weights that a network starts from."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from table import SMALL
+from torch import nn
+
+from ganlab.cli import compose
+from ganlab.config import build, build_data
+from ganlab.errors import Refused
+from ganlab.networks import dcgan, mlp
+from ganlab.networks.base import Generator
+from ganlab.networks.initial import FanIn, OutputMean, Uniform
+from ganlab.networks.priors import Normal
+
+MEAN = torch.tensor([0.0, 0.2, 0.5, 1.0], dtype=torch.float64).view(1, 2, 2)
+
+
+def generator(value_range: tuple[float, float] | None = (0, 1)) -> Generator:
+    return mlp.generator(5, [400, 300], False, (1, 2, 2), value_range, Normal())
+
+
+def linear(network: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+
+
+def test_uniform_weights_fill_their_range_in_every_layer() -> None:
+    discriminator = mlp.discriminator([50, 40], 5, 0.2, 0.0, 0.0, (1, 8, 8))
+    Uniform(0.005)(discriminator, None)
+    layers = linear(discriminator)
+    assert [layer.out_features for layer in layers] == [250, 200, 1]
+    for layer in layers:
+        assert 0.0045 < float(layer.weight.detach().abs().max()) <= 0.005
+        assert not layer.bias.any()
+    assert float(layers[0].weight.detach().std()) == pytest.approx(0.005 / math.sqrt(3), rel=0.02)
+
+
+def test_fan_in_weights_have_a_variance_over_the_number_of_inputs() -> None:
+    network = generator()
+    FanIn(0.1)(network, None)
+    for layer, inputs in zip(linear(network)[1:], (400, 300), strict=True):
+        assert float(layer.weight.detach().var()) * inputs == pytest.approx(0.1, rel=0.1)
+        assert not layer.bias.any()
+    convolution = nn.Conv2d(16, 64, 5)
+    FanIn(0.1)(convolution, None)
+    assert float(convolution.weight.detach().var()) * 16 * 25 == pytest.approx(0.1, rel=0.1)
+    with pytest.raises(Refused, match="transposed"):
+        FanIn(0.1)(nn.ConvTranspose2d(2, 2, 3), None)
+
+
+@pytest.mark.parametrize("value_range", [(0, 1), (-1, 1), None])
+def test_a_generator_of_no_weights_makes_the_mean(value_range: tuple[float, float] | None) -> None:
+    low, high = value_range or (0, 1)
+    mean = low + (high - low) * MEAN
+    network = generator(value_range)
+    OutputMean(1e-7)(network, lambda: mean)
+    nn.init.zeros_(linear(network)[-1].weight)
+    made = network(torch.randn(3, 5))
+    assert torch.allclose(made, mean.float().expand(3, 1, 2, 2), atol=1e-6)
+    assert all(p.isfinite().all() for p in network.parameters())
+
+
+def test_without_data_the_bias_stays() -> None:
+    network = generator()
+    before = linear(network)[-1].bias.clone()
+    OutputMean(1e-7)(network, None)
+    assert torch.equal(linear(network)[-1].bias, before)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        dcgan.generator(4, 2, 5, (1, 8, 8), (0, 1), Normal()),
+        mlp.discriminator([4], None, 0.2, 0, 0, (1, 2, 2)),
+    ],
+)
+def test_a_mean_that_no_layer_can_hold_is_refused(network: nn.Module) -> None:
+    with pytest.raises(Refused, match="ends in a linear layer"):
+        OutputMean(1e-7)(network, lambda: torch.full((1, 8, 8), 0.5))
+
+
+def test_a_run_starts_from_the_mean_of_its_data_and_so_does_an_average() -> None:
+    given = "[{_target_: ganlab.networks.initial.OutputMean, margin: 1e-7}]"
+    cfg = compose(*SMALL, f"initial.generator={given}", "trick=ema")
+    data = build_data(cfg)
+    expected = data.mean().flatten().clamp(1e-7 - 1, 1 - 1e-7).atanh().float()
+    game = build(cfg, data).game
+    for network in (game.generator, game.sampler):
+        assert torch.equal(linear(network)[-1].bias, expected)
+    assert game.sampler is not game.generator
