@@ -63,8 +63,15 @@ class Draw:
         """Uniform numbers in [0, 1), [n, *shape]."""
         return self._rows(torch.rand, name, n, *shape)
 
-    def _rows(self, make, name: str, n: int, *shape: int) -> Tensor:  # type: ignore[no-untyped-def]
+    def common(self, name: str, *shape: int) -> Tensor:
+        """Standard normal numbers that all processes share, [*shape]."""
+        return torch.randn(*shape, generator=self._stream(name), device=self.device)
+
+    def _stream(self, name: str) -> torch.Generator:
         if name not in self._streams:
             self._streams[name] = generator(*self.key, name, device=self.device)
-        everyone = make(n * self.world_size, *shape, generator=self._streams[name], device=self.device)
+        return self._streams[name]
+
+    def _rows(self, make, name: str, n: int, *shape: int) -> Tensor:  # type: ignore[no-untyped-def]
+        everyone = make(n * self.world_size, *shape, generator=self._stream(name), device=self.device)
         return everyone[self.rank * n : (self.rank + 1) * n]

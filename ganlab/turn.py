@@ -21,6 +21,7 @@ class Offer(StrEnum):
     """What an objective or a data set may offer, and a trick may need or take."""
 
     DISCRIMINATOR = "a discriminator"
+    SCORES = "scores"  # the discriminator's logits: some objectives judge by its features alone
     TARGETS = "targets"
     LABELS = "labels"
     ONE_PROCESS = "a single process"

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ganlab.distances import mmd2
 from ganlab.errors import Refused
-from ganlab.kernels import GaussianMixture, squared_distances
+from ganlab.kernels import GaussianMixture
+from ganlab.pairs import squared_distances
 
 WIDTHS = [0.5, 2.0]
 

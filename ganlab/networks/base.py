@@ -62,7 +62,7 @@ class Discriminator(nn.Module):
     """Samples [B, *shape] and condition -> Verdict.
 
     Tricks append steps (x, condition) -> (x, condition) to `inputs`, replace `score`, append
-    further scores (features, condition) -> [B] to `scores`, or set a head of `classes`.
+    further scores (features, condition) -> [B] to `scores`, or set a head of `classes` or a `decoder`.
     """
 
     def __init__(self, body: Layers, num_features: int):
@@ -73,6 +73,7 @@ class Discriminator(nn.Module):
         self.score: nn.Module = nn.Linear(num_features, 1)
         self.scores = nn.ModuleList()
         self.classes: nn.Module | None = None
+        self.decoder: nn.Module | None = None  # features -> samples; no verdict hangs on it
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         for step in self.inputs:

@@ -2,44 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from ganlab.distances import Estimator, mmd2
+from ganlab.distances import Estimator, covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
 from ganlab.errors import Refused
-from ganlab.kernels import Kernel
 from ganlab.objectives.base import Objective
+from ganlab.objectives.spaces import Space
+from ganlab.pairs import Kernel
 from ganlab.ranks import together
 from ganlab.schedules import Schedule
 from ganlab.turn import Player, Turn, accurate
 
+Weight = Mapping[Player, float | Schedule]
 
-class MMD(Objective):
-    """Squared maximum mean discrepancy in pixels, or its root (Li, Swersky & Zemel 2015)."""
+
+class Matching(Objective):
+    """A distance of the made from the real samples of the global batch, taken in a space."""
 
     players = ("generator",)
     offers = frozenset()
 
-    def __init__(
-        self, kernel: Kernel, estimator: Estimator, root: bool, weight: Mapping[Player, float | Schedule]
-    ):
+    def __init__(self, space: Space, weight: Weight):
         super().__init__(weight)
-        if estimator not in ("biased", "unbiased"):
-            raise Refused(f"objective.estimator={estimator} must be biased or unbiased")
-        if root and estimator == "unbiased":
-            raise Refused(
-                "objective.root=true needs objective.estimator=biased: an unbiased estimate can be negative"
-            )
+        self.space = space
+
+    def terms(self, turn: Turn) -> dict[str, Tensor]:
+        made, real = together(self.space(turn.made)), together(self.space(turn.real))  # [W B, D]
+        # Nearly equal sums of many values are subtracted: bfloat16 would leave nothing.
+        with torch.autocast(made.device.type, enabled=False):
+            return {"matching": self.distance(accurate(made), accurate(real), turn)}
+
+    @abstractmethod
+    def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
+        """A scalar, from [N, D] and [N, D]."""
+
+
+class MMD(Matching):
+    """Squared maximum mean discrepancy, or its root (Li, Swersky & Zemel 2015).
+
+    median: the samples are divided by the median distance between two real ones of this round's global
+    batch, without a gradient: a kernel's widths are then multiples of it (of its square where the width
+    is a variance).
+    """
+
+    def __init__(
+        self, kernel: Kernel, estimator: Estimator, root: bool, median: bool, space: Space, weight: Weight
+    ):
+        super().__init__(space, weight)
+        check_estimator(estimator, root)
         self.kernel = kernel
         self.estimator: Estimator = estimator
         self.root = root
+        self.median = median
 
-    def terms(self, turn: Turn) -> dict[str, Tensor]:
-        made, real = together(turn.made.x.flatten(1)), together(turn.real.x.flatten(1))  # [W B, D]
-        # Nearly equal sums of many kernel values are subtracted: bfloat16 would leave nothing.
-        with torch.autocast(made.device.type, enabled=False):
-            distance = mmd2(accurate(made), accurate(real), self.kernel, self.estimator)
-        # The root has no slope at zero.
-        return {"matching": distance.clamp_min(1e-12).sqrt() if self.root else distance}
+    def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
+        if self.median:
+            unit = median_distance(real)
+            made, real = made / unit, real / unit
+        squared = mmd2(made, real, self.kernel, self.estimator)
+        return rooted(squared) if self.root else squared
+
+
+class Moments(Matching):
+    """Sum over orders of the squared gap between moments: means (1), and central ones of each feature.
+
+    covariance: the squared gap between the covariance matrices, D x D, beside them.
+    """
+
+    def __init__(self, orders: Sequence[int], covariance: bool, space: Space, weight: Weight):
+        super().__init__(space, weight)
+        if any(not isinstance(order, int) or order < 1 for order in orders):
+            raise Refused(f"objective.orders={list(orders)} must be whole numbers of at least 1")
+        if not orders and not covariance:
+            raise Refused("objective.orders=[] without objective.covariance=true would match nothing")
+        self.orders = list(orders)
+        self.covariance = covariance
+
+    def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
+        gaps = [moment_gap(made, real, order) for order in self.orders]
+        return torch.stack([*gaps, *([covariance_gap(made, real)] if self.covariance else [])]).sum()
+
+
+class SlicedWasserstein(Matching):
+    """W_p^p on random lines through the samples, anew in each turn (Deshpande, Zhang & Schwing 2018)."""
+
+    def __init__(self, projections: int, p: Literal[1, 2], space: Space, weight: Weight):
+        super().__init__(space, weight)
+        if not isinstance(projections, int) or projections < 1:
+            raise Refused(f"objective.projections={projections} must be a whole number of at least 1")
+        if p not in (1, 2):
+            raise Refused(f"objective.p={p} must be 1 or 2")
+        self.projections = projections
+        self.p = p
+
+    def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
+        directions = turn.draw.common("projections", self.projections, made.shape[1]).to(made.dtype)
+        return sliced_wasserstein(made, real, normalize(directions), self.p)
+
+
+def check_estimator(estimator: Estimator, root: bool) -> None:
+    if estimator not in ("biased", "unbiased", "linear"):
+        raise Refused(f"objective.estimator={estimator} must be biased, unbiased or linear")
+    if root and estimator != "biased":
+        raise Refused(
+            f"objective.root=true needs objective.estimator=biased: the {estimator} estimate can be negative"
+        )
+
+
+def rooted(squared: Tensor) -> Tensor:
+    """The root of a squared distance that rounding may have made negative; it has no slope at zero."""
+    return squared.clamp_min(1e-12).sqrt()

@@ -44,6 +44,8 @@ class LabelConditioning(Trick):
             )
         self.generator_way = generator
         self.discriminator_way = discriminator
+        if discriminator == "projection":
+            self.needs = self.needs | {Offer.SCORES}
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None

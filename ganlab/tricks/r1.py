@@ -12,7 +12,7 @@ class R1(Trick):
     judges, so it adds no pass through the discriminator.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SECOND_DERIVATIVES})
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SECOND_DERIVATIVES})
     differentiates_inputs = True
 
     def __init__(self, gamma: float | Schedule):

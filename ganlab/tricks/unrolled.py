@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from ganlab.errors import Refused
 from ganlab.ranks import mean_of_ranks
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-from ganlab.turn import Offer, Sample, Turn, Verdict, accurate
+from ganlab.turn import Offer, Sample, Turn, accurate
 
 
 class Unrolled(Trick):
@@ -67,7 +68,16 @@ class Functional:
         weights = {name: w.detach().requires_grad_() for name, w in network.named_parameters()}
         return cls(network, weights, {name: b.clone() for name, b in network.named_buffers()})
 
-    def __call__(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+    def __getattr__(self, name: str) -> "Functional":
+        """A part of the network, at these weights."""
+        part = self.network.get_submodule(name)
+
+        def within(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+
+        return Functional(part, within(self.weights), within(self.buffers))
+
+    def __call__(self, x: Tensor, condition: Tensor | None = None) -> Any:
         return functional_call(self.network, (self.weights, self.buffers), (x, condition))
 
     def parameters(self) -> Iterator[Tensor]:

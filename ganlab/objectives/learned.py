@@ -1,0 +1,88 @@
+"""MMD in the discriminator's features, which it learns so that the distance is large."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganlab.distances import Estimator, mmd2
+from ganlab.objectives.base import Objective
+from ganlab.objectives.matching import Weight, check_estimator, rooted
+from ganlab.pairs import Kernel
+from ganlab.ranks import together
+from ganlab.schedules import Schedule, active
+from ganlab.turn import Offer, Sample, Turn, accurate
+
+
+class LearnedMMD(Objective):
+    """The generator minimises, and the discriminator maximises, the MMD of its features of both samples.
+
+    Li et al. 2017 (equation 4) keep the features in bounds by clipping weights, which is a trick, and
+    Binkowski et al. 2018 (section 3) by the slope of the witness function, which is this objective's
+    own: it is made of the objective's kernel and of both samples' features. The discriminator's scores
+    play no part.
+
+    gradient_penalty: weight of E (|grad w| - 1)^2 for the witness w(t) = mean k(f(t), f(x)) -
+        mean k(f(t), f(G(z))), at points between real and fake samples; None: no penalty.
+    one_sided: weight of the mean over features of min(E f(x) - E f(G(z)), 0), which the generator
+        minimises and the discriminator maximises (Li et al. 2017, section 3.4); None: without.
+    """
+
+    offers = frozenset({Offer.DISCRIMINATOR})
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        estimator: Estimator,
+        root: bool,
+        gradient_penalty: float | Schedule | None,
+        one_sided: float | Schedule | None,
+        weight: Weight,
+    ):
+        super().__init__(weight)
+        check_estimator(estimator, root)
+        self.kernel = kernel
+        self.estimator: Estimator = estimator
+        self.root = root
+        self.gradient_penalty = optional("objective.gradient_penalty", gradient_penalty)
+        self.one_sided = optional("objective.one_sided", one_sided)
+
+    def terms(self, turn: Turn) -> dict[str, Tensor]:
+        real, fake = features(turn, turn.real), features(turn, turn.fake)
+        sign = 1 if turn.player == "generator" else -1
+        with torch.autocast(real.device.type, enabled=False):
+            squared = mmd2(fake, real, self.kernel, self.estimator)
+            terms = {"adversarial": sign * (rooted(squared) if self.root else squared)}
+            if self.one_sided:
+                lead = (real.mean(0) - fake.mean(0)).clamp_max(0).mean()
+                terms["one_sided"] = sign * self.one_sided(turn.step) * lead
+        if self.gradient_penalty and turn.player == "discriminator":
+            penalty = (self._slope(turn, real, fake) - 1).square()  # [B]
+            terms["gradient_penalty"] = self.gradient_penalty(turn.step) * penalty
+        return terms
+
+    def _slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
+        """|grad w| at one point between each real and fake sample, [B]."""
+        points = between(turn)
+        seen = accurate(turn.critic(points).features)
+        with torch.autocast(real.device.type, enabled=False):
+            witness = self.kernel(seen, real).mean(1) - self.kernel(seen, fake).mean(1)  # [B]
+        (slope,) = torch.autograd.grad(witness.sum(), points.x, create_graph=True)
+        return accurate(slope).flatten(1).square().sum(1).clamp_min(1e-12).sqrt()
+
+
+def features(turn: Turn, sample: Sample) -> Tensor:
+    """The discriminator's features of the global batch, [W B, F]."""
+    return together(accurate(turn.critic(sample).features))
+
+
+def between(turn: Turn) -> Sample:
+    """Uniformly drawn points on the lines from fake to real samples; with the real ones' conditions."""
+    real, fake = turn.real.x, turn.fake.x
+    share = turn.draw.uniform("between", len(real), *[1] * (real.ndim - 1)).to(real.dtype)
+    points = share * real + (1 - share) * fake
+    return turn.real._replace(x=points if points.requires_grad else points.requires_grad_())
+
+
+def optional(name: str, weight: float | Schedule | None) -> Schedule | None:
+    return None if weight is None else active(name, weight)

@@ -1,0 +1,58 @@
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from ganlab.networks import mlp
+from ganlab.networks.priors import Normal
+from ganlab.schedules import Schedule, active
+from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.turn import Networks, Offer, Sample, Turn, accurate
+
+
+class FeatureAutoencoder(Trick):
+    """The discriminator's features must tell the sample: it learns to decode them (Li et al. 2017).
+
+    weight * mean over a sample's numbers of (x - decoded)^2, for real and fake samples, as the
+    discriminator's own terms. A sample is decoded as it was before other tricks changed what the
+    discriminator sees. The decoder is fully connected, of `hidden` widths.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR})
+
+    def __init__(
+        self,
+        weight: float | Schedule,
+        hidden: Sequence[int],
+        shape: Sequence[int],
+        value_range: tuple[float, float] | None,
+    ):
+        super().__init__()
+        mlp.check_widths("trick.feature_autoencoder.hidden", hidden)
+        self.weight = active("trick.feature_autoencoder.weight", weight)
+        self.hidden = hidden
+        self.shape = shape
+        self.value_range = value_range
+
+    def networks(self, networks: Networks) -> Networks:
+        assert networks.discriminator is not None
+        num_features = networks.discriminator.num_features
+        # A decoder is a generator whose latents are features.
+        networks.discriminator.decoder = mlp.generator(
+            num_features, self.hidden, False, self.shape, self.value_range, Normal()
+        ).body
+        return networks
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = compute(turn)
+        if turn.player == "generator":
+            return terms
+        return {
+            **terms,
+            "decoded_real": self.weight(turn.step) * self._error(turn, turn.real),
+            "decoded_fake": self.weight(turn.step) * self._error(turn, turn.fake),
+        }
+
+    def _error(self, turn: Turn, sample: Sample) -> Tensor:
+        """[B]"""
+        decoded = turn.discriminator.decoder(turn.critic(sample).features)  # type: ignore[union-attr]
+        return (accurate(decoded) - accurate(sample.x)).square().flatten(1).mean(1)

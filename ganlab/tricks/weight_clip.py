@@ -1,0 +1,36 @@
+import torch
+
+from ganlab.schedules import Schedule, active
+from ganlab.tricks.base import Order, Trick
+from ganlab.turn import Networks, Offer, Player
+
+
+class WeightClip(Trick):
+    """The discriminator's weights are clipped to [-bound, bound] after each of its moves.
+
+    Arjovsky, Chintala & Bottou 2017, algorithm 1; Li et al. 2017 clip the encoder alone, so a decoder of
+    the features is left free. The first clipping comes before the first move.
+    """
+
+    order = Order.CONSTRAIN
+    needs = frozenset({Offer.DISCRIMINATOR})
+
+    def __init__(self, bound: float | Schedule):
+        super().__init__()
+        self.bound = active("trick.weight_clip.bound", bound)
+
+    def networks(self, networks: Networks) -> Networks:
+        self._clip(networks, 0)
+        return networks
+
+    def after(self, player: Player, networks: Networks, step: int) -> None:
+        if player == "discriminator":
+            self._clip(networks, step)
+
+    @torch.no_grad()
+    def _clip(self, networks: Networks, step: int) -> None:
+        assert networks.discriminator is not None
+        bound = self.bound(step)
+        for name, weight in networks.discriminator.named_parameters():
+            if not name.startswith("decoder."):
+                weight.clamp_(-bound, bound)
