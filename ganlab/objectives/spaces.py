@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
-from ganlab.randomness import generator
+from ganlab.randomness import fold
 from ganlab.turn import Sample
 
 Space = Callable[[Sample], Tensor]
@@ -42,16 +44,19 @@ class RandomFeatures(nn.Module):
                 f"objective.space.widths={list(widths)} halves images {len(widths)} times, "
                 f"too often for shape {list(shape)}: give fewer"
             )
-        inputs = [shape[0] if len(shape) == 3 else math.prod(shape), *widths[:-1]]
-        layers: list[nn.Module] = [] if len(shape) == 3 else [nn.Flatten()]
-        draws = generator("random features", seed)
-        for before, after in zip(inputs, widths, strict=True):
-            layer = nn.Conv2d(before, after, 4, 2, 1) if len(shape) == 3 else nn.Linear(before, after)
-            fan_in = layer.weight[0].numel()
-            nn.init.normal_(layer.weight, 0, math.sqrt(2 / fan_in), generator=draws)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-            layers += [layer, nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers, nn.Flatten()).requires_grad_(False)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(fold("random features", seed))
+            self.body = nn.Sequential(*_layers(widths, shape)).requires_grad_(False)
 
     def forward(self, sample: Sample) -> Tensor:
         return self.body(sample.x)
+
+
+def _layers(widths: Sequence[int], shape: Sequence[int]) -> list[nn.Module]:
+    image = len(shape) == 3
+    layers: list[nn.Module] = [] if image else [nn.Flatten()]
+    for before, after in pairwise([shape[0] if image else math.prod(shape), *widths]):
+        layer = nn.Conv2d(before, after, 4, 2, 1) if image else nn.Linear(before, after)
+        nn.init.normal_(layer.weight, 0, math.sqrt(2 / layer.weight[0].numel()))
+        layers += [layer, nn.LeakyReLU(0.2)]
+    return [*layers, nn.Flatten()]

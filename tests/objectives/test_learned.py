@@ -1,0 +1,150 @@
+"""MMD in learned features against formulas of features that are known."""
+
+import copy
+
+import pytest
+import torch
+from table import SMALL, game, real
+from torch import Tensor, nn
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.distances import mmd2
+from ganlab.errors import Refused
+from ganlab.kernels import Energy, GaussianMixture, Linear, RationalQuadratic
+from ganlab.objectives.learned import LearnedMMD
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Tricks
+from ganlab.turn import Batch, Sample, Turn, Verdict
+
+ONES = {"discriminator": 1.0, "generator": 1.0}
+
+
+class Smooth(nn.Module):
+    """Features tanh(A x): slopes differ from point to point."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weight = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        features = torch.tanh(x @ self.weight.T)
+        return Verdict(features.sum(1), features)
+
+
+def samples() -> tuple[Tensor, Tensor]:
+    draws = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return draws[0], draws[1] * 0.5 + 1
+
+
+def turn(player: str, network: nn.Module | None = None) -> Turn:
+    data, made = samples()
+    seen = Turn(player, 0, Batch(Sample(data)), None, network or Smooth(), Tricks({}), Draw(0), False)
+    return seen.replace(fake=Sample(made))
+
+
+def test_the_players_want_opposite_things() -> None:
+    objective = LearnedMMD(GaussianMixture([1.0], "std"), "biased", True, None, 16.0, ONES)
+    data, made = (Smooth()(x).features.detach() for x in samples())
+    distance = mmd2(made, data, GaussianMixture([1.0], "std"), "biased").sqrt()
+    lead = [min(float(data[:, i].mean() - made[:, i].mean()), 0.0) for i in range(4)]
+    assert min(lead) < 0 < max(float(gap) for gap in data.mean(0) - made.mean(0))
+    for player, sign in (("generator", 1), ("discriminator", -1)):
+        terms = objective(turn(player))
+        assert list(terms) == ["adversarial", "one_sided"]
+        assert float(terms["adversarial"].detach()) == pytest.approx(sign * float(distance))
+        assert float(terms["one_sided"].detach()) == pytest.approx(sign * 16 * sum(lead) / 4)
+
+
+def witness(network: nn.Module, kernel, t: Tensor) -> Tensor:
+    """Mean k(f(t), f(x)) - mean k(f(t), f(G(z))) for one t, by a loop."""
+    data, made = samples()
+    f = network(t[None]).features
+    near = [kernel(f, network(x[None]).features) for x in data]
+    far = [kernel(f, network(x[None]).features) for x in made]
+    return (torch.stack(near).mean() - torch.stack(far).mean()).squeeze()
+
+
+@pytest.mark.parametrize("kernel", [RationalQuadratic([0.5, 2]), Energy()], ids=["rational", "energy"])
+def test_the_penalty_is_on_the_slope_of_the_witness(kernel) -> None:
+    network = Smooth()
+    objective = LearnedMMD(kernel, "unbiased", False, 3.0, None, ONES)
+    penalty = objective(turn("discriminator", network))["gradient_penalty"]
+    share = Draw(0).uniform("between", 5, 1).double()
+    data, made = samples()
+    for i, t in enumerate(share * data + (1 - share) * made):
+        slopes = []
+        for axis in torch.eye(3, dtype=torch.float64) * 1e-5:
+            ahead, behind = witness(network, kernel, t + axis), witness(network, kernel, t - axis)
+            slopes.append((ahead - behind).detach() / 2e-5)
+        expected = 3 * (torch.stack(slopes).norm() - 1) ** 2
+        assert float(penalty[i].detach()) == pytest.approx(float(expected), rel=1e-5)
+    assert "gradient_penalty" not in objective(turn("generator", network))
+
+
+@pytest.mark.parametrize("kernel", [RationalQuadratic([0.5, 2]), Energy(), Linear()])
+def test_the_discriminators_gradient_is_that_of_finite_differences(kernel) -> None:
+    network = Smooth()
+    objective = LearnedMMD(kernel, "unbiased", False, 2.0, 1.0, ONES)
+
+    def loss(weight: Tensor) -> Tensor:
+        network = copy.deepcopy(Smooth())
+        del network.weight
+        network.weight = weight
+        return torch.stack([t.mean() for t in objective(turn("discriminator", network)).values()]).sum()
+
+    assert torch.autograd.gradcheck(loss, (network.weight.detach().requires_grad_(),))
+
+
+def test_the_generator_feels_the_steps_ahead_of_an_unrolled_discriminator() -> None:
+    line = ["objective=learned_mmd", "trick=[unrolled,feature_autoencoder]", "trick.unrolled.steps=2"]
+    module = build_game(compose(*SMALL, *line, "model.generator.batch_norm=false")).double()
+    # Finite differences stumble over the kinks of ReLU.
+    for i, layer in enumerate(module.generator.body):
+        if isinstance(layer, nn.ReLU):
+            module.generator.body[i] = nn.SiLU()
+    for body in (module.discriminator.body, module.discriminator.decoder):
+        for i, layer in enumerate(body):
+            if isinstance(layer, nn.ReLU | nn.LeakyReLU):
+                body[i] = nn.SiLU()
+    latent = torch.randn(16, 6, dtype=torch.float64)
+    batch = Batch(Sample(real().real.x.double()))
+
+    def loss() -> Tensor:
+        return module.losses(module.turn("generator", batch, Draw(0)).replace(latent=latent))["adversarial"]
+
+    weight = next(module.generator.parameters())
+    (slope,) = torch.autograd.grad(loss(), weight)
+    direction = torch.randn_like(weight)
+    values = []
+    for sign in (1, -2):
+        with torch.no_grad():
+            weight += sign * 1e-4 * direction
+        values.append(float(loss().detach()))
+    assert float((slope * direction).sum()) == pytest.approx((values[0] - values[1]) / 2e-4, rel=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["learned_mmd", "mmd_gan"])
+def test_half_precision_stays_finite(objective: str) -> None:
+    module = game(objective).game
+    for player in ("discriminator", "generator"):
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = module.losses(module.turn(player, real(), Draw(0)))
+        torch.stack(list(terms.values())).sum().backward(inputs=module.weights(player))
+        assert all(w.grad is None or w.grad.isfinite().all() for w in module.weights(player))
+        assert all(term.isfinite() for term in terms.values())
+
+
+@pytest.mark.parametrize(
+    "line", ["trick=r1", "trick=label_conditioning trick.label_conditioning.discriminator=projection"]
+)
+def test_tricks_on_scores_are_refused(line: str) -> None:
+    with pytest.raises(Refused, match="needs scores, which is not to be had here"):
+        build_game(compose(*SMALL, "objective=learned_mmd", *line.split()))
+
+
+def test_weights_that_do_nothing_are_refused() -> None:
+    for name in ("gradient_penalty", "one_sided"):
+        with pytest.raises(Refused, match=f"objective.{name}=0 would do nothing"):
+            build_game(compose(*SMALL, "objective=learned_mmd", f"objective.{name}=0"))

@@ -1,0 +1,182 @@
+"""Direct matching: what is compared, where, and what is refused."""
+
+import math
+
+import pytest
+import torch
+from table import SMALL, composed, game, real
+from torch import Tensor
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.distances import mmd2
+from ganlab.errors import Refused
+from ganlab.kernels import GaussianMixture
+from ganlab.metrics.features import Classifier
+from ganlab.objectives.matching import MMD, Moments, SlicedWasserstein
+from ganlab.objectives.spaces import Pixels, RandomFeatures
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Tricks
+from ganlab.turn import Batch, Sample, Turn
+
+ONE = {"generator": 1.0}
+DIRECT = ["mmd", "energy", "moments", "sliced_wasserstein"]
+
+
+def turn(made: Tensor, data: Tensor) -> Turn:
+    seen = Turn("generator", 0, Batch(Sample(data)), None, None, Tricks({}), Draw(0), False)
+    return seen.replace(made=Sample(made))
+
+
+def matched(objective, made: Tensor, data: Tensor) -> float:
+    return float(objective(turn(made, data))["matching"])
+
+
+def pair(n: int = 6, *shape: int) -> tuple[Tensor, Tensor]:
+    draws = torch.randn(2, n, *shape or (4,), generator=torch.Generator().manual_seed(n))
+    return draws[0], draws[1] * 0.5 + 1
+
+
+def test_mmd_compares_what_was_made_with_the_data() -> None:
+    module = game("mmd").game
+    seen = module.turn("generator", real(), Draw(0))
+    made, data = seen.made.x.detach().flatten(1).double(), seen.real.x.flatten(1).double()
+
+    def mean_kernel(x: Tensor, y: Tensor) -> float:
+        squared = torch.cdist(x, y).square()
+        return sum(float(torch.exp(-squared / (2 * s)).mean()) for s in (2, 5, 10, 20, 40, 80))
+
+    squared = mean_kernel(made, made) + mean_kernel(data, data) - 2 * mean_kernel(made, data)
+    assert float(module.losses(seen)["matching"].detach()) == pytest.approx(math.sqrt(squared), rel=1e-3)
+
+
+def test_with_median_the_widths_are_multiples_of_the_median_distance() -> None:
+    made, data = pair()
+    median = torch.pdist(data).median()
+    for width_is, width in (("std", 0.5 * float(median)), ("variance", 0.5 * float(median) ** 2)):
+        objective = MMD(GaussianMixture([0.5], width_is), "unbiased", False, True, Pixels(), ONE)
+        expected = mmd2(made, data, GaussianMixture([width], width_is), "unbiased")
+        assert matched(objective, made, data) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_moments_are_summed_over_orders() -> None:
+    made, data = pair()
+    covariance = (torch.cov(made.T, correction=0) - torch.cov(data.T, correction=0)).square().sum()
+    expected = (made.mean(0) - data.mean(0)).square().sum() + (
+        made.var(0, correction=0) - data.var(0, correction=0)
+    ).square().sum()
+    assert matched(Moments([1, 2], False, Pixels(), ONE), made, data) == pytest.approx(float(expected))
+    both = matched(Moments([1, 2], True, Pixels(), ONE), made, data)
+    assert both == pytest.approx(float(expected + covariance))
+
+
+def test_sliced_wasserstein_draws_directions_anew_and_of_unit_length() -> None:
+    data = torch.zeros(5, 3)
+    shift = torch.tensor([3.0, 0.0, 0.0])
+    objective = SlicedWasserstein(20000, 2, Pixels(), ONE)
+    assert matched(objective, data + shift, data) == pytest.approx(9 / 3, rel=0.05)
+    few = SlicedWasserstein(2, 1, Pixels(), ONE)
+    seen = turn(data + shift, data)
+    assert few(seen)["matching"] != few(seen)["matching"]
+
+
+@pytest.mark.parametrize("objective", DIRECT)
+@pytest.mark.parametrize("precision", ["bf16", "float64"])
+def test_half_precision_stays_finite_and_near(objective: str, precision: str) -> None:
+    module = game(objective).game
+    seen = module.turn("generator", real(), Draw(0))
+    exact = float(module.losses(seen)["matching"].detach())
+    if precision == "float64":
+        module = module.double()
+        seen = module.turn("generator", Batch(Sample(real().real.x.double())), Draw(0))
+        seen = seen.replace(latent=seen.latent.double())
+        loss = module.losses(seen)["matching"]
+    else:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = module.losses(module.turn("generator", real(), Draw(0)))["matching"]
+    loss.backward()
+    slopes = [weight.grad for weight in module.weights("generator")]
+    assert float(loss.detach()) == pytest.approx(exact, rel=0.1)
+    assert all(slope.isfinite().all() for slope in slopes)
+    assert any(slope.abs().sum() > 0 for slope in slopes)
+
+
+@pytest.mark.parametrize("space", ["pixels", "digits", "random"])
+@pytest.mark.parametrize("objective", DIRECT)
+def test_every_distance_is_taken_in_every_space(objective: str, space: str) -> None:
+    module = build_game(composed(*SMALL, f"objective={objective}", f"objective/space={space}"))
+    module.train()
+    seen = module.turn("generator", real(), Draw(0))
+    loss = module.losses(seen)["matching"]
+    loss.backward()
+    assert loss.isfinite()
+    assert all(weight.grad.isfinite().all() for weight in module.weights("generator"))
+
+
+def test_a_classifiers_features_are_those_of_evaluation_and_it_stays_frozen() -> None:
+    module = build_game(composed(*SMALL, "objective=energy", "objective/space=digits"))
+    space = module.objective.space
+    module.train()
+    sample = real().real
+    expected = Classifier.load("digits").features((sample.x + 1) / 2)
+    assert torch.allclose(space(sample), expected)
+    assert not any(weight.requires_grad for weight in space.parameters())
+
+
+def test_random_features_hang_on_their_own_seed_alone() -> None:
+    x = Sample(torch.randn(3, 1, 8, 8))
+    torch.manual_seed(1)
+    one = RandomFeatures([4, 6], 0, [1, 8, 8])
+    torch.manual_seed(2)
+    before = torch.random.get_rng_state()
+    two, other = RandomFeatures([4, 6], 0, [1, 8, 8]), RandomFeatures([4, 6], 1, [1, 8, 8])
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(one(x), two(x))
+    assert not torch.allclose(one(x), other(x))
+    assert one(x).shape == (3, 6 * 2 * 2)
+    assert RandomFeatures([5], 0, [2])(Sample(torch.randn(3, 2))).shape == (3, 5)
+    assert not any(weight.requires_grad for weight in one.parameters())
+
+
+def test_random_features_are_as_large_as_the_samples() -> None:
+    space = RandomFeatures([512, 512], 0, [100])
+    seen = space(Sample(torch.randn(500, 100)))
+    assert 0.8 < float(seen.square().mean()) < 1.2
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("objective=mmd objective.estimator=unbiased", "root=true needs objective.estimator=biased"),
+        ("objective=mmd objective.estimator=linear", "root=true needs objective.estimator=biased"),
+        ("objective=energy objective.root=true", "root=true needs objective.estimator=biased"),
+        ("objective=energy objective.estimator=exact", "estimator=exact must be biased, unbiased or linear"),
+        ("objective=moments objective.orders=[0]", r"orders=\[0\] must be whole numbers"),
+        ("objective=moments objective.orders=[] objective.covariance=false", "would match nothing"),
+        ("objective=sliced_wasserstein objective.p=3", "p=3 must be 1 or 2"),
+        ("objective=sliced_wasserstein objective.projections=0", "projections=0 must be a whole number"),
+        ("objective=mmd objective/space=mnist", "objective/space=mnist: its classifier takes images"),
+        ("objective=mmd objective/space=digits data=ring", "objective/space=digits: its classifier takes"),
+        ("objective=mmd objective/space=random objective.space.widths=[]", r"widths=\[\] must be whole"),
+        ("objective=mmd objective/space=random objective.space.widths=[1,1,1,1]", "too often for shape"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(line: str, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        build_game(compose(*SMALL, *line.split()))
+
+
+def test_a_root_of_a_biased_energy_distance_is_allowed() -> None:
+    line = "objective=energy objective.root=true objective.estimator=biased"
+    plain = "objective=energy objective.estimator=biased"
+    values = []
+    for each in (line, plain):
+        module = build_game(compose(*SMALL, *each.split()))
+        values.append(float(module.losses(module.turn("generator", real(), Draw(0)))["matching"].detach()))
+    assert values[0] ** 2 == pytest.approx(values[1], rel=1e-5)
+
+
+def test_an_unequal_kernel_is_a_word_away() -> None:
+    kernel = compose("model=gmn", "objective/kernel=laplacian").objective.kernel
+    assert kernel._target_ == "ganlab.kernels.Laplacian"
+    assert "width_is" not in kernel

@@ -1,0 +1,85 @@
+import copy
+
+import pytest
+import torch
+from table import SMALL, game, real, rounds
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+
+
+def test_the_error_is_that_of_decoded_features() -> None:
+    module = game("hinge", ["feature_autoencoder"]).game.eval()
+    turn = module.turn("discriminator", real(), Draw(0))
+    terms = module.tricks.losses(turn, module.objective)
+    assert list(terms) == ["adversarial", "decoded_real", "decoded_fake"]
+    for name, sample in (("decoded_real", turn.real), ("decoded_fake", turn.fake)):
+        decoded = module.discriminator.decoder(module.discriminator(sample.x).features)
+        assert decoded.shape == sample.x.shape
+        gaps = zip(decoded.detach(), sample.x, strict=True)
+        expected = [8 * float(((d - x) ** 2).sum()) / 64 for d, x in gaps]
+        assert terms[name].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_discriminator_learns_to_decode_and_the_generator_is_spared() -> None:
+    module = game("mmd_gan", ["feature_autoencoder"])
+    terms = rounds(module, 60)
+    assert terms[-1]["discriminator/decoded_real"] < 0.7 * terms[0]["discriminator/decoded_real"]
+    assert not any("decoded" in name for name in terms[0] if name.startswith("generator"))
+    decoder = set(module.game.discriminator.decoder.parameters())
+    assert decoder <= set(module.game.weights("discriminator"))
+
+
+def test_a_sample_is_decoded_as_it_was_before_other_tricks_changed_it() -> None:
+    module = game("hinge", ["feature_autoencoder", "instance_noise"]).game.eval()
+    turn = module.turn("discriminator", real(), Draw(0))
+    terms = module.tricks.losses(turn, module.objective)
+    seen = turn.on_real.features
+    expected = (module.discriminator.decoder(seen) - turn.real.x).square().flatten(1).mean(1) * 8
+    assert torch.allclose(terms["decoded_real"], expected)
+    plain = module.discriminator(turn.real.x).features
+    assert not torch.allclose(seen, plain)
+
+
+def test_it_decodes_points_of_the_plane_too() -> None:
+    module = build_game(compose(*SMALL, "data=ring", "metric=none", "trick=feature_autoencoder"))
+    assert module.discriminator.decoder(torch.randn(3, 16)).shape == (3, 2)
+
+
+def test_an_unrolled_discriminator_decodes_with_the_weights_ahead() -> None:
+    module = game("hinge", ["feature_autoencoder", "unrolled"]).game
+    module.tricks["unrolled"].steps = 2
+    turn = module.turn("generator", real(), Draw(0))
+    ahead = module.tricks["unrolled"]._ahead(
+        turn, lambda t: module.tricks["feature_autoencoder"].losses(t, lambda _: {})
+    )
+    by_hand = copy.deepcopy(module.discriminator)
+    for _ in range(2):
+        loss = sum(
+            8 * (by_hand.decoder(by_hand(sample.x.detach()).features) - sample.x.detach()).square().mean()
+            for sample in (turn.real, turn.fake)
+        )
+        by_hand.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for weight in by_hand.parameters():
+                if weight.grad is not None:
+                    weight -= 0.1 * weight.grad
+    features = torch.randn(3, 16)
+    assert torch.allclose(ahead.decoder(features), by_hand.decoder(features), atol=1e-5)
+    assert not torch.allclose(ahead.decoder(features), module.discriminator.decoder(features), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("trick.feature_autoencoder.weight=0", "weight=0 would do nothing"),
+        ("trick.feature_autoencoder.hidden=[0]", r"trick.feature_autoencoder.hidden=\[0\] must be"),
+        ("objective=mmd", "feature_autoencoder needs a discriminator"),
+    ],
+)
+def test_bad_values_are_refused(line: str, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        build_game(compose(*SMALL, "trick=feature_autoencoder", line))

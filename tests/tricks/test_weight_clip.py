@@ -1,0 +1,48 @@
+import pytest
+from table import game, one_round
+
+from ganlab.errors import Refused
+from ganlab.schedules import Linear
+from ganlab.tricks.weight_clip import WeightClip
+
+
+def largest(module) -> float:
+    weights = dict(module.game.discriminator.named_parameters())
+    return max(
+        float(w.detach().abs().max()) for name, w in weights.items() if not name.startswith("decoder.")
+    )
+
+
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+def test_no_weight_of_the_discriminator_leaves_the_bounds(play: str) -> None:
+    module, free = game("hinge", ["weight_clip"], play), game("hinge", [], play)
+    assert largest(free) > 0.05
+    assert largest(module) == pytest.approx(0.01)
+    for _ in range(3):
+        one_round(module)
+        assert largest(module) == pytest.approx(0.01)
+        inside = [w for w in module.game.weights("discriminator") if (w.detach().abs() < 0.00999).any()]
+        assert inside, "everything stands at the bound"
+    assert max(float(w.detach().abs().max()) for w in module.game.weights("generator")) > 0.05
+
+
+def test_a_decoder_is_left_free() -> None:
+    module = game("mmd_gan", ["weight_clip", "feature_autoencoder"])
+    one_round(module)
+    assert largest(module) == pytest.approx(0.01)
+    assert max(float(w.detach().abs().max()) for w in module.game.discriminator.decoder.parameters()) > 0.05
+
+
+def test_the_bound_may_be_a_schedule_and_the_generators_move_clips_nothing() -> None:
+    module = game("hinge")
+    trick = WeightClip(Linear(0.02, 0.01, 10))
+    trick.after("generator", module.game.networks, 0)
+    assert largest(module) > 0.05
+    for step, bound in ((0, 0.02), (5, 0.015), (20, 0.01)):
+        trick.after("discriminator", module.game.networks, step)
+        assert largest(module) == pytest.approx(bound)
+
+
+def test_a_bound_that_does_nothing_is_refused() -> None:
+    with pytest.raises(Refused, match="trick.weight_clip.bound=0 would do nothing"):
+        WeightClip(0)
