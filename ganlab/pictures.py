@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from math import ceil, sqrt
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from ganlab.errors import Refused
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GAP = 2  # pixels between the images of a grid, before enlarging
 
@@ -42,24 +46,42 @@ def grid(samples: Tensor, value_range: tuple[float, float] | None) -> Image.Imag
 
 def scatter(samples: Tensor) -> Image.Image:
     """Points [N, 2] in a plane."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
     axes = figure.add_subplot(aspect="equal", xlabel="x", ylabel="y")
     axes.scatter(samples[:, 0].float().cpu(), samples[:, 1].float().cpu(), s=4)
+    return drawn(figure)
+
+
+def histogram(samples: Tensor) -> Image.Image:
+    """Points [N, 1] on a line, as the density of a histogram."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
+    axes = figure.add_subplot(xlabel="x", ylabel="density")
+    axes.hist(samples[:, 0].float().cpu(), bins=60, density=True)
+    return drawn(figure)
+
+
+def drawn(figure: Figure) -> Image.Image:
+    """The pixels of a figure, RGB."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def picture(samples: Tensor, value_range: tuple[float, float] | None) -> Image.Image:
-    """A grid of images, or a scatter plot of points.
+    """A grid of images, a scatter plot of points in a plane, or a histogram of points on a line.
 
     Raises:
-        Refused: the samples are neither.
+        Refused: the samples are none of these.
     """
-    return scatter(samples) if samples.ndim == 2 and samples.shape[1] == 2 else grid(samples, value_range)
+    if samples.ndim == 2 and samples.shape[1] <= 2:
+        return scatter(samples) if samples.shape[1] == 2 else histogram(samples)
+    return grid(samples, value_range)
 
 
 def save(image: Image.Image, path: Path) -> None:

@@ -288,7 +288,9 @@ class Session:
         lines |= {"samples": str(path / "samples"), "everything": str(path)}
         if status == "stopped":
             lines["to go on"] = f"python -m ganlab.run resume={path}"
-        print(f"\n{status}", *(f"  {label:<12}{text}" for label, text in lines.items()), sep="\n", flush=True)
+        width = max(map(len, lines)) + 2
+        rows = (f"  {label:<{width}}{text}" for label, text in lines.items())
+        print(f"\n{status}", *rows, sep="\n", flush=True)
 
 
 def ending(error: BaseException) -> tuple[str, str]:

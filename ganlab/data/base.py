@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ganlab.data.densities import Mixture
 from ganlab.data.facts import Range, at_least
 from ganlab.data.order import Phases, Plan
 from ganlab.data.sources import Samples, Source, send, send_labels
@@ -28,6 +29,7 @@ class Data:
     num_classes: int | None
     value_range: Range  # (-1, 1) or (0, 1) for images; None: unbounded
     batch_size: int  # of the global batch, all processes together
+    distribution: Mixture | None = None  # what the samples are drawn from, where that is known
     skipped: Sequence[str] = ()  # files that were passed over, so far
 
     def __init__(

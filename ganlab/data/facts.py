@@ -50,6 +50,14 @@ def not_negative(**settings: float) -> None:
             raise Refused(f"data.{name}={value} must be a number of at least 0")
 
 
+def positive(**settings: float) -> None:
+    """Refuses settings of the data, by name, that are no numbers, negative or 0."""
+    not_negative(**settings)
+    for name, value in settings.items():
+        if value == 0:
+            raise Refused(f"data.{name}={value} must be above 0")
+
+
 def one_of(name: str, value: object, known: Collection[object]) -> None:
     """Refuses a setting that is not among the known ones."""
     if value not in known:

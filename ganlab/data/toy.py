@@ -1,40 +1,56 @@
-"""Toy distributions of which everything is known: mixtures of Gaussians around given centres."""
+"""Toy data in the plane, with exact answers: mixtures of Gaussians on a circle, a grid and a spiral."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import pi
+from itertools import product
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ganlab.data.base import Data
-from ganlab.data.facts import agree, at_least, not_negative
+from ganlab.data.densities import Mixture
+from ganlab.data.facts import agree, at_least, not_negative, positive
 from ganlab.data.sources import Memory
 from ganlab.randomness import generator
 
 
-def circle(modes: int, radius: float) -> Tensor:
-    """Centres at equal angles, the first on the first axis; [modes, 2]."""
-    angles = torch.arange(modes, dtype=torch.float64) * (2 * pi / modes)
-    return (radius * torch.stack([angles.cos(), angles.sin()], dim=1)).float()
+class Toy(Data):
+    """Both splits, `size` samples each, of a known distribution; where it has modes they are the classes.
+
+    Raises:
+        Refused: a declared fact contradicts the distribution.
+    """
+
+    distribution: Mixture
+
+    def __init__(
+        self,
+        distribution: Mixture,
+        size: int,
+        data_seed: int,
+        shape: Sequence[int],
+        num_classes: int | None,
+        range: None,
+        batch_size: int,
+    ):
+        at_least(1, size=size)
+        at_least(0, data_seed=data_seed)
+        classes = None if distribution.modes is None else len(distribution.modes)
+        agree("shape", shape, tuple(distribution.centres.shape[1:]))
+        agree("num_classes", num_classes, classes)
+        agree("range", range, None)
+        self.distribution = distribution
+        sources = {}
+        for split in ("train", "test"):
+            x, modes = distribution.labelled(size, generator(data_seed, split))
+            sources[split] = Memory(x, None if classes is None else modes, flip=False)
+        super().__init__(shape, num_classes, None, batch_size, sources)
 
 
-def mixture(centres: Tensor, std: float, size: int, data_seed: int) -> dict[str, Memory]:
-    """Both splits, `size` samples each, of equally likely Gaussians; the class of a sample is its mode."""
-    sources = {}
-    for split in ("train", "test"):
-        numbers = generator(data_seed, split)
-        modes = torch.randint(len(centres), (size,), generator=numbers)
-        noise = torch.randn(size, centres.shape[1], generator=numbers)
-        sources[split] = Memory(centres[modes] + std * noise, modes, flip=False)
-    return sources
+class Ring(Toy):
+    """Gaussians of deviation `std` at equal angles on a circle, the first on the first axis.
 
-
-class Ring(Data):
-    """Gaussians of deviation `std` at equal distances on a circle (after Metz et al., 2017).
-
-    `centres` [modes, 2] and `std` are what a metric of covered modes compares with.
+    Eight of radius 1 are what PacGAN (Lin et al. 2018) and the released code of Metz et al. (2017) draw.
     """
 
     def __init__(
@@ -49,12 +65,69 @@ class Ring(Data):
         range: None,
         batch_size: int,
     ):
-        at_least(1, modes=modes, size=size)
-        at_least(0, data_seed=data_seed)
-        not_negative(std=std, radius=radius)
-        agree("shape", shape, (2,))
-        agree("num_classes", num_classes, modes)
-        agree("range", range, None)
-        self.centres = circle(modes, radius)
-        self.std = std
-        super().__init__(shape, num_classes, None, batch_size, mixture(self.centres, std, size, data_seed))
+        at_least(1, modes=modes)
+        not_negative(radius=radius)
+        positive(std=std)
+        distribution = Mixture.equal(circle(modes, radius), std, separate=True)
+        super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
+
+
+class Grid(Toy):
+    """Gaussians of deviation `std` at all pairs of `coordinates` (Lin et al. 2018)."""
+
+    def __init__(
+        self,
+        coordinates: Sequence[float],
+        std: float,
+        size: int,
+        data_seed: int,
+        shape: Sequence[int],
+        num_classes: int,
+        range: None,
+        batch_size: int,
+    ):
+        at_least(1, coordinates=len(coordinates))
+        positive(std=std)
+        distribution = Mixture.equal(list(product(coordinates, repeat=2)), std, separate=True)
+        super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
+
+
+class Spiral(Toy):
+    """Gaussians of deviation `std` at equal distances along an Archimedean spiral of some `turns`.
+
+    Its distance from the origin grows from 0 to `radius`. The Gaussians run into each other, so there are
+    no modes, and the density is exact all the same.
+    """
+
+    def __init__(
+        self,
+        turns: float,
+        radius: float,
+        components: int,
+        std: float,
+        size: int,
+        data_seed: int,
+        shape: Sequence[int],
+        num_classes: None,
+        range: None,
+        batch_size: int,
+    ):
+        at_least(2, components=components)
+        positive(turns=turns, radius=radius, std=std)
+        distribution = Mixture.equal(spiral(turns, radius, components), std, separate=False)
+        super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
+
+
+def circle(num: int, radius: float) -> list[list[float]]:
+    """Points at equal angles, [num, 2]."""
+    angles = 2 * np.pi * np.arange(num) / num
+    return (radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)).tolist()
+
+
+def spiral(turns: float, radius: float, num: int) -> list[list[float]]:
+    """Points at equal distances along r = radius * angle / (2 pi turns), both ends included, [num, 2]."""
+    angles = np.linspace(0, 2 * np.pi * turns, 10_000)
+    length = angles * np.hypot(1, angles) + np.arcsinh(angles)  # of the curve up to an angle, up to a factor
+    angle = np.interp(np.linspace(0, length[-1], num), length, angles)  # [num]
+    points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * angle[:, None]  # [num, 2]
+    return (radius / angles[-1] * points).tolist()

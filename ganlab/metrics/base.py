@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from ganlab.data.base import Split
+from ganlab.data.base import Data, Split
 
 
 class SampleMetric(ABC):
@@ -20,10 +21,11 @@ class SampleMetric(ABC):
     higher_is_better: bool
     references: tuple[Split, ...] = ("train",)  # the splits whose samples are its reals
     anchor: Split = "test"  # the split whose samples, in the place of fakes, say what a number is worth
+    measures: ClassVar[Literal["images", "points"]] = "images"  # shown in [0, 1]; points: as they are
 
     @abstractmethod
-    def check(self, shape: tuple[int, ...], n_fake: int, n_real: int) -> None:
-        """Refuses, before anything is shown, samples of this shape or of these numbers.
+    def check(self, data: Data, n_fake: int, n_real: int) -> None:
+        """Learns of the data, before anything is shown, and refuses them or these numbers of samples.
 
         Raises:
             Refused: `update` or `compute` would refuse them.
@@ -31,7 +33,7 @@ class SampleMetric(ABC):
 
     @abstractmethod
     def update(self, x: Tensor, real: bool) -> None:
-        """Takes some more samples, float [N, C, H, W] in [0, 1], on any device.
+        """Takes some more samples, float [N, *shape], on any device: images in [0, 1], points as they are.
 
         Raises:
             Refused: the metric cannot measure samples of this shape, type or range.

@@ -39,14 +39,12 @@ class Evaluation:
     def __init__(self, metrics: Mapping[str, SampleMetric], data: Data, n: int, n_real: int, seed: int):
         if min(n, n_real) < 1:
             raise Refused(f"evaluation.n={n} and evaluation.n_real={n_real} must be at least 1")
-        if metrics and data.value_range is None:
-            raise Refused(
-                f"the metrics {', '.join(metrics)} measure images, not these data: choose metric=none"
-            )
+        if data.value_range is None:
+            refuse_images(metrics)
         for metric in metrics.values():
             for split in {metric.anchor, *metric.references}:
                 data.split(split, "cpu", BATCH)  # refused here, where there is none
-            metric.check(data.shape, n, n_real)
+            metric.check(data, n, n_real)
         self.metrics = metrics
         self.data = data
         self.n = n
@@ -98,9 +96,9 @@ class Evaluation:
         """Shows the references, and measures the floor with real images as fakes."""
         for split in unique(split for metric in self.metrics.values() for split in metric.references):
             reals = self._choice(split, self.n_real if split == "train" else None, device)
-            for x in self._batches(reals):
-                for metric in self.metrics.values():
-                    if split in metric.references:
+            for metric in self.metrics.values():
+                if split in metric.references:
+                    for x in self._batches(reals, metric):
                         metric.refer(x, split)
         for split in unique(metric.anchor for metric in self.metrics.values()):
             images = self._choice(split, self.n, device)
@@ -120,7 +118,7 @@ class Evaluation:
         """What the metrics say of some samples."""
         numbers: dict[str, float] = {}
         for metric in metrics:
-            for x in self._batches(fakes):
+            for x in self._batches(fakes, metric):
                 metric.update(x, real=False)
             found = metric.compute()
             how = {"split": "+".join(metric.references), **metric.protocol()}
@@ -129,14 +127,22 @@ class Evaluation:
             metric.reset()
         return numbers
 
-    def _batches(self, samples: Tensor) -> Iterator[Tensor]:
+    def _batches(self, samples: Tensor, metric: SampleMetric) -> Iterator[Tensor]:
+        """Samples as a metric wants to be shown them."""
         for x in torch.split(samples, BATCH):
-            yield unit(x, self.data.value_range)
+            yield x if metric.measures == "points" else unit(x, self.data.value_range)
 
 
 def unique(splits: Iterable[Split]) -> list[Split]:
     """Each split once, in the order of its first appearance."""
     return list(dict.fromkeys(splits))
+
+
+def refuse_images(metrics: Mapping[str, SampleMetric]) -> None:
+    """Refuses metrics that measure images."""
+    names = [name for name, metric in metrics.items() if metric.measures == "images"]
+    if names:
+        raise Refused(f"the metrics {', '.join(names)} measure images, not these data: choose metric=none")
 
 
 def unit(x: Tensor, value_range: tuple[float, float] | None) -> Tensor:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 import torch
 from torch import Tensor, nn
 
+from ganlab.data.base import Data
 from ganlab.errors import Refused
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.features import Classifier, Extractor, eight_bit
@@ -44,9 +45,9 @@ class FrechetDistance(SampleMetric):
         self._enough(self._n_fake, self._n_real)
         return {self.name: float(self._distance.compute())}
 
-    def check(self, shape: tuple[int, ...], n_fake: int, n_real: int) -> None:
+    def check(self, data: Data, n_fake: int, n_real: int) -> None:
         self._enough(n_fake, n_real)
-        _try(self._extractor, shape)
+        _try(self._extractor, data.shape)
 
     def _enough(self, n_fake: int, n_real: int) -> None:
         """A covariance of fewer samples than features + 1 is singular whatever the samples are."""
@@ -110,9 +111,9 @@ class InceptionScore(SampleMetric):
         scores = [_score(part) for part in logits[order].tensor_split(self._splits)]
         return {self.name: sum(scores) / self._splits}
 
-    def check(self, shape: tuple[int, ...], n_fake: int, n_real: int) -> None:
+    def check(self, data: Data, n_fake: int, n_real: int) -> None:
         self._enough(n_fake)
-        _try(self._extractor, shape)
+        _try(self._extractor, data.shape)
 
     def _enough(self, n_fake: int) -> None:
         if n_fake < self._splits:

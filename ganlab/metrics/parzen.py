@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganlab.data.base import Split
+from ganlab.data.base import Data, Split
 from ganlab.errors import Refused
 from ganlab.kernels import squared_distances
 from ganlab.metrics.base import SampleMetric
@@ -48,7 +48,7 @@ class Parzen(SampleMetric):
         self._fakes: list[Tensor] = []
         self._found: dict[str, float] = {}  # width and standard errors of the last numbers
 
-    def check(self, shape: tuple[int, ...], n_fake: int, n_real: int) -> None:
+    def check(self, data: Data, n_fake: int, n_real: int) -> None:
         """Any samples will do."""
 
     def refer(self, x: Tensor, split: Split) -> None:

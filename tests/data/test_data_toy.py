@@ -1,15 +1,27 @@
-"""The ring against its own parameters."""
+"""Toy data against their own parameters, scipy and quadrature."""
 
 from __future__ import annotations
 
-from math import sqrt
+from math import pi, sqrt
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from scipy import stats
 
-from ganlab.data.toy import Ring
+from ganlab.cli import compose
+from ganlab.config import instantiate
+from ganlab.data.densities import Mixture, optimal_discriminator, oracle_accuracy
+from ganlab.data.toy import Ring, Toy
 from ganlab.errors import Refused
+from ganlab.randomness import generator
+
+TOYS = {"gaussian_1d": 1, "mixture_1d": 1, "ring": 2, "grid": 2, "spiral": 2}
+
+
+def toy(name: str, *overrides: str) -> Toy:
+    return instantiate(compose(f"data={name}", "data.size=20_000", *overrides).data)
 
 
 def ring(**changes: object) -> Ring:
@@ -18,38 +30,121 @@ def ring(**changes: object) -> Ring:
     return Ring(**(facts | changes))
 
 
-def everything(data: Ring, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+def everything(data: Toy, split: str) -> tuple[torch.Tensor, torch.Tensor]:
     return next(data.split(split, "cpu", 10**6))
 
 
 def test_samples_have_the_modes_and_the_deviation_that_were_asked_for():
     data = ring(modes=5, num_classes=5, radius=3.0, std=0.2)
+    centres = data.distribution.centres
     x, y = everything(data, "train")
     assert x.shape == (20_000, 2)
     assert x.dtype == torch.float32
-    assert torch.allclose(data.centres.norm(dim=1), torch.tensor(3.0))
-    assert torch.allclose(data.centres[0], torch.tensor([3.0, 0.0]))
-    neighbours = (data.centres - data.centres.roll(1, 0)).norm(dim=1)
-    assert torch.allclose(neighbours, neighbours.mean().expand(5))
+    torch.testing.assert_close(centres.norm(dim=1), torch.full((5,), 3.0, dtype=torch.float64))
+    torch.testing.assert_close(centres[0], torch.tensor([3.0, 0.0], dtype=torch.float64))
+    neighbours = (centres - centres.roll(1, 0)).norm(dim=1)
+    torch.testing.assert_close(neighbours, neighbours.mean().expand(5))
     for mode in range(5):
-        rest = x[y == mode] - data.centres[mode]
+        rest = x[y == mode] - centres[mode]
         assert abs(len(rest) - 4000) < 5 * sqrt(20_000 * 0.2 * 0.8)
         assert rest.mean(0).abs().max() < 5 * 0.2 / sqrt(len(rest))
         assert rest.std(0).sub(0.2).abs().max() < 5 * 0.2 / sqrt(2 * len(rest))
 
 
-def test_the_samples_depend_on_the_seed_of_the_data_only():
-    x, _ = everything(ring(), "train")
-    assert torch.equal(x, everything(ring(), "train")[0])
-    assert not torch.equal(x, everything(ring(data_seed=1), "train")[0])
-    assert not torch.equal(x, everything(ring(), "test")[0])
+@pytest.mark.parametrize("name", TOYS)
+def test_the_samples_depend_on_the_seed_of_the_data_only(name: str):
+    x, _ = everything(toy(name), "train")
+    assert torch.equal(x, everything(toy(name, "seed=3"), "train")[0])
+    assert not torch.equal(x, everything(toy(name, "data.data_seed=1"), "train")[0])
+    assert not torch.equal(x, everything(toy(name), "test")[0])
+    known = toy(name).distribution
+    assert torch.equal(known.sample(9, generator(5)), known.sample(9, generator(5)))
 
 
 def test_batches_are_not_scaled():
     data = ring(radius=100.0)
     x, y = next(iter(data.stream(0, lambda: 0, "cpu")))
     assert x.shape == (512, 2)
-    assert (x - data.centres[y]).abs().max() < 0.1
+    assert (x - data.distribution.centres[y]).abs().max() < 0.1
+
+
+def cells(data: Toy) -> tuple[torch.Tensor, float]:
+    """The midpoints of fine cells around all that has weight, [N, D], and the size of one."""
+    known = data.distribution
+    low = (known.centres - 7 * known.stds[:, None]).min(0).values
+    high = (known.centres + 7 * known.stds[:, None]).max(0).values
+    widths = (high - low) / torch.ceil((high - low) / (known.stds.min() / 2))
+    sides = [torch.arange(l + w / 2, h, w) for l, h, w in zip(low, high, widths, strict=True)]  # noqa: E741
+    return torch.cartesian_prod(*sides).view(-1, len(low)).double(), float(widths.prod())
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_the_density_integrates_to_one(name: str):
+    # The midpoint rule is exact to 1e-8 for Gaussians at half a deviation a cell.
+    narrow = {"ring": ["data.std=0.05"], "grid": ["data.std=0.2"], "spiral": ["data.std=0.05"]}
+    data = toy(name, *narrow.get(name, []))
+    x, size = cells(data)
+    total = sum(data.distribution.log_prob(rows).exp().sum() for rows in x.split(4096)) * size
+    assert float(total) == pytest.approx(1, abs=1e-5)
+
+
+def test_densities_are_those_of_scipy():
+    x = torch.linspace(-4, 4, 41, dtype=torch.float64)[:, None]
+    found = toy("gaussian_1d", "data.mean=0.5", "data.std=1.5").distribution.log_prob(x)
+    np.testing.assert_allclose(found, stats.norm(0.5, 1.5).logpdf(x[:, 0]), rtol=1e-12)
+    line = toy("mixture_1d", "data.means=[-1,2]", "data.stds=[0.5,1]", "data.weights=[3,1]").distribution
+    parts = 0.75 * stats.norm(-1, 0.5).pdf(x[:, 0]) + 0.25 * stats.norm(2, 1).pdf(x[:, 0])
+    np.testing.assert_allclose(line.log_prob(x).exp(), parts, rtol=1e-12)
+    for name, std in {"ring": 0.01, "grid": 0.05, "spiral": 0.02}.items():
+        known = toy(name).distribution
+        points = known.sample(50, generator(0)).double()
+        normals = [stats.multivariate_normal(c.numpy(), std**2).pdf(points) for c in known.centres]
+        np.testing.assert_allclose(known.log_prob(points).exp(), np.mean(normals, 0), rtol=1e-9)
+
+
+def cdf(known: Mixture, x: np.ndarray, axis: int) -> np.ndarray:
+    """The distribution function of one coordinate, by scipy."""
+    parts = zip(known.weights, known.centres[:, axis], known.stds, strict=True)
+    return sum(float(w) * stats.norm(float(c), float(s)).cdf(x) for w, c, s in parts)
+
+
+@pytest.mark.parametrize(("name", "dims"), TOYS.items())
+def test_samples_follow_the_density(name: str, dims: int):
+    """Kolmogorov-Smirnov, along each axis; the seed is fixed, and so the answer."""
+    known = toy(name).distribution
+    x = known.sample(4000, generator(1)).double().numpy()
+    for axis in range(dims):
+        assert stats.kstest(x[:, axis], lambda v, axis=axis: cdf(known, v, axis)).pvalue > 0.01
+
+
+def test_the_grid_is_that_of_pacgan():
+    known = toy("grid").distribution
+    assert {tuple(centre) for centre in known.modes.tolist()} == {
+        (a, b) for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)
+    }
+    assert set(known.stds.tolist()) == {0.05}
+
+
+def test_the_spiral_is_one_curve_without_modes():
+    known = toy("spiral", "data.turns=1.5", "data.radius=3", "data.components=1000").distribution
+    assert known.modes is None
+    radii = known.centres.norm(dim=1)
+    assert radii[0] == 0
+    assert float(radii[-1]) == pytest.approx(3)
+    assert known.centres[-1].tolist() == pytest.approx([-3, 0], abs=1e-9)  # at half a turn past the first
+    angles = torch.atan2(known.centres[1:, 1], known.centres[1:, 0]) % (2 * pi)
+    whole = 2 * pi * torch.round((radii[1:] / 3 * 3 * pi - angles) / (2 * pi))
+    torch.testing.assert_close(radii[1:], 3 * (angles + whole) / (3 * pi))
+    steps = known.centres.diff(dim=0).norm(dim=1)
+    assert float(steps.max() / steps.min()) < 1.01
+
+
+def test_the_best_discriminator_and_its_accuracy():
+    p = torch.tensor([0.2, 0.3, 0.0, 1e-200], dtype=torch.float64)
+    q = torch.tensor([0.6, 0.3, 0.5, 0.0], dtype=torch.float64)
+    best, accuracy = optimal_discriminator(p.log(), q.log()), oracle_accuracy(p.log(), q.log())
+    assert best.tolist() == pytest.approx([0.25, 0.5, 0, 1])
+    assert accuracy.tolist() == pytest.approx([0.75, 0.5, 1, 1])
 
 
 @pytest.mark.parametrize(
@@ -60,6 +155,7 @@ def test_batches_are_not_scaled():
         ({"range": [-1, 1]}, r"data.range=\[-1,1\] .*data.range=null"),
         ({"modes": 0, "num_classes": 0}, "data.modes=0"),
         ({"std": -1.0}, "data.std=-1.0"),
+        ({"std": 0.0}, "data.std=0.0 must be above 0"),
         ({"size": 100}, "batch_size=512 .* 100 "),
     ],
 )
@@ -68,9 +164,26 @@ def test_contradictions_are_refused(change, message):
         ring(**change)
 
 
+@pytest.mark.parametrize(
+    ("name", "override", "message"),
+    [
+        ("mixture_1d", "data.means=[0]", "have 1, 2 and 2 numbers: give one of each"),
+        ("mixture_1d", "data.stds=[1,0]", "data.stds=0 must be above 0"),
+        ("mixture_1d", "data.weights=[1,-1]", "data.weights=-1 must be a number of at least 0"),
+        ("gaussian_1d", "data.std=0", "data.std=0 must be above 0"),
+        ("grid", "data.coordinates=[]", "data.coordinates=0 is too small"),
+        ("grid", "data.coordinates=[0,1]", "data.num_classes=25 .*data.num_classes=4"),
+        ("spiral", "data.turns=0", "data.turns=0 must be above 0"),
+        ("spiral", "data.components=1", "data.components=1 is too small"),
+        ("spiral", "data.num_classes=3", "data.num_classes=null"),
+    ],
+)
+def test_what_no_toy_can_be_is_refused(name: str, override: str, message: str):
+    with pytest.raises(Refused, match=message):
+        toy(name, override)
+
+
 def test_the_yaml_builds_it_with_as_many_classes_as_modes():
-    cfg = OmegaConf.create({"data": OmegaConf.load("conf/data/ring.yaml")})
-    cfg.data.modes = 12
-    facts = OmegaConf.to_container(cfg, resolve=True)["data"]
-    data = Ring(**{key: value for key, value in facts.items() if key not in ("_target_", "defaults")})
-    assert (data.num_classes, data.std, len(data.centres), len(data)) == (12, 0.01, 12, 50_000)
+    cfg = compose("data=ring", "data.modes=12")
+    data = instantiate(OmegaConf.create(cfg.data))
+    assert (data.num_classes, len(data.distribution.modes), len(data)) == (12, 12, 50_000)

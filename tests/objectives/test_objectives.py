@@ -2,14 +2,9 @@
 
 import pytest
 import torch
-<<<<<<< HEAD
 from judged import FAKE, ONES, REAL, terms
 from table import SMALL, composed, game, real
-from torch import Tensor
-=======
-from table import SMALL, composed, game
 from torch import Tensor, nn
->>>>>>> 7a7b9ef (Tests of kernels, distances, spaces and learned MMD; the refusals on file)
 
 from ganlab.cli import compose
 from ganlab.config import build_game

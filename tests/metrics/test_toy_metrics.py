@@ -1,0 +1,174 @@
+"""The metrics of toy data on hand-made samples whose numbers are known."""
+
+from __future__ import annotations
+
+from math import exp, log
+from pathlib import Path
+
+import pytest
+import torch
+from commands import play, summary
+from torch import Tensor
+
+from ganlab.cli import compose
+from ganlab.config import instantiate
+from ganlab.data.toy import Toy
+from ganlab.errors import Refused
+from ganlab.metrics.line import Wasserstein
+from ganlab.metrics.modes import HighQuality, ModesCovered, ReverseKL
+from ganlab.randomness import generator
+
+
+def toy(*overrides: str) -> Toy:
+    return instantiate(compose(*overrides, "data.size=1000").data)
+
+
+def numbers(data: Toy, *samples: Tensor) -> dict[str, float]:
+    """All three numbers of the modes, with the samples in parts."""
+    found = {}
+    for metric in (ModesCovered(), HighQuality(), ReverseKL()):
+        metric.check(data, 1, 1)
+        for x in samples:
+            metric.update(x, real=False)
+        found |= metric.compute()
+    return found
+
+
+def near(data: Toy, counts: list[int], deviations: float = 0.0) -> Tensor:
+    """As many samples at each centre, away from it along the first axis by some deviations."""
+    known = data.distribution
+    x = known.centres.repeat_interleave(torch.tensor(counts), 0)
+    x[:, 0] += deviations * known.stds.repeat_interleave(torch.tensor(counts), 0)
+    return x
+
+
+def test_even_samples_at_all_centres_are_perfect() -> None:
+    data = toy("data=ring")
+    assert numbers(data, near(data, [5] * 8)) == pytest.approx(
+        {"modes": 8, "high_quality": 1, "reverse_kl": 0}, abs=1e-12
+    )
+
+
+def test_uneven_samples_have_the_divergence_of_their_shares() -> None:
+    data = toy("data=ring")
+    # Shares 1/2, 1/4, 1/4: log 8 less their entropy of 1.5 log 2.
+    found = numbers(data, near(data, [4, 0, 2, 0, 0, 0, 0, 0]), near(data, [0, 0, 0, 2, 0, 0, 0, 0]))
+    assert found == pytest.approx({"modes": 3, "high_quality": 1, "reverse_kl": 1.5 * log(2)})
+
+
+def test_high_quality_ends_at_three_deviations() -> None:
+    data = toy("data=grid")
+    inside, outside = near(data, [1] * 25, 2.999), near(data, [3] + [0] * 24, 3.001)
+    found = numbers(data, inside, outside)
+    # Those outside count as samples, but nowhere in the histogram.
+    assert found == pytest.approx({"modes": 25, "high_quality": 25 / 28, "reverse_kl": 0}, abs=1e-12)
+
+
+def test_one_mode_alone_and_none_have_the_largest_divergence() -> None:
+    data = toy("data=ring")
+    one = numbers(data, near(data, [7] + [0] * 7))
+    assert one == pytest.approx({"modes": 1, "high_quality": 1, "reverse_kl": log(8)})
+    none = numbers(data, torch.zeros(5, 2))
+    assert none == pytest.approx({"modes": 0, "high_quality": 0, "reverse_kl": log(8)})
+
+
+def test_modes_of_unlike_weights_and_deviations() -> None:
+    data = toy("data=mixture_1d", "data.means=[-1,1]", "data.stds=[1,0.1]", "data.weights=[1,3]")
+    # At 0.6 it is four narrow deviations from the nearer centre, and 1.6 wide ones from the farther.
+    found = numbers(data, torch.tensor([[0.6], [1.0]]))
+    expected = 0.5 * log(0.5 / 0.25) + 0.5 * log(0.5 / 0.75)
+    assert found == pytest.approx({"modes": 2, "high_quality": 1, "reverse_kl": expected})
+
+
+def test_exact_samples_reach_the_floor_of_the_plane() -> None:
+    data = toy("data=ring")
+    found = numbers(data, data.distribution.sample(100_000, generator(0)))
+    assert found["modes"] == 8
+    assert found["high_quality"] == pytest.approx(1 - exp(-4.5), abs=0.002)
+    # The expectation at uniform shares is (M - 1) / 2n.
+    assert found["reverse_kl"] < 5 * 7 / 200_000
+
+
+def test_the_reals_are_not_looked_at_and_reset_forgets_the_fakes() -> None:
+    data = toy("data=ring")
+    metric = ModesCovered()
+    metric.check(data, 1, 1)
+    metric.update(near(data, [1] * 8), real=True)
+    with pytest.raises(Refused, match="modes of no samples"):
+        metric.compute()
+    metric.update(near(data, [1] * 8), real=False)
+    assert metric.protocol()["n_fake"] == 8
+    metric.reset()
+    metric.update(near(data, [1] + [0] * 7), real=False)
+    assert metric.compute() == {"modes": 1}
+    assert metric.protocol() | {"torch": ""} == {
+        "num_modes": 8,
+        "high_quality_within_std": 3.0,
+        "n_real": 0,
+        "n_fake": 1,
+        "dtype": "float64",
+        "torch": "",
+    }
+
+
+def test_wasserstein_is_the_shift_and_the_area_between_distribution_functions() -> None:
+    metric = Wasserstein()
+    x = torch.randn(500, 1, generator=generator(0))
+    metric.update(x, real=True)
+    metric.update(x[torch.randperm(500)] - 0.25, real=False)
+    assert metric.compute() == pytest.approx({"wasserstein": 0.25}, rel=1e-5)
+    metric.reset()
+    assert (metric.protocol()["n_real"], metric.protocol()["n_fake"]) == (500, 0)
+    metric.update(torch.cat([x, x]), real=False)
+    assert metric.compute() == pytest.approx({"wasserstein": 0}, abs=1e-9)
+
+
+def test_wasserstein_of_two_gaussians_is_the_closed_form() -> None:
+    # Quantiles of N(0, 1) and N(m, s^2) differ by m + (s - 1) z: here 2 + z, whose mean absolute value is
+    # 2 (2 Phi(2) - 1) + 2 phi(2).
+    grid = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+    z = torch.special.ndtri(grid)[:, None]
+    metric = Wasserstein()
+    metric.update(z, real=True)
+    metric.update(2 + 2 * z, real=False)
+    phi = exp(-2) / (2 * torch.pi) ** 0.5
+    expected = 2 * (2 * float(torch.special.ndtr(torch.tensor(2.0).double())) - 1) + 2 * phi
+    assert metric.compute()["wasserstein"] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("data=spiral metric=modes", "modes needs data with known modes"),
+        ("data=digits metric=modes", "modes needs data with known modes"),
+        ("data=ring metric=wasserstein", r"shape \[1\], not \[2\]"),
+        ("data=ring metric=digits", "the metrics fid, is measure images, not these data"),
+    ],
+)
+def test_data_that_a_metric_cannot_measure_are_refused(line: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=message):
+        play(tmp_path / "run", *line.split())
+
+
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        ("ring", {"modes", "high_quality", "reverse_kl"}),
+        ("mixture_1d", {"wasserstein", "modes", "high_quality", "reverse_kl"}),
+        ("spiral", set()),
+    ],
+)
+def test_a_run_is_measured_as_its_data_say(data: str, names: set[str], tmp_path: Path) -> None:
+    found = play(tmp_path / "run", f"data={data}", "data.size=400", "steps=2", "evaluation.n=300")
+    assert set(found) == names
+    if names:
+        recorded = summary(tmp_path / "run")["metrics"]
+        assert recorded["modes"]["n_fake"] == 300
+        assert recorded["modes"]["floor"] == compose(f"data={data}").data.num_classes
+        assert recorded["high_quality"]["floor"] > 0.95
+    assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
+
+
+def test_the_published_number_of_samples() -> None:
+    assert compose("data=grid").evaluation.n == 2500
+    assert compose("data=grid", "evaluation.n=7").evaluation.n == 7
