@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -36,7 +37,9 @@ OmegaConf.register_new_resolver("rounds", rounds, replace=True)
 
 
 def compose(*overrides: str, config_name: str = "run") -> DictConfig:
-    """The config of a command line, for notebooks and tests."""
+    """The config of a command line, for notebooks, tests and commands that play runs of their own."""
+    if GlobalHydra.instance().is_initialized():  # by `launch`, and it cannot be twice
+        return hydra.compose(config_name, list(overrides))
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose(config_name, list(overrides))
 

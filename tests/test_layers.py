@@ -18,12 +18,12 @@ LAYERS = [
     {"game", "pictures", "run_directory", "cli", "provenance", "stages", "trust"},
     {"training", "metrics"},
     {"config", "callbacks", "resume"},
-    {"session"},
-    {"run", "sample", "worker"},
+    {"session", "drawings"},
+    {"run", "sample", "worker", "figures"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training", "callbacks", "data", "config", "session"}
-HYDRA = {"config", "cli", "resume", "run", "sample", "session", "stages", "trust", "worker"}
+HYDRA = {"config", "cli", "resume", "run", "sample", "figures", "session", "stages", "trust", "worker"}
 
 
 def part(path: Path) -> str:
@@ -74,7 +74,7 @@ def test_frameworks_stay_in_their_places(path: Path) -> None:
 
 
 def test_the_command_line_starts_without_torch() -> None:
-    for name in ("cli", "run", "sample", "errors"):
+    for name in ("cli", "run", "sample", "figures", "errors"):
         heavy = {"torch", "pytorch_lightning", "wandb", "torchvision", "matplotlib"}
         assert not imports(PACKAGE / f"{name}.py", deferred=False) & heavy
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganlab.data.base import Data, Split
 from ganlab.errors import Refused
-from ganlab.kernels import squared_distances
+from ganlab.pairs import squared_distances
 from ganlab.metrics.base import SampleMetric
 
 CHUNK = 500  # reals at a time: a matrix of their distances to all fakes is held

@@ -3,14 +3,13 @@
 import pytest
 import torch
 from judged import FAKE, ONES, REAL, terms
-from table import SMALL, composed, game, real
-from torch import Tensor, nn
+from table import SMALL, composed, game
+from torch import Tensor
 
 from ganlab.cli import compose
 from ganlab.config import build_game
 from ganlab.errors import Refused
 from ganlab.objectives.adversarial import Hinge, Minimax, NonSaturating
-from ganlab.randomness import Draw
 
 
 def log_d(logits: Tensor) -> Tensor:

@@ -1,0 +1,63 @@
+"""Figure 7: samples beside the training images nearest to them: what is new, and what is remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganlab.drawings.runs import Run, at_least
+from ganlab.drawings.style import frame, sheet
+from ganlab.errors import Refused
+
+
+def nearest(x: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
+    """For each of x [N, ...] the index in `among` [M, ...] of its nearest, and the distance, [N] each.
+
+    The distance is the root of the mean squared difference of pixels.
+    """
+    gap = torch.cdist(
+        x.flatten(1).double(), among.flatten(1).double(), compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    found = gap.min(1)
+    return found.indices, found.values / x[0].numel() ** 0.5
+
+
+def draw(settings: Sequence[str], columns: int, rows: int, steps: int, seed: int) -> list[Image.Image]:
+    """Pairs of images, the sample above the training image; distances beside those of unseen images."""
+    at_least(1, columns=columns, rows=rows, steps=steps)
+    run = Run(settings, seed)
+    if run.data.value_range is None:
+        raise Refused("this figure shows images: choose data=digits or another set of images")
+    game = run.play(steps)
+    train, test = (next(run.data.split(name, "cpu", 10**6))[0] for name in ("train", "test"))
+    samples = game.sample(columns * rows)
+    index, _ = nearest(samples, train)
+    usual = {
+        "samples": nearest(game.sample(len(test), seed=1), train)[1].median(),
+        "unseen test images": nearest(test, train)[1].median(),
+    }
+    told = ", ".join(f"{value:.3f} of {name}" for name, value in usual.items())
+    low, high = run.data.value_range
+    figure = sheet(
+        0.85 * columns + 2.0, 1.75 * rows + 1.0, f"Samples and their nearest training images (round {steps})"
+    )
+    figure.supxlabel(
+        "median distance to the nearest training image, root mean square of pixels "
+        f"in [{low:g}, {high:g}]:\n{told}",
+        fontsize=9,
+    )
+    panels = figure.subplots(2 * rows, columns, squeeze=False)
+    for i, (sample, image) in enumerate(zip(samples, train[index], strict=True)):
+        row, column = divmod(i, columns)
+        for axes, shown, label in (
+            (panels[2 * row, column], sample, "sample"),
+            (panels[2 * row + 1, column], image, "nearest"),
+        ):
+            axes.imshow(shown.movedim(0, -1), cmap="gray", vmin=low, vmax=high)
+            axes.set(xticks=[], yticks=[])
+            if column == 0:
+                axes.set_ylabel(label, rotation=0, ha="right", va="center")
+    return [frame(figure)]

@@ -1,0 +1,54 @@
+"""Real runs to draw: games as their configs build them, played round by round without a Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ganlab.cli import compose
+from ganlab.config import build, build_data, check
+from ganlab.errors import Refused
+from ganlab.game import Game
+
+
+class Run:
+    """A game and its data; `overrides` are those of `python -m ganlab.run`.
+
+    Its rounds are those of that command with the same overrides and seed, on the CPU.
+    """
+
+    def __init__(self, overrides: Sequence[str], seed: int):
+        cfg = compose(*overrides, f"seed={seed}")
+        check(cfg)
+        self.data = build_data(cfg)
+        self._module = build(cfg)
+        self._batches = iter(self.data.stream(seed, lambda: self.game.step, "cpu"))
+
+    @property
+    def game(self) -> Game:
+        return self._module.game
+
+    def play(self, until: int) -> Game:
+        """The game after `until` rounds, in evaluation mode."""
+        self._module.train()
+        while self.game.step < until:
+            self._module.training_step(next(self._batches), 0)
+        return self.game.eval()
+
+
+def schedule(steps: int, frames: int) -> Iterator[int]:
+    """The rounds to draw, from 0 to `steps`: at first in quick succession, then ever more rarely.
+
+    Raises:
+        Refused: fewer than 1 round, or fewer than 2 frames.
+    """
+    at_least(1, steps=steps)
+    at_least(2, frames=frames)
+    rounds = {round(steps * (i / (frames - 1)) ** 2) for i in range(frames)}
+    yield from sorted(rounds)
+
+
+def at_least(least: int, **settings: int) -> None:
+    """Refuses settings of a figure, by name, that are no whole numbers or below what makes sense."""
+    for name, value in settings.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise Refused(f"{name}={value} of a figure must be a whole number of at least {least}")

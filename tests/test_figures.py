@@ -1,0 +1,253 @@
+"""The figures: what they show against formulas, and that each is drawn from a few rounds."""
+
+from __future__ import annotations
+
+import sys
+from math import log, sqrt
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from table import composed
+
+from ganlab.cli import compose
+from ganlab.config import instantiate
+from ganlab.drawings.costs import cost
+from ganlab.drawings.density import Line
+from ganlab.drawings.inverse_transform import transform
+from ganlab.drawings.neighbours import nearest
+from ganlab.drawings.ring import covered
+from ganlab.drawings.runs import Run, schedule
+from ganlab.drawings.style import overview, write
+from ganlab.errors import Refused
+from ganlab.figures import NAMES, figures, main
+from ganlab.session import Session
+
+FILMS = {1, 2, 4, 6}
+TINY = (
+    "inverse_transform.samples=40",
+    "inverse_transform.frames=3",
+    "matching.steps=3",
+    "matching.frames=2",
+    "intuition.steps=2",
+    "adversarial.steps=3",
+    "adversarial.frames=3",
+    "ring.steps=2",
+    "ring.frames=2",
+    "neighbours.steps=2",
+    "neighbours.rows=1",
+    "neighbours.columns=3",
+)
+LINE = [str(setting) for setting in compose(config_name="figures").adversarial.settings]
+
+
+def drawn(output: Path, *overrides: str) -> list[Path]:
+    return figures(compose(f"output={output}", *TINY, *overrides, config_name="figures"))
+
+
+@pytest.mark.parametrize("number", range(1, len(NAMES) + 1))
+def test_a_figure_is_drawn(number: int, tmp_path: Path) -> None:
+    files = drawn(tmp_path, f"figures=[{number}]")
+    stem = f"{number}_{NAMES[number - 1]}"
+    kinds = ["png", "gif"] if number in FILMS else ["png"]
+    assert files == [tmp_path / f"{stem}.{kind}" for kind in kinds]
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    for path in files:
+        image = Image.open(path)
+        image.load()
+        assert min(image.size) > 200
+        assert np.asarray(image.convert("L")).std() > 5
+    if number in FILMS:
+        film = Image.open(files[1])
+        assert film.n_frames > 1
+        shown = []
+        for i in (0, film.n_frames - 1):
+            film.seek(i)
+            shown.append(np.asarray(film.convert("RGB")))
+        assert not np.array_equal(*shown)
+
+
+def test_equal_seeds_give_equal_files(tmp_path: Path) -> None:
+    def content(folder: str, *overrides: str) -> list[bytes]:
+        return [path.read_bytes() for path in drawn(tmp_path / folder, "figures=[4]", *overrides)]
+
+    torch.manual_seed(5)
+    one = content("one")
+    assert one == content("two")
+    assert one != content("three", "seed=1")
+
+
+def test_the_rounds_are_those_of_the_run_command(tmp_path: Path) -> None:
+    settings = [*LINE, "logger=csv", "steps=5", f"run_dir={tmp_path / 'run'}", "seed=3"]
+    session = Session(compose(*settings))
+    session.play()
+    expected = session.module.game.sample(20)
+    assert torch.equal(Run(LINE, 3).play(5).sample(20), expected)
+
+
+def linear(scale: float, shift: float, *overrides: str) -> Line:
+    """A game whose generator is linear, at given weights."""
+    line = Line([*LINE, *overrides], 0, [-4, 5])
+    layer = line.run.game.generator.body[0]
+    with torch.no_grad():
+        layer.weight.fill_(scale)
+        layer.bias.fill_(shift)
+    return line
+
+
+@pytest.mark.parametrize("scale", [0.6, -0.6])
+def test_the_density_of_a_linear_generator_is_a_gaussian(scale: float) -> None:
+    line = linear(scale, 1.0)
+    made = line.made(0)
+    exact = torch.distributions.Normal(1.0, 0.6).log_prob(line.x).exp()
+    assert (made - exact).abs().max() < 2e-3 * exact.max()
+    # To the tails: the picture takes its logarithm.
+    near = (line.x - 1).abs() < 3
+    assert (made.log() - exact.log())[near].abs().max() < 0.02
+    # Two Gaussians of deviations 0.5 and 0.6 at 2 and 1, by quadrature.
+    expected = (exact - line.true).abs().sum() * (9 / len(line.x)) / 2
+    assert line.distance(made) == pytest.approx(float(expected), abs=1e-3)
+
+
+def test_the_density_of_a_uniform_latent_is_flat_and_of_one() -> None:
+    prior = [
+        "model.generator.prior._target_=ganlab.networks.priors.Uniform",
+        "+model.generator.prior.bound=2.0",
+    ]
+    line = linear(0.5, 1.0, *prior)
+    made = line.made(0)
+    inside = (line.x - 1).abs() < 0.95
+    torch.testing.assert_close(made[inside], torch.full_like(made[inside], 0.5), rtol=1e-3, atol=0)
+    assert float(made.sum() * 9 / len(line.x)) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_fold_adds_its_branches() -> None:
+    """|z| of a standard normal z: twice the density, on one side."""
+    line = Line([*LINE, "model.generator.hidden=[2]"], 0, [-4, 5])
+    first, _, last = list(line.run.game.generator.body)[:3]
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        first.bias.zero_()
+        last.weight.fill_(1.0)
+        last.bias.zero_()
+    made = line.made(0)
+    exact = torch.distributions.HalfNormal(1.0).log_prob(line.x.clamp_min(0)).exp() * (line.x > 0)
+    assert (made - exact)[line.x.abs() > 0.05].abs().max() < 2e-3
+
+
+def test_the_oracle_is_right_where_it_is_drawn() -> None:
+    """Equal deviations s: the odds p/q are exp(d (x - m) / s^2), with d and m of the two centres."""
+    from ganlab.data.densities import oracle_accuracy
+
+    line = linear(0.5, 1.0)
+    odds = ((line.x - 1.5) / 0.25).exp()
+    accuracy = oracle_accuracy(line.log_true, line.made(0).log())
+    expected = torch.maximum(odds, 1 / odds) / (1 + torch.maximum(odds, 1 / odds))
+    near = (line.x - 1.5).abs() < 1.5
+    assert (accuracy - expected)[near].abs().max() < 5e-3
+
+
+SLOPES = {
+    "minimax": lambda d: -d,
+    "non_saturating": lambda d: d - 1,
+    "maximum_likelihood": lambda d: -d / (1 - d),
+}
+COSTS = {
+    "minimax": lambda d: log(1 - d),
+    "non_saturating": lambda d: -log(d),
+    "maximum_likelihood": lambda d: -d / (1 - d),
+}
+
+
+@pytest.mark.parametrize("name", [str(n) for n in compose(config_name="figures").costs.objectives])
+def test_the_costs_are_their_formulas(name: str) -> None:
+    judged = [0.01, 0.3, 0.5, 0.9, 0.99]
+    objective = instantiate(composed(f"objective={name}").objective)
+    found, slope = cost(objective, torch.tensor(judged, dtype=torch.float64).logit())
+    assert found.tolist() == pytest.approx([COSTS[name](d) for d in judged])
+    assert slope.tolist() == pytest.approx([SLOPES[name](d) for d in judged])
+
+
+def test_the_inverse_transform_is_the_gaussian_quantile() -> None:
+    u = torch.tensor([0.5, 0.8413447460685429, 0.025], dtype=torch.float64)
+    assert transform(u).tolist() == pytest.approx([0, 1, -1.959963984540054])
+
+
+def test_the_nearest_is_the_nearest() -> None:
+    among = torch.tensor([[0.0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0]]).view(3, 1, 2, 2)
+    index, distance = nearest(torch.tensor([[1.0, 1, 1, 0.4], [0, 0, 0, 0]]).view(2, 1, 2, 2), among)
+    assert index.tolist() == [2, 0]
+    assert distance.tolist() == pytest.approx([sqrt(0.16 / 4), 0])
+
+
+def test_what_is_told_of_the_ring_is_what_the_metrics_say() -> None:
+    settings = ["data=ring", "metric=none", "model.generator.hidden=[]", "model.generator.latent_dim=1"]
+    run = Run(settings, 0)
+    layer = run.game.generator.body[0]
+    with torch.no_grad():
+        layer.weight.fill_(0.001)
+        layer.bias.copy_(torch.tensor([0.0, 1.0]))
+    assert covered(run, 0) == "modes 1 of 8, high quality 100%"
+
+
+def test_the_rounds_that_are_drawn() -> None:
+    assert list(schedule(100, 5)) == [0, 6, 25, 56, 100]
+    assert list(schedule(1, 9)) == [0, 1]
+
+
+def test_a_film_holds_its_frames_and_the_overview_four_of_them(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (20, 10), (10 * i, 0, 255)) for i in range(7)]
+    assert [overview(frames).getpixel(at)[0] for at in ((0, 0), (20, 0), (0, 10), (39, 19))] == [
+        0,
+        20,
+        40,
+        60,
+    ]
+    _, film = write(frames, tmp_path / "film")
+    assert Image.open(film).n_frames == 7
+    assert [path.suffix for path in write(frames[:1], tmp_path / "still")] == [".png"]
+
+
+LINES = {
+    "figures=[8]": r"figures=\[8\] must be a list of numbers: 1 inverse_transform, 2 matching",
+    "figures=[ring]": r"figures=\['ring'\] must be a list of numbers",
+    "figures=[]": r"figures=\[\]",
+    "figures=3": "figures=3 must be a list of numbers",
+    "seed=-1": "seed=-1",
+    "figures=[4] adversarial.frames=1": "frames=1 of a figure",
+    "figures=[2] matching.steps=0": "steps=0 of a figure",
+    "figures=[3] intuition.steps=0": "steps=0 of a figure",
+    "figures=[7] neighbours.steps=many": "steps=many of a figure",
+    "figures=[7] neighbours.rows=0": "rows=0 of a figure",
+    "figures=[1] inverse_transform.samples=-3": "samples=-3 of a figure",
+    "figures=[6] ring.settings=['data=spiral','metric=none']": "toy data in the plane with modes",
+    "figures=[3] intuition.settings=['data=ring','metric=none']": r"samples of shape \[2\] from 64 latents",
+    "figures=[7] neighbours.settings=['data=ring','metric=none']": "shows images",
+    "figures=[5] costs.objectives=[mystery]": "Could not find 'objective/mystery'",
+    "figures=[5] costs.objectives=[mmd]": "objective mmd judges no samples",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_one_line_says_what_to_do(line: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    import re
+
+    monkeypatch.chdir(tmp_path)
+    given = line.split()
+    tiny = [o for o in TINY if not any(g.startswith(o.split("=")[0] + "=") for g in given)]
+    monkeypatch.setattr(sys, "argv", ["figures", *tiny, *given])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1, error
+    assert re.search(LINES[line], error), error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Refused, match="file cannot be written"):
+        drawn(tmp_path / "file", "figures=[5]")
