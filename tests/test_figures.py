@@ -198,15 +198,17 @@ def test_the_rounds_that_are_drawn() -> None:
 
 
 def test_a_film_holds_its_frames_and_the_overview_four_of_them(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (20, 10), (10 * i, 0, 255)) for i in range(7)]
-    assert [overview(frames).getpixel(at)[0] for at in ((0, 0), (20, 0), (0, 10), (39, 19))] == [
-        0,
-        20,
-        40,
-        60,
-    ]
-    _, film = write(frames, tmp_path / "film")
-    assert Image.open(film).n_frames == 7
+    frames = [Image.new("RGB", (20, 10), "white") for _ in range(7)]
+    for i, image in enumerate(frames):
+        image.putpixel((i, 5), (213, 94, 0))
+    sheet = overview(frames)
+    marked = {(x, y) for x in range(40) for y in range(20) if sheet.getpixel((x, y)) != (255, 255, 255)}
+    assert marked == {(0, 5), (20 + 2, 5), (4, 15), (20 + 6, 15)}
+    film = Image.open(write(frames, tmp_path / "film")[1])
+    assert film.n_frames == 7
+    for i, image in enumerate(frames):
+        film.seek(i)
+        assert np.array_equal(np.asarray(film.convert("RGB")), np.asarray(image))
     assert [path.suffix for path in write(frames[:1], tmp_path / "still")] == [".png"]
 
 
