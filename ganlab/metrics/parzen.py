@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ganlab.data.base import Data, Split
 from ganlab.errors import Refused
-from ganlab.pairs import squared_distances
 from ganlab.metrics.base import SampleMetric
+from ganlab.pairs import squared_distances
 
 CHUNK = 500  # reals at a time: a matrix of their distances to all fakes is held
 
