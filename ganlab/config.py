@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import hydra
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
-from ganlab.cli import rounds
+from ganlab.checks import num_processes, whole
 from ganlab.data.base import Data
 from ganlab.errors import Refused, one_line
 from ganlab.game import Game
@@ -26,18 +26,6 @@ from ganlab.training.play import Play
 from ganlab.training.stages import Stage, Stages
 from ganlab.trust import check_trust
 from ganlab.turn import Networks, Offer
-
-TRAINER = {
-    "_target_",
-    "_partial_",
-    "accelerator",
-    "devices",
-    "num_nodes",
-    "precision",
-    "strategy",
-    "sync_batchnorm",
-}
-PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
 def instantiate(node: Any) -> Any:
@@ -217,80 +205,6 @@ def first_difference(error: Exception) -> str:
     """The first of the differences that torch lists, on one line."""
     lines = [line.strip() for line in str(error).splitlines()[1:]]
     return lines[0].rstrip(".") if lines else str(error)
-
-
-def check(cfg: DictConfig) -> None:
-    """Refuses numbers out of their ranges that no object's constructor would see, in any stage."""
-    for _, own in views(cfg):
-        check_game(own)
-
-
-def check_game(cfg: DictConfig) -> None:
-    if cfg.images is not None:
-        whole_number(cfg, "images", 1)
-    every = ("log_every", "evaluate_every", "sample_every", "checkpoint_every")
-    for name in ("steps", *every, "evaluation.n", "evaluation.n_real", "trainer.devices"):
-        whole_number(cfg, name, 1)
-    for name in ("seed", "evaluation.seed"):
-        whole_number(cfg, name, 0)
-    for name in ("resume", "init_from", "run_dir"):
-        if cfg[name] == "":
-            raise Refused(f"{name}= is empty: give a directory, or leave it out")
-    if cfg.images is not None and cfg.steps != rounds(cfg.images, cfg.data.batch_size, cfg.default_steps):
-        raise Refused(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
-    for name in set(cfg.trainer) - TRAINER:
-        raise Refused(
-            f"trainer.{name} has no say in this loop: leave it out (known: {', '.join(sorted(TRAINER))})"
-        )
-    # A network that is not built may be left as it is for the data, where this game is played in codes.
-    for player in cfg.objective.weight if cfg.get("code_of") else cfg.model:
-        shape = OmegaConf.select(cfg, f"model.{player}.shape", default=cfg.data.shape)
-        if list(shape) != list(cfg.data.shape):
-            raise Refused(
-                f"model.{player}.shape={shape} contradicts data.shape={cfg.data.shape}: set the latter"
-            )
-    value_range = OmegaConf.select(cfg, "model.generator.value_range", default=cfg.data.range)
-    if value_range != cfg.data.range:
-        raise Refused(
-            f"model.generator.value_range={value_range} contradicts data.range={cfg.data.range}: "
-            "set the latter"
-        )
-    if cfg.trainer.devices > 1 and "strategy" not in cfg.trainer:
-        raise Refused(f"trainer.devices={cfg.trainer.devices} needs trainer=ddp beside it")
-    if cfg.trainer.precision not in PRECISIONS:
-        raise Refused(f"trainer.precision={cfg.trainer.precision} must be one of {', '.join(PRECISIONS)}")
-
-
-def whole_number(cfg: DictConfig, name: str, low: int) -> None:
-    value = OmegaConf.select(cfg, name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise Refused(f"{name}={value} must be a whole number of at least {low}")
-
-
-def num_processes(cfg: DictConfig) -> int:
-    """How many processes play, on all machines together."""
-    return int(cfg.trainer.devices * cfg.trainer.get("num_nodes", 1))
-
-
-def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuses settings of a player that the objective does not have: they would be ignored in silence."""
-    if "generator" in cfg.objective.weight and "discriminator" not in cfg.objective.weight:
-        for override in overrides:
-            if override.lstrip("+").startswith(("model.discriminator", "optimizer.discriminator")):
-                raise Refused(
-                    f"{override} would do nothing: this objective has no discriminator; leave it out"
-                )
-
-
-def whole(tricks: DictConfig) -> DictConfig:
-    """Refuses a trick that has values but no class: a stub left behind by an override."""
-    for name in map(str, tricks):
-        trick = tricks[name]
-        if trick is None or "_target_" not in trick:
-            raise Refused(
-                f"trick.{name} has values but was not selected: add it with +trick={name}, or drop its values"
-            )
-    return tricks
 
 
 class refusing:  # noqa: N801, reads as a phrase

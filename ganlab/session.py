@@ -23,14 +23,12 @@ from ganlab.callbacks.profile import Profile
 from ganlab.callbacks.progress import Bar
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
+from ganlab.checks import check, num_processes, refuse_unused
 from ganlab.config import (
     adopt,
     build,
     build_data,
-    check,
     instantiate,
-    num_processes,
-    refuse_unused,
     refusing,
     restore,
 )

@@ -17,13 +17,26 @@ LAYERS = [
     {"objectives", "tricks"},
     {"game", "pictures", "run_directory", "cli", "provenance", "stages", "trust"},
     {"training", "metrics"},
+    {"checks"},
     {"config", "callbacks", "resume"},
     {"session", "drawings"},
     {"run", "sample", "worker", "figures"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training", "callbacks", "data", "config", "session"}
-HYDRA = {"config", "cli", "resume", "run", "sample", "figures", "session", "stages", "trust", "worker"}
+HYDRA = {
+    "checks",
+    "config",
+    "cli",
+    "resume",
+    "run",
+    "sample",
+    "figures",
+    "session",
+    "stages",
+    "trust",
+    "worker",
+}
 
 
 def part(path: Path) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ganlab.checks import check
 from ganlab.cli import compose
-from ganlab.config import build, build_data, check
+from ganlab.config import build, build_data
 from ganlab.errors import Refused
 from ganlab.game import Game
 
