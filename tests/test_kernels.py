@@ -117,6 +117,22 @@ def test_one_matrix_of_pairs_is_kept_for_a_gradient(grad_of_y: bool) -> None:
     assert large == [40 * 40, 40 * 50] + [50 * 50] * grad_of_y
 
 
+class Counting(Energy):
+    slopes = 0
+
+    def value_and_slope(self, squared: Tensor) -> tuple[Tensor, Tensor]:
+        self.slopes += 1
+        return super().value_and_slope(squared)
+
+
+def test_no_slope_is_taken_between_two_samples_of_the_data() -> None:
+    kernel, (x, y) = Counting(), samples()
+    mmd2(x.requires_grad_(), y, kernel, "biased")
+    assert kernel.slopes == 2
+    mmd2(x, y.requires_grad_(), kernel, "biased")
+    assert kernel.slopes == 5
+
+
 def test_a_std_is_the_root_of_a_variance() -> None:
     x, y = torch.randn(4, 2), torch.randn(5, 2)
     assert torch.allclose(GaussianMixture([3.0], "std")(x, y), GaussianMixture([9.0], "variance")(x, y))
