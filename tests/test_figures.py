@@ -14,8 +14,10 @@ from table import composed
 
 from ganlab.cli import compose
 from ganlab.config import instantiate
+from ganlab.drawings.adversarial import best
 from ganlab.drawings.costs import cost
 from ganlab.drawings.density import Line
+from ganlab.drawings.intuition import accuracy
 from ganlab.drawings.inverse_transform import transform
 from ganlab.drawings.neighbours import nearest
 from ganlab.drawings.ring import covered
@@ -137,16 +139,18 @@ def test_a_fold_adds_its_branches() -> None:
     assert (made - exact)[line.x.abs() > 0.05].abs().max() < 2e-3
 
 
-def test_the_oracle_is_right_where_it_is_drawn() -> None:
+def test_the_oracle_and_the_best_discriminator_where_they_are_drawn() -> None:
     """Equal deviations s: the odds p/q are exp(d (x - m) / s^2), with d and m of the two centres."""
-    from ganlab.data.densities import oracle_accuracy
-
     line = linear(0.5, 1.0)
+    made = line.made(0)
     odds = ((line.x - 1.5) / 0.25).exp()
-    accuracy = oracle_accuracy(line.log_true, line.made(0).log())
-    expected = torch.maximum(odds, 1 / odds) / (1 + torch.maximum(odds, 1 / odds))
     near = (line.x - 1.5).abs() < 1.5
-    assert (accuracy - expected)[near].abs().max() < 5e-3
+    larger = torch.maximum(odds, 1 / odds)
+    assert (accuracy(line, made) - larger / (1 + larger))[near].abs().max() < 5e-3
+    assert (best(line, made) - odds / (1 + odds))[near].abs().max() < 5e-3
+    far = (line.x < -1.5) | (line.x > 4.5)
+    assert best(line, made)[far].isnan().all()
+    assert accuracy(line, made)[far].isnan().all()
 
 
 SLOPES = {

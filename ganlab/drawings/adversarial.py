@@ -22,6 +22,11 @@ def verdict(game: Game, x: Tensor) -> Tensor:
     return game.discriminator(x.float()[:, None]).logits.sigmoid()
 
 
+def best(line: Line, made: Tensor) -> Tensor:
+    """D*(x) against a generator of that density, [BINS]."""
+    return line.where_seen(made, optimal_discriminator(line.log_true, made.log()))
+
+
 def draw(
     settings: Sequence[str], reach: Sequence[float], steps: int, frames: int, seed: int
 ) -> list[Image.Image]:
@@ -41,8 +46,7 @@ def _frame(line: Line, step: int, made: Tensor) -> Image.Image:
     axes.set_ylim(0, 1.6 * float(true.max()))
     right = axes.twinx()
     right.plot(x, verdict(line.run.game, x), color=VERDICT, linewidth=1.5, label="D(x)")
-    best = optimal_discriminator(line.log_true, made.log())
-    right.plot(x, best, color=BEST, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
+    right.plot(x, best(line, made), color=BEST, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
     right.set(ylabel="probability of being real", ylim=(0, 1.02))
     tidy(axes)
     right.spines["top"].set_visible(False)

@@ -15,6 +15,7 @@ from ganlab.randomness import Draw
 CELLS = 4000
 TAIL = 16.0  # the outermost level has this logit: 1e-7 of the probability is left out
 BINS = 240
+RARE = 1e-4  # density, per unit of the data
 
 
 class Line:
@@ -40,6 +41,10 @@ class Line:
     def made(self, step: int) -> Tensor:
         """The generator's density after a round, [BINS]; rounds are asked for in ascending order."""
         return generated_density(self.run.play(step), self.edges)
+
+    def where_seen(self, made: Tensor, curve: Tensor) -> Tensor:
+        """A curve [BINS] over x without those parts, NaN, where hardly a sample lies, real or made."""
+        return curve.where(torch.maximum(self.true, made) > RARE, torch.nan)
 
     def distance(self, made: Tensor) -> float:
         """Total variation between a density and the true one, in [0, 1] up to the bins."""

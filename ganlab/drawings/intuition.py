@@ -6,11 +6,17 @@ from collections.abc import Sequence
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ganlab.data.densities import oracle_accuracy
 from ganlab.drawings.density import Line
 from ganlab.drawings.runs import at_least
 from ganlab.drawings.style import BLACK, MADE, SKY, TRUE, VERMILION, frame, legend, sheet, tidy
+
+
+def accuracy(line: Line, made: Tensor) -> Tensor:
+    """How often the oracle is right at each x against a generator of that density, [BINS]."""
+    return line.where_seen(made, oracle_accuracy(line.log_true, made.log()))
 
 
 def draw(settings: Sequence[str], reach: Sequence[float], steps: int, seed: int) -> list[Image.Image]:
@@ -30,7 +36,7 @@ def draw(settings: Sequence[str], reach: Sequence[float], steps: int, seed: int)
     right = axes.twinx()
     right.plot(
         x,
-        oracle_accuracy(line.log_true, made.log()),
+        accuracy(line, made),
         color=BLACK,
         linewidth=1.5,
         linestyle=":",
