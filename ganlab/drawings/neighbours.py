@@ -56,7 +56,7 @@ def draw(settings: Sequence[str], columns: int, rows: int, steps: int, seed: int
             (panels[2 * row, column], sample, "sample"),
             (panels[2 * row + 1, column], image, "nearest"),
         ):
-            axes.imshow(shown.movedim(0, -1), cmap="gray", vmin=low, vmax=high)
+            axes.imshow(shown.movedim(0, -1).numpy(), cmap="gray", vmin=low, vmax=high)
             axes.set(xticks=[], yticks=[])
             if column == 0:
                 axes.set_ylabel(label, rotation=0, ha="right", va="center")

@@ -33,7 +33,7 @@ def draw(
 
 
 def _frame(runs: Mapping[str, Run], step: int, reach: float) -> Image.Image:
-    figure = sheet(3.6 * len(runs), 4.6, f"a ring of Gaussians, round {step}")
+    figure = sheet(3.6 * len(runs), 4.9, f"a ring of Gaussians, round {step}")
     panels = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, run) in zip(panels, runs.items(), strict=True):
         _panel(axes, run, step)

@@ -44,7 +44,7 @@ def legend(figure: Figure, axes: Sequence[Axes], columns: int) -> None:
         found = part.get_legend_handles_labels()
         handles += found[0]
         labels += found[1]
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, markerscale=1.5)
 
 
 def frame(figure: Figure) -> Image.Image:
