@@ -125,7 +125,7 @@ class Session:
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self._monitored()),
         ]
-        self.profile = Profile(directory.path, data.batch_size) if cfg.profile else None
+        self.profile = Profile(directory.path, times.images) if cfg.profile else None
         if self.profile is not None:
             self.callbacks.append(self.profile)
 

@@ -65,12 +65,13 @@ class Profile(Callback):
 
     Args:
         folder: gets profile.txt, the table, and profile.json, a trace for chrome://tracing or Perfetto.
-        batch_size: real images a round.
+        images: how many real images were seen in so many rounds.
     """
 
-    def __init__(self, folder: Path, batch_size: int):
+    def __init__(self, folder: Path, images: Callable[[int], int]):
         self.folder = folder
-        self.batch_size = batch_size
+        self.images = images
+        self.since = 0  # the round that the clock counts from
         self.watch = Stopwatch(lambda: None)
         self.rounds = 0
         self._trace: profile | None = None
@@ -86,14 +87,8 @@ class Profile(Callback):
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if module.device.type != "cpu":
             self.watch.wait = getattr(torch, module.device.type).synchronize
-        module.play = self._around("the play", module.play)  # type: ignore[assignment]
-        losses = module.losses
-        module.losses = lambda turn: self._around(turn.player, losses)(turn)  # type: ignore[method-assign]
-        for player, mover in module.mover.items():
-            mover.differentiate = self._around(player, mover.differentiate)  # type: ignore[method-assign]
-            mover.step = self._around(player, mover.step)  # type: ignore[method-assign]
-        for name, trick in module.game.tricks.items():
-            self._put_around_trick(f"trick {name}", trick)  # type: ignore[arg-type]
+        for game in filter(lambda part: isinstance(part, GameModule), module.modules()):
+            self._put_around_game(game)  # type: ignore[arg-type]
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if callback is not self:
                 name = f"callback {type(callback).__name__.lower()}"
@@ -101,10 +96,12 @@ class Profile(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         self.rounds += 1
+        self.now = module.game.step
         if self.rounds == WARM_UP:
             self._trace = profile().__enter__() if trainer.is_global_zero else None
         elif self.rounds == WARM_UP + TRACED:
             self._end_trace()
+            self.since = module.game.step
             self.watch.reset()
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
@@ -126,7 +123,7 @@ class Profile(Callback):
         rows = [f"{'phase':<32}{'ms a round':>12}{'share':>9}"]
         for name, spent in [*seconds.items(), ("all", total)]:
             rows.append(f"{name:<32}{1000 * spent / self.counted:>12.3f}{spent / total:>9.1%}")
-        speed = self.counted * self.batch_size / total
+        speed = (self.images(self.now) - self.images(self.since)) / total
         rows.append(f"{speed:,.0f} images/s over {self.counted} rounds")
         return "\n".join(rows) + "\n"
 
@@ -137,6 +134,16 @@ class Profile(Callback):
                 return function(*arguments, **named)
 
         return timed
+
+    def _put_around_game(self, module: GameModule) -> None:
+        module.play = self._around("the play", module.play)  # type: ignore[assignment]
+        losses = module.losses
+        module.losses = lambda turn: self._around(turn.player, losses)(turn)  # type: ignore[method-assign]
+        for player, mover in module.mover.items():
+            mover.differentiate = self._around(player, mover.differentiate)  # type: ignore[method-assign]
+            mover.step = self._around(player, mover.step)  # type: ignore[method-assign]
+        for name, trick in module.game.tricks.items():
+            self._put_around_trick(f"trick {name}", trick)  # type: ignore[arg-type]
 
     def _put_around_trick(self, name: str, trick: Trick) -> None:
         for hook in HOOKS:
