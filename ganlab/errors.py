@@ -1,4 +1,4 @@
-"""The one error of ganlab's own: a setting or a sample that it will not work with."""
+"""The errors of ganlab's own, and how they are told."""
 
 from __future__ import annotations
 
@@ -21,3 +21,10 @@ class Lost(RuntimeError):  # noqa: N818, likewise
 
 def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def ending(error: BaseException) -> tuple[str, str]:
+    """The status and the reason of a run that ended with an error."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return "stopped", type(error).__name__
+    return ("diverged" if isinstance(error, Diverged) else "failed"), f"{error}" or type(error).__name__

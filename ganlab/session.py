@@ -32,7 +32,7 @@ from ganlab.config import (
     refusing,
     restore,
 )
-from ganlab.errors import Diverged, Lost, Refused, one_line
+from ganlab.errors import Lost, Refused, ending, one_line
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.provenance import command, commit, versions
 from ganlab.resume import resumed
@@ -289,13 +289,6 @@ class Session:
         width = max(map(len, lines)) + 2
         rows = (f"  {label:<{width}}{text}" for label, text in lines.items())
         print(f"\n{status}", *rows, sep="\n", flush=True)
-
-
-def ending(error: BaseException) -> tuple[str, str]:
-    """The status and the reason of a run that ended with an error."""
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        return "stopped", type(error).__name__
-    return ("diverged" if isinstance(error, Diverged) else "failed"), f"{error}" or type(error).__name__
 
 
 def quiet() -> None:

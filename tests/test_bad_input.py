@@ -13,7 +13,7 @@ from ganlab.errors import Diverged, Refused
 
 UNIFORM = "{_target_:ganlab.networks.initial.Uniform"
 LINES = {  # a command line, and what its one line of error must name
-    "model=mystery": "Could not find 'model/mystery'.*dcgan gan gmn",
+    "model=mystery": "Could not find 'model/mystery'.*dcgan gan .*gmn",
     "trick=mystery": "Could not find 'trick/mystery'.*label_smoothing",
     "stepz=3": "Key 'stepz' is not in struct",
     "trick.ema.decay=0.9": "trick.ema|Key 'ema' is not in struct",

@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 import torch
+from hydra.utils import get_class
 from judged import FAKE, ONES, REAL, slopes, terms
 from table import SMALL, node, options
 
@@ -15,6 +16,7 @@ from ganlab.config import build_game, instantiate
 from ganlab.errors import Refused
 from ganlab.objectives.adversarial import (
     AbsoluteError,
+    Adversarial,
     LeastSquares,
     MaximumLikelihood,
     Minimax,
@@ -25,7 +27,11 @@ from ganlab.objectives.adversarial import (
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.label_smoothing import LabelSmoothing
 
-ADVERSARIAL = [name for name in options("objective") if "discriminator" in node("objective", name).weight]
+ADVERSARIAL = [
+    name
+    for name in options("objective")
+    if issubclass(get_class(node("objective", name)._target_), Adversarial)
+]
 HALVES = {"discriminator": 0.5, "generator": 0.5}  # the tutorial's
 
 
