@@ -32,10 +32,6 @@ ADVERSARIAL = [
     for name in options("objective")
     if issubclass(get_class(node("objective", name)._target_), Adversarial)
 ]
-    name
-    for name in options("objective")
-    if issubclass(get_class(node("objective", name)._target_), Adversarial)
-]
 HALVES = {"discriminator": 0.5, "generator": 0.5}  # the tutorial's
 
 
