@@ -36,7 +36,9 @@ class Objective(nn.Module, ABC):
 
     def forward(self, turn: Turn) -> dict[str, Tensor]:
         weight = self.weight[turn.player](turn.step)
-        return {name: weight * term for name, term in self.terms(turn).items()}
+        terms = self.terms(turn)
+        # A product with one would change nothing, and costs a pass forward and one back.
+        return terms if weight == 1 else {name: weight * term for name, term in terms.items()}
 
     def check(self, networks: Networks) -> None:
         """Refuses networks that it could not train.

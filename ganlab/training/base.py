@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
+from operator import add
 from typing import Any
 
 import pytorch_lightning as pl
@@ -116,7 +118,7 @@ class GameModule(pl.LightningModule):
         left = len(moves)
         for player, terms in moves.items():
             left -= 1
-            loss = torch.stack(list(terms.values())).sum()
+            loss = reduce(add, terms.values())
             self.mover[player].differentiate(loss, retain_graph=left > 0)
             self.told |= {f"{player}/{name}": term.detach() for name, term in terms.items()}
         for player in moves:
