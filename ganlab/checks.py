@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import rounds
 from ganlab.errors import Refused
-from ganlab.stages import views
+from ganlab.stages import views, within
 
 TRAINER = {
     "_target_",
@@ -25,8 +27,9 @@ PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 def check(cfg: DictConfig) -> None:
     """Refuses numbers out of their ranges that no object's constructor would see, in any stage."""
-    for _, own in views(cfg):
-        check_game(own)
+    for name, own in views(cfg):
+        with within(name):
+            check_game(own)
 
 
 def check_game(cfg: DictConfig) -> None:
@@ -77,13 +80,23 @@ def num_processes(cfg: DictConfig) -> int:
 
 
 def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuses settings of a player that the objective does not have: they would be ignored in silence."""
-    if "generator" in cfg.objective.weight and "discriminator" not in cfg.objective.weight:
-        for override in overrides:
-            if override.lstrip("+").startswith(("model.discriminator", "optimizer.discriminator")):
-                raise Refused(
-                    f"{override} would do nothing: this objective has no discriminator; leave it out"
-                )
+    """Refuses settings of a network that the objective does not have: they would be ignored in silence."""
+    unused = [] if "discriminator" in cfg.objective.weight else ["discriminator"]
+    # A resumed run has an objective of its own, which is compared with what is asked for.
+    unused += [] if cfg.resume or has_encoder(cfg) else ["encoder"]
+    for override in overrides:
+        for name in unused:
+            if override.lstrip("+").startswith((f"model.{name}", f"optimizer.{name}")):
+                raise Refused(f"{override} would do nothing: this objective has no {name}; leave it out")
+
+
+def has_encoder(cfg: DictConfig) -> bool:
+    """Whether the objective reads latents off samples; one that does not exist is refused when it is built."""
+    try:
+        objective: Any = get_class(cfg.objective._target_)
+    except Exception:  # whatever an import may raise
+        return True
+    return bool(objective.statistics)
 
 
 def whole(tricks: DictConfig) -> DictConfig:

@@ -20,7 +20,7 @@ from ganlab.networks.base import swap
 from ganlab.networks.norms import BATCH_NORMS, SynchronisedNorm
 from ganlab.randomness import fold
 from ganlab.run_directory import RunDirectory
-from ganlab.stages import views
+from ganlab.stages import views, within
 from ganlab.training.base import GameModule
 from ganlab.training.play import Play
 from ganlab.training.stages import Stage, Stages
@@ -110,14 +110,16 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
     """
     before: dict[str, Stage] = {}
     for name, own in views(cfg):
-        code_of = before[own.code_of].module.game if own.get("code_of") else None
-        made = parts(own, data, code_of) | {"seed": cfg.seed}
-        if name is None:
-            break
-        shallow = [before[part].module.game.generator for part in own.pretrained]
-        module = GameModule(**made)
-        before[name] = Stage(module, own.steps, pretrained(f"stages.{name}", module.game.generator, shallow))
-    return Stages(before, **made) if before else GameModule(**made)
+        with within(name), refusing():
+            code_of = before[own.code_of].module.game if own.get("code_of") else None
+            made = parts(own, data, code_of) | {"seed": cfg.seed}
+            if name is None:
+                break
+            module = GameModule(**made)
+            shallow = [before[part].module.game.generator for part in own.pretrained]
+            before[name] = Stage(module, own.steps, pretrained(module.game.generator, shallow))
+    with refusing():
+        return Stages(before, **made) if before else GameModule(**made)
 
 
 def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class Game(nn.Module):
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes
+        if code_of is not None and (code_of.generator.encoder is None or code_of.generator.num_classes):
+            raise Refused("code_of needs a game that trains an encoder and no classes: choose another stage")
         self.outer = None if code_of is None else Borrowed(code_of)
         self.step = 0  # rounds of the run that were played
         self.begins = 0  # at this one, after the stages before it

@@ -25,14 +25,7 @@ from ganlab.callbacks.progress import Bar
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
 from ganlab.checks import check, num_processes, refuse_unused
-from ganlab.config import (
-    adopt,
-    build,
-    build_data,
-    instantiate,
-    refusing,
-    restore,
-)
+from ganlab.config import adopt, build, build_data, instantiate, refusing, restore
 from ganlab.errors import Lost, Refused, ending, one_line
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.provenance import command, commit, versions
@@ -60,8 +53,7 @@ class Session:
         self.cfg = cfg
         self.data = build_data(cfg)
         self.times = Timetable(cfg)
-        for _, batch_size in self.times.phases:
-            self.data.share(num_processes(cfg), batch_size)
+        self.times.share(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
         self.evaluation = Evaluation(instantiate(cfg.metric), self.data, **cfg.evaluation)
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))

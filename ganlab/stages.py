@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from ganlab.data.base import Data
 from ganlab.errors import Refused
 from ganlab.randomness import fold
 
@@ -34,10 +36,18 @@ class Timetable:
     """
 
     def __init__(self, cfg: DictConfig):
-        stages = [(stage.steps, stage.batch_size) for stage in earlier(cfg).values()]
-        self.begins = sum(rounds for rounds, _ in stages)  # of the game that the run is about
+        stages = earlier(cfg)
+        self.names = [*stages, None]
+        self.phases = [(stage.steps, stage.batch_size) for stage in stages.values()]
+        self.begins = sum(rounds for rounds, _ in self.phases)  # of the game that the run is about
         self.total = self.begins + cfg.steps
-        self.phases = [*stages, (cfg.steps, cfg.data.batch_size)]  # rounds and batch size of each
+        self.phases.append((cfg.steps, cfg.data.batch_size))  # rounds and batch size of each
+
+    def share(self, data: Data, world_size: int) -> None:
+        """Refuses batches that the data cannot give, or so many processes cannot share."""
+        for name, (_, batch_size) in zip(self.names, self.phases, strict=True):
+            with within(name):
+                data.share(world_size, batch_size)
 
     def images(self, step: int) -> int:
         """How many real images were seen in so many rounds."""
@@ -78,9 +88,18 @@ def alone(own: dict[str, Any], stages: dict[str, Any]) -> DictConfig:
     """A game's config, whose data are codes where it is played in these."""
     if own["code_of"] is not None:
         host = stages[own["code_of"]]["model"]
-        facts = {"shape": [host["generator"]["latent_dim"]], "range": host["encoder"]["code_range"]}
+        facts = {"shape": [host["generator"]["latent_dim"]], "range": host["encoder"].get("code_range")}
         own = own | {"data": own["data"] | facts}
     return OmegaConf.create(own | {"stages": {}, "images": None})
+
+
+@contextmanager
+def within(name: str | None) -> Iterator[None]:
+    """Has a refusal say which stage it is about."""
+    try:
+        yield
+    except Refused as refusal:
+        raise (refusal if name is None else Refused(f"stages.{name}: {refusal}")) from refusal.__cause__
 
 
 def refuse_unknown(cfg: DictConfig) -> None:

@@ -87,7 +87,7 @@ def stack(name: str, widths: Sequence[int], activation: str, dropout: Sequence[f
     return layers[:-1]
 
 
-def pretrained(name: str, deep: Generator, shallow: Sequence[Generator]) -> Callable[[], None]:
+def pretrained(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], None]:
     """What starts a deep autoencoder from shallow ones, the outermost first (Hinton & Salakhutdinov 2006).
 
     Raises:
@@ -101,7 +101,7 @@ def pretrained(name: str, deep: Generator, shallow: Sequence[Generator]) -> Call
     shapes = [[list(layer.weight.shape) for layer in layers] for layers in (sources, targets)]
     if shapes[0] != shapes[1]:
         raise Refused(
-            f"{name}.pretrained has layers of {shapes[0]}, but this autoencoder {shapes[1]}: let them agree"
+            f"pretrained has layers of {shapes[0]}, but this autoencoder {shapes[1]}: let them agree"
         )
 
     @torch.no_grad()

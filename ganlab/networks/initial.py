@@ -33,6 +33,18 @@ class Uniform:
             layer.weight.uniform_(-self.bound, self.bound)
 
 
+class Normal:
+    """Weights normal of one deviation, biases zero (the earlier code of Li, Swersky & Zemel 2015: 0.1)."""
+
+    def __init__(self, std: float):
+        self.std = positive("std", std)
+
+    @torch.no_grad()
+    def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
+        for layer in weighted(network):
+            layer.weight.normal_(0, self.std)
+
+
 class FanIn:
     """Weights normal of variance scale / inputs, biases zero (the code of Li, Swersky & Zemel 2015: 0.1)."""
 

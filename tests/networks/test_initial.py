@@ -12,7 +12,7 @@ from torch import nn
 from ganlab.cli import compose
 from ganlab.config import build, build_data
 from ganlab.errors import Refused
-from ganlab.networks import dcgan, mlp
+from ganlab.networks import dcgan, initial, mlp
 from ganlab.networks.base import Generator
 from ganlab.networks.initial import FanIn, OutputMean, Uniform
 from ganlab.networks.priors import Normal
@@ -92,3 +92,11 @@ def test_a_run_starts_from_the_mean_of_its_data_and_so_does_an_average() -> None
     for network in (game.generator, game.sampler):
         assert torch.equal(linear(network)[-1].bias, expected)
     assert game.sampler is not game.generator
+
+
+def test_normal_weights_have_one_deviation_in_every_layer() -> None:
+    network = generator()
+    initial.Normal(0.1)(network, None)
+    for layer in linear(network)[1:]:
+        assert float(layer.weight.detach().std()) == pytest.approx(0.1, rel=0.05)
+        assert not layer.bias.any()

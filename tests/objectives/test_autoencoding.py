@@ -1,0 +1,211 @@
+"""Autoencoders against exact likelihoods, and against torch's own distributions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from table import game, one_round, real
+from torch import Tensor, distributions, nn
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.likelihoods import Bernoulli, Gaussian
+from ganlab.networks.autoencoder import MaskedLinear, decoder, encoder
+from ganlab.networks.base import Generator, Layers
+from ganlab.networks.priors import Normal
+from ganlab.objectives.autoencoding import VAE, Reconstruction, divergence
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Trick, Tricks
+from ganlab.turn import Batch, Sample, Turn
+
+ALONE = {"generator": 1.0}
+
+
+class Says(nn.Module):
+    """An encoder that says the same of every sample, but for a linear map of it."""
+
+    def __init__(self, map: Tensor, shift: Tensor, log_variance: Tensor):
+        super().__init__()
+        self.map, self.shift, self.log_variance = map, shift, log_variance
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = (x - self.shift) @ self.map.T
+        return torch.cat([mean, self.log_variance.expand_as(mean)], 1)
+
+
+def pca(noise: float = 0.6) -> tuple[Generator, Tensor, Tensor]:
+    """Probabilistic PCA in two latents and five values: the generator, W [5, 2] and mu [5].
+
+    W has orthogonal columns, so that the exact posterior has independent latents.
+    """
+    torch.manual_seed(0)
+    w = torch.linalg.qr(torch.randn(5, 2, dtype=torch.float64)).Q * torch.tensor([1.5, 0.7])
+    mu = torch.randn(5, dtype=torch.float64)
+    layer = nn.Linear(2, 5).double()
+    with torch.no_grad():
+        layer.weight.copy_(w)
+        layer.bias.copy_(mu)
+    generator = Generator(Layers(layer), 2, (5,), Normal())
+    precision = (
+        w.square().sum(0) + noise**2
+    ) / noise**2  # [2], of the posterior N(M^-1 W' (x - mu), s^2 M^-1)
+    generator.encoder = Says(w.T / (w.square().sum(0) + noise**2)[:, None], mu, -precision.log())
+    return generator, w, mu
+
+
+def turn_on(generator: Generator, x: Tensor, seed: int = 0, tricks: Tricks | None = None) -> Turn:
+    batch = Batch(Sample(x))
+    return Turn("generator", 0, batch, generator, None, tricks or Tricks({}), Draw(seed), False)
+
+
+def bounds(generator: Generator, x: Tensor, beta: float = 1.0, std: float = 0.6) -> Tensor:
+    """Estimates of the bound, one for each row of x."""
+    terms = VAE(Gaussian(std), beta, ALONE)(turn_on(generator, x))
+    return -(terms["reconstruction"] + terms["divergence"]).detach()
+
+
+def test_the_bound_of_probabilistic_pca_is_its_likelihood() -> None:
+    generator, w, mu = pca()
+    exact = distributions.MultivariateNormal(mu, w @ w.T + 0.36 * torch.eye(5))
+    for x in (mu, mu + 1, torch.tensor([0.3, -1.0, 2.0, 0.0, 0.7], dtype=torch.float64)):
+        found = bounds(generator, x.expand(40_000, 5))
+        error = float(found.std()) / math.sqrt(len(found))
+        assert abs(float(found.mean() - exact.log_prob(x))) < 4 * error
+
+
+def test_another_posterior_costs_its_divergence_from_the_exact_one() -> None:
+    generator, w, mu = pca()
+    exact = distributions.MultivariateNormal(mu, w @ w.T + 0.36 * torch.eye(5))
+    x = mu + 0.5
+    mean, log_variance = generator.encode(x[None])[0].chunk(2)
+    posterior = distributions.Normal(mean, (log_variance / 2).exp())
+    other = Says(generator.encoder.map, generator.encoder.shift, log_variance + 0.8)
+    generator.encoder = other
+    q = distributions.Normal(mean, ((log_variance + 0.8) / 2).exp())
+    gap = distributions.kl_divergence(q, posterior).sum()
+    found = bounds(generator, x.expand(40_000, 5))
+    error = float(found.std()) / math.sqrt(len(found))
+    assert gap > 20 * error
+    assert abs(float(found.mean() - (exact.log_prob(x) - gap))) < 4 * error
+
+
+def test_the_divergence_is_that_of_torch() -> None:
+    mean, log_variance = torch.randn(2, 7, 3, dtype=torch.float64)
+    q = distributions.Normal(mean, (log_variance / 2).exp())
+    expected = distributions.kl_divergence(q, distributions.Normal(0.0, 1.0)).sum(1)
+    assert torch.allclose(divergence(mean, log_variance), expected)
+
+
+def test_beta_weighs_the_divergence_alone() -> None:
+    generator, _, mu = pca()
+    x = mu + torch.randn(9, 5, dtype=torch.float64)
+    plain, heavy = (VAE(Gaussian(0.6), beta, ALONE)(turn_on(generator, x)) for beta in (1.0, 2.5))
+    assert torch.allclose(heavy["divergence"], 2.5 * plain["divergence"])
+    assert torch.equal(heavy["reconstruction"], plain["reconstruction"])
+
+
+def test_the_gradient_reaches_both_networks_and_is_that_of_differences() -> None:
+    made = game("vae").game.double()
+    batch = Batch(Sample(real().real.x.double()))
+
+    def loss() -> Tensor:
+        return sum(made.losses(made.turn("generator", batch, Draw(3))).values())
+
+    loss().backward()
+    for weight in (made.generator.encoder[1].weight, made.generator.body[0].weight):
+        assert weight.grad is not None
+        with torch.no_grad():
+            values = []
+            for step in (1e-5, -2e-5):
+                weight[0, 0] += step
+                values.append(float(loss()))
+            weight[0, 0] += 1e-5
+        assert float(weight.grad[0, 0]) == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-4, abs=1e-6)
+
+
+def test_the_likelihoods_are_those_of_torch() -> None:
+    x, made = torch.rand(2, 4, 1, 3, 3, dtype=torch.float64)
+    expected = distributions.Normal(made, 0.3).log_prob(x).flatten(1).sum(1)
+    assert torch.allclose(Gaussian(0.3)(x, made), expected)
+    coin = distributions.Bernoulli(made, validate_args=False).log_prob(x).flatten(1).sum(1)
+    assert torch.allclose(Bernoulli((0, 1))(x, made), coin)
+    assert torch.allclose(Bernoulli((-1, 1))(2 * x - 1, 2 * made - 1), coin)
+
+
+def test_probabilities_at_their_ends_stay_finite() -> None:
+    made = torch.tensor([[0.0, 1.0]], requires_grad=True)
+    said = Bernoulli((0, 1))(torch.tensor([[1.0, 0.0]]), made)
+    assert said.isfinite().all()
+    assert torch.autograd.grad(said.sum(), made)[0].isfinite().all()
+
+
+def test_an_autoencoder_compares_the_data_with_what_is_made_of_their_codes() -> None:
+    generator = decoder(3, [5], "relu", (1, 4, 4), (-1, 1), Normal())
+    generator.encoder = encoder([5], "relu", [0.0, 0.0], (1, 4, 4), None, num_outputs=3)
+    x = torch.rand(6, 1, 4, 4)
+    found = Reconstruction(Gaussian(1.0), ALONE)(turn_on(generator, x))
+    made = generator(generator.encoder(x))
+    squares = (x - made).square().flatten(1).sum(1) / 2 + 16 * math.log(2 * math.pi) / 2
+    assert list(found) == ["reconstruction"]
+    assert torch.allclose(found["reconstruction"], squares)
+
+
+class Zero(Trick):
+    def latents(self, latent: Tensor, turn: Turn) -> Tensor:
+        return torch.zeros_like(latent)
+
+
+def test_tricks_change_codes_as_they_change_latents() -> None:
+    generator, _, mu = pca()
+    turn = turn_on(generator, mu.expand(3, 5) + 1, tricks=Tricks({"zero": Zero()}))
+    assert torch.allclose(turn.decode(generator.encode(turn.real.x)[:, :2]).x, mu.expand(3, 5))
+
+
+def test_a_vae_learns_codes_that_tell_samples_apart() -> None:
+    module = game("vae", [], "alternating", "optimizer.generator.lr=0.003")
+    first = one_round(module)
+    for _ in range(150):
+        last = one_round(module)
+    assert last["generator/reconstruction"] < 0.7 * first["generator/reconstruction"]
+    codes = module.game.encode(real().real.x)
+    assert codes.shape == (16, 6)
+    assert codes.std(0).max() > 0.5
+
+
+def test_dropped_inputs_are_made_up_for_afterwards() -> None:
+    layer = MaskedLinear(400, 3, 0.25)
+    x = torch.randn(1, 400)
+    layer.train()
+    outputs = (
+        layer(x.expand(20_000, -1)).detach() - layer.bias.detach()
+    )  # of masked inputs, on average 0.75 W x
+    expected = 0.75 * (x @ layer.weight.T)
+    assert torch.allclose(
+        outputs.mean(0), expected[0], atol=4 * float(outputs.std(0).max()) / math.sqrt(20_000)
+    )
+    assert torch.allclose(layer.eval()(x), 0.75 * (x @ layer.weight.T + layer.bias), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["objective=vae", "model.generator.prior._target_=ganlab.networks.priors.Sphere"], "not Sphere"),
+        (["model=gmn", "objective=vae"], "needs an encoder, which this model does not have"),
+        (["model=vae", "objective.beta=-1"], "objective.beta=-1 must lie between 0"),
+        (["model=vae", "objective.likelihood.std=0"], "objective.likelihood.std=0 must be a positive number"),
+        (["model=vae", "model.encoder.dropout=[0.1]"], r"model.encoder.dropout=\[0.1\] must be 3 rates"),
+        (["model=vae", "model.encoder.activation=tanh"], "model.encoder.activation=tanh must be one of relu"),
+        (["model=vae", "model.encoder.code_range=[0,2]"], r"model.encoder.code_range=\[0, 2\] must be"),
+    ],
+)
+def test_what_could_not_be_trained_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        build_game(compose("logger=csv", *overrides))
+
+
+def test_coins_need_data_in_a_range() -> None:
+    with pytest.raises(Refused, match="Bernoulli needs data in a range"):
+        Bernoulli(None)

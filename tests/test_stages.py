@@ -1,0 +1,365 @@
+"""A run as a list of games: it resumes anywhere, and a game in a code borrows the network that makes it."""
+
+from __future__ import annotations
+
+import copy
+import random
+import signal
+import time
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from commands import assert_same_run, checkpoint, finish, go_on, rows, same, start, summary
+from table import batch, one_round
+
+from ganlab.checks import check
+from ganlab.cli import compose
+from ganlab.config import build, load
+from ganlab.data.digits import Digits
+from ganlab.errors import Refused
+from ganlab.networks.autoencoder import linear
+from ganlab.run import run
+from ganlab.sample import sample
+from ganlab.session import Session
+from ganlab.stages import Timetable
+from ganlab.training.stages import Stages
+from ganlab.turn import Batch, Sample
+
+SMALL = (
+    "model=gmmn_autoencoder",
+    "logger=csv",
+    "log_every=1",
+    "evaluation.n=60",
+    "evaluation.n_real=60",
+    "evaluate_every=1000",
+    "data.batch_size=32",
+    "model.generator.hidden=[16]",
+    "stages.autoencoder.batch_size=16",
+    "stages.autoencoder.model.generator.latent_dim=6",
+    "stages.autoencoder.model.generator.hidden=[16]",
+    "stages.autoencoder.model.encoder.hidden=[16]",
+    "stages.autoencoder.model.encoder.dropout=[0.2,0]",
+)
+
+
+def small(*overrides: str):
+    return compose(*SMALL, *overrides)
+
+
+def built(*overrides: str) -> Stages:
+    cfg = small(*overrides)
+    check(cfg)
+    return build(cfg)
+
+
+def play(run_dir: Path, *overrides: str) -> dict[str, float]:
+    given = [*SMALL, f"run_dir={run_dir}", *overrides]
+    return run(compose(*given), given)
+
+
+def pretrained(steps: int):
+    """A run of three stages: an autoencoder of one layer, a deeper one that starts from it, and the game."""
+    cfg = small("steps=3")
+    deep = copy.deepcopy(cfg.stages.autoencoder)
+    outer = copy.deepcopy(deep)
+    outer.steps = deep.steps = steps
+    outer.model.generator.hidden = outer.model.encoder.hidden = []
+    outer.model.generator.latent_dim = 16
+    outer.model.encoder.dropout = [0.2]
+    inner = copy.deepcopy(outer)
+    inner.code_of = "outer"
+    for network in (inner.model.generator, inner.model.encoder):
+        network.shape = [16]
+    inner.model.generator.latent_dim = 6
+    inner.model.generator.value_range = [0, 1]
+    inner.objective.likelihood.value_range = [0, 1]
+    deep.pretrained = ["outer", "inner"]
+    cfg.stages = {"outer": outer, "inner": inner, "autoencoder": deep}
+    return cfg
+
+
+@pytest.mark.parametrize("length", [2, 3, 4])
+def test_a_run_goes_on_before_at_and_after_the_switch(length: int, tmp_path: Path) -> None:
+    settings = [
+        f"stages.autoencoder.steps={length}",
+        f"steps={6 - length}",
+        "checkpoint_every=3",
+        "trick=ema",
+    ]
+    play(tmp_path / "whole", *settings)
+    play(tmp_path / "again", *settings)
+    assert checkpoint(tmp_path / "again", "previous")["state_dict"]["game._extra_state"]["step"] == 3
+    go_on(tmp_path / "again" / "checkpoints" / "previous.ckpt")
+    assert_same_run(tmp_path / "whole", tmp_path / "again")
+    columns = rows(tmp_path / "again")
+    assert [bool(row["autoencoder/generator/reconstruction"]) for row in columns] == [
+        i < length for i in range(6)
+    ]
+    assert [bool(row["generator/matching"]) for row in columns] == [i >= length for i in range(6)]
+    assert [int(row["images"]) for row in columns] == [
+        16 * min(i, length) + 32 * max(i - length, 0) for i in range(1, 7)
+    ]
+
+
+def test_a_run_of_stages_that_was_killed_is_the_run_that_was_not(tmp_path: Path) -> None:
+    moments = random.Random(1)
+    settings = [*SMALL, "stages.autoencoder.steps=100", "steps=100", "checkpoint_every=20", "trick=ema"]
+    left_alone = start(*settings, f"run_dir={tmp_path / 'whole'}")
+    command = [*settings, f"run_dir={tmp_path / 'killed'}"]
+    for until in (moments.randint(25, 80), moments.randint(110, 180)):
+        process = start(*command)
+        while process.poll() is None and reached(tmp_path / "killed") < until:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        finish(process)
+        assert reached(tmp_path / "killed") < 200, "the run was over before the signal came"
+        command = [f"resume={tmp_path / 'killed'}"]
+    assert finish(start(*command))[0] == 0
+    assert finish(left_alone)[0] == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+    assert summary(tmp_path / "killed")["metrics"] == summary(tmp_path / "whole")["metrics"]
+
+
+def reached(run_dir: Path) -> int:
+    lines = (run_dir / "metrics.csv").read_text().splitlines() if (run_dir / "metrics.csv").exists() else []
+    return int(lines[-1].split(",")[0]) if len(lines) > 1 and lines[-1][:1].isdigit() else 0
+
+
+def test_two_processes_play_the_stages_of_one(tmp_path: Path) -> None:
+    settings = [
+        *SMALL,
+        "stages.autoencoder.steps=4",
+        "stages.autoencoder.model.encoder.dropout=[0,0]",
+        "trainer.precision=64-true",
+        "steps=4",
+    ]
+    pair = start(*settings, "trainer=ddp", f"run_dir={tmp_path / 'two'}")
+    play(tmp_path / "one", *settings)
+    code, _, err = finish(pair)
+    assert code == 0, err
+    one, two = (checkpoint(tmp_path / name)["state_dict"] for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        if isinstance(value, torch.Tensor):
+            assert torch.allclose(value, two[name], rtol=0, atol=1e-10), name
+
+
+def test_the_game_plays_in_the_code_and_its_samples_are_decoded() -> None:
+    module = built("stages.autoencoder.steps=2")
+    for _ in range(4):
+        one_round(module)
+    host, game = module.stages["autoencoder"].module.game, module.game
+    x, labels = batch(0)
+    module.train()
+    turn = module.turn("generator", Batch(Sample(x, labels)))
+    still = copy.deepcopy(host.generator).eval()
+    assert torch.equal(turn.real.x, still.encode(x))  # without dropout
+    assert not turn.real.x.requires_grad
+    assert turn.made.x.shape == (16, 6)
+    assert game.shape == (1, 8, 8)
+    samples = game.sample(5, seed=1)
+    latent = torch.randn(3, 10, requires_grad=True)
+    assert torch.allclose(game.generate(latent), still(game.generator(latent)))
+    game.generate(latent).sum().backward()
+    assert latent.grad.abs().sum() > 0
+    assert samples.shape == (5, 1, 8, 8)
+    assert host.generator.training
+
+
+def test_the_code_is_borrowed_and_not_owned() -> None:
+    module = built("stages.autoencoder.steps=2", "trick=ema")
+    host, game = module.stages["autoencoder"].module.game, module.game
+    owned = {id(weight) for weight in game.parameters()}
+    assert not owned & {id(weight) for weight in host.parameters()}
+    assert copy.deepcopy(game).outer is game.outer
+    assert copy.deepcopy(game).outer.game is host
+    saved = module.state_dict()
+    assert sum(name.endswith("encoder.1.weight") for name in saved) == 1
+    states = []
+    for _ in range(5):
+        states.append(
+            (copy.deepcopy(host.generator.state_dict()), copy.deepcopy(game.generator.state_dict()))
+        )
+        one_round(module)
+    moved = [
+        [not same(after[i], before[i]) for before, after in zip(states, states[1:], strict=False)]
+        for i in (0, 1)
+    ]
+    assert moved == [[True, True, False, False], [False, False, True, True]]
+
+
+def test_networks_of_stages_have_seeds_of_their_own() -> None:
+    def drawn(seed: int, name: str) -> torch.Tensor:
+        cfg = small(f"seed={seed}")
+        cfg.model.generator.shape, cfg.model.generator.value_range = [6], [0, 1]
+        cfg.stages, cfg.code_of = {name: cfg.stages.autoencoder}, name
+        return linear(build(cfg).stages[name].module.game.generator.body)[0].weight
+
+    assert torch.equal(drawn(0, "a"), drawn(0, "a"))
+    assert not torch.equal(drawn(0, "a"), drawn(1, "a"))
+    assert not torch.equal(drawn(0, "a"), drawn(0, "b"))
+
+
+def test_layers_that_were_trained_alone_start_the_deep_autoencoder() -> None:
+    module = build(pretrained(steps=3))
+    outer, inner, deep = (stage.module.game.generator for stage in module.stages.values())
+    optimizer = module.stages["autoencoder"].module.mover["generator"].optimizer
+
+    def weights(*networks) -> list[torch.Tensor]:
+        return [layer.weight.detach().clone() for network in networks for layer in linear(network)]
+
+    def a_round(rate: float) -> list[torch.Tensor]:
+        optimizer.param_groups[0]["lr"] = rate
+        one_round(module)
+        return weights(deep.encoder, deep.body)
+
+    for _ in range(6):
+        one_round(module)
+    trained = weights(outer.encoder, inner.encoder, inner.body, outer.body)
+    assert same(a_round(0), trained)
+    moved = a_round(0.01)
+    assert not any(map(torch.equal, moved, trained))
+    assert same(a_round(0), moved), "prepared more than once"
+    assert same(weights(outer.encoder, inner.encoder, inner.body, outer.body), trained)
+
+
+@pytest.mark.parametrize("every", [2, 4])
+def test_a_pretrained_run_goes_on_alike(every: int, tmp_path: Path) -> None:
+    for name in ("whole", "again"):
+        cfg = pretrained(steps=2)
+        cfg.checkpoint_every, cfg.run_dir, cfg.steps = every, str(tmp_path / name), every - 1
+        Session(cfg).play()
+    go_on(tmp_path / "again" / "checkpoints" / "previous.ckpt")
+    assert_same_run(tmp_path / "whole", tmp_path / "again")
+
+
+def test_layers_that_do_not_fit_are_refused() -> None:
+    cfg = pretrained(steps=2)
+    cfg.stages.autoencoder.pretrained = ["outer"]
+    with pytest.raises(
+        Refused, match=r"stages.autoencoder: pretrained has layers of \[\[16, 64\], \[64, 16\]\]"
+    ):
+        build(cfg)
+
+
+def test_schedules_begin_with_their_game() -> None:
+    line = "{_target_: ganlab.schedules.Steps, values: [0.1, 0.2], rounds: [1]}"
+    module = built("stages.autoencoder.steps=3", f"optimizer.generator.lr={line}")
+    rates = []
+    for _ in range(6):
+        one_round(module)
+        rates.append(module.mover["generator"].optimizer.param_groups[0]["lr"])
+    assert rates == [0.1, 0.1, 0.1, 0.1, 0.2, 0.2]
+
+
+def test_nothing_is_measured_or_shown_before_the_game(tmp_path: Path) -> None:
+    play(tmp_path / "run", "stages.autoencoder.steps=3", "steps=2", "evaluate_every=1", "checkpoint_every=2")
+    assert [bool(row["fid/digits"]) for row in rows(tmp_path / "run")] == [False, False, False, True, True]
+    assert sorted(path.stem for path in (tmp_path / "run" / "samples").iterdir()) == ["0000004", "0000005"]
+    found = summary(tmp_path / "run")
+    assert (found["steps"], found["images"]) == (5, 3 * 16 + 2 * 32)
+    best = checkpoint(tmp_path / "run", "best")["state_dict"]["game._extra_state"]["step"]
+    assert best in (4, 5)
+
+
+def test_a_run_of_stages_is_loaded_sampled_and_extended(tmp_path: Path) -> None:
+    settings = ["stages.autoencoder.steps=3", "evaluate_every=5"]
+    play(tmp_path / "run", *settings, "steps=2")
+    game = load(tmp_path / "run")
+    assert game.step == 5
+    assert game.sample(4).shape == (4, 1, 8, 8)
+    cfg = compose(f"run_dir={tmp_path / 'run'}", "n=4", config_name="sample")
+    assert sample(cfg).is_file()
+    go_on(tmp_path / "run", "steps=4")
+    play(tmp_path / "long", *settings, "steps=4")
+    assert_same_run(tmp_path / "run", tmp_path / "long")
+
+
+def test_weights_that_a_new_run_starts_from_are_those_of_all_stages(tmp_path: Path) -> None:
+    still = ["stages.autoencoder.optimizer.generator.lr=1e-12", "optimizer.generator.lr=1e-12"]
+    play(tmp_path / "old", "stages.autoencoder.steps=3", "steps=2")
+    play(tmp_path / "new", "stages.autoencoder.steps=1", "steps=1", f"init_from={tmp_path / 'old'}", *still)
+    old, new = (checkpoint(tmp_path / name)["state_dict"] for name in ("old", "new"))
+    for name, value in old.items():
+        if isinstance(value, torch.Tensor):
+            assert torch.allclose(value, new[name], atol=1e-9), name
+
+
+def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path) -> None:
+    play(tmp_path / "run", "stages.autoencoder.steps=4", "steps=2", "checkpoint_every=3")
+    with pytest.raises(Refused, match="has played 3 of the 4 rounds before its generator learns: resume="):
+        load(tmp_path / "run" / "checkpoints" / "previous.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["~stages.autoencoder.clip"], "stages.autoencoder lacks clip: it needs steps, batch_size"),
+        (["+stages.autoencoder.precision=3"], "stages.autoencoder has precision: it needs"),
+        (["stages.autoencoder=3"], "stages.autoencoder lacks batch_size"),
+        (["stages.autoencoder.steps=0"], "stages.autoencoder: steps=0 must be a whole number of at least 1"),
+        (["code_of=nothing"], r"code_of=nothing must be a stage before it \(autoencoder\), or null"),
+        (["stages.autoencoder.code_of=autoencoder"], "code_of=autoencoder must be a stage before it"),
+        (["~stages.autoencoder.model.encoder"], "that stage has no encoder"),
+        (["images=1000"], "images=1000, but the stages of this run are counted in rounds: give steps"),
+        (["model.generator.shape=[5]"], r"model.generator.shape=\[5\] contradicts data.shape=\[6\]"),
+        (["model.generator.value_range=[-1,1]"], r"value_range=\[-1, 1\] contradicts data.range=\[0, 1\]"),
+        (
+            ["+stages.autoencoder.clip.discriminator=1"],
+            "stages.autoencoder: clip.discriminator=1, but with this objective",
+        ),
+        (
+            ["+stages.autoencoder.trick.r1={_target_: ganlab.tricks.r1.R1, gamma: 1}"],
+            "trick r1 needs a discriminator",
+        ),
+        (
+            ["stages.autoencoder.batch_size=5000"],
+            "stages.autoencoder: data.batch_size=5000 exceeds the 1437 training samples",
+        ),
+        (["trainer=ddp", "stages.autoencoder.batch_size=33"], "data.batch_size=33 does not divide among 2"),
+        (
+            ["model.encoder.hidden=[3]"],
+            "model.encoder.hidden=.* would do nothing: this objective has no encoder",
+        ),
+        (["stages.autoencoder.objective=${objective}"], "code_of needs a game that trains an encoder"),
+        (["+stages.keys=${stages.autoencoder}"], "keys"),
+        (["stages.autoencoder.objective.weight.generator=-1"], "objective.weight.generator=-1 must lie"),
+    ],
+)
+def test_stages_that_cannot_be_played_are_refused(overrides: list[str], message: str, tmp_path: Path) -> None:
+    given = [*SMALL, *(f"+{o}" if o.startswith("model.encoder") else o for o in overrides)]
+    with pytest.raises(Refused, match=message):
+        run(compose(*given, f"run_dir={tmp_path / 'run'}"), given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resume_with_another_stage_is_refused_by_name(tmp_path: Path) -> None:
+    play(tmp_path / "run", "stages.autoencoder.steps=2", "steps=1")
+    cfg = compose(f"resume={tmp_path / 'run'}")
+    with pytest.raises(Refused, match="but stages.autoencoder.steps would change"):
+        run(cfg, [f"resume={tmp_path / 'run'}", "stages.autoencoder.steps=3"])
+
+
+def test_the_timetable_counts_images() -> None:
+    times = Timetable(small("stages.autoencoder.steps=10", "steps=5"))
+    assert (times.begins, times.total) == (10, 15)
+    assert [times.images(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
+    plain = Timetable(compose("steps=5"))
+    assert (plain.begins, plain.total, plain.images(3)) == (0, 5, 192)
+
+
+def test_batches_of_stages_are_a_function_of_the_round() -> None:
+    data = Digits((1, 8, 8), 10, (-1, 1), 32, validation=0, validation_choice="last")
+    phases = [(3, 16), (2, 8), (4, 32)]
+
+    def since(k: int, n: int):
+        return list(islice(data.stream(0, lambda: k, "cpu", phases=phases), n))
+
+    whole = since(0, 12)
+    assert [len(x) for x, _ in whole] == [16] * 3 + [8] * 2 + [32] * 7
+    for k in range(12):
+        assert same(since(k, 1)[0], whole[k])
+    alone = list(islice(data.stream(0, lambda: 5, "cpu"), 3))
+    assert same(alone, whole[5:8])
