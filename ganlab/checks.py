@@ -91,7 +91,7 @@ def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def has_encoder(cfg: DictConfig) -> bool:
-    """Whether the objective reads latents off samples; one that does not exist is refused when it is built."""
+    """Whether the objective reads latents off samples; one that does not exist is refused when built."""
     try:
         objective: Any = get_class(cfg.objective._target_)
     except Exception:  # whatever an import may raise
