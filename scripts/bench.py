@@ -150,7 +150,7 @@ class Bare:
         self.play_round(next(self.batches))
 
     def play_round(self, real: Tensor) -> None:
-        # No cache of casts: a captured graph must cast the weights as they are then.
+        # No cache of casts on a GPU: a captured graph must cast the weights as they are then.
         with torch.autocast(self.device, torch.bfloat16, self.bf16, cache_enabled=self.device == "cpu"):
             getattr(self, self.play)(real)
 
@@ -165,6 +165,7 @@ class Bare:
         step.zero_grad()
         loss.backward(inputs=weights)
         step.step()
+        torch.clear_autocast_cache()
 
     def shared(self, real: Tensor) -> None:
         fake = self.make(len(real))

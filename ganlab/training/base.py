@@ -53,6 +53,7 @@ class Mover:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self.weights, self.clip(step))
         self.optimizer.step()
+        torch.clear_autocast_cache()  # of casts of the weights as they were
 
 
 def at_all(values: Mapping[str, Any], step: int) -> dict[str, Any]:
@@ -92,6 +93,7 @@ class GameModule(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
         reseed(self.seed, self.rank, self.game.step)
+        torch.set_autocast_cache_enabled(True)  # Lightning casts the weights anew in every pass
         self.told = {}
         self.play(self, Batch(Sample(*batch)))
         self.game.step += 1
