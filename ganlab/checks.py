@@ -38,6 +38,8 @@ def check_game(cfg: DictConfig) -> None:
     every = ("log_every", "evaluate_every", "sample_every", "checkpoint_every")
     for name in ("steps", *every, "evaluation.n", "evaluation.n_real", "trainer.devices"):
         whole_number(cfg, name, 1)
+    if "num_nodes" in cfg.trainer:
+        whole_number(cfg, "trainer.num_nodes", 1)
     for name in ("seed", "evaluation.seed"):
         whole_number(cfg, name, 0)
     for name in ("resume", "init_from", "run_dir"):

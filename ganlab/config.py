@@ -108,6 +108,8 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
     Raises:
         Refused: as `build_game`; or a value of an optimiser is out of its range.
     """
+    if cfg.compile:
+        torch._dynamo.reset()  # what the last job of a sweep has compiled
     before: dict[str, Stage] = {}
     for name, own in views(cfg):
         with within(name), refusing():

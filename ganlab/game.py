@@ -208,6 +208,8 @@ class Game(nn.Module):
         """
         # Simultaneous play runs backwards through one graph twice.
         torch._functorch.config.donated_buffer = False
+        # All networks share a few lines of code, and torch counts the variants of a line.
+        torch._dynamo.config.recompile_limit = 64
         for player in self.players:
             getattr(self, player).compile(dynamic=False, **settings)
 

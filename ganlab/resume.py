@@ -20,6 +20,8 @@ FREE = (
     "logger",
     "trainer.accelerator",
     "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
     "data.root",
     "data.test_root",
     "data.num_workers",

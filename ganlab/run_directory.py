@@ -20,6 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.errors import Refused
 
+# What the config of an older run lacks, as it was played.
+ABSENT = {"compile": False, "profile": False, "initial": {}, "stages": {}, "code_of": None}
+
 
 class RunDirectory:
     """Paths of a run, and what is read from and written to them.
@@ -78,6 +81,8 @@ class RunDirectory:
             raise Refused(f"{path} cannot be read: restore it, or start a new run") from error
         if not isinstance(cfg, DictConfig) or not {"model", "data", "objective"} <= set(cfg):
             raise Refused(f"{path} is not the config of a run: restore it, or start a new run")
+        for name in ABSENT.keys() - cfg.keys():
+            cfg[name] = ABSENT[name]
         return cfg
 
     def summary(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
 from ganlab.checks import check, num_processes, refuse_unused
 from ganlab.config import adopt, build, build_data, instantiate, refusing, restore
-from ganlab.errors import Lost, Refused, ending, one_line
+from ganlab.errors import Diverged, Lost, Refused, ending, one_line
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.provenance import command, commit, versions
 from ganlab.resume import resumed
@@ -213,6 +213,8 @@ class Session:
         path = self.directory.path
         if isinstance(error, SystemExit):
             return KeyboardInterrupt()  # what Lightning makes of a Ctrl-C before the first round
+        if isinstance(error, Refused | Diverged):
+            return error  # all processes say so, and the others may be gone already
         if self.workers is not None and (lost := self.workers.lost()):
             return Lost(lost)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -220,11 +222,7 @@ class Session:
                 f"the disk of {path} is full, or a quota reached ({error.strerror}): make room, then "
                 f"resume={path} goes on from the last checkpoint"
             )
-        if (
-            self.module.game.step > self.began
-            or isinstance(error, Refused)
-            or not isinstance(error, Exception)
-        ):
+        if self.module.game.step > self.began or not isinstance(error, Exception):
             return error
         return Refused(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
 

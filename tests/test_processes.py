@@ -90,6 +90,15 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
     assert "process 1 of 2" in summary(tmp_path / "run")["reason"]
 
 
+def test_a_divergence_of_all_is_told_as_such(tmp_path: Path) -> None:
+    lr = [f"optimizer.{player}.lr=1e38" for player in ("discriminator", "generator")]
+    process = start(*QUICK, "steps=40", "log_every=1", "trainer=ddp", *lr, f"run_dir={tmp_path / 'run'}")
+    code, _, err = finish(process)
+    assert code == 1
+    assert "run: diverged at round" in err
+    assert summary(tmp_path / "run")["status"] == "diverged"
+
+
 def test_a_process_that_lost_the_first_one_ends_without_a_word(tmp_path: Path) -> None:
     process = start(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():

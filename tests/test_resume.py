@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import QUICK, assert_same_run, checkpoint, finish, go_on, play, rows, same, start, summary
+from omegaconf import OmegaConf
 from PIL import Image
 from table import options
 from test_contract import largest_set
@@ -193,6 +194,17 @@ def test_other_precisions_resume_exactly(precision: str, tricks: str, tmp_path: 
     play(tmp_path / "short", *settings, "steps=4")
     go_on(tmp_path / "short", "steps=8")
     assert_same_run(tmp_path / "long", tmp_path / "short")
+
+
+def test_a_run_from_before_a_setting_existed_goes_on(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    play(run_dir, "steps=2")
+    cfg = OmegaConf.load(run_dir / "config.yaml")
+    for name in ("compile", "profile", "initial", "stages", "code_of"):
+        del cfg[name]
+    OmegaConf.save(cfg, run_dir / "config.yaml")
+    go_on(run_dir, "steps=3")
+    assert summary(run_dir)["steps"] == 3
 
 
 def test_metrics_of_the_summary_say_their_round(tmp_path: Path) -> None:

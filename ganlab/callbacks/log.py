@@ -26,9 +26,11 @@ class Log(Callback):
         self.every = every
         self.steps = steps
         self.last: dict[str, float] = {}
+        self.logged = 0  # the round up to which the loggers know everything: a resume plays some again
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
+            self.logged = self.file.last_step()
             self.file.cut(module.game.step)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
@@ -39,8 +41,9 @@ class Log(Callback):
         row = {"step": step, "images": self.images(step), **self.last, **module.measured}
         if trainer.is_global_zero:
             self.file.append(row)
-        for logger in trainer.loggers:
-            logger.log_metrics(row, step)
+        if step > self.logged:
+            for logger in trainer.loggers:
+                logger.log_metrics(row, step)
         for name, value in self.last.items():
             if not isfinite(value):
                 raise Diverged(step, f"{name} is {value}")

@@ -23,6 +23,11 @@ class MetricsFile:
         if self._columns():
             self._rewrite(*self._read(step))
 
+    def last_step(self) -> int:
+        """The round of the last whole row; 0 where there is none."""
+        rows = self._read()[1] if self._columns() else []
+        return int(rows[-1][0]) if rows else 0
+
     def append(self, row: Mapping[str, float]) -> None:
         """Adds a row, which must have `step` and `images`."""
         columns = self._columns()

@@ -109,6 +109,9 @@ class Profile(Callback):
         if trainer.is_global_zero:
             (self.folder / "profile.txt").write_text(self.table())
 
+    def on_exception(self, trainer: Trainer, module: GameModule, exception: BaseException) -> None:  # type: ignore[override]
+        self.on_train_end(trainer, module)
+
     @property
     def counted(self) -> int:
         """The rounds that the clock has counted."""

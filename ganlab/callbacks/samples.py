@@ -33,9 +33,12 @@ class Samples(Callback):
         if not trainer.is_global_zero:
             return
         image = picture(samples, self.value_range)
-        save(image, self.folder / f"{step:07d}.png")
-        for logger in trainer.loggers:
-            show(logger, image, step)
+        place = self.folder / f"{step:07d}.png"
+        known = place.exists()  # to the loggers too: a resume plays some rounds again
+        save(image, place)
+        if not known:
+            for logger in trainer.loggers:
+                show(logger, image, step)
 
 
 def show(logger: Logger, image: Any, step: int) -> None:

@@ -6,6 +6,8 @@ import netrc
 import os
 import secrets
 import socket
+import threading
+from contextlib import suppress
 from typing import Any, Literal
 from urllib.parse import urlparse
 
@@ -48,6 +50,7 @@ class Wandb(WandbLogger):
         directory.write_summary(wandb_run_id=run_id)
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = begin(
+            mode == "auto",
             project=project,
             entity=entity,
             group=group,
@@ -59,7 +62,7 @@ class Wandb(WandbLogger):
             mode="offline" if offline else "online",
             config={**settings, "commit": directory.summary().get("commit")},
             allow_val_change=True,
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=2 * PATIENCE),
         )
         run.define_metric("*", step_metric="step")
         super().__init__(experiment=run)
@@ -80,13 +83,25 @@ def reachable() -> bool:
     url = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
     if not (os.environ.get("WANDB_API_KEY") or stored_key(url.hostname or "")):
         return False
-    try:
-        port = url.port or (443 if url.scheme == "https" else 80)
-        socket.create_connection((url.hostname or "", port), PATIENCE).close()
-    except OSError:
+    if not answers(url.hostname or "", url.port or (443 if url.scheme == "https" else 80)):
         print(f"{url.hostname} does not answer: logging to W&B offline")
         return False
     return True
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether a connection comes about in time; looking up the name, and all of its addresses, included."""
+    reached = threading.Event()
+
+    def connect() -> None:
+        with suppress(OSError):
+            socket.create_connection((host, port), PATIENCE).close()
+            reached.set()
+
+    attempt = threading.Thread(target=connect, daemon=True)
+    attempt.start()
+    attempt.join(PATIENCE)
+    return reached.is_set()
 
 
 def stored_key(host: str) -> bool:
@@ -97,8 +112,8 @@ def stored_key(host: str) -> bool:
         return False
 
 
-def begin(**settings: Any) -> Any:
-    """A W&B run.
+def begin(may_stay_offline: bool, **settings: Any) -> Any:
+    """A W&B run; offline where the server does not take it, if it may be.
 
     Raises:
         Refused: the server does not take it.
@@ -106,5 +121,8 @@ def begin(**settings: Any) -> Any:
     try:
         return wandb.init(**settings)
     except wandb.Error as error:
+        if may_stay_offline and settings["mode"] == "online":
+            print(f"W&B does not take the run ({' '.join(str(error).split())}): logging to W&B offline")
+            return wandb.init(**{**settings, "mode": "offline"})
         reason = " ".join(str(error).split())
         raise Refused(f"W&B refuses: {reason}; log in, or give logger.wandb.mode=offline") from error

@@ -20,7 +20,7 @@ class SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
     """
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d):
-        super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        super().__init__(norm.num_features, norm.eps, norm.momentum, False, norm.track_running_stats)
         self.weight, self.bias = norm.weight, norm.bias
         for name, buffer in norm.named_buffers():
             self.register_buffer(name, buffer)
@@ -39,10 +39,10 @@ class SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
         variance = mean_of_ranks(centred.square().mean(dims))  # [C]
         self._remember(mean.detach(), variance.detach(), x.numel() // x.shape[1] * dist.get_world_size())
         scale = (variance + self.eps).rsqrt()
-        if self.affine:
+        if self.weight is not None:
             scale = scale * self.weight
         shown = centred * scale.view(shape)
-        return (shown + self.bias.view(shape) if self.affine else shown).to(x.dtype)
+        return (shown if self.bias is None else shown + self.bias.view(shape)).to(x.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import struct
 import subprocess
 import sys
@@ -62,6 +63,30 @@ def test_a_resumed_run_continues_its_own_history(tmp_path: Path, monkeypatch) ->
         assert row["generator/adversarial"] == pytest.approx(float(stored["generator/adversarial"]))
     assert [row["step"] for row in history if "samples/_type" in row or "samples" in row] == [2, 4, 6]
     assert any("fid/digits" in row for row in history)
+
+
+def test_rounds_that_are_played_again_are_not_told_again(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run_dir = tmp_path / "run"
+    play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=1", "checkpoint_every=2")
+    go_on(run_dir / "checkpoints" / "previous.ckpt", "steps=5")
+    history = told(run_dir)[1]
+    assert [row["step"] for row in history if "generator/adversarial" in row] == [1, 2, 3, 4, 5]
+    assert [row["step"] for row in history if "samples/_type" in row or "samples" in row] == [1, 2, 3, 4, 5]
+
+
+def test_a_mute_server_costs_no_more_than_its_time(monkeypatch) -> None:
+    from ganlab.callbacks import weights_and_biases
+
+    monkeypatch.setattr(weights_and_biases, "PATIENCE", 0.5)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        with socket.create_connection(listening.getsockname()):  # the queue is full: nobody answers now
+            began = time.monotonic()
+            weights_and_biases.answers(*listening.getsockname())
+            weights_and_biases.answers(*listening.getsockname())
+            assert time.monotonic() - began < 2
 
 
 def test_jobs_have_runs_of_their_own(tmp_path: Path, monkeypatch) -> None:
