@@ -29,7 +29,7 @@ QUIET = ("logger=csv", "metric=none", "sample_every=1000000", "checkpoint_every=
 def begin(directory: Path, *overrides: str, threads: int = 2) -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", "ganlab.run", f"run_dir={directory}", *QUIET, *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True, env=environment)
 
 
 def speed(*overrides: str, threads: int = 2) -> float:
