@@ -52,10 +52,12 @@ def game(
     *overrides: str,
 ) -> GameModule:
     """A small game on 8x8 images; composing once per option keeps thousands of these quick."""
-    cfg = composed(*SMALL, *overrides).copy()
+    of_tricks = [override for override in overrides if override.startswith("trick.")]
+    cfg = composed(*SMALL, *(override for override in overrides if override not in of_tricks)).copy()
     cfg.objective = node("objective", objective)
     cfg.play = node("play", play)
     cfg.trick = OmegaConf.merge({}, *(node("trick", name) for name in tricks))
+    cfg.merge_with_dotlist(of_tricks)
     return build(cfg)
 
 

@@ -15,7 +15,7 @@ from ganlab.errors import Refused
 ROUNDS = 20
 
 
-def cases() -> list[tuple[str, tuple[str, ...], str]]:
+def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
     """Every objective, every trick, and all tricks that go together, in every play."""
     alone = [(objective, ()) for objective in options("objective")]
     tricks = [("non_saturating", (trick,)) for trick in options("trick")]
@@ -24,13 +24,16 @@ def cases() -> list[tuple[str, tuple[str, ...], str]]:
         if made("non_saturating", (*together, trick), "alternating") is not None:
             together.append(trick)
     chosen = [*alone, *tricks, ("non_saturating", tuple(together))]
-    return [(*case, play) for case, play in product(chosen, options("play"))]
+    norm = ("non_saturating", ("label_conditioning",), "shared", ("trick.label_conditioning.generator=norm",))
+    return [*((*case, play, ()) for case, play in product(chosen, options("play"))), norm]
 
 
-def made(objective: str, tricks: tuple[str, ...], play: str):
+def made(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[str, ...] = ()):
     """The game in float64, where rounding does not hide a mistake; None where it refuses two processes."""
     try:
-        return game(objective, tricks, play, "trainer=ddp", "trainer.sync_batchnorm=true").double()
+        return game(
+            objective, tricks, play, "trainer=ddp", "trainer.sync_batchnorm=true", *overrides
+        ).double()
     except Refused as refusal:
         if "a single process" in str(refusal):
             return None
