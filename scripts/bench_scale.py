@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--images", type=int, default=1_000_000, help="of streaming")
     parser.add_argument("overrides", nargs="*", help="of every run, such as model=dcgan")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     globals()[options.what](options)
 
 
