@@ -58,6 +58,8 @@ class Game(nn.Module):
             here.add(Offer.LABELS)
         setting = f"objective {type(objective).__name__}, {'' if networks.num_classes else 'un'}labelled data"
         self.tricks.check((objective.offers | here) - taken, setting)
+        for thing in sorted(objective.needs & taken):
+            raise Refused(f"objective {type(objective).__name__} needs {thing}: change one of them")
         objective.check(networks)
         networks = self.tricks.networks(networks)
         self.generator: Generator = networks.generator

@@ -45,5 +45,10 @@ def test_second_derivatives_are_refused(trick: str) -> None:
         game("non_saturating", [trick], "alternating", "compile=true")
 
 
+def test_an_objective_that_penalises_a_slope_is_refused_likewise() -> None:
+    with pytest.raises(Refused, match=r"objective LearnedMMD needs second derivatives \(compile=false\)"):
+        game("learned_mmd", [], "alternating", "compile=true")
+
+
 def test_a_game_that_is_not_to_be_compiled_is_not() -> None:
     assert build(composed("logger=csv").copy()).game.generator._compiled_call_impl is None

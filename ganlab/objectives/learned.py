@@ -45,6 +45,8 @@ class LearnedMMD(Objective):
         self.estimator: Estimator = estimator
         self.root = root
         self.gradient_penalty = optional("objective.gradient_penalty", gradient_penalty)
+        if self.gradient_penalty:
+            self.needs = frozenset({Offer.SECOND_DERIVATIVES})
         self.one_sided = optional("objective.one_sided", one_sided)
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
