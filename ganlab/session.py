@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import Logger
 
+from ganlab.allocator import keep_memory
 from ganlab.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.callbacks.evaluate import Evaluate
 from ganlab.callbacks.log import Log
@@ -41,6 +42,7 @@ class Session:
 
     def __init__(self, cfg: DictConfig, overrides: Sequence[str] = ()):
         quiet()
+        keep_memory()
         refuse_unused(cfg, overrides)
         self.checkpoint: Path | None = None
         self.began = 0  # the round that this process starts from
