@@ -88,6 +88,9 @@ class GameModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         self.rank, self.world_size = self.trainer.global_rank, self.trainer.world_size
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # the data have put it there
+
     def configure_optimizers(self) -> list[Optimizer]:
         return [mover.optimizer for mover in self.mover.values()]
 
