@@ -101,12 +101,12 @@ def has_encoder(cfg: DictConfig) -> bool:
     return bool(objective.statistics)
 
 
-def whole(tricks: DictConfig) -> DictConfig:
-    """Refuses a trick that has values but no class: a stub left behind by an override."""
-    for name in map(str, tricks):
-        trick = tricks[name]
-        if trick is None or "_target_" not in trick:
+def whole(cfg: DictConfig, group: str) -> DictConfig:
+    """The tricks or the metrics; refuses one that has values but no class: a stub left by an override."""
+    for name, node in cfg[group].items():
+        if node is None or "_target_" not in node:
             raise Refused(
-                f"trick.{name} has values but was not selected: add it with +trick={name}, or drop its values"
+                f"{group}.{name} has values but was not selected: add it with +{group}={name}, or drop its "
+                f"values with '~{group}.{name}'"
             )
-    return tricks
+    return cfg[group]

@@ -25,7 +25,7 @@ from ganlab.callbacks.profile import Profile
 from ganlab.callbacks.progress import Bar
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
-from ganlab.checks import check, num_processes, refuse_unused
+from ganlab.checks import check, num_processes, refuse_unused, whole
 from ganlab.config import adopt, build, build_data, instantiate, refusing, restore
 from ganlab.errors import Diverged, Lost, Refused, ending, one_line
 from ganlab.metrics.evaluation import Evaluation
@@ -57,7 +57,7 @@ class Session:
         self.times = Timetable(cfg)
         self.times.share(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
-        self.evaluation = Evaluation(instantiate(cfg.metric), self.data, **cfg.evaluation)
+        self.evaluation = Evaluation(instantiate(whole(cfg, "metric")), self.data, **cfg.evaluation)
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))
         self._callbacks()
         self.workers = Workers(cfg.trainer.devices) if must_start(cfg.trainer.devices) else None

@@ -244,3 +244,5 @@ def test_code_from_elsewhere_is_not_run(tmp_path: Path) -> None:
 def test_a_stub_that_an_override_left_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="trick.ema has values but was not selected"):
         play(tmp_path / "run", "+trick.ema.decay=0.9")
+    with pytest.raises(Refused, match="drop its values with '~metric.parzen'"):
+        play(tmp_path / "run", "metric=none", "+metric.parzen.num_validation=10")
