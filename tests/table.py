@@ -41,8 +41,8 @@ def composed(*overrides: str) -> DictConfig:
 
 @cache
 def node(group: str, option: str) -> DictConfig:
-    """One option of a group, as it stands in the composed config."""
-    return composed(*SMALL, f"{group}={option}")[group]
+    """One option of a group, and choices within it behind a space, as it stands in the composed config."""
+    return composed(*SMALL, *f"{group}={option}".split())[group]
 
 
 def game(

@@ -13,10 +13,15 @@ from table import batch, game, options
 from ganlab.errors import Refused
 
 ROUNDS = 20
+ESTIMATES = (
+    "estimator=unbiased objective.root=false",
+    "estimator=linear objective.root=false",
+    "median=true",
+)
 
 
 def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
-    """Every objective, every trick, and all tricks that go together, in every play."""
+    """Every objective, trick, kernel and space, and all tricks that go together, in every play."""
     alone = [(objective, ()) for objective in options("objective")]
     tricks = [("non_saturating", (trick,)) for trick in options("trick")]
     together: list[str] = []
@@ -24,8 +29,21 @@ def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
         if made("non_saturating", (*together, trick), "alternating") is not None:
             together.append(trick)
     chosen = [*alone, *tricks, ("non_saturating", tuple(together))]
-    norm = ("non_saturating", ("label_conditioning",), "shared", ("trick.label_conditioning.generator=norm",))
-    return [*((*case, play, ()) for case, play in product(chosen, options("play"))), norm]
+    once = [
+        *((f"mmd objective/kernel={kernel}", (), ()) for kernel in options("objective/kernel")),
+        # The batches are of the shape that the classifier of the digits takes, not that of MNIST.
+        *(
+            (f"mmd objective/space={space}", (), ())
+            for space in options("objective/space")
+            if space != "mnist"
+        ),
+        *((f"mmd objective.{setting}", (), ()) for setting in ESTIMATES),
+        ("non_saturating", ("label_conditioning",), ("trick.label_conditioning.generator=norm",)),
+    ]
+    return [
+        *((*case, play, ()) for case, play in product(chosen, options("play"))),
+        *((objective, of_case, "shared", overrides) for objective, of_case, overrides in once),
+    ]
 
 
 def made(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[str, ...] = ()):
