@@ -1,0 +1,147 @@
+"""python scripts/docs.py: writes ganlab/tricks/README.md, every trick with what it does and what it refuses.
+
+Everything in it is read off the code: names and hooks of the classes, their docstrings, which objectives and
+which other tricks they refuse (each combination is built), and what a round costs, from costs.csv beside it,
+which `python scripts/bench_tricks.py` writes.
+"""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import re
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf
+
+from ganlab.cli import CONF, compose
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.tricks.base import Trick
+
+FOLDER = Path(__file__).parent.parent / "ganlab" / "tricks"
+README, COSTS = FOLDER / "README.md", FOLDER / "costs.csv"
+# A batch norm in the generator and labelled images of even sides: then as few tricks as may be refuse.
+SMALL = (
+    "logger=csv",
+    "model.generator.hidden=[16]",
+    "model.generator.batch_norm=true",
+    "model.discriminator.hidden=[16]",
+)
+NEUTRAL = "non_saturating"  # the objective of pairs
+PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@cache
+def composed(*overrides: str) -> DictConfig:
+    """Composing takes a hundred times as long as building so small a game: once for each option."""
+    cfg = compose(*SMALL, *overrides)
+    OmegaConf.resolve(cfg)
+    return cfg
+
+
+@cache
+def refusal(objective: str, *tricks: str) -> str | None:
+    """Why an objective and tricks cannot go together; None: they can."""
+    cfg = composed().copy()
+    cfg.objective = composed(f"objective={objective}").objective
+    cfg.trick = OmegaConf.merge({}, *(composed(f"trick={trick}").trick for trick in tricks))
+    try:
+        build_game(cfg)
+    except Refused as refused:
+        return str(refused)
+    return None
+
+
+def trick_class(trick: str) -> type[Trick]:
+    return get_class(composed(f"trick={trick}").trick[trick]._target_)
+
+
+def hooks(trick: type[Trick]) -> list[str]:
+    """What a trick takes part in: the methods of `Trick` that it overrides."""
+    own = [name for name, _ in inspect.getmembers(Trick, inspect.isfunction) if name in vars(Trick)]
+    return [name for name in own if name != "__init__" and getattr(trick, name) is not getattr(Trick, name)]
+
+
+def what(trick: type[Trick]) -> tuple[str, str]:
+    """The first sentence of its docstring without the paper, and the paper."""
+    text = " ".join((inspect.getdoc(trick) or "").split("\n\n")[0].split())
+    paper = PAPER.search(inspect.getdoc(trick) or "")
+    sentence = re.split(r"(?<=[a-z0-9)])[.:;](?: |$)", PAPER.sub("", text))[0]
+    return re.sub(r"\s+([,.:;])", r"\1", sentence).strip().replace("|", "\\|"), (
+        " ".join(paper[1].split()) if paper else ""
+    )
+
+
+def partners(trick: str, tricks: list[str]) -> list[str]:
+    """The tricks that it does not go together with, where each goes alone."""
+    here = [name for name in tricks if refusal(NEUTRAL, name) is None]
+    return [name for name in here if name != trick and refusal(NEUTRAL, *sorted((trick, name)))]
+
+
+def costs() -> dict[str, str]:
+    """Per cent of a round, by trick."""
+    if not COSTS.exists():
+        return {}
+    with COSTS.open() as file:
+        return {row["trick"]: row["per cent of a round"] for row in csv.DictReader(file)}
+
+
+def table(header: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def overview(tricks: list[str]) -> list[str]:
+    rows = []
+    for trick in tricks:
+        made = trick_class(trick)
+        sentence, paper = what(made)
+        together = refusal(NEUTRAL, trick) is None
+        refused = ", ".join(partners(trick, tricks)) if together else f"*{refusal(NEUTRAL, trick)}*"
+        named = ", ".join(f"`{hook}`" for hook in hooks(made))
+        rows.append([f"`{trick}`", sentence, paper, named, costs().get(trick, ""), refused])
+    header = ["trick", "what it does", "paper", "hooks", "cost, %", "not beside"]
+    return table(header, rows)
+
+
+def matrix(tricks: list[str]) -> list[str]:
+    objectives = options("objective")
+    rows = [
+        [f"`{trick}`", *("" if refusal(o, trick) is None else "–" for o in objectives)] for trick in tricks
+    ]
+    return table(["", *(f"`{objective}`" for objective in objectives)], rows)
+
+
+def document() -> str:
+    tricks = options("trick")
+    parts = [
+        "# Tricks",
+        "",
+        "Written by `make docs` from the code; do not edit.",
+        "",
+        "`trick=name`, or `'trick=[one,two]'`; the numbers of each stand in `conf/trick/name.yaml`.",
+        "The cost is what a round of a DCGAN takes longer with it, as `costs.csv` tells how it was measured.",
+        "",
+        *overview(tricks),
+        "",
+        "## Objectives",
+        "",
+        "`–`: the trick refuses this objective, and says why.",
+        "",
+        *matrix(tricks),
+        "",
+    ]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    README.write_text(document())
+    print(f"{README}: {len(options('trick'))} tricks")
