@@ -11,6 +11,7 @@ from ganlab.objectives.matching import Weight, check_estimator, rooted
 from ganlab.pairs import Kernel
 from ganlab.ranks import together
 from ganlab.schedules import Schedule, active
+from ganlab.slopes import between, norms, slopes
 from ganlab.turn import Offer, Sample, Turn, accurate
 
 
@@ -65,25 +66,16 @@ class LearnedMMD(Objective):
 
     def _slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
         """|grad w| at one point between each real and fake sample, [B]."""
-        points = between(turn)
+        points = between(turn, "between", len(turn.real.x))
         seen = accurate(turn.critic(points).features)
         with torch.autocast(real.device.type, enabled=False):
             witness = self.kernel(seen, real).mean(1) - self.kernel(seen, fake).mean(1)  # [B]
-        (slope,) = torch.autograd.grad(witness.sum(), points.x, create_graph=True)
-        return accurate(slope).flatten(1).square().sum(1).clamp_min(1e-12).sqrt()
+        return norms(slopes(witness, points.x))
 
 
 def features(turn: Turn, sample: Sample) -> Tensor:
     """The discriminator's features of the global batch, [W B, F]."""
     return together(accurate(turn.critic(sample).features))
-
-
-def between(turn: Turn) -> Sample:
-    """Uniformly drawn points on the lines from fake to real samples; with the real ones' conditions."""
-    real, fake = turn.real.x, turn.fake.x
-    share = turn.draw.uniform("between", len(real), *[1] * (real.ndim - 1)).to(real.dtype)
-    points = share * real + (1 - share) * fake
-    return turn.real._replace(x=points if points.requires_grad else points.requires_grad_())
 
 
 def optional(name: str, weight: float | Schedule | None) -> Schedule | None:

@@ -97,4 +97,4 @@ def test_the_steps_ahead_feel_every_penalty_whatever_its_name() -> None:
     from ganlab.tricks.base import Tricks
     from ganlab.tricks.r1 import R1
 
-    assert list(Tricks({"a": Unrolled(1, 0.1), "z": R1(1.0)})) == ["z", "a"]
+    assert list(Tricks({"a": Unrolled(1, 0.1), "z": R1(1.0, 1)})) == ["z", "a"]

@@ -1,0 +1,42 @@
+from torch import Tensor
+
+from ganlab.ranks import mean_of_ranks
+from ganlab.schedules import Schedule, active
+from ganlab.slopes import norms, slopes
+from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.turn import Sample, Turn, accurate
+
+
+class DRAGAN(SlopePenalty):
+    """weight E (|grad D| - target)^2 around real samples (Kodali et al. 2017).
+
+    As in the authors' code a point is drawn uniformly from the line between a real sample x and
+    x + size std U, with one U(0, 1) for each number of the sample and the std of all numbers of the global
+    batch. (The paper's text has Gaussian noise.)
+    """
+
+    def __init__(
+        self, weight: float | Schedule, target: float | Schedule, size: float | Schedule, every: int
+    ):
+        super().__init__("dragan", active("trick.dragan.weight", weight), every)
+        self.target = active("trick.dragan.target", target)
+        self.size = active("trick.dragan.size", size)
+
+    def penalty(self, turn: Turn) -> Tensor:
+        points = self._around(turn)
+        return (norms(slopes(turn.critic(points).logits, points.x)) - self.target(turn.step)).square()
+
+    def _around(self, turn: Turn) -> Sample:
+        x = turn.real.x.detach()
+        n = len(turn.on_real.logits)
+        noise = turn.draw.uniform("dragan", *x.shape).to(x.dtype)
+        share = turn.draw.uniform("dragan", n, *[1] * (x.ndim - 1)).to(x.dtype)
+        share = share.repeat_interleave(len(x) // n, 0)  # one for all samples of a pack
+        points = x + share * self.size(turn.step) * spread(x) * noise
+        return turn.real._replace(x=points.requires_grad_())
+
+
+def spread(x: Tensor) -> Tensor:
+    """The standard deviation, without Bessel's correction, of all numbers of the global batch."""
+    x = accurate(x)
+    return mean_of_ranks((x - mean_of_ranks(x.mean())).square().mean()).sqrt()

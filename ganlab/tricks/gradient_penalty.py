@@ -1,0 +1,36 @@
+from typing import Literal
+
+from torch import Tensor
+
+from ganlab.errors import Refused
+from ganlab.schedules import Schedule, active
+from ganlab.slopes import between, norms, slopes
+from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.turn import Turn
+
+SIDES = ("two", "one")
+
+
+class GradientPenalty(SlopePenalty):
+    """weight E (|grad D| - target)^2 between real and fake samples (Gulrajani et al. 2017, equation 3).
+
+    One point is drawn uniformly from the line between each real sample and a fake, and has the real one's
+    condition; the norm is over all of a point's numbers. A discriminator with batch norm has no slope at
+    one sample alone: the paper uses none (section 4).
+
+    sided: `two` as in the paper; `one` leaves slopes below the target alone.
+    """
+
+    def __init__(
+        self, weight: float | Schedule, target: float | Schedule, sided: Literal["two", "one"], every: int
+    ):
+        super().__init__("gradient_penalty", active("trick.gradient_penalty.weight", weight), every)
+        self.target = active("trick.gradient_penalty.target", target)
+        if sided not in SIDES:
+            raise Refused(f"trick.gradient_penalty.sided={sided} must be one of {', '.join(SIDES)}")
+        self.sided = sided
+
+    def penalty(self, turn: Turn) -> Tensor:
+        points = between(turn, self.name, len(turn.on_real.logits))
+        excess = norms(slopes(turn.critic(points).logits, points.x)) - self.target(turn.step)
+        return (excess if self.sided == "two" else excess.clamp_min(0)).square()

@@ -1,0 +1,23 @@
+from torch import Tensor
+
+from ganlab.schedules import Schedule, active
+from ganlab.slopes import slopes
+from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.turn import Turn
+
+
+class R2(SlopePenalty):
+    """gamma / 2 E |grad D(G(z))|^2 at fakes (Mescheder, Geiger & Nowozin 2018, equation 10).
+
+    Beside R1 it is the regulariser of R3GAN (Huang et al. 2025). Like R1 it adds no pass. The fakes are
+    those that the discriminator is shown, so a replay buffer's among them; the generator feels nothing of
+    it, unless it looks ahead (unrolled).
+    """
+
+    differentiates_inputs = True
+
+    def __init__(self, gamma: float | Schedule, every: int):
+        super().__init__("r2", active("trick.r2.gamma", gamma), every)
+
+    def penalty(self, turn: Turn) -> Tensor:
+        return slopes(turn.on_fake.logits, turn.fake.x).square().sum(1) / 2

@@ -1,0 +1,51 @@
+from abc import abstractmethod
+
+from torch import Tensor
+
+from ganlab.errors import Refused
+from ganlab.schedules import Schedule
+from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.turn import Networks, Offer, Player, Turn
+
+
+class SlopePenalty(Trick):
+    """A penalty on the slope of the discriminator's logits, on each `every`-th of its moves.
+
+    Where it is left out meanwhile it is multiplied by `every`, so its mean stays (lazy regularisation,
+    Karras et al. 2020, section 3.1). It is one sum with the other terms and no step of its own, so the
+    rates of Adam need no correction.
+
+    Args:
+        name: of the trick and of its term.
+        weight: of the penalty.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SECOND_DERIVATIVES})
+
+    def __init__(self, name: str, weight: Schedule, every: int):
+        super().__init__()
+        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
+            raise Refused(f"trick.{name}.every={every} must be a whole number of at least 1")
+        self.name = name
+        self.weight = weight
+        self.every = every
+        self.moves = 0  # of the discriminator: it may sit rounds out
+
+    @abstractmethod
+    def penalty(self, turn: Turn) -> Tensor:
+        """One number per verdict, [B]."""
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = compute(turn)
+        if turn.player == "generator" or self.moves % self.every:
+            return terms
+        return {**terms, self.name: self.every * self.weight(turn.step) * self.penalty(turn)}
+
+    def after(self, player: Player, networks: Networks, step: int) -> None:
+        self.moves += player == "discriminator"
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"moves": self.moves}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.moves = state["moves"]

@@ -1,0 +1,22 @@
+from torch import Tensor
+
+from ganlab.schedules import Schedule, active
+from ganlab.slopes import between, slopes
+from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.turn import Turn
+
+
+class ZeroCentredPenalty(SlopePenalty):
+    """weight E |grad D|^2 between real and fake samples (0-GP, Thanh-Tung, Tran & Venkatesh 2019).
+
+    One point is drawn uniformly from the line between each real sample and a fake, and has the real one's
+    condition. The slope is that of the logits; the authors' code takes that of sigmoid(logits), which fades
+    where the discriminator is sure.
+    """
+
+    def __init__(self, weight: float | Schedule, every: int):
+        super().__init__("zero_centred_penalty", active("trick.zero_centred_penalty.weight", weight), every)
+
+    def penalty(self, turn: Turn) -> Tensor:
+        points = between(turn, self.name, len(turn.on_real.logits))
+        return slopes(turn.critic(points).logits, points.x).square().sum(1)
