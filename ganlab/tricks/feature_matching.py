@@ -1,0 +1,40 @@
+from torch import Tensor
+
+from ganlab.errors import Refused
+from ganlab.ranks import mean_of_ranks
+from ganlab.schedules import Schedule, active
+from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.turn import Offer, Turn, Verdict, accurate
+
+
+class FeatureMatching(Trick):
+    """The generator minimises weight |E f(x) - E f(G(z))|^2 (Salimans et al. 2016, section 3.1).
+
+    f are the discriminator's features, those before its score, and the expectations are the means of the
+    global batch. The discriminator learns as ever.
+
+    replace: whether the generator has this in the place of its adversarial term, as in the paper, or
+        beside it.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR})
+
+    def __init__(self, weight: float | Schedule, replace: bool):
+        super().__init__()
+        self.weight = active("trick.feature_matching.weight", weight)
+        if not isinstance(replace, bool):
+            raise Refused(f"trick.feature_matching.replace={replace} must be true or false")
+        self.replace = replace
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = compute(turn)
+        if turn.player == "discriminator":
+            return terms
+        kept = {name: term for name, term in terms.items() if not (self.replace and name == "adversarial")}
+        gap = mean_of_ranks(mean(turn.on_real) - mean(turn.on_fake))  # [F]
+        return {**kept, "feature_matching": self.weight(turn.step) * gap.square().sum()}
+
+
+def mean(verdict: Verdict) -> Tensor:
+    """The features' means over this process's batch, [F]."""
+    return accurate(verdict.features).mean(0)

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from table import game, real
+from torch import Tensor, nn
+
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+from ganlab.schedules import Linear
+from ganlab.tricks.base import Tricks
+from ganlab.tricks.feature_matching import FeatureMatching
+from ganlab.turn import Batch, Sample, Turn, Verdict
+
+
+class Squares(nn.Module):
+    """x [B, 3] -> features x^2, and their sum as the logit."""
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        return Verdict(x.square().sum(1), x.square())
+
+
+def turn(player: str = "generator", step: int = 0) -> Turn:
+    draw = torch.Generator().manual_seed(0)
+    x, fake = (torch.randn(5, 3, generator=draw, dtype=torch.float64) for _ in range(2))
+    view = Turn(player, step, Batch(Sample(x)), None, Squares(), Tricks({}), Draw(0), False)
+    return view.replace(made=Sample(fake.requires_grad_()))
+
+
+def compute(turn: Turn) -> dict[str, Tensor]:
+    return {"adversarial": -turn.on_fake.logits, "other": turn.on_fake.logits.square()}
+
+
+def test_the_term_and_its_gradient_are_the_closed_form() -> None:
+    view = turn()
+    term = FeatureMatching(3.0, True).losses(view, compute)["feature_matching"]
+    x, fake = view.real.x, view.fake.x
+    gap = [
+        sum(float(a[i]) ** 2 - float(b[i].detach()) ** 2 for a, b in zip(x, fake, strict=True)) / 5
+        for i in range(3)
+    ]
+    assert float(term.detach()) == pytest.approx(3 * sum(g**2 for g in gap))
+    (slope,) = torch.autograd.grad(term, fake)
+    expected = -2 * 3 * torch.tensor(gap, dtype=torch.float64) * 2 * fake.detach() / 5
+    assert torch.allclose(slope, expected)
+
+
+def test_it_replaces_the_adversarial_term_alone_or_none() -> None:
+    assert list(FeatureMatching(1.0, True).losses(turn(), compute)) == ["other", "feature_matching"]
+    beside = FeatureMatching(1.0, False).losses(turn(), compute)
+    assert list(beside) == ["adversarial", "other", "feature_matching"]
+
+
+def test_the_discriminator_learns_as_ever() -> None:
+    view = turn("discriminator")
+    assert list(FeatureMatching(1.0, True).losses(view, compute)) == ["adversarial", "other"]
+
+
+def test_the_weight_may_be_a_schedule() -> None:
+    trick = FeatureMatching(Linear(2, 0, 10), True)
+    first, half = (trick.losses(turn(step=step), compute)["feature_matching"] for step in (0, 5))
+    assert torch.allclose(first, 2 * half)
+
+
+def test_features_are_those_of_what_other_tricks_let_the_discriminator_see() -> None:
+    module = game("hinge", ["feature_matching", "instance_noise"]).game
+    view = module.turn("generator", real(), Draw(0))
+    found = module.losses(view)["feature_matching"]
+    gap = view.on_real.features.mean(0) - view.on_fake.features.mean(0)
+    assert torch.allclose(found, gap.square().sum())
+    plain = module.discriminator(view.real.x).features.mean(0) - module.discriminator(
+        view.fake.x
+    ).features.mean(0)
+    assert not torch.allclose(found, plain.square().sum())
+
+
+def test_half_types_are_raised() -> None:
+    module = game("hinge", ["feature_matching"]).game
+    with torch.autocast("cpu", torch.bfloat16):
+        term = module.losses(module.turn("generator", real(), Draw(0)))["feature_matching"]
+    exact = module.losses(module.turn("generator", real(), Draw(0)))["feature_matching"]
+    assert term.dtype == torch.float32
+    assert float(term.detach()) == pytest.approx(float(exact.detach()), rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FeatureMatching(0, True), "trick.feature_matching.weight=0 would do nothing"),
+        (lambda: FeatureMatching(1.0, 2), "trick.feature_matching.replace=2 must be true or false"),
+        (lambda: game("mmd", ["feature_matching"]), "feature_matching needs a discriminator"),
+    ],
+)
+def test_bad_values_are_refused(make, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        make()
