@@ -1,0 +1,101 @@
+import pytest
+import torch
+from table import game, one_round, real, rounds
+
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+from ganlab.schedules import Linear
+from ganlab.tricks.historical_averaging import HistoricalAveraging
+
+PLAYERS = ("discriminator", "generator")
+
+
+def weights(module, player: str) -> list[torch.Tensor]:
+    return [w.detach().clone() for w in module.game.weights(player)]
+
+
+def term(module, player: str) -> torch.Tensor:
+    turn = module.game.turn(player, real(), Draw(0))
+    trick = module.game.tricks["historical_averaging"]
+    return trick.losses(turn, lambda _: {})["historical_averaging"]
+
+
+@pytest.mark.parametrize("player", PLAYERS)
+def test_the_term_and_its_gradient_are_the_closed_form(player: str) -> None:
+    module = game("hinge", ["historical_averaging"], "alternating", "trick.historical_averaging.weight=3")
+    history = []
+    for _ in range(5):
+        one_round(module)
+        history.append(weights(module, player))
+    averages = [torch.stack(past).double().mean(0) for past in zip(*history, strict=True)]
+    gaps = [w.double() - average for w, average in zip(history[-1], averages, strict=True)]
+    found = term(module, player)
+    assert float(found.detach()) == pytest.approx(
+        3 * sum(float(gap.square().sum()) for gap in gaps), rel=1e-4
+    )
+    slopes = torch.autograd.grad(found, module.game.weights(player))
+    for slope, gap in zip(slopes, gaps, strict=True):
+        assert torch.allclose(slope.double(), 6 * gap, atol=1e-6)
+
+
+def test_there_is_no_history_before_the_first_move() -> None:
+    module = game("hinge", ["historical_averaging"])
+    terms = rounds(module, 3)
+    names = [f"{player}/historical_averaging" for player in PLAYERS]
+    assert [[name in row for name in names] for row in terms] == [[False] * 2, [True] * 2, [True] * 2]
+    assert [terms[1][name] for name in names] == [0, 0]
+    assert all(terms[2][name] > 0 for name in names)
+
+
+class Still(HistoricalAveraging):
+    """As if the generator sat out all but the first round."""
+
+    def plays(self, player: str, step: int) -> bool:
+        return player == "discriminator" or step == 0
+
+
+def test_each_player_counts_its_own_moves() -> None:
+    module = game("hinge", ["historical_averaging"])
+    module.game.tricks["historical_averaging"].__class__ = Still
+    rounds(module, 4)
+    assert module.game.tricks["historical_averaging"].moves == {"discriminator": 4, "generator": 1}
+    assert float(term(module, "generator").detach()) == 0 < float(term(module, "discriminator").detach())
+
+
+def test_it_needs_no_discriminator_and_sees_the_weights_that_other_tricks_add() -> None:
+    module = game("mmd", ["historical_averaging"])
+    assert "generator/historical_averaging" in rounds(module, 2)[1]
+    tricks = ["historical_averaging", "label_conditioning"]
+    module = game("hinge", tricks)
+    many = sum(w.numel() for w in module.game.weights("discriminator"))
+    assert module.game.tricks["historical_averaging"].discriminator.shape == (many,)
+
+
+def test_an_unrolled_discriminator_feels_it_with_the_weights_ahead() -> None:
+    module = game("hinge", ["historical_averaging", "unrolled"])
+    rounds(module, 2)
+    turn = module.game.turn("generator", real(), Draw(0))
+    ahead = module.game.tricks["unrolled"]._ahead(turn, module.game.objective)
+    inner = turn.replace(player="discriminator", discriminator=ahead)
+    found = module.game.tricks["historical_averaging"].losses(inner, lambda _: {})["historical_averaging"]
+    average = module.game.tricks["historical_averaging"].discriminator
+    by_hand = (torch.cat([w.flatten() for w in ahead.parameters()]) - average).square().sum()
+    assert torch.allclose(found, by_hand)
+    assert float(found.detach()) > 2 * float(term(module, "discriminator").detach())
+
+
+def test_the_weight_may_be_a_schedule() -> None:
+    module = game("hinge", ["historical_averaging"])
+    module.game.tricks["historical_averaging"].weight = Linear(2, 0, 10)
+    rounds(module, 3)
+    turn = module.game.turn("generator", real(), Draw(0))
+    values = []
+    for turn.step in (0, 5):
+        terms = module.game.tricks["historical_averaging"].losses(turn, lambda _: {})
+        values.append(float(terms["historical_averaging"].detach()))
+    assert values[0] == pytest.approx(2 * values[1])
+
+
+def test_a_weight_that_does_nothing_is_refused() -> None:
+    with pytest.raises(Refused, match="trick.historical_averaging.weight=0 would do nothing"):
+        HistoricalAveraging(0)
