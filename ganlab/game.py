@@ -53,7 +53,7 @@ class Game(nn.Module):
         super().__init__()
         self.objective = objective
         self.tricks = Tricks(tricks)
-        here = {Offer.ONE_PROCESS, Offer.SECOND_DERIVATIVES}
+        here = {Offer.MOVES, Offer.ONE_PROCESS, Offer.SECOND_DERIVATIVES}
         if networks.num_classes:
             here.add(Offer.LABELS)
         setting = f"objective {type(objective).__name__}, {'' if networks.num_classes else 'un'}labelled data"

@@ -23,6 +23,8 @@ class Offer(StrEnum):
     DISCRIMINATOR = "a discriminator"
     SCORES = "scores"  # the discriminator's logits: some objectives judge by its features alone
     TARGETS = "targets"
+    COSTS = "costs of both players that are never negative"
+    MOVES = "the say in who moves"
     LABELS = "labels"
     ONE_PROCESS = "a single process"
     SECOND_DERIVATIVES = "second derivatives (compile=false)"

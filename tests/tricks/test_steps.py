@@ -1,0 +1,53 @@
+import pytest
+from table import batch, game, one_round
+
+from ganlab.errors import Refused
+from ganlab.tricks.steps import CriticSteps, GeneratorSteps
+
+
+def movers(module, n: int) -> list[str]:
+    """Who moved in each of n rounds, by the first letters."""
+    found = []
+    for _ in range(n):
+        players = {name.split("/")[0] for name in one_round(module)}
+        found.append("".join(sorted(player[0] for player in players)))
+    return found
+
+
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+def test_the_generator_moves_after_n_moves_of_the_discriminator(play: str) -> None:
+    module = game("wasserstein", ["critic_steps"], play, "trick.critic_steps.n=3")
+    assert movers(module, 7) == ["d", "d", "dg", "d", "d", "dg", "d"]
+
+
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+def test_the_discriminator_moves_before_k_moves_of_the_generator(play: str) -> None:
+    module = game("wasserstein", ["generator_steps"], play, "trick.generator_steps.k=3")
+    assert movers(module, 7) == ["dg", "g", "g", "dg", "g", "g", "dg"]
+
+
+def test_who_sits_keeps_its_weights_and_each_move_has_a_batch_and_latents_of_its_own() -> None:
+    module = game("wasserstein", ["critic_steps"], "alternating", "trick.critic_steps.n=2")
+    before = [w.detach().clone() for w in module.game.weights("generator")]
+    turns = []
+    module.losses = lambda turn, losses=module.losses: (turns.append(turn), losses(turn))[1]
+    one_round(module)
+    for weight, was in zip(module.game.weights("generator"), before, strict=True):
+        assert weight.equal(was)
+    one_round(module)
+    assert [turn.player for turn in turns] == ["discriminator", "discriminator", "generator"]
+    for turn, step in zip(turns, (0, 1, 1), strict=True):
+        assert turn.real.x.equal(batch(step)[0])
+    assert not any(turns[i].latent.equal(turns[j].latent) for i, j in ((0, 1), (0, 2), (1, 2)))
+
+
+def test_two_that_say_who_moves_are_refused() -> None:
+    with pytest.raises(Refused, match="generator_steps takes the say in who moves, which critic_steps needs"):
+        game("wasserstein", ["critic_steps", "generator_steps"])
+
+
+@pytest.mark.parametrize("value", [1, 0, 2.5, True])
+def test_one_each_is_the_game_without_it(value: float) -> None:
+    for name, make in {"critic_steps.n": CriticSteps, "generator_steps.k": GeneratorSteps}.items():
+        with pytest.raises(Refused, match=f"trick.{name}={value} must be a whole number of at least 2"):
+            make(value)
