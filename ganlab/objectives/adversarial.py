@@ -71,7 +71,7 @@ class Minimax(Adversarial):
 class NonSaturating(Adversarial):
     """The generator minimises -log D(G(z)) instead (Goodfellow et al. 2014, section 3)."""
 
-    offers = Adversarial.offers | {Offer.TARGETS}
+    offers = Adversarial.offers | {Offer.TARGETS, Offer.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         return classify(turn)
@@ -124,7 +124,7 @@ class LeastSquares(Adversarial):
     the generator minimises Pearson's chi^2 of p_data + p_g and 2 p_g (section 3.2.1).
     """
 
-    offers = Adversarial.offers | {Offer.TARGETS}
+    offers = Adversarial.offers | {Offer.TARGETS, Offer.COSTS}
 
     def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)

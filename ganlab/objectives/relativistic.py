@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 
 from ganlab.objectives.adversarial import Adversarial
 from ganlab.ranks import together
-from ganlab.turn import Turn, accurate
+from ganlab.turn import Offer, Turn, accurate
 
 
 class Relativistic(Adversarial):
@@ -18,6 +18,8 @@ class Relativistic(Adversarial):
 
     The i-th real sample is paired with the i-th fake; over patches [B, h, w], place with place.
     """
+
+    offers = Adversarial.offers | {Offer.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         return softplus(turn.on_fake.logits - turn.on_real.logits)
@@ -32,6 +34,8 @@ class RelativisticAverage(Adversarial):
     The generator minimises the same with the roles exchanged. The averages are those of the global batch,
     over all patches.
     """
+
+    offers = Adversarial.offers | {Offer.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)

@@ -1,0 +1,89 @@
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ganlab.errors import Refused
+from ganlab.ranks import mean_of_ranks
+from ganlab.tricks.base import Compute, Order, Terms, Trick
+from ganlab.turn import Offer, Player, Turn, accurate
+
+By = Literal["accuracy", "loss_ratio"]
+
+
+class AdaptiveBalance(Trick):
+    """A player that is too far ahead sits the next round out.
+
+    A number that grows with the discriminator's lead is taken in each round, over the global batch: above
+    `high` the discriminator sits out, below `low` the generator. As long as one sits, the other moves.
+    (Ganhacks, 11, found no schedule of this kind that helps.)
+
+    by: `accuracy`, how often a real sample has a higher logit than the fake beside it: 1/2 where the
+        discriminator cannot tell; costs a pass in rounds in which the discriminator sits. `loss_ratio`:
+        the sum of the generator's terms over that of the discriminator's; who sits keeps its last.
+    low, high: null for either lets that player always move.
+    """
+
+    order = Order.PRESENT  # outside of unrolled steps, which are no moves
+    takes = frozenset({Offer.MOVES})
+    latest: Tensor
+
+    def __init__(self, by: By, low: float | None, high: float | None):
+        super().__init__()
+        if by not in NEEDS:
+            raise Refused(f"trick.adaptive_balance.by={by} must be one of {', '.join(NEEDS)}")
+        self.needs = NEEDS[by]
+        self.by = by
+        self.low, self.high = check(by, low, high)
+        # The accuracy, or the losses of generator and discriminator; NaN as long as there is none.
+        self.register_buffer("latest", torch.full((1 if by == "accuracy" else 2,), math.nan))
+        self.judged = -1  # the last round in which the discriminator moved
+
+    def plays(self, player: Player, step: int) -> bool:
+        lead = self._lead()
+        return not (lead > self.high if player == "discriminator" else lead < self.low)
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = compute(turn)
+        if self.by == "loss_ratio":
+            loss = torch.stack([accurate(term.detach()).mean() for term in terms.values()]).sum()
+            self.latest[int(turn.player == "discriminator")] = mean_of_ranks(loss)
+        elif turn.player == "discriminator" or self.judged != turn.step:
+            self.latest[0] = mean_of_ranks(accuracy(turn))
+        self.judged = turn.step
+        return terms
+
+    def _lead(self) -> float:
+        """How far the discriminator is ahead; NaN, which is neither above nor below, where none is known."""
+        generator, *discriminator = self.latest.tolist()  # the one wait for the device
+        if not discriminator:
+            return generator
+        return generator / discriminator[0] if discriminator[0] else math.inf
+
+
+@torch.no_grad()
+def accuracy(turn: Turn) -> Tensor:
+    """The share of pairs in which the real sample is ahead; a tie counts half."""
+    gap = accurate(turn.on_real.logits) - accurate(turn.on_fake.logits)
+    return (1 + gap.sign()).mean() / 2
+
+
+def check(by: By, low: float | None, high: float | None) -> tuple[float, float]:
+    """Thresholds between which both players move; what is null is never passed."""
+    if low is None and high is None:
+        raise Refused("trick.adaptive_balance.low=null and high=null would do nothing: give one of them")
+    top = 1.0 if by == "accuracy" else math.inf
+    for name, value in (("low", low), ("high", high)):
+        if value is not None and not (0 < value < top):
+            raise Refused(f"trick.adaptive_balance.{name}={value} must lie strictly between 0 and {top:g}")
+    lower, upper = -math.inf if low is None else low, math.inf if high is None else high
+    if lower >= upper:
+        raise Refused(f"trick.adaptive_balance.low={low} must be less than high={high}, or nobody would move")
+    return lower, upper
+
+
+NEEDS = {
+    "accuracy": frozenset({Offer.DISCRIMINATOR, Offer.SCORES}),
+    "loss_ratio": frozenset({Offer.DISCRIMINATOR, Offer.COSTS}),
+}
