@@ -1,18 +1,24 @@
 import pytest
 from table import game, one_round
 
+from ganlab.cli import compose
 
-def test_each_player_moves_at_a_rate_of_its_own() -> None:
+
+@pytest.mark.parametrize(("player", "rate"), [("discriminator", 4e-4), ("generator", 1e-4)])
+def test_each_player_moves_at_a_rate_of_its_own(player: str, rate: float) -> None:
     """The first step of Adam is as large as its rate, whatever the slope."""
     module = game("hinge", [], "alternating", "optimizer=two_time_scales")
-    for player, rate in (("discriminator", 4e-4), ("generator", 1e-4)):
-        group = module.mover[player].optimizer.param_groups[0]
-        assert (group["lr"], list(group["betas"])) == (rate, [0, 0.9])
-        before = [w.detach().clone() for w in module.game.weights(player)]
-        one_round(module)
-        steps = [
-            float((w.detach() - was).abs().max())
-            for w, was in zip(module.game.weights(player), before, strict=True)
-        ]
-        assert max(steps) == pytest.approx(rate, rel=1e-2)
-        module = game("hinge", [], "alternating", "optimizer=two_time_scales")
+    group = module.mover[player].optimizer.param_groups[0]
+    assert (group["lr"], list(group["betas"])) == (rate, [0, 0.9])
+    before = [w.detach().clone() for w in module.game.weights(player)]
+    one_round(module)
+    moved = zip(module.game.weights(player), before, strict=True)
+    assert max(float((w.detach() - was).abs().max()) for w, was in moved) == pytest.approx(rate, rel=1e-2)
+
+
+@pytest.mark.parametrize("model", ["gan", "dcgan"])
+def test_the_rates_of_a_model_give_way_to_those_that_are_asked_for(model: str) -> None:
+    own = compose("logger=csv", f"model={model}").optimizer
+    asked = compose("logger=csv", f"model={model}", "optimizer=two_time_scales").optimizer
+    assert own.discriminator.lr == own.generator.lr == {"gan": 0.002, "dcgan": 0.0005}[model]
+    assert (asked.discriminator.lr, asked.generator.lr) == (0.0004, 0.0001)
