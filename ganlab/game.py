@@ -15,7 +15,7 @@ from ganlab.objectives.base import Objective
 from ganlab.randomness import Draw
 from ganlab.ranks import from_first, gather
 from ganlab.tricks.base import Trick, Tricks
-from ganlab.turn import Batch, Networks, Offer, Player, Sample, Turn, accurate
+from ganlab.turn import EVERYWHERE, Batch, Networks, Offer, Player, Sample, Turn, accurate
 
 
 class Borrowed:
@@ -53,9 +53,7 @@ class Game(nn.Module):
         super().__init__()
         self.objective = objective
         self.tricks = Tricks(tricks)
-        here = {Offer.MOVES, Offer.ONE_PROCESS, Offer.SECOND_DERIVATIVES}
-        if networks.num_classes:
-            here.add(Offer.LABELS)
+        here = EVERYWHERE | ({Offer.LABELS} if networks.num_classes else set())
         setting = f"objective {type(objective).__name__}, {'' if networks.num_classes else 'un'}labelled data"
         self.tricks.check((objective.offers | here) - taken, setting)
         for thing in sorted(objective.needs & taken):

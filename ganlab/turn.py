@@ -28,6 +28,22 @@ class Offer(StrEnum):
     LABELS = "labels"
     ONE_PROCESS = "a single process"
     SECOND_DERIVATIVES = "second derivatives (compile=false)"
+    DISCRIMINATOR_SCALE = "the scale of the discriminator's weights"
+    GENERATOR_SCALE = "the scale of the generator's weights"
+    SINGLE_SAMPLES = "samples that are judged one by one"
+
+
+# What there is to be had whatever the objective and the data.
+EVERYWHERE = frozenset(
+    {
+        Offer.MOVES,
+        Offer.ONE_PROCESS,
+        Offer.SECOND_DERIVATIVES,
+        Offer.DISCRIMINATOR_SCALE,
+        Offer.GENERATOR_SCALE,
+        Offer.SINGLE_SAMPLES,
+    }
+)
 
 
 class Sample(NamedTuple):
