@@ -25,6 +25,14 @@ SMALL = (
     "model.discriminator.dropout=0",
     "data.batch_size=16",
 )
+DCGAN = (
+    "logger=csv",
+    "model=dcgan",
+    "model.generator.latent_dim=6",
+    "model.generator.width=4",
+    "model.discriminator.width=4",
+    "data.batch_size=16",
+)
 
 
 def options(group: str) -> list[str]:

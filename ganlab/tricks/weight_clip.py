@@ -14,6 +14,7 @@ class WeightClip(Trick):
 
     order = Order.CONSTRAIN
     needs = frozenset({Offer.DISCRIMINATOR})
+    takes = frozenset({Offer.DISCRIMINATOR_SCALE})
 
     def __init__(self, bound: float | Schedule):
         super().__init__()

@@ -1,0 +1,46 @@
+"""Weights that are computed from others: which layers have some, and how they are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ganlab.networks.initial import WEIGHTED
+
+
+def weight_layers(
+    network: nn.Module, kinds: tuple[type[nn.Module], ...] = WEIGHTED
+) -> Iterator[tuple[nn.Module, int]]:
+    """Each layer of some kinds, with the dimension of its weight that counts outputs.
+
+    No verdict and no sample hangs on a discriminator's decoder or on a generator's encoder: these are
+    left out.
+    """
+    for name, layer in network.named_modules():
+        if isinstance(layer, kinds) and not name.startswith(("decoder.", "encoder.")):
+            yield layer, 1 if isinstance(layer, nn.ConvTranspose2d) else 0
+
+
+def parametrise(layer: nn.Module, make: Callable[..., nn.Module], **settings: int) -> None:
+    """Lets one of torch's parametrisations compute a layer's weight, in place."""
+    make(layer, "weight", **settings)
+    parts = cast(nn.ModuleList, layer.get_submodule("parametrizations.weight"))
+    parts[0] = FullPrecision(parts[0])
+
+
+class FullPrecision(nn.Module):
+    """A parametrisation that autocast does not reach.
+
+    It takes matrix-vector products on a GPU to half precision, in which a norm has two or three digits.
+    """
+
+    def __init__(self, parametrisation: nn.Module):
+        super().__init__()
+        self.parametrisation = parametrisation
+
+    def forward(self, *weights: Tensor) -> Tensor:
+        with torch.autocast(weights[0].device.type, enabled=False):
+            return self.parametrisation(*weights)

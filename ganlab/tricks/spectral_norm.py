@@ -1,0 +1,40 @@
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ganlab.errors import Refused
+from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.weights import parametrise, weight_layers
+from ganlab.tricks.base import Order, Trick
+from ganlab.tricks.players import Side, chosen, needed, scales
+from ganlab.turn import Networks
+
+
+class SpectralNorm(Trick):
+    """Every weight is divided by its largest singular value (Miyato et al. 2018, equation 8).
+
+    W / sigma(W), where W is a layer's weight as a matrix [outputs, the rest]; so a discriminator without
+    norms and with slopes of at most 1 in between is 1-Lipschitz. sigma is estimated by `iterations` steps
+    of the power method in each pass of training, which go on from the last pass (algorithm 1); its gradient
+    takes the singular vectors for constants, as equation 12 does. Gains and biases are left free, and so is
+    batch norm, which undoes the constraint: trick normalisation takes it out.
+
+    player: `discriminator`, `generator` or `both` (Zhang et al. 2019). The class embedding of a projection
+    is constrained too, as Miyato & Koyama 2018 have it.
+    """
+
+    order = Order.CONSTRAIN
+
+    def __init__(self, player: Side, iterations: int):
+        super().__init__()
+        self.players = chosen("trick.spectral_norm.player", player)
+        self.needs, self.takes = needed(self.players), scales(self.players)
+        if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
+            raise Refused(f"trick.spectral_norm.iterations={iterations} must be a whole number of at least 1")
+        self.iterations = iterations
+
+    def networks(self, networks: Networks) -> Networks:
+        for player in self.players:
+            embeddings = (nn.Embedding,) if player == "discriminator" else ()
+            for layer, dim in list(weight_layers(getattr(networks, player), (*WEIGHTED, *embeddings))):
+                parametrise(layer, spectral_norm, n_power_iterations=self.iterations, dim=dim)
+        return networks

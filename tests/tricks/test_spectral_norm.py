@@ -1,0 +1,172 @@
+import copy
+
+import pytest
+import torch
+from table import DCGAN, SMALL, game, one_round, real, rounds
+from torch import nn
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.game import Game
+from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.weights import FullPrecision
+from ganlab.randomness import Draw
+
+WEIGHTS = (*WEIGHTED, nn.Embedding)
+
+
+def built(base: tuple[str, ...], *overrides: str) -> Game:
+    return build_game(compose(*base, "trick=[spectral_norm,label_conditioning]", *overrides))
+
+
+def largest(layer: nn.Module) -> float:
+    """The largest singular value of a weight as a matrix, one row per output."""
+    weight = layer.weight.detach()
+    outputs = weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else weight
+    return float(torch.linalg.svdvals(outputs.flatten(1)).max())
+
+
+def judge(game: Game, passes: int) -> None:
+    x, classes = torch.randn(4, 1, 8, 8), torch.arange(4)
+    with torch.no_grad():
+        for _ in range(passes):
+            game.discriminator(x, classes)
+            game.generator(torch.randn(4, game.generator.latent_dim), classes)
+
+
+@pytest.mark.parametrize("way", ["concat", "projection"])
+@pytest.mark.parametrize("base", [SMALL, DCGAN], ids=["gan", "dcgan"])
+def test_every_weight_has_spectral_norm_one_those_of_other_tricks_too(
+    base: tuple[str, ...], way: str
+) -> None:
+    game = built(base, "trick.spectral_norm.player=both", f"trick.label_conditioning.discriminator={way}")
+    judge(game, 200)
+    constrained = [
+        m for p in (game.generator, game.discriminator) for m in p.modules() if isinstance(m, WEIGHTS)
+    ]
+    assert len(constrained) >= 4 + (way == "projection")
+    for layer in constrained:
+        assert largest(layer) == pytest.approx(1, abs=1e-4)
+    free = build_game(compose(*base))
+    assert all(abs(largest(m) - 1) > 1e-2 for m in free.discriminator.modules() if isinstance(m, WEIGHTS))
+
+
+def test_one_step_a_pass_follows_weights_that_move() -> None:
+    module = game("hinge", ["spectral_norm"])
+    rounds(module, 30)
+    for layer in module.game.discriminator.modules():
+        if isinstance(layer, WEIGHTS):
+            assert largest(layer) == pytest.approx(1, abs=0.05)
+    judge(module.game, 200)
+    module.game.discriminator.eval()
+    x = torch.randn(50, 1, 8, 8, requires_grad=True)
+    (slope,) = torch.autograd.grad(module.game.discriminator(x).logits.sum(), x)
+    assert float(slope.flatten(1).norm(dim=1).max()) <= 1 + 1e-4
+
+
+def test_the_gradient_is_that_of_the_paper() -> None:
+    """Equation 12: (E[delta h^T] - lambda u v^T) / sigma, with lambda = <E[delta h^T], W_SN>."""
+    discriminator = built(SMALL).double().discriminator
+    for _ in range(300):
+        discriminator(torch.zeros(1, 1, 8, 8).double(), torch.zeros(1, dtype=torch.long))
+    layer = discriminator.score
+    weight = layer.parametrizations.weight.original
+    h, delta = torch.randn(5, 16).double(), torch.randn(5, 1).double()
+    (delta * layer(h)).sum().backward()
+    u, s, vh = torch.linalg.svd(weight.detach(), full_matrices=False)
+    plain = delta.T @ h
+    share = (plain * weight.detach() / s[0]).sum()
+    assert torch.allclose(weight.grad, (plain - share * torch.outer(u[:, 0], vh[0])) / s[0], atol=1e-8)
+
+
+def test_evaluation_moves_no_vector_and_a_pass_of_training_does() -> None:
+    discriminator = game(tricks=["spectral_norm"]).game.discriminator
+    with torch.no_grad():
+        for weight in discriminator.parameters():
+            weight.normal_()
+    for training in (False, True):
+        before = copy.deepcopy(dict(discriminator.named_buffers()))
+        discriminator.train(training)(torch.randn(2, 1, 8, 8))
+        moved = [not torch.equal(b, before[name]) for name, b in discriminator.named_buffers()]
+        assert any(moved) == training
+
+
+def test_a_discriminator_ahead_is_constrained_and_leaves_the_other_alone() -> None:
+    """Unrolled by a step: the verdicts are those of a copy that takes it for real."""
+    module = game("non_saturating", ["spectral_norm", "unrolled"], "alternating", "trick.unrolled.steps=1")
+    table = module.game.double()
+    sample = real().real
+    turn = table.turn("generator", real()._replace(real=sample._replace(x=sample.x.double())), Draw(0))
+    turn = turn.replace(latent=torch.randn(16, 6).double())
+    before = copy.deepcopy(table.discriminator.state_dict())
+    ahead, fake = copy.deepcopy(table.discriminator), turn.made.x.detach()
+    softplus = nn.functional.softplus
+    loss = softplus(-ahead(turn.real.x).logits).mean() + softplus(ahead(fake).logits).mean()
+    slopes = torch.autograd.grad(loss, list(ahead.parameters()))
+    with torch.no_grad():
+        for weight, slope in zip(ahead.parameters(), slopes, strict=True):
+            weight -= 0.1 * slope
+    expected = softplus(-ahead(fake).logits).mean()
+    assert float(table.losses(turn)["adversarial"].detach()) == pytest.approx(
+        float(expected.detach()), rel=1e-9
+    )
+    assert all(torch.equal(value, before[name]) for name, value in table.discriminator.state_dict().items())
+
+
+def test_the_average_of_a_constrained_generator_is_sampled() -> None:
+    module = game("hinge", ["ema", "spectral_norm"], "alternating", "trick.spectral_norm.player=both")
+    one_round(module)  # whose weights and vectors the average takes over
+    sampler, generator = module.game.sampler, module.game.generator
+    latent = torch.randn(3, 6)
+    assert torch.equal(sampler.eval()(latent), generator.eval()(latent))
+    assert largest(sampler.body[0]) == pytest.approx(1, abs=0.05)
+
+
+def test_a_decoder_is_left_free() -> None:
+    module = game("mmd_gan", ["spectral_norm", "feature_autoencoder"])
+    decoder = list(module.game.discriminator.decoder.named_parameters())
+    assert decoder
+    assert not any("parametrizations" in name for name, _ in decoder)
+
+
+def test_norms_are_taken_in_full_precision() -> None:
+    seen = []
+
+    class Recording(nn.Module):
+        def forward(self, weight: torch.Tensor) -> torch.Tensor:
+            seen.append((torch.is_autocast_enabled("cpu"), (weight @ weight).dtype))
+            return weight
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        FullPrecision(Recording())(torch.eye(2))
+    assert seen == [(False, torch.float32)]
+    module = game("hinge", ["spectral_norm"])
+    assert sum(isinstance(m, FullPrecision) for m in module.game.discriminator.modules()) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("player=all", "player=all must be one of discriminator, generator, both"),
+        ("iterations=0", "iterations=0 must be a whole number of at least 1"),
+        ("iterations=1.5", "iterations=1.5 must be a whole number of at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(override: str, message: str) -> None:
+    with pytest.raises(Refused, match=f"trick.spectral_norm.{message}"):
+        built(SMALL, f"trick.spectral_norm.{override}")
+
+
+def test_two_tricks_that_say_how_large_the_same_weights_are_refuse_each_other() -> None:
+    pair = ["spectral_norm", "weight_norm"]
+    with pytest.raises(Refused, match="weight_norm takes the scale of the discriminator's weights"):
+        game("hinge", pair)
+    game("hinge", pair, "alternating", "trick.weight_norm.player=generator")
+    with pytest.raises(Refused, match="weight_norm takes the scale of the generator's weights"):
+        game(
+            "hinge",
+            pair,
+            "alternating",
+            *(f"trick.{t}.player={p}" for t, p in zip(pair, ("both", "generator"), strict=True)),
+        )
