@@ -65,7 +65,7 @@ class LearnedMMD(Objective):
         return terms
 
     def _slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
-        """|grad w| at one point between each real and fake sample, [B]."""
+        """|grad w| at one point between each real and fake sample, [B]; of packs, over all that is in one."""
         points = between(turn, "between", len(turn.real.x))
         seen = accurate(turn.critic(points).features)
         with torch.autocast(real.device.type, enabled=False):

@@ -17,7 +17,7 @@ class FeatureAutoencoder(Trick):
     discriminator sees. The decoder is fully connected, of `hidden` widths.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR})
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SINGLE_SAMPLES})
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ class LabelConditioning(Trick):
     (Miyato & Koyama 2018).
     """
 
-    needs = frozenset({Offer.LABELS, Offer.DISCRIMINATOR})
+    needs = frozenset({Offer.LABELS, Offer.DISCRIMINATOR, Offer.SINGLE_SAMPLES})
 
     def __init__(self, generator: GeneratorWay, discriminator: DiscriminatorWay):
         super().__init__()

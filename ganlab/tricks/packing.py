@@ -1,0 +1,50 @@
+from math import prod
+
+from torch import nn
+
+from ganlab.errors import Refused
+from ganlab.networks.base import entry, widen
+from ganlab.tricks.base import Order, Trick
+from ganlab.turn import Networks, Offer, Sample, Turn
+
+
+class Packing(Trick):
+    """The discriminator judges `size` samples as one, all real or all fake (PacGAN, Lin et al. 2018).
+
+    Neighbours in the batch, [B, C, ...], become one of `size` C channels, [B / size, size C, ...], and the
+    layer that sees them is widened, which is the paper's whole change of the discriminator (section 2.1).
+    There are as many verdicts, and targets, as packs; a penalty's slope is that of a pack over all of its
+    numbers.
+
+    The classes of a pack differ, so no class goes with it: whatever judges or decodes single samples is
+    refused.
+    """
+
+    order = Order.RESHAPE
+    needs = frozenset({Offer.DISCRIMINATOR})
+    takes = frozenset({Offer.SINGLE_SAMPLES})
+
+    def __init__(self, size: int, batch_size: int):
+        super().__init__()
+        if size not in (2, 3, 4):
+            raise Refused(f"trick.packing.size={size} must be 2, 3 or 4")
+        self.size = size
+        self._check(batch_size)
+
+    def networks(self, networks: Networks) -> Networks:
+        assert networks.discriminator is not None
+        layer = entry(networks.discriminator.body)
+        shape = networks.generator.shape
+        widen(layer, (self.size - 1) * (shape[0] if isinstance(layer, nn.Conv2d) else prod(shape)))
+        return networks
+
+    def inputs(self, sample: Sample, turn: Turn) -> Sample:
+        self._check(len(sample.x))
+        return Sample(sample.x.reshape(-1, self.size * sample.x.shape[1], *sample.x.shape[2:]))
+
+    def _check(self, batch_size: int) -> None:
+        if batch_size % self.size:
+            raise Refused(
+                f"trick.packing.size={self.size} does not divide a batch of {batch_size} on one process: "
+                "change data.batch_size, or the number of processes"
+            )

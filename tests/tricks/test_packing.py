@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from table import DCGAN, SMALL, composed, game, real
+from torch import Tensor, nn
+
+from ganlab.cli import compose
+from ganlab.config import build, build_game
+from ganlab.errors import Refused
+from ganlab.game import Game
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Tricks
+from ganlab.tricks.packing import Packing
+from ganlab.tricks.r1 import R1
+from ganlab.turn import Batch, Sample, Turn, Verdict
+
+
+def packed(base: tuple[str, ...], size: int, *overrides: str) -> Game:
+    size_ = f"trick.packing.size={size}"
+    return (
+        build_game(compose(*base, "trick=packing", size_, "data.batch_size=24", *overrides)).double().eval()
+    )
+
+
+def logits(game: Game, x: Tensor) -> Tensor:
+    return game.turn("discriminator", Batch(Sample(x)), Draw(0)).on_real.logits
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("base", [SMALL, DCGAN, (*SMALL, "data=ring")], ids=["gan", "dcgan", "ring"])
+def test_so_many_samples_are_judged_as_one(base: tuple[str, ...], size: int) -> None:
+    game = packed(base, size)
+    x = torch.randn(24, *game.shape).double().requires_grad_()
+    verdicts = logits(game, x)
+    assert verdicts.shape == (24 // size,)
+    for i in range(24 // size):
+        (slope,) = torch.autograd.grad(verdicts[i], x, retain_graph=True)
+        felt = slope.flatten(1).abs().amax(1).nonzero().flatten().tolist()
+        assert felt == list(range(i * size, (i + 1) * size))
+    order = torch.randperm(24 // size)
+    moved = x.detach().unflatten(0, (-1, size))[order].flatten(0, 1)
+    assert torch.allclose(logits(game, moved), verdicts[order])
+
+
+def test_the_samples_of_a_pack_are_channels_side_by_side() -> None:
+    x = torch.randn(6, 2, 3, 3)
+    turn = packed(SMALL, 3).turn("discriminator", real(), Draw(0))
+    shown = Packing(3, 6).inputs(Sample(x, torch.arange(6)), turn)
+    assert shown.condition is None
+    assert shown.x.shape == (2, 6, 3, 3)
+    assert torch.equal(shown.x[1], torch.cat([x[3], x[4], x[5]]))
+
+
+def test_the_layer_that_sees_a_pack_is_as_wide_as_it() -> None:
+    assert packed(SMALL, 3).discriminator.body[1].in_features == 3 * 64
+    assert packed(DCGAN, 4).discriminator.body[0].in_channels == 4
+    free = build_game(compose(*SMALL)).discriminator.body[1].weight
+    assert torch.equal(packed(SMALL, 2).discriminator.body[1].weight[:, :64].float(), free)
+
+
+def test_targets_and_both_players_terms_are_those_of_packs() -> None:
+    module = game("non_saturating", ["packing", "label_smoothing"])
+    turn = module.game.turn("discriminator", real(), Draw(0))
+    assert turn.targets.real.tolist() == pytest.approx([0.9] * 8)
+    assert turn.targets.fake.tolist() == [0.0] * 8
+    assert len(turn.fake.x) == 16
+    assert module.game.objective(turn)["adversarial"].shape == (8,)
+
+
+class Quadratic(nn.Module):
+    """A pack [B / m, ...] -> sum of a x^2."""
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        return Verdict(1.5 * x.square().flatten(1).sum(1), x.flatten(1))
+
+
+def test_a_penalty_is_that_of_a_pack_over_all_of_its_numbers() -> None:
+    x = torch.randn(8, 1, 2, 3)
+    tricks = Tricks({"packing": Packing(4, 8), "r1": R1(2.0)})
+    turn = Turn("discriminator", 0, Batch(Sample(x)), None, Quadratic(), tricks, Draw(0), True)
+    penalty = tricks.losses(turn, lambda _: {})["r1"]
+    assert torch.allclose(penalty, (3 * x).square().reshape(2, -1).sum(1), rtol=1e-5)
+
+
+def test_the_witness_of_a_learned_mmd_is_bound_per_pack() -> None:
+    """The slope of the witness at points of packs, by hand, one pack at a time."""
+    cfg = composed(*SMALL, "objective=learned_mmd", "trick=packing").copy()
+    table = build(cfg).game.double()
+    sample = real().real
+    turn = table.turn("discriminator", Batch(Sample(sample.x.double())), Draw(0))
+    turn = turn.replace(latent=torch.randn(16, 6).double())
+    seen = turn.critic(turn.real).features, turn.critic(turn.fake).features
+    slopes = table.objective._slope(turn, *seen)
+    points = next(s for s, _ in turn.verdicts if s is not turn.real and s is not turn.fake)
+    assert slopes.shape == (8,)
+    for i in range(8):
+        pack = points.x[2 * i : 2 * i + 2].detach().requires_grad_()
+        feature = table.discriminator(pack.reshape(1, 2, 8, 8)).features
+        kernel = table.objective.kernel
+        witness = kernel(feature, seen[0]).mean() - kernel(feature, seen[1]).mean()
+        (slope,) = torch.autograd.grad(witness, pack, retain_graph=True)
+        assert float(slope.norm()) == pytest.approx(float(slopes[i].detach()), rel=1e-9)
+
+
+def test_a_batch_that_is_no_whole_number_of_packs_is_refused() -> None:
+    message = "packing.size=3 does not divide a batch of {} on one process"
+    with pytest.raises(Refused, match=message.format(16)):
+        packed(SMALL, 3, "data.batch_size=16")
+    turn = packed(SMALL, 3).turn("discriminator", real(), Draw(0))
+    with pytest.raises(Refused, match=message.format(16)):
+        assert turn.on_real
+
+
+@pytest.mark.parametrize("size", [1, 5, 2.5])
+def test_another_size_is_refused(size: float) -> None:
+    with pytest.raises(Refused, match=f"trick.packing.size={size} must be 2, 3 or 4"):
+        Packing(size, 60)
+
+
+@pytest.mark.parametrize("trick", ["label_conditioning", "feature_autoencoder"])
+def test_what_judges_or_decodes_single_samples_is_refused(trick: str) -> None:
+    with pytest.raises(
+        Refused, match=f"packing takes samples that are judged one by one, which {trick} needs"
+    ):
+        game("non_saturating", ["packing", trick])
