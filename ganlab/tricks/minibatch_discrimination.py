@@ -1,0 +1,30 @@
+from ganlab.errors import Refused
+from ganlab.networks.minibatch import ClosenessScore
+from ganlab.tricks.base import Trick
+from ganlab.turn import Networks, Offer
+
+
+class MinibatchDiscrimination(Trick):
+    """The discriminator also sees how close a sample is to the others (Salimans et al. 2016, section 3.2).
+
+    `kernels` closenesses o(x) in `dims` dimensions stand beside the features that the linear score sees;
+    verdicts report the features without. Real samples and fakes are compared among themselves, as they are
+    judged. Time and memory grow with kernels dims B^2.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES})
+
+    def __init__(self, kernels: int, dims: int):
+        super().__init__()
+        for name, value in {"kernels": kernels, "dims": dims}.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise Refused(
+                    f"trick.minibatch_discrimination.{name}={value} must be a whole number of at least 1"
+                )
+        self.kernels, self.dims = kernels, dims
+
+    def networks(self, networks: Networks) -> Networks:
+        assert networks.discriminator is not None
+        discriminator = networks.discriminator
+        discriminator.scores.append(ClosenessScore(discriminator.num_features, self.kernels, self.dims))
+        return networks

@@ -1,0 +1,40 @@
+from torch import nn
+
+from ganlab.errors import Refused
+from ganlab.networks.base import swap, widen
+from ganlab.networks.minibatch import StandardDeviation, check_groups
+from ganlab.tricks.base import Trick
+from ganlab.turn import Networks, Offer
+
+
+class MinibatchStddev(Trick):
+    """The discriminator also sees by how much samples differ (Karras et al. 2018, section 3).
+
+    One more channel or feature, in front of the last layer of the discriminator's body: the standard
+    deviation within groups of `group_size` neighbours in the batch, averaged over features and places.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR})
+
+    def __init__(self, group_size: int, batch_size: int):
+        super().__init__()
+        if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 2:
+            raise Refused(
+                f"trick.minibatch_stddev.group_size={group_size} must be a whole number of at least 2"
+            )
+        check_groups(group_size, batch_size)
+        self.group_size = group_size
+
+    def networks(self, networks: Networks) -> Networks:
+        assert networks.discriminator is not None
+        body = networks.discriminator.body
+        *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+        widen(last, 1)
+        swap(
+            body,
+            type(last),
+            lambda layer: (
+                nn.Sequential(StandardDeviation(self.group_size), layer) if layer is last else layer
+            ),
+        )
+        return networks

@@ -1,0 +1,65 @@
+import math
+
+import pytest
+import torch
+from table import game, real
+from torch import nn
+
+from ganlab.errors import Refused
+from ganlab.networks.minibatch import Closeness, ClosenessScore
+from ganlab.tricks.minibatch_discrimination import MinibatchDiscrimination
+
+
+def test_the_closeness_is_the_papers_sum() -> None:
+    layer = Closeness(4, 3, 2)
+    features = torch.randn(5, 4)
+    tensor = layer.projection.weight.detach().T.reshape(4, 3, 2)  # T, [features, kernels, dims]
+    mapped = [
+        [[sum(f[a] * tensor[a, b, c] for a in range(4)) for c in range(2)] for b in range(3)]
+        for f in features
+    ]
+    made = layer(features)
+    assert made.shape == (5, 3)
+    for i in range(5):
+        for b in range(3):
+            expected = sum(
+                math.exp(-sum(abs(float(mapped[i][b][c] - mapped[j][b][c])) for c in range(2)))
+                for j in range(5)
+            )
+            assert float(made[i, b].detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_it_is_what_a_linear_score_of_features_and_closeness_adds() -> None:
+    added, score, features = ClosenessScore(4, 3, 2), nn.Linear(4, 1), torch.randn(6, 4)
+    whole = nn.Linear(4 + 3, 1)
+    with torch.no_grad():
+        whole.weight.copy_(torch.cat([score.weight, added.score.weight], 1))
+        whole.bias.copy_(score.bias)
+    beside = torch.cat([features, added.closeness(features)], 1)
+    assert torch.allclose(
+        whole(beside).squeeze(1), score(features).squeeze(1) + added(features, None), atol=1e-5
+    )
+
+
+def test_samples_in_another_order_get_the_same_logits_in_that_order() -> None:
+    discriminator = game(tricks=["minibatch_discrimination"]).game.discriminator
+    x, order = real().real.x, torch.randperm(16)
+    logits = discriminator(x).logits
+    assert torch.allclose(discriminator(x[order]).logits, logits[order], atol=1e-5)
+    assert not torch.allclose(discriminator(x[:8]).logits, logits[:8], atol=1e-3)
+    plain = game().game.discriminator
+    assert torch.allclose(plain(x[:8]).logits, plain(x).logits[:8], atol=1e-5)
+
+
+def test_a_collapsed_batch_is_closest() -> None:
+    layer = Closeness(4, 3, 2)
+    assert torch.allclose(layer(torch.ones(7, 4)), torch.full((7, 3), 7.0))
+    assert torch.allclose(layer(1e4 * torch.randn(7, 4)), torch.ones(7, 3), atol=1e-3)
+
+
+@pytest.mark.parametrize(("kernels", "dims"), [(0, 5), (100, 0), (2.5, 5)])
+def test_no_kernels_are_refused(kernels: int, dims: int) -> None:
+    with pytest.raises(
+        Refused, match=r"trick.minibatch_discrimination.(kernels|dims)=.* must be a whole number"
+    ):
+        MinibatchDiscrimination(kernels, dims)

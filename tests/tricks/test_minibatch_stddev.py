@@ -1,0 +1,68 @@
+import statistics
+from itertools import product
+
+import pytest
+import torch
+from table import DCGAN, SMALL, game, real
+from torch import nn
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.networks.minibatch import StandardDeviation
+from ganlab.tricks.minibatch_stddev import MinibatchStddev
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 4)])
+def test_the_channel_is_the_mean_deviation_of_the_group(shape: tuple[int, ...]) -> None:
+    x = torch.randn(6, *shape)
+    made = StandardDeviation(3)(x)
+    assert made.shape == (6, shape[0] + 1, *shape[1:])
+    assert torch.equal(made[:, :-1], x)
+    for group in (range(3), range(3, 6)):
+        places = product(*map(range, shape))
+        expected = statistics.fmean(statistics.pstdev(float(x[i][place]) for i in group) for place in places)
+        for i in group:
+            assert made[i, -1].flatten().tolist() == pytest.approx([expected] * made[i, -1].numel(), rel=1e-5)
+
+
+def test_equal_samples_have_a_slope() -> None:
+    x = torch.ones(4, 3, requires_grad=True)
+    made = StandardDeviation(4)(x)
+    made.sum().backward()
+    assert x.grad.isfinite().all()
+    assert float(made[0, -1].detach()) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "overrides", [(), ("model.discriminator.maxout=2",), ("model.discriminator.hidden=[16,8]",)]
+)
+def test_a_verdict_hangs_on_its_group_alone(overrides: tuple[str, ...]) -> None:
+    discriminator = game("non_saturating", ["minibatch_stddev"], "alternating", *overrides).game.discriminator
+    x = real().real.x.requires_grad_()
+    (slope,) = torch.autograd.grad(discriminator(x).logits[5], x)
+    assert slope.flatten(1).abs().amax(1).nonzero().flatten().tolist() == [4, 5, 6, 7]
+
+
+def test_it_stands_in_front_of_the_last_layer_of_the_body() -> None:
+    body = build_game(compose(*DCGAN, "trick=minibatch_stddev")).discriminator.body
+    (place,) = [i for i, layer in enumerate(body) if isinstance(layer, nn.Sequential)]
+    last = body[place][1]
+    assert isinstance(last, nn.Conv2d)
+    assert last.in_channels == 5
+    assert not any(isinstance(layer, nn.Conv2d) for layer in body[place + 1 :])
+
+
+def test_a_batch_that_is_no_whole_number_of_groups_is_refused() -> None:
+    with pytest.raises(Refused, match="group_size=4 does not divide a batch of 18 on one process"):
+        build_game(compose(*SMALL, "data.batch_size=18", "trick=minibatch_stddev"))
+    with pytest.raises(Refused, match="group_size=4 does not divide a batch of 6 on one process"):
+        game(tricks=["minibatch_stddev"]).game.discriminator(torch.randn(6, 1, 8, 8))
+
+
+@pytest.mark.parametrize("size", [1, 0, 2.5])
+def test_another_size_is_refused(size: float) -> None:
+    with pytest.raises(
+        Refused, match="trick.minibatch_stddev.group_size=.* must be a whole number of at least 2"
+    ):
+        MinibatchStddev(size, 60)
