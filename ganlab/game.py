@@ -35,7 +35,7 @@ class Game(nn.Module):
         networks: the bare players; tricks change them here.
         objective: makes the first terms.
         tricks: keyed by their names in the config.
-        taken: what the way of playing and the machine take, so that no trick may need it.
+        taken: what the way of playing, the machine and the data take, so that no trick may need it.
         code_of: a trained game in whose latents this one is played; None: in the data.
 
     Raises:
@@ -135,6 +135,27 @@ class Game(nn.Module):
         """As `generate`, by a network in evaluation mode."""
         with evaluating(self.sampler):
             return self.generate(latent)
+
+    @property
+    def classifier(self) -> Discriminator:
+        """The network that says the classes of samples: the discriminator, or a trick's copy of it.
+
+        Raises:
+            Refused: it tells none.
+        """
+        if self.discriminator is None or self.discriminator.classes is None:
+            raise Refused(
+                "this game has no discriminator that tells classes: add trick=semi_supervised or "
+                "trick=auxiliary_classifier, or choose another metric"
+            )
+        return self.tricks.classifier(self.discriminator)
+
+    @torch.no_grad()
+    def classify(self, x: Tensor) -> Tensor:
+        """The class logits [N, K] of samples [N, *shape], by a network in evaluation mode."""
+        classifier = self.classifier
+        with evaluating(classifier):
+            return classifier(self._enter(Sample(x)).x).classes
 
     def _enter(self, sample: Sample) -> Sample:
         """Data as this game plays with them."""

@@ -26,6 +26,7 @@ class Offer(StrEnum):
     COSTS = "costs of both players that are never negative"
     MOVES = "the say in who moves"
     LABELS = "labels"
+    EXTRA = "labelled samples beside the batch (such as data.labelled=100)"
     ONE_PROCESS = "a single process"
     SECOND_DERIVATIVES = "second derivatives (compile=false)"
     DISCRIMINATOR_SCALE = "the scale of the discriminator's weights"
@@ -42,6 +43,7 @@ EVERYWHERE = frozenset(
         Offer.DISCRIMINATOR_SCALE,
         Offer.GENERATOR_SCALE,
         Offer.SINGLE_SAMPLES,
+        Offer.EXTRA,
     }
 )
 
@@ -60,7 +62,7 @@ class Batch(NamedTuple):
     """What the data give in one round."""
 
     real: Sample
-    extra: Sample | None = None  # a second stream: unlabelled or paired data
+    extra: Sample | None = None  # a second stream: labelled or paired data
 
 
 class Verdict(NamedTuple):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
+from ganlab.networks.base import Discriminator
 from ganlab.randomness import fold
 from ganlab.turn import Networks, Player, Sample, Targets, Turn
 
@@ -75,6 +76,10 @@ class Trick(nn.Module):
     def sampler(self, generator: nn.Module) -> nn.Module:
         """Which network is sampled."""
         return generator
+
+    def classifier(self, discriminator: Discriminator) -> Discriminator:
+        """Which network says the classes of samples, where they are asked for outside of the game."""
+        return discriminator
 
 
 class Tricks(nn.ModuleDict):
@@ -166,8 +171,17 @@ class Tricks(nn.ModuleDict):
             generator = trick.sampler(generator)
         return generator
 
+    def classifier(self, discriminator: Discriminator) -> Discriminator:
+        for trick in self.each():
+            discriminator = trick.classifier(discriminator)
+        return discriminator
+
     def samplers(self, generator: nn.Module) -> list[str]:
         """The names of the tricks that change which network is sampled."""
         return [
             name for name, trick in self.items() if cast(Trick, trick).sampler(generator) is not generator
         ]
+
+    def classifiers(self, network: Discriminator) -> list[str]:
+        """The names of the tricks that change which network says the classes."""
+        return [name for name, trick in self.items() if cast(Trick, trick).classifier(network) is not network]

@@ -1,49 +1,72 @@
+from collections.abc import Sequence
 from copy import deepcopy
+from typing import cast
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ganlab.errors import Refused
+from ganlab.networks.base import Discriminator
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
-from ganlab.turn import Networks, Player
+from ganlab.turn import Networks, Offer, Player
+
+PLAYERS: tuple[Player, ...] = ("generator", "discriminator")
 
 
 class EMA(Trick):
     """Samples come from an exponential moving average of the generator (Yazici et al. 2019).
 
-    average <- decay average + (1 - decay) weights, after each move of the generator; buffers are
-    copied. The first move copies the weights, so the average never remembers the initialisation.
+    average <- decay average + (1 - decay) weights, after each move of the player; buffers are copied. The
+    first move copies the weights, so the average never remembers the initialisation. The discriminator's
+    average says the classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code).
     """
 
     order = Order.OBSERVE
 
-    def __init__(self, decay: float | Schedule):
+    def __init__(self, decay: float | Schedule, players: Sequence[Player]):
         super().__init__()
         self.decay = schedule("trick.ema.decay", decay, low=0, high=1, strict=True)
-        self.average: nn.Module = nn.Identity()
-        self.moves = 0
+        if not players or any(player not in PLAYERS for player in players):
+            raise Refused(f"trick.ema.players={list(players)} must be one or both of {', '.join(PLAYERS)}")
+        if "discriminator" in players:
+            self.needs = frozenset({Offer.DISCRIMINATOR})
+        self.moves = dict.fromkeys(players, 0)
+        self.averages = nn.ModuleDict()
 
     def networks(self, networks: Networks) -> Networks:
-        self.average = deepcopy(networks.generator).requires_grad_(False)
+        judge = networks.discriminator
+        if "discriminator" in self.moves and (judge is None or judge.classes is None):
+            raise Refused(
+                "trick.ema.players=[..., discriminator] would do nothing where the discriminator tells no "
+                "classes: leave it out, or add trick semi_supervised or auxiliary_classifier"
+            )
+        for player in self.moves:
+            self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
         return networks
 
     @torch.no_grad()
     def after(self, player: Player, networks: Networks, step: int) -> None:
-        if player != "generator":
+        if player not in self.moves:
             return
-        decay = self.decay(step) if self.moves else 0.0
-        self.moves += 1
-        weights = list(networks.generator.parameters())
-        get_ema_multi_avg_fn(decay)(list(self.average.parameters()), weights, 0)
-        for mine, theirs in zip(self.average.buffers(), networks.generator.buffers(), strict=True):
+        decay = self.decay(step) if self.moves[player] else 0.0
+        self.moves[player] += 1
+        average, network = self.averages[player], getattr(networks, player)
+        get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
+        for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        return self.average
+        return self.averages["generator"] if "generator" in self.moves else generator
 
-    def get_extra_state(self) -> dict[str, int]:
-        return {"moves": self.moves}
+    def classifier(self, discriminator: Discriminator) -> Discriminator:
+        if "discriminator" not in self.moves:
+            return discriminator
+        return cast(Discriminator, self.averages["discriminator"])
 
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.moves = state["moves"]
+    def get_extra_state(self) -> dict[Player, int]:
+        return dict(self.moves)
+
+    def set_extra_state(self, state: dict[Player, int]) -> None:
+        self.moves = dict(state)

@@ -16,7 +16,7 @@ def test_the_average_is_the_closed_form() -> None:
     for _ in range(5):
         one_round(module)
         history.append([w.detach().double().clone() for w in module.game.weights("generator")])
-    for i, average in enumerate(ema.average.parameters()):
+    for i, average in enumerate(ema.averages["generator"].parameters()):
         first = DECAY**4 * history[0][i]
         later = sum((1 - DECAY) * DECAY ** (4 - t) * history[t][i] for t in range(1, 5))
         assert torch.allclose(average.double(), first + later, atol=1e-6)
@@ -25,19 +25,18 @@ def test_the_average_is_the_closed_form() -> None:
 def test_buffers_are_copied_and_only_the_generator_counts() -> None:
     module = game(tricks=["ema"])
     rounds(module, 2)
-    for mine, theirs in zip(
-        module.game.tricks["ema"].average.buffers(), module.game.generator.buffers(), strict=True
-    ):
+    average = module.game.tricks["ema"].averages["generator"]
+    for mine, theirs in zip(average.buffers(), module.game.generator.buffers(), strict=True):
         assert torch.equal(mine, theirs)
-    assert module.game.tricks["ema"].moves == 2
+    assert module.game.tricks["ema"].moves == {"generator": 2}
 
 
 def test_the_average_is_sampled() -> None:
     module = game(tricks=["ema"])
-    assert module.game.sampler is module.game.tricks["ema"].average
+    assert module.game.sampler is module.game.tricks["ema"].averages["generator"]
 
 
 @pytest.mark.parametrize("decay", [2, 1, -0.1, Linear(0.9, 1.5, 10)])
 def test_a_decay_out_of_range_is_refused(decay: float) -> None:
     with pytest.raises(Refused, match="trick.ema.decay=.* must lie strictly between 0 and 1"):
-        EMA(decay)
+        EMA(decay, ["generator"])
