@@ -58,6 +58,7 @@ class Session:
         self.times.share(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
         self.evaluation = Evaluation(instantiate(whole(cfg, "metric")), self.data, **cfg.evaluation)
+        self.evaluation.suits(self.module.game)
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))
         self._callbacks()
         self.workers = Workers(cfg.trainer.devices) if must_start(cfg.trainer.devices) else None
@@ -269,7 +270,10 @@ class Session:
         lines["training"] = f"{self.bar.seconds:.1f} s, {self.bar.images_per_second:,.0f} images/s"
         for name, value in metrics.items():
             images = {"train": "training", "test": "test"}[self.evaluation.anchor[name]]
-            lines[name] = f"{value:.3f}   (real {images} images: {self.evaluation.floor[name]:.3f})"
+            floor = self.evaluation.floor.get(name)
+            lines[name] = f"{value:.3f}" + (
+                f"   (real {images} images: {floor:.3f})" if floor is not None else ""
+            )
         if self.data.skipped:
             lines["skipped"] = (
                 f"{len(self.data.skipped)} files that are no images, {self.data.skipped[0]} first"

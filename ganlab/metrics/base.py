@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from ganlab.data.base import Data, Split
+from ganlab.game import Game
 
 
 class SampleMetric(ABC):
@@ -46,6 +47,16 @@ class SampleMetric(ABC):
             Refused: as `update`.
         """
         self.update(x, real=True)
+
+    def suits(self, game: Game) -> None:  # noqa: B027, a hook
+        """Refuses a game that has not what the metric measures.
+
+        Raises:
+            Refused: likewise.
+        """
+
+    def look(self, game: Game) -> None:  # noqa: B027, a hook
+        """Looks at the game whose samples it is about to judge: for metrics of more than samples."""
 
     @abstractmethod
     def compute(self) -> dict[str, float]:

@@ -69,7 +69,14 @@ class Evaluation:
             self._prepare(samples.device)
         if not samples.isfinite().all():
             raise Diverged(game.step, "a sample is not finite")
+        for metric in self.metrics.values():
+            metric.look(game)
         return self._measure(samples, self.metrics.values())
+
+    def suits(self, game: Game) -> None:
+        """Refuses a game that a metric cannot measure."""
+        for metric in self.metrics.values():
+            metric.suits(game)
 
     def record(self, numbers: Mapping[str, float], game: Game) -> dict[str, dict[str, Any]]:
         """The numbers with how each was made, as plain values."""
@@ -85,12 +92,17 @@ class Evaluation:
                 "step": game.step,
                 **self._protocols[name],
                 **how,
-                "floor": self.floor[name],
-                "floor_n": self._floor_size[self.anchor[name]],
-                "floor_split": self.anchor[name],
+                **self._floor(name),
             }
             for name, value in numbers.items()
         }
+
+    def _floor(self, name: str) -> dict[str, Any]:
+        """What real images score, where that is a number of samples."""
+        if name not in self.floor:
+            return {}
+        split = self.anchor[name]
+        return {"floor": self.floor[name], "floor_n": self._floor_size[split], "floor_split": split}
 
     def _prepare(self, device: torch.device) -> None:
         """Shows the references, and measures the floor with real images as fakes."""

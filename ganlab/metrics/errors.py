@@ -1,0 +1,57 @@
+"""How well a discriminator that tells classes does it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ganlab.data.base import Data
+from ganlab.errors import Refused
+from ganlab.game import Game
+from ganlab.metrics.base import SampleMetric
+
+
+class Errors(SampleMetric):
+    """How many test samples the discriminator's classes get wrong; 0 is best.
+
+    It judges no generated sample. The network is the one that the game classifies with, in evaluation mode.
+    """
+
+    names = ("errors/test",)
+    higher_is_better = False
+    references = ("test",)
+
+    def __init__(self) -> None:
+        self._data: Data | None = None
+        self._wrong: int | None = None
+        self._seen = 0
+        self._classifier = ""
+
+    def check(self, data: Data, n_fake: int, n_real: int) -> None:
+        if not data.num_classes:
+            raise Refused("errors are those of classes, and these data are unlabelled: choose another metric")
+        self._data = data
+
+    def suits(self, game: Game) -> None:
+        _ = game.classifier
+
+    def update(self, x: Tensor, real: bool) -> None:
+        """Samples say nothing here."""
+
+    def look(self, game: Game) -> None:
+        assert self._data is not None
+        judge = game.discriminator
+        self._classifier = "+".join(game.tricks.classifiers(judge)) if judge is not None else ""
+        self._wrong = self._seen = 0
+        for x, labels in self._data.split("test", next(game.parameters()).device, 1000):
+            assert labels is not None
+            self._wrong += int(game.classify(x).argmax(1).ne(labels).sum())
+            self._seen += len(x)
+
+    def compute(self) -> dict[str, float]:
+        return {} if self._wrong is None else {"errors/test": float(self._wrong)}
+
+    def reset(self) -> None:
+        self._wrong = None
+
+    def protocol(self) -> dict[str, str | int | float]:
+        return {"unit": "errors", "n_test": self._seen, "classifier": self._classifier or "discriminator"}
