@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.cli import rounds
 from ganlab.errors import Refused
 from ganlab.stages import views, within
+from ganlab.turn import Offer
 
 TRAINER = {
     "_target_",
@@ -90,6 +91,18 @@ def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
         for name in unused:
             if override.lstrip("+").startswith((f"model.{name}", f"optimizer.{name}")):
                 raise Refused(f"{override} would do nothing: this objective has no {name}; leave it out")
+        if override.startswith("data.labelled=") and cfg.data.labelled and not cfg.resume:
+            refuse_labelled(cfg)
+
+
+def refuse_labelled(cfg: DictConfig) -> None:
+    """Refuses a second stream of samples that no trick looks at."""
+    tricks: list[Any] = [get_class(trick._target_) for trick in whole(cfg.trick).values()]
+    if not any(Offer.EXTRA in trick.needs for trick in tricks):
+        raise Refused(
+            f"data.labelled={cfg.data.labelled} would do nothing: add a trick that learns from labelled "
+            "samples, such as semi_supervised, or leave it out"
+        )
 
 
 def has_encoder(cfg: DictConfig) -> bool:

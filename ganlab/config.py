@@ -70,7 +70,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
                 objective,
                 tricks,
-                taken=play.takes | taken_by_machine(cfg),
+                taken=play.takes | taken_by_setting(cfg),
                 code_of=code_of,
             )
             # Before any weights are restored: a detour over float32 would round them.
@@ -81,10 +81,11 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
             return game.to(memory_format=torch.channels_last)
 
 
-def taken_by_machine(cfg: DictConfig) -> set[Offer]:
-    """What no trick can have, because of where and how the networks are computed."""
+def taken_by_setting(cfg: DictConfig) -> set[Offer]:
+    """What no trick can have, because of where and how the networks are computed, and on which data."""
     taken = {Offer.ONE_PROCESS} if num_processes(cfg) > 1 else set()
-    return taken | ({Offer.SECOND_DERIVATIVES} if cfg.compile else set())
+    taken |= {Offer.SECOND_DERIVATIVES} if cfg.compile else set()
+    return taken if cfg.data.get("labelled") else taken | {Offer.EXTRA}
 
 
 def network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> Any:

@@ -62,6 +62,8 @@ def game(
     """A small game on 8x8 images; composing once per option keeps thousands of these quick."""
     of_tricks = [override for override in overrides if override.startswith("trick.")]
     cfg = composed(*SMALL, *(override for override in overrides if override not in of_tricks)).copy()
+    if "labelled" in cfg.data:
+        cfg.data.labelled = 10  # the batches of these games bring them
     cfg.objective = node("objective", objective)
     cfg.play = node("play", play)
     cfg.trick = OmegaConf.merge({}, *(node("trick", name) for name in tricks))
@@ -77,6 +79,11 @@ def batch(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     return x.clamp(-1, 1), labels
 
 
+def beside(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """The labelled samples of a round."""
+    return batch(1000 + step, n)
+
+
 def rounds(module: GameModule, n: int) -> list[dict[str, float]]:
     """Plays n rounds; each round's terms."""
     return [one_round(module) for _ in range(n)]
@@ -84,9 +91,9 @@ def rounds(module: GameModule, n: int) -> list[dict[str, float]]:
 
 def one_round(module: GameModule) -> dict[str, float]:
     module.train()
-    module.training_step(batch(module.game.step), 0)
+    module.training_step((*batch(module.game.step), *beside(module.game.step)), 0)
     return {name: float(term) for name, term in module.told.items()}
 
 
 def real(step: int = 0) -> Batch:
-    return Batch(Sample(*batch(step)))
+    return Batch(Sample(*batch(step)), Sample(*beside(step)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from table import batch, game, options
+from table import batch, beside, game, options
 
 from ganlab.errors import Refused
 
@@ -68,10 +68,11 @@ def played(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | None:
     module.rank, module.world_size = rank, world_size
     share = 16 // world_size
     for step in range(ROUNDS):
-        x, labels = batch(step)
         rows = slice(rank * share, (rank + 1) * share)
         module.train()
-        module.training_step((x.double()[rows], labels[rows]), 0)
+        (x, labels), (y, classes) = batch(step), beside(step)
+        given = x.double()[rows], labels[rows], y.double()[rows], classes[rows]
+        module.training_step(given, 0)
     state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
     return {**state, "samples": module.game.sample_on_all(7)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ganlab.data.densities import Mixture
 from ganlab.data.facts import Range, at_least
+from ganlab.data.labelled import Labelled, LabelledPlan, Pair, Pairs
 from ganlab.data.order import Phases, Plan
 from ganlab.data.sources import Samples, Source, send, send_labels
 from ganlab.errors import Refused
@@ -29,6 +31,7 @@ class Data:
     num_classes: int | None
     value_range: Range  # (-1, 1) or (0, 1) for images; None: unbounded
     batch_size: int  # of the global batch, all processes together
+    labelled: Labelled | None = None  # samples whose labels a second stream shows
     distribution: Mixture | None = None  # what the samples are drawn from, where that is known
     skipped: Sequence[str] = ()  # files that were passed over, so far
 
@@ -74,8 +77,10 @@ class Data:
         rank: int = 0,
         world_size: int = 1,
         phases: Sequence[tuple[int, int]] = (),
-    ) -> Iterable[Samples]:
+    ) -> Iterable[Samples | Pair]:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
+
+        Where some samples are `labelled`, as many of these and their labels follow in the same tuple.
 
         Global batch k is a function of (seed, k); rank r of n gets its rows r * b to (r + 1) * b, where
         b = batch_size / n. What is held in memory is moved to the device here. In a run of several stages,
@@ -85,12 +90,19 @@ class Data:
             Refused: a batch size is no multiple of the number of processes, or is too large.
         """
         source, device = self.sources["train"], torch.device(device)
-        plans = []
-        for length, batch_size in phases or [(0, self.batch_size)]:
+        phases = phases or [(0, self.batch_size)]
+        for _, batch_size in phases:
             self.share(world_size, batch_size)
-            plans.append((Plan(seed, len(source), batch_size, rank, world_size, source.augments), length))
         source.move(device)
-        return Stream(source, Phases(plans), start, device, self.value_range)
+
+        def stream(plan: Callable[[int, int, int, bool], Plan]) -> Stream:
+            plans = [(plan(size, rank, world_size, source.augments), length) for length, size in phases]
+            return Stream(source, Phases(plans), start, device, self.value_range)
+
+        batches = stream(partial(Plan, seed, len(source)))
+        if self.labelled is None:
+            return batches
+        return Pairs(batches, stream(partial(LabelledPlan, self.labelled.rows(seed), seed)))
 
     def split(self, name: Split, device: torch.device | str, batch_size: int) -> Iterator[Samples]:
         """Every sample of a split once, in a fixed order, not augmented; the last batch may be smaller.

@@ -8,6 +8,7 @@ import torch
 
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, image_range
+from ganlab.data.labelled import labelled_among
 from ganlab.data.sources import Memory, hold_out
 
 TRAINING = 1437  # of the 1797
@@ -29,6 +30,7 @@ class Digits(Data):
         batch_size: int,
         validation: int,
         validation_choice: str,
+        labelled: int | None,
     ):
         from sklearn.datasets import load_digits  # a second of import that other data need not pay
 
@@ -41,3 +43,4 @@ class Digits(Data):
         training = hold_out(pixels[:TRAINING], labels[:TRAINING], validation, validation_choice, flip=False)
         sources = training | {"test": Memory(pixels[TRAINING:], labels[TRAINING:], flip=False)}
         super().__init__(shape, num_classes, image_range(range), batch_size, sources)
+        self.labelled = labelled_among(sources["train"], labelled, num_classes)

@@ -192,6 +192,7 @@ class Patched(Source):
         following = torch.searchsorted(good, torch.arange(size))  # [size], len(good) after the last
         self.place = following % len(good)
         self.augments = source.augments
+        self.labels = None if source.labels is None else source.labels[self.place]
 
     def __len__(self) -> int:
         return len(self.place)

@@ -20,6 +20,7 @@ class Source(ABC):
     """The samples of one split, wherever they lie."""
 
     augments: bool  # whether a training batch leaves anything to chance
+    labels: Tensor | None  # [N]
 
     @abstractmethod
     def __len__(self) -> int:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, image_range, one_of
+from ganlab.data.labelled import labelled_among
 from ganlab.data.sources import Memory, hold_out
 from ganlab.errors import Refused
 
@@ -26,7 +27,7 @@ class Vision(Data):
     """MNIST (LeCun et al., 1998), Fashion-MNIST (Xiao et al., 2017) or CIFAR-10 (Krizhevsky, 2009).
 
     `dataset` is torchvision's name of it; `root` the folder that holds torchvision's folder; `validation`
-    how many training images are held out.
+    how many training images are held out, `labelled` how many of the others a second stream shows.
 
     Raises:
         Refused: `dataset` is none of the three; it is neither in `root` nor could be downloaded; it is
@@ -44,6 +45,7 @@ class Vision(Data):
         batch_size: int,
         validation: int,
         validation_choice: str,
+        labelled: int | None,
     ):
         one_of("dataset", dataset, FOLDERS)
         agree("num_classes", num_classes, 10)
@@ -56,6 +58,7 @@ class Vision(Data):
         agree("shape", shape, tuple(training[0].shape[1:]))
         sources = hold_out(*training, validation, validation_choice, flip) | {"test": Memory(*test, flip)}
         super().__init__(shape, num_classes, image_range(range), batch_size, sources)
+        self.labelled = labelled_among(sources["train"], labelled, num_classes)
 
 
 def read(dataset: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:

@@ -63,17 +63,25 @@ class Discriminator(nn.Module):
 
     Tricks append steps (x, condition) -> (x, condition) to `inputs`, replace `score`, append
     further scores (features, condition) -> [B] to `scores`, or set a head of `classes` or a `decoder`.
+    `make_head` makes the last layers, (num_features, num_outputs) -> a layer; None: a linear map.
     """
 
-    def __init__(self, body: Layers, num_features: int):
+    def __init__(
+        self, body: Layers, num_features: int, make_head: Callable[[int, int], nn.Module] | None = None
+    ):
         super().__init__()
         self.inputs = nn.ModuleList()
         self.body: nn.Module = body
         self.num_features = num_features
-        self.score: nn.Module = nn.Linear(num_features, 1)
+        self.make_head = make_head or nn.Linear
+        self.score: nn.Module = self.head(1)
         self.scores = nn.ModuleList()
         self.classes: nn.Module | None = None
         self.decoder: nn.Module | None = None  # features -> samples; no verdict hangs on it
+
+    def head(self, num_outputs: int) -> nn.Module:
+        """A new last layer, features [B, F] -> [B, num_outputs], such as this network's score is."""
+        return self.make_head(self.num_features, num_outputs)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         for step in self.inputs:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ganlab.data.labelled import Pair
+from ganlab.data.sources import Samples
 from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.randomness import Draw, reseed
@@ -94,11 +96,12 @@ class GameModule(pl.LightningModule):
     def configure_optimizers(self) -> list[Optimizer]:
         return [mover.optimizer for mover in self.mover.values()]
 
-    def training_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
+    def training_step(self, batch: Samples | Pair, batch_idx: int) -> None:
         reseed(self.seed, self.rank, self.game.step)
         torch.set_autocast_cache_enabled(True)  # Lightning casts the weights anew in every pass
         self.told = {}
-        self.play(self, Batch(Sample(*batch)))
+        real, extra = Sample(*batch[:2]), batch[2:]
+        self.play(self, Batch(real, Sample(*extra) if extra else None))
         self.game.step += 1
 
     def movers(self) -> tuple[Player, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
+from ganlab.data.labelled import Pair
+from ganlab.data.sources import Samples
 from ganlab.training.base import GameModule
 
 
@@ -49,7 +51,7 @@ class Stages(GameModule):
         earlier = [o for stage in self.stages.values() for o in stage.module.configure_optimizers()]
         return earlier + super().configure_optimizers()
 
-    def training_step(self, batch: tuple[Tensor, Tensor | None], batch_idx: int) -> None:
+    def training_step(self, batch: Samples | Pair, batch_idx: int) -> None:
         name = self.now
         if name is None:
             super().training_step(batch, batch_idx)

@@ -1,0 +1,41 @@
+from torch.nn.functional import cross_entropy
+
+from ganlab.networks.classes import Evidence
+from ganlab.schedules import Schedule, active
+from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.turn import Networks, Offer, Turn, accurate
+
+
+class SemiSupervised(Trick):
+    """The discriminator tells K + 1 classes, the last of them `generated` (Salimans et al. 2016, section 5).
+
+    With class logits l_1 ... l_K and l_(K+1) = 0, D = Z / (Z + 1), Z = sum_k exp l_k: the verdict's logit
+    is log Z, and the objective's terms are the unsupervised loss. The supervised one is added, on labelled
+    samples beside the batch: weight * -log p(y | x, y <= K). No other label is looked at.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.EXTRA})
+    takes = frozenset({Offer.LABELS})
+
+    def __init__(self, weight: float | Schedule):
+        super().__init__()
+        self.weight = active("trick.semi_supervised.weight", weight)
+
+    def networks(self, networks: Networks) -> Networks:
+        assert networks.discriminator is not None
+        assert networks.num_classes is not None
+        classes = networks.discriminator.head(networks.num_classes)
+        networks.discriminator.classes = classes
+        networks.discriminator.score = Evidence(classes)
+        return networks
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = compute(turn)
+        if turn.player == "generator":
+            return terms
+        assert turn.extra is not None
+        classes = turn.critic(turn.extra).classes
+        assert classes is not None
+        assert turn.extra.condition is not None
+        supervised = cross_entropy(accurate(classes), turn.extra.condition, reduction="none")  # [B]
+        return {**terms, "supervised": self.weight(turn.step) * supervised}

@@ -1,0 +1,63 @@
+"""The errors of a classifier, counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from commands import play, summary
+from table import SMALL
+
+from ganlab.cli import compose
+from ganlab.config import build_data, build_game
+from ganlab.errors import Refused
+from ganlab.game import Game
+from ganlab.metrics.errors import Errors
+from ganlab.metrics.evaluation import Evaluation
+
+SEMI = (*SMALL, "trick=[semi_supervised,ema]", "data.labelled=100", "metric=errors", "trick.ema.decay=0.9")
+
+
+def counted(game: Game, network: torch.nn.Module) -> int:
+    """The test digits that a network gets wrong, one at a time."""
+    data = build_data(compose(*SMALL))
+    network.eval()
+    return sum(
+        int(network(x[i : i + 1]).classes.argmax() != labels[i])
+        for x, labels in data.split("test", "cpu", 500)
+        for i in range(len(x))
+    )
+
+
+@pytest.mark.parametrize("players", [["generator"], ["generator", "discriminator"], ["discriminator"]])
+def test_the_errors_are_those_of_the_network_that_tells_the_classes(players: list[str]) -> None:
+    cfg = compose(*SEMI, f"trick.ema.players=[{','.join(players)}]")
+    game = build_game(cfg)
+    torch.nn.init.normal_(game.discriminator.classes.weight)
+    averaged = "discriminator" in players
+    judge = game.tricks["ema"].averages["discriminator"] if averaged else game.discriminator
+    evaluation = Evaluation({"errors": Errors()}, build_data(cfg), n=10, n_real=10, seed=0)
+    found = evaluation(game)
+    assert found == {"errors/test": counted(game, judge)}
+    record = evaluation.record(found, game)["errors/test"]
+    assert record["n_test"] == 360
+    assert record["classifier"] == ("ema" if averaged else "discriminator")
+    assert record["split"] == "test"
+    assert "floor" not in record
+    assert evaluation(game) == found
+
+
+def test_unlabelled_data_and_a_discriminator_without_classes_are_refused() -> None:
+    cfg = compose(*SMALL, "metric=errors")
+    data = build_data(cfg)
+    evaluation = Evaluation({"errors": Errors()}, data, n=10, n_real=10, seed=0)
+    with pytest.raises(Refused, match="no discriminator that tells classes"):
+        evaluation.suits(build_game(cfg))
+    data.num_classes = None
+    with pytest.raises(Refused, match="unlabelled"):
+        Errors().check(data, 10, 10)
+
+
+def test_a_run_learns_and_says_so(tmp_path) -> None:
+    play(tmp_path / "run", *SEMI, "steps=300", "model.discriminator.hidden=[64]", "data.batch_size=64")
+    found = summary(tmp_path / "run")["metrics"]["errors/test"]
+    assert found["value"] < 120

@@ -1,0 +1,83 @@
+import math
+
+import pytest
+import torch
+from table import beside, game, one_round, real
+
+from ganlab.errors import Refused
+from ganlab.game import Game
+from ganlab.randomness import Draw
+from ganlab.tricks.semi_supervised import SemiSupervised
+from ganlab.turn import Player, Turn
+
+WEIGHT = 3.0
+
+
+def turn(player: Player, *tricks: str) -> tuple[Game, Turn]:
+    module = game("minimax", ["semi_supervised", *tricks], "alternating").game
+    module.tricks["semi_supervised"].weight = lambda step: WEIGHT
+    return module, module.turn(player, real(), Draw(0))
+
+
+def probabilities(classes: torch.Tensor) -> list[list[float]]:
+    """Of K + 1 classes whose last has the logit 0, for each row."""
+    rows = []
+    for row in classes.double().tolist():
+        total = sum(map(math.exp, [*row, 0.0]))
+        rows.append([math.exp(logit) / total for logit in [*row, 0.0]])
+    return rows
+
+
+def test_a_sample_is_real_as_far_as_it_is_none_of_the_last_class() -> None:
+    module, seen = turn("discriminator")
+    verdict = module.discriminator(3 * seen.real.x)
+    assert verdict.classes.shape == (16, 10)
+    expected = [1 - row[-1] for row in probabilities(verdict.classes)]
+    assert verdict.logits.sigmoid().tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_terms_are_those_of_section_5() -> None:
+    module, seen = turn("discriminator")
+    terms = module.tricks.losses(seen, module.objective)
+    assert list(terms) == ["adversarial", "supervised"]
+    on = {
+        name: probabilities(module.discriminator(getattr(seen, name).x).classes)
+        for name in ("real", "fake", "extra")
+    }
+    unsupervised = [
+        -math.log(1 - x[-1]) - math.log(y[-1]) for x, y in zip(on["real"], on["fake"], strict=True)
+    ]
+    assert terms["adversarial"].tolist() == pytest.approx(unsupervised, rel=1e-4)
+    classes = seen.extra.condition.tolist()
+    supervised = [-math.log(p[c] / sum(p[:-1])) for p, c in zip(on["extra"], classes, strict=True)]
+    assert terms["supervised"].tolist() == pytest.approx([WEIGHT * s for s in supervised], rel=1e-4)
+
+
+def test_the_generator_knows_nothing_of_labels() -> None:
+    module, seen = turn("generator")
+    assert list(module.tricks.losses(seen, module.objective)) == ["adversarial"]
+
+
+def test_no_label_of_the_batch_is_looked_at() -> None:
+    one, other = (game(tricks=["semi_supervised"]) for _ in range(2))
+    for step in range(3):
+        told = one_round(one)
+        x, labels = real(step).real
+        other.training_step((x, labels.flip(0), *beside(step)), 0)
+        assert {name: float(term) for name, term in other.told.items()} == told
+
+
+def test_labelled_samples_are_seen_as_the_others_are() -> None:
+    module, seen = turn("discriminator", "instance_noise")
+    classes = seen.critic(seen.extra).classes
+    assert not torch.equal(classes, module.discriminator(seen.extra.x).classes)
+
+
+def test_the_class_is_not_given_away() -> None:
+    with pytest.raises(Refused, match="tricks semi_supervised and label_conditioning cannot act together"):
+        game(tricks=["semi_supervised", "label_conditioning"])
+
+
+def test_a_weight_of_nothing_is_refused() -> None:
+    with pytest.raises(Refused, match="trick.semi_supervised.weight=0 would do nothing"):
+        SemiSupervised(0)
