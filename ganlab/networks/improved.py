@@ -1,0 +1,123 @@
+"""The fully connected players of Salimans et al. (2016) for MNIST, as in the released code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from ganlab.errors import Refused
+from ganlab.networks.base import Discriminator, Generator, Layers, output
+from ganlab.networks.mlp import check_widths
+from ganlab.networks.priors import Prior
+from ganlab.ranks import mean_of_ranks
+
+
+class Noise(nn.Module):
+    """Gaussian noise of deviation `std` in training, the identity in evaluation; any shape."""
+
+    def __init__(self, std: float):
+        super().__init__()
+        self.std = std
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.std * torch.randn_like(x) if self.training else x
+
+
+class NormalisedLinear(nn.Linear):
+    """s_j (v_j . x) / |v_j| + b_j: a linear map with weight normalisation (Salimans & Kingma 2016).
+
+    Args:
+        initialise: the first training batch sets s and b such that its outputs have mean 0 and variance 1
+            over its rows, on all processes (their section 3); else s = 1 and b = 0.
+        learn_scale: whether s is learned; else it stays what it was set to.
+    """
+
+    scale: Tensor
+
+    def __init__(self, num_inputs: int, num_outputs: int, initialise: bool, learn_scale: bool):
+        super().__init__(num_inputs, num_outputs)
+        nn.init.normal_(self.weight, 0, 0.1)  # its length is divided out: it says how fast v_j turns
+        nn.init.zeros_(self.bias)
+        scale = torch.ones(num_outputs)
+        if learn_scale:
+            self.scale = nn.Parameter(scale)
+        else:
+            self.register_buffer("scale", scale)
+        self.waits = initialise
+
+    def forward(self, x: Tensor) -> Tensor:
+        direction = linear(x, self.weight) / self.weight.norm(dim=1)  # [B, num_outputs]
+        if self.waits and self.training:
+            self._initialise(direction.detach())
+        return direction * self.scale + self.bias
+
+    @torch.no_grad()
+    def _initialise(self, direction: Tensor) -> None:
+        self.waits = False
+        mean = mean_of_ranks(direction.mean(0))  # [num_outputs]
+        std = mean_of_ranks((direction - mean).square().mean(0)).sqrt()
+        self.scale.copy_(1 / std)
+        self.bias.copy_(-mean / std)
+
+    def get_extra_state(self) -> dict[str, bool]:
+        return {"waits": self.waits}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        self.waits = state["waits"]
+
+
+def generator(
+    latent_dim: int,
+    hidden: Sequence[int],
+    shape: Sequence[int],
+    value_range: tuple[float, float] | None,
+    prior: Prior,
+) -> Generator:
+    """Linear, batch norm without a gain, softplus; the last layer's weights are normalised.
+
+    Raises:
+        Refused: a width below 1.
+    """
+    check_widths("model.generator.hidden", hidden)
+    layers: list[nn.Module] = []
+    for before, after in pairwise([latent_dim, *hidden]):
+        dense, norm = nn.Linear(before, after, bias=False), nn.BatchNorm1d(after, eps=1e-6)
+        nn.init.xavier_uniform_(dense.weight)
+        norm.weight.requires_grad_(False)
+        layers += [dense, norm, nn.Softplus()]
+    last = NormalisedLinear(hidden[-1] if hidden else latent_dim, prod(shape), False, True)
+    nn.init.xavier_uniform_(last.weight)
+    layers += [last, output(value_range), nn.Unflatten(1, tuple(shape))]
+    return Generator(Layers(*layers), latent_dim, tuple(shape), prior)
+
+
+def discriminator(
+    hidden: Sequence[int], input_noise: float, noise: float, shape: Sequence[int]
+) -> Discriminator:
+    """ReLU layers of `hidden` widths with normalised weights, and Gaussian noise on the inputs of each.
+
+    The features are those of the last hidden layer, before the noise on its outputs.
+
+    Raises:
+        Refused: no hidden layer, a width below 1, or a negative deviation of the noise.
+    """
+    check_widths("model.discriminator.hidden", hidden)
+    if not hidden:
+        raise Refused("model.discriminator.hidden=[] needs at least one width")
+    for name, std in {"input_noise": input_noise, "noise": noise}.items():
+        if not std >= 0:
+            raise Refused(f"model.discriminator.{name}={std} must be at least 0")
+    layers: list[nn.Module] = [nn.Flatten()]
+    for i, (before, after) in enumerate(pairwise([prod(shape), *hidden])):
+        std = noise if i else input_noise
+        layers += [Noise(std), NormalisedLinear(before, after, True, False), nn.ReLU()]
+
+    def head(num_features: int, num_outputs: int) -> nn.Module:
+        return nn.Sequential(Noise(noise), NormalisedLinear(num_features, num_outputs, True, True))
+
+    return Discriminator(Layers(*layers), hidden[-1], head)
