@@ -1,0 +1,115 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from ganlab.cli import compose
+from ganlab.config import build, build_game
+from ganlab.errors import Refused
+from ganlab.networks.improved import Noise, NormalisedLinear
+
+SMALLER = ("logger=csv", "model=improved", "model.generator.latent_dim=5", "model.generator.hidden=[7]")
+RECIPE = (*SMALLER, "model.discriminator.hidden=[9,8]", "trick=semi_supervised", "data.labelled=10")
+
+
+def test_a_row_of_weights_counts_by_its_direction_and_scale() -> None:
+    layer = NormalisedLinear(4, 3, initialise=False, learn_scale=True)
+    for part in layer.parameters():
+        nn.init.normal_(part)
+    x = torch.randn(5, 4)
+    rows = [
+        s * (x @ v) / (v @ v).sqrt() + b
+        for s, v, b in zip(layer.scale, layer.weight, layer.bias, strict=True)
+    ]
+    assert torch.allclose(layer(x), torch.stack(rows, 1), atol=1e-6)
+    plain = torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+    with torch.no_grad():
+        plain.parametrizations.weight.original0.copy_(layer.scale[:, None])
+        plain.parametrizations.weight.original1.copy_(layer.weight)
+        plain.bias.copy_(layer.bias)
+    assert torch.allclose(layer(x), plain(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("learn", [True, False])
+def test_the_first_training_batch_sets_scale_and_shift(learn: bool) -> None:
+    layer = NormalisedLinear(6, 3, initialise=True, learn_scale=learn)
+    x = 2 + 3 * torch.randn(50, 6)
+    layer.eval()(x)
+    assert layer.waits
+    first = layer.train()(x)
+    assert torch.allclose(first.mean(0), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(first.var(0, correction=0), torch.ones(3), atol=1e-4)
+    state = copy.deepcopy(layer.state_dict())
+    layer(5 * x)
+    assert torch.equal(layer.scale, state["scale"])
+    twin = NormalisedLinear(6, 3, initialise=True, learn_scale=learn)
+    twin.load_state_dict(state)
+    assert torch.equal(twin(5 * x), layer(5 * x))
+    assert (layer.scale in set(layer.parameters())) is learn
+
+
+def test_noise_is_for_training() -> None:
+    noise, x = Noise(0.5), torch.zeros(20_000)
+    assert noise(x).std() == pytest.approx(0.5, abs=0.02)
+    assert torch.equal(noise.eval()(x), x)
+
+
+def test_the_players_are_those_of_the_paper() -> None:
+    game = build_game(
+        compose(*RECIPE, "model.discriminator.input_noise=0.3", "model.discriminator.noise=0.5")
+    )
+    judge = game.discriminator
+    noise = [layer.std for layer in judge.modules() if isinstance(layer, Noise)]
+    assert noise == [0.3, 0.5, 0.5]
+    assert isinstance(judge.body[-1], nn.ReLU)  # features are free of the noise that follows
+    assert [layer.out_features for layer in judge.modules() if isinstance(layer, NormalisedLinear)] == [
+        9,
+        8,
+        10,
+    ]
+    norms = [layer for layer in game.generator.modules() if isinstance(layer, nn.BatchNorm1d)]
+    assert [norm.weight.requires_grad for norm in norms] == [False]
+    assert isinstance(game.generator.body[2], nn.Softplus)
+
+
+def test_a_round_sets_the_scales_in_play_but_not_in_an_average() -> None:
+    cfg = compose(*RECIPE, "trick=[semi_supervised,ema]", "trick.ema.players=[generator,discriminator]")
+    module = build(cfg)
+    module.train()
+    x, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
+    module.training_step((x, labels, x, labels), 0)
+    average = module.game.tricks["ema"].averages["discriminator"]
+    for mine, theirs in zip(average.parameters(), module.game.discriminator.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    for mine, theirs in zip(average.buffers(), module.game.discriminator.buffers(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert torch.equal(module.game.classify(x), module.game.discriminator.eval()(x).classes)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("model.discriminator.hidden=[]", "needs at least one width"),
+        ("model.discriminator.noise=-1", "noise=-1 must be at least 0"),
+        ("model.generator.hidden=[0]", "must be whole numbers"),
+    ],
+)
+def test_bad_values_are_refused(line: str, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        build_game(compose(*SMALLER, line))
+
+
+def test_the_experiment_is_the_published_recipe() -> None:
+    cfg = compose("experiment=salimans2016_mnist_100", "logger=csv")
+    game = build_game(cfg)
+    widths = [layer.out_features for layer in game.discriminator.modules() if isinstance(layer, nn.Linear)]
+    assert widths == [1000, 500, 250, 250, 250, 10]
+    assert [layer.out_features for layer in game.generator.modules() if isinstance(layer, nn.Linear)] == [
+        500,
+        500,
+        784,
+    ]
+    assert cfg.trick.feature_matching.weight == 1 / 250
+    assert cfg.steps == 300 * 600
+    assert cfg.objective.weight.discriminator == 0.5
