@@ -1,0 +1,66 @@
+"""The ways by which a generator is asked for a class."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import nn
+
+from ganlab.errors import Refused
+from ganlab.networks.base import Generator, entry, swap, widen
+from ganlab.networks.labels import ConcatLatent, ConditionalNorm, EmbedLatent
+from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
+
+GeneratorWay = Literal["concat", "embedding", "norm"]
+
+
+def generator_way(setting: str, way: str) -> None:
+    """Refuses a way that is none.
+
+    Raises:
+        Refused: likewise; `setting` is its name in the config.
+    """
+    if way not in GENERATOR_WAYS:
+        raise Refused(f"{setting}={way} must be one of {', '.join(GENERATOR_WAYS)}")
+
+
+def ask_for_classes(setting: str, way: GeneratorWay, generator: Generator, num_classes: int) -> None:
+    """Changes a generator such that its samples hang on a class.
+
+    Raises:
+        Refused: the way is `norm`, and the generator has no batch norm.
+    """
+    if not GENERATOR_WAYS[way](generator, num_classes):
+        raise Refused(
+            f"{setting}={way} needs a generator with batch norm: choose concat or embedding, or "
+            "model.generator.batch_norm=true"
+        )
+    generator.num_classes = num_classes
+
+
+def concat_latent(generator: Generator, num_classes: int) -> bool:
+    """One-hot columns beside the latent."""
+    widen(entry(generator.body), num_classes)
+    generator.latents.append(ConcatLatent(num_classes))
+    return True
+
+
+def embed_latent(generator: Generator, num_classes: int) -> bool:
+    """The latent times an embedding of the class."""
+    generator.latents.append(EmbedLatent(num_classes, generator.latent_dim))
+    return True
+
+
+def condition_norm(generator: Generator, num_classes: int) -> bool:
+    """Gains and biases of the class behind each batch norm; whether there is any."""
+
+    def conditional(norm: nn.BatchNorm1d | nn.BatchNorm2d | VirtualNorm) -> nn.Module:
+        assert norm.weight is not None
+        channels = len(norm.weight)
+        norm.weight = norm.bias = None  # type: ignore[assignment]
+        return ConditionalNorm(norm, channels, num_classes)
+
+    return bool(swap(generator.body, (*BATCH_NORMS, VirtualNorm), conditional))
+
+
+GENERATOR_WAYS = {"concat": concat_latent, "embedding": embed_latent, "norm": condition_norm}

@@ -1,0 +1,47 @@
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ganlab.networks.conditioning import GeneratorWay, ask_for_classes, generator_way
+from ganlab.schedules import Schedule, active
+from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.turn import Networks, Offer, Sample, Turn, accurate
+
+SETTING = "trick.auxiliary_classifier.generator"
+
+
+class AuxiliaryClassifier(Trick):
+    """Both players want classes to be told (Odena, Olah & Shlens 2017, equations 2 and 3): AC-GAN.
+
+    The generator is asked for a class, in the ways of label_conditioning. The discriminator is not told it,
+    and says it by a head of its own: it minimises weight (-log p(y | x) - log p(y | G(z, y))) beside its
+    other terms, and the generator the second half of that beside its own.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR})
+    takes = frozenset({Offer.LABELS})  # who told the discriminator the class would give the answer away
+
+    def __init__(self, generator: GeneratorWay, weight: float | Schedule):
+        super().__init__()
+        generator_way(SETTING, generator)
+        self.generator_way = generator
+        self.weight = active("trick.auxiliary_classifier.weight", weight)
+
+    def networks(self, networks: Networks) -> Networks:
+        assert networks.num_classes is not None
+        assert networks.discriminator is not None
+        ask_for_classes(SETTING, self.generator_way, networks.generator, networks.num_classes)
+        networks.discriminator.classes = networks.discriminator.head(networks.num_classes)
+        return networks
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = {**compute(turn), "class_of_fake": self._surprise(turn, turn.fake)}
+        if turn.player == "discriminator":
+            terms["class_of_real"] = self._surprise(turn, turn.real)
+        return terms
+
+    def _surprise(self, turn: Turn, sample: Sample) -> Tensor:
+        """weight * -log p(y | x), [B]."""
+        classes = turn.critic(sample).classes
+        assert classes is not None
+        assert sample.condition is not None
+        return self.weight(turn.step) * cross_entropy(accurate(classes), sample.condition, reduction="none")

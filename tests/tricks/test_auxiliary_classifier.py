@@ -1,0 +1,86 @@
+import math
+
+import pytest
+import torch
+from table import SMALL, game, real, rounds
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.game import Game
+from ganlab.randomness import Draw
+from ganlab.tricks.auxiliary_classifier import AuxiliaryClassifier
+from ganlab.turn import Player, Turn
+
+WEIGHT = 3.0
+
+
+def turn(player: Player) -> tuple[Game, Turn]:
+    module = game(tricks=["auxiliary_classifier"]).game
+    module.tricks["auxiliary_classifier"].weight = lambda step: WEIGHT
+    return module, module.turn(player, real(), Draw(0))
+
+
+def surprise(logits: torch.Tensor, classes: torch.Tensor) -> list[float]:
+    """-log of the share of exp(logit) that the class has, row by row."""
+    rows = zip(logits.double().tolist(), classes.tolist(), strict=True)
+    return [-math.log(math.exp(row[c]) / sum(map(math.exp, row))) for row, c in rows]
+
+
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+def test_the_terms_are_the_surprise_at_each_class(player: Player) -> None:
+    module, seen = turn(player)
+    terms = module.tricks.losses(seen, module.objective)
+    samples = {"class_of_fake": seen.fake, "class_of_real": seen.real}
+    if player == "generator":
+        del samples["class_of_real"]
+    assert list(terms) == ["adversarial", *samples]
+    for name, sample in samples.items():
+        classes = module.discriminator(sample.x).classes
+        expected = [WEIGHT * s for s in surprise(classes, real().real.condition)]
+        assert terms[name].tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_generators_gradient_comes_through_the_class_head() -> None:
+    module, seen = turn("generator")
+    term = module.tricks.losses(seen, module.objective)["class_of_fake"]
+    slopes = torch.autograd.grad(term.sum(), module.weights("generator"))
+    assert any(slope.abs().max() > 0 for slope in slopes)
+
+
+def test_the_head_is_the_discriminators_and_the_score_knows_nothing_of_it() -> None:
+    module = game(tricks=["auxiliary_classifier"]).game
+    assert set(module.discriminator.classes.parameters()) <= set(module.weights("discriminator"))
+    x = real().real.x
+    before = module.discriminator(x).logits
+    torch.nn.init.zeros_(module.discriminator.classes.weight)
+    assert torch.equal(module.discriminator(x).logits, before)
+
+
+def test_samples_are_told_apart_by_class_after_a_while() -> None:
+    module = game(tricks=["auxiliary_classifier"])
+    told = rounds(module, 150)
+    assert told[-1]["generator/class_of_fake"] < told[0]["generator/class_of_fake"] / 2
+
+
+@pytest.mark.parametrize("other", ["label_conditioning", "semi_supervised"])
+def test_the_class_is_told_once(other: str) -> None:
+    with pytest.raises(Refused, match=f"auxiliary_classifier .*{other}|{other} .*auxiliary_classifier"):
+        game(tricks=["auxiliary_classifier", other])
+
+
+@pytest.mark.parametrize(
+    ("generator", "weight", "message"),
+    [("mystery", 1.0, "generator=mystery must be one of concat"), ("concat", 0, "weight=0 would do nothing")],
+)
+def test_bad_values_are_refused(generator: str, weight: float, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        AuxiliaryClassifier(generator, weight)
+
+
+def test_a_norm_that_is_not_there_is_refused() -> None:
+    lines = ["trick.auxiliary_classifier.generator=norm", "model.generator.batch_norm=false"]
+    with pytest.raises(
+        Refused, match="auxiliary_classifier.generator=norm needs a generator"
+    ):
+        build_game(compose(*SMALL, "trick=auxiliary_classifier", *lines))
