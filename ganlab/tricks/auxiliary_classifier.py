@@ -17,7 +17,7 @@ class AuxiliaryClassifier(Trick):
     other terms, and the generator the second half of that beside its own.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR})
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SINGLE_SAMPLES})
     takes = frozenset({Offer.LABELS})  # who told the discriminator the class would give the answer away
 
     def __init__(self, generator: GeneratorWay, weight: float | Schedule):

@@ -14,7 +14,7 @@ class SemiSupervised(Trick):
     samples beside the batch: weight * -log p(y | x, y <= K). No other label is looked at.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.EXTRA})
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.EXTRA, Offer.SINGLE_SAMPLES})
     takes = frozenset({Offer.LABELS})
 
     def __init__(self, weight: float | Schedule):

@@ -80,7 +80,5 @@ def test_bad_values_are_refused(generator: str, weight: float, message: str) -> 
 
 def test_a_norm_that_is_not_there_is_refused() -> None:
     lines = ["trick.auxiliary_classifier.generator=norm", "model.generator.batch_norm=false"]
-    with pytest.raises(
-        Refused, match="auxiliary_classifier.generator=norm needs a generator"
-    ):
+    with pytest.raises(Refused, match="auxiliary_classifier.generator=norm needs a generator"):
         build_game(compose(*SMALL, "trick=auxiliary_classifier", *lines))
