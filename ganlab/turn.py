@@ -25,6 +25,7 @@ class Offer(StrEnum):
     TARGETS = "targets"
     COSTS = "costs of both players that are never negative"
     MOVES = "the say in who moves"
+    ZERO_SUM = "a generator that minimises log(1 - D) (objective=minimax)"
     LABELS = "labels"
     EXTRA = "labelled samples beside the batch (such as data.labelled=100)"
     ONE_PROCESS = "a single process"

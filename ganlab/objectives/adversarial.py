@@ -59,7 +59,7 @@ def checked(name: str, max_logit: float) -> float:
 class Minimax(Adversarial):
     """The zero-sum game (Goodfellow et al. 2014, equation 1): the generator minimises log(1 - D(G(z)))."""
 
-    offers = Adversarial.offers | {Offer.TARGETS}
+    offers = Adversarial.offers | {Offer.TARGETS, Offer.ZERO_SUM}
 
     def discriminator(self, turn: Turn) -> Tensor:
         return classify(turn)

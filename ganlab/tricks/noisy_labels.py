@@ -1,0 +1,56 @@
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ganlab.errors import Refused
+from ganlab.tricks.base import Trick
+from ganlab.turn import Offer, Targets, Turn
+
+
+class NoisyLabels(Trick):
+    """Targets are drawn from ranges, and now and then swapped (Chintala et al. 2016, ganhacks 6).
+
+    A target t becomes t R + (1 - t) F, R uniform in `real` and F in `fake`, after it was exchanged for 1 - t
+    with probability `flip`; each verdict has draws of its own. The cost is linear in the target, so on
+    average it is that of the mean targets: a range may leave [0, 1], its mean may not, or the cost would
+    have no lower bound.
+    """
+
+    needs = frozenset({Offer.TARGETS})
+
+    def __init__(self, real: Sequence[float], fake: Sequence[float], flip: float):
+        super().__init__()
+        self.real = interval("trick.noisy_labels.real", real)
+        self.fake = interval("trick.noisy_labels.fake", fake)
+        if isinstance(flip, bool) or not isinstance(flip, int | float) or not 0 <= flip < 0.5:
+            raise Refused(f"trick.noisy_labels.flip={flip} must be a number of at least 0 and below 0.5")
+        if sum(self.fake) >= sum(self.real):
+            raise Refused(
+                f"trick.noisy_labels.fake={list(fake)} must lie below real={list(real)} on average, or the "
+                "discriminator would learn nothing"
+            )
+        if self.real == (1, 1) and self.fake == (0, 0) and flip == 0:
+            raise Refused("trick.noisy_labels would do nothing: widen a range, or give flip")
+        self.flip = flip
+
+    def targets(self, targets: Targets, turn: Turn) -> Targets:
+        return Targets(self._drawn(targets.real, turn), self._drawn(targets.fake, turn))
+
+    def _drawn(self, target: Tensor, turn: Turn) -> Tensor:
+        flip, real, fake = (turn.draw.uniform("noisy_labels", *target.shape) for _ in range(3))
+        target = torch.where(flip < self.flip, 1 - target, target)
+        drawn = target * between(self.real, real) + (1 - target) * between(self.fake, fake)
+        return drawn.to(target.dtype)
+
+
+def between(ends: tuple[float, float], share: Tensor) -> Tensor:
+    low, high = ends
+    return low + (high - low) * share
+
+
+def interval(name: str, ends: Sequence[float]) -> tuple[float, float]:
+    """Two ends in their order, whose mean is a probability."""
+    if len(ends) != 2 or not ends[0] <= ends[1] or not 0 <= sum(ends) / 2 <= 1:
+        raise Refused(f"{name}={list(ends)} must be two ends, the lower first, with a mean in [0, 1]")
+    return float(ends[0]), float(ends[1])

@@ -1,0 +1,34 @@
+import pytest
+import torch
+from table import game, real, rounds
+
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+
+
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+def test_the_generator_of_the_zero_sum_game_becomes_the_non_saturating_one(play: str) -> None:
+    inverted = rounds(game("minimax", ["inverted_labels"], play), 5)
+    expected = rounds(game("non_saturating", [], play), 5)
+    assert len(inverted) == len(expected) == 5
+    for one, other in zip(inverted, expected, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_the_cost_is_that_of_the_other_label_as_it_is_weighed() -> None:
+    module = game("minimax", ["inverted_labels"]).game
+    module.objective.weight["generator"] = lambda step: 0.5
+    turn = module.turn("generator", real(), Draw(0))
+    terms = module.tricks.losses(turn, module.objective)
+    assert torch.allclose(terms["adversarial"], -0.5 * turn.on_fake.logits.sigmoid().log(), atol=1e-6)
+
+
+def test_the_discriminators_labels_stay() -> None:
+    module, plain = (game("minimax", tricks).game for tricks in (["inverted_labels"], []))
+    one, other = (m.losses(m.turn("discriminator", real(), Draw(0))) for m in (module, plain))
+    assert one == other
+
+
+def test_where_the_generator_learns_so_already_it_is_refused() -> None:
+    with pytest.raises(Refused, match=r"inverted_labels needs a generator that minimises log\(1 - D\)"):
+        game("non_saturating", ["inverted_labels"])
