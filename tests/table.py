@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import CONF, compose
 from ganlab.config import build
+from ganlab.errors import Refused
 from ganlab.training.base import GameModule
 from ganlab.turn import Batch, Sample
 
@@ -69,6 +70,19 @@ def game(
     cfg.trick = OmegaConf.merge({}, *(node("trick", name) for name in tricks))
     cfg.merge_with_dotlist(of_tricks)
     return build(cfg)
+
+
+@cache
+def home(*tricks: str) -> str:
+    """An objective that refuses none of the tricks alone; non_saturating, where that is one."""
+    for objective in ("non_saturating", *options("objective")):
+        try:
+            for trick in tricks:
+                game(objective, [trick])
+        except Refused:
+            continue
+        return objective
+    raise AssertionError(f"no objective is one for {tricks}")
 
 
 def batch(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from table import SMALL, composed, game, one_round, options, real, rounds
+from table import SMALL, composed, game, home, one_round, options, real, rounds
 
 from ganlab.cli import CONF, compose
 from ganlab.config import build
@@ -74,7 +74,7 @@ def test_the_refusals_are_those_on_file() -> None:
 @pytest.mark.parametrize("play", PLAYS)
 @pytest.mark.parametrize("pair", list(combinations(TRICKS, 2)), ids="-".join)
 def test_a_pair_plays_alike_in_both_orders_or_refuses(pair: tuple[str, str], play: str) -> None:
-    (one, refusal), (other, _) = (attempt("non_saturating", order, play) for order in (pair, pair[::-1]))
+    (one, refusal), (other, _) = (attempt(home(*pair), order, play) for order in (pair, pair[::-1]))
     if one is None or other is None:
         assert one is other is None
         assert pair[0] in refusal
@@ -104,7 +104,7 @@ def test_the_largest_set_plays_together(play: str) -> None:
 @pytest.mark.parametrize("tricks", [[], *([trick] for trick in TRICKS), largest_set()], ids="-".join)
 @pytest.mark.parametrize("play", PLAYS)
 def test_a_restored_twin_plays_on_alike(tricks: list[str], play: str, tmp_path: Path) -> None:
-    module = game("non_saturating", tricks, play)
+    module = game(home(*tricks), tricks, play)
     rounds(module, 3)
     torch.save(
         {
@@ -114,7 +114,7 @@ def test_a_restored_twin_plays_on_alike(tricks: list[str], play: str, tmp_path: 
         tmp_path / "state",
     )
     state = torch.load(tmp_path / "state", weights_only=True)
-    twin = game("non_saturating", tricks, play, "seed=7")
+    twin = game(home(*tricks), tricks, play, "seed=7")
     twin.seed = module.seed
     twin.game.load_state_dict(state["game"])
     for optimizer, saved in zip(twin.configure_optimizers(), state["optimizers"], strict=True):
