@@ -88,6 +88,32 @@ class Exponential(Ramp):
         return self.start * (self.end / self.start) ** self.done(step)
 
 
+class WarmUp(Schedule):
+    """(1 + t) / (10 + t), at most `end`: the decay of a moving average that is short at first."""
+
+    def __init__(self, end: float):
+        self.start, self.end = min(0.1, float(end)), float(end)
+
+    def __call__(self, step: int) -> float:
+        return min((1 + step) / (10 + step), self.end)
+
+
+class HalfLife(Schedule):
+    """The decay 2^(-1 / h) of a moving average whose half-life h is `rounds`, or `share` of those played.
+
+    The smaller of both counts, so a young average forgets fast (Karras et al. 2020, code: share 0.05).
+    """
+
+    def __init__(self, rounds: float, share: float):
+        if rounds <= 0 or share <= 0:
+            raise Refused(f"a half-life of rounds={rounds}, share={share} needs two positive numbers")
+        self.rounds, self.share = float(rounds), float(share)
+        self.start, self.end = self(1), 0.5 ** (1 / self.rounds)
+
+    def __call__(self, step: int) -> float:
+        return 0.5 ** (1 / min(self.rounds, self.share * max(step, 1)))
+
+
 def schedule(
     name: str,
     value: float | Schedule,

@@ -3,7 +3,18 @@ import math
 import pytest
 
 from ganlab.errors import Refused
-from ganlab.schedules import Constant, Cosine, Exponential, Linear, Steps, at, schedule, varies
+from ganlab.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    HalfLife,
+    Linear,
+    Steps,
+    WarmUp,
+    at,
+    schedule,
+    varies,
+)
 
 
 def test_values_at_the_ends_and_between() -> None:
@@ -18,6 +29,19 @@ def test_values_at_the_ends_and_between() -> None:
     assert Constant(0.5)(123) == 0.5
     steps = Steps([2, 0.2, 0.1], [10, 30])
     assert [steps(k) for k in (0, 9, 10, 29, 30, 999)] == [2, 2, 0.2, 0.2, 0.1, 0.1]
+
+
+def test_a_young_average_forgets_fast() -> None:
+    warm = WarmUp(0.999)
+    assert [warm(step) for step in (0, 8, 90)] == pytest.approx([0.1, 0.5, 0.91])
+    assert warm(8990) == pytest.approx(8991 / 9000)
+    assert warm(9000) == warm(10**6) == 0.999
+    half = HalfLife(100, 0.05)
+    assert half(200) ** 10 == pytest.approx(0.5)  # 5 % of 200 rounds
+    assert half(2000) ** 100 == half(10**6) ** 100 == pytest.approx(0.5)
+    assert 0 < half.start == half(0) < half.end
+    with pytest.raises(Refused, match="two positive numbers"):
+        HalfLife(100, 0)
 
 
 def test_schedules_are_found_in_lists() -> None:

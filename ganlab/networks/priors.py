@@ -21,6 +21,22 @@ class Normal:
         return draw.normal("latent", n, dim)
 
 
+class TruncatedNormal:
+    """Standard normal latents given that each number lies in [-threshold, threshold].
+
+    One uniform number each, sent through the inverse of the distribution function: what drawing anew until
+    all lie within would give.
+    """
+
+    def __init__(self, threshold: float):
+        self.threshold = threshold
+
+    def __call__(self, draw: Draw, n: int, dim: int) -> Tensor:
+        inside = math.erf(self.threshold / math.sqrt(2))
+        share = draw.uniform("latent", n, dim).mul_(2).sub_(1)  # in [-1, 1)
+        return share.mul_(inside).erfinv_().mul_(math.sqrt(2)).clamp_(-self.threshold, self.threshold)
+
+
 class Uniform:
     """Uniform latents in [-bound, bound]; a bound of sqrt(3) gives unit variance."""
 

@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import torch
+from scipy.stats import kstest, truncnorm
+from table import SMALL, game, rounds
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.networks.priors import TruncatedNormal
+from ganlab.randomness import Draw
+from ganlab.tricks.truncation import Truncation
+
+
+@pytest.mark.parametrize("threshold", [0.02, 0.5, 2.0, 10.0])
+def test_latents_are_normal_ones_within_the_threshold(threshold: float) -> None:
+    latent = TruncatedNormal(threshold)(Draw(0), 4000, 5)
+    assert latent.abs().max() <= threshold
+    assert kstest(latent.flatten().numpy(), truncnorm(-threshold, threshold).cdf).pvalue > 0.01
+
+
+def test_training_is_untouched_and_samples_are_made_of_truncated_latents() -> None:
+    module, plain = game(tricks=["truncation"]), game()
+    assert rounds(module, 3) == rounds(plain, 3)
+    latent = TruncatedNormal(1.0)(Draw(5, "sample"), 4, 6)
+    assert torch.equal(module.game.sample(4, seed=5), module.game.eval().generator(latent))
+    assert not torch.equal(module.game.sample(4), plain.game.sample(4))
+
+
+def test_modes_are_left_as_they_were() -> None:
+    module = game(tricks=["truncation"])
+    rounds(module, 1)
+    module.game.sample(3)
+    assert all(part.training for part in module.game.generator.modules())
+
+
+def test_an_average_is_truncated_too() -> None:
+    module = game(tricks=["truncation", "ema"])
+    rounds(module, 2)
+    latent = TruncatedNormal(1.0)(Draw(0, "sample"), 4, 6)
+    average = module.game.tricks["ema"].averages["generator"].eval()
+    assert torch.equal(module.game.sample(4), average(latent))
+    assert module.game.tricks.samplers(module.game.generator) == ["ema", "truncation"]
+
+
+@pytest.mark.parametrize("threshold", [0, -1, math.inf, True])
+def test_a_threshold_that_is_none_is_refused(threshold: float) -> None:
+    with pytest.raises(Refused, match="must be a positive number"):
+        Truncation(threshold)
+
+
+def test_other_latents_are_refused() -> None:
+    with pytest.raises(Refused, match="truncation needs normal latents"):
+        build_game(
+            compose(
+                *SMALL, "trick=truncation", "model.generator.prior._target_=ganlab.networks.priors.Sphere"
+            )
+        )
