@@ -60,6 +60,7 @@ def test_each_is_shown_equally_often(count: int) -> None:
     assert set(shown) == set(classed(count).labelled.rows(0).tolist())
     for first in range(0, len(shown), count):
         assert len(set(shown[first : first + count])) == count
+    assert len({tuple(shown[first : first + count]) for first in range(0, len(shown), count)}) > 10
 
 
 def test_batch_k_hangs_on_the_seed_and_k_and_ranks_share_it() -> None:
