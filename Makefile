@@ -1,13 +1,14 @@
 # make run     trains the default GAN; ARGS="model=dcgan" passes overrides
 # make test    the whole test suite; ARGS="tests/tricks -k ema" passes arguments to pytest
 # make lint    format, lint and types
+# make docs    the table of all tricks
 
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 
-.PHONY: run test lint clean
+.PHONY: run test lint docs clean
 
 run: $(READY)
 	$(BIN)/python -m ganlab.run $(ARGS)
@@ -24,6 +25,9 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
+
+docs: $(READY)
+	$(BIN)/python scripts/docs.py
 
 clean:
 	rm -rf $(VENV) outputs

@@ -97,7 +97,7 @@ def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 def refuse_labelled(cfg: DictConfig) -> None:
     """Refuses a second stream of samples that no trick looks at."""
-    tricks: list[Any] = [get_class(trick._target_) for trick in whole(cfg.trick).values()]
+    tricks: list[Any] = [get_class(trick._target_) for trick in whole(cfg, "trick").values()]
     if not any(Offer.EXTRA in trick.needs for trick in tricks):
         raise Refused(
             f"data.labelled={cfg.data.labelled} would do nothing: add a trick that learns from labelled "

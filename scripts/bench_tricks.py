@@ -1,7 +1,8 @@
 """python scripts/bench_tricks.py [trick ...]: what each trick adds to a round, into ganlab/tricks/costs.csv.
 
-A game with the trick and one without it play the same batches, in turns of 16 rounds, so that a noisy machine is
-noisy for both and a trick that acts in some rounds only is counted for what it is; the median of the ratios.
+A game with the trick and one without it play the same batches, in turns of 16 rounds, so that a noisy
+machine is noisy for both and a trick that acts in some rounds only is counted for what it is; the median of
+the ratios.
 Without the reading of data and without Lightning's loop, which cost the same with every trick.
 """
 

@@ -11,7 +11,6 @@ import csv
 import inspect
 import re
 from functools import cache
-from itertools import combinations
 from pathlib import Path
 
 from hydra.utils import get_class
@@ -31,7 +30,6 @@ SMALL = (
     "model.generator.batch_norm=true",
     "model.discriminator.hidden=[16]",
 )
-NEUTRAL = "non_saturating"  # the objective of pairs
 PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")
 
 
@@ -51,6 +49,7 @@ def composed(*overrides: str) -> DictConfig:
 def refusal(objective: str, *tricks: str) -> str | None:
     """Why an objective and tricks cannot go together; None: they can."""
     cfg = composed().copy()
+    cfg.data.labelled = 10
     cfg.objective = composed(f"objective={objective}").objective
     cfg.trick = OmegaConf.merge({}, *(composed(f"trick={trick}").trick for trick in tricks))
     try:
@@ -80,10 +79,22 @@ def what(trick: type[Trick]) -> tuple[str, str]:
     )
 
 
+def home(*tricks: str) -> str | None:
+    """An objective in which each of some tricks plays alone; non_saturating, where that is one."""
+    for objective in ("non_saturating", *options("objective")):
+        if not any(refusal(objective, trick) for trick in tricks):
+            return objective
+    return None
+
+
+def go_together(*tricks: str) -> bool:
+    objective = home(*tricks)
+    return objective is not None and refusal(objective, *sorted(tricks)) is None
+
+
 def partners(trick: str, tricks: list[str]) -> list[str]:
-    """The tricks that it does not go together with, where each goes alone."""
-    here = [name for name in tricks if refusal(NEUTRAL, name) is None]
-    return [name for name in here if name != trick and refusal(NEUTRAL, *sorted((trick, name)))]
+    """The tricks that it does not go together with."""
+    return [name for name in tricks if name != trick and not go_together(trick, name)]
 
 
 def costs() -> dict[str, str]:
@@ -104,8 +115,7 @@ def overview(tricks: list[str]) -> list[str]:
     for trick in tricks:
         made = trick_class(trick)
         sentence, paper = what(made)
-        together = refusal(NEUTRAL, trick) is None
-        refused = ", ".join(partners(trick, tricks)) if together else f"*{refusal(NEUTRAL, trick)}*"
+        refused = ", ".join(f"`{name}`" for name in partners(trick, tricks))
         named = ", ".join(f"`{hook}`" for hook in hooks(made))
         rows.append([f"`{trick}`", sentence, paper, named, costs().get(trick, ""), refused])
     header = ["trick", "what it does", "paper", "hooks", "cost, %", "not beside"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import torch
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import CONF, compose
@@ -54,15 +56,20 @@ def node(group: str, option: str) -> DictConfig:
     return composed(*SMALL, *f"{group}={option}".split())[group]
 
 
+MODELS = {"mlp": SMALL, "dcgan": DCGAN}
+
+
 def game(
     objective: str = "non_saturating",
     tricks: Iterable[str] = (),
     play: str = "alternating",
     *overrides: str,
+    model: str = "mlp",
 ) -> GameModule:
     """A small game on 8x8 images; composing once per option keeps thousands of these quick."""
     of_tricks = [override for override in overrides if override.startswith("trick.")]
-    cfg = composed(*SMALL, *(override for override in overrides if override not in of_tricks)).copy()
+    others = (override for override in overrides if override not in of_tricks)
+    cfg = composed(*MODELS[model], *others).copy()
     if "labelled" in cfg.data:
         cfg.data.labelled = 10  # the batches of these games bring them
     cfg.objective = node("objective", objective)
@@ -70,6 +77,21 @@ def game(
     cfg.trick = OmegaConf.merge({}, *(node("trick", name) for name in tricks))
     cfg.merge_with_dotlist(of_tricks)
     return build(cfg)
+
+
+def in_plays(
+    plays: Iterable[str], objective: str, tricks: Iterable[str], model: str
+) -> Iterator[tuple[str, GameModule]]:
+    """The game in each way of playing; built once where that is the same, for building takes longest."""
+    first, *others = plays
+    made = game(objective, tricks, first, model=model)
+    twins = {play: instantiate(node("play", play)) for play in others}
+    copies = {play: copy.deepcopy(made) for play, twin in twins.items() if twin.takes == made.play.takes}
+    yield first, made
+    for play in others:
+        if play in copies:
+            copies[play].play = twins[play]
+        yield play, copies.get(play) or game(objective, tricks, play, model=model)
 
 
 @cache

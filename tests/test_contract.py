@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from table import SMALL, composed, game, home, one_round, options, real, rounds
+from table import SMALL, composed, game, home, in_plays, one_round, options, real, rounds
 
 from ganlab.cli import CONF, compose
 from ganlab.config import build
@@ -21,76 +22,96 @@ from ganlab.training.base import GameModule
 from ganlab.trust import targets
 
 TRICKS, OBJECTIVES, PLAYS = options("trick"), options("objective"), options("play")
-REFUSALS = Path(__file__).with_name("refusals.txt")
+MODELS = {"mlp": PLAYS, "dcgan": ["shared"]}  # and the ways in which they are played
 PATIENCE = 80  # rounds after which a trick that changed nothing is inert
 
 
-def seen(module) -> list[torch.Tensor]:
+def seen(module: GameModule) -> tuple[set[str], list[torch.Tensor]]:
     """What a trick may change: terms, weights, samples."""
-    return [*module.told.values(), *module.game.weights("generator"), module.game.sample(8)]
+    return set(module.told), [*module.told.values(), *module.game.weights("generator"), module.game.sample(8)]
 
 
-def differs(one, other) -> bool:
-    return set(one.told) != set(other.told) or any(
-        a.shape != b.shape or not torch.equal(a, b) for a, b in zip(seen(one), seen(other), strict=False)
+def differ(one, other) -> bool:
+    return one[0] != other[0] or any(
+        a.shape != b.shape or not torch.equal(a, b) for a, b in zip(one[1], other[1], strict=False)
     )
 
 
-def attempt(objective: str, tricks, play: str = "alternating") -> tuple[GameModule | None, str]:
-    """The game, or None and why it refuses."""
+def differs(one: GameModule, other: GameModule) -> bool:
+    return differ(seen(one), seen(other))
+
+
+class Plain:
+    """What is seen round by round of a game without tricks, played once for all that are compared with it."""
+
+    def __init__(self, objective: str, play: str, model: str):
+        self.module = game(objective, [], play, model=model)
+        self.rounds: list = []
+
+    def after(self, step: int):
+        while len(self.rounds) < step:
+            one_round(self.module)
+            names, tensors = seen(self.module)
+            self.rounds.append((names, [tensor.clone() for tensor in tensors]))
+        return self.rounds[step - 1]
+
+
+plain = cache(Plain)
+
+
+def attempt(plays, objective: str, tricks, model: str) -> tuple[list[tuple[str, GameModule]], str]:
+    """The games of each way of playing, or none and why they are refused."""
     try:
-        return game(objective, tricks, play), ""
+        return list(in_plays(plays, objective, tricks, model)), ""
     except Refused as refusal:
-        return None, str(refusal)
+        return [], str(refusal)
 
 
-@pytest.mark.parametrize("play", PLAYS)
+@pytest.mark.parametrize(("model", "plays"), MODELS.items(), ids=MODELS)
 @pytest.mark.parametrize(("trick", "objective"), list(product(TRICKS, OBJECTIVES)))
-def test_a_trick_acts_or_refuses(trick: str, objective: str, play: str) -> None:
-    module, refusal = attempt(objective, [trick], play)
-    if module is None:
-        assert trick in refusal
+def test_a_trick_acts_or_refuses(trick: str, objective: str, model: str, plays: list[str]) -> None:
+    games, refusal = attempt(plays, objective, [trick], model)
+    if refusal:
+        assert trick in refusal or attempt(plays, objective, [], model) == ([], refusal)
         assert "\n" not in refusal
-        return
-    plain = game(objective, [], play)
-    for _ in range(PATIENCE):
+    for play, module in games:
+        assert acts(module, plain(objective, play, model)), f"{trick} changed nothing under {play}"
+
+
+def acts(module: GameModule, without: Plain) -> bool:
+    """Whether a trick changes anything in its first rounds; all terms are finite meanwhile."""
+    for step in range(1, PATIENCE + 1):
         assert all(map(math.isfinite, one_round(module).values()))
-        one_round(plain)
-        if differs(module, plain) and module.game.step >= 2:
-            return
-    pytest.fail(f"{trick} changed nothing in {PATIENCE} rounds")
+        if step >= 2 and differ(seen(module), without.after(step)):
+            return True
+    return False
 
 
-def test_the_refusals_are_those_on_file() -> None:
-    """A change of what a trick refuses is seen; a trick or an objective that is not on file yet is new."""
-    lines = [line.split(":") for line in REFUSALS.read_text().splitlines()]
-    known = set(lines[0][1].split())
-    assert lines[0][0] == "objectives"
-    for trick, refused in lines[1:]:
-        found = {o for o in OBJECTIVES if attempt(o, [trick])[0] is None}
-        assert found & known == set(refused.split()), trick
-
-
-@pytest.mark.parametrize("play", PLAYS)
+@pytest.mark.parametrize(("model", "plays"), MODELS.items(), ids=MODELS)
 @pytest.mark.parametrize("pair", list(combinations(TRICKS, 2)), ids="-".join)
-def test_a_pair_plays_alike_in_both_orders_or_refuses(pair: tuple[str, str], play: str) -> None:
-    (one, refusal), (other, _) = (attempt(home(*pair), order, play) for order in (pair, pair[::-1]))
-    if one is None or other is None:
-        assert one is other is None
+def test_a_pair_plays_alike_in_both_orders_or_refuses(
+    pair: tuple[str, str], model: str, plays: list[str]
+) -> None:
+    objective = home(*pair)
+    games, refusal = attempt(plays, objective, pair, model)
+    if refusal:
         assert pair[0] in refusal
         assert pair[1] in refusal
-        return
-    terms = rounds(one, 2)
-    assert terms == rounds(other, 2)
-    assert all(math.isfinite(value) for row in terms for value in row.values())
-    assert not differs(one, other)
+        assert attempt(plays, objective, pair[::-1], model) == ([], refusal)
+    for play, module in games:
+        terms = rounds(module, 2)
+        assert all(math.isfinite(value) for row in terms for value in row.values())
+        if play == plays[0]:
+            other = game(objective, pair[::-1], play, model=model)
+            assert rounds(other, 2) == terms
+            assert not differs(module, other)
 
 
 def largest_set() -> list[str]:
     """All tricks that go together, taken greedily by name."""
     together: list[str] = []
     for trick in TRICKS:
-        if attempt("non_saturating", [*together, trick])[0] is not None:
+        if attempt(PLAYS[:1], "non_saturating", [*together, trick], "mlp")[0]:
             together.append(trick)
     return together
 
