@@ -62,7 +62,7 @@ def go_together(tricks: tuple[str, ...]) -> bool:
 
 
 def made(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[str, ...] = ()):
-    """The game in float64, where rounding does not hide a mistake; None where it refuses two processes or itself."""
+    """The game in float64, where rounding does not hide a mistake; None where tricks refuse it."""
     try:
         settings = ("trainer=ddp", "trainer.sync_batchnorm=true", *EPS, *overrides)
         return game(objective, tricks, play, *settings).double()
