@@ -13,6 +13,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from ganhacks import GANHACKS
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
@@ -130,6 +131,14 @@ def matrix(tricks: list[str]) -> list[str]:
     return table(["", *(f"`{objective}`" for objective in objectives)], rows)
 
 
+def tips() -> list[str]:
+    rows = [
+        [str(i), tip, f"`{' '.join(settings)}`", remark]
+        for i, (tip, settings, remark) in enumerate(GANHACKS, 1)
+    ]
+    return table(["", "tip", "setting", ""], rows)
+
+
 def document() -> str:
     tricks = options("trick")
     parts = [
@@ -147,6 +156,12 @@ def document() -> str:
         "`–`: the trick refuses this objective, and says why.",
         "",
         *matrix(tricks),
+        "",
+        "## ganhacks",
+        "",
+        "How to follow each of the seventeen tips of ganhacks (Chintala, Denton, Arjovsky & Mathieu 2016).",
+        "",
+        *tips(),
         "",
     ]
     return "\n".join(parts)

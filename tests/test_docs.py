@@ -1,6 +1,11 @@
 """The table of all tricks is the code's: run `make docs` where these fail."""
 
 import docs
+import pytest
+from ganhacks import GANHACKS
+
+from ganlab.cli import compose
+from ganlab.config import build
 
 
 def test_the_table_of_tricks_is_up_to_date() -> None:
@@ -11,3 +16,12 @@ def test_every_trick_names_what_it_does() -> None:
     for trick in docs.options("trick"):
         sentence, _ = docs.what(docs.trick_class(trick))
         assert 20 < len(sentence) < 200, (trick, sentence)
+
+
+def test_there_are_seventeen_ganhacks() -> None:
+    assert len(GANHACKS) == 17
+
+
+@pytest.mark.parametrize("tip", range(17))
+def test_the_settings_of_a_ganhack_build(tip: int) -> None:
+    build(compose("logger=csv", *GANHACKS[tip][1]))

@@ -1,0 +1,89 @@
+"""The seventeen tips of ganhacks (Chintala, Denton, Arjovsky & Mathieu 2016), each as settings of ganlab."""
+
+from __future__ import annotations
+
+# Tip, settings that follow it (none: it is so anyhow), and what there is to say.
+GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
+    (
+        "Normalise the inputs",
+        ("data.range=[-1,1]",),
+        "The default: images in [-1, 1], and a generator that ends in tanh.",
+    ),
+    (
+        "A modified loss: max log D",
+        ("objective=non_saturating",),
+        "The default. By flipped labels: `objective=minimax trick=inverted_labels`, which is the same.",
+    ),
+    (
+        "A spherical prior",
+        ("model.generator.prior._target_=ganlab.networks.priors.Sphere",),
+        "Gaussian latents are the default.",
+    ),
+    (
+        "Batch norm, real and fake samples in batches of their own",
+        ("model=dcgan",),
+        "Always so: no pass sees both. Without batch norm: `trick=normalisation`.",
+    ),
+    (
+        "No sparse gradients: no ReLU, no max pooling",
+        ("model=dcgan",),
+        "Leaky ReLU and strided convolutions in the discriminator.",
+    ),
+    (
+        "Soft and noisy labels",
+        ("trick=noisy_labels",),
+        "Their ranges, with flips. `trick=label_smoothing` is the one-sided version of the paper.",
+    ),
+    ("DCGAN where one can", ("model=dcgan",), "The other family: `model=vae`."),
+    (
+        "Tricks of reinforcement learning",
+        ("trick=replay_buffer",),
+        "Fakes of earlier rounds are shown again.",
+    ),
+    (
+        "Adam",
+        ("optimizer=adam",),
+        "The default. SGD for the discriminator: `optimizer.discriminator={_target_: torch.optim.SGD, "
+        "_partial_: true, lr: 0.1}`.",
+    ),
+    (
+        "Track failures early",
+        ("log_every=10", "clip.discriminator=100"),
+        "Each term of each player is logged; norms of gradients can be bounded; NaN ends a run.",
+    ),
+    (
+        "No balance by the loss",
+        ("play=alternating",),
+        "The default is one move each. Who wants to see it: `trick=adaptive_balance`.",
+    ),
+    (
+        "Use labels",
+        ("trick=auxiliary_classifier",),
+        "Or give them to both players: `trick=label_conditioning`.",
+    ),
+    (
+        "Noise on the inputs, falling with time",
+        ("trick=instance_noise",),
+        "Linear to zero by default; any schedule.",
+    ),
+    (
+        "Train the discriminator more",
+        ("trick=critic_steps",),
+        "They were not sure.",
+    ),
+    (
+        "Batch discrimination",
+        ("trick=minibatch_discrimination",),
+        "They were not sure. Cheaper: `trick=minibatch_stddev`.",
+    ),
+    (
+        "Discrete conditions by an embedding",
+        ("trick=label_conditioning", "trick.label_conditioning.generator=embedding"),
+        "One-hot planes are the default; `norm` and `projection` are the others.",
+    ),
+    (
+        "Dropout in the generator, when training and when testing",
+        ("trick=generator_dropout",),
+        "With noise that hangs on the seed of the samples, so they can be drawn again.",
+    ),
+]
