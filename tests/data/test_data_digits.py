@@ -17,6 +17,7 @@ FACTS = {
     "batch_size": 64,
     "validation": 0,
     "validation_choice": "last",
+    "labelled": None,
 }
 
 
