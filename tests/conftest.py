@@ -5,6 +5,13 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """The same numbers in every test, whichever was run before it in this process."""
+    torch.default_generator.manual_seed(0)

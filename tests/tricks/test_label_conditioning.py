@@ -34,7 +34,6 @@ def test_both_players_hang_on_the_class(model: str, generator: str, discriminato
         )
     )
     # A conditional norm starts as the plain one: its classes differ once it has learned.
-    torch.manual_seed(0)
     for weight in game.parameters():
         nn.init.normal_(weight, 0, 0.1)
     latent, one, two = torch.randn(4, game.generator.latent_dim), torch.full((4,), 1), torch.full((4,), 2)
