@@ -32,6 +32,7 @@ class Offer(StrEnum):
     SECOND_DERIVATIVES = "second derivatives (compile=false)"
     DISCRIMINATOR_SCALE = "the scale of the discriminator's weights"
     GENERATOR_SCALE = "the scale of the generator's weights"
+    GENERATOR_NORM = "the generator's batch norm"
     SINGLE_SAMPLES = "samples that are judged one by one"
 
 
@@ -43,6 +44,7 @@ EVERYWHERE = frozenset(
         Offer.SECOND_DERIVATIVES,
         Offer.DISCRIMINATOR_SCALE,
         Offer.GENERATOR_SCALE,
+        Offer.GENERATOR_NORM,
         Offer.SINGLE_SAMPLES,
         Offer.EXTRA,
     }

@@ -54,13 +54,13 @@ def embed_latent(generator: Generator, num_classes: int) -> bool:
 def condition_norm(generator: Generator, num_classes: int) -> bool:
     """Gains and biases of the class behind each batch norm; whether there is any."""
 
-    def conditional(norm: nn.BatchNorm1d | nn.BatchNorm2d | VirtualNorm) -> nn.Module:
+    def conditional(norm: nn.BatchNorm1d | nn.BatchNorm2d | VirtualNorm | nn.GroupNorm) -> nn.Module:
         assert norm.weight is not None
         channels = len(norm.weight)
         norm.weight = norm.bias = None  # type: ignore[assignment]
         return ConditionalNorm(norm, channels, num_classes)
 
-    return bool(swap(generator.body, (*BATCH_NORMS, VirtualNorm), conditional))
+    return bool(swap(generator.body, (*BATCH_NORMS, VirtualNorm, nn.GroupNorm), conditional))
 
 
 GENERATOR_WAYS = {"concat": concat_latent, "embedding": embed_latent, "norm": condition_norm}

@@ -6,10 +6,27 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ganlab.networks.base import swap
+from ganlab.networks.initial import WEIGHTED
 from ganlab.ranks import mean_of_ranks, several
 from ganlab.turn import accurate
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def without_norm(root: nn.Module) -> int:
+    """Takes every batch norm below `root` away, and says how many.
+
+    The layer in front of one gets a bias, where it has none because the norm's stood for it.
+    """
+    before = None
+    for layer in root.modules():
+        if isinstance(layer, BATCH_NORMS) and before is not None and before.bias is None:
+            outputs = before.out_features if isinstance(before, nn.Linear) else before.out_channels
+            before.bias = nn.Parameter(before.weight.new_zeros(outputs))
+        elif isinstance(layer, WEIGHTED):
+            before = layer
+    return swap(root, BATCH_NORMS, lambda _: nn.Identity())
 
 
 class SynchronisedNorm(nn.modules.batchnorm._BatchNorm):

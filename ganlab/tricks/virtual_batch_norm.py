@@ -6,7 +6,7 @@ from ganlab.networks.base import Conditioned, Generator, swap
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 from ganlab.randomness import Draw
 from ganlab.tricks.base import Order, Trick
-from ganlab.turn import Networks
+from ganlab.turn import Networks, Offer
 
 
 class VirtualBatchNorm(Trick):
@@ -19,6 +19,7 @@ class VirtualBatchNorm(Trick):
     """
 
     order = Order.REPLACE
+    takes = frozenset({Offer.GENERATOR_NORM})
 
     def __init__(self, size: int):
         super().__init__()

@@ -1,0 +1,67 @@
+from typing import Literal
+
+from torch import nn
+
+from ganlab.errors import Refused
+from ganlab.networks.base import swap
+from ganlab.networks.norms import BATCH_NORMS, without_norm
+from ganlab.tricks.base import Order, Trick
+from ganlab.tricks.players import Side, chosen, needed
+from ganlab.turn import Networks, Offer
+
+Kind = Literal["layer", "instance", "group", "none"]
+KINDS = ("layer", "instance", "group", "none")
+
+
+class Normalisation(Trick):
+    """Another norm in the place of every batch norm, so that no sample hangs on the others of its batch.
+
+    A slope per sample, as WGAN-GP bounds it, is only then one (Gulrajani et al. 2017, section 4).
+    kind: `layer` (statistics over all numbers of a sample, Ba et al. 2016), `instance` (over each channel's
+    places, Ulyanov et al. 2016), `group` (over the places of each of `groups` groups of channels, Wu & He
+    2018) or `none`; gain and bias are those of the batch norm, by channel. With `none`, a layer that has no
+    bias because a batch norm followed gets one.
+    player: `discriminator`, `generator` or `both`, which is wherever there is batch norm.
+    """
+
+    order = Order.REPLACE
+
+    def __init__(self, kind: Kind, groups: int, player: Side):
+        super().__init__()
+        if kind not in KINDS:
+            raise Refused(f"trick.normalisation.kind={kind} must be one of {', '.join(KINDS)}")
+        if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
+            raise Refused(f"trick.normalisation.groups={groups} must be a whole number of at least 1")
+        self.kind, self.groups = kind, groups
+        self.players = chosen("trick.normalisation.player", player)
+        self.needs = needed(self.players)
+        if "generator" in self.players:
+            self.takes = frozenset({Offer.GENERATOR_NORM})
+
+    def networks(self, networks: Networks) -> Networks:
+        bodies = [getattr(networks, player).body for player in self.players]
+        if not sum([self._replace(body) for body in bodies]):
+            raise Refused(
+                f"trick normalisation finds no batch norm in the {' or '.join(self.players)}: leave it out, "
+                "or choose model=dcgan"
+            )
+        return networks
+
+    def _replace(self, body: nn.Module) -> int:
+        return without_norm(body) if self.kind == "none" else swap(body, BATCH_NORMS, self._other)
+
+    def _other(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+        channels = norm.num_features
+        if self.kind == "instance" and isinstance(norm, nn.BatchNorm1d):
+            raise Refused(
+                "trick.normalisation.kind=instance has nothing to average over in a fully connected layer: "
+                "choose layer"
+            )
+        groups = {"layer": 1, "instance": channels}.get(self.kind, self.groups)
+        if channels % groups:
+            raise Refused(
+                f"trick.normalisation.groups={groups} does not divide {channels} channels: change it"
+            )
+        other = nn.GroupNorm(groups, channels, norm.eps)
+        other.weight, other.bias = norm.weight, norm.bias
+        return other

@@ -1,0 +1,119 @@
+import pytest
+import torch
+from table import DCGAN, SMALL, game
+from torch import Tensor, nn
+
+from ganlab.cli import compose
+from ganlab.config import build_game
+from ganlab.errors import Refused
+from ganlab.game import Game
+from ganlab.networks.norms import BATCH_NORMS
+
+
+def built(base: tuple[str, ...], *overrides: str, tricks: str = "normalisation") -> Game:
+    return build_game(compose(*base, f"trick=[{tricks}]", *(f"trick.{override}" for override in overrides)))
+
+
+def norms(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.GroupNorm,)) -> list[nn.Module]:
+    return [layer for layer in network.modules() if isinstance(layer, kinds)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"), [("layer", lambda c: 1), ("instance", lambda c: c), ("group", lambda c: 2)]
+)
+def test_a_sample_is_normalised_by_statistics_of_its_own(kind: str, parts) -> None:
+    made = norms(built(DCGAN, f"normalisation.kind={kind}", "normalisation.groups=2").generator)
+    assert len(made) == 2
+    for norm in made:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+        channels = len(norm.weight)
+        x = torch.randn(3, channels, 4, 5)
+        out = norm(x)
+        for sample, shown in zip(x, out, strict=True):
+            by_hand = [
+                (part - part.mean()) / (part.var(correction=0) + norm.eps).sqrt()
+                for part in sample.chunk(parts(channels))
+            ]
+            expected = torch.cat(by_hand) * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+            assert torch.allclose(shown, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["layer", "instance", "group", "none"])
+@pytest.mark.parametrize("player", ["discriminator", "generator", "both"])
+def test_no_sample_of_the_player_hangs_on_the_others(kind: str, player: str) -> None:
+    game = built(DCGAN, f"normalisation.kind={kind}", f"normalisation.player={player}").train()
+
+    def alone(of: str, network, x: Tensor) -> None:
+        judged = [network(rows) for rows in (x, x[:2])]
+        one, other = (getattr(verdict, "logits", verdict) for verdict in judged)
+        free = player in (of, "both")
+        assert torch.allclose(one[:2], other, atol=1e-5) == free
+        assert bool(norms(network, BATCH_NORMS)) != free
+
+    with torch.no_grad():
+        for weight in game.parameters():  # the paper's initial weights are too small to tell apart
+            weight.normal_(0, 0.3)
+        alone("generator", game.generator, torch.randn(6, 6))
+        alone("discriminator", game.discriminator, torch.randn(6, 1, 8, 8))
+
+
+def test_a_layer_whose_norm_is_taken_away_gets_a_bias() -> None:
+    game, plain = built(DCGAN, "normalisation.kind=none"), build_game(compose(*DCGAN))
+    for player in ("generator", "discriminator"):
+        free, normed = (
+            [
+                m
+                for m in getattr(g, player).modules()
+                if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+            ]
+            for g in (game, plain)
+        )
+        assert [layer.bias is None for layer in free] == [False] * len(free)
+        assert any(layer.bias is None for layer in normed)
+        for layer in free:
+            outputs = layer.weight.shape[isinstance(layer, nn.ConvTranspose2d)]
+            assert layer.bias.shape == (outputs,)
+            assert not layer.bias.any()
+
+
+def test_classes_may_scale_the_other_norm_and_a_virtual_one_is_refused() -> None:
+    both = "normalisation,label_conditioning"
+    game = built(SMALL, "label_conditioning.generator=norm", tricks=both)
+    (norm,) = norms(game.generator)
+    assert norm.weight is None
+    with pytest.raises(Refused, match="generator=norm needs a generator with batch norm"):
+        built(SMALL, "label_conditioning.generator=norm", "normalisation.kind=none", tricks=both)
+    with pytest.raises(Refused, match="virtual_batch_norm takes the generator's batch norm"):
+        built(SMALL, tricks="normalisation,virtual_batch_norm")
+    built(DCGAN, "normalisation.player=discriminator", tricks="normalisation,virtual_batch_norm")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["kind=batch"], "kind=batch must be one of layer, instance, group, none"),
+        (["groups=0"], "groups=0 must be a whole number of at least 1"),
+        (["kind=group", "groups=3"], "groups=3 does not divide 16 channels"),
+        (["kind=instance"], "kind=instance has nothing to average over"),
+        (["player=none"], "player=none must be one of discriminator"),
+    ],
+)
+def test_what_cannot_be_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(Refused, match=f"trick.normalisation.{message}"):
+        built(SMALL, *(f"normalisation.{override}" for override in overrides))
+
+
+def test_a_player_without_batch_norm_is_refused() -> None:
+    with pytest.raises(Refused, match="normalisation finds no batch norm in the discriminator: leave it out"):
+        game("hinge", ["normalisation"], "alternating", "trick.normalisation.player=discriminator")
+
+
+def test_gains_and_biases_start_as_those_of_the_batch_norm() -> None:
+    ours = norms(built(DCGAN).discriminator)
+    theirs = norms(build_game(compose(*DCGAN)).discriminator, BATCH_NORMS)
+    assert len(ours) == len(theirs) > 0
+    for norm, other in zip(ours, theirs, strict=True):
+        assert other.weight.std() > 0
+        assert torch.equal(norm.weight, other.weight)
+        assert torch.equal(norm.bias, other.bias)
