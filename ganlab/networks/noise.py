@@ -1,0 +1,105 @@
+"""Noise inside of a network: where it enters, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ganlab.networks.base import Conditioned, entry, swap
+from ganlab.networks.initial import WEIGHTED
+from ganlab.randomness import Draw, fold
+
+MASK = (1 << 24) - 1
+
+
+def before_hidden(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
+    """Puts `make(i)` in front of every weight layer but the first, i = 0, 1, ...; says how many."""
+    first = entry(body)
+    made = 0
+
+    def behind(layer: nn.Module) -> nn.Module:
+        nonlocal made
+        if layer is first:
+            return layer
+        made += 1
+        return nn.Sequential(make(made - 1), layer)
+
+    swap(body, WEIGHTED, behind)
+    return made
+
+
+class Keys(Conditioned):
+    """Keeps a key of each latent, [B], for the layers behind; changes nothing.
+
+    It is a function of the latent's bits: the sum of its float32 numbers, read as integers, each mixed with
+    its place. So it is the same on every machine, and in every batch.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key: Tensor | None = None
+
+    def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        bits = latent.detach().float().contiguous().view(torch.int32).long()  # [B, D]
+        places = torch.arange(bits.shape[1], device=bits.device)
+        self.key = mix(bits + mix(places)).sum(1)
+        return latent, condition
+
+
+class KeyedDropout(nn.Module):
+    """Dropout whose mask is a function of the sample's key: x [B, ...] -> the same shape.
+
+    A number is dropped where a hash of key, layer and place falls below `rate`, and the others are scaled
+    by 1 / (1 - rate).
+    """
+
+    def __init__(self, keys: Keys, layer: int, rate: float, at_test: bool):
+        super().__init__()
+        self.keys = keys
+        self.salt = fold("dropout", layer) >> 1
+        self.rate = rate
+        self.at_test = at_test
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training or self.at_test):
+            return x
+        assert self.keys.key is not None
+        places = torch.arange(x[0].numel(), device=x.device)
+        hashed = mix(mix(self.keys.key + self.salt).unsqueeze(1) + mix(places))  # [B, D]
+        kept = (hashed & MASK) >= self.rate * (MASK + 1)
+        return x * kept.view(x.shape).to(x.dtype) / (1 - self.rate)
+
+
+def mix(x: Tensor) -> Tensor:
+    """A 64-bit integer to one without its order (the finaliser of splitmix64, Steele et al. 2014)."""
+    x = x + -0x61C8864680B583EB
+    x = (x ^ shifted(x, 30)) * -0x40A7B892E31B1A47
+    x = (x ^ shifted(x, 27)) * -0x6B2FB644ECCEEE15
+    return x ^ shifted(x, 31)
+
+
+def shifted(x: Tensor, bits: int) -> Tensor:
+    """To the right, with zeros coming in: torch's own shift brings the sign."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+class Noise(nn.Module):
+    """x + std noise, in training: [B, ...] -> the same shape.
+
+    Its trick hands it the numbers of the turn before each pass, so that several processes draw those of one.
+    """
+
+    def __init__(self, layer: int):
+        super().__init__()
+        self.name = f"noise_layers/{layer}"
+        self.draw: Draw | None = None
+        self.std = 0.0
+
+    # A stream is nothing to compile, and each round's would be compiled anew.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.draw is None:
+            return x
+        return x + self.std * self.draw.normal(self.name, *x.shape).to(x.dtype)

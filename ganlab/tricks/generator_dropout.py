@@ -1,0 +1,30 @@
+from ganlab.errors import Refused
+from ganlab.networks.noise import KeyedDropout, Keys, before_hidden
+from ganlab.tricks.base import Trick
+from ganlab.turn import Networks
+
+
+class GeneratorDropout(Trick):
+    """Dropout of the generator's hidden layers, in training and, if asked, when it is sampled.
+
+    Isola et al. 2017, section 3.2.1, keep it on at test time: with it as the only noise, samples vary
+    (Chintala et al. 2016, tip 17). A mask is a function of the sample's latent: the seed that determines
+    the latents determines the masks, on any number of processes and in batches of any size.
+    """
+
+    def __init__(self, rate: float, at_test: bool):
+        super().__init__()
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1:
+            raise Refused(f"trick.generator_dropout.rate={rate} must lie strictly between 0 and 1")
+        if not isinstance(at_test, bool):
+            raise Refused(f"trick.generator_dropout.at_test={at_test} must be true or false")
+        self.rate, self.at_test = rate, at_test
+
+    def networks(self, networks: Networks) -> Networks:
+        keys = Keys()
+        networks.generator.latents.append(keys)
+        if not before_hidden(
+            networks.generator.body, lambda layer: KeyedDropout(keys, layer, self.rate, self.at_test)
+        ):
+            raise Refused("trick generator_dropout needs a generator with a hidden layer: give it one")
+        return networks
