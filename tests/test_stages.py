@@ -311,7 +311,7 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
             "stages.autoencoder: clip.discriminator=1, but with this objective",
         ),
         (
-            ["+stages.autoencoder.trick.r1={_target_: ganlab.tricks.r1.R1, gamma: 1}"],
+            ["+stages.autoencoder.trick.r1={_target_: ganlab.tricks.r1.R1, gamma: 1, every: 1}"],
             "trick r1 needs a discriminator",
         ),
         (
@@ -351,7 +351,7 @@ def test_the_timetable_counts_images() -> None:
 
 
 def test_batches_of_stages_are_a_function_of_the_round() -> None:
-    data = Digits((1, 8, 8), 10, (-1, 1), 32, validation=0, validation_choice="last")
+    data = Digits((1, 8, 8), 10, (-1, 1), 32, validation=0, validation_choice="last", labelled=None)
     phases = [(3, 16), (2, 8), (4, 32)]
 
     def since(k: int, n: int):

@@ -33,7 +33,7 @@ def ask_for_classes(setting: str, way: GeneratorWay, generator: Generator, num_c
     if not GENERATOR_WAYS[way](generator, num_classes):
         raise Refused(
             f"{setting}={way} needs a generator with batch norm: choose concat or embedding, or "
-            "model.generator.batch_norm=true"
+            "model.generator.batch_norm=true and no trick.normalisation.kind=none"
         )
     generator.num_classes = num_classes
 
