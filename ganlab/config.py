@@ -17,7 +17,7 @@ from ganlab.errors import Refused, one_line
 from ganlab.game import Game
 from ganlab.networks.autoencoder import pretrained
 from ganlab.networks.base import swap
-from ganlab.networks.norms import BATCH_NORMS, SynchronisedNorm
+from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
 from ganlab.randomness import fold
 from ganlab.run_directory import RunDirectory
 from ganlab.stages import views, within
@@ -76,7 +76,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
             # Before any weights are restored: a detour over float32 would round them.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):
-                swap(game, BATCH_NORMS, SynchronisedNorm)
+                swap(game, (*BATCH_NORMS, ElementaryNorm), SynchronisedNorm)
             # Convolutions are faster so, on CPUs and GPUs alike, and differ in the last bit at most.
             return game.to(memory_format=torch.channels_last)
 

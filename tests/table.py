@@ -34,6 +34,8 @@ DCGAN = (
     "model.generator.latent_dim=6",
     "model.generator.width=4",
     "model.discriminator.width=4",
+    "model.generator.prior._target_=ganlab.networks.priors.Normal",  # which truncation asks for
+    "~model.generator.prior.bound",
     "data.batch_size=16",
 )
 

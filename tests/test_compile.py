@@ -33,7 +33,7 @@ def test_it_plays_the_same_game_and_is_compiled_once(play: str) -> None:
     first = "discriminator/adversarial"  # before any step: Adam's first ones blow rounding up
     assert begun[0][first] == pytest.approx(expected[0][first], rel=1e-5)
     for ours, theirs in zip([*begun, *rounds(compiled, 5)], expected, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-2)
+        assert ours == pytest.approx(theirs, rel=1e-2, abs=1e-2)
     assert compiled.game.generator._compiled_call_impl is not None
     samples = compiled.game.sample(5)  # another shape, and evaluation: not compiled
     assert torch.allclose(samples, plain.game.sample(5), atol=1e-2)

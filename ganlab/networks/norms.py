@@ -29,14 +29,15 @@ def without_norm(root: nn.Module) -> int:
     return swap(root, BATCH_NORMS, lambda _: nn.Identity())
 
 
-class SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the batches of all processes: x [B, C, ...] -> the same shape.
+class ElementaryNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm in elementary operations: x [B, C, ...] -> the same shape.
 
-    torch's own SyncBatchNorm refuses CPUs. Each process must bring as many rows. Weights, buffers and
-    their names are those of the batch norm that it stands for.
+    It can be differentiated as often as one likes, torch's own only twice: the slope of a penalty within
+    the gradient of an unrolled step is a third time. Weights, buffers and their names are those of the
+    batch norm that it stands for.
     """
 
-    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d):
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | ElementaryNorm):
         super().__init__(norm.num_features, norm.eps, norm.momentum, False, norm.track_running_stats)
         self.weight, self.bias = norm.weight, norm.bias
         for name, buffer in norm.named_buffers():
@@ -45,16 +46,24 @@ class SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
     def _check_input_dim(self, input: Tensor) -> None:
         """Any shape with channels."""
 
+    def _of_all(self, statistic: Tensor) -> Tensor:
+        """A statistic of all rows, from that of the rows here."""
+        return statistic
+
+    def _count(self, x: Tensor) -> int:
+        """How many numbers a channel has."""
+        return x.numel() // x.shape[1]
+
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and several()):
+        if not self.training:
             return super().forward(x)
         rows = accurate(x)
         dims = [0, *range(2, x.ndim)]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        mean = mean_of_ranks(rows.mean(dims))  # [C]
+        mean = self._of_all(rows.mean(dims))  # [C]
         centred = rows - mean.view(shape)
-        variance = mean_of_ranks(centred.square().mean(dims))  # [C]
-        self._remember(mean.detach(), variance.detach(), x.numel() // x.shape[1] * dist.get_world_size())
+        variance = self._of_all(centred.square().mean(dims))  # [C]
+        self._remember(mean.detach(), variance.detach(), self._count(x))
         scale = (variance + self.eps).rsqrt()
         if self.weight is not None:
             scale = scale * self.weight
@@ -70,6 +79,19 @@ class SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
         share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), share)
+
+
+class SynchronisedNorm(ElementaryNorm):
+    """Batch norm over the batches of all processes, which must bring as many rows each.
+
+    torch's own SyncBatchNorm refuses CPUs.
+    """
+
+    def _of_all(self, statistic: Tensor) -> Tensor:
+        return mean_of_ranks(statistic)
+
+    def _count(self, x: Tensor) -> int:
+        return super()._count(x) * (dist.get_world_size() if several() else 1)
 
 
 class VirtualNorm(nn.Module):

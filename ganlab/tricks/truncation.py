@@ -34,7 +34,7 @@ class Truncation(Trick):
         if not isinstance(networks.generator.prior, Normal):
             raise Refused(
                 "trick truncation needs normal latents: leave it out, or set "
-                "model.generator.prior._target_=ganlab.networks.priors.Normal"
+                "model.generator.prior._target_=ganlab.networks.priors.Normal '~model.generator.prior.bound'"
             )
         return networks
 

@@ -6,10 +6,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ganlab.errors import Refused
+from ganlab.networks.base import swap
+from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm
 from ganlab.ranks import mean_of_ranks
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-from ganlab.turn import Offer, Sample, Turn, accurate
+from ganlab.turn import Networks, Offer, Sample, Turn, accurate
 
 
 class Unrolled(Trick):
@@ -28,6 +30,12 @@ class Unrolled(Trick):
             raise Refused(f"trick.unrolled.steps={steps} must lie between 1 and 100")
         self.steps = steps
         self.lr = active("trick.unrolled.lr", lr)
+
+    def networks(self, networks: Networks) -> Networks:
+        assert networks.discriminator is not None
+        # The slope of a penalty is differentiated through the steps ahead, a third time in all.
+        swap(networks.discriminator, BATCH_NORMS, ElementaryNorm)
+        return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.player == "discriminator":

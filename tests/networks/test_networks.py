@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from ganlab.errors import Refused
 from ganlab.networks import dcgan, mlp
 from ganlab.networks.base import entry, output, widen
 from ganlab.networks.mlp import Maxout
+from ganlab.networks.norms import ElementaryNorm
 from ganlab.networks.priors import Normal, Sphere, Uniform
 from ganlab.randomness import Draw
 
@@ -103,3 +105,21 @@ def test_priors() -> None:
     assert uniform.var() == pytest.approx(1, abs=0.02)
     assert Normal()(Draw(0), 20000, 2).std() == pytest.approx(1, abs=0.02)
     assert torch.allclose(Sphere()(Draw(0), 5, 7).norm(dim=1), torch.full((5,), math.sqrt(7)))
+
+
+def test_the_elementary_norm_is_batch_norm_and_its_slope_has_a_slope() -> None:
+    x = torch.randn(6, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    plain = nn.BatchNorm2d(3).double()
+    nn.init.normal_(plain.weight)
+    other = ElementaryNorm(copy.deepcopy(plain))
+    for norm in (plain.train(), other.train()):
+        norm(x.detach() + 1)
+    assert torch.allclose(plain(x), other(x), atol=1e-12)
+    for name, buffer in plain.named_buffers():
+        assert torch.allclose(buffer, dict(other.named_buffers())[name]), name
+    assert torch.allclose(plain.eval()(x), other.eval()(x))
+    value = other.train()(x).pow(4).sum()
+    for _ in range(3):
+        (slope,) = torch.autograd.grad(value, x, create_graph=True)
+        value = slope.pow(2).sum()
+    assert value.isfinite()
