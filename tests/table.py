@@ -77,6 +77,8 @@ def game(
     cfg.objective = node("objective", objective)
     cfg.play = node("play", play)
     cfg.trick = OmegaConf.merge({}, *(node("trick", name) for name in tricks))
+    if model == "dcgan" and "unrolled" in cfg.trick:
+        cfg.trick.unrolled.lr = 0.001  # steps of 0.1 against a penalty of weight 10 explode
     cfg.merge_with_dotlist(of_tricks)
     return build(cfg)
 
