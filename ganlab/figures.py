@@ -31,7 +31,7 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
         raise Refused(f"seed={cfg.seed} must be a whole number of at least 0")
     from ganlab.config import instantiate
     from ganlab.drawings.style import write
-    from ganlab.session import quiet
+    from ganlab.machine import quiet
 
     quiet()
     output, written = Path(cfg.output), []

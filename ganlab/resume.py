@@ -64,6 +64,11 @@ def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             f"{', ...' if names[5:] else ''} would change: leave these out, or start a new run with init_from"
         )
     keys = [override.key_or_group for override in given]
+    for group in (key for key in keys if "." not in key and not free(key)):
+        # What is free in it is asked for: trainer=ddp brings processes, though it cannot bring a precision.
+        for name, value in leaves(OmegaConf.select(cfg, group), group):
+            if free(name):
+                OmegaConf.update(saved, name, value, merge=False, force_add=True)
     for override in filter(lambda override: free(override.key_or_group), given):
         key = override.key_or_group
         value = override.value() if "." in key else OmegaConf.select(cfg, key)

@@ -83,6 +83,7 @@ class RunDirectory:
             raise Refused(f"{path} is not the config of a run: restore it, or start a new run")
         for name in ABSENT.keys() - cfg.keys():
             cfg[name] = ABSENT[name]
+        cfg.trainer.setdefault("sync_batchnorm", False)
         return cfg
 
     def summary(self) -> dict[str, Any]:

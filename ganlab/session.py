@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import errno
-import logging
-import os
 import shutil
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,24 +13,23 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import Logger
 
-from ganlab.allocator import keep_memory
 from ganlab.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.callbacks.evaluate import Evaluate
 from ganlab.callbacks.log import Log
-from ganlab.callbacks.metrics_file import MetricsFile
 from ganlab.callbacks.profile import Profile
-from ganlab.callbacks.progress import Bar
+from ganlab.callbacks.progress import Bar, Onward
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
 from ganlab.checks import check, num_processes, refuse_unused, whole
 from ganlab.config import adopt, build, build_data, instantiate, refusing, restore
 from ganlab.errors import Diverged, Lost, Refused, ending, one_line
+from ganlab.machine import keep_memory, quiet
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.provenance import command, commit, versions
 from ganlab.resume import resumed
 from ganlab.run_directory import RunDirectory, directory_for
 from ganlab.stages import Timetable
-from ganlab.training.processes import Workers, must_start
+from ganlab.training.processes import Workers, between_processes, must_start
 from ganlab.trust import check_trust
 
 
@@ -61,9 +57,15 @@ class Session:
         self.evaluation.suits(self.module.game)
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))
         self._callbacks()
-        self.workers = Workers(cfg.trainer.devices) if must_start(cfg.trainer.devices) else None
-        self.trainer = self._trainer()
-        self._start()
+        nodes = cfg.trainer.get("num_nodes", 1)
+        self.workers = Workers(cfg.trainer.devices) if must_start(cfg.trainer.devices, nodes) else None
+        try:
+            self.trainer = self._trainer()
+            self._start()
+        except BaseException:
+            if self.workers is not None:
+                self.workers.end()  # or the next job of a sweep would wait for them
+            raise
 
     def play(self) -> dict[str, float]:
         """Trains and evaluates, and leaves the summary whatever happens."""
@@ -109,7 +111,7 @@ class Session:
 
     def _callbacks(self) -> None:
         cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
-        self.terms = Log(MetricsFile(directory.metrics), times.images, cfg.log_every, times.total)
+        self.terms = Log(directory, times.images, cfg.log_every, times.total)
         self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, times.begins, times.total)
         self.bar = Bar(self.terms, times.images, times.total)
         self.stop = Stop(times.total)
@@ -124,6 +126,7 @@ class Session:
         self.profile = Profile(directory.path, times.images) if cfg.profile else None
         if self.profile is not None:
             self.callbacks.append(self.profile)
+        self.callbacks.append(Onward(self.bar))
 
     def _monitored(self) -> tuple[str | None, bool]:
         """The metric by which the best checkpoint is kept, and whether more of it is better."""
@@ -220,6 +223,8 @@ class Session:
             return error  # all processes say so, and the others may be gone already
         if self.workers is not None and (lost := self.workers.lost()):
             return Lost(lost)
+        if self.trainer.world_size > 1 and between_processes(error):
+            return Lost(f"another process is gone, so all end; resume={path} goes on")
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return Refused(
                 f"the disk of {path} is full, or a quota reached ({error.strerror}): make room, then "
@@ -230,6 +235,8 @@ class Session:
         return Refused(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
 
     def _close(self, outcome: str) -> None:
+        if self.workers is not None:
+            self.workers.over.set()  # from here on none is missed, however long a logger takes
         for logger in self.trainer.loggers:
             logger.finalize(outcome)
         if self.workers is not None:
@@ -286,12 +293,3 @@ class Session:
         width = max(map(len, lines)) + 2
         rows = (f"  {label:<{width}}{text}" for label, text in lines.items())
         print(f"\n{status}", *rows, sep="\n", flush=True)
-
-
-def quiet() -> None:
-    """Lightning's advice is about loops other than this one."""
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
-    # Lightning has torch look for a driver's library anew in every step of an optimiser: 0.2 ms each.
-    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

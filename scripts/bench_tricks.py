@@ -20,7 +20,7 @@ from docs import COSTS, options
 from ganlab.cli import compose
 from ganlab.config import build
 from ganlab.errors import Refused
-from ganlab.session import quiet
+from ganlab.machine import keep_memory, quiet
 from ganlab.training.base import GameModule
 
 BLOCK, TURNS = 16, 5  # rounds of a turn; turns of each, after one that is not counted
@@ -71,6 +71,7 @@ def measured(trick: str) -> dict[str, str]:
 
 def main() -> None:
     quiet()
+    keep_memory()
     machine = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
     old = list(csv.DictReader(COSTS.open())) if COSTS.exists() else []
     rows = {row["trick"]: row for row in old}

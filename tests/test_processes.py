@@ -24,6 +24,7 @@ PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
 ]
 
 
+@pytest.mark.timeout(1200)  # minutes where two other test processes are busy, for there are three here
 def test_every_plug_in_plays_alike_on_two_processes(tmp_path: Path) -> None:
     port = free_port()
     script = Path(__file__).with_name("two_ranks.py")
@@ -59,6 +60,8 @@ def test_a_run_on_two_processes_is_that_of_one_and_goes_on_with_one(tmp_path: Pa
     code, _, err = finish(start(f"resume={two}", "steps=12", "trainer.devices=1"))
     assert code == 0, err
     assert finish(alone)[0] == 0
+    assert finish(start(f"resume={two}", "steps=13", "trainer=ddp"))[0] == 0  # and with two again
+    assert finish(start(f"resume={one}", "steps=13"))[0] == 0
     mine, theirs = checkpoint(one)["state_dict"], checkpoint(two)["state_dict"]
     assert all(
         torch.allclose(value, theirs[name], rtol=0, atol=1e-10)
@@ -127,3 +130,21 @@ def test_ctrl_c_ends_both_and_keeps_the_round(tmp_path: Path) -> None:
     code, _, err = finish(process)
     assert code == 0, err
     assert summary(tmp_path / "run")["status"] == "stopped"
+
+
+def test_a_refused_job_of_several_processes_leaves_the_next_one_its_own(tmp_path: Path) -> None:
+    (tmp_path / "sweep" / "0").mkdir(parents=True)
+    (tmp_path / "sweep" / "0" / "theirs").touch()
+    code, out, err = finish(
+        start("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
+    )
+    assert code == 2
+    assert "already" in err or "not empty" in err, err
+    assert out.count("finished") == 1
+
+
+def test_machines_that_nobody_started_are_refused(tmp_path: Path) -> None:
+    code, _, err = finish(start(*PLAIN, "trainer=ddp", "trainer.num_nodes=2", f"run_dir={tmp_path / 'run'}"))
+    assert code == 2
+    assert "trainer.num_nodes=2 waits for processes on other machines" in err
+    assert not (tmp_path / "run").exists()

@@ -33,7 +33,7 @@ def ganlab(installed: Path, tmp_path: Path) -> Run:
     """The command in an empty folder, away from the repository."""
 
     def run(*overrides: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"PYTHONPATH": f"{installed}:{tmp_path}", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(installed / "bin" / "ganlab"), *overrides, "logger=csv", "run_dir=run"]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
 

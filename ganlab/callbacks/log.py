@@ -8,6 +8,7 @@ from pytorch_lightning import Callback, Trainer
 from ganlab.callbacks.metrics_file import MetricsFile
 from ganlab.errors import Diverged
 from ganlab.ranks import mean_of_ranks
+from ganlab.run_directory import RunDirectory
 from ganlab.training.base import GameModule
 
 
@@ -20,8 +21,9 @@ class Log(Callback):
         Diverged: a term is NaN or infinite; the row that shows it is written first.
     """
 
-    def __init__(self, file: MetricsFile, images: Callable[[int], int], every: int, steps: int):
-        self.file = file
+    def __init__(self, directory: RunDirectory, images: Callable[[int], int], every: int, steps: int):
+        self.directory = directory
+        self.file = MetricsFile(directory.metrics)
         self.images = images
         self.every = every
         self.steps = steps
@@ -30,12 +32,19 @@ class Log(Callback):
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
-            self.logged = self.file.last_step()
+            # Kept beside the rows, for a second resume finds only those that this one leaves.
+            self.logged = max(self.file.last_step(), self.directory.summary().get("logged", 0))
+            self.directory.write_summary(logged=self.logged)
             self.file.cut(module.game.step)
+
+    def due(self, module: GameModule) -> bool:
+        """Whether the terms of the round that was just played are read, which waits for the device."""
+        step = module.game.step
+        return step % self.every == 0 or step == self.steps or bool(module.measured)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
-        if step % self.every and step != self.steps and not module.measured:
+        if not self.due(module):
             return
         self.last = read(module.told)
         row = {"step": step, "images": self.images(step), **self.last, **module.measured}

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,7 +16,8 @@ LINES = 10  # how many are printed where there is no terminal for a bar
 class Bar(Callback):
     """Round, images per second, losses and time left; a few plain lines where there is no terminal.
 
-    It also keeps the time that rounds took, without evaluation and pictures, over all resumes.
+    It also keeps the time that rounds took, the wait for their data included, without what the callbacks
+    between it and `Onward` do: evaluation, pictures, checkpoints; over all resumes.
     """
 
     def __init__(self, log: Log, images: Callable[[int], int], steps: int):
@@ -39,11 +41,14 @@ class Bar(Callback):
             self._progress.start()
         self._since = perf_counter()
 
-    def on_train_batch_start(self, *_: Any) -> None:
-        # What other callbacks did since the last round is not counted; fetching a batch is little.
+    def run_on(self) -> None:
+        """The clock runs on from here."""
         self._since = perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        if self.terms.due(module):
+            # What rounds have left to do is theirs, not that of whoever waits for it first.
+            getattr(torch, module.device.type).synchronize()
         self.seconds += perf_counter() - self._since
         self.rounds += 1
         step = module.game.step
@@ -82,3 +87,13 @@ class Bar(Callback):
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.seconds, self.rounds = state["seconds"], int(state["rounds"])
+
+
+class Onward(Callback):
+    """Stands behind all callbacks: the bar's clock, which stopped in front of them, runs on."""
+
+    def __init__(self, bar: Bar):
+        self.bar = bar
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.bar.run_on()

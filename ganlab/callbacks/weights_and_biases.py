@@ -5,11 +5,13 @@ from __future__ import annotations
 import netrc
 import os
 import secrets
-import socket
 import threading
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Any, Literal
+from urllib.error import HTTPError
 from urllib.parse import urlparse
+from urllib.request import urlopen
 
 import wandb
 from omegaconf import DictConfig, OmegaConf
@@ -45,7 +47,10 @@ class Wandb(WandbLogger):
             raise Refused(
                 f"logger.wandb.mode={mode} must be auto, online or offline; logger=csv does without"
             )
-        offline = mode == "offline" or (mode == "auto" and not reachable())
+        if mode == "auto":
+            chosen = os.environ.get("WANDB_MODE") or ("online" if reachable() else "offline")
+        else:
+            chosen = mode
         run_id = directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -59,7 +64,7 @@ class Wandb(WandbLogger):
             dir=directory.path,
             id=run_id,
             resume="allow",
-            mode="offline" if offline else "online",
+            mode=chosen,
             config={**settings, "commit": directory.summary().get("commit")},
             allow_val_change=True,
             settings=wandb.Settings(silent=True, console="off", init_timeout=2 * PATIENCE),
@@ -76,29 +81,29 @@ class Wandb(WandbLogger):
 
 
 def reachable() -> bool:
-    """Whether W&B may be used online: not switched off, a key is known, and the server answers in time."""
-    mode = os.environ.get("WANDB_MODE")
-    if mode is not None:
-        return mode == "online"
-    url = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
-    if not (os.environ.get("WANDB_API_KEY") or stored_key(url.hostname or "")):
+    """Whether W&B may be used online: a key is known, and the server answers in time."""
+    url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    host = urlparse(url).hostname or ""
+    if not (os.environ.get("WANDB_API_KEY") or stored_key(host)):
         return False
-    if not answers(url.hostname or "", url.port or (443 if url.scheme == "https" else 80)):
-        print(f"{url.hostname} does not answer: logging to W&B offline")
+    if not answers(url):
+        print(f"{host} does not answer: logging to W&B offline")
         return False
     return True
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether a connection comes about in time; looking up the name, and all of its addresses, included."""
+def answers(url: str) -> bool:
+    """Whether a server says anything in time, through a proxy where one is set."""
     reached = threading.Event()
 
-    def connect() -> None:
-        with suppress(OSError):
-            socket.create_connection((host, port), PATIENCE).close()
+    def ask() -> None:
+        with suppress(OSError, HTTPException):
+            with suppress(HTTPError):  # an answer, too
+                urlopen(url, timeout=PATIENCE).close()
             reached.set()
 
-    attempt = threading.Thread(target=connect, daemon=True)
+    # In a thread: looking up a name, and trying all of its addresses, have limits of their own.
+    attempt = threading.Thread(target=ask, daemon=True)
     attempt.start()
     attempt.join(PATIENCE)
     return reached.is_set()
@@ -123,6 +128,7 @@ def begin(may_stay_offline: bool, **settings: Any) -> Any:
     except wandb.Error as error:
         if may_stay_offline and settings["mode"] == "online":
             print(f"W&B does not take the run ({' '.join(str(error).split())}): logging to W&B offline")
+            wandb.teardown()  # its service still holds the id
             return wandb.init(**{**settings, "mode": "offline"})
         reason = " ".join(str(error).split())
         raise Refused(f"W&B refuses: {reason}; log in, or give logger.wandb.mode=offline") from error

@@ -18,6 +18,8 @@ from typing import Any
 import torch.distributed as dist
 from pytorch_lightning.strategies import DDPStrategy
 
+from ganlab.errors import Refused
+
 OUTSIDE = ("LOCAL_RANK", "SLURM_PROCID")  # set where torchrun or SLURM starts the processes
 
 
@@ -34,9 +36,27 @@ class Replicas(DDPStrategy):
             dist.broadcast(tensor.data, 0)
 
 
-def must_start(devices: int) -> bool:
-    """Whether the other processes are ours to start."""
-    return devices > 1 and not any(name in os.environ for name in OUTSIDE)
+def must_start(devices: int, num_nodes: int) -> bool:
+    """Whether the other processes are ours to start.
+
+    Raises:
+        Refused: there are several machines, and nobody has started a process on each.
+    """
+    outside = any(name in os.environ for name in OUTSIDE)
+    if num_nodes > 1 and not outside:
+        raise Refused(
+            f"trainer.num_nodes={num_nodes} waits for processes on other machines: start all of them with "
+            "torchrun or srun (README, Several processes), or leave it out"
+        )
+    return devices > 1 and not outside
+
+
+def between_processes(error: BaseException) -> bool:
+    """Whether an error is that of a message to a process which is not there any more."""
+    text = str(error)
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(name in text for name in ("gloo/", "NCCL", "Connection"))
+    )
 
 
 class Workers:

@@ -38,10 +38,13 @@ class AdaptiveBalance(Trick):
         self.low, self.high = check(by, low, high)
         # The accuracy, or the losses of generator and discriminator; NaN as long as there is none.
         self.register_buffer("latest", torch.full((1 if by == "accuracy" else 2,), math.nan))
+        self._known = -1, math.nan  # a round, and how far the discriminator is ahead in it
         self.judged = -1  # the last round in which the discriminator moved
 
     def plays(self, player: Player, step: int) -> bool:
-        lead = self._lead()
+        if self._known[0] != step:  # both players are asked: one wait for the device, not two
+            self._known = step, self._lead()
+        lead = self._known[1]
         return not (lead > self.high if player == "discriminator" else lead < self.low)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
@@ -56,7 +59,7 @@ class AdaptiveBalance(Trick):
 
     def _lead(self) -> float:
         """How far the discriminator is ahead; NaN, which is neither above nor below, where none is known."""
-        generator, *discriminator = self.latest.tolist()  # the one wait for the device
+        generator, *discriminator = self.latest.tolist()
         if not discriminator:
             return generator
         return generator / discriminator[0] if discriminator[0] else math.inf

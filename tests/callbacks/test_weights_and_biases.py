@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,7 @@ def test_rounds_that_are_played_again_are_not_told_again(tmp_path: Path, monkeyp
     monkeypatch.setenv("WANDB_MODE", "offline")
     run_dir = tmp_path / "run"
     play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=1", "checkpoint_every=2")
+    go_on(run_dir / "checkpoints" / "previous.ckpt", "steps=3")  # as if killed a second time
     go_on(run_dir / "checkpoints" / "previous.ckpt", "steps=5")
     history = told(run_dir)[1]
     assert [row["step"] for row in history if "generator/adversarial" in row] == [1, 2, 3, 4, 5]
@@ -81,12 +83,43 @@ def test_a_mute_server_costs_no_more_than_its_time(monkeypatch) -> None:
     monkeypatch.setattr(weights_and_biases, "PATIENCE", 0.5)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        with socket.create_connection(listening.getsockname()):  # the queue is full: nobody answers now
-            began = time.monotonic()
-            weights_and_biases.answers(*listening.getsockname())
-            weights_and_biases.answers(*listening.getsockname())
-            assert time.monotonic() - began < 2
+        listening.listen(4)  # it takes connections, and says nothing
+        began = time.monotonic()
+        assert not weights_and_biases.answers(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        assert time.monotonic() - began < 2
+
+
+def test_any_answer_is_one(tmp_path: Path) -> None:
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    from ganlab.callbacks.weights_and_biases import answers
+
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # it refuses every request
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        assert answers(f"http://127.0.0.1:{server.server_port}")
+
+
+def test_a_server_that_takes_no_run_leaves_it_offline(tmp_path: Path, monkeypatch, capsys) -> None:
+    """As one that answers a first time and then no more."""
+    from ganlab.callbacks import weights_and_biases
+
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr(weights_and_biases, "answers", lambda url: True)
+    monkeypatch.setattr(weights_and_biases, "PATIENCE", 1)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(4)
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        play(tmp_path / "run", "logger=wandb", "steps=2", "log_every=1")
+    assert "logging to W&B offline" in capsys.readouterr().out
+    assert told(tmp_path / "run")[1]
+
+
+def test_a_user_who_disables_it_gets_nothing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    play(tmp_path / "run", "logger=wandb", "steps=1")
+    assert not list((tmp_path / "run").rglob("*.wandb"))
 
 
 def test_jobs_have_runs_of_their_own(tmp_path: Path, monkeypatch) -> None:

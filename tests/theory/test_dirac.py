@@ -40,7 +40,7 @@ def by_hand(name: str, alternating: bool, gamma: float, rounds: int) -> tuple[fl
 @pytest.mark.parametrize("play", [Alternating, Simultaneous])
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 def test_a_play_is_the_recurrence(name: str, play, gamma: float) -> None:
-    tricks = {"r1": R1(gamma)} if gamma else {}
+    tricks = {"r1": R1(gamma, 1)} if gamma else {}
     found = path(OBJECTIVES[name](ONES), play(), 100, tricks)[-1]
     assert found == pytest.approx(by_hand(name, play is Alternating, gamma, 100), abs=1e-9)
 
@@ -76,7 +76,7 @@ def test_non_saturating_creeps_in() -> None:
 def test_r1_converges_fast() -> None:
     """Each round shrinks both by the largest eigenvalue of the game near its equilibrium."""
     gamma = 1.0
-    found = radii(path(NonSaturating(ONES), Alternating(), 300, {"r1": R1(gamma)}))
+    found = radii(path(NonSaturating(ONES), Alternating(), 300, {"r1": R1(gamma, 1)}))
     assert found[-1] < 1e-4
     discriminator_moves = np.array([[1, 0], [-LR / 2, 1 - LR * gamma]])
     generator_moves = np.array([[1, LR / 2], [0, 1]])

@@ -1,9 +1,12 @@
-"""How the C library treats memory that a round gives back: it is used again in the next one."""
+"""What a run asks of the process that it is in."""
 
 from __future__ import annotations
 
 import ctypes
+import logging
+import os
 import sys
+import warnings
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
@@ -19,3 +22,12 @@ def keep_memory() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def quiet() -> None:
+    """Lightning's advice is about loops other than this one."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
+    # Lightning has torch look for a driver's library anew in every step of an optimiser: 0.2 ms each.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

@@ -3,7 +3,7 @@ import sys
 
 FAULTS = """
 import resource, torch
-from ganlab.allocator import keep_memory
+from ganlab.machine import keep_memory
 torch.set_num_threads(1)
 
 def faults(rounds=20):
