@@ -1,0 +1,62 @@
+import torch
+from torch import Tensor
+
+from ganlab.ranks import mean_of_ranks
+from ganlab.schedules import Schedule, active, schedule
+from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.turn import Networks, Offer, Player, Turn, accurate
+
+
+class LeCam(Trick):
+    """weight (E |D(x) - fake average|^2 + E |D(G(z)) - real average|^2) (Tseng et al. 2021, equation 3).
+
+    The averages are moving ones of the discriminator's logits on the other kind of samples, over the
+    global batch and with this move's in them; they are held constant. After t moves those of i moves ago
+    weigh decay^i (1 - decay) / (1 - decay^t), so no average remembers a zero that it began with.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES})
+    averages: Tensor
+    latest: Tensor
+
+    def __init__(self, weight: float | Schedule, decay: float):
+        super().__init__()
+        self.weight = active("trick.lecam.weight", weight)
+        self.decay = schedule("trick.lecam.decay", decay, low=0, high=1, strict=True)
+        self.register_buffer("averages", torch.zeros(2))  # of the logits on real samples and on fakes
+        self.register_buffer("latest", torch.zeros(2))  # the same with the move that is under way
+        self.moves = 0
+        self.judge: tuple[object, ...] = ()  # in a tuple, or it would be a part of this trick
+
+    def networks(self, networks: Networks) -> Networks:
+        self.judge = (networks.discriminator,)
+        return networks
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = compute(turn)
+        if turn.player == "generator":
+            return terms
+        real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)
+        now = self._followed(real, fake, turn.step)
+        if turn.discriminator in self.judge:  # an unrolled one is only ahead for a while
+            self.latest.copy_(now)
+        penalty = (real - now[1]).square() + (fake - now[0]).square()
+        return {**terms, "lecam": self.weight(turn.step) * penalty}
+
+    @torch.no_grad()
+    def _followed(self, real: Tensor, fake: Tensor, step: int) -> Tensor:
+        """The averages with this batch in them, [2]."""
+        means = mean_of_ranks(torch.stack([real.mean(), fake.mean()]))
+        decay = self.decay(step)
+        return self.averages.lerp(means.to(self.averages), (1 - decay) / (1 - decay ** (self.moves + 1)))
+
+    def after(self, player: Player, networks: Networks, step: int) -> None:
+        if player == "discriminator":
+            self.moves += 1
+            self.averages.copy_(self.latest)
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"moves": self.moves}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.moves = state["moves"]

@@ -1,0 +1,125 @@
+import pytest
+import torch
+from table import game, one_round, real, rounds
+from torch import Tensor, nn
+
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Tricks
+from ganlab.tricks.lecam import LeCam
+from ganlab.turn import Batch, Networks, Sample, Turn, Verdict
+
+
+class Sums(nn.Module):
+    """x [B, 3] -> their sums as logits."""
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        return Verdict(x.sum(1), x)
+
+
+JUDGE = Sums()
+
+
+def turn(step: int, player: str = "discriminator", judge: nn.Module = JUDGE) -> Turn:
+    draw = torch.Generator().manual_seed(step)
+    x, fake = (torch.randn(4, 3, generator=draw, dtype=torch.float64) + shift for shift in (1, -1))
+    view = Turn(player, step, Batch(Sample(x)), None, judge, Tricks({}), Draw(0), False)
+    return view.replace(made=Sample(fake))
+
+
+def made(weight: float = 2.0, decay: float = 0.9) -> LeCam:
+    trick = LeCam(weight, decay).double()
+    trick.networks(Networks(None, JUDGE, None))
+    return trick
+
+
+def moved(trick: LeCam, step: int) -> Tensor:
+    term = trick.losses(turn(step), lambda _: {})["lecam"]
+    trick.after("discriminator", Networks(None, JUDGE, None), step)
+    return term
+
+
+def means(step: int) -> tuple[float, float]:
+    return float(turn(step).on_real.logits.mean()), float(turn(step).on_fake.logits.mean())
+
+
+def test_the_term_is_the_closed_form_over_averages_without_a_memory_of_zero() -> None:
+    trick = made()
+    terms = [moved(trick, step) for step in range(5)]
+    for t, term in enumerate(terms):
+        shares = [0.9 ** (t - i) for i in range(t + 1)]
+        real_average, fake_average = (
+            sum(share * means(i)[kind] for i, share in enumerate(shares)) / sum(shares) for kind in (0, 1)
+        )
+        view = turn(t)
+        for i in range(4):
+            on_real, on_fake = float(view.on_real.logits[i]), float(view.on_fake.logits[i])
+            expected = 2 * ((on_real - fake_average) ** 2 + (on_fake - real_average) ** 2)
+            assert float(term[i]) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_averages_are_held_constant() -> None:
+    trick, view = made(), turn(0)
+    logits = [torch.randn(4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    verdicts = [Verdict(row, row[:, None]) for row in logits]
+    view = view.replace(verdicts=list(zip((view.real, view.fake), verdicts, strict=True)))
+    slopes = torch.autograd.grad(trick.losses(view, lambda _: {})["lecam"].sum(), logits)
+    for slope, row, other in zip(slopes, logits, reversed(logits), strict=True):
+        assert torch.allclose(slope, 2 * 2 * (row - other.mean()))
+
+
+def test_the_generator_learns_as_ever_and_moves_no_average() -> None:
+    trick = made()
+    moved(trick, 0)
+    before = trick.averages.clone()
+    assert trick.losses(turn(1, "generator"), lambda _: {}) == {}
+    trick.after("generator", Networks(None, JUDGE, None), 1)
+    assert trick.moves == 1
+    assert torch.equal(trick.averages, before)
+
+
+def test_a_discriminator_ahead_is_judged_by_the_averages_but_enters_none() -> None:
+    trick = made()
+    term = trick.losses(turn(0), lambda _: {})["lecam"]
+    ahead = trick.losses(turn(7, judge=Sums()), lambda _: {})["lecam"]
+    assert not torch.equal(term, ahead)
+    trick.after("discriminator", Networks(None, JUDGE, None), 0)
+    assert trick.averages.tolist() == pytest.approx(means(0))
+
+
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+def test_unrolling_leaves_the_averages_of_a_round_alone(play: str) -> None:
+    alone, beside = (game("hinge", tricks, play) for tricks in (["lecam"], ["lecam", "unrolled"]))
+    one_round(alone), one_round(beside)
+    assert torch.equal(alone.game.tricks["lecam"].averages, beside.game.tricks["lecam"].averages)
+
+
+def test_the_term_is_that_of_the_packs_that_are_judged() -> None:
+    module = game("hinge", ["lecam", "packing"])
+    view = module.game.turn("discriminator", real(), Draw(0))
+    assert module.game.tricks["lecam"].losses(view, lambda _: {})["lecam"].shape == (8,)
+    assert "discriminator/lecam" in rounds(module, 1)[0]
+
+
+def test_half_types_are_raised() -> None:
+    module = game("hinge", ["lecam"]).game
+    with torch.autocast("cpu", torch.bfloat16):
+        view = module.turn("discriminator", real(), Draw(0))
+        term = module.tricks.losses(view, module.objective)["lecam"]
+    assert view.on_real.logits.dtype == torch.bfloat16
+    assert term.dtype == torch.float32
+    assert module.tricks["lecam"].latest[0] == view.on_real.logits.float().mean()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LeCam(0, 0.9), "trick.lecam.weight=0 would do nothing"),
+        (lambda: LeCam(1.0, 1.0), "trick.lecam.decay=1 must lie strictly between 0 and 1"),
+        (lambda: game("mmd", ["lecam"]), "lecam needs a discriminator"),
+        (lambda: game("mmd_gan", ["lecam"]), "lecam needs scores"),
+    ],
+)
+def test_what_could_not_act_is_refused(make, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        make()
