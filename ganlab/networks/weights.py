@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from ganlab.networks.initial import WEIGHTED
 
@@ -29,6 +30,14 @@ def parametrise(layer: nn.Module, make: Callable[..., nn.Module], **settings: in
     make(layer, "weight", **settings)
     parts = cast(nn.ModuleList, layer.get_submodule("parametrizations.weight"))
     parts[0] = FullPrecision(parts[0])
+
+
+def moved(layer: nn.Module) -> Tensor:
+    """The tensor that an optimiser moves where a layer has its weight; of weight norm, the directions."""
+    if not is_parametrized(layer, "weight"):
+        return cast(Tensor, layer.weight)
+    *_, last = layer.get_submodule("parametrizations.weight").parameters(recurse=False)
+    return last
 
 
 class FullPrecision(nn.Module):

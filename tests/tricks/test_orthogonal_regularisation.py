@@ -1,0 +1,146 @@
+import pytest
+import torch
+from table import game, real, rounds
+from torch import nn
+
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+from ganlab.schedules import Linear
+from ganlab.tricks.orthogonal_regularisation import OrthogonalRegularisation, alike
+
+NAME = "orthogonal_regularisation"
+
+
+def term(module, player: str = "generator", **changes) -> torch.Tensor:
+    turn = module.game.turn(player, real(), Draw(0)).replace(**changes)
+    return module.game.tricks[NAME].losses(turn, lambda _: {})[NAME]
+
+
+def by_hand(rows: torch.Tensor) -> float:
+    """Over all ordered pairs of two filters [outputs, the rest], the squares of their products."""
+    rows = rows.detach().double()
+    n = len(rows)
+    return sum(float(rows[i] @ rows[j]) ** 2 for i in range(n) for j in range(n) if i != j)
+
+
+def rows_of(layer: nn.Module) -> torch.Tensor:
+    """Each output's filter as it is applied to an input of ones at one place."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return torch.stack([layer.weight[:, i].flatten() for i in range(layer.out_channels)])
+    return layer.weight.flatten(1)
+
+
+@pytest.mark.parametrize("model", ["mlp", "dcgan"])
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_the_term_is_the_sum_over_all_pairs_of_filters(model: str, player: str) -> None:
+    settings = (f"trick.{NAME}.weight=3", f"trick.{NAME}.player={player}")
+    module = game("hinge", [NAME], "alternating", *settings, model=model)
+    kinds = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+    layers = [m for m in getattr(module.game, player).modules() if isinstance(m, kinds)]
+    assert len(layers) >= 2
+    expected = 3 * sum(by_hand(rows_of(layer)) for layer in layers)
+    assert float(term(module, player).detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_orthogonal_filters_of_any_length_cost_nothing_and_have_no_slope() -> None:
+    rows = torch.linalg.qr(torch.randn(6, 4, dtype=torch.float64)).Q.T  # four of length one
+    rows = (torch.tensor([[0.1], [1.0], [2.0], [5.0]]) * rows).requires_grad_()
+    cost = alike(rows, 0)
+    (slope,) = torch.autograd.grad(cost, rows)
+    assert float(cost.detach()) == pytest.approx(0, abs=1e-20)
+    assert torch.allclose(slope, torch.zeros_like(slope), atol=1e-9)
+
+
+def test_the_gradient_is_the_closed_form() -> None:
+    weight = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(alike(weight, 0), weight)
+    gram = weight.detach() @ weight.detach().T
+    expected = 4 * (gram - torch.diag(torch.diag(gram))) @ weight.detach()
+    assert torch.allclose(slope, expected)
+
+
+def test_only_the_chosen_player_has_it() -> None:
+    for player, has in (("generator", [False, True]), ("both", [True, True])):
+        module = game("hinge", [NAME], "alternating", f"trick.{NAME}.player={player}")
+        names = rounds(module, 1)[0]
+        assert [f"{p}/{NAME}" in names for p in ("discriminator", "generator")] == has
+
+
+def test_filters_become_orthogonal() -> None:
+    settings = (f"trick.{NAME}.weight=10", "optimizer.generator.lr=0.01")
+    module = game("hinge", [NAME], "alternating", *settings)
+    before = float(term(module).detach())
+    rounds(module, 60)
+    assert float(term(module).detach()) < before / 10
+
+
+def test_the_weights_of_layers_that_other_tricks_add_count() -> None:
+    setting = f"trick.{NAME}.player=discriminator"
+    alone = game("hinge", [NAME], "alternating", setting)
+    beside = game("non_saturating", [NAME, "semi_supervised"], "alternating", setting)
+    count = [len(module.game.tricks[NAME].filters["discriminator"]) for module in (alone, beside)]
+    assert count == [1, 2]  # the hidden layer; and the head of eleven classes
+
+
+@pytest.mark.parametrize(("trick", "original"), [("spectral_norm", "original"), ("weight_norm", "original1")])
+def test_beside_a_parametrisation_it_is_about_what_the_optimiser_moves(trick: str, original: str) -> None:
+    settings = (f"trick.{NAME}.player=discriminator", f"trick.{NAME}.weight=1")
+    module = game("hinge", [NAME, trick], "alternating", *settings)
+    state = {name: buffer.clone() for name, buffer in module.game.discriminator.named_buffers()}
+    found = float(term(module, "discriminator").detach())
+    rows = module.game.discriminator.get_parameter(f"body.1.parametrizations.weight.{original}")
+    assert found == pytest.approx(by_hand(rows), rel=1e-4)
+    for name, buffer in module.game.discriminator.named_buffers():
+        assert torch.equal(buffer, state[name])
+
+
+def test_an_unrolled_discriminator_feels_it_with_the_weights_ahead() -> None:
+    settings = (f"trick.{NAME}.player=discriminator", f"trick.{NAME}.weight=1")
+    module = game("hinge", [NAME, "unrolled"], "alternating", *settings)
+    turn = module.game.turn("generator", real(), Draw(0))
+    ahead = module.game.tricks["unrolled"]._ahead(turn, module.game.objective)
+    found = float(term(module, "discriminator", discriminator=ahead).detach())
+    assert found == pytest.approx(by_hand(ahead.weights["body.1.weight"]), rel=1e-4)
+    assert found != pytest.approx(float(term(module, "discriminator").detach()), rel=1e-3)
+
+
+def test_products_are_taken_in_full_precision() -> None:
+    module = game("hinge", [NAME])
+    exact = term(module)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(term(module), exact)
+    assert alike(torch.randn(3, 4, dtype=torch.bfloat16), 0).dtype == torch.float32
+
+
+def test_the_weight_may_be_a_schedule() -> None:
+    module = game("hinge", [NAME])
+    module.game.tricks[NAME].weight = Linear(2, 0, 10)
+    first = term(module)
+    module.game.step = 5
+    assert torch.allclose(first, 2 * term(module))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OrthogonalRegularisation(0, "both"), f"{NAME}.weight=0 would do nothing"),
+        (lambda: OrthogonalRegularisation(1.0, "none"), f"{NAME}.player=none must be one of"),
+        (
+            lambda: game("mmd", [NAME], "alternating", f"trick.{NAME}.player=discriminator"),
+            f"{NAME} needs a discriminator",
+        ),
+        (
+            lambda: game(
+                "hinge",
+                [NAME],
+                "alternating",
+                f"trick.{NAME}.player=discriminator",
+                "model.discriminator.hidden=[1]",
+            ),
+            f"{NAME} needs a discriminator with a layer of two outputs or more",
+        ),
+    ],
+)
+def test_what_could_not_act_is_refused(make, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        make()
