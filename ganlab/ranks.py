@@ -46,6 +46,11 @@ def together(x: Tensor) -> Tensor:
     return SumOfRanks.apply(torch.cat(rows))
 
 
+def mine(rows: Tensor) -> Tensor:
+    """This process's part of what `together` gave, [W N, ...] -> [N, ...]."""
+    return rows.chunk(dist.get_world_size())[dist.get_rank()] if several() else rows
+
+
 def mean_of_ranks(x: Tensor) -> Tensor:
     """The mean over processes, with gradients."""
     return SumOfRanks.apply(x) / dist.get_world_size() if several() else x

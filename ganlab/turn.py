@@ -24,7 +24,9 @@ class Offer(StrEnum):
     SCORES = "scores"  # the discriminator's logits: some objectives judge by its features alone
     TARGETS = "targets"
     COSTS = "costs of both players that are never negative"
+    FAKE_COSTS = "a generator's cost of each fake by itself"
     MOVES = "the say in who moves"
+    GENERATOR_TERM = "the generator's adversarial term"
     ZERO_SUM = "a generator that minimises log(1 - D) (objective=minimax)"
     LABELS = "labels"
     EXTRA = "labelled samples beside the batch (such as data.labelled=100)"
@@ -40,6 +42,7 @@ class Offer(StrEnum):
 EVERYWHERE = frozenset(
     {
         Offer.MOVES,
+        Offer.GENERATOR_TERM,
         Offer.ONE_PROCESS,
         Offer.SECOND_DERIVATIVES,
         Offer.DISCRIMINATOR_SCALE,

@@ -19,7 +19,7 @@ from ganlab.turn import Offer, Player, Turn, accurate
 class Adversarial(Objective):
     """One cost per player, each [B] or [B, h, w]."""
 
-    offers = frozenset({Offer.DISCRIMINATOR, Offer.SCORES})
+    offers = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.FAKE_COSTS})
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         cost = self.discriminator if turn.player == "discriminator" else self.generator

@@ -35,7 +35,7 @@ class RelativisticAverage(Adversarial):
     over all patches.
     """
 
-    offers = Adversarial.offers | {Offer.COSTS}
+    offers = Adversarial.offers - {Offer.FAKE_COSTS} | {Offer.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)

@@ -25,6 +25,8 @@ class FeatureMatching(Trick):
         if not isinstance(replace, bool):
             raise Refused(f"trick.feature_matching.replace={replace} must be true or false")
         self.replace = replace
+        if replace:
+            self.takes = frozenset({Offer.GENERATOR_TERM})
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)

@@ -1,0 +1,47 @@
+import torch
+from torch import Tensor
+
+from ganlab.errors import Refused
+from ganlab.ranks import mine, together
+from ganlab.schedules import Schedule, schedule
+from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.turn import Offer, Turn, accurate
+
+
+class TopK(Trick):
+    """The generator learns from the fakes with the largest logits alone (Sinha et al. 2020, algorithm 1).
+
+    Its adversarial term is the mean over the k of them that the discriminator takes most for real, of all
+    fakes of the global batch; terms of other tricks are about every fake. Of packs, whole ones are taken;
+    of verdicts over patches, a sample's mean counts.
+
+    share: k as a part of the batch, rounded down; the paper's falls from 1 to 1/2.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.FAKE_COSTS, Offer.GENERATOR_TERM})
+
+    def __init__(self, share: float | Schedule):
+        super().__init__()
+        self.share = schedule("trick.top_k.share", share, low=0, high=1)
+        if self.share.start == self.share.end == 1:
+            raise Refused("trick.top_k.share=1 would do nothing: give a smaller one, or leave it out")
+        if 0 in (self.share.start, self.share.end):
+            raise Refused("trick.top_k.share=0 would leave no fake to learn from: give a larger one")
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = compute(turn)
+        if turn.player == "discriminator":
+            return terms
+        costs = accurate(terms["adversarial"])  # [N] or [N, h, w]
+        weights = self._weights(turn.on_fake.logits.detach(), turn.step)
+        return {**terms, "adversarial": costs * weights.view(-1, *[1] * (costs.ndim - 1))}
+
+    def _weights(self, logits: Tensor, step: int) -> Tensor:
+        """What each of the costs counts, so that their mean is that over the k best, [N]."""
+        scores = together(accurate(logits).flatten(1).mean(1) if logits.ndim > 1 else accurate(logits))
+        n = len(scores)
+        if n < 2:
+            raise Refused("trick top_k has one fake to choose from: give a larger data.batch_size")
+        k = max(1, int(self.share(step) * n + 1e-6))  # 0.29 times 100 is a little less than 29
+        kept = torch.zeros_like(scores).index_fill(0, scores.topk(k).indices, n / k)
+        return mine(kept)
