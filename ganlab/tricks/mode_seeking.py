@@ -1,0 +1,38 @@
+import math
+
+from torch import Tensor
+
+from ganlab.errors import Refused
+from ganlab.schedules import Schedule, active
+from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.turn import Turn, accurate
+
+
+class ModeSeeking(Trick):
+    """The generator wants two fakes of one condition to differ as their latents do (Mao et al. 2019).
+
+    It also minimises weight E 1 / (d(G(z), G(z')) / d(z, z') + eps), where d is the mean absolute
+    difference of all numbers: the paper seeks the largest ratio (equation 3), and its code minimises the
+    inverse. Costs another pass of the generator, whose second fakes nobody judges.
+    """
+
+    def __init__(self, weight: float | Schedule, eps: float):
+        super().__init__()
+        self.weight = active("trick.mode_seeking.weight", weight)
+        if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < math.inf:
+            raise Refused(f"trick.mode_seeking.eps={eps} must be a positive number")
+        self.eps = eps
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = compute(turn)
+        if turn.player == "discriminator":
+            return terms
+        latent, made = turn.latent, turn.made.x  # drawn first, whatever the objective asked for
+        other = turn.replace(real=turn.real)  # as before, with nothing drawn
+        ratio = gap(made, other.made.x) / gap(latent, other.latent)  # [B]
+        return {**terms, "mode_seeking": self.weight(turn.step) / (ratio + self.eps)}
+
+
+def gap(one: Tensor, other: Tensor) -> Tensor:
+    """The mean absolute difference of two samples, [B]."""
+    return (accurate(one) - accurate(other)).abs().flatten(1).mean(1)

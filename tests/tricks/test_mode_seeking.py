@@ -1,0 +1,114 @@
+import pytest
+import torch
+from table import game, real, rounds
+from torch import Tensor, nn
+
+from ganlab.errors import Refused
+from ganlab.networks.priors import Normal
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Tricks
+from ganlab.tricks.mode_seeking import ModeSeeking, gap
+from ganlab.turn import Batch, Sample, Turn
+
+
+class Scaled(nn.Module):
+    """latent [B, 6] -> images [B, 1, 2, 3] of slope a, and of the condition, which moves all alike."""
+
+    latent_dim, prior = 6, Normal()
+
+    def __init__(self, a: float):
+        super().__init__()
+        self.a = nn.Parameter(torch.tensor(a, dtype=torch.float64))
+        self.calls: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
+        self.calls.append((latent, condition))
+        return (self.a * latent.double()).view(-1, 1, 2, 3) + condition.view(-1, 1, 1, 1)
+
+
+def turn(generator: nn.Module, player: str = "generator") -> Turn:
+    sample = Sample(torch.zeros(4, 1, 2, 3, dtype=torch.float64), torch.arange(4))
+    return Turn(player, 0, Batch(sample), generator, None, Tricks({}), Draw(0), False)
+
+
+@pytest.mark.parametrize("a", [0.25, 3.0])
+def test_of_a_linear_generator_the_term_is_the_inverse_of_its_slope(a: float) -> None:
+    generator = Scaled(a)
+    term = ModeSeeking(2.0, 0.01).losses(turn(generator), lambda _: {})["mode_seeking"]
+    assert torch.allclose(term, torch.full((4,), 2 / (a + 0.01), dtype=torch.float64), rtol=1e-6)
+    (slope,) = torch.autograd.grad(term.mean(), generator.a)
+    assert float(slope) == pytest.approx(-2 / (a + 0.01) ** 2, rel=1e-6)
+
+
+def test_the_second_fakes_have_latents_of_their_own_and_the_same_conditions() -> None:
+    generator = Scaled(1.0)
+    view = turn(generator)
+    ModeSeeking(1.0, 0.01).losses(view, lambda _: {})
+    (first, classes), (second, others) = generator.calls
+    assert torch.equal(first, view.latent)
+    assert torch.equal(classes, others)
+    assert (first != second).all()
+    assert len(generator.calls) == 2  # what was made for the objective is not made again
+
+
+def test_the_first_fakes_are_those_that_are_judged() -> None:
+    alone, beside = (game("hinge", tricks) for tricks in ([], ["mode_seeking"]))
+    found, expected = rounds(beside, 1)[0], rounds(alone, 1)[0]
+    assert found["generator/adversarial"] == expected["generator/adversarial"]
+
+
+def test_the_term_is_a_mean_of_ratios_over_the_pairs() -> None:
+    module = game("hinge", ["mode_seeking"], "alternating", "model.generator.batch_norm=false").game
+    view = module.turn("generator", real(), Draw(0))
+    found = float(module.losses(view)["mode_seeking"].detach())
+    draw = Draw(0)
+    _, other = (module.generator.prior(draw, 16, 6) for _ in range(2))
+    pairs = zip(view.latent, other, view.made.x.detach(), module.generator(other).detach(), strict=True)
+    ratios = [float((x - y).abs().mean() / (z - w).abs().mean()) for z, w, x, y in pairs]
+    assert found == pytest.approx(sum(1 / (ratio + 1e-5) for ratio in ratios) / 16)
+
+
+def test_equal_fakes_cost_one_over_eps() -> None:
+    term = ModeSeeking(1.0, 0.01).losses(turn(Scaled(0.0)), lambda _: {})["mode_seeking"]
+    assert torch.allclose(term, torch.full((4,), 100.0, dtype=torch.float64))
+
+
+def test_the_discriminator_learns_as_ever() -> None:
+    assert ModeSeeking(1.0, 0.01).losses(turn(Scaled(1.0), "discriminator"), lambda _: {}) == {}
+
+
+def test_a_generator_that_does_not_heed_its_latents_learns_to() -> None:
+    settings = (
+        "trick.mode_seeking.weight=1",
+        "optimizer.generator.lr=0.01",
+        "model.generator.batch_norm=false",
+    )
+    module = game("moments", ["mode_seeking"], "alternating", *settings)
+    with torch.no_grad():
+        for weight in module.game.weights("generator"):
+            weight.mul_(0.1)
+    before, *_, last = (row["generator/mode_seeking"] for row in rounds(module, 60))
+    assert last < before / 10
+
+
+def test_half_types_are_raised() -> None:
+    module = game("hinge", ["mode_seeking"]).game
+    with torch.autocast("cpu", torch.bfloat16):
+        view = module.turn("generator", real(), Draw(0))
+        terms = module.tricks.losses(view, module.objective)
+    assert view.made.x.dtype == torch.bfloat16
+    assert terms["mode_seeking"].dtype == torch.float32
+    one, other = torch.randn(2, 3, 50, dtype=torch.bfloat16)
+    assert torch.equal(gap(one, other), gap(one.float(), other.float()))
+
+
+@pytest.mark.parametrize(
+    ("weight", "eps", "message"),
+    [
+        (0, 1e-5, "trick.mode_seeking.weight=0 would do nothing"),
+        (1.0, 0, "trick.mode_seeking.eps=0 must be a positive number"),
+    ],
+)
+def test_bad_values_are_refused(weight: float, eps: float, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        ModeSeeking(weight, eps)
