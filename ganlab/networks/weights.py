@@ -40,6 +40,11 @@ def moved(layer: nn.Module) -> Tensor:
     return last
 
 
+def flat(network: nn.Module) -> Tensor:
+    """All weights of a network in one row."""
+    return torch.cat([weight.flatten() for weight in network.parameters()])
+
+
 class FullPrecision(nn.Module):
     """A parametrisation that autocast does not reach.
 

@@ -26,8 +26,9 @@ class Order(IntEnum):
     EXTEND = 1  # adds layers, heads, inputs
     RESHAPE = 2  # changes what a sample is for the discriminator
     CONSTRAIN = 3  # constrains all weights, those of added layers too
-    OBSERVE = 4  # watches or copies finished networks; runs other tricks' losses inside its own
-    PRESENT = 5  # changes what is shown of an observer's copy
+    MOVE = 4  # changes what a move has done to all weights, before anybody observes it
+    OBSERVE = 5  # watches or copies finished networks; runs other tricks' losses inside its own
+    PRESENT = 6  # changes what is shown of an observer's copy
 
 
 class Trick(nn.Module):

@@ -1,6 +1,6 @@
 import torch
-from torch import Tensor
 
+from ganlab.networks.weights import flat
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 from ganlab.turn import Networks, Player, Turn
@@ -46,8 +46,3 @@ class HistoricalAveraging(Trick):
 
     def set_extra_state(self, state: dict[str, int]) -> None:
         self.moves = dict(state)
-
-
-def flat(network: torch.nn.Module) -> Tensor:
-    """All weights of a network in one row."""
-    return torch.cat([weight.flatten() for weight in network.parameters()])

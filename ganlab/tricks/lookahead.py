@@ -1,0 +1,59 @@
+import torch
+
+from ganlab.errors import Refused
+from ganlab.networks.weights import flat
+from ganlab.schedules import Schedule, schedule
+from ganlab.tricks.base import Order, Trick
+from ganlab.tricks.players import Side, chosen, needed
+from ganlab.turn import Networks, Player
+
+
+class Lookahead(Trick):
+    """After every k-th move of the generator weights go back, to slow + alpha (weights - slow).
+
+    There they become the new slow ones (Zhang et al. 2019, algorithm 1). Both players go back at once,
+    however often the discriminator has moved meanwhile: it is a step of the game, not of two losses
+    (Chavdarova et al. 2021, algorithm 1). The first slow weights are those that were drawn. Optimisers
+    keep their moments, and networks their statistics.
+
+    player: `both`, or only one of them, as a rule of its optimiser alone.
+    """
+
+    order = Order.MOVE
+
+    def __init__(self, k: int, alpha: float | Schedule, player: Side):
+        super().__init__()
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise Refused(f"trick.lookahead.k={k} must be a whole number of at least 1")
+        self.k = k
+        self.alpha = schedule("trick.lookahead.alpha", alpha, low=0, high=1, strict=True)
+        self.players = chosen("trick.lookahead.player", player)
+        self.needs = needed(self.players)
+        self.moves = 0
+
+    def networks(self, networks: Networks) -> Networks:
+        for player in self.players:
+            self.register_buffer(player, flat(getattr(networks, player)).detach())
+        return networks
+
+    def after(self, player: Player, networks: Networks, step: int) -> None:
+        if player == "discriminator":
+            return
+        self.moves += 1
+        if self.moves % self.k == 0:
+            for mover in self.players:
+                self._go_back(mover, getattr(networks, mover), self.alpha(step))
+
+    @torch.no_grad()
+    def _go_back(self, player: Player, network: torch.nn.Module, alpha: float) -> None:
+        slow = self.get_buffer(player)
+        slow.lerp_(flat(network), alpha)
+        weights = list(network.parameters())
+        for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
+            weight.copy_(part.view_as(weight))
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"moves": self.moves}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.moves = state["moves"]

@@ -1,0 +1,132 @@
+import math
+
+import pytest
+import torch
+from table import game, one_round, rounds
+from torch import nn
+
+from ganlab.errors import Refused
+from ganlab.networks.weights import flat
+from ganlab.tricks.lookahead import Lookahead
+from ganlab.turn import Networks
+
+PLAYERS = ("discriminator", "generator")
+
+
+def weights(module) -> dict[str, torch.Tensor]:
+    return {player: flat(getattr(module.game, player)).detach().double() for player in PLAYERS}
+
+
+class Fast(Lookahead):
+    """Notes what the weights were before they went back."""
+
+    def after(self, player, networks, step) -> None:
+        self.fast = {name: flat(getattr(networks, name)).detach().double() for name in PLAYERS}
+        super().after(player, networks, step)
+
+
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+def test_every_third_round_both_players_go_back_at_once(play: str) -> None:
+    settings = ("trick.lookahead.k=3", "trick.lookahead.alpha=0.3")
+    module = game("hinge", ["lookahead"], play, *settings)
+    module.game.tricks["lookahead"].__class__ = Fast
+    slow = weights(module)
+    for step in range(1, 8):
+        one_round(module)
+        fast = module.game.tricks["lookahead"].fast
+        for player, found in weights(module).items():
+            if step % 3:
+                assert torch.equal(found, fast[player])
+            else:
+                expected = slow[player] + 0.3 * (fast[player] - slow[player])
+                assert torch.allclose(found, expected, atol=1e-7)
+                assert not torch.allclose(found, fast[player], atol=1e-5)
+                slow[player] = found
+
+
+class Two(nn.Module):
+    """One number."""
+
+    def __init__(self, value: float):
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor([value], dtype=torch.float64))
+
+
+def test_in_the_bilinear_game_it_converges_where_descent_does_not() -> None:
+    """min over x, max over y of x y, both at once: each step multiplies x + i y by 1 + i rate."""
+    rate, k, alpha = 0.3, 5, 0.5
+    networks = Networks(Two(1.0), Two(1.0), None)
+    x, y = networks.generator.value, networks.discriminator.value
+    trick = Lookahead(k, alpha, "both")
+    trick.networks(networks)
+    for step in range(10 * k):
+        with torch.no_grad():
+            slope_x, slope_y = y.clone(), x.clone()
+            x -= rate * slope_x
+            y += rate * slope_y
+        for player in PLAYERS:
+            trick.after(player, networks, step)
+    expected = (1 + 1j) * (1 - alpha + alpha * (1 + rate * 1j) ** k) ** 10
+    assert complex(x.item(), y.item()) == pytest.approx(expected, rel=1e-9)
+    assert math.hypot(x.item(), y.item()) < 0.3 < 10 < abs((1 + 1j) * (1 + rate * 1j) ** (10 * k))
+
+
+def test_it_counts_moves_of_the_generator_and_not_rounds() -> None:
+    settings = ("trick.lookahead.k=2", "trick.critic_steps.n=3")
+    module = game("hinge", ["lookahead", "critic_steps"], "alternating", *settings)
+    slow = module.game.tricks["lookahead"].discriminator.clone()
+    rounds(module, 5)
+    assert torch.equal(module.game.tricks["lookahead"].discriminator, slow)
+    rounds(module, 1)
+    assert module.game.tricks["lookahead"].moves == 2
+    assert not torch.equal(module.game.tricks["lookahead"].discriminator, slow)
+
+
+def test_a_player_that_is_not_chosen_goes_on() -> None:
+    for player, other in (PLAYERS, PLAYERS[::-1]):
+        settings = ("trick.lookahead.k=1", f"trick.lookahead.player={player}")
+        module = game("hinge", ["lookahead"], "alternating", *settings)
+        module.game.tricks["lookahead"].__class__ = Fast
+        one_round(module)
+        found, fast = weights(module), module.game.tricks["lookahead"].fast
+        assert not torch.equal(found[player], fast[player])
+        assert torch.equal(found[other], fast[other])
+
+
+def test_it_needs_no_discriminator_for_the_generator_alone() -> None:
+    module = game("mmd", ["lookahead"], "alternating", "trick.lookahead.player=generator")
+    rounds(module, 5)
+    assert module.game.tricks["lookahead"].moves == 5
+
+
+def test_averages_see_the_weights_that_have_gone_back() -> None:
+    tricks = ["ema", "historical_averaging", "lookahead"]
+    module = game("hinge", tricks, "alternating", "trick.lookahead.k=1")
+    one_round(module)
+    generator = flat(module.game.generator)
+    assert torch.equal(flat(module.game.tricks["ema"].averages["generator"]), generator)
+    assert torch.equal(module.game.tricks["historical_averaging"].generator, generator)
+
+
+def test_weights_that_other_tricks_add_go_back_too() -> None:
+    tricks = ["label_conditioning", "lookahead", "weight_norm"]
+    module = game("hinge", tricks, "alternating", "trick.lookahead.k=1")
+    many = sum(w.numel() for w in module.game.weights("discriminator"))
+    assert module.game.tricks["lookahead"].discriminator.shape == (many,)
+    one_round(module)
+    assert torch.equal(module.game.tricks["lookahead"].discriminator, flat(module.game.discriminator))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Lookahead(0, 0.5, "both"), "trick.lookahead.k=0 must be a whole number of at least 1"),
+        (lambda: Lookahead(2.5, 0.5, "both"), "trick.lookahead.k=2.5 must be a whole number of at least 1"),
+        (lambda: Lookahead(5, 1, "both"), "trick.lookahead.alpha=1 must lie strictly between 0 and 1"),
+        (lambda: Lookahead(5, 0.5, "one"), "trick.lookahead.player=one must be one of"),
+        (lambda: game("mmd", ["lookahead"]), "lookahead needs a discriminator"),
+    ],
+)
+def test_bad_values_are_refused(make, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        make()
