@@ -11,7 +11,7 @@ class InvertedLabels(Trick):
     """
 
     order = Order.REPLACE  # it changes the objective's cost; what others add stands
-    needs = frozenset({Offer.ZERO_SUM})
+    needs = frozenset({Offer.ZERO_SUM, Offer.GENERATOR_TERM})
 
     def __init__(self) -> None:
         super().__init__()
