@@ -55,7 +55,7 @@ def between_processes(error: BaseException) -> bool:
     """Whether an error is that of a message to a process which is not there any more."""
     text = str(error)
     return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and any(name in text for name in ("gloo/", "NCCL", "Connection"))
+        isinstance(error, RuntimeError) and any(name in text for name in ("gloo/", "NCCL"))
     )
 
 

@@ -71,7 +71,7 @@ def test_rounds_that_are_played_again_are_not_told_again(tmp_path: Path, monkeyp
     run_dir = tmp_path / "run"
     play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=1", "checkpoint_every=2")
     go_on(run_dir / "checkpoints" / "previous.ckpt", "steps=3")  # as if killed a second time
-    go_on(run_dir / "checkpoints" / "previous.ckpt", "steps=5")
+    go_on(run_dir / "checkpoints" / "last.ckpt", "steps=5")
     history = told(run_dir)[1]
     assert [row["step"] for row in history if "generator/adversarial" in row] == [1, 2, 3, 4, 5]
     assert [row["step"] for row in history if "samples/_type" in row or "samples" in row] == [1, 2, 3, 4, 5]
