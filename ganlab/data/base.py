@@ -13,9 +13,10 @@ from torch import Tensor
 from ganlab.data.densities import Mixture
 from ganlab.data.facts import Range, at_least
 from ganlab.data.labelled import Labelled, LabelledPlan, Pair, Pairs
-from ganlab.data.order import Phases, Plan
+from ganlab.data.order import Phases, Plan, Request
 from ganlab.data.sources import Samples, Source, send, send_labels
 from ganlab.errors import Refused
+from ganlab.randomness import generator
 
 Split = Literal["train", "validation", "test"]
 
@@ -116,6 +117,20 @@ class Data:
             more = ", or hold some out with data.validation" if name == "validation" else ""
             raise Refused(f"the data have no split {name!r}: choose from {', '.join(self.sources)}{more}")
         return delivered(self.sources[name].sweep(batch_size), torch.device(device), self.value_range)
+
+    def choice(self, name: Split, n: int, device: torch.device | str, batch_size: int) -> Iterator[Samples]:
+        """At most n samples of a split, not augmented, the same ones in every run; no others are read.
+
+        Raises:
+            Refused: as `split`.
+        """
+        everything = self.split(name, device, batch_size)
+        source = self.sources[name]
+        if n >= len(source):
+            return everything
+        rows = torch.randperm(len(source), generator=generator("evaluation", name))[:n]
+        requests = (Request(some, None) for some in rows.split(batch_size))
+        return delivered(source.batches(requests), torch.device(device), self.value_range)
 
 
 @dataclass

@@ -12,7 +12,6 @@ from ganlab.data.base import Data, Split
 from ganlab.errors import Diverged, Refused
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.randomness import generator
 from ganlab.ranks import first
 
 BATCH = 100  # samples at a time; the numbers do not depend on it
@@ -107,24 +106,23 @@ class Evaluation:
     def _prepare(self, device: torch.device) -> None:
         """Shows the references, and measures the floor with real images as fakes."""
         for split in unique(split for metric in self.metrics.values() for split in metric.references):
-            reals = self._choice(split, self.n_real if split == "train" else None, device)
+            reals = self._images(split, self.n_real if split == "train" else None, device)
             for metric in self.metrics.values():
                 if split in metric.references:
                     for x in self._batches(reals, metric):
                         metric.refer(x, split)
         for split in unique(metric.anchor for metric in self.metrics.values()):
-            images = self._choice(split, self.n, device)
+            images = self._images(split, self.n, device)
             self._floor_size[split] = len(images)
             anchored = [metric for metric in self.metrics.values() if metric.anchor == split]
             self.floor |= self._measure(images, anchored)
 
-    def _choice(self, split: Split, n: int | None, device: torch.device) -> Tensor:
+    def _images(self, split: Split, n: int | None, device: torch.device) -> Tensor:
         """At most n samples of a split, the same in every run; all in their order where n is None."""
-        x = torch.cat([x for x, _ in self.data.split(split, device, BATCH)])
-        if n is None:
-            return x
-        order = torch.randperm(len(x), generator=generator("evaluation", split))
-        return x[order[:n].to(x.device)]
+        found = (
+            self.data.split(split, device, BATCH) if n is None else self.data.choice(split, n, device, BATCH)
+        )
+        return torch.cat([x for x, _ in found])
 
     def _measure(self, fakes: Tensor, metrics: Collection[SampleMetric]) -> dict[str, float]:
         """What the metrics say of some samples."""
