@@ -11,7 +11,9 @@ import csv
 import inspect
 import re
 from functools import cache
+from itertools import combinations, product
 from pathlib import Path
+from typing import NamedTuple
 
 from ganhacks import GANHACKS
 from hydra.utils import get_class
@@ -93,9 +95,35 @@ def go_together(*tricks: str) -> bool:
     return objective is not None and refusal(objective, *sorted(tricks)) is None
 
 
-def partners(trick: str, tricks: list[str]) -> list[str]:
-    """The tricks that it does not go together with."""
-    return [name for name in tricks if name != trick and not go_together(trick, name)]
+class Refusals(NamedTuple):
+    """Which objectives tricks refuse, and which tricks each other."""
+
+    objectives: set[tuple[str, str]]  # trick, objective
+    pairs: set[tuple[str, str]]  # by name
+
+
+def built() -> Refusals:
+    """What is refused when each combination is built."""
+    tricks = options("trick")
+    return Refusals(
+        {(trick, name) for trick, name in product(tricks, options("objective")) if refusal(name, trick)},
+        {pair for pair in combinations(tricks, 2) if not go_together(*pair)},
+    )
+
+
+def written() -> Refusals:
+    """What the document says is refused."""
+    above, (header, _, *below), _ = (cells(section) for section in README.read_text().split("\n## "))
+    return Refusals(
+        {(row[0], header[i]) for row in below for i, cell in enumerate(row) if cell == "–"},
+        {(row[0], name) for row in above[2:] for name in re.split("`?, `?", row[-1]) if row[0] < name},
+    )
+
+
+def cells(section: str) -> list[list[str]]:
+    """The rows of the table in a section, its header and the line below it among them."""
+    lines = (re.split(r"(?<!\\)\|", line)[1:-1] for line in section.splitlines() if line.startswith("|"))
+    return [[cell.strip(" `") for cell in line] for line in lines]
 
 
 def costs() -> dict[str, str]:
@@ -111,23 +139,21 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def overview(tricks: list[str]) -> list[str]:
+def overview(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
     rows = []
     for trick in tricks:
         made = trick_class(trick)
         sentence, paper = what(made)
-        refused = ", ".join(f"`{name}`" for name in partners(trick, tricks))
+        apart = ", ".join(f"`{name}`" for name in tricks if tuple(sorted((trick, name))) in refused)
         named = ", ".join(f"`{hook}`" for hook in hooks(made))
-        rows.append([f"`{trick}`", sentence, paper, named, costs().get(trick, ""), refused])
+        rows.append([f"`{trick}`", sentence, paper, named, costs().get(trick, ""), apart])
     header = ["trick", "what it does", "paper", "hooks", "cost, %", "not beside"]
     return table(header, rows)
 
 
-def matrix(tricks: list[str]) -> list[str]:
+def matrix(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
     objectives = options("objective")
-    rows = [
-        [f"`{trick}`", *("" if refusal(o, trick) is None else "–" for o in objectives)] for trick in tricks
-    ]
+    rows = [[f"`{trick}`", *("–" if (trick, o) in refused else "" for o in objectives)] for trick in tricks]
     return table(["", *(f"`{objective}`" for objective in objectives)], rows)
 
 
@@ -139,7 +165,7 @@ def tips() -> list[str]:
     return table(["", "tip", "setting", ""], rows)
 
 
-def document() -> str:
+def document(refusals: Refusals) -> str:
     tricks = options("trick")
     parts = [
         "# Tricks",
@@ -149,13 +175,13 @@ def document() -> str:
         "`trick=name`, or `'trick=[one,two]'`; the numbers of each stand in `conf/trick/name.yaml`.",
         "The cost is what a round of a DCGAN takes longer with it, as `costs.csv` tells how it was measured.",
         "",
-        *overview(tricks),
+        *overview(tricks, refusals.pairs),
         "",
         "## Objectives",
         "",
         "`–`: the trick refuses this objective, and says why.",
         "",
-        *matrix(tricks),
+        *matrix(tricks, refusals.objectives),
         "",
         "## ganhacks",
         "",
@@ -168,5 +194,5 @@ def document() -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(document())
+    README.write_text(document(built()))
     print(f"{README}: {len(options('trick'))} tricks")

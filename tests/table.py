@@ -98,17 +98,22 @@ def in_plays(
         yield play, copies.get(play) or game(objective, tricks, play, model=model)
 
 
-@cache
 def home(*tricks: str) -> str:
     """An objective that refuses none of the tricks alone; non_saturating, where that is one."""
     for objective in ("non_saturating", *options("objective")):
-        try:
-            for trick in tricks:
-                game(objective, [trick])
-        except Refused:
-            continue
-        return objective
+        if all(at_home(objective, trick) for trick in tricks):
+            return objective
     raise AssertionError(f"no objective is one for {tricks}")
+
+
+@cache
+def at_home(objective: str, trick: str) -> bool:
+    """Whether an objective takes a trick that comes alone."""
+    try:
+        game(objective, [trick])
+    except Refused:
+        return False
+    return True
 
 
 def batch(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:

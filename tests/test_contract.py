@@ -9,6 +9,7 @@ from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 
+import docs
 import pytest
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -23,6 +24,7 @@ from ganlab.trust import targets
 
 TRICKS, OBJECTIVES, PLAYS = options("trick"), options("objective"), options("play")
 MODELS = {"mlp": PLAYS, "dcgan": ["shared"]}  # and the ways in which they are played
+WRITTEN = docs.written()
 PATIENCE = 80  # rounds after which a trick that changed nothing is inert
 
 
@@ -71,6 +73,8 @@ def attempt(plays, objective: str, tricks, model: str) -> tuple[list[tuple[str, 
 @pytest.mark.parametrize(("trick", "objective"), list(product(TRICKS, OBJECTIVES)))
 def test_a_trick_acts_or_refuses(trick: str, objective: str, model: str, plays: list[str]) -> None:
     games, refusal = attempt(plays, objective, [trick], model)
+    if model == "mlp":
+        assert bool(refusal) == ((trick, objective) in WRITTEN.objectives), "run make docs"
     if refusal:
         assert trick in refusal or attempt(plays, objective, [], model) == ([], refusal)
         assert "\n" not in refusal
@@ -94,6 +98,8 @@ def test_a_pair_plays_alike_in_both_orders_or_refuses(
 ) -> None:
     objective = home(*pair)
     games, refusal = attempt(plays, objective, pair, model)
+    if model == "mlp":
+        assert bool(refusal) == (pair in WRITTEN.pairs), "run make docs"
     if refusal:
         assert pair[0] in refusal
         assert pair[1] in refusal

@@ -31,7 +31,7 @@ def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
         if go_together((*together, trick)):
             together.append(trick)
     # Against five penalties at once, larger steps ahead explode, and rounding with them.
-    slow = ("trick.unrolled.lr=0.001",)
+    slow = ("trick.unrolled.lr=0.001", "trick.unrolled.steps=2")
     largest = [("non_saturating", tuple(together), play, slow) for play in options("play")]
     once = [
         *((f"mmd objective/kernel={kernel}", (), ()) for kernel in options("objective/kernel")),
