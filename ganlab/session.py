@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -224,6 +225,7 @@ class Session:
         if self.workers is not None and (lost := self.workers.lost()):
             return Lost(lost)
         if self.trainer.world_size > 1 and between_processes(error):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which would cut off the reason
             return Lost(f"another process is gone, so all end; resume={path} goes on")
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return Refused(
@@ -275,11 +277,12 @@ class Session:
         path = self.directory.path
         lines = {"rounds": f"{self.module.game.step:,}"}
         lines["training"] = f"{self.bar.seconds:.1f} s, {self.bar.images_per_second:,.0f} images/s"
+        things = "samples" if self.data.value_range is None else "images"
         for name, value in metrics.items():
-            images = {"train": "training", "test": "test"}[self.evaluation.anchor[name]]
+            split = {"train": "training"}.get(self.evaluation.anchor[name], self.evaluation.anchor[name])
             floor = self.evaluation.floor.get(name)
             lines[name] = f"{value:.3f}" + (
-                f"   (real {images} images: {floor:.3f})" if floor is not None else ""
+                f"   (real {split} {things}: {floor:.3f})" if floor is not None else ""
             )
         if self.data.skipped:
             lines["skipped"] = (

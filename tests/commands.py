@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,11 @@ def go_on(run_dir: Path, *overrides: str) -> dict[str, float]:
     return run(compose(*given), given)
 
 
-def start(*overrides: str, command: str = "run", **options: Any) -> subprocess.Popen[str]:
-    """A command in a process of its own."""
+def start(*overrides: str, module: Sequence[str] = ("ganlab.run",), **options: Any) -> subprocess.Popen[str]:
+    """A module in a process of its own."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-m", f"ganlab.{command}", *overrides],
+        [sys.executable, "-m", *module, *overrides],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -89,6 +89,24 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
     assert "process 1 of 2" in summary(tmp_path / "run")["reason"]
 
 
+def test_a_process_killed_under_torchrun_is_told_in_one_line(tmp_path: Path) -> None:
+    overrides = [*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}"]
+    launcher = ["torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", "-m"]
+    process = start(*overrides, module=[*launcher, "ganlab.run"])
+    while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
+        time.sleep(0.05)
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
+    ranks = {b"LOCAL_RANK=1" in Path(f"/proc/{pid}/environ").read_bytes(): pid for pid in found.stdout.split()}
+    os.kill(int(ranks[True]), signal.SIGKILL)
+    began = time.monotonic()
+    code, _, err = finish(process)
+    assert code == 1
+    assert time.monotonic() - began < 60
+    (line,) = [line for line in err.splitlines() if line.startswith("run:")]
+    assert "resume" in line
+    assert summary(tmp_path / "run")["status"] == "failed"
+
+
 def test_a_divergence_of_all_is_told_as_such(tmp_path: Path) -> None:
     lr = [f"optimizer.{player}.lr=1e38" for player in ("discriminator", "generator")]
     process = start(*QUICK, "steps=40", "log_every=1", "trainer=ddp", *lr, f"run_dir={tmp_path / 'run'}")

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,18 @@ class Replicas(DDPStrategy):
 
     Lightning's wrapper around the module lets the ranks drift apart under simultaneous play, without an
     error, since it sees no gradient that was asked for by name.
+
+    Args:
+        patience: for how many hours a process waits for the others: the first one evaluates alone.
+
+    Raises:
+        Refused: patience is not positive.
     """
+
+    def __init__(self, patience: float):
+        if patience <= 0:
+            raise Refused(f"trainer.strategy.patience={patience} hours must be positive")
+        super().__init__(timeout=timedelta(hours=patience))
 
     def configure_ddp(self) -> None:
         assert self.model is not None
@@ -137,7 +149,7 @@ def has_parent() -> bool:
 
 
 def end_with_parent() -> None:
-    """Ends this process when the one that started it is gone: a collective would wait for half an hour."""
+    """Ends this process when the one that started it is gone: a collective would wait for hours."""
 
     def watch() -> None:
         while has_parent():
