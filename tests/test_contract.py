@@ -212,7 +212,8 @@ def test_no_verdict_is_passed_that_nobody_asked_for(objective: str, tricks: tupl
 
 
 @pytest.mark.parametrize(
-    ("play", "passes"), [("alternating", (3, 2)), ("shared", (3, 1)), ("simultaneous", (2, 1))]
+    ("play", "passes"),
+    [("alternating", (3, 2)), ("shared", (3, 1)), ("simultaneous", (2, 1)), ("extragradient", (4, 2))],
 )
 def test_passes_of_a_round(play: str, passes: tuple[int, int]) -> None:
     module = game("hinge", [], play)

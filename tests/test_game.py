@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from table import game, one_round, rounds
+from table import game, one_round, options, rounds
 
 from ganlab.config import build_game
 from ganlab.errors import Refused
@@ -27,7 +27,7 @@ class Never(Trick):
         return False
 
 
-@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+@pytest.mark.parametrize("play", options("play"))
 def test_who_rests_does_not_move(play: str) -> None:
     module = game(play=play)
     module.game.tricks["every_other"] = EveryOther()
@@ -55,8 +55,9 @@ class Reacting(Trick):
         self.seen.append((player, step, next(networks.generator.parameters()).detach().clone()))
 
 
-def test_reactions_come_after_all_steps() -> None:
-    module = game(play="simultaneous")
+@pytest.mark.parametrize("play", ["simultaneous", "extragradient"])
+def test_reactions_come_once_after_all_steps(play: str) -> None:
+    module = game(play=play)
     module.game.tricks["reacting"] = reacting = Reacting()
     one_round(module)
     assert [(player, step) for player, step, _ in reacting.seen] == [("discriminator", 0), ("generator", 0)]

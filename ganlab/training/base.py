@@ -19,7 +19,7 @@ from ganlab.game import Game
 from ganlab.randomness import Draw, reseed
 from ganlab.ranks import average
 from ganlab.schedules import Schedule, active, at, schedule, varies
-from ganlab.training.play import Moves, Play
+from ganlab.training.play import Moves, Play, Weights
 from ganlab.turn import Batch, Player, Sample, Turn
 
 
@@ -56,6 +56,11 @@ class Mover:
             nn.utils.clip_grad_norm_(self.weights, self.clip(step))
         self.optimizer.step()
         torch.clear_autocast_cache()  # of casts of the weights as they were
+
+    @torch.no_grad()
+    def go_back(self, weights: list[Tensor]) -> None:
+        for weight, before in zip(self.weights, weights, strict=True):
+            weight.copy_(before)
 
 
 def at_all(values: Mapping[str, Any], step: int) -> dict[str, Any]:
@@ -107,11 +112,12 @@ class GameModule(pl.LightningModule):
     def movers(self) -> tuple[Player, ...]:
         return tuple(player for player in self.game.players if self.game.plays(player))
 
-    def turn(self, player: Player, batch: Batch) -> Turn:
+    def turn(self, player: Player, batch: Batch, *look: str) -> Turn:
         draw = Draw(
             self.seed,
             self.game.step,
             player,
+            *look,
             device=self.device,
             rank=self.rank,
             world_size=self.world_size,
@@ -121,18 +127,33 @@ class GameModule(pl.LightningModule):
     def losses(self, turn: Turn) -> dict[str, Tensor]:
         return self.game.losses(turn)
 
-    def move(self, moves: Moves) -> None:
+    def extrapolate(self, moves: Moves) -> Weights:
+        """All gradients, then all steps, which are to be taken back; the weights in front of them."""
+        self._differentiate(moves)
+        start = {p: [weight.detach().clone() for weight in self.mover[p].weights] for p in moves}
+        self._step(moves)
+        return start
+
+    def move(self, moves: Moves, start: Weights | None = None) -> None:
         """All gradients, then all steps, then all reactions to them."""
+        self._differentiate(moves)
+        for player, terms in moves.items():
+            self.told |= {f"{player}/{name}": term.detach() for name, term in terms.items()}
+        for player, weights in (start or {}).items():
+            self.mover[player].go_back(weights)
+        self._step(moves)
+        for player in moves:
+            self.game.after(player)
+
+    def _differentiate(self, moves: Moves) -> None:
         left = len(moves)
         for player, terms in moves.items():
             left -= 1
-            loss = reduce(add, terms.values())
-            self.mover[player].differentiate(loss, retain_graph=left > 0)
-            self.told |= {f"{player}/{name}": term.detach() for name, term in terms.items()}
-        for player in moves:
+            self.mover[player].differentiate(reduce(add, terms.values()), retain_graph=left > 0)
+
+    def _step(self, players: Iterable[Player]) -> None:
+        for player in players:
             self.mover[player].step(self.game.played)
-        for player in moves:
-            self.game.after(player)
 
 
 def finite(values: Iterable[Tensor]) -> bool:

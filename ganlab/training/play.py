@@ -9,6 +9,7 @@ from torch import Tensor
 from ganlab.turn import Batch, Player, Turn
 
 Moves = dict[Player, dict[str, Tensor]]
+Weights = dict[Player, list[Tensor]]
 
 
 class Table(Protocol):
@@ -17,12 +18,16 @@ class Table(Protocol):
     def movers(self) -> tuple[Player, ...]:
         """Who moves in this round, decided once."""
 
-    def turn(self, player: Player, batch: Batch) -> Turn: ...
+    def turn(self, player: Player, batch: Batch, *look: str) -> Turn:
+        """A player's view of the round; each further look at it, named by a word, has draws of its own."""
 
     def losses(self, turn: Turn) -> dict[str, Tensor]: ...
 
-    def move(self, moves: Moves) -> None:
-        """All gradients, then all steps, then all reactions."""
+    def extrapolate(self, moves: Moves) -> Weights:
+        """All gradients, then all steps, to which nobody reacts; gives the weights that they started from."""
+
+    def move(self, moves: Moves, start: Weights | None = None) -> None:
+        """All gradients, then all steps, from `start` if it is given, then all reactions."""
 
 
 class Play(Protocol):
@@ -63,12 +68,35 @@ class Simultaneous:
     takes: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, table: Table, batch: Batch) -> None:
-        turn = table.turn("generator", batch)
-        views = {
-            "generator": turn,
-            "discriminator": turn.replace(player="discriminator", made=turn.made, verdicts=turn.verdicts),
-        }
-        table.move({player: table.losses(views[player]) for player in table.movers()})
+        table.move(at_once(table, table.movers(), table.turn("generator", batch)))
+
+
+class Extragradient:
+    """Both players look a step ahead, and move from where they were by the gradients they find there.
+
+    w' = w - step(F(w)), then w <- w - step(F(w')), F being the gradients of both at the same weights
+    (Gidel et al. 2019, algorithm 2). Both are steps of the optimiser: one with moments takes in both
+    gradients, so Adam is their Extra-Adam (algorithm 4), which in round t corrects its bias by
+    1 - beta^(2 t). Latents and all other draws of the second half are new; the real samples are the round's
+    in both. Terms are told, and tricks react, once: of and to the second half. What networks keep count of,
+    such as the statistics of batch norm, goes on in both. Their average of the weights is trick ema.
+    """
+
+    takes: ClassVar[frozenset[str]] = frozenset()
+
+    def __call__(self, table: Table, batch: Batch) -> None:
+        movers = table.movers()
+        start = table.extrapolate(at_once(table, movers, table.turn("generator", batch, "ahead")))
+        table.move(at_once(table, movers, table.turn("generator", batch)), start)
+
+
+def at_once(table: Table, movers: tuple[Player, ...], turn: Turn) -> Moves:
+    """The terms of all who move, from the generator's turn: one pass, one set of verdicts."""
+    views = {
+        "generator": turn,
+        "discriminator": turn.replace(player="discriminator", made=turn.made, verdicts=turn.verdicts),
+    }
+    return {player: table.losses(views[player]) for player in movers}
 
 
 def against(turn: Turn) -> Turn:

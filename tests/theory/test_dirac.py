@@ -10,7 +10,7 @@ from dirac import LR, START, path, radii
 from judged import ONES
 
 from ganlab.objectives.adversarial import Minimax, NonSaturating, Wasserstein
-from ganlab.training.play import Alternating, Simultaneous
+from ganlab.training.play import Alternating, Extragradient, Simultaneous
 from ganlab.tricks.r1 import R1
 
 FIRST = math.hypot(*START)
@@ -56,6 +56,33 @@ def test_wasserstein_spirals_out_in_simultaneous_play() -> None:
     """Each round multiplies the squared radius by 1 + h^2."""
     found = radii(path(Wasserstein(ONES), Simultaneous(), 100))
     assert found == pytest.approx([FIRST * (1 + LR**2) ** (n / 2) for n in range(101)])
+
+
+def test_wasserstein_spirals_in_under_extragradient() -> None:
+    """w <- (1 + h A + h^2 A^2) w with A^2 = -1; each round multiplies the squared radius by 1 - h^2 + h^4."""
+    turning = np.array([[0, 1], [-1, 0]])
+    one_round = np.eye(2) + LR * turning + LR**2 * turning @ turning
+    places = path(Wasserstein(ONES), Extragradient(), 200)
+    for n in (1, 2, 50, 200):
+        assert places[n] == pytest.approx(np.linalg.matrix_power(one_round, n) @ START, abs=1e-12)
+    assert radii(places) == pytest.approx([FIRST * (1 - LR**2 + LR**4) ** (n / 2) for n in range(201)])
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
+def test_extragradient_is_the_recurrence(name: str, gamma: float) -> None:
+    """The implicit step w' = w + h v(w'), to second order: v is found at w + h v(w)."""
+
+    def velocity(w: np.ndarray) -> np.ndarray:
+        theta, psi = w
+        u = theta * psi
+        return np.array([PULL[name](u) * psi, -PUSH[name](u) * theta - gamma * psi])
+
+    w = np.array(START)
+    for _ in range(100):
+        w = w + LR * velocity(w + LR * velocity(w))
+    tricks = {"r1": R1(gamma, 1)} if gamma else {}
+    assert path(OBJECTIVES[name](ONES), Extragradient(), 100, tricks)[-1] == pytest.approx(w, abs=1e-9)
 
 
 def test_minimax_orbits_in_alternating_play_and_spirals_out_in_simultaneous_play() -> None:

@@ -6,7 +6,7 @@ from ganlab.errors import Refused
 from ganlab.randomness import Draw
 from ganlab.tricks.adaptive_balance import AdaptiveBalance, accuracy
 
-PLAYS = ["alternating", "shared", "simultaneous"]
+PLAYS = ["alternating", "shared", "simultaneous", "extragradient"]
 LOSSES = [f"trick.adaptive_balance.{line}" for line in ("by=loss_ratio", "low=0.4", "high=2")]
 
 

@@ -6,7 +6,7 @@ from ganlab.errors import Refused
 from ganlab.randomness import Draw
 
 
-@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
 def test_the_generator_of_the_zero_sum_game_becomes_the_non_saturating_one(play: str) -> None:
     inverted = rounds(game("minimax", ["inverted_labels"], play), 5)
     expected = rounds(game("non_saturating", [], play), 5)

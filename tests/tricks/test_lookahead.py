@@ -25,7 +25,7 @@ class Fast(Lookahead):
         super().after(player, networks, step)
 
 
-@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
 def test_every_third_round_both_players_go_back_at_once(play: str) -> None:
     settings = ("trick.lookahead.k=3", "trick.lookahead.alpha=0.3")
     module = game("hinge", ["lookahead"], play, *settings)

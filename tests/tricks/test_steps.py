@@ -14,13 +14,13 @@ def movers(module, n: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
 def test_the_generator_moves_after_n_moves_of_the_discriminator(play: str) -> None:
     module = game("wasserstein", ["critic_steps"], play, "trick.critic_steps.n=3")
     assert movers(module, 7) == ["d", "d", "dg", "d", "d", "dg", "d"]
 
 
-@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
 def test_the_discriminator_moves_before_k_moves_of_the_generator(play: str) -> None:
     module = game("wasserstein", ["generator_steps"], play, "trick.generator_steps.k=3")
     assert movers(module, 7) == ["dg", "g", "g", "dg", "g", "g", "dg"]

@@ -13,7 +13,7 @@ def largest(module) -> float:
     )
 
 
-@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
+@pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
 def test_no_weight_of_the_discriminator_leaves_the_bounds(play: str) -> None:
     module, free = game("hinge", ["weight_clip"], play), game("hinge", [], play)
     assert largest(free) > 0.05
