@@ -62,9 +62,9 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
         "Or give them to both players: `trick=label_conditioning`.",
     ),
     (
-        "Noise on the inputs, falling with time",
-        ("trick=instance_noise",),
-        "Linear to zero by default; any schedule.",
+        "Noise on the inputs, falling with time, and on the generator's layers",
+        ("trick=[instance_noise,noise_layers]", "trick.noise_layers.player=generator"),
+        "Linear to zero by default; any schedule. In the discriminator's layers: `player=discriminator`.",
     ),
     (
         "Train the discriminator more",

@@ -89,12 +89,17 @@ class Noise(nn.Module):
     """x + std noise, in training: [B, ...] -> the same shape.
 
     Its trick hands it the numbers of the turn before each pass, so that several processes draw those of one.
+    Of a pass with further rows in front of the batch, such as a reference, only the last `rows` are changed.
+
+    Args:
+        name: of its stream of numbers.
     """
 
-    def __init__(self, layer: int):
+    def __init__(self, name: str):
         super().__init__()
-        self.name = f"noise_layers/{layer}"
+        self.name = name
         self.draw: Draw | None = None
+        self.rows: int | None = None  # None: all
         self.std = 0.0
 
     # A stream is nothing to compile, and each round's would be compiled anew.
@@ -102,4 +107,6 @@ class Noise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.draw is None:
             return x
-        return x + self.std * self.draw.normal(self.name, *x.shape).to(x.dtype)
+        batch = x if self.rows is None else x[len(x) - self.rows :]
+        noisy = batch + self.std * self.draw.normal(self.name, *batch.shape).to(x.dtype)
+        return noisy if len(batch) == len(x) else torch.cat([x[: -len(batch)], noisy])

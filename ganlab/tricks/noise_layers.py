@@ -1,36 +1,57 @@
+from functools import partial
+
+from torch import Tensor
+
+from ganlab.errors import Refused
 from ganlab.networks.base import Layers
 from ganlab.networks.noise import Noise, before_hidden
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Trick
-from ganlab.turn import Networks, Offer, Sample, Turn
+from ganlab.tricks.players import Side, chosen, needed
+from ganlab.turn import Networks, Player, Sample, Turn
 
 
 class NoiseLayers(Trick):
-    """Gaussian noise on the discriminator's hidden layers in training, its features among them.
+    """Gaussian noise on a player's hidden layers in training, the discriminator's features among them.
 
-    As in the networks of Salimans et al. 2016 for MNIST (`std` 0.5, and 0.3 on their inputs, which is what
-    instance_noise is for). `std` is in units of the layers' outputs.
+    As in the discriminator for MNIST (Salimans et al. 2016, code): `std` 0.5 there, and 0.3 on its inputs,
+    which is what instance_noise is for. Ganhacks 13 has it in the generator, as Zhao, Mathieu & LeCun 2017
+    do. `std` is in units of the layers' outputs.
+
+    player: `discriminator`, `generator` or `both`.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR})
-
-    def __init__(self, std: float | Schedule):
+    def __init__(self, std: float | Schedule, player: Side):
         super().__init__()
         self.std = active("trick.noise_layers.std", std)
-        self.layers: list[Noise] = []
+        self.players = chosen("trick.noise_layers.player", player)
+        self.needs = needed(self.players)
+        self.layers: dict[Player, list[Noise]] = {player: [] for player in self.players}
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
-        body = networks.discriminator.body
-        before_hidden(body, self._layer)
-        networks.discriminator.body = Layers(body, self._layer(len(self.layers)))
+        for player in self.players:
+            before_hidden(getattr(networks, player).body, partial(self._layer, player))
+        if "discriminator" in self.players:
+            assert networks.discriminator is not None
+            features = self._layer("discriminator", len(self.layers["discriminator"]))
+            networks.discriminator.body = Layers(networks.discriminator.body, features)
+        if not self.layers.get("generator", True):
+            raise Refused("trick noise_layers needs a generator with a hidden layer: give it one")
         return networks
 
-    def _layer(self, number: int) -> Noise:
-        self.layers.append(Noise(number))
-        return self.layers[-1]
+    def _layer(self, player: Player, number: int) -> Noise:
+        layer = Noise(f"noise_layers/{player}/{number}")
+        self.layers[player].append(layer)
+        return layer
+
+    def latents(self, latent: Tensor, turn: Turn) -> Tensor:
+        self._hand("generator", turn, len(latent))
+        return latent
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        for layer in self.layers:
-            layer.draw, layer.std = turn.draw, self.std(turn.step)
+        self._hand("discriminator", turn, None)
         return sample
+
+    def _hand(self, player: Player, turn: Turn, rows: int | None) -> None:
+        for layer in self.layers.get(player, []):
+            layer.draw, layer.rows, layer.std = turn.draw, rows, self.std(turn.step)

@@ -12,11 +12,12 @@ from ganlab.networks.noise import Noise
 from ganlab.randomness import Draw
 from ganlab.schedules import Linear
 from ganlab.tricks.noise_layers import NoiseLayers
+from ganlab.turn import Batch, Sample
 
 
 def test_the_noise_is_as_large_as_the_schedule_says_and_fresh_in_each_pass() -> None:
-    trick, layer = NoiseLayers(Linear(0.4, 0.0, 10)), Noise(0)
-    trick.layers.append(layer)
+    trick, layer = NoiseLayers(Linear(0.4, 0.0, 10), "discriminator"), Noise("noise")
+    trick.layers["discriminator"].append(layer)
     turn = game().game.turn("discriminator", real(), Draw(0))
     x = torch.zeros(2000, 5)
     for step, std in {0: 0.4, 5: 0.2, 10: 0.0}.items():
@@ -40,7 +41,7 @@ def test_every_hidden_layer_gets_noise_of_its_own_the_features_too(
     table = build_game(compose(*base, "trick=noise_layers"))
     found = [m for m in table.discriminator.modules() if isinstance(m, Noise)]
     assert len({layer.name for layer in found}) == len(found) == layers
-    assert list(table.discriminator.body)[-1] is table.tricks["noise_layers"].layers[-1]
+    assert list(table.discriminator.body)[-1] is table.tricks["noise_layers"].layers["discriminator"][-1]
     first = next(m for m in table.discriminator.modules() if isinstance(m, nn.Linear | nn.Conv2d | Noise))
     assert not isinstance(first, Noise)
 
@@ -62,6 +63,61 @@ def test_both_players_verdicts_are_noisy_and_those_of_the_turn() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("base", "layers"), [(DCGAN, 2), (SMALL, 1), ((*SMALL, "model.generator.hidden=[8,8,8]"), 3)]
+)
+def test_noise_in_the_generator_lies_between_its_layers(base: tuple[str, ...], layers: int) -> None:
+    table = build_game(compose(*base, "trick=noise_layers", "trick.noise_layers.player=generator"))
+    weighted = [m for m in table.generator.modules() if isinstance(m, nn.Linear | nn.ConvTranspose2d | Noise)]
+    assert [isinstance(m, Noise) for m in weighted] == [False, *[True, False] * layers]
+    assert not any(isinstance(m, Noise) for m in table.discriminator.modules())
+
+
+IN_GENERATOR = ("trick.noise_layers.player=generator", "trick.noise_layers.std=0.5")
+
+
+def test_a_last_linear_layer_of_the_generator_passes_the_noise_on() -> None:
+    """What it makes varies by W W^T std^2 around what it makes without noise."""
+    overrides = (*IN_GENERATOR, "model.generator.batch_norm=false", "~data.range", "+data.range=null")
+    module = game("mmd", ["noise_layers"], "shared", *overrides).game
+    module.train()
+    n = 4000
+    turn = module.turn("generator", Batch(Sample(torch.zeros(n, 1, 8, 8))), Draw(0))
+    made = turn.replace(latent=torch.ones(n, 6)).made  # the hook was not asked
+    assert made.x.std(0).max() < 1e-6
+    made = turn.decode(torch.ones(n, 6)).x.flatten(1)
+    weight = next(m for m in reversed(list(module.generator.modules())) if isinstance(m, nn.Linear)).weight
+    expected = 0.25 * weight @ weight.T
+    assert torch.allclose(torch.cov(made.T), expected, atol=0.15 * float(expected.detach().abs().max()))
+    assert torch.allclose(made.mean(0), module.eval().generator(torch.ones(1, 6)).flatten(), atol=0.05)
+
+
+def test_samples_are_free_of_the_noise_in_the_generator_and_each_pass_of_training_has_its_own() -> None:
+    module = game("hinge", ["noise_layers"], "alternating", *IN_GENERATOR)
+    rounds(module, 1)
+    assert torch.equal(module.game.sample(5), module.game.sample(5))
+    made = {}
+    for player in ("discriminator", "generator"):
+        for k in (0, 1):
+            turn = module.game.turn(player, real(), Draw(k, player))
+            made[player, k] = turn.decode(torch.zeros(16, 6)).x
+    one, *others = made.values()
+    assert not any(torch.equal(one, other) for other in others)
+
+
+def test_the_reference_of_virtual_batch_norm_stays_as_it_is() -> None:
+    layer, x = Noise("noise"), torch.zeros(7, 3)
+    layer.draw, layer.rows, layer.std = Draw(0), 5, 1.0
+    assert layer(x)[:2].equal(x[:2])
+    layer.draw = Draw(0)
+    assert layer(x)[2:].equal(Draw(0).normal("noise", 5, 3))
+
+
+def test_a_generator_without_a_hidden_layer_is_refused() -> None:
+    with pytest.raises(Refused, match="noise_layers needs a generator with a hidden layer"):
+        game("mmd", ["noise_layers"], "shared", *IN_GENERATOR, "model.generator.hidden=[]")
+
+
 def test_a_negative_std_is_refused() -> None:
     with pytest.raises(Refused, match="trick.noise_layers.std=-0.1 must lie between 0"):
-        NoiseLayers(-0.1)
+        NoiseLayers(-0.1, "both")
