@@ -78,7 +78,11 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         "Discrete conditions by an embedding",
-        ("trick=label_conditioning", "trick.label_conditioning.generator=embedding"),
+        (
+            "trick=label_conditioning",
+            "trick.label_conditioning.generator=embedding",
+            "trick.label_conditioning.discriminator=embedding",
+        ),
         "One-hot planes are the default; `norm` and `projection` are the others.",
     ),
     (

@@ -43,6 +43,7 @@ def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
         ),
         *((f"mmd objective.{setting}", (), ()) for setting in ESTIMATES),
         ("non_saturating", ("label_conditioning",), ("trick.label_conditioning.generator=norm",)),
+        ("non_saturating", ("label_conditioning",), ("trick.label_conditioning.discriminator=embedding",)),
         ("non_saturating", ("noise_layers", "virtual_batch_norm"), ("trick.noise_layers.player=both",)),
         # A slope is the same on either side of a point but at the kinks of ReLU: some must lie in between.
         ("non_saturating", ("dragan",), ("trick.dragan.size=20",)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -52,6 +54,29 @@ class ConcatVector(Conditioned):
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), one_hot(condition, self.num_classes).to(x.dtype)], 1), condition
+
+
+class EmbedImage(Conditioned):
+    """Appends a learned plane of the class: [B, C, H, W] -> [B, C + 1, H, W]."""
+
+    def __init__(self, num_classes: int, plane: tuple[int, ...]):
+        super().__init__()
+        self.embedding = nn.Embedding(num_classes, prod(plane))
+
+    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        planes = self.embedding(condition).view(-1, 1, *x.shape[2:])  # [B, 1, H, W]
+        return torch.cat([x, planes.to(x.dtype)], 1), condition
+
+
+class EmbedVector(Conditioned):
+    """Appends a learned vector of the class to flattened samples: [B, ...] -> [B, D + E]."""
+
+    def __init__(self, num_classes: int, size: int):
+        super().__init__()
+        self.embedding = nn.Embedding(num_classes, size)
+
+    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
 
 
 class ConditionalNorm(Conditioned):

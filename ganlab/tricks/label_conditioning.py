@@ -1,3 +1,4 @@
+from math import prod
 from typing import Literal
 
 from torch import nn
@@ -5,12 +6,12 @@ from torch import nn
 from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, entry, widen
 from ganlab.networks.conditioning import GeneratorWay, ask_for_classes, generator_way
-from ganlab.networks.labels import ConcatImage, ConcatVector, Projection
+from ganlab.networks.labels import ConcatImage, ConcatVector, EmbedImage, EmbedVector, Projection
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks, Offer
 
 SETTING = "trick.label_conditioning.generator"
-DiscriminatorWay = Literal["concat", "projection"]
+DiscriminatorWay = Literal["concat", "embedding", "projection"]
 
 
 class LabelConditioning(Trick):
@@ -18,8 +19,8 @@ class LabelConditioning(Trick):
 
     generator: `concat` (one-hot beside the latent), `embedding` (latent times a class embedding) or `norm`
     (class-conditional gain and bias, Dumoulin et al. 2017).
-    discriminator: `concat` (one-hot planes or columns beside the sample) or `projection`
-    (Miyato & Koyama 2018).
+    discriminator: `concat` (one-hot planes or columns beside the sample), `embedding` (a learned plane of the
+    class as one more channel, Denton et al. 2015) or `projection` (Miyato & Koyama 2018).
     """
 
     needs = frozenset({Offer.LABELS, Offer.DISCRIMINATOR, Offer.SINGLE_SAMPLES})
@@ -41,19 +42,31 @@ class LabelConditioning(Trick):
         assert networks.num_classes is not None
         assert networks.discriminator is not None
         ask_for_classes(SETTING, self.generator_way, networks.generator, networks.num_classes)
-        DISCRIMINATOR_WAYS[self.discriminator_way](networks.discriminator, networks.num_classes)
+        shape = networks.generator.shape
+        DISCRIMINATOR_WAYS[self.discriminator_way](networks.discriminator, networks.num_classes, shape)
         return networks
 
 
-def concat_sample(discriminator: Discriminator, num_classes: int) -> None:
+def concat_sample(discriminator: Discriminator, num_classes: int, shape: tuple[int, ...]) -> None:
     layer = entry(discriminator.body)
     widen(layer, num_classes)
     concat = ConcatImage if isinstance(layer, nn.Conv2d) else ConcatVector
     discriminator.inputs.append(concat(num_classes))
 
 
-def project(discriminator: Discriminator, num_classes: int) -> None:
+def embed_sample(discriminator: Discriminator, num_classes: int, shape: tuple[int, ...]) -> None:
+    layer = entry(discriminator.body)
+    plane = shape[1:] or shape  # a vector is one channel
+    if isinstance(layer, nn.Conv2d):
+        widen(layer, 1)
+        discriminator.inputs.append(EmbedImage(num_classes, plane))
+    else:
+        widen(layer, prod(plane))
+        discriminator.inputs.append(EmbedVector(num_classes, prod(plane)))
+
+
+def project(discriminator: Discriminator, num_classes: int, shape: tuple[int, ...]) -> None:
     discriminator.scores.append(Projection(num_classes, discriminator.num_features))
 
 
-DISCRIMINATOR_WAYS = {"concat": concat_sample, "projection": project}
+DISCRIMINATOR_WAYS = {"concat": concat_sample, "embedding": embed_sample, "projection": project}

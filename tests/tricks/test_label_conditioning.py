@@ -7,14 +7,14 @@ from ganlab.cli import compose
 from ganlab.config import build_game
 from ganlab.errors import Refused
 from ganlab.game import Game
-from ganlab.networks.labels import ConcatImage, ConditionalNorm, Projection
+from ganlab.networks.labels import ConcatImage, ConditionalNorm, EmbedImage, Projection
 
 
 def conditional(*overrides: str) -> Game:
     return build_game(compose(*SMALL, "trick=label_conditioning", *overrides))
 
 
-WAYS = [(g, d) for g in ("concat", "embedding", "norm") for d in ("concat", "projection")]
+WAYS = [(g, d) for g in ("concat", "embedding", "norm") for d in ("concat", "embedding", "projection")]
 
 
 @pytest.mark.parametrize("model", ["gan", "dcgan"])
@@ -57,6 +57,37 @@ def test_concatenated_planes_are_one_hot() -> None:
     assert x.shape == (2, 4, 4, 5)
     assert x[0, 1:].mean((1, 2)).tolist() == [0, 0, 1]
     assert x[1, 1:].mean((1, 2)).tolist() == [1, 0, 0]
+
+
+def test_an_embedded_class_is_a_plane_of_its_own_as_a_last_channel() -> None:
+    layer, x, classes = EmbedImage(3, (4, 5)), torch.randn(2, 1, 4, 5), torch.tensor([2, 0])
+    seen, _ = layer(x, classes)
+    assert torch.equal(seen[:, :1], x)
+    for row, c in enumerate(classes):
+        for i in range(4):
+            for j in range(5):
+                assert seen[row, 1, i, j] == layer.embedding.weight[c, 5 * i + j]
+
+
+@pytest.mark.parametrize(("data", "columns"), [("digits", 8 * 8), ("ring", 2), ("mixture_1d", 1)])
+def test_the_embedding_has_the_size_of_one_channel(data: str, columns: int) -> None:
+    """As many new columns, which see it, and the class moves a verdict by what these say of it alone."""
+    small = (*SMALL, f"data={data}", "data.num_classes=3")
+    plain = build_game(compose(*small)).discriminator
+    given = build_game(
+        compose(*small, "trick=label_conditioning", "trick.label_conditioning.discriminator=embedding")
+    ).discriminator
+    first, old = (next(m for m in d.modules() if isinstance(m, nn.Linear)) for d in (given, plain))
+    assert first.weight.shape[1] - old.weight.shape[1] == columns
+    x, classes, hidden = torch.randn(2, old.weight.shape[1]), torch.tensor([1, 2]), []
+    first.register_forward_hook(lambda *call: hidden.append(call[2]))
+    given(x, classes)
+    table = given.inputs[0].embedding.weight[classes]
+    expected = old(x) + table @ first.weight[:, -columns:].T
+    assert torch.allclose(hidden[0], expected, atol=1e-5)
+    (slope,) = torch.autograd.grad(hidden[0].sum(), given.inputs[0].embedding.weight)
+    assert slope[0].abs().max() == 0
+    assert slope[1].abs().max() > 0
 
 
 def test_a_conditional_norm_scales_and_shifts_by_class() -> None:
