@@ -1,5 +1,7 @@
 """The table of all tricks is the code's: run `make docs` where these fail."""
 
+import re
+
 import docs
 import pytest
 from ganhacks import GANHACKS
@@ -13,10 +15,11 @@ def test_the_table_of_tricks_is_up_to_date() -> None:
     assert docs.README.read_text() == docs.document(docs.written()), "run make docs"
 
 
-def test_every_trick_names_what_it_does() -> None:
+def test_every_trick_names_what_it_does_and_its_paper() -> None:
     for trick in docs.options("trick"):
-        sentence, _ = docs.what(docs.trick_class(trick))
+        sentence, paper = docs.what(docs.trick_class(trick))
         assert 20 < len(sentence) < 200, (trick, sentence)
+        assert re.search(r"[A-Z]\S+.* (19|20)\d\d", paper), (trick, paper)
 
 
 def test_there_are_seventeen_ganhacks() -> None:

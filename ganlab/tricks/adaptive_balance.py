@@ -17,7 +17,8 @@ class AdaptiveBalance(Trick):
 
     A number that grows with the discriminator's lead is taken in each round, over the global batch: above
     `high` the discriminator sits out, below `low` the generator. As long as one sits, the other moves.
-    (Ganhacks, 11, found no schedule of this kind that helps.)
+    In 3D-GAN a discriminator that is right too often sits out (Wu et al. 2016); ganhacks 11 advises against
+    rules of this kind.
 
     by: `accuracy`, how often a real sample has a higher logit than the fake beside it: 1/2 where the
         discriminator cannot tell; costs a pass in rounds in which the discriminator sits. `loss_ratio`:

@@ -6,9 +6,9 @@ from ganlab.turn import Offer, Player
 class CriticSteps(Trick):
     """The generator moves in each n-th round only, after n moves of the discriminator.
 
-    Goodfellow et al. 2014, algorithm 1; n = 5 in Arjovsky, Chintala & Bottou 2017. Each move of the
-    discriminator sees a batch of its own, as each round does, so in `steps` rounds the generator makes
-    steps / n moves.
+    The k of the first algorithm (Goodfellow et al. 2014, algorithm 1); n = 5 in Arjovsky, Chintala & Bottou
+    2017. Each move of the discriminator sees a batch of its own, as each round does, so in `steps` rounds
+    the generator makes steps / n moves.
     """
 
     needs = frozenset({Offer.DISCRIMINATOR})
@@ -25,8 +25,8 @@ class CriticSteps(Trick):
 class GeneratorSteps(Trick):
     """The discriminator moves in each k-th round only, in front of k moves of the generator.
 
-    Salimans et al. 2016 give the generator three moves against minibatch discrimination, and PacGAN two.
-    Each move has latents of its own.
+    Three against minibatch discrimination (Salimans et al. 2016, code), and two in the code of PacGAN. Each
+    move has latents of its own.
     """
 
     needs = frozenset({Offer.DISCRIMINATOR})

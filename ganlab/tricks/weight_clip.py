@@ -8,8 +8,8 @@ from ganlab.turn import Networks, Offer, Player
 class WeightClip(Trick):
     """The discriminator's weights are clipped to [-bound, bound] after each of its moves.
 
-    Arjovsky, Chintala & Bottou 2017, algorithm 1; Li et al. 2017 clip the encoder alone, so a decoder of
-    the features is left free. The first clipping comes before the first move.
+    It bounds the slope (Arjovsky, Chintala & Bottou 2017, algorithm 1). Li et al. 2017 clip the encoder
+    alone, so a decoder of the features is left free. The first clipping comes before the first move.
     """
 
     order = Order.CONSTRAIN

@@ -9,8 +9,8 @@ from ganlab.turn import Networks
 class WeightNorm(Trick):
     """w = g v / |v| for each output of each layer: length and direction are learned apart.
 
-    Salimans & Kingma 2016, equation 2, without the initialisation from data of its section 3: weights
-    start as they would without.
+    Without the initialisation from data of the paper's section 3 (Salimans & Kingma 2016, equation 2):
+    weights start as they would without.
 
     player: `discriminator`, `generator` or `both`.
     """

@@ -69,10 +69,13 @@ def test_an_embedded_class_is_a_plane_of_its_own_as_a_last_channel() -> None:
                 assert seen[row, 1, i, j] == layer.embedding.weight[c, 5 * i + j]
 
 
-@pytest.mark.parametrize(("data", "columns"), [("digits", 8 * 8), ("ring", 2), ("mixture_1d", 1)])
+@pytest.mark.parametrize(
+    ("data", "columns"),
+    [("digits", 8 * 8), ("digits data.shape=[3,8,8]", 8 * 8), ("ring", 2), ("mixture_1d", 1)],
+)
 def test_the_embedding_has_the_size_of_one_channel(data: str, columns: int) -> None:
     """As many new columns, which see it, and the class moves a verdict by what these say of it alone."""
-    small = (*SMALL, f"data={data}", "data.num_classes=3")
+    small = (*SMALL, *f"data={data}".split(), "data.num_classes=3")
     plain = build_game(compose(*small)).discriminator
     given = build_game(
         compose(*small, "trick=label_conditioning", "trick.label_conditioning.discriminator=embedding")
