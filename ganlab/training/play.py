@@ -78,8 +78,9 @@ class Extragradient:
     (Gidel et al. 2019, algorithm 2). Both are steps of the optimiser: one with moments takes in both
     gradients, so Adam is their Extra-Adam (algorithm 4), which in round t corrects its bias by
     1 - beta^(2 t). Latents and all other draws of the second half are new; the real samples are the round's
-    in both. Terms are told, and tricks react, once: of and to the second half. What networks keep count of,
-    such as the statistics of batch norm, goes on in both. Their average of the weights is trick ema.
+    in both. Terms are told, and tricks react, once: of and to the second half; so weight_clip projects
+    the move and not, as the paper does, the look ahead too. What networks keep count of, such as the
+    statistics of batch norm, goes on in both. Their average of the weights is trick ema.
     """
 
     takes: ClassVar[frozenset[str]] = frozenset()
