@@ -1,0 +1,40 @@
+"""The clock of a run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from commands import play, summary
+
+from ganlab.callbacks.samples import Samples
+from ganlab.data.sources import Memory
+
+ROUNDS, WAIT = 10, 0.1  # seconds
+
+
+@pytest.fixture
+def slow_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = Memory.batches
+
+    def batches(self, requests):
+        for batch in quick(self, requests):
+            time.sleep(WAIT)
+            yield batch
+
+    monkeypatch.setattr(Memory, "batches", batches)
+
+
+def test_the_wait_for_data_counts(slow_data: None, tmp_path: Path) -> None:
+    play(tmp_path / "run", f"steps={ROUNDS}", "metric=none")
+    told = summary(tmp_path / "run")
+    # The first batch is fetched before the clock starts.
+    assert told["seconds"] > (ROUNDS - 1) * WAIT
+    assert told["images_per_second"] < 32 / WAIT * ROUNDS / (ROUNDS - 1)
+
+
+def test_what_callbacks_do_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Samples, "on_train_batch_end", lambda *_: time.sleep(5 / ROUNDS))
+    play(tmp_path / "run", f"steps={ROUNDS}", "metric=none")
+    assert summary(tmp_path / "run")["seconds"] < 4
