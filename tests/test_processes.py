@@ -96,7 +96,9 @@ def test_a_process_killed_under_torchrun_is_told_in_one_line(tmp_path: Path) -> 
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
     found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
-    ranks = {b"LOCAL_RANK=1" in Path(f"/proc/{pid}/environ").read_bytes(): pid for pid in found.stdout.split()}
+    ranks = {
+        b"LOCAL_RANK=1" in Path(f"/proc/{pid}/environ").read_bytes(): pid for pid in found.stdout.split()
+    }
     os.kill(int(ranks[True]), signal.SIGKILL)
     began = time.monotonic()
     code, _, err = finish(process)

@@ -36,7 +36,7 @@ class Stop(Callback):
             self.signal = "another process's signal"
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        # After an exception Lightning does it, later: until then torchrun's signal must not cut off the reason.
+        # Lightning does it after an exception, later: torchrun's signal must not cut off the reason.
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
