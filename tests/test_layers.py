@@ -13,7 +13,7 @@ LAYERS = [
     {"randomness", "ranks", "schedules"},
     {"turn"},
     {"pairs", "likelihoods", "networks", "data"},
-    {"kernels", "distances", "slopes"},
+    {"augmentations", "kernels", "distances", "slopes"},
     {"objectives", "tricks"},
     {"game", "pictures", "run_directory", "cli", "provenance", "stages", "trust"},
     {"training", "metrics"},
@@ -82,7 +82,8 @@ def test_frameworks_stay_in_their_places(path: Path) -> None:
     assert "pytorch_lightning" not in roots or part(path) in LIGHTNING
     assert not roots & {"hydra", "omegaconf"} or part(path) in HYDRA | {"run_directory", "callbacks"}
     if part(path) == "tricks":
-        allowed = {"errors", "networks", "randomness", "ranks", "schedules", "slopes", "tricks", "turn"}
+        allowed = {"augmentations", "errors", "networks", "randomness", "ranks", "schedules", "slopes"}
+        allowed |= {"tricks", "turn"}
         assert {m.split(".")[1] for m in imports(path) if m.startswith("ganlab.")} <= allowed
 
 
