@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor
 
-from ganlab.augmentations import brighten, cut, images, saturate, span, stretch, translate
+from ganlab.augmentations.images import brighten, cut, images, saturate, span, stretch, translate
 from ganlab.errors import Refused
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Trick
