@@ -22,6 +22,7 @@ class Offer(StrEnum):
 
     DISCRIMINATOR = "a discriminator"
     SCORES = "scores"  # the discriminator's logits: some objectives judge by its features alone
+    SIGNS = "logits that are positive where the discriminator takes a sample for real"
     TARGETS = "targets"
     COSTS = "costs of both players that are never negative"
     FAKE_COSTS = "a generator's cost of each fake by itself"

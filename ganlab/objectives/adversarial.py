@@ -59,7 +59,7 @@ def checked(name: str, max_logit: float) -> float:
 class Minimax(Adversarial):
     """The zero-sum game (Goodfellow et al. 2014, equation 1): the generator minimises log(1 - D(G(z)))."""
 
-    offers = Adversarial.offers | {Offer.TARGETS, Offer.ZERO_SUM}
+    offers = Adversarial.offers | {Offer.SIGNS, Offer.TARGETS, Offer.ZERO_SUM}
 
     def discriminator(self, turn: Turn) -> Tensor:
         return classify(turn)
@@ -71,7 +71,7 @@ class Minimax(Adversarial):
 class NonSaturating(Adversarial):
     """The generator minimises -log D(G(z)) instead (Goodfellow et al. 2014, section 3)."""
 
-    offers = Adversarial.offers | {Offer.TARGETS, Offer.COSTS}
+    offers = Adversarial.offers | {Offer.SIGNS, Offer.TARGETS, Offer.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         return classify(turn)
@@ -88,7 +88,7 @@ class MaximumLikelihood(Adversarial):
     exp(max_logit).
     """
 
-    offers = Adversarial.offers | {Offer.TARGETS}
+    offers = Adversarial.offers | {Offer.SIGNS, Offer.TARGETS}
 
     def __init__(self, max_logit: float, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
@@ -108,6 +108,8 @@ class AbsoluteError(Adversarial):
     one is sure: D = 1 where p_data > p_g, else 0, and errs with probability 1/2 - TV(p_data, p_g) / 2.
     The slope D (1 - D) / 2 fades on both sides, so a sure discriminator leaves the generator without one.
     """
+
+    offers = Adversarial.offers | {Offer.SIGNS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)
@@ -134,6 +136,8 @@ class LeastSquares(Adversarial):
                 "or the generator would be driven away from the data"
             )
         self.a, self.b, self.c = a, b, c
+        if b == -a > 0:  # else the verdict turns elsewhere than at 0
+            self.offers = self.offers | {Offer.SIGNS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         real, fake = (self.a + (self.b - self.a) * target for target in turn.targets)
@@ -145,6 +149,8 @@ class LeastSquares(Adversarial):
 
 class Hinge(Adversarial):
     """max(0, 1 - l(x)) + max(0, 1 + l(G(z))); -l(G(z)) (Lim & Ye 2017; Miyato et al. 2018, eq. 16, 17)."""
+
+    offers = Adversarial.offers | {Offer.SIGNS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         return relu(1 - turn.on_real.logits) + relu(1 + turn.on_fake.logits)
