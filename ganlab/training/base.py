@@ -89,7 +89,9 @@ class GameModule(pl.LightningModule):
         self.seed = seed
         self.rank, self.world_size = 0, 1  # among the processes that play this game
         self.mover = {p: Mover(p, game.weights(p), optimizers[p], clip[p]) for p in game.players}
-        self.told: dict[str, Tensor] = {}  # this round's terms, "player/term"; tensors: reading one waits
+        self.told: dict[
+            str, Tensor
+        ] = {}  # this round's terms, "player/term", and "trick/number"; reading waits
         self.measured: dict[str, float] = {}  # this round's metrics, where callbacks took any
 
     def setup(self, stage: str) -> None:
@@ -107,6 +109,7 @@ class GameModule(pl.LightningModule):
         self.told = {}
         real, extra = Sample(*batch[:2]), batch[2:]
         self.play(self, Batch(real, Sample(*extra) if extra else None))
+        self.told |= self.game.tricks.tells()
         self.game.step += 1
 
     def movers(self) -> tuple[Player, ...]:

@@ -74,6 +74,10 @@ class Trick(nn.Module):
     def after(self, player: Player, networks: Networks, step: int) -> None:
         """Reacts to a player's update."""
 
+    def tells(self) -> dict[str, Tensor]:
+        """Numbers of its own that are logged beside the terms."""
+        return {}
+
     def sampler(self, generator: nn.Module) -> nn.Module:
         """Which network is sampled."""
         return generator
@@ -166,6 +170,11 @@ class Tricks(nn.ModuleDict):
     def after(self, player: Player, networks: Networks, step: int) -> None:
         for trick in self.each():
             trick.after(player, networks, step)
+
+    def tells(self) -> dict[str, Tensor]:
+        """All of them, by "trick/number"."""
+        named = cast("list[tuple[str, Trick]]", list(self.items()))
+        return {f"{name}/{key}": value for name, trick in named for key, value in trick.tells().items()}
 
     def sampler(self, generator: nn.Module) -> nn.Module:
         for trick in self.each():
