@@ -5,29 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganlab.errors import Refused
-
-
-def images(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """A sample's shape as channels, height and width; refused where samples are no images."""
-    if len(shape) != 3:
-        raise Refused(
-            f"trick {name} changes images, but a sample here has the shape {list(shape)}: "
-            "leave it out, or choose data of images"
-        )
-    channels, height, width = shape
-    return channels, height, width
-
-
-def span(name: str, value_range: tuple[float, float] | None) -> tuple[float, float]:
-    """The middle of the data's range, and half its width."""
-    if value_range is None:
-        raise Refused(f"trick {name} needs the range of the data, but data.range=null: give two numbers")
-    low, high = value_range
-    if not low < high:
-        raise Refused(f"trick {name} needs a range of the data that rises: data.range={list(value_range)}")
-    return (low + high) / 2, (high - low) / 2
-
 
 def per_image(values: Tensor) -> Tensor:
     """[B] -> [B, 1, 1, 1]."""

@@ -1,7 +1,8 @@
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.images import brighten, cut, images, saturate, span, stretch, translate
+from ganlab.augmentations.base import images, span
+from ganlab.augmentations.images import brighten, cut, saturate, stretch, translate
 from ganlab.errors import Refused
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Trick

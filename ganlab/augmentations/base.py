@@ -1,0 +1,78 @@
+"""What a random augmentation is: it changes each image with probability p, by numbers that it draws."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+from ganlab.schedules import schedule
+
+
+class Span(NamedTuple):
+    """The middle of the data's range, and half its width."""
+
+    middle: float
+    unit: float
+
+
+def images(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """A sample's shape as channels, height and width; refused where samples are no images."""
+    if len(shape) != 3:
+        raise Refused(
+            f"trick {name} changes images, but a sample here has the shape {list(shape)}: "
+            "leave it out, or choose data of images"
+        )
+    channels, height, width = shape
+    return channels, height, width
+
+
+def span(name: str, value_range: tuple[float, float] | None) -> Span:
+    """Of the data's range; refused where it has none."""
+    if value_range is None:
+        raise Refused(f"trick {name} needs the range of the data, but data.range=null: give two numbers")
+    low, high = value_range
+    if not low < high:
+        raise Refused(f"trick {name} needs a range of the data that rises: data.range={list(value_range)}")
+    return Span((low + high) / 2, (high - low) / 2)
+
+
+class Augmentation(ABC):
+    """Several transforms of images, each of them made to each image with probability p, independently."""
+
+    @abstractmethod
+    def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
+        """Whether it changes images of a shape [C, H, W] at all; `name` is the setting's.
+
+        Raises:
+            Refused: a transform cannot be made to such images.
+        """
+
+    @abstractmethod
+    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: Draw, name: str) -> Tensor:
+        """Images [B, C, H, W] changed; those that no transform meets are as they were, bit for bit.
+
+        Args:
+            p: the probability of each transform, []; above 1 it is as 1.
+            draw, name: a source of random numbers, and what they are called there.
+        """
+
+
+def strength(name: str, value: float, high: float) -> float:
+    """A number from 0, which leaves a transform out, to `high`."""
+    return schedule(name, value, low=0, high=high).start
+
+
+def switch(name: str, value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise Refused(f"{name}={value} must be true or false")
+    return value
+
+
+def gate(chance: Tensor, p: Tensor, drawn: Tensor, neutral: float) -> Tensor:
+    """What was drawn where a uniform number is below p, and elsewhere what changes nothing."""
+    return torch.where(chance < p, drawn, neutral)

@@ -1,0 +1,36 @@
+"""What is lost of an image."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ganlab.augmentations.base import Augmentation, Span, gate, strength
+from ganlab.augmentations.images import cut, per_image
+from ganlab.randomness import Draw
+
+
+class Corruption(Augmentation):
+    """Noise and a cutout (Karras et al. 2020, appendix B).
+
+    noise: standard deviation of the noise's own, which is half normal, in half widths of the data's range.
+    cutout: side of a rectangle, in shares of the image's, that is filled with the middle of the range.
+    """
+
+    def __init__(self, noise: float, cutout: float):
+        self.noise = strength("corruption.noise", noise, 2)
+        self.cutout = strength("corruption.cutout", cutout, 1)
+
+    def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
+        return bool(self.noise or self.cutout)
+
+    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: Draw, name: str) -> Tensor:
+        n = len(x)
+        uniform = draw.uniform(f"{name}/corruption", n, 4).T
+        if self.noise:
+            size = draw.normal(f"{name}/corruption", n).abs() * self.noise * span.unit
+            noise = draw.normal(f"{name}/noise", *x.shape)
+            x = x + per_image(gate(uniform[0], p, size, 0)) * noise
+        if self.cutout:
+            side = gate(uniform[1], p, uniform[1].new_full((n,), self.cutout), 0)
+            x = cut(x, uniform[2:].T, side, span.middle)
+        return x

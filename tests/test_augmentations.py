@@ -1,0 +1,207 @@
+from math import pi, sqrt
+
+import pytest
+import torch
+from torch import Tensor
+
+from ganlab.augmentations.base import Augmentation, Span, images, span
+from ganlab.augmentations.colour import Colour, mix
+from ganlab.augmentations.corruption import Corruption
+from ganlab.augmentations.geometry import Geometry, moved, rotated, scaled, turned
+from ganlab.augmentations.images import translate
+from ganlab.augmentations.warp import warp
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+
+STILL = {"flip": False, "quarter_turns": False, "translation": 0, "scale": 0, "rotation": 0}
+STILL |= {"anisotropy": 0, "shift": 0}
+PLAIN = {"brightness": 0, "contrast": 0, "luma_flip": False, "hue": 0, "saturation": 0}
+PAPER = [
+    Geometry(True, True, 0.125, 0.2, 1.0, 0.2, 0.125),
+    Colour(0.2, 0.5, True, 1.0, 1.0),
+    Corruption(0.1, 0.5),
+]
+SPAN = Span(0.0, 1.0)
+
+
+def geometry(**strengths) -> Geometry:
+    return Geometry(**STILL | strengths)
+
+
+def colour(**strengths) -> Colour:
+    return Colour(**PLAIN | strengths)
+
+
+def augmented(augmentation: Augmentation, x: Tensor, p: float = 1.0, span: Span = SPAN) -> Tensor:
+    return augmentation(x, torch.tensor(p), span, Draw(0), "test")
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def each(n: int, value: float) -> Tensor:
+    return torch.full((n,), value, dtype=torch.float64)
+
+
+def test_a_warp_is_what_torch_makes_of_the_same_map() -> None:
+    for height, width in ((8, 8), (5, 9)):
+        x = noise(20, 2, height, width)
+        source = noise(20, 3, 3) * torch.tensor([[1, 1, 6], [1, 1, 6], [0, 0, 0]])
+        to_pixels = torch.tensor([width / 2, height / 2, 1], dtype=torch.float64)
+        theta = source / to_pixels[:, None] * to_pixels  # from -1 to 1, edge to edge
+        grid = torch.nn.functional.affine_grid(theta[:, :2], list(x.shape), align_corners=False)
+        expected = torch.nn.functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+        assert torch.allclose(warp(x, source), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_quarter_turn_is_that_of_torch_bit_for_bit(quarters: int) -> None:
+    x = torch.randn(3, 2, 7, 7)
+    assert torch.equal(warp(x, turned(torch.full((3,), float(quarters)))), torch.rot90(x, quarters, (2, 3)))
+    x = noise(3, 2, 8, 8)
+    angle = each(3, quarters * pi / 2)
+    assert torch.allclose(warp(x, rotated(angle)), torch.rot90(x, quarters, (2, 3)))
+
+
+def test_a_flip_is_that_of_torch_bit_for_bit() -> None:
+    x = torch.randn(3, 2, 5, 8)
+    assert torch.equal(warp(x, scaled(-torch.ones(3), 1)), x.flip(3))
+
+
+def test_a_shift_by_whole_pixels_is_a_translation_within_the_image() -> None:
+    x = torch.randn(2, 1, 8, 8)
+    right, down = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0])
+    warped, translated = warp(x, moved(right, down)), translate(x, down, right, torch.nan)
+    inside = ~translated.isnan()
+    assert inside.sum() == 6 * 7 + 7 * 5
+    assert torch.equal(warped[inside], translated[inside])
+    assert torch.equal(warped[0, 0, 1:, 1], x[0, 0, :-1, 0]), "beyond its edge the image is mirrored"
+
+
+def test_a_scale_by_two_doubles_a_line() -> None:
+    place = torch.arange(16, dtype=torch.float64) - 7.5
+    x = place.expand(1, 1, 16, 16)
+    assert torch.allclose(warp(x, scaled(each(1, 2), each(1, 2))), x / 2)
+    wide = warp(x, scaled(each(1, 2), 1 / each(1, 2)))[0, 0, 8]
+    assert torch.allclose(wide, place / 2)
+
+
+def test_what_is_the_same_everywhere_stays_so() -> None:
+    x = torch.full((50, 3, 8, 8), 0.7, dtype=torch.float64)
+    assert torch.allclose(augmented(PAPER[0], x), x)
+
+
+MOVES = [("flip", True), ("quarter_turns", True), ("translation", 0.25), ("scale", 0.2), ("rotation", 1.0)]
+MOVES += [("anisotropy", 0.2), ("shift", 0.1)]
+TINTS = [("brightness", 0.2), ("contrast", 0.5), ("luma_flip", True), ("hue", 1.0), ("saturation", 1.0)]
+LOSSES = [("noise", 0.1), ("cutout", 0.5)]
+# The part of the images that a transform leaves as they are, even where it is made.
+IDLE = {"flip": 1 / 2, "quarter_turns": 1 / 4, "translation": 1 / 25, "luma_flip": 1 / 2}
+
+
+def alone(name: str, value: float) -> Augmentation:
+    if name in STILL:
+        return geometry(**{name: value})
+    return colour(**{name: value}) if name in PLAIN else Corruption(**{"noise": 0, "cutout": 0, name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [*MOVES, *TINTS, *LOSSES])
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0, 1.7])
+def test_a_transform_meets_an_image_with_probability_p(name: str, value: float, p: float) -> None:
+    n = 1500
+    x = torch.randn(n, 3, 8, 8)
+    changed = (augmented(alone(name, value), x, p) != x).flatten(1).any(1)
+    expected = min(p, 1) * (1 - IDLE.get(name, 0))
+    spread = sqrt(expected * (1 - expected) / n)
+    assert float(changed.float().mean()) == pytest.approx(expected, abs=4 * spread)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("part", PAPER, ids=lambda part: type(part).__name__)
+def test_nothing_is_changed_where_p_is_0(part: Augmentation, channels: int) -> None:
+    x = torch.rand(20, channels, 8, 8)
+    assert torch.equal(augmented(part, x, 0.0, Span(0.5, 0.5)), x)
+
+
+def test_transforms_meet_an_image_independently() -> None:
+    x = torch.randn(3000, 3, 4, 4)
+    p = 0.5
+    untouched = (augmented(colour(brightness=0.2, contrast=0.5, hue=1.0, saturation=1.0), x, p) == x).flatten(
+        1
+    )
+    assert float(untouched.all(1).float().mean()) == pytest.approx(p**4, abs=0.02)
+
+
+@pytest.mark.parametrize("part", PAPER, ids=lambda part: type(part).__name__)
+def test_an_image_is_changed_whatever_else_is_in_its_batch_and_slopes_are_right(part: Augmentation) -> None:
+    x = noise(2, 3, 3, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: augmented(part, x, 0.7), x)
+    assert torch.autograd.gradgradcheck(lambda x: augmented(part, x, 0.7) ** 2, x)
+    other = x.detach().clone()
+    other[1:] = 0
+    assert torch.equal(augmented(part, x, 0.7)[0], augmented(part, other, 0.7)[0])
+
+
+def test_the_map_of_colours_is_the_product_of_the_papers_matrices() -> None:
+    v = torch.ones(3, dtype=torch.float64) / sqrt(3)
+    projection, eye = torch.outer(v, v), torch.eye(3, dtype=torch.float64)
+    cross = torch.linalg.cross(v.expand(3, 3), eye).T  # v x e_i in column i
+    x = noise(1, 3, 4, 5)
+    for contrast, flip, angle, saturation in ((1.3, 0, 0.7, 1.8), (0.6, 1, -2.5, 0.4)):
+        matrix = contrast * eye
+        matrix = (eye - 2 * projection * flip) @ matrix
+        matrix = torch.linalg.matrix_exp(angle * cross) @ matrix
+        matrix = (projection + saturation * (eye - projection)) @ matrix
+        sign = 1 - 2 * flip
+        mixed = mix(x, each(1, contrast * sign), each(1, contrast * saturation), each(1, angle))
+        assert torch.allclose(mixed[0], torch.einsum("ij,jhw->ihw", matrix, x[0]))
+
+
+def test_a_grey_image_is_the_grey_of_three_equal_channels() -> None:
+    x = noise(30, 1, 4, 4)
+    for of_data in (Span(0.0, 1.0), Span(0.5, 0.5)):
+        coloured = augmented(PAPER[1], x.expand(-1, 3, -1, -1), span=of_data)
+        assert torch.allclose(coloured, augmented(PAPER[1], x, span=of_data).expand_as(coloured))
+
+
+def test_colours_do_the_same_in_any_range_of_the_data() -> None:
+    x = noise(30, 3, 4, 4)
+    narrow = augmented(PAPER[1], x / 2 + 0.5, span=Span(0.5, 0.5))
+    assert torch.allclose(narrow, augmented(PAPER[1], x) / 2 + 0.5, atol=1e-6)
+
+
+def test_strengths_are_those_of_the_numbers_drawn() -> None:
+    x = torch.zeros(4000, 3, 2, 2, dtype=torch.float64)
+    assert float(augmented(colour(brightness=0.2), x)[:, 0, 0, 0].std()) == pytest.approx(0.2, rel=0.05)
+    factors = augmented(colour(contrast=0.5), x + 1)[:, 0, 0, 0].log2()
+    assert float(factors.std()) == pytest.approx(0.5, rel=0.05)
+    assert float(factors.mean()) == pytest.approx(0, abs=0.03)
+    spread = augmented(Corruption(0.1, 0), x).square().mean()
+    assert float(spread) == pytest.approx(0.1**2, rel=0.1)
+    line = (torch.arange(64, dtype=torch.float64) - 31.5).expand(500, 1, 64, 64)
+    slope = augmented(geometry(scale=0.2), line)[:, 0, 32, 33] / 1.5
+    assert float(slope.log2().std()) == pytest.approx(0.2, rel=0.15)
+    down = (torch.arange(64, dtype=torch.float64) - 31.5)[:, None].expand(500, 1, 64, 64)
+    turned_by = augmented(geometry(rotation=0.1), down)[:, 0, 32, 32:34].diff().asin()
+    # The sum of two angles, each uniform up to 0.1 pi.
+    assert float(turned_by.std()) == pytest.approx(0.1 * pi * sqrt(2 / 3), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: geometry(flip=1), "geometry.flip=1 must be true or false"),
+        (lambda: geometry(scale=-0.1), "geometry.scale=-0.1 must lie between 0 and 3"),
+        (lambda: colour(luma_flip=0.5), "colour.luma_flip=0.5 must be true or false"),
+        (lambda: colour(hue=2), "colour.hue=2 must lie between 0 and 1"),
+        (lambda: Corruption(0, 2), "corruption.cutout=2 must lie between 0 and 1"),
+        (lambda: geometry(translation=0.01).acts("it", (1, 8, 8)), "it.translation=0.01 is less than half"),
+        (lambda: colour(hue=1).acts("it", (2, 8, 8)), "images of 1 or 3 channels, not of 2: set it=null"),
+        (lambda: images("it", (2,)), r"trick it changes images, but a sample here has the shape \[2\]"),
+        (lambda: span("it", None), "trick it needs the range of the data, but data.range=null"),
+    ],
+)
+def test_bad_values_are_refused(make, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        make()
