@@ -1,0 +1,118 @@
+import math
+
+import torch
+from torch import Tensor
+
+from ganlab.augmentations.base import Augmentation, images, span
+from ganlab.errors import Refused
+from ganlab.ranks import mean_of_ranks
+from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.turn import Networks, Offer, Player, Sample, Turn, accurate
+
+
+class AdaptiveAugment(Trick):
+    """ADA: everything the discriminator sees is augmented, the more it overfits (Karras et al. 2020).
+
+    Each transform meets each image with probability p, which begins at 0. On every `interval`-th of the
+    discriminator's moves p rises where r_t = E sign(D(x)), over the real samples of these moves, is above
+    `target`, and else falls, by as much as takes it from 0 to 1 in `kimg` thousand real images; it never
+    falls below 0 (section 3, equation 1; beyond 1 it counts as 1). Both players' turns are augmented,
+    the generator's gradient flows through, and a condition goes with its image as it is.
+
+    geometry, colour, corruption: what is done to images; null leaves one out.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SIGNS})
+    p: Tensor
+    signs: Tensor
+    latest: Tensor
+
+    def __init__(
+        self,
+        target: float,
+        interval: int,
+        kimg: float,
+        geometry: Augmentation | None,
+        colour: Augmentation | None,
+        corruption: Augmentation | None,
+        range: tuple[float, float] | None,
+    ):
+        super().__init__()
+        check(target, interval, kimg)
+        self.target = target
+        self.interval = interval
+        self.kimg = kimg
+        self.parts = {"geometry": geometry, "colour": colour, "corruption": corruption}
+        self.range = range
+        self.register_buffer("p", torch.zeros(()))
+        self.register_buffer("signs", torch.zeros(()))  # the sum of E sign(D(x)) since p was moved
+        self.register_buffer("latest", torch.zeros(()))  # that of the move that is under way
+        self.moves = 0
+        self.images = 0  # real ones of the moves since p was moved
+        self.judge: tuple[object, ...] = ()  # in a tuple, or it would be a part of this trick
+
+    def networks(self, networks: Networks) -> Networks:
+        shape = images("adaptive_augment", networks.generator.shape)
+        self.span = span("adaptive_augment", self.range)
+        self.judge = (networks.discriminator,)
+        self.acting = acting("adaptive_augment", self.parts, shape)
+        return networks
+
+    def inputs(self, sample: Sample, turn: Turn) -> Sample:
+        x = accurate(sample.x)
+        for part in self.acting:
+            x = part(x, self.p, self.span, turn.draw, "adaptive_augment")
+        return sample._replace(x=x)
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = compute(turn)
+        if turn.player == "discriminator" and turn.discriminator in self.judge:  # no unrolled one
+            signs = accurate(turn.on_real.logits.detach()).sign()
+            self.latest.copy_(mean_of_ranks(signs.mean()))
+            self.shown = len(turn.real.x) * turn.draw.world_size
+        return terms
+
+    def after(self, player: Player, networks: Networks, step: int) -> None:
+        if player == "generator":
+            return
+        self.moves += 1
+        self.images += self.shown
+        self.signs += self.latest
+        if self.moves % self.interval == 0:
+            direction = (self.signs / self.interval - self.target).sign()
+            self.p.add_(direction, alpha=self.images / (1000 * self.kimg)).clamp_(min=0)
+            self.signs.zero_()
+            self.images = 0
+
+    def tells(self) -> dict[str, Tensor]:
+        return {"p": self.p.clone()}
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"moves": self.moves, "images": self.images}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.moves, self.images = state["moves"], state["images"]
+
+
+def acting(
+    name: str, parts: dict[str, Augmentation | None], shape: tuple[int, int, int]
+) -> list[Augmentation]:
+    """Those parts of a trick that change images of a shape; refused where none does."""
+    found = [
+        part for key, part in parts.items() if part is not None and part.acts(f"trick.{name}.{key}", shape)
+    ]
+    if not found:
+        raise Refused(
+            f"trick {name} would do nothing to images of {shape[0]} channel(s) with all of "
+            f"{', '.join(parts)} null or 0: give one, or leave it out"
+        )
+    return found
+
+
+def check(target: float, interval: int, kimg: float) -> None:
+    if not -1 < target < 1:
+        raise Refused(f"trick.adaptive_augment.target={target} must lie strictly between -1 and 1")
+    if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
+        raise Refused(f"trick.adaptive_augment.interval={interval} must be a whole number of at least 1")
+    if not 0 < kimg < math.inf:
+        raise Refused(f"trick.adaptive_augment.kimg={kimg} must be a positive number")

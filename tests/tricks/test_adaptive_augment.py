@@ -1,0 +1,199 @@
+import pytest
+import torch
+from table import batch, game, one_round, real, rounds
+from torch import Tensor, nn
+
+from ganlab.augmentations.colour import Colour
+from ganlab.augmentations.geometry import Geometry
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+from ganlab.tricks.adaptive_augment import AdaptiveAugment
+from ganlab.tricks.base import Tricks
+from ganlab.turn import Batch, Networks, Sample, Turn, Verdict
+
+PLAYS = ["alternating", "shared", "simultaneous"]
+FLIP = Geometry(True, False, 0, 0, 0, 0, 0)
+HUE = Colour(0, 0, False, 1.0, 0)
+
+
+class Shaped:
+    """A generator, as far as the trick looks at it."""
+
+    def __init__(self, *shape: int):
+        self.shape = shape
+
+
+class First(nn.Module):
+    """The first number of a sample is its logit."""
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        return Verdict(x.flatten(1)[:, 0], x.flatten(1))
+
+
+JUDGE = First()
+
+
+def made(*shape: int, geometry=FLIP, colour=None, value_range=(-1, 1), **settings) -> AdaptiveAugment:
+    settings = {"target": 0.6, "interval": 4, "kimg": 1.0} | settings
+    trick = AdaptiveAugment(**settings, geometry=geometry, colour=colour, corruption=None, range=value_range)
+    trick.networks(Networks(Shaped(*shape or (1, 8, 8)), JUDGE, None))
+    return trick
+
+
+def move(
+    trick: AdaptiveAugment, logits: list[float], player="discriminator", judge: nn.Module = JUDGE
+) -> None:
+    x = torch.tensor(logits).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+    view = Turn(player, 0, Batch(Sample(x)), None, judge, Tricks({}), Draw(0), False)
+    trick.losses(view, lambda _: {})
+    trick.after(player, Networks(None, JUDGE, None), 0)
+
+
+def by_rule(moves: list[list[float]], target: float, interval: int, images: float) -> list[float]:
+    """p after each move, as section 3 of the paper says it, in plain numbers."""
+    p, passed = 0.0, []
+    for t in range(len(moves)):
+        if (t + 1) % interval == 0:
+            signs = [
+                (logit > 0) - (logit < 0) for logits in moves[t + 1 - interval : t + 1] for logit in logits
+            ]
+            heuristic = sum(signs) / len(signs)
+            step = len(signs) / images
+            p = max(0.0, p + step * ((heuristic > target) - (heuristic < target)))
+        passed.append(p)
+    return passed
+
+
+@pytest.mark.parametrize(("interval", "kimg"), [(1, 1.0), (4, 0.1), (3, 0.02)])
+def test_p_follows_the_rule_of_the_paper(interval: int, kimg: float) -> None:
+    trick = made(interval=interval, kimg=kimg)
+    draws = torch.Generator().manual_seed(0)
+    # Sure at first, then less and less, then sure again.
+    sure = [2.0] * 12 + [0.0] * 12 + [-1.0] * 12 + [2.0] * 12
+    moves = [(torch.randn(10, generator=draws) + mean).tolist() for mean in sure]
+    expected = by_rule(moves, 0.6, interval, 1000 * kimg)
+    found = []
+    for logits in moves:
+        move(trick, logits)
+        found.append(float(trick.p))
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert max(expected) > min(expected[12:]), "it rose and fell"
+
+
+def test_p_rises_from_0_to_1_in_so_many_images() -> None:
+    trick = made(interval=4, kimg=0.2)
+    for _ in range(20):  # of 10 images each
+        move(trick, [1.0] * 10)
+    assert float(trick.p) == pytest.approx(1)
+
+
+def test_p_never_falls_below_0() -> None:
+    trick = made(interval=1, kimg=0.1)
+    for logit in (-1.0, -1.0, -1.0, 1.0):
+        move(trick, [logit] * 10)
+    assert float(trick.p) == pytest.approx(0.1)
+
+
+def test_the_generators_moves_and_a_discriminator_ahead_do_not_count() -> None:
+    trick = made(interval=1, kimg=0.1)
+    move(trick, [1.0] * 10, "generator")
+    assert (trick.moves, float(trick.p)) == (0, 0)
+    move(trick, [1.0] * 10)
+    before = trick.latest.clone()
+    x = -torch.ones(10, 1, 8, 8)
+    view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), Tricks({}), Draw(0), False)
+    trick.losses(view, lambda _: {})
+    assert torch.equal(trick.latest, before)
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_p_is_told_and_moves_as_the_latest_verdicts_say(play: str) -> None:
+    module = game("hinge", ["adaptive_augment"], play, "trick.adaptive_augment.interval=1")
+    trick = module.game.tricks["adaptive_augment"]
+    for _ in range(11):
+        before = float(trick.p)
+        row = one_round(module)
+        direction = (float(trick.latest) > 0.6) - (float(trick.latest) < 0.6)
+        assert row["adaptive_augment/p"] == pytest.approx(max(0, before + direction * 16 / 500_000))
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_the_signs_are_those_of_the_real_samples(play: str) -> None:
+    module = game("hinge", ["adaptive_augment"], play)
+    with torch.no_grad():
+        judge = module.game.discriminator
+        judge.score.bias -= judge(*batch(0)).logits.median()  # else all are of one sign
+        expected = judge(*batch(0)).logits.sign().mean()
+    assert -1 < expected < 1
+    one_round(module)
+    assert torch.equal(module.game.tricks["adaptive_augment"].latest, expected)
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_images_are_augmented_as_often_as_p_says(play: str) -> None:
+    module = game("hinge", ["adaptive_augment"], play)
+    trick = module.game.tricks["adaptive_augment"]
+    for player in ("discriminator", "generator"):
+        for p in (0.0, 0.5):
+            trick.p.fill_(p)
+            view = module.game.turn(player, real(), Draw(0))
+            for sample in (view.real, view.fake):
+                shown = view._hooks.inputs(sample, view)
+                assert shown.condition is sample.condition
+                touched = (shown.x != sample.x).flatten(1).any(1)
+                assert bool(touched.any()) == (p > 0)
+    rounds(module, 2)
+
+
+def test_the_generator_learns_through_the_augmentation() -> None:
+    module = game("hinge", ["adaptive_augment"])
+    module.game.tricks["adaptive_augment"].p.fill_(1.0)
+    view = module.game.turn("generator", real(), Draw(0))
+    slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.made.x)[0]
+    assert (slope != 0).flatten(1).any(1).all()
+
+
+def test_r1_is_taken_through_the_augmentation() -> None:
+    module = game("hinge", ["adaptive_augment", "r1"])
+    module.game.tricks["adaptive_augment"].p.fill_(1.0)
+    assert all(value == value for row in rounds(module, 2) for value in row.values())
+
+
+def test_a_restored_twin_goes_on_in_the_middle_of_an_interval() -> None:
+    one, twin = made(interval=4, kimg=0.1), made(interval=4, kimg=0.1)
+    for _ in range(6):
+        move(one, [1.0] * 5)
+    twin.load_state_dict(one.state_dict())
+    for trick in (one, twin):
+        for _ in range(2):
+            move(trick, [1.0] * 5)
+    assert one.p == twin.p
+    assert float(twin.p) == pytest.approx(40 / 100)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: made(target=1.0), "adaptive_augment.target=1.0 must lie strictly between -1 and 1"),
+        (lambda: made(interval=0), "adaptive_augment.interval=0 must be a whole number of at least 1"),
+        (lambda: made(kimg=0), "adaptive_augment.kimg=0 must be a positive number"),
+        (lambda: made(geometry=None), "adaptive_augment would do nothing to images of 1 channel"),
+        (lambda: made(1, 8, 8, geometry=None, colour=HUE), "would do nothing to images of 1 channel"),
+        (lambda: made(2), r"changes images, but a sample here has the shape \[2\]"),
+        (lambda: made(value_range=None), "data.range=null"),
+        (
+            lambda: game("wasserstein", ["adaptive_augment"]),
+            "adaptive_augment needs logits that are positive",
+        ),
+        (lambda: game("least_squares", ["adaptive_augment"]), "adaptive_augment needs logits that are"),
+        (lambda: game("mmd", ["adaptive_augment"]), "adaptive_augment needs a discriminator"),
+    ],
+)
+def test_what_could_not_act_is_refused(make, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        make()
+
+
+def test_least_squares_about_0_has_signs() -> None:
+    about_zero = "least_squares objective.a=-1 objective.b=1 objective.c=0"
+    assert "adaptive_augment/p" in one_round(game(about_zero, ["adaptive_augment"]))
