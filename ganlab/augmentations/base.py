@@ -62,6 +62,21 @@ class Augmentation(ABC):
         """
 
 
+def acting(
+    name: str, parts: dict[str, Augmentation | None], shape: tuple[int, int, int]
+) -> list[Augmentation]:
+    """Those parts of a trick that change images of a shape; refused where none does."""
+    found = [
+        part for key, part in parts.items() if part is not None and part.acts(f"trick.{name}.{key}", shape)
+    ]
+    if not found:
+        raise Refused(
+            f"trick {name} would do nothing to images of {shape[0]} channel(s) with all of "
+            f"{', '.join(parts)} null or 0: give one, or leave it out"
+        )
+    return found
+
+
 def strength(name: str, value: float, high: float) -> float:
     """A number from 0, which leaves a transform out, to `high`."""
     return schedule(name, value, low=0, high=high).start

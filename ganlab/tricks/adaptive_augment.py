@@ -3,7 +3,7 @@ import math
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, images, span
+from ganlab.augmentations.base import Augmentation, acting, images, span
 from ganlab.errors import Refused
 from ganlab.ranks import mean_of_ranks
 from ganlab.tricks.base import Compute, Terms, Trick
@@ -92,21 +92,6 @@ class AdaptiveAugment(Trick):
 
     def set_extra_state(self, state: dict[str, int]) -> None:
         self.moves, self.images = state["moves"], state["images"]
-
-
-def acting(
-    name: str, parts: dict[str, Augmentation | None], shape: tuple[int, int, int]
-) -> list[Augmentation]:
-    """Those parts of a trick that change images of a shape; refused where none does."""
-    found = [
-        part for key, part in parts.items() if part is not None and part.acts(f"trick.{name}.{key}", shape)
-    ]
-    if not found:
-        raise Refused(
-            f"trick {name} would do nothing to images of {shape[0]} channel(s) with all of "
-            f"{', '.join(parts)} null or 0: give one, or leave it out"
-        )
-    return found
 
 
 def check(target: float, interval: int, kimg: float) -> None:

@@ -1,0 +1,77 @@
+import torch
+from torch import Tensor
+
+from ganlab.augmentations.base import Augmentation, acting, images, span
+from ganlab.errors import Refused
+from ganlab.schedules import Schedule, schedule
+from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.turn import Networks, Offer, Sample, Turn, accurate
+
+
+class ConsistencyRegularisation(Trick):
+    """bCR: the discriminator should judge a sample as it judges the same one augmented (Zhao et al. 2021).
+
+    It also minimises lambda_real E (D(x) - D(T(x)))^2 + lambda_fake E (D(G(z)) - D(T(G(z))))^2 of its
+    logits; with lambda_fake 0 this is CR (Zhang et al. 2020). Each transform of T meets each image. What is
+    judged otherwise stays as it is, and the generator never sees T. Costs a pass of the discriminator for
+    each lambda that is not 0.
+
+    geometry, colour, corruption: what T does to images; null leaves one out.
+    """
+
+    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES})
+
+    def __init__(
+        self,
+        lambda_real: float | Schedule,
+        lambda_fake: float | Schedule,
+        geometry: Augmentation | None,
+        colour: Augmentation | None,
+        corruption: Augmentation | None,
+        range: tuple[float, float] | None,
+    ):
+        super().__init__()
+        self.lambda_real = schedule("trick.consistency_regularisation.lambda_real", lambda_real, low=0)
+        self.lambda_fake = schedule("trick.consistency_regularisation.lambda_fake", lambda_fake, low=0)
+        if not any((*self._ends(self.lambda_real), *self._ends(self.lambda_fake))):
+            raise Refused(
+                "trick.consistency_regularisation.lambda_real=0 and lambda_fake=0 would do nothing: give a "
+                "positive number for one, or leave it out"
+            )
+        self.parts = {"geometry": geometry, "colour": colour, "corruption": corruption}
+        self.range = range
+
+    def networks(self, networks: Networks) -> Networks:
+        shape = images("consistency_regularisation", networks.generator.shape)
+        self.span = span("consistency_regularisation", self.range)
+        self.acting = acting("consistency_regularisation", self.parts, shape)
+        return networks
+
+    def losses(self, turn: Turn, compute: Compute) -> Terms:
+        terms = compute(turn)
+        if turn.player == "generator":
+            return terms
+        return {
+            **terms,
+            **self._term("real", self.lambda_real, turn.real, turn),
+            **self._term("fake", self.lambda_fake, turn.fake, turn),
+        }
+
+    def _term(self, kind: str, weight: Schedule, sample: Sample, turn: Turn) -> Terms:
+        """One number per verdict; none where the weight is 0 throughout."""
+        if not any(self._ends(weight)):
+            return {}
+        logits = accurate(turn.critic(sample).logits)
+        gap = logits - accurate(turn.critic(self.augment(sample, turn)).logits)
+        return {f"consistency_{kind}": weight(turn.step) * gap.square()}
+
+    def augment(self, sample: Sample, turn: Turn) -> Sample:
+        """T: every transform meets every image."""
+        x: Tensor = accurate(sample.x)
+        for part in self.acting:
+            x = part(x, torch.ones((), device=x.device), self.span, turn.draw, "consistency_regularisation")
+        return sample._replace(x=x)
+
+    @staticmethod
+    def _ends(weight: Schedule) -> tuple[float, float]:
+        return weight.start, weight.end

@@ -1,0 +1,154 @@
+from math import isfinite
+
+import pytest
+import torch
+from table import game, one_round, real, rounds
+from torch import Tensor, nn
+
+from ganlab.augmentations.colour import Colour
+from ganlab.augmentations.geometry import Geometry
+from ganlab.errors import Refused
+from ganlab.randomness import Draw
+from ganlab.tricks.base import Tricks
+from ganlab.tricks.consistency_regularisation import ConsistencyRegularisation
+from ganlab.turn import Batch, Networks, Sample, Turn, Verdict
+
+PLAYS = ["alternating", "shared", "simultaneous"]
+NAME = "trick.consistency_regularisation"
+FLIP = Geometry(True, False, 0, 0, 0, 0, 0)
+CONTRAST = Colour(0, 0.5, False, 0, 0)
+
+
+class Shaped:
+    """A generator, as far as the trick looks at it."""
+
+    def __init__(self, *shape: int):
+        self.shape = shape
+
+
+class Linear(nn.Module):
+    """The logit is <w, x>; remembers what it was shown."""
+
+    def __init__(self, weight: Tensor):
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+        self.shown: list[Tensor] = []
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
+        self.shown.append(x)
+        return Verdict((x * self.weight).flatten(1).sum(1), x.flatten(1))
+
+
+def made(
+    *shape: int, geometry=FLIP, colour=None, value_range=(-1, 1), **settings
+) -> ConsistencyRegularisation:
+    settings = {"lambda_real": 2.0, "lambda_fake": 3.0} | settings
+    trick = ConsistencyRegularisation(
+        **settings, geometry=geometry, colour=colour, corruption=None, range=value_range
+    )
+    trick.networks(Networks(Shaped(*shape or (1, 4, 4)), None, None))
+    return trick
+
+
+def turn(judge: nn.Module, player: str = "discriminator") -> Turn:
+    x, fake = torch.randn(2, 30, 1, 4, 4, dtype=torch.float64)
+    labels = torch.arange(30)
+    view = Turn(player, 0, Batch(Sample(x, labels)), None, judge, Tricks({}), Draw(0), False)
+    return view.replace(made=Sample(fake, labels))
+
+
+def judge() -> Linear:
+    return Linear(torch.randn(1, 4, 4, dtype=torch.float64))
+
+
+def test_the_terms_of_a_linear_discriminator_are_those_by_hand() -> None:
+    linear, trick = judge(), made()
+    view = turn(linear)
+    terms = trick.losses(view, lambda _: {})
+    assert set(terms) == {"consistency_real", "consistency_fake"}
+    for kind, weight, sample in (("real", 2, view.real), ("fake", 3, view.fake)):
+        # <w, x> - <w, flip(x)> = <w, x - flip(x)>, for about half of the images.
+        flipped = weight * ((sample.x - sample.x.flip(3)) * linear.weight).flatten(1).sum(1).square()
+        term = terms[f"consistency_{kind}"]
+        assert (term.isclose(flipped) | (term == 0)).all()
+        assert 5 < (term == 0).sum() < 25
+
+
+def test_the_slope_at_the_weights_is_that_by_hand() -> None:
+    linear, trick = judge(), made(geometry=None, colour=CONTRAST, lambda_fake=0)
+    view = turn(linear)
+    (term,) = trick.losses(view, lambda _: {}).values()
+    x, augmented = linear.shown
+    gap = ((x - augmented) * linear.weight).flatten(1).sum(1)
+    slope = torch.autograd.grad(term.sum(), linear.weight)[0]
+    assert torch.allclose(slope, (2 * 2 * gap.view(-1, 1, 1, 1) * (x - augmented)).sum(0))
+    assert torch.allclose(augmented / x, (augmented / x)[:, :, :1, :1].expand_as(x)), "only contrast changed"
+
+
+@pytest.mark.parametrize(("kind", "other"), [("real", "fake"), ("fake", "real")])
+def test_a_lambda_of_0_costs_no_pass(kind: str, other: str) -> None:
+    linear = judge()
+    terms = made(**{f"lambda_{other}": 0}).losses(turn(linear), lambda _: {})
+    assert set(terms) == {f"consistency_{kind}"}
+    assert len(linear.shown) == 2
+
+
+def test_an_invariant_discriminator_pays_nothing() -> None:
+    weight = torch.randn(1, 4, 4, dtype=torch.float64)
+    for term in made().losses(turn(Linear(weight)), lambda _: {}).values():
+        assert term.max() > 1e-3
+    for term in made().losses(turn(Linear(weight + weight.flip(2))), lambda _: {}).values():
+        assert term.max() < 1e-20
+
+
+def test_the_generator_learns_as_ever() -> None:
+    linear = judge()
+    assert made().losses(turn(linear, "generator"), lambda _: {}) == {}
+    assert linear.shown == []
+
+
+def test_labels_go_with_their_samples() -> None:
+    trick, view = made(), turn(judge())
+    assert trick.augment(view.real, view).condition is view.real.condition
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_in_a_game_the_penalty_brings_both_verdicts_together(play: str) -> None:
+    gaps = []
+    for weight in (1e-6, 100):
+        overrides = [f"{NAME}.lambda_{kind}={weight}" for kind in ("real", "fake")]
+        row = rounds(game("hinge", ["consistency_regularisation"], play, *overrides), 30)[-1]
+        gaps.append(row["discriminator/consistency_real"] / weight)
+    assert gaps[1] < gaps[0] / 3
+
+
+@pytest.mark.parametrize("trick", ["packing", "unrolled", "r1", "diff_augment", "replay_buffer"])
+def test_the_terms_are_there_beside_other_tricks(trick: str) -> None:
+    row = one_round(game("hinge", ["consistency_regularisation", trick]))
+    assert isfinite(row["discriminator/consistency_real"])
+    assert row["discriminator/consistency_fake"] > 0
+
+
+def test_half_types_are_raised() -> None:
+    module = game("hinge", ["consistency_regularisation"]).game
+    with torch.autocast("cpu", torch.bfloat16):
+        view = module.turn("discriminator", real(), Draw(0))
+        terms = module.tricks.losses(view, module.objective)
+    assert view.on_real.logits.dtype == torch.bfloat16
+    assert terms["consistency_real"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: made(lambda_real=0, lambda_fake=0), "lambda_real=0 and lambda_fake=0 would do nothing"),
+        (lambda: made(lambda_real=-1), "consistency_regularisation.lambda_real=-1 must lie between 0"),
+        (lambda: made(geometry=None), "consistency_regularisation would do nothing to images of 1 channel"),
+        (lambda: made(2), r"changes images, but a sample here has the shape \[2\]"),
+        (lambda: game("mmd", ["consistency_regularisation"]), "consistency_regularisation needs a disc"),
+        (lambda: game("mmd_gan", ["consistency_regularisation"]), "needs scores"),
+    ],
+)
+def test_what_could_not_act_is_refused(make, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        make()
