@@ -165,6 +165,12 @@ def test_a_grey_image_is_the_grey_of_three_equal_channels() -> None:
         assert torch.allclose(coloured, augmented(PAPER[1], x, span=of_data).expand_as(coloured))
 
 
+def test_contrast_is_one_factor_for_all_channels() -> None:
+    x = noise(30, 3, 4, 4)
+    factor = augmented(colour(contrast=0.5), x) / x
+    assert torch.allclose(factor, factor[:, :1, :1, :1].expand_as(x))
+
+
 def test_colours_do_the_same_in_any_range_of_the_data() -> None:
     x = noise(30, 3, 4, 4)
     narrow = augmented(PAPER[1], x / 2 + 0.5, span=Span(0.5, 0.5))

@@ -68,8 +68,8 @@ def by_rule(moves: list[list[float]], target: float, interval: int, images: floa
 def test_p_follows_the_rule_of_the_paper(interval: int, kimg: float) -> None:
     trick = made(interval=interval, kimg=kimg)
     draws = torch.Generator().manual_seed(0)
-    # Sure at first, then less and less, then sure again.
-    sure = [2.0] * 12 + [0.0] * 12 + [-1.0] * 12 + [2.0] * 12
+    # Sure at first, then less and less, then sure again, and at last mostly.
+    sure = [2.0] * 12 + [0.0] * 12 + [-1.0] * 12 + [2.0] * 12 + [2.0, -2.0, 2.0, 2.0] * 3
     moves = [(torch.randn(10, generator=draws) + mean).tolist() for mean in sure]
     expected = by_rule(moves, 0.6, interval, 1000 * kimg)
     found = []
