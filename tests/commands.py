@@ -19,6 +19,8 @@ from ganlab.run import run
 
 QUICK = (*SMALL, "evaluation.n=60", "evaluation.n_real=60", "evaluate_every=1000", "data.batch_size=32")
 
+started: list[subprocess.Popen[str]] = []
+
 
 def play(run_dir: Path, *overrides: str) -> dict[str, float]:
     """A run in this process."""
@@ -35,7 +37,7 @@ def go_on(run_dir: Path, *overrides: str) -> dict[str, float]:
 def start(*overrides: str, module: Sequence[str] = ("ganlab.run",), **options: Any) -> subprocess.Popen[str]:
     """A module in a process of its own."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", *module, *overrides],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -43,6 +45,8 @@ def start(*overrides: str, module: Sequence[str] = ("ganlab.run",), **options: A
         env=environment,
         **options,
     )
+    started.append(process)
+    return process
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:

@@ -5,6 +5,9 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
+from collections.abc import Iterator
+
+import commands
 import pytest
 import torch
 
@@ -15,3 +18,11 @@ torch.set_num_threads(1)
 def seeded() -> None:
     """The same numbers in every test, whichever was run before it in this process."""
     torch.default_generator.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on() -> Iterator[None]:
+    """A test that failed leaves no run behind, which would slow down all that come after."""
+    yield
+    while commands.started:
+        commands.started.pop().terminate()

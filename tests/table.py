@@ -61,6 +61,17 @@ def node(group: str, option: str) -> DictConfig:
 MODELS = {"mlp": SMALL, "dcgan": DCGAN}
 
 
+@cache
+def untricked(objective: str, play: str, model: str, *overrides: str) -> DictConfig:
+    """The config of a game; building it changes nothing in it, so that its tricks may be set anew."""
+    cfg = composed(*MODELS[model], *overrides).copy()
+    if "labelled" in cfg.data:
+        cfg.data.labelled = 10  # the batches of these games bring them
+    cfg.objective = node("objective", objective)
+    cfg.play = node("play", play)
+    return cfg
+
+
 def game(
     objective: str = "non_saturating",
     tricks: Iterable[str] = (),
@@ -71,12 +82,10 @@ def game(
     """A small game on 8x8 images; composing once per option keeps thousands of these quick."""
     of_tricks = [override for override in overrides if override.startswith("trick.")]
     others = (override for override in overrides if override not in of_tricks)
-    cfg = composed(*MODELS[model], *others).copy()
-    if "labelled" in cfg.data:
-        cfg.data.labelled = 10  # the batches of these games bring them
-    cfg.objective = node("objective", objective)
-    cfg.play = node("play", play)
+    cfg = untricked(objective, play, model, *others)
     cfg.trick = OmegaConf.merge({}, *(node("trick", name) for name in tricks))
+    if "replay_buffer" in cfg.trick:
+        cfg.trick.replay_buffer.size = 24  # it acts once it is full
     if model == "dcgan" and "unrolled" in cfg.trick:
         cfg.trick.unrolled.lr = 0.001  # steps of 0.1 against a penalty of weight 10 explode
     cfg.merge_with_dotlist(of_tricks)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from commands import QUICK, checkpoint, finish, rows, same, start, summary
-from two_ranks import cases, played
+from two_ranks import cases, play_all, played
 
 from ganlab.training.processes import free_port
 
@@ -27,18 +27,20 @@ PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
 @pytest.mark.timeout(1200)  # minutes where two other test processes are busy, for there are three here
 def test_every_plug_in_plays_alike_on_two_processes(tmp_path: Path) -> None:
     port = free_port()
-    script = Path(__file__).with_name("two_ranks.py")
-    ranks = [
-        subprocess.Popen([sys.executable, str(script), str(rank), str(port), str(tmp_path)])
-        for rank in (0, 1)
-    ]
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
+        cases()  # what is composed for them need not be composed again by the processes that are forked here
+        fork = multiprocessing.get_context("fork").Process
+        ranks = [fork(target=play_all, args=(rank, port, tmp_path)) for rank in (0, 1)]
+        for rank in ranks:
+            rank.start()
         alone = [played(case, 0, 1) for case in cases()]
     finally:
         torch.set_default_dtype(default)
-    assert [rank.wait() for rank in ranks] == [0, 0]
+    for rank in ranks:
+        rank.join()
+    assert [rank.exitcode for rank in ranks] == [0, 0]
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     for case, expected, mine, theirs in zip(cases(), alone, one, other, strict=True):
         if expected is None:

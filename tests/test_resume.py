@@ -40,8 +40,8 @@ def reached(run_dir: Path) -> int:
 @pytest.mark.parametrize(
     ("play", "signals"),
     [
-        ("alternating", [signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGKILL]),
-        ("simultaneous", [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]),
+        ("alternating", [signal.SIGKILL, signal.SIGINT, signal.SIGKILL]),
+        ("simultaneous", [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]),
     ],
 )
 def test_a_run_that_was_killed_is_the_run_that_was_not(play: str, signals: list[int], tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""python tests/two_ranks.py <rank> <port> <folder>: plays every case as one of two processes."""
+"""Every case of what two processes must play as one does, and such a process."""
 
 from __future__ import annotations
 
-import sys
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -22,13 +22,18 @@ ESTIMATES = (
 EPS = [f"+optimizer.{player}.eps=1e-2" for player in ("discriminator", "generator")]
 
 
+@cache
 def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
-    """Every objective, trick, kernel and space, and all tricks that go together, in every play."""
+    """Every objective, trick, kernel and space, and all tricks that go together, in every play.
+
+    In one play each is alone, with a batch norm over both processes; in the others they come in twos.
+    """
+    first, *others = options("play")
     alone = [(objective, ()) for objective in options("objective")]
     tricks = [(home(trick), (trick,)) for trick in options("trick")]
     together: list[str] = []
     for trick in options("trick"):
-        if go_together((*together, trick)):
+        if go_together("non_saturating", (*together, trick)):
             together.append(trick)
     # Against five penalties at once, larger steps ahead explode, and rounding with them.
     slow = ("trick.unrolled.lr=0.001", "trick.unrolled.steps=2")
@@ -49,16 +54,33 @@ def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
         ("non_saturating", ("dragan",), ("trick.dragan.size=20",)),
     ]
     return [
-        *((*case, play, ()) for case, play in product([*alone, *tricks], options("play"))),
+        *((*case, first, ()) for case in [*alone, *tricks]),
+        *((*case, play, norms(*case)) for case, play in product(in_twos(), others)),
         *largest,
         *((objective, of_case, "shared", overrides) for objective, of_case, overrides in once),
     ]
 
 
-def go_together(tricks: tuple[str, ...]) -> bool:
+def in_twos() -> list[tuple[str, tuple[str, ...]]]:
+    """Every objective and every trick at least once, an objective with a trick where that is possible."""
+    left, found = options("trick"), []
+    for objective in options("objective"):
+        trick = next((trick for trick in left if go_together(objective, (trick,))), None)
+        left = [name for name in left if name != trick]
+        found.append((objective, (trick,) if trick else ()))
+    return [*found, *((home(trick), (trick,)) for trick in left)]
+
+
+def norms(*case) -> tuple[str, ...]:
+    """No batch norm, which sends most of the messages, but for tricks that are about it."""
+    without = ("model.generator.batch_norm=false",)
+    return without if go_together(*case, without) else ()
+
+
+def go_together(objective: str, tricks: tuple[str, ...], overrides: tuple[str, ...] = ()) -> bool:
     """Whether all of them play at once, and with two processes."""
     try:
-        return made("non_saturating", tricks, "alternating") is not None
+        return made(objective, tricks, "alternating", overrides) is not None
     except Refused:
         return False
 
@@ -90,14 +112,8 @@ def played(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | None:
     return {**state, "samples": module.game.sample_on_all(7)}
 
 
-def main() -> None:
-    rank, port, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    torch.set_num_threads(1)
-    torch.set_default_dtype(torch.float64)
+def play_all(rank: int, port: int, folder: Path) -> None:
+    """Plays every case as one of two processes."""
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     torch.save([played(case, rank, 2) for case in cases()], folder / f"{rank}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main()

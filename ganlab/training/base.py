@@ -89,9 +89,8 @@ class GameModule(pl.LightningModule):
         self.seed = seed
         self.rank, self.world_size = 0, 1  # among the processes that play this game
         self.mover = {p: Mover(p, game.weights(p), optimizers[p], clip[p]) for p in game.players}
-        self.told: dict[
-            str, Tensor
-        ] = {}  # this round's terms, "player/term", and "trick/number"; reading waits
+        # This round's terms, "player/term", and what tricks tell, "trick/number"; reading them waits.
+        self.told: dict[str, Tensor] = {}
         self.measured: dict[str, float] = {}  # this round's metrics, where callbacks took any
 
     def setup(self, stage: str) -> None:
