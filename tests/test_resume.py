@@ -17,7 +17,7 @@ from test_contract import largest_set
 from ganlab.errors import Refused
 from ganlab.run import run
 
-STEPS = 240
+STEPS = 120
 SETTINGS = (
     *QUICK,
     f"trick=[{','.join(largest_set())}]",
@@ -25,8 +25,8 @@ SETTINGS = (
     "trick.unrolled.steps=1",
     "model.discriminator.dropout=0.5",
     "log_every=5",
-    "checkpoint_every=20",
-    "evaluate_every=60",
+    "checkpoint_every=10",
+    "evaluate_every=40",
     f"steps={STEPS}",
 )
 
@@ -53,7 +53,7 @@ def test_a_run_that_was_killed_is_the_run_that_was_not(play: str, signals: list[
     for number in signals:
         process = start(*command)
         last = reached(killed)
-        until = last + moments.randint(25, 50)
+        until = last + moments.randint(12, 25)
         while process.poll() is None and reached(killed) < until:
             time.sleep(0.002)
         time.sleep(moments.random() * 0.05)
