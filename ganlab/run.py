@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
+from ganlab.errors import Refused
 
 
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -23,6 +24,8 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
         Refused: the config cannot be played as it is; nothing was written.
         Diverged: a term or a weight went to NaN; the last good checkpoint is kept.
     """
+    if cfg.resume and cfg.init_from:
+        raise Refused("resume and init_from exclude each other: give one of them")
     from ganlab.session import Session  # torch and Lightning: --help needs neither
 
     return Session(cfg, overrides).play()

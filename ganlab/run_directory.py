@@ -84,6 +84,8 @@ class RunDirectory:
         for name in ABSENT.keys() - cfg.keys():
             cfg[name] = ABSENT[name]
         cfg.trainer.setdefault("sync_batchnorm", False)
+        if "strategy" in cfg.trainer:
+            cfg.trainer.strategy.setdefault("patience", 0.5)
         return cfg
 
     def summary(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from ganlab.provenance import command, commit, versions
 from ganlab.resume import resumed
 from ganlab.run_directory import RunDirectory, directory_for
 from ganlab.stages import Timetable
-from ganlab.training.processes import Workers, between_processes, must_start
+from ganlab.training.processes import Workers, between_processes, environment, must_start
 from ganlab.trust import check_trust
 
 
@@ -44,8 +43,6 @@ class Session:
         self.checkpoint: Path | None = None
         self.began = 0  # the round that this process starts from
         if cfg.resume:
-            if cfg.init_from:
-                raise Refused("resume and init_from exclude each other: give one of them")
             cfg = resumed(cfg, overrides)
             check_trust(cfg, cfg.trust)
         check(cfg)
@@ -101,7 +98,8 @@ class Session:
                 callbacks=self.callbacks,
                 max_epochs=-1,
                 logger=False,
-                plugins=[AtomicIO()],
+                plugins=[AtomicIO(), *environment()],
+                default_root_dir=self.directory.path,  # elsewhere it might take up another run's hpc_ckpt
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -225,7 +223,7 @@ class Session:
         if self.workers is not None and (lost := self.workers.lost()):
             return Lost(lost)
         if self.trainer.world_size > 1 and between_processes(error):
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which would cut off the reason
+            self.stop.hold()
             return Lost(f"another process is gone, so all end; resume={path} goes on")
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return Refused(

@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from commands import QUICK, checkpoint, finish, rows, same, start, summary
+from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from two_ranks import cases, play_all, played
 
-from ganlab.training.processes import free_port
+from ganlab.cli import compose
+from ganlab.errors import Refused
+from ganlab.session import Session
+from ganlab.training.processes import environment, free_port, must_start
 
 PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
     "model.generator.batch_norm=false",
@@ -168,3 +172,50 @@ def test_machines_that_nobody_started_are_refused(tmp_path: Path) -> None:
     assert code == 2
     assert "trainer.num_nodes=2 waits for processes on other machines" in err
     assert not (tmp_path / "run").exists()
+
+
+STARTED = {  # what torchrun and SLURM leave in the environment
+    "torchrun": {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "LOCAL_RANK": "0"},
+    "srun": {
+        "SLURM_NTASKS": "4",
+        "SLURM_NTASKS_PER_NODE": "4",
+        "SLURM_JOB_NAME": "train",
+        "SLURM_PROCID": "0",
+    },
+}
+
+
+@pytest.mark.parametrize("launcher", STARTED)
+def test_as_many_processes_play_as_were_started(launcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in STARTED[launcher].items():
+        monkeypatch.setenv(name, value)
+    assert not must_start(devices=4, num_nodes=1)
+    assert not must_start(devices=2, num_nodes=2)
+    for devices in (1, 2):
+        with pytest.raises(Refused, match=f"is {devices} processes, but torchrun or SLURM has started 4"):
+            must_start(devices, num_nodes=1)
+
+
+def test_a_shell_on_a_machine_of_slurm_starts_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "bash", "SLURM_PROCID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    assert must_start(devices=2, num_nodes=1)
+    assert not must_start(devices=1, num_nodes=1)
+
+
+def test_slurm_puts_no_job_back_into_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment() == []
+    for name, value in STARTED["srun"].items():
+        monkeypatch.setenv(name, value)
+    (slurm,) = environment()
+    assert not slurm.auto_requeue
+
+
+def test_lightning_asks_for_no_signal_in_every_round(tmp_path: Path) -> None:
+    """It waits for a device each time; `Stop` takes the question out, which must still be where it was."""
+    assert callable(_TrainingEpochLoop._broadcast_sigterm_tensor)
+    cfg = compose(*QUICK, "steps=1", f"run_dir={tmp_path / 'run'}")
+    session = Session(cfg)
+    session.play()
+    assert session.trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor() is None
+    assert "_broadcast_sigterm_tensor" in vars(session.trainer.fit_loop.epoch_loop)

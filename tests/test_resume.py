@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -14,8 +15,12 @@ from PIL import Image
 from table import options
 from test_contract import largest_set
 
+from ganlab.callbacks.stop import Stop
+from ganlab.cli import compose
 from ganlab.errors import Refused
 from ganlab.run import run
+from ganlab.run_directory import RunDirectory
+from ganlab.session import Session
 
 STEPS = 120
 SETTINGS = (
@@ -205,6 +210,39 @@ def test_a_run_from_before_a_setting_existed_goes_on(tmp_path: Path) -> None:
     OmegaConf.save(cfg, run_dir / "config.yaml")
     go_on(run_dir, "steps=3")
     assert summary(run_dir)["steps"] == 3
+
+
+def test_a_run_on_two_processes_from_before_they_had_patience_is_read(tmp_path: Path) -> None:
+    cfg = compose("trainer=ddp", "logger=csv")
+    del cfg.trainer.strategy.patience
+    directory = RunDirectory(tmp_path / "run")
+    directory.create()
+    directory.write_config(cfg)
+    assert directory.config().trainer.strategy.patience > 0
+
+
+def test_a_process_of_a_resumed_run_may_have_begun_from_another(tmp_path: Path) -> None:
+    play(tmp_path / "first", "steps=2")
+    play(tmp_path / "second", "steps=2", f"init_from={tmp_path / 'first'}")
+    cfg = OmegaConf.load(tmp_path / "second" / "config.yaml")
+    cfg.resume = str(tmp_path / "second")
+    assert Session(cfg).began == 2  # as ganlab.worker makes it
+
+
+def test_a_run_may_be_played_beside_the_main_thread(tmp_path: Path) -> None:
+    thread = threading.Thread(target=play, args=(tmp_path / "run", "steps=2"))
+    thread.start()
+    thread.join()
+    assert summary(tmp_path / "run")["status"] == "finished"
+
+
+def test_a_second_signal_is_not_handed_to_lightning() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        Stop(10)._note(signal.SIGTERM, None)
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_metrics_of_the_summary_say_their_round(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from pytorch_lightning import Callback, Trainer
@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ganlab.callbacks.log import Log
 from ganlab.training.base import GameModule
+from ganlab.turn import Player
 
 LINES = 10  # how many are printed where there is no terminal for a bar
 
@@ -71,8 +72,9 @@ class Bar(Callback):
     def _text(self) -> str:
         losses: dict[str, float] = {}
         for name, value in self.terms.last.items():
-            player = name.split("/")[0]
-            losses[player] = losses.get(player, 0.0) + value
+            player = name.split("/")[-2]  # behind the stage, where there is one
+            if player in get_args(Player):  # else it is a number that a trick tells
+                losses[player] = losses.get(player, 0.0) + value
         shown = "  ".join(f"{player[0].upper()} {value:.3f}" for player, value in losses.items())
         return f"{self.images_per_second:,.0f} images/s  {shown}"
 

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
 from ganlab.errors import Refused
-
-OUTSIDE = ("LOCAL_RANK", "SLURM_PROCID")  # set where torchrun or SLURM starts the processes
 
 
 class Replicas(DDPStrategy):
@@ -52,15 +51,36 @@ def must_start(devices: int, num_nodes: int) -> bool:
     """Whether the other processes are ours to start.
 
     Raises:
-        Refused: there are several machines, and nobody has started a process on each.
+        Refused: torchrun or SLURM has started another number of processes; or there are several machines,
+            and nobody has started a process on each.
     """
-    outside = any(name in os.environ for name in OUTSIDE)
-    if num_nodes > 1 and not outside:
+    if "GANLAB_PARENT" in os.environ:
+        return False
+    asked, there = devices * num_nodes, started_outside()
+    if there not in (None, asked):
+        raise Refused(
+            f"trainer.devices={devices} on {num_nodes} machines is {asked} processes, but torchrun or SLURM "
+            f"has started {there}: ask for as many with trainer=ddp trainer.devices=... "
+            "trainer.num_nodes=..., or unset SLURM_NTASKS where each is to play a run of its own"
+        )
+    if num_nodes > 1 and there is None:
         raise Refused(
             f"trainer.num_nodes={num_nodes} waits for processes on other machines: start all of them with "
             "torchrun or srun (README, Several processes), or leave it out"
         )
-    return devices > 1 and not outside
+    return devices > 1 and there is None
+
+
+def started_outside() -> int | None:
+    """How many processes torchrun or SLURM has started; None: neither has."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    return int(os.environ["SLURM_NTASKS"]) if SLURMEnvironment.detect() else None
+
+
+def environment() -> list[SLURMEnvironment]:
+    """SLURM's, without Lightning's own way of putting a job back into the queue: resume does that."""
+    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
 
 
 def between_processes(error: BaseException) -> bool:
