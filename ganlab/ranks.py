@@ -92,10 +92,10 @@ def gather(make: Callable[[slice], Tensor], n: int) -> Tensor:
     return whole[:n]
 
 
-def any_of_ranks(flag: bool, like: Tensor) -> bool:
-    """Whether any process says so; `like` is a tensor on the device that the processes talk from."""
+def any_of_ranks(flag: bool, device: torch.device) -> bool:
+    """Whether any process says so; `device` is the one that the processes talk from."""
     if not several():
         return flag
-    said = like.new_tensor(float(flag))
+    said = torch.tensor(float(flag), device=device)
     dist.all_reduce(said, op=dist.ReduceOp.MAX)
     return bool(said)

@@ -30,6 +30,7 @@ from ganlab.resume import resumed
 from ganlab.run_directory import RunDirectory, directory_for
 from ganlab.stages import Timetable
 from ganlab.training.processes import Workers, between_processes, environment, must_start
+from ganlab.training.unprofiled import Unprofiled
 from ganlab.trust import check_trust
 
 
@@ -98,6 +99,7 @@ class Session:
                 callbacks=self.callbacks,
                 max_epochs=-1,
                 logger=False,
+                profiler=Unprofiled(),
                 plugins=[AtomicIO(), *environment()],
                 default_root_dir=self.directory.path,  # elsewhere it might take up another run's hpc_ckpt
                 enable_checkpointing=False,

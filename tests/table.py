@@ -145,7 +145,7 @@ def rounds(module: GameModule, n: int) -> list[dict[str, float]]:
 
 def one_round(module: GameModule) -> dict[str, float]:
     module.train()
-    module.training_step((*batch(module.game.step), *beside(module.game.step)), 0)
+    module.round((*batch(module.game.step), *beside(module.game.step)))
     return {name: float(term) for name, term in module.told.items()}
 
 

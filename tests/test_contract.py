@@ -165,7 +165,7 @@ def test_an_objective_moves_a_gaussian_towards_the_data(objective: str) -> None:
     # At first a VAE's codes say where the data are, and what its prior makes of them comes after.
     for step in range({"vae": 400, "mmd_gan": 400, "f_pearson": 400}.get(objective, 150)):
         x = 2 + 0.5 * torch.randn(64, 2, generator=torch.Generator().manual_seed(step))
-        module.training_step((x, None), 0)
+        module.round((x, None))
     mean = module.game.sample(500).mean(0)
     assert (mean > 1).all(), f"from 0 to {mean.tolist()} instead of 2"
 

@@ -107,7 +107,7 @@ def played(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | None:
         module.train()
         (x, labels), (y, classes) = batch(step), beside(step)
         given = x.double()[rows], labels[rows], y.double()[rows], classes[rows]
-        module.training_step(given, 0)
+        module.round(given)
     state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
     return {**state, "samples": module.game.sample_on_all(7)}
 

@@ -137,8 +137,8 @@ class Data:
 class Stream:
     """Training batches without an end; every `iter` begins at batch `start()`.
 
-    The position is asked for and never kept: a loader that counts for itself is one batch ahead of the
-    game after a resume, since the loop fetches one batch before it is played.
+    The position is asked for and never kept: a loader that counts for itself is ahead of the game after a
+    resume wherever something fetches a batch before it is played.
     """
 
     source: Source

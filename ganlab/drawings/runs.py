@@ -32,7 +32,7 @@ class Run:
         """The game after `until` rounds, in evaluation mode."""
         self._module.train()
         while self.game.step < until:
-            self._module.training_step(next(self._batches), 0)
+            self._module.round(next(self._batches))
         return self.game.eval()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from operator import add
 from typing import Any
@@ -96,19 +96,23 @@ class GameModule(pl.LightningModule):
     def setup(self, stage: str) -> None:
         self.rank, self.world_size = self.trainer.global_rank, self.trainer.world_size
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return batch  # the data have put it there
-
     def configure_optimizers(self) -> list[Optimizer]:
         return [mover.optimizer for mover in self.mover.values()]
 
-    def training_step(self, batch: Samples | Pair, batch_idx: int) -> None:
+    def training_step(self, dataloader_iter: Iterator[Any]) -> None:
+        # Lightning hands over the iterator for this name of the argument: where it fetches batches itself, it
+        # looks into each and asks `inspect` for this signature in every round.
+        batch, _, _ = next(dataloader_iter)
+        self.round(self.trainer.precision_plugin.convert_input(batch))
+
+    def round(self, batch: Samples | Pair) -> None:
+        """Plays one round on real samples, with a second stream's behind them where there is one."""
         reseed(self.seed, self.rank, self.game.step)
         torch.set_autocast_cache_enabled(True)  # Lightning casts the weights anew in every pass
         self.told = {}
         real, extra = Sample(*batch[:2]), batch[2:]
         self.play(self, Batch(real, Sample(*extra) if extra else None))
-        self.told |= self.game.tricks.tells()
+        self.told.update(self.game.tricks.tells())
         self.game.step += 1
 
     def movers(self) -> tuple[Player, ...]:
@@ -140,7 +144,7 @@ class GameModule(pl.LightningModule):
         """All gradients, then all steps, then all reactions to them."""
         self._differentiate(moves)
         for player, terms in moves.items():
-            self.told |= {f"{player}/{name}": term.detach() for name, term in terms.items()}
+            self.told.update({f"{player}/{name}": term.detach() for name, term in terms.items()})
         for player, weights in (start or {}).items():
             self.mover[player].go_back(weights)
         self._step(moves)

@@ -51,16 +51,16 @@ class Stages(GameModule):
         earlier = [o for stage in self.stages.values() for o in stage.module.configure_optimizers()]
         return earlier + super().configure_optimizers()
 
-    def training_step(self, batch: Samples | Pair, batch_idx: int) -> None:
+    def round(self, batch: Samples | Pair) -> None:
         name = self.now
         if name is None:
-            super().training_step(batch, batch_idx)
+            super().round(batch)
             return
         module = self.stages[name].module
         module.game.step = self.game.step
         if module.game.played == 0:
             self.stages[name].prepare()
-        module.training_step(batch, batch_idx)
+        module.round(batch)
         self.told = {f"{name}/{term}": value for term, value in module.told.items()}
         self.game.step += 1
 

@@ -61,7 +61,7 @@ def path(
     numbers = [*module.game.weights("generator"), *module.game.weights("discriminator")]
     places = [START]
     for _ in range(rounds):
-        module.training_step((torch.zeros(1, 1, dtype=torch.float64), None), 0)
+        module.round((torch.zeros(1, 1, dtype=torch.float64), None))
         theta, psi = (number.item() for number in numbers)
         places.append((theta, psi))
     return places

@@ -77,7 +77,7 @@ def trained(objective: Objective) -> GameModule:
         seed=0,
     )
     for step in range(ROUNDS):
-        module.training_step((samples(step, 1024), None), 0)
+        module.round((samples(step, 1024), None))
     return module
 
 

@@ -63,7 +63,7 @@ def test_no_label_of_the_batch_is_looked_at() -> None:
     for step in range(3):
         told = one_round(one)
         x, labels = real(step).real
-        other.training_step((x, labels.flip(0), *beside(step)), 0)
+        other.round((x, labels.flip(0), *beside(step)))
         assert {name: float(term) for name, term in other.told.items()} == told
 
 
