@@ -20,7 +20,7 @@ from pytorch_lightning.loggers import WandbLogger
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 
-PATIENCE = 5.0  # seconds that the server has to answer; wandb itself gives up after 100
+PATIENCE = 3.0  # seconds that the server has to answer; wandb itself gives up after 100
 
 
 class Wandb(WandbLogger):
@@ -67,7 +67,7 @@ class Wandb(WandbLogger):
             mode=chosen,
             config={**settings, "commit": directory.summary().get("commit")},
             allow_val_change=True,
-            settings=wandb.Settings(silent=True, console="off", init_timeout=2 * PATIENCE),
+            settings=wandb.Settings(silent=True, console="off", init_timeout=3 * PATIENCE),
         )
         run.define_metric("*", step_metric="step")
         super().__init__(experiment=run)

@@ -122,12 +122,13 @@ def test_a_user_who_disables_it_gets_nothing(tmp_path: Path, monkeypatch) -> Non
     assert not list((tmp_path / "run").rglob("*.wandb"))
 
 
-def test_jobs_have_runs_of_their_own(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    for name in ("one", "two"):
-        play(tmp_path / name, "logger=wandb", "steps=1")
-    one, two = (told(tmp_path / name)[0] for name in ("one", "two"))
-    assert len(one | two) == 2
+def test_jobs_of_a_sweep_have_runs_of_their_own(tmp_path: Path) -> None:
+    sweep = f"run_dir={tmp_path / 'sweep'}"
+    code, _, err = finish(start("-m", "seed=0,1", *QUICK, "logger=wandb", "steps=1", sweep, cwd=tmp_path))
+    assert code == 0, err
+    ids = [told(config.parent)[0] for config in (tmp_path / "sweep").rglob("config.yaml")]
+    assert [len(of_job) for of_job in ids] == [1, 1]
+    assert ids[0] != ids[1]
 
 
 def test_a_server_that_does_not_answer_leaves_it_offline(monkeypatch, capsys) -> None:
