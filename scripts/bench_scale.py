@@ -44,7 +44,8 @@ def speed(*overrides: str, threads: int = 2) -> float:
 
 def memory(options: argparse.Namespace) -> None:
     directory = Path(tempfile.mkdtemp()) / "run"
-    process = begin(directory, "steps=10000", "log_every=10", *options.overrides)
+    # Some more, for the last round of a run saves a checkpoint.
+    process = begin(directory, "steps=10500", "log_every=10", *options.overrides)
     seen = {}
     while process.poll() is None:
         try:
