@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import reduce
 from operator import add
 from typing import Any
@@ -63,6 +64,18 @@ class Mover:
             weight.copy_(before)
 
 
+@contextmanager
+def plain(device: torch.device) -> Iterator[None]:
+    """Without the run's precision, on which data must not hang: Lightning sets it for the whole step."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def at_all(values: Mapping[str, Any], step: int) -> dict[str, Any]:
     return {name: at(value, step) for name, value in values.items()}
 
@@ -102,8 +115,12 @@ class GameModule(pl.LightningModule):
     def training_step(self, dataloader_iter: Iterator[Any]) -> None:
         # Lightning hands over the iterator for this name of the argument: where it fetches batches itself, it
         # looks into each and asks `inspect` for this signature in every round.
-        batch, _, _ = next(dataloader_iter)
-        self.round(self.trainer.precision_plugin.convert_input(batch))
+        try:
+            with plain(self.device):
+                batch, _, _ = next(dataloader_iter)
+            self.round(self.trainer.precision_plugin.convert_input(batch))
+        except StopIteration as end:  # Lightning would take the round for played
+            raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
 
     def round(self, batch: Samples | Pair) -> None:
         """Plays one round on real samples, with a second stream's behind them where there is one."""

@@ -1,0 +1,37 @@
+"""What stands between Lightning's loop and the game."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from commands import play, rows
+
+from ganlab.checks import PRECISIONS
+from ganlab.data.sources import Memory
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_data_know_nothing_of_the_precision(precision: str, monkeypatch, tmp_path: Path) -> None:
+    """Chance numbers are drawn in the default type, and autocast would blur what a user's data compute."""
+    quick, seen = Memory.batches, []
+
+    def watched(self, requests):
+        for batch in quick(self, requests):
+            seen.append((torch.get_default_dtype(), torch.is_autocast_enabled("cpu")))
+            yield batch
+
+    monkeypatch.setattr(Memory, "batches", watched)
+    play(tmp_path / "run", f"trainer.precision={precision}", "steps=3", "metric=none")
+    assert len(seen) == 3
+    assert set(seen) == {(torch.float32, False)}
+
+
+def test_data_that_end_are_no_round(monkeypatch, tmp_path: Path) -> None:
+    endless = Memory.batches
+    monkeypatch.setattr(Memory, "batches", lambda self, requests: islice(endless(self, requests), 2))
+    with pytest.raises(RuntimeError, match="the data ended"):
+        play(tmp_path / "run", "steps=4", "log_every=1", "metric=none")
+    assert [row["step"] for row in rows(tmp_path / "run")] == ["1", "2"]
