@@ -15,10 +15,10 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 from ganlab.errors import Refused
-from ganlab.objectives.adversarial import Adversarial, checked, exponential
+from ganlab.objectives.adversarial import Adversarial, checked
 from ganlab.schedules import Schedule
 from ganlab.turn import Player, Turn, accurate
 
@@ -69,34 +69,52 @@ class FDivergence(Adversarial):
 
 
 class Exponential(Divergence):
-    """One whose exponentials of the logit go on along their tangents where |l| exceeds `max_logit`."""
+    """One with exponentials of the logit, none of which is steeper anywhere than where |l| is `max_logit`.
+
+    Beyond, one of g and f* goes on along its tangent, and the other as f* has it: were both held, some l
+    would score more than the divergence, and the discriminator would run off to it.
+    """
 
     def __init__(self, max_logit: float):
         self.max_logit = checked("objective.divergence.max_logit", max_logit)
 
-    def exp(self, logits: Tensor, power: float, shift: float = 0.0) -> Tensor:
-        """exp(power l + shift)."""
-        return exponential(power * logits + shift, abs(power) * self.max_logit + shift)
+    def below(self, logits: Tensor) -> Tensor:
+        """How far l lies below -max_logit, else 0."""
+        return relu(-self.max_logit - logits)
+
+    def above(self, logits: Tensor) -> Tensor:
+        """How far l lies above max_logit, else 0."""
+        return relu(logits - self.max_logit)
 
 
 class KullbackLeibler(Exponential):
-    """KL(P || Q): f(u) = u log u, f*(t) = exp(t - 1), g(l) = l; best at l = 1 + log u."""
+    """KL(P || Q): f(u) = u log u, f*(t) = exp(t - 1), g(l) = l; best at l = 1 + log u.
+
+    For l > m, f* goes on along its tangent: g(l) = m + log(1 + l - m).
+    """
 
     def output(self, logits: Tensor) -> Tensor:
-        return logits
+        above = self.above(logits)
+        return logits - above + above.log1p()
 
     def conjugate(self, logits: Tensor) -> Tensor:
-        return self.exp(logits, 1, shift=-1)
+        above = self.above(logits)
+        return (logits - above - 1).exp() * (1 + above)
 
 
 class ReverseKullbackLeibler(Exponential):
-    """KL(Q || P): f(u) = -log u, f*(t) = -1 - log(-t) for t < 0, g(l) = -exp(-l); best at l = log u."""
+    """KL(Q || P): f(u) = -log u, f*(t) = -1 - log(-t) for t < 0, g(l) = -exp(-l); best at l = log u.
+
+    For l < -m, g goes on along its tangent.
+    """
 
     def output(self, logits: Tensor) -> Tensor:
-        return -self.exp(logits, -1)
+        below = self.below(logits)
+        return -(-logits - below).exp() * (1 + below)
 
     def conjugate(self, logits: Tensor) -> Tensor:
-        return logits - 1
+        below = self.below(logits)
+        return logits + below - below.log1p() - 1
 
 
 class Pearson(Divergence):
@@ -116,27 +134,31 @@ class Pearson(Divergence):
 class Neyman(Exponential):
     """The integral of (p - q)^2 / p: f(u) = (1 - u)^2 / u, f*(t) = 2 - 2 sqrt(1 - t) for t < 1.
 
-    g(l) = 1 - exp(-l); best at l = 2 log u.
+    g(l) = 1 - exp(-l); best at l = 2 log u. For l < -m, g goes on along its tangent.
     """
 
     def output(self, logits: Tensor) -> Tensor:
-        return 1 - self.exp(logits, -1)
+        below = self.below(logits)
+        return 1 - (-logits - below).exp() * (1 + below)
 
     def conjugate(self, logits: Tensor) -> Tensor:
-        return 2 - 2 * self.exp(logits, -0.5)
+        below = self.below(logits)
+        return 2 - 2 * ((-logits - below) / 2).exp() * (1 + below).sqrt()
 
 
 class SquaredHellinger(Exponential):
     """The integral of (sqrt p - sqrt q)^2: f(u) = (sqrt u - 1)^2, f*(t) = t / (1 - t) for t < 1.
 
-    g(l) = 1 - exp(-l); best at l = log(u) / 2.
+    g(l) = 1 - exp(-l); best at l = log(u) / 2. For l < -m, g goes on along its tangent; for l > m, f* does.
     """
 
     def output(self, logits: Tensor) -> Tensor:
-        return 1 - self.exp(logits, -1)
+        below, above = self.below(logits), self.above(logits)
+        return 1 - (above - below - logits).exp() * (1 + below) / (1 + above)
 
     def conjugate(self, logits: Tensor) -> Tensor:
-        return self.exp(logits, 1) - 1
+        below, above = self.below(logits), self.above(logits)
+        return (logits + below - above).exp() * (1 + above) / (1 + below) - 1
 
 
 class JensenShannon(Divergence):
