@@ -165,7 +165,13 @@ COSTS = {
 }
 
 
-@pytest.mark.parametrize("name", [str(n) for n in compose(config_name="figures").costs.objectives])
+def test_the_objectives_that_are_drawn() -> None:
+    cfg = compose(config_name="figures")
+    assert list(cfg.matching.objectives) == ["moments", "mmd"]
+    assert set(cfg.costs.objectives) == set(COSTS)
+
+
+@pytest.mark.parametrize("name", COSTS)
 def test_the_costs_are_their_formulas(name: str) -> None:
     judged = [0.01, 0.3, 0.5, 0.9, 0.99]
     objective = instantiate(composed(f"objective={name}").objective)
