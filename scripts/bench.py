@@ -7,6 +7,8 @@ Three loops take turns, round by round, in one process, so that a noisy machine 
   bare     the best loop one can write by hand for the same networks and the same play
   ganlab   ganlab's own loop, inside Lightning's, with its logging on
 
+The workload mmd is the loss of direct matching alone: see bench_mmd.py, whose rivals it prints.
+
 With --device cuda they take turns of 50 rounds, with a wait for the device in between, and the bare loop
 replays its round as a CUDA graph. Printed are medians: milliseconds a round, and the ratios of the times
 within each turn.
@@ -24,6 +26,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+import bench_mmd
 import torch
 from omegaconf import DictConfig
 from torch import Tensor, nn
@@ -250,7 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workloads", nargs="+", default=list(WORKLOADS), choices=WORKLOADS)
+    parser.add_argument("--workloads", nargs="+", default=[*WORKLOADS, "mmd"], choices=[*WORKLOADS, "mmd"])
     parser.add_argument("--plays", nargs="+", default=["shared", "alternating", "simultaneous"])
     parser.add_argument("--precisions", nargs="+", default=["32-true", "bf16-mixed"])
     parser.add_argument(
@@ -260,7 +263,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="compile=true for ganlab")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
-    for workload in options.workloads:
+    if "mmd" in options.workloads:
+        print(*bench_mmd.measure(1000, 784, trials=15), sep="\n", flush=True)
+    for workload in filter(WORKLOADS.__contains__, options.workloads):
         for precision in options.precisions:
             for play in options.plays:
                 found = measure(workload, play, precision, options)
