@@ -9,7 +9,7 @@ from ganlab.ranks import mean_of_ranks
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 from ganlab.turn import Offer, Player, Turn, accurate
 
-By = Literal["accuracy", "loss_ratio"]
+By = Literal["accuracy", "ranking", "loss_ratio"]
 
 
 class AdaptiveBalance(Trick):
@@ -20,9 +20,11 @@ class AdaptiveBalance(Trick):
     In 3D-GAN a discriminator that is right too often sits out (Wu et al. 2016); ganhacks 11 advises against
     rules of this kind.
 
-    by: `accuracy`, how often a real sample has a higher logit than the fake beside it: 1/2 where the
-        discriminator cannot tell; costs a pass in rounds in which the discriminator sits. `loss_ratio`:
-        the sum of the generator's terms over that of the discriminator's; who sits keeps its last.
+    by: `accuracy`, how often the discriminator is right: the mean of the share of real samples with a logit
+        above 0 and that of fakes with one below. `ranking`, how often a real sample has a higher logit than
+        the fake beside it, where logits have no sign. Both are 1/2 where the discriminator cannot tell, and
+        cost a pass in rounds in which it sits. `loss_ratio`: the sum of the generator's terms over that of
+        the discriminator's; who sits keeps its last.
     low, high: null for either lets that player always move.
     """
 
@@ -37,8 +39,8 @@ class AdaptiveBalance(Trick):
         self.needs = NEEDS[by]
         self.by = by
         self.low, self.high = check(by, low, high)
-        # The accuracy, or the losses of generator and discriminator; NaN as long as there is none.
-        self.register_buffer("latest", torch.full((1 if by == "accuracy" else 2,), math.nan))
+        # The share, or the losses of generator and discriminator; NaN as long as there is none.
+        self.register_buffer("latest", torch.full((2 if by == "loss_ratio" else 1,), math.nan))
         self._known = -1, math.nan  # a round, and how far the discriminator is ahead in it
         self.judged = -1  # the last round in which the discriminator moved
 
@@ -54,7 +56,7 @@ class AdaptiveBalance(Trick):
             loss = torch.stack([accurate(term.detach()).mean() for term in terms.values()]).sum()
             self.latest[int(turn.player == "discriminator")] = mean_of_ranks(loss)
         elif turn.player == "discriminator" or self.judged != turn.step:
-            self.latest[0] = mean_of_ranks(accuracy(turn))
+            self.latest[0] = mean_of_ranks(SHARES[self.by](turn))
         self.judged = turn.step
         return terms
 
@@ -68,6 +70,13 @@ class AdaptiveBalance(Trick):
 
 @torch.no_grad()
 def accuracy(turn: Turn) -> Tensor:
+    """The share of samples that are taken for what they are, both kinds counting as much; 0 is no answer."""
+    right = turn.on_real.logits > 0, turn.on_fake.logits < 0
+    return torch.stack([kind.float().mean() for kind in right]).mean()
+
+
+@torch.no_grad()
+def ranking(turn: Turn) -> Tensor:
     """The share of pairs in which the real sample is ahead; a tie counts half."""
     gap = accurate(turn.on_real.logits) - accurate(turn.on_fake.logits)
     return (1 + gap.sign()).mean() / 2
@@ -77,7 +86,7 @@ def check(by: By, low: float | None, high: float | None) -> tuple[float, float]:
     """Thresholds between which both players move; what is null is never passed."""
     if low is None and high is None:
         raise Refused("trick.adaptive_balance.low=null and high=null would do nothing: give one of them")
-    top = 1.0 if by == "accuracy" else math.inf
+    top = math.inf if by == "loss_ratio" else 1.0
     for name, value in (("low", low), ("high", high)):
         if value is not None and not (0 < value < top):
             raise Refused(f"trick.adaptive_balance.{name}={value} must lie strictly between 0 and {top:g}")
@@ -87,7 +96,9 @@ def check(by: By, low: float | None, high: float | None) -> tuple[float, float]:
     return lower, upper
 
 
+SHARES = {"accuracy": accuracy, "ranking": ranking}
 NEEDS = {
-    "accuracy": frozenset({Offer.DISCRIMINATOR, Offer.SCORES}),
+    "accuracy": frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SIGNS}),
+    "ranking": frozenset({Offer.DISCRIMINATOR, Offer.SCORES}),
     "loss_ratio": frozenset({Offer.DISCRIMINATOR, Offer.COSTS}),
 }

@@ -1,10 +1,13 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from table import game, one_round, real
 
 from ganlab.errors import Refused
 from ganlab.randomness import Draw
-from ganlab.tricks.adaptive_balance import AdaptiveBalance, accuracy
+from ganlab.tricks.adaptive_balance import AdaptiveBalance, accuracy, ranking
+from ganlab.turn import Verdict
 
 PLAYS = ["alternating", "shared", "simultaneous", "extragradient"]
 LOSSES = [f"trick.adaptive_balance.{line}" for line in ("by=loss_ratio", "low=0.4", "high=2")]
@@ -18,13 +21,50 @@ def moved(row: dict[str, float]) -> set[str]:
     return {name.split("/")[0] for name in row}
 
 
-def test_the_accuracy_is_the_share_of_pairs_that_are_told_apart() -> None:
+def judged(on_real: list[float], on_fake: list[float]) -> SimpleNamespace:
+    """A turn with these logits."""
+    said = (Verdict(torch.tensor(logits).float(), torch.empty(0)) for logits in (on_real, on_fake))
+    return SimpleNamespace(**dict(zip(("on_real", "on_fake"), said, strict=True)))
+
+
+@pytest.mark.parametrize(
+    ("on_real", "on_fake", "right", "ahead"),
+    [
+        ([3, 2, 2, -1], [-1, -2, 1, 2], (3 / 4 + 2 / 4) / 2, 3 / 4),
+        ([5, 6, 7, 8], [1, 2, 3, 4], 1 / 2, 1),  # told apart, and all taken for real
+        ([0, 0], [0, 0], 0, 1 / 2),
+        ([[1, 1], [1, -1]], [[-1, 1], [1, -2]], (3 / 4 + 2 / 4) / 2, 3 / 4),  # over patches
+    ],
+)
+def test_on_known_logits(on_real, on_fake, right: float, ahead: float) -> None:
+    turn = judged(on_real, on_fake)
+    assert float(accuracy(turn)) == right
+    assert float(ranking(turn)) == ahead
+
+
+@pytest.mark.parametrize(("by", "share"), [("accuracy", accuracy), ("ranking", ranking)])
+def test_the_share_that_was_chosen_is_that_before_the_discriminators_move(by: str, share) -> None:
+    module = trick(f"trick.adaptive_balance.by={by}")
+    expected = share(module.turn("discriminator", real(module.game.step)))
+    one_round(module)
+    assert module.game.tricks["adaptive_balance"].latest == expected
+    assert accuracy(module.turn("discriminator", real())) != ranking(module.turn("discriminator", real()))
+
+
+def test_the_ranking_needs_no_signs() -> None:
+    with pytest.raises(Refused, match="adaptive_balance needs logits that are positive where .*: leave out"):
+        trick(objective="wasserstein")
+    row = one_round(trick("trick.adaptive_balance.by=ranking", objective="wasserstein"))
+    assert len(moved(row)) == 2
+
+
+def test_the_ranking_is_the_share_of_pairs_that_are_told_apart() -> None:
     module = trick()
     for player in ("discriminator", "generator"):
         turn = module.game.turn(player, real(), Draw(0))
         pairs = zip(turn.on_real.logits.tolist(), turn.on_fake.logits.tolist(), strict=True)
-        assert float(accuracy(turn)) == sum(r > f for r, f in pairs) / 16
-    assert float(accuracy(turn.replace(fake=turn.real))) == 0.5
+        assert float(ranking(turn)) == sum(r > f for r, f in pairs) / 16
+    assert float(ranking(turn.replace(fake=turn.real))) == 0.5
 
 
 @pytest.mark.parametrize("play", PLAYS)
@@ -44,14 +84,6 @@ def test_both_move_as_long_as_nothing_is_known() -> None:
         module = trick(*overrides)
         assert module.game.tricks["adaptive_balance"].latest.isnan().all()
         assert len(moved(one_round(module))) == 2
-
-
-def test_the_accuracy_is_that_before_the_discriminators_move() -> None:
-    module = trick()
-    turn = module.turn("discriminator", real(module.game.step))
-    expected = accuracy(turn)
-    one_round(module)
-    assert module.game.tricks["adaptive_balance"].latest == expected
 
 
 @pytest.mark.parametrize(
@@ -94,14 +126,18 @@ def test_a_restored_twin_decides_alike() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AdaptiveBalance("luck", 0.4, 0.8), "by=luck must be one of accuracy, loss_ratio"),
+        (lambda: AdaptiveBalance("luck", 0.4, 0.8), "by=luck must be one of accuracy, ranking, loss_ratio"),
         (lambda: AdaptiveBalance("accuracy", None, None), "low=null and high=null would do nothing"),
         (lambda: AdaptiveBalance("accuracy", 0.8, 0.4), "low=0.8 must be less than high=0.4"),
         (lambda: AdaptiveBalance("accuracy", 0.4, 1.5), "high=1.5 must lie strictly between 0 and 1"),
+        (lambda: AdaptiveBalance("ranking", 0.4, 1.5), "high=1.5 must lie strictly between 0 and 1"),
         (lambda: AdaptiveBalance("loss_ratio", -1, None), "low=-1 must lie strictly between 0 and inf"),
         (lambda: trick(*LOSSES, objective="wasserstein"), "adaptive_balance needs costs of both players"),
         (lambda: trick(tricks=["critic_steps"]), "takes the say in who moves"),
-        (lambda: trick(objective="mmd_gan"), "adaptive_balance needs scores"),
+        (
+            lambda: trick("trick.adaptive_balance.by=ranking", objective="mmd_gan"),
+            "adaptive_balance needs scores",
+        ),
     ],
 )
 def test_bad_values_are_refused(make, message: str) -> None:
