@@ -26,6 +26,7 @@ class Offer(StrEnum):
     COSTS = "costs of both players that are never negative"
     FAKE_COSTS = "a generator's cost of each fake by itself"
     MOVES = "the say in who moves"
+    LASTING_MOVES = "moves of the discriminator that are not taken back later"
     GENERATOR_TERM = "the generator's adversarial term"
     ZERO_SUM = "a generator that minimises log(1 - D) (objective=minimax)"
     LABELS = "labels"
@@ -42,6 +43,7 @@ class Offer(StrEnum):
 EVERYWHERE = frozenset(
     {
         Offer.MOVES,
+        Offer.LASTING_MOVES,
         Offer.GENERATOR_TERM,
         Offer.ONE_PROCESS,
         Offer.SECOND_DERIVATIVES,

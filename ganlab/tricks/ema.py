@@ -31,7 +31,7 @@ class EMA(Trick):
         if not players or any(player not in PLAYERS for player in players):
             raise Refused(f"trick.ema.players={list(players)} must be one or both of {', '.join(PLAYERS)}")
         if "discriminator" in players:
-            self.needs = frozenset({Offer.DISCRIMINATOR})
+            self.needs = frozenset({Offer.DISCRIMINATOR, Offer.LASTING_MOVES})
         self.moves = dict.fromkeys(players, 0)
         self.averages = nn.ModuleDict()
 

@@ -3,7 +3,7 @@ import torch
 from ganlab.networks.weights import flat
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-from ganlab.turn import Networks, Player, Turn
+from ganlab.turn import Networks, Offer, Player, Turn
 
 
 class HistoricalAveraging(Trick):
@@ -15,6 +15,7 @@ class HistoricalAveraging(Trick):
     """
 
     order = Order.OBSERVE  # the weights of layers that other tricks add count too
+    needs = frozenset({Offer.LASTING_MOVES})
 
     def __init__(self, weight: float | Schedule):
         super().__init__()

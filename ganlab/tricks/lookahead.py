@@ -5,7 +5,7 @@ from ganlab.networks.weights import flat
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import Side, chosen, needed
-from ganlab.turn import Networks, Player
+from ganlab.turn import Networks, Offer, Player
 
 
 class Lookahead(Trick):
@@ -15,6 +15,9 @@ class Lookahead(Trick):
     however often the discriminator has moved meanwhile: it is a step of the game, not of two losses
     (Chavdarova et al. 2021, algorithm 1). The first slow weights are those that were drawn. Optimisers
     keep their moments, and networks their statistics.
+
+    The generator's move is not over before it went back, the discriminator's is: the generator moves against
+    it. So whatever averages the discriminator's weights after its moves is refused, but for `generator`.
 
     player: `both`, or only one of them, as a rule of its optimiser alone.
     """
@@ -29,6 +32,8 @@ class Lookahead(Trick):
         self.alpha = schedule("trick.lookahead.alpha", alpha, low=0, high=1, strict=True)
         self.players = chosen("trick.lookahead.player", player)
         self.needs = needed(self.players)
+        if "discriminator" in self.players:
+            self.takes = frozenset({Offer.LASTING_MOVES})
         self.moves = 0
 
     def networks(self, networks: Networks) -> Networks:

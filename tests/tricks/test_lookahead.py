@@ -101,11 +101,37 @@ def test_it_needs_no_discriminator_for_the_generator_alone() -> None:
 
 def test_averages_see_the_weights_that_have_gone_back() -> None:
     tricks = ["ema", "historical_averaging", "lookahead"]
-    module = game("hinge", tricks, "alternating", "trick.lookahead.k=1")
+    settings = ("trick.lookahead.k=1", "trick.lookahead.player=generator")
+    module = game("hinge", tricks, "alternating", *settings)
     one_round(module)
     generator = flat(module.game.generator)
     assert torch.equal(flat(module.game.tricks["ema"].averages["generator"]), generator)
-    assert torch.equal(module.game.tricks["historical_averaging"].generator, generator)
+    for player in PLAYERS:
+        average = getattr(module.game.tricks["historical_averaging"], player)
+        assert torch.equal(average, flat(getattr(module.game, player)))
+
+
+@pytest.mark.parametrize("player", ["both", "discriminator"])
+@pytest.mark.parametrize(
+    "of_discriminator",
+    [
+        ("historical_averaging",),
+        ("ema", "semi_supervised", "trick.ema.players=[generator,discriminator]"),
+    ],
+)
+def test_an_average_of_discriminators_that_are_taken_back_is_refused(player: str, of_discriminator) -> None:
+    tricks = [name for name in of_discriminator if "." not in name]
+    settings = [setting for setting in of_discriminator if "." in setting]
+    message = f"lookahead takes moves of the discriminator .*, which {tricks[0]} needs; leave one out"
+    with pytest.raises(Refused, match=message):
+        game("hinge", [*tricks, "lookahead"], "alternating", f"trick.lookahead.player={player}", *settings)
+    game("hinge", [*tricks, "lookahead"], "alternating", "trick.lookahead.player=generator", *settings)
+
+
+def test_an_average_of_the_generator_alone_goes_beside_both() -> None:
+    module = game("hinge", ["ema", "lookahead"], "alternating", "trick.lookahead.k=1")
+    one_round(module)
+    assert torch.equal(flat(module.game.tricks["ema"].averages["generator"]), flat(module.game.generator))
 
 
 def test_weights_that_other_tricks_add_go_back_too() -> None:
