@@ -3,6 +3,7 @@ import math
 from torch import Tensor
 
 from ganlab.errors import Refused
+from ganlab.ranks import mean_of_ranks
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Turn, accurate
@@ -11,9 +12,10 @@ from ganlab.turn import Turn, accurate
 class ModeSeeking(Trick):
     """The generator wants two fakes of one condition to differ as their latents do (Mao et al. 2019).
 
-    It also minimises weight E 1 / (d(G(z), G(z')) / d(z, z') + eps), where d is the mean absolute
-    difference of all numbers: the paper seeks the largest ratio (equation 3), and its code minimises the
-    inverse. Costs another pass of the generator, whose second fakes nobody judges.
+    It also minimises weight / (d(G(z), G(z')) / d(z, z') + eps), where d is the mean absolute difference of
+    all numbers of the global batch: the paper seeks the largest mean ratio of the pairs (equation 3), and its
+    code minimises the inverse of the ratio of the means. Costs another pass of the generator, whose second
+    fakes nobody judges.
     """
 
     def __init__(self, weight: float | Schedule, eps: float):
@@ -29,10 +31,10 @@ class ModeSeeking(Trick):
             return terms
         latent, made = turn.latent, turn.made.x  # drawn first, whatever the objective asked for
         other = turn.replace(real=turn.real)  # as before, with nothing drawn
-        ratio = gap(made, other.made.x) / gap(latent, other.latent)  # [B]
+        ratio = gap(made, other.made.x) / gap(latent, other.latent)
         return {**terms, "mode_seeking": self.weight(turn.step) / (ratio + self.eps)}
 
 
 def gap(one: Tensor, other: Tensor) -> Tensor:
-    """The mean absolute difference of two samples, [B]."""
-    return (accurate(one) - accurate(other)).abs().flatten(1).mean(1)
+    """The mean absolute difference of all numbers of two global batches."""
+    return mean_of_ranks((accurate(one) - accurate(other)).abs().mean())
