@@ -49,8 +49,15 @@ def between(ends: tuple[float, float], share: Tensor) -> Tensor:
     return low + (high - low) * share
 
 
+def pair(ends: object) -> bool:
+    """Whether these are two numbers."""
+    if not isinstance(ends, Sequence) or len(ends) != 2:
+        return False
+    return all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
+
+
 def interval(name: str, ends: Sequence[float]) -> tuple[float, float]:
     """Two ends in their order, whose mean is a probability."""
-    if len(ends) != 2 or not ends[0] <= ends[1] or not 0 <= sum(ends) / 2 <= 1:
-        raise Refused(f"{name}={list(ends)} must be two ends, the lower first, with a mean in [0, 1]")
+    if not pair(ends) or not ends[0] <= ends[1] or not 0 <= sum(ends) / 2 <= 1:
+        raise Refused(f"{name}={ends} must be two ends, the lower first, with a mean in [0, 1]")
     return float(ends[0]), float(ends[1])

@@ -26,7 +26,7 @@ class Packing(Trick):
 
     def __init__(self, size: int, batch_size: int):
         super().__init__()
-        if size not in (2, 3, 4):
+        if not isinstance(size, int) or size not in (2, 3, 4):  # 2.0 is in it too
             raise Refused(f"trick.packing.size={size} must be 2, 3 or 4")
         self.size = size
         self._check(batch_size)

@@ -20,8 +20,8 @@ class ReplayBuffer(Trick):
 
     def __init__(self, size: int, share: float):
         super().__init__()
-        if size < 1:
-            raise Refused(f"trick.replay_buffer.size={size} must be at least 1")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise Refused(f"trick.replay_buffer.size={size} must be a whole number of at least 1")
         if not 0 < share <= 1:
             raise Refused(f"trick.replay_buffer.share={share} must lie in (0, 1]")
         self.size = size

@@ -26,8 +26,8 @@ class Unrolled(Trick):
 
     def __init__(self, steps: int, lr: float | Schedule):
         super().__init__()
-        if not 1 <= steps <= 100:
-            raise Refused(f"trick.unrolled.steps={steps} must lie between 1 and 100")
+        if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= 10:
+            raise Refused(f"trick.unrolled.steps={steps} must be a whole number from 1 to 10")
         self.steps = steps
         self.lr = active("trick.unrolled.lr", lr)
 

@@ -23,8 +23,8 @@ class VirtualBatchNorm(Trick):
 
     def __init__(self, size: int):
         super().__init__()
-        if size < 2:
-            raise Refused(f"trick.virtual_batch_norm.size={size} must be at least 2")
+        if isinstance(size, bool) or not isinstance(size, int) or size < 2:
+            raise Refused(f"trick.virtual_batch_norm.size={size} must be a whole number of at least 2")
         self.size = size
 
     def networks(self, networks: Networks) -> Networks:
