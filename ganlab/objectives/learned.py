@@ -66,7 +66,7 @@ class LearnedMMD(Objective):
 
     def _slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
         """|grad w| at one point between each real and fake sample, [B]; of packs, over all that is in one."""
-        points = between(turn, "between", len(turn.real.x))
+        points = between(turn, "between", len(turn.on_real.features))
         seen = accurate(turn.critic(points).features)
         with torch.autocast(real.device.type, enabled=False):
             witness = self.kernel(seen, real).mean(1) - self.kernel(seen, fake).mean(1)  # [B]

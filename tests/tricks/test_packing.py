@@ -94,6 +94,10 @@ def test_the_witness_of_a_learned_mmd_is_bound_per_pack() -> None:
     slopes = table.objective._slope(turn, *seen)
     points = next(s for s, _ in turn.verdicts if s is not turn.real and s is not turn.fake)
     assert slopes.shape == (8,)
+    share = (points.x - turn.fake.x) / (turn.real.x - turn.fake.x)  # one for a pack
+    share = share.detach().flatten(1).median(1).values.view(8, 2)
+    assert torch.allclose(share[:, 0], share[:, 1])
+    assert share[:, 0].unique().numel() == 8
     for i in range(8):
         pack = points.x[2 * i : 2 * i + 2].detach().requires_grad_()
         feature = table.discriminator(pack.reshape(1, 2, 8, 8)).features
