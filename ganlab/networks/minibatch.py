@@ -66,6 +66,6 @@ class StandardDeviation(nn.Module):
 def check_groups(size: int, rows: int) -> None:
     if rows % size:
         raise Refused(
-            f"trick.minibatch_stddev.group_size={size} does not divide a batch of {rows} on one process: "
-            "change it, or data.batch_size"
+            f"trick.minibatch_stddev.group_size={size} does not divide a batch of {rows} on one process "
+            "(of packs, beside trick packing): change it, or data.batch_size"
         )

@@ -4,6 +4,7 @@ from torch import nn
 
 from ganlab.errors import Refused
 from ganlab.networks.base import entry, widen
+from ganlab.networks.minibatch import StandardDeviation
 from ganlab.tricks.base import Order, Trick
 from ganlab.turn import Networks, Offer, Sample, Turn
 
@@ -29,10 +30,14 @@ class Packing(Trick):
         if not isinstance(size, int) or size not in (2, 3, 4):  # 2.0 is in it too
             raise Refused(f"trick.packing.size={size} must be 2, 3 or 4")
         self.size = size
+        self.batch_size = batch_size
         self._check(batch_size)
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.discriminator is not None
+        for group in networks.discriminator.modules():
+            if isinstance(group, StandardDeviation):
+                self._check_groups(group.size)
         layer = entry(networks.discriminator.body)
         shape = networks.generator.shape
         widen(layer, (self.size - 1) * (shape[0] if isinstance(layer, nn.Conv2d) else prod(shape)))
@@ -41,6 +46,15 @@ class Packing(Trick):
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         self._check(len(sample.x))
         return Sample(sample.x.reshape(-1, self.size * sample.x.shape[1], *sample.x.shape[2:]))
+
+    def _check_groups(self, group_size: int) -> None:
+        packs = self.batch_size // self.size
+        if packs % group_size:
+            raise Refused(
+                f"trick.minibatch_stddev.group_size={group_size} does not divide the {packs} packs that "
+                f"trick.packing.size={self.size} makes of a batch of {self.batch_size}: change one of these, "
+                "or data.batch_size"
+            )
 
     def _check(self, batch_size: int) -> None:
         if batch_size % self.size:

@@ -60,6 +60,14 @@ def test_a_batch_that_is_no_whole_number_of_groups_is_refused() -> None:
         game(tricks=["minibatch_stddev"]).game.discriminator(torch.randn(6, 1, 8, 8))
 
 
+def test_packs_that_are_no_whole_number_of_groups_are_refused_before_the_first_round() -> None:
+    message = "group_size=4 does not divide the 10 packs that trick.packing.size=2 makes of a batch of 20"
+    settings = (*SMALL, "trick=[minibatch_stddev,packing]")
+    with pytest.raises(Refused, match=message):
+        build_game(compose(*settings, "data.batch_size=20"))
+    build_game(compose(*settings, "data.batch_size=24"))
+
+
 @pytest.mark.parametrize("size", [1, 0, 2.5])
 def test_another_size_is_refused(size: float) -> None:
     with pytest.raises(
