@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from ganlab.errors import Refused
+from ganlab.networks.improved import NormalisedLinear
 from ganlab.networks.initial import WEIGHTED
 
 
@@ -25,8 +27,17 @@ def weight_layers(
             yield layer, 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 
-def parametrise(layer: nn.Module, make: Callable[..., nn.Module], **settings: int) -> None:
-    """Lets one of torch's parametrisations compute a layer's weight, in place."""
+def parametrise(trick: str, layer: nn.Module, make: Callable[..., nn.Module], **settings: int) -> None:
+    """Lets one of torch's parametrisations compute a layer's weight, in place.
+
+    Raises:
+        Refused: the layer divides by the length of its weights, whatever computes them.
+    """
+    if isinstance(layer, NormalisedLinear):
+        raise Refused(
+            f"trick {trick} changes nothing in model=improved, whose layers divide by the length of their "
+            f"weights themselves: leave trick {trick} out, or choose another model, such as model=gan"
+        )
     make(layer, "weight", **settings)
     parts = cast(nn.ModuleList, layer.get_submodule("parametrizations.weight"))
     parts[0] = FullPrecision(parts[0])

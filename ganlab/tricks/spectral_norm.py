@@ -36,5 +36,7 @@ class SpectralNorm(Trick):
         for player in self.players:
             embeddings = (nn.Embedding,) if player == "discriminator" else ()
             for layer, dim in list(weight_layers(getattr(networks, player), (*WEIGHTED, *embeddings))):
-                parametrise(layer, spectral_norm, n_power_iterations=self.iterations, dim=dim)
+                parametrise(
+                    "spectral_norm", layer, spectral_norm, n_power_iterations=self.iterations, dim=dim
+                )
         return networks

@@ -25,5 +25,5 @@ class WeightNorm(Trick):
     def networks(self, networks: Networks) -> Networks:
         for player in self.players:
             for layer, dim in list(weight_layers(getattr(networks, player))):
-                parametrise(layer, weight_norm, dim=dim)
+                parametrise("weight_norm", layer, weight_norm, dim=dim)
         return networks

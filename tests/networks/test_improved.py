@@ -100,6 +100,15 @@ def test_bad_values_are_refused(line: str, message: str) -> None:
         build_game(compose(*SMALLER, line))
 
 
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+@pytest.mark.parametrize("trick", ["spectral_norm", "weight_norm"])
+def test_a_trick_that_computes_weights_whose_length_is_divided_out_is_refused(
+    trick: str, player: str
+) -> None:
+    with pytest.raises(Refused, match=f"trick {trick} changes nothing in model=improved, .*: leave trick"):
+        build_game(compose(*SMALLER, f"trick={trick}", f"trick.{trick}.player={player}"))
+
+
 def test_the_experiment_is_the_published_recipe() -> None:
     cfg = compose("experiment=salimans2016_mnist_100", "logger=csv")
     game = build_game(cfg)
