@@ -2,7 +2,8 @@
 
 A game with the trick and one without it play the same batches, in turns of 16 rounds, so that a noisy
 machine is noisy for both and a trick that acts in some rounds only is counted for what it is; the median of
-the ratios.
+the ratios. Both play an objective that takes the trick, and get labelled samples beside the batch where it
+learns from some.
 Without the reading of data and without Lightning's loop, which cost the same with every trick.
 """
 
@@ -10,20 +11,26 @@ from __future__ import annotations
 
 import csv
 import os
+import platform
 import sys
+from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import torch
-from docs import COSTS, options
+from docs import COSTS, home, options, trick_class
+from torch import Tensor
 
 from ganlab.cli import compose
 from ganlab.config import build
 from ganlab.errors import Refused
 from ganlab.machine import keep_memory, quiet
 from ganlab.training.base import GameModule
+from ganlab.turn import Offer
 
-BLOCK, TURNS = 16, 5  # rounds of a turn; turns of each, after one that is not counted
+BLOCK, TURNS = 16, 3  # rounds of a turn; turns of each, after one that is not counted
+BATCH = 64
 WORKLOADS = {
     "DCGAN 28x28, batch 64": ("model=dcgan",),
     "MLP 1200-1200, batch 64": (
@@ -35,48 +42,64 @@ WORKLOADS = {
 
 
 def game(*overrides: str) -> GameModule:
-    cfg = compose(*overrides, "logger=csv", "play=shared", "data.shape=[1,28,28]", "data.batch_size=64")
-    return build(cfg).train()
+    size = ("data.shape=[1,28,28]", f"data.batch_size={BATCH}")
+    return build(compose(*overrides, "logger=csv", "play=shared", *size)).train()
 
 
-def turn(module: GameModule) -> float:
+def stream(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Images [B, 1, 28, 28] and classes [B]."""
+    x = torch.rand(BATCH, 1, 28, 28, generator=generator) * 2 - 1
+    return x, torch.randint(10, (BATCH,), generator=generator)
+
+
+def turn(module: GameModule, streams: int) -> float:
     """Seconds of a block of rounds."""
     generator = torch.Generator().manual_seed(module.game.step)
-    x = torch.rand(64, 1, 28, 28, generator=generator) * 2 - 1
-    labels = torch.randint(10, (64,), generator=generator)
+    batch: Any = tuple(part for _ in range(streams) for part in stream(generator))
     began = perf_counter()
     for _ in range(BLOCK):
-        module.round((x, labels))
+        module.round(batch)
     return perf_counter() - began
 
 
 def cost(trick: str, workload: str) -> float:
     """Per cent that a round takes longer with a trick."""
-    rivals = game(*WORKLOADS[workload], f"trick={trick}"), game(*WORKLOADS[workload])
-    times = [[turn(module) for module in rivals] for _ in range(1 + TURNS)][1:]
+    beside = Offer.EXTRA in trick_class(trick).needs
+    setting = [*WORKLOADS[workload], f"objective={home(trick)}", *(["data.labelled=64"] if beside else [])]
+    rivals = game(*setting, f"trick={trick}"), game(*setting)
+    times = [[turn(module, 1 + beside) for module in rivals] for _ in range(1 + TURNS)][1:]
     return 100 * (median(with_it / without for with_it, without in times) - 1)
 
 
 def measured(trick: str) -> dict[str, str]:
     """A row of the table: on the first workload that the trick does not refuse."""
+    row = {"trick": trick, "per cent of a round": "", "workload": "", "objective": f"{home(trick)}"}
     for workload in WORKLOADS:
         try:
             found = f"{cost(trick, workload):.0f}"
         except Refused as refusal:
-            why = str(refusal)
+            row["remark"] = str(refusal)
             continue
-        return {"trick": trick, "per cent of a round": found, "workload": workload, "remark": ""}
-    return {"trick": trick, "per cent of a round": "", "workload": "", "remark": why}
+        return row | {"per cent of a round": found, "workload": workload, "remark": ""}
+    return row
+
+
+def machine() -> str:
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.machine()
+    return f"{cpu}, {os.cpu_count()} cores, threads: {torch.get_num_threads()}, torch {torch.__version__}"
 
 
 def main() -> None:
     quiet()
     keep_memory()
-    machine = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    where = machine()
     old = list(csv.DictReader(COSTS.open())) if COSTS.exists() else []
     rows = {row["trick"]: row for row in old}
     for trick in sys.argv[1:] or options("trick"):
-        rows[trick] = measured(trick) | {"machine": machine}
+        rows[trick] = measured(trick) | {"machine": where}
         print(*rows[trick].values(), sep="  ", flush=True)
         with COSTS.open("w", newline="") as file:  # each row at once: a long bench may be cut off
             writer = csv.DictWriter(file, list(rows[trick]))

@@ -126,12 +126,29 @@ def cells(section: str) -> list[list[str]]:
     return [[cell.strip(" `") for cell in line] for line in lines]
 
 
-def costs() -> dict[str, str]:
-    """Per cent of a round, by trick."""
+def costs() -> list[dict[str, str]]:
+    """The rows of costs.csv; none, where nothing has been measured."""
     if not COSTS.exists():
-        return {}
+        return []
     with COSTS.open() as file:
-        return {row["trick"]: row["per cent of a round"] for row in csv.DictReader(file)}
+        return list(csv.DictReader(file))
+
+
+def cost(row: dict[str, str]) -> str:
+    """Per cent of a round, and of which network, unless it is the DCGAN that most were measured on."""
+    network = row["workload"].partition(" ")[0]
+    return row["per cent of a round"] + ("" if network in ("", "DCGAN") else f" ({network})")
+
+
+def measured(rows: list[dict[str, str]]) -> str:
+    """What the column of costs says."""
+    if not rows:
+        return "What each costs, `python scripts/bench_tricks.py` measures; here it has not been run."
+    machines = "; ".join(sorted({row["machine"] for row in rows}))
+    return (
+        "The cost is what a round of a DCGAN takes longer with it, or of the network in brackets where a "
+        f"DCGAN refuses it; `costs.csv` has the objective of each. Measured on {machines}."
+    )
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
@@ -141,12 +158,13 @@ def table(header: list[str], rows: list[list[str]]) -> list[str]:
 
 def overview(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
     rows = []
+    found = {row["trick"]: cost(row) for row in costs()}
     for trick in tricks:
         made = trick_class(trick)
         sentence, paper = what(made)
         apart = ", ".join(f"`{name}`" for name in tricks if tuple(sorted((trick, name))) in refused)
         named = ", ".join(f"`{hook}`" for hook in hooks(made))
-        rows.append([f"`{trick}`", sentence, paper, named, costs().get(trick, ""), apart])
+        rows.append([f"`{trick}`", sentence, paper, named, found.get(trick, ""), apart])
     header = ["trick", "what it does", "paper", "hooks", "cost, %", "not beside"]
     return table(header, rows)
 
@@ -173,7 +191,7 @@ def document(refusals: Refusals) -> str:
         "Written by `make docs` from the code; do not edit.",
         "",
         "`trick=name`, or `'trick=[one,two]'`; the numbers of each stand in `conf/trick/name.yaml`.",
-        "The cost is what a round of a DCGAN takes longer with it, as `costs.csv` tells how it was measured.",
+        measured(costs()),
         "",
         *overview(tricks, refusals.pairs),
         "",

@@ -1,6 +1,7 @@
 """The table of all tricks is the code's: run `make docs` where these fail."""
 
 import re
+from pathlib import Path
 
 import docs
 import pytest
@@ -20,6 +21,21 @@ def test_every_trick_names_what_it_does_and_its_paper() -> None:
         sentence, paper = docs.what(docs.trick_class(trick))
         assert 20 < len(sentence) < 200, (trick, sentence)
         assert re.search(r"[A-Z]\S+.* (19|20)\d\d", paper), (trick, paper)
+
+
+def test_a_cost_says_where_it_was_measured_unless_on_the_dcgan(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(docs, "COSTS", tmp_path / "costs.csv")
+    docs.COSTS.write_text(
+        "trick,per cent of a round,workload,machine\n"
+        'r1,31,"DCGAN 28x28, batch 64",a Cray\n'
+        'r2,7,"MLP 1200-1200, batch 64",a Cray\n'
+        "ema,,,an abacus\n"
+    )
+    rows = docs.cells("\n".join(docs.overview(["ema", "r1", "r2"], set())))[2:]
+    assert [row[4] for row in rows] == ["", "31", "7 (MLP)"]
+    assert "Measured on a Cray; an abacus." in docs.measured(docs.costs())
 
 
 def test_there_are_seventeen_ganhacks() -> None:
