@@ -17,17 +17,19 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "A spherical prior",
         ("model.generator.prior._target_=ganlab.networks.priors.Sphere",),
-        "Gaussian latents are the default.",
+        "Gaussian latents are the default. Interpolation along great circles is not there.",
     ),
     (
         "Batch norm, real and fake samples in batches of their own",
         ("model=dcgan",),
-        "Always so: no pass sees both. Without batch norm: `trick=normalisation`.",
+        "Always so: no pass sees both. Where there can be no batch norm: `trick=normalisation "
+        "trick.normalisation.kind=instance`.",
     ),
     (
         "No sparse gradients: no ReLU, no max pooling",
-        ("model=dcgan",),
-        "Leaky ReLU and strided convolutions in the discriminator.",
+        ("model=dcgan", "model.generator.slope=0.2"),
+        "Leaky ReLU in both players, and strided convolutions. Without the slope the generator has ReLU, as "
+        "in the paper.",
     ),
     (
         "Soft and noisy labels",
@@ -38,7 +40,7 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "Tricks of reinforcement learning",
         ("trick=replay_buffer",),
-        "Fakes of earlier rounds are shown again.",
+        "Fakes of earlier rounds are shown again. Old checkpoints of both players are not brought back.",
     ),
     (
         "Adam",
@@ -48,8 +50,9 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         "Track failures early",
-        ("log_every=10", "clip.discriminator=100"),
-        "Each term of each player is logged; norms of gradients can be bounded; NaN ends a run.",
+        ("log_every=10", "clip.discriminator=100", "clip.generator=100"),
+        "Each term of each player is logged, and NaN ends a run. Norms of gradients are bounded by `clip`, "
+        "but not logged.",
     ),
     (
         "No balance by the loss",
@@ -87,7 +90,7 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         "Dropout in the generator, when training and when testing",
-        ("trick=generator_dropout",),
+        ("trick=generator_dropout", "trick.generator_dropout.at_test=true"),
         "With noise that hangs on the seed of the samples, so they can be drawn again.",
     ),
 ]

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import docs
 import pytest
+import torch
 from ganhacks import GANHACKS
+from torch import nn
 
 from ganlab.cli import compose
 from ganlab.config import build
@@ -40,6 +42,20 @@ def test_a_cost_says_where_it_was_measured_unless_on_the_dcgan(
 
 def test_there_are_seventeen_ganhacks() -> None:
     assert len(GANHACKS) == 17
+
+
+def test_no_relu_is_left_where_there_are_to_be_no_sparse_gradients() -> None:
+    game = build(compose("logger=csv", *GANHACKS[4][1])).game
+    kinds = {type(layer) for layer in game.modules()}
+    assert nn.LeakyReLU in kinds
+    assert not {nn.ReLU, nn.MaxPool2d} & kinds
+
+
+def test_dropout_stays_on_in_testing_where_it_is_to() -> None:
+    tip = build(compose("logger=csv", *GANHACKS[16][1])).game.eval()
+    off = build(compose("logger=csv", "trick=generator_dropout")).game.eval()
+    off.load_state_dict(tip.state_dict())
+    assert not torch.equal(tip.sample(4), off.sample(4))
 
 
 @pytest.mark.parametrize("tip", range(17))

@@ -108,6 +108,11 @@ def output(value_range: tuple[float, float] | None, name: str = "data.range") ->
     return layers[low, high]()
 
 
+def rectifier(slope: float) -> nn.Module:
+    """ReLU, or leaky ReLU where negative inputs are to keep a slope."""
+    return nn.LeakyReLU(slope) if slope else nn.ReLU()
+
+
 def swap(
     root: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], make: Callable[..., nn.Module]
 ) -> int:

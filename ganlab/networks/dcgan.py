@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from ganlab.errors import Refused
-from ganlab.networks.base import Discriminator, Generator, Layers, output
+from ganlab.networks.base import Discriminator, Generator, Layers, output, rectifier
 from ganlab.networks.priors import Prior
 
 
@@ -16,11 +16,12 @@ def generator(
     latent_dim: int,
     width: int,
     kernel: int,
+    slope: float,
     shape: Sequence[int],
     value_range: tuple[float, float] | None,
     prior: Prior,
 ) -> Generator:
-    """A projection to the smallest plane, then transposed convolutions with batch norm and ReLU.
+    """A projection to the smallest plane, then transposed convolutions with batch norm and (leaky) ReLU.
 
     `width` is the number of channels at half of the final size; it doubles with each halving.
     """
@@ -32,10 +33,10 @@ def generator(
         nn.Linear(latent_dim, base[0] * base[1] * base[2], bias=False),
         nn.Unflatten(1, base),
         nn.BatchNorm2d(base[0]),
-        nn.ReLU(),
+        rectifier(slope),
     ]
     for before, after in pairwise(widths):
-        layers += [_up(before, after, kernel, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        layers += [_up(before, after, kernel, bias=False), nn.BatchNorm2d(after), rectifier(slope)]
     layers += [_up(widths[-1], channels, kernel, bias=True), output(value_range)]
     body = Layers(*layers)
     initialise(body)

@@ -9,7 +9,7 @@ from math import prod
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
-from ganlab.networks.base import Discriminator, Generator, Layers, output
+from ganlab.networks.base import Discriminator, Generator, Layers, output, rectifier
 from ganlab.networks.priors import Prior
 
 
@@ -29,11 +29,12 @@ def generator(
     latent_dim: int,
     hidden: Sequence[int],
     batch_norm: bool,
+    slope: float,
     shape: Sequence[int],
     value_range: tuple[float, float] | None,
     prior: Prior,
 ) -> Generator:
-    """Linear, ReLU layers of `hidden` widths, with or without batch norm, and a bounded output.
+    """Linear, (leaky) ReLU layers of `hidden` widths, with or without batch norm, and a bounded output.
 
     Raises:
         Refused: batch_norm is neither true nor false.
@@ -43,7 +44,8 @@ def generator(
         raise Refused(f"model.generator.batch_norm={batch_norm} must be true or false")
     layers: list[nn.Module] = []
     for before, after in pairwise([latent_dim, *hidden]):
-        layers += [nn.Linear(before, after), *([nn.BatchNorm1d(after)] if batch_norm else []), nn.ReLU()]
+        norm = [nn.BatchNorm1d(after)] if batch_norm else []
+        layers += [nn.Linear(before, after), *norm, rectifier(slope)]
     last = hidden[-1] if hidden else latent_dim
     layers += [nn.Linear(last, prod(shape)), output(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(Layers(*layers), latent_dim, tuple(shape), prior)

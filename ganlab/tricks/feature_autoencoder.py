@@ -38,7 +38,7 @@ class FeatureAutoencoder(Trick):
         num_features = networks.discriminator.num_features
         # A decoder is a generator whose latents are features.
         networks.discriminator.decoder = mlp.generator(
-            num_features, self.hidden, False, self.shape, self.value_range, Normal()
+            num_features, self.hidden, False, 0.0, self.shape, self.value_range, Normal()
         ).body
         return networks
 

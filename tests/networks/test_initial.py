@@ -21,7 +21,7 @@ MEAN = torch.tensor([0.0, 0.2, 0.5, 1.0], dtype=torch.float64).view(1, 2, 2)
 
 
 def generator(value_range: tuple[float, float] | None = (0, 1)) -> Generator:
-    return mlp.generator(5, [400, 300], False, (1, 2, 2), value_range, Normal())
+    return mlp.generator(5, [400, 300], False, 0.0, (1, 2, 2), value_range, Normal())
 
 
 def linear(network: nn.Module) -> list[nn.Linear]:
@@ -74,7 +74,7 @@ def test_without_data_the_bias_stays() -> None:
 @pytest.mark.parametrize(
     "network",
     [
-        dcgan.generator(4, 2, 5, (1, 8, 8), (0, 1), Normal()),
+        dcgan.generator(4, 2, 5, 0.0, (1, 8, 8), (0, 1), Normal()),
         mlp.discriminator([4], None, 0.2, 0, 0, (1, 2, 2)),
     ],
 )

@@ -19,7 +19,7 @@ SIZES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 2
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("kernel", [3, 4, 5])
 def test_dcgan_makes_and_judges_every_even_size(shape: tuple[int, ...], kernel: int) -> None:
-    generator = dcgan.generator(4, 2, kernel, shape, (-1, 1), Normal())
+    generator = dcgan.generator(4, 2, kernel, 0.0, shape, (-1, 1), Normal())
     discriminator = dcgan.discriminator(2, kernel, 0.2, shape)
     made = generator(torch.randn(3, 4))
     assert made.shape == (3, *shape)
@@ -32,7 +32,7 @@ def test_dcgan_makes_and_judges_every_even_size(shape: tuple[int, ...], kernel: 
 @pytest.mark.parametrize("shape", [(1, 6, 8), (1, 9, 9), (2,), (1, 8, 11)])
 def test_dcgan_refuses_other_sizes(shape: tuple[int, ...]) -> None:
     for make in (
-        lambda: dcgan.generator(4, 2, 5, shape, (-1, 1), Normal()),
+        lambda: dcgan.generator(4, 2, 5, 0.0, shape, (-1, 1), Normal()),
         lambda: dcgan.discriminator(2, 5, 0.2, shape),
     ):
         with pytest.raises(Refused, match="even sides of at least 8"):
@@ -40,7 +40,7 @@ def test_dcgan_refuses_other_sizes(shape: tuple[int, ...]) -> None:
 
 
 def test_dcgan_has_the_widths_of_the_paper() -> None:
-    generator = dcgan.generator(100, 64, 5, (3, 64, 64), (-1, 1), Uniform(1.0))
+    generator = dcgan.generator(100, 64, 5, 0.0, (3, 64, 64), (-1, 1), Uniform(1.0))
     channels = [layer.in_channels for layer in generator.modules() if isinstance(layer, nn.ConvTranspose2d)]
     assert channels == [512, 256, 128, 64]
     assert entry(generator.body).out_features == 512 * 4 * 4
@@ -50,8 +50,31 @@ def test_dcgan_has_the_widths_of_the_paper() -> None:
     assert [norm.num_features for norm in norms] == [128, 256, 512]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda slope: dcgan.generator(4, 2, 5, slope, (1, 28, 28), None, Normal()),
+        lambda slope: mlp.generator(4, [3, 5], True, slope, (2,), None, Normal()),
+    ],
+    ids=["dcgan", "mlp"],
+)
+def test_a_slope_lets_no_hidden_number_of_a_generator_be_zero(make) -> None:
+    def zeros(slope: float) -> float:
+        """The share of zeros behind each rectifier, the largest of all."""
+        generator, found = make(slope), []
+        for layer in generator.modules():
+            if isinstance(layer, nn.ReLU | nn.LeakyReLU):
+                layer.register_forward_hook(lambda *call: found.append(float((call[2] == 0).float().mean())))
+        generator(torch.randn(16, 4))
+        assert len(found) == 2
+        return max(found) if slope else min(found)
+
+    assert zeros(0.0) > 0.3
+    assert zeros(0.2) == 0
+
+
 def test_weights_start_as_in_the_paper() -> None:
-    layer = entry(dcgan.generator(100, 64, 5, (1, 28, 28), (-1, 1), Normal()).body)
+    layer = entry(dcgan.generator(100, 64, 5, 0.0, (1, 28, 28), (-1, 1), Normal()).body)
     assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.02)
 
 
