@@ -12,7 +12,7 @@ from ganlab.turn import Batch, Networks, Sample, Turn
 
 def buffer(size: int, share: float) -> ReplayBuffer:
     trick = ReplayBuffer(size, share)
-    trick.networks(Networks(generator(2, [], False, [1], None, Normal()), None, 10))
+    trick.networks(Networks(generator(2, [], False, 0.0, [1], None, Normal()), None, 10))
     return trick
 
 
