@@ -11,7 +11,6 @@ import torch
 from commands import play, summary
 from omegaconf import OmegaConf
 from scipy.special import logsumexp
-from sklearn.cluster import KMeans
 from table import SHARED
 from torch import Tensor
 
@@ -110,17 +109,6 @@ def test_what_real_training_images_score(n: int, expected: float) -> None:
     found = shown(metric, training[choice], training[50_000:], test)
     assert found["parzen/test"] == pytest.approx(expected, abs=0.5)
     assert metric.protocol()["n_test"] == 10_000
-
-
-@mnist
-def test_what_centroids_score() -> None:
-    """Blurrier than images, and far above them: why the number is to be read beside its anchors."""
-    training, test = (read("MNIST", SHARED, train)[0].float() / 255 for train in (True, False))
-    clusters = KMeans(1000, init="random", n_init=1, max_iter=8, tol=0, random_state=0)
-    centres = torch.from_numpy(clusters.fit(training[:50_000].flatten(1).numpy()).cluster_centers_)
-    metric = Parzen(FILE["widths"], FILE["num_validation"])
-    found = shown(metric, centres.view(-1, 1, 28, 28), training[50_000:], test)
-    assert found["parzen/test"] == pytest.approx(285, abs=1.5)
 
 
 def test_reset_forgets_the_fakes_and_keeps_the_reals() -> None:
