@@ -285,6 +285,18 @@ def test_a_trick_and_its_file_have_one_name(trick: str) -> None:
     assert target.startswith("ganlab.tricks.")
 
 
+@pytest.mark.parametrize("trick", TRICKS)
+def test_a_trick_plays_in_mixed_precision(trick: str) -> None:
+    module = game(home(trick), [trick])
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = rounds(module, 3)
+    assert all(math.isfinite(value) for row in terms for value in row.values())
+    numbers = [*module.game.parameters(), *module.game.buffers()]
+    for weight in (number for number in numbers if number.is_floating_point()):
+        assert weight.dtype == torch.float32
+        assert weight.isfinite().all()
+
+
 def test_every_experiment_builds() -> None:
     for experiment in options("experiment"):
         build(compose(f"experiment={experiment}", "logger=csv"))
