@@ -52,6 +52,16 @@ def test_projection_adds_the_product_of_embedding_and_features() -> None:
     assert torch.allclose(projection(features, classes), torch.stack(by_hand))
 
 
+def test_the_projection_is_added_to_the_score_of_the_features() -> None:
+    game = conditional("trick.label_conditioning.discriminator=projection")
+    judge, x, classes = game.discriminator, torch.randn(3, 1, 8, 8), torch.tensor([2, 0, 2])
+    verdict = judge(x, classes)
+    (embedding,) = (m for m in judge.modules() if isinstance(m, nn.Embedding))
+    product = (embedding.weight[classes] * verdict.features).sum(1)
+    assert product.abs().min() > 0
+    assert torch.allclose(verdict.logits, judge.score(verdict.features).squeeze(1) + product, atol=1e-6)
+
+
 def test_concatenated_planes_are_one_hot() -> None:
     x, _ = ConcatImage(3)(torch.randn(2, 1, 4, 5), torch.tensor([2, 0]))
     assert x.shape == (2, 4, 4, 5)

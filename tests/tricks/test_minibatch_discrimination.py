@@ -41,6 +41,14 @@ def test_it_is_what_a_linear_score_of_features_and_closeness_adds() -> None:
     )
 
 
+def test_it_is_added_to_the_score_of_the_features() -> None:
+    judge = game(tricks=["minibatch_discrimination"]).game.discriminator
+    verdict, (added,) = judge(real().real.x), judge.scores
+    of_features, beside = judge.score(verdict.features).squeeze(1), added(verdict.features, None)
+    assert beside.abs().min() > 0
+    assert torch.allclose(verdict.logits, of_features + beside, atol=1e-6)
+
+
 def test_samples_in_another_order_get_the_same_logits_in_that_order() -> None:
     discriminator = game(tricks=["minibatch_discrimination"]).game.discriminator
     x, order = real().real.x, torch.randperm(16)
