@@ -13,13 +13,15 @@ from typing import Any
 
 import torch
 from table import ROOT, SMALL
+from warm import Warm
 
 from ganlab.cli import compose
 from ganlab.run import run
 
 QUICK = (*SMALL, "evaluation.n=60", "evaluation.n_real=60", "evaluate_every=1000", "data.batch_size=32")
 
-started: list[subprocess.Popen[str]] = []
+Started = Warm | subprocess.Popen[str]
+started: list[Started] = []
 
 
 def play(run_dir: Path, *overrides: str) -> dict[str, float]:
@@ -34,22 +36,27 @@ def go_on(run_dir: Path, *overrides: str) -> dict[str, float]:
     return run(compose(*given), given)
 
 
-def start(*overrides: str, module: Sequence[str] = ("ganlab.run",), **options: Any) -> subprocess.Popen[str]:
-    """A module in a process of its own."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", *module, *overrides],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        **options,
-    )
+def start(*overrides: str, module: Sequence[str] = ("ganlab.run",), cwd: Path | None = None) -> Warm:
+    """A module in a process of its own, which finds torch and Lightning imported."""
+    process = Warm([*module, *overrides], cwd or Path.cwd(), environment())
     started.append(process)
     return process
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def start_cold(*overrides: str, **options: Any) -> subprocess.Popen[str]:
+    """A run by an interpreter of its own."""
+    command = [sys.executable, "-m", "ganlab.run", *overrides]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment(), **pipes, **options)
+    started.append(process)
+    return process
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def finish(process: Started) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 

@@ -86,6 +86,8 @@ def game(
     cfg.trick = OmegaConf.merge({}, *(node("trick", name) for name in tricks))
     if "replay_buffer" in cfg.trick:
         cfg.trick.replay_buffer.size = 24  # it acts once it is full
+    if "minibatch_discrimination" in cfg.trick:
+        cfg.trick.minibatch_discrimination.kernels = 8  # 100 take longer than all other tricks together
     if model == "dcgan" and "unrolled" in cfg.trick:
         cfg.trick.unrolled.lr = 0.001  # steps of 0.1 against a penalty of weight 10 explode
     cfg.merge_with_dotlist(of_tricks)

@@ -6,7 +6,7 @@ import resource
 from pathlib import Path
 
 import pytest
-from commands import QUICK, checkpoint, finish, go_on, play, rows, start, summary
+from commands import QUICK, checkpoint, finish, go_on, play, rows, start, start_cold, summary
 from PIL import Image
 
 from ganlab.errors import Diverged, Refused
@@ -178,7 +178,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     def quota() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, resource.RLIM_INFINITY))
 
-    code, _, err = finish(start(f"resume={run_dir}", "steps=40", "checkpoint_every=5", preexec_fn=quota))
+    code, _, err = finish(start_cold(f"resume={run_dir}", "steps=40", "checkpoint_every=5", preexec_fn=quota))
     assert code == 2
     assert "is full, or a quota reached" in err
     assert "Traceback" not in err

@@ -22,12 +22,13 @@ from ganlab.run import run
 from ganlab.run_directory import RunDirectory
 from ganlab.session import Session
 
-STEPS = 120
+STEPS = 80
+# Unrolling has no state of its own, and with so many others takes most of the time.
+TRICKS = [trick for trick in largest_set() if trick != "unrolled"]
 SETTINGS = (
     *QUICK,
-    f"trick=[{','.join(largest_set())}]",
+    f"trick=[{','.join(TRICKS)}]",
     "trick.replay_buffer.size=100",
-    "trick.unrolled.steps=1",
     "model.discriminator.dropout=0.5",
     "log_every=5",
     "checkpoint_every=10",
@@ -58,7 +59,7 @@ def test_a_run_that_was_killed_is_the_run_that_was_not(play: str, signals: list[
     for number in signals:
         process = start(*command)
         last = reached(killed)
-        until = last + moments.randint(12, 25)
+        until = last + moments.randint(8, 16)
         while process.poll() is None and reached(killed) < until:
             time.sleep(0.002)
         time.sleep(moments.random() * 0.05)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
-from itertools import product
 from pathlib import Path
 
 import torch
@@ -24,20 +24,17 @@ EPS = [f"+optimizer.{player}.eps=1e-2" for player in ("discriminator", "generato
 
 @cache
 def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
-    """Every objective, trick, kernel and space, and all tricks that go together, in every play.
+    """Every objective and trick in every play; every kernel and space; and all tricks that go together.
 
-    In one play each is alone, with a batch norm over both processes; in the others they come in twos.
+    In the first play with a batch norm over both processes, in the others without.
     """
     first, *others = options("play")
-    alone = [(objective, ()) for objective in options("objective")]
-    tricks = [(home(trick), (trick,)) for trick in options("trick")]
     together: list[str] = []
     for trick in options("trick"):
         if go_together("non_saturating", (*together, trick)):
             together.append(trick)
     # Against five penalties at once, larger steps ahead explode, and rounding with them.
-    slow = ("trick.unrolled.lr=0.001", "trick.unrolled.steps=2")
-    largest = [("non_saturating", tuple(together), play, slow) for play in options("play")]
+    slow = ("trick.unrolled.lr=0.001",)
     once = [
         *((f"mmd objective/kernel={kernel}", (), ()) for kernel in options("objective/kernel")),
         # The batches are of the shape that the classifier of the digits takes, not that of MNIST.
@@ -54,33 +51,50 @@ def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
         ("non_saturating", ("dragan",), ("trick.dragan.size=20",)),
     ]
     return [
-        *((*case, first, ()) for case in [*alone, *tricks]),
-        *((*case, play, norms(*case)) for case, play in product(in_twos(), others)),
-        *largest,
+        *((*case, first, ()) for case in dealt_for(first)),
+        *((*case, play, norms(*case, play)) for play in others for case in dealt_for(play)),
+        ("non_saturating", tuple(together), first, slow),
         *((objective, of_case, "shared", overrides) for objective, of_case, overrides in once),
     ]
 
 
-def in_twos() -> list[tuple[str, tuple[str, ...]]]:
-    """Every objective and every trick at least once, an objective with a trick where that is possible."""
-    left, found = options("trick"), []
-    for objective in options("objective"):
-        trick = next((trick for trick in left if go_together(objective, (trick,))), None)
-        left = [name for name in left if name != trick]
-        found.append((objective, (trick,) if trick else ()))
-    return [*found, *((home(trick), (trick,)) for trick in left)]
+@cache
+def dealt() -> list[tuple[str, tuple[str, ...]]]:
+    """Every objective, and every trick once: beside an objective with few that takes it, or at home."""
+    hands: dict[str, tuple[str, ...]] = {objective: () for objective in options("objective")}
+    alone = []
+    for trick in options("trick"):
+        for objective in sorted(hands, key=lambda objective: len(hands[objective])):
+            if go_together(objective, (*hands[objective], trick)):
+                hands[objective] += (trick,)
+                break
+        else:
+            alone.append((home(trick), (trick,)))
+    return [*hands.items(), *alone]
 
 
-def norms(*case) -> tuple[str, ...]:
+def dealt_for(play: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The same, but for hands that do not go together in a play: there everything is alone."""
+    for objective, tricks in dealt():
+        if go_together(objective, tricks, play):
+            yield objective, tricks
+        else:
+            yield objective, ()
+            yield from ((home(trick), (trick,)) for trick in tricks)
+
+
+def norms(objective: str, tricks: tuple[str, ...], play: str) -> tuple[str, ...]:
     """No batch norm, which sends most of the messages, but for tricks that are about it."""
     without = ("model.generator.batch_norm=false",)
-    return without if go_together(*case, without) else ()
+    return without if go_together(objective, tricks, play, without) else ()
 
 
-def go_together(objective: str, tricks: tuple[str, ...], overrides: tuple[str, ...] = ()) -> bool:
+def go_together(
+    objective: str, tricks: tuple[str, ...], play: str = "alternating", overrides: tuple[str, ...] = ()
+) -> bool:
     """Whether all of them play at once, and with two processes."""
     try:
-        return made(objective, tricks, "alternating", overrides) is not None
+        return made(objective, tricks, play, overrides) is not None
     except Refused:
         return False
 
@@ -89,6 +103,7 @@ def made(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[st
     """The game in float64, where rounding does not hide a mistake; None where tricks refuse it."""
     try:
         settings = ("trainer=ddp", "trainer.sync_batchnorm=true", *EPS, *overrides)
+        settings += ("trick.unrolled.steps=2",) if "unrolled" in tricks else ()  # each sends as many messages
         return game(objective, tricks, play, *settings).double()
     except Refused as refusal:
         if "a single process" in str(refusal) or "cannot act together" in str(refusal):
