@@ -264,7 +264,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
     if "mmd" in options.workloads:
-        print(*bench_mmd.measure(1000, 784, trials=15), sep="\n", flush=True)
+        print(*bench_mmd.measure(1000, 784, 15, options.device), sep="\n", flush=True)
     for workload in filter(WORKLOADS.__contains__, options.workloads):
         for precision in options.precisions:
             for play in options.plays:

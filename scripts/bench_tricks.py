@@ -2,8 +2,8 @@
 
 A game with the trick and one without it play the same batches, in turns of 16 rounds, so that a noisy
 machine is noisy for both and a trick that acts in some rounds only is counted for what it is; the median of
-the ratios. Both play an objective that takes the trick, and get labelled samples beside the batch where it
-learns from some.
+the ratios of the processor's time, in which waiting for other processes does not count. Both play an
+objective that takes the trick, and get labelled samples beside the batch where it learns from some.
 Without the reading of data and without Lightning's loop, which cost the same with every trick.
 """
 
@@ -15,7 +15,7 @@ import platform
 import sys
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import torch
@@ -53,13 +53,13 @@ def stream(generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def turn(module: GameModule, streams: int) -> float:
-    """Seconds of a block of rounds."""
+    """Seconds of the processor for a block of rounds."""
     generator = torch.Generator().manual_seed(module.game.step)
     batch: Any = tuple(part for _ in range(streams) for part in stream(generator))
-    began = perf_counter()
+    began = process_time()
     for _ in range(BLOCK):
         module.round(batch)
-    return perf_counter() - began
+    return process_time() - began
 
 
 def cost(trick: str, workload: str) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import QUICK, checkpoint, finish, rows, same, start, summary
+from commands import QUICK, checkpoint, finish, play, rows, same, start, summary
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from two_ranks import cases, play_all, played
 
@@ -73,6 +73,16 @@ def test_a_run_on_two_processes_is_that_of_one_and_goes_on_with_one(tmp_path: Pa
         if isinstance(value, torch.Tensor)
     )
     for row, other in zip(rows(one)[:8], rows(two)[:8], strict=True):
+        assert float(row["generator/adversarial"]) == pytest.approx(float(other["generator/adversarial"]))
+
+
+def test_compiled_networks_play_alike_on_two_processes(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    pair = start(*PLAIN, "steps=3", "trainer=ddp", "compile=true", f"run_dir={two}")
+    play(one, *PLAIN, "steps=3")
+    code, _, err = finish(pair)
+    assert code == 0, err
+    for row, other in zip(rows(one), rows(two), strict=True):
         assert float(row["generator/adversarial"]) == pytest.approx(float(other["generator/adversarial"]))
 
 
