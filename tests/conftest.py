@@ -25,4 +25,4 @@ def nothing_runs_on() -> Iterator[None]:
     """A test that failed leaves no run behind, which would slow down all that come after."""
     yield
     while commands.started:
-        commands.started.pop().terminate()
+        commands.started.pop().kill()

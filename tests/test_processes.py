@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from commands import QUICK, checkpoint, finish, play, rows, same, start, summary
+from pytorch_lightning import Trainer
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from two_ranks import cases, play_all, played
 
 from ganlab.cli import compose
@@ -160,10 +162,13 @@ def test_ctrl_c_ends_both_and_keeps_the_round(tmp_path: Path) -> None:
     process = start(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
+    for pid in (process.pid, *map(int, found.stdout.split())):  # a terminal tells all of them
+        os.kill(pid, signal.SIGINT)
     code, _, err = finish(process)
     assert code == 0, err
     assert summary(tmp_path / "run")["status"] == "stopped"
+    assert summary(tmp_path / "run")["reason"] == "SIGINT"
 
 
 def test_a_refused_job_of_several_processes_leaves_the_next_one_its_own(tmp_path: Path) -> None:
@@ -219,6 +224,15 @@ def test_slurm_puts_no_job_back_into_the_queue(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, value)
     (slurm,) = environment()
     assert not slurm.auto_requeue
+
+
+def test_torchrun_in_a_job_of_slurm_is_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = {"RANK": "1", "GROUP_RANK": "0", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "SLURM_NTASKS": "1"}
+    for name, value in (STARTED["srun"] | STARTED["torchrun"] | ours).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rank_zero_only, "rank", 0)  # a Trainer sets it, for all that come after
+    trainer = Trainer(accelerator="cpu", devices=2, plugins=environment(), logger=False)
+    assert (trainer.global_rank, trainer.world_size) == (1, 2)
 
 
 def test_lightning_asks_for_no_signal_in_every_round(tmp_path: Path) -> None:

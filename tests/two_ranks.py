@@ -18,6 +18,11 @@ ESTIMATES = (
     "estimator=linear objective.root=false",
     "median=true",
 )
+# p comes to 1 within a few rounds, where the paper's numbers leave it at 0.
+AUGMENTED = (
+    *("trick.adaptive_augment.kimg=0.05", "trick.adaptive_augment.target=-0.9"),
+    *("trick.adaptive_augment.corruption.noise=0.1", "trick.adaptive_augment.corruption.cutout=0.5"),
+)
 # A bias in front of a batch norm has no slope but that of rounding, which Adam magnifies by up to 1 / eps.
 EPS = [f"+optimizer.{player}.eps=1e-2" for player in ("discriminator", "generator")]
 
@@ -49,6 +54,7 @@ def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
         ("non_saturating", ("noise_layers", "virtual_batch_norm"), ("trick.noise_layers.player=both",)),
         # A slope is the same on either side of a point but at the kinks of ReLU: some must lie in between.
         ("non_saturating", ("dragan",), ("trick.dragan.size=20",)),
+        ("non_saturating", ("adaptive_augment",), AUGMENTED),
     ]
     return [
         *((*case, first, ()) for case in dealt_for(first)),

@@ -79,8 +79,12 @@ def started_outside() -> int | None:
 
 
 def environment() -> list[SLURMEnvironment]:
-    """SLURM's, without Lightning's own way of putting a job back into the queue: resume does that."""
-    return [SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []
+    """SLURM's, without Lightning's own way of putting a job back into the queue: resume does that.
+
+    Lightning finds torchrun's by itself, on a machine of SLURM too; one that is given would go before it.
+    """
+    slurm = SLURMEnvironment.detect() and "TORCHELASTIC_RUN_ID" not in os.environ
+    return [SLURMEnvironment(auto_requeue=False)] if slurm else []
 
 
 def between_processes(error: BaseException) -> bool:
