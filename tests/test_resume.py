@@ -59,7 +59,7 @@ def test_a_run_that_was_killed_is_the_run_that_was_not(play: str, signals: list[
     for number in signals:
         process = start(*command)
         last = reached(killed)
-        until = last + moments.randint(8, 16)
+        until = last + moments.randint(11, 16)
         while process.poll() is None and reached(killed) < until:
             time.sleep(0.002)
         time.sleep(moments.random() * 0.05)
