@@ -27,8 +27,8 @@ def weight_layers(
             yield layer, 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 
-def parametrise(trick: str, layer: nn.Module, make: Callable[..., nn.Module], **settings: int) -> None:
-    """Lets one of torch's parametrisations compute a layer's weight, in place.
+def parametrise(trick: str, layer: nn.Module, make: Callable[..., object], **settings: int) -> None:
+    """Lets a parametrisation compute a layer's weight, in place.
 
     Raises:
         Refused: the layer divides by the length of its weights, whatever computes them.

@@ -60,5 +60,9 @@ def alike(weight: Tensor, dim: int) -> Tensor:
     """The sum of all squared products of two filters of one layer, a scalar."""
     with torch.autocast(weight.device.type, enabled=False):
         rows = accurate(weight).transpose(0, dim).flatten(1)  # [outputs, the rest]
-        products = rows @ rows.T
-        return (products - products.diagonal().diag()).square().sum()
+        if len(rows) <= rows.shape[1]:
+            products = rows @ rows.T
+            return (products - products.diagonal().diag()).square().sum()
+        # |W W^T| = |W^T W|, of which the shorter is cheaper. No digits are lost to the difference: more filters
+        # than dimensions are far from orthogonal.
+        return (rows.T @ rows).square().sum() - rows.square().sum(1).square().sum()

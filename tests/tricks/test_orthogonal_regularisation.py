@@ -51,8 +51,9 @@ def test_orthogonal_filters_of_any_length_cost_nothing_and_have_no_slope() -> No
     assert torch.allclose(slope, torch.zeros_like(slope), atol=1e-9)
 
 
-def test_the_gradient_is_the_closed_form() -> None:
-    weight = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3)])  # by the products of filters, and by those of inputs
+def test_the_gradient_is_the_closed_form(shape: tuple[int, int]) -> None:
+    weight = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(alike(weight, 0), weight)
     gram = weight.detach() @ weight.detach().T
     expected = 4 * (gram - torch.diag(torch.diag(gram))) @ weight.detach()
