@@ -89,7 +89,7 @@ def game(
     if "minibatch_discrimination" in cfg.trick:
         cfg.trick.minibatch_discrimination.kernels = 8  # 100 take longer than all other tricks together
     if model == "dcgan" and "unrolled" in cfg.trick:
-        cfg.trick.unrolled.lr = 0.001  # steps of 0.1 against a penalty of weight 10 explode
+        cfg.trick.unrolled.lr = 0.001  # longer steps against a penalty of weight 10 explode
     cfg.merge_with_dotlist(of_tricks)
     return build(cfg)
 

@@ -21,6 +21,9 @@ class EMA(Trick):
     average <- decay average + (1 - decay) weights, after each move of the player; buffers are copied. The
     first move copies the weights, so the average never remembers the initialisation. The discriminator's
     average says the classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code).
+
+    decay: from 0, which copies the weights, to 1, not included; a schedule warms it up, as
+    `ganlab.schedules.WarmUp` does.
     """
 
     order = Order.OBSERVE
