@@ -16,7 +16,7 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         "A spherical prior",
-        ("model.generator.prior._target_=ganlab.networks.priors.Sphere",),
+        ("model/prior@model.generator.prior=sphere",),
         "Gaussian latents are the default. Interpolation along great circles is not there.",
     ),
     (

@@ -34,8 +34,7 @@ DCGAN = (
     "model.generator.latent_dim=6",
     "model.generator.width=4",
     "model.discriminator.width=4",
-    "model.generator.prior._target_=ganlab.networks.priors.Normal",  # which truncation asks for
-    "~model.generator.prior.bound",
+    "model/prior@model.generator.prior=normal",  # which truncation asks for
     "data.batch_size=16",
 )
 

@@ -115,8 +115,8 @@ def test_the_density_of_a_linear_generator_is_a_gaussian(scale: float) -> None:
 
 def test_the_density_of_a_uniform_latent_is_flat_and_of_one() -> None:
     prior = [
-        "model.generator.prior._target_=ganlab.networks.priors.Uniform",
-        "+model.generator.prior.bound=2.0",
+        "model/prior@model.generator.prior=uniform",
+        "model.generator.prior.bound=2.0",
     ]
     line = linear(0.5, 1.0, *prior)
     made = line.made(0)

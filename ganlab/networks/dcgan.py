@@ -43,8 +43,14 @@ def generator(
     return Generator(body, latent_dim, tuple(shape), prior)
 
 
-def discriminator(width: int, kernel: int, slope: float, shape: Sequence[int]) -> Discriminator:
-    """Strided convolutions with batch norm (but for the first) and leaky ReLU, then one linear score."""
+def discriminator(
+    width: int, kernel: int, slope: float, features: int | None, shape: Sequence[int]
+) -> Discriminator:
+    """Strided convolutions with batch norm (but for the first) and leaky ReLU, then one linear score.
+
+    features: how many linear ones are made of the last plane, as learned kernels compare samples by
+        (Li et al. 2017; Binkowski et al. 2018); None: that plane's own numbers are the features.
+    """
     channels, height, width_px = _image(shape, width)
     depth = halvings(height, width_px)
     widths = [channels, *(width * 2**i for i in range(depth))]
@@ -52,8 +58,14 @@ def discriminator(width: int, kernel: int, slope: float, shape: Sequence[int]) -
     for i, (before, after) in enumerate(pairwise(widths)):
         norm = [nn.BatchNorm2d(after)] if i else []
         layers += [_down(before, after, kernel, bias=not norm), *norm, nn.LeakyReLU(slope)]
-    features = widths[-1] * (height >> depth) * (width_px >> depth)
-    made = Discriminator(Layers(*layers, nn.Flatten()), features)
+    layers.append(nn.Flatten())
+    num_features = widths[-1] * (height >> depth) * (width_px >> depth)
+    if features is not None:
+        if features < 1:
+            raise Refused(f"model.discriminator.features={features} must be at least 1, or null")
+        layers.append(nn.Linear(num_features, features))
+        num_features = features
+    made = Discriminator(Layers(*layers), num_features)
     initialise(made)
     return made
 

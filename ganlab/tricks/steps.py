@@ -1,6 +1,27 @@
+from bisect import bisect_right
+
 from ganlab.errors import Refused
 from ganlab.tricks.base import Trick
 from ganlab.turn import Offer, Player
+
+
+class Burst:
+    """`n` moves of the discriminator for the generator's first `first` moves and for each `every`-th.
+
+    100, 25 and 500 in the code of Li et al. 2017. Moves are counted from zero, so a burst comes first of all.
+    """
+
+    def __init__(self, n: int, first: int, every: int):
+        self.n = several("trick.critic_steps.burst.n", n)
+        for name, value, least in (("first", first, 0), ("every", every, 2)):
+            if not whole(value) or value < least:
+                raise Refused(
+                    f"trick.critic_steps.burst.{name}={value} must be a whole number of at least {least}"
+                )
+        self.first, self.every = first, every
+
+    def covers(self, move: int) -> bool:
+        return move < self.first or move % self.every == 0
 
 
 class CriticSteps(Trick):
@@ -9,17 +30,32 @@ class CriticSteps(Trick):
     The k of the first algorithm (Goodfellow et al. 2014, algorithm 1); n = 5 in Arjovsky, Chintala & Bottou
     2017. Each move of the discriminator sees a batch of its own, as each round does, so in `steps` rounds
     the generator makes steps / n moves.
+
+    burst: at which of its moves the generator waits for more than n; None: at none.
     """
 
     needs = frozenset({Offer.DISCRIMINATOR})
     takes = frozenset({Offer.MOVES})
 
-    def __init__(self, n: int):
+    def __init__(self, n: int, burst: Burst | None):
         super().__init__()
         self.n = several("trick.critic_steps.n", n)
+        if burst and burst.n == n:
+            raise Refused(f"trick.critic_steps.burst.n={n} is n itself and would do nothing")
+        self.burst = burst
+        self.ends = [0]  # after how many rounds the generator has made none, one, two, ... moves
 
     def plays(self, player: Player, step: int) -> bool:
-        return player == "discriminator" or (step + 1) % self.n == 0
+        return player == "discriminator" or step + 1 == self._end(step)
+
+    def _end(self, step: int) -> int:
+        """The number of rounds after which the generator's wait is over that a round is a part of."""
+        while self.ends[-1] <= step:
+            self.ends.append(self.ends[-1] + self._wait(len(self.ends) - 1))
+        return self.ends[bisect_right(self.ends, step)]
+
+    def _wait(self, move: int) -> int:
+        return self.burst.n if self.burst and self.burst.covers(move) else self.n
 
 
 class GeneratorSteps(Trick):
@@ -40,7 +76,11 @@ class GeneratorSteps(Trick):
         return player == "generator" or step % self.k == 0
 
 
+def whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def several(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+    if not whole(value) or value < 2:
         raise Refused(f"{name}={value} must be a whole number of at least 2: one each is the game without it")
     return value

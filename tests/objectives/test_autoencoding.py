@@ -192,7 +192,7 @@ def test_dropped_inputs_are_made_up_for_afterwards() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["objective=vae", "model.generator.prior._target_=ganlab.networks.priors.Sphere"], "not Sphere"),
+        (["objective=vae", "model/prior@model.generator.prior=sphere"], "not Sphere"),
         (["model=gmn", "objective=vae"], "needs an encoder, which this model does not have"),
         (["model=vae", "objective.beta=-1"], "objective.beta=-1 must lie between 0"),
         (["model=vae", "objective.likelihood.std=0"], "objective.likelihood.std=0 must be a positive number"),

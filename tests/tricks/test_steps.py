@@ -2,7 +2,7 @@ import pytest
 from table import batch, game, one_round
 
 from ganlab.errors import Refused
-from ganlab.tricks.steps import CriticSteps, GeneratorSteps
+from ganlab.tricks.steps import Burst, CriticSteps, GeneratorSteps
 
 
 def movers(module, n: int) -> list[str]:
@@ -24,6 +24,31 @@ def test_the_generator_moves_after_n_moves_of_the_discriminator(play: str) -> No
 def test_the_discriminator_moves_before_k_moves_of_the_generator(play: str) -> None:
     module = game("wasserstein", ["generator_steps"], play, "trick.generator_steps.k=3")
     assert movers(module, 7) == ["dg", "g", "g", "dg", "g", "g", "dg"]
+
+
+def test_bursts_come_at_the_first_moves_and_at_every_so_many() -> None:
+    trick = CriticSteps(2, Burst(5, first=2, every=4))
+    waits = [5, 5, 2, 2, 5, 2, 2, 2, 5]  # moves 0 and 1 are among the first; 0, 4 and 8 are a fourth
+    moves = [step for step in range(sum(waits)) if trick.plays("generator", step)]
+    assert moves == [sum(waits[: i + 1]) - 1 for i in range(len(waits))]
+    assert all(trick.plays("discriminator", step) for step in range(sum(waits)))
+    resumed = CriticSteps(2, Burst(5, first=2, every=4))
+    assert [step for step in reversed(range(sum(waits))) if resumed.plays("generator", step)] == moves[::-1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"n": 1}, "burst.n=1 must be a whole number of at least 2"),
+        ({"n": 2}, "burst.n=2 is n itself and would do nothing"),
+        ({"first": -1}, "burst.first=-1 must be a whole number of at least 0"),
+        ({"every": 1}, "burst.every=1 must be a whole number of at least 2"),
+        ({"every": 2.5}, "burst.every=2.5 must be a whole number"),
+    ],
+)
+def test_bursts_out_of_range_are_refused(setting: dict[str, int], message: str) -> None:
+    with pytest.raises(Refused, match=f"trick.critic_steps.{message}"):
+        CriticSteps(2, Burst(**{"n": 5, "first": 2, "every": 4, **setting}))
 
 
 def test_who_sits_keeps_its_weights_and_each_move_has_a_batch_and_latents_of_its_own() -> None:
@@ -48,6 +73,7 @@ def test_two_that_say_who_moves_are_refused() -> None:
 
 @pytest.mark.parametrize("value", [1, 0, 2.5, True])
 def test_one_each_is_the_game_without_it(value: float) -> None:
-    for name, make in {"critic_steps.n": CriticSteps, "generator_steps.k": GeneratorSteps}.items():
+    makes = {"critic_steps.n": lambda n: CriticSteps(n, None), "generator_steps.k": GeneratorSteps}
+    for name, make in makes.items():
         with pytest.raises(Refused, match=f"trick.{name}={value} must be a whole number of at least 2"):
             make(value)

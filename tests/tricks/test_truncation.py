@@ -52,8 +52,4 @@ def test_a_threshold_that_is_none_is_refused(threshold: float) -> None:
 
 def test_other_latents_are_refused() -> None:
     with pytest.raises(Refused, match="truncation needs normal latents"):
-        build_game(
-            compose(
-                *SMALL, "trick=truncation", "model.generator.prior._target_=ganlab.networks.priors.Sphere"
-            )
-        )
+        build_game(compose(*SMALL, "trick=truncation", "model/prior@model.generator.prior=sphere"))
