@@ -63,6 +63,6 @@ def alike(weight: Tensor, dim: int) -> Tensor:
         if len(rows) <= rows.shape[1]:
             products = rows @ rows.T
             return (products - products.diagonal().diag()).square().sum()
-        # |W W^T| = |W^T W|, of which the shorter is cheaper. No digits are lost to the difference: more filters
+        # |W W^T| = |W^T W|, of which the shorter is cheaper. The difference loses no digits: more filters
         # than dimensions are far from orthogonal.
         return (rows.T @ rows).square().sum() - rows.square().sum(1).square().sum()
