@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganlab.errors import Refused
 from ganlab.pairs import Kernel, Radial
+from ganlab.values import count, number, positive
 
 LOWEST = -80.0  # exp of what is lower would leave the range of float32, and cost thirty times as much
 TINY = 1e-30  # squared distance below which two samples are one
@@ -18,6 +19,8 @@ TINY = 1e-30  # squared distance below which two samples are one
 
 class Linear(Kernel):
     """x . y: its distance is that of the means."""
+
+    has_scale = False
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return x @ y.T
@@ -36,11 +39,9 @@ class Polynomial(Kernel):
     """(x . y / D + offset)^degree; degree 3 and offset 1 are those of KID (Binkowski et al. 2018)."""
 
     def __init__(self, degree: int, offset: float):
-        if not isinstance(degree, int) or degree < 1:
-            raise Refused(f"kernel.degree={degree} must be a whole number of at least 1")
+        self.degree, self.offset = count("kernel.degree", degree), number("kernel.offset", offset)
         if offset < 0:
             raise Refused(f"kernel.offset={offset} must not be negative: the kernel would not be positive")
-        self.degree, self.offset = degree, offset
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return (x @ y.T / x.shape[1] + self.offset) ** self.degree
@@ -57,7 +58,7 @@ class GaussianMixture(Radial):
     """
 
     def __init__(self, widths: Sequence[float], width_is: Literal["variance", "std"]):
-        self.widths = positive("widths", widths)
+        self.widths = several("widths", widths)
         if width_is not in ("variance", "std"):
             raise Refused(f"kernel.width_is={width_is} must be variance or std")
         self.rates = [1 / (2 * (w if width_is == "variance" else w**2)) for w in self.widths]
@@ -81,7 +82,7 @@ class RationalQuadratic(Radial):
     """Sum over alphas of (1 + |x - y|^2 / (2 alpha))^-alpha (Binkowski et al. 2018, section 2.1)."""
 
     def __init__(self, alphas: Sequence[float]):
-        self.alphas = positive("alphas", alphas)
+        self.alphas = several("alphas", alphas)
 
     def value(self, squared: Tensor) -> Tensor:
         return summed((1 + squared / (2 * a)) ** -a for a in self.alphas)
@@ -94,7 +95,7 @@ class Laplacian(Radial):
     """Sum over widths of exp(-|x - y| / width), in the Euclidean norm."""
 
     def __init__(self, widths: Sequence[float]):
-        self.widths = positive("widths", widths)
+        self.widths = several("widths", widths)
 
     def value(self, squared: Tensor) -> Tensor:
         distances = root(squared)
@@ -111,6 +112,8 @@ class Energy(Radial):
     Szekely & Rizzo 2013, definition 2.1. Conditionally positive definite: the biased estimate is never
     negative and has a root, as with the others.
     """
+
+    has_scale = False
 
     def value(self, squared: Tensor) -> Tensor:
         return -root(squared)
@@ -138,7 +141,12 @@ def summed(terms: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, terms)
 
 
-def positive(name: str, values: Sequence[float]) -> list[float]:
-    if not values or min(values) <= 0:
+def several(name: str, values: Sequence[float]) -> list[float]:
+    """At least one positive number."""
+    try:
+        made = [positive(name, value) for value in values]
+    except Refused:
+        made = []
+    if not made:
         raise Refused(f"kernel.{name}={list(values)} must be positive numbers")
-    return list(values)
+    return made

@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy
 
 from ganlab.errors import Refused
 from ganlab.turn import accurate
+from ganlab.values import positive
 
 
 class Likelihood(Protocol):
@@ -21,9 +22,7 @@ class Gaussian:
     """Each value is normal around what was made, with one standard deviation, in units of the data."""
 
     def __init__(self, std: float):
-        if isinstance(std, bool) or not isinstance(std, int | float) or not 0 < std < math.inf:
-            raise Refused(f"objective.likelihood.std={std} must be a positive number")
-        self.std = float(std)
+        self.std = positive("objective.likelihood.std", std)
 
     def __call__(self, x: Tensor, made: Tensor) -> Tensor:
         squares = ((accurate(x) - accurate(made)) / self.std).square() / 2

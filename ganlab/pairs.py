@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 
 class Kernel(ABC):
     """Positive definite, or conditionally so, as minus a distance is: both make a distance of samples."""
+
+    has_scale: ClassVar[bool] = True  # else other units of the samples change the units of its sums alone
 
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:

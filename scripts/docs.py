@@ -77,7 +77,7 @@ def what(trick: type[Trick]) -> tuple[str, str]:
     text = " ".join((inspect.getdoc(trick) or "").split("\n\n")[0].split())
     paper = PAPER.search(inspect.getdoc(trick) or "")
     sentence = re.split(r"(?<=[a-z0-9)])[.:;](?: |$)", PAPER.sub("", text))[0]
-    return re.sub(r"\s+([,.:;])", r"\1", sentence).strip().replace("|", "\\|"), (
+    return re.sub(r"\s+([,:;]|\.(?!\.))", r"\1", sentence).strip().replace("|", "\\|"), (
         " ".join(paper[1].split()) if paper else ""
     )
 

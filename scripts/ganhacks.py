@@ -16,8 +16,9 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     ),
     (
         "A spherical prior",
-        ("model/prior@model.generator.prior=sphere",),
-        "Gaussian latents are the default. Interpolation along great circles is not there.",
+        ("model/prior@model.generator.prior=normal",),
+        "The default with `model=gan`. On the sphere itself: `model/prior@model.generator.prior=sphere`. "
+        "Interpolation along great circles is not there.",
     ),
     (
         "Batch norm, real and fake samples in batches of their own",
@@ -45,14 +46,13 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "Adam",
         ("optimizer=adam",),
-        "The default. SGD for the discriminator: `optimizer.discriminator={_target_: torch.optim.SGD, "
-        "_partial_: true, lr: 0.1}`.",
+        "The default. SGD for the discriminator: `optimizer=sgd_adam`.",
     ),
     (
         "Track failures early",
-        ("log_every=10", "clip.discriminator=100", "clip.generator=100"),
-        "Each term of each player is logged, and NaN ends a run. Norms of gradients are bounded by `clip`, "
-        "but not logged.",
+        ("log_every=10", "clip.discriminator=inf", "clip.generator=inf"),
+        "Each term of each player is logged, and NaN ends a run. Norms of gradients are logged where `clip` "
+        "bounds them: `inf` watches, `100` also bounds.",
     ),
     (
         "No balance by the loss",
@@ -67,7 +67,8 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "Noise on the inputs, falling with time, and on the generator's layers",
         ("trick=[instance_noise,noise_layers]", "trick.noise_layers.player=generator"),
-        "Linear to zero by default; any schedule. In the discriminator's layers: `player=discriminator`.",
+        "Linear to zero by default; any schedule. In the discriminator's layers: "
+        "`trick.noise_layers.player=discriminator`.",
     ),
     (
         "Train the discriminator more",

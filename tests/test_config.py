@@ -86,6 +86,17 @@ def test_any_number_of_an_optimiser_may_be_a_schedule() -> None:
     assert rates == betas == pytest.approx([Linear(0.1, 0, 4)(step) for step in range(5)])
 
 
+def test_the_norm_of_a_gradient_is_told_where_it_is_clipped_and_inf_only_watches() -> None:
+    module, plain = (build(compose(*SMALL, *more)) for more in (["clip.generator=inf"], []))
+    assert "generator/gradient_norm" in one_round(module)
+    one_round(plain)
+    weights = module.game.weights("generator")
+    norm = torch.cat([weight.grad.flatten() for weight in weights]).norm()
+    assert float(module.told["generator/gradient_norm"]) == pytest.approx(float(norm))
+    assert all(map(torch.equal, weights, plain.game.weights("generator")))
+    assert set(module.told) - set(plain.told) == {"generator/gradient_norm"}
+
+
 def test_the_gradient_is_clipped_to_its_norm() -> None:
     module = build(compose(*SMALL, "clip.generator=0.001"))
     one_round(module)

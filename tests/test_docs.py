@@ -58,6 +58,20 @@ def test_dropout_stays_on_in_testing_where_it_is_to() -> None:
     assert not torch.equal(tip.sample(4), off.sample(4))
 
 
-@pytest.mark.parametrize("tip", range(17))
-def test_the_settings_of_a_ganhack_build(tip: int) -> None:
-    build(compose("logger=csv", *GANHACKS[tip][1]))
+def commands(tip: int) -> list[list[str]]:
+    """The settings of a tip, and in the place of some or beside them those that its remark names."""
+    _, settings, remark = GANHACKS[tip]
+    named = [part.split() for part in re.findall(r"`([^`]*)`", remark)]
+    keyed = [{word.split("=")[0]: word for word in (*settings, *part)} for part in ([], *named)]
+    return [list(words.values()) for words in keyed if all("=" in word for word in words.values())]
+
+
+@pytest.mark.parametrize(("tip", "settings"), [(i, settings) for i in range(17) for settings in commands(i)])
+def test_the_settings_of_a_ganhack_build(tip: int, settings: list[str]) -> None:
+    build(compose("logger=csv", *settings))
+
+
+def test_every_trick_has_a_cost() -> None:
+    for row in docs.costs():
+        assert docs.cost(row) or row["machine"] == "", row
+    assert {row["trick"] for row in docs.costs()} == set(docs.options("trick")), "run scripts/bench_tricks.py"

@@ -148,6 +148,9 @@ def test_squared_distances() -> None:
     [
         (lambda: GaussianMixture([], "std"), r"kernel.widths=\[\] must be positive"),
         (lambda: GaussianMixture([1, -2], "std"), r"kernel.widths=\[1, -2\] must be positive"),
+        (lambda: GaussianMixture([math.nan], "std"), r"kernel.widths=\[nan\] must be positive"),
+        (lambda: GaussianMixture(["wide"], "std"), r"kernel.widths=\['wide'\] must be positive"),
+        (lambda: Polynomial(2, math.nan), "kernel.offset=nan must be a number"),
         (lambda: GaussianMixture([1], "radius"), "kernel.width_is=radius must be variance or std"),
         (lambda: RationalQuadratic([0]), r"kernel.alphas=\[0\] must be positive"),
         (lambda: Laplacian([-1]), r"kernel.widths=\[-1\] must be positive"),

@@ -82,12 +82,6 @@ def strength(name: str, value: float, high: float) -> float:
     return schedule(name, value, low=0, high=high).start
 
 
-def switch(name: str, value: bool) -> bool:
-    if not isinstance(value, bool):
-        raise Refused(f"{name}={value} must be true or false")
-    return value
-
-
 def gate(chance: Tensor, p: Tensor, drawn: Tensor, neutral: float) -> Tensor:
     """What was drawn where a uniform number is below p, and elsewhere what changes nothing."""
     return torch.where(chance < p, drawn, neutral)

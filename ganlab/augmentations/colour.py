@@ -6,10 +6,11 @@ from math import pi, sqrt
 
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Span, gate, strength, switch
+from ganlab.augmentations.base import Augmentation, Span, gate, strength
 from ganlab.augmentations.images import per_image
 from ganlab.errors import Refused
 from ganlab.randomness import Draw
+from ganlab.values import flag
 
 
 class Colour(Augmentation):
@@ -29,7 +30,7 @@ class Colour(Augmentation):
     def __init__(self, brightness: float, contrast: float, luma_flip: bool, hue: float, saturation: float):
         self.brightness = strength("colour.brightness", brightness, 2)
         self.contrast = strength("colour.contrast", contrast, 3)
-        self.luma_flip = switch("colour.luma_flip", luma_flip)
+        self.luma_flip = flag("colour.luma_flip", luma_flip)
         self.hue = strength("colour.hue", hue, 1)
         self.saturation = strength("colour.saturation", saturation, 3)
 

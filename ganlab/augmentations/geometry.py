@@ -7,10 +7,11 @@ from math import pi
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Span, gate, strength, switch
+from ganlab.augmentations.base import Augmentation, Span, gate, strength
 from ganlab.augmentations.warp import warp
 from ganlab.errors import Refused
 from ganlab.randomness import Draw
+from ganlab.values import flag
 
 
 class Geometry(Augmentation):
@@ -39,8 +40,8 @@ class Geometry(Augmentation):
         anisotropy: float,
         shift: float,
     ):
-        self.flip = switch("geometry.flip", flip)
-        self.quarter_turns = switch("geometry.quarter_turns", quarter_turns)
+        self.flip = flag("geometry.flip", flip)
+        self.quarter_turns = flag("geometry.quarter_turns", quarter_turns)
         self.translation = strength("geometry.translation", translation, 1)
         self.scale = strength("geometry.scale", scale, 3)
         self.rotation = strength("geometry.rotation", rotation, 1)

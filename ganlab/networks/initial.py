@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
+from ganlab.values import positive
 
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -25,7 +26,7 @@ class Uniform:
     """Weights uniform in [-bound, bound], biases zero (Goodfellow et al. 2014)."""
 
     def __init__(self, bound: float):
-        self.bound = positive("bound", bound)
+        self.bound = positive("initial: bound", bound)
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
@@ -37,7 +38,7 @@ class Normal:
     """Weights normal of one deviation, biases zero (the earlier code of Li, Swersky & Zemel 2015: 0.1)."""
 
     def __init__(self, std: float):
-        self.std = positive("std", std)
+        self.std = positive("initial: std", std)
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
@@ -49,7 +50,7 @@ class FanIn:
     """Weights normal of variance scale / inputs, biases zero (the code of Li, Swersky & Zemel 2015: 0.1)."""
 
     def __init__(self, scale: float):
-        self.scale = positive("scale", scale)
+        self.scale = positive("initial: scale", scale)
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
@@ -70,7 +71,7 @@ class OutputMean:
     """
 
     def __init__(self, margin: float):
-        self.margin = positive("margin", margin)
+        self.margin = positive("initial: margin", margin)
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
@@ -99,9 +100,3 @@ def weighted(network: nn.Module) -> Iterator[nn.Linear | nn.Conv2d | nn.ConvTran
             if layer.bias is not None:
                 layer.bias.zero_()
             yield layer
-
-
-def positive(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise Refused(f"initial: {name}={value} must be a positive number")
-    return float(value)

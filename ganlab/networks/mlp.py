@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, Generator, Layers, output, rectifier
 from ganlab.networks.priors import Prior
+from ganlab.values import flag
 
 
 class Maxout(nn.Module):
@@ -40,8 +41,7 @@ def generator(
         Refused: batch_norm is neither true nor false.
     """
     check_widths("model.generator.hidden", hidden)
-    if not isinstance(batch_norm, bool):
-        raise Refused(f"model.generator.batch_norm={batch_norm} must be true or false")
+    flag("model.generator.batch_norm", batch_norm)
     layers: list[nn.Module] = []
     for before, after in pairwise([latent_dim, *hidden]):
         norm = [nn.BatchNorm1d(after)] if batch_norm else []

@@ -33,14 +33,19 @@ def parametrise(trick: str, layer: nn.Module, make: Callable[..., object], **set
     Raises:
         Refused: the layer divides by the length of its weights, whatever computes them.
     """
-    if isinstance(layer, NormalisedLinear):
+    refuse_normalised(trick, layer)
+    make(layer, "weight", **settings)
+    parts = cast(nn.ModuleList, layer.get_submodule("parametrizations.weight"))
+    parts[0] = FullPrecision(parts[0])
+
+
+def refuse_normalised(trick: str, network: nn.Module) -> None:
+    """Refuses layers that divide by the length of their weights, to which their outputs are blind."""
+    if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
         raise Refused(
             f"trick {trick} changes nothing in model=improved, whose layers divide by the length of their "
             f"weights themselves: leave trick {trick} out, or choose another model, such as model=gan"
         )
-    make(layer, "weight", **settings)
-    parts = cast(nn.ModuleList, layer.get_submodule("parametrizations.weight"))
-    parts[0] = FullPrecision(parts[0])
 
 
 def moved(layer: nn.Module) -> Tensor:

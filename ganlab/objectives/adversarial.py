@@ -14,6 +14,7 @@ from ganlab.errors import Refused
 from ganlab.objectives.base import Objective
 from ganlab.schedules import Schedule
 from ganlab.turn import Offer, Player, Turn, accurate
+from ganlab.values import number
 
 
 class Adversarial(Objective):
@@ -130,9 +131,10 @@ class LeastSquares(Adversarial):
 
     def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
+        a, b, c = (number(f"objective.{name}", value) for name, value in {"a": a, "b": b, "c": c}.items())
         if (c - a) * (b - a) <= 0:
             raise Refused(
-                f"objective.c={c} must lie on the side of objective.b={b} seen from objective.a={a}, "
+                f"objective.c={c:g} must lie on the side of objective.b={b:g} seen from objective.a={a:g}, "
                 "or the generator would be driven away from the data"
             )
         self.a, self.b, self.c = a, b, c

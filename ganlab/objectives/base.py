@@ -16,7 +16,8 @@ from ganlab.turn import Networks, Player, Turn
 class Objective(nn.Module, ABC):
     """turn -> named terms, which the player on turn minimises.
 
-    The first term is called "adversarial", "matching" or "reconstruction". Terms are [B], [B, h, w] or
+    The first term is called "adversarial", "matching" or "reconstruction", and the names of further ones of
+    the kind begin so. Terms are [B], [B, h, w] or
     (); the game takes their means after the tricks have had their say.
     """
 

@@ -58,7 +58,7 @@ class LearnedMMD(Objective):
             terms = {"adversarial": sign * (rooted(squared) if self.root else squared)}
             if self.one_sided:
                 lead = (real.mean(0) - fake.mean(0)).clamp_max(0).mean()
-                terms["one_sided"] = sign * self.one_sided(turn.step) * lead
+                terms["adversarial_one_sided"] = sign * self.one_sided(turn.step) * lead
         if self.gradient_penalty and turn.player == "discriminator":
             penalty = (self._slope(turn, real, fake) - 1).square()  # [B]
             terms["gradient_penalty"] = self.gradient_penalty(turn.step) * penalty

@@ -18,6 +18,7 @@ from ganlab.pairs import Kernel
 from ganlab.ranks import together
 from ganlab.schedules import Schedule
 from ganlab.turn import Player, Turn, accurate
+from ganlab.values import count, flag, whole
 
 Weight = Mapping[Player, float | Schedule]
 
@@ -59,7 +60,12 @@ class MMD(Matching):
         self.kernel = kernel
         self.estimator: Estimator = estimator
         self.root = root
-        self.median = median
+        self.median = flag("objective.median", median)
+        if median and not kernel.has_scale:
+            raise Refused(
+                "objective.median=true scales the widths of a kernel, and this one has none: leave it out, "
+                "or choose another, such as objective/kernel=gaussian_mixture"
+            )
 
     def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
         if self.median:
@@ -77,12 +83,12 @@ class Moments(Matching):
 
     def __init__(self, orders: Sequence[int], covariance: bool, space: Space, weight: Weight):
         super().__init__(space, weight)
-        if any(not isinstance(order, int) or order < 1 for order in orders):
+        if not all(whole(order) and order >= 1 for order in orders):
             raise Refused(f"objective.orders={list(orders)} must be whole numbers of at least 1")
         if not orders and not covariance:
             raise Refused("objective.orders=[] without objective.covariance=true would match nothing")
         self.orders = list(orders)
-        self.covariance = covariance
+        self.covariance = flag("objective.covariance", covariance)
 
     def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
         gaps = [moment_gap(made, real, order) for order in self.orders]
@@ -94,11 +100,9 @@ class SlicedWasserstein(Matching):
 
     def __init__(self, projections: int, p: Literal[1, 2], space: Space, weight: Weight):
         super().__init__(space, weight)
-        if not isinstance(projections, int) or projections < 1:
-            raise Refused(f"objective.projections={projections} must be a whole number of at least 1")
         if p not in (1, 2):
             raise Refused(f"objective.p={p} must be 1 or 2")
-        self.projections = projections
+        self.projections = count("objective.projections", projections)
         self.p = p
 
     def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
@@ -107,6 +111,7 @@ class SlicedWasserstein(Matching):
 
 
 def check_estimator(estimator: Estimator, root: bool) -> None:
+    flag("objective.root", root)
     if estimator not in ("biased", "unbiased", "linear"):
         raise Refused(f"objective.estimator={estimator} must be biased, unbiased or linear")
     if root and estimator != "biased":

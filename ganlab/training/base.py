@@ -29,7 +29,7 @@ class Mover:
 
     Args:
         make: parameters -> optimiser; keywords of a partial that are schedules follow the round.
-        clip: largest norm of the player's whole gradient; None: unbounded.
+        clip: largest norm of the player's whole gradient, which is told then; None: unbounded.
     """
 
     def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: float | Schedule | None):
@@ -49,14 +49,17 @@ class Mover:
         self.optimizer.zero_grad()
         loss.backward(inputs=self.weights, retain_graph=retain_graph)
 
-    def step(self, step: int) -> None:
+    def step(self, step: int) -> dict[str, Tensor]:
+        """Moves; what there is to tell of it."""
+        told = {}
         for group in self.optimizer.param_groups:
             group.update(at_all(self.schedules, step))
         average([weight.grad for weight in self.weights if weight.grad is not None])
         if self.clip is not None:
-            nn.utils.clip_grad_norm_(self.weights, self.clip(step))
+            told["gradient_norm"] = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
         self.optimizer.step()
         torch.clear_autocast_cache()  # of casts of the weights as they were
+        return told
 
     @torch.no_grad()
     def go_back(self, weights: list[Tensor]) -> None:
@@ -176,7 +179,8 @@ class GameModule(pl.LightningModule):
 
     def _step(self, players: Iterable[Player]) -> None:
         for player in players:
-            self.mover[player].step(self.game.played)
+            for name, value in self.mover[player].step(self.game.played).items():
+                self.told[f"{player}/{name}"] = value
 
 
 def finite(values: Iterable[Tensor]) -> bool:

@@ -1,5 +1,3 @@
-import math
-
 import torch
 from torch import Tensor
 
@@ -8,6 +6,7 @@ from ganlab.errors import Refused
 from ganlab.ranks import mean_of_ranks
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Networks, Offer, Player, Sample, Turn, accurate
+from ganlab.values import count, positive
 
 
 class AdaptiveAugment(Trick):
@@ -97,7 +96,5 @@ class AdaptiveAugment(Trick):
 def check(target: float, interval: int, kimg: float) -> None:
     if not -1 < target < 1:
         raise Refused(f"trick.adaptive_augment.target={target} must lie strictly between -1 and 1")
-    if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
-        raise Refused(f"trick.adaptive_augment.interval={interval} must be a whole number of at least 1")
-    if not 0 < kimg < math.inf:
-        raise Refused(f"trick.adaptive_augment.kimg={kimg} must be a positive number")
+    count("trick.adaptive_augment.interval", interval)
+    positive("trick.adaptive_augment.kimg", kimg)

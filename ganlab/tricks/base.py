@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from functools import partial
+from inspect import signature
 from typing import ClassVar, cast
 
 import torch
@@ -87,6 +88,11 @@ class Trick(nn.Module):
         return discriminator
 
 
+def remedy(name: str, trick: Trick) -> str:
+    """What else one can do where a trick needs what is not there."""
+    return f"set trick.{name}.player, " if "player" in signature(type(trick)).parameters else ""
+
+
 class Tricks(nn.ModuleDict):
     """The fold of each hook over the tricks, keyed by their names in the config."""
 
@@ -121,7 +127,7 @@ class Tricks(nn.ModuleDict):
                 if thing not in offers:
                     raise Refused(
                         f"trick {name} needs {thing}, which is not to be had here ({setting}): "
-                        f"leave out trick {name}, or change that"
+                        f"leave out trick {name}, {remedy(name, trick)}or change that"
                     )
                 if taker.get(thing, name) != name:
                     raise Refused(

@@ -1,10 +1,10 @@
 from torch import Tensor
 
-from ganlab.errors import Refused
 from ganlab.ranks import mean_of_ranks
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Offer, Turn, Verdict, accurate
+from ganlab.values import flag
 
 
 class FeatureMatching(Trick):
@@ -13,8 +13,8 @@ class FeatureMatching(Trick):
     f are the discriminator's features, those before its score, and the expectations are the means of the
     global batch. The discriminator learns as ever.
 
-    replace: whether the generator has this in the place of its adversarial term, as in the paper, or
-        beside it.
+    replace: whether the generator has this in the place of its adversarial terms, as in the paper, or
+        beside them.
     """
 
     needs = frozenset({Offer.DISCRIMINATOR})
@@ -22,9 +22,7 @@ class FeatureMatching(Trick):
     def __init__(self, weight: float | Schedule, replace: bool):
         super().__init__()
         self.weight = active("trick.feature_matching.weight", weight)
-        if not isinstance(replace, bool):
-            raise Refused(f"trick.feature_matching.replace={replace} must be true or false")
-        self.replace = replace
+        self.replace = flag("trick.feature_matching.replace", replace)
         if replace:
             self.takes = frozenset({Offer.GENERATOR_TERM})
 
@@ -32,7 +30,7 @@ class FeatureMatching(Trick):
         terms = compute(turn)
         if turn.player == "discriminator":
             return terms
-        kept = {name: term for name, term in terms.items() if not (self.replace and name == "adversarial")}
+        kept = {n: term for n, term in terms.items() if not (self.replace and n.startswith("adversarial"))}
         gap = mean_of_ranks(mean(turn.on_real) - mean(turn.on_fake))  # [F]
         return {**kept, "feature_matching": self.weight(turn.step) * gap.square().sum()}
 

@@ -2,6 +2,7 @@ from ganlab.errors import Refused
 from ganlab.networks.noise import KeyedDropout, Keys, before_hidden
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks
+from ganlab.values import flag
 
 
 class GeneratorDropout(Trick):
@@ -16,9 +17,7 @@ class GeneratorDropout(Trick):
         super().__init__()
         if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1:
             raise Refused(f"trick.generator_dropout.rate={rate} must lie strictly between 0 and 1")
-        if not isinstance(at_test, bool):
-            raise Refused(f"trick.generator_dropout.at_test={at_test} must be true or false")
-        self.rate, self.at_test = rate, at_test
+        self.rate, self.at_test = rate, flag("trick.generator_dropout.at_test", at_test)
 
     def networks(self, networks: Networks) -> Networks:
         keys = Keys()

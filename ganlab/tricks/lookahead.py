@@ -1,11 +1,11 @@
 import torch
 
-from ganlab.errors import Refused
 from ganlab.networks.weights import flat
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import Side, chosen, needed
 from ganlab.turn import Networks, Offer, Player
+from ganlab.values import count
 
 
 class Lookahead(Trick):
@@ -26,9 +26,7 @@ class Lookahead(Trick):
 
     def __init__(self, k: int, alpha: float | Schedule, player: Side):
         super().__init__()
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise Refused(f"trick.lookahead.k={k} must be a whole number of at least 1")
-        self.k = k
+        self.k = count("trick.lookahead.k", k)
         self.alpha = schedule("trick.lookahead.alpha", alpha, low=0, high=1, strict=True)
         self.players = chosen("trick.lookahead.player", player)
         self.needs = needed(self.players)

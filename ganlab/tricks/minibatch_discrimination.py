@@ -1,7 +1,7 @@
-from ganlab.errors import Refused
 from ganlab.networks.minibatch import ClosenessScore
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks, Offer
+from ganlab.values import count
 
 
 class MinibatchDiscrimination(Trick):
@@ -16,12 +16,8 @@ class MinibatchDiscrimination(Trick):
 
     def __init__(self, kernels: int, dims: int):
         super().__init__()
-        for name, value in {"kernels": kernels, "dims": dims}.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise Refused(
-                    f"trick.minibatch_discrimination.{name}={value} must be a whole number of at least 1"
-                )
-        self.kernels, self.dims = kernels, dims
+        self.kernels = count("trick.minibatch_discrimination.kernels", kernels)
+        self.dims = count("trick.minibatch_discrimination.dims", dims)
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.discriminator is not None

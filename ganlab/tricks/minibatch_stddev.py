@@ -1,10 +1,10 @@
 from torch import nn
 
-from ganlab.errors import Refused
 from ganlab.networks.base import swap, widen
 from ganlab.networks.minibatch import StandardDeviation, check_groups
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks, Offer
+from ganlab.values import count
 
 
 class MinibatchStddev(Trick):
@@ -18,12 +18,8 @@ class MinibatchStddev(Trick):
 
     def __init__(self, group_size: int, batch_size: int):
         super().__init__()
-        if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 2:
-            raise Refused(
-                f"trick.minibatch_stddev.group_size={group_size} must be a whole number of at least 2"
-            )
+        self.group_size = count("trick.minibatch_stddev.group_size", group_size, 2)
         check_groups(group_size, batch_size)
-        self.group_size = group_size
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.discriminator is not None

@@ -1,12 +1,10 @@
-import math
-
 from torch import Tensor
 
-from ganlab.errors import Refused
 from ganlab.ranks import mean_of_ranks
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Turn, accurate
+from ganlab.values import positive
 
 
 class ModeSeeking(Trick):
@@ -21,9 +19,7 @@ class ModeSeeking(Trick):
     def __init__(self, weight: float | Schedule, eps: float):
         super().__init__()
         self.weight = active("trick.mode_seeking.weight", weight)
-        if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < math.inf:
-            raise Refused(f"trick.mode_seeking.eps={eps} must be a positive number")
-        self.eps = eps
+        self.eps = positive("trick.mode_seeking.eps", eps)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)

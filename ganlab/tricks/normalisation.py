@@ -8,6 +8,7 @@ from ganlab.networks.norms import BATCH_NORMS, without_norm
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import Side, chosen, needed
 from ganlab.turn import Networks, Offer
+from ganlab.values import count
 
 Kind = Literal["layer", "instance", "group", "none"]
 KINDS = ("layer", "instance", "group", "none")
@@ -30,9 +31,7 @@ class Normalisation(Trick):
         super().__init__()
         if kind not in KINDS:
             raise Refused(f"trick.normalisation.kind={kind} must be one of {', '.join(KINDS)}")
-        if isinstance(groups, bool) or not isinstance(groups, int) or groups < 1:
-            raise Refused(f"trick.normalisation.groups={groups} must be a whole number of at least 1")
-        self.kind, self.groups = kind, groups
+        self.kind, self.groups = kind, count("trick.normalisation.groups", groups)
         self.players = chosen("trick.normalisation.player", player)
         self.needs = needed(self.players)
         if "generator" in self.players:

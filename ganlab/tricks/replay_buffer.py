@@ -3,7 +3,8 @@ from torch import Tensor
 
 from ganlab.errors import Refused
 from ganlab.tricks.base import Trick
-from ganlab.turn import Networks, Offer, Sample, Turn
+from ganlab.turn import Networks, Offer, Player, Sample, Turn
+from ganlab.values import count
 
 
 class ReplayBuffer(Trick):
@@ -20,13 +21,13 @@ class ReplayBuffer(Trick):
 
     def __init__(self, size: int, share: float):
         super().__init__()
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise Refused(f"trick.replay_buffer.size={size} must be a whole number of at least 1")
         if not 0 < share <= 1:
             raise Refused(f"trick.replay_buffer.share={share} must lie in (0, 1]")
-        self.size = size
+        self.size = count("trick.replay_buffer.size", size)
         self.share = share
         self.stored = 0
+        # Places, and what is to stand there once the discriminator has moved: a look ahead stores nothing.
+        self._next: tuple[Tensor, Tensor, Tensor | None] | None = None
 
     def networks(self, networks: Networks) -> Networks:
         self.register_buffer("samples", torch.zeros(self.size, *networks.generator.shape))
@@ -36,36 +37,45 @@ class ReplayBuffer(Trick):
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
         return self._exchange(fake, turn) if self.stored == self.size else self._fill(fake)
 
+    def after(self, player: Player, networks: Networks, step: int) -> None:
+        if player == "discriminator" and self._next is not None:
+            place, x, classes = self._next
+            self.samples[place] = x.to(self.samples.dtype)
+            if classes is not None:
+                self.classes[place] = classes
+            self.stored = min(self.stored + len(place), self.size)
+            self._next = None
+
     def _fill(self, fake: Sample) -> Sample:
-        end = min(self.stored + len(fake.x), self.size)
-        new = slice(self.stored, end)
-        self.samples[new] = fake.x.detach()[: end - self.stored]
-        if fake.condition is not None:
-            self.classes[new] = fake.condition[: end - self.stored]
-        self.stored = end
+        n = min(len(fake.x), self.size - self.stored)
+        place = torch.arange(self.stored, self.stored + n, device=fake.x.device)
+        classes = None if fake.condition is None else fake.condition[:n]
+        self._next = place, fake.x.detach()[:n], classes
         return fake
 
     def _exchange(self, fake: Sample, turn: Turn) -> Sample:
         n = min(len(fake.x), self.size)  # what goes beyond the buffer is shown as it is
         # The places of the n smallest of `size` uniform numbers: n different ones, without a host sync.
-        place = turn.draw.uniform("replay_buffer", self.size).topk(n).indices  # [B]
-        old = turn.draw.uniform("replay_buffer", n) < self.share  # [B]
-        shown = Sample(self._swap(self.samples, fake.x.detach(), place, old), fake.condition)
-        if fake.condition is not None:
-            shown = shown._replace(condition=self._swap(self.classes, fake.condition, place, old))
-        return shown
-
-    @staticmethod
-    def _swap(stored: Tensor, new: Tensor, place: Tensor, old: Tensor) -> Tensor:
-        """What is shown, [B, ...]; the new ones that are not shown take the places of the old."""
-        old = old.view(-1, *[1] * (new.ndim - 1))
-        first, rest = new[: len(place)], new[len(place) :]
-        past = stored[place]
-        stored[place] = torch.where(old, first.to(stored.dtype), past)
-        return torch.cat([torch.where(old, past.to(new.dtype), first), rest])
+        place = turn.draw.uniform("replay_buffer", self.size).topk(n).indices  # [n]
+        old = turn.draw.uniform("replay_buffer", n) < self.share  # [n]
+        x, kept = swapped(self.samples[place], fake.x.detach(), old)
+        if fake.condition is None:
+            self._next = place, kept, None
+            return Sample(x)
+        classes, kept_classes = swapped(self.classes[place], fake.condition, old)
+        self._next = place, kept, kept_classes
+        return Sample(x, classes)
 
     def get_extra_state(self) -> dict[str, int]:
         return {"stored": self.stored}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
         self.stored = state["stored"]
+
+
+def swapped(past: Tensor, new: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:
+    """What is shown, [B, ...], and what is stored, [n, ...]: the past where `old` [n], and the other one."""
+    first, rest = new[: len(past)], new[len(past) :]
+    old = old.view(-1, *[1] * (new.ndim - 1))
+    shown = torch.where(old, past.to(new.dtype), first)
+    return torch.cat([shown, rest]), torch.where(old, first, past.to(new.dtype))

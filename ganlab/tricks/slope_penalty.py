@@ -2,10 +2,10 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from ganlab.errors import Refused
 from ganlab.schedules import Schedule
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Networks, Offer, Player, Turn
+from ganlab.values import count
 
 
 class SlopePenalty(Trick):
@@ -14,6 +14,9 @@ class SlopePenalty(Trick):
     Where it is left out meanwhile it is multiplied by `every`, so its mean stays (lazy regularisation,
     Karras et al. 2020, section 3.1). It is one sum with the other terms and no step of its own, so the
     rates of Adam need no correction.
+
+    In a discriminator with batch norm, as model=dcgan has, each logit hangs on the whole batch, and so does
+    the slope at a sample; trick normalisation takes the batch norm out.
 
     Args:
         name: of the trick and of its term.
@@ -24,11 +27,9 @@ class SlopePenalty(Trick):
 
     def __init__(self, name: str, weight: Schedule, every: int):
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise Refused(f"trick.{name}.every={every} must be a whole number of at least 1")
         self.name = name
         self.weight = weight
-        self.every = every
+        self.every = count(f"trick.{name}.every", every)
         self.moves = 0  # of the discriminator: it may sit rounds out
 
     @abstractmethod

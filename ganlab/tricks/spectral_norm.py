@@ -1,12 +1,12 @@
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganlab.errors import Refused
 from ganlab.networks.initial import WEIGHTED
 from ganlab.networks.weights import parametrise, weight_layers
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import Side, chosen, needed, scales
 from ganlab.turn import Networks
+from ganlab.values import count
 
 
 class SpectralNorm(Trick):
@@ -28,9 +28,7 @@ class SpectralNorm(Trick):
         super().__init__()
         self.players = chosen("trick.spectral_norm.player", player)
         self.needs, self.takes = needed(self.players), scales(self.players)
-        if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
-            raise Refused(f"trick.spectral_norm.iterations={iterations} must be a whole number of at least 1")
-        self.iterations = iterations
+        self.iterations = count("trick.spectral_norm.iterations", iterations)
 
     def networks(self, networks: Networks) -> Networks:
         for player in self.players:

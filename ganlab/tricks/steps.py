@@ -3,6 +3,7 @@ from bisect import bisect_right
 from ganlab.errors import Refused
 from ganlab.tricks.base import Trick
 from ganlab.turn import Offer, Player
+from ganlab.values import count, whole
 
 
 class Burst:
@@ -14,10 +15,7 @@ class Burst:
     def __init__(self, n: int, first: int, every: int):
         self.n = several("trick.critic_steps.burst.n", n)
         for name, value, least in (("first", first, 0), ("every", every, 2)):
-            if not whole(value) or value < least:
-                raise Refused(
-                    f"trick.critic_steps.burst.{name}={value} must be a whole number of at least {least}"
-                )
+            count(f"trick.critic_steps.burst.{name}", value, least)
         self.first, self.every = first, every
 
     def covers(self, move: int) -> bool:
@@ -74,10 +72,6 @@ class GeneratorSteps(Trick):
 
     def plays(self, player: Player, step: int) -> bool:
         return player == "generator" or step % self.k == 0
-
-
-def whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def several(name: str, value: int) -> int:

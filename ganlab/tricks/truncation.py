@@ -1,4 +1,3 @@
-import math
 from copy import copy
 from typing import cast
 
@@ -9,6 +8,7 @@ from ganlab.networks.base import Generator
 from ganlab.networks.priors import Normal, TruncatedNormal
 from ganlab.tricks.base import Order, Trick
 from ganlab.turn import Networks
+from ganlab.values import positive
 
 
 class Truncation(Trick):
@@ -22,19 +22,13 @@ class Truncation(Trick):
 
     def __init__(self, threshold: float):
         super().__init__()
-        if (
-            isinstance(threshold, bool)
-            or not isinstance(threshold, int | float)
-            or not 0 < threshold < math.inf
-        ):
-            raise Refused(f"trick.truncation.threshold={threshold} must be a positive number")
-        self.prior = TruncatedNormal(threshold)
+        self.prior = TruncatedNormal(positive("trick.truncation.threshold", threshold))
 
     def networks(self, networks: Networks) -> Networks:
         if not isinstance(networks.generator.prior, Normal):
             raise Refused(
-                "trick truncation needs normal latents: leave it out, or set "
-                "model.generator.prior._target_=ganlab.networks.priors.Normal '~model.generator.prior.bound'"
+                "trick truncation needs normal latents: leave it out, or add "
+                "model/prior@model.generator.prior=normal"
             )
         return networks
 

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ganlab.errors import Refused
 from ganlab.networks.base import swap
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm
 from ganlab.ranks import mean_of_ranks
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 from ganlab.turn import Networks, Offer, Sample, Turn, accurate
+from ganlab.values import count
 
 
 class Unrolled(Trick):
@@ -26,9 +26,7 @@ class Unrolled(Trick):
 
     def __init__(self, steps: int, lr: float | Schedule):
         super().__init__()
-        if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= 10:
-            raise Refused(f"trick.unrolled.steps={steps} must be a whole number from 1 to 10")
-        self.steps = steps
+        self.steps = count("trick.unrolled.steps", steps, 1, 10)
         self.lr = active("trick.unrolled.lr", lr)
 
     def networks(self, networks: Networks) -> Networks:

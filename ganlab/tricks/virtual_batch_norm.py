@@ -7,6 +7,7 @@ from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 from ganlab.randomness import Draw
 from ganlab.tricks.base import Order, Trick
 from ganlab.turn import Networks, Offer
+from ganlab.values import count
 
 
 class VirtualBatchNorm(Trick):
@@ -23,9 +24,7 @@ class VirtualBatchNorm(Trick):
 
     def __init__(self, size: int):
         super().__init__()
-        if isinstance(size, bool) or not isinstance(size, int) or size < 2:
-            raise Refused(f"trick.virtual_batch_norm.size={size} must be a whole number of at least 2")
-        self.size = size
+        self.size = count("trick.virtual_batch_norm.size", size, 2)
 
     def networks(self, networks: Networks) -> Networks:
         generator = networks.generator

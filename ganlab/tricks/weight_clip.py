@@ -1,5 +1,6 @@
 import torch
 
+from ganlab.networks.weights import refuse_normalised
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Order, Trick
 from ganlab.turn import Networks, Offer, Player
@@ -21,6 +22,8 @@ class WeightClip(Trick):
         self.bound = active("trick.weight_clip.bound", bound)
 
     def networks(self, networks: Networks) -> Networks:
+        assert networks.discriminator is not None
+        refuse_normalised("weight_clip", networks.discriminator)
         self._clip(networks, 0)
         return networks
 

@@ -109,6 +109,11 @@ def test_a_trick_that_computes_weights_whose_length_is_divided_out_is_refused(
         build_game(compose(*SMALLER, f"trick={trick}", f"trick.{trick}.player={player}"))
 
 
+def test_clipping_weights_whose_length_is_divided_out_is_refused() -> None:
+    with pytest.raises(Refused, match="trick weight_clip changes nothing in model=improved"):
+        build_game(compose(*SMALLER, "trick=weight_clip"))
+
+
 def test_the_experiment_is_the_published_recipe() -> None:
     cfg = compose("experiment=salimans2016_mnist_100", "logger=csv")
     game = build_game(cfg)

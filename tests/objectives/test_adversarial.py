@@ -149,6 +149,13 @@ def test_a_goal_away_from_the_data_is_refused(c: float) -> None:
         build_game(compose(*SMALL, "objective=least_squares", "objective.a=1"))
 
 
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_a_goal_that_is_no_number_is_refused(name: str) -> None:
+    goals = {"a": -1, "b": 1, "c": 0, name: float("nan")}
+    with pytest.raises(Refused, match=f"objective.{name}=nan must be a number"):
+        LeastSquares(**goals, weight=ONES)
+
+
 def test_wasserstein_by_hand() -> None:
     assert torch.allclose(terms(Wasserstein(ONES), "discriminator"), FAKE - REAL)
     assert torch.allclose(terms(Wasserstein(ONES), "generator"), -FAKE)

@@ -52,9 +52,9 @@ def test_the_players_want_opposite_things() -> None:
     assert min(lead) < 0 < max(float(gap) for gap in data.mean(0) - made.mean(0))
     for player, sign in (("generator", 1), ("discriminator", -1)):
         terms = objective(turn(player))
-        assert list(terms) == ["adversarial", "one_sided"]
+        assert list(terms) == ["adversarial", "adversarial_one_sided"]
         assert float(terms["adversarial"].detach()) == pytest.approx(sign * float(distance))
-        assert float(terms["one_sided"].detach()) == pytest.approx(sign * 16 * sum(lead) / 4)
+        assert float(terms["adversarial_one_sided"].detach()) == pytest.approx(sign * 16 * sum(lead) / 4)
 
 
 def witness(network: nn.Module, kernel, t: Tensor) -> Tensor:

@@ -49,8 +49,8 @@ def test_it_decodes_points_of_the_plane_too() -> None:
 
 
 def test_an_unrolled_discriminator_decodes_with_the_weights_ahead() -> None:
-    module = game("hinge", ["feature_autoencoder", "unrolled"]).game
-    module.tricks["unrolled"].steps = 2
+    tricks = ["feature_autoencoder", "unrolled"]
+    module = game("hinge", tricks, "alternating", "trick.unrolled.steps=2", "trick.unrolled.lr=0.1").game
     turn = module.turn("generator", real(), Draw(0))
     ahead = module.tricks["unrolled"]._ahead(
         turn, lambda t: module.tricks["feature_autoencoder"].losses(t, lambda _: {})

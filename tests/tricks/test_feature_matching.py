@@ -49,6 +49,14 @@ def test_it_replaces_the_adversarial_term_alone_or_none() -> None:
     assert list(beside) == ["adversarial", "other", "feature_matching"]
 
 
+def test_it_replaces_all_that_pits_the_players_against_each_other() -> None:
+    tricks = ["feature_matching", "weight_clip", "feature_autoencoder"]
+    for settings, kept in (([], []), (["trick.feature_matching.replace=false"], ["", "_one_sided"])):
+        module = game("mmd_gan", tricks, "alternating", *settings)
+        terms = module.losses(module.turn("generator", real()))
+        assert list(terms) == [*(f"adversarial{name}" for name in kept), "feature_matching"]
+
+
 def test_the_discriminator_learns_as_ever() -> None:
     view = turn("discriminator")
     assert list(FeatureMatching(1.0, True).losses(view, compute)) == ["adversarial", "other"]

@@ -16,11 +16,18 @@ def buffer(size: int, share: float) -> ReplayBuffer:
     return trick
 
 
-def show(trick: ReplayBuffer, step: int, n: int) -> Sample:
-    """Round `step` makes n fakes that say their round, of the class round % 10."""
+def show(trick: ReplayBuffer, step: int, n: int, look: str = "") -> Sample:
+    """Round `step` makes n fakes that say their round, of the class round % 10; a look is no move."""
     fake = Sample(torch.full((n, 1), float(step)), torch.full((n,), step % 10))
-    turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), Draw(0, step), False)
-    return trick.fakes(fake, turn)
+    turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), Draw(0, step, look), False)
+    shown = trick.fakes(fake, turn)
+    if not look:
+        moved(trick, step)
+    return shown
+
+
+def moved(trick: ReplayBuffer, step: int) -> None:
+    trick.after("discriminator", Networks(None, None, 10), step)
 
 
 def test_fakes_pass_until_it_is_full_and_then_a_share_is_old() -> None:
@@ -37,6 +44,15 @@ def test_nothing_is_lost_and_nothing_doubled() -> None:
     everything = torch.cat([*shown[5:], trick.samples]).flatten()
     # The first 5 rounds filled it, and were shown as well.
     assert sorted(everything.tolist()) == sorted(float(step) for step in range(40) for _ in range(10))
+
+
+def test_a_look_ahead_stores_nothing() -> None:
+    trick, twin = buffer(size=25, share=0.5), buffer(size=25, share=0.5)
+    for step in range(8):
+        show(twin, step + 100, 10, look="ahead")
+        assert torch.equal(show(trick, step, 10).x, show(twin, step, 10).x)
+        assert torch.equal(trick.samples, twin.samples)
+        assert torch.equal(trick.classes, twin.classes)
 
 
 def test_the_class_stays_with_its_fake() -> None:
@@ -72,4 +88,5 @@ def test_no_graph_is_kept() -> None:
         fake = Sample(torch.full((10, 1), float(step), requires_grad=True) * 1)
         turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), Draw(0, step), False)
         assert not trick.fakes(fake, turn).x.requires_grad or step == 0
+        moved(trick, step)
         assert not trick.samples.requires_grad

@@ -94,7 +94,13 @@ def test_evaluation_moves_no_vector_and_a_pass_of_training_does() -> None:
 
 def test_a_discriminator_ahead_is_constrained_and_leaves_the_other_alone() -> None:
     """Unrolled by a step: the verdicts are those of a copy that takes it for real."""
-    module = game("non_saturating", ["spectral_norm", "unrolled"], "alternating", "trick.unrolled.steps=1")
+    module = game(
+        "non_saturating",
+        ["spectral_norm", "unrolled"],
+        "alternating",
+        "trick.unrolled.steps=1",
+        "trick.unrolled.lr=0.1",
+    )
     table = module.game.double()
     sample = real().real
     turn = table.turn("generator", real()._replace(real=sample._replace(x=sample.x.double())), Draw(0))

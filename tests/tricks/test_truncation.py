@@ -50,6 +50,9 @@ def test_a_threshold_that_is_none_is_refused(threshold: float) -> None:
         Truncation(threshold)
 
 
-def test_other_latents_are_refused() -> None:
-    with pytest.raises(Refused, match="truncation needs normal latents"):
-        build_game(compose(*SMALL, "trick=truncation", "model/prior@model.generator.prior=sphere"))
+@pytest.mark.parametrize("prior", ["sphere", "uniform"])
+def test_other_latents_are_refused_and_the_remedy_helps(prior: str) -> None:
+    base = (*SMALL, "trick=truncation", f"model/prior@model.generator.prior={prior}")
+    with pytest.raises(Refused, match="truncation needs normal latents") as refusal:
+        build_game(compose(*base))
+    build_game(compose(*base[:-1], str(refusal.value).split()[-1]))

@@ -1,0 +1,45 @@
+"""Settings of plain types, refused in one line where they are of another or out of range.
+
+A command line makes words of what is no number: `no` and `off` are texts there, and true as such.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeGuard
+
+from ganlab.errors import Refused
+
+
+def flag(name: str, value: object) -> bool:
+    """True or false, and nothing that counts as either."""
+    if not isinstance(value, bool):
+        raise Refused(f"{name}={value} must be true or false")
+    return value
+
+
+def whole(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def count(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+    """A whole number from `least` on, to `most` where it is given."""
+    if not whole(value) or value < least or (most is not None and value > most):
+        reach = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise Refused(f"{name}={value} must be a whole number {reach}")
+    return value
+
+
+def number(name: str, value: object) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise Refused(f"{name}={value} must be a number")
+    return float(value)
+
+
+def positive(name: str, value: object) -> float:
+    """A finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise Refused(f"{name}={value} must be a positive number")
+    return float(value)
