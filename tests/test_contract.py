@@ -180,23 +180,39 @@ def test_a_restored_twin_plays_on_alike(tricks: list[str], play: str, tmp_path: 
     assert not differs(module, twin)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_an_objective_moves_a_gaussian_towards_the_data(objective: str) -> None:
-    overrides = [
+# The paper's tricks, without its one-sided term, which drives samples without bounds away, as the file says.
+BESIDE = {"mmd_gan": ["trick=[weight_clip,feature_autoencoder]", "objective.one_sided=null"]}
+
+
+def settings(objective: str, steps: int) -> list[str]:
+    """A linear generator, rates that fall to 0, and what the objective's own file asks for."""
+    rate = f"{{_target_: ganlab.schedules.Linear, start: 0.02, end: 0, steps: {steps}}}"
+    wants_r1 = "trick=r1" in (CONF / "objective" / f"{objective}.yaml").read_text()
+    return [
+        *SMALL,
         "data=ring",
         "data.batch_size=64",
-        "optimizer.generator.lr=0.01",
-        "optimizer.discriminator.lr=0.01",
+        "model.generator.hidden=[]",
+        "model.generator.batch_norm=false",
+        f"optimizer.generator.lr={rate}",
+        f"optimizer.discriminator.lr={rate}",
+        f"objective={objective}",
+        *(["trick=r1"] if wants_r1 else []),
+        *BESIDE.get(objective, []),
     ]
-    cfg = compose(*SMALL, *overrides, "model.generator.hidden=[]", "model.generator.batch_norm=false")
-    cfg.objective = compose(f"objective={objective}").objective
-    module = build(cfg)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_an_objective_moves_a_gaussian_onto_the_data(objective: str) -> None:
     # At first a VAE's codes say where the data are, and what its prior makes of them comes after.
-    for step in range({"vae": 400, "mmd_gan": 400, "f_pearson": 400}.get(objective, 150)):
+    steps = 800 if objective == "vae" else 400
+    module = build(compose(*settings(objective, steps)))
+    for step in range(steps):
         x = 2 + 0.5 * torch.randn(64, 2, generator=torch.Generator().manual_seed(step))
         module.round((x, None))
     mean = module.game.sample(500).mean(0)
-    assert (mean > 1).all(), f"from 0 to {mean.tolist()} instead of 2"
+    # Of three seeds the worst was 0.25 away: absolute_error, which fades where it is sure.
+    assert ((mean - 2).abs() < 0.4).all(), f"from 0 to {mean.tolist()} instead of 2"
 
 
 CALLS = {  # discriminator passes on the discriminator's and on the generator's turn
