@@ -6,14 +6,16 @@ import math
 from collections.abc import Callable, Iterator
 from functools import reduce
 from operator import getitem
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
-from torch.nn import BatchNorm2d
+from torch.nn import BatchNorm2d, Linear
 from torch.nn.functional import binary_cross_entropy as cross_entropy
+from torch.nn.functional import softplus
 
 from ganlab.cli import compose
 from ganlab.config import build, instantiate
@@ -22,6 +24,8 @@ from ganlab.training.base import GameModule
 from ganlab.turn import Batch, Player, Sample
 
 GENERATOR = ("data.batch_size=20", "model.generator.latent_dim=5", "model.generator.hidden=[9,8]")
+# Of a discriminator that tells samples apart, so that both players have gradients worth comparing.
+WEIGHTS = "initial.discriminator=[{_target_: ganlab.networks.initial.FanIn, scale: 2}]"
 WITHOUT_CHANCE = ("model.discriminator.dropout=0", "model.discriminator.input_dropout=0")
 
 
@@ -88,8 +92,7 @@ def test_goodfellow_2014_to_the_letter() -> None:
             *GENERATOR,
             *WITHOUT_CHANCE,
             "model.discriminator.hidden=[7,6]",
-            # Weights at which both players have gradients worth comparing.
-            "initial.discriminator=[{_target_: ganlab.networks.initial.FanIn, scale: 2}]",
+            WEIGHTS,
         )
     )
 
@@ -105,6 +108,43 @@ def test_goodfellow_2014_to_the_letter() -> None:
     latent = module.turn("generator", Batch(Sample(batch(0)))).latent
     assert float(latent.abs().max()) <= 3**0.5
     assert float(latent.var()) == pytest.approx(1, abs=0.3)
+
+
+def test_both_players_of_2014_see_one_dropout_mask() -> None:
+    module = build(compose("experiment=goodfellow2014_mnist", *GENERATOR, WEIGHTS))
+    seen: list[tuple[Tensor, Tensor]] = []
+    module.game.discriminator.register_forward_hook(
+        lambda _, inputs, verdict: seen.append((inputs[0].detach(), verdict.logits.detach()))
+    )
+    x = batch(0)
+    module.train()
+    module.round((x, None))
+    logits = {"real" if given.equal(x) else "fake": verdict for given, verdict in seen}
+    assert len(seen) == len(logits) == 2  # one verdict on each
+    cost = softplus(-logits["real"]).mean() + softplus(logits["fake"]).mean()
+    assert float(module.told["discriminator/adversarial"]) == pytest.approx(float(cost) / 2, rel=1e-6)
+    assert float(module.told["generator/adversarial"]) == pytest.approx(
+        float(softplus(-logits["fake"]).mean()), rel=1e-6
+    )
+    again = {tuple(module.game.discriminator(x, None).logits.tolist()) for _ in range(2)}
+    assert len(again) == 2  # there are masks
+
+
+def test_where_the_players_of_2014_start() -> None:
+    mean = torch.rand(1, 28, 28, generator=torch.Generator().manual_seed(0))
+    mean[0, 0, :2] = torch.tensor([0.0, 1.0])  # where its logit would be infinite
+    data = SimpleNamespace(mean=lambda: mean)
+    game = build(compose("experiment=goodfellow2014_mnist"), data).game
+    for player, bound in (("generator", 0.05), ("discriminator", 0.005)):
+        *hidden, last = [layer for layer in getattr(game, player).modules() if isinstance(layer, Linear)]
+        for layer in (*hidden, last):
+            assert 0.98 * bound < float(layer.weight.detach().abs().max()) <= bound
+            assert float(layer.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.1)
+        assert not any(layer.bias.any() for layer in hidden)
+        made = last.bias.detach().sigmoid()
+        expected = mean.flatten() if player == "generator" else torch.tensor([0.5])
+        assert torch.allclose(made, expected, atol=1e-6)
+        assert last.bias.isfinite().all()
 
 
 def test_the_schedules_of_2014_reach_their_ends() -> None:
