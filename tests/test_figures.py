@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 from table import composed
 
 from ganlab.cli import compose
 from ganlab.config import instantiate
+from ganlab.drawings import style
 from ganlab.drawings.adversarial import best
 from ganlab.drawings.costs import cost
 from ganlab.drawings.density import Line
@@ -28,6 +31,7 @@ from ganlab.figures import NAMES, figures, main
 from ganlab.session import Session
 
 FILMS = {1, 2, 4, 6}
+SHEET = 7  # of images: it has no axes
 TINY = (
     "inverse_transform.samples=40",
     "inverse_transform.frames=3",
@@ -49,9 +53,37 @@ def drawn(output: Path, *overrides: str) -> list[Path]:
     return figures(compose(f"output={output}", *TINY, *overrides, config_name="figures"))
 
 
+@pytest.fixture
+def sheets(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures whose pixels are taken while a test runs."""
+    found: list[Figure] = []
+    take = style.drawn
+    monkeypatch.setattr(style, "drawn", lambda figure: (found.append(figure), take(figure))[1])
+    return found
+
+
+def labels(axes: Axes) -> tuple[set[str], set[str]]:
+    """What stands at its two axes; panels that share an axis are labelled at one of them."""
+    along = axes.get_shared_x_axes().get_siblings(axes)
+    up = axes.get_shared_y_axes().get_siblings(axes)
+    return {part.get_xlabel() for part in along} - {""}, {part.get_ylabel() for part in up} - {""}
+
+
+def explained(figure: Figure) -> set[str]:
+    """The entries of all of its legends."""
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+    return {text.get_text() for legend in legends for text in legend.get_texts()}
+
+
 @pytest.mark.parametrize("number", range(1, len(NAMES) + 1))
-def test_a_figure_is_drawn(number: int, tmp_path: Path) -> None:
+def test_a_figure_is_drawn(number: int, tmp_path: Path, sheets: list[Figure]) -> None:
     files = drawn(tmp_path, f"figures=[{number}]")
+    assert sheets
+    for figure in sheets if number != SHEET else []:
+        assert all(at for axes in figure.axes if axes.axison for at in labels(axes))
+        named = {name for axes in figure.axes for name in axes.get_legend_handles_labels()[1]}
+        assert len(named) >= 2
+        assert explained(figure) == named
     stem = f"{number}_{NAMES[number - 1]}"
     kinds = ["png", "gif"] if number in FILMS else ["png"]
     assert files == [tmp_path / f"{stem}.{kind}" for kind in kinds]
