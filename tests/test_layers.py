@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "ganlab"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it; what is at one level may import its own kind.
 LAYERS = [
-    {"errors", "machine"},
+    {"errors", "machine", "values"},
     {"randomness", "ranks", "schedules"},
     {"turn"},
     {"pairs", "likelihoods", "networks", "data"},
