@@ -13,13 +13,12 @@ LOG_2_PI = log(2 * pi)
 
 
 class Mixture:
-    """Isotropic Gaussians with centres [M, D], deviations [M] and probabilities [M].
+    """Isotropic Gaussians with centres [M, D], deviations [M] and probabilities [M]; each is a mode.
 
     Args:
         centres: in the units of the data.
         stds: of each Gaussian, along each axis; positive.
         weights: their probabilities, up to a factor; not negative.
-        separate: whether each Gaussian is a mode of its own. Those of a spiral run into each other.
     """
 
     def __init__(
@@ -27,18 +26,16 @@ class Mixture:
         centres: Sequence[Sequence[float]],
         stds: Sequence[float],
         weights: Sequence[float],
-        separate: bool,
     ):
         assert len(centres) == len(stds) == len(weights)
         self.centres = torch.tensor(centres, dtype=torch.float64)  # [M, D]
         self.stds = torch.tensor(stds, dtype=torch.float64)  # [M]
         self.weights = torch.tensor(weights, dtype=torch.float64) / sum(weights)  # [M]
-        self.modes = self.centres if separate else None  # [M, D]; None: there are no separate ones
 
     @classmethod
-    def equal(cls, centres: Sequence[Sequence[float]], std: float, separate: bool) -> Self:
+    def equal(cls, centres: Sequence[Sequence[float]], std: float) -> Self:
         """Equally likely Gaussians of one deviation."""
-        return cls(centres, [std] * len(centres), [1.0] * len(centres), separate)
+        return cls(centres, [std] * len(centres), [1.0] * len(centres))
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Samples, float32 [n, D]."""

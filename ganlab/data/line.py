@@ -25,7 +25,7 @@ class Gaussian1D(Toy):
         batch_size: int,
     ):
         positive(std=std)
-        distribution = Mixture.equal([[mean]], std, separate=True)
+        distribution = Mixture.equal([[mean]], std)
         super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
 
 
@@ -51,5 +51,5 @@ class Mixture1D(Toy):
             )
         for std, weight in zip(stds, weights, strict=True):
             positive(stds=std, weights=weight)
-        distribution = Mixture([[mean] for mean in means], stds, weights, separate=True)
+        distribution = Mixture([[mean] for mean in means], stds, weights)
         super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)

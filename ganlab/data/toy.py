@@ -35,15 +35,14 @@ class Toy(Data):
     ):
         at_least(1, size=size)
         at_least(0, data_seed=data_seed)
-        classes = None if distribution.modes is None else len(distribution.modes)
         agree("shape", shape, tuple(distribution.centres.shape[1:]))
-        agree("num_classes", num_classes, classes)
+        agree("num_classes", num_classes, len(distribution.centres))
         agree("range", range, None)
         self.distribution = distribution
         sources = {}
         for split in ("train", "test"):
             x, modes = distribution.labelled(size, generator(data_seed, split))
-            sources[split] = Memory(x, None if classes is None else modes, flip=False)
+            sources[split] = Memory(x, modes, flip=False)
         super().__init__(shape, num_classes, None, batch_size, sources)
 
 
@@ -68,7 +67,7 @@ class Ring(Toy):
         at_least(1, modes=modes)
         not_negative(radius=radius)
         positive(std=std)
-        distribution = Mixture.equal(circle(modes, radius), std, separate=True)
+        distribution = Mixture.equal(circle(modes, radius), std)
         super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
 
 
@@ -88,15 +87,15 @@ class Grid(Toy):
     ):
         at_least(1, coordinates=len(coordinates))
         positive(std=std)
-        distribution = Mixture.equal(list(product(coordinates, repeat=2)), std, separate=True)
+        distribution = Mixture.equal(list(product(coordinates, repeat=2)), std)
         super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
 
 
 class Spiral(Toy):
     """Gaussians of deviation `std` at equal distances along an Archimedean spiral of some `turns`.
 
-    Its distance from the origin grows from 0 to `radius`. The Gaussians run into each other, so there are
-    no modes, and the density is exact all the same.
+    Its distance from the origin grows from 0 to `radius`. The Gaussians, which touch, are its modes: how many
+    are covered says how much of the curve is.
     """
 
     def __init__(
@@ -108,13 +107,13 @@ class Spiral(Toy):
         size: int,
         data_seed: int,
         shape: Sequence[int],
-        num_classes: None,
+        num_classes: int,
         range: None,
         batch_size: int,
     ):
         at_least(2, components=components)
         positive(turns=turns, radius=radius, std=std)
-        distribution = Mixture.equal(spiral(turns, radius, components), std, separate=False)
+        distribution = Mixture.equal(spiral(turns, radius, components), std)
         super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
 
 

@@ -73,6 +73,6 @@ def known(run: Run) -> Mixture:
     Raises:
         Refused: it is not known, or not in the plane.
     """
-    if run.data.shape != (2,) or run.data.distribution is None or run.data.distribution.modes is None:
-        raise Refused("this figure shows toy data in the plane with modes: choose data=ring or data=grid")
+    if run.data.shape != (2,) or run.data.distribution is None:
+        raise Refused("this figure shows toy data in the plane: choose data=ring, grid or spiral")
     return run.data.distribution

@@ -32,7 +32,7 @@ class OfModes(SampleMetric):
         self.reset()
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        if data.distribution is None or data.distribution.modes is None:
+        if data.distribution is None:
             raise Refused(f"{self.name} needs data with known modes, such as ring: choose metric=none")
         self._mixture = data.distribution
         self.reset()

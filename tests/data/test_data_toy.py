@@ -119,15 +119,14 @@ def test_samples_follow_the_density(name: str, dims: int):
 
 def test_the_grid_is_that_of_pacgan():
     known = toy("grid").distribution
-    assert {tuple(centre) for centre in known.modes.tolist()} == {
+    assert {tuple(centre) for centre in known.centres.tolist()} == {
         (a, b) for a in (-4, -2, 0, 2, 4) for b in (-4, -2, 0, 2, 4)
     }
     assert set(known.stds.tolist()) == {0.05}
 
 
-def test_the_spiral_is_one_curve_without_modes():
+def test_the_spiral_is_one_curve():
     known = toy("spiral", "data.turns=1.5", "data.radius=3", "data.components=1000").distribution
-    assert known.modes is None
     radii = known.centres.norm(dim=1)
     assert radii[0] == 0
     assert float(radii[-1]) == pytest.approx(3)
@@ -175,7 +174,7 @@ def test_contradictions_are_refused(change, message):
         ("grid", "data.coordinates=[0,1]", "data.num_classes=25 .*data.num_classes=4"),
         ("spiral", "data.turns=0", "data.turns=0 must be above 0"),
         ("spiral", "data.components=1", "data.components=1 is too small"),
-        ("spiral", "data.num_classes=3", "data.num_classes=null"),
+        ("spiral", "data.num_classes=3", "data.num_classes=100"),
     ],
 )
 def test_what_no_toy_can_be_is_refused(name: str, override: str, message: str):
@@ -186,4 +185,4 @@ def test_what_no_toy_can_be_is_refused(name: str, override: str, message: str):
 def test_the_yaml_builds_it_with_as_many_classes_as_modes():
     cfg = compose("data=ring", "data.modes=12")
     data = instantiate(OmegaConf.create(cfg.data))
-    assert (data.num_classes, len(data.distribution.modes), len(data)) == (12, 12, 50_000)
+    assert (data.num_classes, len(data.distribution.centres), len(data)) == (12, 12, 50_000)
