@@ -44,7 +44,7 @@ def generator(
 
 
 def discriminator(
-    width: int, kernel: int, slope: float, features: int | None, shape: Sequence[int]
+    width: int, kernel: int, slope: float, shape: Sequence[int], features: int | None = None
 ) -> Discriminator:
     """Strided convolutions with batch norm (but for the first) and leaky ReLU, then one linear score.
 

@@ -35,7 +35,7 @@ class CriticSteps(Trick):
     needs = frozenset({Offer.DISCRIMINATOR})
     takes = frozenset({Offer.MOVES})
 
-    def __init__(self, n: int, burst: Burst | None):
+    def __init__(self, n: int, burst: Burst | None = None):
         super().__init__()
         self.n = several("trick.critic_steps.n", n)
         if burst and burst.n == n:

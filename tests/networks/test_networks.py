@@ -20,7 +20,7 @@ SIZES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 2
 @pytest.mark.parametrize("kernel", [3, 4, 5])
 def test_dcgan_makes_and_judges_every_even_size(shape: tuple[int, ...], kernel: int) -> None:
     generator = dcgan.generator(4, 2, kernel, 0.0, shape, (-1, 1), Normal())
-    discriminator = dcgan.discriminator(2, kernel, 0.2, None, shape)
+    discriminator = dcgan.discriminator(2, kernel, 0.2, shape)
     made = generator(torch.randn(3, 4))
     assert made.shape == (3, *shape)
     assert made.abs().max() <= 1
@@ -33,7 +33,7 @@ def test_dcgan_makes_and_judges_every_even_size(shape: tuple[int, ...], kernel: 
 def test_dcgan_refuses_other_sizes(shape: tuple[int, ...]) -> None:
     for make in (
         lambda: dcgan.generator(4, 2, 5, 0.0, shape, (-1, 1), Normal()),
-        lambda: dcgan.discriminator(2, 5, 0.2, None, shape),
+        lambda: dcgan.discriminator(2, 5, 0.2, shape),
     ):
         with pytest.raises(Refused, match="even sides of at least 8"):
             make()
@@ -44,13 +44,13 @@ def test_dcgan_has_the_widths_of_the_paper() -> None:
     channels = [layer.in_channels for layer in generator.modules() if isinstance(layer, nn.ConvTranspose2d)]
     assert channels == [512, 256, 128, 64]
     assert entry(generator.body).out_features == 512 * 4 * 4
-    judge = dcgan.discriminator(64, 5, 0.2, None, (3, 64, 64))
+    judge = dcgan.discriminator(64, 5, 0.2, (3, 64, 64))
     norms = [m for m in judge.modules() if isinstance(m, nn.BatchNorm2d)]
     assert [norm.num_features for norm in norms] == [128, 256, 512]
 
 
 def test_dcgans_features_are_linear_in_the_last_plane() -> None:
-    judge = dcgan.discriminator(2, 5, 0.2, 16, (1, 8, 8)).eval()
+    judge = dcgan.discriminator(2, 5, 0.2, (1, 8, 8), 16).eval()
     x = torch.randn(3, 1, 8, 8)
     plane, last = judge.body[:-1](x), judge.body[-1]
     assert isinstance(judge.body[-2], nn.Flatten)
@@ -58,7 +58,7 @@ def test_dcgans_features_are_linear_in_the_last_plane() -> None:
     assert judge(x).features.shape == (3, judge.num_features) == (3, 16)
     assert torch.allclose(judge(x).features, expected)
     with pytest.raises(Refused, match="model.discriminator.features=0 must be at least 1, or null"):
-        dcgan.discriminator(2, 5, 0.2, 0, (1, 8, 8))
+        dcgan.discriminator(2, 5, 0.2, (1, 8, 8), 0)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_two_that_say_who_moves_are_refused() -> None:
 
 @pytest.mark.parametrize("value", [1, 0, 2.5, True])
 def test_one_each_is_the_game_without_it(value: float) -> None:
-    makes = {"critic_steps.n": lambda n: CriticSteps(n, None), "generator_steps.k": GeneratorSteps}
+    makes = {"critic_steps.n": CriticSteps, "generator_steps.k": GeneratorSteps}
     for name, make in makes.items():
         with pytest.raises(Refused, match=f"trick.{name}={value} must be a whole number of at least 2"):
             make(value)
