@@ -37,7 +37,8 @@ def check_game(cfg: DictConfig) -> None:
     if cfg.images is not None:
         whole_number(cfg, "images", 1)
     every = ("log_every", "evaluate_every", "sample_every", "checkpoint_every")
-    for name in ("steps", *every, "evaluation.n", "evaluation.n_real", "trainer.devices"):
+    n_real = [] if cfg.evaluation.n_real is None else ["evaluation.n_real"]
+    for name in ("steps", *every, "evaluation.n", *n_real, "trainer.devices"):
         whole_number(cfg, name, 1)
     if "num_nodes" in cfg.trainer:
         whole_number(cfg, "trainer.num_nodes", 1)
@@ -114,12 +115,13 @@ def has_encoder(cfg: DictConfig) -> bool:
     return bool(objective.statistics)
 
 
-def whole(cfg: DictConfig, group: str) -> DictConfig:
+def whole(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
     """The tricks or the metrics; refuses one that has values but no class: a stub left by an override."""
-    for name, node in cfg[group].items():
+    chosen = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
+    for name, node in chosen.items():
         if node is None or "_target_" not in node:
             raise Refused(
                 f"{group}.{name} has values but was not selected: add it with +{group}={name}, or drop its "
                 f"values with '~{group}.{name}'"
             )
-    return cfg[group]
+    return chosen

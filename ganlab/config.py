@@ -57,7 +57,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
     """
     with refusing():
         objective = instantiate(cfg.objective)
-        tricks = instantiate(whole(cfg, "trick"))
+        tricks = {name: instantiate(node) for name, node in whole(cfg, "trick").items()}
         play: Play = instantiate(cfg.play)
         with torch.random.fork_rng(devices=[]):
             networks = {player: network(cfg, player, data) for player in objective.players}

@@ -197,13 +197,18 @@ class Game(nn.Module):
         with evaluating(sampler):
             return torch.cat([self.generate(z, c) for z, c in chunks])
 
-    def sample_on_all(self, n: int, seed: int = 0) -> Tensor:
+    def sample_on_all(self, n: int, seed: int = 0, rows: slice | None = None) -> Tensor:
         """As `sample`, each process making its part; all must call it, and all get the whole.
 
         Running statistics are each process's own: the first one's, which are saved, are used.
         """
         from_first(self.sampler.buffers())
-        return gather(lambda rows: self.sample(n, seed, rows=rows), n)
+        first, last, _ = (rows or slice(None)).indices(n)
+
+        def make(part: slice) -> Tensor:
+            return self.sample(n, seed, rows=slice(first + part.start, first + part.stop))
+
+        return gather(make, last - first)
 
     def labels(self, n: int, label: int | None = None) -> Tensor | None:
         """The classes [n] that `sample` asks for; None for a generator that knows none."""

@@ -52,7 +52,10 @@ class Session:
         self.times = Timetable(cfg)
         self.times.share(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
-        self.evaluation = Evaluation(instantiate(whole(cfg, "metric")), self.data, **cfg.evaluation)
+        metrics = {name: instantiate(node) for name, node in whole(cfg, "metric").items()}
+        self.evaluation = Evaluation(
+            metrics, self.data, cfg.evaluation.n, cfg.evaluation.n_real, cfg.evaluation.seed
+        )
         self.evaluation.suits(self.module.game)
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))
         self._callbacks()
@@ -122,20 +125,12 @@ class Session:
             Samples(directory.samples, data.value_range, cfg.sample_every, times.begins, times.total),
             self.terms,  # before the checkpoint: its rows are on file before it exists
             self.stop,
-            Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self._monitored()),
+            Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self.evaluation.monitored(cfg.monitor)),
         ]
         self.profile = Profile(directory.path, times.images) if cfg.profile else None
         if self.profile is not None:
             self.callbacks.append(self.profile)
         self.callbacks.append(Onward(self.bar))
-
-    def _monitored(self) -> tuple[str | None, bool]:
-        """The metric by which the best checkpoint is kept, and whether more of it is better."""
-        better = {n: m.higher_is_better for m in self.evaluation.metrics.values() for n in m.names}
-        name = self.cfg.monitor or next(iter(better), None)
-        if name is not None and name not in better:
-            raise Refused(f"monitor={name} is not measured: choose one of {', '.join(better) or 'none'}")
-        return name, bool(name and better[name])
 
     def _start(self) -> None:
         """The first writing: the run directory, or what a resume changes in it."""

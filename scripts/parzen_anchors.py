@@ -73,7 +73,7 @@ def main() -> None:
     for name, points in source:
         made = time.perf_counter()
         metric.update(points, real=False)
-        found, how = metric.compute(), metric.protocol()
+        found, how = metric.compute(), metric.beside()
         metric.reset()
         scored = time.perf_counter()
         print(

@@ -1,9 +1,12 @@
 """One thread per process: as many as cores, with two test processes, would spin most of the time away."""
 
 import os
+import shutil
+import tempfile
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "offline"
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # of features; nobody's own is touched
 
 from collections.abc import Iterator
 
@@ -18,6 +21,12 @@ torch.set_num_threads(1)
 def seeded() -> None:
     """The same numbers in every test, whichever was run before it in this process."""
     torch.default_generator.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_kept() -> Iterator[None]:
+    yield
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -256,7 +256,13 @@ def test_schedules_begin_with_their_game() -> None:
 
 def test_nothing_is_measured_or_shown_before_the_game(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=3", "steps=2", "evaluate_every=1", "checkpoint_every=2")
-    assert [bool(row["fid/digits"]) for row in rows(tmp_path / "run")] == [False, False, False, True, True]
+    assert [bool(row["fid/digits_train_60"]) for row in rows(tmp_path / "run")] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
     assert sorted(path.stem for path in (tmp_path / "run" / "samples").iterdir()) == ["0000004", "0000005"]
     found = summary(tmp_path / "run")
     assert (found["steps"], found["images"]) == (5, 3 * 16 + 2 * 32)

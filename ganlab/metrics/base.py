@@ -18,7 +18,7 @@ class SampleMetric(ABC):
     metric works within one process: it must be given the whole sample, and never waits for other ranks.
     """
 
-    names: tuple[str, ...]  # of its numbers, such as "fid/digits"
+    names: tuple[str, ...]  # of its numbers, such as "fid/digits_train_1k"
     higher_is_better: bool
     references: tuple[Split, ...] = ("train",)  # the splits whose samples are its reals
     anchor: Split = "test"  # the split whose samples, in the place of fakes, say what a number is worth
@@ -31,6 +31,9 @@ class SampleMetric(ABC):
         Raises:
             Refused: `update` or `compute` would refuse them.
         """
+
+    def enough(self, n_fake: int, n_real: int) -> None:  # noqa: B027, a hook
+        """Refuses numbers of samples that are too small for the numbers to mean anything."""
 
     @abstractmethod
     def update(self, x: Tensor, real: bool) -> None:
@@ -60,7 +63,7 @@ class SampleMetric(ABC):
 
     @abstractmethod
     def compute(self) -> dict[str, float]:
-        """The numbers by name, such as "fid/digits". Equal samples in equal order give equal numbers.
+        """The numbers by name, such as "fid/digits_train_1k"; equal samples in equal order give equal ones.
 
         Raises:
             Refused: too few samples were seen.
@@ -73,3 +76,7 @@ class SampleMetric(ABC):
     @abstractmethod
     def protocol(self) -> dict[str, str | int | float]:
         """How the numbers are made, as plain Python values: numbers of unlike protocols do not compare."""
+
+    def beside(self) -> dict[str, float]:
+        """What was found beside the last numbers, such as their spread."""
+        return {}

@@ -12,9 +12,11 @@ from ganlab.data.base import Data, Split
 from ganlab.errors import Diverged, Refused
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.shelf import keeping
 from ganlab.ranks import first
 
 BATCH = 100  # samples at a time; the numbers do not depend on it
+PIECE = 1000  # samples that are held at a time
 
 
 class Evaluation:
@@ -22,12 +24,14 @@ class Evaluation:
 
     The reference is what each metric asks for: a fixed choice of `n_real` training images, the whole
     validation or test split. The floor is what a fixed choice of `n` real images of the metric's anchor
-    (all, if there are fewer) scores against it.
+    (all, if there are fewer) scores against it; there is none where these are too few for the metric.
+    Samples are made and shown piece by piece, so memory does not grow with their number but for what a
+    metric keeps.
 
     Args:
         metrics: by their names in the config.
         n: how many samples.
-        n_real: how many training images, at most.
+        n_real: how many training images, at most; None: all.
         seed: of the samples' latents.
 
     Raises:
@@ -35,15 +39,17 @@ class Evaluation:
             do not have.
     """
 
-    def __init__(self, metrics: Mapping[str, SampleMetric], data: Data, n: int, n_real: int, seed: int):
-        if min(n, n_real) < 1:
+    def __init__(
+        self, metrics: Mapping[str, SampleMetric], data: Data, n: int, n_real: int | None, seed: int
+    ):
+        if n < 1 or (n_real is not None and n_real < 1):
             raise Refused(f"evaluation.n={n} and evaluation.n_real={n_real} must be at least 1")
         if data.value_range is None:
             refuse_images(metrics)
         for metric in metrics.values():
-            for split in {metric.anchor, *metric.references}:
+            for split in metric.references:
                 data.split(split, "cpu", BATCH)  # refused here, where there is none
-            metric.check(data, n, n_real)
+            metric.check(data, n, len(data) if n_real is None else n_real)
         self.metrics = metrics
         self.data = data
         self.n = n
@@ -53,6 +59,7 @@ class Evaluation:
         self.anchor = {name: metric.anchor for metric in metrics.values() for name in metric.names}
         self._floor_size: dict[Split, int] = {}
         self._protocols: dict[str, dict[str, Any]] = {}
+        self._prepared = False
 
     def __call__(self, game: Game) -> dict[str, float]:
         """The numbers by name, on the first process; the others make their part of the samples.
@@ -61,16 +68,45 @@ class Evaluation:
         """
         if not self.metrics:
             return {}
-        samples = game.sample_on_all(self.n, seed=self.seed)
+        pieces = self._pieces(game)
         if not first():
+            for _ in pieces:
+                pass
             return {}
-        if not self.floor:
-            self._prepare(samples.device)
-        if not samples.isfinite().all():
-            raise Diverged(game.step, "a sample is not finite")
+        device = next(game.parameters()).device
+        self._prepare(device)
         for metric in self.metrics.values():
             metric.look(game)
-        return self._measure(samples, self.metrics.values())
+        return self.measure(pieces, device)
+
+    def measure(self, fakes: Iterable[Tensor], device: torch.device) -> dict[str, float]:
+        """The numbers by name, of samples [N, *shape] in the data's range, piece by piece."""
+        self._prepare(device)
+        self._show(fakes, self.metrics.values())
+        return self._found(self.metrics.values())
+
+    def _pieces(self, game: Game) -> Iterator[Tensor]:
+        """The samples; all processes must ask for each."""
+        for start in range(0, self.n, PIECE):
+            samples = game.sample_on_all(self.n, self.seed, slice(start, min(start + PIECE, self.n)))
+            if not samples.isfinite().all():
+                raise Diverged(game.step, "a sample is not finite")
+            yield samples
+
+    def monitored(self, asked: str | None) -> tuple[str | None, bool]:
+        """The number by which the best checkpoint is kept, and whether more of it is better.
+
+        `asked` may leave out the end of its name; None: the first number there is.
+        """
+        better = {name: m.higher_is_better for m in self.metrics.values() for name in m.names}
+        asked = asked or next(iter(better), None)
+        if asked is None:
+            return None, False
+        meant = [name for name in better if name == asked or name.startswith((f"{asked}/", f"{asked}_"))]
+        if len(meant) != 1:
+            what = f"may be {' or '.join(meant)}" if meant else "is not measured"
+            raise Refused(f"monitor={asked} {what}: choose one of {', '.join(better) or 'none'}")
+        return meant[0], better[meant[0]]
 
     def suits(self, game: Game) -> None:
         """Refuses a game that a metric cannot measure."""
@@ -79,16 +115,16 @@ class Evaluation:
 
     def record(self, numbers: Mapping[str, float], game: Game) -> dict[str, dict[str, Any]]:
         """The numbers with how each was made, as plain values."""
-        how = {
-            "sampler": "+".join(game.tricks.samplers(game.generator)) or "generator",
-            "classes": "in turn" if game.generator.num_classes else "none",
-            "batch_norm": "evaluation mode",
-            "latent_seed": self.seed,
-        }
+        return self.told(numbers, game.step, sampling(game, self.seed))
+
+    def told(
+        self, numbers: Mapping[str, float], step: int | None, how: Mapping[str, Any]
+    ) -> dict[str, dict[str, Any]]:
+        """The numbers with how each was made; `how` the samples were."""
         return {
             name: {
                 "value": value,
-                "step": game.step,
+                "step": step,
                 **self._protocols[name],
                 **how,
                 **self._floor(name),
@@ -104,43 +140,82 @@ class Evaluation:
         return {"floor": self.floor[name], "floor_n": self._floor_size[split], "floor_split": split}
 
     def _prepare(self, device: torch.device) -> None:
-        """Shows the references, and measures the floor with real images as fakes."""
-        for split in unique(split for metric in self.metrics.values() for split in metric.references):
-            reals = self._images(split, self.n_real if split == "train" else None, device)
-            for metric in self.metrics.values():
-                if split in metric.references:
-                    for x in self._batches(reals, metric):
-                        metric.refer(x, split)
-        for split in unique(metric.anchor for metric in self.metrics.values()):
-            images = self._images(split, self.n, device)
-            self._floor_size[split] = len(images)
-            anchored = [metric for metric in self.metrics.values() if metric.anchor == split]
-            self.floor |= self._measure(images, anchored)
+        """Shows the references, and measures the floor with real images as fakes; once."""
+        if not self._prepared:
+            self._prepared = True
+            with keeping():
+                self._show_reals(device)
 
-    def _images(self, split: Split, n: int | None, device: torch.device) -> Tensor:
+    def _show_reals(self, device: torch.device) -> None:
+        for split in unique(split for metric in self.metrics.values() for split in metric.references):
+            asking = [metric for metric in self.metrics.values() if split in metric.references]
+            self._show(self._images(split, self.n_real if split == "train" else None, device), asking, split)
+        for split in unique(metric.anchor for metric in self.metrics.values()):
+            if split not in self.data.sources:
+                continue
+            self._floor_size[split] = min(self.n, len(self.data.sources[split]))
+            anchored = [
+                metric
+                for metric in self.metrics.values()
+                if metric.anchor == split and suffice(metric, self._floor_size[split])
+            ]
+            self._show(self._images(split, self.n, device), anchored)
+            self.floor |= self._found(anchored)
+
+    def _images(self, split: Split, n: int | None, device: torch.device) -> Iterator[Tensor]:
         """At most n samples of a split, the same in every run; all in their order where n is None."""
         found = (
             self.data.split(split, device, BATCH) if n is None else self.data.choice(split, n, device, BATCH)
         )
-        return torch.cat([x for x, _ in found])
+        return (x for x, _ in found)
 
-    def _measure(self, fakes: Tensor, metrics: Collection[SampleMetric]) -> dict[str, float]:
-        """What the metrics say of some samples."""
+    def _found(self, metrics: Iterable[SampleMetric]) -> dict[str, float]:
+        """What the metrics say of the fakes that they were shown, which they forget."""
         numbers: dict[str, float] = {}
         for metric in metrics:
-            for x in self._batches(fakes, metric):
-                metric.update(x, real=False)
             found = metric.compute()
-            how = {"split": "+".join(metric.references), **metric.protocol()}
+            how: dict[str, Any] = {"split": "+".join(metric.references) or "none", **metric.protocol()}
+            if beside := metric.beside():
+                how["beside"] = beside
             self._protocols |= dict.fromkeys(found, how)
             numbers |= found
             metric.reset()
         return numbers
 
-    def _batches(self, samples: Tensor, metric: SampleMetric) -> Iterator[Tensor]:
-        """Samples as a metric wants to be shown them."""
-        for x in torch.split(samples, BATCH):
-            yield x if metric.measures == "points" else unit(x, self.data.value_range)
+    def _show(
+        self, samples: Iterable[Tensor], metrics: Collection[SampleMetric], split: Split | None = None
+    ) -> None:
+        """Shows fakes, or reals of a split, batch by batch: all metrics look at one before the next.
+
+        So those that look through the same extractor let each batch pass it once.
+        """
+        for points in (rows for piece in samples for rows in torch.split(piece, BATCH)):
+            images = None if self.data.value_range is None else unit(points, self.data.value_range)
+            for metric in metrics:
+                x = points if metric.measures == "points" or images is None else images
+                if split is None:
+                    metric.update(x, real=False)
+                else:
+                    metric.refer(x, split)
+
+
+def sampling(game: Game, seed: int) -> dict[str, Any]:
+    """How the samples of a game are made."""
+    return {
+        "sampler": "+".join(game.tricks.samplers(game.generator)) or "generator",
+        "classes": "in turn" if game.generator.num_classes else "none",
+        "batch_norm": "evaluation mode",
+        "latent_seed": seed,
+    }
+
+
+def suffice(metric: SampleMetric, n: int) -> bool:
+    """Whether so many real samples can stand in the place of fakes: some splits are small."""
+    try:
+        metric.enough(n, n)
+    except Refused:
+        return False
+    return True
 
 
 def unique(splits: Iterable[Split]) -> list[Split]:
@@ -155,8 +230,7 @@ def refuse_images(metrics: Mapping[str, SampleMetric]) -> None:
         raise Refused(f"the metrics {', '.join(names)} measure images, not these data: choose metric=none")
 
 
-def unit(x: Tensor, value_range: tuple[float, float] | None) -> Tensor:
+def unit(x: Tensor, value_range: tuple[float, float]) -> Tensor:
     """Samples in [0, 1]."""
-    assert value_range is not None
     low, high = value_range
     return ((x - low) / (high - low)).clamp(0, 1)

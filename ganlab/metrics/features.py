@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -13,6 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
+from ganlab.metrics import shelf
+from ganlab.metrics.shelf import Seen
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -23,15 +26,75 @@ class Extractor(Protocol):
     name: str
     sha256: str
     num_features: int
+    resize: str  # what it does to the size of images, for the protocol
+    dtype: torch.dtype  # of its weights while it is looked through
 
-    def features(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] in [0, 1] -> [N, F]."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] in [0, 1] -> logits [N, K]."""
+    def see(self, x: Tensor) -> Seen:
+        """Looks at [N, C, H, W] in [0, 1], float64 and of 256 levels."""
 
     def to(self, device: torch.device, dtype: torch.dtype) -> object:
         """Moves the network, in place."""
+
+    def __hash__(self) -> int: ...
+
+
+class Lens:
+    """An extractor, and what it saw last: metrics that share one let each batch pass it once."""
+
+    def __init__(self, extractor: Extractor):
+        self.extractor = extractor
+        self._last: tuple[Tensor, Seen] | None = None
+
+    @torch.no_grad()
+    def see(self, x: Tensor) -> Seen:
+        """What there is to see in samples [N, C, H, W] in [0, 1].
+
+        Raises:
+            Refused: they are not such, or the extractor takes no images of this shape.
+        """
+        if self._last is None or self._last[0] is not x:
+            self._last = x, self._kept(x) if shelf.KEEPING.get() else self._look(x)
+        return self._last[1]
+
+    def _look(self, x: Tensor) -> Seen:
+        self.extractor.to(x.device, self.extractor.dtype)
+        seen = self.extractor.see(eight_bit(x))
+        return Seen(seen.features.cpu(), seen.logits.cpu())
+
+    def _kept(self, x: Tensor) -> Seen:
+        levels = (eight_bit(x) * 255).byte()
+        path = shelf.place(levels, *self.protocol().items(), x.device.type)
+        if (seen := shelf.take(path)) is None:
+            seen = self._look(x)
+            shelf.keep(path, seen)
+        return seen
+
+    def protocol(self) -> dict[str, str | int | float]:
+        """How images come to be features."""
+        return {
+            "extractor": self.extractor.name,
+            "weights_sha256": self.extractor.sha256,
+            "dtype": str(self.extractor.dtype).removeprefix("torch."),
+            "resize": self.extractor.resize,
+            "levels": 256,
+            "torch": str(torch.__version__),
+        }
+
+
+@cache
+def lens(extractor: Extractor) -> Lens:
+    """The lens with an extractor, the same one for all who ask."""
+    return Lens(extractor)
+
+
+@cache
+def classifier(name: str) -> Classifier:
+    """A trained classifier that lies beside this file, the same one for all who ask.
+
+    Raises:
+        Refused: there is none of this name.
+    """
+    return Classifier.load(name)
 
 
 class Classifier(nn.Module):
@@ -40,6 +103,9 @@ class Classifier(nn.Module):
     Inception's features mean little on small grey images. A classifier trained on the data itself is the
     usual stand-in, and the numbers made through it carry its name.
     """
+
+    resize = "none"
+    dtype = torch.float64  # numbers then do not depend on the device, TF32, autocast or the size of batches
 
     def __init__(self, shape: tuple[int, int, int], num_classes: int, width: int, num_features: int):
         super().__init__()
@@ -97,6 +163,11 @@ class Classifier(nn.Module):
                 "choose a metric made for this data"
             )
         return self.body(x)
+
+    def see(self, x: Tensor) -> Seen:
+        """[N, C, H, W] in [0, 1] -> features [N, F] and logits [N, K]."""
+        features = self.features(x)
+        return Seen(features, self.head(features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits: [N, C, H, W] in [0, 1] -> [N, K]."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganlab.data.base import Data
+from ganlab.data.base import Split
 from ganlab.errors import Refused
-from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.features import Classifier, Extractor, eight_bit
+from ganlab.metrics.features import Extractor
+from ganlab.metrics.of_features import FeatureMetric
+from ganlab.metrics.shelf import Seen
+
+ORDER = 2020  # seed of torch-fidelity's order, in which a sample is cut into parts
 
 
-class FrechetDistance(SampleMetric):
+class FrechetDistance(FeatureMetric):
     """Frechet distance between Gaussians fitted to the features of reals and fakes (Heusel et al. 2017).
 
         |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))
@@ -22,112 +26,81 @@ class FrechetDistance(SampleMetric):
     are (Chong and Forsyth 2020): compare only numbers of equal n_real and n_fake.
     """
 
+    kinds = ("fid",)
     higher_is_better = False
 
-    def __init__(self, extractor: str | Extractor):
+    def __init__(self, extractor: str | Extractor, split: Split):
         # Imported here: it takes as long as torch itself, and who only builds a game does not need it.
         from torchmetrics.image.fid import FrechetInceptionDistance
 
-        self._extractor = _found(extractor)
-        self.name = f"fid/{self._extractor.name}"
-        self.names = (self.name,)
+        super().__init__(extractor, split)
         # By default torchmetrics waits at compute() for the other ranks, which may not be evaluating.
         self._distance = FrechetInceptionDistance(
-            _Identity(self._extractor.num_features), reset_real_features=False, sync_on_compute=False
+            _Identity(self.lens.extractor.num_features), reset_real_features=False, sync_on_compute=False
         )
 
-    @torch.no_grad()
-    def update(self, x: Tensor, real: bool) -> None:
-        features = self._extractor.features(_shown(self._extractor, x))
-        self._distance.update(features.cpu(), real=real)
-
-    def compute(self) -> dict[str, float]:
-        self._enough(self._n_fake, self._n_real)
-        return {self.name: float(self._distance.compute())}
-
-    def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        self._enough(n_fake, n_real)
-        _try(self._extractor, data.shape)
-
-    def _enough(self, n_fake: int, n_real: int) -> None:
+    def enough(self, n_fake: int, n_real: int) -> None:
         """A covariance of fewer samples than features + 1 is singular whatever the samples are."""
-        needed = self._extractor.num_features + 1
-        for kind, n in {"reals": n_real, "fakes": n_fake}.items():
-            if n < needed:
-                raise Refused(
-                    f"{self.name} of {n} {kind}: {needed - 1} features need {needed} samples or more"
-                )
+        num_features = self.lens.extractor.num_features
+        self.needs(num_features + 1, f"{num_features} features", reals=n_real, fakes=n_fake)
+
+    def take(self, seen: Seen, real: bool) -> None:
+        self._distance.update(seen.features, real=real)
+
+    def numbers(self) -> tuple[float, ...]:
+        return (float(self._distance.compute()),)
 
     def reset(self) -> None:
+        super().reset()
         self._distance.reset()
 
     def protocol(self) -> dict[str, str | int | float]:
-        return {
-            **_protocol(self._extractor),
-            "n_real": self._n_real,
-            "n_fake": self._n_fake,
-            "torchmetrics": version("torchmetrics"),
-        }
-
-    @property
-    def _n_real(self) -> int:
-        return int(self._distance.real_features_num_samples)
-
-    @property
-    def _n_fake(self) -> int:
-        return int(self._distance.fake_features_num_samples)
+        return {**super().protocol(), "torchmetrics": version("torchmetrics")}
 
 
-class InceptionScore(SampleMetric):
+class InceptionScore(FeatureMetric):
     """exp of the mean divergence of p(y|x) from p(y), over an extractor's classes (Salimans et al. 2016).
 
     Between 1 and the number of classes, which clear and balanced classes reach. The mean over `splits`
-    random parts of equal size, as the paper has it; more parts score lower (Barratt and Sharma 2018).
-    The reals are not looked at.
+    parts in an order that has nothing to do with the samples'; more parts score lower (Barratt and
+    Sharma 2018). The reals are not looked at.
     """
 
+    kinds = ("is",)
     higher_is_better = True
 
     def __init__(self, extractor: str | Extractor, splits: int):
         if splits < 1:
             raise Refused(f"inception score in {splits} splits: give 1 or more")
-        self._extractor = _found(extractor)
-        self._splits = splits
+        super().__init__(extractor, None)
+        self.splits = splits
         self._logits: list[Tensor] = []
-        self.name = f"is/{self._extractor.name}"
-        self.names = (self.name,)
 
-    @torch.no_grad()
-    def update(self, x: Tensor, real: bool) -> None:
-        if not real:
-            self._logits.append(self._extractor(_shown(self._extractor, x)).cpu())
+    def enough(self, n_fake: int, n_real: int) -> None:
+        self.needs(self.splits, f"{self.splits} splits", fakes=n_fake)
 
-    def compute(self) -> dict[str, float]:
+    def take(self, seen: Seen, real: bool) -> None:
+        if not seen.logits.shape[1]:
+            raise Refused(f"{self.names[0]}: this layer of the extractor sees no classes; choose the last")
+        self._logits.append(seen.logits)
+
+    def numbers(self) -> tuple[float, ...]:
         # torchmetrics' class warns whenever it is built, shuffles with the global generator, may use
-        # fewer splits than it was given, and is NaN where a class has probability 0 throughout.
-        self._enough(self._n_fake)
-        logits = torch.cat(self._logits)  # [N, K]
-        order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(0))
-        scores = [_score(part) for part in logits[order].tensor_split(self._splits)]
-        return {self.name: sum(scores) / self._splits}
-
-    def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        self._enough(n_fake)
-        _try(self._extractor, data.shape)
-
-    def _enough(self, n_fake: int) -> None:
-        if n_fake < self._splits:
-            raise Refused(f"{self.name} of {n_fake} fakes: {self._splits} splits need as many or more")
+        # fewer splits than it was given; its and torch-fidelity's are NaN where a class has probability 0
+        # throughout. The parts are torch-fidelity's.
+        logits = torch.cat(self._logits).double()  # [N, K]
+        n = len(logits)
+        logits = logits[np.random.RandomState(ORDER).permutation(n)]
+        edges = [i * n // self.splits for i in range(self.splits + 1)]
+        scores = [_score(logits[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
+        return (sum(scores) / self.splits,)
 
     def reset(self) -> None:
+        super().reset()
         self._logits = []
 
     def protocol(self) -> dict[str, str | int | float]:
-        return {**_protocol(self._extractor), "n_real": 0, "n_fake": self._n_fake, "splits": self._splits}
-
-    @property
-    def _n_fake(self) -> int:
-        return sum(map(len, self._logits))
+        return {**super().protocol(), "splits": self.splits}
 
 
 class _Identity(nn.Module):
@@ -141,36 +114,9 @@ class _Identity(nn.Module):
         return features
 
 
-def _try(extractor: Extractor, shape: tuple[int, ...]) -> None:
-    """Shows one black image, so that a shape which does not fit is refused at once."""
-    extractor.features(_shown(extractor, torch.zeros(1, *shape)))
-
-
-def _found(extractor: str | Extractor) -> Extractor:
-    return Classifier.load(extractor) if isinstance(extractor, str) else extractor
-
-
-def _shown(extractor: Extractor, x: Tensor) -> Tensor:
-    """The samples as the extractor sees them, which is moved to where they are."""
-    # In float64 the number does not depend on the device, TF32, autocast or the size of the batches.
-    extractor.to(x.device, torch.float64)
-    return eight_bit(x)
-
-
 def _score(logits: Tensor) -> float:
     """exp(mean over x of KL(p(y|x) || p(y))) of logits [N, K]."""
     probabilities = logits.softmax(1)
     entropy = -torch.xlogy(probabilities, probabilities).sum(1).mean()
     marginal = probabilities.mean(0)  # [K]
     return float((-torch.xlogy(marginal, marginal).sum() - entropy).exp())
-
-
-def _protocol(extractor: Extractor) -> dict[str, str | int | float]:
-    return {
-        "extractor": extractor.name,
-        "weights_sha256": extractor.sha256,
-        "dtype": "float64",
-        "resize": "none",
-        "levels": 256,
-        "torch": str(torch.__version__),
-    }

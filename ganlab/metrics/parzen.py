@@ -82,12 +82,14 @@ class Parzen(SampleMetric):
     def reset(self) -> None:
         self._fakes = []
 
+    def beside(self) -> dict[str, float]:
+        return dict(self._found)
+
     def protocol(self) -> dict[str, str | int | float]:
         return {
             "unit": "nats",
             "pixels": "[0, 1], not dequantised",
             "widths": " ".join(f"{width:g}" for width in self._widths),
-            **self._found,
             "n_validation": len(self.validation),
             "n_test": sum(map(len, self._reals["test"])),
             "n_fake": sum(map(len, self._fakes)),

@@ -14,24 +14,21 @@ from ganlab.errors import Refused
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
+from ganlab.metrics.shelf import Seen
 
 
 class Pixels(nn.Module):
     """An extractor whose features are the pixels, and whose logits are their multiples."""
 
-    name = "pixels"
-    sha256 = ""
+    name, sha256, resize, dtype = "pixels", "", "none", torch.float64
 
     def __init__(self, num_features: int, factor: float = 1.0):
         super().__init__()
         self.num_features = num_features
         self.factor = factor
 
-    def features(self, x: Tensor) -> Tensor:
-        return x.flatten(1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.factor * self.features(x)
+    def see(self, x: Tensor) -> Seen:
+        return Seen(x.flatten(1), self.factor * x.flatten(1))
 
 
 def images(n: int, seed: int, brightness: float = 1.0) -> Tensor:
@@ -60,8 +57,8 @@ def test_frechet_distance_is_the_formula_on_the_features() -> None:
     classifier = Classifier.load("digits").double()
     real, fake = images(300, 0), images(200, 1, brightness=0.7)
     expected = frechet(classifier.features(eight_bit(real)), classifier.features(eight_bit(fake)))
-    got = shown(FrechetDistance("digits"), real, fake)
-    assert got == pytest.approx({"fid/digits": expected}, rel=1e-5)
+    got = shown(FrechetDistance("digits", "train"), real, fake)
+    assert got == pytest.approx({"fid/digits_train": expected}, rel=1e-5)
 
 
 def test_frechet_distance_of_gaussians_is_the_closed_form() -> None:
@@ -70,30 +67,32 @@ def test_frechet_distance_of_gaussians_is_the_closed_form() -> None:
     noise = torch.randn(2, 20_000, 3, generator=torch.Generator().manual_seed(0))
     real, fake = 0.5 + 0.05 * noise[0], mean + spread * noise[1]
     expected = ((mean - 0.5).square() + (spread - 0.05).square()).sum().item()
-    got = shown(FrechetDistance(Pixels(3)), real[..., None, None], fake[..., None, None])
-    assert got["fid/pixels"] == pytest.approx(expected, rel=0.02)
+    got = shown(FrechetDistance(Pixels(3), "train"), real[..., None, None], fake[..., None, None])
+    assert got["fid/pixels_train"] == pytest.approx(expected, rel=0.02)
 
 
 def test_frechet_distance_to_itself_is_zero() -> None:
     x = images(150, 0)
-    assert shown(FrechetDistance("digits"), x, x)["fid/digits"] == pytest.approx(0, abs=1e-5)
+    assert shown(FrechetDistance("digits", "train"), x, x)["fid/digits_train"] == pytest.approx(0, abs=1e-5)
 
 
 def test_frechet_distance_sees_eight_bits() -> None:
     # Moves within half a level are rounding, which a file would not keep.
     real, fake = images(100, 0), eight_bit(images(100, 1))
     moved = (fake + 0.4 / 255 * torch.rand_like(fake)).clamp(0, 1)
-    assert shown(FrechetDistance("digits"), real, fake) == shown(FrechetDistance("digits"), real, moved)
+    assert shown(FrechetDistance("digits", "train"), real, fake) == shown(
+        FrechetDistance("digits", "train"), real, moved
+    )
 
 
 @pytest.mark.parametrize(("n_real", "n_fake", "kind"), [(48, 60, "48 reals"), (60, 48, "48 fakes")])
 def test_frechet_distance_of_too_few_samples_is_refused(n_real: int, n_fake: int, kind: str) -> None:
-    with pytest.raises(Refused, match=f"^fid/digits of {kind}: 48 features need 49 samples or more$"):
-        shown(FrechetDistance("digits"), images(n_real, 0), images(n_fake, 1))
+    with pytest.raises(Refused, match=f"^fid/digits_train of {kind}: 48 features need 49 samples or more$"):
+        shown(FrechetDistance("digits", "train"), images(n_real, 0), images(n_fake, 1))
 
 
 def test_reset_forgets_the_fakes_and_keeps_the_reals() -> None:
-    metric, fake = FrechetDistance("digits"), images(60, 1)
+    metric, fake = FrechetDistance("digits", "train"), images(60, 1)
     first = shown(metric, images(90, 0), fake)
     metric.reset()
     assert metric.protocol()["n_real"] == 90
@@ -142,14 +141,14 @@ def test_inception_score_does_not_look_at_reals() -> None:
 
 
 def test_inception_score_of_fewer_samples_than_splits_is_refused() -> None:
-    with pytest.raises(Refused, match="^is/digits of 9 fakes: 10 splits need as many or more$"):
+    with pytest.raises(Refused, match="^is/digits of 9 fakes: 10 splits need 10 samples or more$"):
         shown(InceptionScore("digits", splits=10), images(9, 0), images(9, 0))
     with pytest.raises(Refused, match="0 splits"):
         InceptionScore("digits", splits=0)
 
 
 def both() -> list[SampleMetric]:
-    return [FrechetDistance("digits"), InceptionScore("digits", splits=3)]
+    return [FrechetDistance("digits", "train"), InceptionScore("digits", splits=3)]
 
 
 def test_numbers_repeat_and_leave_the_global_generator_alone() -> None:

@@ -84,8 +84,8 @@ def test_the_width_is_chosen_on_the_first_validation_images_alone() -> None:
             rel=1e-5,
         )
         protocol = metric.protocol()
-        assert protocol["width"] == best
-        assert protocol["standard_error"] == pytest.approx(expected.std() / math.sqrt(150), rel=1e-4)
+        assert metric.beside()["width"] == best
+        assert metric.beside()["standard_error"] == pytest.approx(expected.std() / math.sqrt(150), rel=1e-4)
         assert (protocol["n_validation"], protocol["n_test"]) == (len(chosen), 150)
 
 
@@ -129,7 +129,7 @@ def test_k_means_scores_better_than_real_images() -> None:
     points = centroids(training[:50_000], 1_000, 4, 0)
     found = shown(metric, points, training[50_000:], pixels(train=False))
     assert found["parzen/test"] == pytest.approx(282.8, abs=1)
-    assert metric.protocol()["width"] == pytest.approx(0.167, abs=1e-3)
+    assert metric.beside()["width"] == pytest.approx(0.167, abs=1e-3)
 
 
 def test_reset_forgets_the_fakes_and_keeps_the_reals() -> None:
@@ -153,15 +153,15 @@ def test_reals_of_no_split_are_refused() -> None:
 
 
 def test_a_run_measures_it_beside_another_metric(tmp_path: Path) -> None:
-    given = ["metric=[digits,parzen]", "data.validation=100", "data.range=[0,1]", "monitor=parzen/validation"]
+    given = ["metric=[fid,is,parzen]", "data.validation=100", "data.range=[0,1]", "monitor=parzen/validation"]
     measured = play(tmp_path / "run", "steps=4", "evaluate_every=2", *given)
-    assert set(measured) == {"fid/digits", "is/digits", "parzen/validation", "parzen/test"}
+    assert set(measured) == {"fid/digits_train_60", "is/digits_60", "parzen/validation", "parzen/test"}
     found = summary(tmp_path / "run")["metrics"]
-    parzen, frechet = found["parzen/test"], found["fid/digits"]
+    parzen, frechet = found["parzen/test"], found["fid/digits_train_60"]
     assert (parzen["split"], parzen["floor_split"], parzen["floor_n"]) == ("validation+test", "train", 60)
     assert (frechet["split"], frechet["floor_split"], frechet["floor_n"]) == ("train", "test", 60)
     assert (parzen["n_validation"], parzen["n_test"], parzen["n_fake"]) == (100, 360, 60)
-    assert parzen["width"] in FILE["widths"]
-    assert parzen["standard_error"] > 0
+    assert parzen["beside"]["width"] in FILE["widths"]
+    assert parzen["beside"]["standard_error"] > 0
     # Real images stand in for fakes: better than an untrained generator's.
     assert parzen["floor"] > parzen["value"]

@@ -141,7 +141,7 @@ def test_wasserstein_of_two_gaussians_is_the_closed_form() -> None:
     [
         ("data=digits metric=modes", "modes needs data with known modes"),
         ("data=ring metric=wasserstein", r"shape \[1\], not \[2\]"),
-        ("data=ring metric=digits", "the metrics fid, is measure images, not these data"),
+        ("data=ring metric=[fid,is]", "the metrics fid, is measure images, not these data"),
     ],
 )
 def test_data_that_a_metric_cannot_measure_are_refused(line: str, message: str, tmp_path: Path) -> None:

@@ -1,0 +1,128 @@
+"""Inception v3 of 2015, as every published FID, KID and Inception Score looks at images."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from functools import cache
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from ganlab.errors import Refused, one_line
+from ganlab.metrics.shelf import Seen
+
+LAYERS = {"64": 64, "192": 192, "768": 768, "2048": 2048}
+
+
+class Inception:
+    """torch-fidelity's Inception v3 with the weights of TensorFlow, 2015-12-05 (Heusel et al. 2017).
+
+    Images of any size are resized to 299 x 299 as TensorFlow 1 did, grey ones become three equal channels.
+    The network is read when it first looks at something: its weights are 96 MB.
+
+    Args:
+        weights: a file of torch-fidelity's; None: torch-fidelity's own, downloaded once.
+        layer: which features are seen; the classes are seen beside the last, 2048, alone.
+
+    Raises:
+        Refused: there is no such layer.
+    """
+
+    resize = "bilinear to 299x299 as TensorFlow 1, no antialiasing"
+    dtype = torch.float32
+
+    def __init__(self, weights: str | None, layer: str):
+        if str(layer) not in LAYERS:
+            raise Refused(f"extractor.layer={layer} must be one of {', '.join(LAYERS)}")
+        self.layer = str(layer)
+        self.name = "inception" if self.layer == "2048" else f"inception{layer}"
+        self.num_features = LAYERS[self.layer]
+        self._path = None if weights is None else Path(weights)
+        self._network: nn.Module | None = None
+        self._sha256 = ""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file of the weights."""
+        self._read()
+        return self._sha256
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Moves the network, in place."""
+        self._read().to(device=device, dtype=dtype)
+
+    def see(self, x: Tensor) -> Seen:
+        """[N, C, H, W] in [0, 1], C 1 or 3 -> features [N, F] and logits [N, 1008] without the biases.
+
+        Raises:
+            Refused: other images, or there are no weights to be had.
+        """
+        if x.ndim != 4 or x.shape[1] not in (1, 3):
+            raise Refused(
+                f"samples of shape {tuple(x.shape)}: Inception takes images of 1 or 3 channels; choose "
+                "another extractor"
+            )
+        levels = (x * 255).round().byte().expand(-1, 3, -1, -1)
+        features, *logits = self._read()(levels.contiguous(memory_format=torch.channels_last))
+        return Seen(features, logits[0] if logits else features[:, :0])
+
+    def _read(self) -> nn.Module:
+        if self._network is None:
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+            wanted = [self.layer, *(["logits_unbiased"] if self.layer == "2048" else [])]
+            path = self._path or downloaded()
+            self._sha256 = hashlib.sha256(harmless(path)).hexdigest()
+            try:
+                network = FeatureExtractorInceptionV3("inception", wanted, str(path))
+            except RuntimeError as error:
+                raise Refused(
+                    f"metric.weights={path} are not those of Inception: {one_line(error)}"
+                ) from error
+            self._network = network.to(memory_format=torch.channels_last)
+        return self._network
+
+
+@cache
+def inception(weights: str | None, layer: str) -> Inception:
+    """The same network for all who ask for it."""
+    return Inception(weights, layer)
+
+
+def harmless(path: Path) -> bytes:
+    """The bytes of a file that holds nothing but tensors: torch-fidelity would run what else is in it.
+
+    Raises:
+        Refused: it cannot be read, or it holds something else.
+    """
+    try:
+        torch.load(path, weights_only=True, map_location="meta")
+        return path.read_bytes()
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise Refused(f"metric.weights={path} cannot be read as weights: {one_line(error)}") from error
+
+
+def downloaded() -> Path:
+    """torch-fidelity's own weights, where torch keeps what it downloads.
+
+    Raises:
+        Refused: they are not there, and there is no network.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rsplit("/", 1)[1]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(
+                URL_INCEPTION_V3, str(path), hash_prefix="6726825d", progress=False
+            )
+        except (URLError, OSError) as error:
+            raise Refused(
+                f"the weights of Inception cannot be downloaded ({one_line(error)}): give them as "
+                f"metric.weights=<path> of {path.name}, or choose another extractor, such as extractor=mnist"
+            ) from error
+    return path

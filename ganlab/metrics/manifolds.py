@@ -1,0 +1,85 @@
+"""How far fakes lie on the manifold of reals, and cover it, by nearest neighbours among features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ganlab.data.base import Split
+from ganlab.errors import Refused
+from ganlab.metrics.features import Extractor
+from ganlab.metrics.of_features import FeatureMetric, Features
+from ganlab.metrics.shelf import Seen
+
+CHUNK = 1000  # rows at a time of the matrix of distances
+
+
+class PRDC(FeatureMetric):
+    """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020); in [0, 1].
+
+    A ball around each sample reaches to its k-th nearest neighbour of its own kind. precision: the share
+    of fakes within the ball of some real; recall: of reals within that of some fake; density: the mean
+    number of reals' balls that a fake lies in, over k, so it may exceed 1; coverage: the share of reals
+    whose ball holds a fake. Balls are open, as in the released code of density and coverage. Where both
+    are of one distribution, density is 1 in expectation, and coverage 1 - prod_i (N - i) / (2 N - i), i to k.
+    """
+
+    kinds = ("precision", "recall", "density", "coverage")
+    higher_is_better = True
+
+    def __init__(self, extractor: str | Extractor, split: Split, k: int):
+        if k < 1:
+            raise Refused(f"metric.prdc.k={k} nearest neighbours: give 1 or more")
+        super().__init__(extractor, split)
+        self.k = k
+        self._real, self._fake = Features(), Features()
+
+    def enough(self, n_fake: int, n_real: int) -> None:
+        self.needs(self.k + 1, f"{self.k} neighbours", reals=n_real, fakes=n_fake)
+
+    def take(self, seen: Seen, real: bool) -> None:
+        (self._real if real else self._fake).add(seen.features)
+
+    def numbers(self) -> tuple[float, ...]:
+        return prdc(self._real.rows.double(), self._fake.rows.double(), self.k)
+
+    def reset(self) -> None:
+        super().reset()
+        self._fake = Features()
+
+    def protocol(self) -> dict[str, str | int | float]:
+        return {**super().protocol(), "k": self.k}
+
+
+def prdc(real: Tensor, fake: Tensor, k: int) -> tuple[float, float, float, float]:
+    """Precision, recall, density and coverage of features real [N, F] and fake [M, F]."""
+    around_real, around_fake = radii(real, k), radii(fake, k)
+    precise, density, covered = 0, 0, torch.zeros(len(real), dtype=torch.bool)
+    recalled = torch.zeros(len(real), dtype=torch.bool)
+    for rows, distances in chunks(fake, real):  # [m, N]
+        within = distances < around_real
+        precise += int(within.any(1).sum())
+        density += int(within.sum())
+        covered |= within.any(0)
+        recalled |= (distances < around_fake[rows, None]).any(0)
+    m = len(fake)
+    return precise / m, float(recalled.double().mean()), density / (k * m), float(covered.double().mean())
+
+
+def radii(x: Tensor, k: int) -> Tensor:
+    """The distance of each of x [N, F] to its k-th nearest neighbour among the others, [N]."""
+    found = []
+    for rows, distances in chunks(x, x):
+        own = torch.arange(len(x))[rows]
+        distances[torch.arange(len(own)), own] = torch.inf
+        found.append(distances.kthvalue(k, 1).values)
+    return torch.cat(found)
+
+
+def chunks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """The distances of some rows of x [N, F] to all of y [M, F], and which rows these are."""
+    for start in range(0, len(x), CHUNK):
+        rows = slice(start, start + CHUNK)
+        yield rows, torch.cdist(x[rows], y)

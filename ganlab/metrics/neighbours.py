@@ -1,0 +1,76 @@
+"""Whether samples lie nearer to training images than images do that were held out: then they are copies."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ganlab.data.base import Split
+from ganlab.metrics.features import Extractor
+from ganlab.metrics.manifolds import chunks
+from ganlab.metrics.of_features import FeatureMetric, Features
+from ganlab.metrics.shelf import Seen
+
+HELD_OUT: Split = "test"
+
+
+class Memorisation(FeatureMetric):
+    """How often a sample is nearer to its nearest training image than a new one is to its own, in [0, 1].
+
+    P(d(G(z)) < d(x)) + P(d(G(z)) = d(x)) / 2 over all pairs of a fake and a test image x, d being the
+    distance to the nearest training image, in an extractor's features and in pixels: the statistic of Mann
+    and Whitney that Meehan, Chaudhuri & Dasgupta (2020, section 3) test for data-copying. 1/2 where samples
+    are as near as new images are, 1 where they are copies, 0 where they are far from all data.
+    """
+
+    kinds = ("memorisation", "memorisation_pixels")
+    higher_is_better = False
+
+    def __init__(self, extractor: str | Extractor):
+        super().__init__(extractor, "train")
+        self.references = ("train", HELD_OUT)
+        self.anchor = HELD_OUT
+        # Features and pixels of each kind of images; of fakes under None.
+        self._rows: dict[Split | None, tuple[Features, Features]] = {
+            kind: (Features(), Features()) for kind in ("train", HELD_OUT, None)
+        }
+
+    def refer(self, x: Tensor, split: Split) -> None:
+        self._add(split, x)
+        self.n_real += len(x) if split == "train" else 0
+
+    def update(self, x: Tensor, real: bool) -> None:
+        if real:
+            self.refer(x, "train")
+        else:
+            self._add(None, x)
+            self.n_fake += len(x)
+
+    def enough(self, n_fake: int, n_real: int) -> None:
+        self.needs(1, "nearest neighbours", reals=n_real, fakes=n_fake)
+
+    def take(self, seen: Seen, real: bool) -> None:
+        """Everything is taken with its pixels."""
+
+    def numbers(self) -> tuple[float, ...]:
+        return tuple(self._nearer(space) for space in (0, 1))
+
+    def reset(self) -> None:
+        super().reset()
+        self._rows[None] = Features(), Features()
+
+    def _add(self, kind: Split | None, x: Tensor) -> None:
+        features, pixels = self._rows[kind]
+        features.add(self.lens.see(x).features)
+        pixels.add(x.flatten(1).cpu())
+
+    def _nearer(self, space: int) -> float:
+        train, held_out, fake = (self._rows[kind][space].rows.double() for kind in ("train", HELD_OUT, None))
+        mine, theirs = nearest(fake, train), nearest(held_out, train)
+        gap = theirs - mine[:, None]
+        return float((1 + gap.sign()).mean() / 2)
+
+
+def nearest(x: Tensor, y: Tensor) -> Tensor:
+    """The distance of each of x [N, F] to the nearest of y [M, F], [N]."""
+    return torch.cat([distances.amin(1) for _, distances in chunks(x, y)])

@@ -1,0 +1,69 @@
+"""Features of real images, which come again in every run, kept on disk by a hash of all that they hang on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+KEEPING: ContextVar[bool] = ContextVar("keeping", default=False)
+
+
+class Seen(NamedTuple):
+    """What an extractor makes of images."""
+
+    features: Tensor  # [N, F]
+    logits: Tensor  # [N, K], of its classes
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """What is seen meanwhile comes again: it is looked up, and kept."""
+    token = KEEPING.set(True)
+    try:
+        yield
+    finally:
+        KEEPING.reset(token)
+
+
+def place(levels: Tensor, *facts: object) -> Path:
+    """Where what is seen in uint8 images is kept: hangs on their values and on how they are looked at."""
+    key = sha256(repr((tuple(levels.shape), facts)).encode())
+    key.update(levels.cpu().contiguous().numpy().tobytes())
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "ganlab" / "features" / f"{key.hexdigest()}.safetensors"
+
+
+def take(path: Path) -> Seen | None:
+    """What was kept there; None where there is nothing, or where it is not what was written."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = Seen(file.get_tensor("features"), file.get_tensor("logits"))
+            return found if file.metadata()["sha256"] == digest(found) else None
+    except (OSError, SafetensorError, KeyError, TypeError):
+        return None
+
+
+def keep(path: Path, seen: Seen) -> None:
+    """Writes it in one step; a disk that cannot be written costs time and nothing else."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = Seen(*(part.cpu().contiguous() for part in seen))
+        save_file(whole._asdict(), part, metadata={"sha256": digest(whole)})
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+
+
+def digest(seen: Seen) -> str:
+    return sha256(b"".join(part.numpy().tobytes() for part in seen)).hexdigest()

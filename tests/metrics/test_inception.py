@@ -1,0 +1,129 @@
+"""Inception against torch-fidelity's own command, on the same files and with the same weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_fidelity import shown
+from torch import Tensor, nn
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+from ganlab.errors import Refused
+from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
+from ganlab.metrics.inception import Inception
+from ganlab.metrics.kernel_distance import KernelDistance
+
+SHALLOW = "64"  # the first layers alone: 200 images in some seconds
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in torch-fidelity's format: the published ones cannot be had everywhere."""
+
+    class Blank(FeatureExtractorInceptionV3):
+        def load_state_dict(self, *arguments, **named) -> None:
+            """The constructor insists on loading something."""
+
+    path = tmp_path_factory.mktemp("inception") / "random.pth"
+    torch.save({}, path)
+    network = Blank("blank", ["2048"], str(path))
+    chance = torch.Generator().manual_seed(0)
+    for weight in network.parameters():
+        if weight.ndim > 1:  # torch's default fades to nothing on the way
+            nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=chance)
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def pictures(n: int, seed: int, channels: int = 3) -> Tensor:
+    """Smooth random images of 256 levels, [n, channels, 24, 32] in [0, 1]."""
+    coarse = torch.rand(n, channels, 6, 8, generator=torch.Generator().manual_seed(seed))
+    fine = nn.functional.interpolate(coarse ** (1 + seed), scale_factor=4, mode="bilinear")
+    return (fine * 255).round() / 255
+
+
+def written(x: Tensor, folder: Path) -> Path:
+    folder.mkdir()
+    for i, image in enumerate((x * 255).round().byte().permute(0, 2, 3, 1).numpy()):
+        Image.fromarray(np.ascontiguousarray(image)).save(folder / f"{i:03d}.png")
+    return folder
+
+
+def test_distances_are_those_of_torch_fidelity_on_the_same_files(weights: Path, tmp_path: Path) -> None:
+    fake, real = pictures(100, 0), pictures(100, 1)
+    one, other = written(fake, tmp_path / "fake"), written(real, tmp_path / "real")
+    command = [
+        *(str(Path(sys.executable).with_name("fidelity")), "--cpu", "--json", "--silent", "--no-cache"),
+        *("--fid", "--feature-layer-fid", SHALLOW, "--kid", "--feature-layer-kid", SHALLOW),
+        *("--kid-subset-size", "50", "--feature-extractor-weights-path", str(weights)),
+        *("--input1", str(one), "--input2", str(other), "--save-cpu-ram"),
+    ]
+    theirs = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    lens = Inception(str(weights), SHALLOW)
+    found = shown(FrechetDistance(lens, "test"), real, fake)
+    found |= shown(KernelDistance(lens, "test", subsets=100, subset_size=50), real, fake)
+    keys = {"fid": "frechet_inception_distance", "kid": "kernel_inception_distance_mean"}
+    for kind, key in keys.items():
+        assert found[f"{kind}/inception64_test"] == pytest.approx(theirs[key], rel=1e-5)
+    assert found["fid/inception64_test"] > 0.01
+
+
+def test_classes_are_seen_beside_the_last_features_and_grey_is_three_alike(weights: Path) -> None:
+    lens = Inception(str(weights), "2048")
+    grey = pictures(2, 0, channels=1).double()
+    seen = lens.see(grey)
+    assert seen.features.shape == (2, 2048)
+    assert seen.logits.shape == (2, 1008)
+    colour = lens.see(grey.expand(-1, 3, -1, -1))
+    assert torch.equal(seen.features, colour.features)
+    assert lens.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    with pytest.raises(Refused, match="Inception takes images of 1 or 3 channels"):
+        lens.see(torch.zeros(2, 2, 8, 8))
+
+
+def test_no_weights_and_no_network_is_one_line_that_says_both(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3", "http://127.0.0.1:9/no-6726825d.pth"
+    )
+    with pytest.raises(
+        Refused, match=r"cannot be downloaded \(.*\): give them as metric.weights=<path>"
+    ) as told:
+        Inception(None, "2048").see(torch.zeros(1, 3, 8, 8))
+    assert "\n" not in str(told.value)
+
+
+def test_what_is_no_file_of_weights_is_refused_before_it_is_run(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    trap, missing, other = tmp_path / "trap.pth", tmp_path / "missing.pth", tmp_path / "other.pth"
+    trap.write_bytes(pickle.dumps(Trap()))
+    torch.save({"weight": torch.zeros(2)}, other)
+    for path, message in (
+        (trap, "cannot be read as weights"),
+        (missing, "cannot be read as weights"),
+        (other, "are not those of Inception"),
+    ):
+        with pytest.raises(Refused, match=f"metric.weights={path} {message}"):
+            Inception(str(path), "2048").see(torch.zeros(1, 3, 8, 8))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_unknown_layer_is_refused_and_a_shallow_one_has_no_classes(weights: Path) -> None:
+    with pytest.raises(Refused, match="extractor.layer=65 must be one of 64, 192, 768, 2048"):
+        Inception(None, "65")
+    with pytest.raises(Refused, match="sees no classes"):
+        InceptionScore(Inception(str(weights), SHALLOW), splits=2).update(pictures(4, 0), real=False)

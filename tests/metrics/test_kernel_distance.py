@@ -1,0 +1,64 @@
+"""KID against torch-fidelity's, and in expectation."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from test_fidelity import Pixels, images, shown
+from torch import Tensor
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+
+from ganlab.errors import Refused
+from ganlab.metrics.features import eight_bit
+from ganlab.metrics.kernel_distance import KernelDistance
+from ganlab.metrics.of_features import Features
+
+
+def test_it_is_that_of_torch_fidelity() -> None:
+    real, fake = images(90, 0), images(70, 1, brightness=0.8)
+    seen = [eight_bit(x).flatten(1) for x in (fake, real)]
+    theirs = kid_features_to_metric(*seen, kid_subsets=7, kid_subset_size=30, verbose=False)
+    metric = KernelDistance(Pixels(64), "train", 7, 30)
+    found = shown(metric, real, fake)
+    assert found["kid/pixels_train"] == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-9)
+    assert metric.beside()["std_over_subsets"] == pytest.approx(theirs[KEY_METRIC_KID_STD], rel=1e-9)
+
+
+def test_its_mean_is_zero_where_both_are_of_one_distribution() -> None:
+    values = []
+    for i in range(60):
+        metric = KernelDistance(Pixels(64), "train", subsets=2, subset_size=40)
+        values.append(shown(metric, images(80, 2 * i), images(80, 2 * i + 1))["kid/pixels_train"])
+    spread = torch.tensor(values).std() / math.sqrt(len(values))
+    assert abs(sum(values) / len(values)) < 4 * float(spread)
+    assert min(values) < 0
+
+
+def test_what_is_kept_is_bounded_and_a_fair_choice() -> None:
+    def kept(seed: int) -> Tensor:
+        features = Features(limit=20)
+        order = torch.randperm(100, generator=torch.Generator().manual_seed(seed)).double()
+        for rows in order[:, None].split(7):
+            features.add(rows)
+        return features.rows.flatten()
+
+    counts = torch.zeros(100)
+    for seed in range(400):
+        rows = kept(seed).long()
+        assert len(rows.unique()) == 20
+        counts[rows] += 1
+    # Each is kept 80 times of 400 in expectation, with deviation 8.
+    assert (counts - 80).abs().max() < 8 * 4.5
+    assert torch.equal(kept(0), kept(0))
+    few = Features(limit=20)
+    few.add(torch.arange(5.0)[:, None])
+    assert few.rows.flatten().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_too_few_samples_or_subsets_are_refused() -> None:
+    with pytest.raises(Refused, match="kid/pixels_train of 20 reals: subsets of 30 need 30 samples"):
+        shown(KernelDistance(Pixels(64), "train", 7, 30), images(20, 0), images(40, 1))
+    with pytest.raises(Refused, match="metric.kid.subsets=0, subset_size=30: give at least"):
+        KernelDistance(Pixels(64), "train", 0, 30)

@@ -1,0 +1,55 @@
+"""Copies are told from new images by what was held out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy.stats import mannwhitneyu
+from test_fidelity import Pixels, images
+from torch import Tensor
+
+from ganlab.metrics.features import eight_bit
+from ganlab.metrics.neighbours import Memorisation, nearest
+
+NAMES = ("memorisation/pixels_train", "memorisation_pixels/pixels_train")
+
+
+def found(train: Tensor, held_out: Tensor, fake: Tensor) -> dict[str, float]:
+    metric = Memorisation(Pixels(64))
+    for split, x in (("train", train), ("test", held_out)):
+        for rows in x.split(30):
+            metric.refer(rows, split)
+    metric.update(fake, real=False)
+    numbers = metric.compute()
+    metric.reset()
+    metric.update(fake, real=False)
+    assert metric.compute() == numbers
+    return numbers
+
+
+def test_it_is_the_statistic_of_mann_and_whitney() -> None:
+    train, held_out, fake = images(80, 0), images(50, 1), images(40, 2, brightness=0.9)
+    rows = [eight_bit(x).flatten(1) for x in (train, held_out, fake)]
+    gaps = [[float((x - rows[0]).norm(dim=1).min()) for x in kind] for kind in (rows[2], rows[1])]
+    expected = 1 - mannwhitneyu(*gaps).statistic / (40 * 50)
+    numbers = found(*(eight_bit(x) for x in (train, held_out, fake)))
+    assert numbers == pytest.approx(dict.fromkeys(NAMES, expected))
+
+
+def test_copies_score_one_and_what_is_far_from_all_data_zero() -> None:
+    train, held_out = images(60, 0), images(40, 1)
+    assert found(train, held_out, train[:20]) == dict.fromkeys(NAMES, 1.0)
+    assert found(train, held_out, 1 - 0.1 * images(20, 2)) == dict.fromkeys(NAMES, 0.0)
+
+
+def test_new_images_score_a_half() -> None:
+    scores = [
+        found(images(60, 3 * i), images(60, 3 * i + 1), images(60, 3 * i + 2))[NAMES[0]] for i in range(30)
+    ]
+    scores = torch.tensor(scores)
+    assert float(scores.mean()) == pytest.approx(0.5, abs=4 * float(scores.std()) / 30**0.5)
+
+
+def test_nearest_is_of_the_other_set() -> None:
+    x, y = torch.tensor([[0.0], [2.0], [9.0]]), torch.tensor([[1.5], [8.0]])
+    assert nearest(x.double(), y.double()).tolist() == [1.5, 0.5, 1.0]

@@ -1,0 +1,97 @@
+"""What is kept of real images is what would be seen anew, or it is not used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from test_fidelity import Pixels, images
+from torch import Tensor
+
+from ganlab.metrics import shelf
+from ganlab.metrics.features import Lens, Seen
+
+
+class Counting(Pixels):
+    """Counts what it looks at."""
+
+    looks = 0
+
+    def see(self, x: Tensor) -> Seen:
+        self.looks += len(x)
+        return super().see(x)
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "ganlab" / "features"
+
+
+def files(home: Path) -> list[Path]:
+    return sorted(home.iterdir()) if home.exists() else []
+
+
+def seen(lens: Lens, x: Tensor) -> Seen:
+    with shelf.keeping():
+        return lens.see(x.clone())
+
+
+def test_reals_are_looked_at_once_and_fakes_always(home: Path) -> None:
+    x, extractor = images(5, 0), Counting(64)
+    first = seen(Lens(extractor), x)
+    again = seen(Lens(extractor), x)
+    assert extractor.looks == 5
+    assert all(map(torch.equal, first, again))
+    assert len(files(home)) == 1
+    Lens(extractor).see(x)
+    assert extractor.looks == 10
+    assert len(files(home)) == 1
+
+
+def test_metrics_that_share_a_lens_show_it_a_batch_once() -> None:
+    x, extractor = images(5, 0), Counting(64)
+    lens = Lens(extractor)
+    assert lens.see(x) is lens.see(x)
+    lens.see(x.clone())
+    assert extractor.looks == 10
+
+
+def test_other_images_weights_or_ways_of_looking_are_others(home: Path) -> None:
+    x = images(5, 0)
+    seen(Lens(Counting(64)), x)
+    for change in ("sha256", "resize", "name"):
+        extractor = Counting(64)
+        setattr(extractor, change, "another")
+        seen(Lens(extractor), x)
+        assert extractor.looks == 5, change
+    for y in (x.flip(0), x[:4], x.flip(-1), x.view(5, 1, 4, 16)):
+        extractor = Counting(64)
+        seen(Lens(extractor), y)
+        assert extractor.looks == len(y)
+    assert len(files(home)) == 8
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "turned", "garbage"])
+def test_a_corrupt_file_is_made_anew(harm: str, home: Path) -> None:
+    x, extractor = images(5, 0), Counting(64)
+    expected = seen(Lens(extractor), x)
+    (path,) = files(home)
+    whole = path.read_bytes()
+    turned = bytearray(whole)
+    turned[-3] ^= 1  # one bit of a number
+    path.write_bytes({"cut": whole[:-8], "empty": b"", "turned": bytes(turned), "garbage": b"x" * 100}[harm])
+    assert all(map(torch.equal, seen(Lens(extractor), x), expected))
+    assert extractor.looks == 10
+    assert path.read_bytes() == whole
+
+
+def test_a_disk_that_cannot_be_written_costs_only_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    x, extractor = images(5, 0), Counting(64)
+    assert torch.equal(seen(Lens(extractor), x).features, seen(Lens(extractor), x).features)
+    assert extractor.looks == 10
