@@ -20,7 +20,7 @@ LAYERS = [
     {"checks"},
     {"config", "callbacks", "resume"},
     {"session", "drawings"},
-    {"run", "sample", "worker", "figures"},
+    {"run", "sample", "worker", "figures", "evaluate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training", "callbacks", "data", "config", "session"}
@@ -28,6 +28,7 @@ HYDRA = {
     "checks",
     "config",
     "cli",
+    "evaluate",
     "resume",
     "run",
     "sample",

@@ -1,0 +1,128 @@
+"""python -m ganlab.evaluate: of a run what it measured itself, of folders what their files give."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import finish, play, start, summary
+from PIL import Image
+from scipy.linalg import sqrtm
+
+from ganlab.cli import compose
+from ganlab.data.gallery import Gallery
+from ganlab.errors import Refused
+from ganlab.evaluate import evaluate
+from ganlab.metrics.features import Classifier
+
+
+def measured(*overrides: str) -> dict:
+    return evaluate(compose(*overrides, config_name="evaluate"), overrides)
+
+
+def album(folder: Path, n: int, seed: int, size: tuple[int, int] = (8, 8)) -> Path:
+    """n smooth grey images as PNG."""
+    folder.mkdir()
+    chance = np.random.default_rng(seed)
+    for i in range(n):
+        small = Image.fromarray(chance.integers(0, 200 + 20 * seed, (4, 4), dtype=np.uint8))
+        small.resize(size, Image.Resampling.BILINEAR).save(folder / f"{i}.png")
+    return folder
+
+
+def test_a_runs_numbers_are_those_of_its_end_and_each_has_its_protocol(tmp_path: Path) -> None:
+    run, output = tmp_path / "run", tmp_path / "found.json"
+    at_end = play(run, "steps=6", "trick=ema")
+    found = measured(
+        f"run_dir={run}",
+        "metric=[fid,is]",
+        "n=60",
+        "evaluation.n_real=60",
+        f"output={output}",
+        "checkpoint=last",
+    )
+    assert {name: record["value"] for name, record in found.items()} == at_end
+    assert found == summary(run)["metrics"] == json.loads(output.read_text())
+    record = found["fid/digits_train_60"]
+    assert record["sampler"] == "ema"
+    assert record["weights_sha256"] == Classifier.load("digits").sha256
+    more = measured(f"run_dir={run}", "metric=[fid,prdc]", "n=100")
+    assert set(more) == {
+        f"{k}/digits_train_100" for k in ("fid", "precision", "recall", "density", "coverage")
+    }
+    assert more["fid/digits_train_100"]["n_real"] == 1437
+
+
+def test_folders_of_images_are_measured_for_who_never_trained_here(tmp_path: Path) -> None:
+    made, real = album(tmp_path / "made", 60, 0), album(tmp_path / "real", 70, 1)
+    output = tmp_path / "out" / "found.json"
+    line = [f"generated={made}", f"real={real}", "metric=[fid]", "extractor=digits", f"output={output}"]
+    code, out, err = finish(start(*line, module=["ganlab.evaluate"]))
+    assert code == 0, err
+    assert "fid/digits_train_60" in out
+    record = json.loads(output.read_text())["fid/digits_train_60"]
+    classifier = Classifier.load("digits").double()
+    x, y = (
+        classifier.features(torch.from_numpy(pixels(folder))[:, None].double() / 255).numpy()
+        for folder in (real, made)
+    )
+    s, t = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    expected = ((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(s + t - 2 * sqrtm(s @ t).real)
+    assert record["value"] == pytest.approx(expected, rel=1e-5)
+    assert (record["n_real"], record["n_fake"], record["sampler"]) == (70, 60, "images from files")
+
+
+def pixels(folder: Path) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(file)) for file in sorted(folder.iterdir())])
+
+
+def test_a_folder_is_measured_against_a_data_set(tmp_path: Path) -> None:
+    made = album(tmp_path / "made", 60, 0)
+    found = measured(f"generated={made}", "real=digits", "metric=[fid]", "extractor=digits")
+    record = found["fid/digits_train_60"]
+    assert (record["n_real"], record["floor_n"], record["floor_split"]) == (1437, 60, "test")
+    assert record["floor"] < record["value"]
+
+
+def test_a_gallery_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_path: Path) -> None:
+    grey = album(tmp_path / "grey", 3, 0, size=(7, 9))
+    data = Gallery(str(grey))
+    assert data.shape == (1, 9, 7)
+    (x, _), *_ = data.split("train", "cpu", 10)
+    assert torch.equal((x[:, 0] * 255).round().byte(), torch.from_numpy(pixels(grey)))
+    (coloured, _), *_ = Gallery(str(grey), channels=3).split("train", "cpu", 10)
+    assert torch.equal(coloured, x.expand(-1, 3, -1, -1))
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    Image.fromarray(np.full((8, 8), 65535 // 5, np.uint16)).save(deep / "0.png")
+    (x, _), *_ = Gallery(str(deep)).split("train", "cpu", 1)
+    assert float(x[0, 0, 0, 0]) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "give either run_dir=<a run>, or generated=<a folder>"),
+        ("run_dir=nowhere", "nowhere"),
+        ("generated={made}", "real is missing"),
+        ("generated={made} real=digits", "extractor is missing"),
+        (
+            "generated={made} real=letters extractor=digits",
+            "real=letters is no folder and no data set: choose",
+        ),
+        ("generated=nowhere real={made} extractor=digits", "nowhere is no folder"),
+        ("generated={made} real={made} extractor=mnist", r"takes \(N, 1, 28, 28\)"),
+        ("generated={made} real={made} extractor=digits metric=[kid]", "subsets of 1000 need 1000 samples"),
+        ("generated={mixed} real={made} extractor=digits", "1.png is 8x8, but .*0.png is 9x8"),
+        ("generated={made} real={made} extractor=digits metric=none", "metric is empty"),
+        ("generated={made} real={made} extractor=digits n=0", "n=0 must be a whole number of at least 1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(line: str, message: str, tmp_path: Path) -> None:
+    made, mixed = album(tmp_path / "made", 60, 0), album(tmp_path / "mixed", 3, 0)
+    Image.new("L", (9, 8)).save(mixed / "0.png")
+    with pytest.raises(Refused, match=message):
+        measured(*line.format(made=made, mixed=mixed).split())
