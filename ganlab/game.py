@@ -131,10 +131,10 @@ class Game(nn.Module):
         with evaluating(sampler):
             return sampler.encode(self._enter(Sample(x)).x)[:, : sampler.latent_dim]
 
-    def decode(self, latent: Tensor) -> Tensor:
+    def decode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """As `generate`, by a network in evaluation mode."""
         with evaluating(self.sampler):
-            return self.generate(latent)
+            return self.generate(latent, condition)
 
     @property
     def classifier(self) -> Discriminator:
@@ -164,6 +164,14 @@ class Game(nn.Module):
     def _leave(self, made: Tensor) -> Tensor:
         return made if self.outer is None else self.outer.game.decode(made)
 
+    def latents(self, n: int, seed: int = 0) -> Tensor:
+        """Those that `sample` makes its samples from, [n, latent_dim]."""
+        sampler = self.sampler
+        weight = next(sampler.parameters())
+        return sampler.prior(Draw(seed, "sample", device=weight.device), n, sampler.latent_dim).to(
+            weight.dtype
+        )
+
     # Not compiled, for evaluation and further shapes would each be compiled anew.
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
@@ -185,9 +193,7 @@ class Game(nn.Module):
         """
         sampler = self.sampler
         condition = self.labels(n, label)
-        weight = next(sampler.parameters())
-        draw = Draw(seed, "sample", device=weight.device)
-        latent = sampler.prior(draw, n, sampler.latent_dim).to(weight.dtype)[rows]
+        latent = self.latents(n, seed)[rows]
         condition = condition if condition is None else condition[rows]
         chunks = zip(
             torch.split(latent, batch_size),

@@ -27,11 +27,14 @@ def images(samples: Tensor, value_range: tuple[float, float] | None) -> list[Ima
     return [Image.fromarray(pixels) for pixels in _pixels(samples, value_range)]
 
 
-def grid(samples: Tensor, value_range: tuple[float, float] | None) -> Image.Image:
-    """Samples [N, C, H, W] in rows, nearly square, small ones enlarged to at least 32 pixels a side."""
+def grid(samples: Tensor, value_range: tuple[float, float] | None, columns: int | None = None) -> Image.Image:
+    """Samples [N, C, H, W] in rows, nearly square where no number of columns is given.
+
+    Small ones are enlarged to at least 32 pixels a side.
+    """
     pixels = _pixels(samples, value_range)
     n, height, width = pixels.shape[:3]
-    columns = ceil(sqrt(n))
+    columns = columns or ceil(sqrt(n))
     canvas = np.full(
         (ceil(n / columns) * (height + GAP) + GAP, columns * (width + GAP) + GAP, *pixels.shape[3:]),
         128,

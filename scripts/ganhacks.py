@@ -18,7 +18,7 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
         "A spherical prior",
         ("model/prior@model.generator.prior=normal",),
         "The default with `model=gan`. On the sphere itself: `model/prior@model.generator.prior=sphere`. "
-        "Interpolation along great circles is not there.",
+        "Along great circles: `python -m ganlab.sample what=interpolate`.",
     ),
     (
         "Batch norm, real and fake samples in batches of their own",

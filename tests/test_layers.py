@@ -19,7 +19,7 @@ LAYERS = [
     {"training", "metrics"},
     {"checks"},
     {"config", "callbacks", "resume"},
-    {"session", "drawings"},
+    {"session", "drawings", "views"},
     {"run", "sample", "worker", "figures", "evaluate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

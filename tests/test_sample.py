@@ -11,9 +11,11 @@ from commands import play
 from PIL import Image
 
 from ganlab.cli import compose
+from ganlab.config import build_data, load
 from ganlab.errors import Refused
 from ganlab.pictures import grid, images, picture
 from ganlab.sample import sample
+from ganlab.views import slerp
 
 
 def draw(run_dir: Path, *overrides: str) -> Path:
@@ -48,6 +50,112 @@ def test_points_are_scattered(tmp_path: Path) -> None:
     assert Image.open(draw(tmp_path / "ring")).size == (400, 400)
     with pytest.raises(Refused, match="are no images"):
         draw(tmp_path / "ring", "format=files")
+
+
+@pytest.fixture(scope="module")
+def points(tmp_path_factory) -> Path:
+    """A run without classes, which has made two pictures."""
+    path = tmp_path_factory.mktemp("runs") / "plain"
+    play(path, "steps=4", "sample_every=2", "model.generator.latent_dim=6")
+    return path
+
+
+def tiles(place: Path, size: int = 8, scale: int = 4) -> list[list[np.ndarray]]:
+    """The images of a grid, row by row, at their own size."""
+    pixels = np.asarray(Image.open(place))[::scale, ::scale]
+    step = size + 2
+    return [
+        [pixels[top : top + size, left : left + size] for left in range(2, pixels.shape[1] - size, step)]
+        for top in range(2, pixels.shape[0] - size, step)
+    ]
+
+
+def levels(x: torch.Tensor) -> np.ndarray:
+    return ((x + 1) / 2 * 255).round().clamp(0, 255).byte().numpy()[:, 0]
+
+
+def test_neighbours_are_the_nearest_training_images_below_their_samples(points: Path) -> None:
+    rows = tiles(draw(points, "what=neighbours", "n=6", "columns=4"))
+    assert [len(row) for row in rows] == [4, 4, 4, 4]
+    samples, (train, _) = load(points).sample(6), next(build_data(compose()).split("train", "cpu", 2000))
+    gap = (samples[:, None] - train[None]).square().flatten(2).sum(2)
+    expected = train[gap.argmin(1)]
+    for i in range(6):
+        row, column = divmod(i, 4)
+        assert np.array_equal(rows[2 * row][column], levels(samples)[i])
+        assert np.array_equal(rows[2 * row + 1][column], levels(expected)[i])
+
+
+@pytest.mark.parametrize("path", ["lerp", "slerp"])
+def test_strips_go_from_one_sample_to_another(path: str, points: Path) -> None:
+    rows = tiles(draw(points, "what=interpolate", "n=15", "columns=5", f"path={path}"))
+    game = load(points)
+    latents = game.latents(6)
+    assert [len(row) for row in rows] == [5, 5, 5]
+    for i, row in enumerate(rows):
+        a, b = latents[2 * i], latents[2 * i + 1]
+        middle = (a + b) / 2
+        if path == "slerp":  # half of the way lies on the bisector, at a length between theirs
+            middle = middle / torch.cos(torch.arccos(a @ b / a.norm() / b.norm()) / 2)
+        expected = levels(game.decode(torch.stack([a, middle, b])).detach())
+        for shown, image in zip((row[0], row[2], row[4]), expected, strict=True):
+            assert np.abs(shown.astype(int) - image).max() <= 1
+
+
+def test_latents_that_lie_on_one_line_are_joined_by_it() -> None:
+    a = torch.tensor([1.0, 2.0])
+    shares = torch.tensor([0.0, 0.25, 1.0])
+    assert torch.allclose(slerp(a, 3 * a, shares), torch.stack([a, 1.5 * a, 3 * a]))
+    assert slerp(a, -a, shares).isfinite().all()
+
+
+def test_a_great_circle_keeps_the_length() -> None:
+    a, b = torch.tensor([3.0, 0, 0]), torch.tensor([0, 0, 3.0])
+    on = slerp(a, b, torch.linspace(0, 1, 7))
+    assert torch.allclose(on.norm(dim=1), torch.full((7,), 3.0))
+    assert torch.allclose(on[2], 3 * torch.tensor([3**0.5 / 2, 0, 0.5]))
+
+
+def test_arithmetic_shows_its_terms_and_their_sum(points: Path) -> None:
+    (row,) = tiles(draw(points, "what=arithmetic", "n=9", "plus=[2,7]", "minus=[4]"))
+    game = load(points)
+    latents = game.latents(9)
+    wanted = torch.stack([latents[2], latents[7], latents[4], latents[2] + latents[7] - latents[4]])
+    for shown, image in zip(row, levels(game.decode(wanted).detach()), strict=True):
+        assert np.abs(shown.astype(int) - image).max() <= 1
+
+
+def test_training_is_animated(points: Path) -> None:
+    film = Image.open(draw(points, "what=animate"))
+    assert film.n_frames == 2
+    assert film.size == Image.open(points / "samples" / "0000004.png").size
+
+
+def test_a_class_holds_in_every_view(conditional: Path) -> None:
+    for what in ("interpolate", "arithmetic"):
+        same = [
+            np.asarray(Image.open(draw(conditional, f"what={what}", f"class={label}"))) for label in (3, 3, 4)
+        ]
+        assert np.array_equal(same[0], same[1])
+        assert not np.array_equal(same[0], same[2])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("what=film", "what=film must be grid, neighbours, interpolate, arithmetic or animate"),
+        ("path=slerp", "path has no say in what=grid"),
+        ("what=animate n=3", "n has no say in what=animate"),
+        ("what=interpolate path=bezier", "path=bezier must be slerp or lerp"),
+        ("what=interpolate columns=1", "columns=1 must be a whole number of at least 2"),
+        ("what=arithmetic plus=[64]", r"plus=\[64\] must be places in a grid of n=64, from 0 to 63"),
+        ("what=arithmetic plus=[]", r"plus=\[\] adds nothing"),
+    ],
+)
+def test_what_no_view_can_show_is_refused(line: str, message: str, points: Path) -> None:
+    overrides = [f"run_dir={points}", *line.split()]
+    with pytest.raises(Refused, match=message):
+        sample(compose(*overrides, config_name="sample"), overrides)
 
 
 @pytest.mark.parametrize(
