@@ -24,6 +24,10 @@ class SampleMetric(ABC):
     anchor: Split = "test"  # the split whose samples, in the place of fakes, say what a number is worth
     measures: ClassVar[Literal["images", "points"]] = "images"  # shown in [0, 1]; points: as they are
 
+    def more_is_better(self, name: str) -> bool:
+        """Of one of its numbers."""
+        return self.higher_is_better
+
     @abstractmethod
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         """Learns of the data, before anything is shown, and refuses them or these numbers of samples.

@@ -98,7 +98,7 @@ class Evaluation:
 
         `asked` may leave out the end of its name; None: the first number there is.
         """
-        better = {name: m.higher_is_better for m in self.metrics.values() for name in m.names}
+        better = {name: m.more_is_better(name) for m in self.metrics.values() for name in m.names}
         asked = asked or next(iter(better), None)
         if asked is None:
             return None, False

@@ -34,7 +34,7 @@ class FeatureMetric(SampleMetric):
         self.names = self._called()
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        self.names = self._called(short(n_fake))
+        self._named(n_fake)
         self.enough(n_fake, n_real)
         self.lens.see(torch.zeros(1, *data.shape))  # a shape that does not fit is refused at once
 
@@ -68,6 +68,9 @@ class FeatureMetric(SampleMetric):
         for kind, n in counts.items():
             if n < least:
                 raise Refused(f"{self.names[0]} of {n} {kind}: {why} need {least} samples or more")
+
+    def _named(self, n_fake: int) -> None:
+        self.names = self._called(short(n_fake))
 
     def _called(self, *more: str) -> tuple[str, ...]:
         how = "_".join([self.lens.extractor.name, *self.references[:1], *more])

@@ -1,0 +1,84 @@
+"""Stacked MNIST: three digits as the channels of one image, so a thousand modes that can be counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganlab.data.base import Data
+from ganlab.data.facts import agree, at_least, image_range
+from ganlab.data.order import Request, in_order
+from ganlab.data.sources import Samples, Source, send
+from ganlab.data.vision import FOLDERS, download, read
+from ganlab.randomness import generator
+
+DIGITS = 10
+CHANNELS = 3
+
+
+class StackedMNIST(Data):
+    """Images [3, 28, 28] of three MNIST digits drawn at random (Metz et al. 2017; Srivastava et al. 2017).
+
+    The class is the number that the digits make, red first: 0 to 999. `size` stacks of training images, the
+    same ones in every run, and `test_size` of test images, are drawn with `data_seed`; they are put together
+    when a batch wants them, so the images of MNIST are held once.
+
+    Raises:
+        Refused: MNIST is not in `root` and cannot be downloaded, or a setting contradicts the rest.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        size: int,
+        test_size: int,
+        data_seed: int,
+        shape: Sequence[int],
+        num_classes: int,
+        range: Sequence[float],
+        batch_size: int,
+    ):
+        at_least(1, size=size, test_size=test_size)
+        at_least(0, data_seed=data_seed)
+        agree("num_classes", num_classes, DIGITS**CHANNELS)
+        agree("shape", shape, (CHANNELS, 28, 28))
+        home = Path(root).expanduser()
+        if not (home / FOLDERS["MNIST"]).is_dir():
+            download("MNIST", home)
+        sources = {
+            split: Stacks(*read("MNIST", home, train=split == "train"), n, data_seed, split)
+            for split, n in {"train": size, "test": test_size}.items()
+        }
+        super().__init__(shape, num_classes, image_range(range), batch_size, sources)
+
+
+class Stacks(Source):
+    """n stacks of single-channel images [N, 1, H, W] with labels [N], drawn with replacement."""
+
+    augments = False
+    labels: Tensor
+
+    def __init__(self, images: Tensor, labels: Tensor, n: int, data_seed: int, split: str):
+        self.images = images
+        chance = generator("stacked", data_seed, split)
+        self.parts = torch.randint(len(images), (n, CHANNELS), generator=chance)  # [n, 3]
+        powers = DIGITS ** torch.arange(CHANNELS - 1, -1, -1)
+        self.labels = (labels[self.parts] * powers).sum(1)  # [n]
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def move(self, device: torch.device) -> None:
+        self.images, self.parts = self.images.to(device), self.parts.to(device)
+        self.labels = self.labels.to(device)
+
+    def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
+        for rows, _ in requests:
+            here = send(rows, self.images.device)
+            yield self.images[self.parts[here]].squeeze(2), self.labels[here]
+
+    def sweep(self, batch_size: int) -> Iterator[Samples]:
+        return self.batches(in_order(len(self), batch_size))

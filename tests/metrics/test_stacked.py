@@ -1,0 +1,99 @@
+"""Modes of stacked digits, counted by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from commands import play, summary
+from table import SHARED
+from torch import Tensor, nn
+
+from ganlab.cli import compose
+from ganlab.config import build_data
+from ganlab.errors import Refused
+from ganlab.metrics.features import Seen
+from ganlab.metrics.stacked import StackedModes
+
+MNIST = pytest.mark.skipif(not (SHARED / "MNIST").is_dir(), reason="needs MNIST in ../shared/data")
+
+
+class Brightness(nn.Module):
+    """Ten classes of grey images by how bright they are."""
+
+    name, sha256, resize, dtype, num_features = "brightness", "", "none", torch.float64, 1
+
+    def see(self, x: Tensor) -> Seen:
+        level = (x.flatten(1).mean(1) * 9).round()
+        return Seen(level[:, None], -(level[:, None] - torch.arange(10)).abs())
+
+
+def stacks(*numbers: int) -> Tensor:
+    """Images [N, 3, 4, 4] whose channels are as bright as the digits of the numbers say."""
+    digits = torch.tensor([[int(digit) for digit in f"{number:03d}"] for number in numbers])
+    return (digits / 9)[:, :, None, None].expand(-1, -1, 4, 4)
+
+
+def test_modes_are_numbers_of_three_digits() -> None:
+    metric = StackedModes(Brightness())
+    metric.update(stacks(7, 7, 999), real=False)
+    metric.update(stacks(123, 321), real=False)
+    metric.update(stacks(5, 6), real=True)
+    found = metric.compute()
+    share = [2 / 5, 1 / 5, 1 / 5, 1 / 5]
+    assert found == pytest.approx(
+        {"modes/brightness": 4, "reverse_kl/brightness": sum(q * math.log(1000 * q) for q in share)}
+    )
+    metric.reset()
+    metric.update(stacks(*range(1000)), real=False)
+    assert metric.compute() == pytest.approx({"modes/brightness": 1000, "reverse_kl/brightness": 0}, abs=1e-9)
+
+
+def test_more_modes_are_better_and_less_divergence() -> None:
+    metric = StackedModes(Brightness())
+    assert [metric.more_is_better(name) for name in metric.names] == [True, False]
+
+
+@MNIST
+def test_the_data_are_three_digits_and_their_number() -> None:
+    data = build_data(compose("data=stacked_mnist", f"data.root={SHARED}", "data.size=500"))
+    plain = build_data(compose("data=mnist", f"data.root={SHARED}"))
+    x, labels = next(data.split("train", "cpu", 100))
+    assert x.shape == (100, 3, 28, 28)
+    parts = data.sources["train"].parts[:100]
+    single = plain.sources["train"]
+    assert torch.equal(((x + 1) / 2 * 255).round().byte(), single.x[parts].squeeze(2))
+    digits = single.labels[parts]
+    assert labels.tolist() == [100 * a + 10 * b + c for a, b, c in digits.tolist()]
+    again = build_data(compose("data=stacked_mnist", f"data.root={SHARED}", "data.size=500"))
+    assert torch.equal(again.sources["train"].parts, data.sources["train"].parts)
+    assert len(data) == 500
+    assert len(data.sources["test"]) == 26_000
+    assert len({*data.sources["test"].labels.tolist()}) == 1000
+
+
+@MNIST
+def test_a_run_reports_its_modes(tmp_path: Path) -> None:
+    line = ["data=stacked_mnist", f"data.root={SHARED}", "data.size=300", "data.test_size=400"]
+    found = play(tmp_path / "run", *line, "steps=2", "evaluation.n=200", "monitor=reverse_kl")
+    assert set(found) == {"modes/mnist_200", "reverse_kl/mnist_200"}
+    record = summary(tmp_path / "run")["metrics"]["modes/mnist_200"]
+    assert record["floor"] > 150  # of 200 different numbers, drawn from a thousand
+    assert record["extractor"] == "mnist"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("metric=stacked", "metric=stacked counts stacks of digits, not samples of shape .*: choose"),
+        ("data=stacked_mnist data.num_classes=10", "data.num_classes=10 contradicts the data: .*=1000"),
+        ("data=stacked_mnist data.size=0", "data.size=0 is too small"),
+        ("data=stacked_mnist data.root=nowhere", "nowhere"),
+    ],
+)
+def test_what_are_no_stacks_is_refused(line: str, message: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("ganlab.data.stacked.download", lambda *_: (_ for _ in ()).throw(Refused("nowhere")))
+    with pytest.raises(Refused, match=message):
+        play(tmp_path / "run", *line.split())
