@@ -283,16 +283,30 @@ def nodes(node, path: str):
             yield from nodes(node._get_node(i), f"{path}.{i}")
 
 
+def brought(file: DictConfig, place: str) -> set[str]:
+    """The keys of a node that other files give it: prior@model.generator.prior gives model.generator one."""
+    groups = [
+        str(group)
+        for default in file.get("defaults", [])
+        if isinstance(default, DictConfig)
+        for group in default
+    ]
+    packages = [group.partition("@")[2].rpartition(".") for group in groups if " " not in group]
+    return {key for package, _, key in packages if package == place and key}
+
+
 FILES = sorted(CONF.rglob("*/*.yaml"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF).with_suffix("")))
 def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
-    for place, node_ in nodes(OmegaConf.load(path), path.stem):
+    file = OmegaConf.load(path)
+    for place, node_ in nodes(file, path.stem):
         module, _, name = node_._target_.rpartition(".")
         parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
         chosen = {str(group) for default in node_.get("defaults", []) for group in default}
         keys = set(node_) - {"_target_", "_partial_", "defaults"} | {g for g in chosen if " " not in g}
+        keys |= brought(file, place.partition(".")[2])
         assert keys <= set(parameters), place
         if not node_.get("_partial_"):
             required = {n for n, p in parameters.items() if p.default is p.empty and p.kind != p.VAR_KEYWORD}

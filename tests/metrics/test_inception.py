@@ -110,7 +110,7 @@ def test_what_is_no_file_of_weights_is_refused_before_it_is_run(tmp_path: Path) 
             return (Path.touch, (tmp_path / "sprung",))
 
     trap, missing, other = tmp_path / "trap.pth", tmp_path / "missing.pth", tmp_path / "other.pth"
-    trap.write_bytes(pickle.dumps(Trap()))
+    trap.write_bytes(pickle.dumps(Trap(), protocol=2))
     torch.save({"weight": torch.zeros(2)}, other)
     for path, message in (
         (trap, "cannot be read as weights"),
