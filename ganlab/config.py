@@ -38,6 +38,11 @@ def instantiate(node: Any) -> Any:
         return hydra.utils.instantiate(node, _convert_="all")
 
 
+def chosen(cfg: DictConfig, group: str) -> dict[str, Any]:
+    """The tricks or the metrics of a config, by name."""
+    return {name: instantiate(node) for name, node in whole(cfg, group).items()}
+
+
 def build_data(cfg: DictConfig) -> Data:
     """The data set; facts that it found out by itself are written back into the config."""
     data: Data = instantiate(cfg.data)
@@ -57,7 +62,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
     """
     with refusing():
         objective = instantiate(cfg.objective)
-        tricks = {name: instantiate(node) for name, node in whole(cfg, "trick").items()}
+        tricks = chosen(cfg, "trick")
         play: Play = instantiate(cfg.play)
         with torch.random.fork_rng(devices=[]):
             networks = {player: network(cfg, player, data) for player in objective.players}

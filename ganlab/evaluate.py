@@ -29,6 +29,11 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
         raise Refused(
             "give either run_dir=<a run>, or generated=<a folder> and real=<a folder or a data set>"
         )
+    idle = {"real"} if cfg.generated is None else {"n", "seed", "checkpoint"}
+    for key in sorted(idle & {override.lstrip("+~").split("=")[0] for override in overrides}):
+        raise Refused(
+            f"{key} has no say beside {'run_dir' if cfg.generated is None else 'generated'}: leave it out"
+        )
     count("n", cfg.evaluation.n)
     count("seed", cfg.evaluation.seed, 0)
     records = of_run(cfg) if cfg.generated is None else of_folder(cfg)
@@ -88,11 +93,10 @@ def of_folder(cfg: DictConfig) -> Records:
 
 def measuring(cfg: DictConfig, data: Any) -> Any:
     """The evaluation that a config describes, on some data."""
-    from ganlab.checks import whole
-    from ganlab.config import instantiate
+    from ganlab.config import chosen
     from ganlab.metrics.evaluation import Evaluation
 
-    metrics = {name: instantiate(node) for name, node in whole(cfg, "metric").items()}
+    metrics = chosen(cfg, "metric")
     if not metrics:
         raise Refused("metric is empty: give some, such as 'metric=[fid,kid]'")
     asked = cfg.evaluation

@@ -20,8 +20,8 @@ from ganlab.callbacks.profile import Profile
 from ganlab.callbacks.progress import Bar, Onward
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
-from ganlab.checks import check, num_processes, refuse_unused, whole
-from ganlab.config import adopt, build, build_data, instantiate, refusing, restore
+from ganlab.checks import check, num_processes, refuse_unused
+from ganlab.config import adopt, build, build_data, chosen, instantiate, refusing, restore
 from ganlab.errors import Diverged, Lost, Refused, ending, one_line
 from ganlab.machine import keep_memory, quiet
 from ganlab.metrics.evaluation import Evaluation
@@ -52,7 +52,7 @@ class Session:
         self.times = Timetable(cfg)
         self.times.share(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
-        metrics = {name: instantiate(node) for name, node in whole(cfg, "metric").items()}
+        metrics = chosen(cfg, "metric")
         self.evaluation = Evaluation(
             metrics, self.data, cfg.evaluation.n, cfg.evaluation.n_real, cfg.evaluation.seed
         )

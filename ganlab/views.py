@@ -22,11 +22,10 @@ def neighbours(
 ) -> tuple[Image.Image, Tensor]:
     """Rows of samples, each above the row of their nearest training images; and the distances, [n].
 
-    Nearest in pixels: the distance is the root of the mean squared difference, in units of the data.
+    Nearest in pixels, in units of the data.
     """
     samples = game.sample(n, seed, label)
-    found = nearest(samples, (x for x, _ in data.split("train", samples.device, 1000)))
-    images, distances = found
+    images, distances = nearest(samples, (x for x, _ in data.split("train", samples.device, 1000)))
     rows = zip(samples.split(columns), images.split(columns), strict=True)
     blank = samples.new_full((-n % columns, *samples.shape[1:]), (data.value_range or (0.0, 1.0))[0])
     padded = [torch.cat([row, blank[: columns - len(row)]]) for pair in rows for row in pair]
@@ -34,11 +33,17 @@ def neighbours(
 
 
 def nearest(x: Tensor, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """The nearest images to x [N, ...] in some batches, [N, ...], and how far they are, [N]."""
+    """The nearest images to x [N, ...] in some batches, [N, ...], and how far they are, [N].
+
+    The distance is the root of the mean squared difference of pixels.
+    """
     best, images = x.new_full((len(x),), torch.inf, dtype=torch.float64), torch.zeros_like(x)
     for batch in batches:
-        gap = torch.cdist(x.flatten(1).double(), batch.flatten(1).double()) / x[0].numel() ** 0.5
-        distances, places = gap.min(1)
+        # By differences: a copy is at 0, not at what rounding leaves of a difference of squares.
+        gap = torch.cdist(
+            x.flatten(1).double(), batch.flatten(1).double(), compute_mode="donot_use_mm_for_euclid_dist"
+        )
+        distances, places = (gap / x[0].numel() ** 0.5).min(1)
         nearer = distances < best
         images[nearer], best[nearer] = batch.to(x.dtype)[places[nearer]], distances[nearer]
     return images, best

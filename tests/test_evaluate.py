@@ -118,7 +118,9 @@ def test_a_gallery_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_p
         ("generated={made} real={made} extractor=digits metric=[kid]", "subsets of 1000 need 1000 samples"),
         ("generated={mixed} real={made} extractor=digits", "1.png is 8x8, but .*0.png is 9x8"),
         ("generated={made} real={made} extractor=digits metric=none", "metric is empty"),
-        ("generated={made} real={made} extractor=digits n=0", "n=0 must be a whole number of at least 1"),
+        ("run_dir=nowhere n=0", "n=0 must be a whole number of at least 1"),
+        ("generated={made} real=digits extractor=digits seed=3", "seed has no say beside generated"),
+        ("run_dir=nowhere real=digits", "real has no say beside run_dir"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(line: str, message: str, tmp_path: Path) -> None:

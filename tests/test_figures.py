@@ -22,13 +22,13 @@ from ganlab.drawings.costs import cost
 from ganlab.drawings.density import Line
 from ganlab.drawings.intuition import accuracy
 from ganlab.drawings.inverse_transform import transform
-from ganlab.drawings.neighbours import nearest
 from ganlab.drawings.ring import covered
 from ganlab.drawings.runs import Run, schedule
 from ganlab.drawings.style import overview, write
 from ganlab.errors import Refused
 from ganlab.figures import NAMES, figures, main
 from ganlab.session import Session
+from ganlab.views import nearest
 
 FILMS = {1, 2, 4, 6}
 SHEET = 7  # of images: it has no axes
@@ -219,9 +219,11 @@ def test_the_inverse_transform_is_the_gaussian_quantile() -> None:
 
 def test_the_nearest_is_the_nearest() -> None:
     among = torch.tensor([[0.0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0]]).view(3, 1, 2, 2)
-    index, distance = nearest(torch.tensor([[1.0, 1, 1, 0.4], [0, 0, 0, 0]]).view(2, 1, 2, 2), among)
-    assert index.tolist() == [2, 0]
-    assert distance.tolist() == pytest.approx([sqrt(0.16 / 4), 0])
+    x = torch.tensor([[1.0, 1, 1, 0.4], [0, 0, 0, 0]]).view(2, 1, 2, 2)
+    for batches in ([among], among.split(1)):
+        images, distance = nearest(x, batches)
+        assert torch.equal(images, among[[2, 0]])
+        assert distance.tolist() == pytest.approx([sqrt(0.16 / 4), 0])
 
 
 def test_what_is_told_of_the_ring_is_what_the_metrics_say() -> None:

@@ -19,7 +19,8 @@ LAYERS = [
     {"training", "metrics"},
     {"checks"},
     {"config", "callbacks", "resume"},
-    {"session", "drawings", "views"},
+    {"session", "views"},
+    {"drawings"},
     {"run", "sample", "worker", "figures", "evaluate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

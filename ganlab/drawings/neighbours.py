@@ -4,25 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 from ganlab.drawings.runs import Run, at_least
 from ganlab.drawings.style import frame, sheet
 from ganlab.errors import Refused
-
-
-def nearest(x: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of x [N, ...] the index in `among` [M, ...] of its nearest, and the distance, [N] each.
-
-    The distance is the root of the mean squared difference of pixels.
-    """
-    gap = torch.cdist(
-        x.flatten(1).double(), among.flatten(1).double(), compute_mode="donot_use_mm_for_euclid_dist"
-    )
-    found = gap.min(1)
-    return found.indices, found.values / x[0].numel() ** 0.5
+from ganlab.views import nearest
 
 
 def draw(settings: Sequence[str], columns: int, rows: int, steps: int, seed: int) -> list[Image.Image]:
@@ -34,10 +21,10 @@ def draw(settings: Sequence[str], columns: int, rows: int, steps: int, seed: int
     game = run.play(steps)
     train, test = (next(run.data.split(name, "cpu", 10**6))[0] for name in ("train", "test"))
     samples = game.sample(columns * rows)
-    index, _ = nearest(samples, train)
+    images, _ = nearest(samples, [train])
     usual = {
-        "samples": nearest(game.sample(len(test), seed=1), train)[1].median(),
-        "unseen test images": nearest(test, train)[1].median(),
+        "samples": nearest(game.sample(len(test), seed=1), [train])[1].median(),
+        "unseen test images": nearest(test, [train])[1].median(),
     }
     told = ", ".join(f"{value:.3f} of {name}" for name, value in usual.items())
     low, high = run.data.value_range
@@ -50,7 +37,7 @@ def draw(settings: Sequence[str], columns: int, rows: int, steps: int, seed: int
         fontsize=9,
     )
     panels = figure.subplots(2 * rows, columns, squeeze=False)
-    for i, (sample, image) in enumerate(zip(samples, train[index], strict=True)):
+    for i, (sample, image) in enumerate(zip(samples, images, strict=True)):
         row, column = divmod(i, columns)
         for axes, shown, label in (
             (panels[2 * row, column], sample, "sample"),

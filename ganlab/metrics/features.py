@@ -62,7 +62,7 @@ class Lens:
         return Seen(seen.features.cpu(), seen.logits.cpu())
 
     def _kept(self, x: Tensor) -> Seen:
-        levels = (eight_bit(x) * 255).byte()
+        levels = (eight_bit(x) * 255).round().byte()
         path = shelf.place(levels, *self.protocol().items(), x.device.type)
         if (seen := shelf.take(path)) is None:
             seen = self._look(x)
