@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ganlab.errors import Refused
@@ -18,12 +18,13 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
     return {key: (mine, theirs) for key, (mine, theirs) in pairs.items() if mine != theirs}
 
 
-def refuse_unlike(name: str, records: Mapping[str, Mapping[str, Any]]) -> None:
+def refuse_unlike(name: str, records: Mapping[str, Mapping[str, Any]], ignored: Collection[str] = ()) -> None:
     """Refuses to set numbers beside each other that were not made alike.
 
     Args:
         name: of the number, for the message.
         records: of whose it is, likewise; each a number with its protocol.
+        ignored: facts that may differ.
 
     Raises:
         Refused: likewise, naming the first difference.
@@ -31,6 +32,8 @@ def refuse_unlike(name: str, records: Mapping[str, Mapping[str, Any]]) -> None:
     (first, reference), *others = records.items()
     for other, record in others:
         for key, (mine, theirs) in differences(reference, record).items():
+            if key in ignored:
+                continue
             raise Refused(
                 f"{name} of {first} and of {other} do not compare: {key} is {mine} and {theirs}; "
                 "measure both alike"

@@ -1,0 +1,91 @@
+"""python -m ganlab.compare: numbers of several runs side by side, where they were made alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from ganlab.cli import launch
+from ganlab.errors import Refused
+
+Records = dict[str, dict[str, Any]]
+
+
+def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[str, float]]:
+    """Prints a table of the numbers that all of them have, a column for each.
+
+    Returns:
+        The values, by the number's name and by whose it is.
+
+    Raises:
+        Refused: fewer than two, one that has no numbers, none in common, or a number whose protocols differ
+            in what `ignore` does not name.
+    """
+    places = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
+    if len(places) < 2 or len(set(places)) < len(places):
+        raise Refused("give two or more, each once: 'of=[<run or file>,<run or file>]'")
+    found = {str(place): records(Path(place)) for place in places}
+    names = [name for name in next(iter(found.values())) if all(name in each for each in found.values())]
+    if not names:
+        have = "; ".join(f"{place} has {', '.join(each)}" for place, each in found.items())
+        raise Refused(f"no number is common to all: {have}; measure them alike with ganlab.evaluate")
+    return table(names, found, set(cfg.ignore))
+
+
+def records(place: Path) -> Records:
+    """The numbers of a run's summary.json, or of a file that ganlab.evaluate wrote.
+
+    Raises:
+        Refused: there are none.
+    """
+    file = place / "summary.json" if place.is_dir() else place
+    try:
+        content = json.loads(file.read_text())
+        found = content.get("metrics", {}) if place.is_dir() else content
+        if found and all("value" in record for record in found.values()):
+            return dict(found)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise Refused(f"of={place} cannot be read: give a run, or what ganlab.evaluate wrote") from error
+    raise Refused(f"of={place} has no numbers: give a finished run, or what ganlab.evaluate wrote")
+
+
+def table(
+    names: Sequence[str], found: Mapping[str, Records], ignored: set[str]
+) -> dict[str, dict[str, float]]:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ganlab.metrics.protocols import differences, refuse_unlike
+
+    shown = Table(box=None, pad_edge=False)
+    shown.add_column("")
+    for place in found:
+        shown.add_column(place, justify="right", overflow="fold")
+    notes = []
+    values: dict[str, dict[str, float]] = {}
+    for name in names:
+        mine = {place: each[name] for place, each in found.items()}
+        refuse_unlike(name, mine, ignored)
+        values[name] = {place: float(record["value"]) for place, record in mine.items()}
+        shown.add_row(name, *(f"{value:.3f}" for value in values[name].values()))
+        first, *others = mine.items()
+        for other, record in others:
+            for key, (one, two) in differences(first[1], record).items():
+                notes.append(f"{name}: {key} is {one} of {first[0]} and {two} of {other}")
+    console = Console()
+    console.print(shown, highlight=False)
+    for note in notes:
+        console.print(note, highlight=False, soft_wrap=True)
+    return values
+
+
+def main() -> None:
+    launch("compare", compare)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Numbers of several runs side by side, where they were made alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ganlab.cli import compose
+from ganlab.compare import compare
+from ganlab.errors import Refused
+
+HOW = {"extractor": "digits", "n_fake": 1000, "sampler": "generator"}
+
+
+def run(place: Path, **numbers: dict) -> Path:
+    place.mkdir()
+    (place / "summary.json").write_text(json.dumps({"status": "finished", "metrics": numbers}))
+    return place
+
+
+def compared(*overrides: str) -> dict:
+    return compare(compose(*overrides, config_name="compare"), overrides)
+
+
+def test_numbers_that_all_have_stand_side_by_side(tmp_path: Path, capsys) -> None:
+    one = run(tmp_path / "one", fid={"value": 17.25, "step": 5, **HOW}, kid={"value": 0.5, **HOW})
+    two = tmp_path / "two.json"
+    two.write_text(json.dumps({"fid": {"value": 9.5, "floor": 1.0, **HOW}, "is": {"value": 8.0, **HOW}}))
+    assert compared(f"of=[{one},{two}]") == {"fid": {str(one): 17.25, str(two): 9.5}}
+    out = capsys.readouterr().out
+    assert "17.250" in out
+    assert "9.500" in out
+    assert "kid" not in out
+
+
+def test_unlike_numbers_are_refused_but_for_what_is_ignored_and_said(tmp_path: Path, capsys) -> None:
+    one = run(tmp_path / "one", fid={"value": 17.25, **HOW})
+    two = run(tmp_path / "two", fid={"value": 9.5, **HOW, "sampler": "ema"})
+    with pytest.raises(
+        Refused, match="fid of .*one and of .*two do not compare: sampler is generator and ema"
+    ):
+        compared(f"of=[{one},{two}]")
+    compared(f"of=[{one},{two}]", "ignore=[sampler]")
+    assert f"fid: sampler is generator of {one} and ema of {two}" in capsys.readouterr().out
+    three = run(tmp_path / "three", fid={"value": 9.5, **HOW, "sampler": "ema", "n_fake": 50})
+    with pytest.raises(Refused, match="n_fake is 1000 and 50"):
+        compared(f"of=[{one},{three}]", "ignore=[sampler]")
+
+
+@pytest.mark.parametrize(
+    ("of", "message"),
+    [
+        ("[{one}]", "give two or more"),
+        ("[{one},{one}]", "give two or more, each once"),
+        ("[{one},{empty}]", "of=.*empty has no numbers: give a finished run"),
+        ("[{one},{tmp}/missing]", "of=.*missing cannot be read"),
+        ("[{one},{other}]", "no number is common to all: .*one has fid; .*other has kid"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(of: str, message: str, tmp_path: Path) -> None:
+    one, empty = run(tmp_path / "one", fid={"value": 1.0, **HOW}), run(tmp_path / "empty")
+    other = run(tmp_path / "other", kid={"value": 1.0, **HOW})
+    with pytest.raises(Refused, match=message):
+        compared(f"of={of.format(one=one, empty=empty, other=other, tmp=tmp_path)}")
