@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from importlib.metadata import version
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,48 +15,56 @@ from ganlab.data.sources import Samples
 from ganlab.errors import Refused
 from ganlab.game import Game, evaluating
 from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.of_features import short
 from ganlab.values import count, positive
 
 CHUNK = 1000  # test images at a time
 
 
 class Transfer(SampleMetric):
-    """A share of the test images that a classifier gets wrong which this game has made; 0 is best.
+    """A share of the test images: how a classifier does that this game has made.
 
     It judges the game itself: the samples that other metrics are shown say nothing here.
     """
 
-    higher_is_better = False
     references = ("test",)
-    name: str
+    kind: ClassVar[str]  # such as "1nn_error"
 
     def __init__(self) -> None:
-        self.names = (self.name,)
+        self.name = f"{self.kind}/test"
+        self.names: tuple[str, ...] = (self.name,)
         self._data: Data | None = None
         self._n = 0
-        self._error: float | None = None
+        self._share: float | None = None
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         if not data.num_classes:
             raise Refused(f"{self.name} is about classes, and these data have none: choose another metric")
         self._data, self._n = data, n_fake
+        self.name = f"{self.kind}/test_{short(self.trained_on)}"
+        self.names = (self.name,)
+
+    @property
+    def trained_on(self) -> int:
+        """How many samples make the classifier."""
+        return self._n
 
     def update(self, x: Tensor, real: bool) -> None:
         """Samples without their classes say nothing here."""
 
     def look(self, game: Game) -> None:
         assert self._data is not None
-        self._error = self.error(game, self._data)
+        self._share = self.share(game, self._data)
 
     @abstractmethod
-    def error(self, game: Game, data: Data) -> float:
-        """The share of test images whose class is not found."""
+    def share(self, game: Game, data: Data) -> float:
+        """The share of test images, of those that are found or those that are not."""
 
     def compute(self) -> dict[str, float]:
-        return {} if self._error is None else {self.name: self._error}
+        return {} if self._share is None else {self.name: self._share}
 
     def reset(self) -> None:
-        self._error = None
+        self._share = None
 
     def protocol(self) -> dict[str, str | int | float]:
         return {"unit": "share of the test images"}
@@ -67,16 +76,13 @@ class NearestNeighbourError(Transfer):
     Radford et al. 2016, table 3. Distances are Euclidean, of pixels.
     """
 
-    name = "1nn_error/test"
+    kind = "1nn_error"
+    higher_is_better = False
 
     def suits(self, game: Game) -> None:
-        if game.generator.num_classes is None:
-            raise Refused(
-                f"{self.name} needs a generator that can be asked for classes: add "
-                "trick=label_conditioning, or choose another metric"
-            )
+        wants_classes(self.name, game)
 
-    def error(self, game: Game, data: Data) -> float:
+    def share(self, game: Game, data: Data) -> float:
         samples = game.sample(self._n, seed=1).flatten(1)
         classes = game.labels(self._n)
         assert classes is not None
@@ -93,7 +99,7 @@ class NearestNeighbourError(Transfer):
 
 
 class LinearProbe(Transfer):
-    """The error of a linear support vector machine on the discriminator's features .
+    """The error of a linear support vector machine on the discriminator's features.
 
     Radford et al. 2016, section 5.1.
     It is trained on the features of at most `n_train` real training images, the same ones in every run; the
@@ -103,12 +109,17 @@ class LinearProbe(Transfer):
     cost: of an error, against the squared norm of the weights: the C of support vector machines; positive.
     """
 
-    name = "linear_probe/test"
+    kind = "linear_probe"
+    higher_is_better = False
 
     def __init__(self, n_train: int, cost: float):
         super().__init__()
         self.n_train = count("metric.linear_probe.n_train", n_train)
         self.cost = positive("metric.linear_probe.cost", cost)
+
+    @property
+    def trained_on(self) -> int:
+        return min(self.n_train, len(self._data)) if self._data is not None else self.n_train
 
     def suits(self, game: Game) -> None:
         if game.discriminator is None:
@@ -124,7 +135,7 @@ class LinearProbe(Transfer):
                 "does not take (trick label_conditioning or packing): choose another metric"
             ) from error
 
-    def error(self, game: Game, data: Data) -> float:
+    def share(self, game: Game, data: Data) -> float:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import LinearSVC
@@ -149,11 +160,20 @@ class LinearProbe(Transfer):
     def protocol(self) -> dict[str, str | int | float]:
         return {
             **super().protocol(),
-            "n_train": self.n_train,
+            "n_train": self.trained_on,
             "cost": self.cost,
             "features": "the discriminator's last",
             "scikit-learn": version("scikit-learn"),
         }
+
+
+def wants_classes(name: str, game: Game) -> None:
+    """Refuses a generator that cannot be asked for classes."""
+    if game.generator.num_classes is None:
+        raise Refused(
+            f"{name} needs a generator that can be asked for classes: add trick=label_conditioning, or "
+            "choose another metric"
+        )
 
 
 def classes(batches: Iterable[Samples]) -> Tensor:

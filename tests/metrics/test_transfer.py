@@ -12,6 +12,7 @@ from table import SMALL, game
 from ganlab.cli import compose
 from ganlab.config import build_data, build_game
 from ganlab.errors import Refused
+from ganlab.metrics.classification import ClassificationAccuracy
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.transfer import LinearProbe, NearestNeighbourError
 
@@ -28,8 +29,8 @@ def test_the_nearest_sample_says_the_class() -> None:
     found = evaluation(played)
     samples, (x, labels) = played.sample(200, seed=1), digits("test")
     machine = KNeighborsClassifier(1).fit(samples.flatten(1), played.labels(200))
-    assert found == {"1nn_error/test": pytest.approx(1 - machine.score(x.flatten(1), labels))}
-    record = evaluation.record(found, played)["1nn_error/test"]
+    assert found == {"1nn_error/test_200": pytest.approx(1 - machine.score(x.flatten(1), labels))}
+    record = evaluation.record(found, played)["1nn_error/test_200"]
     assert (record["n_fake"], record["split"]) == (200, "test")
     assert "floor" not in record
 
@@ -41,7 +42,28 @@ def test_a_generator_that_knows_the_classes_makes_none_wrong() -> None:
     metric.check(build_data(cfg), 360, 10)
     played.sample, played.labels = lambda n, seed: x, lambda n: labels
     metric.look(played)
-    assert metric.compute() == {"1nn_error/test": 0.0}
+    assert metric.compute() == {"1nn_error/test_360": 0.0}
+
+
+def test_a_classifier_that_learned_from_samples_is_tested_on_real_images() -> None:
+    """A generator that repeats the training images teaches as much as they do, one of noise nothing."""
+    cfg = compose(*SMALL, "trick=label_conditioning")
+    data, played = build_data(cfg), build_game(cfg)
+    x, y = (torch.cat(part) for part in zip(*data.choice("train", 600, "cpu", 1000), strict=True))
+    noise = 2 * torch.rand_like(x) - 1
+    before = torch.get_rng_state()
+    metric = ClassificationAccuracy(epochs=12, lr=0.004)
+    metric.check(data, 600, 10)
+    found = {}
+    for name, samples in {"copies": x, "noise": noise}.items():
+        played.sample, played.labels = lambda n, seed, samples=samples: samples, lambda n: y
+        metric.look(played)
+        found[name] = metric.compute()["classification_accuracy/test_600"]
+        assert metric.beside()["real"] == found["copies"]
+        metric.reset()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert found["copies"] > 0.8
+    assert found["noise"] < 0.3
 
 
 def test_the_probe_is_a_linear_machine_on_the_features() -> None:
@@ -49,7 +71,7 @@ def test_the_probe_is_a_linear_machine_on_the_features() -> None:
     played = build_game(cfg)
     evaluation = Evaluation({"probe": LinearProbe(500, 0.1)}, build_data(cfg), n=10, n_real=10, seed=0)
     evaluation.suits(played)
-    found = evaluation(played)["linear_probe/test"]
+    found = evaluation(played)["linear_probe/test_500"]
     chosen = build_data(cfg).choice("train", 500, "cpu", 500)
     (x, y), (t, s) = next(chosen), digits("test")
     played.discriminator.eval()
@@ -69,7 +91,12 @@ def test_a_game_without_a_discriminator_has_nothing_to_probe() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("metric=one_nn", "1nn_error/test needs a generator that can be asked for classes"),
+        ("metric=one_nn", "1nn_error/test_60 needs a generator that can be asked for classes"),
+        ("metric=classification_accuracy", "classification_accuracy/test_60 needs a generator that can be"),
+        (
+            "metric=classification_accuracy metric.classification_accuracy.lr=-1 trick=label_conditioning",
+            "metric.classification_accuracy.lr=-1 must be a positive number",
+        ),
         ("metric=linear_probe trick=label_conditioning", "without their classes, which this one does not"),
         ("metric=linear_probe trick=packing", "shows the discriminator single images"),
         (
