@@ -94,6 +94,29 @@ def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
                 raise Refused(f"{override} would do nothing: this objective has no {name}; leave it out")
         if override.startswith("data.labelled=") and cfg.data.labelled and not cfg.resume:
             refuse_labelled(cfg)
+    if not cfg.resume:
+        refuse_unseen(cfg, overrides)
+        refuse_weights(cfg)
+
+
+def refuse_unseen(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuses an extractor that was asked for, and that no metric looks through."""
+    given = {override.lstrip("+~").split("=")[0] for override in overrides}
+    if "extractor" in given and "${extractor}" not in str(OmegaConf.to_container(cfg.metric)):
+        raise Refused(
+            "extractor has no say here, for no metric looks through it: add one, such as metric=fid, or "
+            "leave it out"
+        )
+
+
+def refuse_weights(cfg: DictConfig) -> None:
+    """Refuses a file of weights that the extractor does not read."""
+    weights = cfg.metric.get("weights")
+    if weights is not None and "weights" not in (cfg.get("extractor") or {}):
+        raise Refused(
+            f"metric.weights={weights} would do nothing: they are for extractor=inception; add it, or leave "
+            "them out"
+        )
 
 
 def refuse_labelled(cfg: DictConfig) -> None:

@@ -25,6 +25,8 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
     Raises:
         Refused: no run and no images, or a metric cannot measure them.
     """
+    from ganlab.checks import refuse_unseen
+
     if (cfg.run_dir is None) == (cfg.generated is None):
         raise Refused(
             "give either run_dir=<a run>, or generated=<a folder> and real=<a folder or a data set>"
@@ -34,6 +36,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
         raise Refused(
             f"{key} has no say beside {'run_dir' if cfg.generated is None else 'generated'}: leave it out"
         )
+    refuse_unseen(cfg, overrides)
     count("n", cfg.evaluation.n)
     count("seed", cfg.evaluation.seed, 0)
     records = of_run(cfg) if cfg.generated is None else of_folder(cfg)
@@ -93,14 +96,17 @@ def of_folder(cfg: DictConfig) -> Records:
 
 def measuring(cfg: DictConfig, data: Any) -> Any:
     """The evaluation that a config describes, on some data."""
+    from ganlab.callbacks.progress import watch
+    from ganlab.checks import refuse_weights
     from ganlab.config import chosen
     from ganlab.metrics.evaluation import Evaluation
 
+    refuse_weights(cfg)
     metrics = chosen(cfg, "metric")
     if not metrics:
         raise Refused("metric is empty: give some, such as 'metric=[fid,kid]'")
     asked = cfg.evaluation
-    return Evaluation(metrics, data, asked.n, asked.n_real, asked.seed)
+    return Evaluation(metrics, data, asked.n, asked.n_real, asked.seed, watch)
 
 
 def show(records: Records) -> None:

@@ -76,7 +76,14 @@ def drawn(figure: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def picture(samples: Tensor, value_range: tuple[float, float] | None) -> Image.Image:
+def columns_for(num_classes: int | None) -> int | None:
+    """A column for each class of samples that are of the classes in turn, where they fit side by side."""
+    return num_classes if num_classes is not None and 4 <= num_classes <= 20 else None
+
+
+def picture(
+    samples: Tensor, value_range: tuple[float, float] | None, columns: int | None = None
+) -> Image.Image:
     """A grid of images, a scatter plot of points in a plane, or a histogram of points on a line.
 
     Raises:
@@ -84,7 +91,7 @@ def picture(samples: Tensor, value_range: tuple[float, float] | None) -> Image.I
     """
     if samples.ndim == 2 and samples.shape[1] <= 2:
         return scatter(samples) if samples.shape[1] == 2 else histogram(samples)
-    return grid(samples, value_range)
+    return grid(samples, value_range, columns)
 
 
 def save(image: Image.Image, path: Path) -> None:

@@ -31,6 +31,7 @@ FREE = (
     "evaluate_every",
     "sample_every",
     "checkpoint_every",
+    "views",
     "profile",
     "trust",
     "resume",

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.errors import Refused
 
 # What the config of an older run lacks, as it was played.
-ABSENT = {"compile": False, "profile": False, "initial": {}, "stages": {}, "code_of": None}
+ABSENT = {"compile": False, "profile": False, "initial": {}, "stages": {}, "code_of": None, "views": []}
 
 
 class RunDirectory:

@@ -15,9 +15,10 @@ from pytorch_lightning.loggers import Logger
 
 from ganlab.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.callbacks.evaluate import Evaluate
+from ganlab.callbacks.last_views import LastViews
 from ganlab.callbacks.log import Log
 from ganlab.callbacks.profile import Profile
-from ganlab.callbacks.progress import Bar, Onward
+from ganlab.callbacks.progress import Bar, Onward, watch
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
 from ganlab.checks import check, num_processes, refuse_unused
@@ -32,6 +33,7 @@ from ganlab.stages import Timetable
 from ganlab.training.processes import Workers, between_processes, environment, must_start
 from ganlab.training.unprofiled import Unprofiled
 from ganlab.trust import check_trust
+from ganlab.viewing import asked
 
 
 class Session:
@@ -54,7 +56,7 @@ class Session:
         self.module = build(cfg, self.data)
         metrics = chosen(cfg, "metric")
         self.evaluation = Evaluation(
-            metrics, self.data, cfg.evaluation.n, cfg.evaluation.n_real, cfg.evaluation.seed
+            metrics, self.data, cfg.evaluation.n, cfg.evaluation.n_real, cfg.evaluation.seed, watch
         )
         self.evaluation.suits(self.module.game)
         self.directory = RunDirectory(cfg.resume or directory_for(cfg))
@@ -115,6 +117,7 @@ class Session:
 
     def _callbacks(self) -> None:
         cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
+        views = asked(cfg.views, data.value_range is not None)
         self.terms = Log(directory, times.images, cfg.log_every, times.total)
         self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, times.begins, times.total)
         self.bar = Bar(self.terms, times.images, times.total)
@@ -123,6 +126,7 @@ class Session:
             self.bar,  # first, so that its clock stops before the others work
             self.measuring,
             Samples(directory.samples, data.value_range, cfg.sample_every, times.begins, times.total),
+            LastViews(views, directory, times.total),
             self.terms,  # before the checkpoint: its rows are on file before it exists
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self.evaluation.monitored(cfg.monitor)),

@@ -1,35 +1,136 @@
-"""What one looks at in a trained game: each makes a picture, or the frames of a film."""
+"""What one looks at in a trained game: pictures of its samples, or a film of its training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ganlab.data.base import Data
+from ganlab.config import build_data
 from ganlab.errors import Refused
+from ganlab.films import save_film
 from ganlab.game import Game
-from ganlab.pictures import grid
+from ganlab.pictures import columns_for, grid, images, picture, save
 from ganlab.run_directory import RunDirectory
 
-Range = tuple[float, float] | None
+
+class View(NamedTuple):
+    """What there is to see, and what it is; `told` in a line."""
+
+    told: str
+    pictures: list[Image.Image]
+    form: str = "picture"  # or files: each picture by itself; film
+
+    def write(self, path: Path) -> None:
+        """As PNG, a folder of PNG, or GIF."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.form == "film":
+            save_film(self.pictures, path)
+        elif self.form == "picture":
+            save(self.pictures[0], path)
+        else:
+            path.mkdir(exist_ok=True)
+            for i, image in enumerate(self.pictures):
+                save(image, path / f"{i:05d}.png")
 
 
-def neighbours(
-    game: Game, data: Data, n: int, seed: int, label: int | None, columns: int
-) -> tuple[Image.Image, Tensor]:
-    """Rows of samples, each above the row of their nearest training images; and the distances, [n].
+def samples(asked: Any, run: RunDirectory, game: Game) -> View:
+    """A grid, with a column for each class where there are few; or single images."""
+    value_range = run.config().data.range
+    found = game.sample(asked.n, asked.seed, asked["class"])
+    told = f"{asked.n} samples of round {game.step}"
+    if asked.format == "files":
+        return View(told, images(found, value_range), "files")
+    classes = game.generator.num_classes if asked["class"] is None else None
+    return View(told, [picture(found, value_range, columns_for(classes))])
 
-    Nearest in pixels, in units of the data.
-    """
-    samples = game.sample(n, seed, label)
-    images, distances = nearest(samples, (x for x, _ in data.split("train", samples.device, 1000)))
-    rows = zip(samples.split(columns), images.split(columns), strict=True)
-    blank = samples.new_full((-n % columns, *samples.shape[1:]), (data.value_range or (0.0, 1.0))[0])
+
+def neighbours(asked: Any, run: RunDirectory, game: Game) -> View:
+    """Rows of samples, each above the row of their nearest training images, in pixels."""
+    own = run.config()
+    if asked.root is not None:
+        own.data.root = asked.root
+    data, n, columns = build_data(own), asked.n, asked.columns
+    found = game.sample(n, asked.seed, asked["class"])
+    beside, distances = nearest(found, (x for x, _ in data.split("train", found.device, 1000)))
+    rows = zip(found.split(columns), beside.split(columns), strict=True)
+    blank = found.new_full((-n % columns, *found.shape[1:]), (data.value_range or (0.0, 1.0))[0])
     padded = [torch.cat([row, blank[: columns - len(row)]]) for pair in rows for row in pair]
-    return grid(torch.cat(padded), data.value_range, columns), distances
+    far = f"median distance {float(distances.median()):.3f}"
+    told = f"{n} samples of round {game.step} above their nearest training images ({far})"
+    return View(told, [grid(torch.cat(padded), data.value_range, columns)])
+
+
+def interpolate(asked: Any, run: RunDirectory, game: Game) -> View:
+    """Strips of `columns` samples between two of them, as many as n has room for."""
+    strips, columns = max(asked.n // asked.columns, 1), asked.columns
+    ends = game.latents(2 * strips, asked.seed)
+    shares = torch.linspace(0, 1, columns, dtype=ends.dtype, device=ends.device)
+    between = PATHS[asked.path]
+    latents = torch.cat([between(a, b, shares) for a, b in zip(ends[::2], ends[1::2], strict=True)])
+    classes = game.labels(strips, asked["class"])
+    condition = None if classes is None else classes.repeat_interleave(columns)
+    told = f"{strips} paths between samples of round {game.step}, by {asked.path}"
+    return View(told, [grid(shown(game, latents, condition), run.config().data.range, columns)])
+
+
+def arithmetic(asked: Any, run: RunDirectory, game: Game) -> View:
+    """The samples whose latents are added, those whose are subtracted, and that of the sum, in one row.
+
+    One more is to be added than subtracted, or the sum is no latent like others: a - b + c (Radford, Metz &
+    Chintala 2016, section 6.3.2). Of a conditional generator the sum has the class of the first.
+
+    Raises:
+        Refused: a place that the grid of n samples does not have, or none to add.
+    """
+    n, plus, minus = asked.n, list(asked.plus), list(asked.minus)
+    for name, places in {"plus": plus, "minus": minus}.items():
+        if not all(isinstance(place, int) and 0 <= place < n for place in places):
+            raise Refused(f"{name}={places} must be places in a grid of n={n}, from 0 to {n - 1}")
+    if not plus:
+        raise Refused("plus=[] adds nothing: give places of samples in the grid of this n and seed")
+    latents = game.latents(n, asked.seed)
+    result = latents[plus].sum(0)
+    if minus:
+        result = result - latents[minus].sum(0)
+    row = torch.cat([latents[[*plus, *minus]], result[None]])
+    classes = game.labels(n, asked["class"])
+    condition = None if classes is None else classes[[*plus, *minus, plus[0]]]
+    told = f"samples {plus} less {minus}, and the sum, of round {game.step}"
+    return View(told, [grid(shown(game, row, condition), run.config().data.range, len(row))])
+
+
+def animate(asked: Any, run: RunDirectory, game: Game) -> View:
+    """The pictures that a run made of the same latents, in their order.
+
+    Raises:
+        Refused: it has made none.
+    """
+    places = [place for place in sorted(run.samples.glob("*.png")) if place.stem.isdigit()]
+    if not places:
+        raise Refused(f"{run.samples} has no pictures of training: a run makes one every sample_every rounds")
+    pictures = [Image.open(place).convert("RGB") for place in places]
+    return View(f"{len(pictures)} pictures of training, from the same latents", pictures, "film")
+
+
+VIEWS: dict[str, Callable[[Any, RunDirectory, Game], View]] = {
+    "grid": samples,
+    "neighbours": neighbours,
+    "interpolate": interpolate,
+    "arithmetic": arithmetic,
+    "animate": animate,
+}
+
+
+def show(logger: object, name: str, image: Image.Image | Path, step: int) -> None:
+    """Hands a picture, or the file of a film, to a logger that takes such."""
+    film = isinstance(image, Path)
+    if (log := getattr(logger, "log_video" if film else "log_image", None)) is not None:
+        log(name, [str(image) if film else image], step, **({"format": ["gif"]} if film else {}))
 
 
 def nearest(x: Tensor, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
@@ -47,20 +148,6 @@ def nearest(x: Tensor, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         nearer = distances < best
         images[nearer], best[nearer] = batch.to(x.dtype)[places[nearer]], distances[nearer]
     return images, best
-
-
-def interpolate(
-    game: Game, value_range: Range, n: int, seed: int, label: int | None, columns: int, path: str
-) -> Image.Image:
-    """Strips of `columns` samples between two of them, as many as n has room for."""
-    strips = max(n // columns, 1)
-    ends = game.latents(2 * strips, seed)
-    shares = torch.linspace(0, 1, columns, dtype=ends.dtype, device=ends.device)
-    between = PATHS[path]
-    latents = torch.cat([between(a, b, shares) for a, b in zip(ends[::2], ends[1::2], strict=True)])
-    classes = game.labels(strips, label)
-    condition = None if classes is None else classes.repeat_interleave(columns)
-    return grid(shown(game, latents, condition), value_range, columns)
 
 
 def lerp(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
@@ -83,52 +170,8 @@ def slerp(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
 PATHS = {"lerp": lerp, "slerp": slerp}
 
 
-def arithmetic(
-    game: Game,
-    value_range: Range,
-    n: int,
-    seed: int,
-    label: int | None,
-    plus: Sequence[int],
-    minus: Sequence[int],
-) -> Image.Image:
-    """The samples whose latents are added, those whose are subtracted, and that of the sum, in one row.
-
-    One more is to be added than subtracted, or the sum is no latent like others: a - b + c (Radford, Metz &
-    Chintala 2016, section 6.3.2). Of a conditional generator the sum has the class of the first.
-
-    Raises:
-        Refused: a place that the grid of n samples does not have, or none to add.
-    """
-    for name, places in {"plus": plus, "minus": minus}.items():
-        if not all(isinstance(place, int) and 0 <= place < n for place in places):
-            raise Refused(f"{name}={list(places)} must be places in a grid of n={n}, from 0 to {n - 1}")
-    if not plus:
-        raise Refused("plus=[] adds nothing: give places of samples in the grid of this n and seed")
-    latents = game.latents(n, seed)
-    result = latents[list(plus)].sum(0)
-    if minus:
-        result = result - latents[list(minus)].sum(0)
-    row = torch.cat([latents[[*plus, *minus]], result[None]])
-    classes = game.labels(n, label)
-    condition = None if classes is None else classes[[*plus, *minus, plus[0]]]
-    return grid(shown(game, row, condition), value_range, len(row))
-
-
 @torch.no_grad()
 def shown(game: Game, latents: Tensor, condition: Tensor | None) -> Tensor:
     """Samples of some latents, 250 at a time as `Game.sample` makes them."""
     classes = condition.split(250) if condition is not None else [None] * len(latents)
     return torch.cat([game.decode(z, c) for z, c in zip(latents.split(250), classes, strict=False)])
-
-
-def animate(run: RunDirectory) -> list[Image.Image]:
-    """The pictures that a run made of the same latents, in their order.
-
-    Raises:
-        Refused: it has made none.
-    """
-    pictures = [place for place in sorted(run.samples.glob("*.png")) if place.stem.isdigit()]
-    if not pictures:
-        raise Refused(f"{run.samples} has no pictures of training: a run makes one every sample_every rounds")
-    return [Image.open(place).convert("RGB") for place in pictures]

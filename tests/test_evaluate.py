@@ -54,6 +54,8 @@ def test_a_runs_numbers_are_those_of_its_end_and_each_has_its_protocol(tmp_path:
         f"{k}/digits_train_100" for k in ("fid", "precision", "recall", "density", "coverage")
     }
     assert more["fid/digits_train_100"]["n_real"] == 1437
+    with pytest.raises(Refused, match="metric is empty"):
+        measured(f"run_dir={run}", "metric=none")
 
 
 def test_folders_of_images_are_measured_for_who_never_trained_here(tmp_path: Path) -> None:
@@ -117,9 +119,14 @@ def test_a_gallery_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_p
         ("generated={made} real={made} extractor=mnist", r"takes \(N, 1, 28, 28\)"),
         ("generated={made} real={made} extractor=digits metric=[kid]", "subsets of 1000 need 1000 samples"),
         ("generated={mixed} real={made} extractor=digits", "1.png is 8x8, but .*0.png is 9x8"),
-        ("generated={made} real={made} extractor=digits metric=none", "metric is empty"),
+        ("generated={made} real={made} extractor=digits metric=none", "no metric looks through it"),
         ("run_dir=nowhere n=0", "n=0 must be a whole number of at least 1"),
         ("generated={made} real=digits extractor=digits seed=3", "seed has no say beside generated"),
+        (
+            "generated={made} real=digits extractor=digits metric.weights=w.pth",
+            "metric.weights=w.pth would do nothing",
+        ),
+        ("run_dir=nowhere extractor=digits metric=parzen", "extractor has no say here"),
         ("run_dir=nowhere real=digits", "real has no say beside run_dir"),
     ],
 )

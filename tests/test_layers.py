@@ -15,13 +15,15 @@ LAYERS = [
     {"pairs", "likelihoods", "networks", "data"},
     {"augmentations", "kernels", "distances", "slopes"},
     {"objectives", "tricks"},
-    {"game", "pictures", "run_directory", "cli", "provenance", "stages", "trust"},
+    {"game", "pictures", "films", "run_directory", "cli", "provenance", "stages", "trust"},
     {"training", "metrics"},
-    {"checks"},
-    {"config", "callbacks", "resume"},
-    {"session", "views"},
+    {"checks", "viewing"},
+    {"config", "resume"},
+    {"views"},
+    {"callbacks"},
+    {"session"},
     {"drawings"},
-    {"run", "sample", "worker", "figures", "evaluate"},
+    {"run", "sample", "worker", "figures", "evaluate", "compare"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training", "callbacks", "data", "config", "session"}
@@ -29,6 +31,7 @@ HYDRA = {
     "checks",
     "config",
     "cli",
+    "compare",
     "evaluate",
     "resume",
     "run",
@@ -37,6 +40,7 @@ HYDRA = {
     "session",
     "stages",
     "trust",
+    "viewing",
     "worker",
 }
 

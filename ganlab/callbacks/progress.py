@@ -1,4 +1,5 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any, get_args
 
@@ -11,6 +12,8 @@ from ganlab.callbacks.log import Log
 from ganlab.training.base import GameModule
 from ganlab.turn import Player
 
+LONG = 60.0  # seconds that are still to be waited for, from which on that is said beforehand
+LOOK = 3.0  # seconds of work that the estimate is made of
 LINES = 10  # how many are printed where there is no terminal for a bar
 
 
@@ -99,3 +102,27 @@ class Onward(Callback):
 
     def on_train_batch_end(self, *_: Any) -> None:
         self.bar.run_on()
+
+
+@contextmanager
+def watch(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar for something long, on a terminal; anywhere a line beforehand that says how long it will take."""
+    console = Console()
+    began, done, told = perf_counter(), 0, False
+    with Progress(
+        TextColumn(what), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=console, transient=True, disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("", total=total)
+
+        def advance(more: int) -> None:
+            nonlocal done, told
+            done += more
+            bar.advance(task, more)
+            if not told and (spent := perf_counter() - began) >= LOOK:
+                told = True
+                left = spent * (total - done) / done
+                if left >= LONG:
+                    bar.console.print(f"{total:,} {what}: {left / 60:.0f} min", highlight=False)
+
+        yield advance

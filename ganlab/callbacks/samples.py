@@ -2,10 +2,10 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers import Logger
 
-from ganlab.pictures import picture, save
+from ganlab.pictures import columns_for, picture, save
 from ganlab.training.base import GameModule
+from ganlab.views import show
 
 COUNT = 64
 
@@ -29,20 +29,15 @@ class Samples(Callback):
         step = module.game.step
         if step <= self.begins or (step % self.every and step != self.steps):
             return
-        samples = module.game.sample_on_all(COUNT if len(module.game.shape) > 1 else 1000)
+        game = module.game
+        columns = columns_for(game.generator.num_classes)
+        samples = game.sample_on_all(1000 if len(game.shape) == 1 else COUNT - COUNT % (columns or 1))
         if not trainer.is_global_zero:
             return
-        image = picture(samples, self.value_range)
+        image = picture(samples, self.value_range, columns)
         place = self.folder / f"{step:07d}.png"
         known = place.exists()  # to the loggers too: a resume plays some rounds again
         save(image, place)
         if not known:
             for logger in trainer.loggers:
-                show(logger, image, step)
-
-
-def show(logger: Logger, image: Any, step: int) -> None:
-    """Hands a picture to a logger that takes pictures."""
-    log_image = getattr(logger, "log_image", None)
-    if log_image is not None:
-        log_image("samples", [image], step)
+                show(logger, "samples", image, step)

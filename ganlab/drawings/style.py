@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ganlab.films import overview, save_film
 from ganlab.pictures import drawn, save
 
 # Okabe and Ito (2008).
@@ -17,8 +18,6 @@ YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 TRUE, MADE, VERDICT, BEST = BLUE, ORANGE, BLACK, PURPLE  # the same things have the same colours throughout
 
 DOTS = 100  # per inch
-PAUSE = 90  # milliseconds a frame
-LAST = 2500  # milliseconds of the last frame
 
 
 def sheet(width: float, height: float, title: str) -> Figure:
@@ -52,17 +51,6 @@ def frame(figure: Figure) -> Image.Image:
     return drawn(figure)
 
 
-def overview(frames: Sequence[Image.Image], columns: int = 2, rows: int = 2) -> Image.Image:
-    """Some of the frames, evenly chosen from the first to the last, in reading order on one sheet."""
-    count = columns * rows
-    chosen = [frames[round(i * (len(frames) - 1) / (count - 1))] for i in range(count)]
-    width, height = frames[0].size
-    canvas = Image.new("RGB", (columns * width, rows * height), "white")
-    for i, image in enumerate(chosen):
-        canvas.paste(image, ((i % columns) * width, (i // columns) * height))
-    return canvas
-
-
 def write(frames: Sequence[Image.Image], stem: Path) -> list[Path]:
     """A single frame as PNG; several as an animated GIF, and four of them as PNG. The files written."""
     picture = stem.with_suffix(".png")
@@ -73,14 +61,3 @@ def write(frames: Sequence[Image.Image], stem: Path) -> list[Path]:
     film = stem.with_suffix(".gif")
     save_film(frames, film)
     return [picture, film]
-
-
-def save_film(frames: Sequence[Image.Image], path: Path) -> None:
-    """Writes an animated GIF in one step; it is shown over and over, and rests on its last frame."""
-    # One palette for all frames, or the colours would flicker.
-    palette = overview(frames).quantize(256, dither=Image.Dither.NONE)
-    flat = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in frames]
-    part = path.with_name(path.name + ".part")
-    pauses = [PAUSE] * (len(frames) - 1) + [LAST]
-    flat[0].save(part, format="GIF", save_all=True, append_images=flat[1:], duration=pauses, loop=0)
-    part.replace(path)

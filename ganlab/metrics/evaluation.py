@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.shelf import keeping
 from ganlab.ranks import first
 
+# Opened around something long, of what is done and how much of it; called with how much more was done.
+Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 BATCH = 100  # samples at a time; the numbers do not depend on it
 PIECE = 1000  # samples that are held at a time
 
@@ -33,6 +36,7 @@ class Evaluation:
         n: how many samples.
         n_real: how many training images, at most; None: all.
         seed: of the samples' latents.
+        watch: tells who waits how far it is.
 
     Raises:
         Refused: n or n_real is below 1, a metric cannot measure these data, or needs a split that they
@@ -40,7 +44,13 @@ class Evaluation:
     """
 
     def __init__(
-        self, metrics: Mapping[str, SampleMetric], data: Data, n: int, n_real: int | None, seed: int
+        self,
+        metrics: Mapping[str, SampleMetric],
+        data: Data,
+        n: int,
+        n_real: int | None,
+        seed: int,
+        watch: Watch = lambda what, total: nullcontext(lambda done: None),
     ):
         if n < 1 or (n_real is not None and n_real < 1):
             raise Refused(f"evaluation.n={n} and evaluation.n_real={n_real} must be at least 1")
@@ -55,6 +65,7 @@ class Evaluation:
         self.n = n
         self.n_real = n_real
         self.seed = seed
+        self.watch = watch
         self.floor: dict[str, float] = {}
         self.anchor = {name: metric.anchor for metric in metrics.values() for name in metric.names}
         self._floor_size: dict[Split, int] = {}
@@ -75,14 +86,16 @@ class Evaluation:
             return {}
         device = next(game.parameters()).device
         self._prepare(device)
-        for metric in self.metrics.values():
-            metric.look(game)
+        with self.watch("metrics that look at the game", len(self.metrics)) as done:
+            for metric in self.metrics.values():
+                metric.look(game)
+                done(1)
         return self.measure(pieces, device)
 
     def measure(self, fakes: Iterable[Tensor], device: torch.device) -> dict[str, float]:
         """The numbers by name, of samples [N, *shape] in the data's range, piece by piece."""
         self._prepare(device)
-        self._show(fakes, self.metrics.values())
+        self._show(fakes, self.metrics.values(), "samples", self.n)
         return self._found(self.metrics.values())
 
     def _pieces(self, game: Game) -> Iterator[Tensor]:
@@ -149,7 +162,10 @@ class Evaluation:
     def _show_reals(self, device: torch.device) -> None:
         for split in unique(split for metric in self.metrics.values() for split in metric.references):
             asking = [metric for metric in self.metrics.values() if split in metric.references]
-            self._show(self._images(split, self.n_real if split == "train" else None, device), asking, split)
+            n = self.n_real if split == "train" else None
+            there = len(self.data.sources[split])
+            total = there if n is None else min(n, there)
+            self._show(self._images(split, n, device), asking, f"real {split} images", total, split)
         for split in unique(metric.anchor for metric in self.metrics.values()):
             if split not in self.data.sources:
                 continue
@@ -159,7 +175,8 @@ class Evaluation:
                 for metric in self.metrics.values()
                 if metric.anchor == split and suffice(metric, self._floor_size[split])
             ]
-            self._show(self._images(split, self.n, device), anchored)
+            images = self._images(split, self.n, device)
+            self._show(images, anchored, f"real {split} images as samples", self._floor_size[split])
             self.floor |= self._found(anchored)
 
     def _images(self, split: Split, n: int | None, device: torch.device) -> Iterator[Tensor]:
@@ -169,34 +186,43 @@ class Evaluation:
         )
         return (x for x, _ in found)
 
-    def _found(self, metrics: Iterable[SampleMetric]) -> dict[str, float]:
+    def _found(self, metrics: Collection[SampleMetric]) -> dict[str, float]:
         """What the metrics say of the fakes that they were shown, which they forget."""
         numbers: dict[str, float] = {}
-        for metric in metrics:
-            found = metric.compute()
-            how: dict[str, Any] = {"split": "+".join(metric.references) or "none", **metric.protocol()}
-            if beside := metric.beside():
-                how["beside"] = beside
-            self._protocols |= dict.fromkeys(found, how)
-            numbers |= found
-            metric.reset()
+        with self.watch("metrics", len(metrics)) as done:
+            for metric in metrics:
+                found = metric.compute()
+                how: dict[str, Any] = {"split": "+".join(metric.references) or "none", **metric.protocol()}
+                if beside := metric.beside():
+                    how["beside"] = beside
+                self._protocols |= dict.fromkeys(found, how)
+                numbers |= found
+                metric.reset()
+                done(1)
         return numbers
 
     def _show(
-        self, samples: Iterable[Tensor], metrics: Collection[SampleMetric], split: Split | None = None
+        self,
+        samples: Iterable[Tensor],
+        metrics: Collection[SampleMetric],
+        what: str,
+        total: int,
+        split: Split | None = None,
     ) -> None:
         """Shows fakes, or reals of a split, batch by batch: all metrics look at one before the next.
 
         So those that look through the same extractor let each batch pass it once.
         """
-        for points in (rows for piece in samples for rows in torch.split(piece, BATCH)):
-            images = None if self.data.value_range is None else unit(points, self.data.value_range)
-            for metric in metrics:
-                x = points if metric.measures == "points" or images is None else images
-                if split is None:
-                    metric.update(x, real=False)
-                else:
-                    metric.refer(x, split)
+        with self.watch(what, total) as done:
+            for points in (rows for piece in samples for rows in torch.split(piece, BATCH)):
+                images = None if self.data.value_range is None else unit(points, self.data.value_range)
+                for metric in metrics:
+                    x = points if metric.measures == "points" or images is None else images
+                    if split is None:
+                        metric.update(x, real=False)
+                    else:
+                        metric.refer(x, split)
+                done(len(points))
 
 
 def sampling(game: Game, seed: int) -> dict[str, Any]:

@@ -37,3 +37,19 @@ def test_what_callbacks_do_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(Samples, "on_train_batch_end", lambda *_: time.sleep(5 / ROUNDS))
     play(tmp_path / "run", f"steps={ROUNDS}", "metric=none")
     assert summary(tmp_path / "run")["seconds"] < 4
+
+
+def test_something_long_says_so_beforehand(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    from ganlab.callbacks import progress
+
+    clock = iter([0.0, 1.0, 4.0, 5.0])
+    monkeypatch.setattr(progress, "perf_counter", lambda: next(clock))
+    with progress.watch("samples", 10_000) as done:
+        done(50)
+        done(50)  # 4 s for the first hundredth
+        done(50)
+    assert capsys.readouterr().out.split("\n")[0] == "10,000 samples: 7 min"
+    clock = iter([0.0, 4.0])
+    with progress.watch("samples", 200) as done:
+        done(100)
+    assert capsys.readouterr().out == ""

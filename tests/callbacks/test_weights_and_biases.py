@@ -55,7 +55,7 @@ def test_a_resumed_run_continues_its_own_history(tmp_path: Path, monkeypatch) ->
     monkeypatch.setenv("WANDB_MODE", "offline")
     run_dir = tmp_path / "run"
     play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=2")
-    go_on(run_dir, "steps=6")
+    go_on(run_dir, "steps=6", "views=[interpolate,animate]")
     ids, history = told(run_dir)
     assert ids == {summary(run_dir)["wandb_run_id"]}
     losses = [row for row in history if "generator/adversarial" in row]
@@ -64,6 +64,9 @@ def test_a_resumed_run_continues_its_own_history(tmp_path: Path, monkeypatch) ->
         assert row["generator/adversarial"] == pytest.approx(float(stored["generator/adversarial"]))
     assert [row["step"] for row in history if "samples/_type" in row or "samples" in row] == [2, 4, 6]
     assert any("fid/digits_train_60" in row for row in history)
+    for view, file in {"interpolate": "0000006_n64_seed0_interpolate.png", "animate": "training.gif"}.items():
+        assert (run_dir / "samples" / file).is_file()
+        assert [row["step"] for row in history if any(name.split("/")[0] == view for name in row)] == [6]
 
 
 def test_rounds_that_are_played_again_are_not_told_again(tmp_path: Path, monkeypatch) -> None:

@@ -1,0 +1,33 @@
+"""Pictures one after the other, as a film."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+PAUSE = 90  # milliseconds a frame
+LAST = 2500  # milliseconds of the last frame
+
+
+def overview(frames: Sequence[Image.Image], columns: int = 2, rows: int = 2) -> Image.Image:
+    """Some of the frames, evenly chosen from the first to the last, in reading order on one sheet."""
+    count = columns * rows
+    chosen = [frames[round(i * (len(frames) - 1) / (count - 1))] for i in range(count)]
+    width, height = frames[0].size
+    canvas = Image.new("RGB", (columns * width, rows * height), "white")
+    for i, image in enumerate(chosen):
+        canvas.paste(image, ((i % columns) * width, (i // columns) * height))
+    return canvas
+
+
+def save_film(frames: Sequence[Image.Image], path: Path) -> None:
+    """Writes an animated GIF in one step; it is shown over and over, and rests on its last frame."""
+    # One palette for all frames, or the colours would flicker.
+    palette = overview(frames).quantize(256, dither=Image.Dither.NONE)
+    flat = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in frames]
+    part = path.with_name(path.name + ".part")
+    pauses = [PAUSE] * (len(frames) - 1) + [LAST]
+    flat[0].save(part, format="GIF", save_all=True, append_images=flat[1:], duration=pauses, loop=0)
+    part.replace(path)
