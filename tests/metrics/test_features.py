@@ -15,7 +15,7 @@ from ganlab.errors import Refused
 from ganlab.metrics.features import WEIGHTS, Classifier, eight_bit
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-NAMES = ["digits", "mnist"]
+NAMES = ["digits", "mnist", "fashion_mnist"]
 
 
 def digits() -> tuple[Tensor, Tensor]:
@@ -38,11 +38,14 @@ def test_digits_accuracy() -> None:
 
 
 @pytest.mark.skipif(not (DATA / "MNIST").is_dir(), reason="needs MNIST in ../shared/data")
-def test_mnist_accuracy() -> None:
-    raw = DATA / "MNIST" / "raw"
+@pytest.mark.parametrize(
+    ("name", "folder", "least"), [("mnist", "MNIST", 0.99), ("fashion_mnist", "FashionMNIST", 0.9)]
+)
+def test_accuracy(name: str, folder: str, least: float) -> None:
+    raw = DATA / folder / "raw"
     images = idx(raw / "t10k-images-idx3-ubyte", header=16).view(-1, 1, 28, 28)[:2000]
     classes = idx(raw / "t10k-labels-idx1-ubyte", header=8)[:2000]
-    assert (Classifier.load("mnist").predict(images / 255) == classes).double().mean() >= 0.99
+    assert (Classifier.load(name).predict(images / 255) == classes).double().mean() >= least
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,7 +84,7 @@ def test_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(Refused, match="'letters' is unknown: choose one of digits, mnist"):
+    with pytest.raises(Refused, match="'letters' is unknown: choose one of digits, fashion_mnist, mnist"):
         Classifier.load("letters")
 
 
