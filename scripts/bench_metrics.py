@@ -1,9 +1,9 @@
 """python scripts/bench_metrics.py <what>: what measuring costs.
 
-mnist      seconds for the Frechet distance of 10,000 MNIST images through the small classifier, the reference
-           being on disk already; median of the turns (--root: where MNIST lies)
-inception  the Inception path against torch-fidelity alone, on the same images and with the same random weights;
-           they take turns in one process, and the ratio is the median of those of the turns
+mnist      seconds for the Frechet distance of 10,000 MNIST images through the small classifier, the
+           reference being on disk already; median of the turns (--root: where MNIST lies)
+inception  the Inception path against torch-fidelity alone, on the same images and with the same random
+           weights; they take turns in one process, and the ratio is the median of those of the turns
 memory     resident memory after the Frechet distance and KID of ever more samples
 """
 
