@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -192,7 +193,11 @@ class Evaluation:
         with self.watch("metrics", len(metrics)) as done:
             for metric in metrics:
                 found = metric.compute()
-                how: dict[str, Any] = {"split": "+".join(metric.references) or "none", **metric.protocol()}
+                how: dict[str, Any] = {
+                    "split": "+".join(metric.references) or "none",
+                    "torch": version("torch"),
+                    **metric.protocol(),
+                }
                 if beside := metric.beside():
                     how["beside"] = beside
                 self._protocols |= dict.fromkeys(found, how)

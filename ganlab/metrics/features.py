@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -27,6 +28,8 @@ class Extractor(Protocol):
     sha256: str
     num_features: int
     resize: str  # what it does to the size of images, for the protocol
+    antialias: str  # likewise
+    libraries: tuple[str, ...]  # whose versions may change what it sees
     dtype: torch.dtype  # of its weights while it is looked through
 
     def see(self, x: Tensor) -> Seen:
@@ -76,8 +79,9 @@ class Lens:
             "weights_sha256": self.extractor.sha256,
             "dtype": str(self.extractor.dtype).removeprefix("torch."),
             "resize": self.extractor.resize,
+            "antialias": self.extractor.antialias,
             "levels": 256,
-            "torch": str(torch.__version__),
+            **{library: version(library) for library in ("torch", *self.extractor.libraries)},
         }
 
 
@@ -104,7 +108,8 @@ class Classifier(nn.Module):
     usual stand-in, and the numbers made through it carry its name.
     """
 
-    resize = "none"
+    resize = antialias = "none"
+    libraries = ()
     dtype = torch.float64  # numbers then do not depend on the device, TF32, autocast or the size of batches
 
     def __init__(self, shape: tuple[int, int, int], num_classes: int, width: int, num_features: int):

@@ -31,7 +31,9 @@ class Inception:
         Refused: there is no such layer.
     """
 
-    resize = "bilinear to 299x299 as TensorFlow 1, no antialiasing"
+    resize = "bilinear to 299x299 as TensorFlow 1"
+    antialias = "none"
+    libraries = ("torch-fidelity",)
     dtype = torch.float32
 
     def __init__(self, weights: str | None, layer: str):

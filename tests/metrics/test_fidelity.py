@@ -20,7 +20,7 @@ from ganlab.metrics.shelf import Seen
 class Pixels(nn.Module):
     """An extractor whose features are the pixels, and whose logits are their multiples."""
 
-    name, sha256, resize, dtype = "pixels", "", "none", torch.float64
+    name, sha256, resize, antialias, libraries, dtype = "pixels", "", "none", "none", (), torch.float64
 
     def __init__(self, num_features: int, factor: float = 1.0):
         super().__init__()

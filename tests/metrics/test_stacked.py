@@ -23,7 +23,8 @@ MNIST = pytest.mark.skipif(not (SHARED / "MNIST").is_dir(), reason="needs MNIST 
 class Brightness(nn.Module):
     """Ten classes of grey images by how bright they are."""
 
-    name, sha256, resize, dtype, num_features = "brightness", "", "none", torch.float64, 1
+    name, sha256, resize, antialias, num_features = "brightness", "", "none", "none", 1
+    libraries, dtype = (), torch.float64
 
     def see(self, x: Tensor) -> Seen:
         level = (x.flatten(1).mean(1) * 9).round()
