@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused
+from ganlab.values import digits
 
 Records = dict[str, dict[str, Any]]
 
@@ -71,11 +72,16 @@ def table(
         mine = {place: each[name] for place, each in found.items()}
         refuse_unlike(name, mine, ignored)
         values[name] = {place: float(record["value"]) for place, record in mine.items()}
-        shown.add_row(name, *(f"{value:.3f}" for value in values[name].values()))
+        shown.add_row(name, *map(digits, values[name].values()))
         first, *others = mine.items()
         for other, record in others:
             for key, (one, two) in differences(first[1], record).items():
                 notes.append(f"{name}: {key} is {one} of {first[0]} and {two} of {other}")
+    for place, each in found.items():
+        if missing := [name for name in each if name not in names]:
+            notes.append(f"not common to all: {', '.join(missing)} of {place}")
+    steps = {place: {record.get("step") for record in each.values()} for place, each in found.items()}
+    shown.add_row("round", *(" ".join(map(str, mine - {None})) for mine in steps.values()))
     console = Console()
     console.print(shown, highlight=False)
     for note in notes:

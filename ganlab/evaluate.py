@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.cli import CONF, compose, launch
 from ganlab.errors import Refused
-from ganlab.values import count
+from ganlab.values import count, digits
 
 Records = dict[str, dict[str, Any]]
 
@@ -31,11 +31,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
         raise Refused(
             "give either run_dir=<a run>, or generated=<a folder> and real=<a folder or a data set>"
         )
-    idle = {"real"} if cfg.generated is None else {"n", "seed", "checkpoint"}
-    for key in sorted(idle & {override.lstrip("+~").split("=")[0] for override in overrides}):
-        raise Refused(
-            f"{key} has no say beside {'run_dir' if cfg.generated is None else 'generated'}: leave it out"
-        )
+    refuse_idle(cfg, {override.lstrip("+~").split("=")[0] for override in overrides})
     refuse_unseen(cfg, overrides)
     count("n", cfg.evaluation.n)
     count("seed", cfg.evaluation.seed, 0)
@@ -44,6 +40,20 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
     if cfg.output:
         write(Path(cfg.output), records)
     return records
+
+
+def refuse_idle(cfg: DictConfig, given: set[str]) -> None:
+    """Refuses settings that would be ignored beside others."""
+    rivals = {"protocol": {"n"} if "protocol" in given else set()}
+    if cfg.generated is None:
+        rivals["run_dir"] = {"real"}
+    else:
+        rivals["generated"] = {"n", "seed", "checkpoint", "evaluation.n", "evaluation.seed", "trust"}
+        if cfg.real is not None and Path(cfg.real).expanduser().is_dir():
+            rivals["real, a folder"] = {"root"}
+    for beside, idle in rivals.items():
+        for key in sorted(idle & given):
+            raise Refused(f"{key} has no say beside {beside}: leave it out")
 
 
 def of_run(cfg: DictConfig) -> Records:
@@ -59,8 +69,11 @@ def of_run(cfg: DictConfig) -> Records:
         run.evaluation = OmegaConf.create(OmegaConf.to_container(cfg.evaluation, resolve=True))
         run.metric = cfg.metric
         run.extractor = cfg.get("extractor") or run.get("extractor")
+        if cfg.metric.weights is not None and "weights" in (run.extractor or {}):
+            run.extractor.weights = cfg.metric.weights
     evaluation = measuring(run, build_data(run))
     evaluation.suits(game)
+    game = game.to(device(cfg))
     return evaluation.record(evaluation(game), game)
 
 
@@ -68,29 +81,42 @@ def of_folder(cfg: DictConfig) -> Records:
     """The images of a folder against those of another, or of a data set."""
     import torch
 
-    from ganlab.config import build_data
+    from ganlab.config import build_data, chosen
     from ganlab.data.base import Data
     from ganlab.data.gallery import Gallery
+    from ganlab.metrics.base import SampleMetric
 
     if cfg.real is None:
         raise Refused("real is missing: give a folder of images, or the name of a data set")
-    if cfg.get("extractor") is None:
+    if cfg.get("extractor") is None and "${extractor}" in str(OmegaConf.to_container(cfg.metric)):
         raise Refused("extractor is missing: extractor=inception, or mnist, digits for images like these")
     data: Data
-    if Path(cfg.real).is_dir():
-        data = Gallery(cfg.real)
+    if Path(cfg.real).expanduser().is_dir():
+        data = Gallery("real", cfg.real)
     elif (CONF / "data" / f"{cfg.real}.yaml").is_file():
         root = [] if cfg.root is None else [f"data.root={cfg.root}"]
         data = build_data(compose(f"data={cfg.real}", *root))
     else:
         known = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
         raise Refused(f"real={cfg.real} is no folder and no data set: choose one of {known}")
-    made = Gallery(cfg.generated, data.shape[0])
+    if data.value_range is None:
+        raise Refused(f"real={cfg.real} are no images: choose a folder, or a data set of images")
+    asked = OmegaConf.to_container(cfg.evaluation)["n"]  # type: ignore[index, call-overload]
+    made = Gallery("generated", cfg.generated, data.shape[0])
+    if made.shape != data.shape:
+        told = ["x".join(map(str, shape[:0:-1])) for shape in (made.shape, data.shape)]
+        raise Refused(f"the generated images are {told[0]}, the real ones {told[1]}: resize one of them")
+    if "${" not in str(asked) and asked != len(made):
+        raise Refused(f"this protocol is of {asked} images, and {cfg.generated} holds {len(made)}")
     cfg.evaluation.n = len(made)
+    for name, metric in chosen(cfg, "metric").items():
+        if type(metric).look is not SampleMetric.look:
+            raise Refused(f"metric {name} looks at a game, not at images from files: leave it out")
     evaluation = measuring(cfg, data)
-    low, high = data.value_range or (0.0, 1.0)
-    fakes = (low + (high - low) * x for x, _ in made.split("train", "cpu", 100))
-    found = evaluation.measure(fakes, torch.device("cpu"))
+    low, high = data.value_range
+    place = torch.device(device(cfg))
+    fakes = (low + (high - low) * x for x, _ in made.split("train", place, 100))
+    found = evaluation.measure(fakes, place)
     return evaluation.told(found, None, {"sampler": "images from files"})
 
 
@@ -109,13 +135,29 @@ def measuring(cfg: DictConfig, data: Any) -> Any:
     return Evaluation(metrics, data, asked.n, asked.n_real, asked.seed, watch)
 
 
+def device(cfg: DictConfig) -> str:
+    """Where networks look at images.
+
+    Raises:
+        Refused: there is no such device here.
+    """
+    import torch
+
+    name = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise Refused(f"device={name} is not to be had here: leave it out, or choose device=cpu") from error
+    return str(name)
+
+
 def show(records: Records) -> None:
-    """A table: numbers, what real images score, and how all of them were made."""
+    """A table: numbers, and what real images score."""
     width = max(map(len, records)) + 2
     for name, record in records.items():
         floor = record.get("floor")
-        beside = "" if floor is None else f"   (real {record['floor_split']} images: {floor:.3f})"
-        print(f"  {name:<{width}}{record['value']:.3f}{beside}", flush=True)
+        beside = "" if floor is None else f"   (real {record['floor_split']} images: {digits(floor)})"
+        print(f"  {name:<{width}}{digits(record['value'])}{beside}", flush=True)
 
 
 def write(path: Path, records: Records) -> None:

@@ -33,6 +33,7 @@ from ganlab.stages import Timetable
 from ganlab.training.processes import Workers, between_processes, environment, must_start
 from ganlab.training.unprofiled import Unprofiled
 from ganlab.trust import check_trust
+from ganlab.values import digits
 from ganlab.viewing import asked
 
 
@@ -280,8 +281,8 @@ class Session:
         for name, value in metrics.items():
             split = {"train": "training"}.get(self.evaluation.anchor[name], self.evaluation.anchor[name])
             floor = self.evaluation.floor.get(name)
-            lines[name] = f"{value:.3f}" + (
-                f"   (real {split} {things}: {floor:.3f})" if floor is not None else ""
+            lines[name] = digits(value) + (
+                f"   (real {split} {things}: {digits(floor)})" if floor is not None else ""
             )
         if self.data.skipped:
             lines["skipped"] = (

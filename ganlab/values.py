@@ -43,3 +43,8 @@ def positive(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise Refused(f"{name}={value} must be a positive number")
     return float(value)
+
+
+def digits(value: float) -> str:
+    """A measured number as it is printed: three places, and where these would say little, three digits."""
+    return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"

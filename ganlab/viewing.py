@@ -11,12 +11,14 @@ from ganlab.cli import compose
 from ganlab.errors import Refused
 from ganlab.values import count
 
-# Which settings each view looks at, beside run_dir, checkpoint, seed, output and trust.
+ELSEWHERE = {"checkpoint", "format", "root"}  # settings of ganlab.sample that a run has not at its end
+SAMPLED = {"n", "seed", "class", "checkpoint"}
+# Which settings each view looks at, beside run_dir, output and trust.
 USES: dict[str, set[str]] = {
-    "grid": {"n", "class", "format"},
-    "neighbours": {"n", "class", "columns", "root"},
-    "interpolate": {"n", "class", "columns", "path"},
-    "arithmetic": {"n", "class", "plus", "minus"},
+    "grid": SAMPLED | {"format"},
+    "neighbours": SAMPLED | {"columns", "root"},
+    "interpolate": SAMPLED | {"columns", "path"},
+    "arithmetic": SAMPLED | {"plus", "minus"},
     "animate": set(),
 }
 

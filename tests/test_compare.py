@@ -32,7 +32,8 @@ def test_numbers_that_all_have_stand_side_by_side(tmp_path: Path, capsys) -> Non
     out = capsys.readouterr().out
     assert "17.250" in out
     assert "9.500" in out
-    assert "kid" not in out
+    assert f"not common to all: kid of {one}" in out
+    assert "round" in out
 
 
 def test_unlike_numbers_are_refused_but_for_what_is_ignored_and_said(tmp_path: Path, capsys) -> None:

@@ -91,17 +91,30 @@ def test_a_folder_is_measured_against_a_data_set(tmp_path: Path) -> None:
 
 def test_a_gallery_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_path: Path) -> None:
     grey = album(tmp_path / "grey", 3, 0, size=(7, 9))
-    data = Gallery(str(grey))
+    data = Gallery("real", str(grey))
     assert data.shape == (1, 9, 7)
     (x, _), *_ = data.split("train", "cpu", 10)
     assert torch.equal((x[:, 0] * 255).round().byte(), torch.from_numpy(pixels(grey)))
-    (coloured, _), *_ = Gallery(str(grey), channels=3).split("train", "cpu", 10)
+    (coloured, _), *_ = Gallery("real", str(grey), channels=3).split("train", "cpu", 10)
     assert torch.equal(coloured, x.expand(-1, 3, -1, -1))
+    Image.new("RGB", (7, 9)).save(grey / "z.png")
+    (grey / "notes.txt").write_text("passed over")
+    assert Gallery("real", str(grey)).shape == (3, 9, 7)  # colours are not lost, whichever comes first
+    side, lying = tmp_path / "side", Image.new("L", (9, 7), 50)
+    side.mkdir()
+    lying.save(side / "0.jpg", exif=orientation(6))
+    assert Gallery("real", str(side)).shape == (1, 9, 7)
     deep = tmp_path / "deep"
     deep.mkdir()
     Image.fromarray(np.full((8, 8), 65535 // 5, np.uint16)).save(deep / "0.png")
-    (x, _), *_ = Gallery(str(deep)).split("train", "cpu", 1)
+    (x, _), *_ = Gallery("real", str(deep)).split("train", "cpu", 1)
     assert float(x[0, 0, 0, 0]) == pytest.approx(0.2)
+
+
+def orientation(number: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = number
+    return exif
 
 
 @pytest.mark.parametrize(
@@ -115,7 +128,22 @@ def test_a_gallery_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_p
             "generated={made} real=letters extractor=digits",
             "real=letters is no folder and no data set: choose",
         ),
-        ("generated=nowhere real={made} extractor=digits", "nowhere is no folder"),
+        ("generated=nowhere real={made} extractor=digits", "generated=nowhere is no folder: give"),
+        ("generated={coloured} real={made} extractor=digits", "has colours, and what it is measured against"),
+        ("generated={large} real={made} extractor=digits", "generated images are 9x9, the real ones 8x8"),
+        ("generated={broken} real={made} extractor=digits", "0.png cannot be read as an image: remove it$"),
+        (
+            "generated={made} real={made} metric=one_nn",
+            "metric one_nn looks at a game",
+        ),
+        ("generated={made} real=digits metric=linear_probe", "metric linear_probe looks at a game"),
+        ("generated={made} real=ring extractor=digits", "real=ring are no images"),
+        ("generated={made} real={made} extractor=digits root=there", "root has no say beside real, a folder"),
+        ("generated={made} real={made} extractor=digits evaluation.n=7", "evaluation.n has no say beside"),
+        ("generated={made} real=digits extractor=digits protocol=ttur", "is of 50000 images, and .*holds 60"),
+        ("run_dir=nowhere protocol=kid n=100", "n has no say beside protocol"),
+        ("run_dir=nowhere device=nonsense", "nowhere"),
+        ("generated={made} real={made} extractor=digits device=nonsense", "device=nonsense is not to be had"),
         ("generated={made} real={made} extractor=mnist", r"takes \(N, 1, 28, 28\)"),
         ("generated={made} real={made} extractor=digits metric=[kid]", "subsets of 1000 need 1000 samples"),
         ("generated={mixed} real={made} extractor=digits", "1.png is 8x8, but .*0.png is 9x8"),
@@ -133,5 +161,11 @@ def test_a_gallery_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_p
 def test_what_cannot_be_measured_is_refused(line: str, message: str, tmp_path: Path) -> None:
     made, mixed = album(tmp_path / "made", 60, 0), album(tmp_path / "mixed", 3, 0)
     Image.new("L", (9, 8)).save(mixed / "0.png")
+    places = {"made": made, "mixed": mixed, "large": album(tmp_path / "large", 60, 0, size=(9, 9))}
+    for name in ("coloured", "broken"):
+        places[name] = tmp_path / name
+        places[name].mkdir()
+    Image.new("RGB", (8, 8)).save(places["coloured"] / "0.png")
+    (places["broken"] / "0.png").write_bytes(b"no image")
     with pytest.raises(Refused, match=message):
-        measured(*line.format(made=made, mixed=mixed).split())
+        measured(*line.format(**places).split())

@@ -59,7 +59,8 @@ def test_every_plug_in_plays_alike_on_two_processes(tmp_path: Path) -> None:
 
 def test_a_run_on_two_processes_is_that_of_one_and_goes_on_with_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    plain = [*PLAIN, "metric=[fid,is,prdc,neighbours]", "evaluate_every=4"]
+    plain = [*PLAIN, "metric=[fid,is,kid,prdc,neighbours]", "evaluate_every=4"]
+    plain += ["metric.kid.subset_size=50", "metric.kid.subsets=5"]
     alone = start(*plain, "steps=12", f"run_dir={one}")
     pair = start(*plain, "steps=8", "trainer=ddp", f"run_dir={two}")
     code, out, err = finish(pair)
@@ -78,7 +79,7 @@ def test_a_run_on_two_processes_is_that_of_one_and_goes_on_with_one(tmp_path: Pa
     for row, other in zip(rows(one)[:8], rows(two)[:8], strict=True):
         assert float(row["generator/adversarial"]) == pytest.approx(float(other["generator/adversarial"]))
     measured = [name for name in rows(one)[7] if "/digits" in name]
-    assert len(measured) == 8
+    assert len(measured) == 9
     for name in measured:  # the same samples, but for the last bits of float64
         assert float(rows(one)[7][name]) == pytest.approx(float(rows(two)[7][name]), rel=1e-6), name
 

@@ -32,6 +32,8 @@ class Files(Source):
     its place, the first following the last, and its path is appended.
     """
 
+    remedy = "remove it, or set data.on_corrupt=skip"  # of a file that cannot be read
+
     def __init__(self, found: Listing, look: Look, num_workers: int, skipped: list[str] | None):
         self.files = found.files
         self.labels = found.labels
@@ -56,7 +58,7 @@ class Files(Source):
         reading = Batches(self.files, self.look, skip=self.skipped is not None)
         for answer in self._read(reading, map(_plain, requests)):
             if isinstance(answer, str):
-                raise Refused(answer)
+                raise Refused(f"{answer}: {self.remedy}")
             x, used, passed = answer
             for i in passed:
                 self._note(i)
@@ -78,7 +80,7 @@ class Files(Source):
                 good += 1
                 yield i, torch.from_numpy(answer)
             elif self.skipped is None:
-                raise Refused(answer)
+                raise Refused(f"{answer}: {self.remedy}")
             else:
                 self._note(i)
         if not good:

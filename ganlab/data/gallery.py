@@ -5,45 +5,64 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image
+from PIL.ExifTags import Base
 
 from ganlab.data.base import Data
 from ganlab.data.files import Files
-from ganlab.data.listing import class_names, existing, listing
+from ganlab.data.listing import class_names, listing
 from ganlab.data.look import Look
 from ganlab.errors import Refused
 
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
+TURNED = (5, 6, 7, 8)  # orientations of a camera that lay on its side
 
 
 class Gallery(Data):
     """The images of a folder, however deep they lie below it, all of one size, which is kept; split train.
 
-    channels: 1 grey, 3 colour; None: as the first image has them.
+    Args:
+        name: of the setting that names the folder, for messages.
+        root: the folder. What is no image, by its ending, is passed over.
+        channels: 1 grey, 3 colour; None: 3 where any image has colours. Grey ones get three equal channels.
 
     Raises:
-        Refused: there are no images, one cannot be read, or they are of several sizes.
+        Refused: there are no images, one cannot be read, they are of several sizes, or have colours that
+            one channel would lose.
     """
 
-    def __init__(self, root: str, channels: int | None = None):
-        home = existing("root", root)
-        found = listing(home, class_names(home), None)
+    def __init__(self, name: str, root: str, channels: int | None = None):
+        home = Path(root).expanduser()
+        if not home.is_dir():
+            raise Refused(f"{name}={root} is no folder: give a folder of images")
+        others: list[str] = []
+        found = listing(home, class_names(home), others)
         files = found.files
-        (width, height), mode = header(files[0])
+        (width, height), _ = header(files[0])
+        coloured = None
         for file in files:
-            if (size := header(file)[0]) != (width, height):
+            size, mode = header(file)
+            if size != (width, height):
                 raise Refused(
                     f"{file} is {size[0]}x{size[1]}, but {files[0]} is {width}x{height}: metrics want images "
                     "of one size; resize them, or keep them in folders of their own"
                 )
-        channels = channels or (1 if mode in GREY else 3)
+            coloured = coloured or (None if mode in GREY else file)
+        if channels == 1 and coloured is not None:
+            raise Refused(
+                f"{coloured} has colours, and what it is measured against has none: make both grey, or both "
+                "coloured"
+            )
+        channels = channels or (1 if coloured is None else 3)
         source = Files(found, Look(channels, height, width, "none", False), 0, None)
+        source.remedy = "remove it"
         super().__init__((channels, height, width), None, (0.0, 1.0), 1, {"train": source})
 
 
 def header(file: Path) -> tuple[tuple[int, int], str]:
-    """Width and height of an image, and PIL's name of what a pixel is; its pixels are not read."""
+    """Width and height of an image held upright, and PIL's name of what a pixel is; no pixel is read."""
     try:
         with Image.open(file) as image:
-            return image.size, image.mode
+            turned = image.getexif().get(Base.Orientation) in TURNED
+            return (image.size[::-1] if turned else image.size), image.mode
     except OSError as error:
         raise Refused(f"{file} cannot be read as an image: remove it") from error

@@ -34,7 +34,7 @@ def decode(file: Path, look: Look) -> Tensor | str:
             pixels = np.array(_resized(_eight_bit(upright, look.channels), look))  # [h, w] or [h, w, 3]
     except Exception as error:  # decoders meet broken bytes with every kind of exception
         reason = " ".join(str(error).split())
-        return f"{file} cannot be read as an image ({reason}): remove it, or set data.on_corrupt=skip"
+        return f"{file} cannot be read as an image ({reason})"
     return torch.from_numpy(pixels).reshape(*pixels.shape[:2], look.channels).permute(2, 0, 1).contiguous()
 
 

@@ -21,6 +21,8 @@ class SampleMetric(ABC):
     names: tuple[str, ...]  # of its numbers, such as "fid/digits_train_1k"
     higher_is_better: bool
     references: tuple[Split, ...] = ("train",)  # the splits whose samples are its reals
+    limited: Split | None = None  # the one of these of which as many are shown as the evaluation says
+    of_samples: ClassVar[bool] = True  # its numbers hang on samples; else on the game alone
     anchor: Split = "test"  # the split whose samples, in the place of fakes, say what a number is worth
     measures: ClassVar[Literal["images", "points"]] = "images"  # shown in [0, 1]; points: as they are
 
@@ -62,8 +64,11 @@ class SampleMetric(ABC):
             Refused: likewise.
         """
 
-    def look(self, game: Game) -> None:  # noqa: B027, a hook
-        """Looks at the game whose samples it is about to judge: for metrics of more than samples."""
+    def look(self, game: Game, seed: int) -> None:  # noqa: B027, a hook
+        """Looks at the game whose samples it is about to judge: for metrics of more than samples.
+
+        seed: of the samples' latents.
+        """
 
     @abstractmethod
     def compute(self) -> dict[str, float]:

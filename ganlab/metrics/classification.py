@@ -47,11 +47,11 @@ class ClassificationAccuracy(Transfer):
     def suits(self, game: Game) -> None:
         wants_classes(self.name, game)
 
-    def share(self, game: Game, data: Data) -> float:
+    def share(self, game: Game, data: Data, seed: int) -> float:
         if self._real is None:
             chosen = [(x, y) for x, y in data.choice("train", self._n, "cpu", CHUNK) if y is not None]
             self._real = self._learned(data, *(torch.cat(part) for part in zip(*chosen, strict=True)))
-        samples, labels = game.sample(self._n, seed=1), game.labels(self._n)
+        samples, labels = game.sample(self._n, seed), game.labels(self._n)
         assert labels is not None
         return self._learned(data, samples, labels)
 
@@ -62,7 +62,6 @@ class ClassificationAccuracy(Transfer):
         return {
             **super().protocol(),
             "n_fake": self._n,
-            "samples_seed": 1,
             "classifier": "three convolutions, 48 features",
             "epochs": self.epochs,
             "lr": self.lr,

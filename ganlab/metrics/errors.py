@@ -19,6 +19,7 @@ class Errors(SampleMetric):
     names = ("errors/test",)
     higher_is_better = False
     references = ("test",)
+    of_samples = False
 
     def __init__(self) -> None:
         self._data: Data | None = None
@@ -37,7 +38,7 @@ class Errors(SampleMetric):
     def update(self, x: Tensor, real: bool) -> None:
         """Samples say nothing here."""
 
-    def look(self, game: Game) -> None:
+    def look(self, game: Game, seed: int) -> None:
         assert self._data is not None
         judge = game.discriminator
         self._classifier = "+".join(game.tricks.classifiers(judge)) if judge is not None else ""

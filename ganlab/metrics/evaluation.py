@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from hashlib import sha256
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.shelf import keeping
 from ganlab.ranks import first
 
+T = TypeVar("T")
 # Opened around something long, of what is done and how much of it; called with how much more was done.
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 BATCH = 100  # samples at a time; the numbers do not depend on it
@@ -26,16 +28,16 @@ PIECE = 1000  # samples that are held at a time
 class Evaluation:
     """Measures the samples of a game against real ones, beside the floor.
 
-    The reference is what each metric asks for: a fixed choice of `n_real` training images, the whole
-    validation or test split. The floor is what a fixed choice of `n` real images of the metric's anchor
-    (all, if there are fewer) scores against it; there is none where these are too few for the metric.
-    Samples are made and shown piece by piece, so memory does not grow with their number but for what a
+    The reference is what each metric asks for: a fixed choice of `n_real` images of a split, or all of it.
+    The floor is what a fixed choice of `n` real images of the metric's anchor (all, if there are fewer)
+    scores against it; there is none where these are too few for the metric. Samples are made and shown piece
+    by piece, so memory does not grow with their number but for what a
     metric keeps.
 
     Args:
         metrics: by their names in the config.
         n: how many samples.
-        n_real: how many training images, at most; None: all.
+        n_real: how many real images, at most, for metrics with a reference of so many; None: all.
         seed: of the samples' latents.
         watch: tells who waits how far it is.
 
@@ -60,7 +62,7 @@ class Evaluation:
         for metric in metrics.values():
             for split in metric.references:
                 data.split(split, "cpu", BATCH)  # refused here, where there is none
-            metric.check(data, n, len(data) if n_real is None else n_real)
+            metric.check(data, n, shown(data, metric.limited or "train", n_real))
         self.metrics = metrics
         self.data = data
         self.n = n
@@ -70,6 +72,7 @@ class Evaluation:
         self.floor: dict[str, float] = {}
         self.anchor = {name: metric.anchor for metric in metrics.values() for name in metric.names}
         self._floor_size: dict[Split, int] = {}
+        self._references: dict[tuple[Split, bool], str] = {}
         self._protocols: dict[str, dict[str, Any]] = {}
         self._prepared = False
 
@@ -89,7 +92,7 @@ class Evaluation:
         self._prepare(device)
         with self.watch("metrics that look at the game", len(self.metrics)) as done:
             for metric in self.metrics.values():
-                metric.look(game)
+                metric.look(game, self.seed)
                 done(1)
         return self.measure(pieces, device)
 
@@ -129,7 +132,13 @@ class Evaluation:
 
     def record(self, numbers: Mapping[str, float], game: Game) -> dict[str, dict[str, Any]]:
         """The numbers with how each was made, as plain values."""
-        return self.told(numbers, game.step, sampling(game, self.seed))
+        judging = {name for metric in self.metrics.values() if metric.of_samples for name in metric.names}
+        how = {"batch_norm": "evaluation mode"}
+        records = self.told(numbers, game.step, how)
+        return {
+            name: {**record, **sampling(game, self.seed)} if name in judging else record
+            for name, record in records.items()
+        }
 
     def told(
         self, numbers: Mapping[str, float], step: int | None, how: Mapping[str, Any]
@@ -161,12 +170,20 @@ class Evaluation:
                 self._show_reals(device)
 
     def _show_reals(self, device: torch.device) -> None:
-        for split in unique(split for metric in self.metrics.values() for split in metric.references):
-            asking = [metric for metric in self.metrics.values() if split in metric.references]
-            n = self.n_real if split == "train" else None
-            there = len(self.data.sources[split])
-            total = there if n is None else min(n, there)
-            self._show(self._images(split, n, device), asking, f"real {split} images", total, split)
+        for split, limited in unique(
+            (split, split == metric.limited)
+            for metric in self.metrics.values()
+            for split in metric.references
+        ):
+            asking = [
+                metric
+                for metric in self.metrics.values()
+                if split in metric.references and (split == metric.limited) is limited
+            ]
+            n = self.n_real if limited else None
+            total = shown(self.data, split, n)
+            seen = self._hashed(self._images(split, n, device), split, limited)
+            self._show(seen, asking, f"real {split} images", total, split)
         for split in unique(metric.anchor for metric in self.metrics.values()):
             if split not in self.data.sources:
                 continue
@@ -179,6 +196,22 @@ class Evaluation:
             images = self._images(split, self.n, device)
             self._show(images, anchored, f"real {split} images as samples", self._floor_size[split])
             self.floor |= self._found(anchored)
+
+    def _hashed(self, samples: Iterator[Tensor], split: Split, limited: bool) -> Iterator[Tensor]:
+        """The same, which the record names by the hash of their levels."""
+        content = sha256()
+        for x in samples:
+            levels = (
+                x if self.data.value_range is None else (unit(x, self.data.value_range) * 255).round().byte()
+            )
+            content.update(levels.cpu().contiguous().numpy().tobytes())
+            yield x
+        self._references[split, limited] = content.hexdigest()[:16]
+
+    def _reference(self, metric: SampleMetric) -> dict[str, Any]:
+        """Which samples are the metric's reals."""
+        hashes = [self._references[split, split == metric.limited] for split in metric.references]
+        return {"reference_sha256": "+".join(hashes)} if hashes else {}
 
     def _images(self, split: Split, n: int | None, device: torch.device) -> Iterator[Tensor]:
         """At most n samples of a split, the same in every run; all in their order where n is None."""
@@ -195,6 +228,8 @@ class Evaluation:
                 found = metric.compute()
                 how: dict[str, Any] = {
                     "split": "+".join(metric.references) or "none",
+                    "shape": list(self.data.shape),
+                    **self._reference(metric),
                     "torch": version("torch"),
                     **metric.protocol(),
                 }
@@ -232,12 +267,19 @@ class Evaluation:
 
 def sampling(game: Game, seed: int) -> dict[str, Any]:
     """How the samples of a game are made."""
+    threshold = getattr(game.sampler.prior, "threshold", None)
     return {
         "sampler": "+".join(game.tricks.samplers(game.generator)) or "generator",
+        **({} if threshold is None else {"truncation": threshold}),
         "classes": "in turn" if game.generator.num_classes else "none",
-        "batch_norm": "evaluation mode",
         "latent_seed": seed,
     }
+
+
+def shown(data: Data, split: Split, n: int | None) -> int:
+    """How many samples of a split there are to see, of n that are asked for; None: of all."""
+    there = len(data.sources[split])
+    return there if n is None else min(n, there)
 
 
 def suffice(metric: SampleMetric, n: int) -> bool:
@@ -249,9 +291,9 @@ def suffice(metric: SampleMetric, n: int) -> bool:
     return True
 
 
-def unique(splits: Iterable[Split]) -> list[Split]:
-    """Each split once, in the order of its first appearance."""
-    return list(dict.fromkeys(splits))
+def unique(things: Iterable[T]) -> list[T]:
+    """Each once, in the order of its first appearance."""
+    return list(dict.fromkeys(things))
 
 
 def refuse_images(metrics: Mapping[str, SampleMetric]) -> None:

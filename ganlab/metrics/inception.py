@@ -68,7 +68,10 @@ class Inception:
                 "another extractor"
             )
         levels = (x * 255).round().byte().expand(-1, 3, -1, -1)
-        features, *logits = self._read()(levels.contiguous(memory_format=torch.channels_last))
+        with torch.backends.cudnn.flags(
+            enabled=True, deterministic=True, allow_tf32=False
+        ):  # as `dtype` says
+            features, *logits = self._read()(levels.contiguous(memory_format=torch.channels_last))
         return Seen(features, logits[0] if logits else features[:, :0])
 
     def _read(self) -> nn.Module:
@@ -122,7 +125,7 @@ def downloaded() -> Path:
             torch.hub.download_url_to_file(
                 URL_INCEPTION_V3, str(path), hash_prefix="6726825d", progress=False
             )
-        except (URLError, OSError) as error:
+        except (URLError, OSError, RuntimeError) as error:  # the last of a wrong hash
             raise Refused(
                 f"the weights of Inception cannot be downloaded ({one_line(error)}): give them as "
                 f"metric.weights=<path> of {path.name}, or choose another extractor, such as extractor=mnist"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganlab.data.base import Split
-from ganlab.metrics.features import Extractor
+from ganlab.metrics.features import Extractor, eight_bit
 from ganlab.metrics.manifolds import chunks
 from ganlab.metrics.of_features import FeatureMetric, Features
 from ganlab.metrics.shelf import Seen
@@ -55,6 +55,9 @@ class Memorisation(FeatureMetric):
     def numbers(self) -> tuple[float, ...]:
         return tuple(self._nearer(space) for space in (0, 1))
 
+    def protocol(self) -> dict[str, str | int | float]:
+        return {**super().protocol(), "n_held_out": len(self._rows[HELD_OUT][0].rows)}
+
     def reset(self) -> None:
         super().reset()
         self._rows[None] = Features(), Features()
@@ -62,7 +65,7 @@ class Memorisation(FeatureMetric):
     def _add(self, kind: Split | None, x: Tensor) -> None:
         features, pixels = self._rows[kind]
         features.add(self.lens.see(x).features)
-        pixels.add(x.flatten(1).cpu())
+        pixels.add(eight_bit(x).flatten(1).cpu())
 
     def _nearer(self, space: int) -> float:
         train, held_out, fake = (self._rows[kind][space].rows.double() for kind in ("train", HELD_OUT, None))

@@ -29,6 +29,7 @@ class FeatureMetric(SampleMetric):
     def __init__(self, extractor: str | Extractor, split: Split | None):
         self.lens = lens(classifier(extractor) if isinstance(extractor, str) else extractor)
         self.references = () if split is None else (split,)
+        self.limited = split
         self.anchor = "train" if split == "test" else "test"
         self.n_real = self.n_fake = 0  # seen so far
         self.names = self._called()
@@ -93,8 +94,9 @@ class Features:
     def add(self, features: Tensor) -> None:
         """Some more, [N, F]."""
         free = len(features) if self.limit is None else max(self.limit - self._came, 0)
-        self._parts.append(features[:free].clone())
-        self._came += len(features[:free])
+        if free:
+            self._parts.append(features[:free].clone())
+            self._came += len(features[:free])
         for row in features[free:]:
             self._came += 1
             place = int(torch.randint(self._came, (), generator=self._chance))

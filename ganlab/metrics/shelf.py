@@ -60,7 +60,7 @@ def keep(path: Path, seen: Seen) -> None:
         whole = Seen(*(part.cpu().contiguous() for part in seen))
         save_file(whole._asdict(), part, metadata={"sha256": digest(whole)})
         part.replace(path)
-    except OSError:
+    except (OSError, SafetensorError):  # the latter of whatever goes wrong in its own writing
         with suppress(OSError):
             part.unlink()
 

@@ -13,6 +13,8 @@ from ganlab.metrics.features import Extractor
 from ganlab.metrics.of_features import FeatureMetric
 from ganlab.metrics.shelf import Seen
 
+DIGITS = 10
+
 
 class StackedModes(FeatureMetric):
     """The number of modes that samples find, and their reverse KL, in nats (Srivastava et al. 2017).
@@ -40,7 +42,12 @@ class StackedModes(FeatureMetric):
                 "data=stacked_mnist, or another metric"
             )
         self._named(n_fake)
-        self.lens.see(torch.zeros(1, 1, *data.shape[1:]))
+        num_classes = self.lens.see(torch.zeros(1, 1, *data.shape[1:])).logits.shape[1]
+        if num_classes != DIGITS:
+            raise Refused(
+                f"metric=stacked reads digits, and extractor {self.lens.extractor.name} tells {num_classes} "
+                "classes: choose extractor=mnist"
+            )
 
     def update(self, x: Tensor, real: bool) -> None:
         if real:

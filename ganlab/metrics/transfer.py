@@ -52,12 +52,12 @@ class Transfer(SampleMetric):
     def update(self, x: Tensor, real: bool) -> None:
         """Samples without their classes say nothing here."""
 
-    def look(self, game: Game) -> None:
+    def look(self, game: Game, seed: int) -> None:
         assert self._data is not None
-        self._share = self.share(game, self._data)
+        self._share = self.share(game, self._data, seed)
 
     @abstractmethod
-    def share(self, game: Game, data: Data) -> float:
+    def share(self, game: Game, data: Data, seed: int) -> float:
         """The share of test images, of those that are found or those that are not."""
 
     def compute(self) -> dict[str, float]:
@@ -82,8 +82,8 @@ class NearestNeighbourError(Transfer):
     def suits(self, game: Game) -> None:
         wants_classes(self.name, game)
 
-    def share(self, game: Game, data: Data) -> float:
-        samples = game.sample(self._n, seed=1).flatten(1)
+    def share(self, game: Game, data: Data, seed: int) -> float:
+        samples = game.sample(self._n, seed).flatten(1)
         classes = game.labels(self._n)
         assert classes is not None
         wrong = total = 0
@@ -95,7 +95,7 @@ class NearestNeighbourError(Transfer):
         return wrong / total
 
     def protocol(self) -> dict[str, str | int | float]:
-        return {**super().protocol(), "n_fake": self._n, "samples_seed": 1, "distance": "pixels"}
+        return {**super().protocol(), "n_fake": self._n, "distance": "pixels"}
 
 
 class LinearProbe(Transfer):
@@ -111,6 +111,7 @@ class LinearProbe(Transfer):
 
     kind = "linear_probe"
     higher_is_better = False
+    of_samples = False
 
     def __init__(self, n_train: int, cost: float):
         super().__init__()
@@ -135,7 +136,7 @@ class LinearProbe(Transfer):
                 "does not take (trick label_conditioning or packing): choose another metric"
             ) from error
 
-    def share(self, game: Game, data: Data) -> float:
+    def share(self, game: Game, data: Data, seed: int) -> float:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import LinearSVC

@@ -14,15 +14,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_fidelity import shown
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+from ganlab.cli import compose
 from ganlab.errors import Refused
-from ganlab.metrics.features import lens as lens_of
-from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
+from ganlab.evaluate import evaluate
+from ganlab.metrics.fidelity import InceptionScore
 from ganlab.metrics.inception import Inception
-from ganlab.metrics.kernel_distance import KernelDistance
 
 SHALLOW = "64"  # the first layers alone: 140 images in some seconds
 
@@ -60,27 +59,43 @@ def written(x: Tensor, folder: Path) -> Path:
     return folder
 
 
+def fidelity(weights: Path, *line: str) -> dict[str, float]:
+    """What torch-fidelity's own command says."""
+    command = [str(Path(sys.executable).with_name("fidelity")), "--cpu", "--json", "--silent", "--no-cache"]
+    command += ["--feature-extractor-weights-path", str(weights), "--save-cpu-ram", *line]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def ours(weights: Path, *line: str) -> dict[str, dict]:
+    overrides = ["extractor=inception", f"metric.weights={weights}", *line]
+    return evaluate(compose(*overrides, config_name="evaluate"), overrides)
+
+
 def test_distances_are_those_of_torch_fidelity_on_the_same_files(weights: Path, tmp_path: Path) -> None:
-    fake, real = pictures(70, 0), pictures(70, 1)
-    one, other = written(fake, tmp_path / "fake"), written(real, tmp_path / "real")
-    command = [
-        *(str(Path(sys.executable).with_name("fidelity")), "--cpu", "--json", "--silent", "--no-cache"),
-        *("--fid", "--feature-layer-fid", SHALLOW, "--kid", "--feature-layer-kid", SHALLOW),
-        *("--kid-subset-size", "50", "--feature-extractor-weights-path", str(weights)),
-        *("--input1", str(one), "--input2", str(other), "--save-cpu-ram"),
-    ]
-    theirs = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    lens = Inception(str(weights), SHALLOW)
-    found = shown(FrechetDistance(lens, "test"), real, fake)
-    found |= shown(KernelDistance(lens, "test", subsets=100, subset_size=50), real, fake)
+    one, other = written(pictures(70, 0), tmp_path / "fake"), written(pictures(70, 1), tmp_path / "real")
+    layers = ("--fid", "--feature-layer-fid", SHALLOW, "--kid", "--feature-layer-kid", SHALLOW)
+    theirs = fidelity(
+        weights, *layers, "--kid-subset-size", "50", "--input1", str(one), "--input2", str(other)
+    )
+    kid = ("metric=[fid,kid]", "metric.kid.subset_size=50")
+    found = ours(weights, f"generated={one}", f"real={other}", f"extractor.layer='{SHALLOW}'", *kid)
     keys = {"fid": "frechet_inception_distance", "kid": "kernel_inception_distance_mean"}
     for kind, key in keys.items():
-        assert found[f"{kind}/inception64_test"] == pytest.approx(theirs[key], rel=1e-5)
-    assert found["fid/inception64_test"] > 0.01
-    how = lens_of(lens).protocol()
+        assert found[f"{kind}/inception64_train_70"]["value"] == pytest.approx(theirs[key], rel=1e-5)
+    how = found["fid/inception64_train_70"]
+    assert how["value"] > 0.01
     assert how["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert how["torch-fidelity"] == version("torch-fidelity")
     assert (how["resize"], how["antialias"]) == ("bilinear to 299x299 as TensorFlow 1", "none")
+
+
+def test_the_score_is_that_of_torch_fidelity_on_the_same_files(weights: Path, tmp_path: Path) -> None:
+    folder = written(pictures(8, 0), tmp_path / "fake")
+    theirs = fidelity(weights, "--isc", "--isc-splits", "2", "--input1", str(folder))
+    line = (f"generated={folder}", f"real={folder}", "metric=is", "metric.is.splits=2")
+    found = ours(weights, *line)["is/inception_8"]["value"]
+    assert found - 1 == pytest.approx(theirs["inception_score_mean"] - 1, rel=1e-2)  # of 2e-4
+    assert found > 1.0001
 
 
 def test_classes_are_seen_beside_the_last_features_and_grey_is_three_alike(weights: Path) -> None:
