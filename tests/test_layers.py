@@ -20,7 +20,7 @@ LAYERS = [
     {"checks"},
     {"config", "callbacks", "resume"},
     {"session", "views"},
-    {"drawings"},
+    {"drawings", "suites"},
     {"run", "sample", "worker", "figures", "evaluate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -36,6 +36,7 @@ HYDRA = {
     "figures",
     "session",
     "stages",
+    "suites",
     "trust",
     "worker",
 }
