@@ -20,7 +20,8 @@ LAYERS = [
     {"checks"},
     {"config", "callbacks", "resume"},
     {"session", "views"},
-    {"drawings", "suites"},
+    {"drawings"},
+    {"suites"},
     {"run", "sample", "worker", "figures", "evaluate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
