@@ -22,7 +22,7 @@ LAYERS = [
     {"session", "views"},
     {"drawings"},
     {"suites"},
-    {"run", "sample", "worker", "figures", "evaluate"},
+    {"run", "sample", "worker", "figures", "evaluate", "report"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training", "callbacks", "data", "config", "session"}
@@ -35,6 +35,7 @@ HYDRA = {
     "run",
     "sample",
     "figures",
+    "report",
     "session",
     "stages",
     "suites",
@@ -92,7 +93,7 @@ def test_frameworks_stay_in_their_places(path: Path) -> None:
 
 
 def test_the_command_line_starts_without_torch() -> None:
-    for name in ("cli", "run", "sample", "figures", "errors"):
+    for name in ("cli", "run", "sample", "figures", "report", "errors"):
         heavy = {"torch", "pytorch_lightning", "wandb", "torchvision", "matplotlib"}
         assert not imports(PACKAGE / f"{name}.py", deferred=False) & heavy
 

@@ -85,7 +85,8 @@ def interval(values: Sequence[float]) -> Interval | None:
         method="BCa",
         rng=np.random.default_rng(0),  # one report of one file
     )
-    return Interval(*map(float, drawn.confidence_interval), "BCa")
+    low, high = drawn.confidence_interval
+    return Interval(float(low), float(high), "BCa")
 
 
 def paired_p(differences: Sequence[float]) -> float | None:
