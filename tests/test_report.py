@@ -150,19 +150,22 @@ def test_a_correction_may_undo_a_difference(tmp_path: Path) -> None:
         folder(tmp_path / "three", {"plain": PLAIN, "near": near, "noisy": NOISY, "odd": NOISY[::-1]})
     )
     assert found.startswith("Undecided")
-    assert "at the first step of Holm's correction for 3" in found
+    others = [np.std(np.subtract(values, PLAIN), ddof=1) for values in (near, NOISY, NOISY[::-1])]
+    low, high = (smallest_effect(spread, 4, 0.05 / 3) for spread in (min(others), max(others)))
+    assert f"{low:.1f} to {high:.1f}, by arm at the first step of Holm's correction for 3" in found
 
 
 def test_failed_and_diverged_runs_are_counted_and_leave_their_pairs(tmp_path: Path) -> None:
-    place = folder(tmp_path, {"plain": PLAIN, "wide": [*LESS[:2], None]})
+    place = folder(tmp_path, {"plain": PLAIN, "wide": [*LESS[:2], None], "narrow": [*MORE[:3], None]})
     append(place / "results.csv", row("wide", 3, None, status="diverged", reason="diverged at round 7: nan"))
     text = written(place)
-    wide = cells(text, "wide")
-    assert [wide[name] for name in ("n", "failed", "diverged", "pairs")] == ["2", "1", "1", "2"]
-    assert wide["less `plain` [95 %]"].startswith("-5.1 [")
+    columns = ("n", "failed", "diverged", "pairs")
+    assert [cells(text, "wide")[name] for name in columns] == ["2", "1", "1", "2"]
+    assert [cells(text, "narrow")[name] for name in columns] == ["3", "1", "0", "3"]
+    assert cells(text, "wide")["less `plain` [95 %]"].startswith("-5.1 [")
     assert "`wide`, seed 2: failed: the disk was full." in text
     assert "`wide`, seed 3: diverged at round 7: nan." in text
-    assert "The numbers of `wide` are of the surviving seeds only" in text
+    assert "The numbers of `wide` and `narrow` are of the surviving seeds only" in text
 
 
 def test_missing_runs_and_what_does_not_count_are_said(tmp_path: Path) -> None:
