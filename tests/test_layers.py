@@ -21,11 +21,12 @@ LAYERS = [
     {"config", "callbacks", "resume"},
     {"session", "views"},
     {"drawings", "suites"},
-    {"run", "sample", "worker", "figures", "evaluate"},
+    {"run", "sample", "worker", "figures", "evaluate", "ablate"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training", "callbacks", "data", "config", "session"}
 HYDRA = {
+    "ablate",
     "checks",
     "config",
     "cli",
@@ -91,7 +92,7 @@ def test_frameworks_stay_in_their_places(path: Path) -> None:
 
 
 def test_the_command_line_starts_without_torch() -> None:
-    for name in ("cli", "run", "sample", "figures", "errors"):
+    for name in ("cli", "run", "sample", "figures", "ablate", "errors"):
         heavy = {"torch", "pytorch_lightning", "wandb", "torchvision", "matplotlib"}
         assert not imports(PACKAGE / f"{name}.py", deferred=False) & heavy
 
