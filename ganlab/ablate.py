@@ -36,7 +36,7 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     from ganlab.suites.plan import plan  # torch and Lightning: what went before needs neither
 
     processes, threads = shared_out(cfg.processes, cfg.threads)
-    jobs = plan(suite, list(cfg.only), cfg.root, list(cfg.extra), Path(cfg.output).absolute())
+    jobs = plan(suite, list(cfg.only), cfg.root, list(cfg.extra), Path(cfg.output))
     print(f"{suite.name}: {suite.question}", flush=True)
     if cfg.dry_run:
         show(suite, jobs, processes, threads, cfg.rerun)
@@ -91,10 +91,12 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
         raise Unfinished(f"{ended.stopped}; {ended.left} runs are left")
     bad = [state.row.status for state in found if state.row is not None and state.row.status != "finished"]
     kinds = [f"{bad.count(kind)} {kind}" for kind in ("failed", "diverged") if kind in bad]
-    if worker.interrupted:
-        kinds.append(f"{worker.interrupted} interrupted")
+    kinds += [f"{worker.interrupted} interrupted"] if worker.interrupted else []
     if kinds:
-        raise Unfinished(f"of {len(jobs)} runs {', '.join(kinds)} (rerun=failed plays such as failed anew)")
+        raise Unfinished(
+            f"of {len(jobs)} runs {', '.join(kinds)}: the same command goes on with what was interrupted, "
+            "rerun=failed with the others too"
+        )
     if ended.left:
         print(f"{ended.left} runs are with other processes", flush=True)
 

@@ -6,13 +6,15 @@ import dataclasses
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import finish, start, summary
+import torch
+from commands import environment, finish, same, start, summary
 from PIL import Image
 from test_suite import ROW, written
 from warm import Warm
@@ -20,6 +22,7 @@ from warm import Warm
 from ganlab.ablate import ablate, shared_out
 from ganlab.cli import compose
 from ganlab.config import build_data
+from ganlab.data.stacked import Stacks
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import child, identity, results
@@ -52,12 +55,12 @@ def begin(folder: Path, *overrides: str) -> Warm:
 
 
 def until(condition: Callable[[], object], process: Warm) -> None:
-    for _ in range(4000):
+    end = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < end:
         if condition():
             return
-        if process.poll() is not None:
-            break
         time.sleep(0.01)
+    process.kill()
     raise AssertionError(finish(process))
 
 
@@ -139,14 +142,14 @@ def test_two_workers_share_the_runs(tmp_path: Path) -> None:
 
 
 def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_goes_on(tmp_path: Path) -> None:
-    arms = (
-        "{overrides: ['optimizer.generator.lr=1e30']}\n"
-        "  breaks: {overrides: ['+trick.mine._target_=breaking.Breaking']}\n  ema:"
-    )
+    arms = "{overrides: ['optimizer.generator.lr=1e30']}\n  breaks: {overrides: [trick=mine]}\n  ema:"
+    own = tmp_path / "settings" / "trick" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine:\n  _target_: breaking.Breaking\n")
     folder = written(tmp_path / "bad", QUICK.replace("{}\n  ema:", arms).replace("seeds: 2", "seeds: 1"))
-    status, out, err = finish(begin(folder))
+    status, out, err = finish(begin(folder, f"--config-dir={own.parents[1]}"))
     assert status == 1, out + err
-    assert "ablate: of 3 runs 1 failed, 1 diverged (rerun=failed plays such as failed anew)" in err
+    assert "ablate: of 3 runs 1 failed, 1 diverged: the same command goes on" in err
     diverged, failed, finished = rows(folder)
     assert (diverged.arm, diverged.status, diverged.value) == ("plain", "diverged", None)
     assert "diverged at round" in diverged.reason
@@ -155,6 +158,9 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_goes_on(tmp_path: 
     assert set(out.split("(0 left)")[0].splitlines()[-1].split()) >= {"ema", "finished"}
 
     # Neither is played anew unless that is asked for; a resume of one's own class is trusted.
+    (folder / "suite.yaml").write_text(
+        (folder / "suite.yaml").read_text().replace("trick=mine", "+trick.mine._target_=breaking.Breaking")
+    )
     suite, jobs = suites.read(folder), planned(folder)
     assert Worker(suite, jobs, 1, 1, None).left() == []
     assert Worker(suite, jobs, 1, 1, "failed").left() == [0, 1]
@@ -392,11 +398,11 @@ def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
 
 def test_what_changes_no_number_is_no_part_of_a_config() -> None:
     plain = identity.config(compose("data=mnist"))
-    for same in (
+    for overrides in (
         ["seed=5", "run_dir=x", "logger=csv", "data.root=elsewhere", "profile=true", "trainer=ddp"],
         ["metric.weights=a_file", "images=192000", "sample_every=7", "default_steps=3"],
     ):
-        assert identity.config(compose("data=mnist", *same)) == plain, same
+        assert identity.config(compose("data=mnist", *overrides)) == plain, overrides
     for other in (
         "steps=2999",
         "trick=ema",
@@ -431,6 +437,10 @@ def test_the_fingerprint_is_of_the_data_and_not_of_their_place(tmp_path: Path) -
     before = data.fingerprint()
     data.sources["train"].labels[5] += 1
     assert data.fingerprint() != before
+    stacks = [Stacks(torch.zeros(5, 1, 2, 2), torch.arange(5), 4, seed, "train") for seed in (0, 0, 1)]
+    parts = [[part for part in source.contents() if isinstance(part, torch.Tensor)] for source in stacks]
+    assert same(parts[0], parts[1])
+    assert not same(parts[0], parts[2])
     for place in ("here", "there"):
         (tmp_path / place / "ones").mkdir(parents=True)
         for i in range(3):
@@ -466,3 +476,17 @@ def test_times_are_told_in_two_units() -> None:
         "1 h 0 min",
         "1 h 2 min",
     ]
+
+
+def test_jobs_of_a_sweep_reach_submitit(tmp_path: Path) -> None:
+    """On a cluster each is a worker on the same suite; here it is refused before torch is imported."""
+    given = [
+        f"suite={tmp_path}",
+        "worker=1,2",
+        "hydra/launcher=submitit_local",
+        f"hydra.sweep.dir={tmp_path}",
+    ]
+    command = [sys.executable, "-m", "ganlab.ablate", "-m", *given]
+    subprocess.run(command, env=environment(), check=True, timeout=100)
+    logs = [*tmp_path.glob(".submitit/*/*_log.err")]
+    assert [f"ablate: suite={tmp_path} has no suite.yaml" in log.read_text() for log in logs] == [True, True]

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from hydra.core.hydra_config import HydraConfig
+
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.suites.plan import Job
@@ -61,7 +63,7 @@ class Child:
         self.began = time.monotonic()
         self.log = beside(job, ".log")
         with self.log.open("w") as log:
-            self.process = start(arguments(job), lock, threads, log)
+            self.process = start([*searched(), *arguments(job)], lock, threads, log)
 
     def ended(self) -> bool:
         return self.process.poll() is not None
@@ -91,6 +93,12 @@ def start(arguments: Sequence[str], lock: Lock, threads: int, log: TextIO) -> su
         env=os.environ | {"OMP_NUM_THREADS": str(threads), "HYDRA_FULL_ERROR": "0"},
         pass_fds=[lock.fileno()],
     )
+
+
+def searched() -> list[str]:
+    """Where this command was told to look for configs of one's own: a run must look there too."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def arguments(job: Job) -> list[str]:

@@ -69,6 +69,7 @@ def plan(
         raise Refused(f"only={unknown[0]} is no arm of {suite.name}: choose from {', '.join(suite.arms)}")
     refuse_own(suite, extra)
     code = identity.code()
+    composing(suite.at("base"), suite.base)
     composed = {arm.name: Composed(suite, arm, root, extra) for arm in suite.arms.values()}
     if root is not None and not any(arm.rooted for arm in composed.values()):
         raise Refused(f"root={root} has no say: the data of this suite lie in no folder; leave it out")
@@ -110,13 +111,14 @@ class Composed:
     def __init__(self, suite: Suite, arm: Arm, root: str | None, extra: Sequence[str]):
         self.name = arm.name
         self.overrides = [*suite.base, *arm.overrides]
-        composing(suite.at("base"), suite.base)
         bare = composing(f"{suite.at(f'arms.{arm.name}')}: arm {arm.name}", self.overrides)
         self.rooted = "root" in bare.data
         self.outside = [*([f"data.root={root}"] if root is not None and self.rooted else []), *extra]
-        self.cfg = composing(f"extra={list(extra)}, arm {arm.name}", [*self.overrides, *self.outside])
-        self.config = identity.config(self.cfg)
-        if identity.config(bare) != self.config:
+        self.config = identity.config(bare)
+        self.cfg = bare
+        if self.outside:
+            self.cfg = composing(f"extra={list(extra)}, arm {arm.name}", [*self.overrides, *self.outside])
+        if identity.config(self.cfg) != self.config:
             raise Refused(
                 f"extra={list(extra)} changes what the runs of arm {arm.name} are: it is for paths, hardware "
                 f"and loggers; what all arms share stands in base of {suite.folder / 'suite.yaml'}"
