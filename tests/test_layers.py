@@ -22,11 +22,12 @@ LAYERS = [
     {"session", "views"},
     {"drawings"},
     {"suites"},
-    {"run", "sample", "worker", "figures", "evaluate", "report"},
+    {"run", "sample", "worker", "figures", "evaluate", "ablate", "report"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training", "callbacks", "data", "config", "session"}
 HYDRA = {
+    "ablate",
     "checks",
     "config",
     "cli",
@@ -93,7 +94,7 @@ def test_frameworks_stay_in_their_places(path: Path) -> None:
 
 
 def test_the_command_line_starts_without_torch() -> None:
-    for name in ("cli", "run", "sample", "figures", "report", "errors"):
+    for name in ("cli", "run", "sample", "figures", "ablate", "report", "errors"):
         heavy = {"torch", "pytorch_lightning", "wandb", "torchvision", "matplotlib"}
         assert not imports(PACKAGE / f"{name}.py", deferred=False) & heavy
 

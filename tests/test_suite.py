@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -154,14 +156,15 @@ def test_other_files_and_broken_rows_are_refused(tmp_path: Path) -> None:
             results.read(path)
 
 
-def test_rows_of_many_processes_are_all_whole(tmp_path: Path) -> None:
+def test_who_reads_or_writes_waits_for_who_writes(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
-    code = (
-        "import sys, dataclasses; from test_suite import ROW; from ganlab.suites import results\n"
-        "for seed in range(40): results.append(sys.argv[1], dataclasses.replace(ROW, seed=seed))"
-    )
-    paths = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-    command = [sys.executable, "-c", f"import sys; sys.path[:0] = {paths}\n{code}", str(path)]
-    writers = [subprocess.Popen(command) for _ in range(3)]
-    assert [writer.wait() for writer in writers] == [0, 0, 0]
-    assert sorted(row.seed for row in results.read(path)[0]) == sorted(3 * [*range(40)])
+    results.append(path, ROW)
+    with path.open() as file, results.locked(file, fcntl.LOCK_EX):
+        waiting = [Thread(target=results.append, args=(path, ROW)), Thread(target=results.read, args=(path,))]
+        for thread in waiting:
+            thread.start()
+            thread.join(0.1)
+            assert thread.is_alive()
+    for thread in waiting:
+        thread.join(10)
+    assert results.read(path) == ([ROW, ROW], None)
