@@ -18,14 +18,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.errors import Diverged, Lost, Refused
+from ganlab.errors import Diverged, Lost, Refused, Unfinished
 
 HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
 CONF = next(place for place in (HERE / "conf", HERE.parent / "conf") if place.is_dir())
 FULL = "HYDRA_FULL_ERROR"
 # What is told in one line; anything else is a mistake of ours, and shows its trace.
-ERRORS = (Refused, Diverged, Lost, HydraException, OmegaConfBaseException)
+ERRORS = (Refused, Diverged, Lost, Unfinished, HydraException, OmegaConfBaseException)
 
 
 def rounds(images: int | None, batch_size: int, default: int) -> int:
@@ -112,7 +112,7 @@ def keep_for_resume(arguments: list[str]) -> list[str]:
 def told(error: BaseException) -> str:
     """An error in one line, without what Hydra adds for its own debugging."""
     text = str(error).split("Config search path:")[0].split("object_type=")[0]
-    if not isinstance(error, Refused | Diverged | Lost) and error.__cause__ is not None:
+    if not isinstance(error, Refused | Diverged | Lost | Unfinished) and error.__cause__ is not None:
         text = f"{text} {error.__cause__}".split("object_type=")[0]
     text = text.replace("Available options in", "- available in").split("full_key:")[0]
     return " ".join(text.split())

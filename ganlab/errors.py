@@ -15,6 +15,10 @@ class Diverged(ArithmeticError):  # noqa: N818, likewise
         self.step = step
 
 
+class Unfinished(RuntimeError):  # noqa: N818, likewise
+    """Some of the runs that were asked for have not come to their end."""
+
+
 class Lost(RuntimeError):  # noqa: N818, likewise
     """Another process of the run is gone."""
 

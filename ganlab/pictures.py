@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from ganlab.errors import Refused
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 GAP = 2  # pixels between the images of a grid, before enlarging
 

@@ -7,6 +7,10 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def command() -> str:
@@ -36,3 +40,12 @@ def commit() -> str | None:
 def versions() -> dict[str, str]:
     packages = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
     return {"python": sys.version.split()[0], **{package: version(package) for package in packages}}
+
+
+def device_name(device: torch.device) -> str:
+    """cpu, or what a GPU calls itself."""
+    import torch
+
+    if device.type == "cpu":
+        return "cpu"
+    return str(torch.get_device_module(device).get_device_name(device))

@@ -26,7 +26,7 @@ from ganlab.config import adopt, build, build_data, chosen, instantiate, refusin
 from ganlab.errors import Diverged, Lost, Refused, ending, one_line
 from ganlab.machine import keep_memory, quiet
 from ganlab.metrics.evaluation import Evaluation
-from ganlab.provenance import command, commit, versions
+from ganlab.provenance import command, commit, device_name, versions
 from ganlab.resume import resumed
 from ganlab.run_directory import RunDirectory, directory_for
 from ganlab.stages import Timetable
@@ -261,6 +261,7 @@ class Session:
             "skipped": len(self.data.skipped),
             "training_samples": len(self.data),
             "seed": self.cfg.seed,
+            "device": device_name(self.trainer.strategy.root_device),
             "commit": commit(),
             "versions": versions(),
             "command": command(),

@@ -48,6 +48,7 @@ def test_a_runs_numbers_are_those_of_its_end_and_each_has_its_protocol(tmp_path:
     assert found == summary(run)["metrics"] == json.loads(output.read_text())
     record = found["fid/digits_train_60"]
     assert record["sampler"] == "ema"
+    assert [record["better"], found["is/digits_60"]["better"]] == ["lower", "higher"]
     assert record["weights_sha256"] == Classifier.load("digits").sha256
     more = measured(f"run_dir={run}", "metric=[fid,prdc]", "n=100")
     assert set(more) == {

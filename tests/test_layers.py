@@ -23,11 +23,13 @@ LAYERS = [
     {"callbacks"},
     {"session"},
     {"drawings"},
-    {"run", "sample", "worker", "figures", "evaluate", "compare"},
+    {"suites"},
+    {"run", "sample", "worker", "figures", "evaluate", "compare", "ablate", "report"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
 LIGHTNING = {"training", "callbacks", "data", "config", "session"}
 HYDRA = {
+    "ablate",
     "checks",
     "config",
     "cli",
@@ -37,8 +39,10 @@ HYDRA = {
     "run",
     "sample",
     "figures",
+    "report",
     "session",
     "stages",
+    "suites",
     "trust",
     "viewing",
     "worker",
@@ -94,7 +98,7 @@ def test_frameworks_stay_in_their_places(path: Path) -> None:
 
 
 def test_the_command_line_starts_without_torch() -> None:
-    for name in ("cli", "run", "sample", "figures", "errors"):
+    for name in ("cli", "run", "sample", "figures", "ablate", "report", "errors"):
         heavy = {"torch", "pytorch_lightning", "wandb", "torchvision", "matplotlib"}
         assert not imports(PACKAGE / f"{name}.py", deferred=False) & heavy
 

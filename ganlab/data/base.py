@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import Literal
 
 import torch
@@ -43,17 +44,30 @@ class Data:
         value_range: Range,
         batch_size: int,
         sources: Mapping[str, Source],
+        origins: Mapping[str, Source] | None = None,
     ):
         self.shape = tuple(shape)
         self.num_classes = num_classes
         self.value_range = value_range
         self.batch_size = batch_size
         self.sources = sources
+        self.origins = origins or sources  # what the sources were read from, where that is something else
         self.share(1, batch_size)
 
     def __len__(self) -> int:
         """The number of training samples."""
         return len(self.sources["train"])
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the samples of all splits, not of where they lie; of files the names and sizes count."""
+        digest = sha256()
+        for split, source in sorted(self.origins.items()):
+            for part in (split, *source.contents()):
+                named = part if isinstance(part, str) else f"{part.dtype} {tuple(part.shape)}"
+                digest.update(named.encode() + b"\0")
+                if isinstance(part, Tensor):
+                    digest.update(part.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
     def share(self, world_size: int, batch_size: int) -> None:
         """Refuses a global batch that is too large, or does not divide among so many processes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from ganlab.data.listing import Listing
 from ganlab.data.look import Look, cut, decode
 from ganlab.data.order import Request, still
-from ganlab.data.sources import Memory, Ragged, Samples, Source, pick
+from ganlab.data.sources import Memory, Ragged, Samples, Source, pick, present
 from ganlab.errors import Refused
 
 CHUNK = 64  # files that a worker reads before it answers
@@ -69,6 +70,13 @@ class Files(Source):
         while some := list(islice(middles, batch_size)):
             numbers, windows = zip(*some, strict=True)
             yield torch.stack(windows), pick(self.labels, list(numbers))
+
+    def contents(self) -> Iterator[Tensor | str]:
+        """The names of the files, from the folder on that all of them share, and their sizes in bytes."""
+        home = os.path.commonpath([file.parent for file in self.files])
+        for file in self.files:
+            yield f"{file.relative_to(home)} {file.stat().st_size}"
+        yield from present(self.labels)
 
     def images(self) -> Iterator[tuple[int, Tensor]]:
         """Every image that can be read, [C, h, w] not yet cut, with its number."""
@@ -207,3 +215,7 @@ class Patched(Source):
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         return self.source.sweep(batch_size)
+
+    def contents(self) -> Iterator[Tensor | str]:
+        yield from self.source.contents()
+        yield self.place

@@ -66,4 +66,4 @@ class Folder(Data):
         if in_memory == "auto":
             in_memory = sum(source.num_bytes for source in files.values()) <= memory_limit
         sources = {name: source.held() if in_memory else source for name, source in files.items()}
-        super().__init__(shape, len(classes) or None, value_range, batch_size, sources)
+        super().__init__(shape, len(classes) or None, value_range, batch_size, sources, origins=files)

@@ -38,6 +38,10 @@ class Source(ABC):
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         """Every sample once, in a fixed order, not augmented; the last batch may be smaller."""
 
+    @abstractmethod
+    def contents(self) -> Iterator[Tensor | str]:
+        """What tells these samples from others, wherever they lie; nothing large is read for it."""
+
 
 class Memory(Source):
     """Samples of one size: x [N, *shape] uint8 or float32, labels [N]; `flip` mirrors half of them."""
@@ -64,6 +68,9 @@ class Memory(Source):
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         return self.batches(in_order(len(self), batch_size))
+
+    def contents(self) -> Iterator[Tensor | str]:
+        return present(self.x, self.labels)
 
 
 def hold_out(x: Tensor, labels: Tensor, validation: int, choice: str, flip: bool) -> dict[str, Source]:
@@ -115,6 +122,9 @@ class Ragged(Source):
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         return self.batches(in_order(len(self), batch_size))
 
+    def contents(self) -> Iterator[Tensor | str]:
+        return present(self.pixels, self.sizes, self.labels)
+
     def _windows(self, index: Tensor, chance: Tensor | None) -> Tensor:
         """All windows in one gather, [b, C, H, W]: no loop over images."""
         channels, height, width = self.shape
@@ -147,3 +157,8 @@ def send_labels(labels: Tensor | None, device: torch.device) -> Tensor | None:
 def pick(labels: Tensor | None, rows: Tensor | list[int]) -> Tensor | None:
     """The labels of some samples, where there are any."""
     return None if labels is None else labels[rows]
+
+
+def present(*tensors: Tensor | None) -> Iterator[Tensor]:
+    """The tensors that are there."""
+    return (tensor for tensor in tensors if tensor is not None)

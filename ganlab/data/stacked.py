@@ -11,7 +11,7 @@ from torch import Tensor
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, at_least, image_range
 from ganlab.data.order import Request, in_order
-from ganlab.data.sources import Samples, Source, send
+from ganlab.data.sources import Samples, Source, present, send
 from ganlab.data.vision import FOLDERS, download, read
 from ganlab.randomness import generator
 
@@ -82,3 +82,6 @@ class Stacks(Source):
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         return self.batches(in_order(len(self), batch_size))
+
+    def contents(self) -> Iterator[Tensor | str]:
+        return present(self.images, self.parts, self.labels)

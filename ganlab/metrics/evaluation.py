@@ -71,6 +71,7 @@ class Evaluation:
         self.watch = watch
         self.floor: dict[str, float] = {}
         self.anchor = {name: metric.anchor for metric in metrics.values() for name in metric.names}
+        self.better = {name: m.more_is_better(name) for m in metrics.values() for name in m.names}
         self._floor_size: dict[Split, int] = {}
         self._references: dict[tuple[Split, bool], str] = {}
         self._protocols: dict[str, dict[str, Any]] = {}
@@ -115,7 +116,7 @@ class Evaluation:
 
         `asked` may leave out the end of its name; None: the first number there is.
         """
-        better = {name: m.more_is_better(name) for m in self.metrics.values() for name in m.names}
+        better = self.better
         asked = asked or next(iter(better), None)
         if asked is None:
             return None, False
@@ -147,6 +148,7 @@ class Evaluation:
         return {
             name: {
                 "value": value,
+                "better": "higher" if self.better[name] else "lower",
                 "step": step,
                 **self._protocols[name],
                 **how,

@@ -8,7 +8,7 @@ from typing import Any
 from ganlab.errors import Refused
 
 # What a record has beside how its number was made.
-FOUND = {"value", "step", "beside", "floor", "floor_n", "floor_split"}
+FOUND = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

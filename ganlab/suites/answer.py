@@ -1,0 +1,128 @@
+"""The answer to a suite's question, in one sentence that its numbers support."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ganlab.suites.findings import Findings, Found
+from ganlab.suites.statistics import ALPHA, interval, sd, smallest_effect
+from ganlab.suites.words import chance, decimals, listed, named, number
+
+
+def answer(findings: Findings) -> str:
+    """Which arms differ from the reference, or that it is undecided and what could have been seen."""
+    planned = len(findings.suite.arms) * len(findings.suite.seeds)
+    if not findings.rows:
+        return "No answer yet: nothing has been run."
+    said = sentence(findings)
+    if len(findings.rows) == planned:
+        return said
+    return f"After {len(findings.rows)} of {planned} runs: {said[0].lower()}{said[1:]}"
+
+
+def sentence(findings: Findings) -> str:
+    suite = findings.suite
+    if len(suite.arms) == 1:
+        return "One arm: there is nothing to compare it with; its numbers stand below."
+    compared = findings.compared
+    if not compared:
+        return f"Undecided: no arm has finished with a seed of the reference, `{suite.reference}`."
+    differing = [found for found in compared if found.differs]
+    return decided(findings, differing) if differing else undecided(findings)
+
+
+def decided(findings: Findings, differing: Sequence[Found]) -> str:
+    """Which arms differ, which way, and by how much."""
+    better = findings.record(findings.first).get("better")
+    groups: dict[str, list[str]] = {}
+    for found in differing:
+        way = direction(found)
+        kind = "different from" if better is None else "better than" if way == better else "worse than"
+        groups.setdefault(kind, []).append(told(findings, found))
+    name = findings.names[findings.first]
+    clauses = [
+        f"{kind} `{findings.suite.reference}` {'is' if len(arms) == 1 else 'are'} {listed(arms)}"
+        for kind, arms in sorted(groups.items())
+    ]
+    others = len(findings.compared) - len(differing)
+    rest = (
+        f"; of the other {'arm' if others == 1 else f'{others} arms'} no difference is shown"
+        if others
+        else ""
+    )
+    return f"In `{name}`, {'; '.join(clauses)}{rest}."
+
+
+def told(findings: Findings, found: Found) -> str:
+    comparison = found.comparison
+    assert comparison is not None
+    places = digits(findings)
+    by = number(abs(comparison.mean), places)
+    return f"`{found.arm.name}` ({direction(found)} by {by}, p = {chance(found.p)})".replace("= <", "<")
+
+
+def undecided(findings: Findings) -> str:
+    """That no difference is shown, and how large one had to be."""
+    compared, name = findings.compared, findings.names[findings.first]
+    which = f"`{compared[0].arm.name}`" if len(compared) == 1 else f"any of {len(compared)} arms"
+    said = f"Undecided: in `{name}` no difference of {which} to `{findings.suite.reference}` is shown"
+    alone, strictest = seen(compared, ALPHA), seen(compared, ALPHA / len(compared))
+    if not alone:
+        return (
+            f"{said}, and without a spread over seeds it cannot be said how large one would have been seen."
+        )
+    places = digits(findings)
+    said += (
+        f"; with 80 % power the smallest effect that could have been seen is {reach(alone, places)} "
+        "(paired t test, two-sided 5 %"
+    )
+    if len(compared) == 1:
+        return f"{said})."
+    return (
+        f"{said}, one comparison alone; {reach(strictest, places)} at the first step of Holm's correction "
+        f"for {len(compared)})."
+    )
+
+
+def seen(compared: Sequence[Found], alpha: float) -> list[float]:
+    """The smallest effects that could have been seen, of each arm that has a spread."""
+    found = [one.comparison.differences for one in compared if one.comparison is not None]
+    effects = (smallest_effect(sd(differences), len(differences), alpha) for differences in found)
+    return [effect for effect in effects if effect is not None]
+
+
+def reach(effects: Sequence[float], places: int) -> str:
+    low, high = number(min(effects), places), number(max(effects), places)
+    return low if low == high else f"{low} to {high}, by arm"
+
+
+def direction(found: Found) -> str:
+    assert found.comparison is not None
+    return "higher" if found.comparison.mean > 0 else "lower"
+
+
+def digits(findings: Findings, metric: str | None = None) -> int:
+    """How many decimals a metric is told with, the first where none is named."""
+    found = [list(arm.values[metric or findings.first].values()) for arm in findings.arms.values()]
+    return decimals(map(sd, found), (value for values in found for value in values))
+
+
+def held(findings: Findings) -> str:
+    """Which published values of the first metric lie in the interval of the mean; empty where none is."""
+    groups: dict[str, list[str]] = {}
+    for found in findings.arms.values():
+        if verdict := inside(found, findings.first):
+            groups.setdefault(verdict, []).append(found.arm.name)
+    where = {"yes": "inside", "no": "outside", "no interval": "no interval"}
+    clauses = [f"{where[verdict]} for {named(groups[verdict])}" for verdict in where if verdict in groups]
+    return f"Published, against the 95 % interval of the mean: {'; '.join(clauses)}." if clauses else ""
+
+
+def inside(found: Found, metric: str) -> str:
+    """Whether the published value lies in the interval of the mean; empty where there is none."""
+    if metric not in found.arm.published or not found.values[metric]:
+        return ""
+    around = interval(list(found.values[metric].values()))
+    return (
+        "no interval" if around is None else "yes" if around.holds(found.arm.published[metric][0]) else "no"
+    )

@@ -1,0 +1,156 @@
+"""One run of a suite as a process of its own, and what is to be recorded of its end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from hydra.core.hydra_config import HydraConfig
+
+from ganlab.errors import Refused
+from ganlab.run_directory import RunDirectory
+from ganlab.suites.plan import Job
+from ganlab.suites.results import Row
+from ganlab.suites.standing import ended
+from ganlab.trust import TRUSTED, targets
+
+COMMAND = (sys.executable, "-m", "ganlab.run")
+
+
+class Lock:
+    """The right to play a run, held by this process and by the one that plays it, until both have ended."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: TextIO = path.open("a")
+
+    def take(self) -> bool:
+        """Whether nobody else holds it, on other machines neither; then it is ours."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            return False
+        return True
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Gives it back, unless the process that plays still runs."""
+        self._file.close()
+
+
+def beside(job: Job, ending: str) -> Path:
+    """A file beside the directory of a run."""
+    return job.directory.with_name(job.directory.name + ending)
+
+
+class Child:
+    """A run that is being played; what it prints goes to a file beside its directory."""
+
+    def __init__(self, job: Job, lock: Lock, threads: int):
+        self.job = job
+        self.lock = lock
+        self.began = time.monotonic()
+        self.log = beside(job, ".log")
+        with self.log.open("w") as log:
+            self.process = start([*searched(), *arguments(job)], lock, threads, log)
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def row(self) -> Row | None:
+        """What is to be recorded; None where it was interrupted, and goes on at another time."""
+        status = self.process.returncode
+        if ended(self.job.directory):
+            return recorded(self.job)
+        summary = RunDirectory(self.job.directory).summary()
+        if status < 0 or status == 130 or (status == 0 and summary.get("status") == "stopped"):
+            return None
+        # 2 is a refusal, before which the summary may be that of an earlier attempt.
+        if status != 2 and summary.get("status") in ("failed", "diverged"):
+            return recorded(self.job)
+        return recorded(self.job, last_words(self.log))
+
+
+def start(arguments: Sequence[str], lock: Lock, threads: int, log: TextIO) -> subprocess.Popen[bytes]:
+    """A run in a process of its own, which holds the lock for as long as it lives."""
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        # Of errors the one line is wanted, whatever this command was asked for.
+        env=os.environ | {"OMP_NUM_THREADS": str(threads), "HYDRA_FULL_ERROR": "0"},
+        pass_fds=[lock.fileno()],
+    )
+
+
+def searched() -> list[str]:
+    """Where this command was told to look for configs of one's own: a run must look there too."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+
+
+def arguments(job: Job) -> list[str]:
+    """Of ganlab.run: to begin the run, or to go on with it where it was begun."""
+    directory = RunDirectory(job.directory)
+    if not (directory.path / "config.yaml").is_file():
+        shutil.rmtree(directory.path, ignore_errors=True)  # what a kill has left before there was a run
+        return [*job.overrides, f"seed={job.seed}", f"run_dir={directory.path}", *job.outside]
+    if directory.config().steps != job.cfg.steps:
+        raise Refused(f"{directory.path} was given another budget by hand: remove it, and it is played anew")
+    everything = [*job.overrides, *job.outside]
+    groups = [override for override in everything if override.startswith("logger=")] or ["logger=wandb"]
+    others = [override for override in everything if override.startswith("logger.")]
+    outside = [override for override in job.outside if not override.startswith("logger")]
+    return [f"resume={directory.path}", *trusting(job), *groups[-1:], *others, *outside]
+
+
+def trusting(job: Job) -> list[str]:
+    """The packages that a resume must be allowed: who wrote the suite has named their classes."""
+    foreign = {name.split(".")[0] for name in targets(job.cfg) if not name.startswith(TRUSTED)}
+    return [f"trust=[{','.join(sorted(foreign))}]"] if foreign and not job.cfg.trust else []
+
+
+def recorded(job: Job, reason: str | None = None) -> Row:
+    """The row of a run that ended as its summary says; or failed, for a reason that is not in it."""
+    place = job.directory / "summary.json"
+    found: dict[str, Any] = RunDirectory(job.directory).summary()
+    status = "failed" if reason is not None else found["status"]
+    records = found.get("metrics", {}) if status == "finished" else {}
+    when = place.stat().st_mtime if reason is None else time.time()
+    commit = found.get("commit") or ""
+    return Row(
+        arm=job.arm,
+        seed=job.seed,
+        status=status,
+        reason=reason or found.get("reason") or "",
+        config=job.config,
+        data=job.data,
+        code=job.code,
+        commit=commit[:12] + "+" * commit.endswith("+"),
+        steps=found.get("steps", 0),
+        images=found.get("images", 0),
+        seconds=found.get("seconds", 0.0),
+        device=found.get("device", ""),
+        finished=f"{datetime.fromtimestamp(when, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        value=records[job.names[0]]["value"] if job.names[0] in records else None,
+        metrics={name: records[name] for name in job.names if name in records},
+    )
+
+
+def last_words(log: Path) -> str:
+    """What a run said of its failure: the line of the command, or else the last one."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    told = [line.removeprefix("run: ") for line in lines if line.startswith("run: ")]
+    return (told or lines or ["it ended without a word"])[-1]

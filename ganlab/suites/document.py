@@ -1,0 +1,188 @@
+"""The report of a suite: its README.md, and the pictures that it shows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+from ganlab.errors import Refused
+from ganlab.pictures import save
+from ganlab.suites.answer import answer, held
+from ganlab.suites.circumstances import circumstances
+from ganlab.suites.findings import Findings, Found, find
+from ganlab.suites.forest import forest
+from ganlab.suites.grids import grids
+from ganlab.suites.protocol import protocol
+from ganlab.suites.results import Row
+from ganlab.suites.results import read as read_rows
+from ganlab.suites.statistics import ENOUGH
+from ganlab.suites.suite import Suite
+from ganlab.suites.tables import further_table, main_table
+from ganlab.suites.words import counted, named
+
+MARK = "<!-- Written by python -m ganlab.report from suite.yaml and results.csv: changes here are lost. -->"
+
+
+def write(suite: Suite) -> tuple[Path, str]:
+    """Writes the report into the suite's folder.
+
+    Returns:
+        The README.md, and the answer that it gives.
+
+    Raises:
+        Refused: numbers were made unlike, a README.md that is not a report's lies there already, or the
+            folder cannot be written.
+    """
+    page = suite.folder / "README.md"
+    if page.is_file() and MARK not in page.read_text():
+        raise Refused(
+            f"{page} is not a report's: give it another name, what it says of the suite may go into `note`"
+        )
+    rows, torn = read_rows(suite.results)
+    findings = find(suite, rows)
+    pictures = {"forest.png": forest(findings), "grids.png": grids(suite)}
+    text = document(findings, torn, [name for name, image in pictures.items() if image is not None])
+    part = page.with_name(page.name + ".part")
+    try:
+        for name, image in pictures.items():
+            show(suite.folder / name, image)
+        part.write_text(text)
+        part.replace(page)
+    except OSError as error:
+        raise Refused(
+            f"{suite.folder} cannot be written: {error.strerror}; make room, or give rights"
+        ) from error
+    return page, answer(findings)
+
+
+def show(path: Path, image: Image.Image | None) -> None:
+    """Writes a picture; one of an earlier report goes where there is none any more."""
+    if image is None:
+        path.unlink(missing_ok=True)
+    else:
+        save(image, path)
+
+
+def document(findings: Findings, torn: str | None, pictures: Iterable[str]) -> str:
+    """The text of the report, in Markdown."""
+    suite, pictures = findings.suite, set(pictures)
+    title = suite.name.replace("_", " ")
+    parts = [
+        MARK,
+        f"# {title[:1].upper()}{title[1:]}",
+        f"**{suite.question}**",
+        answer(findings),
+        held(findings),
+        bullets(absent(findings, torn)),
+        main_table(findings),
+        reading(findings),
+    ]
+    if "forest.png" in pictures:
+        parts.append(
+            f"![forest plot](forest.png)\n\n*Each arm less `{suite.reference}`: seeds, mean and its 95 % "
+            "interval. Colours are of the corrected test, the intervals are not corrected.*"
+        )
+    if further := further_table(findings):
+        parts += ["## Further metrics", further]
+    if "grids.png" in pictures:
+        parts += ["## Samples", "![sample grids](grids.png)\n\n*One run of each arm, from the same latents.*"]
+    parts += ["## How the numbers were made", bullets(protocol(findings) + circumstances(findings))]
+    parts += ["## To run it again", commands(suite)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def absent(findings: Findings, torn: str | None) -> list[str]:
+    """What is missing: runs that were not made, that did not finish, that do not count."""
+    lines = []
+    if missing := [missing_of(found) for found in findings.arms.values() if found.missing]:
+        planned = len(findings.suite.arms) * len(findings.suite.seeds)
+        lines.append(f"Not yet run: {planned - len(findings.rows)} of {planned}: {'; '.join(missing)}.")
+    unfinished = [row for row in findings.rows if row.status != "finished"]
+    lines += [f"`{row.arm}`, seed {row.seed}: {why(row)}." for row in unfinished]
+    if unfinished:
+        arms = named(dict.fromkeys(row.arm for row in unfinished))
+        lines.append(
+            f"The numbers of {arms} are of the surviving seeds only, and so are comparisons with them: "
+            "they flatter arms that fail where they would have been bad."
+        )
+    for metric, name in findings.names.items():
+        numbers = sum(len(found.values[metric]) for found in findings.arms.values())
+        finished = sum(found.count("finished") for found in findings.arms.values())
+        if numbers < finished:
+            lines.append(f"{counted(finished - numbers, 'finished run')} without a finite `{name}`.")
+    if torn:
+        lines.append("The last row of results.csv is half-written and is left out.")
+    if findings.ignored:
+        lines.append(
+            f"{counted(len(findings.ignored), 'row')} of results.csv not counted: a later run took its "
+            "place, or the suite has not its arm or seed."
+        )
+    return lines
+
+
+def why(row: Row) -> str:
+    """The status of a run that did not finish, and its reason, which may begin with the status."""
+    return row.reason if row.reason.startswith(row.status) else f"{row.status}: {row.reason or 'no reason'}"
+
+
+def missing_of(found: Found) -> str:
+    seeds = ", ".join(map(str, found.missing))
+    return f"`{found.arm.name}` {'seed' if len(found.missing) == 1 else 'seeds'} {seeds}"
+
+
+def reading(findings: Findings) -> str:
+    """How to read the table: which intervals, which test, which of them say nothing."""
+    suite = findings.suite
+    sizes = [len(found.values[findings.first]) for found in findings.arms.values()]
+    if not any(sizes):
+        return ""
+    lines = []
+    if min(size for size in sizes if size) < ENOUGH:
+        lines.append(f"intervals are Student's t below {ENOUGH} seeds")
+    if max(sizes) >= ENOUGH:
+        lines.append(f"intervals of {ENOUGH} seeds or more are bootstrapped (BCa)")
+    if max(sizes) < 2:
+        lines = ["one seed has no spread, so there is no interval and no test"]
+    elif findings.compared:
+        lines.append(
+            f"differences are taken seed by seed; p is of the paired t test, after Holm's correction for "
+            f"{counted(len(findings.compared), 'comparison')}"
+        )
+        lines.append(
+            "the smallest effect is the difference that one such test alone sees with 80 % power at 5 %, "
+            "from the spread that was found"
+        )
+    if any(without_spread(found) for found in findings.compared):
+        lines.append(
+            "where pairs do not differ in their difference there is no interval, and p is that of their signs"
+        )
+    text = "; ".join(lines)
+    text = f"{text[:1].upper()}{text[1:]}."
+    if suite.source:
+        text += f" Published: {suite.source}; inside: whether it lies in the interval of the mean."
+    return text + (f"\n\n{suite.note}" if suite.note else "")
+
+
+def without_spread(found: Found) -> bool:
+    comparison = found.comparison
+    return comparison is not None and len(comparison.differences) > 1 and comparison.interval is None
+
+
+def commands(suite: Suite) -> str:
+    """The command of each arm, and that of the whole suite."""
+    seeds = ",".join(map(str, suite.seeds))
+    sweep = ["-m"] if len(suite.seeds) > 1 else []
+    lines = []
+    for arm in suite.arms.values():
+        line = ["python", "-m", "ganlab.run", *sweep, *suite.base, *arm.overrides, f"seed={seeds}"]
+        lines.append(f"# {arm.name}\n{shlex.join(line)}")
+    which = f"suite={suite.folder.resolve().parent.name}/{suite.name}"
+    whole = f"`python -m ganlab.ablate {which}` runs what is missing, `python -m ganlab.report {which}` "
+    return "\n".join(["```", *lines, "```", "", f"{whole}writes this page."])

@@ -1,0 +1,169 @@
+"""What the rows of a suite say, arm by arm: the numbers, their comparison, and what is missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ganlab.errors import Refused
+from ganlab.metrics.protocols import refuse_unlike
+from ganlab.suites.results import Row
+from ganlab.suites.statistics import ALPHA, Comparison, compare, holm
+from ganlab.suites.suite import Arm, Suite
+
+# In what the samples of arms may differ: to sample otherwise may be the very thing that an arm does.
+FREE = ("sampler", "classes")
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the rows of one arm say.
+
+    `rows` are by seed, the last one of each; `values` by metric, as the suite names it, and by seed, of
+    finished runs alone; `p` is corrected for the number of arms that are compared.
+    """
+
+    arm: Arm
+    rows: Mapping[int, Row]
+    missing: list[int]
+    values: Mapping[str, Mapping[int, float]]
+    comparison: Comparison | None
+    p: float | None
+
+    def count(self, status: str) -> int:
+        return sum(row.status == status for row in self.rows.values())
+
+    @property
+    def differs(self) -> bool:
+        """Whether it differs from the reference, at 5 % after the correction."""
+        return self.p is not None and self.p < ALPHA
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the rows of a suite say; `names` and `records` are by metric, as the suite names it.
+
+    `records` are of every finished row, by arm and seed; `ignored` are rows that do not count, because
+    the suite has not their arm or seed, or a later one took their place.
+    """
+
+    suite: Suite
+    arms: Mapping[str, Found]
+    names: Mapping[str, str]
+    records: Mapping[str, Mapping[tuple[str, int], Record]]
+    ignored: list[Row]
+
+    @property
+    def rows(self) -> list[Row]:
+        """All that count."""
+        return [row for found in self.arms.values() for row in found.rows.values()]
+
+    @property
+    def first(self) -> str:
+        """The metric that answers the question, as the suite names it."""
+        return self.suite.metrics[0]
+
+    @property
+    def reference(self) -> Found:
+        return self.arms[self.suite.reference]
+
+    @property
+    def compared(self) -> list[Found]:
+        """The arms other than the reference that have seeds in common with it."""
+        return [found for found in self.arms.values() if found.comparison is not None]
+
+    def record(self, metric: str) -> Record:
+        """Any record of a metric: all were made alike."""
+        return next(iter(self.records[metric].values()), {})
+
+
+def find(suite: Suite, rows: Iterable[Row]) -> Findings:
+    """What rows say of a suite; of one arm and seed the last one counts.
+
+    Raises:
+        Refused: numbers that are to stand in one column were not made alike.
+    """
+    rows = list(rows)
+    last = {(row.arm, row.seed): row for row in rows}
+    counted = {
+        (arm, seed): last[arm, seed] for arm in suite.arms for seed in suite.seeds if (arm, seed) in last
+    }
+    names = {metric: full_name(metric, counted) for metric in suite.metrics}
+    records = {metric: records_of(name, counted) for metric, name in names.items()}
+    values = {arm: values_of(arm, records) for arm in suite.arms}
+    first = suite.metrics[0]
+    comparisons = {
+        arm: against(values[suite.reference][first], found[first])
+        for arm, found in values.items()
+        if arm != suite.reference
+    }
+    p = corrected(comparisons)
+    arms = {}
+    for name, arm in suite.arms.items():
+        own = {seed: counted[name, seed] for seed in suite.seeds if (name, seed) in counted}
+        missing = [seed for seed in suite.seeds if seed not in own]
+        arms[name] = Found(arm, own, missing, values[name], comparisons.get(name), p.get(name))
+    kept = {id(row) for row in counted.values()}
+    return Findings(suite, arms, names, records, [row for row in rows if id(row) not in kept])
+
+
+def values_of(
+    arm: str, records: Mapping[str, Mapping[tuple[str, int], Record]]
+) -> dict[str, dict[int, float]]:
+    """The finite numbers of an arm, by metric and by seed."""
+    return {
+        metric: {
+            seed: record["value"]
+            for (of, seed), record in found.items()
+            if of == arm and math.isfinite(record["value"])
+        }
+        for metric, found in records.items()
+    }
+
+
+def full_name(metric: str, rows: Mapping[tuple[str, int], Row]) -> str:
+    """The whole name of a metric that a suite may name by its beginning, the same one in all rows."""
+    found: dict[str, Row] = {}
+    for row in rows.values():
+        for name in row.metrics:
+            if name == metric or name.startswith((f"{metric}/", f"{metric}_")):
+                found.setdefault(name, row)
+    if len(found) > 1:
+        (one, mine), (other, theirs), *_ = found.items()
+        raise Refused(
+            f"{metric} is {one} in {label(mine)}, {other} in {label(theirs)}: name one of them in metrics, "
+            "or measure both alike"
+        )
+    return next(iter(found), metric)
+
+
+def records_of(name: str, rows: Mapping[tuple[str, int], Row]) -> dict[tuple[str, int], Record]:
+    """The records of a metric in finished rows, which must have been made alike."""
+    finished = {key: row for key, row in rows.items() if row.status == "finished" and name in row.metrics}
+    shown = {
+        label(row): {part: value for part, value in row.metrics[name].items() if part not in FREE}
+        for row in finished.values()
+    }
+    if shown:
+        refuse_unlike(name, shown)
+    return {key: row.metrics[name] for key, row in finished.items()}
+
+
+def label(row: Row) -> str:
+    return f"{row.arm} (seed {row.seed})"
+
+
+def against(reference: Mapping[int, float], values: Mapping[int, float]) -> Comparison | None:
+    """An arm's values by seed against the reference's, over the seeds that both have."""
+    both = [seed for seed in values if seed in reference]
+    return compare([values[seed] for seed in both], [reference[seed] for seed in both])
+
+
+def corrected(comparisons: Mapping[str, Comparison | None]) -> dict[str, float]:
+    """The p of each arm that has one, after Holm's correction for their number."""
+    p = {arm: found.p for arm, found in comparisons.items() if found is not None and found.p is not None}
+    return dict(zip(p, holm(list(p.values())), strict=True))

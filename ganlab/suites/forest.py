@@ -1,0 +1,87 @@
+"""The forest plot: how far each arm lies from the reference."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from PIL import Image
+
+from ganlab.drawings.style import BLACK, BLUE, ORANGE, SKY, VERMILION, frame, sheet, tidy
+from ganlab.suites.answer import digits, direction
+from ganlab.suites.findings import Findings, Found
+from ganlab.suites.words import between, number
+
+LIFT = 0.22  # of a seed's dot above its arm's line, in rows
+
+
+def forest(findings: Findings) -> Image.Image | None:
+    """Differences to the reference over pairs of seeds, each arm a row; None where there is none to draw."""
+    compared = findings.compared
+    if not compared:
+        return None
+    height = 1.9 + 0.45 * len(compared)
+    figure = sheet(9, height, f"{findings.suite.name}: difference to {findings.suite.reference}")
+    axes = figure.add_subplot()
+    tidy(axes)
+    axes.axvline(0, color=BLACK, linewidth=1)
+    for row, found in enumerate(compared):
+        draw(axes, findings, found, row)
+    axes.set_xlabel(caption(findings))
+    axes.margins(x=0.04)
+    rows = range(len(compared))
+    axes.set_yticks(rows, [found.arm.name for found in compared])
+    axes.set_ylim(len(compared) - 0.5, -0.5)
+    axes.grid(visible=False, axis="y")
+    numbers = axes.secondary_yaxis("right")
+    numbers.set_yticks(rows, [figures(findings, found) for found in compared])
+    for part in (axes, numbers):
+        part.tick_params(axis="y", length=0)
+    axes.spines["right"].set_visible(False)
+    numbers.spines["right"].set_visible(False)
+    handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # each once
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
+    return frame(figure)
+
+
+def draw(axes: Axes, findings: Findings, found: Found, row: int) -> None:
+    comparison = found.comparison
+    assert comparison is not None
+    differences = comparison.differences
+    axes.plot(
+        differences,
+        [row - LIFT] * len(differences),
+        "o",
+        color=SKY,
+        markersize=4,
+        alpha=0.8,
+        label="one seed",
+    )
+    colour, label = verdict(findings, found)
+    if comparison.interval is not None:
+        ends = [comparison.interval.low, comparison.interval.high]
+        axes.plot(ends, [row, row], color=colour, linewidth=2, solid_capstyle="butt")
+    axes.plot([comparison.mean], [row], "D", color=colour, markersize=6, label=label)
+
+
+def verdict(findings: Findings, found: Found) -> tuple[str, str]:
+    """The colour of an arm, and what it means."""
+    if not found.differs:
+        return BLACK, "no difference shown"
+    better = findings.record(findings.first).get("better")
+    if better is None:
+        return ORANGE, "different (Holm, 5 %)"
+    if direction(found) == better:
+        return BLUE, "better (Holm, 5 %)"
+    return VERMILION, "worse (Holm, 5 %)"
+
+
+def caption(findings: Findings) -> str:
+    record, name = findings.record(findings.first), findings.names[findings.first]
+    unit = f", {record['unit']}" if "unit" in record else ""
+    way = f" ({record['better']} is better)" if "better" in record else ""
+    return f"difference in {name}{unit}{way}"
+
+
+def figures(findings: Findings, found: Found) -> str:
+    comparison, places = found.comparison, digits(findings)
+    assert comparison is not None
+    return number(comparison.mean, places, sign=True) + between(comparison.interval, places, sign=True)

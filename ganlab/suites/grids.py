@@ -1,0 +1,36 @@
+"""Sample grids of a suite's arms, side by side."""
+
+from __future__ import annotations
+
+from math import ceil
+from pathlib import Path
+
+from PIL import Image
+
+from ganlab.drawings.style import frame, sheet
+from ganlab.suites.suite import Suite
+
+COLUMNS = 4
+SIDE = 2.6  # inches of a grid
+
+
+def grids(suite: Suite) -> Image.Image | None:
+    """The grids that lie in the suite's samples/, each below its arm's name; None where there are none."""
+    files = {arm: path for arm in suite.arms if (path := picture(suite, arm)).is_file()}
+    if not files:
+        return None
+    columns = min(len(files), COLUMNS)
+    rows = ceil(len(files) / columns)
+    figure = sheet(SIDE * columns, (SIDE + 0.3) * rows + 0.3, f"{suite.name}: samples")
+    for place, (arm, path) in enumerate(files.items(), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        with Image.open(path) as image:
+            axes.imshow(image.convert("RGB"), interpolation="antialiased")
+        axes.set_title(arm, fontsize=10)
+        axes.set_axis_off()
+    return frame(figure)
+
+
+def picture(suite: Suite, arm: str) -> Path:
+    """Where an arm's grid lies."""
+    return suite.folder / "samples" / f"{arm}.png"

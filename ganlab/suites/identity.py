@@ -1,0 +1,70 @@
+"""What makes two runs the same: their config, their data, and the code that plays them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import reduce
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ganlab.cli import CONF
+from ganlab.resume import FREE
+
+PACKAGE = Path(__file__).parent.parent
+SIZE = 12  # hex digits of a hash that are kept
+# What changes no number of a run beyond its last bits: where it lies, what is written, the hardware. The
+# budget counts as `steps`, and the seed stands beside: all runs of an arm have one hash.
+OUTSIDE = (
+    *(key for key in FREE if key != "steps"),
+    "default_steps",
+    "name",
+    "seed",
+    "run_dir",
+    "job",
+    "metric.weights",
+)
+
+
+def config(cfg: DictConfig) -> str:
+    """The hash of a composed config, without paths, hardware, logger and seed."""
+    own = copy.deepcopy(cfg)
+    with open_dict(own):
+        own.steps = cfg.steps
+        for key in OUTSIDE:
+            # Before anything is resolved: other nodes may repeat it.
+            if OmegaConf.select(own, key) is not None:
+                OmegaConf.update(own, key, None, merge=False)
+    resolved: Any = OmegaConf.to_container(own, resolve=True)
+    for key in OUTSIDE:
+        *groups, name = key.split(".")
+        reduce(lambda node, group: node.get(group, {}), groups, resolved).pop(name, None)
+    return short(json.dumps(resolved, sort_keys=True, default=str).encode())
+
+
+def code(package: Path = PACKAGE) -> str:
+    """The hash of all Python files of this package; classes of one's own from elsewhere do not count."""
+    return hashed(package, "*.py")
+
+
+def settings() -> str:
+    """The hash of all of conf/: while it is the same, what was composed is what a run composes."""
+    return hashed(CONF, "*.yaml")
+
+
+def run(config: str, seed: int, data: str, code: str) -> str:
+    """The hash of all that makes a run what it is."""
+    return short(f"{config} {seed} {data} {code}".encode())
+
+
+def hashed(folder: Path, pattern: str) -> str:
+    """The hash of some files of a folder, with their names."""
+    files = sorted(folder.rglob(pattern))
+    return short(b"".join(f"{file.relative_to(folder)}\0".encode() + file.read_bytes() for file in files))
+
+
+def short(content: bytes) -> str:
+    return sha256(content).hexdigest()[:SIZE]

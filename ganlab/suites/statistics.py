@@ -1,0 +1,154 @@
+"""What a few seeds say: means, intervals, paired tests, and what could not have been seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+from scipy.optimize import brentq
+
+LEVEL = 0.95
+ALPHA = 0.05  # two-sided
+POWER = 0.8
+# From here on a bootstrap covers what it says; with 3 seeds its 95 % interval covers 74 %.
+ENOUGH = 10
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval of a mean, and how it was made: Student's t, or a bootstrap (BCa)."""
+
+    low: float
+    high: float
+    method: Literal["t", "BCa"]
+
+    def holds(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against another over the seeds that both have.
+
+    interval is None where there is no spread to make one of; p, of the paired t test, where there is one
+    pair or none; smallest, the effect that had been seen with 80 % power at 5 %, where there is no spread.
+    """
+
+    differences: tuple[float, ...]
+    mean: float
+    interval: Interval | None
+    p: float | None
+    smallest: float | None
+
+
+def mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def sd(values: Sequence[float]) -> float | None:
+    """The standard deviation with n - 1 below the line; None of fewer than two values."""
+    if len(values) < 2:
+        return None
+    centre = mean(values)
+    found = math.sqrt(math.fsum((x - centre) ** 2 for x in values) / (len(values) - 1))
+    # Equal numbers that came about by different sums differ in the last bits.
+    return found if found > 1e-12 * max(map(abs, values)) else 0.0
+
+
+def t_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, float] | None:
+    """Student's interval of the mean; None where there is no spread."""
+    spread = sd(values)
+    if not spread:
+        return None
+    half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * spread / math.sqrt(len(values))
+    return mean(values) - half, mean(values) + half
+
+
+def interval(values: Sequence[float]) -> Interval | None:
+    """The 95 % interval of the mean: Student's below ten values, from there on a bootstrap's (BCa).
+
+    None where there is no spread: fewer than two values, or all of them equal.
+    """
+    if len(values) < ENOUGH or not sd(values):
+        found = t_interval(values)
+        return None if found is None else Interval(*found, "t")
+    drawn = stats.bootstrap(
+        (np.asarray(values),),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="BCa",
+        rng=np.random.default_rng(0),  # one report of one file
+    )
+    low, high = drawn.confidence_interval
+    return Interval(float(low), float(high), "BCa")
+
+
+def paired_p(differences: Sequence[float]) -> float | None:
+    """Of the two-sided paired t test; None of fewer than two differences.
+
+    Equal differences leave no spread to divide by. Then it is that of the exact test over their signs,
+    2^(1 - n), or 1 where they are zero.
+    """
+    n, spread = len(differences), sd(differences)
+    if spread is None:
+        return None
+    if spread == 0:
+        return 1.0 if differences[0] == 0 else 2.0 ** (1 - n)
+    t = mean(differences) / (spread / math.sqrt(n))
+    return float(2 * stats.t.sf(abs(t), n - 1))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for their number by Holm's steps (1979), in the order that they came in."""
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+        corrected[i] = largest
+    return corrected
+
+
+def smallest_effect(spread: float | None, n: int, alpha: float = ALPHA, power: float = POWER) -> float | None:
+    """The mean difference that a two-sided paired t test sees with this power, in the differences' unit.
+
+    Args:
+        spread: the standard deviation of the differences.
+        n: how many pairs.
+
+    Returns:
+        None where the spread is none or not known.
+    """
+    if not spread or n < 2:
+        return None
+    critical = stats.t.ppf(1 - alpha / 2, n - 1)
+
+    def excess(shift: float) -> float:
+        """Of the test's power over what is asked, where the mean is `shift` standard errors from 0."""
+        upper = stats.nct.sf(critical, n - 1, shift)
+        # Below 1e-12 at shifts from 5 on, where scipy may say NaN.
+        lower = np.nan_to_num(stats.nct.cdf(-critical, n - 1, shift))
+        return float(upper + lower) - power
+
+    high = critical + 1.0
+    while excess(high) < 0:
+        high *= 2
+    return float(brentq(excess, 0, high) * spread / math.sqrt(n))
+
+
+def compare(mine: Sequence[float], theirs: Sequence[float]) -> Comparison | None:
+    """Values less those of the same seeds elsewhere; None without any."""
+    differences = [x - y for x, y in zip(mine, theirs, strict=True)]
+    if not differences:
+        return None
+    return Comparison(
+        tuple(differences),
+        mean(differences),
+        interval(differences),
+        paired_p(differences),
+        smallest_effect(sd(differences), len(differences)),
+    )

@@ -1,0 +1,15 @@
+"""A trick of one's own that breaks in its third round."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from ganlab.tricks.base import Trick
+from ganlab.turn import Turn
+
+
+class Breaking(Trick):
+    def losses(self, turn: Turn, compute: Callable[[Turn], dict[str, Tensor]]) -> dict[str, Tensor]:
+        if turn.step == 2:
+            raise RuntimeError("it broke")
+        return compute(turn)

@@ -1,0 +1,492 @@
+"""python -m ganlab.ablate: what it refuses, and that it ends with one row for each run whatever befell it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from commands import environment, finish, same, start, summary
+from PIL import Image
+from test_suite import ROW, written
+from warm import Warm
+
+from ganlab.ablate import ablate, shared_out
+from ganlab.cli import compose
+from ganlab.config import build_data
+from ganlab.data.stacked import Stacks
+from ganlab.errors import Refused
+from ganlab.run_directory import RunDirectory
+from ganlab.suites import child, identity, results
+from ganlab.suites import suite as suites
+from ganlab.suites.child import Child, Lock, beside
+from ganlab.suites.plan import Job, plan
+from ganlab.suites.standing import Standing, standing
+from ganlab.suites.worker import Worker, span
+
+HERE = Path(__file__).parent
+QUICK = """\
+question: Does EMA help?
+base: [model=gan, steps=4, 'metric=[fid]', evaluation.n=60, evaluation.n_real=60, logger=csv]
+seeds: 2
+metrics: [fid]
+arms:
+  plain: {}
+  ema: {overrides: [trick=ema]}
+"""
+
+
+def planned(folder: Path, *extra: str) -> list[Job]:
+    return plan(suites.read(folder), [], None, extra, folder / "runs")
+
+
+def begin(folder: Path, *overrides: str) -> Warm:
+    """The command in another process, whose runs are forks of it."""
+    given = (f"suite={folder}", f"output={folder / 'runs'}", "processes=1", *overrides)
+    return start(*given, module=("ablating",), cwd=HERE)
+
+
+def until(condition: Callable[[], object], process: Warm) -> None:
+    end = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.01)
+    process.kill()
+    raise AssertionError(finish(process))
+
+
+def rows(folder: Path) -> list[results.Row]:
+    return results.read(folder / "results.csv")[0]
+
+
+def begun(folder: Path, arm: str, seed: int) -> list[Path]:
+    """The run's directory, once it has a checkpoint."""
+    return [place.parents[1] for place in folder.glob(f"runs/*/{arm}_seed{seed}_*/checkpoints/last.ckpt")]
+
+
+def playing(process: Warm) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
+def test_a_suite_that_is_killed_and_killed_again_ends_with_one_row_for_each_run(tmp_path: Path) -> None:
+    folder = written(tmp_path / "quick", QUICK.replace("steps=4", "steps=60, checkpoint_every=5"))
+    process = begin(folder)
+    until(lambda: begun(folder, "ema", 0), process)
+    for pid in [process.pid, *playing(process)]:
+        os.kill(pid, signal.SIGKILL)
+    finish(process)
+    assert [(row.arm, row.seed) for row in rows(folder)] == [("plain", 0)]
+    (first,), (second,) = begun(folder, "plain", 0), begun(folder, "ema", 0)
+    played = (first / "summary.json").stat().st_mtime_ns
+    whole = (folder / "results.csv").read_bytes()
+    with (folder / "results.csv").open("ab") as file:
+        file.write(b"ema,0,fin")
+
+    process = begin(folder)
+    until(lambda: begun(folder, "plain", 1), process)
+    process.terminate()
+    status, out, err = finish(process)
+    assert status == 130, out + err
+    assert "the last row is half-written and is left out" in out
+    assert "2 runs are left; the same command goes on" in out
+    (third,) = begun(folder, "plain", 1)
+    assert summary(third)["status"] == "stopped"
+    assert f"resume={second}" in summary(second)["command"]
+
+    status, out, err = finish(begin(folder))
+    assert status == 0, out + err
+    assert "4 runs, 2 to play" in out
+    assert "(0 left)" in out
+    assert "python -m ganlab.report suite=" in out
+    assert f"resume={third}" in summary(third)["command"]
+    found = rows(folder)
+    assert [(row.arm, row.seed) for row in found] == [("plain", 0), ("ema", 0), ("plain", 1), ("ema", 1)]
+    assert {(row.status, row.steps, row.images, row.device) for row in found} == {
+        ("finished", 60, 3840, "cpu")
+    }
+    assert (folder / "results.csv").read_bytes().startswith(whole)
+    assert (first / "summary.json").stat().st_mtime_ns == played
+    record = summary(first)["metrics"]
+    assert found[0].metrics == record
+    assert found[0].value == record["fid/digits_train_60"]["value"]
+    for arm, run in (("plain", first), ("ema", second)):  # of the first seed
+        picture = (folder / "samples" / f"{arm}.png").read_bytes()
+        assert picture == (run / "samples" / "0000060.png").read_bytes()
+
+
+def test_two_workers_share_the_runs(tmp_path: Path) -> None:
+    folder = written(tmp_path / "quick", QUICK)
+    workers = [begin(folder, f"worker={name}") for name in ("one", "two")]
+    outs = []
+    for worker in workers:
+        status, out, err = finish(worker)
+        assert status == 0, out + err
+        outs.append(out)
+    assert "worker one: 4 runs" in outs[0]
+    assert sorted((row.arm, row.seed) for row in rows(folder)) == [
+        ("ema", 0),
+        ("ema", 1),
+        ("plain", 0),
+        ("plain", 1),
+    ]
+    assert all("finished  fid/digits_train_60" in out for out in outs)
+
+
+def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_goes_on(tmp_path: Path) -> None:
+    arms = "{overrides: ['optimizer.generator.lr=1e30']}\n  breaks: {overrides: [trick=mine]}\n  ema:"
+    own = tmp_path / "settings" / "trick" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine:\n  _target_: breaking.Breaking\n")
+    folder = written(tmp_path / "bad", QUICK.replace("{}\n  ema:", arms).replace("seeds: 2", "seeds: 1"))
+    status, out, err = finish(begin(folder, f"--config-dir={own.parents[1]}"))
+    assert status == 1, out + err
+    assert "ablate: of 3 runs 1 failed, 1 diverged: the same command goes on" in err
+    diverged, failed, finished = rows(folder)
+    assert (diverged.arm, diverged.status, diverged.value) == ("plain", "diverged", None)
+    assert "diverged at round" in diverged.reason
+    assert (failed.arm, failed.status, failed.reason, failed.steps) == ("breaks", "failed", "it broke", 2)
+    assert finished.status == "finished"
+    assert set(out.split("(0 left)")[0].splitlines()[-1].split()) >= {"ema", "finished"}
+
+    # Neither is played anew unless that is asked for; a resume of one's own class is trusted.
+    (folder / "suite.yaml").write_text(
+        (folder / "suite.yaml").read_text().replace("trick=mine", "+trick.mine._target_=breaking.Breaking")
+    )
+    suite, jobs = suites.read(folder), planned(folder)
+    assert Worker(suite, jobs, 1, 1, None).left() == []
+    assert Worker(suite, jobs, 1, 1, "failed").left() == [0, 1]
+    again = Worker(suite, jobs, 1, 1, "failed")
+    results.append(suite.results, dataclasses.replace(failed, reason="it broke again"))
+    assert again.left() == [0]
+    words = child.arguments(jobs[1])
+    assert words[:3] == [f"resume={jobs[1].directory}", "trust=[breaking]", "logger=csv"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("suites") / "quick", QUICK)
+
+
+@pytest.fixture(scope="module")
+def jobs(folder: Path) -> list[Job]:
+    return planned(folder)
+
+
+def row_of(job: Job, **changes: object) -> results.Row:
+    known = {name: getattr(job, name) for name in ("arm", "seed", "config", "data", "code")}
+    return dataclasses.replace(ROW, **known | changes)
+
+
+def test_seeds_come_one_after_the_other_over_all_arms(jobs: list[Job]) -> None:
+    assert [(job.arm, job.seed) for job in jobs] == [("plain", 0), ("ema", 0), ("plain", 1), ("ema", 1)]
+    assert len({job.directory for job in jobs}) == 4
+    assert jobs[0].config == jobs[2].config != jobs[1].config  # the seed stands beside
+    assert jobs[0].names == ["fid/digits_train_60"]
+    assert jobs[3].directory.parent == jobs[3].output
+    assert jobs[3].directory.name.startswith("ema_seed1_")
+
+
+def test_what_is_recorded_of_other_code_is_stale_and_of_another_config_does_not_count(
+    jobs: list[Job],
+) -> None:
+    job = jobs[0]
+    assert standing(job, []) == Standing(None, False, False, 0)
+    assert standing(job, []).told(job) == "to run"
+    stale = standing(job, [row_of(jobs[1]), row_of(job, code="f" * 12)])
+    assert stale.told(job) == "finished, stale"
+    assert (stale.done(None), stale.done("failed"), stale.done("stale")) == (True, True, False)
+    current = standing(job, [row_of(job, code="f" * 12), row_of(job)])
+    assert (current.told(job), current.done("stale")) == ("finished", True)
+    for change in ("config", "data"):
+        other = standing(job, [row_of(job, **{change: "f" * 12})])
+        assert other.told(job) == "recorded of another config or of other data; to run"
+        assert not other.done(None)
+    diverged = standing(job, [row_of(job, status="diverged", reason="at once")])
+    assert diverged.told(job) == "diverged: at once"
+    assert (diverged.done(None), diverged.done("failed")) == (True, False)
+
+
+def test_a_change_of_the_code_makes_rows_stale_and_begins_nothing_new(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = shutil.copytree(folder, tmp_path / "quick")
+    suite, before = suites.read(here), planned(here)
+    results.append(suite.results, row_of(before[0]))
+    worker = Worker(suite, before, 1, 1, None)
+    monkeypatch.setattr(identity, "code", lambda: "f" * 12)
+    ended = worker.work()
+    assert "has changed since this began: call again" in str(ended.stopped)
+    assert (ended.left, len(rows(here))) == (3, 1)
+    after = planned(here)
+    assert after[0].directory != before[0].directory
+    assert standing(after[0], rows(here)).stale
+    assert Worker(suite, after, 1, 1, None).left() == [1, 2, 3]
+    assert Worker(suite, after, 1, 1, "stale").left() == [0, 1, 2, 3]
+
+
+def test_a_finished_run_is_recorded_without_being_played(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("it was played")
+
+    monkeypatch.setattr(child, "start", never)
+    suite = suites.read(written(tmp_path / "quick", QUICK))
+    job = dataclasses.replace(jobs[0], output=tmp_path)
+    run = RunDirectory(job.directory)
+    run.make_folders()
+    run.write_config(job.cfg)
+    record = {"fid/digits_train_60": {"value": 2.5}, "is/digits_60": {"value": 8.0}}
+    run.write_summary(
+        status="finished",
+        steps=4,
+        images=256,
+        seconds=1.5,
+        commit="a" * 40 + "+",
+        device="cpu",
+        metrics=record,
+    )
+    # This run was recorded once, and its arm then tried in another config: the last row counts in a report.
+    known, other = row_of(jobs[1]), row_of(jobs[1], config="f" * 12)
+    for row in (known, other):
+        results.append(suite.results, row)
+    assert Worker(suite, [job, jobs[1]], 1, 1, None).work().left == 0
+    *_, again, found = rows(suite.folder)
+    assert again == known
+    assert (found.status, found.value, found.seconds, found.commit) == ("finished", 2.5, 1.5, "a" * 12 + "+")
+    assert found.metrics == {"fid/digits_train_60": {"value": 2.5}}  # what the suite asks for
+
+
+def test_the_right_to_play_lives_as_long_as_the_run_though_ablate_is_killed(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "import time; print('run: no luck'); time.sleep(0.5); raise SystemExit(2)"
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
+    suite = suites.read(written(tmp_path / "quick", QUICK))
+    job = dataclasses.replace(jobs[0], output=tmp_path)
+    lock = Lock(beside(job, ".lock"))
+    assert lock.take()
+    orphan = Child(job, lock, 1)
+    lock.close()  # as the system does when a process is killed
+    assert not Lock(beside(job, ".lock")).take()
+    assert Worker(suite, [job], 1, 1, None).work() == (waiting := Worker(suite, [job], 1, 1, None).work())
+    assert (waiting.left, rows(suite.folder)) == (1, [])
+    orphan.process.wait()
+    assert Worker(suite, [job], 1, 1, None).work().left == 0
+    (found,) = rows(suite.folder)
+    assert (found.status, found.reason, found.steps, found.value) == ("failed", "no luck", 0, None)
+
+
+def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
+    folder: Path, jobs: list[Job], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The only run here by an interpreter of its own."""
+    here = written(tmp_path / "quick", QUICK)
+    for row in (
+        row_of(jobs[0]),
+        row_of(jobs[1], code="f" * 12),
+        row_of(jobs[3], status="diverged", reason="so"),
+    ):
+        results.append(here / "results.csv", row)
+    before = sorted(tmp_path.rglob("*"))
+    given = [f"suite={here}", "dry_run=true", "threads=1", "processes=1", f"output={tmp_path / 'runs'}"]
+    ablate(compose(*given, config_name="ablate"), given)
+    assert sorted(tmp_path.rglob("*")) == before
+    out = capsys.readouterr().out
+    assert "plain  seed 0  finished\n" in out
+    assert "ema    seed 0  finished, stale\n" in out
+    assert "plain  seed 1  to run\n" in out
+    assert "ema    seed 1  diverged: so\n" in out
+    assert "  plain  1 runs, 4 rounds of " in out
+    assert "ema    1 runs" not in out
+    assert "without the evaluations (up to 1 a run)" in out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "extra", "message"),
+    [
+        ("trick=ema", "trick=emma", (), "line 7: arm ema does not compose: .*emma"),
+        ("model=gan", "model=gun", (), "line 2 does not compose: .*gun"),
+        ("trick=ema", "trick.ema=1", (), "line 7: arm ema does not compose: .*ema"),
+        (
+            "[trick=ema]",
+            "['objective=hinge', 'trick=label_smoothing']",
+            (),
+            "line 7: arm ema: trick label_smoo",
+        ),
+        ("[trick=ema]", "['data.batch_size=0']", (), "line 7: arm ema: .*batch_size=0"),
+        (
+            "metrics: [fid]",
+            "metrics: [fid, kid]",
+            (),
+            "line 4: in arm plain kid is not measured: choose one of",
+        ),
+        ("[trick=ema]", "['name=other']", (), "line 7: arm ema has the config of arm plain: change"),
+        ("trick=ema", "seed=3", (), "line 7: seed=3 is set for each run .the seeds stand in `seeds`"),
+        (
+            "trick=ema",
+            "evaluation.n=70",
+            (),
+            "arm ema measures .*_70, arm plain .*_60: give all arms the same",
+        ),
+        ("", "", ("steps=5",), r"extra=\['steps=5'\] changes what the runs of arm plain are"),
+        ("", "", ("run_dir=here",), "extra: run_dir=here is set for each run"),
+        ("", "", ("no.such=1",), "extra=.* does not compose: .*no"),
+    ],
+)
+def test_a_suite_that_cannot_be_played_is_refused_before_anything_runs(
+    old: str, new: str, extra: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Refused, match=message):
+        planned(written(tmp_path / "quick", QUICK.replace(old, new, 1)), *extra)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["rerun=all"], "rerun=all must be stale, failed or null"),
+        (["dry_run=maybe"], "dry_run=maybe must be true or false"),
+        (["processes=0"], "processes=0 must be a whole number of at least 1"),
+        (["extra=logger"], r"extra=logger must be a list: 'extra=\[logger\]'"),
+        (["only=[none]"], "only=none is no arm of quick: choose from plain, ema"),
+        (["root=here"], "root=here has no say: the data of this suite lie in no folder"),
+        (["suite=nowhere"], "suite=nowhere has no suite.yaml that can be read"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(given: list[str], message: str, folder: Path) -> None:
+    with pytest.raises(Refused, match=message):
+        ablate(compose(f"suite={folder}", *given, config_name="ablate"))
+
+
+def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
+    folder: Path, jobs: list[Job], tmp_path: Path
+) -> None:
+    text = QUICK.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
+    here = written(tmp_path / "quick", text)
+    job = planned(here)[1]
+    assert job.outside == ["logger.wandb.group=quick", "logger.wandb.job_type=ema"]
+    extra = ("logger.wandb.group=mine", "trainer.accelerator=cpu", "log_every=3")
+    other = planned(here, *extra)[1]
+    assert other.outside == [*extra, "logger.wandb.job_type=ema"]
+    assert (job.config, job.data, job.code) == (other.config, other.data, other.code)
+    assert job.config == jobs[1].config
+    run = RunDirectory(other.directory)
+    assert child.arguments(other) == [*other.overrides, "seed=0", f"run_dir={run.path}", *other.outside]
+    run.make_folders()
+    run.write_config(other.cfg)
+    assert child.arguments(other) == [
+        f"resume={run.path}",
+        "logger=wandb",
+        "logger.wandb.group=mine",
+        "logger.wandb.job_type=ema",
+        "trainer.accelerator=cpu",
+        "log_every=3",
+    ]
+    other.cfg.steps = 5
+    with pytest.raises(Refused, match="was given another budget by hand: remove it"):
+        child.arguments(other)
+
+
+def test_what_changes_no_number_is_no_part_of_a_config() -> None:
+    plain = identity.config(compose("data=mnist"))
+    for overrides in (
+        ["seed=5", "run_dir=x", "logger=csv", "data.root=elsewhere", "profile=true", "trainer=ddp"],
+        ["metric.weights=a_file", "images=192000", "sample_every=7", "default_steps=3"],
+    ):
+        assert identity.config(compose("data=mnist", *overrides)) == plain, overrides
+    for other in (
+        "steps=2999",
+        "trick=ema",
+        "trainer.precision=64-true",
+        "evaluation.seed=1",
+        "data.flip=true",
+    ):
+        assert identity.config(compose("data=mnist", other)) != plain, other
+
+
+def test_every_line_of_code_counts(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (tmp_path / "a.py").write_text("1")
+    first = identity.code(tmp_path)
+    (tmp_path / "notes.txt").write_text("1")
+    assert identity.code(tmp_path) == first
+    (inner / "b.py").write_text("")
+    second = identity.code(tmp_path)
+    (inner / "b.py").rename(inner / "c.py")
+    assert len({first, second, identity.code(tmp_path)}) == 3
+    assert len(identity.code()) == 12
+
+
+def test_the_fingerprint_is_of_the_data_and_not_of_their_place(tmp_path: Path) -> None:
+    def found(*overrides: str) -> str:
+        return build_data(compose(*overrides)).fingerprint()
+
+    assert found() == found("data.batch_size=10") != found("data.validation=10")
+    assert found("data=ring") != found("data=ring", "data.data_seed=1")
+    data = build_data(compose())
+    before = data.fingerprint()
+    data.sources["train"].labels[5] += 1
+    assert data.fingerprint() != before
+    stacks = [Stacks(torch.zeros(5, 1, 2, 2), torch.arange(5), 4, seed, "train") for seed in (0, 0, 1)]
+    parts = [[part for part in source.contents() if isinstance(part, torch.Tensor)] for source in stacks]
+    assert same(parts[0], parts[1])
+    assert not same(parts[0], parts[2])
+    for place in ("here", "there"):
+        (tmp_path / place / "ones").mkdir(parents=True)
+        for i in range(3):
+            Image.new("L", (8, 8), i).save(tmp_path / place / "ones" / f"{i}.png")
+    album = ("data=folder", "data.channels=1", "data.height=8", "data.width=8", "data.batch_size=2")
+    here, there = (f"data.root={tmp_path / place}" for place in ("here", "there"))
+    first = found(*album, here, "data.in_memory=true")
+    assert first == found(*album, there, "data.in_memory=false")
+    (tmp_path / "there" / "ones" / "2.png").rename(tmp_path / "there" / "ones" / "3.png")
+    assert first != found(*album, there)
+    Image.new("L", (80, 8), 2).save(tmp_path / "here" / "ones" / "2.png")
+    assert first != found(*album, here)
+
+
+def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    assert shared_out(None, None) == (16, 1)  # OMP_NUM_THREADS is 1 in tests
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert shared_out(None, None) == (4, 4)
+    assert shared_out(8, None) == (8, 2)
+    assert shared_out(None, 16) == (1, 16)
+    assert shared_out(3, 7) == (3, 7)
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    assert shared_out(None, None) == (1, 4)
+
+
+def test_times_are_told_in_two_units() -> None:
+    assert [span(s) for s in (0.4, 59, 61, 3599.6, 3720)] == [
+        "0 s",
+        "59 s",
+        "1 min 1 s",
+        "1 h 0 min",
+        "1 h 2 min",
+    ]
+
+
+def test_jobs_of_a_sweep_reach_submitit(tmp_path: Path) -> None:
+    """On a cluster each is a worker on the same suite; here it is refused before torch is imported."""
+    given = [
+        f"suite={tmp_path}",
+        "worker=1,2",
+        "hydra/launcher=submitit_local",
+        f"hydra.sweep.dir={tmp_path}",
+    ]
+    command = [sys.executable, "-m", "ganlab.ablate", "-m", *given]
+    subprocess.run(command, env=environment(), check=True, timeout=100)
+    logs = [*tmp_path.glob(".submitit/*/*_log.err")]
+    assert [f"ablate: suite={tmp_path} has no suite.yaml" in log.read_text() for log in logs] == [True, True]

@@ -1,0 +1,317 @@
+"""python -m ganlab.report: what it says of invented results whose numbers are known."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import environment
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy import stats
+
+from ganlab.cli import compose
+from ganlab.drawings.style import BLACK, BLUE, VERMILION
+from ganlab.errors import Refused
+from ganlab.report import report
+from ganlab.suites import forest
+from ganlab.suites.results import Row, append
+from ganlab.suites.statistics import smallest_effect
+
+NAME = "fid/digits_train_1k"
+PLAIN = [20.0, 22.0, 21.0, 25.0]
+LESS = [15.0, 16.8, 15.9, 20.3]  # by about 5, whatever the seed
+MORE = [23.1, 24.9, 24.0, 28.1]
+NOISY = [25.0, 16.0, 24.0, 22.0]
+SUITE = """\
+question: Does it help?
+base: [model=gan, data=digits, 'metric=[fid,is]', logger=csv]
+seeds: 4
+metrics: [fid, is]
+budget: an afternoon
+note: Short runs.
+"""
+
+
+def record(value: float, **how: Any) -> dict[str, Any]:
+    made = {"split": "train", "extractor": "digits", "n_real": 1437, "n_fake": 1000, "sampler": "generator"}
+    real = {"floor": 7.081, "floor_n": 360, "floor_split": "test"}
+    return {"value": value, "better": "lower", "step": 9, **made, **how, **real}
+
+
+def row(arm: str, seed: int, value: float | None, **changed: Any) -> Row:
+    """A finished run, or one that is said to have ended otherwise."""
+    how = changed.pop("how", {})
+    metrics = {} if value is None else {NAME: record(value, **how), "is/digits_1k": record(value / 4, **how)}
+    facts = {
+        "status": "finished" if value is not None else "failed",
+        "reason": "" if value is not None else "the disk was full",
+        "config": "c" * 12,
+        "data": "d" * 12,
+        "code": "a" * 12,
+        "commit": "b" * 12,
+        "steps": 300,
+        "images": 19200,
+        "seconds": 60.0 + seed,
+        "device": "cpu",
+        "finished": "2026-11-21T21:00:00",
+    }
+    return Row(arm=arm, seed=seed, value=value, metrics=metrics, **(facts | changed))
+
+
+def folder(
+    place: Path, values: Mapping[str, Sequence[float | None]], arms: str = "", suite: str = SUITE
+) -> Path:
+    """A suite with results, each arm's values by seed."""
+    place = place / "experiments" / "does_it_help"
+    place.mkdir(parents=True)
+    arms = arms or "".join(
+        f"  {arm}: {{overrides: ['model.generator.hidden=[{8 + i}]']}}\n" for i, arm in enumerate(values)
+    )
+    (place / "suite.yaml").write_text(f"{suite}arms:\n{arms}")
+    for arm, numbers in values.items():
+        for seed, value in enumerate(numbers):
+            append(place / "results.csv", row(arm, seed, value))
+    return place
+
+
+def written(place: Path) -> str:
+    return report(compose(f"suite={place}", config_name="report")).read_text()
+
+
+def answer(place: Path) -> str:
+    return written(place).split("\n\n")[3]
+
+
+def cells(text: str, arm: str, table: int = 0) -> dict[str, str]:
+    """A row of a table, by its columns."""
+    lines = [block for block in text.split("\n\n") if block.startswith("| arm")][table].splitlines()
+    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return next(dict(zip(split[0], line, strict=True)) for line in split if line[0].strip("`") == arm)
+
+
+def test_the_table_has_the_numbers_of_the_results(tmp_path: Path) -> None:
+    text = written(folder(tmp_path, {"plain": PLAIN, "wide": LESS}))
+    plain, wide = cells(text, "plain"), cells(text, "wide")
+    low, high = stats.t.interval(0.95, 3, np.mean(PLAIN), stats.sem(PLAIN))
+    assert plain[f"mean of `{NAME}` [95 %]"] == f"22.0 [{low:.1f}, {high:.1f}]"
+    assert (plain["sd"], plain["n"], plain["failed"], plain["diverged"]) == ("2.2", "4", "0", "0")
+    assert (plain["training"], plain["less `plain` [95 %]"], plain["p (Holm)"]) == ("1 min 02 s", "", "")
+    test = stats.ttest_rel(LESS, PLAIN)
+    low, high = test.confidence_interval()
+    assert wide["less `plain` [95 %]"] == f"{np.mean(LESS) - np.mean(PLAIN):.1f} [{low:.1f}, {high:.1f}]"
+    assert test.pvalue < 0.001
+    assert (wide["p (Holm)"], wide["pairs"]) == ("< 0.001", "4")
+    assert wide["smallest effect"] == f"{smallest_effect(np.std(np.subtract(LESS, PLAIN), ddof=1), 4):.1f}"
+    assert cells(text, "(real data)")[f"mean of `{NAME}` [95 %]"] == "7.081"
+    assert cells(text, "wide", 1)["`is/digits_1k` [95 %]"].startswith(f"{np.mean(LESS) / 4:.2f} [")
+    assert "Planned: an afternoon. Spent: 8 min 12 s of training in 8 runs." in text
+    assert "1,000 samples, against 1,437 real ones, split train, extractor digits" in text
+    assert "Student's t below 10" in text
+
+
+def test_one_arm_that_is_better_is_the_answer(tmp_path: Path) -> None:
+    found = answer(folder(tmp_path, {"plain": PLAIN, "wide": LESS, "noisy": NOISY}))
+    assert found == (
+        f"In `{NAME}`, better than `plain` is `wide` (lower by 5.0, p < 0.001); of the other arm no "
+        "difference is shown."
+    )
+
+
+def test_several_arms_are_better_or_worse(tmp_path: Path) -> None:
+    values = {"plain": PLAIN, "wide": LESS, "wider": [x - 3 for x in LESS], "narrow": MORE}
+    found = answer(folder(tmp_path, values))
+    assert "better than `plain` are `wide` (lower by 5.0, p < 0.001) and `wider` (lower by 8.0" in found
+    assert "; worse than `plain` is `narrow` (higher by 3.0" in found
+    assert "no difference" not in found
+
+
+def test_undecided_says_what_could_have_been_seen(tmp_path: Path) -> None:
+    found = answer(folder(tmp_path, {"plain": PLAIN, "noisy": NOISY}))
+    # 2.128 is the smallest effect of four pairs in deviations of their differences.
+    smallest = 2.128 * np.std(np.subtract(NOISY, PLAIN), ddof=1)
+    assert found == (
+        f"Undecided: in `{NAME}` no difference of `noisy` to `plain` is shown; with 80 % power the smallest "
+        f"effect that could have been seen is {smallest:.1f} (paired t test, two-sided 5 %)."
+    )
+
+
+def test_a_correction_may_undo_a_difference(tmp_path: Path) -> None:
+    near = [x + d for x, d in zip(PLAIN, [1.0, 1.4, 0.3, 0.9], strict=True)]
+    assert 0.025 < stats.ttest_rel(near, PLAIN).pvalue * 1.2 < 0.05
+    assert "worse than `plain` is `near`" in answer(folder(tmp_path / "one", {"plain": PLAIN, "near": near}))
+    found = answer(
+        folder(tmp_path / "three", {"plain": PLAIN, "near": near, "noisy": NOISY, "odd": NOISY[::-1]})
+    )
+    assert found.startswith("Undecided")
+    others = [np.std(np.subtract(values, PLAIN), ddof=1) for values in (near, NOISY, NOISY[::-1])]
+    low, high = (smallest_effect(spread, 4, 0.05 / 3) for spread in (min(others), max(others)))
+    assert f"{low:.1f} to {high:.1f}, by arm at the first step of Holm's correction for 3" in found
+
+
+def test_failed_and_diverged_runs_are_counted_and_leave_their_pairs(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": PLAIN, "wide": [*LESS[:2], None], "narrow": [*MORE[:3], None]})
+    append(place / "results.csv", row("wide", 3, None, status="diverged", reason="diverged at round 7: nan"))
+    text = written(place)
+    columns = ("n", "failed", "diverged", "pairs")
+    assert [cells(text, "wide")[name] for name in columns] == ["2", "1", "1", "2"]
+    assert [cells(text, "narrow")[name] for name in columns] == ["3", "1", "0", "3"]
+    assert cells(text, "wide")["less `plain` [95 %]"].startswith("-5.1 [")
+    assert "`wide`, seed 2: failed: the disk was full." in text
+    assert "`wide`, seed 3: diverged at round 7: nan." in text
+    assert "The numbers of `wide` and `narrow` are of the surviving seeds only" in text
+
+
+def test_missing_runs_and_what_does_not_count_are_said(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": PLAIN, "wide": [99.0, *LESS[1:3]]})
+    append(place / "results.csv", row("wide", 0, LESS[0]))  # the last one counts
+    append(place / "results.csv", row("gone", 0, 1.0))
+    with (place / "results.csv").open("a") as file:
+        file.write("wide,3,finis")
+    text = written(place)
+    assert text.split("\n\n")[3].startswith("After 7 of 8 runs: in `fid")
+    assert "Not yet run: 1 of 8: `wide` seed 3." in text
+    assert "2 rows of results.csv not counted" in text
+    assert "The last row of results.csv is half-written and is left out." in text
+    assert cells(text, "wide")["less `plain` [95 %]"].startswith("-5.1 [")
+
+
+def test_without_results_there_is_no_answer(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": [], "wide": []})
+    text = written(place)
+    assert "No answer yet: nothing has been run." in text
+    assert "Not yet run: 8 of 8: `plain` seeds 0, 1, 2, 3; `wide` seeds 0, 1, 2, 3." in text
+    assert not (place / "forest.png").exists()
+
+
+def test_one_seed_has_no_interval_and_says_so(tmp_path: Path) -> None:
+    suite = SUITE.replace("seeds: 4", "seeds: 1")
+    text = written(folder(tmp_path, {"plain": [20.0], "wide": [15.0]}, suite=suite))
+    assert cells(text, "wide")["less `plain` [95 %]"] == "-5.00"
+    assert "One seed has no spread, so there is no interval and no test." in text
+    assert "Undecided: in" in text
+    assert "it cannot be said how large one would have been seen" in text
+
+
+def test_equal_seeds_divide_nothing_by_zero(tmp_path: Path) -> None:
+    text = written(folder(tmp_path, {"plain": [7.0] * 4, "wide": [8.0] * 4, "same": [7.0] * 4}))
+    assert cells(text, "wide")["p (Holm)"] == "0.25"  # twice 2^(1 - 4)
+    assert cells(text, "same")["p (Holm)"] == "1.00"
+    assert "there is no interval, and p is that of their signs" in text
+
+
+def test_published_values_lie_inside_or_outside(tmp_path: Path) -> None:
+    arms = (
+        "  plain: {published: {fid: [21.5, 0.3], is: 5.4}}\n"
+        "  wide: {overrides: ['model.generator.hidden=[9]'], published: {fid: 3}}\n"
+    )
+    suite = SUITE + "source: An invented table\n"
+    text = written(folder(tmp_path, {"plain": PLAIN, "wide": LESS}, arms, suite))
+    plain, wide = cells(text, "plain"), cells(text, "wide")
+    assert [plain["published"], plain["inside"], wide["published"], wide["inside"]] == [
+        "21.5 ± 0.3",
+        "yes",
+        "3",
+        "no",
+    ]
+    assert "inside for `plain`; outside for `wide`." in text
+    assert cells(text, "plain", 1)["published"] == "5.4"
+    assert "Published: An invented table" in text
+
+
+def test_numbers_made_unlike_are_refused_but_samplers_may_differ(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": PLAIN, "wide": LESS[:3]})
+    append(place / "results.csv", row("wide", 3, LESS[3], how={"sampler": "ema", "n_fake": 500}))
+    with pytest.raises(Refused, match=r"plain \(seed 0\) and of wide \(seed 3\) .* n_fake is 1000 and 500"):
+        written(place)
+    assert not (place / "README.md").exists()
+    append(place / "results.csv", row("wide", 3, LESS[3], how={"sampler": "ema"}, code="f" * 12))
+    text = written(place)
+    assert "Sampler: ema in 1 run of `wide`, otherwise generator; arms may differ in this." in text
+    assert f"Code: {'f' * 12} (commit {'b' * 12}) in 1 run of `wide`, otherwise {'a' * 12}" in text
+    assert "More than one code within `wide`." in text
+
+
+def test_two_numbers_of_one_beginning_are_refused(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": PLAIN, "wide": LESS[:3]})
+    other = row("wide", 3, 1.0)
+    append(place / "results.csv", Row(**(vars(other) | {"metrics": {"fid/digits_train_60": record(1.0)}})))
+    with pytest.raises(
+        Refused, match=r"fid is fid/digits_train_1k in plain \(seed 0\), fid/digits_train_60 in"
+    ):
+        written(place)
+
+
+def test_every_arm_has_the_command_that_reproduces_it(tmp_path: Path) -> None:
+    text = written(folder(tmp_path, {"plain": PLAIN, "wide": LESS}))
+    first, second = (
+        shlex.split(line) for line in text.splitlines() if line.startswith("python -m ganlab.run")
+    )
+    assert first[-1] == "seed=0,1,2,3"
+    assert compose(*second[4:-1]).model.generator.hidden == [9]
+    assert "python -m ganlab.report suite=experiments/does_it_help" in text
+
+
+def test_the_forest_plot_shows_seeds_means_and_intervals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    take = forest.frame
+    monkeypatch.setattr(forest, "frame", lambda figure: figures.append(figure) or take(figure))
+    place = folder(tmp_path, {"plain": PLAIN, "wide": LESS, "narrow": MORE, "noisy": NOISY})
+    written(place)
+    axes = figures[0].axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["wide", "narrow", "noisy"]
+    assert axes.get_xlabel() == f"difference in {NAME} (lower is better)"
+    lines = [line for line in axes.lines if line.get_ydata()[0] == 0 and line.get_color() == BLUE]
+    ends, centre = (line.get_xdata() for line in lines)
+    assert tuple(ends) == pytest.approx(tuple(stats.ttest_rel(LESS, PLAIN).confidence_interval()))
+    assert centre[0] == pytest.approx(np.mean(LESS) - np.mean(PLAIN))
+    seeds = next(line for line in axes.lines if line.get_label() == "one seed")
+    assert sorted(seeds.get_xdata()) == pytest.approx(sorted(np.subtract(LESS, PLAIN)))
+    colours = [line.get_color() for line in axes.lines if line.get_marker() == "D"]
+    assert colours == [BLUE, VERMILION, BLACK]
+    with Image.open(place / "forest.png") as image:
+        assert image.size[0] == 900
+
+
+def test_samples_stand_side_by_side(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": PLAIN, "wide": LESS})
+    assert "grids.png" not in written(place)
+    (place / "samples").mkdir()
+    for arm in ("plain", "wide"):
+        Image.new("L", (80, 80), 200).save(place / "samples" / f"{arm}.png")
+    assert "![sample grids](grids.png)" in written(place)
+    with Image.open(place / "grids.png") as image:
+        assert image.size[0] > image.size[1]
+
+
+def test_a_page_that_somebody_wrote_is_kept(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": PLAIN, "wide": LESS})
+    written(place)
+    written(place)  # over its own
+    (place / "README.md").write_text("# By hand\n")
+    with pytest.raises(Refused, match=r"README.md is not a report's: give it another name"):
+        written(place)
+    assert (place / "README.md").read_text() == "# By hand\n"
+
+
+def test_it_needs_a_suite_and_no_torch(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="suite is missing: give the folder of one"):
+        report(compose(config_name="report"))
+    place = folder(tmp_path, {"plain": PLAIN, "wide": LESS})
+    code = (
+        "import sys; from ganlab.report import main; sys.argv[0] = 'report'; main(); "
+        "assert not {'torch', 'pytorch_lightning'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code, f"suite={place}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "better than `plain` is `wide`" in done.stdout
+    assert (place / "forest.png").is_file()

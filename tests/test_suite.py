@@ -1,0 +1,170 @@
+"""What stands in a suite's folder: suite.yaml, refused by its line, and results.csv, torn or whole."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from ganlab.errors import Refused
+from ganlab.suites import results, suite
+from ganlab.suites.results import Row
+
+GOOD = """\
+question: Does R1 help?
+base: [model=gan, 'metric=[fid,is]', steps=4]
+seeds: 2
+metrics: [fid, is]
+source: Nobody 2014, table 1
+arms:
+  plain: {}
+  r1: {overrides: [trick=r1], published: {fid: [7.9, 0.1], is: 8}}
+  ema:
+    overrides:
+      - trick=ema
+"""
+ROW = Row(
+    arm="r1",
+    seed=3,
+    status="finished",
+    reason="",
+    config="0" * 12,
+    data="1" * 12,
+    code="2" * 12,
+    commit="3" * 12 + "+",
+    steps=4,
+    images=256,
+    seconds=0.1,
+    device='a "GPU", or so',
+    finished="2026-11-21T12:00:00Z",
+    value=1 / 3,
+    metrics={"fid/digits_train_60": {"value": 1 / 3, "n_real": 60, "floor": None}},
+)
+
+
+def written(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "suite.yaml").write_text(text)
+    return folder
+
+
+def test_a_suite_says_what_its_file_says(tmp_path: Path) -> None:
+    found = suite.read(written(tmp_path / "tricks", GOOD))
+    assert (found.name, found.seeds, found.reference) == ("tricks", [0, 1], "plain")
+    assert found.base == ["model=gan", "metric=[fid,is]", "steps=4"]
+    assert list(found.arms) == ["plain", "r1", "ema"]
+    assert found.arms["r1"].published == {"fid": (7.9, 0.1), "is": (8.0, None)}
+    assert found.arms["ema"].overrides == ["trick=ema"]
+    assert found.at("arms.ema") == f"{tmp_path}/tricks/suite.yaml, line 10"
+    assert (found.budget, found.note) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("question: Does", "questoin: Does", "line 1: questoin is unknown in the suite: choose from"),
+        ("seeds: 2\n", "", "line 1: lacks seeds"),
+        ("overrides: [trick=r1]", "override: [trick=r1]", "line 8: override is unknown in arms.r1"),
+        ("  ema:", "  r1:", "line 9: r1 stands twice in arms"),
+        ("  ema:", "  e ma:", "line 10: arm e ma names folders"),
+        ("  ema:", "  7:", "line 9: 7 is no name: quote it"),
+        ("fid: [7.9, 0.1]", "kid: 1", "line 8: arms.r1.published: kid is not in metrics"),
+        ("[7.9, 0.1]", "low", "line 8: arms.r1.published.fid: low must be a number"),
+        ("source: Nobody 2014, table 1\n", "", "line 7: arms.r1 has published values"),
+        ("seeds: 2", "seeds: [1, 1]", "line 3: seeds: .* has one twice"),
+        ("seeds: 2", "seeds: 0", "line 3: seeds: 0 must be a number of seeds"),
+        ("metrics: [fid, is]", "metrics: []", "line 4: metrics is empty"),
+        ("'metric=[fid,is]'", "metric=[fid,is]", "line 2: .*; quote what holds brackets"),
+        ("steps=4", "steps: 4", "line 2: base: .* must be a text"),
+        ("source:", "reference: none\nsource:", "line 5: reference: none is no arm: choose one of plain"),
+        ("Does R1 help?", "[1]", "line 1: question: .* must be a text"),
+        ("steps=4]", "steps=4, steps=4]", "line 2: base: steps=4 stands there twice"),
+        (GOOD, "- a list", "line 1: the suite must be a mapping"),
+        (GOOD, "", "suite.yaml: the suite must be a mapping"),
+    ],
+)
+def test_a_suite_that_cannot_be_understood_is_refused_by_its_line(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    assert old in GOOD
+    folder = written(tmp_path / "tricks", GOOD.replace(old, new, 1))
+    with pytest.raises(Refused, match=message):
+        suite.read(folder)
+
+
+def test_a_folder_without_a_suite_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"has no suite.yaml that can be read: give a folder"):
+        suite.read(tmp_path)
+
+
+def test_suites_and_results_are_read_without_torch() -> None:
+    code = "import ganlab.suites.suite, ganlab.suites.results, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_row_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "results.csv"
+    failed = dataclasses.replace(
+        ROW, status="failed", reason='no "disk",\nno run', value=None, metrics={}, seconds=float("inf")
+    )
+    assert results.read(path) == ([], None)
+    assert results.append(path, ROW) is None
+    results.append(path, failed)
+    assert path.read_text().startswith("arm,seed,status,reason,config,data,code,commit,steps,images,seconds")
+    assert len(path.read_text().splitlines()) == 3
+    found, said = results.read(path)
+    assert (found[0], said) == (ROW, None)
+    assert found[1] == dataclasses.replace(failed, reason='no "disk", no run')
+
+
+def test_a_half_written_last_row_is_said_and_cut_off_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    results.append(path, ROW)
+    results.append(path, ROW)
+    whole = path.read_bytes()
+    for end in (whole.rindex(b"\n"), whole.rindex(b"r1,3,fin") + 7):  # but for its end, and but for a start
+        path.write_bytes(whole[:end])
+        found, said = results.read(path)
+        assert found == [ROW]
+        assert said is not None
+        assert "the last row is half-written and is left out ('r1,3" in said
+    assert "a half-written last row was cut off" in str(results.append(path, ROW))
+    assert path.read_bytes() == whole
+    path.write_bytes(whole[:20])  # of the first line
+    assert results.read(path)[0] == []
+    results.append(path, ROW)
+    assert results.read(path) == ([ROW], None)
+
+
+def test_other_files_and_broken_rows_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_text("step,loss\n1,2\n")
+    with pytest.raises(Refused, match="is no results of a suite"):
+        results.read(path)
+    path.unlink()
+    results.append(path, ROW)
+    good = path.read_text()
+    for old, new in (("finished", "begun"), (",3,", ",three,"), ("r1,", "")):
+        head, _, row = good.partition("\n")
+        path.write_text(f"{head}\n{row.replace(old, new, 1)}{row}")
+        with pytest.raises(Refused, match=r"results.csv, line 2 is no row of results: repair it, or remove"):
+            results.read(path)
+
+
+def test_who_reads_or_writes_waits_for_who_writes(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    results.append(path, ROW)
+    with path.open() as file, results.locked(file, fcntl.LOCK_EX):
+        waiting = [Thread(target=results.append, args=(path, ROW)), Thread(target=results.read, args=(path,))]
+        for thread in waiting:
+            thread.start()
+            thread.join(0.1)
+            assert thread.is_alive()
+    for thread in waiting:
+        thread.join(10)
+    assert results.read(path) == ([ROW, ROW], None)
