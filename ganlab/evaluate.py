@@ -143,7 +143,8 @@ def device(cfg: DictConfig) -> str:
     """
     import torch
 
-    name = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    name = cfg.device or ("cpu" if found is None else found.type)
     try:
         torch.empty(1, device=name)
     except (RuntimeError, AssertionError) as error:

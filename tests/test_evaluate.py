@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from PIL import Image
 from scipy.linalg import sqrtm
 
 from ganlab.cli import compose
+from ganlab.config import build_data
+from ganlab.config import chosen as chosen_metrics
 from ganlab.data.gallery import Gallery
 from ganlab.errors import Refused
 from ganlab.evaluate import evaluate
+from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.features import Classifier
 
 
@@ -55,6 +59,15 @@ def test_a_runs_numbers_are_those_of_its_end_and_each_has_its_protocol(tmp_path:
         f"{k}/digits_train_100" for k in ("fid", "precision", "recall", "density", "coverage")
     }
     assert more["fid/digits_train_100"]["n_real"] == 1437
+    part = measured(f"run_dir={run}", "metric=fid", "n=60", "evaluation.split=test", "evaluation.n_real=100")
+    record = part["fid/digits_test_60"]
+    assert (record["n_real"], record["split"], record["shape"]) == (100, "test", [1, 8, 8])
+    chosen = [x for x, _ in build_data(compose()).choice("test", 100, "cpu", 50)]
+    levels = ((torch.cat(chosen) + 1) / 2 * 255).round().byte().numpy().tobytes()
+    assert record["reference_sha256"] == hashlib.sha256(levels).hexdigest()[:16]
+    early = compose("metric=kid", "evaluation.split=test")
+    with pytest.raises(Refused, match="of 360 reals: subsets of 1000 need 1000"):
+        Evaluation(chosen_metrics(early, "metric"), build_data(early), 2000, None, 0)
     with pytest.raises(Refused, match="metric is empty"):
         measured(f"run_dir={run}", "metric=none")
 

@@ -9,6 +9,7 @@ from ganlab.data.base import Data
 from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.metrics.features import Classifier, eight_bit
+from ganlab.metrics.reals import unit
 from ganlab.metrics.transfer import CHUNK, Transfer, wants_classes
 from ganlab.values import count, positive
 
@@ -72,12 +73,12 @@ class ClassificationAccuracy(Transfer):
         with torch.random.fork_rng(devices=[]), torch.enable_grad():  # a metric must not shift the run's
             torch.manual_seed(SEED)
             classifier = self._new(data)
-            self._train(classifier, unit(x, data).cpu(), labels.cpu())
+            self._train(classifier, as_filed(x, data).cpu(), labels.cpu())
         classifier.eval()
         found = total = 0
         for images, truth in data.split("test", "cpu", CHUNK):
             assert truth is not None
-            found += int(classifier.predict(unit(images, data)).eq(truth).sum())
+            found += int(classifier.predict(as_filed(images, data)).eq(truth).sum())
             total += len(truth)
         return found / total
 
@@ -97,7 +98,6 @@ class ClassificationAccuracy(Transfer):
         return Classifier((channels, height, width), data.num_classes or 0, width=24, num_features=48)
 
 
-def unit(x: Tensor, data: Data) -> Tensor:
+def as_filed(x: Tensor, data: Data) -> Tensor:
     """Samples in [0, 1] as files hold them, float32."""
-    low, high = data.value_range or (0.0, 1.0)
-    return eight_bit(((x - low) / (high - low)).clamp(0, 1)).float()
+    return eight_bit(unit(x, data.value_range or (0.0, 1.0))).float()

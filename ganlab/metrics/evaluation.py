@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from hashlib import sha256
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -15,13 +14,13 @@ from ganlab.data.base import Data, Split
 from ganlab.errors import Diverged, Refused
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.reals import BATCH, Reals, some, unit
 from ganlab.metrics.shelf import keeping
 from ganlab.ranks import first
 
 T = TypeVar("T")
 # Opened around something long, of what is done and how much of it; called with how much more was done.
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-BATCH = 100  # samples at a time; the numbers do not depend on it
 PIECE = 1000  # samples that are held at a time
 
 
@@ -31,8 +30,7 @@ class Evaluation:
     The reference is what each metric asks for: a fixed choice of `n_real` images of a split, or all of it.
     The floor is what a fixed choice of `n` real images of the metric's anchor (all, if there are fewer)
     scores against it; there is none where these are too few for the metric. Samples are made and shown piece
-    by piece, so memory does not grow with their number but for what a
-    metric keeps.
+    by piece, so memory does not grow with their number but for what a metric keeps.
 
     Args:
         metrics: by their names in the config.
@@ -59,21 +57,20 @@ class Evaluation:
             raise Refused(f"evaluation.n={n} and evaluation.n_real={n_real} must be at least 1")
         if data.value_range is None:
             refuse_images(metrics)
+        self.reals = Reals(data, n_real)
         for metric in metrics.values():
             for split in metric.references:
                 data.split(split, "cpu", BATCH)  # refused here, where there is none
-            metric.check(data, n, shown(data, metric.limited or "train", n_real))
+            metric.check(data, n, self.reals.count(metric.limited or "train", limited=True))
         self.metrics = metrics
         self.data = data
         self.n = n
-        self.n_real = n_real
         self.seed = seed
         self.watch = watch
         self.floor: dict[str, float] = {}
         self.anchor = {name: metric.anchor for metric in metrics.values() for name in metric.names}
         self.better = {name: m.more_is_better(name) for m in metrics.values() for name in m.names}
         self._floor_size: dict[Split, int] = {}
-        self._references: dict[tuple[Split, bool], str] = {}
         self._protocols: dict[str, dict[str, Any]] = {}
         self._prepared = False
 
@@ -182,10 +179,8 @@ class Evaluation:
                 for metric in self.metrics.values()
                 if split in metric.references and (split == metric.limited) is limited
             ]
-            n = self.n_real if limited else None
-            total = shown(self.data, split, n)
-            seen = self._hashed(self._images(split, n, device), split, limited)
-            self._show(seen, asking, f"real {split} images", total, split)
+            total = self.reals.count(split, limited)
+            self._show(self.reals.shown(split, limited, device), asking, f"real {split} images", total, split)
         for split in unique(metric.anchor for metric in self.metrics.values()):
             if split not in self.data.sources:
                 continue
@@ -195,32 +190,9 @@ class Evaluation:
                 for metric in self.metrics.values()
                 if metric.anchor == split and suffice(metric, self._floor_size[split])
             ]
-            images = self._images(split, self.n, device)
+            images = some(self.data, split, self.n, device)
             self._show(images, anchored, f"real {split} images as samples", self._floor_size[split])
             self.floor |= self._found(anchored)
-
-    def _hashed(self, samples: Iterator[Tensor], split: Split, limited: bool) -> Iterator[Tensor]:
-        """The same, which the record names by the hash of their levels."""
-        content = sha256()
-        for x in samples:
-            levels = (
-                x if self.data.value_range is None else (unit(x, self.data.value_range) * 255).round().byte()
-            )
-            content.update(levels.cpu().contiguous().numpy().tobytes())
-            yield x
-        self._references[split, limited] = content.hexdigest()[:16]
-
-    def _reference(self, metric: SampleMetric) -> dict[str, Any]:
-        """Which samples are the metric's reals."""
-        hashes = [self._references[split, split == metric.limited] for split in metric.references]
-        return {"reference_sha256": "+".join(hashes)} if hashes else {}
-
-    def _images(self, split: Split, n: int | None, device: torch.device) -> Iterator[Tensor]:
-        """At most n samples of a split, the same in every run; all in their order where n is None."""
-        found = (
-            self.data.split(split, device, BATCH) if n is None else self.data.choice(split, n, device, BATCH)
-        )
-        return (x for x, _ in found)
 
     def _found(self, metrics: Collection[SampleMetric]) -> dict[str, float]:
         """What the metrics say of the fakes that they were shown, which they forget."""
@@ -231,7 +203,7 @@ class Evaluation:
                 how: dict[str, Any] = {
                     "split": "+".join(metric.references) or "none",
                     "shape": list(self.data.shape),
-                    **self._reference(metric),
+                    **self.reals.named(metric),
                     "torch": version("torch"),
                     **metric.protocol(),
                 }
@@ -278,12 +250,6 @@ def sampling(game: Game, seed: int) -> dict[str, Any]:
     }
 
 
-def shown(data: Data, split: Split, n: int | None) -> int:
-    """How many samples of a split there are to see, of n that are asked for; None: of all."""
-    there = len(data.sources[split])
-    return there if n is None else min(n, there)
-
-
 def suffice(metric: SampleMetric, n: int) -> bool:
     """Whether so many real samples can stand in the place of fakes: some splits are small."""
     try:
@@ -303,9 +269,3 @@ def refuse_images(metrics: Mapping[str, SampleMetric]) -> None:
     names = [name for name, metric in metrics.items() if metric.measures == "images"]
     if names:
         raise Refused(f"the metrics {', '.join(names)} measure images, not these data: choose metric=none")
-
-
-def unit(x: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """Samples in [0, 1]."""
-    low, high = value_range
-    return ((x - low) / (high - low)).clamp(0, 1)
