@@ -33,7 +33,8 @@ from ganlab.stages import Timetable
 from ganlab.training.processes import Workers, between_processes, environment, must_start
 from ganlab.training.unprofiled import Unprofiled
 from ganlab.trust import check_trust
-from ganlab.viewing import asked
+from ganlab.viewing import asked, through_extractor
+from ganlab.views import features_of
 
 
 class Session:
@@ -118,6 +119,8 @@ class Session:
     def _callbacks(self) -> None:
         cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
         views = asked(cfg.views, data.value_range is not None)
+        if any(through_extractor(view) for view in views):
+            features_of(cfg, data)  # refused here, not after the last round
         self.terms = Log(directory, times.images, cfg.log_every, times.total)
         self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, times.begins, times.total)
         self.bar = Bar(self.terms, times.images, times.total)

@@ -5,7 +5,7 @@ from pytorch_lightning import Callback, Trainer
 
 from ganlab.run_directory import RunDirectory
 from ganlab.training.base import GameModule
-from ganlab.viewing import file_name
+from ganlab.viewing import called, file_name
 from ganlab.views import VIEWS, show
 
 
@@ -26,4 +26,4 @@ class LastViews(Callback):
             place = self.run.samples / file_name(asked, game.step)
             view.write(place)
             for logger in trainer.loggers:
-                show(logger, asked.what, place if view.form == "film" else view.pictures[0], game.step)
+                show(logger, called(asked), place if view.form == "film" else view.pictures[0], game.step)
