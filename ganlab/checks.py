@@ -100,9 +100,11 @@ def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def refuse_unseen(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuses an extractor that was asked for, and that no metric looks through."""
+    """Refuses an extractor that was asked for, and that neither a metric nor a view looks through."""
     given = {override.lstrip("+~").split("=")[0] for override in overrides}
-    if "extractor" in given and "${extractor}" not in str(OmegaConf.to_container(cfg.metric)):
+    views = (view for view in cfg.get("views") or [] if isinstance(view, DictConfig))
+    looked = any(view.get("space") == "features" for view in views)
+    if "extractor" in given and not looked and "${extractor}" not in str(OmegaConf.to_container(cfg.metric)):
         raise Refused(
             "extractor has no say here, for no metric looks through it: add one, such as metric=fid, or "
             "leave it out"

@@ -34,7 +34,6 @@ from ganlab.training.processes import Workers, between_processes, environment, m
 from ganlab.training.unprofiled import Unprofiled
 from ganlab.trust import check_trust
 from ganlab.values import digits
-from ganlab.viewing import asked
 
 
 class Session:
@@ -118,7 +117,6 @@ class Session:
 
     def _callbacks(self) -> None:
         cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
-        views = asked(cfg.views, data.value_range is not None)
         self.terms = Log(directory, times.images, cfg.log_every, times.total)
         self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, times.begins, times.total)
         self.bar = Bar(self.terms, times.images, times.total)
@@ -127,7 +125,7 @@ class Session:
             self.bar,  # first, so that its clock stops before the others work
             self.measuring,
             Samples(directory.samples, data.value_range, cfg.sample_every, times.begins, times.total),
-            LastViews(views, directory, times.total),
+            LastViews(cfg, data, directory, times.total),
             self.terms,  # before the checkpoint: its rows are on file before it exists
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self.evaluation.monitored(cfg.monitor)),

@@ -16,16 +16,22 @@ SAMPLED = {"n", "seed", "class", "checkpoint"}
 # Which settings each view looks at, beside run_dir, output and trust.
 USES: dict[str, set[str]] = {
     "grid": SAMPLED | {"format"},
-    "neighbours": SAMPLED | {"columns", "root"},
+    "neighbours": SAMPLED | {"columns", "root", "space"},
     "interpolate": SAMPLED | {"columns", "path"},
     "arithmetic": SAMPLED | {"plus", "minus"},
     "animate": set(),
+}
+CHOICES = {
+    "what": [*USES],
+    "format": ["grid", "files"],
+    "path": ["slerp", "lerp"],
+    "space": ["pixels", "features"],
 }
 
 
 def check(cfg: DictConfig, given: Collection[str]) -> None:
     """Refuses values out of their ranges, and given ones that this view does not look at."""
-    for key, known in {"what": [*USES], "format": ["grid", "files"], "path": ["slerp", "lerp"]}.items():
+    for key, known in CHOICES.items():
         if cfg[key] not in known:
             raise Refused(f"{key}={cfg[key]} must be {', '.join(known[:-1])} or {known[-1]}")
     for key, low in {"n": 1, "seed": 0, "class": 0, "columns": 2}.items():
@@ -41,7 +47,17 @@ def file_name(cfg: DictConfig, step: int) -> str:
     asked = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + ("" if cfg["class"] is None else f"_class{cfg['class']}")
     if cfg.what == "grid":
         return f"{asked}.png" if cfg.format == "grid" else asked
-    return "training.gif" if cfg.what == "animate" else f"{asked}_{cfg.what}.png"
+    return "training.gif" if cfg.what == "animate" else f"{asked}_{called(cfg)}.png"
+
+
+def called(cfg: DictConfig) -> str:
+    """The name of a view, which says so where it looks through an extractor."""
+    return f"{cfg.what}_features" if through_extractor(cfg) else str(cfg.what)
+
+
+def through_extractor(cfg: DictConfig) -> bool:
+    """Whether a view looks through the run's extractor."""
+    return "space" in USES[cfg.what] and bool(cfg.space == "features")
 
 
 def asked(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
@@ -55,10 +71,7 @@ def asked(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
         given = {"what": view} if isinstance(view, str) else {str(key): view[key] for key in view}
         cfg = compose(config_name="sample")
         for key, value in given.items():
-            if key not in {"what", "seed", *(key for keys in USES.values() for key in keys)} - {
-                "format",
-                "root",
-            }:
+            if key not in {"what", *(key for keys in USES.values() for key in keys)} - ELSEWHERE:
                 raise Refused(f"views: {key}={value} has no say at the end of a run; leave it out")
             cfg[key] = value
         check(cfg, given)

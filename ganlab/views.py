@@ -10,12 +10,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganlab.config import build_data
+from ganlab.config import build_data, instantiate
+from ganlab.data.base import Data
 from ganlab.errors import Refused
 from ganlab.films import save_film
 from ganlab.game import Game
+from ganlab.metrics.features import lens
+from ganlab.metrics.reals import BATCH, unit
 from ganlab.pictures import columns_for, grid, images, picture, save
 from ganlab.run_directory import RunDirectory
+from ganlab.viewing import through_extractor
 
 
 class View(NamedTuple):
@@ -50,17 +54,26 @@ def samples(asked: Any, run: RunDirectory, game: Game) -> View:
 
 
 def neighbours(asked: Any, run: RunDirectory, game: Game) -> View:
-    """Rows of samples, each above the row of their nearest training images, in pixels."""
+    """Rows of samples, each above the row of their nearest training images: in pixels, or in the features of
+    the run's extractor.
+
+    Raises:
+        Refused: that extractor does not take these images.
+    """
     own = run.config()
     if asked.root is not None:
         own.data.root = asked.root
     data, n, columns = build_data(own), asked.n, asked.columns
+    if through_extractor(asked):
+        see, where = features_of(own, data)
+    else:
+        see, where = pixels, "pixels, by the root of the mean squared difference"
     found = game.sample(n, asked.seed, asked["class"])
-    beside, distances = nearest(found, (x for x, _ in data.split("train", found.device, 1000)))
+    beside, distances = nearest(found, (x for x, _ in data.split("train", found.device, 1000)), see)
     rows = zip(found.split(columns), beside.split(columns), strict=True)
     blank = found.new_full((-n % columns, *found.shape[1:]), (data.value_range or (0.0, 1.0))[0])
     padded = [torch.cat([row, blank[: columns - len(row)]]) for pair in rows for row in pair]
-    far = f"median distance {float(distances.median()):.3f}"
+    far = f"in {where}: median {float(distances.median()):.3f}"
     told = f"{n} samples of round {game.step} above their nearest training images ({far})"
     return View(told, [grid(torch.cat(padded), data.value_range, columns)])
 
@@ -133,21 +146,50 @@ def show(logger: object, name: str, image: Image.Image | Path, step: int) -> Non
         log(name, [str(image) if film else image], step, **({"format": ["gif"]} if film else {}))
 
 
-def nearest(x: Tensor, batches: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """The nearest images to x [N, ...] in some batches, [N, ...], and how far they are, [N].
+def pixels(x: Tensor) -> Tensor:
+    """Rows whose Euclidean distance is the root of the mean squared difference of the images [N, ...]."""
+    return x.flatten(1).double() / x[0].numel() ** 0.5
 
-    The distance is the root of the mean squared difference of pixels.
+
+def nearest(
+    x: Tensor, batches: Iterable[Tensor], see: Callable[[Tensor], Tensor] = pixels
+) -> tuple[Tensor, Tensor]:
+    """The nearest images to x [N, ...] in some batches, [N, ...], and how far they are, float64 [N].
+
+    Args:
+        see: images [N, ...] -> rows [N, F], whose Euclidean distances count.
     """
-    best, images = x.new_full((len(x),), torch.inf, dtype=torch.float64), torch.zeros_like(x)
+    rows = see(x).double()
+    best, images = rows.new_full((len(x),), torch.inf), torch.zeros_like(x)
     for batch in batches:
         # By differences: a copy is at 0, not at what rounding leaves of a difference of squares.
-        gap = torch.cdist(
-            x.flatten(1).double(), batch.flatten(1).double(), compute_mode="donot_use_mm_for_euclid_dist"
-        )
-        distances, places = (gap / x[0].numel() ** 0.5).min(1)
+        gap = torch.cdist(rows, see(batch).double(), compute_mode="donot_use_mm_for_euclid_dist")
+        distances, places = gap.min(1)
         nearer = distances < best
         images[nearer], best[nearer] = batch.to(x.dtype)[places[nearer]], distances[nearer]
     return images, best
+
+
+def features_of(cfg: Any, data: Data) -> tuple[Callable[[Tensor], Tensor], str]:
+    """What a run's extractor sees in images of its data, [N, *shape] -> [N, F], and a name for it.
+
+    Raises:
+        Refused: there is none, or it does not take these images.
+    """
+    node, value_range = cfg.get("extractor"), data.value_range
+    if node is None or value_range is None:
+        lacking = "this run names no extractor" if node is None else "these data are no images"
+        raise Refused(f"space=features, but {lacking}: choose space=pixels")
+    extractor = lens(instantiate(node))
+    try:
+        extractor.see(torch.zeros(1, *data.shape))
+    except Refused as refusal:
+        raise Refused(f"space=features of this run's extractor: {refusal}; or space=pixels") from refusal
+
+    def see(x: Tensor) -> Tensor:
+        return torch.cat([extractor.see(unit(part, value_range)).features for part in x.split(BATCH)])
+
+    return see, f"the features of {extractor.extractor.name!r}, by Euclidean distance"
 
 
 def lerp(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from commands import play
+from omegaconf import OmegaConf
 from PIL import Image
 
 from ganlab.cli import compose
 from ganlab.config import build_data, load
 from ganlab.errors import Refused
+from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.pictures import grid, images, picture
 from ganlab.sample import sample
 from ganlab.views import slerp
@@ -86,6 +89,55 @@ def test_neighbours_are_the_nearest_training_images_below_their_samples(points: 
         assert np.array_equal(rows[2 * row + 1][column], levels(expected)[i])
 
 
+def test_neighbours_in_features_are_those_of_the_run_s_extractor(
+    points: Path, tmp_path: Path, capsys
+) -> None:
+    place = draw(points, "what=neighbours", "space=features", "n=40")
+    assert place.name == "0000004_n40_seed0_neighbours_features.png"
+    told = capsys.readouterr().out
+    samples, (train, _) = load(points).sample(40), next(build_data(compose()).split("train", "cpu", 2000))
+    eye = Classifier.load("digits").double()
+    seen = [eye.features(eight_bit(((x + 1) / 2).clamp(0, 1))) for x in (samples, train)]
+    gap = (seen[0][:, None] - seen[1][None]).square().sum(2).sqrt()
+    expected = levels(train[gap.argmin(1)])
+    rows = tiles(place)
+    for i in range(40):
+        row, column = divmod(i, 8)
+        assert np.array_equal(rows[2 * row][column], levels(samples)[i])
+        assert np.array_equal(rows[2 * row + 1][column], expected[i])
+    in_pixels = (samples[:, None] - train[None]).square().flatten(2).sum(2).argmin(1)
+    assert (in_pixels != gap.argmin(1)).any()
+    far = float(gap.amin(1).median())
+    assert f"in the features of 'digits', by Euclidean distance: median {far:.3f}" in told
+    draw(points, "what=neighbours", "n=2")
+    assert "in pixels, by the root of the mean squared difference: median" in capsys.readouterr().out
+
+
+def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    shutil.copytree(points, foreign)
+    cfg = OmegaConf.load(foreign / "config.yaml")
+    message = r"space=features of this run's extractor: samples of shape .* 'mnist' takes .*; or space=pixels"
+    for name, said in {"mnist": message, None: "space=features, but this run names no extractor"}.items():
+        cfg.extractor = name and {"_target_": "ganlab.metrics.features.classifier", "name": name}
+        OmegaConf.save(cfg, foreign / "config.yaml")
+        with pytest.raises(Refused, match=said):
+            draw(foreign, "what=neighbours", "space=features")
+
+
+def test_neighbours_in_features_at_the_end_of_a_run(tmp_path: Path) -> None:
+    path, view = tmp_path / "run", "{what:neighbours,space:features,n:8}"
+    with pytest.raises(Refused, match="space=features of this run's extractor: .* 'mnist' takes"):
+        play(path, "metric=none", "extractor=mnist", f"views=[{view}]", "steps=2")
+    assert not path.exists()
+    play(path, "metric=none", f"views=[neighbours,{view}]", "steps=2")
+    for name in ("0000002_n8_seed0_neighbours_features.png", "0000002_n64_seed0_neighbours.png"):
+        assert (path / "samples" / name).is_file()
+    at_end = (path / "samples" / "0000002_n8_seed0_neighbours_features.png").read_bytes()
+    again = draw(path, "what=neighbours", "space=features", "n=8", f"output={tmp_path / 'again.png'}")
+    assert again.read_bytes() == at_end
+
+
 @pytest.mark.parametrize("path", ["lerp", "slerp"])
 def test_strips_go_from_one_sample_to_another(path: str, points: Path) -> None:
     rows = tiles(draw(points, "what=interpolate", "n=15", "columns=5", f"path={path}"))
@@ -146,6 +198,8 @@ def test_a_class_holds_in_every_view(conditional: Path) -> None:
         ("what=film", "what=film must be grid, neighbours, interpolate, arithmetic or animate"),
         ("path=slerp", "path has no say in what=grid"),
         ("what=animate n=3", "n has no say in what=animate"),
+        ("what=interpolate space=features", "space has no say in what=interpolate"),
+        ("what=neighbours space=latents", "space=latents must be pixels or features"),
         ("what=interpolate path=bezier", "path=bezier must be slerp or lerp"),
         ("what=interpolate columns=1", "columns=1 must be a whole number of at least 2"),
         ("what=arithmetic plus=[64]", r"plus=\[64\] must be places in a grid of n=64, from 0 to 63"),

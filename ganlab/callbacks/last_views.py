@@ -1,19 +1,24 @@
-from collections.abc import Iterable
-from typing import Any
-
+from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
 
+from ganlab.data.base import Data
 from ganlab.run_directory import RunDirectory
 from ganlab.training.base import GameModule
-from ganlab.viewing import file_name
-from ganlab.views import VIEWS, show
+from ganlab.viewing import asked, called, file_name, through_extractor
+from ganlab.views import VIEWS, features_of, show
 
 
 class LastViews(Callback):
-    """Views of the game after its last round, among its samples and for the loggers."""
+    """Views of the game after its last round, among its samples and for the loggers.
 
-    def __init__(self, wanted: Iterable[Any], run: RunDirectory, steps: int):
-        self.wanted = wanted
+    Raises:
+        Refused: there is no such view, or it does not suit these data.
+    """
+
+    def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, steps: int):
+        self.wanted = asked(cfg.views, data.value_range is not None)
+        if any(through_extractor(view) for view in self.wanted):
+            features_of(cfg, data)  # refused here, not after the last round
         self.run = run
         self.steps = steps
 
@@ -21,9 +26,9 @@ class LastViews(Callback):
         game = module.game
         if game.step < self.steps or not trainer.is_global_zero:
             return
-        for asked in self.wanted:
-            view = VIEWS[asked.what](asked, self.run, game)
-            place = self.run.samples / file_name(asked, game.step)
+        for wanted in self.wanted:
+            view = VIEWS[wanted.what](wanted, self.run, game)
+            place = self.run.samples / file_name(wanted, game.step)
             view.write(place)
             for logger in trainer.loggers:
-                show(logger, asked.what, place if view.form == "film" else view.pictures[0], game.step)
+                show(logger, called(wanted), place if view.form == "film" else view.pictures[0], game.step)

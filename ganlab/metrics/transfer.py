@@ -16,9 +16,11 @@ from ganlab.errors import Refused
 from ganlab.game import Game, evaluating
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.of_features import short
+from ganlab.networks.hidden import hidden
 from ganlab.values import count, positive
 
 CHUNK = 1000  # test images at a time
+TOLERANCE = 0.01  # of the linear machine: a finer one moves its error by less than chance does
 
 
 class Transfer(SampleMetric):
@@ -99,12 +101,15 @@ class NearestNeighbourError(Transfer):
 
 
 class LinearProbe(Transfer):
-    """The error of a linear support vector machine on the discriminator's features.
+    """The error of a linear support vector machine on the features of all of the discriminator's layers.
 
-    Radford et al. 2016, section 5.1.
-    It is trained on the features of at most `n_train` real training images, the same ones in every run; the
-    discriminator is in evaluation mode, and is shown the images as they are. The paper pools the features of
-    all layers, these are those of the last.
+    Radford et al. 2016, section 5.1: what each hidden layer makes of an image, planes max-pooled to a grid of
+    4 x 4, in one row, and a linear machine with squared hinge loss, one class against the rest.
+
+    It is trained on at most `n_train` real training images, the same ones in every run; the discriminator is
+    in evaluation mode, and is shown the images as they are. Each number is brought to mean 0 and variance 1
+    over the images of training, of which the paper says nothing: the penalty then weighs layers alike,
+    whatever their scales, and one cost does for all networks.
 
     cost: of an error, against the squared norm of the weights: the C of support vector machines; positive.
     """
@@ -127,14 +132,21 @@ class LinearProbe(Transfer):
             raise Refused(
                 f"{self.name} needs a discriminator, which this game has not: choose another metric"
             )
-        blank = torch.zeros(2, *game.shape, device=next(game.parameters()).device)
+        weight = next(game.discriminator.parameters())
+        blank = torch.zeros(1, *game.shape, dtype=weight.dtype, device=weight.device)
         try:
-            self._seen(game, [(blank, None)])
-        except (RuntimeError, AssertionError, TypeError) as error:
+            with evaluating(game.discriminator):
+                layers = hidden(game.discriminator, blank)
+        except (RuntimeError, AssertionError, TypeError, Refused) as error:
             raise Refused(
                 f"{self.name} shows the discriminator single images without their classes, which this one "
-                "does not take (trick label_conditioning or packing): choose another metric"
+                "does not take (trick label_conditioning, packing or minibatch_stddev): choose another metric"
             ) from error
+        if not layers:
+            raise Refused(
+                f"{self.name} finds no hidden layer in the discriminator, whose body has no activation as a "
+                "module, such as nn.LeakyReLU: give it some, or choose another metric"
+            )
 
     def share(self, game: Game, data: Data, seed: int) -> float:
         from sklearn.pipeline import make_pipeline
@@ -144,26 +156,29 @@ class LinearProbe(Transfer):
         device = next(game.parameters()).device
         train = list(data.choice("train", self.n_train, device, CHUNK))
         test = list(data.split("test", device, CHUNK))
-        machine = make_pipeline(StandardScaler(), LinearSVC(C=self.cost, dual=False, random_state=0))
+        # Thousands of features: the dual problem has the same solution, and is solved in half of the time.
+        solver = LinearSVC(C=self.cost, dual=True, tol=TOLERANCE, random_state=0)
+        machine = make_pipeline(StandardScaler(), solver)
         machine.fit(self._seen(game, train), classes(train))
         found = torch.from_numpy(machine.predict(self._seen(game, test)))
         return float(found.ne(classes(test)).double().mean())
 
-    @torch.no_grad()
     def _seen(self, game: Game, batches: Iterable[Samples]) -> Tensor:
-        """The features of some images, [N, F]."""
+        """The features of some images, [N, F] on the CPU."""
         judge = game.discriminator
         assert judge is not None
         weight = next(judge.parameters())
         with evaluating(judge):
-            return torch.cat([judge(x.to(weight.dtype)).features.float().cpu() for x, _ in batches])
+            return torch.cat([torch.cat(hidden(judge, x.to(weight.dtype)), 1) for x, _ in batches])
 
     def protocol(self) -> dict[str, str | int | float]:
         return {
             **super().protocol(),
             "n_train": self.trained_on,
             "cost": self.cost,
-            "features": "the discriminator's last",
+            "tolerance": TOLERANCE,
+            "features": "all hidden layers, max-pooled to 4x4",
+            "scaling": "each feature to mean 0 and variance 1 over the training images",
             "scikit-learn": version("scikit-learn"),
         }
 

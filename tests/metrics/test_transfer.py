@@ -8,6 +8,7 @@ from commands import play
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 from table import SMALL, game
+from torch import nn
 
 from ganlab.cli import compose
 from ganlab.config import build_data, build_game
@@ -15,6 +16,9 @@ from ganlab.errors import Refused
 from ganlab.metrics.classification import ClassificationAccuracy
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.transfer import LinearProbe, NearestNeighbourError
+from ganlab.networks import dcgan, mlp
+from ganlab.networks.base import swap
+from ganlab.networks.hidden import hidden
 
 
 def digits(split: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,21 +70,86 @@ def test_a_classifier_that_learned_from_samples_is_tested_on_real_images() -> No
     assert found["noise"] < 0.3
 
 
-def test_the_probe_is_a_linear_machine_on_the_features() -> None:
-    cfg = compose(*SMALL)
+def test_the_probe_is_a_linear_machine_on_the_features_of_all_layers() -> None:
+    cfg = compose(*SMALL, "model.discriminator.hidden=[16,3]")  # the last layer alone tells little
     played = build_game(cfg)
     evaluation = Evaluation({"probe": LinearProbe(500, 0.1)}, build_data(cfg), n=10, n_real=10, seed=0)
     evaluation.suits(played)
-    found = evaluation(played)["linear_probe/test_500"]
+    found = evaluation(played)
+    record = evaluation.record(found, played)["linear_probe/test_500"]
+    assert record["features"] == "all hidden layers, max-pooled to 4x4"
     chosen = build_data(cfg).choice("train", 500, "cpu", 500)
     (x, y), (t, s) = next(chosen), digits("test")
-    played.discriminator.eval()
-    seen = [played.discriminator(part).features.detach() for part in (x, t)]
+    flatten, first, active, second, again = played.discriminator.body
+    seen = []
+    for part in (x, t):
+        one = active(first(flatten(part)))
+        seen.append(torch.cat([one, again(second(one))], 1).detach())
     mean, spread = seen[0].mean(0), seen[0].std(0, correction=0)
     spread[spread == 0] = 1
     machine = LinearSVC(C=0.1, dual=False, random_state=0).fit((seen[0] - mean) / spread, y)
-    assert found == pytest.approx(1 - machine.score((seen[1] - mean) / spread, s), abs=0.006)  # two of 360
-    assert 0.02 < found < 0.5
+    expected = 1 - machine.score((seen[1] - mean) / spread, s)
+    assert found["linear_probe/test_500"] == pytest.approx(expected, abs=0.006)  # two of 360
+    assert 0.02 < expected < 0.5
+
+
+def test_planes_are_pooled_to_a_grid_and_smaller_ones_stay() -> None:
+    judge = dcgan.discriminator(width=3, kernel=4, slope=0.2, shape=[1, 32, 16]).eval()
+    judge.body.append(nn.Linear(judge.num_features, 5))
+    judge.body.append(nn.Tanh())
+    x = torch.rand(6, 1, 32, 16)
+    maps, last = [], x
+    for layer in judge.body:
+        last = layer(last)
+        if isinstance(layer, nn.LeakyReLU | nn.Tanh):
+            maps.append(last)
+    assert [tuple(part.shape[1:]) for part in maps] == [(3, 16, 8), (6, 8, 4), (5,)]
+    by_hand = [
+        maps[0].unflatten(3, (4, 2)).unflatten(2, (4, 4)).amax((3, 5)).flatten(1),
+        maps[1].unflatten(2, (4, 2)).amax(3).flatten(1),
+        maps[2],
+    ]
+    assert all(torch.equal(*pair) for pair in zip(hidden(judge, x), by_hand, strict=True))
+    small = dcgan.discriminator(width=3, kernel=4, slope=0.2, shape=[1, 8, 8]).eval()
+    assert [part.shape[1] for part in hidden(small, x[..., :8, :8])] == [3 * 16, 6 * 4]
+    assert not any(layer._forward_hooks for layer in judge.modules())
+
+
+@pytest.mark.parametrize(
+    ("tricks", "model", "widths"),
+    [
+        ("spectral_norm minibatch_discrimination", "dcgan", [64, 32]),
+        ("normalisation noise_layers", "dcgan", [64, 32]),
+        ("feature_autoencoder weight_norm", "mlp", [16]),  # a decoder sees no image
+        ("semi_supervised diff_augment", "dcgan", [64, 32]),
+        ("label_conditioning", "mlp", [16]),  # by projection, of which the features know nothing
+    ],
+)
+def test_the_hidden_layers_are_found_below_tricks(tricks: str, model: str, widths: list[int]) -> None:
+    more = "data.labelled=10" if "semi" in tricks else "data.batch_size=16"
+    projection = ["trick.label_conditioning.discriminator=projection"] if "label" in tricks else []
+    played = game("non_saturating", tricks.split(), "alternating", more, *projection, model=model).game
+    LinearProbe(10, 1.0).suits(played)
+    x = torch.rand(4, 1, 8, 8)
+    judge = played.discriminator.eval()
+    together = hidden(judge, x)
+    assert [part.shape[1] for part in together] == widths
+    assert torch.allclose(torch.cat(together, 1)[:1], torch.cat(hidden(judge, x[:1]), 1), atol=1e-6)
+
+
+def test_a_discriminator_without_activations_is_refused() -> None:
+    played = game().game
+    swap(played.discriminator.body, nn.LeakyReLU, lambda _: nn.Identity())
+    with pytest.raises(Refused, match="linear_probe/test finds no hidden layer in the discriminator"):
+        LinearProbe(10, 1.0).suits(played)
+
+
+def test_maxout_and_softplus_are_activations() -> None:
+    judge = mlp.discriminator([6, 4], 2, 0.0, 0.5, 0.2, [1, 4, 4]).eval()
+    x = torch.rand(3, 1, 4, 4)
+    assert torch.equal(hidden(judge, x)[1], judge.body(x))
+    swap(judge.body, mlp.Maxout, lambda layer: nn.Sequential(layer, nn.Softplus()))
+    assert [part.shape[1] for part in hidden(judge, x)] == [6, 6, 4, 4]
 
 
 def test_a_game_without_a_discriminator_has_nothing_to_probe() -> None:
@@ -98,6 +167,7 @@ def test_a_game_without_a_discriminator_has_nothing_to_probe() -> None:
             "metric.classification_accuracy.lr=-1 must be a positive number",
         ),
         ("metric=linear_probe trick=label_conditioning", "without their classes, which this one does not"),
+        ("metric=linear_probe trick=minibatch_stddev", "packing or minibatch_stddev"),
         ("metric=linear_probe trick=packing", "shows the discriminator single images"),
         (
             "metric=linear_probe metric.linear_probe.cost=0",

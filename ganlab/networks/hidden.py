@@ -1,0 +1,76 @@
+"""What the hidden layers of a network make of samples, for whoever looks into one that is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_max_pool2d
+
+from ganlab.networks.base import Discriminator
+from ganlab.networks.mlp import Maxout
+
+# What ends a hidden layer; nn.ReLU6 is an nn.Hardtanh.
+ACTIVATIONS = (
+    nn.CELU,
+    nn.ELU,
+    nn.GELU,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.Mish,
+    nn.PReLU,
+    nn.RReLU,
+    nn.ReLU,
+    nn.SELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Tanh,
+    Maxout,
+)
+SIDE = 4  # of the grid that planes are pooled to
+
+
+@torch.no_grad()
+def hidden(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
+    """What each activation in the body makes of samples [N, *shape], in their order: float32 [N, F] each.
+
+    Planes are max-pooled to a grid of 4 x 4, smaller ones stay as they are. They are handed to the CPU layer
+    by layer; scores and heads are not asked. Empty where the body has no activation as a module of its own.
+    """
+    condition: Tensor | None = None
+    with heard(discriminator.body) as outputs:
+        for step in discriminator.inputs:
+            x, condition = step(x, condition)
+        discriminator.body(x, condition)
+    return outputs
+
+
+@contextmanager
+def heard(network: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that takes what the activations of a network make meanwhile, pooled."""
+    outputs: list[Tensor] = []
+
+    def take(_: nn.Module, __: object, output: Tensor) -> None:
+        # A copy: layers behind may work in place.
+        outputs.append(pooled(output).to("cpu", torch.float32, copy=True))
+
+    hooks = [
+        layer.register_forward_hook(take) for layer in network.modules() if isinstance(layer, ACTIVATIONS)
+    ]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def pooled(x: Tensor) -> Tensor:
+    """The largest numbers of [N, C, H, W] in a grid of 4 x 4, or of fewer where there are fewer; [N, F]."""
+    if x.ndim == 4:
+        height, width = (min(side, SIDE) for side in x.shape[2:])
+        x = adaptive_max_pool2d(x, (height, width))
+    return x.flatten(1)
