@@ -128,7 +128,7 @@ def table(jobs: list[Job], found: list[Standing]) -> None:
 def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str | None) -> None:
     """How each run stands, and what the rest would take; writes nothing that stays."""
     from ganlab.suites.estimate import FIRST, MORE, evaluations, rounds_left, trial
-    from ganlab.suites.worker import span
+    from ganlab.suites.players import span
 
     found = standings(suite, jobs)
     width = max(len(job.arm) for job in jobs)
