@@ -60,7 +60,9 @@ def search(cfg: DictConfig) -> None:
 def refuse(cfg: DictConfig) -> None:
     """Refuses settings that mean nothing."""
     if cfg.suite is None and cfg.sweep is None:
-        raise Refused("suite or sweep is missing: give the folder of one, such as suite=experiments/<name>")
+        raise Refused(
+            "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
+        )
     if cfg.suite is not None and cfg.sweep is not None:
         raise Refused(f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them")
     flag("dry_run", cfg.dry_run)

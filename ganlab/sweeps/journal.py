@@ -22,7 +22,7 @@ class Journal(BaseJournalBackend):
     def __init__(self, path: Path):
         self.path = path
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         whole, _ = lines.read(self.path)
         for line in whole.splitlines()[log_number_from:]:
             yield json.loads(line)
