@@ -130,7 +130,7 @@ def ended(found: Found, torn: str | None) -> list[str]:
     for status in ("failed", "diverged"):
         for reason, rows in grouped([row for row in found.rows if row.status == status]).items():
             trials = listed([str(row.trial) for row in rows])
-            lines.append(f"{status.capitalize()}: {trials}{f' ({reason})' if status == 'failed' else ''}.")
+            lines.append(f"{status.capitalize()}: trial {trials}{f' ({reason})' if reason else ''}.")
     if numberless := sum(row.status == "finished" and row.judged is None for row in found.rows):
         lines.append(f"{counted(numberless, 'finished trial')} without a finite `{found.name}`.")
     if torn:

@@ -17,6 +17,7 @@ from ganlab.sweeps.tried import Tried
 COLUMNS = 3
 WIDTH, HEIGHT = 3.4, 2.9  # inches of a panel
 WIDE = 20  # how many times the smallest value the largest is, from where on the axis is logarithmic
+CROWDED = 30  # letters of all choices, from where on they are turned
 GOLDEN = 0.618034  # of a place: neighbouring trials of one choice lie far from each other
 MARGIN = 0.03  # of a range, at either end
 SPREAD = 0.5  # of the place of a choice that its trials take
@@ -55,7 +56,7 @@ def draw(axes: Axes, sweep: Sweep, name: str, rows: Sequence[Tried], ranked: Seq
     lost = [row for row in rows if row.status in ("failed", "diverged")]
     axes.plot(
         [across(sweep, name, row) for row in pruned],
-        [row.last for row in pruned],
+        [float(row.last or 0) for row in pruned],
         "o",
         color=ORANGE,
         fillstyle="none",
@@ -64,14 +65,21 @@ def draw(axes: Axes, sweep: Sweep, name: str, rows: Sequence[Tried], ranked: Seq
     )
     axes.plot(
         [across(sweep, name, row) for row in ranked],
-        [row.value for row in ranked],
+        [float(row.value or 0) for row in ranked],
         "o",
         color=BLUE,
         markersize=5,
         alpha=0.8,
         label="finished",
     )
-    axes.plot(across(sweep, name, ranked[0]), ranked[0].value, "*", color=BEST, markersize=13, label="best")
+    axes.plot(
+        across(sweep, name, ranked[0]),
+        float(ranked[0].value or 0),
+        "*",
+        color=BEST,
+        markersize=13,
+        label="best",
+    )
     if lost:
         axes.plot(
             [across(sweep, name, row) for row in lost],
@@ -86,9 +94,9 @@ def draw(axes: Axes, sweep: Sweep, name: str, rows: Sequence[Tried], ranked: Seq
     axes.set_xlabel(name)
     if isinstance(parameter, Choice):
         axes.set_xlim(-0.5, len(parameter.texts) - 0.5)
-        crowded = sum(map(len, parameter.texts)) > 30
-        turned = {"rotation": 30, "ha": "right"} if crowded else {}
-        axes.set_xticks(range(len(parameter.texts)), parameter.texts, **turned)
+        axes.set_xticks(range(len(parameter.texts)), parameter.texts)
+        if sum(map(len, parameter.texts)) > CROWDED:
+            axes.tick_params(axis="x", labelrotation=30)
         axes.grid(visible=False, axis="x")
         return
     if parameter.log:

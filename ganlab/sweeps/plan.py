@@ -43,7 +43,7 @@ class Plan:
         refuse_extra(extra)
         base = composing(sweep.at("base"), sweep.base)
         self.seed: int = base.seed
-        first = self._composed("trial", sweep.at("parameters"), self.first)
+        first = self._first()
         if root is not None and not first.rooted:
             raise Refused(f"root={root} has no say: the data of this sweep lie in no folder; leave it out")
         self.name, self.more = self._measured(first)
@@ -100,6 +100,18 @@ class Plan:
                     "than sweep.yaml has now: give what was changed a folder of its own, or move results.csv "
                     "away"
                 )
+
+    def _first(self) -> Composed:
+        """The run of the first values; a refusal says with which parameter it begins not to compose."""
+        first = self.first
+        try:
+            return self._composed("trial", self.sweep.at("parameters"), first)
+        except Refused:
+            overrides = list(self.sweep.base)
+            for name, text in first.items():
+                overrides.append(f"{name}={text}")
+                composing(f"{self.sweep.at(f'parameters.{name}')}: {overrides[-1]}", overrides)
+            raise
 
     def _composed(self, name: str, place: str, parameters: Mapping[str, Any]) -> Composed:
         overrides = self.sweep.overrides(parameters)
