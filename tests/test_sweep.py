@@ -266,7 +266,7 @@ def test_more_may_be_better_and_the_median_says_what_is_hopeless(plan: Plan, tmp
     for more, verdicts in ((False, [False, True]), (True, [True, False])):
         place = tmp_path / str(more)
         search = Search(dataclasses.replace(plan.sweep, trials=9), place / "a.journal", more)
-        search.catch_up([row(trial, 10.0 + trial) for trial in range(5)])  # 9 to 13 after 20 rounds
+        search.catch_up([row(n, 1.0, course={"5": 1.0, "20": 9.0 + n}) for n in range(5)])
         for value, verdict in zip((8.0, 12.0), verdicts, strict=True):
             number = search.next()
             assert number is not None
