@@ -1,4 +1,4 @@
-"""python -m ganlab.ablate: plays the runs of a suite, and goes on where it was interrupted."""
+"""python -m ganlab.ablate: plays the runs of a suite or of a sweep, and goes on where it was interrupted."""
 
 from __future__ import annotations
 
@@ -22,16 +22,19 @@ MOST = 4  # threads of a run, where nobody says how many: small networks gain no
 
 
 def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
-    """Plays every arm with every seed, as a run of its own, and appends a row for each to results.csv.
+    """Plays every arm with every seed, or trial after trial: runs of their own with rows in results.csv.
 
     Raises:
-        Refused: the suite or a setting cannot be; nothing was played.
+        Refused: the suite, the sweep or a setting cannot be; nothing was played.
         Unfinished: runs have failed, diverged, or were interrupted by themselves.
         KeyboardInterrupt: a signal came; the runs have written checkpoints.
     """
+    refuse(cfg)
+    if cfg.sweep is not None:
+        search(cfg)
+        return
     from ganlab.suites import suite as suites
 
-    refuse(cfg)
     suite = suites.read(cfg.suite)
     from ganlab.suites.plan import plan  # torch and Lightning: what went before needs neither
 
@@ -44,9 +47,32 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     work(suite, jobs, processes, threads, cfg)
 
 
+def search(cfg: DictConfig) -> None:
+    """Likewise the trials of a sweep."""
+    from ganlab.sweeps import sweep as sweeps
+
+    sweep = sweeps.read(cfg.sweep)
+    from ganlab.sweeps.command import command
+
+    command(sweep, *shared_out(cfg.processes, cfg.threads), cfg)
+
+
 def refuse(cfg: DictConfig) -> None:
     """Refuses settings that mean nothing."""
+    if cfg.suite is None and cfg.sweep is None:
+        raise Refused(
+            "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
+        )
+    if cfg.suite is not None and cfg.sweep is not None:
+        raise Refused(f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them")
     flag("dry_run", cfg.dry_run)
+    flag("wandb", cfg.wandb)
+    whose, silent = ("suite", ["wandb"]) if cfg.sweep is None else ("sweep", ["only", "rerun"])
+    for name in silent:
+        if cfg[name]:
+            raise Refused(f"{name}={cfg[name]} has no say where a {whose} is played: leave it out")
+    if cfg.wandb and cfg.dry_run:
+        raise Refused("wandb=true plays nothing, so dry_run=true has no say: leave one of them out")
     if cfg.rerun not in (None, "stale", "failed"):
         raise Refused(f"rerun={cfg.rerun} must be stale, failed or null")
     for name in ("only", "extra"):
@@ -128,7 +154,7 @@ def table(jobs: list[Job], found: list[Standing]) -> None:
 def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str | None) -> None:
     """How each run stands, and what the rest would take; writes nothing that stays."""
     from ganlab.suites.estimate import FIRST, MORE, evaluations, rounds_left, trial
-    from ganlab.suites.worker import span
+    from ganlab.suites.players import span
 
     found = standings(suite, jobs)
     width = max(len(job.arm) for job in jobs)

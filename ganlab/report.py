@@ -1,4 +1,4 @@
-"""python -m ganlab.report: writes what a suite's results say, with pictures. Runs nothing."""
+"""python -m ganlab.report: writes what the results of a suite or a sweep say, with pictures. Runs nothing."""
 
 from __future__ import annotations
 
@@ -12,22 +12,37 @@ from ganlab.errors import Refused
 
 
 def report(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
-    """Writes README.md and its pictures into the folder of a suite.
+    """Writes README.md and its pictures into the folder of a suite or a sweep.
 
     Returns:
         The README.md.
 
     Raises:
-        Refused: there is no such suite, its numbers do not compare, or the folder cannot be written.
+        Refused: there is none such, its numbers do not compare, or the folder cannot be written.
     """
-    if not cfg.suite:
-        raise Refused("suite is missing: give the folder of one, such as suite=experiments/<name>")
+    if not cfg.suite and not cfg.sweep:
+        raise Refused(
+            "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
+        )
+    if cfg.suite and cfg.sweep:
+        raise Refused(f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them")
+    page, answer = of_suite(cfg.suite) if cfg.suite else of_sweep(cfg.sweep)
+    print(f"{answer}\n  {page}")
+    return page
+
+
+def of_suite(folder: str) -> tuple[Path, str]:
     from ganlab.suites.document import write
     from ganlab.suites.suite import read
 
-    page, answer = write(read(cfg.suite))
-    print(f"{answer}\n  {page}")
-    return page
+    return write(read(folder))
+
+
+def of_sweep(folder: str) -> tuple[Path, str]:
+    from ganlab.sweeps.document import write
+    from ganlab.sweeps.sweep import read
+
+    return write(read(folder))
 
 
 def main() -> None:

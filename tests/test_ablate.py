@@ -29,8 +29,9 @@ from ganlab.suites import child, identity, results
 from ganlab.suites import suite as suites
 from ganlab.suites.child import Child, Lock, beside
 from ganlab.suites.plan import Job, plan
+from ganlab.suites.players import span
 from ganlab.suites.standing import Standing, standing
-from ganlab.suites.worker import Worker, span
+from ganlab.suites.worker import Worker
 
 HERE = Path(__file__).parent
 QUICK = """\
@@ -338,7 +339,7 @@ def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
             (),
             "arm ema measures .*_70, arm plain .*_60: give all arms the same",
         ),
-        ("", "", ("steps=5",), r"extra=\['steps=5'\] changes what the runs of arm plain are"),
+        ("", "", ("steps=5",), r"extra=\['steps=5'\] changes what the runs are .*line 6: arm plain"),
         ("", "", ("run_dir=here",), "extra: run_dir=here is set for each run"),
         ("", "", ("no.such=1",), "extra=.* does not compose: .*no"),
     ],

@@ -24,6 +24,7 @@ LAYERS = [
     {"session"},
     {"drawings"},
     {"suites"},
+    {"sweeps"},
     {"run", "sample", "worker", "figures", "evaluate", "compare", "ablate", "report"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -43,6 +44,7 @@ HYDRA = {
     "session",
     "stages",
     "suites",
+    "sweeps",
     "trust",
     "viewing",
     "worker",

@@ -51,7 +51,7 @@ class Wandb(WandbLogger):
             chosen = os.environ.get("WANDB_MODE") or ("online" if reachable() else "offline")
         else:
             chosen = mode
-        run_id = directory.summary().get("wandb_run_id") or secrets.token_hex(4)
+        run_id = given_id() or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = begin(
@@ -78,6 +78,14 @@ class Wandb(WandbLogger):
     def finalize(self, status: str) -> None:
         """Ends the W&B run, so that the next job of a sweep gets one of its own."""
         self.experiment.finish(exit_code=0 if status == "success" else 1)
+
+
+def given_id() -> str | None:
+    """The id that `wandb agent` has given the run, in which its sweep looks for the metric.
+
+    In a sweep wandb.init takes no other, and says nothing of it.
+    """
+    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
 
 
 def reachable() -> bool:

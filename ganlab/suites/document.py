@@ -6,24 +6,19 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from PIL import Image
-
-from ganlab.errors import Refused
-from ganlab.pictures import save
 from ganlab.suites.answer import answer, held
 from ganlab.suites.circumstances import circumstances
 from ganlab.suites.findings import Findings, Found, find
 from ganlab.suites.forest import forest
 from ganlab.suites.grids import grids
 from ganlab.suites.protocol import protocol
+from ganlab.suites.put import put
 from ganlab.suites.results import Row
 from ganlab.suites.results import read as read_rows
 from ganlab.suites.statistics import ENOUGH
-from ganlab.suites.suite import Suite
+from ganlab.suites.suite import FILE, Suite
 from ganlab.suites.tables import further_table, main_table
-from ganlab.suites.words import counted, named
-
-MARK = "<!-- Written by python -m ganlab.report from suite.yaml and results.csv: changes here are lost. -->"
+from ganlab.suites.words import bullets, counted, named
 
 
 def write(suite: Suite) -> tuple[Path, str]:
@@ -36,34 +31,12 @@ def write(suite: Suite) -> tuple[Path, str]:
         Refused: numbers were made unlike, a README.md that is not a report's lies there already, or the
             folder cannot be written.
     """
-    page = suite.folder / "README.md"
-    if page.is_file() and MARK not in page.read_text():
-        raise Refused(
-            f"{page} is not a report's: give it another name, what it says of the suite may go into `note`"
-        )
     rows, torn = read_rows(suite.results)
     findings = find(suite, rows)
     pictures = {"forest.png": forest(findings), "grids.png": grids(suite)}
     text = document(findings, torn, [name for name, image in pictures.items() if image is not None])
-    part = page.with_name(page.name + ".part")
-    try:
-        for name, image in pictures.items():
-            show(suite.folder / name, image)
-        part.write_text(text)
-        part.replace(page)
-    except OSError as error:
-        raise Refused(
-            f"{suite.folder} cannot be written: {error.strerror}; make room, or give rights"
-        ) from error
+    page = put(suite.folder, FILE, text, pictures)
     return page, answer(findings)
-
-
-def show(path: Path, image: Image.Image | None) -> None:
-    """Writes a picture; one of an earlier report goes where there is none any more."""
-    if image is None:
-        path.unlink(missing_ok=True)
-    else:
-        save(image, path)
 
 
 def document(findings: Findings, torn: str | None, pictures: Iterable[str]) -> str:
@@ -71,7 +44,6 @@ def document(findings: Findings, torn: str | None, pictures: Iterable[str]) -> s
     suite, pictures = findings.suite, set(pictures)
     title = suite.name.replace("_", " ")
     parts = [
-        MARK,
         f"# {title[:1].upper()}{title[1:]}",
         f"**{suite.question}**",
         answer(findings),
@@ -92,10 +64,6 @@ def document(findings: Findings, torn: str | None, pictures: Iterable[str]) -> s
     parts += ["## How the numbers were made", bullets(protocol(findings) + circumstances(findings))]
     parts += ["## To run it again", commands(suite)]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
 
 
 def absent(findings: Findings, torn: str | None) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ganlab.metrics.protocols import FOUND
 from ganlab.suites.findings import FREE, Findings
 from ganlab.suites.words import shared
@@ -18,7 +21,11 @@ def protocol(findings: Findings) -> list[str]:
 
 def in_words(findings: Findings, metric: str) -> str:
     """The protocol of a metric; nothing of a record is left out."""
-    record = findings.record(metric)
+    return of_record(findings.names[metric], findings.record(metric))
+
+
+def of_record(name: str, record: Mapping[str, Any]) -> str:
+    """Likewise of a record."""
     parts = []
     if "n_fake" in record:
         parts.append(f"{record['n_fake']:,} samples")
@@ -35,7 +42,7 @@ def in_words(findings: Findings, metric: str) -> str:
             f"real data: {record['floor_n']:,} of split {record['floor_split']} in the samples' place"
         )
     way = f" ({record['better']} is better)" if "better" in record else ""
-    return f"`{findings.names[metric]}`{way}: {', '.join(parts)}."
+    return f"`{name}`{way}: {', '.join(parts)}."
 
 
 def by_arm(findings: Findings, key: str) -> str:

@@ -83,3 +83,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     kept = [i for i in range(len(head)) if i == 0 or any(row[i] for row in rows)]
     lines = [[head[i] for i in kept], ["---"] * len(kept), *([row[i] for i in kept] for row in rows)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
-from types import FrameType
 
-from ganlab.callbacks.stop import handle
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
-from ganlab.suites import identity, results
+from ganlab.suites import results
 from ganlab.suites.child import Child, Lock, beside, recorded
 from ganlab.suites.plan import Job
+from ganlab.suites.players import Players
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended, standing
 from ganlab.suites.suite import Suite
-
-PAUSE = 0.1  # seconds between two looks at the runs that are being played
-LOOK = 5.0  # seconds until a run that somebody else plays is looked at again
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -36,7 +28,7 @@ class Ended:
     stopped: str | None  # why no more runs were begun
 
 
-class Worker:
+class Worker(Players):
     """Plays what is to be played, and records each run as it ends.
 
     Args:
@@ -48,20 +40,12 @@ class Worker:
     """
 
     def __init__(self, suite: Suite, jobs: Sequence[Job], processes: int, threads: int, rerun: str | None):
+        super().__init__(processes)
         self.suite = suite
         self.jobs = jobs
-        self.processes = processes
         self.threads = threads
         self.rerun = rerun
-        self.children: list[Child] = []
         self.tried: set[int] = set()
-        self.signals: list[int] = []  # that came
-        self.passed_on = 0  # of them, to the children
-        self.stopped: str | None = None
-        self.durations: list[float] = []
-        self.interrupted = 0  # runs that ended by themselves, without a row
-        self.look_at = 0.0
-        self.settings = identity.settings()
         rows, self.torn = results.read(suite.results)
         self.before = [standing(job, rows) for job in jobs]
         self.width = max((len(job.arm) for job in jobs), default=0)
@@ -73,29 +57,8 @@ class Worker:
         for found in self.before:
             if found.row is not None and not found.last:
                 self.append(found.row)  # for the report the last row of an arm and seed counts
-        try:
-            with self.listening():
-                while self.going_on():
-                    time.sleep(PAUSE)
-        finally:
-            for child in self.children:  # only after an error
-                child.process.terminate()
+        self.play()
         return Ended(len(self.left()), self.signals[0] if self.signals else None, self.stopped)
-
-    def going_on(self) -> bool:
-        """Looks once at everything; whether there is something to wait for."""
-        self.pass_on()
-        for child in [child for child in self.children if child.ended()]:
-            self.children.remove(child)
-            self.settle(child)
-            self.look_at = 0.0
-        while self.free() and time.monotonic() >= self.look_at:
-            if not self.begin_one():
-                self.look_at = time.monotonic() + LOOK
-        return bool(self.children)
-
-    def free(self) -> bool:
-        return not self.signals and self.stopped is None and len(self.children) < self.processes
 
     def begin_one(self) -> bool:
         """Begins, or records, the first run that is left and that nobody plays; whether there was one."""
@@ -111,9 +74,8 @@ class Worker:
             elif ended(job.directory):
                 self.record(job, recorded(job))
                 lock.close()
-            elif identity.code() != job.code or identity.settings() != self.settings:
+            elif not self.unchanged():
                 lock.close()
-                self.stopped = "ganlab or its conf has changed since this began: call again to go on with it"
                 return False
             else:
                 self.tried.add(number)
@@ -175,42 +137,3 @@ class Worker:
 
     def name(self, job: Job) -> str:
         return f"{job.arm:<{self.width}}  seed {job.seed}"
-
-    def time_left(self, left: int) -> str:
-        """In words, from the runs that this worker has played to their end."""
-        if not self.durations or not left:
-            return ""
-        mean = sum(self.durations) / len(self.durations)
-        return f", about {span(mean * ceil(left / self.processes))}"
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Notes the signals that end the work; the runs themselves are told of them."""
-        before = {number: signal.getsignal(number) for number in SIGNALS}
-        for number in SIGNALS:
-            handle(number, self.note)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                handle(number, handler)
-
-    def note(self, number: int, frame: FrameType | None) -> None:
-        self.signals.append(number)
-
-    def pass_on(self) -> None:
-        """The first signal lets the runs write a checkpoint; the second ends them at once."""
-        if len(self.signals) == self.passed_on:
-            return
-        self.passed_on = len(self.signals)
-        for child in self.children:
-            child.process.send_signal(signal.SIGTERM if self.passed_on == 1 else signal.SIGKILL)
-
-
-def span(seconds: float) -> str:
-    """A time in words, to two of its units."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,60 @@
+"""Files of lines that grow at their end, each line whole or not at all, by any number of processes."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ganlab.errors import Refused
+
+
+def read(path: Path) -> tuple[bytes, bytes]:
+    """The whole lines, and a half-written one behind them; neither where there is no file."""
+    try:
+        with path.open("rb") as file, locked(file, fcntl.LOCK_SH):
+            return split(file.read())
+    except FileNotFoundError:
+        return b"", b""
+
+
+def append(path: Path, lines: str, first: str = "") -> bool:
+    """Adds lines at the end, behind a first one where there is none; whether a half-written one was cut off.
+
+    The lines are on the disk when this returns, and were written at once: a kill leaves them whole, torn at
+    the end of the file, or absent.
+
+    Raises:
+        Refused: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+", buffering=0) as file, locked(file, fcntl.LOCK_EX):
+            file.seek(0)
+            whole, torn = split(file.read())
+            if torn:
+                file.truncate(len(whole))
+            file.write((lines if whole else first + lines).encode())
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise Refused(f"{path} cannot be written: {error.strerror}; make room, or give rights") from error
+    return bool(torn)
+
+
+def split(content: bytes) -> tuple[bytes, bytes]:
+    """The whole lines, and what follows the last of them."""
+    end = content.rfind(b"\n") + 1
+    return content[:end], content[end:]
+
+
+@contextmanager
+def locked(file: Any, how: int) -> Iterator[None]:
+    """Holds a file's lock, against processes of other machines too where they share it."""
+    fcntl.flock(file, how)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)

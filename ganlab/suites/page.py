@@ -1,0 +1,91 @@
+"""A YAML file that somebody has written by hand, refused by its line where it cannot be understood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ganlab.errors import Refused
+
+
+class Page:
+    """A YAML file of which every part knows its line; `setting` is what names its folder."""
+
+    def __init__(self, file: Path, setting: str):
+        self.file = file
+        try:
+            text = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Refused(
+                f"{setting}={file.parent} has no {file.name} that can be read: give a folder with one, such "
+                "as experiments/<name>"
+            ) from error
+        try:
+            self.root = yaml.compose(text, yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            place = f"{file}" if mark is None else f"{file}, line {mark.line + 1}"
+            what = " ".join(str(getattr(error, "problem", None) or error).split())
+            raise Refused(f"{place}: {what}; quote what holds brackets, commas or colons") from error
+
+    def refusal(self, node: yaml.Node | None, message: str) -> Refused:
+        place = f"{self.file}" if node is None else f"{self.file}, line {line(node)}"
+        return Refused(f"{place}: {message}")
+
+    def value(self, node: yaml.Node) -> Any:
+        try:
+            return yaml.SafeLoader("").construct_document(node)
+        except (yaml.YAMLError, ValueError) as error:
+            raise self.refusal(node, "is no plain value: write a text, a number or a list") from error
+
+    def entries(
+        self, node: yaml.Node | None, what: str, known: Collection[str] | None = None
+    ) -> dict[str, yaml.Node]:
+        """The parts of a mapping by their names, each once."""
+        if not isinstance(node, yaml.MappingNode):
+            raise self.refusal(node, f"{what} must be a mapping: write `name: value` lines")
+        found: dict[str, yaml.Node] = {}
+        for key_node, child in node.value:
+            key = self.value(key_node)
+            if not isinstance(key, str):
+                raise self.refusal(key_node, f"{key} is no name: quote it")
+            if known is not None and key not in known:
+                raise self.refusal(key_node, f"{key} is unknown in {what}: choose from {', '.join(known)}")
+            if key in found:
+                raise self.refusal(key_node, f"{key} stands twice in {what}: leave one of them out")
+            found[key] = child
+        return found
+
+    def text(self, node: yaml.Node | None, what: str) -> str | None:
+        value = None if node is None else self.value(node)
+        if node is not None and (not isinstance(value, str) or not value.strip()):
+            raise self.refusal(node, f"{what}: {value} must be a text: quote it, or leave it out")
+        return value if value is None else " ".join(value.split())
+
+    def texts(self, node: yaml.Node, what: str) -> list[str]:
+        """A list of texts, each once."""
+        value = self.value(node)
+        if not isinstance(value, list):
+            raise self.refusal(node, f"{what}: {value} must be a list, such as [model=dcgan, 'metric=[fid]']")
+        for i, entry in enumerate(value):
+            if not isinstance(entry, str) or not entry:
+                raise self.refusal(
+                    node, f"{what}: {entry} must be a text; quote it, as one writes it in YAML"
+                )
+            if entry in value[:i]:
+                raise self.refusal(node, f"{what}: {entry} stands there twice: leave one of them out")
+        return value
+
+
+def line(node: yaml.Node) -> int:
+    """The line of a part of a file, counted from 1."""
+    return int(node.start_mark.line) + 1
+
+
+def real(value: object) -> bool:
+    """Whether it is a finite number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

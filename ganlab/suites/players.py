@@ -1,0 +1,121 @@
+"""Several runs at a time, each a process of its own; signals end them with a checkpoint."""
+
+from __future__ import annotations
+
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+from types import FrameType
+
+from ganlab.callbacks.stop import handle
+from ganlab.suites import identity
+from ganlab.suites.child import Child
+
+PAUSE = 0.1  # seconds between two looks at the runs that are being played
+LOOK = 5.0  # seconds until a run that somebody else plays is looked at again
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Players(ABC):
+    """Plays runs, `processes` at a time, until none is left that nobody else plays.
+
+    Which run comes next, and what becomes of one that has ended, is for those who know what they are for.
+    """
+
+    def __init__(self, processes: int):
+        self.processes = processes
+        self.children: list[Child] = []
+        self.signals: list[int] = []  # that came
+        self.passed_on = 0  # of them, to the children
+        self.stopped: str | None = None  # why no more runs were begun
+        self.interrupted = 0  # runs that ended by themselves, and are to go on
+        self.durations: list[float] = []
+        self.look_at = 0.0
+        self.made_of = identity.code(), identity.settings()
+
+    @abstractmethod
+    def begin_one(self) -> bool:
+        """Begins a run, or records one that has ended; whether there was any to begin or record."""
+
+    @abstractmethod
+    def settle(self, child: Child) -> None:
+        """Records a run that has ended, and lets go of its lock."""
+
+    def watch(self, child: Child) -> None:  # noqa: B027, nobody need look
+        """Looks at a run that is being played."""
+
+    def play(self) -> None:
+        """Plays until there is no run left that nobody plays; or a signal came, or the code has changed."""
+        try:
+            with self.listening():
+                while self.going_on():
+                    time.sleep(PAUSE)
+        finally:
+            for child in self.children:  # only after an error
+                child.process.terminate()
+
+    def going_on(self) -> bool:
+        """Looks once at everything; whether there is something to wait for."""
+        self.pass_on()
+        for child in [child for child in self.children if child.ended()]:
+            self.children.remove(child)
+            self.settle(child)
+            self.look_at = 0.0
+        for child in self.children:
+            self.watch(child)
+        while self.free() and time.monotonic() >= self.look_at:
+            if not self.begin_one():
+                self.look_at = time.monotonic() + LOOK
+        return bool(self.children)
+
+    def free(self) -> bool:
+        return not self.signals and self.stopped is None and len(self.children) < self.processes
+
+    def unchanged(self) -> bool:
+        """Whether a run that begins now is played by the code that all of this began with."""
+        if (identity.code(), identity.settings()) == self.made_of:
+            return True
+        self.stopped = "ganlab or its conf has changed since this began: call again to go on with it"
+        return False
+
+    def time_left(self, left: int) -> str:
+        """In words, from the runs that were played to their end here."""
+        if not self.durations or not left:
+            return ""
+        mean = sum(self.durations) / len(self.durations)
+        return f", about {span(mean * ceil(left / self.processes))}"
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Notes the signals that end the work; the runs themselves are told of them."""
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        for number in SIGNALS:
+            handle(number, self.note)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                handle(number, handler)
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        self.signals.append(number)
+
+    def pass_on(self) -> None:
+        """The first signal lets the runs write a checkpoint; the second ends them at once."""
+        if len(self.signals) == self.passed_on:
+            return
+        self.passed_on = len(self.signals)
+        for child in self.children:
+            child.process.send_signal(signal.SIGTERM if self.passed_on == 1 else signal.SIGKILL)
+
+
+def span(seconds: float) -> str:
+    """A time in words, to two of its units."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

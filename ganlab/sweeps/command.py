@@ -1,0 +1,100 @@
+"""python -m ganlab.ablate sweep=...: plays the trials of a sweep, or says what it would play."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from ganlab.errors import Refused, Unfinished
+from ganlab.suites.estimate import FIRST, MORE, rounds_left, trial
+from ganlab.suites.players import span
+from ganlab.sweeps import agent
+from ganlab.sweeps.plan import Plan
+from ganlab.sweeps.sweep import Sweep
+from ganlab.sweeps.tried import Tried, best, records
+
+
+def command(sweep: Sweep, processes: int, threads: int, cfg: DictConfig) -> None:
+    """Plays trials until as many as the sweep is to have have ended.
+
+    Raises:
+        Refused: the sweep or a setting cannot be; nothing was played.
+        Unfinished: runs were interrupted by themselves, or none has finished.
+        KeyboardInterrupt: a signal came; the runs have written checkpoints.
+    """
+    plan = Plan(sweep, cfg.root, list(cfg.extra), Path(cfg.output))
+    print(f"{sweep.name}: {sweep.question}", flush=True)
+    if cfg.wandb:
+        print(agent.write(plan))
+    elif cfg.dry_run:
+        show(plan, processes, threads)
+    else:
+        work(plan, processes, threads, "" if cfg.worker is None else f"worker {cfg.worker}: ")
+
+
+def work(plan: Plan, processes: int, threads: int, label: str) -> None:
+    """Plays what is left, and says how it ended."""
+    try:
+        from ganlab.sweeps.worker import Sweeper
+    except ModuleNotFoundError as error:
+        if error.name != "optuna":
+            raise
+        raise Refused("sweep= needs optuna: pip install '.[sweep]'") from error
+
+    worker = Sweeper(plan, processes, threads)
+    shared = f"{processes} at a time with {threads} threads each"
+    print(f"{label}{plan.sweep.trials} trials, {worker.left()} to play, {shared}", flush=True)
+    worker.play()
+    left = worker.left()
+    if worker.signals:
+        print(f"{left} trials are left; the same command goes on", flush=True)
+        raise KeyboardInterrupt
+    if worker.stopped is not None and left:
+        raise Unfinished(f"{worker.stopped}; {left} trials are left")
+    conclude(plan, worker.rows())
+    if worker.interrupted:
+        raise Unfinished(f"{worker.interrupted} trials were interrupted: the same command goes on with them")
+    if left:
+        print(f"{left} trials are with other processes", flush=True)
+
+
+def conclude(plan: Plan, rows: Sequence[Tried]) -> None:
+    """How the trials have ended, and the best of them."""
+    print(f"\n  {counted(rows)}")
+    found = best(rows, plan.more)
+    if rows and not found:
+        raise Unfinished(f"no trial has finished; {plan.sweep.results} says why")
+    if found:
+        values = "  ".join(f"{name}={value}" for name, value in found[0].parameters.items())
+        print(f"  best: trial {found[0].trial}, {plan.name} {found[0].value:.4g}: {values}")
+    print(f"\nnext: python -m ganlab.report sweep={plan.sweep.folder}", flush=True)
+
+
+def show(plan: Plan, processes: int, threads: int) -> None:
+    """How far it is, and what the rest would take; writes nothing that stays."""
+    rows, said = records(plan.sweep.results).read()
+    if said:
+        print(said)
+    plan.refuse_others(rows)
+    left = max(plan.sweep.trials - len(rows), 0)
+    print(f"  {counted(rows)}; {left} of {plan.sweep.trials} to play")
+    if not left:
+        return
+    print(f"\na trial of {FIRST + MORE} rounds amid all ranges with {threads} threads:", flush=True)
+    job = plan.job(0, plan.middle)
+    took, rounds = trial(job, threads), rounds_left(job)
+    seconds = left * (rounds * took.seconds_per_round + took.start)
+    print(
+        f"  {left} runs, {rounds:,} rounds of {1000 * took.seconds_per_round:.1f} ms, {took.start:.1f} s of "
+        f"starting and ending each: {span(seconds / min(processes, left))} if none is pruned and "
+        f"{processes} at a time do not slow each other; without the evaluations, pictures and checkpoints"
+    )
+
+
+def counted(rows: Sequence[Tried]) -> str:
+    """How many trials have ended, and how."""
+    kinds = [row.status for row in rows]
+    parts = [f"{kinds.count(kind)} {kind}" for kind in Tried.statuses if kind in kinds]
+    return f"{len(rows)} trials have ended" + (f": {', '.join(parts)}" if parts else "")

@@ -1,0 +1,129 @@
+"""The metric against each parameter, a panel for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
+from PIL import Image
+
+from ganlab.drawings.style import BEST, BLUE, ORANGE, VERMILION, frame, legend, sheet, tidy
+from ganlab.sweeps.parameters import Choice, Range
+from ganlab.sweeps.sweep import Sweep
+from ganlab.sweeps.tried import Tried
+
+COLUMNS = 3
+WIDTH, HEIGHT = 3.4, 2.9  # inches of a panel
+WIDE = 20  # how many times the smallest value the largest is, from where on the axis is logarithmic
+CROWDED = 30  # letters of all choices, from where on they are turned
+GOLDEN = 0.618034  # of a place: neighbouring trials of one choice lie far from each other
+MARGIN = 0.03  # of a range, at either end
+SPREAD = 0.5  # of the place of a choice that its trials take
+
+
+def panels(sweep: Sweep, rows: Sequence[Tried], ranked: Sequence[Tried], name: str) -> Image.Image | None:
+    """Trials with a value, pruned ones at the last that was measured, and those that failed at the edge.
+
+    `ranked` are those with a value, the best first; None where there is none.
+    """
+    if not ranked:
+        return None
+    columns = min(len(sweep.parameters), COLUMNS)
+    lines = ceil(len(sweep.parameters) / columns)
+    figure = sheet(max(WIDTH * columns, 5), HEIGHT * lines + 0.8, f"{sweep.name}: {name}")
+    first: Axes | None = None
+    for place, parameter in enumerate(sweep.parameters, 1):
+        axes = figure.add_subplot(lines, columns, place, sharey=first)
+        draw(axes, sweep, parameter, rows, ranked)
+        if (place - 1) % columns == 0:
+            axes.set_ylabel(name)
+        first = first or axes
+    assert first is not None
+    if logarithmic(rows):
+        first.set_yscale("log")
+    legend(figure, [first], 4)
+    return frame(figure)
+
+
+def draw(axes: Axes, sweep: Sweep, name: str, rows: Sequence[Tried], ranked: Sequence[Tried]) -> None:
+    """One panel."""
+    tidy(axes)
+    axes.spines["right"].set_visible(False)
+    parameter = sweep.parameters[name]
+    pruned = [row for row in rows if row.status == "pruned" and row.last is not None]
+    lost = [row for row in rows if row.status in ("failed", "diverged")]
+    axes.plot(
+        [across(sweep, name, row) for row in pruned],
+        [float(row.last or 0) for row in pruned],
+        "o",
+        color=ORANGE,
+        fillstyle="none",
+        markersize=5,
+        label="pruned, as measured last",
+    )
+    axes.plot(
+        [across(sweep, name, row) for row in ranked],
+        [float(row.value or 0) for row in ranked],
+        "o",
+        color=BLUE,
+        markersize=5,
+        alpha=0.8,
+        label="finished",
+    )
+    axes.plot(
+        across(sweep, name, ranked[0]),
+        float(ranked[0].value or 0),
+        "*",
+        color=BEST,
+        markersize=13,
+        label="best",
+    )
+    if lost:
+        axes.plot(
+            [across(sweep, name, row) for row in lost],
+            [1.0] * len(lost),
+            "x",
+            color=VERMILION,
+            markersize=5,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            label="failed or diverged",
+        )
+    axes.set_xlabel(name)
+    if isinstance(parameter, Choice):
+        axes.set_xlim(-0.5, len(parameter.texts) - 0.5)
+        axes.set_xticks(range(len(parameter.texts)), parameter.texts)
+        if sum(map(len, parameter.texts)) > CROWDED:
+            axes.tick_params(axis="x", labelrotation=30)
+        axes.grid(visible=False, axis="x")
+        return
+    if parameter.log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    elif 0 < len(parameter.steps) <= 8:
+        axes.set_xticks(parameter.steps)
+    axes.set_xlim(*reach(parameter))
+
+
+def reach(parameter: Range) -> tuple[float, float]:
+    """The ends of the axis of a range: a little more than it."""
+    low, high = parameter.low, parameter.high
+    if parameter.log:
+        return low / (high / low) ** MARGIN, high * (high / low) ** MARGIN
+    return low - (high - low) * MARGIN, high + (high - low) * MARGIN
+
+
+def across(sweep: Sweep, name: str, row: Tried) -> float:
+    """Where a trial lies in the panel of a parameter."""
+    parameter, value = sweep.parameters[name], row.parameters[name]
+    if isinstance(parameter, Choice):
+        return parameter.texts.index(value) + (row.trial * GOLDEN % 1 - 0.5) * SPREAD
+    return float(value)
+
+
+def logarithmic(rows: Sequence[Tried]) -> bool:
+    """Whether the values are drawn on a logarithmic axis."""
+    shown = [value for row in rows for value in (row.judged, row.last) if value is not None]
+    return min(shown) > 0 and max(shown) > WIDE * min(shown)

@@ -1,0 +1,138 @@
+"""What a sweep may set a parameter to: numbers of a range, or one of some texts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from ganlab.suites.page import Page, real
+from ganlab.values import whole
+
+KEYS = ("low", "high", "log", "step")
+NEAR = 1e-9  # of a step: what counts as no rest
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from low to high, both of them possible; whole ones where low, high and step are."""
+
+    low: float
+    high: float
+    log: bool
+    step: float | None
+
+    @property
+    def whole(self) -> bool:
+        return all(whole(part) for part in (self.low, self.high, self.step))
+
+    @property
+    def tried(self) -> list[str]:
+        """The texts of what is tried out before anything runs."""
+        return [repr(self.low), repr(self.high)]
+
+    @property
+    def usual(self) -> str:
+        """The text of the middle."""
+        if self.steps:
+            return repr(self.steps[len(self.steps) // 2])
+        return repr(math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2)
+
+    @property
+    def steps(self) -> list[float]:
+        """All that it may be, where it goes in steps."""
+        if self.step is None:
+            return []
+        count = round((self.high - self.low) / self.step)
+        return [self.low + i * self.step for i in range(count + 1)]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some texts, as they stand behind the equals sign of an override."""
+
+    texts: tuple[str, ...]
+
+    @property
+    def tried(self) -> list[str]:
+        return list(self.texts)
+
+    @property
+    def usual(self) -> str:
+        return self.texts[0]
+
+
+Parameter = Range | Choice
+
+
+def parameter(page: Page, name: str, node: yaml.Node) -> Parameter:
+    """A parameter from its part of a sweep's file.
+
+    Raises:
+        Refused: it cannot be understood; the line and the remedy are named.
+    """
+    if isinstance(node, yaml.SequenceNode):
+        return choice(page, name, node)
+    return numbers(page, name, node)
+
+
+def choice(page: Page, name: str, node: yaml.SequenceNode) -> Choice:
+    texts = []
+    for part in node.value:
+        if not isinstance(part, yaml.ScalarNode) or not part.value:
+            raise page.refusal(
+                part, f"{name}: a choice must be a text, as it stands in an override: quote it, '[r1,ema]'"
+            )
+        if part.value in texts:
+            raise page.refusal(part, f"{name}: {part.value} stands there twice: leave one of them out")
+        texts.append(str(part.value))
+    if len(texts) < 2:
+        raise page.refusal(node, f"{name} has nothing to choose from: give two, or put it into base")
+    return Choice(tuple(texts))
+
+
+def numbers(page: Page, name: str, node: yaml.Node) -> Range:
+    if not isinstance(node, yaml.MappingNode):
+        raise page.refusal(node, f"{name} must be a list of choices, or {{low: .., high: ..}}")
+    parts = page.entries(node, name, KEYS)
+    for key in ("low", "high"):
+        if key not in parts:
+            raise page.refusal(node, f"{name} lacks {key}: a range has low and high")
+    low, high = number(page, name, "low", parts["low"]), number(page, name, "high", parts["high"])
+    if low >= high:
+        raise page.refusal(parts["low"], f"{name}: low={low} must be below high={high}")
+    log = page.value(parts["log"]) if "log" in parts else False
+    if not isinstance(log, bool):
+        raise page.refusal(parts["log"], f"{name}: log={log} must be true or false")
+    if log and low <= 0:
+        raise page.refusal(parts["low"], f"{name}: low={low} must be above 0 where log is true")
+    if "step" not in parts:
+        return Range(float(low), float(high), log, None)
+    step = number(page, name, "step", parts["step"])
+    if log:
+        raise page.refusal(parts["step"], f"{name}: step and log exclude each other: leave one of them out")
+    if step <= 0:
+        raise page.refusal(parts["step"], f"{name}: step={step} must be above 0")
+    count = (high - low) / step
+    if abs(count - round(count)) > NEAR * max(count, 1) or round(count) < 1:
+        reach = low + max(math.floor(count), 1) * step
+        raise page.refusal(
+            parts["high"],
+            f"{name}: no number of steps of {step} leads from {low} to {high}: high={reach:g} would do",
+        )
+    return Range(low, high, log, step)
+
+
+def number(page: Page, name: str, key: str, node: yaml.Node) -> float:
+    """A number; YAML takes 1e-5 for a text."""
+    value: Any = page.value(node)
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = None
+    if not real(value):
+        raise page.refusal(node, f"{name}: {key}={page.value(node)} must be a number")
+    return value

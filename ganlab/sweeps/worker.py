@@ -1,0 +1,187 @@
+"""Plays the trials of a sweep, several at a time, beside any number of other workers on the same sweep."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import fcntl
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ganlab.run_directory import RunDirectory
+from ganlab.stages import Timetable
+from ganlab.suites import lines
+from ganlab.suites.child import Child, Lock, beside, recorded
+from ganlab.suites.plan import Job
+from ganlab.suites.players import Players
+from ganlab.suites.results import Row
+from ganlab.suites.standing import ended
+from ganlab.sweeps.plan import Plan
+from ganlab.sweeps.search import Search
+from ganlab.sweeps.tried import Tried, records, tried
+
+
+class Trial:
+    """A trial that this process has begun, or goes on with."""
+
+    def __init__(self, number: int, parameters: dict[str, Any], job: Job):
+        self.number = number
+        self.parameters = parameters
+        self.job = job
+        self.last = Timetable(job.cfg).total
+        self.course: dict[str, float] = {}  # as it was reported
+        self.looked_at: tuple[int, int] | None = None
+        self.hopeless: str | None = None  # why it was ended
+
+    def news(self) -> bool:
+        """Whether there is an evaluation that was not there the last time, but for that of the last round."""
+        metrics = RunDirectory(self.job.directory).metrics
+        try:
+            state = metrics.stat()
+        except FileNotFoundError:
+            return False
+        if self.looked_at == (looked_at := (state.st_size, state.st_mtime_ns)):
+            return False
+        self.looked_at = looked_at
+        before = self.course
+        self.course = {step: value for step, value in course(self.job).items() if int(step) < self.last}
+        return self.course != before
+
+
+class Sweeper(Players):
+    """Asks for what to try, plays it, ends it where it is hopeless, and records how it ended.
+
+    Args:
+        plan: of the sweep.
+        processes: how many runs are played at a time.
+        threads: of each of them.
+
+    Raises:
+        Refused: what is on file does not belong to this sweep.
+    """
+
+    def __init__(self, plan: Plan, processes: int, threads: int):
+        super().__init__(processes)
+        self.plan = plan
+        self.sweep = plan.sweep
+        self.threads = threads
+        self.records = records(plan.sweep.results)
+        self.trials: dict[int, Trial] = {}
+        self.tried: set[int] = set()  # begun by this process, or recorded
+        with self._turn():
+            self.search = Search(plan.sweep, plan.journal, plan.more)
+            rows, torn = self.records.read()
+            plan.refuse_others(rows)
+            self.search.catch_up(rows)
+        if torn:
+            print(torn, flush=True)
+
+    def begin_one(self) -> bool:
+        """Goes on with a trial that nobody plays any more, or asks for a new one; whether there was one."""
+        if not self.unchanged():
+            return False
+        with self._turn():
+            self.search.catch_up(self.rows())
+            begun = (number for number in self.search.running() if number not in self.tried)
+            return any(map(self._take, begun)) or self._take_next()
+
+    def watch(self, child: Child) -> None:
+        """Reports what was measured since the last look, and ends the run where that is hopeless."""
+        trial = self._of(child)
+        if trial.hopeless is None and trial.news():
+            self.search.report(trial.number, trial.course)
+            trial.hopeless = self.search.hopeless(trial.number)
+            if trial.hopeless is not None:
+                child.process.terminate()
+
+    def settle(self, child: Child) -> None:
+        trial, row = self._of(child), child.row()
+        if row is None and trial.hopeless is None:
+            self.interrupted += 1
+            print(f"{trial.job.arm}  interrupted ({child.log})", flush=True)
+        else:
+            self.durations.append(time.monotonic() - child.began)
+            with self._turn():
+                self._record(trial, row)
+        child.lock.close()  # not earlier, or another worker would find it finished and not recorded
+
+    def rows(self) -> list[Tried]:
+        return self.records.read()[0]
+
+    def left(self) -> int:
+        """How many trials are yet to end."""
+        return max(self.sweep.trials - len(self.rows()), 0)
+
+    def _take_next(self) -> bool:
+        number = self.search.next()
+        return number is not None and self._take(number)
+
+    def _take(self, number: int) -> bool:
+        """Begins a trial, or goes on with it, or records that it has ended; whether nobody else plays it."""
+        trial = self.trials.get(number)
+        if trial is None:
+            parameters = self.search.parameters(number)
+            trial = self.trials[number] = Trial(number, parameters, self.plan.job(number, parameters))
+        lock = Lock(beside(trial.job, ".lock"))
+        if not lock.take():
+            return False
+        self.tried.add(number)
+        if ended(trial.job.directory):
+            self._record(trial, recorded(trial.job))
+            lock.close()
+            return True
+        if trial.news():
+            self.search.report(number, trial.course)
+        trial.hopeless = self.search.hopeless(number)
+        if trial.hopeless is not None and trial.course:
+            self._record(trial, None)
+            lock.close()
+            return True
+        self.children.append(Child(trial.job, lock, self.threads))
+        return True
+
+    def _record(self, trial: Trial, row: Row | None) -> None:
+        """Writes the row of a trial; without the row of its run it was pruned."""
+        found = row or recorded(trial.job, trial.hopeless)
+        result = tried(found, trial.number, trial.parameters, course(trial.job), self.plan.space)
+        if row is None:
+            result = dataclasses.replace(result, status="pruned")
+        if said := self.records.append(result):
+            print(said, flush=True)
+        self.search.tell(result)
+        value = "" if result.value is None else f"{self.plan.name} {result.value:.4g}"
+        left = self.left()
+        print(
+            f"{trial.job.arm}  {result.status:<8}  {result.reason or value}  {result.seconds:.1f} s  "
+            f"({left} left{self.time_left(left)})",
+            flush=True,
+        )
+
+    def _of(self, child: Child) -> Trial:
+        return self.trials[int(child.job.arm.removeprefix("trial"))]
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """While this lasts no other worker asks, begins or records: what they know is the same."""
+        self.plan.place.mkdir(parents=True, exist_ok=True)
+        with (self.plan.place / "turn.lock").open("a") as file, lines.locked(file, fcntl.LOCK_EX):
+            yield
+
+
+def course(job: Job) -> dict[str, float]:
+    """The metric of a run by the round of each evaluation so far."""
+    return evaluations(RunDirectory(job.directory).metrics, job.names[0])
+
+
+def evaluations(metrics: Path, name: str) -> dict[str, float]:
+    """A number of a metrics.csv by its round; a half-written last row is left out."""
+    try:
+        whole, _ = lines.split(metrics.read_bytes())
+    except FileNotFoundError:
+        return {}
+    rows = csv.DictReader(io.StringIO(whole.decode()))
+    return {row["step"]: float(row[name]) for row in rows if row.get(name)}

@@ -1,0 +1,540 @@
+"""python -m ganlab.ablate sweep=...: what it refuses, and that every trial ends once whatever befell it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from ablating import fork
+from commands import environment, finish, start
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from PIL import Image
+from test_ablate import HERE, playing, until
+from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+from warm import Warm
+
+from ganlab.ablate import ablate
+from ganlab.callbacks import weights_and_biases
+from ganlab.cli import compose
+from ganlab.errors import Refused
+from ganlab.report import report
+from ganlab.run_directory import RunDirectory
+from ganlab.suites import child
+from ganlab.suites.child import Lock
+from ganlab.sweeps import panels, worker
+from ganlab.sweeps.command import work
+from ganlab.sweeps.plan import Plan
+from ganlab.sweeps.search import Search
+from ganlab.sweeps.sweep import read
+from ganlab.sweeps.tried import Tried, records
+
+QUICK = """\
+question: Which rate suits a small GAN?
+base: [evaluation.n=60, evaluation.n_real=60, steps=30, evaluate_every=10, checkpoint_every=5, OTHERS]
+metric: fid
+trials: 3
+seed: 0
+parameters:
+  optimizer.generator.lr: {low: 1e-5, high: 1e-2, log: true}
+  trick.r1.gamma: {low: 0.1, high: 10}
+  data.batch_size: {low: 16, high: 64, step: 16}
+  objective: [non_saturating, least_squares]
+prune: {after: 10}
+""".replace("OTHERS", "'metric=[fid]', logger=csv, trick=r1, seed=3, sample_every=99")
+NAME = "fid/digits_train_60"
+CHOSEN = {
+    "optimizer.generator.lr": 1e-3,
+    "trick.r1.gamma": 1.5,
+    "data.batch_size": 32,
+    "objective": "least_squares",
+}
+
+
+def written(folder: Path, text: str = QUICK) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sweep.yaml").write_text(text)
+    return folder
+
+
+def planned(folder: Path, *extra: str) -> Plan:
+    return Plan(read(folder), None, extra, folder / "runs")
+
+
+def rows(folder: Path) -> list[Tried]:
+    return records(folder / "results.csv").read()[0]
+
+
+def row(trial: int, value: float | None, **changed: Any) -> Tried:
+    record = {
+        "value": value,
+        "better": "lower",
+        "step": 40,
+        "n_fake": 60,
+        "extractor": "digits",
+        "floor": 7.1,
+        "floor_n": 360,
+        "floor_split": "test",
+    }
+    facts: dict[str, Any] = {
+        "status": "pruned" if value is None else "finished",
+        "parameters": CHOSEN,
+        "reason": "it was hopeless" if value is None else "",
+        "course": {"20": 9.0 + trial, "40": value} if value is not None else {"20": 50.0},
+        "space": "0" * 12,
+        "seed": 3,
+        **dict.fromkeys(("config", "data", "code", "commit"), "a" * 12),
+        "steps": 40,
+        "images": 1280,
+        "seconds": 2.0,
+        "device": "cpu",
+        "finished": "2026-11-21T21:00:00Z",
+        "metrics": {} if value is None else {NAME: record},
+    }
+    return Tried(trial=trial, value=value, **(facts | changed))
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    return planned(written(tmp_path_factory.mktemp("sweeps") / "quick"))
+
+
+def searching(plan: Plan, place: Path, **changed: Any) -> Search:
+    return Search(dataclasses.replace(plan.sweep, **changed), place / "a.journal", plan.more)
+
+
+@pytest.fixture(scope="module")
+def cut_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """A sweep that was killed in its second trial; its results by then, and what was said later."""
+    folder = written(tmp_path_factory.mktemp("sweeps") / "quick", QUICK.replace("trials: 3", "trials: 2"))
+    process = begin(folder)
+    until(lambda: list(folder.glob("runs/*/trial1_*/checkpoints/last.ckpt")), process)
+    for pid in [process.pid, *playing(process)]:
+        os.kill(pid, signal.SIGKILL)
+    finish(process)
+    before = (folder / "results.csv").read_text()
+    (journal,) = folder.glob("runs/quick/*.journal")
+    with journal.open("ab") as file:
+        file.write(b'{"op_code":8,"wor')
+    written(folder)
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
+        patch.setattr(child, "start", fork)
+        work(planned(folder), 1, 1, "")
+    return folder, before, out.getvalue()
+
+
+def begin(folder: Path) -> Warm:
+    """The command in another process, whose runs are forks of it."""
+    given = (f"sweep={folder}", f"output={folder / 'runs'}", "processes=1")
+    return start(*given, module=("ablating",), cwd=HERE)
+
+
+def test_a_sweep_that_is_killed_goes_on_and_repeats_nothing(cut_off: tuple[Path, str, str]) -> None:
+    folder, before, out = cut_off
+    found = rows(folder)
+    assert (folder / "results.csv").read_text().startswith(before)
+    assert [one.trial for one in records_of(before)] == [0]
+    assert sorted(one.trial for one in found) == [0, 1, 2]
+    assert {(one.status, one.steps, one.seed) for one in found} == {("finished", 30, 3)}
+    (second,) = folder.glob("runs/quick/trial1_*/")
+    summary = json.loads((second / "summary.json").read_text())
+    assert f"resume={second}" in summary["command"]
+    one = next(one for one in found if one.trial == 1)
+    assert one.value == summary["metrics"][NAME]["value"] == one.course["30"]
+    assert [*one.course] == ["10", "20", "30"]
+    played = OmegaConf.load(second / "config.yaml")
+    assert {name: OmegaConf.select(played, name) for name in CHOSEN if "." in name} == {
+        name: value for name, value in one.parameters.items() if "." in name
+    }
+    assert "3 trials, 2 to play" in out
+    assert "3 trials have ended: 3 finished" in out
+    best = min(found, key=lambda one: one.value or 0)
+    assert f"best: trial {best.trial}, {NAME}" in out
+
+
+def records_of(text: str) -> list[Tried]:
+    return list(records(Path("results.csv"))._parsed(text))
+
+
+def test_a_journal_is_one_of_optunas_and_a_kill_does_not_spoil_it(
+    cut_off: tuple[Path, str, str],
+) -> None:
+    folder, _, _ = cut_off
+    (journal,) = folder.glob("runs/quick/*.journal")
+    study = optuna.load_study(study_name="quick", storage=JournalStorage(JournalFileBackend(str(journal))))
+    found = {one.trial: one for one in rows(folder)}
+    assert {trial.number: (trial.value, trial.params) for trial in study.trials} == {
+        number: (one.value, one.parameters) for number, one in found.items()
+    }
+    assert study.trials[1].intermediate_values == {int(k): v for k, v in found[1].course.items()}
+
+
+def test_a_hopeless_run_is_ended_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The trials before it, which another machine has played, were much better."""
+    text = QUICK.replace("steps=30", "steps=4000").replace("trials: 3", "trials: 6")
+    folder = written(tmp_path / "quick", text)
+    monkeypatch.setattr(child, "start", fork)
+    space = (plan := planned(folder)).space
+    course = {str(step): 0.1 for step in range(10, 4000, 10)}
+    for trial in range(5):
+        records(folder / "results.csv").append(row(trial, 0.1, course=course, space=space))
+    work(plan, 1, 1, "")
+    *_, found = rows(folder)
+    assert (found.trial, found.status, found.value) == (5, "pruned", None)
+    assert 10 <= found.steps < 4000
+    assert "is worse than the median" in found.reason
+    assert "6 trials have ended: 5 finished, 1 pruned" in capsys.readouterr().out
+
+
+def test_workers_share_the_trials_and_take_up_what_another_has_left(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, list[str], Lock]] = []
+    monkeypatch.setattr(
+        worker, "Child", lambda job, lock, threads: begun.append((job.arm, job.overrides, lock))
+    )
+    plan = copy.copy(plan)
+    plan.output = tmp_path
+    workers = [worker.Sweeper(plan, 1, 1) for _ in range(4)]
+    assert [one.begin_one() for one in workers] == [True, True, True, False]
+    assert [name for name, _, _ in begun] == ["trial0", "trial1", "trial2"]
+    begun[1][2].close()  # as the system does when both it and its worker are killed
+    assert not workers[1].begin_one()  # what was interrupted here is for another call
+    assert workers[3].begin_one()
+    assert begun[3][:2] == begun[1][:2]
+    assert not workers[3].begin_one()
+
+
+def test_what_a_trial_tries_hangs_on_its_number_however_often_the_search_begins_again(
+    plan: Plan, tmp_path: Path
+) -> None:
+    whole = searching(plan, tmp_path / "whole")
+    drawn = [whole.parameters(whole.next() or 0) for _ in range(3)]
+    assert len({str(one) for one in drawn}) == 3
+    assert whole.next() is None
+    for number in range(3):
+        again = searching(plan, tmp_path / "again")
+        assert again.next() == number
+        if number != 1:  # killed before it drew: the next one does
+            assert again.parameters(number) == drawn[number]
+    again = searching(plan, tmp_path / "again")
+    assert again.running() == [0, 1, 2]
+    assert again.parameters(0) == drawn[0]
+    assert set(again.parameters(1)) == set(CHOSEN)
+    other = searching(plan, tmp_path / "other", seed=1)
+    assert other.parameters(other.next() or 0) != drawn[0]
+
+
+def test_results_make_up_for_a_lost_journal(plan: Plan, tmp_path: Path) -> None:
+    search = searching(plan, tmp_path, trials=6)
+    ended = [row(0, 8.0), row(2, None), row(3, None, status="diverged"), row(4, float("nan"))]
+    search.catch_up([*ended, row(1, None, status="failed")])
+    states = [trial.state for trial in search.study.trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, *[TrialState.PRUNED] * 3]
+    assert search.study.best_params == CHOSEN
+    with pytest.raises(Refused, match="results.csv lacks trial 1, of which .*a.journal knows: restore"):
+        search.catch_up(ended)
+
+    gap = searching(plan, tmp_path / "gap", trials=6)
+    gap.catch_up(ended)
+    assert [gap.next(), gap.next(), gap.next()] == [1, 5, None]
+    gap.catch_up([*ended, row(1, 3.0), row(5, 2.0)])
+    assert gap.running() == []
+    assert (gap.study.best_value, gap.study.trials[1].state) == (2.0, TrialState.COMPLETE)
+
+
+def test_more_may_be_better_and_the_median_says_what_is_hopeless(plan: Plan, tmp_path: Path) -> None:
+    for more, verdicts in ((False, [False, True]), (True, [True, False])):
+        place = tmp_path / str(more)
+        search = Search(dataclasses.replace(plan.sweep, trials=9), place / "a.journal", more)
+        search.catch_up([row(n, 1.0, course={"5": 1.0, "20": 9.0 + n}) for n in range(5)])
+        for value, verdict in zip((8.0, 12.0), verdicts, strict=True):
+            number = search.next()
+            assert number is not None
+            search.parameters(number)
+            search.report(number, {"5": value})
+            assert search.hopeless(number) is None  # too early
+            search.report(number, {"5": value, "20": value})
+            assert (search.hopeless(number) is not None) is verdict
+
+
+def test_trials_of_another_sweep_are_refused(plan: Plan, tmp_path: Path) -> None:
+    plan.refuse_others([row(0, 1.0, space=plan.space)])
+    with pytest.raises(Refused, match="trial 1 is of another base, metric, data or parameters"):
+        plan.refuse_others([row(0, 1.0, space=plan.space), row(1, 1.0)])
+    other = planned(written(tmp_path / "other", QUICK.replace("high: 10}", "high: 11}")))
+    assert other.space != plan.space
+    same = planned(written(tmp_path / "same", QUICK.replace("trials: 3", "trials: 9").replace("prune:", "#")))
+    assert same.space == plan.space
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("trials: 3", "trails: 3", "line 4: trails is unknown in the sweep: choose from question"),
+        ("seed: 0\n", "", "line 1: lacks seed: a sweep has"),
+        ("trials: 3", "trials: 0", "line 4: trials: 0 must be a whole number of at least 1"),
+        ("low: 1e-5", "low: 1e-2", "line 7: optimizer.generator.lr: low=0.01 must be below high=0.01"),
+        ("low: 1e-5", "low: 0", "line 7: optimizer.generator.lr: low=0 must be above 0 where log is true"),
+        ("low: 1e-5", "low: few", "line 7: optimizer.generator.lr: low=few must be a number"),
+        ("log: true", "log: 1", "line 7: .*log=1 must be true or false"),
+        ("log: true", "lag: true", "line 7: lag is unknown in optimizer.generator.lr: choose from low"),
+        ("log: true", "log: true, step: 1", "line 7: .*step and log exclude each other"),
+        ("{low: 0.1, high: 10}", "{low: 0.1}", "line 8: trick.r1.gamma lacks high"),
+        ("{low: 0.1, high: 10}", "0.1", "line 8: trick.r1.gamma must be a list of choices, or"),
+        ("step: 16", "step: 20", "line 9: .*no number of steps of 20 leads from 16 to 64: high=56 would do"),
+        ("least_squares]", "non_saturating]", "line 10: objective: non_saturating stands there twice"),
+        ("least_squares]", "[a]]", "line 10: objective: a choice must be a text"),
+        ("[non_saturating, least_squares]", "[hinge]", "line 10: objective has nothing to choose from"),
+        ("after: 10", "from: 10", "line 11: from is unknown in prune: choose from after"),
+        ("after: 10", "after: -1", "line 11: prune.after: -1 must be a whole number of at least 0"),
+    ],
+)
+def test_a_sweep_that_cannot_be_understood_is_refused_by_its_line(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    assert old in QUICK
+    with pytest.raises(Refused, match=f"sweep.yaml, {message}"):
+        read(written(tmp_path / "quick", QUICK.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("trick.r1.gamma", "trick.r1.gama", "line 8: trick.r1.gama=0.1 does not compose: .*gama"),
+        ("trick.r1.gamma", "trick.ema.decay", "line 8: trick.ema.decay=0.1 does not compose: .*ema"),
+        ("trick.r1.gamma", "seed", "line 8: seed is luck, and no parameter"),
+        ("trick.r1.gamma", "run_dir", "line 8: run_dir is set for each run: leave it out"),
+        ("trick.r1.gamma", "steps", "line 8: steps stands in base too, as steps=30"),
+        (
+            "objective: [non_saturating, least_squares]",
+            "log_every: [3, 4]",
+            "line 10: log_every=4 is the same run as log_every=3",
+        ),
+        ("least_squares]", "lost_squares]", "line 10: objective=lost_squares does not compose"),
+        ("least_squares]", "mmd]", "line 10: objective=mmd: "),
+        ("metric: fid", "metric: kid", "line 3: kid is not measured: choose one of fid"),
+        ("evaluate_every=10", "evaluate_every=30", "line 11: prune has no say: with evaluate_every=30"),
+        ("after: 10", "after: 21", "line 11: prune has no say: .* between round 21 and the last, 30"),
+        ("seed=3", "job=3", "line 2: job=3 is set for each run"),
+    ],
+)
+def test_a_sweep_that_cannot_be_played_is_refused_before_anything_runs(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    assert old in QUICK
+    folder = written(tmp_path / "quick", QUICK.replace(old, new, 1))
+    with pytest.raises(Refused, match=f"sweep.yaml, {message}"):
+        planned(folder)
+    assert not (folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["suite=here"], "suite=here and sweep=.* exclude each other: give one of them"),
+        (["only=[r1]"], "only=.*r1.* has no say where a sweep is played: leave it out"),
+        (["rerun=failed"], "rerun=failed has no say where a sweep is played"),
+        (["wandb=true", "dry_run=true"], "wandb=true plays nothing, so dry_run=true has no say"),
+        (["wandb=maybe"], "wandb=maybe must be true or false"),
+        (['extra=["steps=5"]'], "extra=.*steps=5.* changes what the runs are"),
+        (["root=here"], "root=here has no say: the data of this sweep lie in no folder"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(given: list[str], message: str, plan: Plan) -> None:
+    with pytest.raises(Refused, match=message):
+        ablate(compose(f"sweep={plan.sweep.folder}", *given, config_name="ablate"))
+
+
+def test_wandb_has_no_say_where_a_suite_is_played() -> None:
+    with pytest.raises(Refused, match="wandb=True has no say where a suite is played"):
+        ablate(compose("suite=here", "wandb=true", config_name="ablate"))
+
+
+def test_the_command_of_a_wandb_sweep_composes(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    """Expanded as `wandb agent` does."""
+    folder = plan.sweep.folder
+    ablate(compose(f"sweep={folder}", "wandb=true", config_name="ablate"))
+    assert "prune is left out" in capsys.readouterr().out
+    found = yaml.safe_load((folder / "wandb.yaml").read_text())
+    assert found["metric"] == {"name": NAME, "goal": "minimize"}
+    assert found["method"] == "bayes"
+    assert found["parameters"] == {
+        "optimizer.generator.lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-2},
+        "trick.r1.gamma": {"distribution": "uniform", "min": 0.1, "max": 10.0},
+        "data.batch_size": {"values": [16, 32, 48, 64]},
+        "objective": {"values": ["non_saturating", "least_squares"]},
+    }
+    given = create_sweep_command_args({"args": {name: {"value": value} for name, value in CHOSEN.items()}})
+    given |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [found["program"]]}
+    words = [
+        word
+        for part in create_sweep_command(found["command"])
+        for word in (given[part[2:-1]] if part.startswith("${") else [part])
+    ]
+    assert words[:4] == ["/usr/bin/env", "python", "-m", "ganlab.run"]
+    refuse_wrong(words[4:], CHOSEN)
+
+
+def refuse_wrong(overrides: list[str], chosen: Mapping[str, Any]) -> None:
+    """The config of a command line has what was chosen."""
+    cfg = compose(*overrides)
+    for name, value in chosen.items():
+        if name != "objective":
+            assert OmegaConf.select(cfg, name) == value, name
+    assert cfg.objective == compose(f"objective={chosen['objective']}").objective
+    assert cfg.steps == 30
+
+
+def test_a_run_of_an_agent_has_the_id_that_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """wandb.init ignores any other in a sweep, so a resume would go on with a run that there is not."""
+    ids: list[str] = []
+
+    def begin(may_stay_offline: bool, **settings: Any) -> None:
+        ids.append(settings["id"])
+        raise Refused("enough")
+
+    monkeypatch.setattr(weights_and_biases, "begin", begin)
+    for number, variables in enumerate(({"WANDB_SWEEP_ID": "s"}, {})):
+        run = RunDirectory(tmp_path / str(number))
+        run.make_folders()
+        monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
+        for name, value in {"WANDB_RUN_ID": "given", **variables}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(Refused, match="enough"):
+            weights_and_biases.Wandb("offline", "p", None, None, None, run, OmegaConf.create({}))
+        assert run.summary()["wandb_run_id"] == ids[-1]
+    assert ids[0] == "given" != ids[1]
+
+
+def made(place: Path, changed: Mapping[int, dict[str, Any]] | None = None, **how: Any) -> Path:
+    """A sweep with invented results: values by the trial, all others of a kind pruned."""
+    folder = written(place / "experiments" / "quick", QUICK.replace("trials: 3", "trials: 12"))
+    for trial, value in enumerate([30.0, None, 22.5, 17.25, None, 19.0, 41.0, 18.0, 25.0, 90.0]):
+        batch, objective = 16 + 16 * (trial % 4), ["non_saturating", "least_squares"][trial % 2]
+        chosen = {**CHOSEN, "optimizer.generator.lr": 10 ** (-5 + trial / 4)}
+        chosen |= {"data.batch_size": batch, "objective": objective}
+        found = row(trial, value, parameters=chosen)
+        for record in found.metrics.values():
+            record |= how
+        records(folder / "results.csv").append(dataclasses.replace(found, **(changed or {}).get(trial, {})))
+    return folder
+
+
+def told(folder: Path) -> str:
+    return report(compose(f"sweep={folder}", config_name="report")).read_text()
+
+
+def best_trials(text: str) -> list[int]:
+    lines = next(block for block in text.split("\n\n") if block.startswith("| trial")).splitlines()
+    return [int(line.split("|")[1]) for line in lines[2:] if line.split("|")[1].strip().isdigit()]
+
+
+def test_the_report_has_the_best_trials_and_the_commands_that_play_them(tmp_path: Path) -> None:
+    broke = {"status": "failed", "reason": "no memory"}
+    lost = {"status": "diverged", "reason": "diverged at round 7: the loss is nan"}
+    text = told(folder := made(tmp_path, {1: broke, 9: {**lost, "value": None, "metrics": {}}}))
+    valued = [one for one in rows(folder) if one.status == "finished"]
+    expected = [one.trial for one in sorted(valued, key=lambda one: one.value or 0)][:5]
+    assert best_trials(text) == expected == [3, 7, 5, 2, 8]
+    assert f"After 10 of 12 trials: in `{NAME}` the best of 10 trials is trial 3, with 17.25: `opt" in text
+    assert "- 10 trials: 7 finished, 1 pruned, 1 failed and 1 diverged." in text
+    assert "- Failed: trial 1 (no memory)." in text
+    assert "- Diverged: trial 9." in text
+    assert "| (real data) | 7.10 |" in text
+    assert "The best of 7 numbers flatters its parameters" in text
+    lines = [shlex.split(line) for line in text.splitlines() if line.startswith("python -m ganlab.run")]
+    again, first = lines[:2]
+    assert again[3] == "-m"
+    assert again[-1] == "seed=1,2,4"  # 3 is what was chosen with
+    assert first[-1] == "seed=3"
+    assert [word for word in again[4:-1]] == first[3:-1]
+    refuse_wrong(first[3:], next(one for one in valued if one.trial == 3).parameters)
+    assert "python -m ganlab.ablate sweep=experiments/quick" in text
+    with Image.open(folder / "panels.png") as picture:
+        assert picture.width > 900
+
+
+def test_where_more_is_better_the_largest_is_best(tmp_path: Path) -> None:
+    assert best_trials(told(made(tmp_path, better="higher"))) == [9, 6, 0, 8, 2]
+
+
+def test_the_picture_shows_each_trial_by_each_parameter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Figure] = []
+    take = panels.frame
+    monkeypatch.setattr(panels, "frame", lambda figure: figures.append(figure) or take(figure))
+    folder = made(tmp_path)
+    found = {one.trial: one for one in rows(folder)}
+    told(folder)
+    parts = figures[0].axes
+    assert [part.get_xlabel() for part in parts] == list(CHOSEN)
+    assert [part.get_xscale() for part in parts] == ["log", "linear", "linear", "linear"]
+    pruned, finished, best = parts[0].lines
+    assert (pruned.get_fillstyle(), finished.get_fillstyle()) == ("none", "full")
+    lr = {number: one.parameters["optimizer.generator.lr"] for number, one in found.items()}
+    assert set(zip(*pruned.get_data(), strict=True)) == {(lr[1], 50.0), (lr[4], 50.0)}
+    assert set(zip(*finished.get_data(), strict=True)) == {
+        (lr[number], one.value) for number, one in found.items() if one.value is not None
+    }
+    assert [tuple(map(float, axis)) for axis in best.get_data()] == [(lr[3],), (17.25,)]
+    assert [label.get_text() for label in parts[3].get_xticklabels()] == ["non_saturating", "least_squares"]
+    assert all(abs(x - 1) < 0.5 for x in parts[3].lines[2].get_xdata())  # trial 3 was of the second
+
+
+def test_a_report_needs_neither_torch_nor_optuna(tmp_path: Path) -> None:
+    folder = made(tmp_path)
+    code = (
+        "import sys; from ganlab.sweeps.document import write; from ganlab.sweeps.sweep import read; "
+        f"write(read({str(folder)!r})); sys.exit(bool({{'torch', 'optuna'}} & {{*sys.modules}}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], env=environment(), check=False).returncode == 0
+    (folder / "results.csv").unlink()
+    assert "No answer yet: nothing has been run." in told(folder)
+    assert not (folder / "panels.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({2: {"parameters": {"steps": 4}}}, "trial 2 has other parameters than .*sweep.yaml, line 7: give"),
+        ({2: {"metrics": {NAME: {"value": 1.0, "n_fake": 7}}}}, "do not compare: n_fake is 60 and 7"),
+    ],
+)
+def test_trials_that_do_not_compare_are_not_ranked(
+    changed: dict[int, dict[str, Any]], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Refused, match=message):
+        told(made(tmp_path, changed))
+
+
+def test_a_report_is_of_one_thing(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="suite=a and sweep=b exclude each other: give one of them"):
+        report(compose("suite=a", "sweep=b", config_name="report"))
+
+
+def test_the_sweeps_that_are_shipped_can_be_played() -> None:
+    for file in (HERE.parent / "experiments").glob("*/sweep.yaml"):
+        assert planned(file.parent).name
