@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from test_fidelity import Pixels, images
 from torch import Tensor
 
@@ -93,5 +95,19 @@ def test_a_disk_that_cannot_be_written_costs_only_time(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     x, extractor = images(5, 0), Counting(64)
+    assert torch.equal(seen(Lens(extractor), x).features, seen(Lens(extractor), x).features)
+    assert extractor.looks == 10
+
+
+def test_a_file_that_safetensors_cannot_write_costs_only_time(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: no space left on device")
+
+    x, extractor = images(5, 0), Counting(64)
+    with pytest.raises(SafetensorError):  # what the library itself says of a place that it cannot write
+        save_file({"x": x}, home / "missing" / "x.safetensors")
+    monkeypatch.setattr(shelf, "save_file", full)
     assert torch.equal(seen(Lens(extractor), x).features, seen(Lens(extractor), x).features)
     assert extractor.looks == 10
