@@ -81,43 +81,54 @@ def of_folder(cfg: DictConfig) -> Records:
     """The images of a folder against those of another, or of a data set."""
     import torch
 
-    from ganlab.config import build_data, chosen
-    from ganlab.data.base import Data
     from ganlab.data.gallery import Gallery
-    from ganlab.metrics.base import SampleMetric
 
     if cfg.real is None:
         raise Refused("real is missing: give a folder of images, or the name of a data set")
     if cfg.get("extractor") is None and "${extractor}" in str(OmegaConf.to_container(cfg.metric)):
         raise Refused("extractor is missing: extractor=inception, or mnist, digits for images like these")
-    data: Data
-    if Path(cfg.real).expanduser().is_dir():
-        data = Gallery("real", cfg.real)
-    elif (CONF / "data" / f"{cfg.real}.yaml").is_file():
-        root = [] if cfg.root is None else [f"data.root={cfg.root}"]
-        data = build_data(compose(f"data={cfg.real}", *root))
-    else:
-        known = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
-        raise Refused(f"real={cfg.real} is no folder and no data set: choose one of {known}")
-    if data.value_range is None:
-        raise Refused(f"real={cfg.real} are no images: choose a folder, or a data set of images")
-    asked = OmegaConf.to_container(cfg.evaluation)["n"]  # type: ignore[index, call-overload]
+    refuse_of_games(cfg)
+    data = reals(cfg)
     made = Gallery("generated", cfg.generated, data.shape[0])
     if made.shape != data.shape:
         told = ["x".join(map(str, shape[:0:-1])) for shape in (made.shape, data.shape)]
         raise Refused(f"the generated images are {told[0]}, the real ones {told[1]}: resize one of them")
-    if "${" not in str(asked) and asked != len(made):
-        raise Refused(f"this protocol is of {asked} images, and {cfg.generated} holds {len(made)}")
+    wanted = OmegaConf.to_container(cfg.evaluation)["n"]  # type: ignore[index, call-overload]
+    if "${" not in str(wanted) and wanted != len(made):
+        raise Refused(f"this protocol is of {wanted} images, and {cfg.generated} holds {len(made)}")
     cfg.evaluation.n = len(made)
-    for name, metric in chosen(cfg, "metric").items():
-        if type(metric).look is not SampleMetric.look:
-            raise Refused(f"metric {name} looks at a game, not at images from files: leave it out")
     evaluation = measuring(cfg, data)
     low, high = data.value_range
     place = torch.device(device(cfg))
     fakes = (low + (high - low) * x for x, _ in made.split("train", place, 100))
     found = evaluation.measure(fakes, place)
     return evaluation.told(found, None, {"sampler": "images from files"})
+
+
+def refuse_of_games(cfg: DictConfig) -> None:
+    """Refuses metrics that look at a game, where there are but images."""
+    from ganlab.config import chosen
+    from ganlab.metrics.base import SampleMetric
+
+    for name, metric in chosen(cfg, "metric").items():
+        if type(metric).look is not SampleMetric.look:
+            raise Refused(f"metric {name} looks at a game, not at images from files: leave it out")
+
+
+def reals(cfg: DictConfig) -> Any:
+    """The images of a folder, or a data set of images."""
+    from ganlab.config import build_data
+    from ganlab.data.gallery import Gallery
+
+    if Path(cfg.real).expanduser().is_dir():
+        return Gallery("real", cfg.real)
+    if not (CONF / "data" / f"{cfg.real}.yaml").is_file():
+        known = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
+        raise Refused(f"real={cfg.real} is no folder and no data set: choose one of {known}")
+    data = build_data(compose(f"data={cfg.real}", *([] if cfg.root is None else [f"data.root={cfg.root}"])))
+    if data.value_range is None:
+        raise Refused(f"real={cfg.real} are no images: choose a folder, or a data set of images")
+    return data
 
 
 def measuring(cfg: DictConfig, data: Any) -> Any:
