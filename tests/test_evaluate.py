@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import finish, play, start, summary
+from commands import play, summary
 from PIL import Image
 from scipy.linalg import sqrtm
 
@@ -18,7 +18,7 @@ from ganlab.config import build_data
 from ganlab.config import chosen as chosen_metrics
 from ganlab.data.gallery import Gallery
 from ganlab.errors import Refused
-from ganlab.evaluate import evaluate
+from ganlab.evaluate import evaluate, main
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.features import Classifier
 
@@ -72,13 +72,15 @@ def test_a_runs_numbers_are_those_of_its_end_and_each_has_its_protocol(tmp_path:
         measured(f"run_dir={run}", "metric=none")
 
 
-def test_folders_of_images_are_measured_for_who_never_trained_here(tmp_path: Path) -> None:
+def test_folders_of_images_are_measured_for_who_never_trained_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     made, real = album(tmp_path / "made", 60, 0), album(tmp_path / "real", 70, 1)
     output = tmp_path / "out" / "found.json"
     line = [f"generated={made}", f"real={real}", "metric=[fid]", "extractor=digits", f"output={output}"]
-    code, out, err = finish(start(*line, module=["ganlab.evaluate"]))
-    assert code == 0, err
-    assert "fid/digits_train_60" in out
+    monkeypatch.setattr("sys.argv", ["evaluate", *line])
+    main()
+    assert "fid/digits_train_60" in capsys.readouterr().out
     record = json.loads(output.read_text())["fid/digits_train_60"]
     classifier = Classifier.load("digits").double()
     x, y = (
