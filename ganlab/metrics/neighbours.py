@@ -65,7 +65,7 @@ class Memorisation(FeatureMetric):
     def _add(self, kind: Split | None, x: Tensor) -> None:
         features, pixels = self._rows[kind]
         features.add(self.lens.see(x).features)
-        pixels.add(eight_bit(x).flatten(1).cpu())
+        pixels.add((eight_bit(x) * 255).round().byte().flatten(1).cpu())  # in levels: an eighth of the memory
 
     def _nearer(self, space: int) -> float:
         train, held_out, fake = (self._rows[kind][space].rows.double() for kind in ("train", HELD_OUT, None))
