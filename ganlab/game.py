@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
-from ganlab.networks.base import Discriminator, Generator
+from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
 from ganlab.randomness import Draw
 from ganlab.ranks import from_first, gather
@@ -250,14 +249,3 @@ class Game(nn.Module):
 
     def set_extra_state(self, state: dict[str, int]) -> None:
         self.step = state["step"]
-
-
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode for a while."""
-    mode = network.training
-    network.eval()
-    try:
-        yield
-    finally:
-        network.train(mode)

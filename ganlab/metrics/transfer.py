@@ -13,9 +13,10 @@ from torch import Tensor
 from ganlab.data.base import Data
 from ganlab.data.sources import Samples
 from ganlab.errors import Refused
-from ganlab.game import Game, evaluating
+from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.of_features import short
+from ganlab.networks.base import evaluating
 from ganlab.networks.hidden import hidden
 from ganlab.values import count, positive
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ganlab.networks.base import swap
+from ganlab.networks.base import evaluating, swap
 from ganlab.networks.initial import WEIGHTED
 from ganlab.ranks import mean_of_ranks, several
 from ganlab.turn import accurate
@@ -27,6 +30,47 @@ def without_norm(root: nn.Module) -> int:
         elif isinstance(layer, WEIGHTED):
             before = layer
     return swap(root, BATCH_NORMS, lambda _: nn.Identity())
+
+
+@torch.no_grad()
+def standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | None, ...]]) -> None:
+    """Sets the running statistics of all batch norms to those of the network's own activations.
+
+    For weights that were never trained as they are, such as averages: the statistics of others are not
+    theirs (Izmailov et al. 2018, section 3.2; Brock et al. 2019 name them so). A layer normalises each
+    batch by the statistics of that batch, as in training, and in the end has those of all; anything else
+    is as in evaluation. No process waits for another.
+
+    batches: the arguments of each pass, as many rows in each.
+    """
+    found: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
+
+    def measure(norm: Any, inputs: tuple[Tensor]) -> None:
+        x = accurate(inputs[0])
+        variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)])  # [C]
+        set_statistics(norm, mean, variance)
+        found.setdefault(norm, []).append((mean, variance))
+
+    hooks = [
+        layer.register_forward_pre_hook(measure)
+        for layer in network.modules()
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
+    ]
+    try:
+        with evaluating(network):
+            for batch in batches:
+                network(*batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for norm, seen in found.items():
+        means, variances = (torch.stack(part) for part in zip(*seen, strict=True))  # [batches, C]
+        set_statistics(norm, means.mean(0), variances.mean(0) + means.var(0, correction=0))
+
+
+def set_statistics(norm: Any, mean: Tensor, variance: Tensor) -> None:
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
 
 
 class ElementaryNorm(nn.modules.batchnorm._BatchNorm):

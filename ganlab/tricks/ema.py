@@ -1,26 +1,31 @@
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ganlab.errors import Refused
-from ganlab.networks.base import Discriminator
+from ganlab.networks.base import Discriminator, Generator
+from ganlab.networks.norms import standing_statistics
+from ganlab.randomness import Draw
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
 from ganlab.turn import Networks, Offer, Player
 
 PLAYERS: tuple[Player, ...] = ("generator", "discriminator")
+BATCHES, SIZE = 4, 250  # samples from which the average's batch norm takes its statistics
 
 
 class EMA(Trick):
     """Samples come from an exponential moving average of the generator (Yazici et al. 2019).
 
     average <- decay average + (1 - decay) weights, after each move of the player; buffers are copied. The
-    first move copies the weights, so the average never remembers the initialisation. The discriminator's
-    average says the classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code).
+    first move copies the weights, so the average never remembers the initialisation. Where the generator has
+    batch norm, the statistics of its average are taken from samples of the average itself before it is shown:
+    under those of the generator it shows what neither has learned. The discriminator's average says the
+    classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code).
 
     decay: from 0, which copies the weights, to 1, not included; a schedule warms it up, as
     `ganlab.schedules.WarmUp` does.
@@ -37,6 +42,7 @@ class EMA(Trick):
             self.needs = frozenset({Offer.DISCRIMINATOR, Offer.LASTING_MOVES})
         self.moves = dict.fromkeys(players, 0)
         self.averages = nn.ModuleDict()
+        self.moved = False  # since the average's statistics were taken
 
     def networks(self, networks: Networks) -> Networks:
         judge = networks.discriminator
@@ -59,9 +65,16 @@ class EMA(Trick):
         get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
         for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)
+        self.moved = True
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        return self.averages["generator"] if "generator" in self.moves else generator
+        if "generator" not in self.moves:
+            return generator
+        average = cast(Generator, self.averages["generator"])
+        if self.moved:
+            standing_statistics(average, latents(average))
+            self.moved = False
+        return average
 
     def classifier(self, discriminator: Discriminator) -> Discriminator:
         if "discriminator" not in self.moves:
@@ -73,3 +86,15 @@ class EMA(Trick):
 
     def set_extra_state(self, state: dict[Player, int]) -> None:
         self.moves = dict(state)
+        self.moved = True
+
+
+def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Latents and classes of a few batches of samples, always the same ones."""
+    weight = next(generator.parameters())
+    classes = None
+    if generator.num_classes is not None:
+        classes = torch.arange(SIZE, device=weight.device) % generator.num_classes
+    for number in range(BATCHES):
+        latent = generator.prior(Draw("ema", number, device=weight.device), SIZE, generator.latent_dim)
+        yield latent.to(weight.dtype), classes

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -5,8 +6,9 @@ import torch
 from table import game, one_round, rounds
 
 from ganlab.errors import Refused
+from ganlab.networks.norms import standing_statistics
 from ganlab.schedules import HalfLife, Linear, Schedule, WarmUp, schedule
-from ganlab.tricks.ema import EMA
+from ganlab.tricks.ema import EMA, latents
 
 DECAY = 0.999
 
@@ -31,6 +33,62 @@ def test_buffers_are_copied_and_only_the_generator_counts() -> None:
     for mine, theirs in zip(average.buffers(), module.game.generator.buffers(), strict=True):
         assert torch.equal(mine, theirs)
     assert module.game.tricks["ema"].moves == {"generator": 2}
+
+
+def test_the_average_is_shown_under_statistics_of_its_own() -> None:
+    module = game(tricks=["ema"])
+    rounds(module, 5)
+    average = module.game.sampler
+    linear, norm = average.body[0], average.body[1]
+    z = torch.cat([latent for latent, _ in latents(average)])
+    seen = linear(z).detach()
+    assert torch.allclose(norm.running_mean, seen.mean(0), atol=1e-6)
+    assert torch.allclose(norm.running_var, seen.var(0), rtol=0.01)
+    others = module.game.generator.body[1]
+    assert not torch.allclose(norm.running_var, others.running_var, rtol=0.1)
+    rounds(module, 3)
+    assert torch.allclose(norm.running_var, others.running_var)  # copied, until it is shown
+    assert torch.allclose(module.game.sampler.body[1].running_mean, linear(z).detach().mean(0), atol=1e-6)
+
+
+def test_a_layer_behind_others_sees_what_it_would_in_training() -> None:
+    module = game(tricks=["ema", "label_conditioning"], model="dcgan")
+    rounds(module, 3)
+    average = module.game.sampler
+    twin = copy.deepcopy(average).train()
+    norms = [layer for layer in twin.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's cumulative average
+    with torch.no_grad():
+        for latent, classes in latents(average):
+            twin(latent, classes)
+    ours = [layer for layer in average.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert len(ours) >= 2
+    for mine, theirs in zip(ours, norms, strict=True):
+        assert torch.allclose(mine.running_mean, theirs.running_mean, atol=1e-4)
+        assert torch.allclose(mine.running_var, theirs.running_var, rtol=0.03)
+
+
+def test_batches_that_differ_are_pooled() -> None:
+    norm = torch.nn.BatchNorm1d(3)
+    batches = torch.randn(50, 3), 2 * torch.randn(50, 3) + 5
+    standing_statistics(norm, [(batch,) for batch in batches])
+    assert torch.allclose(norm.running_mean, torch.cat(batches).mean(0))
+    assert torch.allclose(norm.running_var, torch.cat(batches).var(0), rtol=0.02)
+
+
+def test_who_looks_changes_nothing_in_the_game() -> None:
+    seen, unseen = (game(tricks=["ema"]) for _ in range(2))
+    for _ in range(4):
+        one_round(seen)
+        one_round(unseen)
+        seen.game.sample(3)
+    assert torch.equal(seen.game.sample(5), unseen.game.sample(5))
+    for mine, theirs in zip(
+        seen.game.generator.state_dict().values(), unseen.game.generator.state_dict().values(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
 
 
 @pytest.mark.parametrize("ramp", [WarmUp(0.9), HalfLife(20, 0.5)])
