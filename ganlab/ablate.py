@@ -36,11 +36,12 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     from ganlab.suites import suite as suites
 
     suite = suites.read(cfg.suite)
+    from ganlab.suites.foresight import foresight
     from ganlab.suites.plan import plan  # torch and Lightning: what went before needs neither
 
     processes, threads = shared_out(cfg.processes, cfg.threads)
     jobs = plan(suite, list(cfg.only), cfg.root, list(cfg.extra), Path(cfg.output))
-    print(f"{suite.name}: {suite.question}", flush=True)
+    print(f"{suite.name}: {suite.question}\n{foresight(suite)}", flush=True)
     if cfg.dry_run:
         show(suite, jobs, processes, threads, cfg.rerun)
         return
@@ -106,6 +107,8 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
     label = "" if cfg.worker is None else f"worker {cfg.worker}: "
     shared = f"{processes} at a time with {threads} threads each"
     print(f"{label}{len(jobs)} runs, {len(worker.left())} to play, {shared}", flush=True)
+    if stale := sum(found.stale for found in worker.before if found.done(cfg.rerun)):
+        print(f"{stale} runs are stale, recorded with other code: rerun=stale plays them anew", flush=True)
     ended = worker.work()
     if ended.signal is not None:
         print(f"{ended.left} runs are left; the same command goes on", flush=True)

@@ -54,6 +54,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     wants_traces = os.environ.get(FULL) == "1"
     kept = keep_for_resume(sys.argv)
     refusals: list[BaseException] = []
+    here = os.getpid()  # jobs of a cluster, which other processes play, raise: or this one would not know
     begun: list[Any] = []  # a ValueError before any job is Hydra's, about the command line
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
@@ -67,8 +68,10 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
             return task(cfg, [*context.overrides.task, *kept])
         except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
             refuse(error)
+            if os.getpid() != here:
+                raise
         except Exception:
-            if context.mode != RunMode.MULTIRUN:
+            if context.mode != RunMode.MULTIRUN or os.getpid() != here:
                 raise
             traceback.print_exc()
             refusals.append(RuntimeError("a job failed"))

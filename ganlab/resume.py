@@ -11,31 +11,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.cli import rounds
 from ganlab.errors import Refused
+from ganlab.free import FREE
 from ganlab.run_directory import RunDirectory
-
-# What never changes the game: the budget, what is written, and the hardware.
-FREE = (
-    "steps",
-    "images",
-    "logger",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
-    "data.root",
-    "data.test_root",
-    "data.num_workers",
-    "data.in_memory",
-    "data.memory_limit",
-    "log_every",
-    "evaluate_every",
-    "sample_every",
-    "checkpoint_every",
-    "views",
-    "profile",
-    "trust",
-    "resume",
-)
 
 
 def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import Logger
 
@@ -260,6 +261,7 @@ class Session:
             "training_samples": len(self.data),
             "seed": self.cfg.seed,
             "device": device_name(self.trainer.strategy.root_device),
+            "threads": torch.get_num_threads(),
             "commit": commit(),
             "versions": versions(),
             "command": command(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,19 +17,23 @@ import pytest
 import torch
 from commands import environment, finish, same, start, summary
 from PIL import Image
+from table import ROOT
 from test_suite import ROW, written
 from warm import Warm
 
 from ganlab.ablate import ablate, shared_out
+from ganlab.checks import check, refuse_unused
 from ganlab.cli import compose
 from ganlab.config import build_data
 from ganlab.data.stacked import Stacks
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
-from ganlab.suites import child, identity, results
+from ganlab.suites import child, hashes, identity, results
 from ganlab.suites import suite as suites
-from ganlab.suites.child import Child, Lock, beside
-from ganlab.suites.plan import Job, plan
+from ganlab.suites.child import Child, lock_of
+from ganlab.suites.composed import Composed
+from ganlab.suites.foresight import foresight
+from ganlab.suites.plan import Job, plan, refuse_own, refuse_twins
 from ganlab.suites.players import span
 from ganlab.suites.standing import Standing, standing
 from ganlab.suites.worker import Worker
@@ -78,6 +83,41 @@ def playing(process: Warm) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
+@pytest.mark.parametrize(
+    ("arms", "seeds", "said"),
+    [
+        (
+            "{a: {}, b: {}}",
+            5,
+            "5 seeds show, with 80 % power at 5 %, a difference of 1.7 standard deviations",
+        ),
+        ("{a: {}, b: {}, c: {}, d: {}, e: {}, f: {}}", 3, "of 3.3 .* of 7.3 at the first step of .* for 5"),
+        ("{a: {}, b: {}}", 1, "one seed shows no difference"),
+        ("{a: {}}", 5, "nothing to compare"),
+    ],
+)
+def test_what_a_suite_will_see_is_said_before(tmp_path: Path, arms: str, seeds: int, said: str) -> None:
+    text = f"question: Well?\nbase: []\nseeds: {seeds}\nmetrics: [fid]\narms: {arms}\n"
+    suite = suites.read(written(tmp_path / "suite", text))
+    assert re.search(said, foresight(suite))
+
+
+@pytest.mark.parametrize(
+    "place", sorted(ROOT.glob("experiments/*/suite.yaml")), ids=lambda path: path.parent.name
+)
+def test_the_suites_that_are_shipped_can_be_played(place: Path) -> None:
+    suite = suites.read(place.parent)
+    refuse_own(suite)
+    arms = {
+        arm.name: Composed(arm.name, suite.name, arm.name, suite.base + arm.overrides, None, [])
+        for arm in suite.arms.values()
+    }
+    refuse_twins(suite, arms)
+    for arm in arms.values():
+        refuse_unused(arm.cfg, arm.overrides)
+        check(arm.of(0))
+
+
 def test_a_suite_that_is_killed_and_killed_again_ends_with_one_row_for_each_run(tmp_path: Path) -> None:
     folder = written(tmp_path / "quick", QUICK.replace("steps=4", "steps=60, checkpoint_every=5"))
     process = begin(folder)
@@ -112,7 +152,7 @@ def test_a_suite_that_is_killed_and_killed_again_ends_with_one_row_for_each_run(
     found = rows(folder)
     assert [(row.arm, row.seed) for row in found] == [("plain", 0), ("ema", 0), ("plain", 1), ("ema", 1)]
     assert {(row.status, row.steps, row.images, row.device) for row in found} == {
-        ("finished", 60, 3840, "cpu")
+        ("finished", 60, 3840, "cpu, 1 thread")
     }
     assert (folder / "results.csv").read_bytes().startswith(whole)
     assert (first / "summary.json").stat().st_mtime_ns == played
@@ -223,7 +263,7 @@ def test_a_change_of_the_code_makes_rows_stale_and_begins_nothing_new(
     suite, before = suites.read(here), planned(here)
     results.append(suite.results, row_of(before[0]))
     worker = Worker(suite, before, 1, 1, None)
-    monkeypatch.setattr(identity, "code", lambda: "f" * 12)
+    monkeypatch.setattr(hashes, "code", lambda: "f" * 12)
     ended = worker.work()
     assert "has changed since this began: call again" in str(ended.stopped)
     assert (ended.left, len(rows(here))) == (3, 1)
@@ -232,6 +272,58 @@ def test_a_change_of_the_code_makes_rows_stale_and_begins_nothing_new(
     assert standing(after[0], rows(here)).stale
     assert Worker(suite, after, 1, 1, None).left() == [1, 2, 3]
     assert Worker(suite, after, 1, 1, "stale").left() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_crash_is_a_failure_with_its_last_words(
+    number: int, jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = f"import os; print('out of reach', flush=True); os.kill(os.getpid(), {int(number)})"
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
+    suite = suites.read(written(tmp_path / "quick", QUICK))
+    Worker(suite, [dataclasses.replace(jobs[0], output=tmp_path)], 1, 1, None).work()
+    (row,) = rows(suite.folder)
+    name = signal.Signals(number).name
+    assert (row.status, row.reason) == ("failed", f"killed by {name}: out of reach")
+
+
+def test_a_run_that_was_killed_is_interrupted_and_says_by_what(
+    jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "import os; os.kill(os.getpid(), 9)"
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
+    suite = suites.read(written(tmp_path / "quick", QUICK))
+    worker = Worker(suite, [dataclasses.replace(jobs[0], output=tmp_path)], 1, 1, None)
+    assert (worker.work().left, worker.interrupted, rows(suite.folder)) == (1, 1, [])
+    assert "plain  seed 0  interrupted by SIGKILL (" in capsys.readouterr().out
+
+
+def test_the_grid_is_that_of_the_first_seed_that_finished(jobs: list[Job], tmp_path: Path) -> None:
+    suite = suites.read(written(tmp_path / "quick", QUICK))
+    plain = [job for job in jobs if job.arm == "plain"]
+    worker = Worker(suite, plain, 1, 1, None)
+    assert [worker.first_seed(job) for job in plain] == [True, False]
+    results.append(suite.results, row_of(plain[0], status="diverged"))
+    assert worker.first_seed(plain[1])
+
+
+def test_a_row_says_the_threads_of_a_cpu() -> None:
+    assert child.device({"device": "cpu", "threads": 2}) == "cpu, 2 threads"
+    assert child.device({"device": "cpu", "threads": 1}) == "cpu, 1 thread"
+    assert child.device({"device": "NVIDIA H100", "threads": 2}) == "NVIDIA H100"
+    assert child.device({"device": "cpu"}) == "cpu"
+
+
+def test_stale_rows_are_said_though_nothing_is_played(
+    folder: Path, jobs: list[Job], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = shutil.copytree(folder, tmp_path / "quick")
+    for job in jobs:
+        results.append(here / "results.csv", row_of(job, code="f" * 12))
+    ablate(compose(f"suite={here}", config_name="ablate"))
+    out = capsys.readouterr().out
+    assert "4 runs, 0 to play" in out
+    assert "4 runs are stale, recorded with other code: rerun=stale plays them anew" in out
 
 
 def test_a_finished_run_is_recorded_without_being_played(
@@ -274,12 +366,14 @@ def test_the_right_to_play_lives_as_long_as_the_run_though_ablate_is_killed(
     monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
     suite = suites.read(written(tmp_path / "quick", QUICK))
     job = dataclasses.replace(jobs[0], output=tmp_path)
-    lock = Lock(beside(job, ".lock"))
+    lock = lock_of(suite.folder, job)
     assert lock.take()
     orphan = Child(job, lock, 1)
     lock.close()  # as the system does when a process is killed
-    assert not Lock(beside(job, ".lock")).take()
-    assert Worker(suite, [job], 1, 1, None).work() == (waiting := Worker(suite, [job], 1, 1, None).work())
+    elsewhere = dataclasses.replace(job, output=tmp_path / "elsewhere")  # as from another working directory
+    assert not lock_of(suite.folder, elsewhere).take()
+    waiting = Worker(suite, [elsewhere], 1, 1, None).work()
+    assert not elsewhere.output.exists()
     assert (waiting.left, rows(suite.folder)) == (1, [])
     orphan.process.wait()
     assert Worker(suite, [job], 1, 1, None).work().left == 0
@@ -368,16 +462,24 @@ def test_settings_that_mean_nothing_are_refused(given: list[str], message: str, 
         ablate(compose(f"suite={folder}", *given, config_name="ablate"))
 
 
+@pytest.mark.parametrize("name", ["2024", "my suite, v=2", "null", "it's"])
+def test_a_suite_of_any_name_is_a_group(name: str, tmp_path: Path) -> None:
+    text = QUICK.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
+    _, job = planned(written(tmp_path / name, text.replace("  ema:", "  'null':")))
+    wandb = compose(*job.overrides, *job.outside).logger.wandb
+    assert (wandb.group, wandb.job_type) == (name, "null")
+
+
 def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
     folder: Path, jobs: list[Job], tmp_path: Path
 ) -> None:
     text = QUICK.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
     here = written(tmp_path / "quick", text)
     job = planned(here)[1]
-    assert job.outside == ["logger.wandb.group=quick", "logger.wandb.job_type=ema"]
+    assert job.outside == ["logger.wandb.group='quick'", "logger.wandb.job_type='ema'"]
     extra = ("logger.wandb.group=mine", "trainer.accelerator=cpu", "log_every=3")
     other = planned(here, *extra)[1]
-    assert other.outside == [*extra, "logger.wandb.job_type=ema"]
+    assert other.outside == [*extra, "logger.wandb.job_type='ema'"]
     assert (job.config, job.data, job.code) == (other.config, other.data, other.code)
     assert job.config == jobs[1].config
     run = RunDirectory(other.directory)
@@ -388,7 +490,7 @@ def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
         f"resume={run.path}",
         "logger=wandb",
         "logger.wandb.group=mine",
-        "logger.wandb.job_type=ema",
+        "logger.wandb.job_type='ema'",
         "trainer.accelerator=cpu",
         "log_every=3",
     ]
@@ -418,14 +520,14 @@ def test_every_line_of_code_counts(tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     (tmp_path / "a.py").write_text("1")
-    first = identity.code(tmp_path)
+    first = hashes.code(tmp_path)
     (tmp_path / "notes.txt").write_text("1")
-    assert identity.code(tmp_path) == first
+    assert hashes.code(tmp_path) == first
     (inner / "b.py").write_text("")
-    second = identity.code(tmp_path)
+    second = hashes.code(tmp_path)
     (inner / "b.py").rename(inner / "c.py")
-    assert len({first, second, identity.code(tmp_path)}) == 3
-    assert len(identity.code()) == 12
+    assert len({first, second, hashes.code(tmp_path)}) == 3
+    assert len(hashes.code()) == 12
 
 
 def test_the_fingerprint_is_of_the_data_and_not_of_their_place(tmp_path: Path) -> None:
@@ -480,14 +582,29 @@ def test_times_are_told_in_two_units() -> None:
 
 
 def test_jobs_of_a_sweep_reach_submitit(tmp_path: Path) -> None:
-    """On a cluster each is a worker on the same suite; here it is refused before torch is imported."""
-    given = [
-        f"suite={tmp_path}",
-        "worker=1,2",
-        "hydra/launcher=submitit_local",
-        f"hydra.sweep.dir={tmp_path}",
-    ]
-    command = [sys.executable, "-m", "ganlab.ablate", "-m", *given]
-    subprocess.run(command, env=environment(), check=True, timeout=100)
+    """On a cluster each is a worker on the same suite."""
+    folder = written(tmp_path / "quick", QUICK)
+    done = through_submitit(tmp_path, folder, f"output={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    found = sorted((row.arm, row.seed, row.status) for row in rows(folder))
+    assert found == [(arm, seed, "finished") for arm in ("ema", "plain") for seed in (0, 1)]
+
+
+def test_what_jobs_of_a_cluster_refuse_is_told_here(tmp_path: Path) -> None:
+    done = through_submitit(tmp_path, tmp_path)  # refused before torch is imported
+    assert done.returncode == 2
+    assert f"ablate: suite={tmp_path} has no suite.yaml" in done.stderr
     logs = [*tmp_path.glob(".submitit/*/*_log.err")]
     assert [f"ablate: suite={tmp_path} has no suite.yaml" in log.read_text() for log in logs] == [True, True]
+
+
+def through_submitit(place: Path, folder: Path, *given: str) -> subprocess.CompletedProcess[str]:
+    given = (
+        f"suite={folder}",
+        "worker=1,2",
+        "hydra/launcher=submitit_local",
+        f"hydra.sweep.dir={place}",
+        *given,
+    )
+    command = [sys.executable, "-m", "ganlab.ablate", "-m", *given]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=200)

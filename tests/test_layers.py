@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "ganlab"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it; what is at one level may import its own kind.
 LAYERS = [
-    {"errors", "machine"},
+    {"errors", "free", "machine"},
     {"randomness", "ranks", "schedules", "values"},
     {"turn"},
     {"pairs", "likelihoods", "networks", "data"},

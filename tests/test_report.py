@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -20,11 +21,14 @@ from ganlab.cli import compose
 from ganlab.drawings.style import BLACK, BLUE, VERMILION
 from ganlab.errors import Refused
 from ganlab.report import report
-from ganlab.suites import forest
+from ganlab.suites import forest, hashes
+from ganlab.suites.configs import configs
 from ganlab.suites.results import Row, append
 from ganlab.suites.statistics import smallest_effect
+from ganlab.suites.suite import read
 
 NAME = "fid/digits_train_1k"
+ARMS = "c" * 12  # a config's hash, for that of the arm
 PLAIN = [20.0, 22.0, 21.0, 25.0]
 LESS = [15.0, 16.8, 15.9, 20.3]  # by about 5, whatever the seed
 MORE = [23.1, 24.9, 24.0, 28.1]
@@ -52,7 +56,7 @@ def row(arm: str, seed: int, value: float | None, **changed: Any) -> Row:
     facts = {
         "status": "finished" if value is not None else "failed",
         "reason": "" if value is not None else "the disk was full",
-        "config": "c" * 12,
+        "config": ARMS,
         "data": "d" * 12,
         "code": "a" * 12,
         "commit": "b" * 12,
@@ -81,8 +85,21 @@ def folder(
     return place
 
 
+def settled(place: Path) -> Path:
+    """The suite, where the rows that `row` made have the configs that their arms have."""
+    results = place / "results.csv"
+    if results.is_file():
+        now = configs(read(place))
+        with results.open(newline="") as file:
+            lines = file.readlines()
+        text = "".join(line.replace(ARMS, now.get(line.split(",")[0], ARMS), 1) for line in lines)
+        with results.open("w", newline="") as file:
+            file.write(text)
+    return place
+
+
 def written(place: Path) -> str:
-    return report(compose(f"suite={place}", config_name="report")).read_text()
+    return report(compose(f"suite={settled(place)}", config_name="report")).read_text()
 
 
 def answer(place: Path) -> str:
@@ -238,6 +255,91 @@ def test_numbers_made_unlike_are_refused_but_samplers_may_differ(tmp_path: Path)
     assert "More than one code within `wide`." in text
 
 
+def test_rows_of_other_code_are_said_to_be_stale(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": PLAIN, "wide": LESS})
+    assert f"Stale: all runs, played with other code than {hashes.code()}" in written(place)
+    append(place / "results.csv", row("wide", 3, LESS[3], code=hashes.code()))
+    assert "Stale: 7 of 8 runs" in written(place)
+    for arm, values in {"plain": PLAIN, "wide": LESS}.items():
+        for seed, value in enumerate(values):
+            append(place / "results.csv", row(arm, seed, value, code=hashes.code()))
+    assert "Stale" not in written(place)
+
+
+def test_rows_of_another_config_do_not_count(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": PLAIN, "wide": LESS})
+    written(place)
+    suite = place / "suite.yaml"
+    suite.write_text(suite.read_text().replace("hidden=[9]", "hidden=[10]"))
+    text = written(place)
+    assert "Not yet run: 4 of 8: `wide` seeds 0, 1, 2, 3." in text
+    assert "`wide`: 4 rows of another config than suite.yaml has now, so not counted." in text
+    assert "no arm has finished with a seed of the reference" in text
+
+
+def test_p_is_corrected_for_all_planned_arms_from_the_first_run_on(tmp_path: Path) -> None:
+    values = {"plain": PLAIN, "near": [17.0, 21.5, 19.0, 22.0], "one": [16.0], "none": []}
+    text = written(folder(tmp_path, values))
+    p = stats.ttest_rel(values["near"], PLAIN).pvalue
+    assert 0.01 < p < 0.33
+    assert cells(text, "near")["p (Holm)"] == (f"{3 * p:.3f}" if 3 * p < 0.1 else f"{3 * p:.2f}")
+    assert "Holm's correction for 3 comparisons" in text
+
+
+ORDER = SUITE + "order: [best, middle, worst]\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([LESS, PLAIN, MORE], "Yes: .* 3 of 3 pairs .*tau .1.00.*, 3 are in it and 0 are not"),
+        ([MORE, PLAIN, LESS], "No: .* 0 of 3 pairs .*tau -1.00.*, 0 are in it and 3 are not"),
+        ([LESS, NOISY, PLAIN], "Undecided: .* 3 of 3 pairs .*, 1 are in it and 0 are not"),
+        ([PLAIN], "Undecided: fewer than two of the arms have finished"),
+    ],
+)
+def test_whether_arms_come_in_the_published_order(
+    tmp_path: Path, values: Sequence[Sequence[float]], said: str
+) -> None:
+    names = ("best", "middle", "worst")
+    given = {name: values[i] if i < len(values) else [] for i, name in enumerate(names)}
+    found = answer(folder(tmp_path, given, suite=ORDER))
+    assert re.search(said, found, re.IGNORECASE), found
+    if len(values) > 2:
+        first = min(given, key=lambda name: np.mean(given[name]))  # a distance
+        assert f"Best first: `{first}`" in found
+
+
+def test_one_seed_is_set_beside_what_was_published(tmp_path: Path) -> None:
+    arms = (
+        "  plain: {published: {fid: [5.4, 0.2]}}\n"
+        "  wide: {overrides: ['model.generator.hidden=[9]'], published: {fid: 7}}\n"
+    )
+    suite = SUITE.replace("seeds: 4", "seeds: 1\nsource: An invented table")
+    found = answer(folder(tmp_path, {"plain": [20.0], "wide": [15.0]}, arms, suite))
+    assert found == (
+        f"In `{NAME}`: `plain` 20.00 (published 5.4 ± 0.2) and `wide` 15.00 (published 7); each has one "
+        "seed, so there is no interval and no test."
+    )
+
+
+def test_the_answer_names_arms_that_did_not_finish(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": PLAIN, "wide": LESS, "gone": [None] * 4, "mixed": [20.1, 22.2, None]})
+    append(place / "results.csv", row("mixed", 3, None, status="diverged"))
+    found = answer(place)
+    assert found.endswith("`gone` failed in every seed and `mixed` failed or diverged in 2 of 4 seeds.")
+    assert "The numbers of `mixed` are of the surviving seeds only" in (place / "README.md").read_text()
+
+
+def test_commands_say_threads_and_commit(tmp_path: Path) -> None:
+    place = folder(tmp_path, {"plain": PLAIN, "wide": []})
+    for seed, number in enumerate(LESS):
+        append(place / "results.csv", row("wide", seed, number, device="cpu, 2 threads", commit="e" * 12))
+    text = written(place)
+    assert f"# wide, played at commit {'e' * 12}\nOMP_NUM_THREADS=2 python -m ganlab.run -m " in text
+    assert f"# plain, played at commit {'b' * 12}\npython -m ganlab.run -m " in text
+
+
 def test_two_numbers_of_one_beginning_are_refused(tmp_path: Path) -> None:
     place = folder(tmp_path, {"plain": PLAIN, "wide": LESS[:3]})
     other = row("wide", 3, 1.0)
@@ -305,7 +407,7 @@ def test_a_page_that_somebody_wrote_is_kept(tmp_path: Path) -> None:
 def test_it_needs_a_suite_and_no_torch(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="suite is missing: give the folder of one"):
         report(compose(config_name="report"))
-    place = folder(tmp_path, {"plain": PLAIN, "wide": LESS})
+    place = settled(folder(tmp_path, {"plain": PLAIN, "wide": LESS}))
     code = (
         "import sys; from ganlab.report import main; sys.argv[0] = 'report'; main(); "
         "assert not {'torch', 'pytorch_lightning'} & set(sys.modules)"

@@ -53,6 +53,20 @@ def written(folder: Path, text: str) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ("[r1, nobody]", "line 12: order: nobody is no arm: choose from plain, r1, ema"),
+        ("[r1]", "line 12: order: give at least two arms, best first, or leave it out"),
+        ("[r1, r1]", "line 12: order: r1 stands there twice"),
+    ],
+)
+def test_an_order_is_of_arms(order: str, message: str, tmp_path: Path) -> None:
+    assert suite.read(written(tmp_path / "tricks", f"{GOOD}order: [ema, plain]\n")).order == ["ema", "plain"]
+    with pytest.raises(Refused, match=message):
+        suite.read(written(tmp_path / "tricks", f"{GOOD}order: {order}\n"))
+
+
 def test_a_suite_says_what_its_file_says(tmp_path: Path) -> None:
     found = suite.read(written(tmp_path / "tricks", GOOD))
     assert (found.name, found.seeds, found.reference) == ("tricks", [0, 1], "plain")

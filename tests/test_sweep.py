@@ -40,6 +40,7 @@ from ganlab.run_directory import RunDirectory
 from ganlab.suites import child
 from ganlab.suites.child import Lock
 from ganlab.sweeps import panels, worker
+from ganlab.sweeps.agent import in_words
 from ganlab.sweeps.command import work
 from ganlab.sweeps.plan import Plan
 from ganlab.sweeps.search import Search
@@ -393,6 +394,13 @@ def test_the_command_of_a_wandb_sweep_composes(plan: Plan, capsys: pytest.Captur
     ]
     assert words[:4] == ["/usr/bin/env", "python", "-m", "ganlab.run"]
     refuse_wrong(words[4:], CHOSEN)
+
+
+def test_an_agent_is_told_where_the_data_lie(plan: Plan) -> None:
+    rooted = copy.copy(plan)
+    rooted.root = "there"
+    assert "data.root=there" in in_words(rooted)["command"]
+    assert not any("data.root" in word for word in in_words(plan)["command"])
 
 
 def refuse_wrong(overrides: list[str], chosen: Mapping[str, Any]) -> None:

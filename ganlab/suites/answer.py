@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ganlab.suites.findings import Findings, Found
-from ganlab.suites.statistics import ALPHA, interval, sd, smallest_effect
-from ganlab.suites.words import chance, decimals, listed, named, number
+from ganlab.suites.order import in_order
+from ganlab.suites.statistics import ALPHA, interval, mean, sd, smallest_effect
+from ganlab.suites.words import chance, counted, decimals, listed, named, number, published_value
 
 
 def answer(findings: Findings) -> str:
@@ -14,7 +15,7 @@ def answer(findings: Findings) -> str:
     planned = len(findings.suite.arms) * len(findings.suite.seeds)
     if not findings.rows:
         return "No answer yet: nothing has been run."
-    said = sentence(findings)
+    said = f"{sentence(findings)}{lost(findings)}"
     if len(findings.rows) == planned:
         return said
     return f"After {len(findings.rows)} of {planned} runs: {said[0].lower()}{said[1:]}"
@@ -22,6 +23,10 @@ def answer(findings: Findings) -> str:
 
 def sentence(findings: Findings) -> str:
     suite = findings.suite
+    if suite.order:
+        return in_order(findings)
+    if reached := one_seed(findings):
+        return reached
     if len(suite.arms) == 1:
         return "One arm: there is nothing to compare it with; its numbers stand below."
     compared = findings.compared
@@ -29,6 +34,37 @@ def sentence(findings: Findings) -> str:
         return f"Undecided: no arm has finished with a seed of the reference, `{suite.reference}`."
     differing = [found for found in compared if found.differs]
     return decided(findings, differing) if differing else undecided(findings)
+
+
+def one_seed(findings: Findings) -> str:
+    """Numbers of one seed beside what was published; empty where there is more, or nothing published."""
+    first = findings.first
+    found = [arm for arm in findings.arms.values() if arm.values[first]]
+    if not any(first in arm.arm.published for arm in found) or any(
+        len(arm.values[first]) > 1 for arm in found
+    ):
+        return ""
+    places = digits(findings)
+    parts = [
+        f"`{arm.arm.name}` {number(mean(list(arm.values[first].values())), places)}"
+        + (f" (published {published_value(arm.arm.published[first])})" if first in arm.arm.published else "")
+        for arm in found
+    ]
+    which = "each has one seed" if len(found) > 1 else "there is one seed"
+    return f"In `{findings.names[first]}`: {listed(parts)}; {which}, so there is no interval and no test."
+
+
+def lost(findings: Findings) -> str:
+    """Which arms have runs that did not finish: no number speaks for them."""
+    parts = []
+    for found in findings.arms.values():
+        failed, diverged = found.count("failed"), found.count("diverged")
+        n, of = failed + diverged, len(found.rows)
+        if n:
+            what = "failed" if not diverged else "diverged" if not failed else "failed or diverged"
+            where = "in every seed" if n == of else f"in {n} of {counted(of, 'seed')}"
+            parts.append(f"`{found.arm.name}` {what} {where}")
+    return f" {listed(parts)}." if parts else ""
 
 
 def decided(findings: Findings, differing: Sequence[Found]) -> str:
@@ -63,10 +99,10 @@ def told(findings: Findings, found: Found) -> str:
 
 def undecided(findings: Findings) -> str:
     """That no difference is shown, and how large one had to be."""
-    compared, name = findings.compared, findings.names[findings.first]
+    compared, name, planned = findings.compared, findings.names[findings.first], findings.planned
     which = f"`{compared[0].arm.name}`" if len(compared) == 1 else f"any of {len(compared)} arms"
     said = f"Undecided: in `{name}` no difference of {which} to `{findings.suite.reference}` is shown"
-    alone, strictest = seen(compared, ALPHA), seen(compared, ALPHA / len(compared))
+    alone, strictest = seen(compared, ALPHA), seen(compared, ALPHA / planned)
     if not alone:
         return (
             f"{said}, and without a spread over seeds it cannot be said how large one would have been seen."
@@ -76,11 +112,11 @@ def undecided(findings: Findings) -> str:
         f"; with 80 % power the smallest effect that could have been seen is {reach(alone, places)} "
         "(paired t test, two-sided 5 %"
     )
-    if len(compared) == 1:
+    if planned == 1:
         return f"{said})."
     return (
         f"{said}, one comparison alone; {reach(strictest, places)} at the first step of Holm's correction "
-        f"for {len(compared)})."
+        f"for {planned})."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,14 +24,25 @@ from ganlab.suites.standing import ended
 from ganlab.trust import TRUSTED, targets
 
 COMMAND = (sys.executable, "-m", "ganlab.run")
+# Of a crash: it would come again. Others, such as SIGKILL for want of memory, may be of the moment.
+CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)
 
 
 class Lock:
-    """The right to play a run, held by this process and by the one that plays it, until both have ended."""
+    """The right to play a run, held by this process and by the one that plays it, until both have ended.
+
+    It lies with the results, which all share who play them, wherever each has its runs.
+
+    Raises:
+        Refused: it cannot be written there.
+    """
 
     def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: TextIO = path.open("a")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: TextIO = path.open("a")
+        except OSError as error:
+            raise Refused(f"{path} cannot be written: {error.strerror}; make room, or give rights") from error
 
     def take(self) -> bool:
         """Whether nobody else holds it, on other machines neither; then it is ours."""
@@ -49,6 +61,11 @@ class Lock:
         self._file.close()
 
 
+def lock_of(folder: Path, job: Job) -> Lock:
+    """That of a run of the suite or sweep in a folder."""
+    return Lock(folder / ".locks" / job.directory.name)
+
+
 def beside(job: Job, ending: str) -> Path:
     """A file beside the directory of a run."""
     return job.directory.with_name(job.directory.name + ending)
@@ -62,6 +79,7 @@ class Child:
         self.lock = lock
         self.began = time.monotonic()
         self.log = beside(job, ".log")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("w") as log:
             self.process = start([*searched(), *arguments(job)], lock, threads, log)
 
@@ -74,12 +92,20 @@ class Child:
         if ended(self.job.directory):
             return recorded(self.job)
         summary = RunDirectory(self.job.directory).summary()
+        if -status in CRASHES:
+            return recorded(self.job, f"killed by {self.killed_by}: {last_words(self.log)}")
         if status < 0 or status == 130 or (status == 0 and summary.get("status") == "stopped"):
             return None
         # 2 is a refusal, before which the summary may be that of an earlier attempt.
         if status != 2 and summary.get("status") in ("failed", "diverged"):
             return recorded(self.job)
         return recorded(self.job, last_words(self.log))
+
+    @property
+    def killed_by(self) -> str | None:
+        """The name of the signal that ended it; None where it ended otherwise."""
+        status = self.process.returncode
+        return signal.Signals(-status).name if status < 0 else None
 
 
 def start(arguments: Sequence[str], lock: Lock, threads: int, log: TextIO) -> subprocess.Popen[bytes]:
@@ -142,11 +168,17 @@ def recorded(job: Job, reason: str | None = None) -> Row:
         steps=found.get("steps", 0),
         images=found.get("images", 0),
         seconds=found.get("seconds", 0.0),
-        device=found.get("device", ""),
+        device=device(found),
         finished=f"{datetime.fromtimestamp(when, UTC):%Y-%m-%dT%H:%M:%SZ}",
         value=records[job.names[0]]["value"] if job.names[0] in records else None,
         metrics={name: records[name] for name in job.names if name in records},
     )
+
+
+def device(summary: dict[str, Any]) -> str:
+    """What a run was played on; on a CPU its last bits, and so its number, hang on the threads."""
+    name, threads = str(summary.get("device", "")), summary.get("threads")
+    return f"{name}, {threads} thread{'s' * (threads > 1)}" if name == "cpu" and threads else name
 
 
 def last_words(log: Path) -> str:

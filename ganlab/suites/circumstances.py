@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from ganlab.suites import hashes
 from ganlab.suites.findings import Findings
 from ganlab.suites.results import Row
 from ganlab.suites.words import counted, duration, named, shared
@@ -28,10 +29,23 @@ def circumstances(findings: Findings) -> list[str]:
     ]
     if several:
         lines.append(f"More than one code within {named(several)}.")
+    lines += stale(rows)
     spent = duration(sum(row.seconds for row in rows))
     planned = f"Planned: {findings.suite.budget}. " if findings.suite.budget else ""
     lines.append(f"{planned}Spent: {spent} of training in {counted(len(rows), 'run')}.")
     return lines
+
+
+def stale(rows: Sequence[Row]) -> list[str]:
+    """How many rows are of other code than that which writes this."""
+    now = hashes.code()
+    old = sum(row.code != now for row in rows)
+    if not old:
+        return []
+    which = "all runs" if old == len(rows) else f"{old:,} of {counted(len(rows), 'run')}"
+    return [
+        f"Stale: {which}, played with other code than {now}, which wrote this (`rerun=stale` plays anew)."
+    ]
 
 
 def alike(what: str, rows: Iterable[Row], of: Callable[[Row], str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -69,7 +70,7 @@ class Composed:
         if node is not None:
             told_of = {"group": group, "job_type": name}
             self.outside += [
-                f"logger.wandb.{key}={text}" for key, text in told_of.items() if node[key] is None
+                f"logger.wandb.{key}={quoted(text)}" for key, text in told_of.items() if node[key] is None
             ]
         self.data = json.dumps(
             OmegaConf.to_container(self.cfg.data, resolve=True), sort_keys=True, default=str
@@ -138,6 +139,14 @@ def refuse_extra(extra: Sequence[str]) -> None:
     for override in extra:
         if key(override) in (*OWN, "init_from", "name"):
             raise Refused(f"extra: {override} is set for each run: leave it out")
+
+
+def quoted(text: str) -> str:
+    """A text as the value of an override, whatever it holds: Hydra would take 2024 for a number."""
+    # Backslashes are taken for escapes in front of a quote alone.
+    return (
+        "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + "\\" * bool(found[2]) + found[2], text) + "'"
+    )
 
 
 def key(override: str) -> str:

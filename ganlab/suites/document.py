@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from ganlab.suites.answer import answer, held
 from ganlab.suites.circumstances import circumstances
+from ganlab.suites.commands import commands
+from ganlab.suites.configs import configs
 from ganlab.suites.findings import Findings, Found, find
 from ganlab.suites.forest import forest
 from ganlab.suites.grids import grids
@@ -32,7 +34,7 @@ def write(suite: Suite) -> tuple[Path, str]:
             folder cannot be written.
     """
     rows, torn = read_rows(suite.results)
-    findings = find(suite, rows)
+    findings = find(suite, rows, configs(suite))
     pictures = {"forest.png": forest(findings), "grids.png": grids(suite)}
     text = document(findings, torn, [name for name, image in pictures.items() if image is not None])
     page = put(suite.folder, FILE, text, pictures)
@@ -60,9 +62,12 @@ def document(findings: Findings, torn: str | None, pictures: Iterable[str]) -> s
     if further := further_table(findings):
         parts += ["## Further metrics", further]
     if "grids.png" in pictures:
-        parts += ["## Samples", "![sample grids](grids.png)\n\n*One run of each arm, from the same latents.*"]
+        parts += [
+            "## Samples",
+            "![sample grids](grids.png)\n\n*One run of each arm, from latents of the same seed.*",
+        ]
     parts += ["## How the numbers were made", bullets(protocol(findings) + circumstances(findings))]
-    parts += ["## To run it again", commands(suite)]
+    parts += ["## To run it again", commands(findings)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -75,11 +80,16 @@ def absent(findings: Findings, torn: str | None) -> list[str]:
     unfinished = [row for row in findings.rows if row.status != "finished"]
     lines += [f"`{row.arm}`, seed {row.seed}: {why(row)}." for row in unfinished]
     if unfinished:
-        arms = named(dict.fromkeys(row.arm for row in unfinished))
-        lines.append(
-            f"The numbers of {arms} are of the surviving seeds only, and so are comparisons with them: "
-            "they flatter arms that fail where they would have been bad."
+        arms = named(
+            arm
+            for arm in dict.fromkeys(row.arm for row in unfinished)
+            if findings.arms[arm].count("finished")
         )
+        if arms:
+            lines.append(
+                f"The numbers of {arms} are of the surviving seeds only, and so are comparisons with them: "
+                "they flatter arms that fail where they would have been bad."
+            )
     for metric, name in findings.names.items():
         numbers = sum(len(found.values[metric]) for found in findings.arms.values())
         finished = sum(found.count("finished") for found in findings.arms.values())
@@ -87,6 +97,10 @@ def absent(findings: Findings, torn: str | None) -> list[str]:
             lines.append(f"{counted(finished - numbers, 'finished run')} without a finite `{name}`.")
     if torn:
         lines.append("The last row of results.csv is half-written and is left out.")
+    lines += [
+        f"`{arm}`: {counted(n, 'row')} of another config than {FILE} has now, so not counted."
+        for arm, n in Counter(row.arm for row in findings.changed).items()
+    ]
     if findings.ignored:
         lines.append(
             f"{counted(len(findings.ignored), 'row')} of results.csv not counted: a later run took its "
@@ -121,7 +135,7 @@ def reading(findings: Findings) -> str:
     elif findings.compared:
         lines.append(
             f"differences are taken seed by seed; p is of the paired t test, after Holm's correction for "
-            f"{counted(len(findings.compared), 'comparison')}"
+            f"{counted(findings.planned, 'comparison')}"
         )
         lines.append(
             "the smallest effect is the difference that one such test alone sees with 80 % power at 5 %, "
@@ -141,16 +155,3 @@ def reading(findings: Findings) -> str:
 def without_spread(found: Found) -> bool:
     comparison = found.comparison
     return comparison is not None and len(comparison.differences) > 1 and comparison.interval is None
-
-
-def commands(suite: Suite) -> str:
-    """The command of each arm, and that of the whole suite."""
-    seeds = ",".join(map(str, suite.seeds))
-    sweep = ["-m"] if len(suite.seeds) > 1 else []
-    lines = []
-    for arm in suite.arms.values():
-        line = ["python", "-m", "ganlab.run", *sweep, *suite.base, *arm.overrides, f"seed={seeds}"]
-        lines.append(f"# {arm.name}\n{shlex.join(line)}")
-    which = f"suite={suite.folder.resolve().parent.name}/{suite.name}"
-    whole = f"`python -m ganlab.ablate {which}` runs what is missing, `python -m ganlab.report {which}` "
-    return "\n".join(["```", *lines, "```", "", f"{whole}writes this page."])

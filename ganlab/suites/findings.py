@@ -47,15 +47,22 @@ class Found:
 class Findings:
     """What the rows of a suite say; `names` and `records` are by metric, as the suite names it.
 
-    `records` are of every finished row, by arm and seed; `ignored` are rows that do not count, because
-    the suite has not their arm or seed, or a later one took their place.
+    `records` are of every finished row, by arm and seed; `changed` are rows of another config than their
+    arm has now, and `ignored` others that do not count, because the suite has not their arm or seed, or a
+    later one took their place.
     """
 
     suite: Suite
     arms: Mapping[str, Found]
     names: Mapping[str, str]
     records: Mapping[str, Mapping[tuple[str, int], Record]]
+    changed: list[Row]
     ignored: list[Row]
+
+    @property
+    def planned(self) -> int:
+        """How many arms are compared in the end: what p-values are corrected for from the first run on."""
+        return len(self.suite.arms) - 1
 
     @property
     def rows(self) -> list[Row]:
@@ -81,13 +88,20 @@ class Findings:
         return next(iter(self.records[metric].values()), {})
 
 
-def find(suite: Suite, rows: Iterable[Row]) -> Findings:
+def find(suite: Suite, rows: Iterable[Row], configs: Mapping[str, str]) -> Findings:
     """What rows say of a suite; of one arm and seed the last one counts.
+
+    Args:
+        suite: as it was read.
+        rows: of its results.
+        configs: the hash of each arm's config as it is now; rows of another do not count.
 
     Raises:
         Refused: numbers that are to stand in one column were not made alike.
     """
-    rows = list(rows)
+    given = list(rows)
+    changed = [row for row in given if row.config != configs.get(row.arm, row.config)]
+    rows = [row for row in given if row not in changed]
     last = {(row.arm, row.seed): row for row in rows}
     counted = {
         (arm, seed): last[arm, seed] for arm in suite.arms for seed in suite.seeds if (arm, seed) in last
@@ -101,14 +115,14 @@ def find(suite: Suite, rows: Iterable[Row]) -> Findings:
         for arm, found in values.items()
         if arm != suite.reference
     }
-    p = corrected(comparisons)
+    p = corrected(comparisons, len(suite.arms) - 1)
     arms = {}
     for name, arm in suite.arms.items():
         own = {seed: counted[name, seed] for seed in suite.seeds if (name, seed) in counted}
         missing = [seed for seed in suite.seeds if seed not in own]
         arms[name] = Found(arm, own, missing, values[name], comparisons.get(name), p.get(name))
     kept = {id(row) for row in counted.values()}
-    return Findings(suite, arms, names, records, [row for row in rows if id(row) not in kept])
+    return Findings(suite, arms, names, records, changed, [row for row in rows if id(row) not in kept])
 
 
 def values_of(
@@ -163,7 +177,12 @@ def against(reference: Mapping[int, float], values: Mapping[int, float]) -> Comp
     return compare([values[seed] for seed in both], [reference[seed] for seed in both])
 
 
-def corrected(comparisons: Mapping[str, Comparison | None]) -> dict[str, float]:
-    """The p of each arm that has one, after Holm's correction for their number."""
+def corrected(comparisons: Mapping[str, Comparison | None], planned: int) -> dict[str, float]:
+    """The p of each arm that has one, after Holm's correction for all that are planned.
+
+    Those that have none yet count as tests that show nothing, or a suite that is half played would be
+    corrected for half of its tests.
+    """
     p = {arm: found.p for arm, found in comparisons.items() if found is not None and found.p is not None}
-    return dict(zip(p, holm(list(p.values())), strict=True))
+    others = [1.0] * (planned - len(p))
+    return dict(zip(p, holm([*p.values(), *others]), strict=False))

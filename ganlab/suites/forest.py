@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from PIL import Image
 
-from ganlab.drawings.style import BLACK, BLUE, ORANGE, SKY, VERMILION, frame, sheet, tidy
+from ganlab.drawings.style import BLACK, BLUE, ORANGE, PURPLE, SKY, VERMILION, frame, sheet, tidy
 from ganlab.suites.answer import digits, direction
 from ganlab.suites.findings import Findings, Found
 from ganlab.suites.words import between, number
@@ -64,6 +64,8 @@ def draw(axes: Axes, findings: Findings, found: Found, row: int) -> None:
 
 def verdict(findings: Findings, found: Found) -> tuple[str, str]:
     """The colour of an arm, and what it means."""
+    if found.p is None:
+        return PURPLE, "not tested"
     if not found.differs:
         return BLACK, "no difference shown"
     better = findings.record(findings.first).get("better")

@@ -5,17 +5,14 @@ from __future__ import annotations
 import copy
 import json
 from functools import reduce
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.cli import CONF
-from ganlab.resume import FREE
+from ganlab.free import FREE
+from ganlab.suites.hashes import hashed, short
 
-PACKAGE = Path(__file__).parent.parent
-SIZE = 12  # hex digits of a hash that are kept
 # What changes no number of a run beyond its last bits: where it lies, what is written, the hardware. The
 # budget counts as `steps`, and the seed stands beside: all runs of an arm have one hash.
 OUTSIDE = (
@@ -45,11 +42,6 @@ def config(cfg: DictConfig) -> str:
     return short(json.dumps(resolved, sort_keys=True, default=str).encode())
 
 
-def code(package: Path = PACKAGE) -> str:
-    """The hash of all Python files of this package; classes of one's own from elsewhere do not count."""
-    return hashed(package, "*.py")
-
-
 def settings() -> str:
     """The hash of all of conf/: while it is the same, what was composed is what a run composes."""
     return hashed(CONF, "*.yaml")
@@ -58,13 +50,3 @@ def settings() -> str:
 def run(config: str, seed: int, data: str, code: str) -> str:
     """The hash of all that makes a run what it is."""
     return short(f"{config} {seed} {data} {code}".encode())
-
-
-def hashed(folder: Path, pattern: str) -> str:
-    """The hash of some files of a folder, with their names."""
-    files = sorted(folder.rglob(pattern))
-    return short(b"".join(f"{file.relative_to(folder)}\0".encode() + file.read_bytes() for file in files))
-
-
-def short(content: bytes) -> str:
-    return sha256(content).hexdigest()[:SIZE]

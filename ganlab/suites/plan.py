@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from ganlab.data.base import Data
 from ganlab.errors import Refused
-from ganlab.suites import identity
+from ganlab.suites import hashes, identity
 from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
 from ganlab.suites.suite import Suite
 
@@ -57,7 +57,7 @@ def plan(
         raise Refused(f"only={unknown[0]} is no arm of {suite.name}: choose from {', '.join(suite.arms)}")
     refuse_own(suite)
     refuse_extra(extra)
-    code = identity.code()
+    code = hashes.code()
     composing(suite.at("base"), suite.base)
     composed = {
         arm.name: Composed(
@@ -75,7 +75,7 @@ def plan(
         if arm.data not in last:
             last = {arm.data: arm.built_data()}
         data = last[arm.data]
-        built[arm.name] = data.fingerprint()[: identity.SIZE], names(suite, arm, data)
+        built[arm.name] = data.fingerprint()[: hashes.SIZE], names(suite, arm, data)
     refuse_unlike(suite, {arm.name: built[arm.name][1] for arm in wanted})
     return [
         Job(

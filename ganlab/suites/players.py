@@ -11,7 +11,7 @@ from math import ceil
 from types import FrameType
 
 from ganlab.callbacks.stop import handle
-from ganlab.suites import identity
+from ganlab.suites import hashes, identity
 from ganlab.suites.child import Child
 
 PAUSE = 0.1  # seconds between two looks at the runs that are being played
@@ -34,7 +34,7 @@ class Players(ABC):
         self.interrupted = 0  # runs that ended by themselves, and are to go on
         self.durations: list[float] = []
         self.look_at = 0.0
-        self.made_of = identity.code(), identity.settings()
+        self.made_of = hashes.code(), identity.settings()
 
     @abstractmethod
     def begin_one(self) -> bool:
@@ -76,7 +76,7 @@ class Players(ABC):
 
     def unchanged(self) -> bool:
         """Whether a run that begins now is played by the code that all of this began with."""
-        if (identity.code(), identity.settings()) == self.made_of:
+        if (hashes.code(), identity.settings()) == self.made_of:
             return True
         self.stopped = "ganlab or its conf has changed since this began: call again to go on with it"
         return False

@@ -27,7 +27,7 @@ class Row(Record):
     steps: int  # rounds played
     images: int  # real images seen
     seconds: float  # of training
-    device: str  # cpu, or the name of a GPU
+    device: str  # cpu and its threads, or the name of a GPU
     finished: str  # when it ended, UTC, ISO 8601 to the second
     value: float | None  # of the suite's first metric
     metrics: dict[str, dict[str, Any]]  # the suite's metrics by their full names, as summary.json has them

@@ -14,7 +14,7 @@ from ganlab.values import whole
 
 FILE = "suite.yaml"
 NEEDED = ("question", "base", "seeds", "metrics", "arms")
-KNOWN = (*NEEDED, "budget", "reference", "source", "note")
+KNOWN = (*NEEDED, "budget", "reference", "order", "source", "note")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of an arm, which names folders and pictures
 
 Published = dict[str, tuple[float, float | None]]  # by metric: a value, and its +- where there is one
@@ -34,7 +34,9 @@ class Suite:
     """A question, and the runs that are to answer it: each arm with each seed.
 
     `metrics` are named as `monitor` takes them, the first of them answers; other arms are compared with
-    the arm `reference`. `lines` says where in the file a thing stands: "base", "arms.r1".
+    the arm `reference`. `order` are arms as they were published, best first, where the question is whether
+    they come in this order; else it is empty. `lines` says where in the file a thing stands: "base",
+    "arms.r1".
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class Suite:
     metrics: list[str]
     budget: str | None
     reference: str
+    order: list[str]
     source: str | None
     note: str | None
     arms: dict[str, Arm]
@@ -97,6 +100,7 @@ def read(folder: str | Path) -> Suite:
         metrics=metrics,
         budget=page.text(top.get("budget"), "budget"),
         reference=reference,
+        order=order(page, top.get("order"), list(arms)),
         source=source,
         note=page.text(top.get("note"), "note"),
         arms=read_arms,
@@ -116,6 +120,15 @@ def seeds(page: Page, node: yaml.Node) -> list[int]:
     if len(set(value)) < len(value):
         raise page.refusal(node, f"seeds: {value} has one twice: the same run counts once")
     return value
+
+
+def order(page: Page, node: yaml.Node | None, arms: list[str]) -> list[str]:
+    found = [] if node is None else page.texts(node, "order")
+    if unknown := [name for name in found if name not in arms]:
+        raise page.refusal(node, f"order: {unknown[0]} is no arm: choose from {', '.join(arms)}")
+    if node is not None and len(found) < 2:
+        raise page.refusal(node, "order: give at least two arms, best first, or leave it out")
+    return found
 
 
 def arm(page: Page, name: str, node: yaml.Node, metrics: list[str]) -> Arm:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ganlab.suites.answer import digits, inside
 from ganlab.suites.findings import Findings, Found
 from ganlab.suites.statistics import interval, mean, sd
-from ganlab.suites.words import between, chance, decimals, duration, number, table
+from ganlab.suites.words import between, chance, decimals, duration, number, published_value, table
 
 
 def main_table(findings: Findings) -> str:
@@ -64,8 +64,7 @@ def published(found: Found, metric: str) -> list[str]:
     """The published number, and whether it lies in the interval of the mean."""
     if metric not in found.arm.published:
         return ["", ""]
-    value, margin = found.arm.published[metric]
-    return [f"{value:g}" + ("" if margin is None else f" ± {margin:g}"), inside(found, metric)]
+    return [published_value(found.arm.published[metric]), inside(found, metric)]
 
 
 def floor_row(findings: Findings, width: int) -> list[list[str]]:

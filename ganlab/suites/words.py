@@ -42,6 +42,12 @@ def chance(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def published_value(pair: tuple[float, float | None]) -> str:
+    """A published number, with its +- where there is one."""
+    value, margin = pair
+    return f"{value:g}" + ("" if margin is None else f" ± {margin:g}")
+
+
 def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.3g} s"

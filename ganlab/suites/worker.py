@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import results
-from ganlab.suites.child import Child, Lock, beside, recorded
+from ganlab.suites.child import Child, lock_of, recorded
 from ganlab.suites.plan import Job
 from ganlab.suites.players import Players
 from ganlab.suites.results import Row
@@ -66,7 +66,7 @@ class Worker(Players):
             job = self.jobs[number]
             if number in self.tried:  # interrupted by itself, which another call goes on with
                 continue
-            lock = Lock(beside(job, ".lock"))
+            lock = lock_of(self.suite.folder, job)
             if not lock.take():
                 continue
             if number not in self.left():  # another worker has recorded it since
@@ -97,7 +97,8 @@ class Worker(Players):
         row = child.row()
         if row is None:
             self.interrupted += 1
-            print(f"{self.name(child.job)}  interrupted ({child.log})", flush=True)
+            how = f" by {child.killed_by}" if child.killed_by else ""
+            print(f"{self.name(child.job)}  interrupted{how} ({child.log})", flush=True)
         else:
             self.durations.append(time.monotonic() - child.began)
             self.record(child.job, row)
@@ -105,7 +106,7 @@ class Worker(Players):
 
     def record(self, job: Job, row: Row) -> None:
         self.append(row)
-        if row.status == "finished" and job.seed == self.suite.seeds[0]:
+        if row.status == "finished" and self.first_seed(job):
             self.show(job)
         value = "" if row.value is None else f"{job.names[0]} {row.value:.4g}"
         left = len(self.left())
@@ -114,6 +115,12 @@ class Worker(Players):
             f"({left} left{self.time_left(left)})",
             flush=True,
         )
+
+    def first_seed(self, job: Job) -> bool:
+        """Whether no seed before it is to be shown for its arm: that did not end otherwise."""
+        rows, _ = results.read(self.suite.results)
+        bad = {row.seed for row in rows if row.arm == job.arm and row.status != "finished"}
+        return job.seed == next(seed for seed in self.suite.seeds if seed == job.seed or seed not in bad)
 
     def append(self, row: Row) -> None:
         if said := results.append(self.suite.results, row):

@@ -10,7 +10,7 @@ from typing import Any
 from ganlab.data.base import Data
 from ganlab.errors import Refused
 from ganlab.stages import Timetable
-from ganlab.suites import identity
+from ganlab.suites import hashes, identity
 from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
 from ganlab.suites.plan import Job
 from ganlab.sweeps.sweep import Sweep
@@ -51,7 +51,7 @@ class Plan:
         refuse_prune(sweep, first)
         data = self._data(first).fingerprint()
         common = [identity.config(base), self.seed, data, self.name, sweep.space]
-        self.space = identity.short(json.dumps(common).encode())
+        self.space = hashes.short(json.dumps(common).encode())
 
     @property
     def first(self) -> dict[str, str]:
@@ -85,8 +85,8 @@ class Plan:
             outside=run.outside,
             cfg=own,
             config=identity.config(own),
-            data=self._data(run).fingerprint()[: identity.SIZE],
-            code=identity.code(),
+            data=self._data(run).fingerprint()[: hashes.SIZE],
+            code=hashes.code(),
             output=self.place,
             names=[self.name],
         )

@@ -34,7 +34,7 @@ class Tried(Record):
     steps: int  # rounds played
     images: int  # real images seen
     seconds: float  # of training
-    device: str  # cpu, or the name of a GPU
+    device: str  # cpu and its threads, or the name of a GPU
     finished: str  # when it ended, UTC, ISO 8601 to the second
     metrics: dict[str, dict[str, Any]]  # the metric by its full name, as summary.json has it
 

@@ -15,7 +15,7 @@ from typing import Any
 from ganlab.run_directory import RunDirectory
 from ganlab.stages import Timetable
 from ganlab.suites import lines
-from ganlab.suites.child import Child, Lock, beside, recorded
+from ganlab.suites.child import Child, lock_of, recorded
 from ganlab.suites.plan import Job
 from ganlab.suites.players import Players
 from ganlab.suites.results import Row
@@ -126,7 +126,7 @@ class Sweeper(Players):
         if trial is None:
             parameters = self.search.parameters(number)
             trial = self.trials[number] = Trial(number, parameters, self.plan.job(number, parameters))
-        lock = Lock(beside(trial.job, ".lock"))
+        lock = lock_of(self.sweep.folder, trial.job)
         if not lock.take():
             return False
         self.tried.add(number)
