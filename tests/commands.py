@@ -43,6 +43,11 @@ def start(*overrides: str, module: Sequence[str] = ("ganlab.run",), cwd: Path | 
     return process
 
 
+def start_pair(*overrides: str) -> Warm:
+    """A run whose further processes are forks of the first, and need not import all of it either."""
+    return start(*overrides, module=("pairing",), cwd=Path(__file__).parent)
+
+
 def start_cold(*overrides: str, **options: Any) -> subprocess.Popen[str]:
     """A run by an interpreter of its own."""
     command = [sys.executable, "-m", "ganlab.run", *overrides]

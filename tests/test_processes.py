@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import QUICK, checkpoint, finish, play, rows, same, start, summary
+from commands import QUICK, checkpoint, finish, play, rows, same, start, start_pair, summary
 from pytorch_lightning import Trainer
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
@@ -66,7 +66,7 @@ def test_a_run_on_two_processes_is_that_of_one_and_goes_on_with_one(tmp_path: Pa
     code, out, err = finish(pair)
     assert code == 0, err
     assert out.count("finished") == 1
-    assert finish(start(f"resume={two}", "steps=10", "trainer.devices=2"))[0] == 0
+    assert finish(start_pair(f"resume={two}", "steps=10", "trainer.devices=2"))[0] == 0
     code, _, err = finish(start(f"resume={two}", "steps=12", "trainer.devices=1"))
     assert code == 0, err
     assert finish(alone)[0] == 0
@@ -86,7 +86,7 @@ def test_a_run_on_two_processes_is_that_of_one_and_goes_on_with_one(tmp_path: Pa
 
 def test_compiled_networks_play_alike_on_two_processes(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    pair = start(*PLAIN, "steps=3", "trainer=ddp", "compile=true", f"run_dir={two}")
+    pair = start_pair(*PLAIN, "steps=3", "trainer=ddp", "compile=true", f"run_dir={two}")
     play(one, *PLAIN, "steps=3")
     code, _, err = finish(pair)
     assert code == 0, err
@@ -135,7 +135,7 @@ def test_a_process_killed_under_torchrun_is_told_in_one_line(tmp_path: Path) -> 
 
 def test_a_divergence_of_all_is_told_as_such(tmp_path: Path) -> None:
     lr = [f"optimizer.{player}.lr=1e38" for player in ("discriminator", "generator")]
-    process = start(*QUICK, "steps=40", "log_every=1", "trainer=ddp", *lr, f"run_dir={tmp_path / 'run'}")
+    process = start_pair(*QUICK, "steps=40", "log_every=1", "trainer=ddp", *lr, f"run_dir={tmp_path / 'run'}")
     code, _, err = finish(process)
     assert code == 1
     assert "run: diverged at round" in err
@@ -143,7 +143,7 @@ def test_a_divergence_of_all_is_told_as_such(tmp_path: Path) -> None:
 
 
 def test_a_process_that_lost_the_first_one_ends_without_a_word(tmp_path: Path) -> None:
-    process = start(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
+    process = start_pair(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
     process.kill()
@@ -155,9 +155,7 @@ def test_a_process_that_lost_the_first_one_ends_without_a_word(tmp_path: Path) -
 
 def test_a_sweep_starts_its_processes_anew_for_each_job(tmp_path: Path) -> None:
     code, _, err = finish(
-        start(
-            "-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}", cwd=tmp_path
-        )
+        start_pair("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
     )
     assert code == 0, err
     assert [summary(tmp_path / "sweep" / job)["status"] for job in "01"] == ["finished"] * 2
@@ -165,7 +163,7 @@ def test_a_sweep_starts_its_processes_anew_for_each_job(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_both_and_keeps_the_round(tmp_path: Path) -> None:
-    process = start(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
+    process = start_pair(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
     found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
@@ -181,7 +179,7 @@ def test_a_refused_job_of_several_processes_leaves_the_next_one_its_own(tmp_path
     (tmp_path / "sweep" / "0").mkdir(parents=True)
     (tmp_path / "sweep" / "0" / "theirs").touch()
     code, out, err = finish(
-        start("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
+        start_pair("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
     )
     assert code == 2
     assert "already" in err or "not empty" in err, err

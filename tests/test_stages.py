@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import assert_same_run, checkpoint, finish, go_on, rows, same, start, summary
+from commands import assert_same_run, checkpoint, finish, go_on, rows, same, start, start_pair, summary
 from table import batch, one_round
 
 from ganlab.checks import check
@@ -135,7 +135,7 @@ def test_two_processes_play_the_stages_of_one(tmp_path: Path) -> None:
         "trainer.precision=64-true",
         "steps=4",
     ]
-    pair = start(*settings, "trainer=ddp", f"run_dir={tmp_path / 'two'}")
+    pair = start_pair(*settings, "trainer=ddp", f"run_dir={tmp_path / 'two'}")
     play(tmp_path / "one", *settings)
     code, _, err = finish(pair)
     assert code == 0, err

@@ -1,0 +1,56 @@
+"""Processes that a command starts, as forks of it: they find imported what takes an interpreter five seconds."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from hydra.core.global_hydra import GlobalHydra
+
+
+class Forked:
+    """What is asked of a subprocess.Popen."""
+
+    def __init__(self, pid: int):
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if ended else None
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+def forked(module: str, arguments: Sequence[str], begin: Callable[[], None]) -> Forked:
+    """`python -m module arguments`, after what is to be set in the new process alone."""
+    if pid := os.fork():
+        return Forked(pid)
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        begin()
+        GlobalHydra.instance().clear()
+        sys.argv = [f"{module.replace('.', '/')}.py", *arguments]
+        runpy.run_module(module, run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

@@ -1,0 +1,28 @@
+"""python -m ganlab.run as it is, but for the further processes of a run on several: they are forks of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+
+from forks import Forked, forked
+
+from ganlab.training import processes
+
+
+def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[str, str]) -> Forked:
+    def begin() -> None:
+        preexec_fn()
+        os.environ.clear()
+        os.environ.update(env)
+
+    _, _, module, *arguments = command
+    return forked(module, arguments, begin)
+
+
+if __name__ == "__main__":
+    processes.subprocess = SimpleNamespace(Popen=fork)
+    from ganlab.run import main
+
+    main()
