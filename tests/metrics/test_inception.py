@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import finish, start
 from PIL import Image
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -60,10 +59,12 @@ def written(x: Tensor, folder: Path) -> Path:
 
 
 def fidelity(weights: Path, *line: str) -> dict[str, float]:
-    """What torch-fidelity's own command says."""
-    command = [str(Path(sys.executable).with_name("fidelity")), "--cpu", "--json", "--silent", "--no-cache"]
-    command += ["--feature-extractor-weights-path", str(weights), "--save-cpu-ram", *line]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    """What torch-fidelity's own command says, in a process that finds torch imported."""
+    how = ("--cpu", "--json", "--silent", "--no-cache", "--save-cpu-ram")
+    how += ("--feature-extractor-weights-path", str(weights), *line)
+    code, out, err = finish(start(*how, module=("torch_fidelity.fidelity",)))
+    assert code == 0, err
+    return json.loads(out)
 
 
 def ours(weights: Path, *line: str) -> dict[str, dict]:
