@@ -1,4 +1,4 @@
-"""Processes that a command starts, as forks of it: they find imported what takes an interpreter five seconds."""
+"""Processes that a command starts, as forks of it: an interpreter takes five seconds to import as much."""
 
 from __future__ import annotations
 

@@ -54,6 +54,8 @@ def composed(*overrides: str) -> DictConfig:
 @cache
 def node(group: str, option: str) -> DictConfig:
     """One option of a group, and choices within it behind a space, as it stands in the composed config."""
+    if group == "trick":  # the only ones of which a config takes many: one is composed for all of them
+        return OmegaConf.masked_copy(composed(*SMALL, f"trick=[{','.join(options(group))}]").trick, option)
     return composed(*SMALL, *f"{group}={option}".split())[group]
 
 

@@ -15,7 +15,7 @@ from commands import QUICK, checkpoint, finish, play, rows, same, start, start_p
 from pytorch_lightning import Trainer
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from two_ranks import cases, play_all, played
+from two_ranks import cases, made, play_all, played
 
 from ganlab.cli import compose
 from ganlab.errors import Refused
@@ -36,7 +36,8 @@ def test_every_plug_in_plays_alike_on_two_processes(tmp_path: Path) -> None:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        cases()  # what is composed for them need not be composed again by the processes that are forked here
+        for case in cases():
+            made(*case)  # and not once more in each of the processes that are forked here
         fork = multiprocessing.get_context("fork").Process
         ranks = [fork(target=play_all, args=(rank, port, tmp_path)) for rank in (0, 1)]
         for rank in ranks:

@@ -105,6 +105,7 @@ def go_together(
         return False
 
 
+@cache  # what was made before a fork is played by each process in memory of its own
 def made(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[str, ...] = ()):
     """The game in float64, where rounding does not hide a mistake; None where tricks refuse it."""
     try:
