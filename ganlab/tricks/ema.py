@@ -42,7 +42,9 @@ class EMA(Trick):
             self.needs = frozenset({Offer.DISCRIMINATOR, Offer.LASTING_MOVES})
         self.moves = dict.fromkeys(players, 0)
         self.averages = nn.ModuleDict()
-        self.moved = False  # since the average's statistics were taken
+        # The generator's average under statistics of its own, and where: beside the state, which to look at
+        # the game must not change.
+        self.shown: tuple[torch.device, Generator] | None = None
 
     def networks(self, networks: Networks) -> Networks:
         judge = networks.discriminator
@@ -65,16 +67,18 @@ class EMA(Trick):
         get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
         for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)
-        self.moved = True
+        self.shown = None
 
     def sampler(self, generator: nn.Module) -> nn.Module:
         if "generator" not in self.moves:
             return generator
         average = cast(Generator, self.averages["generator"])
-        if self.moved:
-            standing_statistics(average, latents(average))
-            self.moved = False
-        return average
+        device = next(average.parameters()).device
+        if self.shown is None or self.shown[0] != device:
+            network = deepcopy(average, {id(weight): weight for weight in average.parameters()})  # shared
+            standing_statistics(network, latents(network))
+            self.shown = device, network
+        return self.shown[1]
 
     def classifier(self, discriminator: Discriminator) -> Discriminator:
         if "discriminator" not in self.moves:
@@ -86,7 +90,7 @@ class EMA(Trick):
 
     def set_extra_state(self, state: dict[Player, int]) -> None:
         self.moves = dict(state)
-        self.moved = True
+        self.shown = None
 
 
 def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:

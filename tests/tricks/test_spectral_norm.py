@@ -10,8 +10,10 @@ from ganlab.config import build_game
 from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.norms import standing_statistics
 from ganlab.networks.weights import FullPrecision
 from ganlab.randomness import Draw
+from ganlab.tricks.ema import latents
 
 WEIGHTS = (*WEIGHTED, nn.Embedding)
 
@@ -124,6 +126,7 @@ def test_the_average_of_a_constrained_generator_is_sampled() -> None:
     module = game("hinge", ["ema", "spectral_norm"], "alternating", "trick.spectral_norm.player=both")
     one_round(module)  # whose weights and vectors the average takes over
     sampler, generator = module.game.sampler, module.game.generator
+    standing_statistics(generator, latents(generator))  # as the average has them
     latent = torch.randn(3, 6)
     assert torch.equal(sampler.eval()(latent), generator.eval()(latent))
     assert largest(sampler.body[0]) == pytest.approx(1, abs=0.05)

@@ -39,7 +39,7 @@ def test_an_average_is_truncated_too() -> None:
     module = game(tricks=["truncation", "ema"])
     rounds(module, 2)
     latent = TruncatedNormal(1.0)(Draw(0, "sample"), 4, 6)
-    average = module.game.tricks["ema"].averages["generator"].eval()
+    average = module.game.tricks["ema"].sampler(module.game.generator).eval()
     assert torch.equal(module.game.sample(4), average(latent))
     assert module.game.tricks.samplers(module.game.generator) == ["ema", "truncation"]
 
