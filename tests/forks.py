@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from hydra.core.global_hydra import GlobalHydra
+from warm import Signalled
 
 
-class Forked:
+class Forked(Signalled):
     """What is asked of a subprocess.Popen."""
 
     def __init__(self, pid: int):
@@ -23,16 +24,6 @@ class Forked:
             ended, status = os.waitpid(self.pid, os.WNOHANG)
             self.returncode = os.waitstatus_to_exitcode(status) if ended else None
         return self.returncode
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
 
 
 def forked(module: str, arguments: Sequence[str], begin: Callable[[], None]) -> Forked:

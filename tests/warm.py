@@ -21,7 +21,26 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 
-class Warm:
+class Signalled:
+    """What a subprocess.Popen does with signals: none reaches a process that has ended."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        raise NotImplementedError
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+
+class Warm(Signalled):
     """`python -m command` in a fork of the server; to be used as a subprocess.Popen with pipes for text."""
 
     def __init__(self, command: Sequence[str], cwd: str | os.PathLike[str], environment: Mapping[str, str]):
@@ -47,16 +66,6 @@ class Warm:
         if self.returncode is None:
             self.returncode = int(self._status.readline())
         return out, err
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
 
 
 @cache

@@ -56,6 +56,8 @@ def standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | Non
         for layer in network.modules()
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
     ]
+    if not hooks:
+        return
     try:
         with evaluating(network):
             for batch in batches:

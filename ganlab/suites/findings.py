@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ganlab.errors import Refused
 from ganlab.metrics.protocols import refuse_unlike
@@ -17,6 +17,7 @@ from ganlab.suites.suite import Arm, Suite
 FREE = ("sampler", "classes")
 
 Record = Mapping[str, Any]
+K = TypeVar("K")  # what is compared: an arm, or a pair of them
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Findings:
     @property
     def planned(self) -> int:
         """How many arms are compared in the end: what p-values are corrected for from the first run on."""
-        return len(self.suite.arms) - 1
+        return self.suite.comparisons
 
     @property
     def rows(self) -> list[Row]:
@@ -115,7 +116,7 @@ def find(suite: Suite, rows: Iterable[Row], configs: Mapping[str, str]) -> Findi
         for arm, found in values.items()
         if arm != suite.reference
     }
-    p = corrected(comparisons, len(suite.arms) - 1)
+    p = corrected(comparisons, suite.comparisons)
     arms = {}
     for name, arm in suite.arms.items():
         own = {seed: counted[name, seed] for seed in suite.seeds if (name, seed) in counted}
@@ -177,8 +178,8 @@ def against(reference: Mapping[int, float], values: Mapping[int, float]) -> Comp
     return compare([values[seed] for seed in both], [reference[seed] for seed in both])
 
 
-def corrected(comparisons: Mapping[str, Comparison | None], planned: int) -> dict[str, float]:
-    """The p of each arm that has one, after Holm's correction for all that are planned.
+def corrected(comparisons: Mapping[K, Comparison | None], planned: int) -> dict[K, float]:
+    """The p of each that has one, after Holm's correction for all that are planned.
 
     Those that have none yet count as tests that show nothing, or a suite that is half played would be
     corrected for half of its tests.

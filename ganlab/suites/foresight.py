@@ -8,7 +8,7 @@ from ganlab.suites.suite import Suite
 
 def foresight(suite: Suite) -> str:
     """How large a difference its seeds show; the spread over seeds is not known yet, and is the unit."""
-    arms, seeds = len(suite.arms) - 1, len(suite.seeds)
+    arms, seeds = suite.comparisons, len(suite.seeds)
     if not arms:
         return "one arm: there is nothing to compare it with"
     alone, strictest = (smallest_effect(1.0, seeds, alpha) for alpha in (ALPHA, ALPHA / arms))

@@ -37,9 +37,7 @@ def in_order(findings: Findings) -> str:
 
 def shown_pairs(values: Mapping[str, Mapping[int, float]], arms: int) -> list[tuple[str, str]]:
     """The pairs of arms that differ at 5 %, corrected for all pairs of the order."""
-    tests = {
-        f"{first} {second}": against(values[second], values[first])
-        for first, second in combinations(values, 2)
-    }
+    pairs = list(combinations(values, 2))
+    tests = {(first, second): against(values[second], values[first]) for first, second in pairs}
     p = corrected(tests, arms * (arms - 1) // 2)
-    return [pair for pair in combinations(values, 2) if p.get(" ".join(pair), 1.0) < ALPHA]
+    return [pair for pair in pairs if p.get(pair, 1.0) < ALPHA]

@@ -54,6 +54,11 @@ class Suite:
     lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def comparisons(self) -> int:
+        """How many arms there are beside the reference."""
+        return len(self.arms) - 1
+
+    @property
     def results(self) -> Path:
         """The file with a row for each of its runs."""
         return self.folder / "results.csv"
