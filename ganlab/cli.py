@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,23 @@ OmegaConf.register_new_resolver("rounds", rounds, replace=True)
 
 def compose(*overrides: str, config_name: str = "run") -> DictConfig:
     """The config of a command line, for notebooks, tests and commands that play runs of their own."""
+    refuse_lost(overrides)
     if GlobalHydra.instance().is_initialized():  # by `launch`, and it cannot be twice
         return hydra.compose(config_name, list(overrides))
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose(config_name, list(overrides))
+
+
+def refuse_lost(overrides: Sequence[str]) -> None:
+    """Refuses `+group=one` beside `group=[another]`, of which Hydra would drop the first without a word."""
+    given = dict(override.split("=", 1) for override in overrides if "=" in override)
+    for key, value in given.items():
+        group = key.removeprefix("+")
+        if key != group and group in given and (CONF / group).is_dir():
+            raise Refused(
+                f"{key}={value} would be lost beside {group}={given[group]}: give all of them as one list, "
+                f"'{group}=[...]'"
+            )
 
 
 def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
@@ -65,6 +78,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
             cfg.job = context.job.num
             print(f"\njob {cfg.job}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True)
         try:
+            refuse_lost(context.overrides.task)
             return task(cfg, [*context.overrides.task, *kept])
         except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
             refuse(error)

@@ -17,6 +17,11 @@ from ganlab.tricks.base import Trick, Tricks
 from ganlab.turn import EVERYWHERE, Batch, Networks, Offer, Player, Sample, Turn, accurate
 
 
+def like(network: nn.Module, x: Tensor) -> Tensor:
+    """Data in the type of a network's weights."""
+    return x.to(next(network.parameters()).dtype)
+
+
 class Borrowed:
     """A game that is used without being owned: copies share it, and its weights are saved elsewhere."""
 
@@ -116,6 +121,10 @@ class Game(nn.Module):
         """Whether a player moves in this round."""
         return self.tricks.plays(player, self.played)
 
+    def adopted(self) -> None:
+        """To be called once other weights were put in the place of the drawn ones."""
+        self.tricks.adopted(self.networks)
+
     def after(self, player: Player) -> None:
         self.tricks.after(player, self.networks, self.played)
 
@@ -128,7 +137,7 @@ class Game(nn.Module):
         """The latents [N, latent_dim] that the encoder of such a game reads off samples; off their means."""
         sampler = self.sampler
         with evaluating(sampler):
-            return sampler.encode(self._enter(Sample(x)).x)[:, : sampler.latent_dim]
+            return sampler.encode(self._enter(Sample(like(sampler, x))).x)[:, : sampler.latent_dim]
 
     def decode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """As `generate`, by a network in evaluation mode."""
@@ -150,11 +159,12 @@ class Game(nn.Module):
         return self.tricks.classifier(self.discriminator)
 
     @torch.no_grad()
+    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     def classify(self, x: Tensor) -> Tensor:
         """The class logits [N, K] of samples [N, *shape], by a network in evaluation mode."""
         classifier = self.classifier
         with evaluating(classifier):
-            return classifier(self._enter(Sample(x)).x).classes
+            return classifier(self._enter(Sample(like(classifier, x))).x).classes
 
     def _enter(self, sample: Sample) -> Sample:
         """Data as this game plays with them."""

@@ -234,7 +234,7 @@ class Turn:
         return differentiable(fake) if self._differentiates_inputs and not fake.x.requires_grad else fake
 
     def _aim(self) -> Targets:
-        real, fake = self.on_real.logits, self.on_fake.logits
+        real, fake = accurate(self.on_real.logits), accurate(self.on_fake.logits)  # bf16 has no 0.999
         return self._hooks.targets(Targets(torch.ones_like(real), torch.zeros_like(fake)), self)
 
 

@@ -37,7 +37,11 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
         ("trick=noisy_labels",),
         "Their ranges, with flips. `trick=label_smoothing` is the one-sided version of the paper.",
     ),
-    ("DCGAN where one can", ("model=dcgan",), "The other family: `model=vae`."),
+    (
+        "DCGAN where one can",
+        ("model=dcgan",),
+        "Their other family, a VAE and a GAN in one, is not to be had; `model=vae` is the plain one.",
+    ),
     (
         "Tricks of reinforcement learning",
         ("trick=replay_buffer",),
@@ -46,7 +50,8 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "Adam",
         ("optimizer=adam",),
-        "The default. SGD for the discriminator: `optimizer=sgd_adam`.",
+        "With the rate 0.0002 of DCGAN, whose default it is; every model comes with an Adam of its own. SGD "
+        "for the discriminator: `optimizer=sgd_adam`.",
     ),
     (
         "Track failures early",

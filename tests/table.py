@@ -89,6 +89,10 @@ def game(
         cfg.trick.replay_buffer.size = 24  # it acts once it is full
     if "minibatch_discrimination" in cfg.trick:
         cfg.trick.minibatch_discrimination.kernels = 8  # 100 take longer than all other tricks together
+    if "adaptive_augment" in cfg.trick:
+        cfg.trick.adaptive_augment.kimg = 0.05  # 500,000 images for p to go from 0 to 1 are as good as never
+        cfg.trick.adaptive_augment.target = -0.9
+        cfg.trick.adaptive_augment.interval = 1
     if model == "dcgan" and "unrolled" in cfg.trick:
         cfg.trick.unrolled.lr = 0.001  # longer steps against a penalty of weight 10 explode
     cfg.merge_with_dotlist(of_tricks)

@@ -79,6 +79,7 @@ LINES = {  # a command line, and what its one line of error must name
     "resume=nowhere": "nowhere is not a run",
     "init_from=nowhere": "nowhere is not a run",
     "init_from=a resume=b": "exclude each other",
+    "trick=[ema] +trick=r1": "\\+trick=r1 would be lost beside trick=\\[ema\\]: give all of them as one list",
     "data.range=[0,255]": r"data.range=\[0,255\]",
     "metric=[prdc] monitor=e": "monitor=e is not measured",
     "extractor=inception metric=none": "extractor has no say here, for no metric looks through it",

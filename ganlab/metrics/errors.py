@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ganlab.data.base import Data
@@ -34,6 +35,13 @@ class Errors(SampleMetric):
 
     def suits(self, game: Game) -> None:
         _ = game.classifier
+        try:
+            game.classify(torch.zeros(1, *game.shape, device=next(game.parameters()).device))
+        except Refused as error:
+            raise Refused(
+                "errors/test shows the discriminator single images, which this one does not take (trick "
+                "minibatch_stddev): choose another metric, or leave the trick out"
+            ) from error
 
     def update(self, x: Tensor, real: bool) -> None:
         """Samples say nothing here."""

@@ -66,7 +66,7 @@ class KeyedDropout(nn.Module):
         if not (self.training or self.at_test):
             return x
         assert self.keys.key is not None
-        places = torch.arange(x[0].numel(), device=x.device)
+        places = torch.arange(x.shape[1:].numel(), device=x.device)
         hashed = mix(mix(self.keys.key + self.salt).unsqueeze(1) + mix(places))  # [B, D]
         kept = (hashed & MASK) >= self.rate * (MASK + 1)
         return x * kept.view(x.shape).to(x.dtype) / (1 - self.rate)

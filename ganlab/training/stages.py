@@ -60,6 +60,7 @@ class Stages(GameModule):
         module.game.step = self.game.step
         if module.game.played == 0:
             self.stages[name].prepare()
+            module.game.adopted()
         module.round(batch)
         self.told = {f"{name}/{term}": value for term, value in module.told.items()}
         self.game.step += 1

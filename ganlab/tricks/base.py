@@ -48,6 +48,9 @@ class Trick(nn.Module):
         """Changes the networks, once, at construction."""
         return networks
 
+    def adopted(self, networks: Networks) -> None:
+        """Reacts to weights of another run or stage that were put in the place of the drawn ones."""
+
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
         """Changes the latents, [B, latent_dim]."""
         return latent
@@ -143,6 +146,10 @@ class Tricks(nn.ModuleDict):
                 torch.default_generator.manual_seed(fold(seed, name))
                 networks = cast(Trick, trick).networks(networks)
         return networks
+
+    def adopted(self, networks: Networks) -> None:
+        for trick in self.each():
+            trick.adopted(networks)
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
         for trick in self.each():

@@ -4,6 +4,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ganlab.errors import Refused
@@ -25,10 +26,10 @@ class EMA(Trick):
     first move copies the weights, so the average never remembers the initialisation. Where the generator has
     batch norm, the statistics of its average are taken from samples of the average itself before it is shown:
     under those of the generator it shows what neither has learned. The discriminator's average says the
-    classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code).
+    classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code); one with batch
+    norm is refused, whose statistics mix real samples and fakes and are none of the average's.
 
-    decay: from 0, which copies the weights, to 1, not included; a schedule warms it up, as
-    `ganlab.schedules.WarmUp` does.
+    decay: between 0 and 1, neither of them; a schedule warms it up, as `ganlab.schedules.WarmUp` does.
     """
 
     order = Order.OBSERVE
@@ -47,15 +48,16 @@ class EMA(Trick):
         self.shown: tuple[torch.device, Generator] | None = None
 
     def networks(self, networks: Networks) -> Networks:
-        judge = networks.discriminator
-        if "discriminator" in self.moves and (judge is None or judge.classes is None):
-            raise Refused(
-                "trick.ema.players=[..., discriminator] would do nothing where the discriminator tells no "
-                "classes: leave it out, or add trick semi_supervised or auxiliary_classifier"
-            )
+        if "discriminator" in self.moves:
+            check(networks.discriminator)
         for player in self.moves:
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
         return networks
+
+    def adopted(self, networks: Networks) -> None:
+        for player in self.moves:
+            self.averages[player].load_state_dict(getattr(networks, player).state_dict())
+        self.shown = None
 
     @torch.no_grad()
     def after(self, player: Player, networks: Networks, step: int) -> None:
@@ -93,12 +95,28 @@ class EMA(Trick):
         self.shown = None
 
 
+def check(judge: Discriminator | None) -> None:
+    """Refuses to average a discriminator that nobody would ask, or not as it is."""
+    if judge is None or judge.classes is None:
+        raise Refused(
+            "trick.ema.players=[..., discriminator] would do nothing where the discriminator tells no "
+            "classes: leave it out, or add trick semi_supervised or auxiliary_classifier"
+        )
+    if any(isinstance(layer, _BatchNorm) for layer in judge.modules()):
+        raise Refused(
+            "trick.ema.players=[..., discriminator] would classify under batch statistics that are not "
+            "the average's: leave it out, or add trick=normalisation "
+            "trick.normalisation.player=discriminator"
+        )
+
+
 def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Latents and classes of a few batches of samples, always the same ones."""
     weight = next(generator.parameters())
-    classes = None
-    if generator.num_classes is not None:
-        classes = torch.arange(SIZE, device=weight.device) % generator.num_classes
+    rows = torch.arange(SIZE, device=weight.device)
     for number in range(BATCHES):
+        classes = None
+        if generator.num_classes is not None:  # evenly over all of them, however many there are
+            classes = (rows * BATCHES + number) * generator.num_classes // (SIZE * BATCHES)
         latent = generator.prior(Draw("ema", number, device=weight.device), SIZE, generator.latent_dim)
         yield latent.to(weight.dtype), classes

@@ -1,5 +1,6 @@
 import torch
 
+from ganlab.errors import Refused
 from ganlab.networks.weights import flat
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
@@ -13,8 +14,8 @@ class Lookahead(Trick):
 
     There they become the new slow ones (Zhang et al. 2019, algorithm 1). Both players go back at once,
     however often the discriminator has moved meanwhile: it is a step of the game, not of two losses
-    (Chavdarova et al. 2021, algorithm 1). The first slow weights are those that were drawn. Optimisers
-    keep their moments, and networks their statistics.
+    (Chavdarova et al. 2021, algorithm 1). The first slow weights are those that the game begins with.
+    Optimisers keep their moments, and networks their statistics.
 
     The generator's move is not over before it went back, the discriminator's is: the generator moves against
     it. So whatever averages the discriminator's weights after its moves is refused, but for `generator`.
@@ -35,9 +36,21 @@ class Lookahead(Trick):
         self.moves = 0
 
     def networks(self, networks: Networks) -> Networks:
+        if any(
+            getattr(layer, "waits", False)
+            for mover in self.players
+            for layer in getattr(networks, mover).modules()
+        ):
+            raise Refused(
+                "trick lookahead would go back to scales and biases that model=improved sets by its first "
+                "batch only: set trick.lookahead.player=generator, or choose another model, such as model=gan"
+            )
+        self.adopted(networks)
+        return networks
+
+    def adopted(self, networks: Networks) -> None:
         for player in self.players:
             self.register_buffer(player, flat(getattr(networks, player)).detach())
-        return networks
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":

@@ -12,9 +12,9 @@ class NoisyLabels(Trick):
     """Targets are drawn from ranges, and now and then swapped (Chintala et al. 2016, ganhacks 6).
 
     A target t becomes t R + (1 - t) F, R uniform in `real` and F in `fake`, after it was exchanged for 1 - t
-    with probability `flip`; each verdict has draws of its own. The cost is linear in the target, so on
-    average it is that of the mean targets: a range may leave [0, 1], its mean may not, or the cost would
-    have no lower bound.
+    with probability `flip`; each verdict has draws of its own. The gradient is linear in the target, so
+    on average it is that of the mean targets: a range may leave [0, 1], its mean may not, or the cross
+    entropy would have no lower bound.
     """
 
     needs = frozenset({Offer.TARGETS})

@@ -61,6 +61,11 @@ class Normalisation(Trick):
             raise Refused(
                 f"trick.normalisation.groups={groups} does not divide {channels} channels: change it"
             )
+        if self.kind == "group" and isinstance(norm, nn.BatchNorm1d) and channels // groups < 3:
+            raise Refused(
+                f"trick.normalisation.groups={groups} leaves fewer than 3 of {channels} numbers in a group "
+                "of a fully connected layer, of which no more than signs remain: choose fewer groups"
+            )
         other = nn.GroupNorm(groups, channels, norm.eps)
         other.weight, other.bias = norm.weight, norm.bias
         return other

@@ -13,7 +13,7 @@ class SlopePenalty(Trick):
 
     Where it is left out meanwhile it is multiplied by `every`, so its mean stays (lazy regularisation,
     Karras et al. 2020, section 3.1). It is one sum with the other terms and no step of its own, so the
-    rates of Adam need no correction.
+    rates of Adam need no correction. Of the steps of an unrolled discriminator each has it once.
 
     In a discriminator with batch norm, as model=dcgan has, each logit hangs on the whole batch, and so does
     the slope at a sample; trick normalisation takes the batch norm out.
@@ -31,6 +31,11 @@ class SlopePenalty(Trick):
         self.weight = weight
         self.every = count(f"trick.{name}.every", every)
         self.moves = 0  # of the discriminator: it may sit rounds out
+        self.judge: tuple[object, ...] = ()  # in a tuple, or it would be a part of this trick
+
+    def networks(self, networks: Networks) -> Networks:
+        self.judge = (networks.discriminator,)
+        return networks
 
     @abstractmethod
     def penalty(self, turn: Turn) -> Tensor:
@@ -38,9 +43,10 @@ class SlopePenalty(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.player == "generator" or self.moves % self.every:
+        every = self.every if turn.discriminator in self.judge else 1  # an unrolled one is ahead of its moves
+        if turn.player == "generator" or self.moves % every:
             return terms
-        return {**terms, self.name: self.every * self.weight(turn.step) * self.penalty(turn)}
+        return {**terms, self.name: every * self.weight(turn.step) * self.penalty(turn)}
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         self.moves += player == "discriminator"

@@ -1,7 +1,6 @@
-from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.labels import Projection
 from ganlab.networks.weights import parametrise, weight_layers
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import Side, chosen, needed, scales
@@ -19,7 +18,8 @@ class SpectralNorm(Trick):
     batch norm, which undoes the constraint: trick normalisation takes it out.
 
     player: `discriminator`, `generator` or `both` (Zhang et al. 2019). The class embedding of a projection
-    is constrained too, as Miyato & Koyama 2018 have it.
+    is constrained too, as Miyato & Koyama 2018 have it; planes or columns of a class, which stand beside the
+    sample, are not.
     """
 
     order = Order.CONSTRAIN
@@ -32,8 +32,9 @@ class SpectralNorm(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         for player in self.players:
-            embeddings = (nn.Embedding,) if player == "discriminator" else ()
-            for layer, dim in list(weight_layers(getattr(networks, player), (*WEIGHTED, *embeddings))):
+            network = getattr(networks, player)
+            classes = [(m.embedding, 0) for m in network.modules() if isinstance(m, Projection)]
+            for layer, dim in [*weight_layers(network), *classes]:
                 parametrise(
                     "spectral_norm", layer, spectral_norm, n_power_iterations=self.iterations, dim=dim
                 )

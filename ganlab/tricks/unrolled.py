@@ -18,7 +18,8 @@ class Unrolled(Trick):
     """The generator moves against a discriminator that is `steps` ahead (Metz et al. 2017).
 
     The steps ahead are plain gradient descent with rate `lr` on all of the discriminator's terms, and the
-    generator's gradient flows through them. The discriminator itself is untouched and moves as ever.
+    generator's gradient flows through them. The discriminator itself is untouched and moves as ever; what
+    happens to its weights after a move, such as a clipping, does not happen to those ahead.
     """
 
     order = Order.OBSERVE  # the steps ahead feel the penalties of other tricks

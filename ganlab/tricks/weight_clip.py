@@ -27,6 +27,9 @@ class WeightClip(Trick):
         self._clip(networks, 0)
         return networks
 
+    def adopted(self, networks: Networks) -> None:
+        self._clip(networks, 0)
+
     def after(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":
             self._clip(networks, step)

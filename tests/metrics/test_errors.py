@@ -57,7 +57,19 @@ def test_unlabelled_data_and_a_discriminator_without_classes_are_refused() -> No
         Errors().check(data, 10, 10)
 
 
+def test_a_discriminator_that_takes_no_single_image_is_refused() -> None:
+    cfg = compose(*SMALL, "trick=[semi_supervised,minibatch_stddev]", "data.labelled=100", "metric=errors")
+    evaluation = Evaluation({"errors": Errors()}, build_data(cfg), n=10, n_real=10, seed=0)
+    with pytest.raises(Refused, match="single images, which this one does not take .*minibatch_stddev"):
+        evaluation.suits(build_game(cfg))
+
+
 def test_a_run_learns_and_says_so(tmp_path) -> None:
     play(tmp_path / "run", *SEMI, "steps=300", "model.discriminator.hidden=[64]", "data.batch_size=64")
     found = summary(tmp_path / "run")["metrics"]["errors/test"]
     assert found["value"] < 120
+
+
+def test_a_game_in_double_precision_is_counted_too(tmp_path) -> None:
+    play(tmp_path / "run", *SEMI, "steps=1", "trainer.precision=64-true")
+    assert summary(tmp_path / "run")["metrics"]["errors/test"]["value"] > 0

@@ -138,7 +138,10 @@ def test_priors() -> None:
     assert uniform.abs().max() <= math.sqrt(3)
     assert uniform.var() == pytest.approx(1, abs=0.02)
     assert Normal()(Draw(0), 20000, 2).std() == pytest.approx(1, abs=0.02)
-    assert torch.allclose(Sphere()(Draw(0), 5, 7).norm(dim=1), torch.full((5,), math.sqrt(7)))
+    sphere = Sphere()(Draw(0), 20000, 7)
+    assert torch.allclose(sphere.norm(dim=1), torch.tensor(math.sqrt(7)))
+    assert torch.allclose(sphere.T @ sphere / 20000, torch.eye(7), atol=0.05)
+    assert sphere.mean(0).abs().max() < 0.05
 
 
 def test_the_elementary_norm_is_batch_norm_and_its_slope_has_a_slope() -> None:

@@ -108,7 +108,8 @@ def test_the_generators_moves_and_a_discriminator_ahead_do_not_count() -> None:
 
 @pytest.mark.parametrize("play", PLAYS)
 def test_p_is_told_and_moves_as_the_latest_verdicts_say(play: str) -> None:
-    module = game("hinge", ["adaptive_augment"], play, "trick.adaptive_augment.interval=1")
+    settings = ("interval=1", "kimg=500", "target=0.6")
+    module = game("hinge", ["adaptive_augment"], play, *(f"trick.adaptive_augment.{s}" for s in settings))
     trick = module.game.tricks["adaptive_augment"]
     for _ in range(11):
         before = float(trick.p)

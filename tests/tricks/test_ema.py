@@ -5,6 +5,7 @@ import pytest
 import torch
 from table import game, one_round, rounds
 
+from ganlab.config import adopt
 from ganlab.errors import Refused
 from ganlab.networks.norms import standing_statistics
 from ganlab.schedules import HalfLife, Linear, Schedule, WarmUp, schedule
@@ -124,7 +125,31 @@ def test_the_average_is_sampled() -> None:
         assert mine is theirs
 
 
-@pytest.mark.parametrize("decay", [2, 1, -0.1, Linear(0.9, 1.5, 10)])
+@pytest.mark.parametrize("decay", [2, 1, 0, -0.1, Linear(0.9, 1.5, 10)])
 def test_a_decay_out_of_range_is_refused(decay: float) -> None:
     with pytest.raises(Refused, match="trick.ema.decay=.* must lie strictly between 0 and 1"):
         EMA(decay, ["generator"])
+
+
+def test_adopted_weights_are_shown_before_the_first_move() -> None:
+    old, module = (game("hinge", ["ema"], "alternating", f"seed={seed}") for seed in (1, 2))
+    module.game.sample(2)
+    adopt(module, {"state_dict": old.state_dict()})
+    assert torch.equal(module.game.sample(3), old.game.sample(3))
+
+
+def test_a_discriminator_under_statistics_of_others_is_refused() -> None:
+    tricks, both = ["ema", "semi_supervised"], "trick.ema.players=[generator,discriminator]"
+    with pytest.raises(Refused, match="would classify under batch statistics that are not the average's"):
+        game("hinge", tricks, "shared", both, model="dcgan")
+    game("hinge", [*tricks, "normalisation"], "shared", both, model="dcgan")
+
+
+def test_its_statistics_are_those_of_all_classes_alike() -> None:
+    for many in (3, 10, 1000):
+        generator = game(tricks=["label_conditioning"]).game.generator
+        generator.num_classes = many
+        seen = torch.cat([classes for _, classes in latents(generator)])
+        counts = torch.bincount(seen, minlength=many)
+        assert len(counts) == many
+        assert counts.max() - counts.min() <= 1

@@ -55,6 +55,12 @@ def test_numbers_are_dropped_at_the_rate_and_independently(rate: float) -> None:
 
 
 @pytest.mark.parametrize("base", [(*SMALL, PLAIN), DCGAN], ids=["gan", "dcgan"])
+def test_no_samples_have_no_mask(base: tuple[str, ...]) -> None:
+    generator = built("trick.generator_dropout.at_test=true", base=base).generator.eval()
+    assert generator(torch.randn(0, 6)).shape == (0, 1, 8, 8)
+
+
+@pytest.mark.parametrize("base", [(*SMALL, PLAIN), DCGAN], ids=["gan", "dcgan"])
 def test_a_mask_is_a_function_of_its_latent_alone(base: tuple[str, ...]) -> None:
     generator = built("trick.generator_dropout.at_test=true", base=base).generator.eval()
     latent = torch.randn(7, 6)

@@ -7,7 +7,15 @@ from ganlab.cli import compose
 from ganlab.config import build_game
 from ganlab.errors import Refused
 from ganlab.game import Game
-from ganlab.networks.labels import ConcatImage, ConditionalNorm, EmbedImage, Projection
+from ganlab.networks.labels import (
+    ConcatImage,
+    ConcatLatent,
+    ConcatVector,
+    ConditionalNorm,
+    EmbedImage,
+    EmbedLatent,
+    Projection,
+)
 
 
 def conditional(*overrides: str) -> Game:
@@ -67,6 +75,22 @@ def test_concatenated_planes_are_one_hot() -> None:
     assert x.shape == (2, 4, 4, 5)
     assert x[0, 1:].mean((1, 2)).tolist() == [0, 0, 1]
     assert x[1, 1:].mean((1, 2)).tolist() == [1, 0, 0]
+
+
+def test_concatenated_columns_are_one_hot() -> None:
+    classes = torch.tensor([2, 0])
+    for layer, x in ((ConcatLatent(3), torch.randn(2, 4)), (ConcatVector(3), torch.randn(2, 1, 2, 2))):
+        seen, _ = layer(x, classes)
+        assert torch.equal(seen[:, :4], x.flatten(1))
+        assert seen[:, 4:].tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+def test_an_embedded_class_multiplies_the_latent() -> None:
+    layer, x, classes = EmbedLatent(3, 4), torch.randn(2, 4), torch.tensor([2, 0])
+    seen, _ = layer(x, classes)
+    for i, c in enumerate(classes):
+        for j in range(4):
+            assert seen[i, j] == x[i, j] * layer.embedding.weight[c, j]
 
 
 def test_an_embedded_class_is_a_plane_of_its_own_as_a_last_channel() -> None:

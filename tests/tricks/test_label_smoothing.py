@@ -40,3 +40,13 @@ def test_a_target_out_of_range_is_refused(target: float) -> None:
 def test_only_an_objective_with_targets_can_be_smoothed() -> None:
     with pytest.raises(Refused, match="label_smoothing needs targets, .*objective Hinge"):
         game("hinge", ["label_smoothing"])
+
+
+def test_a_target_keeps_its_digits_in_mixed_precision() -> None:
+    module = game(
+        "non_saturating", ["label_smoothing"], "alternating", "trick.label_smoothing.real=0.999"
+    ).game
+    with torch.autocast("cpu", torch.bfloat16):
+        turn = module.turn("discriminator", real(), Draw(0))
+        assert turn.on_real.logits.dtype == torch.bfloat16
+        assert torch.equal(turn.targets.real, torch.full((16,), 0.999))

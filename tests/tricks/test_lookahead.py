@@ -5,6 +5,8 @@ import torch
 from table import game, one_round, rounds
 from torch import nn
 
+from ganlab.cli import compose
+from ganlab.config import adopt, build_game
 from ganlab.errors import Refused
 from ganlab.networks.weights import flat
 from ganlab.tricks.lookahead import Lookahead
@@ -156,3 +158,17 @@ def test_weights_that_other_tricks_add_go_back_too() -> None:
 def test_bad_values_are_refused(make, message: str) -> None:
     with pytest.raises(Refused, match=message):
         make()
+
+
+def test_the_first_way_back_is_to_weights_that_were_adopted() -> None:
+    old, module = (game("hinge", ["lookahead"], "alternating", f"seed={seed}") for seed in (1, 2))
+    adopt(module, {"state_dict": old.state_dict()})
+    for player in PLAYERS:
+        assert torch.equal(getattr(module.game.tricks["lookahead"], player), flat(getattr(old.game, player)))
+
+
+def test_weights_that_wait_for_their_first_batch_are_refused() -> None:
+    improved = ("logger=csv", "model=improved", "trick=lookahead")
+    with pytest.raises(Refused, match="lookahead would go back to scales and biases that model=improved"):
+        build_game(compose(*improved))
+    build_game(compose(*improved, "trick.lookahead.player=generator"))

@@ -95,6 +95,7 @@ def test_classes_may_scale_the_other_norm_and_a_virtual_one_is_refused() -> None
         (["kind=batch"], "kind=batch must be one of layer, instance, group, none"),
         (["groups=0"], "groups=0 must be a whole number of at least 1"),
         (["kind=group", "groups=3"], "groups=3 does not divide 16 channels"),
+        (["kind=group", "groups=8"], "groups=8 leaves fewer than 3 of 16 numbers in a group"),
         (["kind=instance"], "kind=instance has nothing to average over"),
         (["player=none"], "player=none must be one of discriminator"),
     ],

@@ -6,6 +6,7 @@ from table import game, one_round, real, rounds
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
+from ganlab.game import Game
 from ganlab.randomness import Draw
 from ganlab.schedules import Linear
 from ganlab.tricks.base import Trick, Tricks
@@ -224,3 +225,20 @@ def test_a_replay_buffers_fakes_are_judged_in_every_play(name: str) -> None:
 def test_bad_values_are_refused(make, message: str) -> None:
     with pytest.raises(Refused, match=message):
         make()
+
+
+def adversarial(of: Game) -> float:
+    return float(of.losses(of.turn("generator", real(), Draw(0)))["adversarial"].detach())
+
+
+def test_an_unrolled_discriminator_has_the_penalty_once_in_each_step() -> None:
+    """Whatever the number of the next move, and as often as if it were not lazy."""
+    ahead = []
+    for every, moves in ((1, 0), (4, 0), (4, 1)):
+        settings = (f"trick.r1.every={every}", "trick.r1.gamma=20", "trick.unrolled.lr=0.1")
+        module = game("non_saturating", ["r1", "unrolled"], "alternating", *settings).game
+        module.tricks["r1"].moves = moves
+        ahead.append(adversarial(module))
+    assert ahead[0] == ahead[1] == ahead[2]
+    free = game("non_saturating", ["unrolled"], "alternating", "trick.unrolled.lr=0.1").game
+    assert adversarial(free) != ahead[0]

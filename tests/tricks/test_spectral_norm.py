@@ -179,3 +179,11 @@ def test_two_tricks_that_say_how_large_the_same_weights_are_refuse_each_other() 
             "alternating",
             *(f"trick.{t}.player={p}" for t, p in zip(pair, ("both", "generator"), strict=True)),
         )
+
+
+@pytest.mark.parametrize("base", [SMALL, DCGAN], ids=["gan", "dcgan"])
+def test_what_stands_beside_the_sample_is_left_free(base: tuple[str, ...]) -> None:
+    game = built(base, "trick.label_conditioning.discriminator=embedding")
+    judge(game, 3)
+    (embedding,) = (m for m in game.discriminator.modules() if isinstance(m, nn.Embedding))
+    assert largest(embedding) > 2

@@ -1,6 +1,7 @@
 import pytest
 from table import game, one_round
 
+from ganlab.config import adopt
 from ganlab.errors import Refused
 from ganlab.schedules import Linear
 from ganlab.tricks.weight_clip import WeightClip
@@ -46,3 +47,9 @@ def test_the_bound_may_be_a_schedule_and_the_generators_move_clips_nothing() -> 
 def test_a_bound_that_does_nothing_is_refused() -> None:
     with pytest.raises(Refused, match="trick.weight_clip.bound=0 would do nothing"):
         WeightClip(0)
+
+
+def test_adopted_weights_are_clipped_before_the_first_move() -> None:
+    module = game("hinge", ["weight_clip"])
+    adopt(module, {"state_dict": game("hinge").state_dict()})
+    assert largest(module) == pytest.approx(0.01)
