@@ -120,6 +120,7 @@ STALE = {
     "fake": {"targets"},
     "discriminator": {"verdicts", "targets"},
     "verdicts": {"targets"},
+    "ahead": set(),
 }
 COMPUTED = {"latent", "made", "fake", "targets", "verdicts"}
 
@@ -148,6 +149,7 @@ class Turn:
         self.extra = batch.extra
         self.generator = generator
         self.discriminator = discriminator
+        self.ahead = False  # whether the discriminator is at weights to come: tricks count no such move
         self.draw = draw
         self._hooks = hooks
         self._differentiates_inputs = differentiates_inputs

@@ -48,12 +48,10 @@ class AdaptiveAugment(Trick):
         self.register_buffer("latest", torch.zeros(()))  # that of the move that is under way
         self.moves = 0
         self.images = 0  # real ones of the moves since p was moved
-        self.judge: tuple[object, ...] = ()  # in a tuple, or it would be a part of this trick
 
     def networks(self, networks: Networks) -> Networks:
         shape = images("adaptive_augment", networks.generator.shape)
         self.span = span("adaptive_augment", self.range)
-        self.judge = (networks.discriminator,)
         self.acting = acting("adaptive_augment", self.parts, shape)
         return networks
 
@@ -65,7 +63,7 @@ class AdaptiveAugment(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.player == "discriminator" and turn.discriminator in self.judge:  # no unrolled one
+        if turn.player == "discriminator" and not turn.ahead:
             signs = accurate(turn.on_real.logits.detach()).sign()
             self.latest.copy_(mean_of_ranks(signs.mean()))
             self.shown = len(turn.real.x) * turn.draw.world_size

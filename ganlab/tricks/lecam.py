@@ -26,11 +26,6 @@ class LeCam(Trick):
         self.register_buffer("averages", torch.zeros(2))  # of the logits on real samples and on fakes
         self.register_buffer("latest", torch.zeros(2))  # the same with the move that is under way
         self.moves = 0
-        self.judge: tuple[object, ...] = ()  # in a tuple, or it would be a part of this trick
-
-    def networks(self, networks: Networks) -> Networks:
-        self.judge = (networks.discriminator,)
-        return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
@@ -38,7 +33,7 @@ class LeCam(Trick):
             return terms
         real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)
         now = self._followed(real, fake, turn.step)
-        if turn.discriminator in self.judge:  # an unrolled one is only ahead for a while
+        if not turn.ahead:
             self.latest.copy_(now)
         penalty = (real - now[1]).square() + (fake - now[0]).square()
         return {**terms, "lecam": self.weight(turn.step) * penalty}

@@ -31,11 +31,6 @@ class SlopePenalty(Trick):
         self.weight = weight
         self.every = count(f"trick.{name}.every", every)
         self.moves = 0  # of the discriminator: it may sit rounds out
-        self.judge: tuple[object, ...] = ()  # in a tuple, or it would be a part of this trick
-
-    def networks(self, networks: Networks) -> Networks:
-        self.judge = (networks.discriminator,)
-        return networks
 
     @abstractmethod
     def penalty(self, turn: Turn) -> Tensor:
@@ -43,7 +38,7 @@ class SlopePenalty(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        every = self.every if turn.discriminator in self.judge else 1  # an unrolled one is ahead of its moves
+        every = 1 if turn.ahead else self.every
         if turn.player == "generator" or self.moves % every:
             return terms
         return {**terms, self.name: every * self.weight(turn.step) * self.penalty(turn)}

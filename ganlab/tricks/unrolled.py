@@ -39,14 +39,18 @@ class Unrolled(Trick):
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.player == "discriminator":
             return compute(turn)
-        return compute(turn.replace(discriminator=self._ahead(turn, compute)))
+        return compute(turn.replace(discriminator=self._ahead(turn, compute), ahead=True))
 
     def _ahead(self, turn: Turn, compute: Compute) -> "Functional":
         ahead = Functional.of(turn.discriminator)  # type: ignore[arg-type]
         for _ in range(self.steps):
             # The fake is named, or a replay buffer would be asked for one and cut the gradient.
             inner = turn.replace(
-                player="discriminator", discriminator=ahead, real=anew(turn.real), fake=anew(turn.fake)
+                player="discriminator",
+                discriminator=ahead,
+                ahead=True,
+                real=anew(turn.real),
+                fake=anew(turn.fake),
             )
             loss = torch.stack([accurate(term).mean() for term in compute(inner).values()]).sum()
             ahead = ahead.descend(loss, self.lr(turn.step))

@@ -30,23 +30,18 @@ class First(nn.Module):
         return Verdict(x.flatten(1)[:, 0], x.flatten(1))
 
 
-JUDGE = First()
-
-
 def made(*shape: int, geometry=FLIP, colour=None, value_range=(-1, 1), **settings) -> AdaptiveAugment:
     settings = {"target": 0.6, "interval": 4, "kimg": 1.0} | settings
     trick = AdaptiveAugment(**settings, geometry=geometry, colour=colour, corruption=None, range=value_range)
-    trick.networks(Networks(Shaped(*shape or (1, 8, 8)), JUDGE, None))
+    trick.networks(Networks(Shaped(*shape or (1, 8, 8)), None, None))
     return trick
 
 
-def move(
-    trick: AdaptiveAugment, logits: list[float], player="discriminator", judge: nn.Module = JUDGE
-) -> None:
+def move(trick: AdaptiveAugment, logits: list[float], player="discriminator") -> None:
     x = torch.tensor(logits).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
-    view = Turn(player, 0, Batch(Sample(x)), None, judge, Tricks({}), Draw(0), False)
+    view = Turn(player, 0, Batch(Sample(x)), None, First(), Tricks({}), Draw(0), False)
     trick.losses(view, lambda _: {})
-    trick.after(player, Networks(None, JUDGE, None), 0)
+    trick.after(player, Networks(None, None, None), 0)
 
 
 def by_rule(moves: list[list[float]], target: float, interval: int, images: float) -> list[float]:
@@ -102,8 +97,21 @@ def test_the_generators_moves_and_a_discriminator_ahead_do_not_count() -> None:
     before = trick.latest.clone()
     x = -torch.ones(10, 1, 8, 8)
     view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), Tricks({}), Draw(0), False)
-    trick.losses(view, lambda _: {})
+    trick.losses(view.replace(ahead=True), lambda _: {})
     assert torch.equal(trick.latest, before)
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_unrolling_leaves_the_signs_of_a_round_alone(play: str) -> None:
+    alone, beside = (
+        game("hinge", tricks, play, "trick.adaptive_augment.interval=9", *settings)
+        for tricks, settings in (
+            (["adaptive_augment"], ()),
+            (["adaptive_augment", "unrolled"], ("trick.unrolled.lr=10",)),
+        )
+    )
+    one_round(alone), one_round(beside)
+    assert alone.game.tricks["adaptive_augment"].signs == beside.game.tricks["adaptive_augment"].signs != 0
 
 
 @pytest.mark.parametrize("play", PLAYS)

@@ -17,25 +17,20 @@ class Sums(nn.Module):
         return Verdict(x.sum(1), x)
 
 
-JUDGE = Sums()
-
-
-def turn(step: int, player: str = "discriminator", judge: nn.Module = JUDGE) -> Turn:
+def turn(step: int, player: str = "discriminator") -> Turn:
     draw = torch.Generator().manual_seed(step)
     x, fake = (torch.randn(4, 3, generator=draw, dtype=torch.float64) + shift for shift in (1, -1))
-    view = Turn(player, step, Batch(Sample(x)), None, judge, Tricks({}), Draw(0), False)
+    view = Turn(player, step, Batch(Sample(x)), None, Sums(), Tricks({}), Draw(0), False)
     return view.replace(made=Sample(fake))
 
 
 def made(weight: float = 2.0, decay: float = 0.9) -> LeCam:
-    trick = LeCam(weight, decay).double()
-    trick.networks(Networks(None, JUDGE, None))
-    return trick
+    return LeCam(weight, decay).double()
 
 
 def moved(trick: LeCam, step: int) -> Tensor:
     term = trick.losses(turn(step), lambda _: {})["lecam"]
-    trick.after("discriminator", Networks(None, JUDGE, None), step)
+    trick.after("discriminator", Networks(None, None, None), step)
     return term
 
 
@@ -73,7 +68,7 @@ def test_the_generator_learns_as_ever_and_moves_no_average() -> None:
     moved(trick, 0)
     before = trick.averages.clone()
     assert trick.losses(turn(1, "generator"), lambda _: {}) == {}
-    trick.after("generator", Networks(None, JUDGE, None), 1)
+    trick.after("generator", Networks(None, None, None), 1)
     assert trick.moves == 1
     assert torch.equal(trick.averages, before)
 
@@ -81,9 +76,9 @@ def test_the_generator_learns_as_ever_and_moves_no_average() -> None:
 def test_a_discriminator_ahead_is_judged_by_the_averages_but_enters_none() -> None:
     trick = made()
     term = trick.losses(turn(0), lambda _: {})["lecam"]
-    ahead = trick.losses(turn(7, judge=Sums()), lambda _: {})["lecam"]
+    ahead = trick.losses(turn(7).replace(ahead=True), lambda _: {})["lecam"]
     assert not torch.equal(term, ahead)
-    trick.after("discriminator", Networks(None, JUDGE, None), 0)
+    trick.after("discriminator", Networks(None, None, None), 0)
     assert trick.averages.tolist() == pytest.approx(means(0))
 
 
