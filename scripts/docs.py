@@ -20,9 +20,10 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import CONF, compose
-from ganlab.config import build_game
+from ganlab.config import build_game, instantiate
 from ganlab.errors import Refused
 from ganlab.tricks.base import Trick
+from ganlab.turn import Offer
 
 FOLDER = Path(__file__).parent.parent / "ganlab" / "tricks"
 README, COSTS = FOLDER / "README.md", FOLDER / "costs.csv"
@@ -33,6 +34,8 @@ SMALL = (
     "model.generator.batch_norm=true",
     "model.discriminator.hidden=[16]",
 )
+# What is the data's, the machine's or the networks' to offer, not the objective's.
+ELSEWHERE = (Offer.LABELS, Offer.EXTRA, Offer.ONE_PROCESS, Offer.SECOND_DERIVATIVES)
 PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")
 
 
@@ -70,6 +73,12 @@ def hooks(trick: type[Trick]) -> list[str]:
     """What a trick takes part in: the methods of `Trick` that it overrides."""
     own = [name for name, _ in inspect.getmembers(Trick, inspect.isfunction) if name in vars(Trick)]
     return [name for name in own if name != "__init__" and getattr(trick, name) is not getattr(Trick, name)]
+
+
+def settings(trick: str) -> list[str]:
+    """What a trick as its YAML has it needs of other settings than the objective."""
+    made: Trick = instantiate(composed(f"trick={trick}").trick[trick])
+    return [str(offer) for offer in ELSEWHERE if offer in made.needs | made.takes]
 
 
 def what(trick: type[Trick]) -> tuple[str, str]:
@@ -166,8 +175,9 @@ def overview(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
         sentence, paper = what(made)
         apart = ", ".join(f"`{name}`" for name in tricks if tuple(sorted((trick, name))) in refused)
         named = ", ".join(f"`{hook}`" for hook in hooks(made))
-        rows.append([f"`{trick}`", sentence, paper, named, found.get(trick, ""), apart])
-    header = ["trick", "what it does", "paper", "hooks", "cost, %", "not beside"]
+        needed = ", ".join(settings(trick))
+        rows.append([f"`{trick}`", sentence, paper, named, found.get(trick, ""), needed, apart])
+    header = ["trick", "what it does", "paper", "hooks", "cost, %", "needs", "not beside"]
     return table(header, rows)
 
 
