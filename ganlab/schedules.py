@@ -1,4 +1,4 @@
-"""Numbers that may change with the round: any number of a trick or an optimiser may be one of these."""
+"""Numbers that may change with the round: weights, rates, strengths and decays may be one of these."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ class Schedule(ABC):
 
     @abstractmethod
     def __call__(self, step: int) -> float: ...
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}({self.start:g} to {self.end:g})"
 
 
 class Constant(Schedule):

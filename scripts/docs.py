@@ -203,6 +203,8 @@ def document(refusals: Refusals) -> str:
         "Written by `make docs` from the code; do not edit.",
         "",
         "`trick=name`, or `'trick=[one,two]'`; the numbers of each stand in `conf/trick/name.yaml`.",
+        "What hangs on the networks or the samples at hand - images, a hidden layer, batch norm, normal",
+        "latents - is refused when they are built, in a line that says what to choose.",
         measured(costs()),
         "",
         *overview(tricks, refusals.pairs),

@@ -1,10 +1,10 @@
-from math import pi, sqrt
+from math import cos, floor, pi, sin, sqrt
 
 import pytest
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Span, images, span
+from ganlab.augmentations.base import Augmentation, Span, acting, images, span
 from ganlab.augmentations.colour import Colour, mix
 from ganlab.augmentations.corruption import Corruption
 from ganlab.augmentations.geometry import Geometry, moved, rotated, scaled, turned
@@ -158,11 +158,71 @@ def test_the_map_of_colours_is_the_product_of_the_papers_matrices() -> None:
         assert torch.allclose(mixed[0], torch.einsum("ij,jhw->ihw", matrix, x[0]))
 
 
+def drawn(augmentation: str, n: int, transforms: int, normals: int) -> tuple[list, list]:
+    """The uniform and the normal numbers of n images, as `augmented` draws them."""
+    draw = Draw(0)
+    uniform = draw.uniform(f"test/{augmentation}", n, 2, transforms)[:, 1]
+    return uniform.tolist(), draw.normal(f"test/{augmentation}", n, normals).tolist()
+
+
+def test_the_map_of_pixels_is_the_papers_transforms_one_after_the_other() -> None:
+    n, height, width = 6, 8, 16
+    source = PAPER[0]._sources(torch.zeros(n, 1, height, width), torch.tensor(1.0), Draw(0), "test/geometry")
+    for found, u, z in zip(source, *drawn("geometry", n, 9, 4), strict=True):
+        stretch = 2 ** (0.2 * z[1])
+        transforms = [
+            scaling(1 - 2 * floor(2 * u[0]), 1),
+            rotation(floor(4 * u[1]) * pi / 2),
+            shift(floor(5 * u[2]) - 2, floor(3 * u[3]) - 1),
+            scaling(2 ** (0.2 * z[0]), 2 ** (0.2 * z[0])),
+            rotation(pi * (2 * u[4] - 1)),
+            scaling(stretch, 1 / stretch),
+            rotation(pi * (2 * u[5] - 1)),
+            shift(0.125 * width * z[2], 0.125 * height * z[3]),
+        ]
+        moved_by = torch.eye(3, dtype=torch.float64)
+        for transform in transforms:
+            moved_by = transform @ moved_by
+        assert torch.allclose(found.double(), moved_by.inverse(), atol=1e-4)
+
+
+def rows(*numbers: list[float]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def scaling(across: float, down: float) -> Tensor:
+    return rows([across, 0, 0], [0, down, 0], [0, 0, 1])
+
+
+def shift(across: float, down: float) -> Tensor:
+    return rows([1, 0, across], [0, 1, down], [0, 0, 1])
+
+
+def rotation(angle: float) -> Tensor:
+    """Against the clock where rows are counted downwards."""
+    return rows([cos(angle), sin(angle), 0], [-sin(angle), cos(angle), 0], [0, 0, 1])
+
+
+def test_colours_are_changed_by_the_papers_transforms_one_after_the_other() -> None:
+    x = noise(6, 3, 4, 5)
+    found = augmented(PAPER[1], x)
+    grey = torch.ones(3, 3, dtype=torch.float64) / 3
+    cross = rows([0, -1, 1], [1, 0, -1], [-1, 1, 0]) / sqrt(3)  # the cross product with the grey axis
+    for image, changed, u, z in zip(x, found, *drawn("colour", 6, 5, 3), strict=True):
+        image = image + 0.2 * z[0]
+        matrix = 2 ** (0.5 * z[1]) * torch.eye(3, dtype=torch.float64)
+        matrix = matrix - 2 * floor(2 * u[2]) * grey @ matrix
+        matrix = torch.linalg.matrix_exp(pi * (2 * u[3] - 1) * cross) @ matrix
+        matrix = grey @ matrix + 2 ** z[2] * (matrix - grey @ matrix)
+        assert torch.allclose(changed, torch.einsum("ij,jhw->ihw", matrix, image), atol=1e-5)
+
+
 def test_a_grey_image_is_the_grey_of_three_equal_channels() -> None:
     x = noise(30, 1, 4, 4)
     for of_data in (Span(0.0, 1.0), Span(0.5, 0.5)):
         coloured = augmented(PAPER[1], x.expand(-1, 3, -1, -1), span=of_data)
-        assert torch.allclose(coloured, augmented(PAPER[1], x, span=of_data).expand_as(coloured))
+        alone = augmented(PAPER[1], x, span=of_data)
+        assert torch.allclose(coloured, alone.expand_as(coloured), atol=1e-5)  # factors are of float32
 
 
 def test_contrast_is_one_factor_for_all_channels() -> None:
@@ -205,7 +265,9 @@ def test_strengths_are_those_of_the_numbers_drawn() -> None:
         (lambda: geometry(translation=0.01).acts("it", (1, 8, 8)), "it.translation=0.01 is less than half"),
         (lambda: colour(hue=1).acts("it", (2, 8, 8)), "images of 1 or 3 channels, not of 2: set it=null"),
         (lambda: images("it", (2,)), r"trick it changes images, but a sample here has the shape \[2\]"),
-        (lambda: span("it", None), "trick it needs the range of the data, but data.range=null"),
+        (lambda: span("it", (1, 0)), r"trick.it.range=\[1, 0\] must rise"),
+        (lambda: acting("it", {"colour": True}, (1, 8, 8)), "trick.it.colour=True must be null or an"),
+        (lambda: span("it", None), "trick it needs the range of the data, but trick.it.range=null"),
     ],
 )
 def test_bad_values_are_refused(make, message: str) -> None:

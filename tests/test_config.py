@@ -15,6 +15,8 @@ from ganlab.config import build, build_game, load
 from ganlab.errors import Refused
 from ganlab.schedules import Linear
 from ganlab.tricks.base import Order, Trick, Tricks
+from ganlab.tricks.noise_layers import NoiseLayers
+from ganlab.tricks.r1 import R1
 from ganlab.turn import Networks
 
 
@@ -160,6 +162,14 @@ def test_order_governs_the_fold_and_ties_go_by_name() -> None:
 def test_a_trick_cannot_have_the_name_of_a_hook(name: str) -> None:
     with pytest.raises(Refused, match=f"a trick cannot be called {name}"):
         Tricks({name: Trick()})
+
+
+def test_two_of_one_class_whose_terms_would_have_one_name_are_refused() -> None:
+    with pytest.raises(Refused, match="tricks mine and r1 are both R1, and their terms have one name"):
+        Tricks({"r1": R1(1, 1), "mine": R1(2, 1)})
+    Tricks(
+        {"in_generator": NoiseLayers(0.1, "generator"), "in_discriminator": NoiseLayers(0.2, "discriminator")}
+    )
 
 
 class Taker(Trick):

@@ -26,15 +26,18 @@ TRICKS, OBJECTIVES, PLAYS = options("trick"), options("objective"), options("pla
 MODELS = {"mlp": PLAYS, "dcgan": ["shared"]}  # and the ways in which they are played
 WRITTEN = docs.written()
 PATIENCE = 80  # rounds after which a trick that changed nothing is inert
-# What changes nothing in the first two rounds, and in how many it does in a pair; None: of its own accord.
+# What changes nothing in the first two rounds, and in how many it does in a pair.
 LATER = {
     "adaptive_augment": 12,
     "historical_averaging": 4,
     "lookahead": 6,
     "replay_buffer": 6,
-    "adaptive_balance": None,
+    "adaptive_balance": 4,
 }
-# What is only seen once the generator moves, which critic_steps delays.
+# What acts on a game that needs it, and settings with which it does so on any.
+EAGER = {"adaptive_balance": ["trick.adaptive_balance.low=null", "trick.adaptive_balance.high=0.1"]}
+# What is only seen once the generator moves, which critic_steps lets it do in each fifth round.
+CRITIC_STEPS = 5
 GENERATORS = {
     "feature_matching",
     "inverted_labels",
@@ -140,12 +143,18 @@ def test_a_pair_plays_alike_in_both_orders_or_refuses(
 
 def both_act(pair: tuple[str, str], objective: str, play: str, module: GameModule) -> None:
     """What is seen after some rounds with a pair is seen with neither of its tricks alone."""
-    for trick, other in sorted((pair, pair[::-1]), key=lambda turn: LATER.get(turn[0]) or 2):
-        until = LATER.get(trick, 2)
-        if until and not (trick in GENERATORS and other == "critic_steps"):
-            rounds(module, until - module.game.step)
-            without = played(objective, play, "mlp", other).after(until)
-            assert differ(seen(module), without), f"{trick} changes nothing beside {other}"
+    for trick, other in sorted((pair, pair[::-1]), key=lambda turn: until(*turn)):
+        if trick in EAGER:
+            module = game(objective, pair, play, *EAGER[trick])
+        rounds(module, until(trick, other) - module.game.step)
+        without = played(objective, play, "mlp", other).after(until(trick, other))
+        assert differ(seen(module), without), f"{trick} changes nothing beside {other}"
+
+
+def until(trick: str, other: str) -> int:
+    """The round in which a trick is seen to act beside another."""
+    waits = CRITIC_STEPS if trick in GENERATORS and other == "critic_steps" else 1
+    return waits * LATER.get(trick, 2)
 
 
 @cache  # and asked for by tests alone: to find it takes seconds, which no import should

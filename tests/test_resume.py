@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,46 +40,63 @@ def reached(run_dir: Path) -> int:
     return int(lines[-1].split(",")[0]) if len(lines) > 1 and lines[-1][:1].isdigit() else 0
 
 
-def going_together(others_first: bool) -> list[str]:
-    """As many tricks as go together; or as many as can of those which are not among them, and then more."""
-    # Unrolling has no state of its own, and with so many others takes most of the time.
-    tricks = tuple(trick for trick in options("trick") if trick != "unrolled")
-    first = largest_set(tricks)
-    return largest_set(tuple(sorted(tricks, key=first.__contains__))) if others_first else first
+# What goes together with none of the others, and what takes most of the time with all of them.
+FEW = {
+    "semi_supervised": ["semi_supervised", "generator_steps", "weight_norm", "unrolled"],
+    "inverted_labels": ["inverted_labels", "packing"],
+}
+
+
+@cache
+def killed_sets() -> list[list[str]]:
+    """As many tricks as go together, as many as can of those which are not among them, and the rest."""
+    few = [trick for tricks in FEW.values() for trick in tricks]
+    many = tuple(trick for trick in options("trick") if trick not in few)
+    first = largest_set(many)
+    return [first, largest_set(tuple(sorted(many, key=first.__contains__))), *FEW.values()]
+
+
+def test_every_trick_is_in_a_run_that_is_killed() -> None:
+    assert {trick for tricks in killed_sets() for trick in tricks} == set(options("trick"))
+
+
+KILL, INTERRUPT, TERMINATE = signal.SIGKILL, signal.SIGINT, signal.SIGTERM
 
 
 @pytest.mark.parametrize(
-    ("play", "others_first", "signals"),
+    ("play", "number", "objective", "signals"),
     [
-        ("alternating", False, [signal.SIGKILL, signal.SIGINT, signal.SIGKILL]),
-        ("simultaneous", True, [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]),
+        ("alternating", 0, "non_saturating", [KILL, INTERRUPT, KILL]),
+        ("simultaneous", 1, "non_saturating", [KILL, TERMINATE, KILL]),
+        ("alternating", 2, "hinge", [KILL]),
+        ("shared", 3, "minimax", [KILL]),
     ],
-    ids=["alternating", "simultaneous"],
+    ids=["alternating", "simultaneous", *FEW],
 )
 def test_a_run_that_was_killed_is_the_run_that_was_not(
-    play: str, others_first: bool, signals: list[int], tmp_path: Path
+    play: str, number: int, objective: str, signals: list[int], tmp_path: Path
 ) -> None:
-    tricks = going_together(others_first)
+    tricks = killed_sets()[number]
     moments = random.Random(play)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    settings = [*SETTINGS, f"play={play}", f"trick=[{','.join(tricks)}]"]
+    settings = [*SETTINGS, f"play={play}", f"objective={objective}", f"trick=[{','.join(tricks)}]"]
     settings += ["trick.replay_buffer.size=100"] if "replay_buffer" in tricks else []
     settings += ["data.labelled=10"] if "semi_supervised" in tricks else []
     left_alone = start(*settings, f"run_dir={whole}")
     command = [*settings, f"run_dir={killed}"]
-    for number in signals:
+    for sent in signals:
         process = start(*command)
         last = reached(killed)
         until = last + moments.randint(7, 10)
         while process.poll() is None and reached(killed) < until:
             time.sleep(0.002)
         time.sleep(moments.random() * 0.05)
-        process.send_signal(number)
+        process.send_signal(sent)
         code, _, err = finish(process)
-        if number != signal.SIGKILL:
+        if sent != KILL:
             assert code == 0, err
             assert summary(killed)["status"] == "stopped"
-            assert summary(killed)["reason"] == signal.Signals(number).name
+            assert summary(killed)["reason"] == signal.Signals(sent).name
             assert checkpoint(killed)["state_dict"]["game._extra_state"]["step"] == summary(killed)["steps"]
         assert reached(killed) < STEPS, "the run was over before the signal came"
         command = [f"resume={killed}"] if (killed / "checkpoints" / "last.ckpt").exists() else command

@@ -34,10 +34,13 @@ def images(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
 def span(name: str, value_range: tuple[float, float] | None) -> Span:
     """Of the data's range; refused where it has none."""
     if value_range is None:
-        raise Refused(f"trick {name} needs the range of the data, but data.range=null: give two numbers")
+        raise Refused(
+            f"trick {name} needs the range of the data, but trick.{name}.range=null, which is data.range "
+            "where nothing else is said: give two numbers"
+        )
     low, high = value_range
     if not low < high:
-        raise Refused(f"trick {name} needs a range of the data that rises: data.range={list(value_range)}")
+        raise Refused(f"trick.{name}.range={list(value_range)} must rise, as data.range has to")
     return Span((low + high) / 2, (high - low) / 2)
 
 
@@ -66,6 +69,9 @@ def acting(
     name: str, parts: dict[str, Augmentation | None], shape: tuple[int, int, int]
 ) -> list[Augmentation]:
     """Those parts of a trick that change images of a shape; refused where none does."""
+    for key, part in parts.items():
+        if part is not None and not isinstance(part, Augmentation):
+            raise Refused(f"trick.{name}.{key}={part} must be null or an augmentation with its strengths")
     found = [
         part for key, part in parts.items() if part is not None and part.acts(f"trick.{name}.{key}", shape)
     ]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, Generator, Layers, output, rectifier
 from ganlab.networks.priors import Prior
-from ganlab.values import flag
+from ganlab.values import flag, whole
 
 
 class Maxout(nn.Module):
@@ -82,8 +82,8 @@ def discriminator(
 
 
 def check_widths(name: str, widths: Sequence[int]) -> None:
-    if any(not isinstance(width, int) or width < 1 for width in widths):
-        raise Refused(f"{name}={list(widths)} must be whole numbers of at least 1")
+    if not isinstance(widths, list | tuple) or not all(whole(width) and width >= 1 for width in widths):
+        raise Refused(f"{name}={widths} must be a list of whole numbers of at least 1")
 
 
 def _dropout(rate: float) -> list[nn.Module]:

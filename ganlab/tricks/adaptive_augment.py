@@ -6,17 +6,17 @@ from ganlab.errors import Refused
 from ganlab.ranks import mean_of_ranks
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Networks, Offer, Player, Sample, Turn, accurate
-from ganlab.values import count, positive
+from ganlab.values import count, number, positive
 
 
 class AdaptiveAugment(Trick):
-    """ADA: everything the discriminator sees is augmented, the more it overfits (Karras et al. 2020).
+    """ADA: everything the discriminator sees is augmented, the more it overfits (Karras et al. 2020, ADA).
 
     Each transform meets each image with probability p, which begins at 0. On every `interval`-th of the
     discriminator's moves p rises where r_t = E sign(D(x)), over the real samples of these moves, is above
     `target`, and else falls, by as much as takes it from 0 to 1 in `kimg` thousand real images; it never
     falls below 0 (section 3, equation 1; beyond 1 it counts as 1). Both players' turns are augmented,
-    the generator's gradient flows through, and a condition goes with its image as it is.
+    the generator's gradient flows through, and a class goes with its image.
 
     geometry, colour, corruption: what is done to images; null leaves one out.
     """
@@ -92,7 +92,7 @@ class AdaptiveAugment(Trick):
 
 
 def check(target: float, interval: int, kimg: float) -> None:
-    if not -1 < target < 1:
+    if not -1 < number("trick.adaptive_augment.target", target) < 1:
         raise Refused(f"trick.adaptive_augment.target={target} must lie strictly between -1 and 1")
     count("trick.adaptive_augment.interval", interval)
     positive("trick.adaptive_augment.kimg", kimg)

@@ -8,6 +8,7 @@ from ganlab.errors import Refused
 from ganlab.ranks import mean_of_ranks
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 from ganlab.turn import Offer, Player, Turn, accurate
+from ganlab.values import number
 
 By = Literal["accuracy", "ranking", "loss_ratio"]
 
@@ -88,7 +89,7 @@ def check(by: By, low: float | None, high: float | None) -> tuple[float, float]:
         raise Refused("trick.adaptive_balance.low=null and high=null would do nothing: give one of them")
     top = math.inf if by == "loss_ratio" else 1.0
     for name, value in (("low", low), ("high", high)):
-        if value is not None and not (0 < value < top):
+        if value is not None and not 0 < number(f"trick.adaptive_balance.{name}", value) < top:
             raise Refused(f"trick.adaptive_balance.{name}={value} must lie strictly between 0 and {top:g}")
     lower, upper = -math.inf if low is None else low, math.inf if high is None else high
     if lower >= upper:

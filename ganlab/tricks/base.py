@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from functools import partial
 from inspect import signature
+from itertools import combinations
 from typing import ClassVar, cast
 
 import torch
@@ -105,9 +106,20 @@ class Tricks(nn.ModuleDict):
             if "." in name or hasattr(self, name):
                 raise Refused(f"a trick cannot be called {name}: choose another key for it under trick")
             self[name] = tricks[name]
+        self._refuse_doubles()
 
     def each(self) -> Iterator[Trick]:
         return cast(Iterator[Trick], iter(self.values()))
+
+    def _refuse_doubles(self) -> None:
+        """Two of one class would give their terms one name, and the first of them would be lost."""
+        for (one, trick), (other, twin) in combinations(self.items(), 2):
+            kind = type(cast(Trick, trick))
+            if kind is type(twin) and kind.losses is not Trick.losses:
+                raise Refused(
+                    f"tricks {one} and {other} are both {kind.__name__}, and their terms have one name: "
+                    "leave one out"
+                )
 
     @property
     def differentiates_inputs(self) -> bool:

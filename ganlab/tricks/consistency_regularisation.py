@@ -9,7 +9,7 @@ from ganlab.turn import Networks, Offer, Sample, Turn, accurate
 
 
 class ConsistencyRegularisation(Trick):
-    """bCR: the discriminator should judge a sample as it judges the same one augmented (Zhao et al. 2021).
+    """bCR: a sample should be judged as the same one augmented (Zhao et al. 2021, algorithm 1).
 
     It also minimises lambda_real E (D(x) - D(T(x)))^2 + lambda_fake E (D(G(z)) - D(T(G(z))))^2 of its
     logits; with lambda_fake 0 this is CR (Zhang et al. 2020). Each transform of T meets each image. What is

@@ -37,8 +37,10 @@ class EMA(Trick):
     def __init__(self, decay: float | Schedule, players: Sequence[Player]):
         super().__init__()
         self.decay = schedule("trick.ema.decay", decay, low=0, high=1, strict=True)
-        if not players or any(player not in PLAYERS for player in players):
-            raise Refused(f"trick.ema.players={list(players)} must be one or both of {', '.join(PLAYERS)}")
+        if not isinstance(players, list | tuple) or not players or set(players) - set(PLAYERS):
+            raise Refused(
+                f"trick.ema.players={players} must be a list of one or both of {', '.join(PLAYERS)}"
+            )
         if "discriminator" in players:
             self.needs = frozenset({Offer.DISCRIMINATOR, Offer.LASTING_MOVES})
         self.moves = dict.fromkeys(players, 0)

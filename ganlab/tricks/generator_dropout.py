@@ -8,7 +8,7 @@ from ganlab.values import flag
 class GeneratorDropout(Trick):
     """Dropout of the generator's hidden layers, in training and, if asked, when it is sampled.
 
-    Isola et al. 2017, section 3.2.1, keep it on at test time: with it as the only noise, samples vary
+    Isola et al. 2017, section 3.1, keep it on at test time: with it as the only noise, samples vary
     (Chintala et al. 2016, tip 17). A mask is a function of the sample's latent: the seed that determines
     the latents determines the masks, on any number of processes and in batches of any size.
     """

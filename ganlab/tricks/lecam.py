@@ -19,7 +19,7 @@ class LeCam(Trick):
     averages: Tensor
     latest: Tensor
 
-    def __init__(self, weight: float | Schedule, decay: float):
+    def __init__(self, weight: float | Schedule, decay: float | Schedule):
         super().__init__()
         self.weight = active("trick.lecam.weight", weight)
         self.decay = schedule("trick.lecam.decay", decay, low=0, high=1, strict=True)

@@ -20,7 +20,7 @@ class Lookahead(Trick):
     The generator's move is not over before it went back, the discriminator's is: the generator moves against
     it. So whatever averages the discriminator's weights after its moves is refused, but for `generator`.
 
-    player: `both`, or only one of them, as a rule of its optimiser alone.
+    player: `both`, or only one of them; it is the moves of the generator that count for either.
     """
 
     order = Order.MOVE

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ganlab.errors import Refused
+from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Trick
 from ganlab.turn import Offer, Targets, Turn
 
@@ -19,27 +20,28 @@ class NoisyLabels(Trick):
 
     needs = frozenset({Offer.TARGETS})
 
-    def __init__(self, real: Sequence[float], fake: Sequence[float], flip: float):
+    def __init__(self, real: Sequence[float], fake: Sequence[float], flip: float | Schedule):
         super().__init__()
         self.real = interval("trick.noisy_labels.real", real)
         self.fake = interval("trick.noisy_labels.fake", fake)
-        if isinstance(flip, bool) or not isinstance(flip, int | float) or not 0 <= flip < 0.5:
-            raise Refused(f"trick.noisy_labels.flip={flip} must be a number of at least 0 and below 0.5")
+        self.flip = schedule("trick.noisy_labels.flip", flip, low=0)
+        often = max(self.flip.start, self.flip.end)
+        if often >= 0.5:
+            raise Refused(f"trick.noisy_labels.flip={often:g} must be a number of at least 0 and below 0.5")
         if sum(self.fake) >= sum(self.real):
             raise Refused(
                 f"trick.noisy_labels.fake={list(fake)} must lie below real={list(real)} on average, or the "
                 "discriminator would learn nothing"
             )
-        if self.real == (1, 1) and self.fake == (0, 0) and flip == 0:
+        if self.real == (1, 1) and self.fake == (0, 0) and often == 0:
             raise Refused("trick.noisy_labels would do nothing: widen a range, or give flip")
-        self.flip = flip
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
         return Targets(self._drawn(targets.real, turn), self._drawn(targets.fake, turn))
 
     def _drawn(self, target: Tensor, turn: Turn) -> Tensor:
         flip, real, fake = (turn.draw.uniform("noisy_labels", *target.shape) for _ in range(3))
-        target = torch.where(flip < self.flip, 1 - target, target)
+        target = torch.where(flip < self.flip(turn.step), 1 - target, target)
         drawn = target * between(self.real, real) + (1 - target) * between(self.fake, fake)
         return drawn.to(target.dtype)
 

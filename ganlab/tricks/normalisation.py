@@ -27,11 +27,11 @@ class Normalisation(Trick):
 
     order = Order.REPLACE
 
-    def __init__(self, kind: Kind, groups: int, player: Side):
+    def __init__(self, kind: Kind, groups: int | None, player: Side):
         super().__init__()
         if kind not in KINDS:
             raise Refused(f"trick.normalisation.kind={kind} must be one of {', '.join(KINDS)}")
-        self.kind, self.groups = kind, count("trick.normalisation.groups", groups)
+        self.kind, self.groups = kind, check(kind, groups)
         self.players = chosen("trick.normalisation.player", player)
         self.needs = needed(self.players)
         if "generator" in self.players:
@@ -56,7 +56,7 @@ class Normalisation(Trick):
                 "trick.normalisation.kind=instance has nothing to average over in a fully connected layer: "
                 "choose layer"
             )
-        groups = {"layer": 1, "instance": channels}.get(self.kind, self.groups)
+        groups = {"layer": 1, "instance": channels, "group": self.groups}[self.kind]
         if channels % groups:
             raise Refused(
                 f"trick.normalisation.groups={groups} does not divide {channels} channels: change it"
@@ -69,3 +69,15 @@ class Normalisation(Trick):
         other = nn.GroupNorm(groups, channels, norm.eps)
         other.weight, other.bias = norm.weight, norm.bias
         return other
+
+
+def check(kind: Kind, groups: int | None) -> int:
+    """How many groups of channels; 0 where the kind has none."""
+    if kind == "group":
+        return count("trick.normalisation.groups", groups)
+    if groups is not None:
+        raise Refused(
+            f"trick.normalisation.groups={groups} would do nothing with trick.normalisation.kind={kind}: "
+            "leave it out, or choose kind=group"
+        )
+    return 0

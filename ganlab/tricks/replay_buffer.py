@@ -4,7 +4,7 @@ from torch import Tensor
 from ganlab.errors import Refused
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks, Offer, Player, Sample, Turn
-from ganlab.values import count
+from ganlab.values import count, number
 
 
 class ReplayBuffer(Trick):
@@ -21,7 +21,7 @@ class ReplayBuffer(Trick):
 
     def __init__(self, size: int, share: float):
         super().__init__()
-        if not 0 < share <= 1:
+        if not 0 < number("trick.replay_buffer.share", share) <= 1:
             raise Refused(f"trick.replay_buffer.share={share} must lie in (0, 1]")
         self.size = count("trick.replay_buffer.size", size)
         self.share = share

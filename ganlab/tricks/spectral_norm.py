@@ -11,9 +11,10 @@ from ganlab.values import count
 class SpectralNorm(Trick):
     """Every weight is divided by its largest singular value (Miyato et al. 2018, equation 8).
 
-    W / sigma(W), where W is a layer's weight as a matrix [outputs, the rest]; so a discriminator without
-    norms and with slopes of at most 1 in between is 1-Lipschitz. sigma is estimated by `iterations` steps
-    of the power method in each pass of training, which go on from the last pass (algorithm 1); its gradient
+    W / sigma(W), where W is a layer's weight as a matrix [outputs, the rest]; so a fully connected
+    discriminator without norms and with slopes of at most 1 in between is 1-Lipschitz. A convolution whose
+    kernels overlap may stretch more than its weight as a matrix. sigma is estimated by `iterations` steps of
+    the power method in each pass of training, which go on from the last pass (algorithm 1); its gradient
     takes the singular vectors for constants, as equation 12 does. Gains and biases are left free, and so is
     batch norm, which undoes the constraint: trick normalisation takes it out.
 

@@ -29,15 +29,17 @@ class CriticSteps(Trick):
     2017. Each move of the discriminator sees a batch of its own, as each round does, so in `steps` rounds
     the generator makes steps / n moves.
 
-    burst: at which of its moves the generator waits for more than n; None: at none.
+    burst: at which of its moves the generator waits for another number than n; null: at none.
     """
 
     needs = frozenset({Offer.DISCRIMINATOR})
     takes = frozenset({Offer.MOVES})
 
-    def __init__(self, n: int, burst: Burst | None = None):
+    def __init__(self, n: int, burst: Burst | None):
         super().__init__()
         self.n = several("trick.critic_steps.n", n)
+        if burst is not None and not isinstance(burst, Burst):
+            raise Refused(f"trick.critic_steps.burst={burst} must be null or a ganlab.tricks.steps.Burst")
         if burst and burst.n == n:
             raise Refused(f"trick.critic_steps.burst.n={n} is n itself and would do nothing")
         self.burst = burst

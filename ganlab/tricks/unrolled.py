@@ -15,7 +15,7 @@ from ganlab.values import count
 
 
 class Unrolled(Trick):
-    """The generator moves against a discriminator that is `steps` ahead (Metz et al. 2017).
+    """The generator moves against a discriminator that is `steps` ahead (Metz et al. 2017, section 2.2).
 
     The steps ahead are plain gradient descent with rate `lr` on all of the discriminator's terms, and the
     generator's gradient flows through them. The discriminator itself is untouched and moves as ever; what
@@ -80,16 +80,20 @@ class Functional:
         return cls(network, weights, {name: b.clone() for name, b in network.named_buffers()})
 
     def __getattr__(self, name: str) -> "Functional":
-        """A part of the network, at these weights."""
+        """A part of the network, at these weights; one may stand in it under more than one name."""
         part = self.network.get_submodule(name)
+        weights = {id(w): self.weights[key] for key, w in self.network.named_parameters()}
+        buffers = {id(b): self.buffers[key] for key, b in self.network.named_buffers()}
+        return Functional(
+            part,
+            {key: weights[id(w)] for key, w in part.named_parameters()},
+            {key: buffers[id(b)] for key, b in part.named_buffers()},
+        )
 
-        def within(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
-
-        return Functional(part, within(self.weights), within(self.buffers))
-
-    def __call__(self, x: Tensor, condition: Tensor | None = None) -> Any:
-        return functional_call(self.network, (self.weights, self.buffers), (x, condition))
+    def __call__(self, *inputs: Any) -> Any:
+        # With tie_weights a layer that stands under two names would keep the weights it was called with.
+        tensors = (self.weights, self.buffers)
+        return functional_call(self.network, tensors, inputs, tie_weights=False)
 
     def parameters(self) -> Iterator[Tensor]:
         return iter(self.weights.values())

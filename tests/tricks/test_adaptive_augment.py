@@ -9,6 +9,7 @@ from ganlab.errors import Refused
 from ganlab.randomness import Draw
 from ganlab.tricks.adaptive_augment import AdaptiveAugment
 from ganlab.tricks.base import Tricks
+from ganlab.tricks.r1 import R1
 from ganlab.turn import Batch, Networks, Sample, Turn, Verdict
 
 PLAYS = ["alternating", "shared", "simultaneous"]
@@ -163,9 +164,14 @@ def test_the_generator_learns_through_the_augmentation() -> None:
 
 
 def test_r1_is_taken_through_the_augmentation() -> None:
-    module = game("hinge", ["adaptive_augment", "r1"])
-    module.game.tricks["adaptive_augment"].p.fill_(1.0)
-    assert all(value == value for row in rounds(module, 2) for value in row.values())
+    trick = made(geometry=None, colour=Colour(0, 0.5, False, 0, 0))  # factors about the range's middle, 0
+    trick.p.fill_(1.0)
+    hooks = Tricks({"adaptive_augment": trick, "r1": R1(3.0, 1)})
+    x = torch.rand(10, 1, 8, 8) + 0.1
+    view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), hooks, Draw(0), True)
+    factor = view.on_real.features[:, 0] / x[:, 0, 0, 0]
+    assert factor.std() > 0.1
+    assert torch.allclose(hooks.losses(view, lambda _: {})["r1"], 3 / 2 * factor.square())
 
 
 def test_a_restored_twin_goes_on_in_the_middle_of_an_interval() -> None:
@@ -189,7 +195,8 @@ def test_a_restored_twin_goes_on_in_the_middle_of_an_interval() -> None:
         (lambda: made(geometry=None), "adaptive_augment would do nothing to images of 1 channel"),
         (lambda: made(1, 8, 8, geometry=None, colour=HUE), "would do nothing to images of 1 channel"),
         (lambda: made(2), r"changes images, but a sample here has the shape \[2\]"),
-        (lambda: made(value_range=None), "data.range=null"),
+        (lambda: made(value_range=None), "adaptive_augment.range=null, which is data.range"),
+        (lambda: made(target="abc"), "adaptive_augment.target=abc must be a number"),
         (
             lambda: game("wasserstein", ["adaptive_augment"]),
             "adaptive_augment needs logits that are positive",

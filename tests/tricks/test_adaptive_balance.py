@@ -128,6 +128,7 @@ def test_a_restored_twin_decides_alike() -> None:
     [
         (lambda: AdaptiveBalance("luck", 0.4, 0.8), "by=luck must be one of accuracy, ranking, loss_ratio"),
         (lambda: AdaptiveBalance("accuracy", None, None), "low=null and high=null would do nothing"),
+        (lambda: AdaptiveBalance("accuracy", 0.4, "abc"), "adaptive_balance.high=abc must be a number"),
         (lambda: AdaptiveBalance("accuracy", 0.8, 0.4), "low=0.8 must be less than high=0.4"),
         (lambda: AdaptiveBalance("accuracy", 0.4, 1.5), "high=1.5 must lie strictly between 0 and 1"),
         (lambda: AdaptiveBalance("ranking", 0.4, 1.5), "high=1.5 must lie strictly between 0 and 1"),

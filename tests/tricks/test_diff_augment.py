@@ -171,8 +171,11 @@ def test_half_types_are_raised() -> None:
         (lambda: made(3, 8, 8, brightness=-0.5), "trick.diff_augment.brightness=-0.5 must lie between 0"),
         (lambda: made(3, 8, 8, cutout=1.5), "trick.diff_augment.cutout=1.5 must lie between 0 and 1"),
         (lambda: made(3, 8, 8, translation=0.05), "translation=0.05 is less than half a pixel of 8"),
-        (lambda: made(3, 8, 8, contrast=0.5, value_range=None), "data.range=null"),
-        (lambda: made(3, 8, 8, contrast=0.5, value_range=(1, 0)), r"rises: data.range=\[1, 0\]"),
+        (
+            lambda: made(3, 8, 8, contrast=0.5, value_range=None),
+            "diff_augment.range=null, which is data",
+        ),
+        (lambda: made(3, 8, 8, contrast=0.5, value_range=(1, 0)), r"diff_augment.range=\[1, 0\] must rise"),
         (lambda: game("mmd", ["diff_augment"]), "diff_augment needs a discriminator"),
     ],
 )

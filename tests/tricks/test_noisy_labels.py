@@ -5,6 +5,7 @@ from table import game, real
 from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.randomness import Draw
+from ganlab.schedules import Linear
 from ganlab.tricks.label_smoothing import LabelSmoothing
 from ganlab.tricks.noisy_labels import NoisyLabels
 from ganlab.turn import Targets, Turn
@@ -32,6 +33,14 @@ def test_a_share_of_the_targets_is_that_of_the_other_kind() -> None:
     assert ((drawn.real >= 0.9) | (drawn.real <= 0.1)).all()
     assert (drawn.real <= 0.1).float().mean() == pytest.approx(0.2, abs=0.01)
     assert (drawn.fake >= 0.9).float().mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_the_share_may_fall_with_the_rounds() -> None:
+    trick = NoisyLabels([1, 1], [0, 0], Linear(0.4, 0, 10))
+    for step, share in ((0, 0.4), (5, 0.2), (10, 0.0)):
+        view = seen()
+        view.step = step
+        assert float(trick.targets(PLAIN, view).fake.mean()) == pytest.approx(share, abs=0.01)
 
 
 def test_each_round_and_each_process_has_draws_of_its_own() -> None:
@@ -88,6 +97,7 @@ def test_the_discriminator_learns_towards_them() -> None:
         ([0.7, 1.2], [-0.3, 0.1], 0, "fake=.* with a mean in"),
         ([0.2, 0.4], [0.2, 0.4], 0, "must lie below"),
         ([0.7, 1.2], [0, 0.3], 0.5, "flip=0.5 must be a number of at least 0 and below 0.5"),
+        ([0.7, 1.2], [0, 0.3], Linear(0.5, 0, 10), "flip=0.5 must be a number of at least 0 and below 0.5"),
         ([1, 1], [0, 0], 0, "would do nothing"),
     ],
 )

@@ -14,6 +14,10 @@ def built(base: tuple[str, ...], *overrides: str, tricks: str = "normalisation")
     return build_game(compose(*base, f"trick=[{tricks}]", *(f"trick.{override}" for override in overrides)))
 
 
+def of_kind(kind: str) -> list[str]:
+    return [f"normalisation.kind={kind}", *(["normalisation.groups=2"] if kind == "group" else [])]
+
+
 def norms(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.GroupNorm,)) -> list[nn.Module]:
     return [layer for layer in network.modules() if isinstance(layer, kinds)]
 
@@ -22,7 +26,7 @@ def norms(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.GroupNorm
     ("kind", "parts"), [("layer", lambda c: 1), ("instance", lambda c: c), ("group", lambda c: 2)]
 )
 def test_a_sample_is_normalised_by_statistics_of_its_own(kind: str, parts) -> None:
-    made = norms(built(DCGAN, f"normalisation.kind={kind}", "normalisation.groups=2").generator)
+    made = norms(built(DCGAN, *of_kind(kind)).generator)
     assert len(made) == 2
     for norm in made:
         nn.init.normal_(norm.weight)
@@ -42,7 +46,7 @@ def test_a_sample_is_normalised_by_statistics_of_its_own(kind: str, parts) -> No
 @pytest.mark.parametrize("kind", ["layer", "instance", "group", "none"])
 @pytest.mark.parametrize("player", ["discriminator", "generator", "both"])
 def test_no_sample_of_the_player_hangs_on_the_others(kind: str, player: str) -> None:
-    game = built(DCGAN, f"normalisation.kind={kind}", f"normalisation.player={player}").train()
+    game = built(DCGAN, *of_kind(kind), f"normalisation.player={player}").train()
 
     def alone(of: str, network, x: Tensor) -> None:
         judged = [network(rows) for rows in (x, x[:2])]
@@ -93,7 +97,9 @@ def test_classes_may_scale_the_other_norm_and_a_virtual_one_is_refused() -> None
     ("overrides", "message"),
     [
         (["kind=batch"], "kind=batch must be one of layer, instance, group, none"),
-        (["groups=0"], "groups=0 must be a whole number of at least 1"),
+        (["groups=2"], "groups=2 would do nothing with trick.normalisation.kind=layer: leave it out"),
+        (["kind=group"], "groups=None must be a whole number of at least 1"),
+        (["kind=group", "groups=0"], "groups=0 must be a whole number of at least 1"),
         (["kind=group", "groups=3"], "groups=3 does not divide 16 channels"),
         (["kind=group", "groups=8"], "groups=8 leaves fewer than 3 of 16 numbers in a group"),
         (["kind=instance"], "kind=instance has nothing to average over"),

@@ -68,9 +68,11 @@ def test_what_goes_beyond_a_small_buffer_is_shown_as_it_is() -> None:
     assert show(trick, 1, 10).x.flatten().tolist() == [0.0] * 5 + [1.0] * 5
 
 
-@pytest.mark.parametrize(("size", "share"), [(0, 0.5), (2.0, 0.5), (True, 0.5), (10, 0), (10, 1.5)])
+@pytest.mark.parametrize(
+    ("size", "share"), [(0, 0.5), (2.0, 0.5), (True, 0.5), (10, 0), (10, 1.5), (10, True), (10, "abc")]
+)
 def test_values_out_of_range_are_refused(size: int, share: float) -> None:
-    with pytest.raises(Refused, match="must"):
+    with pytest.raises(Refused, match="trick.replay_buffer.* must"):
         ReplayBuffer(size, share)
 
 

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 from table import batch, game, one_round
 
@@ -51,6 +53,11 @@ def test_bursts_out_of_range_are_refused(setting: dict[str, int], message: str) 
         CriticSteps(2, Burst(**{"n": 5, "first": 2, "every": 4, **setting}))
 
 
+def test_a_burst_is_described_or_left_out() -> None:
+    with pytest.raises(Refused, match="trick.critic_steps.burst=5 must be null or a ganlab.*Burst"):
+        CriticSteps(2, 5)
+
+
 def test_who_sits_keeps_its_weights_and_each_move_has_a_batch_and_latents_of_its_own() -> None:
     module = game("wasserstein", ["critic_steps"], "alternating", "trick.critic_steps.n=2")
     before = [w.detach().clone() for w in module.game.weights("generator")]
@@ -73,7 +80,7 @@ def test_two_that_say_who_moves_are_refused() -> None:
 
 @pytest.mark.parametrize("value", [1, 0, 2.5, True])
 def test_one_each_is_the_game_without_it(value: float) -> None:
-    makes = {"critic_steps.n": CriticSteps, "generator_steps.k": GeneratorSteps}
+    makes = {"critic_steps.n": partial(CriticSteps, burst=None), "generator_steps.k": GeneratorSteps}
     for name, make in makes.items():
         with pytest.raises(Refused, match=f"trick.{name}={value} must be a whole number of at least 2"):
             make(value)

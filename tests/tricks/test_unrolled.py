@@ -10,7 +10,7 @@ from ganlab.config import build_game
 from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.randomness import Draw
-from ganlab.tricks.unrolled import Unrolled
+from ganlab.tricks.unrolled import Functional, Unrolled
 from ganlab.turn import Batch
 
 LR = 0.3
@@ -117,6 +117,38 @@ def downhill(trick: str, distance: float) -> tuple[float, float]:
     slopes = torch.autograd.grad(loss, weights)
     along = [(slope * way).sum() for slope, way in zip(slopes, direction, strict=True)]
     return float(torch.stack(along).sum()), float(loss.detach())
+
+
+@pytest.mark.parametrize("trick", sorted({*options("trick")} - {"unrolled"}))
+def test_beside_any_trick_the_discriminator_keeps_its_own_weights(trick: str) -> None:
+    played = game(home("unrolled", trick), ["unrolled", trick]).game
+    tensors = [
+        (module, name, tensor)
+        for module in played.discriminator.modules()
+        for name, tensor in module._parameters.items()
+        if tensor is not None
+    ]
+    before = [tensor.detach().clone() for _, _, tensor in tensors]
+    played.losses(played.turn("generator", real(), Draw(0)))
+    for (module, name, tensor), value in zip(tensors, before, strict=True):
+        assert module._parameters[name] is tensor
+        assert torch.equal(tensor, value)
+
+
+def test_a_part_under_two_names_is_ahead_under_both() -> None:
+    played = game("hinge", ["semi_supervised"]).game
+    assert played.discriminator.score.classes is played.discriminator.classes
+    ahead = Functional.of(played.discriminator)
+    features = torch.randn(3, played.discriminator.num_features)
+    before = ahead.classes(features)
+    assert torch.equal(before, played.discriminator.classes(features))
+    ahead = ahead.descend(ahead(real().real.x).logits.sum(), 0.1)
+    found = ahead.classes(features)
+    by_hand = torch.nn.functional.linear(
+        features, ahead.weights["score.classes.weight"], ahead.weights["score.classes.bias"]
+    )
+    assert torch.equal(found, by_hand)
+    assert not torch.allclose(found, before)
 
 
 def test_the_discriminators_turn_is_as_ever() -> None:
