@@ -86,6 +86,11 @@ class RunDirectory:
         cfg.trainer.setdefault("sync_batchnorm", False)
         if "strategy" in cfg.trainer:
             cfg.trainer.strategy.setdefault("patience", 0.5)
+        for trick in cfg.get("trick", {}).values():
+            if trick._target_.endswith(".CriticSteps"):
+                trick.setdefault("burst", None)
+            if trick._target_.endswith(".Normalisation") and trick.kind != "group":
+                trick.groups = None  # a number stood there in vain
         return cfg
 
     def summary(self) -> dict[str, Any]:

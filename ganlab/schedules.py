@@ -1,4 +1,4 @@
-"""Numbers that may change with the round: weights, rates, strengths and decays may be one of these."""
+"""Numbers that may change with the round: what takes a `Schedule` may be given one of these."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ SMALL = (
     "model.generator.batch_norm=true",
     "model.discriminator.hidden=[16]",
 )
-# What is the data's, the machine's or the networks' to offer, not the objective's.
+# What is the data's, the machine's or the compiler's to offer, not the objective's.
 ELSEWHERE = (Offer.LABELS, Offer.EXTRA, Offer.ONE_PROCESS, Offer.SECOND_DERIVATIVES)
 PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")
 

@@ -16,7 +16,9 @@ from ganlab.errors import Refused
 from ganlab.schedules import Linear
 from ganlab.tricks.base import Order, Trick, Tricks
 from ganlab.tricks.noise_layers import NoiseLayers
+from ganlab.tricks.orthogonal_regularisation import OrthogonalRegularisation
 from ganlab.tricks.r1 import R1
+from ganlab.tricks.r2 import R2
 from ganlab.turn import Networks
 
 
@@ -164,9 +166,17 @@ def test_a_trick_cannot_have_the_name_of_a_hook(name: str) -> None:
         Tricks({name: Trick()})
 
 
+class Mine(R1):
+    pass
+
+
 def test_two_of_one_class_whose_terms_would_have_one_name_are_refused() -> None:
-    with pytest.raises(Refused, match="tricks mine and r1 are both R1, and their terms have one name"):
-        Tricks({"r1": R1(1, 1), "mine": R1(2, 1)})
+    for mine in (R1(2, 1), Mine(2, 1)):
+        with pytest.raises(Refused, match="tricks mine and r1 are both .*, of which only one can act"):
+            Tricks({"r1": R1(1, 1), "mine": mine})
+    Tricks({"r1": R1(1, 1), "r2": R2(1, 1)})
+    sides = {side: OrthogonalRegularisation(1e-4, side) for side in ("generator", "discriminator")}
+    Tricks({f"of_{side}": trick for side, trick in sides.items()})
     Tricks(
         {"in_generator": NoiseLayers(0.1, "generator"), "in_discriminator": NoiseLayers(0.2, "discriminator")}
     )

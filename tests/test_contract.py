@@ -144,11 +144,10 @@ def test_a_pair_plays_alike_in_both_orders_or_refuses(
 def both_act(pair: tuple[str, str], objective: str, play: str, module: GameModule) -> None:
     """What is seen after some rounds with a pair is seen with neither of its tricks alone."""
     for trick, other in sorted((pair, pair[::-1]), key=lambda turn: until(*turn)):
-        if trick in EAGER:
-            module = game(objective, pair, play, *EAGER[trick])
-        rounds(module, until(trick, other) - module.game.step)
+        eager = game(objective, pair, play, *EAGER[trick]) if trick in EAGER else module
+        rounds(eager, until(trick, other) - eager.game.step)
         without = played(objective, play, "mlp", other).after(until(trick, other))
-        assert differ(seen(module), without), f"{trick} changes nothing beside {other}"
+        assert differ(seen(eager), without), f"{trick} changes nothing beside {other}"
 
 
 def until(trick: str, other: str) -> int:

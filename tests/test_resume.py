@@ -18,6 +18,7 @@ from test_contract import largest_set
 
 from ganlab.callbacks.stop import Stop
 from ganlab.cli import compose
+from ganlab.config import build_game
 from ganlab.errors import Refused
 from ganlab.run import run
 from ganlab.run_directory import RunDirectory
@@ -40,7 +41,7 @@ def reached(run_dir: Path) -> int:
     return int(lines[-1].split(",")[0]) if len(lines) > 1 and lines[-1][:1].isdigit() else 0
 
 
-# What goes together with none of the others, and what takes most of the time with all of them.
+# What the first two sets have no place for, and what takes most of their time.
 FEW = {
     "semi_supervised": ["semi_supervised", "generator_steps", "weight_norm", "unrolled"],
     "inverted_labels": ["inverted_labels", "packing"],
@@ -239,6 +240,19 @@ def test_a_run_from_before_a_setting_existed_goes_on(tmp_path: Path) -> None:
     OmegaConf.save(cfg, run_dir / "config.yaml")
     go_on(run_dir, "steps=3")
     assert summary(run_dir)["steps"] == 3
+
+
+def test_tricks_of_a_run_from_before_their_settings_were_as_now_are_read(tmp_path: Path) -> None:
+    cfg = compose("trick=[critic_steps,normalisation]", "model=dcgan", "logger=csv")
+    del cfg.trick.critic_steps.burst
+    cfg.trick.normalisation.groups = 4
+    directory = RunDirectory(tmp_path / "run")
+    directory.create()
+    directory.write_config(cfg)
+    build_game(directory.config())
+    cfg.trick.normalisation.kind = "group"
+    directory.write_config(cfg)
+    assert directory.config().trick.normalisation.groups == 4
 
 
 def test_a_run_on_two_processes_from_before_they_had_patience_is_read(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from ganlab.errors import Refused
 from ganlab.randomness import Draw
 from ganlab.schedules import schedule
+from ganlab.values import number
 
 
 class Span(NamedTuple):
@@ -85,7 +86,7 @@ def acting(
 
 def strength(name: str, value: float, high: float) -> float:
     """A number from 0, which leaves a transform out, to `high`."""
-    return schedule(name, value, low=0, high=high).start
+    return schedule(name, number(name, value), low=0, high=high).start
 
 
 def gate(chance: Tensor, p: Tensor, drawn: Tensor, neutral: float) -> Tensor:

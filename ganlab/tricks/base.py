@@ -43,6 +43,7 @@ class Trick(nn.Module):
     order: ClassVar[Order] = Order.EXTEND
     needs: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
+    players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or terms it changes
     differentiates_inputs: ClassVar[bool] = False  # asks for gradients at the samples
 
     def networks(self, networks: Networks) -> Networks:
@@ -112,12 +113,15 @@ class Tricks(nn.ModuleDict):
         return cast(Iterator[Trick], iter(self.values()))
 
     def _refuse_doubles(self) -> None:
-        """Two of one class would give their terms one name, and the first of them would be lost."""
-        for (one, trick), (other, twin) in combinations(self.items(), 2):
-            kind = type(cast(Trick, trick))
-            if kind is type(twin) and kind.losses is not Trick.losses:
+        """Two of one class give their terms one name: the first would be lost, unless another player's."""
+        for (one, trick), (other, twin) in combinations(
+            cast("list[tuple[str, Trick]]", list(self.items())), 2
+        ):
+            related = isinstance(trick, type(twin)) or isinstance(twin, type(trick))
+            adding = Trick.losses not in (type(trick).losses, type(twin).losses)
+            if related and adding and set(trick.players) & set(twin.players):
                 raise Refused(
-                    f"tricks {one} and {other} are both {kind.__name__}, and their terms have one name: "
+                    f"tricks {one} and {other} are both {type(trick).__name__}, of which only one can act: "
                     "leave one out"
                 )
 

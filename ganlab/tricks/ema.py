@@ -37,7 +37,7 @@ class EMA(Trick):
     def __init__(self, decay: float | Schedule, players: Sequence[Player]):
         super().__init__()
         self.decay = schedule("trick.ema.decay", decay, low=0, high=1, strict=True)
-        if not isinstance(players, list | tuple) or not players or set(players) - set(PLAYERS):
+        if not isinstance(players, list | tuple) or not players or any(p not in PLAYERS for p in players):
             raise Refused(
                 f"trick.ema.players={players} must be a list of one or both of {', '.join(PLAYERS)}"
             )

@@ -2,7 +2,7 @@ from ganlab.errors import Refused
 from ganlab.networks.noise import KeyedDropout, Keys, before_hidden
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks
-from ganlab.values import flag
+from ganlab.values import flag, number
 
 
 class GeneratorDropout(Trick):
@@ -15,7 +15,7 @@ class GeneratorDropout(Trick):
 
     def __init__(self, rate: float, at_test: bool):
         super().__init__()
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1:
+        if not 0 < number("trick.generator_dropout.rate", rate) < 1:
             raise Refused(f"trick.generator_dropout.rate={rate} must lie strictly between 0 and 1")
         self.rate, self.at_test = rate, flag("trick.generator_dropout.at_test", at_test)
 

@@ -24,7 +24,7 @@ class NoisyLabels(Trick):
         super().__init__()
         self.real = interval("trick.noisy_labels.real", real)
         self.fake = interval("trick.noisy_labels.fake", fake)
-        self.flip = schedule("trick.noisy_labels.flip", flip, low=0)
+        self.flip = schedule("trick.noisy_labels.flip", flip, low=0, high=0.5)
         often = max(self.flip.start, self.flip.end)
         if often >= 0.5:
             raise Refused(f"trick.noisy_labels.flip={often:g} must be a number of at least 0 and below 0.5")

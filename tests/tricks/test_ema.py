@@ -125,7 +125,7 @@ def test_the_average_is_sampled() -> None:
         assert mine is theirs
 
 
-@pytest.mark.parametrize("players", ["generator", None, [], ["critic"]])
+@pytest.mark.parametrize("players", ["generator", None, [], ["critic"], [["generator"]]])
 def test_players_that_are_no_list_of_them_are_refused(players: list[str]) -> None:
     with pytest.raises(Refused, match="trick.ema.players=.* must be a list of one or both of"):
         EMA(0.9, players)

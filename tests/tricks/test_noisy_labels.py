@@ -98,6 +98,7 @@ def test_the_discriminator_learns_towards_them() -> None:
         ([0.2, 0.4], [0.2, 0.4], 0, "must lie below"),
         ([0.7, 1.2], [0, 0.3], 0.5, "flip=0.5 must be a number of at least 0 and below 0.5"),
         ([0.7, 1.2], [0, 0.3], Linear(0.5, 0, 10), "flip=0.5 must be a number of at least 0 and below 0.5"),
+        ([0.7, 1.2], [0, 0.3], -0.1, "flip=-0.1 must lie between 0 and 0.5"),
         ([1, 1], [0, 0], 0, "would do nothing"),
     ],
 )
