@@ -39,7 +39,7 @@ LINES = {  # a command line, and what its one line of error must name
     "data.batch_size=1": "more than 1 value per channel",
     "clip.generator=abc": "clip.generator=abc must be a number",
     "trick=ema trick.ema.decay=abc": "trick.ema.decay=abc must be a number",
-    "trick=ema trick.ema.players=[]": r"trick.ema.players=\[\] must be one or both of",
+    "trick=ema trick.ema.players=[]": r"trick.ema.players=\[\] must be a list of one or both of",
     "trick=ema trick.ema.players=[discriminator]": "the discriminator tells no classes",
     "trick=semi_supervised": "trick semi_supervised needs labelled samples beside the batch",
     "trick=semi_supervised data.labelled=15": "data.labelled=15 must be as many of each of the 10 classes",

@@ -92,7 +92,7 @@ def test_a_round_sets_the_scales_in_play_but_not_in_an_average() -> None:
     [
         ("model.discriminator.hidden=[]", "needs at least one width"),
         ("model.discriminator.noise=-1", "noise=-1 must be at least 0"),
-        ("model.generator.hidden=[0]", "must be whole numbers"),
+        ("model.generator.hidden=[0]", "must be a list of whole numbers"),
     ],
 )
 def test_bad_values_are_refused(line: str, message: str) -> None:
