@@ -18,8 +18,8 @@ class AdaptiveBalance(Trick):
 
     A number that grows with the discriminator's lead is taken in each round, over the global batch: above
     `high` the discriminator sits out, below `low` the generator. As long as one sits, the other moves.
-    In 3D-GAN a discriminator that is right too often sits out (Wu et al. 2016); ganhacks 11 advises against
-    rules of this kind.
+    In 3D-GAN a discriminator that is right too often sits out (Wu et al. 2016, section 3.1); ganhacks 11
+    advises against rules of this kind.
 
     by: `accuracy`, how often the discriminator is right: the mean of the share of real samples with a logit
         above 0 and that of fakes with one below. `ranking`, how often a real sample has a higher logit than

@@ -17,9 +17,10 @@ from ganlab.values import count
 class Unrolled(Trick):
     """The generator moves against a discriminator that is `steps` ahead (Metz et al. 2017, section 2.2).
 
-    The steps ahead are plain gradient descent with rate `lr` on all of the discriminator's terms, and the
-    generator's gradient flows through them. The discriminator itself is untouched and moves as ever; what
-    happens to its weights after a move, such as a clipping, does not happen to those ahead.
+    w_(k+1) = w_k - lr grad L_D(w_k), from its own weights w_0 on, L_D the sum of the means of its terms; the
+    generator minimises L_G(w_steps), and its gradient flows through the steps. The discriminator itself is
+    untouched and moves as ever; what happens to its weights after a move, such as a clipping, does not happen
+    to those ahead.
     """
 
     order = Order.OBSERVE  # the steps ahead feel the penalties of other tricks
