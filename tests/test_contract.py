@@ -340,7 +340,7 @@ def test_a_trick_and_its_file_have_one_name(trick: str) -> None:
 def test_a_trick_plays_in_mixed_precision(trick: str) -> None:
     module = game(home(trick), [trick])
     with torch.autocast("cpu", torch.bfloat16):
-        terms = rounds(module, LATER.get(trick) or 3)
+        terms = rounds(module, LATER.get(trick, 3))
     assert all(math.isfinite(value) for row in terms for value in row.values())
     numbers = [*module.game.parameters(), *module.game.buffers()]
     for weight in (number for number in numbers if number.is_floating_point()):
@@ -355,7 +355,7 @@ def test_a_trick_remembers_no_weights_that_were_put_aside(trick: str) -> None:
     for module in ones:
         adopt(module, trained)
         module.seed = 0
-        rounds(module, LATER.get(trick) or 2)
+        rounds(module, LATER.get(trick, 2))
     assert not differs(*ones)
 
 

@@ -112,16 +112,18 @@ class Tricks(nn.ModuleDict):
     def each(self) -> Iterator[Trick]:
         return cast(Iterator[Trick], iter(self.values()))
 
+    def named(self) -> list[tuple[str, Trick]]:
+        """Each with its name in the config."""
+        return cast("list[tuple[str, Trick]]", list(self.items()))
+
     def _refuse_doubles(self) -> None:
         """Two of one class give their terms one name: the first would be lost, unless another player's."""
-        for (one, trick), (other, twin) in combinations(
-            cast("list[tuple[str, Trick]]", list(self.items())), 2
-        ):
-            related = isinstance(trick, type(twin)) or isinstance(twin, type(trick))
-            adding = Trick.losses not in (type(trick).losses, type(twin).losses)
-            if related and adding and set(trick.players) & set(twin.players):
+        for (one, trick), (other, twin) in combinations(self.named(), 2):
+            kind = type(twin) if isinstance(trick, type(twin)) else type(trick)
+            adding = isinstance(twin, kind) and kind.losses is not Trick.losses
+            if adding and set(trick.players) & set(twin.players):
                 raise Refused(
-                    f"tricks {one} and {other} are both {type(trick).__name__}, of which only one can act: "
+                    f"tricks {one} and {other} are both {kind.__name__}, of which only one can act: "
                     "leave one out"
                 )
 
@@ -139,9 +141,8 @@ class Tricks(nn.ModuleDict):
         Raises:
             Refused: something that a trick needs or takes is not offered, or is taken by another.
         """
-        named = cast("list[tuple[str, Trick]]", list(self.items()))
-        taker = {thing: name for name, trick in named for thing in trick.takes}
-        for name, trick in named:
+        taker = {thing: name for name, trick in self.named() for thing in trick.takes}
+        for name, trick in self.named():
             for thing in sorted(trick.needs | trick.takes):
                 if thing not in offers:
                     raise Refused(
@@ -158,9 +159,9 @@ class Tricks(nn.ModuleDict):
         """Each trick draws its weights from a seed of its own: a further trick shifts no other's."""
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
-            for name, trick in self.items():
+            for name, trick in self.named():
                 torch.default_generator.manual_seed(fold(seed, name))
-                networks = cast(Trick, trick).networks(networks)
+                networks = trick.networks(networks)
         return networks
 
     def adopted(self, networks: Networks) -> None:
@@ -202,8 +203,9 @@ class Tricks(nn.ModuleDict):
 
     def tells(self) -> dict[str, Tensor]:
         """All of them, by "trick/number"."""
-        named = cast("list[tuple[str, Trick]]", list(self.items()))
-        return {f"{name}/{key}": value for name, trick in named for key, value in trick.tells().items()}
+        return {
+            f"{name}/{key}": value for name, trick in self.named() for key, value in trick.tells().items()
+        }
 
     def sampler(self, generator: nn.Module) -> nn.Module:
         for trick in self.each():
@@ -217,10 +219,8 @@ class Tricks(nn.ModuleDict):
 
     def samplers(self, generator: nn.Module) -> list[str]:
         """The names of the tricks that change which network is sampled."""
-        return [
-            name for name, trick in self.items() if cast(Trick, trick).sampler(generator) is not generator
-        ]
+        return [name for name, trick in self.named() if trick.sampler(generator) is not generator]
 
     def classifiers(self, network: Discriminator) -> list[str]:
         """The names of the tricks that change which network says the classes."""
-        return [name for name, trick in self.items() if cast(Trick, trick).classifier(network) is not network]
+        return [name for name, trick in self.named() if trick.classifier(network) is not network]

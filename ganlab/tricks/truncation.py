@@ -12,8 +12,7 @@ from ganlab.values import positive
 
 
 class Truncation(Trick):
-    """Samples are made from latents of which no number is larger than `threshold` (Brock et al. 2019,
-    section 3.1).
+    """Samples come from latents of which no number exceeds `threshold` (Brock et al. 2019, section 3.1).
 
     Normal numbers beyond it are drawn anew until they lie within: the less is left of the latents, the
     better and the more alike the samples are. Training is untouched.
