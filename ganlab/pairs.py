@@ -104,7 +104,7 @@ class TotalWithin(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> Any:
         x, slope = ctx.saved_tensors
         if torch.is_grad_enabled():
-            slope = ctx.kernel.slope(squared_distances(x, x))
+            slope = ctx.kernel.slope(squared_distances(x, x).fill_diagonal_(0))
         return 4 * slopes[0] * (slope.sum(1, keepdim=True) * x - slope @ x), None
 
 

@@ -38,18 +38,18 @@ def standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | Non
 
     For weights that were never trained as they are, such as averages: the statistics of others are not
     theirs (Izmailov et al. 2018, section 3.2; Brock et al. 2019 name them so). A layer normalises each
-    batch by the statistics of that batch, as in training, and in the end has those of all; anything else
-    is as in evaluation. No process waits for another.
+    batch by the statistics of that batch, as in training, and in the end has those of all, with the
+    unbiased variance; anything else is as in evaluation. No process waits for another.
 
     batches: the arguments of each pass, as many rows in each.
     """
-    found: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
+    found: dict[nn.Module, list[tuple[Tensor, Tensor, Tensor]]] = {}
 
     def measure(norm: Any, inputs: tuple[Tensor]) -> None:
         x = accurate(inputs[0])
-        variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)])  # [C]
+        variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)  # [C]
         set_statistics(norm, mean, variance)
-        found.setdefault(norm, []).append((mean, variance))
+        found.setdefault(norm, []).append((mean, variance, x.new_tensor(x.numel() // x.shape[1])))
 
     hooks = [
         layer.register_forward_pre_hook(measure)
@@ -66,8 +66,10 @@ def standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | Non
         for hook in hooks:
             hook.remove()
     for norm, seen in found.items():
-        means, variances = (torch.stack(part) for part in zip(*seen, strict=True))  # [batches, C]
-        set_statistics(norm, means.mean(0), variances.mean(0) + means.var(0, correction=0))
+        means, variances, counts = (torch.stack(part) for part in zip(*seen, strict=True))  # [batches, ...]
+        count = counts.sum()  # torch, too, normalises a batch by the biased variance, and keeps the unbiased
+        variance = variances.mean(0) + means.var(0, correction=0)
+        set_statistics(norm, means.mean(0), variance * count / (count - 1))
 
 
 def set_statistics(norm: Any, mean: Tensor, variance: Tensor) -> None:

@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from ganlab.errors import Refused
@@ -59,6 +60,26 @@ def moved(layer: nn.Module) -> Tensor:
 def flat(network: nn.Module) -> Tensor:
     """All weights of a network in one row."""
     return torch.cat([weight.flatten() for weight in network.parameters()])
+
+
+@torch.no_grad()
+def settle(network: nn.Module) -> None:
+    """Sets the singular vectors of all spectral norms to those of the weights as they are.
+
+    For weights that were put in the place of trained ones, such as averages: the vectors that the power
+    method has found in training are none of theirs, and the weight divided by sigma would be too large.
+    """
+    for layer in network.modules():
+        if not is_parametrized(layer, "weight"):
+            continue
+        for norm in layer.get_submodule("parametrizations.weight").modules():
+            if isinstance(norm, _SpectralNorm):
+                matrix = norm._reshape_weight_to_matrix(moved(layer)).double().nan_to_num(0, 0, 0)
+                short = matrix if len(matrix) <= matrix.shape[1] else matrix.T  # [few, many]
+                left = torch.linalg.eigh(short @ short.T).eigenvectors[:, -1]
+                right = nn.functional.normalize(short.T @ left, dim=0)
+                norm._u.copy_(left if short is matrix else right)
+                norm._v.copy_(right if short is matrix else left)
 
 
 class FullPrecision(nn.Module):

@@ -10,6 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, Generator
 from ganlab.networks.norms import standing_statistics
+from ganlab.networks.weights import settle
 from ganlab.randomness import Draw
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
@@ -25,7 +26,8 @@ class EMA(Trick):
     average <- decay average + (1 - decay) weights, after each move of the player; buffers are copied. The
     first move copies the weights, so the average never remembers the initialisation. Where the generator has
     batch norm, the statistics of its average are taken from samples of the average itself before it is shown:
-    under those of the generator it shows what neither has learned. The discriminator's average says the
+    under those of the generator it shows what neither has learned. Likewise the singular vectors of spectral
+    norm are those of the averaged weights, of either player. The discriminator's average says the
     classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code); one with batch
     norm is refused, whose statistics mix real samples and fakes and are none of the average's.
 
@@ -45,9 +47,9 @@ class EMA(Trick):
             self.needs = frozenset({Offer.DISCRIMINATOR, Offer.LASTING_MOVES})
         self.moves = dict.fromkeys(players, 0)
         self.averages = nn.ModuleDict()
-        # The generator's average under statistics of its own, and where: beside the state, which to look at
-        # the game must not change.
-        self.shown: tuple[torch.device, Generator] | None = None
+        # The averages under statistics and singular vectors of their own, and where: beside the state, which
+        # to look at the game must not change.
+        self.shown: dict[str, tuple[torch.device, nn.Module]] = {}
 
     def networks(self, networks: Networks) -> Networks:
         if "discriminator" in self.moves:
@@ -59,7 +61,7 @@ class EMA(Trick):
     def adopted(self, networks: Networks) -> None:
         for player in self.moves:
             self.averages[player].load_state_dict(getattr(networks, player).state_dict())
-        self.shown = None
+        self.shown = {}
 
     @torch.no_grad()
     def after(self, player: Player, networks: Networks, step: int) -> None:
@@ -71,30 +73,34 @@ class EMA(Trick):
         get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
         for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)
-        self.shown = None
+        self.shown = {}
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        if "generator" not in self.moves:
-            return generator
-        average = cast(Generator, self.averages["generator"])
-        device = next(average.parameters()).device
-        if self.shown is None or self.shown[0] != device:
-            network = deepcopy(average, {id(weight): weight for weight in average.parameters()})  # shared
-            standing_statistics(network, latents(network))
-            self.shown = device, network
-        return self.shown[1]
+        return self._own("generator") if "generator" in self.moves else generator
 
     def classifier(self, discriminator: Discriminator) -> Discriminator:
         if "discriminator" not in self.moves:
             return discriminator
-        return cast(Discriminator, self.averages["discriminator"])
+        return cast(Discriminator, self._own("discriminator"))
+
+    def _own(self, player: Player) -> nn.Module:
+        """A player's average as it is shown."""
+        average = self.averages[player]
+        device = next(average.parameters()).device
+        if player not in self.shown or self.shown[player][0] != device:
+            network = deepcopy(average, {id(weight): weight for weight in average.parameters()})  # shared
+            settle(network)
+            if isinstance(network, Generator):
+                standing_statistics(network, latents(network))
+            self.shown[player] = device, network
+        return self.shown[player][1]
 
     def get_extra_state(self) -> dict[Player, int]:
         return dict(self.moves)
 
     def set_extra_state(self, state: dict[Player, int]) -> None:
         self.moves = dict(state)
-        self.shown = None
+        self.shown = {}
 
 
 def check(judge: Discriminator | None) -> None:

@@ -1,7 +1,7 @@
 import torch
 
 from ganlab.errors import Refused
-from ganlab.networks.weights import flat
+from ganlab.networks.weights import flat, settle
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import Side, chosen, needed
@@ -15,7 +15,8 @@ class Lookahead(Trick):
     There they become the new slow ones (Zhang et al. 2019, algorithm 1). Both players go back at once,
     however often the discriminator has moved meanwhile: it is a step of the game, not of two losses
     (Chavdarova et al. 2021, algorithm 1). The first slow weights are those that the game begins with.
-    Optimisers keep their moments, and networks their statistics.
+    Optimisers keep their moments, and networks their statistics; only the singular vectors of spectral norm
+    are those of the weights where it went back to.
 
     The generator's move is not over before it went back, the discriminator's is: the generator moves against
     it. So whatever averages the discriminator's weights after its moves is refused, but for `generator`.
@@ -67,6 +68,7 @@ class Lookahead(Trick):
         weights = list(network.parameters())
         for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
             weight.copy_(part.view_as(weight))
+        settle(network)
 
     def get_extra_state(self) -> dict[str, int]:
         return {"moves": self.moves}
