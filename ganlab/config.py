@@ -70,6 +70,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
                 generator = networks["generator"]
                 num_outputs = objective.statistics * generator.latent_dim
                 generator.encoder = network(cfg, "encoder", data, num_outputs=num_outputs)
+            networks["generator"].class_counts = data and data.class_counts()
             torch.default_generator.manual_seed(fold(cfg.seed, "tricks"))
             game = Game(
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),

@@ -10,23 +10,28 @@ from torch import Tensor
 from ganlab.errors import Refused
 from ganlab.pairs import Kernel, squared_distances
 
-Estimator = Literal["biased", "unbiased", "linear"]
+Estimator = Literal["biased", "unbiased", "u_statistic", "linear"]
 
 
 def mmd2(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
     """Squared maximum mean discrepancy of x [N, D] and y [M, D], a scalar (Gretton et al. 2012).
 
-    biased: the V-statistic, equation 5, never negative. unbiased: the U-statistic, equation 3, of
-    mean zero at P = Q, so negative half of the time there. linear: the mean over disjoint pairs of
-    samples, lemma 14, unbiased too, in O(N) evaluations of the kernel and with more variance; N = M, and
-    an odd last sample is left out. No gradient flows through k(y, y) where y needs none.
+    biased: the V-statistic, equation 5, never negative. unbiased: the minimum-variance one, equation 3, of
+    mean zero at P = Q, so negative half of the time there. u_statistic: as that, but without the pairs (x_i,
+    y_i), equation 4; N = M. linear: the mean over disjoint pairs of samples, lemma 14, unbiased too, in O(N)
+    evaluations of the kernel and with more variance; N = M, and an odd last sample is left out. No gradient
+    flows through k(y, y) where y needs none.
 
     Raises:
-        Refused: fewer than two samples where the estimate is unbiased; unequal numbers for the linear one.
+        Refused: fewer than two samples where the estimate is unbiased; unequal numbers for the last two.
     """
     if estimator == "linear":
         return _linear_time(x, y, kernel)
     cross = kernel.total(x, y) / (len(x) * len(y))
+    if estimator == "u_statistic":
+        equal(x, y, "the U-statistic")
+        at_least_two(len(x), "the U-statistic")
+        cross = (kernel.total(x, y) - kernel.paired(x, y).sum()) / (len(x) * (len(x) - 1))
     return _mean_within(x, kernel, estimator) + _mean_within(y, kernel, estimator) - 2 * cross
 
 

@@ -15,6 +15,10 @@ from ganlab.randomness import Draw
 from ganlab.ranks import from_first, gather
 from ganlab.tricks.base import Trick, Tricks
 from ganlab.turn import EVERYWHERE, Batch, Networks, Offer, Player, Sample, Turn, accurate
+from ganlab.values import count
+
+Label = int | Tensor | None
+BLOCK = 1000  # latents that are drawn at once
 
 
 def like(network: nn.Module, x: Tensor) -> Tensor:
@@ -174,12 +178,15 @@ class Game(nn.Module):
         return made if self.outer is None else self.outer.game.decode(made)
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
-        """Those that `sample` makes its samples from, [n, latent_dim]."""
+        """Those that `sample` makes its samples from, [n, latent_dim].
+
+        Drawn in blocks of one size: torch's normal numbers hang on how many are drawn at once.
+        """
         sampler = self.sampler
         weight = next(sampler.parameters())
-        return sampler.prior(Draw(seed, "sample", device=weight.device), n, sampler.latent_dim).to(
-            weight.dtype
-        )
+        draw = Draw(seed, "sample", device=weight.device)
+        blocks = [sampler.prior(draw, BLOCK, sampler.latent_dim) for _ in range(0, max(n, 1), BLOCK)]
+        return torch.cat(blocks)[:n].to(weight.dtype)
 
     # Not compiled, for evaluation and further shapes would each be compiled anew.
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
@@ -188,18 +195,20 @@ class Game(nn.Module):
         self,
         n: int,
         seed: int = 0,
-        label: int | None = None,
+        label: Label = None,
         batch_size: int = 250,
         rows: slice = slice(None),
     ) -> Tensor:
-        """Samples [n, *shape] in the data's range; the same seed gives the same latents.
+        """Samples [n, *shape] in the data's range; the same seed gives the same i-th latent, whatever n.
 
         The network is in evaluation mode meanwhile. A conditional generator is asked for the classes
-        in turn, or for `label` alone. Of the n samples only some `rows` may be made.
+        in turn, or for `label`: one for all, or one for each, [n]. Of the n samples only some `rows` may be
+        made.
 
         Raises:
-            Refused: a label for a generator without one, or outside of its classes.
+            Refused: a label for a generator without one, or outside of its classes; n is no whole number.
         """
+        count("n", n, 0)
         sampler = self.sampler
         condition = self.labels(n, label)
         latent = self.latents(n, seed)[rows]
@@ -212,7 +221,7 @@ class Game(nn.Module):
         with evaluating(sampler):
             return torch.cat([self.generate(z, c) for z, c in chunks])
 
-    def sample_on_all(self, n: int, seed: int = 0, rows: slice | None = None) -> Tensor:
+    def sample_on_all(self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None) -> Tensor:
         """As `sample`, each process making its part; all must call it, and all get the whole.
 
         Running statistics are each process's own: the first one's, which are saved, are used.
@@ -221,11 +230,11 @@ class Game(nn.Module):
         first, last, _ = (rows or slice(None)).indices(n)
 
         def make(part: slice) -> Tensor:
-            return self.sample(n, seed, rows=slice(first + part.start, first + part.stop))
+            return self.sample(n, seed, label, rows=slice(first + part.start, first + part.stop))
 
         return gather(make, last - first)
 
-    def labels(self, n: int, label: int | None = None) -> Tensor | None:
+    def labels(self, n: int, label: Label = None) -> Tensor | None:
         """The classes [n] that `sample` asks for; None for a generator that knows none."""
         num_classes = self.generator.num_classes
         if num_classes is None:
@@ -235,12 +244,13 @@ class Game(nn.Module):
                     "train it with trick=label_conditioning"
                 )
             return None
-        if label is not None and not 0 <= label < num_classes:
-            raise Refused(f"class={label} must lie between 0 and {num_classes - 1}")
         device = next(self.generator.parameters()).device
-        if label is not None:
-            return torch.full((n,), label, device=device)
-        return torch.arange(n, device=device) % num_classes
+        if label is None:
+            return torch.arange(n, device=device) % num_classes
+        asked = torch.as_tensor(label, device=device)
+        for wrong in asked[(asked < 0) | (asked >= num_classes)].flatten()[:1].tolist():
+            raise Refused(f"class={wrong} must lie between 0 and {num_classes - 1}")
+        return asked.expand(n)
 
     def compile(self, *_: Any, **settings: Any) -> None:
         """Compiles the players for the shapes of a round; what is sampled stays as it is.
@@ -254,8 +264,11 @@ class Game(nn.Module):
         for player in self.players:
             getattr(self, player).compile(dynamic=False, **settings)
 
-    def get_extra_state(self) -> dict[str, int]:
-        return {"step": self.step}
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"step": self.step, "class_counts": self.generator.class_counts}
 
-    def set_extra_state(self, state: dict[str, int]) -> None:
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
+        for network in self.modules():  # and what tricks have copied
+            if isinstance(network, Generator):
+                network.class_counts = state.get("class_counts", network.class_counts)

@@ -22,7 +22,8 @@ class Geometry(Augmentation):
 
     flip: left and right change places in half of the images.
     quarter_turns: by 0, 90, 180 or 270 degrees, each as likely.
-    translation: largest shift along each axis, in shares of the side, rounded to pixels.
+    translation: largest shift along each axis, in shares of the side, rounded to pixels. All shifts are as
+        likely; in the released code the two largest come half as often, for it rounds after it draws.
     scale: standard deviation of the binary logarithm of a factor.
     rotation: largest angle, in half turns; one comes before `anisotropy` and one after it, and either of
         them with probability p.

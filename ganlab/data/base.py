@@ -17,6 +17,7 @@ from ganlab.data.labelled import Labelled, LabelledPlan, Pair, Pairs
 from ganlab.data.order import Phases, Plan, Request
 from ganlab.data.sources import Samples, Source, send, send_labels
 from ganlab.errors import Refused
+from ganlab.proportions import in_proportion
 from ganlab.randomness import generator
 
 Split = Literal["train", "validation", "test"]
@@ -79,6 +80,18 @@ class Data:
                 f"data.batch_size={batch_size} does not divide among {world_size} processes: "
                 "make it a multiple of them"
             )
+
+    def class_counts(self, split: Split = "train") -> list[int] | None:
+        """How many samples of a split each class has; None where there are no classes, or no such split."""
+        labels = self.sources[split].labels if split in self.sources else None
+        if labels is None or self.num_classes is None:
+            return None
+        return torch.bincount(labels.cpu(), minlength=self.num_classes).tolist()
+
+    def classes(self, n: int, split: Split = "train") -> Tensor | None:
+        """Classes [n] as often as a split has them, the same in every run; None as `class_counts`."""
+        counts = self.class_counts(split)
+        return None if counts is None else in_proportion(counts, n)
 
     def mean(self) -> Tensor:
         """The mean training sample, [*shape] float64; reads them all."""

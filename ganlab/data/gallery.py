@@ -6,11 +6,12 @@ from pathlib import Path
 
 from PIL import Image
 from PIL.ExifTags import Base
+from torch import Tensor
 
 from ganlab.data.base import Data
 from ganlab.data.files import Files
 from ganlab.data.listing import class_names, listing
-from ganlab.data.look import Look
+from ganlab.data.look import Look, decode
 from ganlab.errors import Refused
 
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
@@ -23,7 +24,8 @@ class Gallery(Data):
     Args:
         name: of the setting that names the folder, for messages.
         root: the folder. What is no image, by its ending, is passed over.
-        channels: 1 grey, 3 colour; None: 3 where any image has colours. Grey ones get three equal channels.
+        channels: 1 grey, 3 colour; None: 3 where any image has colours. Grey ones get three equal channels,
+            and three equal channels are grey.
 
     Raises:
         Refused: there are no images, one cannot be read, they are of several sizes, or have colours that
@@ -46,7 +48,8 @@ class Gallery(Data):
                     f"{file} is {size[0]}x{size[1]}, but {files[0]} is {width}x{height}: metrics want images "
                     "of one size; resize them, or keep them in folders of their own"
                 )
-            coloured = coloured or (None if mode in GREY else file)
+            if coloured is None and mode not in GREY and tinted(file, (height, width)):
+                coloured = file
         if channels == 1 and coloured is not None:
             raise Refused(
                 f"{coloured} has colours, and what it is measured against has none: make both grey, or both "
@@ -56,6 +59,12 @@ class Gallery(Data):
         source = Files(found, Look(channels, height, width, "none", False), 0, None)
         source.remedy = "remove it"
         super().__init__((channels, height, width), None, (0.0, 1.0), 1, {"train": source})
+
+
+def tinted(file: Path, size: tuple[int, int]) -> bool:
+    """Whether the channels of an image differ anywhere; of what cannot be read its reader will tell."""
+    pixels = decode(file, Look(3, *size, "none", False))
+    return isinstance(pixels, Tensor) and bool(pixels.ne(pixels[:1]).any())
 
 
 def header(file: Path) -> tuple[tuple[int, int], str]:

@@ -21,8 +21,9 @@ class ClassificationAccuracy(Transfer):
     """The classification accuracy score: how well one learns the classes from samples alone; 1 is best.
 
     Ravuri & Vinyals 2019. A `Classifier`, new each time, is trained on n samples of classes that were asked
-    for in turn, by Adam on a one-cycle rate, and finds the classes of the real test images. Beside the number
-    stands what the same training on as many real images gives, `real`, measured once.
+    for as often as the training data have them, by Adam on a one-cycle rate, and finds the classes of the
+    real test images. Beside the number stands what the same training on as many real images gives, `real`,
+    measured once.
 
     Args:
         epochs: of training, at least 1.
@@ -52,9 +53,9 @@ class ClassificationAccuracy(Transfer):
         if self._real is None:
             chosen = [(x, y) for x, y in data.choice("train", self._n, "cpu", CHUNK) if y is not None]
             self._real = self._learned(data, *(torch.cat(part) for part in zip(*chosen, strict=True)))
-        samples, labels = game.sample(self._n, seed), game.labels(self._n)
+        labels = data.classes(self._n)
         assert labels is not None
-        return self._learned(data, samples, labels)
+        return self._learned(data, game.sample(self._n, seed, labels), labels)
 
     def beside(self) -> dict[str, float]:
         return {} if self._real is None else {"real": self._real}

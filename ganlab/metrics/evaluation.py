@@ -30,7 +30,9 @@ class Evaluation:
     The reference is what each metric asks for: a fixed choice of `n_real` images of a split, or all of it.
     The floor is what a fixed choice of `n` real images of the metric's anchor (all, if there are fewer)
     scores against it; there is none where these are too few for the metric. Samples are made and shown piece
-    by piece, so memory does not grow with their number but for what a metric keeps.
+    by piece, so memory does not grow with their number but for what a metric keeps. A conditional generator
+    is asked for classes as often as the reference has them (Karras et al. 2020, code): any other choice would
+    be measured too; in turn where the reference has no labels.
 
     Args:
         metrics: by their names in the config.
@@ -66,6 +68,8 @@ class Evaluation:
         self.data = data
         self.n = n
         self.seed = seed
+        wanted = [m.limited for m in metrics.values() if m.limited and len(m.references) == 1]
+        self.classes = data.classes(n, *wanted[:1])
         self.watch = watch
         self.floor: dict[str, float] = {}
         self.anchor = {name: metric.anchor for metric in metrics.values() for name in metric.names}
@@ -103,7 +107,9 @@ class Evaluation:
     def _pieces(self, game: Game) -> Iterator[Tensor]:
         """The samples; all processes must ask for each."""
         for start in range(0, self.n, PIECE):
-            samples = game.sample_on_all(self.n, self.seed, slice(start, min(start + PIECE, self.n)))
+            rows = slice(start, min(start + PIECE, self.n))
+            asked = self.classes if game.generator.num_classes else None
+            samples = game.sample_on_all(self.n, self.seed, rows, asked)
             if not samples.isfinite().all():
                 raise Diverged(game.step, "a sample is not finite")
             yield samples
@@ -134,7 +140,7 @@ class Evaluation:
         how = {"batch_norm": "evaluation mode"}
         records = self.told(numbers, game.step, how)
         return {
-            name: {**record, **sampling(game, self.seed)} if name in judging else record
+            name: {**record, **sampling(game, self.seed, self.classes)} if name in judging else record
             for name, record in records.items()
         }
 
@@ -239,13 +245,14 @@ class Evaluation:
                 done(len(points))
 
 
-def sampling(game: Game, seed: int) -> dict[str, Any]:
-    """How the samples of a game are made."""
+def sampling(game: Game, seed: int, classes: Tensor | None) -> dict[str, Any]:
+    """How the samples of a game are made, of some classes."""
+    asked = "in turn" if classes is None else "as the reference"
     threshold = getattr(game.sampler.prior, "threshold", None)
     return {
         "sampler": "+".join(game.tricks.samplers(game.generator)) or "generator",
         **({} if threshold is None else {"truncation": threshold}),
-        "classes": "in turn" if game.generator.num_classes else "none",
+        "classes": asked if game.generator.num_classes else "none",
         "latent_seed": seed,
     }
 

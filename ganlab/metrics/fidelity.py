@@ -14,6 +14,7 @@ from ganlab.metrics.features import Extractor
 from ganlab.metrics.of_features import FeatureMetric
 from ganlab.metrics.shelf import Seen
 
+ENOUGH = 500  # images in a part for any number of classes: real photographs of ImageNet score half of it
 ORDER = 2020  # seed of torch-fidelity's order, in which a sample is cut into parts
 
 
@@ -42,13 +43,14 @@ class FrechetDistance(FeatureMetric):
     def enough(self, n_fake: int, n_real: int) -> None:
         """A covariance of fewer samples than features + 1 is singular whatever the samples are."""
         num_features = self.lens.extractor.num_features
-        self.needs(num_features + 1, f"{num_features} features", reals=n_real, fakes=n_fake)
+        remedy = "choose metric=kid with metric.kid.subset_size={n}, or an extractor of fewer features"
+        self.needs(num_features + 1, f"{num_features} features", remedy, reals=n_real, fakes=n_fake)
 
     def take(self, seen: Seen, real: bool) -> None:
         self._distance.update(seen.features, real=real)
 
     def numbers(self) -> tuple[float, ...]:
-        return (float(self._distance.compute()),)
+        return (max(float(self._distance.compute()), 0.0),)  # equal samples leave what rounding does
 
     def reset(self) -> None:
         super().reset()
@@ -63,7 +65,8 @@ class InceptionScore(FeatureMetric):
 
     Between 1 and the number of classes, which clear and balanced classes reach. The mean over `splits`
     parts in an order that has nothing to do with the samples'; more parts score lower (Barratt and
-    Sharma 2018). The reals are not looked at.
+    Sharma 2018). A part of m images cannot score above m: each must have as many as there are classes, or
+    `ENOUGH`. The reals are not looked at.
     """
 
     kinds = ("is",)
@@ -77,11 +80,15 @@ class InceptionScore(FeatureMetric):
         self._logits: list[Tensor] = []
 
     def enough(self, n_fake: int, n_real: int) -> None:
-        self.needs(self.splits, f"{self.splits} splits", fakes=n_fake)
+        each = max(min(self.num_classes, ENOUGH), 1)
+        why = f"{self.splits} splits, whose score is at most their number of samples,"
+        remedy = f"set metric.is.splits={max(n_fake // each, 1)}"
+        self.needs(self.splits * each, why, remedy, fakes=n_fake)
 
     def take(self, seen: Seen, real: bool) -> None:
         if not seen.logits.shape[1]:
             raise Refused(f"{self.names[0]}: this layer of the extractor sees no classes; choose the last")
+        self.num_classes = seen.logits.shape[1]
         self._logits.append(seen.logits)
 
     def numbers(self) -> tuple[float, ...]:

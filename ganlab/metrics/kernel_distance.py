@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from ganlab.data.base import Split
-from ganlab.distances import mmd2
+from ganlab.distances import Estimator, mmd2
 from ganlab.errors import Refused
 from ganlab.kernels import Polynomial
 from ganlab.metrics.features import Extractor
@@ -14,33 +14,42 @@ from ganlab.metrics.of_features import FeatureMetric, Features
 from ganlab.metrics.shelf import Seen
 
 ORDER = 2020  # seed of torch-fidelity's choice of subsets
+ESTIMATORS: tuple[Estimator, ...] = ("unbiased", "u_statistic", "biased")
 KERNEL = Polynomial(degree=3, offset=1.0)
 
 
 class KernelDistance(FeatureMetric):
-    """KID: unbiased MMD^2 with (x . y / F + 1)^3 on features (Binkowski et al. 2018, section 4).
+    """KID: MMD^2 with (x . y / F + 1)^3 on features (Binkowski et al. 2018, section 4).
 
     The mean over `subsets` random choices of `subset_size` reals and as many fakes, and beside it the
-    standard deviation over them. Zero is best, and its expectation where both are of one distribution, so it
-    may come out negative; unlike the Frechet distance it does not depend on how many samples there are. The
-    subsets are torch-fidelity's.
+    standard deviation over them; over the reals alone where every subset has all fakes. Zero is best, and its
+    expectation where both are of one distribution, so it may come out negative; unlike the Frechet distance
+    it does not depend on how many samples there are. The subsets are torch-fidelity's.
+
+    estimator: `unbiased` (all pairs of a real and a fake, as published), `u_statistic` (without those of one
+    place: the released code's third) or `biased` (never negative), as `ganlab.distances.mmd2` has them.
     """
 
     kinds = ("kid",)
     higher_is_better = False
 
-    def __init__(self, extractor: str | Extractor, split: Split, subsets: int, subset_size: int):
+    def __init__(
+        self, extractor: str | Extractor, split: Split, subsets: int, subset_size: int, estimator: Estimator
+    ):
+        if estimator not in ESTIMATORS:
+            raise Refused(f"metric.kid.estimator={estimator} must be one of {', '.join(ESTIMATORS)}")
         if subsets < 1 or subset_size < 2:
             raise Refused(
                 f"metric.kid.subsets={subsets}, subset_size={subset_size}: give at least 1 subset of 2"
             )
         super().__init__(extractor, split)
-        self.subsets, self.subset_size = subsets, subset_size
+        self.subsets, self.subset_size, self.estimator = subsets, subset_size, estimator
         self._real, self._fake = self._none(), self._none()
         self._spread = 0.0
 
     def enough(self, n_fake: int, n_real: int) -> None:
-        self.needs(self.subset_size, f"subsets of {self.subset_size}", reals=n_real, fakes=n_fake)
+        least, why = self.subset_size, f"subsets of {self.subset_size}"
+        self.needs(least, why, "set metric.kid.subset_size={n} or lower", reals=n_real, fakes=n_fake)
 
     def take(self, seen: Seen, real: bool) -> None:
         (self._real if real else self._fake).add(seen.features)
@@ -50,19 +59,21 @@ class KernelDistance(FeatureMetric):
         values = []
         for _ in range(self.subsets):
             fake, real = (self._some(kind.rows, chance) for kind in (self._fake, self._real))
-            values.append(float(mmd2(fake, real, KERNEL, "unbiased")))
+            values.append(float(mmd2(fake, real, KERNEL, self.estimator)))
         self._spread = float(np.std(values))
         return (float(np.mean(values)),)
 
     def beside(self) -> dict[str, float]:
-        return {"std_over_subsets": self._spread}
+        whole = self.subset_size == self.n_fake  # then the fakes are the same in every subset
+        return {"std_over_subsets_of_reals_alone" if whole else "std_over_subsets": self._spread}
 
     def reset(self) -> None:
         super().reset()
         self._fake = self._none()
 
     def protocol(self) -> dict[str, str | int | float]:
-        return {**super().protocol(), "subsets": self.subsets, "subset_size": self.subset_size}
+        how = {"subsets": self.subsets, "subset_size": self.subset_size, "estimator": self.estimator}
+        return {**super().protocol(), **how}
 
     def _some(self, rows: Tensor, chance: np.random.RandomState) -> Tensor:
         return rows[chance.choice(len(rows), self.subset_size, replace=False)].double()

@@ -14,6 +14,9 @@ from ganlab.metrics.of_features import FeatureMetric, Features
 from ganlab.metrics.shelf import Seen
 
 CHUNK = 1000  # rows at a time of the matrix of distances
+ALIKE = (
+    1e-5  # distance, in lengths of the features, below which an image is a copy: networks round in float32
+)
 
 
 class PRDC(FeatureMetric):
@@ -24,6 +27,10 @@ class PRDC(FeatureMetric):
     number of reals' balls that a fake lies in, over k, so it may exceed 1; coverage: the share of reals
     whose ball holds a fake. Balls are open, as in the released code of density and coverage. Where both
     are of one distribution, density is 1 in expectation, and coverage 1 - prod_i (N - i) / (2 N - i), i to k.
+
+    Copies count once, as reals and as neighbours: the balls of k copies would hold nothing, not even them.
+    A fake that comes often weighs as often in precision and density. Of k different fakes or fewer none
+    has a ball, and recall is 0.
     """
 
     kinds = ("precision", "recall", "density", "coverage")
@@ -37,7 +44,8 @@ class PRDC(FeatureMetric):
         self._real, self._fake = Features(), Features()
 
     def enough(self, n_fake: int, n_real: int) -> None:
-        self.needs(self.k + 1, f"{self.k} neighbours", reals=n_real, fakes=n_fake)
+        least, why = self.k + 1, f"{self.k} neighbours"
+        self.needs(least, why, "set metric.prdc.k to less than {n}", reals=n_real, fakes=n_fake)
 
     def take(self, seen: Seen, real: bool) -> None:
         (self._real if real else self._fake).add(seen.features)
@@ -54,8 +62,17 @@ class PRDC(FeatureMetric):
 
 
 def prdc(real: Tensor, fake: Tensor, k: int) -> tuple[float, float, float, float]:
-    """Precision, recall, density and coverage of features real [N, F] and fake [M, F]."""
-    around_real, around_fake = radii(real, k), radii(fake, k)
+    """Precision, recall, density and coverage of features real [N, F] and fake [M, F].
+
+    Raises:
+        Refused: k different reals or fewer.
+    """
+    real, own = real[distinct(real)], distinct(fake)
+    if len(real) <= k:
+        raise Refused(f"metric.prdc.k={k} neighbours of {len(real)} real images that differ: lower k")
+    around_real, around_fake = radii(real, k), fake.new_zeros(len(fake))
+    if own.sum() > k:
+        around_fake[own] = radii(fake[own], k)
     precise, density, covered = 0, 0, torch.zeros(len(real), dtype=torch.bool)
     recalled = torch.zeros(len(real), dtype=torch.bool)
     for rows, distances in chunks(fake, real):  # [m, N]
@@ -78,8 +95,20 @@ def radii(x: Tensor, k: int) -> Tensor:
     return torch.cat(found)
 
 
+def distinct(x: Tensor) -> Tensor:
+    """Which of x [N, F] are copies of none before, bool [N]: such lie side by side by any one number."""
+    order = x.sum(1).argsort(stable=True)
+    new = torch.ones(len(x), dtype=torch.bool)
+    new[order[1:]] = (x[order].diff(dim=0).norm(dim=1) > ALIKE * x[order[1:]].norm(dim=1)).cpu()
+    return new
+
+
 def chunks(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """The distances of some rows of x [N, F] to all of y [M, F], and which rows these are."""
+    """The distances of some rows of x [N, F] to all of y [M, F], and which rows these are.
+
+    That of a copy is 0: a matrix product leaves what rounding makes of a difference of squares.
+    """
     for start in range(0, len(x), CHUNK):
         rows = slice(start, start + CHUNK)
-        yield rows, torch.cdist(x[rows], y)
+        distances = torch.cdist(x[rows], y)
+        yield rows, distances.masked_fill_(distances <= ALIKE * x[rows].norm(dim=1, keepdim=True), 0)

@@ -47,7 +47,7 @@ class Memorisation(FeatureMetric):
             self.n_fake += len(x)
 
     def enough(self, n_fake: int, n_real: int) -> None:
-        self.needs(1, "nearest neighbours", reals=n_real, fakes=n_fake)
+        self.needs(1, "nearest neighbours", "leave it out", reals=n_real, fakes=n_fake)
 
     def take(self, seen: Seen, real: bool) -> None:
         """Everything is taken with its pixels."""

@@ -32,12 +32,15 @@ class FeatureMetric(SampleMetric):
         self.limited = split
         self.anchor = "train" if split == "test" else "test"
         self.n_real = self.n_fake = 0  # seen so far
+        self.num_classes = 0  # of the extractor; 0: not yet known, or it tells none
         self.names = self._called()
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         self._named(n_fake)
+        self.enough(n_fake, n_real)  # before a network is read
+        seen = self.lens.see(torch.zeros(1, *data.shape))  # a shape that does not fit is refused at once
+        self.num_classes = seen.logits.shape[1]
         self.enough(n_fake, n_real)
-        self.lens.see(torch.zeros(1, *data.shape))  # a shape that does not fit is refused at once
 
     def update(self, x: Tensor, real: bool) -> None:
         if real and not self.references:
@@ -64,11 +67,14 @@ class FeatureMetric(SampleMetric):
     def numbers(self) -> tuple[float, ...]:
         """One for each kind."""
 
-    def needs(self, least: int, why: str, **counts: int) -> None:
-        """Refuses counts, by what they count, below the least."""
+    def needs(self, least: int, why: str, remedy: str, **counts: int) -> None:
+        """Refuses counts, by what they count, below the least; `remedy` may name the count as {n}."""
         for kind, n in counts.items():
             if n < least:
-                raise Refused(f"{self.names[0]} of {n} {kind}: {why} need {least} samples or more")
+                raise Refused(
+                    f"{self.names[0]} of {n} {kind}: {why} need {least} samples or more; give as many, or "
+                    + remedy.format(n=n)
+                )
 
     def _named(self, n_fake: int) -> None:
         self.names = self._called(short(n_fake))

@@ -44,6 +44,8 @@ class Transfer(SampleMetric):
         if not data.num_classes:
             raise Refused(f"{self.name} is about classes, and these data have none: choose another metric")
         self._data, self._n = data, n_fake
+        if self.trained_on < data.num_classes:
+            raise Refused(f"{self.name} learns {data.num_classes} classes from as many samples or more")
         self.name = f"{self.kind}/test_{short(self.trained_on)}"
         self.names = (self.name,)
 
@@ -74,7 +76,7 @@ class Transfer(SampleMetric):
 
 
 class NearestNeighbourError(Transfer):
-    """The error of the nearest neighbour among n samples of classes that were asked for.
+    """The error of the nearest neighbour among n samples of classes, asked for as often as training has them.
 
     Radford et al. 2016, table 3. Distances are Euclidean, of pixels.
     """
@@ -86,9 +88,9 @@ class NearestNeighbourError(Transfer):
         wants_classes(self.name, game)
 
     def share(self, game: Game, data: Data, seed: int) -> float:
-        samples = game.sample(self._n, seed).flatten(1)
-        classes = game.labels(self._n)
+        classes = game.labels(self._n, data.classes(self._n))
         assert classes is not None
+        samples = game.sample(self._n, seed, classes).flatten(1)
         wrong = total = 0
         for x, labels in data.split("test", samples.device, CHUNK):
             assert labels is not None

@@ -44,6 +44,7 @@ class Generator(nn.Module):
         self.shape = shape
         self.prior = prior
         self.num_classes: int | None = None
+        self.class_counts: list[int] | None = None  # how often the training data have each; None: not known
         self.encoder: nn.Module | None = None
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:

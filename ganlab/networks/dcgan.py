@@ -107,7 +107,10 @@ def _check_kernel(kernel: int) -> None:
 
 
 def initialise(root: nn.Module) -> None:
-    """Weights from N(0, 0.02), gains of batch norm from N(1, 0.02), no biases (the paper's section 4)."""
+    """Weights from N(0, 0.02) (the paper's section 4), gains of batch norm from N(1, 0.02), biases 0.
+
+    The gains are those of the released code (Newmu/dcgan_code); the paper does not mention them.
+    """
     for layer in root.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0, 0.02)

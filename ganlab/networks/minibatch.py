@@ -15,7 +15,9 @@ class Closeness(nn.Module):
     """features [B, F] -> o [B, kernels]: how close each sample is to all of its batch.
 
     M_i = T f(x_i), [kernels, dims], and o(x_i)_b = sum_j exp(-|M_ib - M_jb|_1), over the samples j of the
-    global batch; j = i adds one. In evaluation each process has batches of its own.
+    global batch. As in the paper's sum j = i counts and adds one, which the released code takes away: weights
+    from there want a bias that is higher by the sum of the score's. In evaluation each process has batches of
+    its own.
     """
 
     def __init__(self, num_features: int, kernels: int, dims: int):
@@ -45,7 +47,8 @@ class ClosenessScore(Conditioned):
 class StandardDeviation(nn.Module):
     """[B, C, ...] -> [B, C + 1, ...]: one more channel says how much the samples of a group differ.
 
-    Neighbours in the batch form groups of `size`. The deviation of each number over the group (not the
+    Neighbours in the batch form groups of `size`; in the code of StyleGAN2 those that lie B / size apart do,
+    which in a batch of random order is as good. The deviation of each number over the group (not the
     unbiased one), averaged over all numbers, is the same at all places of all of its samples.
     """
 

@@ -22,7 +22,8 @@ class DiffAugment(Trick):
     translation: largest shift along each axis, in shares of the side, rounded to pixels; beyond the image
         lies the middle of the range.
     cutout: side of the square, in shares of the image's, that is filled with the middle of the range; its
-        centre is anywhere in the image.
+        centre is anywhere in the image, between pixels too, where the released code has whole pixels and, for
+        even squares, one place more beyond the edge.
     """
 
     needs = frozenset({Offer.DISCRIMINATOR})

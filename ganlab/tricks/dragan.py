@@ -12,7 +12,7 @@ class DRAGAN(SlopePenalty):
 
     As in the authors' code a point is drawn uniformly from the line between a real sample x and
     x + size std U, with one U(0, 1) for each number of the sample and the std of all numbers of the global
-    batch. (The paper's text has Gaussian noise.)
+    batch, which divides by their number n (StudioGAN's by n - 1). The paper's text has Gaussian noise.
     """
 
     def __init__(

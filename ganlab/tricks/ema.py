@@ -11,8 +11,9 @@ from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, Generator
 from ganlab.networks.norms import standing_statistics
 from ganlab.networks.weights import settle
+from ganlab.proportions import in_proportion
 from ganlab.randomness import Draw
-from ganlab.schedules import Schedule, schedule
+from ganlab.schedules import Schedule, WarmUp, schedule
 from ganlab.tricks.base import Order, Trick
 from ganlab.turn import Networks, Offer, Player
 
@@ -31,7 +32,8 @@ class EMA(Trick):
     classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code); one with batch
     norm is refused, whose statistics mix real samples and fakes and are none of the average's.
 
-    decay: between 0 and 1, neither of them; a schedule warms it up, as `ganlab.schedules.WarmUp` does.
+    decay: between 0 and 1, neither of them. A number is warmed up (`ganlab.schedules.WarmUp`): an average
+    that remembers more rounds than were played is mostly the first weights. A schedule is taken as it is.
     """
 
     order = Order.OBSERVE
@@ -39,6 +41,8 @@ class EMA(Trick):
     def __init__(self, decay: float | Schedule, players: Sequence[Player]):
         super().__init__()
         self.decay = schedule("trick.ema.decay", decay, low=0, high=1, strict=True)
+        if not isinstance(decay, Schedule):
+            self.decay = WarmUp(decay)
         if not isinstance(players, list | tuple) or not players or any(p not in PLAYERS for p in players):
             raise Refused(
                 f"trick.ema.players={players} must be a list of one or both of {', '.join(PLAYERS)}"
@@ -122,9 +126,10 @@ def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
     """Latents and classes of a few batches of samples, always the same ones."""
     weight = next(generator.parameters())
     rows = torch.arange(SIZE, device=weight.device)
+    classes = None
+    if generator.num_classes is not None:  # in each batch as often as in training, however many there are
+        counts = generator.class_counts or [1] * generator.num_classes
+        classes = in_proportion(counts, SIZE * BATCHES).sort().values.to(rows.device)
     for number in range(BATCHES):
-        classes = None
-        if generator.num_classes is not None:  # evenly over all of them, however many there are
-            classes = (rows * BATCHES + number) * generator.num_classes // (SIZE * BATCHES)
         latent = generator.prior(Draw("ema", number, device=weight.device), SIZE, generator.latent_dim)
-        yield latent.to(weight.dtype), classes
+        yield latent.to(weight.dtype), None if classes is None else classes[rows * BATCHES + number]

@@ -16,6 +16,8 @@ class OrthogonalRegularisation(Trick):
     and their lengths are left free. The weights are those that the optimiser moves: where trick
     spectral_norm divides them, what is divided, and where trick weight_norm scales them, the directions.
 
+    The slope is that of the equation. BigGAN-PyTorch adds half of it: its strength s is a weight of s / 2.
+
     player: `generator`, as in the paper, `discriminator` or `both`.
     """
 
