@@ -209,17 +209,10 @@ class Game(nn.Module):
             Refused: a label for a generator without one, or outside of its classes; n is no whole number.
         """
         count("n", n, 0)
-        sampler = self.sampler
-        condition = self.labels(n, label)
-        latent = self.latents(n, seed)[rows]
-        condition = condition if condition is None else condition[rows]
-        chunks = zip(
-            torch.split(latent, batch_size),
-            torch.split(condition, batch_size) if condition is not None else [None] * n,
-            strict=False,
-        )
-        with evaluating(sampler):
-            return torch.cat([self.generate(z, c) for z, c in chunks])
+        z, classes = self.latents(n, seed), self.labels(n, label)
+        parts = torch.arange(n)[rows].split(batch_size)
+        with evaluating(self.sampler):
+            return torch.cat([self.generate(z[i], None if classes is None else classes[i]) for i in parts])
 
     def sample_on_all(self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None) -> Tensor:
         """As `sample`, each process making its part; all must call it, and all get the whole.

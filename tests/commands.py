@@ -18,7 +18,7 @@ from warm import Warm
 from ganlab.cli import compose
 from ganlab.run import run
 
-QUICK = (*SMALL, "evaluation.n=60", "evaluation.n_real=60", "evaluate_every=1000", "data.batch_size=32")
+QUICK = (*SMALL, "evaluation.n=100", "evaluation.n_real=60", "evaluate_every=1000", "data.batch_size=32")
 
 Started = Warm | subprocess.Popen[str]
 started: list[Started] = []

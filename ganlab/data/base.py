@@ -84,7 +84,7 @@ class Data:
     def class_counts(self, split: Split = "train") -> list[int] | None:
         """How many samples of a split each class has; None where there are no classes, or no such split."""
         labels = self.sources[split].labels if split in self.sources else None
-        if labels is None or self.num_classes is None:
+        if labels is None or not self.num_classes:
             return None
         return torch.bincount(labels.cpu(), minlength=self.num_classes).tolist()
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from PIL import Image
 from PIL.ExifTags import Base
-from torch import Tensor
 
 from ganlab.data.base import Data
 from ganlab.data.files import Files
@@ -64,7 +63,7 @@ class Gallery(Data):
 def tinted(file: Path, size: tuple[int, int]) -> bool:
     """Whether the channels of an image differ anywhere; of what cannot be read its reader will tell."""
     pixels = decode(file, Look(3, *size, "none", False))
-    return isinstance(pixels, Tensor) and bool(pixels.ne(pixels[:1]).any())
+    return not isinstance(pixels, str) and bool(pixels.ne(pixels[:1]).any())
 
 
 def header(file: Path) -> tuple[tuple[int, int], str]:

@@ -10,7 +10,7 @@ from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.metrics.reals import unit
-from ganlab.metrics.transfer import CHUNK, Transfer, wants_classes
+from ganlab.metrics.transfer import CHUNK, Transfer
 from ganlab.values import count, positive
 
 BATCH = 128
@@ -45,9 +45,6 @@ class ClassificationAccuracy(Transfer):
             raise Refused(f"{self.name} is of images, not of these data: choose another metric")
         with torch.device("meta"):  # a size that it does not take is refused; no weights are drawn
             self._new(data)
-
-    def suits(self, game: Game) -> None:
-        wants_classes(self.name, game)
 
     def share(self, game: Game, data: Data, seed: int) -> float:
         if self._real is None:

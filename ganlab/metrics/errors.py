@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from ganlab.data.base import Data
 from ganlab.errors import Refused
 from ganlab.game import Game
-from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.transfer import Transfer
 
 
-class Errors(SampleMetric):
+class Errors(Transfer):
     """How many test samples the discriminator's classes get wrong; 0 is best.
 
     It judges no generated sample. The network is the one that the game classifies with, in evaluation mode.
     """
 
-    names = ("errors/test",)
+    kind = "errors"
     higher_is_better = False
-    references = ("test",)
     of_samples = False
-
-    def __init__(self) -> None:
-        self._data: Data | None = None
-        self._wrong: int | None = None
-        self._seen = 0
-        self._classifier = ""
+    _seen = 0
+    _classifier = ""
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         if not data.num_classes:
@@ -43,24 +37,15 @@ class Errors(SampleMetric):
                 "minibatch_stddev): choose another metric, or leave the trick out"
             ) from error
 
-    def update(self, x: Tensor, real: bool) -> None:
-        """Samples say nothing here."""
-
-    def look(self, game: Game, seed: int) -> None:
-        assert self._data is not None
+    def share(self, game: Game, data: Data, seed: int) -> float:
         judge = game.discriminator
         self._classifier = "+".join(game.tricks.classifiers(judge)) if judge is not None else ""
-        self._wrong = self._seen = 0
-        for x, labels in self._data.split("test", next(game.parameters()).device, 1000):
+        wrong = self._seen = 0
+        for x, labels in data.split("test", next(game.parameters()).device, 1000):
             assert labels is not None
-            self._wrong += int(game.classify(x).argmax(1).ne(labels).sum())
+            wrong += int(game.classify(x).argmax(1).ne(labels).sum())
             self._seen += len(x)
-
-    def compute(self) -> dict[str, float]:
-        return {} if self._wrong is None else {"errors/test": float(self._wrong)}
-
-    def reset(self) -> None:
-        self._wrong = None
+        return float(wrong)
 
     def protocol(self) -> dict[str, str | int | float]:
         return {"unit": "errors", "n_test": self._seen, "classifier": self._classifier or "discriminator"}

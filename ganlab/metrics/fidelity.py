@@ -36,9 +36,9 @@ class FrechetDistance(FeatureMetric):
 
         super().__init__(extractor, split)
         # By default torchmetrics waits at compute() for the other ranks, which may not be evaluating.
-        self._distance = FrechetInceptionDistance(
-            _Identity(self.lens.extractor.num_features), reset_real_features=False, sync_on_compute=False
-        )
+        seen = nn.Identity()  # what torchmetrics is shown are features already
+        vars(seen)["num_features"] = self.lens.extractor.num_features
+        self._distance = FrechetInceptionDistance(seen, reset_real_features=False, sync_on_compute=False)
 
     def enough(self, n_fake: int, n_real: int) -> None:
         """A covariance of fewer samples than features + 1 is singular whatever the samples are."""
@@ -108,17 +108,6 @@ class InceptionScore(FeatureMetric):
 
     def protocol(self) -> dict[str, str | int | float]:
         return {**super().protocol(), "splits": self.splits}
-
-
-class _Identity(nn.Module):
-    """The extractor that torchmetrics gets: what it is shown are features already."""
-
-    def __init__(self, num_features: int):
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
 
 
 def _score(logits: Tensor) -> float:

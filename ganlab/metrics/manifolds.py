@@ -44,8 +44,8 @@ class PRDC(FeatureMetric):
         self._real, self._fake = Features(), Features()
 
     def enough(self, n_fake: int, n_real: int) -> None:
-        least, why = self.k + 1, f"{self.k} neighbours"
-        self.needs(least, why, "set metric.prdc.k to less than {n}", reals=n_real, fakes=n_fake)
+        why, remedy = f"{self.k} neighbours", "lower metric.prdc.k"
+        self.needs(self.k + 1, why, remedy, reals=n_real, fakes=n_fake)
 
     def take(self, seen: Seen, real: bool) -> None:
         (self._real if real else self._fake).add(seen.features)

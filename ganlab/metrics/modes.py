@@ -38,7 +38,7 @@ class OfModes(SampleMetric):
         self.reset()
         if n_fake < (many := len(self._histogram)):
             raise Refused(
-                f"{self.name} of {n_fake} samples cannot find {many} modes: set evaluation.n={many} or more"
+                f"{self.name} of {n_fake} samples for {many} modes: set evaluation.n={many} or more"
             )
 
     @torch.no_grad()

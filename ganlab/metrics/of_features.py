@@ -71,10 +71,8 @@ class FeatureMetric(SampleMetric):
         """Refuses counts, by what they count, below the least; `remedy` may name the count as {n}."""
         for kind, n in counts.items():
             if n < least:
-                raise Refused(
-                    f"{self.names[0]} of {n} {kind}: {why} need {least} samples or more; give as many, or "
-                    + remedy.format(n=n)
-                )
+                short_of = f"{self.names[0]} of {n} {kind}: {why} need {least} samples or more"
+                raise Refused(f"{short_of}; give as many, or {remedy.format(n=n)}")
 
     def _named(self, n_fake: int) -> None:
         self.names = self._called(short(n_fake))

@@ -32,6 +32,7 @@ class Transfer(SampleMetric):
 
     references = ("test",)
     kind: ClassVar[str]  # such as "1nn_error"
+    setting: ClassVar[str] = "evaluation.n"  # how many samples make the classifier
 
     def __init__(self) -> None:
         self.name = f"{self.kind}/test"
@@ -45,7 +46,10 @@ class Transfer(SampleMetric):
             raise Refused(f"{self.name} is about classes, and these data have none: choose another metric")
         self._data, self._n = data, n_fake
         if self.trained_on < data.num_classes:
-            raise Refused(f"{self.name} learns {data.num_classes} classes from as many samples or more")
+            known = f"{data.num_classes} classes in {self.trained_on} samples"
+            raise Refused(
+                f"{self.name} cannot learn {known}: set {self.setting} to {data.num_classes} or more"
+            )
         self.name = f"{self.kind}/test_{short(self.trained_on)}"
         self.names = (self.name,)
 
@@ -53,6 +57,13 @@ class Transfer(SampleMetric):
     def trained_on(self) -> int:
         """How many samples make the classifier."""
         return self._n
+
+    def suits(self, game: Game) -> None:
+        if game.generator.num_classes is None:
+            raise Refused(
+                f"{self.name} needs a generator that can be asked for classes: add trick=label_conditioning, "
+                "or choose another metric"
+            )
 
     def update(self, x: Tensor, real: bool) -> None:
         """Samples without their classes say nothing here."""
@@ -63,7 +74,7 @@ class Transfer(SampleMetric):
 
     @abstractmethod
     def share(self, game: Game, data: Data, seed: int) -> float:
-        """The share of test images, of those that are found or those that are not."""
+        """The share of test images, of those that are found or those that are not; or their number."""
 
     def compute(self) -> dict[str, float]:
         return {} if self._share is None else {self.name: self._share}
@@ -83,9 +94,6 @@ class NearestNeighbourError(Transfer):
 
     kind = "1nn_error"
     higher_is_better = False
-
-    def suits(self, game: Game) -> None:
-        wants_classes(self.name, game)
 
     def share(self, game: Game, data: Data, seed: int) -> float:
         classes = game.labels(self._n, data.classes(self._n))
@@ -118,6 +126,7 @@ class LinearProbe(Transfer):
     """
 
     kind = "linear_probe"
+    setting = "metric.linear_probe.n_train"
     higher_is_better = False
     of_samples = False
 
@@ -184,15 +193,6 @@ class LinearProbe(Transfer):
             "scaling": "each feature to mean 0 and variance 1 over the training images",
             "scikit-learn": version("scikit-learn"),
         }
-
-
-def wants_classes(name: str, game: Game) -> None:
-    """Refuses a generator that cannot be asked for classes."""
-    if game.generator.num_classes is None:
-        raise Refused(
-            f"{name} needs a generator that can be asked for classes: add trick=label_conditioning, or "
-            "choose another metric"
-        )
 
 
 def classes(batches: Iterable[Samples]) -> Tensor:

@@ -43,13 +43,14 @@ def standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | Non
 
     batches: the arguments of each pass, as many rows in each.
     """
-    found: dict[nn.Module, list[tuple[Tensor, Tensor, Tensor]]] = {}
+    found: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
 
     def measure(norm: Any, inputs: tuple[Tensor]) -> None:
         x = accurate(inputs[0])
-        variance, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)  # [C]
+        dims = [0, *range(2, x.ndim)]
+        variance, mean = torch.var_mean(x, dims, correction=0)  # [C]
         set_statistics(norm, mean, variance)
-        found.setdefault(norm, []).append((mean, variance, x.new_tensor(x.numel() // x.shape[1])))
+        found.setdefault(norm, []).append((mean, torch.var(x, dims)))  # torch, too, keeps the unbiased one
 
     hooks = [
         layer.register_forward_pre_hook(measure)
@@ -66,10 +67,8 @@ def standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | Non
         for hook in hooks:
             hook.remove()
     for norm, seen in found.items():
-        means, variances, counts = (torch.stack(part) for part in zip(*seen, strict=True))  # [batches, ...]
-        count = counts.sum()  # torch, too, normalises a batch by the biased variance, and keeps the unbiased
-        variance = variances.mean(0) + means.var(0, correction=0)
-        set_statistics(norm, means.mean(0), variance * count / (count - 1))
+        means, variances = (torch.stack(part) for part in zip(*seen, strict=True))  # [batches, C]
+        set_statistics(norm, means.mean(0), variances.mean(0) + means.var(0, correction=0))
 
 
 def set_statistics(norm: Any, mean: Tensor, variance: Tensor) -> None:

@@ -69,17 +69,15 @@ def settle(network: nn.Module) -> None:
     For weights that were put in the place of trained ones, such as averages: the vectors that the power
     method has found in training are none of theirs, and the weight divided by sigma would be too large.
     """
-    for layer in network.modules():
-        if not is_parametrized(layer, "weight"):
-            continue
-        for norm in layer.get_submodule("parametrizations.weight").modules():
-            if isinstance(norm, _SpectralNorm):
-                matrix = norm._reshape_weight_to_matrix(moved(layer)).double().nan_to_num(0, 0, 0)
-                short = matrix if len(matrix) <= matrix.shape[1] else matrix.T  # [few, many]
-                left = torch.linalg.eigh(short @ short.T).eigenvectors[:, -1]
-                right = nn.functional.normalize(short.T @ left, dim=0)
-                norm._u.copy_(left if short is matrix else right)
-                norm._v.copy_(right if short is matrix else left)
+    for name, norm in network.named_modules():
+        if isinstance(norm, _SpectralNorm):
+            weight = moved(network.get_submodule(name.split("parametrizations.")[0].rstrip(".")))
+            matrix = norm._reshape_weight_to_matrix(weight)
+            exact = matrix.double().nan_to_num(0, 0, 0)  # what is not finite is told when it is sampled
+            tall = len(matrix) > matrix.shape[1]
+            _, vectors = torch.linalg.eigh(exact.T @ exact if tall else exact @ exact.T)
+            norm._v.copy_(vectors[:, -1] if tall else exact.T @ vectors[:, -1])
+            norm._power_method(matrix, 1)  # u of v, and both of length 1
 
 
 class FullPrecision(nn.Module):

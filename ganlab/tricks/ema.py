@@ -80,15 +80,15 @@ class EMA(Trick):
         self.shown = {}
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        return self._own("generator") if "generator" in self.moves else generator
+        return self._shown("generator", generator)
 
     def classifier(self, discriminator: Discriminator) -> Discriminator:
-        if "discriminator" not in self.moves:
-            return discriminator
-        return cast(Discriminator, self._own("discriminator"))
+        return cast(Discriminator, self._shown("discriminator", discriminator))
 
-    def _own(self, player: Player) -> nn.Module:
-        """A player's average as it is shown."""
+    def _shown(self, player: Player, network: nn.Module) -> nn.Module:
+        """A player's average as it is shown, or the network itself where none is kept."""
+        if player not in self.moves:
+            return network
         average = self.averages[player]
         device = next(average.parameters()).device
         if player not in self.shown or self.shown[player][0] != device:
