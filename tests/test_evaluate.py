@@ -43,16 +43,16 @@ def test_a_runs_numbers_are_those_of_its_end_and_each_has_its_protocol(tmp_path:
     found = measured(
         f"run_dir={run}",
         "metric=[fid,is]",
-        "n=60",
+        "n=100",
         "evaluation.n_real=60",
         f"output={output}",
         "checkpoint=last",
     )
     assert {name: record["value"] for name, record in found.items()} == at_end
     assert found == summary(run)["metrics"] == json.loads(output.read_text())
-    record = found["fid/digits_train_60"]
+    record = found["fid/digits_train_100"]
     assert record["sampler"] == "ema"
-    assert [record["better"], found["is/digits_60"]["better"]] == ["lower", "higher"]
+    assert [record["better"], found["is/digits_100"]["better"]] == ["lower", "higher"]
     assert record["weights_sha256"] == Classifier.load("digits").sha256
     more = measured(f"run_dir={run}", "metric=[fid,prdc]", "n=100")
     assert set(more) == {
@@ -113,7 +113,7 @@ def test_a_gallery_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_p
     assert torch.equal((x[:, 0] * 255).round().byte(), torch.from_numpy(pixels(grey)))
     (coloured, _), *_ = Gallery("real", str(grey), channels=3).split("train", "cpu", 10)
     assert torch.equal(coloured, x.expand(-1, 3, -1, -1))
-    Image.new("RGB", (7, 9)).save(grey / "z.png")
+    Image.new("RGB", (7, 9), (1, 1, 2)).save(grey / "z.png")
     (grey / "notes.txt").write_text("passed over")
     assert Gallery("real", str(grey)).shape == (3, 9, 7)  # colours are not lost, whichever comes first
     side, lying = tmp_path / "side", Image.new("L", (9, 7), 50)
@@ -125,6 +125,24 @@ def test_a_gallery_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_p
     Image.fromarray(np.full((8, 8), 65535 // 5, np.uint16)).save(deep / "0.png")
     (x, _), *_ = Gallery("real", str(deep)).split("train", "cpu", 1)
     assert float(x[0, 0, 0, 0]) == pytest.approx(0.2)
+
+
+def test_three_equal_channels_are_grey(tmp_path: Path) -> None:
+    album(tmp_path / "grey", 60, 1)
+    found = []
+    for mode in (None, "RGB", "P", "RGBA"):
+        folder = tmp_path / str(mode)
+        folder.mkdir()
+        for file in sorted((tmp_path / "grey").iterdir()):
+            image = Image.open(file).convert("L")
+            (image if mode is None else image.convert(mode)).save(folder / f"{file.stem}.png")
+        assert Gallery("generated", str(folder)).shape[0] == 1
+        found.append(torch.cat([x for x, _ in Gallery("generated", str(folder), 1).split("train", "cpu", 9)]))
+    assert all(torch.equal(x, found[0]) for x in found)
+    Image.new("RGB", (8, 8), (9, 9, 8)).save(tmp_path / "RGB" / "tinted.png")
+    assert Gallery("generated", str(tmp_path / "RGB")).shape[0] == 3
+    with pytest.raises(Refused, match=r"tinted.png has colours, and what it is measured against has none"):
+        Gallery("generated", str(tmp_path / "RGB"), 1)
 
 
 def orientation(number: int) -> Image.Exif:
@@ -181,7 +199,7 @@ def test_what_cannot_be_measured_is_refused(line: str, message: str, tmp_path: P
     for name in ("coloured", "broken"):
         places[name] = tmp_path / name
         places[name].mkdir()
-    Image.new("RGB", (8, 8)).save(places["coloured"] / "0.png")
+    Image.new("RGB", (8, 8), "red").save(places["coloured"] / "0.png")
     (places["broken"] / "0.png").write_bytes(b"no image")
     with pytest.raises(Refused, match=message):
         measured(*line.format(**places).split())

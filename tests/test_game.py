@@ -10,8 +10,6 @@ from table import game, one_round, options, rounds
 
 from ganlab.config import build_game
 from ganlab.errors import Refused
-from ganlab.networks.priors import Normal
-from ganlab.randomness import Draw
 from ganlab.tricks.base import Order, Trick
 
 
@@ -84,10 +82,42 @@ def test_sampling_is_in_evaluation_mode() -> None:
     module = game()
     rounds(module, 2)
     module.train()
-    latent = Normal()(Draw(3, "sample"), 5, 6)
+    latent = module.game.latents(5, 3)
     by_hand = copy.deepcopy(module.game.generator).eval()(latent)
     assert torch.allclose(module.game.sample(5, seed=3), by_hand, atol=1e-6)
     assert not torch.allclose(module.game.generator(latent), by_hand, atol=1e-3)
+
+
+@pytest.mark.parametrize(("dim", "prior"), [(6, "normal"), (10, "normal"), (10, "uniform"), (3, "sphere")])
+def test_the_same_seed_gives_the_same_ith_sample_whatever_their_number(dim: int, prior: str) -> None:
+    settings = (f"model.generator.latent_dim={dim}", f"model/prior@model.generator.prior={prior}")
+    made = game("non_saturating", ["truncation"] * (dim == 6), "alternating", *settings).game
+    many = made.latents(1016, 0)
+    for n in (0, 1, 2, 3, 8, 16, 63, 1000, 1001):
+        assert torch.equal(made.latents(n, 0), many[:n])
+    assert torch.allclose(made.sample(64, 0, rows=slice(2, 3)), made.sample(3, 0)[2:], atol=1e-6)
+    assert len(many.unique(dim=0)) == 1016
+
+
+def test_no_sample_at_all_is_an_empty_batch_and_less_is_refused() -> None:
+    for model in ("mlp", "dcgan"):
+        made = game("non_saturating", ["label_conditioning"], model=model).game
+        assert made.sample(0).shape == (0, 1, 8, 8)
+        assert made.labels(0).tolist() == []
+        for n in (-1, 2.5):
+            with pytest.raises(Refused, match=f"n={n} must be a whole number of at least 0"):
+                made.sample(n)
+
+
+def test_each_sample_may_be_asked_for_a_class_of_its_own() -> None:
+    made = game("non_saturating", ["label_conditioning"]).game
+    asked = torch.tensor([3, 3, 9, 0])
+    assert made.labels(4, asked).tolist() == [3, 3, 9, 0]
+    assert made.labels(3, 7).tolist() == [7, 7, 7]
+    assert torch.allclose(made.sample(4, 0, asked)[2:3], made.sample(4, 0, 9)[2:3], atol=1e-6)
+    for wrong in (torch.tensor([1, 10, 2, 3]), 10, -1):
+        with pytest.raises(Refused, match=r"class=(10|-1) must lie between 0 and 9"):
+            made.sample(4, 0, wrong)
 
 
 class Greedy:

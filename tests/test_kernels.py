@@ -77,6 +77,22 @@ def test_sums_over_pairs_have_their_first_and_second_derivatives(name: str) -> N
         assert torch.autograd.gradgradcheck(function, given)
 
 
+@pytest.mark.parametrize("kernel", [Energy(), Laplacian([3.0, 8.0])])
+def test_slopes_that_are_differentiated_lose_no_digits_to_a_sample_s_distance_to_itself(
+    kernel: Radial,
+) -> None:
+    exact = torch.randn(32, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = []
+    for x in (exact.requires_grad_(), exact.detach().float().requires_grad_()):
+        (slope,) = torch.autograd.grad(kernel.total_within(x), x, create_graph=True)
+        (second,) = torch.autograd.grad(slope.square().sum(), x)
+        (plain,) = torch.autograd.grad(kernel.total_within(x), x)
+        assert torch.equal(slope, plain)
+        found.append((slope.detach().double(), second.double()))
+    for mine, theirs in zip(found[1], found[0], strict=True):
+        assert (mine - theirs).abs().max() < 1e-5 * theirs.abs().max()
+
+
 @pytest.mark.parametrize("name", RADIAL)
 def test_a_slope_is_the_derivative_of_the_value(name: str) -> None:
     kernel = CASES[name][0]

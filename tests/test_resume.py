@@ -327,8 +327,8 @@ def test_a_setting_that_the_default_config_lacks_can_be_changed(tmp_path: Path) 
 
 
 def test_the_best_checkpoint_is_the_best(tmp_path: Path) -> None:
-    names = {"fid": "fid/digits_train_60", "is/digits": "is/digits_60", "is/digits_60": "is/digits_60"}
-    for monitor, best in (("fid", min), ("is/digits", max), ("is/digits_60", max)):
+    names = {"fid": "fid/digits_train_100", "is/digits": "is/digits_100", "is/digits_100": "is/digits_100"}
+    for monitor, best in (("fid", min), ("is/digits", max), ("is/digits_100", max)):
         run_dir = tmp_path / monitor.replace("/", "_")
         play(run_dir, "steps=12", "evaluate_every=2", "log_every=2", f"monitor={monitor}")
         values = {

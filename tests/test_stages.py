@@ -31,7 +31,7 @@ SMALL = (
     "model=gmmn_autoencoder",
     "logger=csv",
     "log_every=1",
-    "evaluation.n=60",
+    "evaluation.n=100",
     "evaluation.n_real=60",
     "evaluate_every=1000",
     "data.batch_size=32",
@@ -256,7 +256,7 @@ def test_schedules_begin_with_their_game() -> None:
 
 def test_nothing_is_measured_or_shown_before_the_game(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=3", "steps=2", "evaluate_every=1", "checkpoint_every=2")
-    assert [bool(row["fid/digits_train_60"]) for row in rows(tmp_path / "run")] == [
+    assert [bool(row["fid/digits_train_100"]) for row in rows(tmp_path / "run")] == [
         False,
         False,
         False,

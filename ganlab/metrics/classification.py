@@ -50,7 +50,7 @@ class ClassificationAccuracy(Transfer):
         if self._real is None:
             chosen = [(x, y) for x, y in data.choice("train", self._n, "cpu", CHUNK) if y is not None]
             self._real = self._learned(data, *(torch.cat(part) for part in zip(*chosen, strict=True)))
-        labels = data.classes(self._n)
+        labels = game.labels(self._n, data.classes(self._n))
         assert labels is not None
         return self._learned(data, game.sample(self._n, seed, labels), labels)
 

@@ -80,9 +80,9 @@ class InceptionScore(FeatureMetric):
         self._logits: list[Tensor] = []
 
     def enough(self, n_fake: int, n_real: int) -> None:
-        each = max(min(self.num_classes, ENOUGH), 1)
+        each = min(self.num_classes, ENOUGH)
         why = f"{self.splits} splits, whose score is at most their number of samples,"
-        remedy = f"set metric.is.splits={max(n_fake // each, 1)}"
+        remedy = f"set metric.is.splits={n_fake // each}" if n_fake >= each > 0 else "leave metric is out"
         self.needs(self.splits * each, why, remedy, fakes=n_fake)
 
     def take(self, seen: Seen, real: bool) -> None:

@@ -34,7 +34,12 @@ class KernelDistance(FeatureMetric):
     higher_is_better = False
 
     def __init__(
-        self, extractor: str | Extractor, split: Split, subsets: int, subset_size: int, estimator: Estimator
+        self,
+        extractor: str | Extractor,
+        split: Split,
+        subsets: int,
+        subset_size: int,
+        estimator: Estimator = "unbiased",  # of runs from before there were others
     ):
         if estimator not in ESTIMATORS:
             raise Refused(f"metric.kid.estimator={estimator} must be one of {', '.join(ESTIMATORS)}")

@@ -36,10 +36,6 @@ class OfModes(SampleMetric):
             raise Refused(f"{self.name} needs data with known modes, such as ring: choose metric=none")
         self._mixture = data.distribution
         self.reset()
-        if n_fake < (many := len(self._histogram)):
-            raise Refused(
-                f"{self.name} of {n_fake} samples for {many} modes: set evaluation.n={many} or more"
-            )
 
     @torch.no_grad()
     def update(self, x: Tensor, real: bool) -> None:

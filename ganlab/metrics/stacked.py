@@ -21,8 +21,7 @@ class StackedModes(FeatureMetric):
 
     The classifier says the digit of each channel, and the three of them the mode. With q_k the share of the
     samples in mode k, of K = classes^channels modes: sum_k q_k log(K q_k), which is 0 where all are equally
-    often found and log K where one is. The reals are not looked at; their modes are equally likely. Fewer
-    samples than modes are refused, which could not find them all.
+    often found and log K where one is. The reals are not looked at; their modes are equally likely.
     """
 
     kinds = ("modes", "reverse_kl")
@@ -49,8 +48,6 @@ class StackedModes(FeatureMetric):
                 f"metric=stacked reads digits, and extractor {self.lens.extractor.name} tells {num_classes} "
                 "classes: choose extractor=mnist"
             )
-        self._modes = num_classes ** data.shape[0]
-        self.enough(n_fake, n_real)
 
     def update(self, x: Tensor, real: bool) -> None:
         if real:
@@ -68,7 +65,7 @@ class StackedModes(FeatureMetric):
         """Channels are looked at one by one."""
 
     def enough(self, n_fake: int, n_real: int) -> None:
-        self.needs(max(self._modes, 1), f"{self._modes} modes", "choose another metric", fakes=n_fake)
+        self.needs(1, "modes", "choose another metric", fakes=n_fake)
 
     def numbers(self) -> tuple[float, ...]:
         counts = torch.cat(self._found).bincount().double()

@@ -63,7 +63,7 @@ def test_a_resumed_run_continues_its_own_history(tmp_path: Path, monkeypatch) ->
     for row, stored in zip(losses, rows(run_dir), strict=True):
         assert row["generator/adversarial"] == pytest.approx(float(stored["generator/adversarial"]))
     assert [row["step"] for row in history if "samples/_type" in row or "samples" in row] == [2, 4, 6]
-    assert any("fid/digits_train_60" in row for row in history)
+    assert any("fid/digits_train_100" in row for row in history)
     for view, file in {"interpolate": "0000006_n64_seed0_interpolate.png", "animate": "training.gif"}.items():
         assert (run_dir / "samples" / file).is_file()
         assert [row["step"] for row in history if any(name.split("/")[0] == view for name in row)] == [6]

@@ -10,6 +10,8 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
+from ganlab.cli import compose
+from ganlab.config import build_data
 from ganlab.errors import Refused
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.features import Classifier, eight_bit
@@ -71,9 +73,10 @@ def test_frechet_distance_of_gaussians_is_the_closed_form() -> None:
     assert got["fid/pixels_train"] == pytest.approx(expected, rel=0.02)
 
 
-def test_frechet_distance_to_itself_is_zero() -> None:
-    x = images(150, 0)
-    assert shown(FrechetDistance("digits", "train"), x, x)["fid/digits_train"] == pytest.approx(0, abs=1e-5)
+def test_frechet_distance_to_itself_is_zero_and_never_below() -> None:
+    for x in (images(150, 0), torch.full((60, 1, 8, 8), 0.5), *(images(80, seed) for seed in (1, 2, 3))):
+        distance = shown(FrechetDistance("digits", "train"), x, x)["fid/digits_train"]
+        assert 0 <= distance < 1e-5
 
 
 def test_frechet_distance_sees_eight_bits() -> None:
@@ -87,7 +90,10 @@ def test_frechet_distance_sees_eight_bits() -> None:
 
 @pytest.mark.parametrize(("n_real", "n_fake", "kind"), [(48, 60, "48 reals"), (60, 48, "48 fakes")])
 def test_frechet_distance_of_too_few_samples_is_refused(n_real: int, n_fake: int, kind: str) -> None:
-    with pytest.raises(Refused, match=f"^fid/digits_train of {kind}: 48 features need 49 samples or more$"):
+    with pytest.raises(
+        Refused,
+        match=rf"of {kind}: 48 features need 49 samples or more; .*metric.kid.subset_size=48, or an extr",
+    ):
         shown(FrechetDistance("digits", "train"), images(n_real, 0), images(n_fake, 1))
 
 
@@ -140,9 +146,19 @@ def test_inception_score_does_not_look_at_reals() -> None:
     assert metric.protocol()["n_fake"] == 0
 
 
-def test_inception_score_of_fewer_samples_than_splits_is_refused() -> None:
-    with pytest.raises(Refused, match="^is/digits of 9 fakes: 10 splits need 10 samples or more$"):
-        shown(InceptionScore("digits", splits=10), images(9, 0), images(9, 0))
+@pytest.mark.parametrize(("n", "remedy"), [(9, "leave metric is out"), (20, "splits=2"), (99, "splits=9")])
+def test_inception_score_of_parts_smaller_than_there_are_classes_is_refused(n: int, remedy: str) -> None:
+    told = f"^is/digits of {n} fakes: 10 splits, .* need 100 samples or more; give as many, or .*{remedy}$"
+    with pytest.raises(Refused, match=told):
+        shown(InceptionScore("digits", splits=10), images(n, 0), images(n, 0))
+    data = build_data(compose("data=digits"))
+    told = told.replace("digits of", f"digits_{n} of")
+    with pytest.raises(Refused, match=told):
+        InceptionScore("digits", splits=10).check(data, n, n)
+    many = InceptionScore("digits", splits=2)
+    many.num_classes = 1008
+    with pytest.raises(Refused, match="of 999 fakes: 2 splits, .* need 1000 samples"):
+        many.enough(999, 0)
     with pytest.raises(Refused, match="0 splits"):
         InceptionScore("digits", splits=0)
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from test_fidelity import Pixels, images, shown
 from torch import Tensor
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
+from ganlab.distances import Estimator
 from ganlab.errors import Refused
 from ganlab.metrics.features import eight_bit
 from ganlab.metrics.kernel_distance import KernelDistance
 from ganlab.metrics.of_features import Features
+from ganlab.metrics.protocols import refuse_unlike
 
 
 def test_it_is_that_of_torch_fidelity() -> None:
@@ -24,6 +27,39 @@ def test_it_is_that_of_torch_fidelity() -> None:
     found = shown(metric, real, fake)
     assert found["kid/pixels_train"] == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-9)
     assert metric.beside()["std_over_subsets"] == pytest.approx(theirs[KEY_METRIC_KID_STD], rel=1e-9)
+    assert metric.protocol()["estimator"] == "unbiased"
+
+
+@pytest.mark.parametrize("estimator", ["biased", "unbiased", "u_statistic"])
+def test_an_estimator_is_its_sum_over_pairs(estimator: Estimator) -> None:
+    real, fake = images(30, 0), images(30, 1, brightness=0.8)
+    metric = KernelDistance(Pixels(64), "train", 1, 30, estimator)
+    found = shown(metric, real, fake)["kid/pixels_train"]
+    chance = np.random.RandomState(2020)
+    y, x = (
+        eight_bit(part).flatten(1)[chance.choice(30, 30, replace=False)] for part in (fake, real)
+    )  # in the order in which torch-fidelity draws them
+    within, across = [(a @ a.T / 64 + 1) ** 3 for a in (x, y)], (x @ y.T / 64 + 1) ** 3
+    pairs = 30 * 30 if estimator == "biased" else 30 * 29
+    sums = [k.sum() - (0 if estimator == "biased" else k.trace()) for k in within]
+    cross = across.mean() if estimator != "u_statistic" else (across.sum() - across.trace()) / pairs
+    assert found == pytest.approx(float(sum(sums) / pairs - 2 * cross), rel=1e-9)
+    assert metric.protocol()["estimator"] == estimator
+
+
+def test_a_spread_over_subsets_with_all_fakes_says_that_it_is_that_of_the_reals() -> None:
+    metric = KernelDistance(Pixels(64), "train", 3, 40)
+    shown(metric, images(80, 0), images(40, 1))
+    assert list(metric.beside()) == ["std_over_subsets_of_reals_alone"]
+
+
+def test_numbers_of_two_estimators_do_not_compare() -> None:
+    one, other = (
+        {"value": 1.0, **KernelDistance(Pixels(64), "train", 3, 40, estimator).protocol()}
+        for estimator in ("unbiased", "u_statistic")
+    )
+    with pytest.raises(Refused, match="do not compare: estimator is unbiased and u_statistic"):
+        refuse_unlike("kid", {"a": one, "b": other})
 
 
 def test_its_mean_is_zero_where_both_are_of_one_distribution() -> None:
@@ -58,7 +94,12 @@ def test_what_is_kept_is_bounded_and_a_fair_choice() -> None:
 
 
 def test_too_few_samples_or_subsets_are_refused() -> None:
-    with pytest.raises(Refused, match="kid/pixels_train of 20 reals: subsets of 30 need 30 samples"):
+    with pytest.raises(
+        Refused,
+        match="kid/pixels_train of 20 reals: subsets of 30 need 30 samples or more; .*kid.subset_size=20",
+    ):
         shown(KernelDistance(Pixels(64), "train", 7, 30), images(20, 0), images(40, 1))
     with pytest.raises(Refused, match="metric.kid.subsets=0, subset_size=30: give at least"):
         KernelDistance(Pixels(64), "train", 0, 30)
+    with pytest.raises(Refused, match="metric.kid.estimator=linear must be one of unbiased, u_statistic"):
+        KernelDistance(Pixels(64), "train", 7, 30, "linear")  # type: ignore[arg-type]

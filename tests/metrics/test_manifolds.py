@@ -66,6 +66,30 @@ def test_a_sample_is_no_neighbour_of_its_own_but_its_double_is() -> None:
     assert radii(x, 2).tolist() == [3, 2, 2, 2]
 
 
+def test_copies_count_once() -> None:
+    real, fake = normal(30, 3, 0), normal(20, 3, 1, shift=0.5)
+    expected = prdc(real, fake, 3)
+    assert prdc(torch.cat([real, real[:9], real[:9], real[:9]]), fake, 3) == expected
+    assert prdc(real.repeat(6, 1), fake.repeat(4, 1), 3) == pytest.approx(expected)
+    assert prdc(real, torch.cat([fake, fake[:5]]), 3)[1::2] == expected[1::2]  # recall and coverage
+    itself = prdc(real, real, 3)
+    assert prdc(real.repeat(6, 1), real, 3) == itself
+    assert itself[0] == itself[1] == itself[3] == 1
+    assert itself[2] > 1
+    noise = 1e-7 * normal(30, 3, 2)  # of a network in float32
+    assert prdc(torch.cat([real, real + noise]), fake, 3) == expected
+
+
+def test_fakes_that_are_all_alike_cover_little_and_remember_nothing() -> None:
+    real = normal(30, 3, 0)
+    precision, recall, density, coverage = prdc(real, real[:1].repeat(50, 1), 3)
+    assert (precision, recall) == (1, 0)
+    assert density > 0
+    assert 1 / 30 <= coverage < 0.5
+    with pytest.raises(Refused, match="metric.prdc.k=3 neighbours of 2 real images that differ: lower k"):
+        prdc(real[:2].repeat(9, 1), real, 3)
+
+
 def test_the_metric_measures_what_the_extractor_sees() -> None:
     real, fake = images(40, 0), images(30, 1, brightness=0.8)
     metric = PRDC(Pixels(64), "train", k=3)

@@ -155,11 +155,11 @@ def test_reals_of_no_split_are_refused() -> None:
 def test_a_run_measures_it_beside_another_metric(tmp_path: Path) -> None:
     given = ["metric=[fid,is,parzen]", "data.validation=100", "data.range=[0,1]", "monitor=parzen/validation"]
     measured = play(tmp_path / "run", "steps=4", "evaluate_every=2", *given)
-    assert set(measured) == {"fid/digits_train_60", "is/digits_60", "parzen/validation", "parzen/test"}
+    assert set(measured) == {"fid/digits_train_100", "is/digits_100", "parzen/validation", "parzen/test"}
     found = summary(tmp_path / "run")["metrics"]
-    parzen, frechet = found["parzen/test"], found["fid/digits_train_60"]
-    assert (parzen["split"], parzen["floor_split"], parzen["floor_n"]) == ("validation+test", "train", 60)
-    assert (frechet["split"], frechet["floor_split"], frechet["floor_n"]) == ("train", "test", 60)
+    parzen, frechet = found["parzen/test"], found["fid/digits_train_100"]
+    assert (parzen["split"], parzen["floor_split"], parzen["floor_n"]) == ("validation+test", "train", 100)
+    assert (frechet["split"], frechet["floor_split"], frechet["floor_n"]) == ("train", "test", 100)
     assert (parzen["n_validation"], parzen["n_test"], parzen["n_fake"]) == (100, 360, 60)
     assert parzen["beside"]["width"] in FILE["widths"]
     assert parzen["beside"]["standard_error"] > 0

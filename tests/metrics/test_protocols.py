@@ -1,9 +1,19 @@
 """Numbers that were not made alike are not set beside each other."""
 
 import pytest
+import torch
+from table import SMALL
+from torch import Tensor, nn
 
+from ganlab.cli import compose
+from ganlab.config import build_data, build_game
+from ganlab.data.base import Data
+from ganlab.data.sources import Memory
 from ganlab.errors import Refused
+from ganlab.metrics.evaluation import Evaluation
+from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
 from ganlab.metrics.protocols import differences, refuse_unlike
+from ganlab.proportions import in_proportion
 
 RECORD = {"value": 17.0, "step": 3000, "floor": 7.1, "beside": {"width": 1}, "split": "train", "n_fake": 1000}
 
@@ -23,3 +33,59 @@ def test_the_refusal_names_whose_numbers_and_what_differs() -> None:
     ):
         refuse_unlike("fid", records)
     refuse_unlike("fid", {name: records[name] for name in ("one", "two")})
+
+
+def uneven() -> Data:
+    """Ten zeros for each one, and another proportion in the test split."""
+    every = build_data(compose("data=digits"))
+    x, y = (torch.cat(part) for part in zip(*every.split("train", "cpu", 500), strict=True))
+    zeros, ones = ((y == label).nonzero()[:, 0] for label in (0, 1))
+    rows = {"train": torch.cat([zeros[:130], ones[:13]]), "test": torch.cat([zeros[130:140], ones[13:43]])}
+    sources = {split: Memory(x[some], y[some], flip=False) for split, some in rows.items()}
+    return Data((1, 8, 8), 2, (-1.0, 1.0), 16, sources)
+
+
+class Perfect(nn.Module):
+    """Real images of the classes that are asked for, in the place of a conditional game's samples."""
+
+    def __init__(self, data: Data):
+        super().__init__()
+        self.data = data
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, latent: Tensor, condition: Tensor) -> Tensor:
+        x, y = self.data.sources["train"].x, self.data.sources["train"].labels
+        own = [(y == label).nonzero()[:, 0] for label in condition.tolist()]
+        chance = (latent[:, 0].abs() * 1e4).long().tolist()
+        return x[torch.stack([some[k % len(some)] for some, k in zip(own, chance, strict=True)])]
+
+
+def test_classes_are_asked_for_as_often_as_the_reference_has_them() -> None:
+    data = uneven()
+    cfg = compose(*SMALL, "trick=[label_conditioning,ema]", "data.num_classes=2")
+    played = build_game(cfg, data)
+    assert played.generator.class_counts == [130, 13]
+    played.generator.body = played.tricks["ema"].averages["generator"].body = Perfect(data)
+    metrics = {"fid": FrechetDistance("digits", "train"), "is": InceptionScore("digits", 10)}
+    evaluation = Evaluation(metrics, data, 500, None, 0)
+    found = evaluation(played)
+    record = evaluation.record(found, played)["fid/digits_train_500"]
+    assert record["classes"] == "as the reference"
+    assert torch.bincount(evaluation.classes).tolist() == [455, 45]
+    in_turn = FrechetDistance("digits", "train")
+    in_turn.check(data, 500, 143)
+    for x, _ in data.split("train", "cpu", 143):
+        in_turn.update((x + 1) / 2, real=True)
+    in_turn.update((played.sample(500) + 1) / 2, real=False)
+    assert found["fid/digits_train_500"] < 5 < 50 < in_turn.compute()["fid/digits_train_500"]
+    of_test = Evaluation({"fid": FrechetDistance("digits", "test")}, data, 400, None, 0)
+    assert torch.bincount(of_test.classes).tolist() == [100, 300]
+
+
+def test_classes_in_proportion_hang_not_on_how_many() -> None:
+    assert in_proportion([5, 5, 5], 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
+    for counts in ([178, 182, 177, 183], [1000, 3, 7], [1] * 30, [0, 5, 2], [4]):
+        many = in_proportion(counts, 2000)
+        assert all(torch.equal(in_proportion(counts, n), many[:n]) for n in (0, 1, 7, 500))
+        expected = 2000 * torch.tensor(counts) / sum(counts)
+        assert (torch.bincount(many, minlength=len(counts)) - expected).abs().max() < 1

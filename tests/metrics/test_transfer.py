@@ -31,8 +31,9 @@ def test_the_nearest_sample_says_the_class() -> None:
     evaluation = Evaluation({"one_nn": NearestNeighbourError()}, build_data(cfg), n=200, n_real=10, seed=0)
     evaluation.suits(played)
     found = evaluation(played)
-    samples, (x, labels) = played.sample(200, seed=0), digits("test")
-    machine = KNeighborsClassifier(1).fit(samples.flatten(1), played.labels(200))
+    asked = build_data(cfg).classes(200)  # as often as training has them
+    samples, (x, labels) = played.sample(200, 0, asked), digits("test")
+    machine = KNeighborsClassifier(1).fit(samples.flatten(1), asked)
     assert found == {"1nn_error/test_200": pytest.approx(1 - machine.score(x.flatten(1), labels))}
     record = evaluation.record(found, played)["1nn_error/test_200"]
     assert (record["n_fake"], record["split"]) == (200, "test")
@@ -44,7 +45,7 @@ def test_a_generator_that_knows_the_classes_makes_none_wrong() -> None:
     cfg = compose(*SMALL, "trick=label_conditioning")
     played, metric = build_game(cfg), NearestNeighbourError()
     metric.check(build_data(cfg), 360, 10)
-    played.sample, played.labels = lambda n, seed: x, lambda n: labels
+    played.sample, played.labels = lambda n, seed, label: x, lambda n, label: labels
     metric.look(played, 0)
     assert metric.compute() == {"1nn_error/test_360": 0.0}
 
@@ -60,7 +61,7 @@ def test_a_classifier_that_learned_from_samples_is_tested_on_real_images() -> No
     metric.check(data, 600, 10)
     found = {}
     for name, samples in {"copies": x, "noise": noise}.items():
-        played.sample, played.labels = lambda n, seed, samples=samples: samples, lambda n: y
+        played.sample, played.labels = lambda n, seed, label, samples=samples: samples, lambda n, label: y
         metric.look(played, 0)
         found[name] = metric.compute()["classification_accuracy/test_600"]
         assert metric.beside()["real"] == found["copies"]
@@ -160,8 +161,16 @@ def test_a_game_without_a_discriminator_has_nothing_to_probe() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("metric=one_nn", "1nn_error/test_60 needs a generator that can be asked for classes"),
-        ("metric=classification_accuracy", "classification_accuracy/test_60 needs a generator that can be"),
+        (
+            "metric=one_nn trick=label_conditioning evaluation.n=9",
+            "1nn_error/test cannot learn 10 classes in 9 samples: set evaluation.n to 10 or more",
+        ),
+        (
+            "metric=linear_probe metric.linear_probe.n_train=9",
+            "cannot learn 10 classes in 9 samples: set metric.linear_probe.n_train to 10 or more",
+        ),
+        ("metric=one_nn", "1nn_error/test_100 needs a generator that can be asked for classes"),
+        ("metric=classification_accuracy", "classification_accuracy/test_100 needs a generator that can be"),
         (
             "metric=classification_accuracy metric.classification_accuracy.lr=-1 trick=label_conditioning",
             "metric.classification_accuracy.lr=-1 must be a positive number",

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 
 import pytest
@@ -8,7 +9,7 @@ from table import game, one_round, rounds
 from ganlab.config import adopt
 from ganlab.errors import Refused
 from ganlab.networks.norms import standing_statistics
-from ganlab.schedules import HalfLife, Linear, Schedule, WarmUp, schedule
+from ganlab.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, schedule
 from ganlab.tricks.ema import EMA, latents
 
 DECAY = 0.999
@@ -17,6 +18,7 @@ DECAY = 0.999
 def test_the_average_is_the_closed_form() -> None:
     module = game(tricks=["ema"])
     ema = module.game.tricks["ema"]
+    ema.decay = Constant(DECAY)
     history = []
     for _ in range(5):
         one_round(module)
@@ -66,8 +68,16 @@ def test_a_layer_behind_others_sees_what_it_would_in_training() -> None:
     ours = [layer for layer in average.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
     assert len(ours) >= 2
     for mine, theirs in zip(ours, norms, strict=True):
-        assert torch.allclose(mine.running_mean, theirs.running_mean, atol=1e-4)
+        assert torch.allclose(mine.running_mean, theirs.running_mean, atol=1e-6)
         assert torch.allclose(mine.running_var, theirs.running_var, rtol=0.03)
+    # The first batch alone, whose deviation from the others' mean counts for nothing.
+    standing_statistics(average, itertools.islice(latents(average), 1))
+    for norm in norms:
+        norm.reset_running_stats()
+    with torch.no_grad():
+        twin(*next(latents(average)))
+    for mine, theirs in zip(ours, norms, strict=True):
+        assert torch.allclose(mine.running_var, theirs.running_var, rtol=1e-4)
 
 
 def test_batches_that_differ_are_pooled() -> None:
@@ -112,7 +122,8 @@ def test_the_discriminators_average_says_the_classes() -> None:
     rounds(module, 2)
     ema = module.game.tricks["ema"]
     assert ema.moves == {"discriminator": 2}
-    assert module.game.classifier is ema.averages["discriminator"]
+    average = ema.averages["discriminator"]
+    assert all(m is t for m, t in zip(module.game.classifier.parameters(), average.parameters(), strict=True))
     assert module.game.sampler is module.game.generator
     x = torch.rand(5, 1, 8, 8)
     assert torch.equal(module.game.classify(x), ema.averages["discriminator"].eval()(x).classes)
@@ -151,10 +162,27 @@ def test_a_discriminator_under_statistics_of_others_is_refused() -> None:
     game("hinge", [*tricks, "normalisation"], "shared", both, model="dcgan")
 
 
+def test_a_number_is_warmed_up_and_a_schedule_is_taken_as_it_is() -> None:
+    ema = game(tricks=["ema"]).game.tricks["ema"]
+    assert [ema.decay(step) for step in (0, 8, 10**6)] == [0.1, 0.5, DECAY]
+    assert EMA(Constant(0.999), ["generator"]).decay(0) == 0.999
+
+
+def test_its_statistics_are_those_of_classes_as_often_as_the_data_have_them() -> None:
+    module = game(tricks=["label_conditioning", "ema"])
+    module.game.generator.class_counts = [900, 50, *[0] * 7, 50]
+    seen = [classes for _, classes in latents(module.game.generator)]
+    assert torch.bincount(torch.cat(seen)).tolist() == [900, 50, *[0] * 7, 50]
+    assert all(torch.bincount(part)[1] in (12, 13) for part in seen)
+    again = game(tricks=["label_conditioning", "ema"])
+    again.load_state_dict(module.state_dict())
+    assert again.game.sampler.class_counts == module.game.generator.class_counts
+
+
 def test_its_statistics_are_those_of_all_classes_alike() -> None:
     for many in (3, 10, 1000):
         generator = game(tricks=["label_conditioning"]).game.generator
-        generator.num_classes = many
+        generator.num_classes, generator.class_counts = many, None
         seen = torch.cat([classes for _, classes in latents(generator)])
         counts = torch.bincount(seen, minlength=many)
         assert len(counts) == many

@@ -136,6 +136,18 @@ def test_an_average_of_the_generator_alone_goes_beside_both() -> None:
     assert torch.equal(flat(module.game.tricks["ema"].averages["generator"]), flat(module.game.generator))
 
 
+@pytest.mark.parametrize("player", ["generator", "both"])
+def test_where_it_goes_back_to_spectral_norms_are_those_of_the_slow_weights(player: str) -> None:
+    settings = ("trick.spectral_norm.player=both", f"trick.lookahead.player={player}", "trick.lookahead.k=5")
+    module = game("hinge", ["spectral_norm", "lookahead"], "alternating", *settings)
+    rounds(module, 5)
+    module.eval()
+    for mover in ("generator", "discriminator")[: 1 + (player == "both")]:
+        for layer in getattr(module.game, mover).modules():
+            if isinstance(layer, nn.Linear):
+                assert float(torch.linalg.matrix_norm(layer.weight.detach(), 2)) == pytest.approx(1, abs=1e-4)
+
+
 def test_weights_that_other_tricks_add_go_back_too() -> None:
     tricks = ["label_conditioning", "lookahead", "weight_norm"]
     module = game("hinge", tricks, "alternating", "trick.lookahead.k=1")
