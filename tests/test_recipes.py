@@ -133,7 +133,7 @@ def test_both_players_of_2014_see_one_dropout_mask() -> None:
 def test_where_the_players_of_2014_start() -> None:
     mean = torch.rand(1, 28, 28, generator=torch.Generator().manual_seed(0))
     mean[0, 0, :2] = torch.tensor([0.0, 1.0])  # where its logit would be infinite
-    data = SimpleNamespace(mean=lambda: mean)
+    data = SimpleNamespace(mean=lambda: mean, class_counts=lambda: None)
     game = build(compose("experiment=goodfellow2014_mnist"), data).game
     for player, bound in (("generator", 0.05), ("discriminator", 0.005)):
         *hidden, last = [layer for layer in getattr(game, player).modules() if isinstance(layer, Linear)]

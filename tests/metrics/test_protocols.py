@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ganlab.cli import compose
 from ganlab.config import build_data, build_game
-from ganlab.data.base import Data
+from ganlab.data.base import Data, scale
 from ganlab.data.sources import Memory
 from ganlab.errors import Refused
 from ganlab.metrics.evaluation import Evaluation
@@ -37,8 +37,8 @@ def test_the_refusal_names_whose_numbers_and_what_differs() -> None:
 
 def uneven() -> Data:
     """Ten zeros for each one, and another proportion in the test split."""
-    every = build_data(compose("data=digits"))
-    x, y = (torch.cat(part) for part in zip(*every.split("train", "cpu", 500), strict=True))
+    every = build_data(compose("data=digits")).sources["train"]
+    x, y = every.x, every.labels
     zeros, ones = ((y == label).nonzero()[:, 0] for label in (0, 1))
     rows = {"train": torch.cat([zeros[:130], ones[:13]]), "test": torch.cat([zeros[130:140], ones[13:43]])}
     sources = {split: Memory(x[some], y[some], flip=False) for split, some in rows.items()}
@@ -57,7 +57,8 @@ class Perfect(nn.Module):
         x, y = self.data.sources["train"].x, self.data.sources["train"].labels
         own = [(y == label).nonzero()[:, 0] for label in condition.tolist()]
         chance = (latent[:, 0].abs() * 1e4).long().tolist()
-        return x[torch.stack([some[k % len(some)] for some, k in zip(own, chance, strict=True)])]
+        rows = [some[k % len(some)] for some, k in zip(own, chance, strict=True)]
+        return scale(x[torch.stack(rows)], (-1.0, 1.0))
 
 
 def test_classes_are_asked_for_as_often_as_the_reference_has_them() -> None:
