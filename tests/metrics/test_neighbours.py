@@ -53,3 +53,9 @@ def test_new_images_score_a_half() -> None:
 def test_nearest_is_of_the_other_set() -> None:
     x, y = torch.tensor([[0.0], [2.0], [9.0]]), torch.tensor([[1.5], [8.0]])
     assert nearest(x.double(), y.double()).tolist() == [1.5, 0.5, 1.0]
+
+
+def test_a_copy_is_at_no_distance_however_far_from_the_origin_it_lies() -> None:
+    x = 100 + torch.randn(300, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert nearest(x[:90], x).eq(0).all()  # a tie, where training and test images are copies alike
+    assert nearest(x[:90], x[90:]).gt(1).all()
