@@ -160,7 +160,7 @@ def test_a_run_measures_it_beside_another_metric(tmp_path: Path) -> None:
     parzen, frechet = found["parzen/test"], found["fid/digits_train_100"]
     assert (parzen["split"], parzen["floor_split"], parzen["floor_n"]) == ("validation+test", "train", 100)
     assert (frechet["split"], frechet["floor_split"], frechet["floor_n"]) == ("train", "test", 100)
-    assert (parzen["n_validation"], parzen["n_test"], parzen["n_fake"]) == (100, 360, 60)
+    assert (parzen["n_validation"], parzen["n_test"], parzen["n_fake"]) == (100, 360, 100)
     assert parzen["beside"]["width"] in FILE["widths"]
     assert parzen["beside"]["standard_error"] > 0
     # Real images stand in for fakes: better than an untrained generator's.

@@ -40,7 +40,7 @@ def uneven() -> Data:
     every = build_data(compose("data=digits")).sources["train"]
     x, y = every.x, every.labels
     zeros, ones = ((y == label).nonzero()[:, 0] for label in (0, 1))
-    rows = {"train": torch.cat([zeros[:130], ones[:13]]), "test": torch.cat([zeros[130:140], ones[13:43]])}
+    rows = {"train": torch.cat([zeros[:130], ones[:13]]), "test": torch.cat([zeros[130:143], ones[13:52]])}
     sources = {split: Memory(x[some], y[some], flip=False) for split, some in rows.items()}
     return Data((1, 8, 8), 2, (-1.0, 1.0), 16, sources)
 
