@@ -62,8 +62,10 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
 
     What the user got wrong is told in one line, with exit status 2; a run that diverged gives 1.
     """
-    if os.getcwd() not in sys.path:  # where own classes lie; `python -m` has it there
-        sys.path.insert(0, os.getcwd())
+    if (
+        os.getcwd() not in sys.path
+    ):  # where own classes lie; last, or a file there would be taken for a library
+        sys.path.append(os.getcwd())
     wants_traces = os.environ.get(FULL) == "1"
     kept = keep_for_resume(sys.argv)
     refusals: list[BaseException] = []

@@ -24,7 +24,6 @@ from ganlab.stages import views, within
 from ganlab.training.base import GameModule
 from ganlab.training.play import Play
 from ganlab.training.stages import Stage, Stages
-from ganlab.trust import check_trust
 from ganlab.turn import Networks, Offer
 
 
@@ -166,10 +165,8 @@ def load(
         Refused: it is not a run, has no readable checkpoint, or its config names code outside of the
             trusted packages.
     """
-    run = RunDirectory(run_dir)
-    cfg = run.config()
-    check_trust(cfg, trust)
-    module = build(cfg)
+    run = RunDirectory(run_dir, trust)
+    module = build(run.config())
     restore(module, run.checkpoint(checkpoint)[1])
     game = module.game
     if game.begins and game.played <= 0:
@@ -206,10 +203,23 @@ def adopt(module: GameModule, checkpoint: dict[str, Any]) -> None:
 def fit(module: nn.Module, checkpoint: dict[str, Any], prefix: str) -> None:
     """What a checkpoint holds below a prefix, into a module that it must fit."""
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    own = module.state_dict()
     try:
+        for key in own.keys() & state.keys():
+            alike(key, own[key], state[key])
         module.load_state_dict(state)
-    except (RuntimeError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever a layer may raise of a state that is not its own
         raise Refused(f"these weights belong to another game: {first_difference(error)}") from error
+
+
+def alike(name: str, own: Any, given: Any) -> None:
+    """Refuses what is of another kind than a module's own state: it would be taken, and fail much later."""
+    numbers = isinstance(own, torch.Tensor) and isinstance(given, torch.Tensor)
+    same = own.is_floating_point() == given.is_floating_point() if numbers else type(own) is type(given)
+    if not same or (numbers and given.is_complex()):
+        raise TypeError(f"{name} is {given}")
+    for key in own.keys() & given.keys() if isinstance(own, dict) else ():
+        alike(f"{name}.{key}", own[key], given[key])
 
 
 def first_difference(error: Exception) -> str:

@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ganlab.machine import caches
+
 KEEPING: ContextVar[bool] = ContextVar("keeping", default=False)
 
 
@@ -38,8 +40,7 @@ def place(levels: Tensor, *facts: object) -> Path:
     """Where what is seen in uint8 images is kept: hangs on their values and on how they are looked at."""
     key = sha256(repr((tuple(levels.shape), facts)).encode())
     key.update(levels.cpu().contiguous().numpy().tobytes())
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "ganlab" / "features" / f"{key.hexdigest()}.safetensors"
+    return caches() / "features" / f"{key.hexdigest()}.safetensors"
 
 
 def take(path: Path) -> Seen | None:
