@@ -26,6 +26,7 @@ from ganlab.writing import write_beside
 
 # What the config of an older run lacks, as it was played.
 ABSENT = {"compile": False, "profile": False, "initial": {}, "stages": {}, "code_of": None, "views": []}
+PARTS = "callbacks epoch global_step loops optimizer_states pytorch-lightning_version"  # of a checkpoint
 GROUPS = "clip data evaluation initial logger metric model objective optimizer play stages trainer trick"
 
 
@@ -171,6 +172,18 @@ class RunDirectory:
                 print(f"{problems[0]}; going on from {path.name}")
             return path, content
         raise Refused(f"{self.path} has no checkpoint to go on from: {'; '.join(problems)}")
+
+    def resumable(self) -> tuple[Path, dict[str, Any]]:
+        """The checkpoint to go on from, with the states of all that plays.
+
+        Raises:
+            Refused: there is none, or it holds weights alone.
+        """
+        path, content = self.checkpoint()
+        for part in PARTS.split():
+            if part not in content:
+                raise Refused(f"{path} lacks {part}: init_from={self.path} starts a new run from its weights")
+        return path, content
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any]:

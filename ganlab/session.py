@@ -178,7 +178,7 @@ class Session:
         if not self.directory.begun:
             self._adopt()
             return
-        self.checkpoint, content = self.directory.checkpoint()
+        self.checkpoint, content = self.directory.resumable()
         restore(self.module, content)
         self.began = self.module.game.step
 

@@ -63,9 +63,10 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed: bool = False
         trust: packages from which it may build anything.
         signed: whether the user's own key vouches for its targets.
     """
-    if isinstance(trust, str) or not all(isinstance(package, str) and package for package in trust):
+    packages = [None] if isinstance(trust, str) or not isinstance(trust, Iterable) else [*trust]
+    if not all(isinstance(package, str) and package for package in packages):
         raise Refused(f"trust={trust} must be a list of packages, such as trust=[my_package]")
-    allowed = tuple(f"{package}." for package in trust)
+    allowed = tuple(f"{package}." for package in packages)
     for place, node in targets(cfg):
         target = node["_target_"]
         if not isinstance(target, str):
