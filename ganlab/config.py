@@ -205,21 +205,15 @@ def fit(module: nn.Module, checkpoint: dict[str, Any], prefix: str) -> None:
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     own = module.state_dict()
     try:
-        for key in own.keys() & state.keys():
-            alike(key, own[key], state[key])
+        for name, value in state.items():
+            if (
+                torch.is_tensor(value)
+                and value.is_floating_point() != own.get(name, value).is_floating_point()
+            ):
+                raise TypeError(f"{name} is of {value.dtype}")
         module.load_state_dict(state)
     except Exception as error:  # whatever a layer may raise of a state that is not its own
         raise Refused(f"these weights belong to another game: {first_difference(error)}") from error
-
-
-def alike(name: str, own: Any, given: Any) -> None:
-    """Refuses what is of another kind than a module's own state: it would be taken, and fail much later."""
-    numbers = isinstance(own, torch.Tensor) and isinstance(given, torch.Tensor)
-    same = own.is_floating_point() == given.is_floating_point() if numbers else type(own) is type(given)
-    if not same or (numbers and given.is_complex()):
-        raise TypeError(f"{name} is {given}")
-    for key in own.keys() & given.keys() if isinstance(own, dict) else ():
-        alike(f"{name}.{key}", own[key], given[key])
 
 
 def first_difference(error: Exception) -> str:

@@ -15,6 +15,7 @@ from ganlab.randomness import Draw
 from ganlab.ranks import from_first, gather
 from ganlab.tricks.base import Trick, Tricks
 from ganlab.turn import EVERYWHERE, Batch, Networks, Offer, Player, Sample, Turn, accurate
+from ganlab.values import count
 
 
 def like(network: nn.Module, x: Tensor) -> Tensor:
@@ -258,4 +259,4 @@ class Game(nn.Module):
         return {"step": self.step}
 
     def set_extra_state(self, state: dict[str, int]) -> None:
-        self.step = state["step"]
+        self.step = count("the round of a checkpoint", state["step"], 0)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from ganlab.writing import write_beside
 
 # What the config of an older run lacks, as it was played.
 ABSENT = {"compile": False, "profile": False, "initial": {}, "stages": {}, "code_of": None, "views": []}
-PARTS = "callbacks epoch global_step loops optimizer_states pytorch-lightning_version"  # of a checkpoint
+PARTS = "callbacks epoch global_step loops optimizer_states pytorch-lightning_version state_dict"
 GROUPS = "clip data evaluation initial logger metric model objective optimizer play stages trainer trick"
 
 
@@ -47,7 +46,7 @@ class RunDirectory:
         self.samples = self.path / "samples"
         self.metrics = self.path / "metrics.csv"
         self.trust = trust
-        self.signed = True  # whether the config is; that of a new run will be
+        self.signed = True  # the config; a new run is, unless its weights come from one that is not
 
     def create(self) -> None:
         """Makes the directory.
@@ -72,9 +71,6 @@ class RunDirectory:
         self.refuse_links()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.samples.mkdir(exist_ok=True)
-        for torn in self.path.glob("*.part"):  # by a kill
-            with suppress(OSError):
-                torn.unlink()
 
     def refuse_links(self) -> None:
         """Refuses a run that would have us write elsewhere."""
@@ -102,8 +98,9 @@ class RunDirectory:
         path = self.path / "config.yaml"
         if not path.is_file():
             raise Refused(f"{self.path} is not a run: it has no config.yaml; give the directory of a run")
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+        if path.stat().st_size > LARGEST:
+            raise Refused(f"{path} has more than {LARGEST:,} bytes: restore it, or start a new run")
+        content = path.read_bytes()
         marks = words(self.path / "signature").split()
         return content, bool(marks) and signature(content) in marks
 
@@ -117,9 +114,7 @@ class RunDirectory:
         content, self.signed = self.content()
         path = self.path / "config.yaml"
         try:
-            cfg = parsed(content)
-            if not {"model", "data", "objective"} <= set(cfg):
-                raise Refused("is not the config of a run: restore it, or start a new run")
+            cfg: DictConfig = parsed(content)
             complete(cfg)
         except Refused as refusal:
             raise Refused(f"{path} {refusal}") from refusal.__cause__
@@ -173,18 +168,6 @@ class RunDirectory:
             return path, content
         raise Refused(f"{self.path} has no checkpoint to go on from: {'; '.join(problems)}")
 
-    def resumable(self) -> tuple[Path, dict[str, Any]]:
-        """The checkpoint to go on from, with the states of all that plays.
-
-        Raises:
-            Refused: there is none, or it holds weights alone.
-        """
-        path, content = self.checkpoint()
-        for part in PARTS.split():
-            if part not in content:
-                raise Refused(f"{path} lacks {part}: init_from={self.path} starts a new run from its weights")
-        return path, content
-
     @staticmethod
     def _read(path: Path) -> dict[str, Any]:
         if not path.is_file():
@@ -193,7 +176,8 @@ class RunDirectory:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file
             raise Refused(f"{path} is truncated or not a checkpoint") from error
-        state = content.get("state_dict") if isinstance(content, dict) else None
+        whole = isinstance(content, dict) and set(PARTS.split()) <= content.keys()
+        state = content["state_dict"] if whole else None
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
             raise Refused(f"{path} is not the checkpoint of a run")
         return content
@@ -224,11 +208,14 @@ def complete(cfg: DictConfig) -> None:
     Raises:
         Refused: a group of it is none.
     """
+    remedy = "restore it, or start a new run"
+    if not isinstance(cfg, DictConfig):
+        raise Refused(f"is not the config of a run: {remedy}")
     for name in ABSENT.keys() - cfg.keys():
         cfg[name] = ABSENT[name]
     for name in GROUPS.split():
-        if not isinstance(cfg[name], DictConfig):
-            raise Refused(f"has {name}={cfg[name]} where settings must be: restore it, or start a new run")
+        if not isinstance(cfg.get(name), DictConfig):
+            raise Refused(f"is not the config of a run, with {name}={cfg.get(name)}: {remedy}")
     cfg.trainer.setdefault("sync_batchnorm", False)
     if "strategy" in cfg.trainer:
         cfg.trainer.strategy.setdefault("patience", 0.5)

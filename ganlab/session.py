@@ -37,12 +37,7 @@ from ganlab.values import digits
 
 
 class Session:
-    """A run that is ready to play: everything was built, and only then is anything written.
-
-    Args:
-        cfg: as composed; that of a resume is what is asked of the saved one.
-        overrides: the command line; None: cfg is what another process of this run plays, to the letter.
-    """
+    """A run that is ready to play: everything was built, and only then is anything written."""
 
     def __init__(self, cfg: DictConfig, overrides: Sequence[str] | None = ()):
         quiet()
@@ -50,9 +45,9 @@ class Session:
         refuse_unused(cfg, overrides or ())
         self.checkpoint: Path | None = None
         self.began = 0  # the round that this process starts from
-        began = RunDirectory(cfg.resume, cfg.trust) if cfg.resume else None
-        if began is not None and overrides is not None:
-            cfg = resumed(began, cfg, overrides)
+        begun = RunDirectory(cfg.resume, cfg.trust) if cfg.resume else None
+        if begun and overrides is not None:  # None: cfg is what another process of the run plays
+            cfg = resumed(begun, cfg, overrides)
         with refusing():
             check(cfg)
         self.cfg = cfg
@@ -65,7 +60,7 @@ class Session:
             metrics, self.data, cfg.evaluation.n, cfg.evaluation.n_real, cfg.evaluation.seed, watch
         )
         self.evaluation.suits(self.module.game)
-        self.directory = began or RunDirectory(directory_for(cfg))
+        self.directory = begun or RunDirectory(directory_for(cfg))
         self._callbacks()
         nodes = cfg.trainer.get("num_nodes", 1)
         self.workers = Workers(cfg.trainer.devices) if must_start(cfg.trainer.devices, nodes) else None
@@ -153,7 +148,6 @@ class Session:
                 )
         else:
             self._adopt()
-            # A run keeps the trust that it was born with: weights of elsewhere do not earn it.
             self.directory.signed = not cfg.init_from or RunDirectory(cfg.init_from).content()[1]
             with open_dict(cfg):
                 cfg.run_dir = str(self.directory.path)
@@ -164,8 +158,8 @@ class Session:
             self.directory.write_config(cfg)
         self._summarise("running", None)
         if self.workers is not None:
-            whole = OmegaConf.to_yaml(cfg, resolve=True)
-            self.workers.start(whole, lambda lost: self._summarise("failed", lost))
+            played = OmegaConf.to_yaml(cfg, resolve=True)
+            self.workers.start(played, lambda lost: self._summarise("failed", lost))
 
     def _restore(self) -> None:
         """What a resume goes on from: a checkpoint, or the start if the run was killed before its first."""
@@ -178,7 +172,7 @@ class Session:
         if not self.directory.begun:
             self._adopt()
             return
-        self.checkpoint, content = self.directory.resumable()
+        self.checkpoint, content = self.directory.checkpoint()
         restore(self.module, content)
         self.began = self.module.game.step
 

@@ -1,6 +1,6 @@
 """python -m ganlab.worker: one of the further processes of a run, as the first starts it.
 
-The config comes from that one too: a file could be another by now than it has looked at.
+The config comes from that one too, in the environment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ganlab.training.processes import end_with_parent, has_parent
 
 def main() -> None:
     end_with_parent()
-    cfg = OmegaConf.create(sys.stdin.read())
+    cfg = OmegaConf.create(os.environ["GANLAB_CONFIG"])
     assert isinstance(cfg, DictConfig)
     try:
         Session(cfg, None).play()

@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import IO
 
 from forks import Forked, forked
 
 from ganlab.training import processes
 
 
-def fork(
-    command: Sequence[str], preexec_fn: Callable[[], None], stdin: IO[str], env: Mapping[str, str]
-) -> Forked:
+def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[str, str]) -> Forked:
     def begin() -> None:
         preexec_fn()
-        os.dup2(stdin.fileno(), 0)
         os.environ.clear()
         os.environ.update(env)
 

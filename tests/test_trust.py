@@ -27,7 +27,7 @@ from ganlab.kernels import Kernel
 from ganlab.metrics.base import SampleMetric
 from ganlab.objectives.base import Objective
 from ganlab.run import run
-from ganlab.run_directory import RunDirectory
+from ganlab.run_directory import PARTS, RunDirectory
 from ganlab.sample import sample
 from ganlab.schedules import Schedule
 from ganlab.tricks.base import Trick
@@ -85,7 +85,8 @@ LISTED = {
     "ganlab.training.processes": "Replicas",
     "pytorch_lightning": "Trainer",
     "torch.optim": (
-        "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Muon NAdam RAdam RMSprop Rprop SGD SparseAdam"
+        "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Muon NAdam RAdam RMSprop Rprop SGD "
+        "SparseAdam"
     ),
 }
 
@@ -246,9 +247,6 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "in_a_stage": builds("os.system", "stages.first.model.generator", command=TOUCH),
     "in_the_extractor": builds("os.system", "extractor.weights", command=TOUCH),
     "in_a_view": put("views", a={"_target_": "os.system", "command": TOUCH}),
-    "arguments": builds("torch.optim.SGD", "optimizer.generator", _args_=["x"], _partial_=True),
-    "not_recursive": builds("torch.optim.SGD", "optimizer.generator", _recursive_=False, _partial_=True),
-    "converted": builds("torch.optim.SGD", "optimizer.generator", _convert_="object", _partial_=True),
     "number": builds(5),
     "list": builds(["os.system"]),
     "mapping": builds({"_target_": "os.system"}),
@@ -262,7 +260,6 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "anchor": text("seed: 0", "seed: &seed 0"),
     "merge": lambda config: config + "x: &x {_target_: os.system}\nlogger: {<<: *x}\n",
     "tag": lambda config: config + "more: !!python/object/apply:os.system ['touch PWNED']\n",
-    "path": lambda config: config + "more: !!python/object/apply:pathlib.PosixPath [x]\n",
     "double": lambda config: config + "seed: 1\n",
     "deep": lambda config: config + "more: " + "[" * 3000 + "]" * 3000 + "\n",
     "large": lambda config: config + "more: " + "x" * 10**6 + "\n",
@@ -362,8 +359,8 @@ def test_a_key_that_others_may_know_signs_nothing(tmp_path: Path, monkeypatch: p
     key.chmod(0o644)
     assert signature(b"x") is None
     key.chmod(0o600)
-    key.rename(tmp_path / "elsewhere")
-    key.symlink_to(tmp_path / "elsewhere")
+    assert signature(b"x") == first
+    key.write_bytes(b"")
     assert signature(b"x") is None
     key.unlink()
     assert signature(b"x") != first
@@ -375,7 +372,8 @@ def test_a_key_that_others_may_know_signs_nothing(tmp_path: Path, monkeypatch: p
 def test_a_run_without_a_key_is_played_and_not_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "key", lambda: None)
+    monkeypatch.setattr(trust, "caches", lambda: tmp_path / "file" / "key")
+    (tmp_path / "file").touch()
     play(tmp_path / "run", "steps=1", *OWN)
     with pytest.raises(Refused, match=r"trust=\[test_config\]"):
         load(tmp_path / "run")
@@ -464,6 +462,10 @@ def changed(content: dict[str, Any], **new: Any) -> dict[str, Any]:
         lambda content: {"state_dict": None},
         lambda content: {"state_dict": {}},
         lambda content: [content],
+        *(
+            lambda content, part=part: {k: v for k, v in content.items() if k != part}
+            for part in PARTS.split()
+        ),
         lambda content: changed(content, state_dict=dict(enumerate(content["state_dict"].values()))),
         lambda content: changed(content, state_dict=dict.fromkeys(content["state_dict"], "x")),
         lambda content: changed(content, state_dict=dict.fromkeys(content["state_dict"], torch.zeros(3))),
@@ -492,20 +494,6 @@ def test_a_checkpoint_of_anything_else_is_refused(change: Any, honest: Path, tmp
             attacked(command, tmp_path / "run")
         assert len(str(refusal.value)) < 1000
         assert "\n" not in str(refusal.value)
-
-
-def test_a_resume_needs_the_optimisers_too(honest: Path, tmp_path: Path) -> None:
-    shutil.copytree(honest, tmp_path / "run")
-    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    for part in ("optimizer_states", "loops", "callbacks", "pytorch-lightning_version"):
-        whole = torch.load(honest / "checkpoints" / "last.ckpt", weights_only=True)
-        del whole[part]
-        torch.save(whole, last)
-        before = (tmp_path / "run" / "config.yaml").read_bytes()
-        with pytest.raises(Refused, match=f"last.ckpt lacks {part}"):
-            attacked("resume", tmp_path / "run")
-        assert (tmp_path / "run" / "config.yaml").read_bytes() == before
-    sampled(tmp_path / "run")
 
 
 def test_a_stranger_does_not_say_where_to_upload(honest: Path, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import chain
-from tempfile import TemporaryFile
 from typing import Any
 
 import torch.distributed as dist
@@ -116,23 +115,19 @@ class Workers:
         """Starts ranks 1, 2, ...; if one of them dies, this process ends too, with one line.
 
         Args:
-            config: what they play, as YAML.
+            config: what they play, as YAML: a file could be another by now than was looked at.
             on_loss: is told of it, if this process still waits for the one that died.
         """
         # Modules are looked for where this process does, and nowhere before.
         common = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "GANLAB_PARENT": str(os.getpid())}
         for rank in range(1, self.count):
-            with TemporaryFile("w+") as file:
-                file.write(config)
-                file.seek(0)
-                self.running.append(
-                    subprocess.Popen(
-                        [sys.executable, "-P", "-m", "ganlab.worker"],
-                        preexec_fn=_ignore_interrupts,
-                        stdin=file,
-                        env=common | {"LOCAL_RANK": str(rank)},
-                    )
+            self.running.append(
+                subprocess.Popen(
+                    [sys.executable, "-P", "-m", "ganlab.worker"],
+                    preexec_fn=_ignore_interrupts,
+                    env=common | {"LOCAL_RANK": str(rank), "GANLAB_CONFIG": config},
                 )
+            )
         atexit.register(self.end)
         threading.Thread(target=self._watch, args=(on_loss,), daemon=True).start()
 
