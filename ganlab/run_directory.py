@@ -46,6 +46,7 @@ class RunDirectory:
         self.samples = self.path / "samples"
         self.metrics = self.path / "metrics.csv"
         self.trust = trust
+        self.written = b""  # the config, by this object: it is of the command line
         self.signed = True  # the config; a new run is, unless its weights come from one that is not
 
     def create(self) -> None:
@@ -88,6 +89,7 @@ class RunDirectory:
             marks = (signature(path.read_bytes()), signature(text.encode()))
             write_beside(self.path / "signature", "".join(f"{mark}\n" for mark in marks if mark))
         write_beside(path, text)
+        self.written = text.encode()
 
     def content(self) -> tuple[bytes, bool]:
         """The bytes of config.yaml, and whether it was signed on this machine.
@@ -120,7 +122,7 @@ class RunDirectory:
             raise Refused(f"{path} {refusal}") from refusal.__cause__
         except Exception as error:  # yaml raises many kinds
             raise Refused(f"{path} cannot be read: restore it, or start a new run") from error
-        check_trust(cfg, self.trust, self.signed)
+        check_trust(cfg, self.trust, self.signed or content == self.written)
         return cfg
 
     def summary(self) -> dict[str, Any]:
