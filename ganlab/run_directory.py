@@ -85,11 +85,11 @@ class RunDirectory:
         path, text = self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True)
         if not path.exists():
             write_beside(path, text)
-        if self.signed:  # both what is there and what will be, for a kill or another process in between
-            marks = (signature(path.read_bytes()), signature(text.encode()))
-            write_beside(self.path / "signature", "".join(f"{mark}\n" for mark in marks if mark))
-        write_beside(path, text)
         self.written = text.encode()
+        if self.signed and (mark := signature(self.written)):
+            place = self.path / "signature"  # of what is there, too, for a kill or another process in between
+            write_beside(place, "\n".join([mark, *words(place).split()[:1]]) + "\n")
+        write_beside(path, text)
 
     def content(self) -> tuple[bytes, bool]:
         """The bytes of config.yaml, and whether it was signed on this machine.

@@ -35,7 +35,7 @@ torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
 # What reads, writes or starts something stands in its own group alone.
 GROUPS = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
-LARGEST, DEEPEST = 1 << 18, 40  # bytes of a saved config, and how far it is nested
+LARGEST, DEEPEST = 1 << 17, 40  # bytes of a saved config, and how far it is nested
 PATH = "tag:yaml.org,2002:python/object/apply:pathlib."  # the only tag: what a notebook may put into a config
 
 

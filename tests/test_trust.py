@@ -217,6 +217,9 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "torch_hub": builds("torch.hub.load", repo_or_dir="x/y", model="z"),
     "another_package": builds("antigravity.geohash"),
     "optimiser_module": builds("torch.optim.optimizer.functools.partial"),
+    "lightning_as_the_trainer": builds(
+        "pytorch_lightning.cli.instantiate_class", "trainer", args=TOUCH, init={"class_path": "os.system"}
+    ),
     "lightning_seed": builds("pytorch_lightning.seed_everything", seed=0),
     # What is reached through ganlab.
     "library_of_ganlab": builds("ganlab.provenance.subprocess.run", args=TOUCH, shell=True),
@@ -402,8 +405,16 @@ def test_a_signature_holds_at_every_moment_of_a_resume(own: Path, tmp_path: Path
     before = (own / "config.yaml").read_bytes()
     go_on(tmp_path / "run", "steps=3")
     assert RunDirectory(tmp_path / "run").content()[1]
-    (tmp_path / "run" / "config.yaml").write_bytes(before)
-    assert RunDirectory(tmp_path / "run").content()[1]
+    config = tmp_path / "run" / "config.yaml"
+    config.write_bytes(before)
+    run_dir = RunDirectory(tmp_path / "run")
+    assert run_dir.content()[1]
+    # What has come into its place meanwhile is not what was looked at.
+    cfg = run_dir.config()
+    config.write_text("evil: true")
+    run_dir.write_config(cfg)
+    config.write_text("evil: true")
+    assert not run_dir.content()[1]
 
 
 @pytest.mark.parametrize("given", ["joblib", -1, [5], [""]])
