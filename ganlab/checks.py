@@ -144,7 +144,7 @@ def whole(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
     """The tricks or the metrics; refuses one that has values but no class: a stub left by an override."""
     chosen = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
     for name, node in chosen.items():
-        if node is None or "_target_" not in node:
+        if not isinstance(node, DictConfig) or "_target_" not in node:
             raise Refused(
                 f"{group}.{name} has values but was not selected: add it with +{group}={name}, or drop its "
                 f"values with '~{group}.{name}'"

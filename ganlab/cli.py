@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.errors import Diverged, Lost, Refused, Unfinished
+from ganlab.errors import Diverged, Lost, Refused, Unfinished, plain
 
 HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
@@ -62,8 +62,8 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
 
     What the user got wrong is told in one line, with exit status 2; a run that diverged gives 1.
     """
-    if os.getcwd() not in sys.path:  # where own classes lie; `python -m` has it there
-        sys.path.insert(0, os.getcwd())
+    if os.getcwd() not in sys.path:  # where own classes lie; last, for a file there is no library
+        sys.path.append(os.getcwd())
     wants_traces = os.environ.get(FULL) == "1"
     kept = keep_for_resume(sys.argv)
     refusals: list[BaseException] = []
@@ -132,4 +132,4 @@ def told(error: BaseException) -> str:
     if not isinstance(error, Refused | Diverged | Lost | Unfinished) and error.__cause__ is not None:
         text = f"{text} {error.__cause__}".split("object_type=")[0]
     text = text.replace("Available options in", "- available in").split("full_key:")[0]
-    return " ".join(text.split())
+    return plain(" ".join(text.split()))

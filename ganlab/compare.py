@@ -10,7 +10,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.errors import Refused
+from ganlab.errors import Refused, plain
 from ganlab.values import digits
 
 Records = dict[str, dict[str, Any]]
@@ -59,6 +59,7 @@ def table(
 ) -> dict[str, dict[str, float]]:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from ganlab.metrics.protocols import differences, refuse_unlike
 
@@ -72,7 +73,7 @@ def table(
         mine = {place: each[name] for place, each in found.items()}
         refuse_unlike(name, mine, ignored)
         values[name] = {place: float(record["value"]) for place, record in mine.items()}
-        shown.add_row(name, *map(digits, values[name].values()))
+        shown.add_row(Text(plain(name)), *map(digits, values[name].values()))
         first, *others = mine.items()
         for other, record in others:
             for key, (one, two) in differences(first[1], record).items():
@@ -85,7 +86,7 @@ def table(
     console = Console()
     console.print(shown, highlight=False)
     for note in notes:
-        console.print(note, highlight=False, soft_wrap=True)
+        console.print(Text(plain(note)), soft_wrap=True)
     return values
 
 

@@ -24,7 +24,6 @@ from ganlab.stages import views, within
 from ganlab.training.base import GameModule
 from ganlab.training.play import Play
 from ganlab.training.stages import Stage, Stages
-from ganlab.trust import check_trust
 from ganlab.turn import Networks, Offer
 
 
@@ -167,10 +166,8 @@ def load(
         Refused: it is not a run, has no readable checkpoint, or its config names code outside of the
             trusted packages.
     """
-    run = RunDirectory(run_dir)
-    cfg = run.config()
-    check_trust(cfg, trust)
-    module = build(cfg)
+    run = RunDirectory(run_dir, trust)
+    module = build(run.config())
     restore(module, run.checkpoint(checkpoint)[1])
     game = module.game
     if game.begins and game.played <= 0:
@@ -207,9 +204,16 @@ def adopt(module: GameModule, checkpoint: dict[str, Any]) -> None:
 def fit(module: nn.Module, checkpoint: dict[str, Any], prefix: str) -> None:
     """What a checkpoint holds below a prefix, into a module that it must fit."""
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    own = module.state_dict()
     try:
+        for name, value in state.items():
+            if (
+                torch.is_tensor(value)
+                and value.is_floating_point() != own.get(name, value).is_floating_point()
+            ):
+                raise TypeError(f"{name} is of {value.dtype}")
         module.load_state_dict(state)
-    except (RuntimeError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever a layer may raise of a state that is not its own
         raise Refused(f"these weights belong to another game: {first_difference(error)}") from error
 
 

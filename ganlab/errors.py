@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+LONGEST = 1000  # letters of a message
+
+
+def plain(text: str) -> str:
+    """A text to be shown: without what a terminal obeys, and cut in its middle, for its ends say most."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return shown if len(shown) <= LONGEST else f"{shown[:600]} ... {shown[-300:]}"
+
 
 class Refused(ValueError):  # noqa: N818, a refusal is what was meant
     """Something cannot be done as asked. The message is one line: the value, and the remedy."""
+
+    def __init__(self, message: str):
+        super().__init__(plain(message))
 
 
 class Diverged(ArithmeticError):  # noqa: N818, likewise
@@ -24,7 +35,7 @@ class Lost(RuntimeError):  # noqa: N818, likewise
 
 
 def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return plain(" ".join(str(error).split())) or type(error).__name__
 
 
 def ending(error: BaseException) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ganlab.cli import CONF, compose, launch
 from ganlab.errors import Refused
 from ganlab.values import count, digits
+from ganlab.writing import write_beside
 
 Records = dict[str, dict[str, Any]]
 
@@ -61,7 +62,7 @@ def of_run(cfg: DictConfig) -> Records:
     from ganlab.config import build_data, load
     from ganlab.run_directory import RunDirectory
 
-    run = RunDirectory(cfg.run_dir).config()
+    run = RunDirectory(cfg.run_dir, cfg.trust).config()
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     if cfg.root is not None:
         run.data.root = cfg.root
@@ -173,11 +174,9 @@ def show(records: Records) -> None:
 
 
 def write(path: Path, records: Records) -> None:
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(records, indent=1) + "\n")
-        part.replace(path)
+        write_beside(path, json.dumps(records, indent=1) + "\n")
     except OSError as error:
         raise Refused(f"output={path} cannot be written: {error.strerror}; choose another") from error
     print(f"  protocols: {path}")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from ganlab.writing import replacing
+
 PAUSE = 90  # milliseconds a frame
 LAST = 2500  # milliseconds of the last frame
 
@@ -27,7 +29,6 @@ def save_film(frames: Sequence[Image.Image], path: Path) -> None:
     # One palette for all frames, or the colours would flicker.
     palette = overview(frames).quantize(256, dither=Image.Dither.NONE)
     flat = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in frames]
-    part = path.with_name(path.name + ".part")
     pauses = [PAUSE] * (len(frames) - 1) + [LAST]
-    flat[0].save(part, format="GIF", save_all=True, append_images=flat[1:], duration=pauses, loop=0)
-    part.replace(path)
+    with replacing(path) as file:
+        flat[0].save(file, format="GIF", save_all=True, append_images=flat[1:], duration=pauses, loop=0)

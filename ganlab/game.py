@@ -261,7 +261,7 @@ class Game(nn.Module):
         return {"step": self.step, "class_counts": self.generator.class_counts}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
+        self.step = count("the round of a checkpoint", state["step"], 0)
         for network in self.modules():  # and what tricks have copied
             if isinstance(network, Generator):
                 network.class_counts = state.get("class_counts", network.class_counts)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ganlab.errors import Refused
+from ganlab.writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,9 +97,8 @@ def picture(
 
 def save(image: Image.Image, path: Path) -> None:
     """Writes a PNG in one step."""
-    part = path.with_name(path.name + ".part")
-    image.save(part, format="PNG")
-    part.replace(path)
+    with replacing(path) as file:
+        image.save(file, format="PNG")
 
 
 def _pixels(samples: Tensor, value_range: tuple[float, float] | None) -> np.ndarray:

@@ -15,17 +15,17 @@ from ganlab.free import FREE
 from ganlab.run_directory import RunDirectory
 
 
-def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The config of the run that `cfg.resume` names, with the overrides that a resume may have.
 
     Args:
+        run: which it is.
         cfg: composed with the overrides.
         overrides: those of the command line.
 
     Raises:
         Refused: it is not a run, or an override changes a hyper-parameter; all of them are named.
     """
-    run = RunDirectory(cfg.resume)
     saved = run.config()
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     given = {override.key_or_group: override for override in parsed}.values()  # the last of a key counts
@@ -42,6 +42,13 @@ def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             f"{', ...' if names[5:] else ''} would change: leave these out, or start a new run with init_from"
         )
     keys = [override.key_or_group for override in given]
+    for name, logger in saved.logger.items():
+        entity = OmegaConf.is_dict(logger) and logger.get("entity")
+        if entity and not run.signed and not {"logger", f"logger.{name}.entity"} & set(keys):
+            raise Refused(
+                f"logger.{name}.entity={entity} is where this run, which was not made here, would have you "
+                f"upload: give logger.{name}.entity=..., or logger=csv"
+            )
     for group in (key for key in keys if "." not in key and not free(key)):
         # What is free in it is asked for: trainer=ddp brings processes, though it cannot bring a precision.
         for name, value in leaves(OmegaConf.select(cfg, group), group):

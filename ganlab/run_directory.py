@@ -1,6 +1,7 @@
 """The run directory: a contract that other tools read.
 
 config.yaml      resolved; enough to rebuild everything without the original conf/
+signature        what the user's own key says of it: what it was made of is trusted on this machine
 metrics.csv      one row per logged step
 summary.json     status, steps, images, seconds, metrics with their protocol, seed, commit, versions
 samples/         grids from the same latents, named by step
@@ -10,7 +11,7 @@ checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written beside, then renam
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.errors import Refused
+from ganlab.trust import LARGEST, check_trust, parsed, signature
+from ganlab.writing import write_beside
 
 # What the config of an older run lacks, as it was played.
 ABSENT = {"compile": False, "profile": False, "initial": {}, "stages": {}, "code_of": None, "views": []}
+PARTS = "callbacks epoch global_step loops optimizer_states pytorch-lightning_version state_dict"
+GROUPS = "clip data evaluation initial logger metric model objective optimizer play stages trainer trick"
 
 
 class RunDirectory:
@@ -29,9 +34,10 @@ class RunDirectory:
 
     Args:
         path: the directory, or one of its checkpoints, which then is the one to start from.
+        trust: packages from which its config may build objects, beside ganlab.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, trust: Iterable[str] = ()):
         given = Path(path)
         at_checkpoint = given.suffix == ".ckpt"
         self.path = given.parent.parent if at_checkpoint else given
@@ -39,6 +45,9 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.metrics = self.path / "metrics.csv"
+        self.trust = trust
+        self.written = b""  # the config, by this object: it is of the command line
+        self.signed = True  # the config; a new run is, unless its weights come from one that is not
 
     def create(self) -> None:
         """Makes the directory.
@@ -60,14 +69,30 @@ class RunDirectory:
             raise Refused(f"run_dir={self.path} cannot be made: {error.strerror}; choose another") from error
 
     def make_folders(self) -> None:
+        self.refuse_links()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.samples.mkdir(exist_ok=True)
 
-    def write_config(self, cfg: DictConfig) -> None:
-        write_beside(self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
+    def refuse_links(self) -> None:
+        """Refuses a run that would have us write elsewhere."""
+        for folder in (self.path, self.checkpoints, self.samples):
+            for place in folder.glob("*"):
+                if place.is_symlink():
+                    raise Refused(f"{place} is a link, and a run writes into its own directory: remove it")
 
-    def config(self) -> DictConfig:
-        """The config of the run.
+    def write_config(self, cfg: DictConfig) -> None:
+        """Writes config.yaml, and signs it unless it was read from a run that was not signed."""
+        path, text = self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True)
+        if not path.exists():
+            write_beside(path, text)
+        self.written = text.encode()
+        if self.signed and (mark := signature(self.written)):
+            place = self.path / "signature"  # of what is there, too, for a kill or another process in between
+            write_beside(place, "\n".join([mark, *words(place).split()[:1]]) + "\n")
+        write_beside(path, text)
+
+    def content(self) -> tuple[bytes, bool]:
+        """The bytes of config.yaml, and whether it was signed on this machine.
 
         Raises:
             Refused: the directory is not that of a run.
@@ -75,29 +100,36 @@ class RunDirectory:
         path = self.path / "config.yaml"
         if not path.is_file():
             raise Refused(f"{self.path} is not a run: it has no config.yaml; give the directory of a run")
+        if path.stat().st_size > LARGEST:
+            raise Refused(f"{path} has more than {LARGEST:,} bytes: restore it, or start a new run")
+        content = path.read_bytes()
+        marks = words(self.path / "signature").split()
+        return content, bool(marks) and signature(content) in marks
+
+    def config(self) -> DictConfig:
+        """The config of the run, of which nothing is built but what may be.
+
+        Raises:
+            Refused: the directory is not that of a run; or its config names code that is neither ganlab's
+                nor trusted.
+        """
+        content, self.signed = self.content()
+        path = self.path / "config.yaml"
         try:
-            cfg = OmegaConf.load(path)
+            cfg: DictConfig = parsed(content)
+            complete(cfg)
+        except Refused as refusal:
+            raise Refused(f"{path} {refusal}") from refusal.__cause__
         except Exception as error:  # yaml raises many kinds
             raise Refused(f"{path} cannot be read: restore it, or start a new run") from error
-        if not isinstance(cfg, DictConfig) or not {"model", "data", "objective"} <= set(cfg):
-            raise Refused(f"{path} is not the config of a run: restore it, or start a new run")
-        for name in ABSENT.keys() - cfg.keys():
-            cfg[name] = ABSENT[name]
-        cfg.trainer.setdefault("sync_batchnorm", False)
-        if "strategy" in cfg.trainer:
-            cfg.trainer.strategy.setdefault("patience", 0.5)
-        for trick in cfg.get("trick", {}).values():
-            if trick._target_.endswith(".CriticSteps"):
-                trick.setdefault("burst", None)
-            if trick._target_.endswith(".Normalisation") and trick.kind != "group":
-                trick.groups = None  # a number stood there in vain
+        check_trust(cfg, self.trust, self.signed or content == self.written)
         return cfg
 
     def summary(self) -> dict[str, Any]:
         """What summary.json says; empty if there is none that can be read."""
         try:
-            found = json.loads((self.path / "summary.json").read_text())
-        except (OSError, ValueError):
+            found = json.loads(words(self.path / "summary.json"))
+        except ValueError:
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -120,7 +152,7 @@ class RunDirectory:
         Raises:
             Refused: there is none that can be read.
         """
-        self.config()  # says so where this is no run at all
+        self.content()  # says so where this is no run at all
         name = name or self.start
         if name not in ("last", "previous", "best"):
             return Path(name), self._read(Path(name))
@@ -146,7 +178,9 @@ class RunDirectory:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file
             raise Refused(f"{path} is truncated or not a checkpoint") from error
-        if not isinstance(content, dict) or "state_dict" not in content:
+        whole = isinstance(content, dict) and set(PARTS.split()) <= content.keys()
+        state = content["state_dict"] if whole else None
+        if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
             raise Refused(f"{path} is not the checkpoint of a run")
         return content
 
@@ -162,8 +196,34 @@ def directory_for(cfg: DictConfig) -> Path:
     return Path(names[-1])
 
 
-def write_beside(path: Path, text: str) -> None:
-    """Replaces a file in one step: whoever reads it sees the old or the new one."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)
+def words(path: Path) -> str:
+    """The text of a small file; empty where it is none, or cannot be read."""
+    try:
+        return path.read_text() if path.is_file() else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def complete(cfg: DictConfig) -> None:
+    """Gives the config of an older run what it lacks.
+
+    Raises:
+        Refused: a group of it is none.
+    """
+    remedy = "restore it, or start a new run"
+    if not isinstance(cfg, DictConfig):
+        raise Refused(f"is not the config of a run: {remedy}")
+    for name in ABSENT.keys() - cfg.keys():
+        cfg[name] = ABSENT[name]
+    for name in GROUPS.split():
+        if not isinstance(cfg.get(name), DictConfig):
+            raise Refused(f"is not the config of a run, with {name}={cfg.get(name)}: {remedy}")
+    cfg.trainer.setdefault("sync_batchnorm", False)
+    if "strategy" in cfg.trainer:
+        cfg.trainer.strategy.setdefault("patience", 0.5)
+    for trick in filter(OmegaConf.is_dict, cfg.trick.values()):
+        target = str(trick.get("_target_"))
+        if target.endswith(".CriticSteps"):
+            trick.setdefault("burst", None)
+        if target.endswith(".Normalisation") and trick.kind != "group":
+            trick.groups = None  # a number stood there in vain

@@ -28,7 +28,9 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     from ganlab.run_directory import RunDirectory
     from ganlab.views import VIEWS
 
-    run = RunDirectory(cfg.run_dir)
+    run = RunDirectory(cfg.run_dir, cfg.trust)
+    if not cfg.output:
+        run.refuse_links()
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step)
     view = VIEWS[cfg.what](cfg, run, game)

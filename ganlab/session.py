@@ -11,7 +11,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.loggers import Logger
 
 from ganlab.callbacks.checkpoint import AtomicIO, Checkpoint
@@ -33,23 +33,23 @@ from ganlab.run_directory import RunDirectory, directory_for
 from ganlab.stages import Timetable
 from ganlab.training.processes import Workers, between_processes, environment, must_start
 from ganlab.training.unprofiled import Unprofiled
-from ganlab.trust import check_trust
 from ganlab.values import digits
 
 
 class Session:
     """A run that is ready to play: everything was built, and only then is anything written."""
 
-    def __init__(self, cfg: DictConfig, overrides: Sequence[str] = ()):
+    def __init__(self, cfg: DictConfig, overrides: Sequence[str] | None = ()):
         quiet()
         keep_memory()
-        refuse_unused(cfg, overrides)
+        refuse_unused(cfg, overrides or ())
         self.checkpoint: Path | None = None
         self.began = 0  # the round that this process starts from
-        if cfg.resume:
-            cfg = resumed(cfg, overrides)
-            check_trust(cfg, cfg.trust)
-        check(cfg)
+        begun = RunDirectory(cfg.resume, cfg.trust) if cfg.resume else None
+        if begun and overrides is not None:  # None: cfg is what another process of the run plays
+            cfg = resumed(begun, cfg, overrides)
+        with refusing():
+            check(cfg)
         self.cfg = cfg
         self.data = build_data(cfg)
         self.times = Timetable(cfg)
@@ -60,7 +60,7 @@ class Session:
             metrics, self.data, cfg.evaluation.n, cfg.evaluation.n_real, cfg.evaluation.seed, watch
         )
         self.evaluation.suits(self.module.game)
-        self.directory = RunDirectory(cfg.resume or directory_for(cfg))
+        self.directory = begun or RunDirectory(directory_for(cfg))
         self._callbacks()
         nodes = cfg.trainer.get("num_nodes", 1)
         self.workers = Workers(cfg.trainer.devices) if must_start(cfg.trainer.devices, nodes) else None
@@ -148,6 +148,7 @@ class Session:
                 )
         else:
             self._adopt()
+            self.directory.signed = not cfg.init_from or RunDirectory(cfg.init_from).content()[1]
             with open_dict(cfg):
                 cfg.run_dir = str(self.directory.path)
             if self.first:
@@ -157,9 +158,8 @@ class Session:
             self.directory.write_config(cfg)
         self._summarise("running", None)
         if self.workers is not None:
-            self.workers.start(
-                self.directory.path / "config.yaml", lambda lost: self._summarise("failed", lost)
-            )
+            played = OmegaConf.to_yaml(cfg, resolve=True)
+            self.workers.start(played, lambda lost: self._summarise("failed", lost))
 
     def _restore(self) -> None:
         """What a resume goes on from: a checkpoint, or the start if the run was killed before its first."""

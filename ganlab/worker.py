@@ -1,4 +1,7 @@
-"""python -m ganlab.worker <config.yaml>: one of the further processes of a run; started by the first."""
+"""python -m ganlab.worker: one of the further processes of a run, as the first starts it.
+
+The config comes from that one too, in the environment.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from ganlab.training.processes import end_with_parent, has_parent
 
 def main() -> None:
     end_with_parent()
-    cfg = OmegaConf.load(sys.argv[1])
+    cfg = OmegaConf.create(os.environ["GANLAB_CONFIG"])
     assert isinstance(cfg, DictConfig)
     try:
-        Session(cfg).play()
+        Session(cfg, None).play()
     except BaseException as error:
         if has_parent():  # else it is the first process that has a story to tell
             print(f"process {os.environ['LOCAL_RANK']}: {one_line(error)}", file=sys.stderr)

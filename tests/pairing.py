@@ -17,8 +17,8 @@ def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[st
         os.environ.clear()
         os.environ.update(env)
 
-    _, _, module, *arguments = command
-    return forked(module, arguments, begin)
+    *_, module = command
+    return forked(module, [], begin)
 
 
 if __name__ == "__main__":

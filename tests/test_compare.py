@@ -36,6 +36,16 @@ def test_numbers_that_all_have_stand_side_by_side(tmp_path: Path, capsys) -> Non
     assert "round" in out
 
 
+def test_a_file_of_somebody_else_says_nothing_to_the_terminal(tmp_path: Path, capsys) -> None:
+    for name in ("one", "two"):
+        names = ("fid", "[red]fid[/red]\x1b]0;owned\x07") if name == "one" else ("fid",)
+        (tmp_path / name).write_text(json.dumps({each: {"value": 1.0} for each in names}))
+    compare(compose(f"of=[{tmp_path / 'one'},{tmp_path / 'two'}]", config_name="compare"))
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "[red]fid[/red] ]0;owned" in out
+
+
 def test_unlike_numbers_are_refused_but_for_what_is_ignored_and_said(tmp_path: Path, capsys) -> None:
     one = run(tmp_path / "one", fid={"value": 17.25, **HOW})
     two = run(tmp_path / "two", fid={"value": 9.5, **HOW, "sampler": "ema"})

@@ -135,6 +135,8 @@ class Shift(Trick):
 def test_a_trick_of_ones_own(tmp_path: Path) -> None:
     given = ["+trick.mine._target_=test_config.Shift", "+trick.mine.by=3"]
     play(tmp_path / "run", "steps=1", *given)
+    assert load(tmp_path / "run").step == 1
+    (tmp_path / "run" / "signature").unlink()  # as if it were of elsewhere
     with pytest.raises(Refused, match=r"the config builds test_config.Shift.*trust=\[test_config\]"):
         load(tmp_path / "run")
     assert load(tmp_path / "run", trust=["test_config"]).step == 1

@@ -332,7 +332,8 @@ def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_trick_and_its_file_have_one_name(trick: str) -> None:
     assert set(OmegaConf.load(CONF / "trick" / f"{trick}.yaml")) == {trick}
-    (target,) = [t for t in targets(composed(*SMALL, f"trick={trick}").trick) if ".tricks." in t]
+    found = [node["_target_"] for _, node in targets(composed(*SMALL, f"trick={trick}").trick)]
+    (target,) = [t for t in found if ".tricks." in t]
     assert target.startswith("ganlab.tricks.")
 
 

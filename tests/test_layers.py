@@ -9,13 +9,15 @@ PACKAGE = Path(__file__).parent.parent / "ganlab"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it; what is at one level may import its own kind.
 LAYERS = [
-    {"errors", "free", "machine"},
+    {"errors", "free", "machine", "writing"},
+    {"cli"},
+    {"trust"},
     {"randomness", "ranks", "schedules", "values"},
     {"turn"},
     {"pairs", "likelihoods", "networks", "data"},
     {"augmentations", "kernels", "distances", "slopes"},
     {"objectives", "tricks"},
-    {"game", "pictures", "films", "run_directory", "cli", "provenance", "stages", "trust"},
+    {"game", "pictures", "films", "run_directory", "provenance", "stages"},
     {"training", "metrics"},
     {"checks", "viewing"},
     {"config", "resume"},

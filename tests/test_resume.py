@@ -269,7 +269,8 @@ def test_a_process_of_a_resumed_run_may_have_begun_from_another(tmp_path: Path) 
     play(tmp_path / "second", "steps=2", f"init_from={tmp_path / 'first'}")
     cfg = OmegaConf.load(tmp_path / "second" / "config.yaml")
     cfg.resume = str(tmp_path / "second")
-    assert Session(cfg).began == 2  # as ganlab.worker makes it
+    (tmp_path / "second" / "config.yaml").write_text("changed: since then")
+    assert Session(cfg, None).began == 2  # as ganlab.worker makes it
 
 
 def test_a_run_may_be_played_beside_the_main_thread(tmp_path: Path) -> None:

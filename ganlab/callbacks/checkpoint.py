@@ -14,6 +14,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ganlab.errors import Diverged
 from ganlab.training.base import GameModule, finite
+from ganlab.writing import replacing
 
 NEXT = "next.ckpt"
 
@@ -25,17 +26,12 @@ class AtomicIO(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        part = Path(f"{path}.part")
         content = io.BytesIO()  # torch's own writer hides what the system says of a full disk
         torch.save(checkpoint, content)
-        try:
-            with part.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(Path(path)) as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 class Checkpoint(Callback):

@@ -15,6 +15,7 @@ from torch.profiler import profile, record_function
 
 from ganlab.training.base import GameModule
 from ganlab.tricks.base import Trick
+from ganlab.writing import write_beside
 
 WARM_UP = 10  # rounds before the clock counts
 TRACED = 5  # rounds in the trace
@@ -107,7 +108,7 @@ class Profile(Callback):
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self._end_trace()
         if trainer.is_global_zero:
-            (self.folder / "profile.txt").write_text(self.table())
+            write_beside(self.folder / "profile.txt", self.table())
 
     def on_exception(self, trainer: Trainer, module: GameModule, exception: BaseException) -> None:  # type: ignore[override]
         self.on_train_end(trainer, module)

@@ -142,9 +142,9 @@ class Classifier(nn.Module):
             Refused: there is none of this name.
         """
         path = WEIGHTS / f"{name}.safetensors"
-        if not path.is_file():
-            known = ", ".join(sorted(file.stem for file in WEIGHTS.glob("*.safetensors")))
-            raise Refused(f"extractor {name!r} is unknown: choose one of {known}")
+        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
+        if name not in known:  # a path of elsewhere is none either
+            raise Refused(f"extractor {name!r} is unknown: choose one of {', '.join(known)}")
         with safe_open(path, framework="pt") as file:
             architecture = json.loads(file.metadata()["architecture"])
         architecture["shape"] = tuple(architecture["shape"])

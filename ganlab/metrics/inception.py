@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 from functools import cache
 from pathlib import Path
@@ -80,9 +81,10 @@ class Inception:
 
             wanted = [self.layer, *(["logits_unbiased"] if self.layer == "2048" else [])]
             path = self._path or downloaded()
-            self._sha256 = hashlib.sha256(harmless(path)).hexdigest()
-            try:
-                network = FeatureExtractorInceptionV3("inception", wanted, str(path))
+            content = harmless(path)
+            self._sha256 = hashlib.sha256(content).hexdigest()
+            try:  # with what was looked at, not with what the file may be by now
+                network = FeatureExtractorInceptionV3("inception", wanted, io.BytesIO(content))
             except RuntimeError as error:
                 raise Refused(
                     f"metric.weights={path} are not those of Inception: {one_line(error)}"
@@ -104,8 +106,9 @@ def harmless(path: Path) -> bytes:
         Refused: it cannot be read, or it holds something else.
     """
     try:
-        torch.load(path, weights_only=True, map_location="meta")
-        return path.read_bytes()
+        content = path.read_bytes()
+        torch.load(io.BytesIO(content), weights_only=True, map_location="meta")
+        return content
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise Refused(f"metric.weights={path} cannot be read as weights: {one_line(error)}") from error
 

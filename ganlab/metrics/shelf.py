@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -11,8 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
+
+from ganlab.machine import caches
+from ganlab.writing import replacing
 
 KEEPING: ContextVar[bool] = ContextVar("keeping", default=False)
 
@@ -38,8 +40,7 @@ def place(levels: Tensor, *facts: object) -> Path:
     """Where what is seen in uint8 images is kept: hangs on their values and on how they are looked at."""
     key = sha256(repr((tuple(levels.shape), facts)).encode())
     key.update(levels.cpu().contiguous().numpy().tobytes())
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "ganlab" / "features" / f"{key.hexdigest()}.safetensors"
+    return caches() / "features" / f"{key.hexdigest()}.safetensors"
 
 
 def take(path: Path) -> Seen | None:
@@ -54,15 +55,11 @@ def take(path: Path) -> Seen | None:
 
 def keep(path: Path, seen: Seen) -> None:
     """Writes it in one step; a disk that cannot be written costs time and nothing else."""
-    part = path.with_suffix(f".{os.getpid()}.part")
-    try:
+    whole = Seen(*(part.cpu().contiguous() for part in seen))
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = Seen(*(part.cpu().contiguous() for part in seen))
-        save_file(whole._asdict(), part, metadata={"sha256": digest(whole)})
-        part.replace(path)
-    except (OSError, SafetensorError):  # the latter of whatever goes wrong in its own writing
-        with suppress(OSError):
-            part.unlink()
+        with replacing(path) as file:
+            file.write(save(whole._asdict(), metadata={"sha256": digest(whole)}))
 
 
 def digest(seen: Seen) -> str:

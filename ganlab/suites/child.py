@@ -21,7 +21,7 @@ from ganlab.run_directory import RunDirectory
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended
-from ganlab.trust import TRUSTED, targets
+from ganlab.trust import listed, targets
 
 COMMAND = (sys.executable, "-m", "ganlab.run")
 # Of a crash: it would come again. Others, such as SIGKILL for want of memory, may be of the moment.
@@ -129,7 +129,7 @@ def searched() -> list[str]:
 
 def arguments(job: Job) -> list[str]:
     """Of ganlab.run: to begin the run, or to go on with it where it was begun."""
-    directory = RunDirectory(job.directory)
+    directory = RunDirectory(job.directory, packages(job))
     if not (directory.path / "config.yaml").is_file():
         shutil.rmtree(directory.path, ignore_errors=True)  # what a kill has left before there was a run
         return [*job.overrides, f"seed={job.seed}", f"run_dir={directory.path}", *job.outside]
@@ -143,9 +143,14 @@ def arguments(job: Job) -> list[str]:
 
 
 def trusting(job: Job) -> list[str]:
-    """The packages that a resume must be allowed: who wrote the suite has named their classes."""
-    foreign = {name.split(".")[0] for name in targets(job.cfg) if not name.startswith(TRUSTED)}
-    return [f"trust=[{','.join(sorted(foreign))}]"] if foreign and not job.cfg.trust else []
+    """What a resume must be allowed, which is never read from the run."""
+    return [f"trust=[{','.join(packages(job))}]"] if packages(job) else []
+
+
+def packages(job: Job) -> list[str]:
+    """Those whose classes who wrote the suite has named, or has trusted."""
+    named = {str(node["_target_"]) for _, node in targets(job.cfg)} - listed()
+    return sorted({name.split(".")[0] for name in named} | set(job.cfg.trust))
 
 
 def recorded(job: Job, reason: str | None = None) -> Row:

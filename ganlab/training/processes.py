@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
@@ -112,19 +111,21 @@ class Workers:
             "LOCAL_RANK": "0",
         }
 
-    def start(self, config: Path, on_loss: Callable[[str], None]) -> None:
+    def start(self, config: str, on_loss: Callable[[str], None]) -> None:
         """Starts ranks 1, 2, ...; if one of them dies, this process ends too, with one line.
 
         Args:
-            config: what they play.
+            config: what they play, as YAML: a file could be another by now than was looked at.
             on_loss: is told of it, if this process still waits for the one that died.
         """
+        # Modules are looked for where this process does, and nowhere before.
+        common = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "GANLAB_PARENT": str(os.getpid())}
         for rank in range(1, self.count):
             self.running.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "ganlab.worker", str(config)],
+                    [sys.executable, "-P", "-m", "ganlab.worker"],
                     preexec_fn=_ignore_interrupts,
-                    env=os.environ | {"LOCAL_RANK": str(rank), "GANLAB_PARENT": str(os.getpid())},
+                    env=common | {"LOCAL_RANK": str(rank), "GANLAB_CONFIG": config},
                 )
             )
         atexit.register(self.end)

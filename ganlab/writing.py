@@ -1,0 +1,31 @@
+"""Files written in one step: whoever reads one sees the old or the new one, whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` at the end; nothing is left of it where an error comes first.
+
+    The name is one that nobody knows before, and must be free: a link that lies there would be followed.
+    """
+    part = path.with_name(f"{path.name[:200]}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_beside(path: Path, text: str) -> None:
+    """Replaces a file of text in one step."""
+    with replacing(path) as file:
+        file.write(text.encode())

@@ -1,0 +1,557 @@
+"""What a run directory may have us do: build what is on a list, and write into itself."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from commands import finish, go_on, play, start
+from omegaconf import OmegaConf
+from test_config import Shift  # noqa: F401, a class of a user's own
+
+from ganlab import trust
+from ganlab.cli import compose, launch
+from ganlab.config import load
+from ganlab.errors import Refused
+from ganlab.evaluate import evaluate
+from ganlab.kernels import Kernel
+from ganlab.metrics.base import SampleMetric
+from ganlab.objectives.base import Objective
+from ganlab.run import run
+from ganlab.run_directory import PARTS, RunDirectory
+from ganlab.sample import sample
+from ganlab.schedules import Schedule
+from ganlab.tricks.base import Trick
+from ganlab.trust import check_trust, listed, signature, targets
+
+# All of it but the tricks, of which a new file brings its own.
+LISTED = {
+    "ganlab.augmentations.colour": "Colour",
+    "ganlab.augmentations.corruption": "Corruption",
+    "ganlab.augmentations.geometry": "Geometry",
+    "ganlab.callbacks.tensorboard": "TensorBoard",
+    "ganlab.callbacks.weights_and_biases": "Wandb",
+    "ganlab.data.digits": "Digits",
+    "ganlab.data.folder": "Folder",
+    "ganlab.data.line": "Gaussian1D Mixture1D",
+    "ganlab.data.stacked": "StackedMNIST",
+    "ganlab.data.toy": "Grid Ring Spiral",
+    "ganlab.data.vision": "Vision",
+    "ganlab.kernels": "Energy GaussianMixture Laplacian Linear Polynomial RationalQuadratic",
+    "ganlab.likelihoods": "Bernoulli Gaussian",
+    "ganlab.metrics.classification": "ClassificationAccuracy",
+    "ganlab.metrics.errors": "Errors",
+    "ganlab.metrics.features": "classifier",
+    "ganlab.metrics.fidelity": "FrechetDistance InceptionScore",
+    "ganlab.metrics.inception": "inception",
+    "ganlab.metrics.kernel_distance": "KernelDistance",
+    "ganlab.metrics.line": "Wasserstein",
+    "ganlab.metrics.manifolds": "PRDC",
+    "ganlab.metrics.modes": "HighQuality ModesCovered ReverseKL",
+    "ganlab.metrics.neighbours": "Memorisation",
+    "ganlab.metrics.parzen": "Parzen",
+    "ganlab.metrics.space": "ClassifierFeatures",
+    "ganlab.metrics.stacked": "StackedModes",
+    "ganlab.metrics.transfer": "LinearProbe NearestNeighbourError",
+    "ganlab.networks.autoencoder": "decoder encoder",
+    "ganlab.networks.dcgan": "discriminator generator",
+    "ganlab.networks.improved": "discriminator generator",
+    "ganlab.networks.initial": "FanIn Normal OutputMean Uniform",
+    "ganlab.networks.mlp": "discriminator generator",
+    "ganlab.networks.priors": "Normal Sphere TruncatedNormal Uniform",
+    "ganlab.objectives.adversarial": (
+        "AbsoluteError Hinge LeastSquares MaximumLikelihood Minimax NonSaturating Wasserstein"
+    ),
+    "ganlab.objectives.autoencoding": "Reconstruction VAE",
+    "ganlab.objectives.f_divergence": (
+        "FDivergence JensenShannon KullbackLeibler Neyman Pearson ReverseKullbackLeibler SquaredHellinger "
+        "TotalVariation"
+    ),
+    "ganlab.objectives.learned": "LearnedMMD",
+    "ganlab.objectives.matching": "MMD Moments SlicedWasserstein",
+    "ganlab.objectives.relativistic": "Relativistic RelativisticAverage",
+    "ganlab.objectives.spaces": "Pixels RandomFeatures",
+    "ganlab.schedules": "Constant Cosine Exponential HalfLife Linear Steps WarmUp",
+    "ganlab.training.play": "Alternating Extragradient Shared Simultaneous",
+    "ganlab.training.processes": "Replicas",
+    "pytorch_lightning": "Trainer",
+    "torch.optim": (
+        "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Muon NAdam RAdam RMSprop Rprop SGD "
+        "SparseAdam"
+    ),
+}
+
+
+def found(name: str) -> Any:
+    module, _, own = name.rpartition(".")
+    return getattr(importlib.import_module(module), own)
+
+
+def test_the_list_is_what_is_written_here_and_tricks() -> None:
+    written = {f"{module}.{name}" for module, names in LISTED.items() for name in names.split()}
+    tricks = {name for name in listed() if name.startswith("ganlab.tricks.")}
+    assert listed() - tricks == written
+    for name in tricks - {"ganlab.tricks.steps.Burst"}:
+        assert issubclass(found(name), Trick), name
+
+
+def test_the_list_has_every_optimiser_and_every_public_class_that_a_config_may_want() -> None:
+    bases = (Kernel, Objective, SampleMetric, Schedule)
+    modules = {name.rpartition(".")[0] for name in listed()} - {"torch.optim", "pytorch_lightning"}
+    for module in map(importlib.import_module, sorted(modules)):
+        for name, thing in vars(module).items():
+            own = inspect.isclass(thing) and thing.__module__ == module.__name__ and name[0] != "_"
+            if own and issubclass(thing, bases) and not inspect.isabstract(thing):
+                assert f"{module.__name__}.{name}" in listed()
+    optimisers = {
+        f"torch.optim.{name}"
+        for name, thing in vars(torch.optim).items()
+        if inspect.isclass(thing) and issubclass(thing, torch.optim.Optimizer) and name != "Optimizer"
+    }
+    assert optimisers == {name for name in listed() if name.startswith("torch.")}
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of somebody else: it is not signed."""
+    run_dir = tmp_path_factory.mktemp("runs") / "honest"
+    play(run_dir, "steps=2")
+    (run_dir / "signature").unlink()
+    return run_dir
+
+
+def sampled(run_dir: Path, *given: str) -> None:
+    settings = compose("n=4", f"run_dir={run_dir}", *given, config_name="sample")
+    sample(settings, ["n=4", *given])
+
+
+def evaluated(run_dir: Path, *given: str) -> None:
+    own = ["extractor=digits", "metric=[fid]", "n=60", f"run_dir={run_dir}"]
+    evaluate(compose(*own, *given, config_name="evaluate"), own)
+
+
+def resumed(run_dir: Path, *given: str) -> None:
+    go_on(run_dir, "steps=3", *given)
+
+
+COMMANDS = {"sample": sampled, "evaluate": evaluated, "resume": resumed}
+
+
+@cache
+def asked(command: str) -> Any:
+    """The settings of a command, composed once."""
+    if command == "resume":
+        return compose("resume=x", "steps=3")
+    return compose("run_dir=x", *(["extractor=digits"] * (command == "evaluate")), config_name=command)
+
+
+def attacked(command: str, run_dir: Path) -> None:
+    cfg = asked(command).copy()
+    if command == "resume":
+        cfg.resume = str(run_dir)
+        run(cfg, [f"resume={run_dir}", "steps=3"])
+    else:
+        cfg.run_dir = str(run_dir)
+        {"sample": sample, "evaluate": evaluate}[command](cfg, [f"run_dir={run_dir}"])
+
+
+def put(place: str, **node: Any) -> Callable[[str], str]:
+    """Puts a node into a config."""
+
+    def change(text: str) -> str:
+        cfg = OmegaConf.create(text)
+        OmegaConf.update(cfg, place, node, merge=False, force_add=True)
+        return OmegaConf.to_yaml(cfg)
+
+    return change
+
+
+def builds(target: Any, place: str = "clip.generator", **more: Any) -> Callable[[str], str]:
+    return put(place, _target_=target, **more)
+
+
+def text(old: str, new: str) -> Callable[[str], str]:
+    def change(config: str) -> str:
+        assert old in config
+        return config.replace(old, new, 1)
+
+    return change
+
+
+TOUCH = "touch PWNED"
+LAUGHS = "a0: &a0 [x,x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i},*a{i}]\n" for i in range(30))
+ATTACKS: Mapping[str, Callable[[str], str]] = {
+    # A function that imports and calls a name, a method that reads a pickle, a list of the stranger's.
+    "instantiate_class": builds(
+        "pytorch_lightning.cli.instantiate_class", args=TOUCH, init={"class_path": "os.system"}
+    ),
+    "load_from_checkpoint": builds(
+        "pytorch_lightning.LightningModule.load_from_checkpoint", checkpoint_path="x", weights_only=False
+    ),
+    "their_trust": lambda config: builds("joblib.load", filename="x")(
+        text("trust: []", "trust: [joblib]")(config)
+    ),
+    "changing_name": lambda config: (
+        builds("${names.${oc.env:NODE_RANK,unset}}")(config)
+        + "names: {unset: torch.optim.SGD, '0': os.system}\n"
+    ),
+    "laughs": lambda config: config + LAUGHS,
+    # Names of code.
+    "system": builds("os.system", command=TOUCH),
+    "eval": builds("builtins.eval"),
+    "partial_of_all": builds("functools.partial", func={"_target_": "os.system"}),
+    "import_module": builds("importlib.import_module", name="antigravity"),
+    "runpy": builds("runpy.run_path", path_name="x"),
+    "hydra": builds("hydra.utils.instantiate", config={}),
+    "hydra_method": builds("hydra.utils.get_method", path="os.system"),
+    "torch_load": builds("torch.load", f="x", weights_only=False),
+    "torch_hub": builds("torch.hub.load", repo_or_dir="x/y", model="z"),
+    "another_package": builds("antigravity.geohash"),
+    "optimiser_module": builds("torch.optim.optimizer.functools.partial"),
+    "lightning_as_the_trainer": builds(
+        "pytorch_lightning.cli.instantiate_class", "trainer", args=TOUCH, init={"class_path": "os.system"}
+    ),
+    "lightning_seed": builds("pytorch_lightning.seed_everything", seed=0),
+    # What is reached through ganlab.
+    "library_of_ganlab": builds("ganlab.provenance.subprocess.run", args=TOUCH, shell=True),
+    "helper": builds("ganlab.config.instantiate", node={"_target_": "os.system"}),
+    "loader": builds("ganlab.config.load", run_dir="x", trust=["os"]),
+    "writer": builds("ganlab.writing.write_beside", path="PWNED", text=""),
+    "method": builds("ganlab.metrics.features.Classifier.load", name="digits"),
+    "method_of_a_listed": builds("ganlab.schedules.Linear.__init__.__globals__.get"),
+    "wrapped": builds("ganlab.metrics.features.classifier.__wrapped__", name="digits"),
+    "alias": builds("ganlab.networks.dcgan.Generator"),
+    "alias_of_a_listed": builds("ganlab.config.hydra.utils.instantiate"),
+    "private": builds("ganlab.training.processes._ignore_interrupts"),
+    "workers": builds("ganlab.training.processes.Workers", count=2),
+    "callback": builds("ganlab.callbacks.checkpoint.Checkpoint", folder="x"),
+    "drawing": builds("ganlab.drawings.ring.draw"),
+    "blank_behind": builds("torch.optim.SGD "),
+    "nothing": builds(""),
+    # What is on the list, where it does not belong.
+    "trainer_elsewhere": builds("pytorch_lightning.Trainer", default_root_dir="x"),
+    "logger_elsewhere": builds("ganlab.callbacks.weights_and_biases.Wandb", "trick.log", mode="online"),
+    "data_elsewhere": builds("ganlab.data.vision.Vision", "model.generator.prior", root="x"),
+    "processes_elsewhere": builds("ganlab.training.processes.Replicas", patience=1),
+    # Where it stands, and how it is called.
+    "in_a_list": text("  generator: []\n", "  generator: [[{_target_: os.system, command: touch PWNED}]]\n"),
+    "in_an_argument": builds("os.system", "data.root.deep.er", command=TOUCH),
+    "in_a_logger": builds("os.system", "logger.mine", command=TOUCH),
+    "in_the_trainer": builds("os.system", "trainer.plugins", command=TOUCH),
+    "in_a_stage": builds("os.system", "stages.first.model.generator", command=TOUCH),
+    "in_the_extractor": builds("os.system", "extractor.weights", command=TOUCH),
+    "in_a_view": put("views", a={"_target_": "os.system", "command": TOUCH}),
+    "number": builds(5),
+    "list": builds(["os.system"]),
+    "mapping": builds({"_target_": "os.system"}),
+    "null": builds(None),
+    "escape": builds("os.\x1b[31msystem"),
+    "long": builds("os." + "x" * 5000),
+    "long_value": builds(["x" * 5000]),
+    # YAML and OmegaConf.
+    "environment": text("name: ", "name: ${oc.env:HOME}  #"),
+    "escaped": text("name: ", "name: '\\${oc.env:HOME}'  #"),
+    "key": lambda config: config + "'${oc.env:HOME}': 1\n",
+    "quoted": lambda config: config + 'more: "\\x24{oc.env:HOME}"\n',
+    "create": lambda config: config + "more: ${oc.create:{_target_:os.system}}\n",
+    "anchor": text("seed: 0", "seed: &seed 0"),
+    "merge": lambda config: config + "x: &x {_target_: os.system}\nlogger: {<<: *x}\n",
+    "tag": lambda config: config + "more: !!python/object/apply:os.system ['touch PWNED']\n",
+    "double": lambda config: config + "seed: 1\n",
+    "deep": lambda config: config + "more: " + "[" * 3000 + "]" * 3000 + "\n",
+    "large": lambda config: config + "more: " + "x" * 10**6 + "\n",
+    "no_text": lambda config: config + "\x00\n",
+    "two_documents": lambda config: config + "---\na: 1\n",
+    # No mappings where there must be, and none of what a run needs.
+    "no_trick": text("trick: {}", "trick: null"),
+    "no_optimizer": lambda config: config.replace("optimizer:", "optimizers:"),
+    "text_for_a_group": lambda config: config.replace("clip:", "clip: x\nother:"),
+    "trick_is_a_number": lambda config: config.replace("trick: {}", "trick: {ema: 5}"),
+    "no_target": put("trick.ema", decay=0.5),
+}
+
+
+# How a config is refused as such, and not because something failed that was built of it.
+TOLD = "|".join(
+    (
+        "the config builds .* is not ganlab's to build there: (take it out|if you know where)",
+        "must be the dotted name of a class: mend",
+        "config.yaml has (more than|an alias, a tag, an interpolation or too many levels in line)",
+        "config.yaml cannot be read: restore it",
+        "config.yaml is not the config of a run, with (trick|optimizer|clip)=",
+        "trick.ema has values but was not selected",
+    )
+)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_is_refused_in_one_line(
+    attack: str, honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = tmp_path / "evil"
+    shutil.copytree(honest, evil)
+    (evil / "config.yaml").write_text(ATTACKS[attack]((evil / "config.yaml").read_text()))
+    before = {path: path.read_bytes() for path in evil.rglob("*") if path.is_file()}
+    monkeypatch.chdir(tmp_path)
+    for command in COMMANDS:
+        with pytest.raises(Refused, match=TOLD) as refusal:
+            attacked(command, evil)
+        assert len(str(refusal.value)) < 1000
+        assert str(refusal.value).isprintable()
+    assert [*tmp_path.iterdir()] == [evil], "something was run"
+    assert {path: path.read_bytes() for path in evil.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_on_the_list_is_built_of_any_run(command: str, honest: Path, tmp_path: Path) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    rate = "{_target_: ganlab.schedules.Cosine, start: 0.01, end: 0, steps: 10}"
+    cfg = OmegaConf.load(config)
+    cfg.optimizer.generator.lr = OmegaConf.create(rate)
+    config.write_text(OmegaConf.to_yaml(cfg))
+    COMMANDS[command](tmp_path / "run")
+    assert not (tmp_path / "run" / "signature").exists(), "what was not signed is not signed by looking at it"
+
+
+OWN = ("+trick.mine._target_=test_config.Shift", "+trick.mine.by=3")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run_dir = tmp_path_factory.mktemp("runs") / "own"
+    play(run_dir, "steps=2", *OWN)
+    return run_dir
+
+
+def test_a_run_of_ones_own_needs_no_trust_and_its_copy_neither(own: Path, tmp_path: Path) -> None:
+    shutil.copytree(own, tmp_path / "copy")
+    for command in COMMANDS.values():
+        command(tmp_path / "copy")
+    assert load(tmp_path / "copy").step == 3  # the resume has signed what it wrote
+    go_on(tmp_path / "copy", "steps=4")
+
+
+def test_one_changed_byte_takes_the_signature_away(own: Path, tmp_path: Path) -> None:
+    shutil.copytree(own, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("by: 3", "by: 4"))
+    for command in COMMANDS.values():
+        with pytest.raises(
+            Refused, match=r"trick.mine: the config builds test_config.Shift.*trust=\[test_config\]"
+        ):
+            command(tmp_path / "run")
+    for command in COMMANDS.values():
+        command(tmp_path / "run", "trust=[test_config]")
+    # What was trusted on a command line is not on the next one.
+    with pytest.raises(Refused, match="trust="):
+        go_on(tmp_path / "run", "steps=4")
+
+
+def test_weights_of_elsewhere_do_not_earn_a_signature(own: Path, honest: Path, tmp_path: Path) -> None:
+    play(tmp_path / "theirs", "steps=1", *OWN, f"init_from={honest}")
+    assert not (tmp_path / "theirs" / "signature").exists()
+    with pytest.raises(Refused, match="trust="):
+        go_on(tmp_path / "theirs", "steps=2")
+    play(tmp_path / "mine", "steps=1", *OWN, f"init_from={own}")
+    go_on(tmp_path / "mine", "steps=2")
+
+
+def test_a_key_that_others_may_know_signs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = signature(b"x")
+    assert first is not None
+    assert signature(b"x") == first != signature(b"y")
+    key = tmp_path / "ganlab" / "key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert len(key.read_bytes()) == 32
+    assert os.listdir(key.parent) == ["key"]
+    key.chmod(0o644)
+    assert signature(b"x") is None
+    key.chmod(0o600)
+    assert signature(b"x") == first
+    key.write_bytes(b"")
+    assert signature(b"x") is None
+    key.unlink()
+    assert signature(b"x") != first
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert signature(b"x") is None
+
+
+def test_a_run_without_a_key_is_played_and_not_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "caches", lambda: tmp_path / "file" / "key")
+    (tmp_path / "file").touch()
+    play(tmp_path / "run", "steps=1", "views=[neighbours]", *OWN)  # which reads the config once more
+    with pytest.raises(Refused, match=r"trust=\[test_config\]"):
+        load(tmp_path / "run")
+    assert load(tmp_path / "run", trust=["test_config"]).step == 1
+
+
+def test_a_signature_holds_at_every_moment_of_a_resume(own: Path, tmp_path: Path) -> None:
+    """A kill between two writings, or another process that reads meanwhile."""
+    shutil.copytree(own, tmp_path / "run")
+    before = (own / "config.yaml").read_bytes()
+    go_on(tmp_path / "run", "steps=3")
+    assert RunDirectory(tmp_path / "run").content()[1]
+    config = tmp_path / "run" / "config.yaml"
+    config.write_bytes(before)
+    run_dir = RunDirectory(tmp_path / "run")
+    assert run_dir.content()[1]
+    # What has come into its place meanwhile is not what was looked at.
+    cfg = run_dir.config()
+    config.write_text("evil: true")
+    run_dir.write_config(cfg)
+    config.write_text("evil: true")
+    assert not run_dir.content()[1]
+
+
+@pytest.mark.parametrize("given", ["joblib", -1, [5], [""]])
+def test_trust_is_a_list_of_packages(given: Any) -> None:
+    with pytest.raises(Refused, match=r"trust=.* must be a list of packages"):
+        check_trust(OmegaConf.create({}), given)
+
+
+def test_a_trusted_package_does_not_lend_its_name() -> None:
+    cfg = OmegaConf.create({"trick": {"mine": {"_target_": "test_trust.os.system"}}})
+    with pytest.raises(
+        Refused, match="trick.mine: the config builds test_trust.os.system, which comes from posix"
+    ):
+        check_trust(cfg, ["test_trust"])
+    assert [place for place, _ in targets(cfg)] == ["trick.mine"]
+
+
+def links(run_dir: Path, elsewhere: Path) -> dict[str, Path]:
+    """Links of a stranger's run to files and folders of mine."""
+    mine = elsewhere / "mine"
+    mine.write_text("precious")
+    (elsewhere / "folder").mkdir()
+    predicted = (
+        "config.yaml.part",
+        "summary.json.part",
+        "metrics.csv.part",
+        "samples/0000002_n4_seed0.png.part",
+    )
+    later = ("checkpoints/next.ckpt.part", "checkpoints/best.ckpt.part", "signature", "signature.part")
+    for name in (*predicted, *later, "metrics.csv", "profile.txt", "profile.json", "samples/0000003.png"):
+        (run_dir / name).unlink(missing_ok=True)
+        (run_dir / name).symlink_to(mine)
+    for name in ("tensorboard", "wandb", "samples/0000002_n4_seed0"):
+        (run_dir / name).symlink_to(elsewhere / "folder")
+    return {name: run_dir / name for name in (*predicted, *later)}
+
+
+def test_nothing_is_written_through_a_link(honest: Path, tmp_path: Path) -> None:
+    elsewhere, evil = tmp_path / "elsewhere", tmp_path / "evil"
+    elsewhere.mkdir()
+    shutil.copytree(honest, evil)
+    links(evil, elsewhere)
+    for command in (sampled, resumed):
+        with pytest.raises(Refused, match="is a link, and a run writes into its own directory: remove it"):
+            command(evil)
+    sampled(evil, f"output={tmp_path / 'grid.png'}")
+    (evil / "found.json.part").symlink_to(elsewhere / "mine")
+    evaluated(evil, f"output={evil / 'found.json'}")
+    for folder in ("samples", "checkpoints"):
+        shutil.copytree(honest, tmp_path / folder)
+        shutil.rmtree(tmp_path / folder / folder)
+        (tmp_path / folder / folder).symlink_to(elsewhere / "folder")
+        with pytest.raises(Refused, match="is a link"):
+            resumed(tmp_path / folder)
+    assert (elsewhere / "mine").read_text() == "precious"
+    assert not any((elsewhere / "folder").iterdir())
+    # The directory itself may well lie behind a link.
+    shutil.copytree(honest, elsewhere / "run")
+    (tmp_path / "link").symlink_to(elsewhere / "run")
+    resumed(tmp_path / "link")
+    sampled(tmp_path / "link")
+
+
+def changed(content: dict[str, Any], **new: Any) -> dict[str, Any]:
+    return {**content, **new}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: {"state_dict": [1, 2]},
+        lambda content: {"state_dict": None},
+        lambda content: {"state_dict": {}},
+        lambda content: [content],
+        *(
+            lambda content, part=part: {k: v for k, v in content.items() if k != part}
+            for part in PARTS.split()
+        ),
+        lambda content: changed(content, state_dict=dict(enumerate(content["state_dict"].values()))),
+        lambda content: changed(content, state_dict=dict.fromkeys(content["state_dict"], "x")),
+        lambda content: changed(content, state_dict=dict.fromkeys(content["state_dict"], torch.zeros(3))),
+        lambda content: changed(
+            content,
+            state_dict={
+                key: value.to(torch.complex64) if isinstance(value, torch.Tensor) else value
+                for key, value in content["state_dict"].items()
+            },
+        ),
+        lambda content: changed(
+            content, state_dict=content["state_dict"] | {"game._extra_state": {"step": "three"}}
+        ),
+        lambda content: changed(content, state_dict=content["state_dict"] | {"game._extra_state": 3}),
+    ],
+)
+def test_a_checkpoint_of_anything_else_is_refused(change: Any, honest: Path, tmp_path: Path) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    torch.save(change(torch.load(last, weights_only=True)), last)
+    (last.parent / "previous.ckpt").unlink(missing_ok=True)
+    for command in COMMANDS:
+        with pytest.raises(
+            Refused, match=r"last.ckpt is not|these weights belong to another game: "
+        ) as refusal:
+            attacked(command, tmp_path / "run")
+        assert len(str(refusal.value)) < 1000
+        assert "\n" not in str(refusal.value)
+
+
+def test_a_stranger_does_not_say_where_to_upload(honest: Path, tmp_path: Path) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    cfg = OmegaConf.load(config)
+    cfg.logger = compose("logger=wandb").logger
+    cfg.logger.wandb.entity = "stranger"
+    config.write_text(OmegaConf.to_yaml(cfg))
+    with pytest.raises(Refused, match="logger.wandb.entity=stranger is where this run"):
+        resumed(tmp_path / "run")
+    resumed(tmp_path / "run", "logger=csv")
+
+
+def test_a_command_says_so_with_status_2(honest: Path, tmp_path: Path) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(ATTACKS["instantiate_class"](config.read_text()))
+    status, out, err = finish(start("run_dir=run", module=("ganlab.sample",), cwd=tmp_path))
+    assert (status, out) == (2, "")
+    assert err == (
+        "sample: clip.generator: the config builds pytorch_lightning.cli.instantiate_class, which is not "
+        "ganlab's to build there: take it out of config.yaml\n"
+    )
+
+
+def test_a_file_of_the_working_directory_is_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [place for place in sys.path if place])
+    monkeypatch.setattr("sys.argv", ["ganlab"])
+    launch("sample", lambda *_: None)
+    assert sys.path[-1] == str(tmp_path)
