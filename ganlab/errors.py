@@ -6,6 +6,9 @@ from __future__ import annotations
 class Refused(ValueError):  # noqa: N818, a refusal is what was meant
     """Something cannot be done as asked. The message is one line: the value, and the remedy."""
 
+    def __init__(self, message: str):
+        super().__init__(printable(message))
+
 
 class Diverged(ArithmeticError):  # noqa: N818, likewise
     """Training went to NaN or infinity: nothing that came after the last checkpoint is worth keeping."""
@@ -21,6 +24,11 @@ class Unfinished(RuntimeError):  # noqa: N818, likewise
 
 class Lost(RuntimeError):  # noqa: N818, likewise
     """Another process of the run is gone."""
+
+
+def printable(text: str) -> str:
+    """A text whose bytes that are no letters, and line ends, are escaped: names of files hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def one_line(error: BaseException) -> str:

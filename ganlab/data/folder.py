@@ -9,14 +9,17 @@ from ganlab.data.base import Data
 from ganlab.data.facts import agree, at_least, image_range, one_of
 from ganlab.data.files import Files
 from ganlab.data.listing import class_names, find_splits, listing
-from ganlab.data.look import Look
+from ganlab.data.look import Look, colour
+from ganlab.errors import printable
 
 
 class Folder(Data):
-    """Images of any size in `root`, or in its train/ and test/ if it holds just these two.
+    """Images of any size in `root`, or in its train/ and test/ (Training/, test2017/, ...) if it holds just two.
 
-    A folder of sub-folders has their sorted names as classes, however deep the files lie below them; one of
-    images only has no labels. Hidden files are ignored. Whether the images are held in memory (where they
+    A folder of sub-folders has their names as classes, sorted, as numbers where all are, however deep the
+    files lie below them; one of images only has no labels. Hidden files are ignored, links to folders are
+    followed, and a folder that several lead to is seen once. What is transparent shows the `background`;
+    `white` is the value that becomes white in files of more than 8 bits a value. Whether the images are held in memory (where they
     take no more than `memory_limit` bytes, if `in_memory` is auto) changes no batch; `num_workers` processes
     read the files. A file that is no readable image is refused by name (`on_corrupt` is error), or its
     place is taken by the next good one (skip) and its path appended to `skipped`: files that do not look
@@ -36,6 +39,8 @@ class Folder(Data):
         width: int,
         crop: Literal["none", "center", "random"],
         flip: bool,
+        background: str,
+        white: int,
         on_corrupt: Literal["error", "skip"],
         in_memory: bool | Literal["auto"],
         memory_limit: int,
@@ -50,7 +55,7 @@ class Folder(Data):
         one_of("on_corrupt", on_corrupt, ("error", "skip"))
         one_of("in_memory", in_memory, ("auto", True, False))
         one_of("channels", channels, (1, 3))
-        at_least(1, height=height, width=width)
+        at_least(1, height=height, width=width, white=white)
         at_least(0, num_workers=num_workers, memory_limit=memory_limit)
         agree("shape", shape, (channels, height, width))
         value_range = image_range(range)
@@ -61,9 +66,10 @@ class Folder(Data):
         if num_classes is not None:
             agree("num_classes", num_classes, len(classes) or None)
         listings = {name: listing(folder, classes, skipped) for name, folder in folders.items()}
-        look = Look(channels, height, width, crop, flip)
+        look = Look(channels, height, width, crop, flip, colour(background), white)
         files = {name: Files(found, look, num_workers, skipped) for name, found in listings.items()}
         if in_memory == "auto":
             in_memory = sum(source.num_bytes for source in files.values()) <= memory_limit
         sources = {name: source.held() if in_memory else source for name, source in files.items()}
         super().__init__(shape, len(classes) or None, value_range, batch_size, sources, origins=files)
+        self.class_names = tuple(map(printable, classes)) or None

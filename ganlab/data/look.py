@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, PngImagePlugin
+from PIL.ExifTags import Base
 from torch import Tensor
 
 from ganlab.data.order import flips, offset, still
+from ganlab.data.readers import scarce
+from ganlab.errors import Refused, one_line, printable
+
+Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many: scans are large, and are shrunk here
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # nobody here reads the texts
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # what undoes each orientation that EXIF knows
 
 
 class Look(NamedTuple):
@@ -21,33 +42,112 @@ class Look(NamedTuple):
     width: int
     crop: str  # none: squeezed to the size; center, random: a window of the image resized to just cover it
     flip: bool  # mirror half of the training images
+    background: str = "white"  # the colour that is seen through what is transparent
+    white: int = 65535  # the value that is white where files have more than 8 bits a value
 
 
-def decode(file: Path, look: Look) -> Tensor | str:
-    """One image, uint8 [C, h, w], of the size asked for or just covering it where it is to be cropped.
+class Unreadable(ValueError):  # noqa: N818, the reason why a file is no image; without a remedy
+    """A file holds no image that could be used."""
 
-    Or the reason why it cannot be read: an exception would leave a worker as a page of traceback.
+
+@contextmanager
+def opened(file: Path) -> Iterator[Image.Image]:
+    """An image file, of which nothing but the header was read so far.
+
+    Raises:
+        Unreadable: whatever decoders say of damaged bytes, here or while the image is used.
+        Refused: nothing is wrong with the file, but it is too large, or the system gives no more.
     """
     try:
+        if not stat.S_ISREG(os.stat(file).st_mode):  # to open a pipe would wait for who writes into it
+            raise ValueError("it is no regular file")
         with Image.open(file) as image:
-            upright = ImageOps.exif_transpose(image)
-            pixels = np.array(_resized(_eight_bit(upright, look.channels), look))  # [h, w] or [h, w, 3]
+            yield image
+    except Image.DecompressionBombError as error:
+        raise Refused(f"{file} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: shrink it") from error
     except Exception as error:  # decoders meet broken bytes with every kind of exception
-        reason = " ".join(str(error).split())
-        return f"{file} cannot be read as an image ({reason})"
-    return torch.from_numpy(pixels).reshape(*pixels.shape[:2], look.channels).permute(2, 0, 1).contiguous()
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SCARCE):
+            raise scarce(str(file), error) from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
+        raise Unreadable(f"{printable(str(file))} cannot be read as an image ({reason})") from error
 
 
-def _eight_bit(image: Image.Image, channels: int) -> Image.Image:
-    """Grey or colour with 8 bits, from any of PIL's modes."""
+def orientation(image: Image.Image) -> int:
+    """How the camera was held, as EXIF counts it, 1 upright; an image whose EXIF is broken lies right."""
+    try:
+        return int(image.getexif().get(Base.Orientation, 1))
+    except Exception:
+        return 1
+
+
+def decode(file: Path, look: Look, met: dict[str, str]) -> Tensor | str:
+    """One image, uint8 [C, h, w], of the size asked for or just covering it where it is to be cropped.
+
+    Or the reason why it cannot be read: an exception would end a sweep of many files at the first.
+
+    met: takes what a user should know of the file beside, the first remark of each kind.
+    """
+    try:
+        with opened(file) as image:
+            # A phone's MPO has a preview behind the photograph.
+            if "frames" not in met and getattr(image, "is_animated", False) and image.format != "MPO":
+                frames = getattr(image, "n_frames", 1)
+                met["frames"] = f"{file} holds {frames} frames, of which the first is taken"
+            image.load()  # before EXIF is asked for: what is amiss with the pixels must be told
+            turn = UPRIGHT.get(orientation(image))
+            upright = image if turn is None else image.transpose(turn)
+            shallow = _shallow(upright, look.white, file, met)
+            pixels = np.array(_resized(_opaque(shallow, look), look))  # [h, w] or [h, w, 3]
+            return (
+                torch.from_numpy(pixels)
+                .reshape(*pixels.shape[:2], look.channels)
+                .permute(2, 0, 1)
+                .contiguous()
+            )
+    except Unreadable as error:
+        return str(error)
+
+
+def _shallow(image: Image.Image, white: int, file: Path, met: dict[str, str]) -> Image.Image:
+    """The image with 8 bits a value, which PIL's own convert would cut off at 255."""
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers, whose range is not known")
-    if image.mode.startswith("I"):  # 16 bits, which PIL's convert would cut off at 255
-        deep = np.asarray(image).clip(0, 65535)
-        image = Image.fromarray(np.round(deep / 257).astype(np.uint8))
-    if "transparency" in image.info:
-        image = image.convert("RGBA")  # else PIL warns
-    return image.convert("L" if channels == 1 else "RGB")
+    if not image.mode.startswith("I"):
+        return image
+    deep = np.asarray(image)  # [h, w]
+    low, high = int(deep.min()), int(deep.max())
+    if low < 0 or high > white:
+        raise ValueError(f"pixels are from {low:,} to {high:,}, and data.white={white}")
+    if 0 < high <= white // 4:
+        met.setdefault(
+            "dark",
+            f"the largest value of {file} is {high:,} of {white:,}, so it comes out dark: set data.white to "
+            f"what is white in such files, perhaps {2 ** high.bit_length() - 1}",
+        )
+    return Image.fromarray(np.round(deep / (white / 255)).astype(np.uint8))
+
+
+def _opaque(image: Image.Image, look: Look) -> Image.Image:
+    """Grey or colour; what is transparent shows the background, and not what lies hidden there."""
+    if image.has_transparency_data:
+        behind = Image.new("RGBA", image.size, look.background)
+        image = Image.alpha_composite(behind, image.convert("RGBA"))
+    return image.convert("L" if look.channels == 1 else "RGB")
+
+
+def colour(background: str) -> str:
+    """The name of a colour, checked.
+
+    Raises:
+        Refused: Pillow knows no such colour, or it is transparent itself.
+    """
+    try:
+        known = len(ImageColor.getrgb(background)) == 3
+    except (ValueError, AttributeError, TypeError):
+        known = False
+    if not known:
+        raise Refused(f"data.background={background} is no colour: name one, as white, or '#rrggbb'")
+    return background
 
 
 def _resized(image: Image.Image, look: Look) -> Image.Image:
