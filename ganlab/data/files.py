@@ -78,10 +78,9 @@ class Files(Source):
             yield torch.stack(windows), pick(self.labels, list(numbers))
 
     def contents(self) -> Iterator[Tensor | str]:
-        """The names of the files, from the folder on that all of them share, their sizes, and what is in them.
+        """The names of the files, from the folder on that all of them share, their sizes and contents.
 
-        Where there is too much to read it all, that is the first mebibyte of every file, or of every second,
-        third, ... file.
+        Of contents it is the first mebibyte, and where that is too much, of every second, third, ... file.
         """
         home = os.path.commonpath([file.parent for file in self.files])
         sizes = [file.stat().st_size if file.is_file() else 0 for file in self.files]

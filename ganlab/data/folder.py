@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from PIL import ImageColor
+
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, at_least, image_range, one_of
 from ganlab.data.files import Files
 from ganlab.data.listing import class_names, find_splits, listing
-from ganlab.data.look import Look, colour
-from ganlab.errors import printable
+from ganlab.data.look import Look
+from ganlab.errors import Refused, printable
 
 
 class Folder(Data):
-    """Images of any size in `root`, or in its train/ and test/ (Training/, test2017/, ...) if it holds just two.
+    """Images of any size in `root`, or in its training and test folders, by any name, if it holds just two.
 
     A folder of sub-folders has their names as classes, sorted, as numbers where all are, however deep the
-    files lie below them; one of images only has no labels. Hidden files are ignored, links to folders are
-    followed, and a folder that several lead to is seen once. What is transparent shows the `background`;
-    `white` is the value that becomes white in files of more than 8 bits a value. Whether the images are held in memory (where they
-    take no more than `memory_limit` bytes, if `in_memory` is auto) changes no batch; `num_workers` processes
-    read the files. A file that is no readable image is refused by name (`on_corrupt` is error), or its
-    place is taken by the next good one (skip) and its path appended to `skipped`: files that do not look
-    like images at once, others when they are read.
+    files lie below them; one of images only has no labels. Hidden files are ignored. Links to folders are
+    followed, and a folder to which several lead is seen once. Where an image is transparent the `background`
+    is seen; `white` is the value that is white in files of more than 8 bits a value. Whether the images are
+    held in memory (where they take no more than `memory_limit` bytes, if `in_memory` is auto) changes no
+    batch; `num_workers` processes read the files. A file that is no readable image is refused by name
+    (`on_corrupt` is error), or its place is taken by the next good one (skip) and its path appended to
+    `skipped`: files that do not look like images at once, others when they are read.
 
     Raises:
         Refused: there are no images, a setting is not known, `shape` or `num_classes` contradict the rest,
@@ -58,6 +60,10 @@ class Folder(Data):
         at_least(1, height=height, width=width, white=white)
         at_least(0, num_workers=num_workers, memory_limit=memory_limit)
         agree("shape", shape, (channels, height, width))
+        try:
+            ImageColor.getrgb(background)
+        except (ValueError, AttributeError) as error:
+            raise Refused(f"data.background={background} is no colour: set it to one, as white") from error
         value_range = image_range(range)
         self.skipped: list[str] = []
         skipped = self.skipped if on_corrupt == "skip" else None
@@ -66,7 +72,7 @@ class Folder(Data):
         if num_classes is not None:
             agree("num_classes", num_classes, len(classes) or None)
         listings = {name: listing(folder, classes, skipped) for name, folder in folders.items()}
-        look = Look(channels, height, width, crop, flip, colour(background), white)
+        look = Look(channels, height, width, crop, flip, background, white)
         files = {name: Files(found, look, num_workers, skipped) for name, found in listings.items()}
         if in_memory == "auto":
             in_memory = sum(source.num_bytes for source in files.values()) <= memory_limit

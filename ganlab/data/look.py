@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageColor, PngImagePlugin
+from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
 from torch import Tensor
 
@@ -20,18 +20,11 @@ from ganlab.data.order import flips, offset, still
 from ganlab.data.readers import scarce
 from ganlab.errors import Refused, one_line, printable
 
-Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many: scans are large, and are shrunk here
+LARGEST = 2**30  # pixels: scans are large, and are shrunk here
+Image.MAX_IMAGE_PIXELS = LARGEST // 2  # Pillow refuses what has more than twice as many
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # nobody here reads the texts
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # what undoes each orientation that EXIF knows
+UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's orientations, and what of PIL undoes each
 
 
 class Look(NamedTuple):
@@ -64,12 +57,11 @@ def opened(file: Path) -> Iterator[Image.Image]:
         with Image.open(file) as image:
             yield image
     except Image.DecompressionBombError as error:
-        raise Refused(f"{file} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: shrink it") from error
+        raise Refused(f"{file} has more than {LARGEST:,} pixels: shrink it") from error
     except Exception as error:  # decoders meet broken bytes with every kind of exception
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SCARCE):
             raise scarce(str(file), error) from error
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
-        raise Unreadable(f"{printable(str(file))} cannot be read as an image ({reason})") from error
+        raise Unreadable(f"{printable(str(file))} cannot be read as an image ({one_line(error)})") from error
 
 
 def orientation(image: Image.Image) -> int:
@@ -90,64 +82,37 @@ def decode(file: Path, look: Look, met: dict[str, str]) -> Tensor | str:
     try:
         with opened(file) as image:
             # A phone's MPO has a preview behind the photograph.
-            if "frames" not in met and getattr(image, "is_animated", False) and image.format != "MPO":
-                frames = getattr(image, "n_frames", 1)
+            frames = 1 if "frames" in met or image.format == "MPO" else getattr(image, "n_frames", 1)
+            if frames > 1:
                 met["frames"] = f"{file} holds {frames} frames, of which the first is taken"
             image.load()  # before EXIF is asked for: what is amiss with the pixels must be told
             turn = UPRIGHT.get(orientation(image))
-            upright = image if turn is None else image.transpose(turn)
-            shallow = _shallow(upright, look.white, file, met)
-            pixels = np.array(_resized(_opaque(shallow, look), look))  # [h, w] or [h, w, 3]
-            return (
-                torch.from_numpy(pixels)
-                .reshape(*pixels.shape[:2], look.channels)
-                .permute(2, 0, 1)
-                .contiguous()
-            )
+            upright = image if turn is None else image.transpose(Image.Transpose(turn))
+            pixels = np.array(_resized(_eight_bit(upright, look, file, met), look))  # [h, w] or [h, w, 3]
     except Unreadable as error:
         return str(error)
+    return torch.from_numpy(pixels).reshape(*pixels.shape[:2], look.channels).permute(2, 0, 1).contiguous()
 
 
-def _shallow(image: Image.Image, white: int, file: Path, met: dict[str, str]) -> Image.Image:
-    """The image with 8 bits a value, which PIL's own convert would cut off at 255."""
+def _eight_bit(image: Image.Image, look: Look, file: Path, met: dict[str, str]) -> Image.Image:
+    """Grey or colour with 8 bits, from any of PIL's modes; the background shows where it is transparent."""
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers, whose range is not known")
-    if not image.mode.startswith("I"):
-        return image
-    deep = np.asarray(image)  # [h, w]
-    low, high = int(deep.min()), int(deep.max())
-    if low < 0 or high > white:
-        raise ValueError(f"pixels are from {low:,} to {high:,}, and data.white={white}")
-    if 0 < high <= white // 4:
-        met.setdefault(
-            "dark",
-            f"the largest value of {file} is {high:,} of {white:,}, so it comes out dark: set data.white to "
-            f"what is white in such files, perhaps {2 ** high.bit_length() - 1}",
-        )
-    return Image.fromarray(np.round(deep / (white / 255)).astype(np.uint8))
-
-
-def _opaque(image: Image.Image, look: Look) -> Image.Image:
-    """Grey or colour; what is transparent shows the background, and not what lies hidden there."""
+    if image.mode.startswith("I"):  # which PIL's convert would cut off at 255
+        deep, white = np.asarray(image), look.white
+        low, high = int(deep.min()), int(deep.max())
+        if low < 0 or high > white:
+            raise ValueError(f"pixels are from {low:,} to {high:,}, but white is data.white={white}")
+        if 0 < high <= white // 4:
+            met["dark"] = (
+                f"the largest value of {file} is {high:,} of {white:,}, so it comes out dark: set data.white "
+                f"to what is white in such files, perhaps {2 ** high.bit_length() - 1}"
+            )
+        image = Image.fromarray(np.round(deep / (white / 255)).astype(np.uint8))
     if image.has_transparency_data:
         behind = Image.new("RGBA", image.size, look.background)
         image = Image.alpha_composite(behind, image.convert("RGBA"))
     return image.convert("L" if look.channels == 1 else "RGB")
-
-
-def colour(background: str) -> str:
-    """The name of a colour, checked.
-
-    Raises:
-        Refused: Pillow knows no such colour, or it is transparent itself.
-    """
-    try:
-        known = len(ImageColor.getrgb(background)) == 3
-    except (ValueError, AttributeError, TypeError):
-        known = False
-    if not known:
-        raise Refused(f"data.background={background} is no colour: name one, as white, or '#rrggbb'")
-    return background
 
 
 def _resized(image: Image.Image, look: Look) -> Image.Image:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle, islice
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -37,10 +37,19 @@ def read(make: Callable[[Key], Answer], keys: Iterable[Key], num_workers: int) -
         for turn in range(num_workers):
             readers.append(_reader(make, islice(keys, turn, None, num_workers)))
         for _, pipe in cycle(readers):
-            answer = _received(pipe)
+            answer = pipe.recv()
+            if isinstance(answer, Exception):
+                raise answer
             if answer is None:
                 return
             yield answer
+    except (EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # a pipe that ends amid an answer has none
+            raise scarce("images", error) from error
+        raise Lost(
+            "a process that reads images has died, perhaps killed for want of memory: resume= goes on from "
+            "the last checkpoint, with fewer data.num_workers, or 0, if that was the cause"
+        ) from error
     finally:
         for process, pipe in readers if os.getpid() == here else ():  # a fork may drop its copy of this
             pipe.close()
@@ -50,51 +59,29 @@ def read(make: Callable[[Key], Answer], keys: Iterable[Key], num_workers: int) -
 
 def _reader(make: Callable[[Key], Answer], keys: Iterable[Key]) -> tuple[int, Connection]:
     """A new process, and the end of the pipe at which its answers come out."""
+    out, into = Pipe(duplex=False)
+    if process := os.fork():
+        into.close()
+        return process, out
     try:
-        out, into = Pipe(duplex=False)
-        process = os.fork()
-    except OSError as error:
-        raise scarce("images", error) from error
-    if process == 0:
-        try:
-            _answer(make, keys, into)
-        finally:
-            os._exit(1)  # nothing of this process's own may run twice
-    into.close()
-    return process, out
+        _answer(make, keys, into)
+    except Exception as error:
+        into.send(error)
+    finally:
+        os._exit(0)  # what this process has open and registered is its parent's to end
 
 
 def _answer(make: Callable[[Key], Answer], keys: Iterable[Key], pipe: Connection) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the first process ends a run, and its readers in order
-    try:
-        # Locks and sockets of a process that was killed must not live on in its readers.
-        last = max(map(int, os.listdir("/dev/fd")))
-        os.closerange(3, pipe.fileno())
-        os.closerange(pipe.fileno() + 1, last + 1)
-        torch.set_num_threads(1)
-        for key in keys:
-            pipe.send(make(key))
-        pipe.send(None)
-    except BrokenPipeError:
-        pass
-    except OSError as error:
-        pipe.send(scarce("images", error))
-    except Exception as error:
-        pipe.send(error)
-
-
-def _received(pipe: Connection) -> Any:
-    try:
-        answer = pipe.recv()
-    except (EOFError, OSError) as error:  # the latter where it died amid an answer
-        raise Lost(
-            "a process that reads images has died, perhaps killed for want of memory: resume= goes on from "
-            "the last checkpoint, with fewer data.num_workers, or 0, if that was the cause"
-        ) from error
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    # Locks and sockets of a process that was killed must not live on in its readers.
+    last = max(map(int, os.listdir("/dev/fd")))
+    os.closerange(3, pipe.fileno())
+    os.closerange(pipe.fileno() + 1, last + 1)
+    torch.set_num_threads(1)
+    for key in keys:
+        pipe.send(make(key))
+    pipe.send(None)
 
 
 def scarce(what: str, error: BaseException) -> Refused:
