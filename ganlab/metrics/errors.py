@@ -29,8 +29,8 @@ class Errors(SampleMetric):
         self._classifier = ""
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        if not data.num_classes:
-            raise Refused("errors are those of classes, and these data are unlabelled: choose another metric")
+        if (data.num_classes or 0) < 2:
+            raise Refused("errors are those of classes, and these data have no two: choose another metric")
         self._data = data
 
     def suits(self, game: Game) -> None:
