@@ -1,4 +1,4 @@
-"""The deep convolutional players of Radford, Metz & Chintala (2016), for even sizes from 8 on that halve well."""
+"""The deep convolutional players of Radford, Metz & Chintala (2016), for even sizes that halve well."""
 
 from __future__ import annotations
 
