@@ -59,7 +59,7 @@ class Game(nn.Module):
         self.tricks = Tricks(tricks)
         classes = networks.num_classes or 0
         here = EVERYWHERE | ({Offer.LABELS} if classes > 1 else set())  # one class tells nothing
-        data = ("unlabelled data", "data of one class, as a folder with one sub-folder", "labelled data")
+        data = ("unlabelled data", "data of one class, such as a folder with one sub-folder", "labelled data")
         setting = f"objective {type(objective).__name__}, {data[min(classes, 2)]}"
         self.tricks.check((objective.offers | here) - taken, setting)
         for thing in sorted(objective.needs & taken):

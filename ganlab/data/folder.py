@@ -61,8 +61,8 @@ class Folder(Data):
         at_least(0, num_workers=num_workers, memory_limit=memory_limit)
         agree("shape", shape, (channels, height, width))
         try:
-            ImageColor.getrgb(background)
-        except (ValueError, AttributeError) as error:
+            red, green, blue = map(int, ImageColor.getrgb(background))
+        except (ValueError, TypeError) as error:
             raise Refused(f"data.background={background} is no colour: set it to one, as white") from error
         value_range = image_range(range)
         self.skipped: list[str] = []

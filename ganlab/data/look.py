@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,11 @@ from torch import Tensor
 
 from ganlab.data.order import flips, offset, still
 from ganlab.data.readers import scarce
-from ganlab.errors import Refused, one_line, printable
+from ganlab.errors import one_line, printable
 
-LARGEST = 2**30  # pixels: scans are large, and are shrunk here
-Image.MAX_IMAGE_PIXELS = LARGEST // 2  # Pillow refuses what has more than twice as many
+Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many; scans are large, and are shrunk here
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # nobody here reads the texts
+warnings.filterwarnings("ignore", module=r"PIL\.")  # what damaged files hold beside their pixels
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's orientations, and what of PIL undoes each
 
@@ -49,15 +50,13 @@ def opened(file: Path) -> Iterator[Image.Image]:
 
     Raises:
         Unreadable: whatever decoders say of damaged bytes, here or while the image is used.
-        Refused: nothing is wrong with the file, but it is too large, or the system gives no more.
+        Refused: nothing is wrong with the file, but the system gives no more memory, or open files.
     """
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # to open a pipe would wait for who writes into it
             raise ValueError("it is no regular file")
         with Image.open(file) as image:
             yield image
-    except Image.DecompressionBombError as error:
-        raise Refused(f"{file} has more than {LARGEST:,} pixels: shrink it") from error
     except Exception as error:  # decoders meet broken bytes with every kind of exception
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SCARCE):
             raise scarce(str(file), error) from error
@@ -105,8 +104,8 @@ def _eight_bit(image: Image.Image, look: Look, file: Path, met: dict[str, str]) 
             raise ValueError(f"pixels are from {low:,} to {high:,}, but white is data.white={white}")
         if 0 < high <= white // 4:
             met["dark"] = (
-                f"the largest value of {file} is {high:,} of {white:,}, so it comes out dark: set data.white "
-                f"to what is white in such files, perhaps {2 ** high.bit_length() - 1}"
+                f"the largest value of {file} is {high:,} of {white:,}, so it comes out dark: scale such "
+                f"files, or set data.white to what is white in them, perhaps {2 ** high.bit_length() - 1}"
             )
         image = Image.fromarray(np.round(deep / (white / 255)).astype(np.uint8))
     if image.has_transparency_data:
