@@ -290,9 +290,11 @@ def test_a_second_signal_is_not_handed_to_lightning() -> None:
 
 
 def test_a_run_whose_reader_was_killed_ends_with_one_line_and_goes_on(tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    root.mkdir()
     for i in range(12):
-        Image.effect_noise((8, 8), 40 + i).save(tmp_path / f"{i}.png")
-    settings = [*QUICK, "data=folder", f"data.root={tmp_path}", "data.height=8", "data.channels=1"]
+        Image.effect_noise((8, 8), 40 + i).save(root / f"{i}.png")
+    settings = [*QUICK, "data=folder", f"data.root={root}", "data.height=8", "data.channels=1"]
     settings += ["data.batch_size=4", "data.in_memory=false", "metric=none", "log_every=1"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     often = ["checkpoint_every=3", "sample_every=1000000"]

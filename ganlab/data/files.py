@@ -9,7 +9,6 @@ from hashlib import sha256
 from itertools import chain, islice
 from math import ceil
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,15 +17,13 @@ from torch import Tensor
 from ganlab.data.listing import Listing
 from ganlab.data.look import Look, cut, decode
 from ganlab.data.order import Request, still
-from ganlab.data.readers import read
+from ganlab.data.readers import Answer, Key, read
 from ganlab.data.sources import Memory, Ragged, Samples, Source, pick, present
 from ganlab.errors import Refused, printable
 
 CHUNK = 64  # files that a worker reads before it answers
 PIECE, PIECES, BUDGET = 2**20, 10_000, 2**26  # of contents that are compared: bytes a file, files, bytes
 
-Key = TypeVar("Key")
-Answer = TypeVar("Answer")
 # Arrays, since tensors would travel in shared memory, of which a container has little.
 Found = tuple[np.ndarray, list[int], list[int]]  # [b, C, H, W], the files used, those passed over
 
@@ -139,8 +136,7 @@ class Files(Source):
 
     def _chunk(self, numbers: range) -> list[np.ndarray | str]:
         """Many files at a time: one by one they would spend their time between processes."""
-        answers = [decode(self.files[i], self.look, self._met) for i in numbers]
-        return [answer if isinstance(answer, str) else answer.numpy() for answer in answers]
+        return [decode(self.files[i], self.look, self._met) for i in numbers]
 
     def _batch(self, wanted: Request) -> Found | str:
         """A whole batch, a broken file replaced by the next good one, or the reason for none."""
@@ -162,8 +158,8 @@ class Files(Source):
         for step in range(len(self.files)):
             i = (wanted + step) % len(self.files)
             image = decode(self.files[i], self.look, self._met)
-            if isinstance(image, Tensor):
-                return i, image
+            if not isinstance(image, str):
+                return i, torch.from_numpy(image)
             if self.skipped is None:
                 return image
             passed.append(i)

@@ -30,14 +30,11 @@ class Listing(NamedTuple):
 def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
     """The folders of the splits, "train" and maybe "test"."""
     home = existing("root", root)
-    names = [place.name for place in visible(home) if place.is_dir()]
+    names = [place.name for place in visible(home)[0]]
     found = {name: part for name in names if (part := SPLIT.fullmatch(name))}
     kinds = {part[1].lower()[:4]: name for name, part in found.items()}  # trai, test, vali, ...
-    if (
-        len(names) == 2
-        and kinds.keys() == {"trai", "test"}
-        and len({part[2] for part in found.values()}) == 1
-    ):
+    rests = {part[2] for part in found.values()}  # "A" of trainA
+    if len(names) == 2 and kinds.keys() == {"trai", "test"} and len(rests) == 1:
         if test_root is not None:
             raise Refused(
                 f"data.test_root={test_root}, but data.root={root} holds {kinds['test']}/: set it to null"
@@ -60,26 +57,26 @@ def existing(name: str, folder: str) -> Path:
     return place
 
 
-def hidden(place: Path) -> bool:
-    """Whether a file or folder is not meant to be seen (.DS_Store, .ipynb_checkpoints)."""
-    return place.name.startswith(".")
+def visible(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folders and the files in a folder, sorted, nothing hidden (.DS_Store, .ipynb_checkpoints).
 
-
-def visible(folder: Path) -> list[Path]:
-    """What a folder holds, sorted, but for what is hidden and links back to a folder that holds it."""
+    A link back to a folder that holds this one is none of them.
+    """
     try:
-        places = sorted(place for place in folder.iterdir() if not hidden(place))
+        places = sorted(place for place in folder.iterdir() if not place.name.startswith("."))
     except OSError as error:
         raise Refused(f"{folder} cannot be listed: {error.strerror}") from error
-    real = folder.resolve()
-    return [place for place in places if not (place.is_symlink() and real.is_relative_to(place.resolve()))]
+    here = folder.resolve()
+    folders = [place for place in places if place.is_dir()]
+    files = [place for place in places if not place.is_dir()]
+    return [place for place in folders if not here.is_relative_to(place.resolve())], files
 
 
 def class_names(folder: Path) -> list[str]:
     """The names of the sub-folders, sorted, as numbers where all are; none where images lie in the folder."""
-    places = visible(folder)
-    classes = [place.name for place in places if place.is_dir()]
-    loose = [place.name for place in places if not place.is_dir() and place.suffix.lower() in ENDINGS]
+    folders, files = visible(folder)
+    classes = [place.name for place in folders]
+    loose = [file.name for file in files if file.suffix.lower() in ENDINGS]
     if classes and loose:
         raise Refused(f"{folder} holds both images ({loose[0]}) and folders ({classes[0]}): keep one kind")
     return sorted(classes, key=int) if all(name.isdecimal() for name in classes) else classes
@@ -108,11 +105,10 @@ def walk(folder: Path, seen: set[Path], deep: bool) -> Iterator[Path]:
     if real in seen:
         return
     seen.add(real)
-    places = visible(folder)
-    yield from (place for place in places if not place.is_dir())
-    for place in places if deep else ():
-        if place.is_dir():
-            yield from walk(place, seen, deep)
+    folders, files = visible(folder)
+    yield from files
+    for place in folders if deep else ():
+        yield from walk(place, seen, deep)
 
 
 def images(files: Iterable[Path], skipped: list[str] | None) -> list[Path]:

@@ -71,7 +71,7 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
-def decode(file: Path, look: Look, met: dict[str, str]) -> Tensor | str:
+def decode(file: Path, look: Look, met: dict[str, str]) -> np.ndarray | str:
     """One image, uint8 [C, h, w], of the size asked for or just covering it where it is to be cropped.
 
     Or the reason why it cannot be read: an exception would end a sweep of many files at the first.
@@ -90,7 +90,8 @@ def decode(file: Path, look: Look, met: dict[str, str]) -> Tensor | str:
             pixels = np.array(_resized(_eight_bit(upright, look, file, met), look))  # [h, w] or [h, w, 3]
     except Unreadable as error:
         return str(error)
-    return torch.from_numpy(pixels).reshape(*pixels.shape[:2], look.channels).permute(2, 0, 1).contiguous()
+    planes = pixels.reshape(*pixels.shape[:2], look.channels).transpose(2, 0, 1)
+    return np.ascontiguousarray(planes)
 
 
 def _eight_bit(image: Image.Image, look: Look, file: Path, met: dict[str, str]) -> Image.Image:

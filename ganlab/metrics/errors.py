@@ -30,7 +30,7 @@ class Errors(SampleMetric):
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         if (data.num_classes or 0) < 2:
-            raise Refused("errors are those of classes, and these data have no two: choose another metric")
+            raise Refused("errors are those of classes: these data are unlabelled, or of one; choose others")
         self._data = data
 
     def suits(self, game: Game) -> None:

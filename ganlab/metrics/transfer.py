@@ -42,7 +42,9 @@ class Transfer(SampleMetric):
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         if (data.num_classes or 0) < 2:
-            raise Refused(f"{self.name} is about classes, and these data have no two: choose another metric")
+            raise Refused(
+                f"{self.name} is about classes, of which these data have no two: choose another metric"
+            )
         self._data, self._n = data, n_fake
         self.name = f"{self.kind}/test_{short(self.trained_on)}"
         self.names = (self.name,)
