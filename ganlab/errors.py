@@ -5,9 +5,14 @@ from __future__ import annotations
 LONGEST = 1000  # letters of a message
 
 
+def printable(text: str) -> str:
+    """A text whose bytes that are no letters, and line ends, are escaped: names of files hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def plain(text: str) -> str:
     """A text to be shown: without what a terminal obeys, and cut in its middle, for its ends say most."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    shown = printable(text)
     return shown if len(shown) <= LONGEST else f"{shown[:600]} ... {shown[-300:]}"
 
 

@@ -61,8 +61,10 @@ class Game(nn.Module):
         super().__init__()
         self.objective = objective
         self.tricks = Tricks(tricks)
-        here = EVERYWHERE | ({Offer.LABELS} if networks.num_classes else set())
-        setting = f"objective {type(objective).__name__}, {'' if networks.num_classes else 'un'}labelled data"
+        classes = networks.num_classes or 0
+        here = EVERYWHERE | ({Offer.LABELS} if classes > 1 else set())  # one class tells nothing
+        data = ("unlabelled data", "data of one class, such as a folder with one sub-folder", "labelled data")
+        setting = f"objective {type(objective).__name__}, {data[min(classes, 2)]}"
         self.tricks.check((objective.offers | here) - taken, setting)
         for thing in sorted(objective.needs & taken):
             raise Refused(f"objective {type(objective).__name__} needs {thing}: change one of them")

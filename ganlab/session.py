@@ -219,7 +219,7 @@ class Session:
         path = self.directory.path
         if isinstance(error, SystemExit):
             return KeyboardInterrupt()  # what Lightning makes of a Ctrl-C before the first round
-        if isinstance(error, Refused | Diverged):
+        if isinstance(error, Refused | Diverged | Lost):
             return error  # all processes say so, and the others may be gone already
         if self.workers is not None and (lost := self.workers.lost()):
             return Lost(lost)

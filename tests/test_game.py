@@ -8,6 +8,7 @@ import pytest
 import torch
 from table import game, one_round, options, rounds
 
+from ganlab.cli import compose
 from ganlab.config import build_game
 from ganlab.errors import Refused
 from ganlab.tricks.base import Order, Trick
@@ -137,3 +138,12 @@ def test_what_a_play_takes_no_trick_can_have() -> None:
     cfg.play._target_ = "test_game.Greedy"
     with pytest.raises(Refused, match="label_smoothing needs targets"):
         build_game(cfg)
+
+
+@pytest.mark.parametrize("trick", ["label_conditioning", "auxiliary_classifier"])
+@pytest.mark.parametrize("data", [["data=gaussian_1d"], ["data=ring", "data.modes=1"]])
+def test_one_class_tells_nothing(data: list[str], trick: str) -> None:
+    with pytest.raises(
+        Refused, match=f"trick {trick} needs labels, .*data of one class, such as a folder with"
+    ):
+        build_game(compose(*data, f"trick={trick}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -287,6 +288,34 @@ def test_a_second_signal_is_not_handed_to_lightning() -> None:
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_run_whose_reader_was_killed_ends_with_one_line_and_goes_on(tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    root.mkdir()
+    for i in range(12):
+        Image.effect_noise((8, 8), 40 + i).save(root / f"{i}.png")
+    settings = [*QUICK, "data=folder", f"data.root={root}", "data.height=8", "data.channels=1"]
+    settings += ["data.batch_size=4", "data.in_memory=false", "metric=none", "log_every=1"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    often = ["checkpoint_every=3", "sample_every=1000000"]
+    process = start(*settings, *often, f"run_dir={killed}", "steps=1000000")
+    while process.poll() is None and reached(killed) < 9:
+        time.sleep(0.01)
+    readers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(readers) == 2
+    os.kill(int(readers[0]), KILL)
+    code, _, err = finish(process)
+    assert code == 1
+    assert len(err.splitlines()) == 1
+    assert "has died" in err
+    assert summary(killed)["status"] == "failed"
+    assert not any(Path(f"/proc/{reader}/exe").exists() for reader in readers)
+    steps = checkpoint(killed)["state_dict"]["game._extra_state"]["step"] + 3
+    go_on(killed, f"steps={steps}", "sample_every=1000000")
+    given = [*settings, *often, f"run_dir={whole}", f"steps={steps}"]
+    run(compose(*given), given)
+    assert_same_run(whole, killed)
 
 
 def test_metrics_of_the_summary_say_their_round(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ class Data:
 
     shape: tuple[int, ...]  # of one sample: (C, H, W), or (D,)
     num_classes: int | None
+    class_names: tuple[str, ...] | None = None  # in the order of the labels; None: they have none but numbers
     value_range: Range  # (-1, 1) or (0, 1) for images; None: unbounded
     batch_size: int  # of the global batch, all processes together
     labelled: Labelled | None = None  # samples whose labels a second stream shows
@@ -60,12 +62,12 @@ class Data:
         return len(self.sources["train"])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the samples of all splits, not of where they lie; of files the names and sizes count."""
+        """SHA-256 of the samples of all splits, not of where they lie; of files as `Files.contents` says."""
         digest = sha256()
         for split, source in sorted(self.origins.items()):
             for part in (split, *source.contents()):
                 named = part if isinstance(part, str) else f"{part.dtype} {tuple(part.shape)}"
-                digest.update(named.encode() + b"\0")
+                digest.update(os.fsencode(named) + b"\0")
                 if isinstance(part, Tensor):
                     digest.update(part.cpu().contiguous().numpy().data)
         return digest.hexdigest()

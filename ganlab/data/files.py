@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 from itertools import chain, islice
+from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from ganlab.data.listing import Listing
 from ganlab.data.look import Look, cut, decode
 from ganlab.data.order import Request, still
+from ganlab.data.readers import Answer, Key, read
 from ganlab.data.sources import Memory, Ragged, Samples, Source, pick, present
-from ganlab.errors import Refused
+from ganlab.errors import Refused, printable
 
 CHUNK = 64  # files that a worker reads before it answers
+PIECE, PIECES, BUDGET = 2**20, 10_000, 2**26  # of contents that are compared: bytes a file, files, bytes
 
-Wanted = tuple[list[int], list[list[float]]]  # a request as plain numbers: [b] files, [b, 3] chance
-Found = tuple[Tensor, list[int], list[int]]  # images [b, C, H, W], the files used, those passed over
+# Arrays, since tensors would travel in shared memory, of which a container has little.
+Found = tuple[np.ndarray, list[int], list[int]]  # [b, C, H, W], the files used, those passed over
 
 
 class Files(Source):
@@ -33,7 +35,7 @@ class Files(Source):
     its place, the first following the last, and its path is appended.
     """
 
-    remedy = "remove it, or set data.on_corrupt=skip"  # of a file that cannot be read
+    remedy = "mend or remove it, or set data.on_corrupt=skip"  # of a file that cannot be read
 
     def __init__(self, found: Listing, look: Look, num_workers: int, skipped: list[str] | None):
         self.files = found.files
@@ -42,6 +44,8 @@ class Files(Source):
         self.num_workers = num_workers
         self.skipped = skipped
         self.augments = look.flip or look.crop == "random"
+        self._met: dict[str, str] = {}  # remarks of those who decode
+        self._said: set[str] = set()  # kinds of them
 
     def __len__(self) -> int:
         return len(self.files)
@@ -56,14 +60,13 @@ class Files(Source):
         """Nothing is held in memory."""
 
     def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
-        reading = Batches(self.files, self.look, skip=self.skipped is not None)
-        for answer in self._read(reading, map(_plain, requests)):
+        for answer in self._read(self._batch, requests):
             if isinstance(answer, str):
                 raise Refused(f"{answer}: {self.remedy}")
             x, used, passed = answer
             for i in passed:
                 self._note(i)
-            yield x, pick(self.labels, used)
+            yield torch.from_numpy(x), pick(self.labels, used)
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         middles = ((i, cut(image, self.look, still(1)[0])) for i, image in self.images())
@@ -72,17 +75,26 @@ class Files(Source):
             yield torch.stack(windows), pick(self.labels, list(numbers))
 
     def contents(self) -> Iterator[Tensor | str]:
-        """The names of the files, from the folder on that all of them share, and their sizes in bytes."""
+        """The names of the files, from the folder on that all of them share, their sizes and contents.
+
+        Of contents it is the first mebibyte, and where that is too much, of every second, third, ... file.
+        """
         home = os.path.commonpath([file.parent for file in self.files])
-        for file in self.files:
-            yield f"{file.relative_to(home)} {file.stat().st_size}"
+        sizes = [file.stat().st_size if file.is_file() else 0 for file in self.files]
+        total = sum(min(size, PIECE) for size in sizes)
+        every = max(ceil(total / BUDGET), ceil(len(self) / PIECES), 1)
+        for i, (file, size) in enumerate(zip(self.files, sizes, strict=True)):
+            yield f"{file.relative_to(home)} {size}"
+            if size and i % every == 0 and os.access(file, os.R_OK):
+                with file.open("rb") as opened:
+                    yield sha256(opened.read(PIECE)).hexdigest()
         yield from present(self.labels)
 
     def images(self) -> Iterator[tuple[int, Tensor]]:
         """Every image that can be read, [C, h, w] not yet cut, with its number."""
         good = 0
         chunks = [range(i, min(i + CHUNK, len(self))) for i in range(0, len(self), CHUNK)]
-        answers = self._read(Chunks(self.files, self.look), chunks)
+        answers = self._read(self._chunk, chunks)
         for i, answer in enumerate(chain.from_iterable(answers)):
             if not isinstance(answer, str):
                 good += 1
@@ -110,70 +122,45 @@ class Files(Source):
 
     def _note(self, i: int) -> None:
         """Notes a broken file, once however often it is met."""
-        name = str(self.files[i])
+        name = printable(str(self.files[i]))
         if self.skipped is not None and name not in self.skipped:
             self.skipped.append(name)
 
-    def _read(self, what: Dataset[Any], keys: Iterable[Any]) -> Iterable[Any]:
-        return DataLoader(
-            what,
-            batch_size=None,
-            sampler=keys,
-            num_workers=self.num_workers,
-            collate_fn=_unchanged,
-            worker_init_fn=_deaf,
-            generator=torch.Generator(),  # else each start draws a number from the game's own stream
-        )
+    def _read(self, make: Callable[[Key], Answer], keys: Iterable[Key]) -> Iterator[Answer]:
+        """make(key) of each key, by the workers; what they remark is told once."""
+        for answer, met in read(lambda key: (make(key), self._met), keys, self.num_workers):
+            for kind in sorted(met.keys() - self._said):
+                print(f"data: {printable(met[kind])}", file=sys.stderr, flush=True)
+                self._said.add(kind)
+            yield answer
 
+    def _chunk(self, numbers: range) -> list[np.ndarray | str]:
+        """Many files at a time: one by one they would spend their time between processes."""
+        return [decode(self.files[i], self.look, self._met) for i in numbers]
 
-def _deaf(worker: int) -> None:
-    """Leaves the signals that end a run to its first process, which ends its workers in order."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-class Chunks(Dataset[list["np.ndarray | str"]]):
-    """Many files at a time, [C, h, w] each: one by one they would spend their time between processes."""
-
-    def __init__(self, files: list[Path], look: Look):
-        self.files = files
-        self.look = look
-
-    def __getitem__(self, numbers: range) -> list[np.ndarray | str]:
-        # As arrays they come through a pipe; a tensor would hold a file descriptor for as long as it lives.
-        answers = [decode(self.files[i], self.look) for i in numbers]
-        return [answer if isinstance(answer, str) else answer.numpy() for answer in answers]
-
-
-class Batches(Dataset[Found | str]):
-    """Whole batches, a broken file replaced by the next good one (`skip`), or the reason for none."""
-
-    def __init__(self, files: list[Path], look: Look, skip: bool):
-        self.files = files
-        self.look = look
-        self.skip = skip
-
-    def __getitem__(self, wanted: Wanted) -> Found | str:
+    def _batch(self, wanted: Request) -> Found | str:
+        """A whole batch, a broken file replaced by the next good one, or the reason for none."""
+        chances = still(len(wanted.rows)) if wanted.chance is None else wanted.chance
         windows: list[Tensor] = []
         used: list[int] = []
         passed: list[int] = []
-        for number, chance in zip(*wanted, strict=True):
+        for number, chance in zip(wanted.rows.tolist(), chances, strict=True):
             found = self._good(number, passed)
             if isinstance(found, str):
                 return found
             i, image = found
             used.append(i)
-            windows.append(cut(image, self.look, torch.tensor(chance)))
-        return torch.stack(windows), used, passed
+            windows.append(cut(image, self.look, chance))
+        return torch.stack(windows).numpy(), used, passed
 
     def _good(self, wanted: int, passed: list[int]) -> tuple[int, Tensor] | str:
-        """The file wanted or the next good one after it, the first following the last."""
+        """The file wanted or, where that is broken and may be skipped, the next good one."""
         for step in range(len(self.files)):
             i = (wanted + step) % len(self.files)
-            image = decode(self.files[i], self.look)
-            if isinstance(image, Tensor):
-                return i, image
-            if not self.skip:
+            image = decode(self.files[i], self.look, self._met)
+            if not isinstance(image, str):
+                return i, torch.from_numpy(image)
+            if self.skipped is None:
                 return image
             passed.append(i)
         return none_readable(self.files)
@@ -182,16 +169,6 @@ class Batches(Dataset[Found | str]):
 def none_readable(files: list[Path]) -> str:
     """What to say where every file is broken."""
     return f"none of the {len(files)} images can be read (one is {files[0]}): set data.root to good ones"
-
-
-def _plain(request: Request) -> Wanted:
-    """A request for a worker: a tensor would travel as shared memory, and take the whole epoch's along."""
-    chance = still(len(request.rows)) if request.chance is None else request.chance
-    return request.rows.tolist(), chance.tolist()
-
-
-def _unchanged(answer: Any) -> Any:
-    return answer
 
 
 class Patched(Source):

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from PIL import ImageColor
+
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, at_least, image_range, one_of
 from ganlab.data.files import Files
 from ganlab.data.listing import class_names, find_splits, listing
 from ganlab.data.look import Look
+from ganlab.errors import Refused, printable
 
 
 class Folder(Data):
-    """Images of any size in `root`, or in its train/ and test/ if it holds just these two.
+    """Images of any size in `root`, or in its training and test folders, by any name, if it holds just two.
 
-    A folder of sub-folders has their sorted names as classes, however deep the files lie below them; one of
-    images only has no labels. Hidden files are ignored. Whether the images are held in memory (where they
-    take no more than `memory_limit` bytes, if `in_memory` is auto) changes no batch; `num_workers` processes
-    read the files. A file that is no readable image is refused by name (`on_corrupt` is error), or its
-    place is taken by the next good one (skip) and its path appended to `skipped`: files that do not look
-    like images at once, others when they are read.
+    A folder of sub-folders has their names as classes, sorted, as numbers where all are, however deep the
+    files lie below them; one of images only has no labels. Hidden files are ignored. Links to folders are
+    followed, and a folder to which several lead is seen once. Where an image is transparent the `background`
+    is seen; `white` is the value that is white in files of more than 8 bits a value. Whether the images are
+    held in memory (where they take no more than `memory_limit` bytes, if `in_memory` is auto) changes no
+    batch; `num_workers` processes read the files. A file that is no readable image is refused by name
+    (`on_corrupt` is error), or its place is taken by the next good one (skip) and its path appended to
+    `skipped`: files that do not look like images at once, others when they are read.
 
     Raises:
         Refused: there are no images, a setting is not known, `shape` or `num_classes` contradict the rest,
@@ -36,6 +41,8 @@ class Folder(Data):
         width: int,
         crop: Literal["none", "center", "random"],
         flip: bool,
+        background: str,
+        white: int,
         on_corrupt: Literal["error", "skip"],
         in_memory: bool | Literal["auto"],
         memory_limit: int,
@@ -50,9 +57,13 @@ class Folder(Data):
         one_of("on_corrupt", on_corrupt, ("error", "skip"))
         one_of("in_memory", in_memory, ("auto", True, False))
         one_of("channels", channels, (1, 3))
-        at_least(1, height=height, width=width)
+        at_least(1, height=height, width=width, white=white)
         at_least(0, num_workers=num_workers, memory_limit=memory_limit)
         agree("shape", shape, (channels, height, width))
+        try:
+            red, green, blue = map(int, ImageColor.getrgb(background))
+        except (ValueError, TypeError) as error:
+            raise Refused(f"data.background={background} is no colour: set it to one, as white") from error
         value_range = image_range(range)
         self.skipped: list[str] = []
         skipped = self.skipped if on_corrupt == "skip" else None
@@ -61,9 +72,10 @@ class Folder(Data):
         if num_classes is not None:
             agree("num_classes", num_classes, len(classes) or None)
         listings = {name: listing(folder, classes, skipped) for name, folder in folders.items()}
-        look = Look(channels, height, width, crop, flip)
+        look = Look(channels, height, width, crop, flip, background, white)
         files = {name: Files(found, look, num_workers, skipped) for name, found in listings.items()}
         if in_memory == "auto":
             in_memory = sum(source.num_bytes for source in files.values()) <= memory_limit
         sources = {name: source.held() if in_memory else source for name, source in files.items()}
         super().__init__(shape, len(classes) or None, value_range, batch_size, sources, origins=files)
+        self.class_names = tuple(map(printable, classes)) or None

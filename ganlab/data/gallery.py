@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
-from PIL.ExifTags import Base
-
 from ganlab.data.base import Data
 from ganlab.data.files import Files
 from ganlab.data.listing import class_names, listing
-from ganlab.data.look import Look, decode
+from ganlab.data.look import Look, Unreadable, decode, opened, orientation
 from ganlab.errors import Refused
 
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
+REMEDY = "mend it, or remove it"  # of a file that cannot be read
 TURNED = (5, 6, 7, 8)  # orientations of a camera that lay on its side
 
 
@@ -56,21 +54,21 @@ class Gallery(Data):
             )
         channels = channels or (1 if coloured is None else 3)
         source = Files(found, Look(channels, height, width, "none", False), 0, None)
-        source.remedy = "remove it"
+        source.remedy = REMEDY
         super().__init__((channels, height, width), None, (0.0, 1.0), 1, {"train": source})
 
 
 def tinted(file: Path, size: tuple[int, int]) -> bool:
     """Whether the channels of an image differ anywhere; of what cannot be read its reader will tell."""
-    pixels = decode(file, Look(3, *size, "none", False))
-    return not isinstance(pixels, str) and bool(pixels.ne(pixels[:1]).any())
+    pixels = decode(file, Look(3, *size, "none", False), {})
+    return not isinstance(pixels, str) and bool((pixels != pixels[:1]).any())
 
 
 def header(file: Path) -> tuple[tuple[int, int], str]:
     """Width and height of an image held upright, and PIL's name of what a pixel is; no pixel is read."""
     try:
-        with Image.open(file) as image:
-            turned = image.getexif().get(Base.Orientation) in TURNED
+        with opened(file) as image:
+            turned = orientation(image) in TURNED
             return (image.size[::-1] if turned else image.size), image.mode
-    except OSError as error:
-        raise Refused(f"{file} cannot be read as an image: remove it") from error
+    except Unreadable as error:
+        raise Refused(f"{error}: {REMEDY}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,10 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganlab.errors import Refused
+from ganlab.errors import Refused, printable
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
+SPLIT = re.compile(
+    r"(train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?|dev(?:elopment)?|eval(?:uation)?|hold[_ -]?out)"
+    r"([_ .-]?(?:\d+|[ab]|set|split|data|images?|imgs?)?)",
+    re.IGNORECASE,
+)
 
 
 class Listing(NamedTuple):
@@ -25,16 +30,21 @@ class Listing(NamedTuple):
 def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
     """The folders of the splits, "train" and maybe "test"."""
     home = existing("root", root)
-    names = {place.name for place in home.iterdir() if place.is_dir() and not hidden(place)}
-    if names == {"train", "test"}:
+    names = [place.name for place in visible(home)[0]]
+    found = {name: part for name in names if (part := SPLIT.fullmatch(name))}
+    kinds = {part[1].lower()[:4]: name for name, part in found.items()}  # trai, test, vali, ...
+    rests = {part[2] for part in found.values()}  # "A" of trainA
+    if len(names) == 2 and kinds.keys() == {"trai", "test"} and len(rests) == 1:
         if test_root is not None:
-            raise Refused(f"data.test_root={test_root}, but data.root={root} holds test/: set it to null")
-        return {"train": home / "train", "test": home / "test"}
-    if names and names <= SPLITS:
+            raise Refused(
+                f"data.test_root={test_root}, but data.root={root} holds {kinds['test']}/: set it to null"
+            )
+        return {"train": home / kinds["trai"], "test": home / kinds["test"]}
+    if found and (len(found) == len(names) or ("trai" in kinds and len(kinds) > 1)):
         # As classes these would train a model to tell the training set from the validation set.
         raise Refused(
-            f"data.root={root} holds only the splits {', '.join(sorted(names))}: "
-            "set data.root to one of them, and data.test_root to another or null"
+            f"data.root={root} holds {'only ' if len(found) == len(names) else ''}the splits "
+            f"{', '.join(sorted(found))}: set data.root to one of them, and data.test_root to another or null"
         )
     return {"train": home} if test_root is None else {"train": home, "test": existing("test_root", test_root)}
 
@@ -47,19 +57,29 @@ def existing(name: str, folder: str) -> Path:
     return place
 
 
-def hidden(place: Path) -> bool:
-    """Whether a file or folder is not meant to be seen (.DS_Store, .ipynb_checkpoints)."""
-    return place.name.startswith(".")
+def visible(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folders and the files in a folder, sorted, nothing hidden (.DS_Store, .ipynb_checkpoints).
+
+    A link back to a folder that holds this one is none of them.
+    """
+    try:
+        places = sorted(place for place in folder.iterdir() if not place.name.startswith("."))
+    except OSError as error:
+        raise Refused(f"{folder} cannot be listed: {error.strerror}") from error
+    here = folder.resolve()
+    folders = [place for place in places if place.is_dir()]
+    files = [place for place in places if not place.is_dir()]
+    return [place for place in folders if not here.is_relative_to(place.resolve())], files
 
 
 def class_names(folder: Path) -> list[str]:
-    """The sorted names of the sub-folders; none where the images lie in the folder itself."""
-    places = sorted(place for place in folder.iterdir() if not hidden(place))
-    classes = [place.name for place in places if place.is_dir()]
-    loose = [place.name for place in places if not place.is_dir() and place.suffix.lower() in ENDINGS]
+    """The names of the sub-folders, sorted, as numbers where all are; none where images lie in the folder."""
+    folders, files = visible(folder)
+    classes = [place.name for place in folders]
+    loose = [file.name for file in files if file.suffix.lower() in ENDINGS]
     if classes and loose:
         raise Refused(f"{folder} holds both images ({loose[0]}) and folders ({classes[0]}): keep one kind")
-    return classes
+    return sorted(classes, key=int) if all(name.isdecimal() for name in classes) else classes
 
 
 def listing(folder: Path, classes: list[str], skipped: list[str] | None) -> Listing:
@@ -67,25 +87,28 @@ def listing(folder: Path, classes: list[str], skipped: list[str] | None) -> List
     present = class_names(folder)
     if not set(present) <= set(classes) or bool(present) != bool(classes):
         raise Refused(f"{folder} has other classes than the training images: give both the same folders")
-    files = images(walk(folder, deep=False), skipped)  # none of them is an image where there are classes
+    seen: set[Path] = set()
+    files = images(walk(folder, seen, deep=False), skipped)  # none is an image where there are classes
     if not classes:
         return Listing(nonempty(folder, files), None)
     labels = []
     for name in present:
-        group = nonempty(folder / name, images(walk(folder / name, deep=True), skipped))
+        group = nonempty(folder / name, images(walk(folder / name, seen, deep=True), skipped))
         files += group
         labels += [classes.index(name)] * len(group)
     return Listing(files, torch.tensor(labels))
 
 
-def walk(folder: Path, deep: bool) -> Iterator[Path]:
-    """The files in a folder, sorted, then those in its sub-folders, nothing hidden."""
-    places = sorted(place for place in folder.iterdir() if not hidden(place))
-    yield from (place for place in places if not place.is_dir())
-    if deep:
-        for place in places:
-            if place.is_dir():
-                yield from walk(place, deep)
+def walk(folder: Path, seen: set[Path], deep: bool) -> Iterator[Path]:
+    """The files in a folder, sorted, then those in its sub-folders, nothing hidden, each folder once."""
+    real = folder.resolve()
+    if real in seen:
+        return
+    seen.add(real)
+    folders, files = visible(folder)
+    yield from files
+    for place in folders if deep else ():
+        yield from walk(place, seen, deep)
 
 
 def images(files: Iterable[Path], skipped: list[str] | None) -> list[Path]:
@@ -97,12 +120,12 @@ def images(files: Iterable[Path], skipped: list[str] | None) -> list[Path]:
         elif skipped is None:
             raise Refused(f"{file} is no image: remove it, or set data.on_corrupt=skip")
         else:
-            skipped.append(str(file))
+            skipped.append(printable(str(file)))
     return kept
 
 
 def nonempty(folder: Path, files: list[Path]) -> list[Path]:
     """The files, of which there must be some."""
     if not files:
-        raise Refused(f"{folder} holds no images ({' '.join(ENDINGS)}): add some, or remove it")
+        raise Refused(f"{folder} holds no images of its own ({' '.join(ENDINGS)}): add some, or remove it")
     return files

@@ -20,6 +20,10 @@ from ganlab.data.sources import Memory, hold_out
 from ganlab.errors import Refused
 
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
+NAMES = {
+    "FashionMNIST": "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot",
+    "CIFAR10": "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck",
+}  # of the classes, as torchvision has them; digits are their own
 PATIENCE = 20.0  # seconds that a silent server is waited for
 
 
@@ -58,6 +62,7 @@ class Vision(Data):
         agree("shape", shape, tuple(training[0].shape[1:]))
         sources = hold_out(*training, validation, validation_choice, flip) | {"test": Memory(*test, flip)}
         super().__init__(shape, num_classes, image_range(range), batch_size, sources)
+        self.class_names = tuple(NAMES[dataset].split(",")) if dataset in NAMES else None
         self.labelled = labelled_among(sources["train"], labelled, num_classes)
 
 

@@ -23,8 +23,8 @@ class Errors(Transfer):
     _classifier = ""
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        if not data.num_classes:
-            raise Refused("errors are those of classes, and these data are unlabelled: choose another metric")
+        if (data.num_classes or 0) < 2:
+            raise Refused("errors are those of classes: these data are unlabelled, or of one; choose others")
         self._data = data
 
     def suits(self, game: Game) -> None:

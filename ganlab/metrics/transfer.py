@@ -42,8 +42,10 @@ class Transfer(SampleMetric):
         self._share: float | None = None
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        if not data.num_classes:
-            raise Refused(f"{self.name} is about classes, and these data have none: choose another metric")
+        if (data.num_classes or 0) < 2:
+            raise Refused(
+                f"{self.name} is about classes, of which these data have no two: choose another metric"
+            )
         self._data, self._n = data, n_fake
         if self.trained_on < data.num_classes:
             known = f"{data.num_classes} classes in {self.trained_on} samples"

@@ -1,4 +1,4 @@
-"""The deep convolutional players of Radford, Metz & Chintala (2016), for any even size from 8 on."""
+"""The deep convolutional players of Radford, Metz & Chintala (2016), for even sizes that halve well."""
 
 from __future__ import annotations
 
@@ -81,12 +81,25 @@ def halvings(height: int, width: int) -> int:
 def _image(shape: Sequence[int], width: int) -> tuple[int, int, int]:
     if width < 1:
         raise Refused(f"width={width} of a dcgan must be at least 1")
-    if len(shape) != 3 or min(shape[1:]) < 8 or any(side % 2 for side in shape[1:]):
+    wanted = f"model=dcgan makes images with even sides of at least 8, not {list(shape)}"
+    if len(shape) != 3 or min(shape[1:]) < 8:
+        raise Refused(f"{wanted}: choose model=gan, or another image size")
+    channels, height, across = shape
+    if not _halves_well(height, across):
+        n = halvings(height, across)
+        good = ((height >> i << i, across >> i << i) for i in range(1, 6))
+        tall, wide = next(sides for sides in good if _halves_well(*sides))
         raise Refused(
-            f"model=dcgan makes images with even sides of at least 8, not shape {list(shape)}: "
-            "choose model=gan, or another image size"
+            f"{wanted}: halving ends at {height >> n}x{across >> n} there; crop or resize to {tall}x{wide} "
+            f"(data.height={tall} data.width={wide}), or choose model=gan"
         )
-    return shape[0], shape[1], shape[2]
+    return channels, height, across
+
+
+def _halves_well(height: int, width: int) -> bool:
+    """Whether several convolutions make the image, and not one linear layer that paints large planes."""
+    n = halvings(height, width)
+    return min(height, width) >> n < (0, 16, 32)[min(n, 2)]
 
 
 def _down(before: int, after: int, kernel: int, bias: bool) -> nn.Conv2d:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from hashlib import sha256
+
 import pytest
 import torch
 from albums import folder, picture
 from streams import same, sweep, take
 
+from ganlab.data import files
 from ganlab.errors import Refused
 
 
@@ -121,3 +125,60 @@ def test_nothing_but_broken_files_is_refused(tmp_path, num_workers):
         folder(tmp_path, in_memory=True, **how)
     with pytest.raises(Refused, match="none of the 3 images can be read"):
         take(folder(tmp_path, in_memory=False, **how), 1)
+
+
+NAMES = ("caf\udce9", "line\nend", "bell\a", "plain")
+
+
+def test_names_of_all_bytes_are_hashed_and_told_escaped(tmp_path):
+    for i, name in enumerate(NAMES):
+        picture(tmp_path / f"{name} class" / f"{i}.png", i)
+        picture(tmp_path / f"{name} class" / f"{name}.png", i)
+        (tmp_path / f"{name} class" / f"torn {name}.png").write_text("")
+    data = folder(tmp_path, on_corrupt="skip", in_memory=True)
+    assert len(data.fingerprint()) == 64
+    for text in (*data.skipped, *data.class_names):
+        assert text.isprintable()
+        text.encode()
+    assert data.class_names[1:3] == ("caf\\udce9 class", "line\\nend class")
+    with pytest.raises(Refused, match=r"torn .* cannot be read") as refusal:
+        folder(tmp_path, in_memory=True)
+    assert str(refusal.value).isprintable()
+    (tmp_path / "x\udce9.txt").write_text("")
+    with pytest.raises(Refused, match=r"x\\udce9.txt is no image"):
+        folder(tmp_path)
+    (tmp_path / "x\udce9.png").write_text("")
+    with pytest.raises(Refused, match=r"both images \(x\\udce9.png\)"):
+        folder(tmp_path)
+
+
+def test_a_fingerprint_tells_names_orders_and_contents_apart(album, tmp_path_factory):
+    def now() -> str:
+        return folder(album, on_corrupt="skip", in_memory=False).fingerprint()
+
+    (album / "a" / "nowhere.png").symlink_to("nowhere")
+    os.mkfifo(album / "a" / "pipe.png")
+    seen = [now()]
+    assert folder(album, on_corrupt="skip", in_memory=True).fingerprint() == seen[0]
+    moved = album.rename(tmp_path_factory.mktemp("moved") / "album")
+    assert folder(moved, on_corrupt="skip", in_memory=False).fingerprint() == seen[0]
+    moved.rename(album)
+    one = album / "b" / "1.png"
+    content = one.read_bytes()
+    one.write_bytes(content[:-20] + b"x" + content[-19:])  # of the same size
+    seen.append(now())
+    (album / "a").rename(album / "z")
+    seen.append(now())
+    (album / "b" / "1.png").rename(album / "b" / "1b.png")
+    seen.append(now())
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_fingerprint_of_much_reads_a_part_of_it(album, monkeypatch):
+    read = []
+    monkeypatch.setattr(files, "sha256", lambda piece: read.append(piece) or sha256(piece))
+    for budget, few in ((1, 1), (2**30, 11)):
+        monkeypatch.setattr(files, "BUDGET", budget)
+        read.clear()
+        assert len(folder(album, in_memory=False).fingerprint()) == 64
+        assert len(read) == few

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from albums import folder, picture
 from streams import sweep
 
+from ganlab.data.gallery import Gallery
 from ganlab.errors import Refused
 
 
@@ -35,6 +37,94 @@ def test_train_and_test_folders_are_the_splits(album, tmp_path_factory):
     picture(root / "val" / "b" / "0.png", 9)
     with pytest.raises(Refused, match="holds only the splits test, train, val"):
         folder(root)
+
+
+@pytest.mark.parametrize(
+    ("training", "test"),
+    [
+        ("Training", "Testing"),
+        ("TRAIN", "Test"),
+        ("train_set", "test_set"),
+        ("train2017", "test2017"),
+        ("trainA", "testA"),
+    ],
+)
+def test_splits_are_known_by_any_spelling(tmp_path, training, test):
+    for i in range(4):
+        picture(tmp_path / training / "ab"[i % 2] / f"{i}.png", i)
+    picture(tmp_path / test / "b" / "0.png", 9)
+    data = folder(tmp_path)
+    assert (len(data), data.class_names) == (4, ("a", "b"))
+    assert sweep(data, "test")[1].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("trainA", "trainB", "testA", "testB"),
+        ("train", "test", "annotations"),
+        ("Train", "Val"),
+        ("train", "dev", "holdout"),
+        ("training_set", "evaluation"),
+        ("train2017", "val2017", "test2017"),
+        ("test", "Validation-images"),
+    ],
+)
+def test_splits_that_cannot_be_told_apart_are_refused_by_name(tmp_path, names):
+    for name in names:
+        picture(tmp_path / name / "0.png", 0)
+    shown = ", ".join(sorted(name for name in names if name != "annotations"))
+    with pytest.raises(Refused, match=f"holds (only )?the splits {shown}: set data.root to one"):
+        folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("test_tube", "beaker"), ("train", "bus"), ("trainer", "tester"), ("valley", "evil")]
+)
+def test_classes_that_only_sound_like_splits_are_classes(tmp_path, names):
+    for name in names:
+        picture(tmp_path / name / "0.png", 0)
+    assert folder(tmp_path).class_names == tuple(sorted(names))
+
+
+def test_classes_that_are_numbers_are_sorted_as_numbers(tmp_path):
+    for i in range(12):
+        pixels = picture(tmp_path / str(i) / "0.png", i)
+    data = folder(tmp_path)
+    assert data.class_names == tuple(map(str, range(12)))
+    x, y = sweep(data)
+    assert y.tolist() == list(range(12))
+    assert torch.equal((x[11] * 255).round().byte().permute(1, 2, 0), torch.from_numpy(pixels))
+    picture(tmp_path / "ten" / "0.png", 0)
+    assert folder(tmp_path).class_names[:4] == ("0", "1", "10", "11")
+
+
+def test_links_to_folders_are_followed_and_each_folder_is_seen_once(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    for i in range(3):
+        picture(tmp_path / "loop" / "a" / f"{i}.png", i)
+        picture(elsewhere / "more" / f"{i}.png", 3 + i)
+    home = tmp_path / "loop"
+    (home / "a" / "self").symlink_to(".")
+    (home / "a" / "up").symlink_to("..")
+    (home / "a" / "higher").symlink_to(tmp_path)
+    (home / "round").symlink_to(".")
+    (home / "a" / "once").symlink_to(elsewhere)
+    (home / "a" / "twice").symlink_to(elsewhere / "more")
+    (elsewhere / "more" / "back").symlink_to(elsewhere)
+    (home / "a" / "9.png").symlink_to("0.png")
+    data = folder(home)
+    assert (len(data), data.class_names) == (7, ("a",))
+    assert len(Gallery("real", str(home))) == 7
+    (home / "b").symlink_to(elsewhere)
+    with pytest.raises(Refused, match="b holds no images of its own"):
+        folder(home)
+
+
+def test_a_wrong_link_at_the_root_of_a_gallery_is_no_folder_beside_images(tmp_path):
+    picture(tmp_path / "0.png", 0)
+    (tmp_path / "self").symlink_to(".")
+    assert len(Gallery("real", str(tmp_path))) == len(folder(tmp_path, batch_size=1)) == 1
 
 
 def test_the_test_split_may_lie_elsewhere(album, tmp_path_factory):

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
 from albums import folder, picture
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from streams import sweep, take
+
+from ganlab.data.gallery import Gallery
+from ganlab.errors import Refused
 
 
 def test_pixels_arrive_as_they_were_written(tmp_path):
@@ -65,15 +73,147 @@ def test_grey_from_colour_and_colour_from_grey(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_palettes_and_transparency_become_colours(tmp_path):
+def test_palettes_become_colours_and_opaque_alpha_changes_nothing(tmp_path):
     pixels = picture(tmp_path / "rgba.png", 0, mode="RGBA")
+    pixels[..., 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "rgba.png")
     palette = Image.new("P", (8, 8), 1)
     palette.putpalette([9, 9, 9, 250, 120, 30])
     palette.save(tmp_path / "p.png")
-    palette.save(tmp_path / "q.png", transparency=b"\xff\x80")
+    palette.save(tmp_path / "q.png", transparency=b"\x80\xff")
     x = (sweep(folder(tmp_path))[0] * 255).round().byte()
     assert x[0, :, 3, 4].tolist() == x[1, :, 3, 4].tolist() == [250, 120, 30]
     assert torch.equal(x[2], torch.from_numpy(pixels[..., :3]).permute(2, 0, 1))
+
+
+def hole(mode: str) -> Image.Image:
+    """A square of mid grey in the middle; magenta, or grey of 200, hidden around it."""
+    pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[..., :3] = (255, 0, 255) if mode != "LA" else 200
+    pixels[2:6, 2:6] = (100, 100, 100, 255)
+    return Image.fromarray(pixels).convert(mode)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("background", "level"), [("white", 1), ("black", 0), ("#808080", 128 / 255)])
+@pytest.mark.parametrize("size", [8, 16])
+def test_the_background_shows_where_an_image_is_transparent(tmp_path, background, level, size):
+    hole("RGBA").save(tmp_path / "a.png")
+    hole("RGBA").save(tmp_path / "a.webp", lossless=True, exact=True)
+    hole("LA").save(tmp_path / "b.png")
+    palette = Image.fromarray(np.asarray(hole("RGBA"))[..., 3] // 255, "P")
+    palette.putpalette([255, 0, 255, 100, 100, 100])
+    for ending in ("gif", "png"):
+        palette.save(tmp_path / f"c.{ending}", transparency=0)
+    rgb = hole("RGB")
+    rgb.save(tmp_path / "d.png", transparency=(255, 0, 255))
+    for channels in (1, 3):
+        x = sweep(folder(tmp_path, background=background, channels=channels, height=size))[0]
+        assert x.shape[0] == 6
+        assert (x[:, :, 0, 0] - level).abs().max() < 0.003
+        assert x[:, :, size // 2, size // 2].allclose(torch.tensor(100 / 255), atol=0.03)
+        rim = x[:, :, size // 4 - 1, size // 2]  # where bicubic mixes what is around
+        assert x.shape[1] == 1 or (rim[:, 0] - rim[:, 1]).abs().max() < 0.003  # no magenta
+
+
+def test_broken_exif_leaves_a_sound_image_as_it_lies(tmp_path):
+    image = Image.new("RGB", (8, 8), (200, 30, 30))
+    for i, exif in enumerate(
+        (b"This_is_not_valid_EXIF", b"Exif\0\0Exif\0\0II*\0\x08\0\0\0", b"II*\0\xff\xff\xff\xff")
+    ):
+        image.save(tmp_path / f"{i}.png", exif=exif)
+        image.save(tmp_path / f"{i}.jpg", exif=exif)
+    x = sweep(folder(tmp_path))[0]
+    assert x.shape[0] == 6
+    assert ((x[:, 0] * 255 - 200).abs() < 3).all()
+    assert Gallery("real", str(tmp_path)).shape == (3, 8, 8)
+
+
+def test_large_scans_and_long_texts_are_read(tmp_path):
+    Image.new("1", (13400, 13400), 1).save(tmp_path / "scan.png")
+    info = PngInfo()
+    info.add_text("k", "a" * 2_000_000, zip=True)
+    Image.new("L", (8, 8), 255).save(tmp_path / "text.png", pnginfo=info)
+    assert sweep(folder(tmp_path, channels=1))[0].min() == 1
+
+
+def test_what_is_too_large_is_told(tmp_path):
+    header = struct.pack(">I4sIIBBBBB", 13, b"IHDR", 2**15 + 1, 2**15, 1, 0, 0, 0, 0)
+    (tmp_path / "x.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + struct.pack(">II4s", zlib.crc32(header[4:]), 9, b"IDAT")
+    )
+    for read in (lambda: sweep(folder(tmp_path, batch_size=1)), lambda: Gallery("real", str(tmp_path))):
+        with pytest.raises(
+            Refused, match=r"x.png cannot be read as an image .*exceeds limit of 1073741824 pixels"
+        ):
+            read()
+
+
+def test_too_little_memory_is_no_fault_of_the_images(tmp_path, monkeypatch):
+    picture(tmp_path / "x.png", 0)
+    monkeypatch.setattr(Image.Image, "resize", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(Refused, match=r"x.png cannot be read \(MemoryError\): lower data.num_workers"):
+        sweep(folder(tmp_path, on_corrupt="skip", batch_size=1))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["torn.png", "torn.jpg", "torn.gif", "torn.webp", "torn.tif", "empty.png", "pipe.png", "nowhere.png"],
+)
+def test_whatever_is_wrong_with_a_file_is_told_in_one_line(tmp_path, kind):
+    file = tmp_path / kind
+    if kind == "pipe.png":
+        os.mkfifo(file)
+    elif kind == "nowhere.png":
+        file.symlink_to("nowhere")
+    else:
+        picture(file, 0, (40, 40))
+        content = file.read_bytes()
+        file.write_bytes(content[: 0 if kind == "empty.png" else len(content) // 2])
+    for read in (
+        lambda: sweep(folder(tmp_path, batch_size=1)),
+        lambda: sweep(Gallery("real", str(tmp_path))),
+    ):
+        with pytest.raises(Refused, match=f"{kind} cannot be read as an image.*: mend ") as refusal:
+            read()
+        assert "\n" not in str(refusal.value)
+
+
+def test_several_frames_are_told_once(tmp_path, capfd):
+    frames = [Image.fromarray(np.full((8, 8), 20 * i, np.uint8)) for i in range(1, 6)]
+    for ending in ("gif", "png", "tif", "webp"):
+        place = tmp_path / ending
+        place.mkdir()
+        for name in "ab":
+            frames[0].save(place / f"{name}.{ending}", save_all=True, append_images=frames[1:])
+        for num_workers in (0, 2):
+            take(folder(place, in_memory=False, num_workers=num_workers), 3)
+        said = capfd.readouterr().err.splitlines()
+        assert len(said) == 2, (ending, said)
+        assert all("holds 5 frames, of which the first is taken" in line for line in said)
+    sweep(Gallery("real", str(tmp_path / "gif")))
+    assert "a.gif holds 5 frames" in capfd.readouterr().err
+
+
+def test_what_is_white_in_files_of_many_bits_can_be_set_and_dark_ones_are_told(tmp_path, capfd):
+    ramp = np.arange(64, dtype=np.uint16).reshape(8, 8) * 65
+    Image.fromarray(ramp).save(tmp_path / "x.png")
+    Image.fromarray(ramp.astype(np.int32)).save(tmp_path / "x.tif")
+    assert sweep(folder(tmp_path, channels=1))[0].max() < 0.07
+    assert "largest value of" in (said := capfd.readouterr().err)
+    assert "is 4,095 of 65,535, so it comes out dark: scale such files, or set data.white" in said
+    assert "perhaps 4095" in said
+    assert len(said.splitlines()) == 1
+    x = sweep(folder(tmp_path, channels=1, white=4095))[0]
+    assert (x * 4095 - torch.from_numpy(ramp.astype(np.float32))).abs().max() <= 4095 / 255 / 2 + 1
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("values", [(0, 126_000), (-5, 9_000)])
+def test_values_beyond_white_are_refused(tmp_path, values):
+    Image.fromarray(np.array([values] * 8, np.int32)).save(tmp_path / "x.tif")
+    with pytest.raises(Refused, match=r"pixels are from .* to .*, but white is data.white=65535"):
+        sweep(folder(tmp_path, channels=1, batch_size=1))
 
 
 def test_photographs_stand_upright(tmp_path):

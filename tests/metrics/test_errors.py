@@ -52,9 +52,9 @@ def test_unlabelled_data_and_a_discriminator_without_classes_are_refused() -> No
     evaluation = Evaluation({"errors": Errors()}, data, n=10, n_real=10, seed=0)
     with pytest.raises(Refused, match="no discriminator that tells classes"):
         evaluation.suits(build_game(cfg))
-    data.num_classes = None
-    with pytest.raises(Refused, match="unlabelled"):
-        Errors().check(data, 10, 10)
+    for data.num_classes in (None, 1):
+        with pytest.raises(Refused, match="unlabelled, or of one"):
+            Errors().check(data, 10, 10)
 
 
 def test_a_discriminator_that_takes_no_single_image_is_refused() -> None:

@@ -39,6 +39,29 @@ def test_dcgan_refuses_other_sizes(shape: tuple[int, ...]) -> None:
             make()
 
 
+@pytest.mark.parametrize(
+    ("sides", "plane", "good"),
+    [
+        ((218, 178), "109x89", "216x176"),
+        ((250, 250), "125x125", "248x248"),
+        ((34, 34), "17x17", "32x32"),
+        ((128, 129), "128x129", "128x128"),
+        ((132, 1000), "33x250", "128x1000"),
+    ],
+)
+def test_dcgan_refuses_sizes_that_halve_badly_and_names_good_ones(sides, plane, good) -> None:
+    for make in (
+        lambda h, w: dcgan.generator(4, 2, 5, 0.0, (3, h, w), (-1, 1), Normal()),
+        lambda h, w: dcgan.discriminator(2, 5, 0.2, (3, h, w)),
+    ):
+        with pytest.raises(
+            Refused, match=f"halving ends at {plane} there; crop or resize to {good} .data.height="
+        ):
+            make(*sides)
+        with torch.device("meta"):
+            make(*map(int, good.split("x")))
+
+
 def test_dcgan_has_the_widths_of_the_paper() -> None:
     generator = dcgan.generator(100, 64, 5, 0.0, (3, 64, 64), (-1, 1), Uniform(1.0))
     channels = [layer.in_channels for layer in generator.modules() if isinstance(layer, nn.ConvTranspose2d)]
