@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
+from math import prod
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from ganlab.cli import compose
 from ganlab.errors import Refused
-from ganlab.values import count
+from ganlab.values import count, whole
 
 ELSEWHERE = {"checkpoint", "format", "root"}  # settings of ganlab.sample that a run has not at its end
 SAMPLED = {"n", "seed", "class", "checkpoint"}
@@ -21,6 +24,7 @@ USES: dict[str, set[str]] = {
     "arithmetic": SAMPLED | {"plus", "minus"},
     "animate": set(),
 }
+LISTED = 20  # names of classes, at most, in a message
 CHOICES = {
     "what": [*USES],
     "format": ["grid", "files"],
@@ -34,20 +38,85 @@ def check(cfg: DictConfig, given: Collection[str]) -> None:
     for key, known in CHOICES.items():
         if cfg[key] not in known:
             raise Refused(f"{key}={cfg[key]} must be {', '.join(known[:-1])} or {known[-1]}")
-    for key, low in {"n": 1, "seed": 0, "class": 0, "columns": 2}.items():
-        if not (key == "class" and cfg[key] is None):
-            count(key, cfg[key], low)
+    for key, low in {"n": 1, "seed": 0, "columns": 2}.items():
+        count(key, cfg[key], low)
     for key in sorted(set(given).intersection(key for keys in USES.values() for key in keys)):
         if key not in USES[cfg.what]:
             raise Refused(f"{key} has no say in what={cfg.what}: leave it out")
+    if cfg.what == "arithmetic":
+        for name in ("plus", "minus"):
+            if not all(whole(place) and 0 <= place < cfg.n for place in cfg[name]):
+                raise Refused(f"{name}={cfg[name]} must be places in a grid of n={cfg.n}, from 0 to {cfg.n - 1}")
+        if not cfg.plus:
+            raise Refused("plus=[] adds nothing: give places of samples in the grid of this n and seed")
 
 
-def file_name(cfg: DictConfig, step: int) -> str:
+def fit(
+    cfg: DictConfig,
+    shape: Sequence[int],
+    num_classes: int | None,
+    names: Sequence[str],
+    typed: str | None = None,
+) -> None:
+    """Makes a number of the class that is asked for, of which a name is preferred to a number.
+
+    Args:
+        shape: of one sample.
+        names: of the classes; none where they have none.
+        typed: the class as it was written, of which Hydra may have made a number.
+
+    Raises:
+        Refused: there is no such class, or the view is too large for a picture.
+    """
+    label, most = cfg["class"], 10**11 if cfg.format == "files" else 10**8
+    num_images = max(cfg.n, cfg.columns) * (2 if cfg.what == "neighbours" else 1)
+    if num_images * prod(max(side, 32) for side in shape[-2:]) > most and cfg.what != "animate":
+        large = f"n={cfg.n} and columns={cfg.columns}" if "columns" in USES[cfg.what] else f"n={cfg.n}"
+        raise Refused(f"{large} of samples of shape {list(shape)} are too many to look at: lower it")
+    label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
+    if label is None or (typed is None and cfg["class"] is None):
+        return
+    if num_classes is None:
+        raise Refused(
+            f"class={typed or label}, but this generator knows no classes: train it with "
+            "trick=label_conditioning"
+        )
+    if not (whole(label) and 0 <= label < num_classes):
+        known = f" or be one of {', '.join(names[:LISTED])}{', ...' * (len(names) > LISTED)}" if names else ""
+        raise Refused(f"class={typed or label} must lie between 0 and {num_classes - 1}{known}")
+    cfg["class"] = label
+
+
+def refuse_output(cfg: DictConfig) -> None:
+    """Refuses to write over what is of another kind, or among other files."""
+    if cfg.output is None:
+        return
+    place, files = Path(cfg.output), cfg.what == "grid" and cfg.format == "files"
+    ending = "" if files else ".gif" if cfg.what == "animate" else ".png"
+    if files and place.suffix.lower() in (".gif", ".png", ".jpg", ".jpeg"):
+        raise Refused(f"output={place} is named like a picture, and format=files wants a folder: name one")
+    if files and place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise Refused(f"output={place} exists and is not empty: choose another, or remove it")
+    if not files and (place.is_dir() or place.suffix.lower() != ending):
+        raise Refused(f"output={place} must be a file that ends in {ending}: {place / f'{cfg.what}{ending}'}")
+    if place.parent.name == "samples" and place.stem.isdigit():
+        raise Refused(f"output={place} is the name of a picture of training: choose another")
+
+
+def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
     """Says what is in it; never that of a picture made in training."""
-    asked = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + ("" if cfg["class"] is None else f"_class{cfg['class']}")
+    label = cfg["class"]
+    asked = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + ("" if label is None else f"_class{label}")
+    if label is not None and names:
+        asked += f"_{plain(names[label])}"
     if cfg.what == "grid":
         return f"{asked}.png" if cfg.format == "grid" else asked
     return "training.gif" if cfg.what == "animate" else f"{asked}_{called(cfg)}.png"
+
+
+def plain(name: str) -> str:
+    """The name of a class as a part of the name of a file."""
+    return re.sub(r"[^\w.-]+", "_", name)[:64]
 
 
 def called(cfg: DictConfig) -> str:

@@ -17,7 +17,7 @@ LAYERS = [
     {"objectives", "tricks"},
     {"game", "pictures", "films", "run_directory", "cli", "provenance", "stages", "trust"},
     {"training", "metrics"},
-    {"checks", "viewing"},
+    {"checks", "viewing", "portraits"},
     {"config", "resume"},
     {"views"},
     {"callbacks"},
