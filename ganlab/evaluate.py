@@ -35,8 +35,10 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
     refuse_unseen(cfg, overrides)
     count("n", cfg.evaluation.n)
     count("seed", cfg.evaluation.seed, 0)
-    if cfg.output:
-        refuse_loss(Path(cfg.output))
+    if cfg.output and (
+        cfg.output[-5:] != ".json" or Path(cfg.output).name in ("summary.json", "profile.json")
+    ):
+        raise Refused(f"output={cfg.output} must end in .json, and be no file of a run: choose another")
     records = of_run(cfg) if cfg.generated is None else of_folder(cfg)
     show(records)
     if cfg.output:
@@ -172,18 +174,6 @@ def show(records: Records) -> None:
         floor = record.get("floor")
         beside = "" if floor is None else f"   (real {record['floor_split']} images: {digits(floor)})"
         print(f"  {name:<{width}}{digits(record['value'])}{beside}", flush=True)
-
-
-def refuse_loss(path: Path) -> None:
-    """Refuses to write over what is no table of such numbers."""
-    try:
-        own = all("value" in record for record in json.loads(path.read_text()).values())
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, AttributeError, TypeError):
-        own = False
-    if not own:
-        raise Refused(f"output={path} exists and is no file of ganlab.evaluate: choose another output")
 
 
 def write(path: Path, records: Records) -> None:

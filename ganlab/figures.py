@@ -29,14 +29,12 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
         raise Refused(f"figures={cfg.figures} must be a list of numbers: {known}")
     if type(cfg.seed) is not int or cfg.seed < 0:
         raise Refused(f"seed={cfg.seed} must be a whole number of at least 0")
-    output, written = Path(cfg.output), []
-    if output.exists() and not output.is_dir():
-        raise Refused(f"{output} cannot be written: it is no folder; choose another output")
     from ganlab.config import instantiate
     from ganlab.drawings.style import write
     from ganlab.machine import quiet
 
     quiet()
+    output, written = Path(cfg.output), []
     for number in sorted(set(numbers)):
         name, began = NAMES[number - 1], perf_counter()
         frames = instantiate(cfg[name])

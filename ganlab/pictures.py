@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ganlab.data.facts import Range
 from ganlab.errors import Refused
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 GAP = 2  # pixels between the images of a grid, before enlarging
 GROUND = (0, 98, 155)  # what is seen there: a hue, for images may be of any grey
-# Of samples in figures: what was drawn from the data, and what a game made (Okabe and Ito 2008).
-REAL, MADE = "#7F7F7F", "#E69F00"
-NAMED = 20  # classes, at most, whose names stand in a grid
+# Of points: what is real, and what a game made.
+REAL, FAKE = "#7F7F7F", "#E69F00"
 LETTERS = 20  # of a name, at most
+Names = Sequence[str]
 
 
-def images(samples: Tensor, value_range: tuple[float, float] | None) -> list[Image.Image]:
+def images(samples: Tensor, value_range: Range) -> list[Image.Image]:
     """Samples [N, C, H, W] as single images of their own size; channels that are no colours lie side by side.
 
     Raises:
@@ -33,19 +34,12 @@ def images(samples: Tensor, value_range: tuple[float, float] | None) -> list[Ima
     return [Image.fromarray(pixels) for pixels in _pixels(samples, value_range)]
 
 
-def columns_for(n: int, num_classes: int | None) -> int:
-    """The columns of a grid of n samples: nearly square, and as many for each class where they are in turn."""
-    if num_classes is None or n <= num_classes:
-        return n if num_classes is not None and n <= NAMED else ceil(sqrt(n))
-    return num_classes * max(round(sqrt(n) / num_classes), 1)
-
-
 def grid(
     samples: Tensor,
-    value_range: tuple[float, float] | None,
-    columns: int | None = None,
-    num_classes: int | None = None,
-    names: Sequence[str] = (),
+    value_range: Range,
+    columns: int = 0,
+    turn: int = 0,
+    names: Names = (),
     real: Tensor | None = None,
 ) -> Image.Image:
     """Samples [N, C, H, W] in rows, nearly square where no number of columns is given.
@@ -53,19 +47,17 @@ def grid(
     Small ones are enlarged to at least 32 pixels a side.
 
     Args:
-        num_classes: the samples are of so many classes in turn, each of which has its own columns.
-        names: of the classes, written above their columns where they are few.
-        real: samples like these for a first row, which is marked off.
+        turn: the samples are of so many kinds that follow each other, of which each gets as many columns.
+        names: of the kinds, above their columns.
+        real: what they are to be like, one for each column: a first row, which is marked off.
     """
-    columns = columns or columns_for(len(samples), num_classes)
-    turn = columns if num_classes is None or len(samples) <= num_classes else num_classes
-    rows = _rows(_pixels(samples, value_range), columns, turn)
-    titles = [_written(names[:columns], rows.shape[1])] if 0 < len(names) <= NAMED else []
-    if real is None:
-        return Image.fromarray(np.concatenate([*titles, rows]))
-    above, below = (_written([word], rows.shape[1]) for word in ("real", "samples"))
-    first = _rows(_pixels(real[:columns], value_range), columns, turn)
-    return Image.fromarray(np.concatenate([above, *titles, first, below, rows]))
+    columns = columns or ceil(sqrt(len(samples)))
+    rows = _rows(_pixels(samples, value_range), columns, turn or columns)
+    parts = [_written(names, rows.shape[1])] if names else []
+    if real is not None:
+        above, below = (_written([word], rows.shape[1]) for word in ("real", "samples"))
+        parts = [above, *parts, _rows(_pixels(real, value_range), columns, turn or columns), below]
+    return Image.fromarray(np.concatenate([*parts, rows]))
 
 
 def drawn(figure: Figure) -> Image.Image:
@@ -102,23 +94,21 @@ def _rows(pixels: np.ndarray, columns: int, turn: int) -> np.ndarray:
     return canvas.repeat(scale, 0).repeat(scale, 1)
 
 
-def _written(words: Sequence[str], width: int) -> np.ndarray:
-    """Words over equal shares of a strip [h, width, 3]; all turned upwards where one is too long."""
-    font, share = ImageFont.load_default(12), width / len(words)
-    shown = [word[:LETTERS] for word in words]
-    longest = max(ceil(font.getlength(word)) for word in shown)
-    upright = len(words) > 1 and longest > share
-    strip = Image.new("RGB", (width, longest + 4 if upright else 16), GROUND)
-    for i, word in enumerate(shown):
-        label = Image.new("RGB", (ceil(font.getlength(word)), 15), GROUND)
-        ImageDraw.Draw(label).text((0, 0), word, "white", font)
-        label = label.transpose(Image.Transpose.ROTATE_90) if upright else label
-        strip.paste(label, (round((i + 0.5) * share - label.width / 2), strip.height - label.height))
+def _written(words: Names, width: int) -> np.ndarray:
+    """Words over equal shares of a strip [h, width, 3]; all of them upright where one is too long."""
+    font, shown, share = ImageFont.load_default(12), [word[:LETTERS] for word in words], width / len(words)
+    upright = len(shown) > 1 and max(font.getbbox(word)[2] for word in shown) > share
+    turned = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if upright else None)
+    boxes = [turned.getbbox(word) for word in shown]
+    strip = Image.new("RGB", (width, ceil(max(box[3] for box in boxes)) + 4), GROUND)
+    for i, (word, box) in enumerate(zip(shown, boxes, strict=True)):
+        corner = ((i + 0.5) * share - box[2] / 2, strip.height - box[3] - 3)
+        ImageDraw.Draw(strip).text(corner, word, "white", turned)
     return np.asarray(strip)
 
 
-def _pixels(samples: Tensor, value_range: tuple[float, float] | None) -> np.ndarray:
-    """[N, ..., H, W] in a range -> uint8 [N, H, W] or [N, H, W, 3]; channels other than 1 or 3 side by side."""
+def _pixels(samples: Tensor, value_range: Range) -> np.ndarray:
+    """[N, ..., H, W] in a range -> uint8 [N, H, W] or [N, H, W, 3]; what are no colours lies side by side."""
     if samples.ndim < 3 or value_range is None:
         raise Refused(f"samples of shape {list(samples.shape[1:])} are no images; what=grid shows points")
     low, high = value_range

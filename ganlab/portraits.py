@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from itertools import cycle
+from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,45 +15,49 @@ from ganlab.data.base import Data, delivered
 from ganlab.data.facts import Range
 from ganlab.data.order import Request
 from ganlab.game import Game
-from ganlab.metrics.modes import HighQuality, ModesCovered
-from ganlab.pictures import MADE, REAL, columns_for, drawn, grid
+from ganlab.metrics.modes import NEAR
+from ganlab.pictures import FAKE, REAL, Names, drawn, grid
 from ganlab.randomness import generator
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NAMED = 20  # classes, at most, whose names are shown
 SHOWN = 1000  # points, at most, of each kind
 BINS = 60  # of a histogram
 MANY = 50  # modes from which on they are not marked one by one
 
 
 def portrait(
-    game: Game,
-    samples: Tensor,
-    data: Data | None,
-    value_range: Range,
-    names: Sequence[str] = (),
-    label: int | None = None,
+    game: Game, samples: Tensor, data: Data | None, value_range: Range, names: Names, label: int | None = None
 ) -> Image.Image:
     """Samples that the game made: images below a row of real ones, points among real ones.
 
     Args:
         data: where the real ones are from; None: images are shown alone.
         value_range: of the images; None: that of the real ones beside them.
-        names: of the classes.
+        names: of the classes; empty: they have none.
         label: the one class that was asked for; None: all in turn, if the generator knows classes.
     """
     if samples.ndim == 2:
-        assert data is not None, "points are nothing without the axes of the data"
+        assert data is not None, "points are nothing without the axes of their data"
         return _points(samples, data, game.step)
-    num_classes, real = game.generator.num_classes if label is None else None, None
-    columns = columns_for(len(samples), num_classes)
+    turns, real = game.generator.num_classes if label is None else None, None
+    columns, turn = layout(len(samples), turns)
     if data is not None:
         classes = game.labels(columns, label)
         real = beside(data, columns, None if classes is None else tuple(classes.tolist()))
         value_range = value_range or (float(real.min()), float(real.max()))
-    known = game.generator.num_classes and (names if label is None else names[label : label + 1])
-    return grid(samples, value_range, columns, num_classes, known or (), real)
+    titles = names[: turn if 0 < (turns or 0) <= NAMED else 0] if label is None else names[label : label + 1]
+    return grid(samples, value_range, columns, turn, titles, real)
+
+
+def layout(n: int, num_classes: int | None) -> tuple[int, int]:
+    """The columns for n samples, and of how many kinds in turn they are for a grid: classes, or none."""
+    if num_classes is not None and n > num_classes:
+        return num_classes * max(round(sqrt(n) / num_classes), 1), num_classes
+    columns = n if num_classes is not None and n <= NAMED else ceil(sqrt(n))
+    return columns, columns
 
 
 @lru_cache(maxsize=1)  # a run asks for the same in every picture, and may read files for it
@@ -72,64 +76,54 @@ def beside(data: Data, n: int, classes: tuple[int, ...] | None) -> Tensor:
 def covered(samples: Tensor, data: Data) -> str:
     """What the metrics say of samples of data whose distribution is known."""
     assert data.distribution is not None
-    numbers: dict[str, float] = {}
-    for metric in (ModesCovered(), HighQuality()):
-        metric.check(data, len(samples), 0)
-        metric.update(samples, real=False)
-        numbers |= metric.compute()
-    total = len(data.distribution.centres)
-    return f"modes {numbers['modes']:.0f} of {total}, high quality {numbers['high_quality']:.0%}"
+    distances, nearest = data.distribution.deviations(samples).min(1)  # [N], [N]
+    good, num_modes = nearest[distances < NEAR], len(data.distribution.centres)
+    return f"modes {len(good.unique())} of {num_modes}, high quality {len(good) / len(samples):.0%}"
 
 
 def plane(axes: Axes, samples: Tensor, data: Data) -> None:
-    """Samples over real ones and, where they are known and few, the modes; [N, D], along the first two axes."""
-    real, known = _real(data), data.distribution
-    axes.scatter(real[:, 0], real[:, 1], s=4, color=REAL, alpha=0.5, linewidths=0, label="real samples")
+    """Samples [N, D], along the first two axes, over real ones and the modes, where they are few."""
+    real, known, made = _real(data), data.distribution, samples[:SHOWN].float().cpu()
+    axes.scatter(real[:, 0], real[:, 1], s=5, color=REAL, alpha=0.5, linewidths=0, label="real")
     if known is not None and len(known.centres) <= MANY:
-        ring = {"facecolors": "none", "edgecolors": REAL, "linewidths": 1.5}
-        axes.scatter(known.centres[:, 0], known.centres[:, 1], s=90, label="modes", **ring)
-    made = samples[:SHOWN].float().cpu()
-    axes.scatter(made[:, 0], made[:, 1], s=5, color=MADE, alpha=0.6, linewidths=0, label="samples")
+        x, y = known.centres[:, 0], known.centres[:, 1]
+        axes.scatter(x, y, s=90, facecolors="none", edgecolors=REAL, linewidths=1.5, label="modes")
+    axes.scatter(made[:, 0], made[:, 1], s=5, color=FAKE, alpha=0.6, linewidths=0, label="samples")
     axes.set_aspect("equal")
 
 
-def _line(axes: Axes, samples: Tensor, data: Data, low: float, high: float) -> None:
-    """The histogram of samples [N, 1] over the true density, or over the histogram of real ones."""
-    edges = torch.linspace(low, high, BINS + 1, dtype=torch.float64)
-    width = (high - low) / BINS
-
-    def heights(x: Tensor) -> Tensor:
-        return torch.histogram(x.double().cpu().flatten(), edges).hist / len(x) / width
-
-    known = data.distribution
-    middles = (edges[:-1, None] + edges[1:, None]) / 2
-    real = heights(_real(data)) if known is None else known.log_prob(middles).exp()
-    axes.stairs(real, edges, fill=True, color=REAL, alpha=0.5, label="real density")
-    axes.stairs(heights(samples), edges, color=MADE, linewidth=1.5, label="samples")
-    axes.set_ylim(0, 2 * float(real.max()))
+def line(axes: Axes, samples: Tensor, data: Data, low: float, high: float) -> None:
+    """The histogram of samples [N, 1] over the true density, or the histogram of real ones."""
+    edges, known = torch.linspace(low, high, BINS + 1, dtype=torch.float64), data.distribution
+    real, made = (
+        torch.histogram(x.double().cpu().flatten(), edges).hist / len(x) / edges.diff()
+        for x in (_real(data), samples)
+    )
+    if known is not None:
+        real = known.log_prob(((edges[1:] + edges[:-1]) / 2)[:, None]).exp()
+    axes.stairs(real, edges, fill=True, color=REAL, alpha=0.5, label="real")
+    axes.stairs(made, edges, color=FAKE, linewidth=1.5, label="samples")
+    axes.set(ylim=(0, 2 * float(real.max())), xlabel="x", ylabel="density")
 
 
 def _points(samples: Tensor, data: Data, step: int) -> Image.Image:
     """Points [N, D] on axes that hang on the data alone, so that pictures are alike from round to round."""
     from matplotlib.figure import Figure
 
-    real, dim = _real(data), min(samples.shape[1], 2)
-    low, high = real[:, :dim].amin(0), real[:, :dim].amax(0)
-    margin = 0.25 * float((high - low).max()) or 1.0
-    low, high = low - margin, high + margin
+    real = _real(data)[:, :2]
+    margin = 0.25 * float((real.amax(0) - real.amin(0)).max()) or 1.0
+    low, high = real.amin(0) - margin, real.amax(0) + margin
     figure = Figure(figsize=(4, 4.6), dpi=100, layout="constrained")
-    axes = figure.add_subplot(xlim=(low[0], high[0]), xlabel="x₁" if dim == 2 else "x")
-    if dim == 2:
-        plane(axes, samples, data)
-        axes.set(ylim=(low[1], high[1]), ylabel="x₂")
+    axes = figure.add_subplot(xlim=(low[0], high[0]))
+    if len(low) == 1:
+        line(axes, samples, data, float(low), float(high))
     else:
-        _line(axes, samples, data, float(low[0]), float(high[0]))
-        axes.set_ylabel("density")
-    here = samples[:, :dim].float().cpu()
+        plane(axes, samples, data)
+        axes.set(ylim=(low[1], high[1]), xlabel="x₁", ylabel="x₂")
+    here = samples[:, :2].float().cpu()
     outside = float(((here < low) | (here > high)).any(1).double().mean())
-    said = f"{len(samples):,} samples of round {step:,}" + (f", {outside:.0%} outside" if outside else "")
-    told = f"\n{covered(samples, data)}" if data.distribution is not None else ""
-    axes.set_title(said + told, fontsize=10)
+    told = f"{len(samples):,} samples of round {step:,}" + f", {outside:.0%} outside" * (outside >= 0.005)
+    axes.set_title(told if data.distribution is None else f"{told}\n{covered(samples, data)}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return drawn(figure)
 

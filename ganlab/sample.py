@@ -25,7 +25,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         raise Refused("run_dir is missing: give the directory of a run, run_dir=outputs/...")
     typed = {key.lstrip("+~"): value for key, _, value in (text.partition("=") for text in overrides)}
     check(cfg, typed)
-    refuse_output(cfg)
+    if cfg.output:
+        refuse_output(Path(cfg.output), cfg)
     from ganlab.config import load
     from ganlab.run_directory import RunDirectory
     from ganlab.views import VIEWS
@@ -33,7 +34,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     run = RunDirectory(cfg.run_dir)
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     names = run.config().get("class_names") or ()
-    fit(cfg, game.shape, game.generator.num_classes, names, typed.get("class"))
+    fit(cfg, game, names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
     view = VIEWS[cfg.what](cfg, run, game, None)
     try:

@@ -6,13 +6,16 @@ import re
 from collections.abc import Collection, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from ganlab.cli import compose
 from ganlab.errors import Refused
 from ganlab.values import count, whole
+
+if TYPE_CHECKING:
+    from ganlab.game import Game
 
 ELSEWHERE = {"checkpoint", "format", "root"}  # settings of ganlab.sample that a run has not at its end
 SAMPLED = {"n", "seed", "class", "checkpoint"}
@@ -46,61 +49,54 @@ def check(cfg: DictConfig, given: Collection[str]) -> None:
     if cfg.what == "arithmetic":
         for name in ("plus", "minus"):
             if not all(whole(place) and 0 <= place < cfg.n for place in cfg[name]):
-                raise Refused(f"{name}={cfg[name]} must be places in a grid of n={cfg.n}, from 0 to {cfg.n - 1}")
+                raise Refused(
+                    f"{name}={cfg[name]} must be places in a grid of n={cfg.n}, from 0 to {cfg.n - 1}"
+                )
         if not cfg.plus:
             raise Refused("plus=[] adds nothing: give places of samples in the grid of this n and seed")
 
 
-def fit(
-    cfg: DictConfig,
-    shape: Sequence[int],
-    num_classes: int | None,
-    names: Sequence[str],
-    typed: str | None = None,
-) -> None:
-    """Makes a number of the class that is asked for, of which a name is preferred to a number.
+def fit(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = None) -> None:
+    """Makes a number of the class that is asked for; what is both the name of one and a number is the name.
 
     Args:
-        shape: of one sample.
-        names: of the classes; none where they have none.
+        names: of the classes; empty: they have none.
         typed: the class as it was written, of which Hydra may have made a number.
 
     Raises:
-        Refused: there is no such class, or the view is too large for a picture.
+        Refused: there is no such class, or more would be made than one can look at.
     """
-    label, most = cfg["class"], 10**11 if cfg.format == "files" else 10**8
-    num_images = max(cfg.n, cfg.columns) * (2 if cfg.what == "neighbours" else 1)
-    if num_images * prod(max(side, 32) for side in shape[-2:]) > most and cfg.what != "animate":
-        large = f"n={cfg.n} and columns={cfg.columns}" if "columns" in USES[cfg.what] else f"n={cfg.n}"
-        raise Refused(f"{large} of samples of shape {list(shape)} are too many to look at: lower it")
-    label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
-    if label is None or (typed is None and cfg["class"] is None):
-        return
-    if num_classes is None:
-        raise Refused(
-            f"class={typed or label}, but this generator knows no classes: train it with "
-            "trick=label_conditioning"
-        )
-    if not (whole(label) and 0 <= label < num_classes):
-        known = f" or be one of {', '.join(names[:LISTED])}{', ...' * (len(names) > LISTED)}" if names else ""
-        raise Refused(f"class={typed or label} must lie between 0 and {num_classes - 1}{known}")
+    label, num_classes = cfg["class"], game.generator.num_classes
+    made, size = max(cfg.n, cfg.columns), prod(max(side, 32) for side in game.shape[-2:])
+    if cfg.what != "animate" and made * size > (10**11 if cfg.format == "files" else 10**8):
+        raise Refused(f"n={cfg.n}, columns={cfg.columns} of {list(game.shape)} are too large: lower them")
+    if num_classes is not None and (label, typed) != (None, None):
+        label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
+        if label is not None and not (whole(label) and 0 <= label < num_classes):
+            known = f", or be one of {', '.join(names[:LISTED])}" + " ..." * (len(names) > LISTED)
+            raise Refused(
+                f"class={typed or label} must lie between 0 and {num_classes - 1}{known if names else ''}"
+            )
+    game.labels(1, label)
     cfg["class"] = label
 
 
-def refuse_output(cfg: DictConfig) -> None:
+def refuse_output(place: Path, cfg: DictConfig) -> None:
     """Refuses to write over what is of another kind, or among other files."""
-    if cfg.output is None:
-        return
-    place, files = Path(cfg.output), cfg.what == "grid" and cfg.format == "files"
-    ending = "" if files else ".gif" if cfg.what == "animate" else ".png"
-    if files and place.suffix.lower() in (".gif", ".png", ".jpg", ".jpeg"):
-        raise Refused(f"output={place} is named like a picture, and format=files wants a folder: name one")
-    if files and place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise Refused(f"output={place} exists and is not empty: choose another, or remove it")
-    if not files and (place.is_dir() or place.suffix.lower() != ending):
-        raise Refused(f"output={place} must be a file that ends in {ending}: {place / f'{cfg.what}{ending}'}")
-    if place.parent.name == "samples" and place.stem.isdigit():
-        raise Refused(f"output={place} is the name of a picture of training: choose another")
+    kind, ending = place.suffix.lower(), ".gif" if cfg.what == "animate" else ".png"
+    if cfg.what == "grid" and cfg.format == "files":
+        wanted = "a new or an empty folder, and not be named like a picture"
+        held = any(place.iterdir()) if place.is_dir() else place.exists()
+        fits = not held and kind not in (".gif", ".jpeg", ".jpg", ".png")
+    else:
+        wanted = f"a file that ends in {ending}, and no picture of training"
+        fits = (
+            kind == ending
+            and not place.is_dir()
+            and not (place.parent.name == "samples" and place.stem.isdigit())
+        )
+    if not fits:
+        raise Refused(f"output={place} must be {wanted}: choose another")
 
 
 def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:

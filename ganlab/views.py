@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ganlab.config import build_data, instantiate
 from ganlab.data.base import Data
+from ganlab.data.facts import Range
 from ganlab.errors import Refused, one_line
 from ganlab.films import save_film
 from ganlab.game import Game
@@ -77,12 +78,9 @@ def neighbours(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> 
         see, where = pixels, "pixels, by the root of the mean squared difference"
     found = game.sample(n, asked.seed, asked["class"])
     beside, distances = nearest(found, (x for x, _ in data.split("train", found.device, 1000)), see)
-    rows = zip(found.split(columns), beside.split(columns), strict=True)
-    blank = found.new_full((-n % columns, *found.shape[1:]), (data.value_range or (0.0, 1.0))[0])
-    padded = [torch.cat([row, blank[: columns - len(row)]]) for pair in rows for row in pair]
     far = f"in {where}: median {float(distances.median()):.3f}"
     told = f"{n} samples of round {game.step} above their nearest training images ({far})"
-    return View(told, [grid(torch.cat(padded), data.value_range, columns)])
+    return View(told, [pairs(found, beside, data.value_range, columns)])
 
 
 def interpolate(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
@@ -124,10 +122,8 @@ def animate(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> Vie
     """
     places = [place for place in sorted(run.samples.glob("*.png")) if place.stem.isdigit()]
     if len(places) < 2:
-        raise Refused(
-            f"{run.samples} has {len(places)} pictures of training, and a film takes two: a run makes one every "
-            f"sample_every={run.config().get('sample_every')} rounds, so give it a lower sample_every="
-        )
+        few = f"{len(places)} pictures of training, and a film takes two"
+        raise Refused(f"{run.samples} has {few}: give a run a lower sample_every=, which makes more")
     try:
         pictures = [Image.open(place).convert("RGB") for place in places]
     except OSError as error:
@@ -176,6 +172,14 @@ def nearest(
         nearer = distances < best
         images[nearer], best[nearer] = batch.to(x.dtype)[places[nearer]], distances[nearer]
     return images, best
+
+
+def pairs(above: Tensor, below: Tensor, value_range: Range, columns: int) -> Image.Image:
+    """Rows of images [N, ...], each above the row of those that belong to them."""
+    rows = zip(above.split(columns), below.split(columns), strict=True)
+    blank = above.new_full((-len(above) % columns, *above.shape[1:]), (value_range or (0.0, 1.0))[0])
+    padded = [torch.cat([row, blank[: columns - len(row)]]) for pair in rows for row in pair]
+    return grid(torch.cat(padded), value_range, columns)
 
 
 def features_of(cfg: Any, data: Data) -> tuple[Callable[[Tensor], Tensor], str]:

@@ -25,15 +25,12 @@ class LastViews(Callback):
         self.data, self.names = data, data.class_names or ()
         self.run = run
         self.steps = times.total
-        begun = range(times.begins + 1, times.total)
-        film = any(step % cfg.sample_every == 0 for step in begun)  # and there is one of the last round
+        once = all(step % cfg.sample_every for step in range(times.begins + 1, times.total))
         for view in self.wanted:
-            if view.what == "animate" and not film:
-                raise Refused(
-                    f"views: animate, but sample_every={cfg.sample_every} makes one picture of "
-                    f"{times.total} rounds, which is no film: lower it, or leave animate out"
-                )
-            fit(view, game.shape, game.generator.num_classes, self.names)
+            fit(view, game, self.names)
+            if view.what == "animate" and once:
+                few = f"sample_every={cfg.sample_every} makes one picture of this run, and a film takes two"
+                raise Refused(f"views: animate, but {few}: lower it, or leave animate out")
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         game = module.game

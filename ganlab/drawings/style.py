@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ganlab.films import overview, save_film
-from ganlab.pictures import MADE, drawn, save
+from ganlab.pictures import FAKE, drawn, save
 
 # Okabe and Ito (2008).
-BLACK, ORANGE, SKY, GREEN = "#000000", MADE, "#56B4E9", "#009E73"
+BLACK, ORANGE, SKY, GREEN = "#000000", FAKE, "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-TRUE, VERDICT, BEST = BLUE, BLACK, PURPLE  # the same things have the same colours throughout
+TRUE, MADE, VERDICT, BEST = BLUE, ORANGE, BLACK, PURPLE  # the same things have the same colours throughout
 
 DOTS = 100  # per inch
 
