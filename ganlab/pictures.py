@@ -34,30 +34,33 @@ def images(samples: Tensor, value_range: Range) -> list[Image.Image]:
     return [Image.fromarray(pixels) for pixels in _pixels(samples, value_range)]
 
 
-def grid(
-    samples: Tensor,
-    value_range: Range,
-    columns: int = 0,
-    turn: int = 0,
-    names: Names = (),
-    real: Tensor | None = None,
-) -> Image.Image:
+def grid(samples: Tensor, value_range: Range, columns: int = 0, turn: int = 0) -> Image.Image:
     """Samples [N, C, H, W] in rows, nearly square where no number of columns is given.
 
-    Small ones are enlarged to at least 32 pixels a side.
-
-    Args:
-        turn: the samples are of so many kinds that follow each other, of which each gets as many columns.
-        names: of the kinds, above their columns.
-        real: what they are to be like, one for each column: a first row, which is marked off.
+    Small ones are enlarged to at least 32 pixels a side. Where they are of so many kinds in `turn`, each
+    kind has columns / turn columns to itself.
     """
-    columns = columns or ceil(sqrt(len(samples)))
-    rows = _rows(_pixels(samples, value_range), columns, turn or columns)
-    parts = [_written(names, rows.shape[1])] if names else []
-    if real is not None:
-        above, below = (_written([word], rows.shape[1]) for word in ("real", "samples"))
-        parts = [above, *parts, _rows(_pixels(real, value_range), columns, turn or columns), below]
-    return Image.fromarray(np.concatenate([*parts, rows]))
+    pixels = _pixels(samples, value_range)
+    pixels = pixels if pixels.ndim == 4 else pixels[..., None]
+    n, height, width = pixels.shape[:3]
+    columns = columns or ceil(sqrt(n))
+    turn = turn or columns
+    each, down, right = columns // turn, height + GAP, width + GAP
+    canvas = np.empty((ceil(ceil(n / turn) / each) * down + GAP, columns * right + GAP, 3), np.uint8)
+    canvas[:] = GROUND
+    for i, image in enumerate(pixels):
+        place, kind = divmod(i, turn)
+        top, left = place // each * down + GAP, (kind * each + place % each) * right + GAP
+        canvas[top : top + height, left : left + width] = image
+    scale = ceil(32 / min(height, width))
+    return Image.fromarray(canvas.repeat(scale, 0).repeat(scale, 1))
+
+
+def stacked(parts: Sequence[Image.Image | Names]) -> Image.Image:
+    """Pictures of one width below each other, and between them words, each over its share of the width."""
+    (width,) = {part.width for part in parts if isinstance(part, Image.Image)}
+    pictures = (part if isinstance(part, Image.Image) else _written(part, width) for part in parts)
+    return Image.fromarray(np.concatenate([*map(np.asarray, pictures)]))
 
 
 def drawn(figure: Figure) -> Image.Image:
@@ -76,26 +79,8 @@ def save(image: Image.Image, path: Path) -> None:
     part.replace(path)
 
 
-def _rows(pixels: np.ndarray, columns: int, turn: int) -> np.ndarray:
-    """Images [N, H, W] or [N, H, W, 3], enlarged, on a canvas [h, w, 3].
-
-    Of `turn` kinds that follow each other each has columns / turn columns.
-    """
-    n, height, width = pixels.shape[:3]
-    colours = pixels if pixels.ndim == 4 else pixels[..., None]
-    each, down, right = columns // turn, height + GAP, width + GAP
-    canvas = np.empty((ceil(ceil(n / turn) / each) * down + GAP, columns * right + GAP, 3), np.uint8)
-    canvas[:] = GROUND
-    for i, image in enumerate(colours):
-        place, kind = divmod(i, turn)
-        top, left = place // each * down + GAP, (kind * each + place % each) * right + GAP
-        canvas[top : top + height, left : left + width] = image
-    scale = ceil(32 / min(height, width))
-    return canvas.repeat(scale, 0).repeat(scale, 1)
-
-
-def _written(words: Names, width: int) -> np.ndarray:
-    """Words over equal shares of a strip [h, width, 3]; all of them upright where one is too long."""
+def _written(words: Names, width: int) -> Image.Image:
+    """Words over equal shares of a strip; all of them upright where one is too long."""
     font, shown, share = ImageFont.load_default(12), [word[:LETTERS] for word in words], width / len(words)
     upright = len(shown) > 1 and max(font.getbbox(word)[2] for word in shown) > share
     turned = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if upright else None)
@@ -104,7 +89,7 @@ def _written(words: Names, width: int) -> np.ndarray:
     for i, (word, box) in enumerate(zip(shown, boxes, strict=True)):
         corner = ((i + 0.5) * share - box[2] / 2, strip.height - box[3] - 3)
         ImageDraw.Draw(strip).text(corner, word, "white", turned)
-    return np.asarray(strip)
+    return strip
 
 
 def _pixels(samples: Tensor, value_range: Range) -> np.ndarray:

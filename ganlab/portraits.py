@@ -12,11 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from ganlab.data.base import Data, delivered
+from ganlab.data.densities import Mixture
 from ganlab.data.facts import Range
 from ganlab.data.order import Request
 from ganlab.game import Game
 from ganlab.metrics.modes import NEAR
-from ganlab.pictures import FAKE, REAL, Names, drawn, grid
+from ganlab.pictures import FAKE, REAL, Names, drawn, grid, stacked
 from ganlab.randomness import generator
 
 if TYPE_CHECKING:
@@ -39,17 +40,19 @@ def portrait(
         names: of the classes; empty: they have none.
         label: the one class that was asked for; None: all in turn, if the generator knows classes.
     """
-    if samples.ndim == 2:
-        assert data is not None, "points are nothing without the axes of their data"
+    if samples.ndim == 2 and data is not None:
         return _points(samples, data, game.step)
-    turns, real = game.generator.num_classes if label is None else None, None
+    turns = game.generator.num_classes if label is None else None
     columns, turn = layout(len(samples), turns)
-    if data is not None:
-        classes = game.labels(columns, label)
-        real = beside(data, columns, None if classes is None else tuple(classes.tolist()))
-        value_range = value_range or (float(real.min()), float(real.max()))
     titles = names[: turn if 0 < (turns or 0) <= NAMED else 0] if label is None else names[label : label + 1]
-    return grid(samples, value_range, columns, turn, titles, real)
+    named = [titles] if titles else []
+    if data is None:
+        return stacked([*named, grid(samples, value_range, columns, turn)])
+    classes = game.labels(columns, label)
+    real = beside(data, columns, None if classes is None else tuple(classes.tolist()))
+    reach = value_range or (float(real.min()), float(real.max()))
+    above, below = (grid(x, reach, columns, turn) for x in (real, samples))
+    return stacked([["real"], *named, above, ["samples"], below])
 
 
 def layout(n: int, num_classes: int | None) -> tuple[int, int]:
@@ -69,15 +72,16 @@ def beside(data: Data, n: int, classes: tuple[int, ...] | None) -> Tensor:
         labels = source.labels.cpu()[order]
         found = {label: cycle(order[labels == label].tolist() or [0]) for label in classes}
         order = torch.tensor([next(found[label]) for label in classes])
-    request = Request(order[:n], None)
-    return next(delivered(source.batches(iter([request])), torch.device("cpu"), data.value_range))[0]
+    batches = source.batches(iter([Request(order[:n], None)]))
+    return next(delivered(batches, torch.device("cpu"), data.value_range))[0]
 
 
-def covered(samples: Tensor, data: Data) -> str:
-    """What the metrics say of samples of data whose distribution is known."""
-    assert data.distribution is not None
-    distances, nearest = data.distribution.deviations(samples).min(1)  # [N], [N]
-    good, num_modes = nearest[distances < NEAR], len(data.distribution.centres)
+def covered(samples: Tensor, known: Mixture | None) -> str:
+    """What the metrics say of samples; nothing where the distribution is not known."""
+    if known is None:
+        return ""
+    distances, nearest = known.deviations(samples).min(1)  # [N], [N]
+    good, num_modes = nearest[distances < NEAR], len(known.centres)
     return f"modes {len(good.unique())} of {num_modes}, high quality {len(good) / len(samples):.0%}"
 
 
@@ -114,16 +118,17 @@ def _points(samples: Tensor, data: Data, step: int) -> Image.Image:
     margin = 0.25 * float((real.amax(0) - real.amin(0)).max()) or 1.0
     low, high = real.amin(0) - margin, real.amax(0) + margin
     figure = Figure(figsize=(4, 4.6), dpi=100, layout="constrained")
-    axes = figure.add_subplot(xlim=(low[0], high[0]))
-    if len(low) == 1:
-        line(axes, samples, data, float(low), float(high))
-    else:
+    (left, right), *upright = zip(low.tolist(), high.tolist(), strict=True)
+    axes = figure.add_subplot(xlim=(left, right))
+    if upright:
         plane(axes, samples, data)
-        axes.set(ylim=(low[1], high[1]), xlabel="x₁", ylabel="x₂")
+        axes.set(ylim=upright[0], xlabel="x₁", ylabel="x₂")
+    else:
+        line(axes, samples, data, left, right)
     here = samples[:, :2].float().cpu()
     outside = float(((here < low) | (here > high)).any(1).double().mean())
     told = f"{len(samples):,} samples of round {step:,}" + f", {outside:.0%} outside" * (outside >= 0.005)
-    axes.set_title(told if data.distribution is None else f"{told}\n{covered(samples, data)}", fontsize=10)
+    axes.set_title(f"{told}\n{covered(samples, data.distribution)}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return drawn(figure)
 

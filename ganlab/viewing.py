@@ -73,10 +73,9 @@ def fit(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = N
     if num_classes is not None and (label, typed) != (None, None):
         label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
         if label is not None and not (whole(label) and 0 <= label < num_classes):
-            known = f", or be one of {', '.join(names[:LISTED])}" + " ..." * (len(names) > LISTED)
-            raise Refused(
-                f"class={typed or label} must lie between 0 and {num_classes - 1}{known if names else ''}"
-            )
+            more = f", or be one of {', '.join(names[:LISTED])}" if names else ""
+            more += " ..." * (len(names) > LISTED)
+            raise Refused(f"class={typed or label} must lie between 0 and {num_classes - 1}{more}")
     game.labels(1, label)
     cfg["class"] = label
 
@@ -90,11 +89,7 @@ def refuse_output(place: Path, cfg: DictConfig) -> None:
         fits = not held and kind not in (".gif", ".jpeg", ".jpg", ".png")
     else:
         wanted = f"a file that ends in {ending}, and no picture of training"
-        fits = (
-            kind == ending
-            and not place.is_dir()
-            and not (place.parent.name == "samples" and place.stem.isdigit())
-        )
+        fits = kind == ending and not (place.is_dir() or re.search(r"samples/\d+\.png$", place.as_posix()))
     if not fits:
         raise Refused(f"output={place} must be {wanted}: choose another")
 

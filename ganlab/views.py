@@ -53,9 +53,8 @@ def samples(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> Vie
     told = f"{asked.n} samples of round {game.step}"
     if asked.format == "files":
         classes = game.labels(asked.n, label)
-        numbers = [] if classes is None else classes.tolist()
-        files = [plain(names[i]) if names else f"{i}" for i in numbers]
-        return View(told, images(found, value_range), "files", files)
+        called = [] if classes is None else [plain(names[i]) if names else f"{i}" for i in classes.tolist()]
+        return View(told, images(found, value_range), "files", called)
     if data is None and value_range is None:
         data = build_data(own)  # whose reach the picture has
     return View(told, [portrait(game, found, data, value_range, names, label)])

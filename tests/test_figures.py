@@ -235,7 +235,7 @@ def test_what_is_told_of_the_ring_is_what_the_metrics_say() -> None:
         layer.weight.fill_(0.001)
         layer.bias.copy_(torch.tensor([0.0, 1.0]))
     samples = run.play(0).sample(2500)
-    assert covered(samples, run.data) == "modes 1 of 8, high quality 100%"
+    assert covered(samples, run.data.distribution) == "modes 1 of 8, high quality 100%"
     spread = samples + 0.05 * torch.randn(2500, 2, generator=torch.Generator().manual_seed(0))
     numbers = {}
     for metric in (ModesCovered(), HighQuality()):
@@ -243,7 +243,7 @@ def test_what_is_told_of_the_ring_is_what_the_metrics_say() -> None:
         metric.update(spread, real=False)
         numbers |= metric.compute()
     told = f"modes {numbers['modes']:.0f} of 8, high quality {numbers['high_quality']:.0%}"
-    assert covered(spread, run.data) == told
+    assert covered(spread, run.data.distribution) == told
     assert 0 < numbers["high_quality"] < 0.5
 
 

@@ -18,17 +18,20 @@ from ganlab import portraits
 from ganlab.config import build_data, load
 from ganlab.data.base import Data
 from ganlab.data.sources import Memory
-from ganlab.pictures import GAP, GROUND, REAL, grid, images
+from ganlab.pictures import GAP, GROUND, REAL, grid, images, stacked
 from ganlab.portraits import beside, layout, portrait
 
 SIDE = 32  # pixels, which are not enlarged
 
 
-def shown(n: int, num_classes: int, **more: object) -> np.ndarray:
+def shown(n: int, num_classes: int | None) -> np.ndarray:
     """A picture of constant images that are as bright as their class."""
-    samples = (torch.arange(n) % num_classes / max(num_classes - 1, 1))[:, None, None, None]
-    columns, turn = layout(n, num_classes)
-    return np.asarray(grid(samples.expand(n, 1, SIDE, SIDE), (0, 1), columns, turn, **more))
+    return np.asarray(grid(bright(n, num_classes), (0, 1), *layout(n, num_classes)))
+
+
+def bright(n: int, num_classes: int) -> torch.Tensor:
+    levels = torch.arange(n) % num_classes / max(num_classes - 1, 1)
+    return levels[:, None, None, None].expand(n, 1, SIDE, SIDE)
 
 
 def classes_of(pixels: np.ndarray, num_classes: int) -> list[list[int | None]]:
@@ -60,19 +63,23 @@ def test_the_gap_is_seen_between_images_of_any_grey(level: float) -> None:
     assert tuple(pixels[GAP + SIDE, GAP + 5]) == GROUND
 
 
-def test_real_images_stand_above_marked_off_and_names_above_them() -> None:
-    plain = shown(8, 3)
-    marked = shown(8, 3, real=torch.ones(3, 1, SIDE, SIDE), names=("cat", "dog", "an unusually long name"))
-    height = len(plain)
-    assert np.array_equal(marked[-height:], plain)
-    above = marked[: len(marked) - height]
-    assert (above == 255).all(2).sum() > 3 * SIDE * SIDE
-    assert not np.array_equal(above, shown(8, 3, real=torch.ones(3, 1, SIDE, SIDE))[:-height])
-    # Each name stands above its own columns.
-    strip = shown(8, 3, names=("", "####", ""))[:-height]
-    lit = (strip != GROUND).any(2).any(0).nonzero()[0]
-    third = plain.shape[1] / 3
-    assert third <= lit.min() < lit.max() <= 2 * third
+def lit(strip: np.ndarray) -> np.ndarray:
+    """The columns of a strip that hold letters."""
+    return (strip != GROUND).any(2).any(0).nonzero()[0]
+
+
+def test_real_images_stand_above_marked_off_and_names_above_their_columns() -> None:
+    picture = grid(bright(9, 3), (0, 1), *layout(9, 3))
+    for names in (("", "dog", ""), ("", "an unusually long name", "")):
+        marked = np.asarray(stacked([["real"], names, picture, ["samples"], picture]))
+        rows = np.asarray(picture)
+        assert np.array_equal(marked[-len(rows) :], rows)
+        (top,) = [
+            i for i in range(len(marked) - len(rows)) if np.array_equal(marked[i : i + len(rows)], rows)
+        ]
+        assert lit(marked[top + len(rows) : -len(rows)]).size
+        written = lit(marked[16:top])  # below the word above all of them
+        assert picture.width / 3 <= written.min() < written.max() <= picture.width * 2 / 3
 
 
 def test_what_are_no_colours_lies_side_by_side() -> None:
@@ -91,15 +98,13 @@ def test_a_run_shows_real_images_of_the_classes_below_them(tmp_path: Path) -> No
     x, labels = next(data.split("train", "cpu", 2000))
     for label, image in enumerate(real):
         assert label in labels[(x == image).flatten(1).all(1)]
-    scale, height = 4, (10 + GAP) * 4
-    for name, samples in (("0000001.png", 60), ("0000001_n20_seed0.png", 20)):
+    first = np.asarray(grid(real, data.value_range, 10))
+    for name, n in (("0000001.png", 60), ("0000001_n20_seed0.png", 20)):
         pixels = np.asarray(Image.open(tmp_path / "run" / "samples" / name))
-        expected = np.asarray(grid(real, data.value_range, 10))
-        tops = [i for i in range(40) if np.array_equal(pixels[i : i + height], expected)]
-        assert len(tops) == 1
-        below = np.asarray(grid(load(tmp_path / "run").sample(samples), data.value_range, 10))
-        assert np.array_equal(pixels[-len(below) :], below)
-        assert len(pixels) == len(below) + len(expected) + 2 * (len(pixels) - len(below) - height) // 2
+        rest = np.asarray(grid(load(tmp_path / "run").sample(n), data.value_range, 10))
+        assert np.array_equal(pixels[-len(rest) :], rest)
+        above = pixels[: -len(rest)]
+        assert any(np.array_equal(above[i : i + len(first)], first) for i in range(len(above)))
 
 
 def test_what_stands_beside_is_the_same_in_every_run_and_draws_nothing() -> None:

@@ -234,7 +234,7 @@ def test_a_grid_shows_each_sample_in_its_place() -> None:
     samples[3] = 1.0
     shown = np.asarray(grid(samples, (-1, 1)))
     scale = 4
-    assert shown.shape == ((2 * 10 + 2) * scale, (3 * 12 + 2) * scale)
+    assert shown.shape == ((2 * 10 + 2) * scale, (3 * 12 + 2) * scale, 3)
     assert (shown[12 * scale : 20 * scale, 2 * scale : 12 * scale] == 255).all()
     assert (shown[2 * scale : 10 * scale, 2 * scale : 12 * scale] == 0).all()
     assert (shown[:8] == GROUND).all()

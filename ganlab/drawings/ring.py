@@ -42,7 +42,7 @@ def _frame(runs: Mapping[str, Run], step: int, reach: float) -> Image.Image:
         plane(axes, samples, run.data)
         tidy(axes)
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="x₁, in the units of the data")
-        axes.set_title(f"{name}\n{covered(samples, run.data)}", fontsize=10)
+        axes.set_title(f"{name}\n{covered(samples, run.data.distribution)}", fontsize=10)
     panels[0].set_ylabel("x₂, in the units of the data")
     legend(figure, [panels[0]], 3)
     return frame(figure)
