@@ -98,7 +98,7 @@ def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
     """Says what is in it; never that of a picture made in training."""
     label = cfg["class"]
     asked = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + ("" if label is None else f"_class{label}")
-    if label is not None and names:
+    if label is not None and names and names[label] != str(label):
         asked += f"_{plain(names[label])}"
     if cfg.what == "grid":
         return f"{asked}.png" if cfg.format == "grid" else asked
