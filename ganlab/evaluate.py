@@ -36,10 +36,13 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
     refuse_unseen(cfg, overrides)
     count("n", cfg.evaluation.n)
     count("seed", cfg.evaluation.seed, 0)
+    place = Path(cfg.output or "any.json")
+    if place.suffix != ".json" or place.is_dir() or place.name in ("summary.json", "profile.json"):
+        raise Refused(f"output={place} must be a file that ends in .json, and none of a run: choose another")
     records = of_run(cfg) if cfg.generated is None else of_folder(cfg)
     show(records)
     if cfg.output:
-        write(Path(cfg.output), records)
+        write(place, records)
     return records
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
+from ganlab.data.facts import Range
 from ganlab.errors import Refused
 from ganlab.writing import replacing
 
@@ -17,10 +19,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GAP = 2  # pixels between the images of a grid, before enlarging
+GROUND = (0, 98, 155)  # what is seen there: a hue, for images may be of any grey
+# Of points: what is real, and what a game made.
+REAL, FAKE = "#7F7F7F", "#E69F00"
+LETTERS = 20  # of a name, at most
+Names = Sequence[str]
 
 
-def images(samples: Tensor, value_range: tuple[float, float] | None) -> list[Image.Image]:
-    """Samples [N, C, H, W], C 1 or 3, as single images of their own size.
+def images(samples: Tensor, value_range: Range) -> list[Image.Image]:
+    """Samples [N, C, H, W] as single images of their own size; channels that are no colours lie side by side.
 
     Raises:
         Refused: they are not images.
@@ -28,44 +35,33 @@ def images(samples: Tensor, value_range: tuple[float, float] | None) -> list[Ima
     return [Image.fromarray(pixels) for pixels in _pixels(samples, value_range)]
 
 
-def grid(samples: Tensor, value_range: tuple[float, float] | None, columns: int | None = None) -> Image.Image:
+def grid(samples: Tensor, value_range: Range, columns: int = 0, turn: int = 0) -> Image.Image:
     """Samples [N, C, H, W] in rows, nearly square where no number of columns is given.
 
-    Small ones are enlarged to at least 32 pixels a side.
+    Small ones are enlarged to at least 32 pixels a side. Where they are of so many kinds in `turn`, each
+    kind has columns / turn columns to itself.
     """
     pixels = _pixels(samples, value_range)
+    pixels = pixels if pixels.ndim == 4 else pixels[..., None]
     n, height, width = pixels.shape[:3]
     columns = columns or ceil(sqrt(n))
-    canvas = np.full(
-        (ceil(n / columns) * (height + GAP) + GAP, columns * (width + GAP) + GAP, *pixels.shape[3:]),
-        128,
-        np.uint8,
-    )
+    turn = turn or columns
+    each, down, right = columns // turn, height + GAP, width + GAP
+    canvas = np.empty((ceil(ceil(n / turn) / each) * down + GAP, columns * right + GAP, 3), np.uint8)
+    canvas[:] = GROUND
     for i, image in enumerate(pixels):
-        top, left = (i // columns) * (height + GAP) + GAP, (i % columns) * (width + GAP) + GAP
+        place, kind = divmod(i, turn)
+        top, left = place // each * down + GAP, (kind * each + place % each) * right + GAP
         canvas[top : top + height, left : left + width] = image
     scale = ceil(32 / min(height, width))
     return Image.fromarray(canvas.repeat(scale, 0).repeat(scale, 1))
 
 
-def scatter(samples: Tensor) -> Image.Image:
-    """Points [N, 2] in a plane."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
-    axes = figure.add_subplot(aspect="equal", xlabel="x", ylabel="y")
-    axes.scatter(samples[:, 0].float().cpu(), samples[:, 1].float().cpu(), s=4)
-    return drawn(figure)
-
-
-def histogram(samples: Tensor) -> Image.Image:
-    """Points [N, 1] on a line, as the density of a histogram."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4, 4), dpi=100, layout="constrained")
-    axes = figure.add_subplot(xlabel="x", ylabel="density")
-    axes.hist(samples[:, 0].float().cpu(), bins=60, density=True)
-    return drawn(figure)
+def stacked(parts: Sequence[Image.Image | Names]) -> Image.Image:
+    """Pictures of one width below each other, and between them words, each over its share of the width."""
+    (width,) = {part.width for part in parts if isinstance(part, Image.Image)}
+    pictures = (part if isinstance(part, Image.Image) else _written(part, width) for part in parts)
+    return Image.fromarray(np.concatenate([*map(np.asarray, pictures)]))
 
 
 def drawn(figure: Figure) -> Image.Image:
@@ -77,34 +73,32 @@ def drawn(figure: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def columns_for(num_classes: int | None) -> int | None:
-    """A column for each class of samples that are of the classes in turn, where they fit side by side."""
-    return num_classes if num_classes is not None and 4 <= num_classes <= 20 else None
-
-
-def picture(
-    samples: Tensor, value_range: tuple[float, float] | None, columns: int | None = None
-) -> Image.Image:
-    """A grid of images, a scatter plot of points in a plane, or a histogram of points on a line.
-
-    Raises:
-        Refused: the samples are none of these.
-    """
-    if samples.ndim == 2 and samples.shape[1] <= 2:
-        return scatter(samples) if samples.shape[1] == 2 else histogram(samples)
-    return grid(samples, value_range, columns)
-
-
 def save(image: Image.Image, path: Path) -> None:
     """Writes a PNG in one step."""
     with replacing(path) as file:
         image.save(file, format="PNG")
 
 
-def _pixels(samples: Tensor, value_range: tuple[float, float] | None) -> np.ndarray:
-    """[N, C, H, W] in a range -> uint8 [N, H, W] or [N, H, W, 3]."""
-    if samples.ndim != 4 or samples.shape[1] not in (1, 3) or value_range is None:
-        raise Refused(f"samples of shape {list(samples.shape[1:])} are no images; format=grid shows points")
+def _written(words: Names, width: int) -> Image.Image:
+    """Words over equal shares of a strip; all of them upright where one is too long."""
+    font, shown, share = ImageFont.load_default(12), [word[:LETTERS] for word in words], width / len(words)
+    upright = len(shown) > 1 and max(font.getbbox(word)[2] for word in shown) > share
+    turned = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if upright else None)
+    boxes = [turned.getbbox(word) for word in shown]
+    strip = Image.new("RGB", (width, ceil(max(box[3] for box in boxes)) + 4), GROUND)
+    for i, (word, box) in enumerate(zip(shown, boxes, strict=True)):
+        corner = ((i + 0.5) * share - box[2] / 2, strip.height - box[3] - 3)
+        ImageDraw.Draw(strip).text(corner, word, "white", turned)
+    return strip
+
+
+def _pixels(samples: Tensor, value_range: Range) -> np.ndarray:
+    """[N, ..., H, W] in a range -> uint8 [N, H, W] or [N, H, W, 3]; what are no colours lies side by side."""
+    if samples.ndim < 3 or value_range is None:
+        raise Refused(f"samples of shape {list(samples.shape[1:])} are no images; what=grid shows points")
     low, high = value_range
     levels = ((samples.float() - low) / (high - low) * 255).round().clamp(0, 255).byte().cpu().numpy()
-    return levels[:, 0] if levels.shape[1] == 1 else levels.transpose(0, 2, 3, 1)
+    levels = levels.reshape(len(levels), -1, *levels.shape[-2:]).transpose(0, 2, 1, 3)  # [N, H, C, W]
+    if levels.shape[2] == 3:
+        return levels.swapaxes(2, 3)
+    return levels.reshape(*levels.shape[:2], -1)

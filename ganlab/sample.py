@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused
-from ganlab.viewing import check, file_name
+from ganlab.viewing import check, file_name, fit, refuse_output
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
@@ -23,7 +23,10 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     """
     if cfg.run_dir is None:
         raise Refused("run_dir is missing: give the directory of a run, run_dir=outputs/...")
-    check(cfg, {override.lstrip("+~").split("=")[0] for override in overrides})
+    typed = {key.lstrip("+~"): value for key, _, value in (text.partition("=") for text in overrides)}
+    check(cfg, typed)
+    if cfg.output:
+        refuse_output(Path(cfg.output), cfg)
     from ganlab.config import load
     from ganlab.run_directory import RunDirectory
     from ganlab.views import VIEWS
@@ -32,13 +35,17 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     if not cfg.output:
         run.refuse_links()
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
-    output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step)
-    view = VIEWS[cfg.what](cfg, run, game)
+    names = run.config().get("class_names") or ()
+    fit(cfg, game, names, typed.get("class"))
+    output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
+    view = VIEWS[cfg.what](cfg, run, game, None)
     try:
         view.write(output)
     except OSError as error:
         raise Refused(f"{output} cannot be written: {error.strerror}; choose another output") from error
-    print(f"{view.told}: {output}")
+    label = cfg["class"]
+    called = f" named {names[label]}" if label is not None and names else ""
+    print(f"{view.told}{'' if label is None else f', class {label}{called}'}: {output}")
     return output
 
 

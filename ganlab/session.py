@@ -125,8 +125,8 @@ class Session:
         self.callbacks = [
             self.bar,  # first, so that its clock stops before the others work
             self.measuring,
-            Samples(directory.samples, data.value_range, cfg.sample_every, times.begins, times.total),
-            LastViews(cfg, data, directory, times.total),
+            Samples(directory.samples, data, cfg.sample_every, times.begins, times.total),
+            LastViews(cfg, data, directory, self.module.game, times),
             self.terms,  # before the checkpoint: its rows are on file before it exists
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self.evaluation.monitored(cfg.monitor)),

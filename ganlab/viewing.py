@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
-from typing import Any
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from ganlab.cli import compose
 from ganlab.errors import Refused
-from ganlab.values import count
+from ganlab.values import count, whole
+
+if TYPE_CHECKING:
+    from ganlab.game import Game
 
 ELSEWHERE = {"checkpoint", "format", "root"}  # settings of ganlab.sample that a run has not at its end
 SAMPLED = {"n", "seed", "class", "checkpoint"}
@@ -21,6 +27,7 @@ USES: dict[str, set[str]] = {
     "arithmetic": SAMPLED | {"plus", "minus"},
     "animate": set(),
 }
+LISTED = 20  # names of classes, at most, in a message
 CHOICES = {
     "what": [*USES],
     "format": ["grid", "files"],
@@ -34,20 +41,73 @@ def check(cfg: DictConfig, given: Collection[str]) -> None:
     for key, known in CHOICES.items():
         if cfg[key] not in known:
             raise Refused(f"{key}={cfg[key]} must be {', '.join(known[:-1])} or {known[-1]}")
-    for key, low in {"n": 1, "seed": 0, "class": 0, "columns": 2}.items():
-        if not (key == "class" and cfg[key] is None):
-            count(key, cfg[key], low)
+    for key, low in {"n": 1, "seed": 0, "columns": 2}.items():
+        count(key, cfg[key], low)
     for key in sorted(set(given).intersection(key for keys in USES.values() for key in keys)):
         if key not in USES[cfg.what]:
             raise Refused(f"{key} has no say in what={cfg.what}: leave it out")
+    if cfg.what == "arithmetic":
+        for name in ("plus", "minus"):
+            if not all(whole(place) and 0 <= place < cfg.n for place in cfg[name]):
+                raise Refused(
+                    f"{name}={cfg[name]} must be places in a grid of n={cfg.n}, from 0 to {cfg.n - 1}"
+                )
+        if not cfg.plus:
+            raise Refused("plus=[] adds nothing: give places of samples in the grid of this n and seed")
 
 
-def file_name(cfg: DictConfig, step: int) -> str:
+def fit(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = None) -> None:
+    """Makes a number of the class that is asked for; what is both the name of one and a number is the name.
+
+    Args:
+        names: of the classes; empty: they have none.
+        typed: the class as it was written, of which Hydra may have made a number.
+
+    Raises:
+        Refused: there is no such class, or more would be made than one can look at.
+    """
+    label, num_classes = cfg["class"], game.generator.num_classes
+    made, size = max(cfg.n, cfg.columns), prod(max(side, 32) for side in game.shape[-2:])
+    if cfg.what != "animate" and made * size > (10**11 if cfg.format == "files" else 10**8):
+        raise Refused(f"n={cfg.n}, columns={cfg.columns} of {list(game.shape)} are too large: lower them")
+    if num_classes is not None and (label, typed) != (None, None):
+        label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
+        if label is not None and not (whole(label) and 0 <= label < num_classes):
+            more = f", or be one of {', '.join(names[:LISTED])}" if names else ""
+            more += " ..." * (len(names) > LISTED)
+            raise Refused(f"class={typed or label} must lie between 0 and {num_classes - 1}{more}")
+    game.labels(1, label)
+    cfg["class"] = label
+
+
+def refuse_output(place: Path, cfg: DictConfig) -> None:
+    """Refuses to write over what is of another kind, or among other files."""
+    kind, ending = place.suffix.lower(), ".gif" if cfg.what == "animate" else ".png"
+    if cfg.what == "grid" and cfg.format == "files":
+        wanted = "a new or an empty folder, and not be named like a picture"
+        held = any(place.iterdir()) if place.is_dir() else place.exists()
+        fits = not held and kind not in (".gif", ".jpeg", ".jpg", ".png")
+    else:
+        wanted = f"a file that ends in {ending}, and no picture of training"
+        fits = kind == ending and not (place.is_dir() or re.search(r"samples/\d+\.png$", place.as_posix()))
+    if not fits:
+        raise Refused(f"output={place} must be {wanted}: choose another")
+
+
+def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
     """Says what is in it; never that of a picture made in training."""
-    asked = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + ("" if cfg["class"] is None else f"_class{cfg['class']}")
+    label = cfg["class"]
+    asked = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + ("" if label is None else f"_class{label}")
+    if label is not None and names and names[label] != str(label):
+        asked += f"_{plain(names[label])}"
     if cfg.what == "grid":
         return f"{asked}.png" if cfg.format == "grid" else asked
     return "training.gif" if cfg.what == "animate" else f"{asked}_{called(cfg)}.png"
+
+
+def plain(name: str) -> str:
+    """The name of a class as a part of the name of a file."""
+    return re.sub(r"[^\w.-]+", "_", name)[:64]
 
 
 def called(cfg: DictConfig) -> str:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ganlab.config import build_data, instantiate
 from ganlab.data.base import Data
-from ganlab.errors import Refused
+from ganlab.data.facts import Range
+from ganlab.errors import Refused, one_line
 from ganlab.films import save_film
 from ganlab.game import Game
 from ganlab.metrics.features import lens
 from ganlab.metrics.reals import BATCH, unit
-from ganlab.pictures import columns_for, grid, images, picture, save
+from ganlab.pictures import grid, images, save
+from ganlab.portraits import portrait
 from ganlab.run_directory import RunDirectory
-from ganlab.viewing import through_extractor
+from ganlab.viewing import plain, through_extractor
 
 
 class View(NamedTuple):
@@ -28,6 +30,7 @@ class View(NamedTuple):
     told: str
     pictures: list[Image.Image]
     form: str = "picture"  # or files: each picture by itself; film
+    names: Sequence[str] = ()  # of files, after their numbers
 
     def write(self, path: Path) -> None:
         """As PNG, a folder of PNG, or GIF."""
@@ -39,21 +42,25 @@ class View(NamedTuple):
         else:
             path.mkdir(exist_ok=True)
             for i, image in enumerate(self.pictures):
-                save(image, path / f"{i:05d}.png")
+                save(image, path / ("_".join([f"{i:05d}", *self.names[i : i + 1]]) + ".png"))
 
 
-def samples(asked: Any, run: RunDirectory, game: Game) -> View:
-    """A grid, with a column for each class where there are few; or single images."""
-    value_range = run.config().data.range
-    found = game.sample(asked.n, asked.seed, asked["class"])
+def samples(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
+    """A grid, with columns for each class, below real images where the data are at hand; or single images."""
+    own, label = run.config(), asked["class"]
+    value_range, names = own.data.get("range"), own.get("class_names") or ()
+    found = game.sample(asked.n, asked.seed, label)
     told = f"{asked.n} samples of round {game.step}"
     if asked.format == "files":
-        return View(told, images(found, value_range), "files")
-    classes = game.generator.num_classes if asked["class"] is None else None
-    return View(told, [picture(found, value_range, columns_for(classes))])
+        classes = game.labels(asked.n, label)
+        called = [] if classes is None else [plain(names[i]) if names else f"{i}" for i in classes.tolist()]
+        return View(told, images(found, value_range), "files", called)
+    if data is None and value_range is None:
+        data = build_data(own)  # whose reach the picture has
+    return View(told, [portrait(game, found, data, value_range, names, label)])
 
 
-def neighbours(asked: Any, run: RunDirectory, game: Game) -> View:
+def neighbours(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """Rows of samples, each above the row of their nearest training images: in pixels, or in the features of
     the run's extractor.
 
@@ -63,22 +70,19 @@ def neighbours(asked: Any, run: RunDirectory, game: Game) -> View:
     own = run.config()
     if asked.root is not None:
         own.data.root = asked.root
-    data, n, columns = build_data(own), asked.n, asked.columns
+    data, n, columns = data or build_data(own), asked.n, min(asked.columns, asked.n)
     if through_extractor(asked):
         see, where = features_of(own, data)
     else:
         see, where = pixels, "pixels, by the root of the mean squared difference"
     found = game.sample(n, asked.seed, asked["class"])
     beside, distances = nearest(found, (x for x, _ in data.split("train", found.device, 1000)), see)
-    rows = zip(found.split(columns), beside.split(columns), strict=True)
-    blank = found.new_full((-n % columns, *found.shape[1:]), (data.value_range or (0.0, 1.0))[0])
-    padded = [torch.cat([row, blank[: columns - len(row)]]) for pair in rows for row in pair]
     far = f"in {where}: median {float(distances.median()):.3f}"
     told = f"{n} samples of round {game.step} above their nearest training images ({far})"
-    return View(told, [grid(torch.cat(padded), data.value_range, columns)])
+    return View(told, [pairs(found, beside, data.value_range, columns)])
 
 
-def interpolate(asked: Any, run: RunDirectory, game: Game) -> View:
+def interpolate(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """Strips of `columns` samples between two of them, as many as n has room for."""
     strips, columns = max(asked.n // asked.columns, 1), asked.columns
     ends = game.latents(2 * strips, asked.seed)
@@ -91,21 +95,13 @@ def interpolate(asked: Any, run: RunDirectory, game: Game) -> View:
     return View(told, [grid(shown(game, latents, condition), run.config().data.range, columns)])
 
 
-def arithmetic(asked: Any, run: RunDirectory, game: Game) -> View:
+def arithmetic(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """The samples whose latents are added, those whose are subtracted, and that of the sum, in one row.
 
     One more is to be added than subtracted, or the sum is no latent like others: a - b + c (Radford, Metz &
     Chintala 2016, section 6.3.2). Of a conditional generator the sum has the class of the first.
-
-    Raises:
-        Refused: a place that the grid of n samples does not have, or none to add.
     """
     n, plus, minus = asked.n, list(asked.plus), list(asked.minus)
-    for name, places in {"plus": plus, "minus": minus}.items():
-        if not all(isinstance(place, int) and 0 <= place < n for place in places):
-            raise Refused(f"{name}={places} must be places in a grid of n={n}, from 0 to {n - 1}")
-    if not plus:
-        raise Refused("plus=[] adds nothing: give places of samples in the grid of this n and seed")
     latents = game.latents(n, asked.seed)
     result = latents[plus].sum(0)
     if minus:
@@ -117,20 +113,27 @@ def arithmetic(asked: Any, run: RunDirectory, game: Game) -> View:
     return View(told, [grid(shown(game, row, condition), run.config().data.range, len(row))])
 
 
-def animate(asked: Any, run: RunDirectory, game: Game) -> View:
+def animate(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """The pictures that a run made of the same latents, in their order.
 
     Raises:
-        Refused: it has made none.
+        Refused: it has made fewer than two, which are no film, or one cannot be read.
     """
     places = [place for place in sorted(run.samples.glob("*.png")) if place.stem.isdigit()]
-    if not places:
-        raise Refused(f"{run.samples} has no pictures of training: a run makes one every sample_every rounds")
-    pictures = [Image.open(place).convert("RGB") for place in places]
+    if len(places) < 2:
+        few = f"{len(places)} pictures of training, and a film takes two"
+        raise Refused(f"{run.samples} has {few}: give a run a lower sample_every=, which makes more")
+    try:
+        pictures = [Image.open(place).convert("RGB") for place in places]
+    except OSError as error:
+        raise Refused(f"{one_line(error)}: remove that picture of training") from error
+    # The pictures of another version may be of another size.
+    pictures = [ImageOps.pad(image, pictures[-1].size) for image in pictures]
     return View(f"{len(pictures)} pictures of training, from the same latents", pictures, "film")
 
 
-VIEWS: dict[str, Callable[[Any, RunDirectory, Game], View]] = {
+# Data are those of a run that plays; None: none are at hand.
+VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
     "grid": samples,
     "neighbours": neighbours,
     "interpolate": interpolate,
@@ -168,6 +171,14 @@ def nearest(
         nearer = distances < best
         images[nearer], best[nearer] = batch.to(x.dtype)[places[nearer]], distances[nearer]
     return images, best
+
+
+def pairs(above: Tensor, below: Tensor, value_range: Range, columns: int) -> Image.Image:
+    """Rows of images [N, ...], each above the row of those that belong to them."""
+    rows = zip(above.split(columns), below.split(columns), strict=True)
+    blank = above.new_full((-len(above) % columns, *above.shape[1:]), (value_range or (0.0, 1.0))[0])
+    padded = [torch.cat([row, blank[: columns - len(row)]]) for pair in rows for row in pair]
+    return grid(torch.cat(padded), value_range, columns)
 
 
 def features_of(cfg: Any, data: Data) -> tuple[Callable[[Tensor], Tensor], str]:

@@ -203,3 +203,11 @@ def test_what_cannot_be_measured_is_refused(line: str, message: str, tmp_path: P
     (places["broken"] / "0.png").write_bytes(b"no image")
     with pytest.raises(Refused, match=message):
         measured(*line.format(**places).split())
+
+
+@pytest.mark.parametrize("name", ["table.txt", "summary.json", "profile.json", "folder.json"])
+def test_numbers_are_never_written_over_what_is_none(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder.json").mkdir()
+    given = ["run_dir=no/matter", f"output={tmp_path / name}"]
+    with pytest.raises(Refused, match=f"output={tmp_path / name} must be a file that ends in .json"):
+        evaluate(compose(*given, config_name="evaluate"), given)

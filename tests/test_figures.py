@@ -22,11 +22,12 @@ from ganlab.drawings.costs import cost
 from ganlab.drawings.density import Line
 from ganlab.drawings.intuition import accuracy
 from ganlab.drawings.inverse_transform import transform
-from ganlab.drawings.ring import covered
 from ganlab.drawings.runs import Run, schedule
 from ganlab.drawings.style import overview, write
 from ganlab.errors import Refused
 from ganlab.figures import NAMES, figures, main
+from ganlab.metrics.modes import HighQuality, ModesCovered
+from ganlab.portraits import covered
 from ganlab.session import Session
 from ganlab.views import nearest
 
@@ -233,7 +234,17 @@ def test_what_is_told_of_the_ring_is_what_the_metrics_say() -> None:
     with torch.no_grad():
         layer.weight.fill_(0.001)
         layer.bias.copy_(torch.tensor([0.0, 1.0]))
-    assert covered(run, 0) == "modes 1 of 8, high quality 100%"
+    samples = run.play(0).sample(2500)
+    assert covered(samples, run.data.distribution) == "modes 1 of 8, high quality 100%"
+    spread = samples + 0.05 * torch.randn(2500, 2, generator=torch.Generator().manual_seed(0))
+    numbers = {}
+    for metric in (ModesCovered(), HighQuality()):
+        metric.check(run.data, 2500, 0)
+        metric.update(spread, real=False)
+        numbers |= metric.compute()
+    told = f"modes {numbers['modes']:.0f} of 8, high quality {numbers['high_quality']:.0%}"
+    assert covered(spread, run.data.distribution) == told
+    assert 0 < numbers["high_quality"] < 0.5
 
 
 def test_the_rounds_that_are_drawn() -> None:

@@ -19,7 +19,7 @@ LAYERS = [
     {"objectives", "tricks"},
     {"game", "pictures", "films", "run_directory", "provenance", "stages"},
     {"training", "metrics"},
-    {"checks", "viewing"},
+    {"checks", "viewing", "portraits"},
     {"config", "resume"},
     {"views"},
     {"callbacks"},

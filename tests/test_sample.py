@@ -16,13 +16,14 @@ from ganlab.cli import compose
 from ganlab.config import build_data, load
 from ganlab.errors import Refused
 from ganlab.metrics.features import Classifier, eight_bit
-from ganlab.pictures import grid, images, picture
+from ganlab.pictures import GROUND, grid, images
 from ganlab.sample import sample
 from ganlab.views import slerp
 
 
 def draw(run_dir: Path, *overrides: str) -> Path:
-    return sample(compose(f"run_dir={run_dir}", *overrides, config_name="sample"))
+    given = [f"run_dir={run_dir}", *overrides]
+    return sample(compose(*given, config_name="sample"), given)
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +45,13 @@ def test_a_grid_hangs_on_the_seed_and_the_class(conditional: Path, tmp_path: Pat
 
 def test_single_images(conditional: Path, tmp_path: Path) -> None:
     folder = draw(conditional, "n=3", "format=files", f"output={tmp_path / 'single'}")
-    assert [path.name for path in sorted(folder.iterdir())] == ["00000.png", "00001.png", "00002.png"]
-    assert Image.open(folder / "00000.png").size == (8, 8)
+    assert [path.name for path in sorted(folder.iterdir())] == ["00000_0.png", "00001_1.png", "00002_2.png"]
+    assert Image.open(folder / "00000_0.png").size == (8, 8)
 
 
 def test_points_are_scattered(tmp_path: Path) -> None:
     play(tmp_path / "ring", "data=ring", "steps=2", "model.generator.batch_norm=false")
-    assert Image.open(draw(tmp_path / "ring")).size == (400, 400)
+    assert Image.open(draw(tmp_path / "ring")).size == (400, 460)
     with pytest.raises(Refused, match="are no images"):
         draw(tmp_path / "ring", "format=files")
 
@@ -64,8 +65,8 @@ def points(tmp_path_factory) -> Path:
 
 
 def tiles(place: Path, size: int = 8, scale: int = 4) -> list[list[np.ndarray]]:
-    """The images of a grid, row by row, at their own size."""
-    pixels = np.asarray(Image.open(place))[::scale, ::scale]
+    """The grey images of a grid, row by row, at their own size."""
+    pixels = np.asarray(Image.open(place))[::scale, ::scale, 0]
     step = size + 2
     return [
         [pixels[top : top + size, left : left + size] for left in range(2, pixels.shape[1] - size, step)]
@@ -233,14 +234,130 @@ def test_a_grid_shows_each_sample_in_its_place() -> None:
     samples[3] = 1.0
     shown = np.asarray(grid(samples, (-1, 1)))
     scale = 4
-    assert shown.shape == ((2 * 10 + 2) * scale, (3 * 12 + 2) * scale)
+    assert shown.shape == ((2 * 10 + 2) * scale, (3 * 12 + 2) * scale, 3)
     assert (shown[12 * scale : 20 * scale, 2 * scale : 12 * scale] == 255).all()
     assert (shown[2 * scale : 10 * scale, 2 * scale : 12 * scale] == 0).all()
-    assert (shown[:8] == 128).all()
+    assert (shown[:8] == GROUND).all()
 
 
 def test_levels_and_colours() -> None:
     samples = torch.tensor([-1.0, 0.0, 1.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
     (image,) = images(samples, (-1, 1))
     assert image.getpixel((0, 0)) == (0, 128, 255)
-    assert picture(torch.rand(4, 3, 8, 8), (0, 1)).mode == "RGB"
+    assert grid(torch.rand(4, 3, 8, 8), (0, 1)).mode == "RGB"
+
+
+NAMES = ["zero", "one", "two/three", "3", "4", "2", "7", "seven", "eight", "nine"]
+
+
+@pytest.fixture(scope="module")
+def named(conditional: Path, tmp_path_factory) -> Path:
+    """A run whose classes have names, some of them numbers, in no order."""
+    path = tmp_path_factory.mktemp("runs") / "named"
+    shutil.copytree(conditional, path)
+    with (path / "config.yaml").open("a") as file:
+        file.write(f"class_names: {NAMES}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("typed", "label"), [("zero", 0), ("one", 1), ("2", 5), ("3", 3), ("7", 6), ("8", 8), ("'two/three'", 2)]
+)
+def test_a_class_is_asked_for_by_its_name(typed: str, label: int, named: Path, tmp_path, capsys) -> None:
+    place = draw(named, f"class={typed}", "n=2", "format=files", f"output={tmp_path / 'out'}")
+    name = NAMES[label].replace("/", "_")
+    assert sorted(path.name for path in place.iterdir()) == [f"00000_{name}.png", f"00001_{name}.png"]
+    assert f"2 samples of round 2, class {label} named {NAMES[label]}" in capsys.readouterr().out
+    expected = levels(load(named).sample(2, label=label))
+    assert np.array_equal(np.asarray(Image.open(place / f"00001_{name}.png")), expected[1])
+
+
+def test_files_say_their_classes(named: Path) -> None:
+    assert draw(named, "class=one", "n=2").name == "0000002_n2_seed0_class1_one.png"
+    assert draw(named, "class=0", "what=interpolate").name == "0000002_n64_seed0_class0_zero_interpolate.png"
+    folder = draw(named, "n=12", "format=files")
+    expected = [f"{i:05d}_{NAMES[i % 10].replace('/', '_')}.png" for i in range(12)]
+    assert [path.name for path in sorted(folder.iterdir())] == expected
+
+
+@pytest.mark.parametrize("typed", ["ten", "10", "-1", "1.0", "true"])
+def test_a_class_that_is_none_is_answered_with_all(typed: str, named: Path) -> None:
+    message = f"class={typed} must lie between 0 and 9, or be one of zero, one, two/three, 3, 4, 2, 7, seven"
+    with pytest.raises(Refused, match=message):
+        draw(named, f"class={typed}")
+
+
+def test_a_name_for_a_game_without_classes_is_refused(points: Path) -> None:
+    with pytest.raises(Refused, match="class=cat, but this generator knows no classes"):
+        draw(points, "class=cat")
+
+
+def test_samples_are_never_put_among_other_files(points: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "fakes"
+    draw(points, "format=files", "n=5", f"output={folder}")
+    held = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for n in (3, 5, 9):
+        with pytest.raises(Refused, match=r"fakes must be a new or an empty folder"):
+            draw(points, "format=files", f"n={n}", "seed=1", f"output={folder}")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == held
+    (tmp_path / "empty").mkdir()
+    assert len(list(draw(points, "format=files", "n=2", f"output={tmp_path / 'empty'}").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("format=files output={}/note.txt", "must be a new or an empty folder"),
+        ("format=files output={}/new.png", "not be named like a picture"),
+        ("output={}/folder.png", "must be a file that ends in .png"),
+        ("output={}", "must be a file that ends in .png"),
+        ("output={}/x.jpg", "must be a file that ends in .png"),
+        ("output={}/note.txt", "must be a file that ends in .png"),
+        ("what=neighbours output={}/x", "must be a file that ends in .png"),
+        ("what=animate output={}/x.png", "must be a file that ends in .gif"),
+        ("output={}/samples/0000004.png", "no picture of training"),
+    ],
+)
+def test_an_output_of_another_kind_is_refused(line: str, message: str, points: Path, tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(Refused, match=f"output={tmp_path}.* {message}"):
+        draw(points, *line.format(tmp_path).split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "note.txt"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "n=100000000000",
+        "n=100000000000 format=files",
+        "what=interpolate columns=10000000",
+        "what=neighbours n=2 columns=10000000",
+    ],
+)
+def test_more_than_one_can_look_at_is_refused(line: str, points: Path) -> None:
+    with pytest.raises(Refused, match="are too large: lower them"):
+        draw(points, *line.split())
+
+
+def test_one_picture_is_no_film(conditional: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="has 1 pictures of training, and a film takes two: .* sample_every="):
+        draw(conditional, "what=animate")
+    with pytest.raises(Refused, match="sample_every=2 makes one picture of this run, and a film takes two"):
+        play(tmp_path / "run", "steps=2", "sample_every=2", "views=[animate]")
+    with pytest.raises(Refused, match="class=10 must lie between 0 and 9"):
+        play(tmp_path / "run", "steps=2", "trick=label_conditioning", "views=[{what:grid,class:10}]")
+    with pytest.raises(Refused, match="must be places in a grid of n=4"):
+        play(tmp_path / "run", "steps=2", "views=[{what:arithmetic,n:4,plus:[4]}]")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_film_of_pictures_that_are_broken_or_of_other_sizes(points: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(points, run)
+    Image.new("L", (40, 30)).save(run / "samples" / "0000001.png")
+    film = Image.open(draw(run, "what=animate"))
+    assert (film.n_frames, film.size) == (3, Image.open(run / "samples" / "0000004.png").size)
+    (run / "samples" / "0000003.png").write_text("no picture")
+    with pytest.raises(Refused, match="0000003.png.*: remove that picture of training"):
+        draw(run, "what=animate")

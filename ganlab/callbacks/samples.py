@@ -3,11 +3,13 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from ganlab.pictures import columns_for, picture, save
+from ganlab.data.base import Data
+from ganlab.pictures import save
+from ganlab.portraits import portrait
 from ganlab.training.base import GameModule
 from ganlab.views import show
 
-COUNT = 64
+IMAGES, POINTS = 64, 2500  # so many points the published counts of modes are of
 
 
 class Samples(Callback):
@@ -16,11 +18,9 @@ class Samples(Callback):
     Up to round `begins` other stages are played, and there is nothing to be seen.
     """
 
-    def __init__(
-        self, folder: Path, value_range: tuple[float, float] | None, every: int, begins: int, steps: int
-    ):
+    def __init__(self, folder: Path, data: Data, every: int, begins: int, steps: int):
         self.folder = folder
-        self.value_range = value_range
+        self.data = data
         self.every = every
         self.begins = begins
         self.steps = steps
@@ -29,12 +29,12 @@ class Samples(Callback):
         step = module.game.step
         if step <= self.begins or (step % self.every and step != self.steps):
             return
-        game = module.game
-        columns = columns_for(game.generator.num_classes)
-        samples = game.sample_on_all(1000 if len(game.shape) == 1 else COUNT - COUNT % (columns or 1))
+        game, data = module.game, self.data
+        even = IMAGES - IMAGES % min(game.generator.num_classes or 1, IMAGES)
+        samples = game.sample_on_all(POINTS if len(game.shape) == 1 else even)
         if not trainer.is_global_zero:
             return
-        image = picture(samples, self.value_range, columns)
+        image = portrait(game, samples, data, data.value_range, data.class_names or ())
         place = self.folder / f"{step:07d}.png"
         known = place.exists()  # to the loggers too: a resume plays some rounds again
         save(image, place)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image
 
 from ganlab.drawings.runs import Run, at_least
 from ganlab.drawings.style import frame, sheet
 from ganlab.errors import Refused
-from ganlab.views import nearest
+from ganlab.views import nearest, pairs
 
 
 def draw(settings: Sequence[str], columns: int, rows: int, steps: int, seed: int) -> list[Image.Image]:
@@ -36,15 +37,8 @@ def draw(settings: Sequence[str], columns: int, rows: int, steps: int, seed: int
         f"in [{low:g}, {high:g}]:\n{told}",
         fontsize=9,
     )
-    panels = figure.subplots(2 * rows, columns, squeeze=False)
-    for i, (sample, image) in enumerate(zip(samples, images, strict=True)):
-        row, column = divmod(i, columns)
-        for axes, shown, label in (
-            (panels[2 * row, column], sample, "sample"),
-            (panels[2 * row + 1, column], image, "nearest"),
-        ):
-            axes.imshow(shown.movedim(0, -1).numpy(), cmap="gray", vmin=low, vmax=high)
-            axes.set(xticks=[], yticks=[])
-            if column == 0:
-                axes.set_ylabel(label, rotation=0, ha="right", va="center")
+    axes, picture = figure.add_subplot(), pairs(samples, images, run.data.value_range, columns)
+    axes.imshow(picture)
+    places = (np.arange(2 * rows) + 0.5) * picture.height / (2 * rows)
+    axes.set(xticks=[], yticks=places, yticklabels=["sample", "nearest"] * rows)
     return [frame(figure)]

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ganlab.films import overview, save_film
-from ganlab.pictures import drawn, save
+from ganlab.pictures import FAKE, drawn, save
 
 # Okabe and Ito (2008).
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLACK, ORANGE, SKY, GREEN = "#000000", FAKE, "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 TRUE, MADE, VERDICT, BEST = BLUE, ORANGE, BLACK, PURPLE  # the same things have the same colours throughout
 
