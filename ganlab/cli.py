@@ -18,7 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.errors import Diverged, Lost, Refused, Unfinished
+from ganlab.errors import Diverged, Lost, Refused, Unfinished, ending
+from ganlab.jobs import job_name, table
 
 HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
@@ -69,18 +70,27 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     refusals: list[BaseException] = []
     here = os.getpid()  # jobs of a cluster, which other processes play, raise: or this one would not know
     begun: list[Any] = []  # a ValueError before any job is Hydra's, about the command line
+    played: list[list[Any]] = []  # a sweep's jobs: name, overrides, status, and what each returned
+    line = sys.argv[1:]
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def job(cfg: DictConfig) -> Any:
         context = HydraConfig.get()
         begun.append(context)
         if context.mode == RunMode.MULTIRUN:
-            cfg.job = context.job.num
-            print(f"\njob {cfg.job}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True)
+            given = " ".join(context.overrides.task)
+            cfg.job = job_name(context.job.num, context.overrides.task, line)
+            played.append([cfg.job, given, "stopped", None])
+            print(f"\njob {context.job.num}: {given or 'no overrides'}", flush=True)
         try:
             refuse_lost(context.overrides.task)
-            return task(cfg, [*context.overrides.task, *kept])
+            found = task(cfg, [*context.overrides.task, *kept])
+            for row in played[-1:]:
+                row[2:] = "finished", found
+            return found
         except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
+            for row in played[-1:]:
+                row[2] = ending(error)[0]
             refuse(error)
             if os.getpid() != here:
                 raise

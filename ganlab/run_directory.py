@@ -2,6 +2,7 @@
 
 config.yaml      resolved; enough to rebuild everything without the original conf/
 metrics.csv      one row per logged step
+lock             locked while the run is played, and says by whom; empty otherwise
 summary.json     status, steps, images, seconds, metrics with their protocol, seed, commit, versions
 samples/         grids from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written beside, then renamed
@@ -9,8 +10,12 @@ checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written beside, then renam
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
+import zipfile
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.errors import Refused
+from ganlab.lock import Lock
+from ganlab.provenance import override
 
 # What the config of an older run lacks, as it was played.
 ABSENT = {"compile": False, "profile": False, "initial": {}, "stages": {}, "code_of": None, "views": []}
@@ -39,29 +46,81 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.metrics = self.path / "metrics.csv"
+        self.made: list[Path] = []  # what `create` has made: this folder, then those above it
+        self._lock: Lock | None = None
 
     def create(self) -> None:
-        """Makes the directory.
+        """Makes the directory, and locks it.
 
         Raises:
-            Refused: it exists and is not empty, or cannot be made.
+            Refused: it exists and is not empty, is played by another process, or cannot be made.
         """
-        # A kill may have left the folders, with nothing in them yet.
-        if self.path.exists() and (
-            not self.path.is_dir() or any(not place.is_dir() for place in self.path.rglob("*"))
-        ):
-            raise Refused(
-                f"run_dir={self.path} exists and is not empty: resume={self.path} continues a run, "
-                "or choose another run_dir"
-            )
+        self._refuse_taken()
+        made = [self.path, *(place for place in self.path.parents if not os.path.exists(place))]
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.lock()
+            self._refuse_taken()  # another process may have played meanwhile
+            self.made = made
             self.make_folders()
         except OSError as error:
-            raise Refused(f"run_dir={self.path} cannot be made: {error.strerror}; choose another") from error
+            self.made = made
+            self.discard()
+            raise self.refusal(error, begun=False) from error
+
+    def _refuse_taken(self) -> None:
+        # A kill may have left folders, a lock and what was to be renamed, and nothing of a run yet.
+        if os.path.exists(self.path) and (
+            not self.path.is_dir()
+            or any(
+                not place.is_dir() and place.suffix != ".part" and place != self.path / "lock"
+                for place in self.path.rglob("*")
+            )
+        ):
+            raise Refused(
+                f"run_dir={self.path} exists and is not empty: {override('resume', self.path)} continues a "
+                "run, or choose another run_dir"
+            )
 
     def make_folders(self) -> None:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.samples.mkdir(exist_ok=True)
+
+    def lock(self) -> None:
+        """Keeps other processes from playing this run, until `release` or the end of this one."""
+        self._lock = Lock(self.path / "lock")
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def discard(self) -> None:
+        """Removes what `create` has made: the name is free again."""
+        for place in self.made:
+            shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):  # others may have come to use it
+                place.rmdir()
+
+    def refusal(self, error: OSError, begun: bool) -> Refused:
+        """What to say of a file of the run that cannot be written or read.
+
+        Args:
+            error: of the system.
+            begun: whether anything was played that is to be gone on with.
+        """
+        reason = error.strerror or str(error)
+        if not begun:
+            return Refused(
+                f"run_dir={self.path} cannot be made: {reason}; mend it, or choose another run_dir"
+            )
+        go_on = f"then {override('resume', self.path)} goes on from the last checkpoint"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            said = f"the disk of {self.path} is full, or a quota reached ({reason}): make room"
+        elif not os.path.isdir(self.path):
+            said = f"{self.path} was removed or renamed while it was played: put it back"
+        else:
+            said = f"{error.filename or self.path}: {reason} while the run was played: mend it"
+        return Refused(f"{said}, {go_on}")
 
     def write_config(self, cfg: DictConfig) -> None:
         write_beside(self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True))
@@ -73,7 +132,7 @@ class RunDirectory:
             Refused: the directory is not that of a run.
         """
         path = self.path / "config.yaml"
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise Refused(f"{self.path} is not a run: it has no config.yaml; give the directory of a run")
         try:
             cfg = OmegaConf.load(path)
@@ -140,13 +199,17 @@ class RunDirectory:
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any]:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise Refused(f"{path} does not exist")
         try:
+            if not sound(path):
+                raise Refused(f"{path} is damaged, as its checksum tells")
             content = torch.load(path, map_location="cpu", weights_only=True)
+        except Refused:
+            raise
         except Exception as error:  # torch raises many kinds on a truncated file
             raise Refused(f"{path} is truncated or not a checkpoint") from error
-        if not isinstance(content, dict) or "state_dict" not in content:
+        if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
             raise Refused(f"{path} is not the checkpoint of a run")
         return content
 
@@ -157,9 +220,17 @@ def directory_for(cfg: DictConfig) -> Path:
         return Path(cfg.run_dir) if cfg.job is None else Path(cfg.run_dir) / str(cfg.job)
     stem = f"outputs/{cfg.name}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
     names = [stem if cfg.job is None else f"{stem}_{cfg.job}"]
-    while Path(names[-1]).exists():
+    while os.path.exists(names[-1]):
         names.append(f"{names[0]}.{len(names)}")
     return Path(names[-1])
+
+
+def sound(path: Path) -> bool:
+    """Whether all parts of a checkpoint have their checksums, which torch does not look at."""
+    with zipfile.ZipFile(path) as file:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in file.infolist()):
+            raise ValueError("torch compresses nothing, and what is unpacked may have any size")
+        return file.testzip() is None
 
 
 def write_beside(path: Path, text: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import Logger
 
 from ganlab.callbacks.checkpoint import AtomicIO, Checkpoint
+from ganlab.callbacks.divergence import Divergence
 from ganlab.callbacks.evaluate import Evaluate
 from ganlab.callbacks.last_views import LastViews
 from ganlab.callbacks.log import Log
@@ -22,19 +21,20 @@ from ganlab.callbacks.profile import Profile
 from ganlab.callbacks.progress import Bar, Onward, watch
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
+from ganlab.callbacks.wandb_mode import check_mode
 from ganlab.checks import check, num_processes, refuse_unused
 from ganlab.config import adopt, build, build_data, chosen, instantiate, refusing, restore
+from ganlab.console import conclude, introduce
 from ganlab.errors import Diverged, Lost, Refused, ending, one_line
 from ganlab.machine import keep_memory, quiet
 from ganlab.metrics.evaluation import Evaluation
-from ganlab.provenance import command, commit, device_name, versions
+from ganlab.provenance import command, commit, device_name, override, versions
 from ganlab.resume import resumed
 from ganlab.run_directory import RunDirectory, directory_for
 from ganlab.stages import Timetable
 from ganlab.training.processes import Workers, between_processes, environment, must_start
 from ganlab.training.unprofiled import Unprofiled
 from ganlab.trust import check_trust
-from ganlab.values import digits
 
 
 class Session:
@@ -46,11 +46,14 @@ class Session:
         refuse_unused(cfg, overrides)
         self.checkpoint: Path | None = None
         self.began = 0  # the round that this process starts from
+        self.before: list[dict[str, Any]] = []  # where earlier parts of the run were played otherwise
         if cfg.resume:
             cfg = resumed(cfg, overrides)
             check_trust(cfg, cfg.trust)
         check(cfg)
+        check_mode(cfg)
         self.cfg = cfg
+        self.command = command(overrides)
         self.data = build_data(cfg)
         self.times = Timetable(cfg)
         self.times.share(self.data, num_processes(cfg))
@@ -67,33 +70,40 @@ class Session:
         try:
             self.trainer = self._trainer()
             self._start()
-        except BaseException:
+        except BaseException as error:
             if self.workers is not None:
                 self.workers.end()  # or the next job of a sweep would wait for them
-            raise
+            shown = self._explained(error) if isinstance(error, OSError) else error
+            self.directory.discard()
+            self.directory.release()
+            if shown is error:
+                raise
+            raise shown from error
 
     def play(self) -> dict[str, float]:
         """Trains and evaluates, and leaves the summary whatever happens."""
         outcome = "failed"
         try:
             self.trainer.loggers = self._loggers()
+            if self.first:
+                introduce(self)
             self._fit()
             status, reason = ("stopped", self.stop.signal) if self.stop.signal else ("finished", None)
             metrics = {} if self.stop.signal else self._measure()
+            self._summarise(status, reason)
             outcome = "success"
         except BaseException as error:
             shown = self._explained(error)
             if not isinstance(shown, Exception):
                 outcome = "stopped"
-            self._summarise(*ending(shown))
+            self._leave(shown, told=isinstance(error, OSError))
             if shown is error:
                 raise
             raise shown from error
         finally:
             self._close(outcome)
-        self._summarise(status, reason)
         if self.first:
-            self._tell(status, metrics)
+            conclude(self, status, metrics)
         if self.stop.signal and self.cfg.job is not None:
             raise SystemExit(f"{self.stop.signal} ended the sweep")
         return metrics
@@ -118,18 +128,25 @@ class Session:
 
     def _callbacks(self) -> None:
         cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
-        self.terms = Log(directory, times.images, cfg.log_every, times.total)
+        divergence = Divergence()
+        self.terms = Log(directory, times.images, cfg.log_every, times.total, divergence)
         self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, times.begins, times.total)
         self.bar = Bar(self.terms, times.images, times.total)
         self.stop = Stop(times.total)
         self.callbacks = [
+            divergence,
             self.bar,  # first, so that its clock stops before the others work
             self.measuring,
             Samples(directory.samples, data.value_range, cfg.sample_every, times.begins, times.total),
             LastViews(cfg, data, directory, times.total),
             self.terms,  # before the checkpoint: its rows are on file before it exists
             self.stop,
-            Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self.evaluation.monitored(cfg.monitor)),
+            Checkpoint(
+                directory.checkpoints,
+                cfg.checkpoint_every,
+                divergence,
+                *self.evaluation.monitored(cfg.monitor),
+            ),
         ]
         self.profile = Profile(directory.path, times.images) if cfg.profile else None
         if self.profile is not None:
@@ -139,7 +156,10 @@ class Session:
     def _start(self) -> None:
         """The first writing: the run directory, or what a resume changes in it."""
         cfg = self.cfg
+        self.data_sha256 = self.data.fingerprint() if self.first else None
         if cfg.resume:
+            if self.first:
+                self.directory.lock()
             self._restore()
             if self.module.game.step > self.times.total:
                 raise Refused(
@@ -152,29 +172,49 @@ class Session:
                 cfg.run_dir = str(self.directory.path)
             if self.first:
                 self.directory.create()
+        with open_dict(cfg):
+            cfg.class_names = self.data.class_names and list(self.data.class_names)
         if self.first:
             self.directory.make_folders()
             self.directory.write_config(cfg)
         self._summarise("running", None)
         if self.workers is not None:
-            self.workers.start(
-                self.directory.path / "config.yaml", lambda lost: self._summarise("failed", lost)
-            )
+            self.workers.start(self.directory.path / "config.yaml", lambda lost: self._leave(Lost(lost)))
 
     def _restore(self) -> None:
         """What a resume goes on from: a checkpoint, or the start if the run was killed before its first."""
-        recorded = self.directory.summary().get("training_samples", len(self.data))
-        if recorded != len(self.data):
-            raise Refused(
-                f"{self.cfg.resume} was trained on {recorded} samples, but there are {len(self.data)} now: "
-                "restore the data, or start a new run with init_from"
-            )
+        told = self.directory.summary()
+        self.before = told.get("before", [])
+        for what, then, now in (
+            ("{} samples", told.get("training_samples"), len(self.data)),
+            ("the classes {}", self.cfg.get("class_names"), list(self.data.class_names or ())),
+            ("samples of SHA-256 {:.12}", told.get("data_sha256"), self.data_sha256),
+        ):
+            if then is not None and now is not None and then != now:
+                raise Refused(
+                    f"{self.cfg.resume} was trained on {what.format(then)}, but there are "
+                    f"{what.format(now).removesuffix(' samples')} now: restore the data, or start a new run "
+                    "with init_from"
+                )
         if not self.directory.begun:
             self._adopt()
             return
         self.checkpoint, content = self.directory.checkpoint()
         restore(self.module, content)
         self.began = self.module.game.step
+        changed = {name: told[name] for name, now in self._here().items() if told.get(name, now) != now}
+        if changed and self.first:
+            self.before = [*self.before, {"steps": self.began, **changed}]
+            now = ", ".join(f"{name} {self._here()[name]} ({then} before)" for name, then in changed.items())
+            print(f"going on with {now}: the last bits may differ from those of the run that was left alone")
+
+    def _here(self) -> dict[str, Any]:
+        """What the last bits of a run hang on, beside its config."""
+        return {
+            "device": device_name(self.trainer.strategy.root_device),
+            "threads": torch.get_num_threads(),
+            "processes": self.trainer.world_size,
+        }
 
     def _adopt(self) -> None:
         if self.cfg.init_from:
@@ -225,12 +265,9 @@ class Session:
             return Lost(lost)
         if self.trainer.world_size > 1 and between_processes(error):
             self.stop.hold()
-            return Lost(f"another process is gone, so all end; resume={path} goes on")
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return Refused(
-                f"the disk of {path} is full, or a quota reached ({error.strerror}): make room, then "
-                f"resume={path} goes on from the last checkpoint"
-            )
+            return Lost(f"another process is gone, so all end; {override('resume', path)} goes on")
+        if isinstance(error, OSError):
+            return self.directory.refusal(error, bool(self.module.game.step or self.cfg.resume))
         if self.module.game.step > self.began or not isinstance(error, Exception):
             return error
         return Refused(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
@@ -239,12 +276,24 @@ class Session:
         if self.workers is not None:
             self.workers.over.set()  # from here on none is missed, however long a logger takes
         for logger in self.trainer.loggers:
-            logger.finalize(outcome)
+            try:
+                logger.finalize(outcome)
+            except Exception as error:  # it must not keep the run from its end
+                print(f"{type(logger).__name__} could not end: {one_line(error)}", file=sys.stderr)
         if self.workers is not None:
             self.workers.end()
         played = self.module.game.step or self.cfg.resume
-        if outcome == "failed" and not played and self.first:
-            shutil.rmtree(self.directory.path, ignore_errors=True)  # the name is free again
+        if outcome == "failed" and not played:
+            self.directory.discard()
+        self.directory.release()
+
+    def _leave(self, error: BaseException, told: bool = False) -> None:
+        """The last summary of a run that an error ends; `told`: one that says that nothing can be written."""
+        try:
+            self._summarise(*ending(error))
+        except OSError as other:  # a full disk must not hide why the run ended
+            if not told:
+                print(f"summary.json could not be written: {other.strerror}", file=sys.stderr)
 
     def _summarise(self, status: str, reason: str | None) -> None:
         if not self.first:
@@ -260,40 +309,13 @@ class Session:
             "skipped": len(self.data.skipped),
             "training_samples": len(self.data),
             "seed": self.cfg.seed,
-            "device": device_name(self.trainer.strategy.root_device),
-            "threads": torch.get_num_threads(),
+            "data_sha256": self.data_sha256,
+            **self._here(),
             "commit": commit(),
             "versions": versions(),
-            "command": command(),
+            "command": self.command,
+            "before": self.before,
         }
         if self.measuring.record:
             entries["metrics"] = self.measuring.record
-        try:
-            self.directory.write_summary(**entries)
-        except OSError as error:  # a full disk must not hide why the run ended
-            print(f"summary.json could not be written: {error.strerror}", file=sys.stderr)
-
-    def _tell(self, status: str, metrics: dict[str, float]) -> None:
-        """A short table, and where to look."""
-        path = self.directory.path
-        lines = {"rounds": f"{self.module.game.step:,}"}
-        lines["training"] = f"{self.bar.seconds:.1f} s, {self.bar.images_per_second:,.0f} images/s"
-        things = "samples" if self.data.value_range is None else "images"
-        for name, value in metrics.items():
-            split = {"train": "training"}.get(self.evaluation.anchor[name], self.evaluation.anchor[name])
-            floor = self.evaluation.floor.get(name)
-            lines[name] = digits(value) + (
-                f"   (real {split} {things}: {digits(floor)})" if floor is not None else ""
-            )
-        if self.data.skipped:
-            lines["skipped"] = (
-                f"{len(self.data.skipped)} files that are no images, {self.data.skipped[0]} first"
-            )
-        if self.profile is not None:
-            lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
-        lines |= {"samples": str(path / "samples"), "everything": str(path)}
-        if status == "stopped":
-            lines["to go on"] = f"python -m ganlab.run resume={path}"
-        width = max(map(len, lines)) + 2
-        rows = (f"  {label:<{width}}{text}" for label, text in lines.items())
-        print(f"\n{status}", *rows, sep="\n", flush=True)
+        self.directory.write_summary(**entries)

@@ -1,12 +1,11 @@
 from collections.abc import Callable
-from math import isfinite
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
 
+from ganlab.callbacks.divergence import WEIGHT, Divergence, largest
 from ganlab.callbacks.metrics_file import MetricsFile
-from ganlab.errors import Diverged
 from ganlab.ranks import mean_of_ranks
 from ganlab.run_directory import RunDirectory
 from ganlab.training.base import GameModule
@@ -18,15 +17,23 @@ class Log(Callback):
     `images` says how many real images were seen in so many rounds.
 
     Raises:
-        Diverged: a term is NaN or infinite; the row that shows it is written first.
+        Diverged: a term or a weight is not finite, or explodes; the row that shows it is written first.
     """
 
-    def __init__(self, directory: RunDirectory, images: Callable[[int], int], every: int, steps: int):
+    def __init__(
+        self,
+        directory: RunDirectory,
+        images: Callable[[int], int],
+        every: int,
+        steps: int,
+        divergence: Divergence,
+    ):
         self.directory = directory
         self.file = MetricsFile(directory.metrics)
         self.images = images
         self.every = every
         self.steps = steps
+        self.divergence = divergence
         self.last: dict[str, float] = {}
         self.logged = 0  # the round up to which the loggers know everything: a resume plays some again
 
@@ -46,20 +53,17 @@ class Log(Callback):
         step = module.game.step
         if not self.due(module):
             return
-        self.last = read(module.told)
+        found = read({**module.told, WEIGHT: largest(module)})
+        self.last = {name: found[name] for name in module.told}
         row = {"step": step, "images": self.images(step), **self.last, **module.measured}
         if trainer.is_global_zero:
             self.file.append(row)
         if step > self.logged:
             for logger in trainer.loggers:
                 logger.log_metrics(row, step)
-        for name, value in self.last.items():
-            if not isfinite(value):
-                raise Diverged(step, f"{name} is {value}")
+        self.divergence.check(step, found)
 
 
 def read(told: dict[str, torch.Tensor]) -> dict[str, float]:
     """All the terms, as means over processes, in one wait for the device."""
-    return (
-        dict(zip(told, mean_of_ranks(torch.stack(list(told.values()))).tolist(), strict=True)) if told else {}
-    )
+    return dict(zip(told, mean_of_ranks(torch.stack(list(told.values()))).tolist(), strict=True))

@@ -31,6 +31,7 @@ class Data:
 
     shape: tuple[int, ...]  # of one sample: (C, H, W), or (D,)
     num_classes: int | None
+    class_names: tuple[str, ...] | None = None  # by label; None: the classes have no names
     value_range: Range  # (-1, 1) or (0, 1) for images; None: unbounded
     batch_size: int  # of the global batch, all processes together
     labelled: Labelled | None = None  # samples whose labels a second stream shows
