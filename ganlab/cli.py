@@ -18,8 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.errors import Diverged, Lost, Refused, Unfinished, ending
-from ganlab.jobs import job_name, table
+from ganlab.errors import Diverged, Lost, Refused, Unfinished
+from ganlab.jobs import Jobs
 
 HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
@@ -67,34 +67,29 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         sys.path.insert(0, os.getcwd())
     wants_traces = os.environ.get(FULL) == "1"
     kept = keep_for_resume(sys.argv)
+    jobs = Jobs(sys.argv[1:])
     refusals: list[BaseException] = []
     here = os.getpid()  # jobs of a cluster, which other processes play, raise: or this one would not know
     begun: list[Any] = []  # a ValueError before any job is Hydra's, about the command line
-    played: list[list[Any]] = []  # a sweep's jobs: name, overrides, status, and what each returned
-    line = sys.argv[1:]
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
     def job(cfg: DictConfig) -> Any:
         context = HydraConfig.get()
         begun.append(context)
         if context.mode == RunMode.MULTIRUN:
-            given = " ".join(context.overrides.task)
-            cfg.job = job_name(context.job.num, context.overrides.task, line)
-            played.append([cfg.job, given, "stopped", None])
-            print(f"\njob {context.job.num}: {given or 'no overrides'}", flush=True)
+            cfg.job = jobs.begin(context.job.num, context.overrides.task)
+            print(
+                f"\njob {context.job.num}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True
+            )
         try:
             refuse_lost(context.overrides.task)
-            found = task(cfg, [*context.overrides.task, *kept])
-            for row in played[-1:]:
-                row[2:] = "finished", found
-            return found
+            return jobs.end(task(cfg, [*context.overrides.task, *kept]))
         except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
-            for row in played[-1:]:
-                row[2] = ending(error)[0]
             refuse(error)
             if os.getpid() != here:
                 raise
-        except Exception:
+        except Exception as error:
+            jobs.end(error)
             if context.mode != RunMode.MULTIRUN or os.getpid() != here:
                 raise
             traceback.print_exc()
@@ -103,6 +98,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     def refuse(error: BaseException) -> None:
         if wants_traces:
             raise error
+        jobs.end(error)
         print(f"{config_name}: {told(error)}", file=sys.stderr, flush=True)
         refusals.append(error)
 
@@ -120,6 +116,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         sys.exit(130)
     finally:
         os.environ[FULL] = str(int(wants_traces))
+        jobs.show()
     if refusals:
         sys.exit(1 if isinstance(refusals[0], Diverged | RuntimeError) else 2)
 
