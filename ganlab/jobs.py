@@ -4,62 +4,45 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from rich.console import Console
+from rich.table import Table
 
 from ganlab.errors import Refused, ending
 from ganlab.values import digits
 
-LONGEST = 200  # characters of a job's name, which a directory and files beside it go by: 255 at most
-
-Result = TypeVar("Result")
+LONGEST = 200  # characters of a name; that of a directory or a file beside it has 255 at most
 
 
 class Jobs:
-    """The jobs that this process plays.
-
-    Args:
-        line: the arguments of the command, which tell what differs from job to job.
-    """
+    """The jobs of a command line, whose words are `line`, as far as this process plays them."""
 
     def __init__(self, line: Sequence[str]):
-        self.swept: set[str] = set()
-        self.rows: list[list[Any]] = []  # name, overrides that differ, status, what the job returned
-        for argument in line:
-            with suppress(HydraException):
-                override = OverridesParser.create().parse_override(argument)
-                if override.is_sweep_override():
-                    self.swept.add(override.key_or_group)
+        self.line = line
+        self.swept = {word.split("=")[0] for word in line if set(word) & set(",(")}  # and some that are not
+        self.rows: list[list[str]] = []
 
     def begin(self, number: int, overrides: Sequence[str]) -> str:
         """A name for a job, unlike that of any other, which a shell and Hydra read without quotes."""
-        own = [override for override in overrides if override.lstrip("+").split("=")[0] in self.swept]
-        words = [re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *own)]
-        self.rows.append(["_".join(words)[:LONGEST], " ".join(own), "stopped", None])
-        return str(self.rows[-1][0])
+        own = [word for word in overrides if word not in self.line and word.split("=")[0] in self.swept]
+        words = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *own))
+        self.rows.append([str(number), " ".join(own), "stopped", ""])
+        return "_".join(words)[:LONGEST]
 
-    def end(self, result: Result) -> Result:
+    def end(self, result: Any) -> Any:
         """Notes what the last job returned, or the error that it ended with, and gives it back."""
+        error = isinstance(result, BaseException)
+        status = "refused" if isinstance(result, Refused) else ending(result)[0] if error else "finished"
+        found = result.items() if isinstance(result, dict) else ()
         for row in self.rows[-1:]:
-            error = isinstance(result, BaseException)
-            refused = "refused" if isinstance(result, Refused) else None
-            row[2:] = [refused or (ending(result)[0] if error else "finished"), result]
+            row[2:] = status, ", ".join(f"{name} {digits(value)}" for name, value in found)
         return result
 
     def show(self) -> None:
         """Prints the table; nothing where this was no sweep."""
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("job", "overrides", "status", box=None, pad_edge=False)
-        found = [row[3] if isinstance(row[3], dict) else {} for row in self.rows]
-        names = list(dict.fromkeys(name for numbers in found for name in numbers))
-        for name in names:
-            table.add_column(name, justify="right")
-        for row, numbers in zip(self.rows, found, strict=True):
-            table.add_row(*row[:3], *(digits(numbers[name]) if name in numbers else "" for name in names))
+        table = Table("job", "overrides", "status", "metrics", box=None, pad_edge=False)
+        for row in self.rows:
+            table.add_row(*row)
         if self.rows:
             Console(width=1000).print("", table)

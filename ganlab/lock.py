@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import socket
@@ -13,12 +12,13 @@ from pathlib import Path
 
 from ganlab.errors import Refused
 
-WITHOUT = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)  # file systems that know no locks must not stop a run
 HELD: set[FileIO] = set()
 
 
 class Lock:
     """A file that is locked until `release`, or until this process ends in whatever way.
+
+    On a file system that knows no locks it keeps nobody out.
 
     Raises:
         Refused: another process has it; the message says which.
@@ -27,32 +27,30 @@ class Lock:
 
     def __init__(self, path: Path):
         # Not through a link: by one in a stranger's run a file of one's own would be emptied.
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.file = FileIO(os.open(path, flags, 0o644), "r+")
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in WITHOUT:
-                holder = " ".join(self.file.read(200).decode(errors="replace").split())
+        self.file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+")
+        holder = " ".join(self.file.read(200).decode(errors="replace").split()) or "another process"
+        with suppress(OSError):
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
                 self.file.close()
-                if not isinstance(error, BlockingIOError):
-                    raise
-                who = holder or "another process"
                 raise Refused(
-                    f"{path.parent} is being played by {who}: wait for its end, or end it"
+                    f"{path.parent} is being played by {holder}: wait for its end, or end it"
                 ) from None
         HELD.add(self.file)
-        with suppress(OSError):  # the lock holds on a full disk, too
-            self.file.truncate(0)
-            who = f"process {os.getpid()} of {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}"
-            self.file.write(who.encode())
+        self._write(
+            f"process {os.getpid()} of {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}"
+        )
 
     def release(self) -> None:
+        self._write("")
         HELD.discard(self.file)
-        if not self.file.closed:
-            with suppress(OSError):
-                self.file.truncate(0)
-            self.file.close()
+        self.file.close()
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # the lock holds on a full disk, too; it may have been released
+            self.file.truncate(0)
+            os.pwrite(self.file.fileno(), text.encode(), 0)
 
 
 def _let_go() -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 if TYPE_CHECKING:
@@ -32,14 +33,11 @@ def command(overrides: Sequence[str]) -> str:
 
 def override(key: str, text: object) -> str:
     """`key=text` to paste into a shell, quoted for it and, where it would read another value, for Hydra."""
-    plain, parser = f"{key}={text}", OverridesParser.create()
-    try:
-        same = parser.parse_override(plain).value() == str(text)
-    except HydraException:
-        same = False
-    # A backslash is one to Hydra, but for those in front of a quote.
-    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), str(text))
-    return shlex.quote(plain if same else f'{key}="{escaped}"')
+    quoted = f"{key}={QuotedString(str(text), Quote.double).with_quotes()}"
+    with suppress(HydraException):
+        if OverridesParser.create().parse_override(f"{key}={text}").value() == str(text):
+            return shlex.quote(f"{key}={text}")
+    return shlex.quote(quoted)
 
 
 def commit() -> str | None:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.errors import Refused
+from ganlab.errors import Refused, one_line
 from ganlab.lock import Lock
 from ganlab.provenance import override
 
@@ -70,13 +70,9 @@ class RunDirectory:
 
     def _refuse_taken(self) -> None:
         # A kill may have left folders, a lock and what was to be renamed, and nothing of a run yet.
-        if os.path.exists(self.path) and (
-            not self.path.is_dir()
-            or any(
-                not place.is_dir() and place.suffix != ".part" and place != self.path / "lock"
-                for place in self.path.rglob("*")
-            )
-        ):
+        nothing = ("lock", "*.part")
+        inside = (place.relative_to(self.path) for place in self.path.rglob("*") if not place.is_dir())
+        if os.path.isfile(self.path) or any(not any(map(place.match, nothing)) for place in inside):
             raise Refused(
                 f"run_dir={self.path} exists and is not empty: {override('resume', self.path)} continues a "
                 "run, or choose another run_dir"
@@ -108,10 +104,10 @@ class RunDirectory:
             error: of the system.
             begun: whether anything was played that is to be gone on with.
         """
-        reason = error.strerror or str(error)
+        reason = error.strerror or one_line(error)
         if not begun:
             return Refused(
-                f"run_dir={self.path} cannot be made: {reason}; mend it, or choose another run_dir"
+                f"run_dir={self.path} cannot be made: {reason}; make it possible, or choose another"
             )
         go_on = f"then {override('resume', self.path)} goes on from the last checkpoint"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -202,15 +198,14 @@ class RunDirectory:
         if not os.path.isfile(path):
             raise Refused(f"{path} does not exist")
         try:
-            if not sound(path):
-                raise Refused(f"{path} is damaged, as its checksum tells")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        except Refused:
-            raise
+            with zipfile.ZipFile(path) as file:  # torch compresses nothing, and looks at no checksum
+                damaged = any(part.compress_type for part in file.infolist()) or file.testzip()
+            content = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file
             raise Refused(f"{path} is truncated or not a checkpoint") from error
         if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-            raise Refused(f"{path} is not the checkpoint of a run")
+            what = "damaged, as a checksum in it tells" if damaged else "not the checkpoint of a run"
+            raise Refused(f"{path} is {what}")
         return content
 
 
@@ -223,14 +218,6 @@ def directory_for(cfg: DictConfig) -> Path:
     while os.path.exists(names[-1]):
         names.append(f"{names[0]}.{len(names)}")
     return Path(names[-1])
-
-
-def sound(path: Path) -> bool:
-    """Whether all parts of a checkpoint have their checksums, which torch does not look at."""
-    with zipfile.ZipFile(path) as file:
-        if any(part.compress_type != zipfile.ZIP_STORED for part in file.infolist()):
-            raise ValueError("torch compresses nothing, and what is unpacked may have any size")
-        return file.testzip() is None
 
 
 def write_beside(path: Path, text: str) -> None:

@@ -13,7 +13,6 @@ from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import Logger
 
 from ganlab.callbacks.checkpoint import AtomicIO, Checkpoint
-from ganlab.callbacks.divergence import Divergence
 from ganlab.callbacks.evaluate import Evaluate
 from ganlab.callbacks.last_views import LastViews
 from ganlab.callbacks.log import Log
@@ -73,12 +72,11 @@ class Session:
         except BaseException as error:
             if self.workers is not None:
                 self.workers.end()  # or the next job of a sweep would wait for them
-            shown = self._explained(error) if isinstance(error, OSError) else error
             self.directory.discard()
             self.directory.release()
-            if shown is error:
-                raise
-            raise shown from error
+            if isinstance(error, OSError):
+                raise self.directory.refusal(error, bool(cfg.resume)) from error
+            raise
 
     def play(self) -> dict[str, float]:
         """Trains and evaluates, and leaves the summary whatever happens."""
@@ -128,25 +126,19 @@ class Session:
 
     def _callbacks(self) -> None:
         cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
-        divergence = Divergence()
-        self.terms = Log(directory, times.images, cfg.log_every, times.total, divergence)
+        self.terms = Log(directory, times.images, cfg.log_every, times.total)
+        monitored = self.evaluation.monitored(cfg.monitor)
         self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, times.begins, times.total)
         self.bar = Bar(self.terms, times.images, times.total)
         self.stop = Stop(times.total)
         self.callbacks = [
-            divergence,
             self.bar,  # first, so that its clock stops before the others work
             self.measuring,
             Samples(directory.samples, data.value_range, cfg.sample_every, times.begins, times.total),
             LastViews(cfg, data, directory, times.total),
             self.terms,  # before the checkpoint: its rows are on file before it exists
             self.stop,
-            Checkpoint(
-                directory.checkpoints,
-                cfg.checkpoint_every,
-                divergence,
-                *self.evaluation.monitored(cfg.monitor),
-            ),
+            Checkpoint(directory.checkpoints, cfg.checkpoint_every, self.terms, *monitored),
         ]
         self.profile = Profile(directory.path, times.images) if cfg.profile else None
         if self.profile is not None:
@@ -157,9 +149,9 @@ class Session:
         """The first writing: the run directory, or what a resume changes in it."""
         cfg = self.cfg
         self.data_sha256 = self.data.fingerprint() if self.first else None
+        if self.first:
+            (self.directory.lock if cfg.resume else self.directory.create)()
         if cfg.resume:
-            if self.first:
-                self.directory.lock()
             self._restore()
             if self.module.game.step > self.times.total:
                 raise Refused(
@@ -168,11 +160,8 @@ class Session:
                 )
         else:
             self._adopt()
-            with open_dict(cfg):
-                cfg.run_dir = str(self.directory.path)
-            if self.first:
-                self.directory.create()
         with open_dict(cfg):
+            cfg.run_dir = str(self.directory.path)
             cfg.class_names = self.data.class_names and list(self.data.class_names)
         if self.first:
             self.directory.make_folders()
@@ -266,8 +255,8 @@ class Session:
         if self.trainer.world_size > 1 and between_processes(error):
             self.stop.hold()
             return Lost(f"another process is gone, so all end; {override('resume', path)} goes on")
-        if isinstance(error, OSError):
-            return self.directory.refusal(error, bool(self.module.game.step or self.cfg.resume))
+        if isinstance(error, OSError) and (self.module.game.step or self.cfg.resume):
+            return self.directory.refusal(error, begun=True)
         if self.module.game.step > self.began or not isinstance(error, Exception):
             return error
         return Refused(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from ganlab.callbacks.divergence import WEIGHT, Divergence, largest
+from ganlab.callbacks.log import WEIGHT, Log, largest
 from ganlab.training.base import GameModule
 
 NEXT = "next.ckpt"
@@ -45,17 +45,10 @@ class Checkpoint(Callback):
         Diverged: a weight is not finite, or explodes; the checkpoints on disk stay as they are.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        every: int,
-        divergence: Divergence,
-        monitor: str | None,
-        higher_is_better: bool,
-    ):
+    def __init__(self, folder: Path, every: int, terms: Log, monitor: str | None, higher_is_better: bool):
         self.folder = folder
         self.every = every
-        self.divergence = divergence
+        self.terms = terms
         self.monitor = monitor
         self.sign = -1 if higher_is_better else 1
         self.best = inf  # of sign * value: the lowest is the best
@@ -71,7 +64,7 @@ class Checkpoint(Callback):
         due = module.game.step % self.every == 0 or trainer.should_stop
         if not (better or due):
             return
-        self.divergence.check(module.game.step, {WEIGHT: float(largest(module))})
+        self.terms.check(module.game.step, {WEIGHT: float(largest(module))})
         self.best = min(value, self.best)
         if better:
             trainer.save_checkpoint(self.folder / "best.ckpt")

@@ -1,4 +1,4 @@
-"""How W&B is asked to be used, as the config and the environment say; imports nothing heavy."""
+"""How W&B is to be used, as the config and the environment say; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from omegaconf import DictConfig
 
 from ganlab.errors import Refused
 
-MODES = ("online", "offline", "disabled", "shared", "dryrun", "run")  # wandb's own; the last two are old
+MODES = (
+    None,
+    "online",
+    "offline",
+    "disabled",
+    "shared",
+    "dryrun",
+    "run",
+)  # the last two are wandb's old ones
 
 
 def wanted_mode() -> str | None:
@@ -18,14 +26,12 @@ def wanted_mode() -> str | None:
 
 
 def check_mode(cfg: DictConfig) -> None:
-    """Refuses a mode that is none, before anything is built."""
-    if "mode" not in cfg.logger.get("wandb", {}):  # another logger, or one of one's own
-        return
-    mode = cfg.logger.wandb.mode
+    """Refuses a mode that W&B does not know, before anything is built."""
+    asked, mode = (
+        wanted_mode(),
+        cfg.logger.get("wandb", {}).get("mode", "auto"),
+    )  # a logger of one's own has none
+    if "wandb" in cfg.logger and asked not in MODES:
+        raise Refused(f"WANDB_MODE={asked} must be online, offline or disabled; logger=csv does without W&B")
     if mode not in ("auto", "online", "offline"):
         raise Refused(f"logger.wandb.mode={mode} must be auto, online or offline; logger=csv does without")
-    if (asked := wanted_mode()) and asked not in MODES:
-        raise Refused(
-            f"WANDB_MODE={asked} must be online, offline or disabled: set one of them, or give logger=csv, "
-            "which does without W&B"
-        )
