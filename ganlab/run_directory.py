@@ -115,7 +115,7 @@ class RunDirectory:
         elif not os.path.isdir(self.path):
             said = f"{self.path} was removed or renamed while it was played: put it back"
         else:
-            said = f"{error.filename or self.path}: {reason} while the run was played: mend it"
+            said = f"{error.filename or self.path}: {reason}: mend it"
         return Refused(f"{said}, {go_on}")
 
     def write_config(self, cfg: DictConfig) -> None:

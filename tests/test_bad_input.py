@@ -302,15 +302,15 @@ WHILE_PLAYED = {  # what becomes of a run directory, and what its one line must 
     "renamed": (lambda place: place.rename("elsewhere"), "was removed or renamed while it was played"),
     "no metrics": (
         lambda place: ((place / "metrics.csv").unlink(), (place / "metrics.csv").mkdir()),
-        "run/.*: Is a directory while the run was played: mend it, then .*resume=",
+        "run/.*: Is a directory: mend it, then .*resume=",
     ),
     "no samples": (
         lambda place: (shutil.rmtree(place / "samples"), (place / "samples").touch()),
-        "run/samples/.*: Not a directory while the run was played",
+        "run/samples/.*: Not a directory: mend it",
     ),
     "no checkpoints": (
         lambda place: (shutil.rmtree(place / "checkpoints"), (place / "checkpoints").touch()),
-        "run/checkpoints/.*: Not a directory while the run was played",
+        "run/checkpoints/.*: Not a directory: mend it",
     ),
 }
 
