@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from omegaconf import DictConfig
 
-from ganlab.provenance import device_name, override
+from ganlab.provenance import override
 from ganlab.values import digits
 
 if TYPE_CHECKING:
@@ -26,15 +25,12 @@ def introduce(session: Session) -> None:
     size = "x".join(map(str, data.shape))
     things = "images" if data.value_range is not None else "samples"
     tricks = f"with {', '.join(cfg.trick)}" if cfg.trick else "without tricks"
-    device = session.trainer.strategy.root_device
-    threads = torch.get_num_threads()
-    processes = session.trainer.world_size
+    device, threads, processes = session.circumstances().values()
     lines = {
         "networks": ", ".join(networks),
         "data": f"{len(data):,} {things} of {size} ({named(cfg.data)}), {data.batch_size} a round",
         "game": f"{named(cfg.objective)} {tricks}, rounds {game.step + 1:,} to {session.times.total:,}",
-        "device": f"{processes} x " * (processes > 1)
-        + f"{device_name(device)}, {threads} thread{'s' * (threads > 1)}, {cfg.trainer.precision}",
+        "device": f"{device}, threads: {threads}, processes: {processes}, precision: {cfg.trainer.precision}",
     }
     show(str(session.directory.path), lines | whereabouts(session))
 
@@ -42,8 +38,8 @@ def introduce(session: Session) -> None:
 def conclude(session: Session, status: str, metrics: Mapping[str, float]) -> None:
     """A short table, where to look, and what to do next."""
     path, data, evaluation, bar = session.directory.path, session.data, session.evaluation, session.bar
-    lines = {"rounds": f"{session.module.game.step:,}"}
-    lines["training"] = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
+    speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
+    lines = {"rounds": f"{session.module.game.step:,}", "training": speed}
     things = "samples" if data.value_range is None else "images"
     run = override("run_dir", path)
     for name, value in metrics.items():
@@ -57,13 +53,11 @@ def conclude(session: Session, status: str, metrics: Mapping[str, float]) -> Non
         lines["skipped"] = f"{len(data.skipped)} files that are no images, {data.skipped[0]} first"
     if session.profile is not None:
         lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
-    lines |= {"samples": str(path / "samples"), "everything": str(path)}
-    lines |= whereabouts(session)
-    if status == "stopped":
-        lines["to go on"] = f"python -m ganlab.run {override('resume', path)}"
-    else:
-        lines["more"] = f"python -m ganlab.sample {run}"
-    show(f"\n{status}", lines)
+    lines |= {"samples": str(path / "samples"), "everything": str(path)} | whereabouts(session)
+    go_on = {"to go on": f"python -m ganlab.run {override('resume', path)}"}
+    show(
+        f"\n{status}", lines | (go_on if status == "stopped" else {"more": f"python -m ganlab.sample {run}"})
+    )
 
 
 def named(node: DictConfig, maker: str = "") -> str:

@@ -54,7 +54,7 @@ class Lock:
 
 
 def _let_go() -> None:
-    """In a fork, such as one that reads data: it might outlive the process that plays."""
+    """In a fork, such as one that reads data: it may outlive the process that plays."""
     for file in HELD:
         file.close()
 

@@ -28,7 +28,7 @@ from ganlab.errors import Diverged, Lost, Refused, ending, one_line
 from ganlab.machine import keep_memory, quiet
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.provenance import command, commit, device_name, override, versions
-from ganlab.resume import resumed
+from ganlab.resume import refuse_other_data, resumed
 from ganlab.run_directory import RunDirectory, directory_for
 from ganlab.stages import Timetable
 from ganlab.training.processes import Workers, between_processes, environment, must_start
@@ -174,30 +174,21 @@ class Session:
         """What a resume goes on from: a checkpoint, or the start if the run was killed before its first."""
         told = self.directory.summary()
         self.before = told.get("before", [])
-        for what, then, now in (
-            ("{} samples", told.get("training_samples"), len(self.data)),
-            ("the classes {}", self.cfg.get("class_names"), list(self.data.class_names or ())),
-            ("samples of SHA-256 {:.12}", told.get("data_sha256"), self.data_sha256),
-        ):
-            if then is not None and now is not None and then != now:
-                raise Refused(
-                    f"{self.cfg.resume} was trained on {what.format(then)}, but there are "
-                    f"{what.format(now).removesuffix(' samples')} now: restore the data, or start a new run "
-                    "with init_from"
-                )
+        refuse_other_data(self.cfg, told, self.data, self.data_sha256)
         if not self.directory.begun:
             self._adopt()
             return
         self.checkpoint, content = self.directory.checkpoint()
         restore(self.module, content)
         self.began = self.module.game.step
-        changed = {name: told[name] for name, now in self._here().items() if told.get(name, now) != now}
+        here = self.circumstances()
+        changed = {name: told[name] for name, now in here.items() if told.get(name, now) != now}
         if changed and self.first:
             self.before = [*self.before, {"steps": self.began, **changed}]
-            now = ", ".join(f"{name} {self._here()[name]} ({then} before)" for name, then in changed.items())
+            now = ", ".join(f"{name} {here[name]} ({then} before)" for name, then in changed.items())
             print(f"going on with {now}: the last bits may differ from those of the run that was left alone")
 
-    def _here(self) -> dict[str, Any]:
+    def circumstances(self) -> dict[str, Any]:
         """What the last bits of a run hang on, beside its config."""
         return {
             "device": device_name(self.trainer.strategy.root_device),
@@ -299,7 +290,7 @@ class Session:
             "training_samples": len(self.data),
             "seed": self.cfg.seed,
             "data_sha256": self.data_sha256,
-            **self._here(),
+            **self.circumstances(),
             "commit": commit(),
             "versions": versions(),
             "command": self.command,

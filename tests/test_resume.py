@@ -463,7 +463,9 @@ def test_other_data_of_the_same_length_are_refused(tmp_path: Path, monkeypatch) 
 
     with monkeypatch.context() as patched:
         patched.setattr(Digits, "__init__", changed)
-        with pytest.raises(Refused, match="was trained on samples of SHA-256 .* restore the data"):
+        with pytest.raises(
+            Refused, match="was trained on data of SHA-256 .{12}, but it is .{12} now: restore the data"
+        ):
             go_on(tmp_path / "run", "steps=4")
     assert summary(tmp_path / "run")["status"] == "finished"
     go_on(tmp_path / "run", "steps=4")
@@ -475,7 +477,7 @@ def test_classes_of_other_names_are_refused(tmp_path: Path, monkeypatch) -> None
     assert RunDirectory(tmp_path / "run").config().class_names == list("abcdefghij")
     go_on(tmp_path / "run", "steps=3")
     monkeypatch.setattr(Digits, "class_names", tuple("bcdefghijz"))
-    with pytest.raises(Refused, match=r"on the classes \['a', 'b'.*but there are the classes \['b', 'c'"):
+    with pytest.raises(Refused, match=r"on the classes \['a', 'b'.*but they are \['b', 'c'"):
         go_on(tmp_path / "run", "steps=4")
 
 

@@ -68,7 +68,7 @@ def test_a_run_says_what_it_is_and_what_to_do_next(tmp_path: Path, capsys) -> No
         assert f"{player} mlp of {weights:,} weights" in said["networks"]
     assert said["data"] == "1,437 images of 1x8x8 (Digits), 32 a round"
     assert said["game"] == "NonSaturating with ema, r1, rounds 1 to 4"
-    assert said["device"] == "cpu, 1 thread, 32-true"
+    assert said["device"] == "cpu, threads: 1, processes: 1, precision: 32-true"
     assert said["more"] == f"python -m ganlab.sample 'run_dir={run_dir}'"
     assert said["measured"] == f"nothing: python -m ganlab.evaluate 'run_dir={run_dir}' 'metric=[kid]'"
     assert "wandb" not in said
