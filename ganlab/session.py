@@ -262,8 +262,7 @@ class Session:
                 print(f"{type(logger).__name__} could not end: {one_line(error)}", file=sys.stderr)
         if self.workers is not None:
             self.workers.end()
-        played = self.module.game.step or self.cfg.resume
-        if outcome == "failed" and not played:
+        if outcome == "failed" and not self.module.game.step and not self.cfg.resume:
             self.directory.discard()
         self.directory.release()
 
