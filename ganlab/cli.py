@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.errors import Diverged, Lost, Refused, Unfinished, plain
+from ganlab.jobs import Jobs
 
 HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
@@ -69,6 +70,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         sys.stdout.reconfigure(errors="backslashreplace")
     wants_traces = os.environ.get(FULL) == "1"
     kept = keep_for_resume(sys.argv)
+    jobs = Jobs(sys.argv[1:])
     refusals: list[BaseException] = []
     here = os.getpid()  # jobs of a cluster, which other processes play, raise: or this one would not know
     begun: list[Any] = []  # a ValueError before any job is Hydra's, about the command line
@@ -78,16 +80,19 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         context = HydraConfig.get()
         begun.append(context)
         if context.mode == RunMode.MULTIRUN:
-            cfg.job = context.job.num
-            print(f"\njob {cfg.job}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True)
+            cfg.job = jobs.begin(context.job.num, context.overrides.task)
+            print(
+                f"\njob {context.job.num}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True
+            )
         try:
             refuse_lost(context.overrides.task)
-            return task(cfg, [*context.overrides.task, *kept])
+            return jobs.end(task(cfg, [*context.overrides.task, *kept]))
         except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
             refuse(error)
             if os.getpid() != here:
                 raise
-        except Exception:
+        except Exception as error:
+            jobs.end(error)
             if context.mode != RunMode.MULTIRUN or os.getpid() != here:
                 raise
             traceback.print_exc()
@@ -96,6 +101,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     def refuse(error: BaseException) -> None:
         if wants_traces:
             raise error
+        jobs.end(error)
         print(f"{config_name}: {told(error)}", file=sys.stderr, flush=True)
         refusals.append(error)
 
@@ -113,6 +119,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         sys.exit(130)
     finally:
         os.environ[FULL] = str(int(wants_traces))
+        jobs.show()
     if refusals:
         sys.exit(1 if isinstance(refusals[0], Diverged | RuntimeError) else 2)
 

@@ -21,5 +21,6 @@ FREE = (
     "views",
     "profile",
     "trust",
+    "class_names",
     "resume",
 )

@@ -2,34 +2,63 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
 
 if TYPE_CHECKING:
     import torch
 
 
-def command() -> str:
-    """The command line, as one types it."""
-    name = Path(sys.argv[0]).stem
-    return shlex.join(
-        [*(["ganlab"] if name == "ganlab" else ["python", "-m", f"ganlab.{name}"]), *sys.argv[1:]]
-    )
+ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # a hook names another checkout in these
+
+
+def command(overrides: Sequence[str]) -> str:
+    """The command line of a run, as one types it; of a sweep's job, of this one alone."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
+    folders = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+    return shlex.join(["python", "-m", "ganlab.run", *folders, *overrides])
+
+
+def override(key: str, text: object) -> str:
+    """`key=text` to paste into a shell, quoted for it and, where it would read another value, for Hydra."""
+    quoted = f"{key}={QuotedString(str(text), Quote.double).with_quotes()}"
+    with suppress(HydraException):
+        if OverridesParser.create().parse_override(f"{key}={text}").value() == str(text):
+            return shlex.quote(f"{key}={text}")
+    return shlex.quote(quoted)
 
 
 def commit() -> str | None:
-    """The commit of the checkout that runs, with a plus where it was changed; None where there is none."""
+    """The commit of the checkout that the package is part of, with a plus where it was changed.
+
+    None where there is none: a package that is installed below another project's checkout is not of it.
+    """
 
     def git(*arguments: str) -> str:
+        own = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
         return subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+            ["git", *arguments],
+            cwd=Path(__file__).resolve().parent,
+            env=own,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
         return git("rev-parse", "HEAD") + (
             "+" if git("status", "--porcelain", "--untracked-files=no") else ""
         )

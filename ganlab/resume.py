@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -13,6 +13,9 @@ from ganlab.cli import rounds
 from ganlab.errors import Refused
 from ganlab.free import FREE
 from ganlab.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from ganlab.data.base import Data
 
 
 def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -96,3 +99,17 @@ def leaves(node: Any, name: str) -> Iterator[tuple[str, Any]]:
             yield from leaves(node[key], f"{name}.{key!s}" if name else str(key))
     else:
         yield name, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def refuse_other_data(cfg: DictConfig, told: Mapping[str, Any], data: Data, sha256: str | None) -> None:
+    """Refuses data other than those that the run was trained on, as its config and its summary tell."""
+    for what, then, now in (
+        ("{} samples, but there are {}", told.get("training_samples"), len(data)),
+        ("the classes {}, but they are {}", cfg.get("class_names"), list(data.class_names or ())),
+        ("data of SHA-256 {:.12}, but it is {:.12}", told.get("data_sha256"), sha256),
+    ):
+        if None not in (then, now) and then != now:
+            raise Refused(
+                f"{cfg.resume} was trained on {what.format(then, now)} now: restore the data, or start a new "
+                "run with init_from"
+            )

@@ -3,6 +3,7 @@
 config.yaml      resolved; enough to rebuild everything without the original conf/
 signature        what the user's own key says of it: what it was made of is trusted on this machine
 metrics.csv      one row per logged step
+lock             locked while the run is played, and says by whom; empty otherwise
 summary.json     status, steps, images, seconds, metrics with their protocol, seed, commit, versions
 samples/         grids from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written beside, then renamed
@@ -10,8 +11,13 @@ checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written beside, then renam
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
+import zipfile
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +25,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.errors import Refused
+from ganlab.errors import Refused, one_line
+from ganlab.lock import Lock
+from ganlab.provenance import override
 from ganlab.trust import LARGEST, check_trust, parsed, signature
 from ganlab.writing import write_beside
 
@@ -48,25 +56,37 @@ class RunDirectory:
         self.trust = trust
         self.written = b""  # the config, by this object: it is of the command line
         self.signed = True  # the config; a new run is, unless its weights come from one that is not
+        self.made: list[Path] = []  # what `create` has made: this folder, then those above it
+        self._lock: Lock | None = None
 
     def create(self) -> None:
-        """Makes the directory.
+        """Makes the directory, and locks it.
 
         Raises:
-            Refused: it exists and is not empty, or cannot be made.
+            Refused: it exists and is not empty, is played by another process, or cannot be made.
         """
-        # A kill may have left the folders, with nothing in them yet.
-        if self.path.exists() and (
-            not self.path.is_dir() or any(not place.is_dir() for place in self.path.rglob("*"))
-        ):
-            raise Refused(
-                f"run_dir={self.path} exists and is not empty: resume={self.path} continues a run, "
-                "or choose another run_dir"
-            )
+        self._refuse_taken()
+        made = [self.path, *(place for place in self.path.parents if not os.path.exists(place))]
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.lock()
+            self._refuse_taken()  # another process may have played meanwhile
+            self.made = made
             self.make_folders()
         except OSError as error:
-            raise Refused(f"run_dir={self.path} cannot be made: {error.strerror}; choose another") from error
+            self.made = made
+            self.discard()
+            raise self.refusal(error, begun=False) from error
+
+    def _refuse_taken(self) -> None:
+        # A kill may have left folders, a lock and what was to be renamed, and nothing of a run yet.
+        nothing = ("lock", "*.part")
+        inside = (place.relative_to(self.path) for place in self.path.rglob("*") if not place.is_dir())
+        if os.path.isfile(self.path) or any(not any(map(place.match, nothing)) for place in inside):
+            raise Refused(
+                f"run_dir={self.path} exists and is not empty: {override('resume', self.path)} continues a "
+                "run, or choose another run_dir"
+            )
 
     def make_folders(self) -> None:
         self.refuse_links()
@@ -79,6 +99,42 @@ class RunDirectory:
             for place in folder.glob("*"):
                 if place.is_symlink():
                     raise Refused(f"{place} is a link, and a run writes into its own directory: remove it")
+
+    def lock(self) -> None:
+        """Keeps other processes from playing this run, until `release` or the end of this one."""
+        self._lock = Lock(self.path / "lock")
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def discard(self) -> None:
+        """Removes what `create` has made: the name is free again."""
+        for place in self.made:
+            shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):  # others may have come to use it
+                place.rmdir()
+
+    def refusal(self, error: OSError, begun: bool) -> Refused:
+        """What to say of a file of the run that cannot be written or read.
+
+        Args:
+            error: of the system.
+            begun: whether anything was played that is to be gone on with.
+        """
+        reason = error.strerror or one_line(error)
+        if not begun:
+            return Refused(
+                f"run_dir={self.path} cannot be made: {reason}; make it possible, or choose another"
+            )
+        go_on = f"then {override('resume', self.path)} goes on from the last checkpoint"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            said = f"the disk of {self.path} is full, or a quota reached ({reason}): make room"
+        elif not os.path.isdir(self.path):
+            said = f"{self.path} was removed or renamed while it was played: put it back"
+        else:
+            said = f"{error.filename or self.path}: {reason}: mend it"
+        return Refused(f"{said}, {go_on}")
 
     def write_config(self, cfg: DictConfig) -> None:
         """Writes config.yaml, and signs it unless it was read from a run that was not signed."""
@@ -98,7 +154,7 @@ class RunDirectory:
             Refused: the directory is not that of a run.
         """
         path = self.path / "config.yaml"
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise Refused(f"{self.path} is not a run: it has no config.yaml; give the directory of a run")
         if path.stat().st_size > LARGEST:
             raise Refused(f"{path} has more than {LARGEST:,} bytes: restore it, or start a new run")
@@ -172,16 +228,19 @@ class RunDirectory:
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any]:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise Refused(f"{path} does not exist")
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with zipfile.ZipFile(path) as file:  # torch compresses nothing, and looks at no checksum
+                damaged = any(part.compress_type for part in file.infolist()) or file.testzip()
+            content: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file
             raise Refused(f"{path} is truncated or not a checkpoint") from error
         whole = isinstance(content, dict) and set(PARTS.split()) <= content.keys()
         state = content["state_dict"] if whole else None
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
-            raise Refused(f"{path} is not the checkpoint of a run")
+            what = "damaged, as a checksum in it tells" if damaged else "not the checkpoint of a run"
+            raise Refused(f"{path} is {what}")
         return content
 
 
@@ -191,7 +250,7 @@ def directory_for(cfg: DictConfig) -> Path:
         return Path(cfg.run_dir) if cfg.job is None else Path(cfg.run_dir) / str(cfg.job)
     stem = f"outputs/{cfg.name}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
     names = [stem if cfg.job is None else f"{stem}_{cfg.job}"]
-    while Path(names[-1]).exists():
+    while os.path.exists(names[-1]):
         names.append(f"{names[0]}.{len(names)}")
     return Path(names[-1])
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,18 +20,19 @@ from ganlab.callbacks.profile import Profile
 from ganlab.callbacks.progress import Bar, Onward, watch
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
+from ganlab.callbacks.wandb_mode import check_mode
 from ganlab.checks import check, num_processes, refuse_unused
 from ganlab.config import adopt, build, build_data, chosen, instantiate, refusing, restore
+from ganlab.console import conclude, introduce
 from ganlab.errors import Diverged, Lost, Refused, ending, one_line
 from ganlab.machine import keep_memory, quiet
 from ganlab.metrics.evaluation import Evaluation
-from ganlab.provenance import command, commit, device_name, versions
-from ganlab.resume import resumed
+from ganlab.provenance import command, commit, device_name, override, versions
+from ganlab.resume import refuse_other_data, resumed
 from ganlab.run_directory import RunDirectory, directory_for
 from ganlab.stages import Timetable
 from ganlab.training.processes import Workers, between_processes, environment, must_start
 from ganlab.training.unprofiled import Unprofiled
-from ganlab.values import digits
 
 
 class Session:
@@ -45,12 +44,15 @@ class Session:
         refuse_unused(cfg, overrides or ())
         self.checkpoint: Path | None = None
         self.began = 0  # the round that this process starts from
+        self.before: list[dict[str, Any]] = []  # where earlier parts of the run were played otherwise
         begun = RunDirectory(cfg.resume, cfg.trust) if cfg.resume else None
         if begun and overrides is not None:  # None: cfg is what another process of the run plays
             cfg = resumed(begun, cfg, overrides)
         with refusing():
             check(cfg)
+        check_mode(cfg)
         self.cfg = cfg
+        self.command = command(overrides or ())
         self.data = build_data(cfg)
         self.times = Timetable(cfg)
         self.times.share(self.data, num_processes(cfg))
@@ -67,9 +69,13 @@ class Session:
         try:
             self.trainer = self._trainer()
             self._start()
-        except BaseException:
+        except BaseException as error:
             if self.workers is not None:
                 self.workers.end()  # or the next job of a sweep would wait for them
+            self.directory.discard()
+            self.directory.release()
+            if isinstance(error, OSError):
+                raise self.directory.refusal(error, bool(cfg.resume)) from error
             raise
 
     def play(self) -> dict[str, float]:
@@ -77,23 +83,25 @@ class Session:
         outcome = "failed"
         try:
             self.trainer.loggers = self._loggers()
+            if self.first:
+                introduce(self)
             self._fit()
             status, reason = ("stopped", self.stop.signal) if self.stop.signal else ("finished", None)
             metrics = {} if self.stop.signal else self._measure()
+            self._summarise(status, reason)
             outcome = "success"
         except BaseException as error:
             shown = self._explained(error)
             if not isinstance(shown, Exception):
                 outcome = "stopped"
-            self._summarise(*ending(shown))
+            self._leave(shown, told=isinstance(error, OSError))
             if shown is error:
                 raise
             raise shown from error
         finally:
             self._close(outcome)
-        self._summarise(status, reason)
         if self.first:
-            self._tell(status, metrics)
+            conclude(self, status, metrics)
         if self.stop.signal and self.cfg.job is not None:
             raise SystemExit(f"{self.stop.signal} ended the sweep")
         return metrics
@@ -119,6 +127,7 @@ class Session:
     def _callbacks(self) -> None:
         cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
         self.terms = Log(directory, times.images, cfg.log_every, times.total)
+        monitored = self.evaluation.monitored(cfg.monitor)
         self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, times.begins, times.total)
         self.bar = Bar(self.terms, times.images, times.total)
         self.stop = Stop(times.total)
@@ -129,7 +138,7 @@ class Session:
             LastViews(cfg, data, directory, self.module.game, times),
             self.terms,  # before the checkpoint: its rows are on file before it exists
             self.stop,
-            Checkpoint(directory.checkpoints, cfg.checkpoint_every, *self.evaluation.monitored(cfg.monitor)),
+            Checkpoint(directory.checkpoints, cfg.checkpoint_every, self.terms, *monitored),
         ]
         self.profile = Profile(directory.path, times.images) if cfg.profile else None
         if self.profile is not None:
@@ -139,6 +148,9 @@ class Session:
     def _start(self) -> None:
         """The first writing: the run directory, or what a resume changes in it."""
         cfg = self.cfg
+        self.data_sha256 = self.data.fingerprint() if self.first else None
+        if self.first:
+            (self.directory.lock if cfg.resume else self.directory.create)()
         if cfg.resume:
             self._restore()
             if self.module.game.step > self.times.total:
@@ -149,32 +161,42 @@ class Session:
         else:
             self._adopt()
             self.directory.signed = not cfg.init_from or RunDirectory(cfg.init_from).content()[1]
-            with open_dict(cfg):
-                cfg.run_dir = str(self.directory.path)
-            if self.first:
-                self.directory.create()
+        with open_dict(cfg):
+            cfg.run_dir = str(self.directory.path)
+            cfg.class_names = self.data.class_names and list(self.data.class_names)
         if self.first:
             self.directory.make_folders()
             self.directory.write_config(cfg)
         self._summarise("running", None)
         if self.workers is not None:
             played = OmegaConf.to_yaml(cfg, resolve=True)
-            self.workers.start(played, lambda lost: self._summarise("failed", lost))
+            self.workers.start(played, lambda lost: self._leave(Lost(lost)))
 
     def _restore(self) -> None:
         """What a resume goes on from: a checkpoint, or the start if the run was killed before its first."""
-        recorded = self.directory.summary().get("training_samples", len(self.data))
-        if recorded != len(self.data):
-            raise Refused(
-                f"{self.cfg.resume} was trained on {recorded} samples, but there are {len(self.data)} now: "
-                "restore the data, or start a new run with init_from"
-            )
+        told = self.directory.summary()
+        self.before = told.get("before", [])
+        refuse_other_data(self.cfg, told, self.data, self.data_sha256)
         if not self.directory.begun:
             self._adopt()
             return
         self.checkpoint, content = self.directory.checkpoint()
         restore(self.module, content)
         self.began = self.module.game.step
+        here = self.circumstances()
+        changed = {name: told[name] for name, now in here.items() if told.get(name, now) != now}
+        if changed and self.first:
+            self.before = [*self.before, {"steps": self.began, **changed}]
+            now = ", ".join(f"{name} {here[name]} ({then} before)" for name, then in changed.items())
+            print(f"going on with {now}: the last bits may differ from those of the run that was left alone")
+
+    def circumstances(self) -> dict[str, Any]:
+        """What the last bits of a run hang on, beside its config."""
+        return {
+            "device": device_name(self.trainer.strategy.root_device),
+            "threads": torch.get_num_threads(),
+            "processes": self.trainer.world_size,
+        }
 
     def _adopt(self) -> None:
         if self.cfg.init_from:
@@ -225,12 +247,9 @@ class Session:
             return Lost(lost)
         if self.trainer.world_size > 1 and between_processes(error):
             self.stop.hold()
-            return Lost(f"another process is gone, so all end; resume={path} goes on")
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return Refused(
-                f"the disk of {path} is full, or a quota reached ({error.strerror}): make room, then "
-                f"resume={path} goes on from the last checkpoint"
-            )
+            return Lost(f"another process is gone, so all end; {override('resume', path)} goes on")
+        if isinstance(error, OSError) and (self.module.game.step or self.cfg.resume):
+            return self.directory.refusal(error, begun=True)
         if self.module.game.step > self.began or not isinstance(error, Exception):
             return error
         return Refused(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
@@ -239,12 +258,23 @@ class Session:
         if self.workers is not None:
             self.workers.over.set()  # from here on none is missed, however long a logger takes
         for logger in self.trainer.loggers:
-            logger.finalize(outcome)
+            try:
+                logger.finalize(outcome)
+            except Exception as error:  # it must not keep the run from its end
+                print(f"{type(logger).__name__} could not end: {one_line(error)}", file=sys.stderr)
         if self.workers is not None:
             self.workers.end()
-        played = self.module.game.step or self.cfg.resume
-        if outcome == "failed" and not played and self.first:
-            shutil.rmtree(self.directory.path, ignore_errors=True)  # the name is free again
+        if outcome == "failed" and not self.module.game.step and not self.cfg.resume:
+            self.directory.discard()
+        self.directory.release()
+
+    def _leave(self, error: BaseException, told: bool = False) -> None:
+        """The last summary of a run that an error ends; `told`: one that says that nothing can be written."""
+        try:
+            self._summarise(*ending(error))
+        except OSError as other:  # a full disk must not hide why the run ended
+            if not told:
+                print(f"summary.json could not be written: {other.strerror}", file=sys.stderr)
 
     def _summarise(self, status: str, reason: str | None) -> None:
         if not self.first:
@@ -260,40 +290,13 @@ class Session:
             "skipped": len(self.data.skipped),
             "training_samples": len(self.data),
             "seed": self.cfg.seed,
-            "device": device_name(self.trainer.strategy.root_device),
-            "threads": torch.get_num_threads(),
+            "data_sha256": self.data_sha256,
+            **self.circumstances(),
             "commit": commit(),
             "versions": versions(),
-            "command": command(),
+            "command": self.command,
+            "before": self.before,
         }
         if self.measuring.record:
             entries["metrics"] = self.measuring.record
-        try:
-            self.directory.write_summary(**entries)
-        except OSError as error:  # a full disk must not hide why the run ended
-            print(f"summary.json could not be written: {error.strerror}", file=sys.stderr)
-
-    def _tell(self, status: str, metrics: dict[str, float]) -> None:
-        """A short table, and where to look."""
-        path = self.directory.path
-        lines = {"rounds": f"{self.module.game.step:,}"}
-        lines["training"] = f"{self.bar.seconds:.1f} s, {self.bar.images_per_second:,.0f} images/s"
-        things = "samples" if self.data.value_range is None else "images"
-        for name, value in metrics.items():
-            split = {"train": "training"}.get(self.evaluation.anchor[name], self.evaluation.anchor[name])
-            floor = self.evaluation.floor.get(name)
-            lines[name] = digits(value) + (
-                f"   (real {split} {things}: {digits(floor)})" if floor is not None else ""
-            )
-        if self.data.skipped:
-            lines["skipped"] = (
-                f"{len(self.data.skipped)} files that are no images, {self.data.skipped[0]} first"
-            )
-        if self.profile is not None:
-            lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
-        lines |= {"samples": str(path / "samples"), "everything": str(path)}
-        if status == "stopped":
-            lines["to go on"] = f"python -m ganlab.run resume={path}"
-        width = max(map(len, lines)) + 2
-        rows = (f"  {label:<{width}}{text}" for label, text in lines.items())
-        print(f"\n{status}", *rows, sep="\n", flush=True)
+        self.directory.write_summary(**entries)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import resource
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commands import QUICK, checkpoint, finish, go_on, play, rows, start, start_cold, summary
 from PIL import Image
+from pytorch_lightning import Trainer
 
+from ganlab import run_directory
+from ganlab.callbacks.log import Log
+from ganlab.callbacks.progress import Onward
 from ganlab.errors import Diverged, Refused
+from ganlab.run_directory import RunDirectory
+from ganlab.training.base import GameModule
 
 UNIFORM = "{_target_:ganlab.networks.initial.Uniform"
 LINES = {  # a command line, and what its one line of error must name
@@ -229,7 +238,21 @@ def test_a_sweep_goes_on_after_a_job_that_failed(tmp_path: Path) -> None:
     )
     assert code == 2
     assert len(err.splitlines()) == 2, err
-    assert summary(tmp_path / "sweep" / "2")["status"] == "finished"
+    assert "Traceback" not in err
+    (played,) = (tmp_path / "sweep").iterdir()
+    assert played.name == "2_data.batch_size-8"
+    assert summary(played)["status"] == "finished"
+    command = summary(played)["command"].split()
+    assert command[:4] == ["python", "-m", "ganlab.run", "logger=csv"]
+    assert [word for word in command if "batch_size" in word] == ["data.batch_size=8"]
+    table = [line.split() for line in out[out.index("job  overrides") :].splitlines()]
+    assert [row[:3] for row in table] == [
+        ["job", "overrides", "status"],
+        ["0", "data.batch_size=1", "refused"],
+        ["1", "data.batch_size=0", "refused"],
+        ["2", "data.batch_size=8", "finished"],
+    ]
+    assert table[3][3] == "fid/digits_train_60"
 
 
 def test_a_torn_row_of_the_metrics_is_cut(tmp_path: Path) -> None:
@@ -262,3 +285,99 @@ def test_a_stub_that_an_override_left_is_refused(tmp_path: Path) -> None:
         play(tmp_path / "run", "+trick.ema.decay=0.9")
     with pytest.raises(Refused, match="drop its values with '~metric.parzen'"):
         play(tmp_path / "run", "metric=none", "+metric.parzen.num_validation=10")
+
+
+def gone(place: str, what: Callable[[Path], object]) -> Callable[..., None]:
+    """A callback's hook that does something to the run directory after round 3."""
+
+    def hook(self: Onward, trainer: Trainer, module: GameModule, *_: object) -> None:
+        if module.game.step == 3:
+            what(Path(place))
+
+    return hook
+
+
+WHILE_PLAYED = {  # what becomes of a run directory, and what its one line must say
+    "removed": (shutil.rmtree, "was removed or renamed while it was played: put it back, then .*resume="),
+    "renamed": (lambda place: place.rename("elsewhere"), "was removed or renamed while it was played"),
+    "no metrics": (
+        lambda place: ((place / "metrics.csv").unlink(), (place / "metrics.csv").mkdir()),
+        "run/.*: Is a directory: mend it, then .*resume=",
+    ),
+    "no samples": (
+        lambda place: (shutil.rmtree(place / "samples"), (place / "samples").touch()),
+        "run/samples/.*: Not a directory: mend it",
+    ),
+    "no checkpoints": (
+        lambda place: (shutil.rmtree(place / "checkpoints"), (place / "checkpoints").touch()),
+        "run/checkpoints/.*: Not a directory: mend it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WHILE_PLAYED)
+def test_a_run_directory_that_goes_while_it_is_played(case: str, tmp_path: Path, monkeypatch, capfd) -> None:
+    what, message = WHILE_PLAYED[case]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Onward, "on_train_batch_end", gone("run", what))
+    every = ["log_every=1", "sample_every=4", "checkpoint_every=4", "metric=none"]
+    with pytest.raises(Refused, match=message):
+        play(Path("run"), "steps=9", *every, "logger=tensorboard")
+    assert capfd.readouterr().err == ""
+    if case.startswith("no"):
+        assert summary(tmp_path / "run")["status"] == "failed"
+
+
+@pytest.mark.parametrize("place", ["x" * 300, f"new/{'x' * 300}", "/proc/run", "file/run"])
+def test_a_run_directory_that_cannot_be_made(place: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(Refused, match="run_dir=.* cannot be made: .*choose another"):
+        play(Path(place), "steps=2")
+    with pytest.raises(Refused, match="is not a run"):
+        go_on(Path(place))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "summary.json"])
+def test_a_disk_that_is_full_at_the_start_keeps_no_directory(file: str, tmp_path: Path, monkeypatch) -> None:
+    def full(path: Path, text: str) -> None:
+        if path.name == file:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        path.write_text(text)
+
+    monkeypatch.setattr(run_directory, "write_beside", full)
+    with pytest.raises(Refused, match="cannot be made: No space left on device"):
+        play(tmp_path / "deep" / "run", "steps=2")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_weights_that_explode_diverge(tmp_path: Path) -> None:
+    with pytest.raises(
+        Diverged, match="round 7: a weight of .*e.12 is as good as not finite: it was 1 at first"
+    ):
+        play(tmp_path / "run", "optimizer.generator.lr=1e12", "steps=9", "log_every=7", "metric=none")
+    assert summary(tmp_path / "run")["status"] == "diverged"
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
+
+
+def test_losses_that_explode_diverge(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    play(run_dir, "steps=4", "log_every=2")
+    log = Log(RunDirectory(run_dir), int, 1, 9)
+    log.load_state_dict(checkpoint(run_dir)["callbacks"]["Log"])
+    assert {name: len(values) for name, values in log.early.items()} == {
+        "weight": 1,
+        "discriminator/adversarial": 2,
+        "generator/adversarial": 2,
+    }
+    for name in log.early:
+        log.check(200, {name: 0.9e6})
+        with pytest.raises(Diverged, match=f"a {name} of -3e.06 is as good as not finite"):
+            log.check(200, {name: -3e6})
+    log.check(
+        200, {"discriminator/gradient_norm": 1e9, "ada/probability": 1e9}
+    )  # clipped, and told by a trick
+    log.early["generator/adversarial"] = [5.0, 1e5, 5.0]
+    with pytest.raises(Diverged):
+        log.check(200, {"generator/adversarial": 6e6})

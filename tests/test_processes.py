@@ -159,8 +159,11 @@ def test_a_sweep_starts_its_processes_anew_for_each_job(tmp_path: Path) -> None:
         start_pair("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
     )
     assert code == 0, err
-    assert [summary(tmp_path / "sweep" / job)["status"] for job in "01"] == ["finished"] * 2
-    assert not (tmp_path / "sweep" / "2").exists()
+    played = sorted((tmp_path / "sweep").iterdir())
+    assert [(run.name, summary(run)["status"]) for run in played] == [
+        ("0_seed-0", "finished"),
+        ("1_seed-1", "finished"),
+    ]
 
 
 def test_ctrl_c_ends_both_and_keeps_the_round(tmp_path: Path) -> None:
@@ -177,8 +180,8 @@ def test_ctrl_c_ends_both_and_keeps_the_round(tmp_path: Path) -> None:
 
 
 def test_a_refused_job_of_several_processes_leaves_the_next_one_its_own(tmp_path: Path) -> None:
-    (tmp_path / "sweep" / "0").mkdir(parents=True)
-    (tmp_path / "sweep" / "0" / "theirs").touch()
+    (tmp_path / "sweep" / "0_seed-0").mkdir(parents=True)
+    (tmp_path / "sweep" / "0_seed-0" / "theirs").touch()
     code, out, err = finish(
         start_pair("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
     )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import errno
+import fcntl
 import os
 import random
+import shlex
 import signal
 import threading
 import time
@@ -11,19 +15,27 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from commands import QUICK, assert_same_run, checkpoint, finish, go_on, play, rows, same, start, summary
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf, open_dict
 from PIL import Image
+from pytorch_lightning import Trainer
 from table import options
 from test_contract import largest_set
 
 from ganlab.callbacks.stop import Stop
 from ganlab.cli import compose
-from ganlab.config import build_game
+from ganlab.config import build_data, build_game
+from ganlab.data.digits import Digits
 from ganlab.errors import Refused
+from ganlab.lock import Lock
+from ganlab.provenance import override
+from ganlab.resume import changes
 from ganlab.run import run
 from ganlab.run_directory import RunDirectory
 from ganlab.session import Session
+from ganlab.training.base import GameModule
 
 STEPS = 48
 SETTINGS = (
@@ -377,3 +389,156 @@ def test_a_best_checkpoint_alone_is_none_to_go_on_from(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
     go_on(tmp_path / "run", "steps=6")
     assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_run_is_played_by_one_process_at_a_time(tmp_path: Path) -> None:
+    play(tmp_path / "run", "steps=2", "log_every=1")
+    before = (tmp_path / "run" / "metrics.csv").read_bytes()
+    lock = Lock(tmp_path / "run" / "lock")
+    reader = os.fork()
+    if reader == 0:  # as one that reads data, which might outlive the process that plays
+        time.sleep(60)
+        os._exit(0)
+    try:
+        with pytest.raises(Refused, match=f"is being played by process {os.getpid()} of .* since 20"):
+            go_on(tmp_path / "run", "steps=4")
+        assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
+        assert summary(tmp_path / "run")["status"] == "finished"
+        lock.release()
+        go_on(tmp_path / "run", "steps=4")
+    finally:
+        os.kill(reader, KILL)
+        os.waitpid(reader, 0)
+    assert (tmp_path / "run" / "lock").read_text() == ""
+    assert [int(row["step"]) for row in rows(tmp_path / "run")] == [1, 2, 3, 4]
+
+
+def test_a_new_run_that_another_process_plays_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    lock = Lock(tmp_path / "run" / "lock")
+    with pytest.raises(Refused, match="is being played by"):
+        play(tmp_path / "run", "steps=2")
+    assert (tmp_path / "run" / "lock").exists()
+    lock.release()
+
+
+def test_a_file_system_without_locks_stops_no_run(tmp_path: Path, monkeypatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    play(tmp_path / "run", "steps=1")
+    assert summary(tmp_path / "run")["status"] == "finished"
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    play(tmp_path / "run", "steps=1")
+    (tmp_path / "mine").write_text("keep")
+    (tmp_path / "run" / "lock").unlink()
+    (tmp_path / "run" / "lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(Refused, match="lock: Too many levels of symbolic links"):
+        go_on(tmp_path / "run", "steps=2")
+    assert (tmp_path / "mine").read_text() == "keep"
+
+
+def test_what_a_kill_left_of_a_run_before_its_first_file_is_used(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    for name in ("config.yaml.part", "lock", "checkpoints/next.ckpt.part"):
+        (tmp_path / "run" / name).write_text("half")
+    play(tmp_path / "run", "steps=1")
+    assert summary(tmp_path / "run")["status"] == "finished"
+
+
+def test_a_flipped_bit_gives_way_to_the_previous_checkpoint(tmp_path: Path, capsys) -> None:
+    play(tmp_path / "run", "steps=9", "checkpoint_every=3", "log_every=1")
+    play(tmp_path / "flipped", "steps=9", "checkpoint_every=3", "log_every=1")
+    last = tmp_path / "flipped" / "checkpoints" / "last.ckpt"
+    weights = checkpoint(tmp_path / "flipped")["state_dict"]["game.generator.body.0.weight"].numpy().tobytes()
+    content = bytearray(last.read_bytes())
+    content[content.index(weights) + 2] ^= 1  # torch loads it, with another weight
+    last.write_bytes(content)
+    capsys.readouterr()
+    go_on(tmp_path / "flipped")
+    assert (
+        "last.ckpt is damaged, as a checksum in it tells; going on from previous.ckpt"
+        in capsys.readouterr().out
+    )
+    assert_same_run(tmp_path / "run", tmp_path / "flipped")
+
+
+def test_another_number_of_threads_is_told(tmp_path: Path, capsys) -> None:
+    play(tmp_path / "run", "steps=2")
+    capsys.readouterr()
+    torch.set_num_threads(2)
+    try:
+        go_on(tmp_path / "run", "steps=3")
+    finally:
+        torch.set_num_threads(1)
+    assert "going on with threads 2 (1 before): the last bits may differ" in capsys.readouterr().out
+    assert summary(tmp_path / "run")["threads"] == 2
+    assert summary(tmp_path / "run")["before"] == [{"steps": 2, "threads": 1}]
+    go_on(tmp_path / "run", "steps=4")
+    assert summary(tmp_path / "run")["before"][1:] == [{"steps": 3, "threads": 2}]
+
+
+def test_other_data_of_the_same_length_are_refused(tmp_path: Path, monkeypatch) -> None:
+    play(tmp_path / "run", "steps=2")
+    assert summary(tmp_path / "run")["data_sha256"] == build_data(compose("data=digits")).fingerprint()
+    one = Digits.__init__
+
+    def changed(self: Digits, *given: object, **named: object) -> None:
+        one(self, *given, **named)
+        self.sources["train"].x[0, 0, 0, 0] ^= 1
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Digits, "__init__", changed)
+        with pytest.raises(
+            Refused, match="was trained on data of SHA-256 .{12}, but it is .{12} now: restore the data"
+        ):
+            go_on(tmp_path / "run", "steps=4")
+    assert summary(tmp_path / "run")["status"] == "finished"
+    go_on(tmp_path / "run", "steps=4")
+
+
+def test_classes_of_other_names_are_refused(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Digits, "class_names", tuple("abcdefghij"))
+    play(tmp_path / "run", "steps=2")
+    assert RunDirectory(tmp_path / "run").config().class_names == list("abcdefghij")
+    go_on(tmp_path / "run", "steps=3")
+    monkeypatch.setattr(Digits, "class_names", tuple("bcdefghijz"))
+    with pytest.raises(Refused, match=r"on the classes \['a', 'b'.*but they are \['b', 'c'"):
+        go_on(tmp_path / "run", "steps=4")
+
+
+def test_a_group_without_a_node_of_its_own_changes_no_names_of_classes(tmp_path: Path) -> None:
+    cfg = compose("data=digits")
+    saved = copy.deepcopy(cfg)
+    with open_dict(saved):
+        saved.class_names = ["a", "b"]
+    override = OverridesParser.create().parse_override("experiment=pacgan_modes")
+    assert list(changes(override, cfg, saved)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["my run", "20261121", "lr=3", "Bilder_ä", "it's", 'a"b', "x,y", "null", "(1)"]
+)
+def test_the_command_that_goes_on_can_be_pasted(name: str, tmp_path: Path) -> None:
+    (word,) = shlex.split(override("resume", name))
+    assert OverridesParser.create().parse_override(word).value() == name
+
+
+def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Stop, "on_train_batch_end", stopped)
+    play(Path('"my lr=3"'), "steps=9")
+    line = next(line for line in capsys.readouterr().out.splitlines() if "to go on" in line)
+    _, _, _, module, *words = shlex.split(line.replace("to go on", "going"))
+    assert module == "ganlab.run"
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    run(compose(*words), words)
+    assert summary(Path("my lr=3"))["steps"] == 9
+
+
+def stopped(self: Stop, trainer: Trainer, module: GameModule, *_: object) -> None:
+    self.signal, trainer.should_stop = "SIGTERM", True

@@ -12,8 +12,8 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from ganlab.errors import Diverged
-from ganlab.training.base import GameModule, finite
+from ganlab.callbacks.log import WEIGHT, Log, largest
+from ganlab.training.base import GameModule
 from ganlab.writing import replacing
 
 NEXT = "next.ckpt"
@@ -38,12 +38,13 @@ class Checkpoint(Callback):
     """last.ckpt every `every` rounds and when training stops; the one before it; and the best by a metric.
 
     Raises:
-        Diverged: a weight is NaN or infinite; the checkpoints on disk stay as they are.
+        Diverged: a weight is not finite, or explodes; the checkpoints on disk stay as they are.
     """
 
-    def __init__(self, folder: Path, every: int, monitor: str | None, higher_is_better: bool):
+    def __init__(self, folder: Path, every: int, terms: Log, monitor: str | None, higher_is_better: bool):
         self.folder = folder
         self.every = every
+        self.terms = terms
         self.monitor = monitor
         self.sign = -1 if higher_is_better else 1
         self.best = inf  # of sign * value: the lowest is the best
@@ -59,8 +60,7 @@ class Checkpoint(Callback):
         due = module.game.step % self.every == 0 or trainer.should_stop
         if not (better or due):
             return
-        if not finite(p.detach() for p in module.parameters()):
-            raise Diverged(module.game.step, "a weight is not finite")
+        self.terms.check(module.game.step, {WEIGHT: float(largest(module))})
         self.best = min(value, self.best)
         if better:
             trainer.save_checkpoint(self.folder / "best.ckpt")

@@ -1,3 +1,4 @@
+import shlex
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ class TensorBoard(TensorBoardLogger):
     """
 
     def __init__(self, directory: RunDirectory, cfg: DictConfig):
+        self.whereabouts = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
         try:
             super().__init__(save_dir=str(directory.path), name="tensorboard", version="")
         except ModuleNotFoundError as error:

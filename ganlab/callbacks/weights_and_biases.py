@@ -5,6 +5,7 @@ from __future__ import annotations
 import netrc
 import os
 import secrets
+import shlex
 import threading
 from contextlib import suppress
 from http.client import HTTPException
@@ -17,20 +18,27 @@ import wandb
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
-from ganlab.errors import Refused
+from ganlab.callbacks.wandb_mode import wanted_mode
+from ganlab.errors import Refused, one_line
 from ganlab.run_directory import RunDirectory
 
 PATIENCE = 3.0  # seconds that the server has to answer; wandb itself gives up after 100
+FINISH = (
+    300.0  # seconds that are left to it for what is still to be sent at the end; wandb itself waits for ever
+)
+# What the place of the run directory, and what a resume must find again, leave no say.
+IDLE = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
 
 
 class Wandb(WandbLogger):
     """A W&B run beside the run directory, which a resume continues; its x-axis is the round of the game.
 
     Args:
-        mode: auto is online when a key is known and the server answers, else offline.
+        mode: auto is what WANDB_MODE says; else online with a key and a server that answers, or offline.
+        project, entity, group, job_type: of W&B's run; null and empty: W&B's own.
 
     Raises:
-        Refused: another mode.
+        Refused: W&B does not take the run.
     """
 
     def __init__(
@@ -43,33 +51,34 @@ class Wandb(WandbLogger):
         directory: RunDirectory,
         cfg: DictConfig,
     ):
-        if mode not in ("auto", "online", "offline"):
-            raise Refused(
-                f"logger.wandb.mode={mode} must be auto, online or offline; logger=csv does without"
-            )
-        if mode == "auto":
-            chosen = os.environ.get("WANDB_MODE") or ("online" if reachable() else "offline")
-        else:
-            chosen = mode
+        asked = wanted_mode() if mode == "auto" else mode
+        chosen = asked or ("online" if reachable() else "offline")
+        if (idle := [name for name in IDLE if os.environ.get(name)]) and given_id() is None:
+            print(f"{', '.join(idle)} have no say here: W&B's files and its run belong to {directory.path}")
         run_id = given_id() or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = begin(
             mode == "auto",
-            project=project,
-            entity=entity,
-            group=group,
-            job_type=job_type,
-            name=directory.path.name,
+            project=project or None,
+            entity=entity or None,
+            group=group or None,
+            job_type=job_type or None,
+            name=os.environ.get("WANDB_NAME") or directory.path.name,
             dir=directory.path,
             id=run_id,
             resume="allow",
             mode=chosen,
             config={**settings, "commit": directory.summary().get("commit")},
             allow_val_change=True,
-            settings=wandb.Settings(silent=True, console="off", init_timeout=3 * PATIENCE),
+            settings=wandb.Settings(
+                silent=True, console="off", init_timeout=3 * PATIENCE, finish_timeout=FINISH
+            ),
         )
         run.define_metric("*", step_metric="step")
+        # All parts of a resumed run in one command: wandb sends those of one run in their order.
+        parts = f"{shlex.quote(str(directory.path))}/wandb/offline-run-*"
+        self.whereabouts = f"offline; wandb sync {parts}" if run.offline else run.url or chosen
         super().__init__(experiment=run)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
@@ -133,10 +142,12 @@ def begin(may_stay_offline: bool, **settings: Any) -> Any:
     """
     try:
         return wandb.init(**settings)
-    except wandb.Error as error:
+    except (wandb.Error, ValueError) as error:  # the latter of a setting, by its name
         if may_stay_offline and settings["mode"] == "online":
-            print(f"W&B does not take the run ({' '.join(str(error).split())}): logging to W&B offline")
+            print(f"W&B does not take the run ({one_line(error)}): logging to W&B offline")
             wandb.teardown()  # its service still holds the id
-            return wandb.init(**{**settings, "mode": "offline"})
-        reason = " ".join(str(error).split())
-        raise Refused(f"W&B refuses: {reason}; log in, or give logger.wandb.mode=offline") from error
+            return begin(False, **{**settings, "mode": "offline"})
+        remedy = "log in, or give logger.wandb.mode=offline" if settings["mode"] == "online" else "mend it"
+        raise Refused(
+            f"W&B refuses: {one_line(error)}; {remedy}, or logger=csv, which does without"
+        ) from error

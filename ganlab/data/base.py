@@ -36,7 +36,6 @@ class Data:
     class_names: tuple[str, ...] | None = None  # in the order of the labels; None: they have none but numbers
     value_range: Range  # (-1, 1) or (0, 1) for images; None: unbounded
     batch_size: int  # of the global batch, all processes together
-    class_names: tuple[str, ...] | None = None  # None: classes have no names
     labelled: Labelled | None = None  # samples whose labels a second stream shows
     distribution: Mixture | None = None  # what the samples are drawn from, where that is known
     skipped: Sequence[str] = ()  # files that were passed over, so far

@@ -42,15 +42,16 @@ class Transfer(SampleMetric):
         self._share: float | None = None
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        if (data.num_classes or 0) < 2:
+        num_classes = data.num_classes or 0
+        if num_classes < 2:
             raise Refused(
                 f"{self.name} is about classes, of which these data have no two: choose another metric"
             )
         self._data, self._n = data, n_fake
-        if self.trained_on < data.num_classes:
-            known = f"{data.num_classes} classes in {self.trained_on} samples"
+        if self.trained_on < num_classes:
+            known = f"{num_classes} classes in {self.trained_on} samples"
             raise Refused(
-                f"{self.name} cannot learn {known}: set {self.setting} to {data.num_classes} or more"
+                f"{self.name} cannot learn {known}: set {self.setting} to {num_classes} or more"
             )
         self.name = f"{self.kind}/test_{short(self.trained_on)}"
         self.names = (self.name,)

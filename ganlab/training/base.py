@@ -181,8 +181,3 @@ class GameModule(pl.LightningModule):
         for player in players:
             for name, value in self.mover[player].step(self.game.played).items():
                 self.told[f"{player}/{name}"] = value
-
-
-def finite(values: Iterable[Tensor]) -> bool:
-    """Whether there is no NaN or infinity in any of them; waits for the device."""
-    return bool(torch.stack([value.isfinite().all() for value in values]).all())

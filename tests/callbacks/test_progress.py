@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import play, summary
+from commands import go_on, play, summary
 
 from ganlab.callbacks.samples import Samples
+from ganlab.config import load
 from ganlab.data.sources import Memory
 
 ROUNDS, WAIT = 10, 0.1  # seconds
@@ -53,3 +54,25 @@ def test_something_long_says_so_beforehand(monkeypatch: pytest.MonkeyPatch, caps
     with progress.watch("samples", 200) as done:
         done(100)
     assert capsys.readouterr().out == ""
+
+
+def test_a_run_says_what_it_is_and_what_to_do_next(tmp_path: Path, capsys) -> None:
+    run_dir = tmp_path / "my run"
+    play(Path(f'"{run_dir}"'), "steps=4", "trick=[ema,r1]", "metric=none")
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == str(run_dir)
+    said = dict(line[2:].split(maxsplit=1) for line in lines if line.startswith("  "))
+    game = load(run_dir)
+    for player in ("discriminator", "generator"):
+        weights = sum(weight.numel() for weight in getattr(game, player).parameters())
+        assert f"{player} mlp of {weights:,} weights" in said["networks"]
+    assert said["data"] == "1,437 images of 1x8x8 (Digits), 32 a round"
+    assert said["game"] == "NonSaturating with ema, r1, rounds 1 to 4"
+    assert said["device"] == "cpu, threads: 1, processes: 1, precision: 32-true"
+    assert said["more"] == f"python -m ganlab.sample 'run_dir={run_dir}'"
+    assert said["measured"] == f"nothing: python -m ganlab.evaluate 'run_dir={run_dir}' 'metric=[kid]'"
+    assert "wandb" not in said
+    go_on(Path(f'"{run_dir}"'), "steps=6", "logger=tensorboard")
+    said = capsys.readouterr().out
+    assert "with ema, r1, rounds 5 to 6" in said
+    assert said.count(f"tensorboard --logdir '{run_dir}'") == 2

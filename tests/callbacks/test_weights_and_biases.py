@@ -16,6 +16,10 @@ import pytest
 from commands import QUICK, finish, go_on, play, rows, start, summary
 from table import ROOT
 
+from ganlab.callbacks.tensorboard import TensorBoard
+from ganlab.callbacks.wandb_mode import wanted_mode
+from ganlab.errors import Refused
+
 
 def records(path: Path) -> Iterator[bytes]:
     """The records of a .wandb file: a header of 7 bytes, then blocks of 32 KiB in LevelDB's log format."""
@@ -31,6 +35,19 @@ def records(path: Path) -> Iterator[bytes]:
         if kind in (1, 4):  # whole, or the last of its parts
             yield kept
             kept = b""
+
+
+def parts(run_dir: Path) -> list:
+    """What each part says of the run it is of."""
+    from wandb.proto import wandb_internal_pb2 as messages
+
+    found = []
+    for file in sorted(run_dir.glob("wandb/offline-run-*/*.wandb")):
+        for data in records(file):
+            record = messages.Record()
+            record.ParseFromString(data)
+            found += [record.run] if record.WhichOneof("record_type") == "run" else []
+    return found
 
 
 def told(run_dir: Path) -> tuple[set[str], list[dict]]:
@@ -165,3 +182,75 @@ def test_csv_alone_imports_no_wandb(tmp_path: Path) -> None:
         "assert 'wandb' not in sys.modules and 'tensorboard' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("mode", ["off", "false", "none", "OFFLINE "])
+def test_a_mode_that_is_none_is_refused_before_anything_is_built(
+    mode: str, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", mode)
+    monkeypatch.setattr("ganlab.session.build_data", lambda cfg: pytest.fail("data were built"))
+    with pytest.raises(Refused, match=f"WANDB_MODE={mode} must be online, offline or disabled; logger=csv"):
+        play(tmp_path / "run", "logger=wandb", "logger.wandb.mode=offline", "steps=1")
+    monkeypatch.setenv("WANDB_MODE", "")
+    for asked in ("off", "null", "''"):
+        with pytest.raises(Refused, match=r"logger.wandb.mode=\w* must be auto, online or offline"):
+            play(tmp_path / "run", "logger=wandb", f"logger.wandb.mode={asked}", "steps=1")
+    with pytest.raises(pytest.fail.Exception):  # of another logger it is no concern
+        play(tmp_path / "run", "steps=1")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_empty_mode_is_none_and_an_old_way_to_disable_counts(monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "")
+    assert wanted_mode() is None
+    monkeypatch.setenv("WANDB_DISABLED", "false")
+    assert wanted_mode() is None
+    monkeypatch.setenv("WANDB_DISABLED", "true")
+    assert wanted_mode() == "disabled"
+
+
+def test_names_in_the_environment_count_or_are_said_not_to(tmp_path: Path, monkeypatch, capsys) -> None:
+    for name in ("PROJECT", "ENTITY", "RUN_GROUP", "JOB_TYPE", "NAME", "DIR"):
+        monkeypatch.setenv(f"WANDB_{name}", f"my-{name.lower()}")
+    play(tmp_path / "run", "logger=wandb", "logger.wandb.job_type=given", "steps=1", "metric=none")
+    (run,) = parts(tmp_path / "run")
+    assert (run.project, run.entity, run.display_name) == ("my-project", "my-entity", "my-name")
+    assert (run.run_group, run.job_type) == ("my-run_group", "given")
+    out = capsys.readouterr().out
+    assert f"WANDB_DIR have no say here: W&B's files and its run belong to {tmp_path / 'run'}" in out
+    assert (
+        out.count(f"wandb       offline; wandb sync {tmp_path / 'run'}/wandb/offline-run-*") == 1
+    )  # at the end
+    assert (
+        out.count(f"wandb     offline; wandb sync {tmp_path / 'run'}/wandb/offline-run-*") == 1
+    )  # at the start
+
+
+def test_a_name_that_wandb_does_not_take_is_refused_in_its_words(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "a/b")
+    with pytest.raises(Refused, match="W&B refuses: Invalid project name 'a/b'.*; mend it, or logger=csv"):
+        play(tmp_path / "run", "logger=wandb", "steps=1", "metric=none")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_logger_that_cannot_end_keeps_no_run_from_its_end(tmp_path: Path, monkeypatch, capsys) -> None:
+    calls = []
+
+    def fails(self: object, status: str) -> None:
+        calls.append(status)
+        if len(calls) > 1:  # the first is Lightning's
+            raise RuntimeError("no more")
+
+    monkeypatch.setattr(TensorBoard, "finalize", fails)
+    play(tmp_path / "run", "logger=tensorboard", "steps=1", "metric=none")
+    assert summary(tmp_path / "run")["status"] == "finished"
+    assert "TensorBoard could not end: no more" in capsys.readouterr().err
+
+
+def test_wandb_sends_the_parts_of_a_run_in_their_order() -> None:
+    """Which is why one command for all of them is told."""
+    from wandb.cli.cli import sync
+
+    helps = " ".join(" ".join((getattr(option, "help", "") or "").split()) for option in sync.params)
+    assert "part of the same run, the files are synced sequentially in order of start time" in helps
