@@ -10,8 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import rounds
 from ganlab.errors import Refused
+from ganlab.kinds import refuse_unfit, settle
 from ganlab.stages import views, within
-from ganlab.turn import Offer
 
 TRAINER = {
     "_target_",
@@ -27,23 +27,14 @@ PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuses numbers out of their ranges that no object's constructor would see, in any stage."""
-    for name, own in views(cfg):
+    """Refuses values of another kind, or out of their ranges where no constructor would see, in any stage."""
+    for name, own in views(settle(cfg)):
         with within(name):
+            refuse_unfit(settle(own))
             check_game(own)
 
 
 def check_game(cfg: DictConfig) -> None:
-    if cfg.images is not None:
-        whole_number(cfg, "images", 1)
-    every = ("log_every", "evaluate_every", "sample_every", "checkpoint_every")
-    n_real = [] if cfg.evaluation.n_real is None else ["evaluation.n_real"]
-    for name in ("steps", *every, "evaluation.n", *n_real, "trainer.devices"):
-        whole_number(cfg, name, 1)
-    if "num_nodes" in cfg.trainer:
-        whole_number(cfg, "trainer.num_nodes", 1)
-    for name in ("seed", "evaluation.seed"):
-        whole_number(cfg, name, 0)
     for name in ("resume", "init_from", "run_dir"):
         if cfg[name] == "":
             raise Refused(f"{name}= is empty: give a directory, or leave it out")
@@ -70,12 +61,6 @@ def check_game(cfg: DictConfig) -> None:
         raise Refused(f"trainer.devices={cfg.trainer.devices} needs trainer=ddp beside it")
     if cfg.trainer.precision not in PRECISIONS:
         raise Refused(f"trainer.precision={cfg.trainer.precision} must be one of {', '.join(PRECISIONS)}")
-
-
-def whole_number(cfg: DictConfig, name: str, low: int) -> None:
-    value = OmegaConf.select(cfg, name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise Refused(f"{name}={value} must be a whole number of at least {low}")
 
 
 def num_processes(cfg: DictConfig) -> int:
@@ -123,6 +108,8 @@ def refuse_weights(cfg: DictConfig) -> None:
 
 def refuse_labelled(cfg: DictConfig) -> None:
     """Refuses a second stream of samples that no trick looks at."""
+    from ganlab.turn import Offer  # torch: a slip of the keyboard is told without it
+
     tricks: list[Any] = [get_class(trick._target_) for trick in whole(cfg, "trick").values()]
     if not any(Offer.EXTRA in trick.needs for trick in tricks):
         raise Refused(

@@ -15,6 +15,7 @@ from ganlab.checks import num_processes, whole
 from ganlab.data.base import Data
 from ganlab.errors import Refused, one_line
 from ganlab.game import Game
+from ganlab.kinds import refuse_unfit
 from ganlab.networks.autoencoder import pretrained
 from ganlab.networks.base import swap
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
@@ -32,8 +33,9 @@ def instantiate(node: Any) -> Any:
     """The object that a node of the config describes.
 
     Raises:
-        Refused: its constructor refused a value.
+        Refused: its constructor refused a value, or would not take it.
     """
+    refuse_unfit(node)
     with refusing():
         return hydra.utils.instantiate(node, _convert_="all")
 

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ganlab.cli import rounds
 from ganlab.errors import Refused
 from ganlab.free import FREE
+from ganlab.kinds import settle
 from ganlab.run_directory import RunDirectory
 
 
@@ -58,7 +59,7 @@ def resumed(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             saved.images = None
         saved.run_dir = str(run.path)
         saved.resume = cfg.resume
-    return saved
+    return settle(saved, overrides)
 
 
 def free(key: str) -> bool:

@@ -8,6 +8,8 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused
+from ganlab.resume import resumed
+from ganlab.run_directory import RunDirectory
 
 
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -26,6 +28,10 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
     """
     if cfg.resume and cfg.init_from:
         raise Refused("resume and init_from exclude each other: give one of them")
+    if cfg.resume:
+        resumed(cfg, overrides)
+    elif cfg.init_from:
+        RunDirectory(cfg.init_from).config()
     from ganlab.session import Session  # torch and Lightning: --help needs neither
 
     return Session(cfg, overrides).play()

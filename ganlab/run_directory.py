@@ -15,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.errors import Refused
@@ -74,7 +73,11 @@ class RunDirectory:
         """
         path = self.path / "config.yaml"
         if not path.is_file():
-            raise Refused(f"{self.path} is not a run: it has no config.yaml; give the directory of a run")
+            newest = max(self.path.rglob("config.yaml"), key=os.path.getmtime, default=None)
+            near = f"; the newest below it is {newest.parent}" if newest else ""
+            raise Refused(
+                f"{self.path} is not a run: it has no config.yaml; give the directory of a run{near}"
+            )
         try:
             cfg = OmegaConf.load(path)
         except Exception as error:  # yaml raises many kinds
@@ -142,6 +145,8 @@ class RunDirectory:
     def _read(path: Path) -> dict[str, Any]:
         if not path.is_file():
             raise Refused(f"{path} does not exist")
+        import torch
+
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file

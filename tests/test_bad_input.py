@@ -13,10 +13,10 @@ from ganlab.errors import Diverged, Refused
 
 UNIFORM = "{_target_:ganlab.networks.initial.Uniform"
 LINES = {  # a command line, and what its one line of error must name
-    "model=mystery": "Could not find 'model/mystery'.*dcgan gan .*gmn",
-    "trick=mystery": "Could not find 'trick/mystery'.*label_smoothing",
-    "stepz=3": "Key 'stepz' is not in struct",
-    "trick.ema.decay=0.9": "trick.ema|Key 'ema' is not in struct",
+    "model=mystery": "model=mystery: no model is called so; there are dcgan, gan, .*gmn",
+    "trick=mystery": "trick=mystery: no trick is called so.*label_smoothing",
+    "stepz=3": "stepz=3: no setting is called stepz; the nearest: steps$",
+    "trick.ema.decay=0.9": "trick.ema.decay=0.9: .* it is one of trick=ema: add that first",
     "steps=-5": "steps=-5 must be a whole number of at least 1",
     "steps=many": "steps=many must be a whole number",
     "seed=-1": "seed=-1 must be a whole number of at least 0",
@@ -55,7 +55,7 @@ LINES = {  # a command line, and what its one line of error must name
     "model.generator.hidden=[0]": r"model.generator.hidden=\[0\] must be",
     "model=dcgan model.generator.width=0": "width=0 of a dcgan",
     "model.generator.shape=[1,16,16]": r"model.generator.shape=\[1, 16, 16\] contradicts data.shape",
-    "=3": "Config group override must be",
+    "=3": "=3 cannot be read: settings are given as key=value",
     "model.generator.value_range=[0,1]": "contradicts data.range",
     "data=ring metric=[fid,is]": "measure images, not these data",
     "resume=": "resume= is empty",
