@@ -13,16 +13,8 @@ from ganlab.errors import Refused
 from ganlab.kinds import refuse_unfit, settle
 from ganlab.stages import views, within
 
-TRAINER = {
-    "_target_",
-    "_partial_",
-    "accelerator",
-    "devices",
-    "num_nodes",
-    "precision",
-    "strategy",
-    "sync_batchnorm",
-}
+OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm")
+TRAINER = {"_target_", "_partial_", *OURS}
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
@@ -35,6 +27,10 @@ def check(cfg: DictConfig) -> None:
 
 
 def check_game(cfg: DictConfig) -> None:
+    for group in ("model", "optimizer", "logger"):
+        for name, node in cfg[group].items():
+            if not isinstance(node, DictConfig):
+                raise Refused(f"{group}.{name}={node} must be a mapping, with a _target_ and its settings")
     for name in ("resume", "init_from", "run_dir"):
         if cfg[name] == "":
             raise Refused(f"{name}= is empty: give a directory, or leave it out")
@@ -122,16 +118,16 @@ def has_encoder(cfg: DictConfig) -> bool:
     """Whether the objective reads latents off samples; one that does not exist is refused when built."""
     try:
         objective: Any = get_class(cfg.objective._target_)
+        return bool(objective.statistics)
     except Exception:  # whatever an import may raise
         return True
-    return bool(objective.statistics)
 
 
 def whole(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
     """The tricks or the metrics; refuses one that has values but no class: a stub left by an override."""
     chosen = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
     for name, node in chosen.items():
-        if node is None or "_target_" not in node:
+        if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
             raise Refused(
                 f"{group}.{name} has values but was not selected: add it with +{group}={name}, or drop its "
                 f"values with '~{group}.{name}'"

@@ -72,10 +72,10 @@ def refuse_because(error: BaseException, config_name: str, overrides: Sequence[s
         raise Refused(f"{error.override} cannot be read: settings are given as key=value") from error
     if isinstance(error, HydraException | ValueError) and not isinstance(error, Refused):
         with suppress(HydraException):
-            refuse_unread(config_name, overrides, null=isinstance(error, HydraException))
+            refuse_unread(config_name, overrides)
 
 
-def refuse_unread(config_name: str, overrides: Sequence[str], null: bool = True) -> None:
+def refuse_unread(config_name: str, overrides: Sequence[str]) -> None:
     """Refuses overrides that nothing would read, with the nearest that something would."""
     with reading():
         options = GlobalHydra.instance().config_loader().get_group_options
@@ -87,7 +87,7 @@ def refuse_unread(config_name: str, overrides: Sequence[str], null: bool = True)
             return "hydra" not in key and {word.strip() for word in words} <= {*options(key.split("@")[0])}
 
         base = hydra.compose(config_name, [override for override in overrides if good(override)])
-        refuse_unknown(overrides, base, options, null)
+        refuse_unknown(overrides, base, options)
 
 
 def refuse_lost(overrides: Sequence[str]) -> None:

@@ -47,9 +47,9 @@ def records(place: Path) -> Records:
     try:
         content = json.loads(file.read_text())
         found = content.get("metrics", {}) if place.is_dir() else content
-        if found and all("value" in record for record in found.values()):
+        if found and all(type(record["value"]) in (int, float) for record in found.values()):
             return dict(found)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, OSError, ValueError, TypeError, AttributeError) as error:
         raise Refused(f"of={place} cannot be read: give a run, or what ganlab.evaluate wrote") from error
     raise Refused(f"of={place} has no numbers: give a finished run, or what ganlab.evaluate wrote")
 

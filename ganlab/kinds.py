@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
+from pydoc import locate
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.errors import Refused
@@ -31,8 +31,9 @@ KINDS: dict[str, Any] = {
         ((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device", "rerun"), str | None),
         (("compile", "profile", "dry_run", "wandb", "trainer.sync_batchnorm"), bool),
         (("images", "evaluation.n_real", "processes", "threads"), COUNT | None),
-        (("data.batch_size", "default_steps", "steps", "n", "evaluation.n"), COUNT),
-        (("log_every", "evaluate_every", "sample_every", "checkpoint_every"), COUNT),
+        (("data.batch_size", "default_steps", "steps", "log_every", "evaluate_every"), COUNT),
+        (("sample_every", "checkpoint_every"), COUNT),
+        (("n", "evaluation.n"), Annotated[int, 1, 10_000_000]),
         (("trainer.devices", "trainer.num_nodes"), COUNT),
         (("seed", "evaluation.seed"), PLACE),
         (("trust", "only", "extra", "ignore"), list[str]),
@@ -70,7 +71,7 @@ def refuse_unfit(node: Any, name: str = "") -> None:
     node, name = plain(node), name or (node._get_full_key(None) if OmegaConf.is_config(node) else "")
     inside = node if isinstance(node, Mapping) else dict(enumerate(node)) if isinstance(node, list) else {}
     target = inside.get("_target_")
-    known, takes_more = parameters(target) if isinstance(target, str) else ({}, True)
+    known, takes_more = parameters(target) if isinstance(target, str) else ({"_target_": str}, True)
     for key, value in inside.items():
         path = f"{name}.{key}".lstrip(".")
         if key in known and not fits(value, wanted := known[key]):
@@ -88,7 +89,7 @@ def refuse_unfit(node: Any, name: str = "") -> None:
 def parameters(target: str) -> tuple[dict[str, Any], bool]:
     """The annotations of a constructor by name, and whether it takes others; of none that is there, {}."""
     try:
-        made = get_object(target)
+        made: Any = locate(target)
         found = inspect.signature(made).parameters
         maker = inspect.getattr_static(made, "__init__") if isinstance(made, type) else made
         hints = get_type_hints(maker, include_extras=True)
@@ -107,7 +108,7 @@ def fits(value: Any, wanted: Any) -> bool:
     """Whether a value of a config is what an annotation asks for; a schedule may stand where a number may."""
     origin, inside = get_origin(wanted), get_args(wanted)
     if origin is Annotated:
-        return fits(value, inside[0]) and value >= inside[1]
+        return fits(value, inside[0]) and inside[1] <= value <= min(inside[2:], default=value)
     if origin is Literal:
         return any(type(value) is type(one) and value == one for one in inside)
     if origin in (Union, UnionType):
@@ -133,7 +134,7 @@ def said(wanted: Any) -> str:
     """An annotation in words."""
     origin, inside = get_origin(wanted), get_args(wanted)
     if origin is Annotated:
-        return f"a whole number of at least {inside[1]}"
+        return f"a whole number of at least {' and at most '.join(map(str, inside[1:]))}"
     if origin is Literal:
         return f"one of {', '.join(map(shown, inside))}"
     if origin in (Union, UnionType):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -32,6 +33,8 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
         resumed(cfg, overrides)
     elif cfg.init_from:
         RunDirectory(cfg.init_from).config()
+    if cfg.data.get("_target_", "").endswith(".Folder") and not Path(cfg.data.root).expanduser().is_dir():
+        raise Refused(f"data.root={cfg.data.root} is no folder: set data.root to a folder of images")
     from ganlab.session import Session  # torch and Lightning: --help needs neither
 
     return Session(cfg, overrides).play()

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused
+from ganlab.run_directory import RunDirectory
 from ganlab.viewing import check, file_name
 
 
@@ -24,11 +25,11 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     if cfg.run_dir is None:
         raise Refused("run_dir is missing: give the directory of a run, run_dir=outputs/...")
     check(cfg, {override.lstrip("+~").split("=")[0] for override in overrides})
+    run = RunDirectory(cfg.run_dir)
+    run.config()  # before torch is imported
     from ganlab.config import load
-    from ganlab.run_directory import RunDirectory
     from ganlab.views import VIEWS
 
-    run = RunDirectory(cfg.run_dir)
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step)
     view = VIEWS[cfg.what](cfg, run, game)

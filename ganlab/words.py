@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -14,22 +16,17 @@ from ganlab.errors import Refused
 from ganlab.kinds import KINDS, parameters
 
 PARSER = OverridesParser.create()
-# Below these one may add what is of a kind with the rest, or gives itself a class.
-OPEN = ("trick", "metric", "logger", "stages", "clip", "initial")
-PLAYERS = ("generator", "discriminator", "encoder")
-BUDGET = ["steps", "images"]
-ELSEWHERE = {  # what other programs call it
-    **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "max_epochs", "kimg"), BUDGET),
-    **dict.fromkeys(("learning_rate", "rate"), [f"optimizer.{player}.lr" for player in PLAYERS[:2]]),
-    **dict.fromkeys(("device", "gpu", "accelerator"), ["trainer.accelerator"]),
-    **dict.fromkeys(("gpus", "world_size", "processes"), ["trainer.devices"]),
-    **dict.fromkeys(("out", "outdir", "output", "output_dir", "logdir", "save_dir"), ["run_dir", "output"]),
-    **dict.fromkeys(("workers", "n_cpu"), ["data.num_workers"]),
-    **dict.fromkeys(("nz", "z_dim", "latent"), ["model.generator.latent_dim"]),
-    **dict.fromkeys(("num", "num_samples", "samples"), ["n", "evaluation.n"]),
-    **dict.fromkeys(
-        ("loss", "dataset", "arch", "network", "optim"), ["objective", "data", "model", "optimizer"]
-    ),
+# Below these one may add: something looks at all that lies there.
+OPEN = ("trick.", "metric.", "logger.", "stages.", "clip.", "initial.", "model.encoder")
+RATES = ("optimizer.generator.lr", "optimizer.discriminator.lr")
+# What other programs call it.
+ELSEWHERE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
+    **dict.fromkeys(("learning_rate", "rate"), RATES),
+    **dict.fromkeys(("device", "gpu", "gpus"), ("trainer.accelerator", "trainer.devices")),
+    **dict.fromkeys(("output", "outdir", "output_dir", "logdir", "save_dir"), ("run_dir", "output")),
+    **dict.fromkeys(("loss", "dataset", "network"), ("objective", "data", "model")),
+    **dict.fromkeys(("num", "num_samples", "samples"), ("n", "evaluation.n")),
 }
 
 
@@ -50,12 +47,11 @@ def typed(argument: str, sweeps: bool = False) -> str:
         return f"{key}=[{listed(text[1:-1])}]"
     if KINDS.get(name) == str | None:
         return f"{key}={listed(text) if sweeps and ',' in text else text if is_text(text) else quoted(text)}"
-    try:
-        PARSER.parse_override(argument)
-    except HydraException:
-        argument, given = f"{key}={quoted(text)}", argument
-        refuse_unreadable(given, argument)
-    return argument
+    for override in (argument, f"{key}={quoted(text)}"):
+        with suppress(HydraException):
+            if PARSER.parse_override(override).key_or_group:
+                return override
+    raise Refused(f"{argument} cannot be read: settings are given as key=value")
 
 
 def listed(text: str) -> str:
@@ -77,53 +73,35 @@ def quoted(text: str) -> str:
     return QuotedString(text, Quote.double).with_quotes()
 
 
-def refuse_unreadable(given: str, override: str = "") -> None:
-    """Refuses what is no override, not even with quotes."""
-    try:
-        key = PARSER.parse_override(override or given).key_or_group
-    except HydraException:
-        key = ""
-    if not key:
-        raise Refused(f"{given} cannot be read: settings are given as key=value")
-
-
-def refuse_unknown(
-    overrides: Sequence[str], base: DictConfig, options: Callable[[str], list[str]], null: bool
-) -> None:
+def refuse_unknown(overrides: Sequence[str], base: DictConfig, options: Callable[[str], list[str]]) -> None:
     """Refuses the first override that no setting and no option of a group goes by, with the nearest.
 
     Args:
-        overrides: of the command line; what does not parse is passed over.
+        overrides: of the command line.
         base: the config of the groups alone.
         options: those of a group; of what is no group, none.
-        null: whether it may stand for an option.
     """
     parsed = PARSER.parse_overrides(list(overrides))
     added = [override.key_or_group for override in parsed if override.is_add() or override.is_force_add()]
+    given = tuple(".".join(key.split(".")[:2]) for key in added)  # what is changed in these need not be there
     for override in parsed:
         key = override.key_or_group
-        if (known := options(key)) and not override.is_delete():
-            refuse_option(override, known, null)
-        elif not known and not key.startswith("hydra") and not exists(base, key):
-            if key in added and opens(base, key):
-                continue
-            if any(key.startswith(".".join(other.split(".")[:2])) for other in added if key not in added):
-                continue
-            raise Refused(f"{override.input_line}: no setting is called {key}; {nearest(key, base, options)}")
+        if known := options(key):
+            refuse_option(override, known)
+            continue
+        known_below = opens(base, key) if key in added else key.startswith(given)
+        if not (known_below or key.startswith("hydra") or exists(base, key)):
+            near = nearest(key, base, options)
+            raise Refused(f"{override.input_line}: no setting is called {key}; {near}")
 
 
-def refuse_option(override: Override, known: list[str], null: bool) -> None:
-    value = override.value() if not override.is_sweep_override() else list(override.sweep_string_iterator())
-    for name in value if isinstance(value, list) else [value]:
-        if name is None and not null:
-            raise Refused(f"{override.input_line}: null is no option: leave it out, or choose one")
-        if name is not None and str(name) not in known:
-            close = get_close_matches(str(name), known, cutoff=0.5)
-            near = f"the nearest: {', '.join(close)}; " if close else ""
-            raise Refused(
-                f"{override.input_line}: no {override.key_or_group} is called so; {near}"
-                f"there are {', '.join(known)}"
-            )
+def refuse_option(override: Override, known: list[str]) -> None:
+    value = list(override.sweep_string_iterator()) if override.is_sweep_override() else override.value()
+    for name in map(str, value if isinstance(value, list) else [value]):
+        if name not in known and not override.is_delete():
+            close = [f"the nearest: {near};" for near in get_close_matches(name, known, cutoff=0.5)[:1]]
+            there = " ".join([*close, f"there are {', '.join(known)}"])
+            raise Refused(f"{override.input_line}: no {override.key_or_group} is called so; {there}")
 
 
 def exists(base: DictConfig, key: str) -> bool:
@@ -135,27 +113,26 @@ def exists(base: DictConfig, key: str) -> bool:
 def opens(base: DictConfig, key: str) -> bool:
     """Whether something looks at an added key: a constructor above it, or the check of its kind."""
     parts = key.split(".")
-    if len(parts) > 1 and (parts[0] in OPEN or (parts[0] == "model" and parts[1] in PLAYERS)):
-        return True
-    above = (OmegaConf.select(base, ".".join(parts[:i])) for i in range(1, len(parts)))
-    return any(isinstance(node, DictConfig) and "_target_" in node for node in above)
+    return key.startswith(OPEN) or any(
+        exists(base, ".".join([*parts[:i], "_target_"])) for i in range(1, len(parts))
+    )
 
 
 def nearest(key: str, base: DictConfig, options: Callable[[str], list[str]]) -> str:
     """The settings that one may have meant."""
     parent, _, last = key.rpartition(".")
     first, *rest = key.split(".")
-    above = OmegaConf.select(base, parent) if parent else None
-    if isinstance(above, DictConfig) and "_target_" in above and last in parameters(above._target_)[0]:
-        return f"{above._target_} takes it where it is added: +{key}=..."
+    target = OmegaConf.select(base, f"{parent}._target_")
+    if target is not None and last in parameters(target)[0]:
+        return f"{target} takes it where it is added: +{key}=..."
     if rest and rest[0] in options(first) and not exists(base, f"{first}.{rest[0]}"):
         return f"it is one of {first}={rest[0]}: add that first"
-    keys = list(leaves(base))
+    keys = list(leaves(OmegaConf.to_container(base)))
     siblings = [other for other in keys if parent and other.rpartition(".")[0] == parent]
     found = [
-        *(other for other in ELSEWHERE.get(last, []) if other in keys or options(other)),
+        *(other for other in ELSEWHERE.get(last, ()) if other in keys),
         *(other for other in keys if other.rpartition(".")[2] == last),
-        *(get_close_matches(key, siblings, cutoff=0.6) or siblings[:4]),
+        *(get_close_matches(key, siblings) or siblings[:4]),
         *get_close_matches(key, keys, cutoff=0.7),
     ]
     found.sort(key=lambda other: other.split(".")[0] != first)
@@ -163,10 +140,7 @@ def nearest(key: str, base: DictConfig, options: Callable[[str], list[str]]) -> 
     return f"the nearest: {', '.join(near)}" if near else "--help shows those that there are"
 
 
-def leaves(node: DictConfig, name: str = "") -> Iterator[str]:
-    for key in map(str, node):
-        if not (key.startswith("_") or name + key == "job"):
-            yield name + key
-            value = None if OmegaConf.is_interpolation(node, key) else node[key]
-            if isinstance(value, DictConfig):
-                yield from leaves(value, f"{name}{key}.")
+def leaves(node: Any, name: str = "") -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield f"{name}{key}"
+        yield from leaves(value, f"{name}{key}.")
