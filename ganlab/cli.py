@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import compress
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -79,14 +80,10 @@ def refuse_unread(config_name: str, overrides: Sequence[str]) -> None:
     """Refuses overrides that nothing would read, with the nearest that something would."""
     with reading():
         options = GlobalHydra.instance().config_loader().get_group_options
-
-        def good(override: str) -> bool:
-            """Whether it chooses options that there are, so that the config has their keys."""
-            key, _, value = override.lstrip("+").partition("=")
-            words = value.strip("[]").split(",")
-            return "hydra" not in key and {word.strip() for word in words} <= {*options(key.split("@")[0])}
-
-        base = hydra.compose(config_name, [override for override in overrides if good(override)])
+        pairs = [override.lstrip("+").partition("=") for override in overrides]
+        # Those that choose options that there are, so that the config has their keys.
+        good = [set(value.strip("[]").split(",")) <= {*options(key.split("@")[0])} for key, _, value in pairs]
+        base = hydra.compose(config_name, list(compress(overrides, good)))
         refuse_unknown(overrides, base, options)
 
 

@@ -175,9 +175,9 @@ def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str,
 
 def refuse_single(cfg: DictConfig, game: Game) -> None:
     """Refuses batches of one row on a process where batch norm of vectors has nothing to average over."""
-    norms = (nn.BatchNorm1d, *([ElementaryNorm] if num_processes(cfg) == 1 else []))
-    single = cfg.data.batch_size // num_processes(cfg) == 1
-    if single and any(isinstance(layer, norms) for layer in game.modules()):
+    processes, norms = num_processes(cfg), (nn.BatchNorm1d, ElementaryNorm)
+    norms = norms[:1] if processes > 1 else norms  # the others then average over all processes
+    if cfg.data.batch_size == processes and any(isinstance(layer, norms) for layer in game.modules()):
         raise Refused(
             f"data.batch_size={cfg.data.batch_size} leaves a process one sample, of which batch norm makes "
             "nothing: raise it, or set model.generator.batch_norm=false"

@@ -114,41 +114,44 @@ def fits(value: Any, wanted: Any) -> bool:
     if origin in (Union, UnionType):
         return any(fits(value, one) for one in inside)
     kind = origin or wanted
-    if kind is Any or not isinstance(kind, type) or (isinstance(value, Mapping) and "_target_" in value):
+    if (
+        kind in (Any, object)
+        or not isinstance(kind, type)
+        or (isinstance(value, Mapping) and "_target_" in value)
+    ):
         return True
     if kind is int or kind is float:
         return whole(value) or (kind is float and isinstance(value, float) and abs(value) < float("inf"))
-    if kind in (bool, str, NoneType) or issubclass(kind, Path):
-        return isinstance(value, str if issubclass(kind, Path) else kind)
+    if kind in (bool, str, NoneType):
+        return isinstance(value, kind)
     if issubclass(kind, Mapping):
-        return isinstance(value, Mapping) and (not inside or all(fits(v, inside[1]) for v in value.values()))
+        return isinstance(value, Mapping) and all(fits(one, (*inside, Any)[1]) for one in value.values())
     if not issubclass(kind, Iterable) or not isinstance(value, list):
-        return kind is object
-    if kind is tuple and Ellipsis not in inside and len(inside) != len(value):
-        return not inside
-    each = inside if kind is tuple and Ellipsis not in inside else (*inside, Any)[:1] * len(value)
-    return all(map(fits, value, each))
+        return issubclass(kind, Path) and isinstance(value, str)
+    if kind is tuple and Ellipsis not in inside:
+        return len(inside) == len(value) and all(map(fits, value, inside))
+    return all(fits(one, (*inside, Any)[0]) for one in value)
+
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
 def said(wanted: Any) -> str:
     """An annotation in words."""
     origin, inside = get_origin(wanted), get_args(wanted)
+    kind = origin or wanted
     if origin is Annotated:
         return f"a whole number of at least {' and at most '.join(map(str, inside[1:]))}"
     if origin is Literal:
         return f"one of {', '.join(map(shown, inside))}"
     if origin in (Union, UnionType):
         return " or ".join(dict.fromkeys(map(said, inside)))
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
-    kind = origin or wanted
-    if kind in names:
-        return names[kind]
-    if issubclass(kind, Mapping):
-        return "a mapping"
+    if kind in WORDS or issubclass(kind, Mapping):
+        return WORDS.get(kind, "a mapping")
     if not issubclass(kind, Iterable):
         return f"a {kind.__name__}, which is given by its _target_"
-    count = f" of {len(inside)}" if kind is tuple and Ellipsis not in inside else ""
-    return f"a list{count}" + (f", each {said(inside[0])}" if inside and inside[0] is not Any else "")
+    size = f" of {len(inside)}" if kind is tuple and Ellipsis not in inside else ""
+    return f"a list{size}, each {said(inside[0])}" if inside and inside[0] is not Any else f"a list{size}"
 
 
 def shown(value: Any) -> str:

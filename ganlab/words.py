@@ -18,14 +18,12 @@ from ganlab.kinds import KINDS, parameters
 PARSER = OverridesParser.create()
 # Below these one may add: something looks at all that lies there.
 OPEN = ("trick.", "metric.", "logger.", "stages.", "clip.", "initial.", "model.encoder")
-RATES = ("optimizer.generator.lr", "optimizer.discriminator.lr")
 # What other programs call it.
-ELSEWHERE: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
+BUDGET, RATES = ("steps", "images"), ("optimizer.generator.lr", "optimizer.discriminator.lr")
+ELSEWHERE = dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), BUDGET) | {
     **dict.fromkeys(("learning_rate", "rate"), RATES),
     **dict.fromkeys(("device", "gpu", "gpus"), ("trainer.accelerator", "trainer.devices")),
-    **dict.fromkeys(("output", "outdir", "output_dir", "logdir", "save_dir"), ("run_dir", "output")),
-    **dict.fromkeys(("loss", "dataset", "network"), ("objective", "data", "model")),
+    **dict.fromkeys(("output", "outdir", "output_dir", "logdir"), ("run_dir", "output")),
     **dict.fromkeys(("num", "num_samples", "samples"), ("n", "evaluation.n")),
 }
 
