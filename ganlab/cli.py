@@ -46,7 +46,7 @@ def compose(*overrides: str, config_name: str = "run") -> DictConfig:
     with reading():
         try:
             cfg = hydra.compose(config_name, list(overrides))
-        except (HydraException, ValueError) as error:
+        except (HydraException, ValueError, TypeError) as error:
             refuse_because(error, config_name, overrides)
             raise
         return settled(cfg, config_name, overrides)
@@ -71,7 +71,7 @@ def refuse_because(error: BaseException, config_name: str, overrides: Sequence[s
     """Refuses overrides in a line that says what is nearest, where that is why Hydra raised an error."""
     if isinstance(error, OverrideParseException):
         raise Refused(f"{error.override} cannot be read: settings are given as key=value") from error
-    if isinstance(error, HydraException | ValueError) and not isinstance(error, Refused):
+    if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, Refused):
         with suppress(HydraException):
             refuse_unread(config_name, overrides)
 
@@ -145,7 +145,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         kept = keep_for_resume(given)
         sys.argv = [asked[0], *given]
         job()
-    except (*ERRORS, ValueError) as error:
+    except (*ERRORS, ValueError, TypeError) as error:
         if begun and not isinstance(error, ERRORS):
             raise
         try:

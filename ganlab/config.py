@@ -175,8 +175,9 @@ def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str,
 
 def refuse_single(cfg: DictConfig, game: Game) -> None:
     """Refuses batches of one row on a process where batch norm of vectors has nothing to average over."""
-    processes, norms = num_processes(cfg), (nn.BatchNorm1d, ElementaryNorm)
-    norms = norms[:1] if processes > 1 else norms  # the others then average over all processes
+    processes = num_processes(cfg)
+    # The other one averages over all processes.
+    norms = (nn.BatchNorm1d, ElementaryNorm if processes == 1 else nn.BatchNorm1d)
     if cfg.data.batch_size == processes and any(isinstance(layer, norms) for layer in game.modules()):
         raise Refused(
             f"data.batch_size={cfg.data.batch_size} leaves a process one sample, of which batch norm makes "

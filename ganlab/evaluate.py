@@ -76,6 +76,8 @@ def of_run(cfg: DictConfig) -> Records:
 
 def of_folder(cfg: DictConfig) -> Records:
     """The images of a folder against those of another, or of a data set."""
+    if not Path(cfg.generated).is_dir():  # before torch is imported
+        raise Refused(f"generated={cfg.generated} is no folder: give a folder of images")
     import torch
 
     from ganlab.data.gallery import Gallery

@@ -26,7 +26,10 @@ WANDB = tuple(f"logger.wandb.{name}" for name in ("mode", "project", "entity", "
 KINDS: dict[str, Any] = {
     key: kind
     for keys, kind in (
-        (("data", "model", "objective", "optimizer", "play", "trainer", "evaluation"), dict),
+        (
+            ("data", "model", "objective", "optimizer", "play", "trainer", "evaluation", "objective.weight"),
+            dict,
+        ),
         (("trick", "metric", "logger", "stages", "initial", "clip"), dict),
         ((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device", "rerun"), str | None),
         (("compile", "profile", "dry_run", "wandb", "trainer.sync_batchnorm"), bool),
@@ -69,10 +72,10 @@ def settle(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
 def refuse_unfit(node: Any, name: str = "") -> None:
     """Refuses what a constructor anywhere below a node of the config would not take, by its annotations."""
     node, name = plain(node), name or (node._get_full_key(None) if OmegaConf.is_config(node) else "")
-    inside = node if isinstance(node, Mapping) else dict(enumerate(node)) if isinstance(node, list) else {}
-    target = inside.get("_target_")
-    known, takes_more = parameters(target) if isinstance(target, str) else ({"_target_": str}, True)
-    for key, value in inside.items():
+    target = node.get("_target_") if isinstance(node, dict) else None
+    known, takes_more = parameters(str(target))
+    inside = dict(enumerate(node)) if isinstance(node, list) else node
+    for key, value in inside.items() if isinstance(inside, dict) else ():
         path = f"{name}.{key}".lstrip(".")
         if key in known and not fits(value, wanted := known[key]):
             odd = fits("", wanted) and isinstance(value, int | float)
@@ -86,18 +89,18 @@ def refuse_unfit(node: Any, name: str = "") -> None:
 
 
 @cache
-def parameters(target: str) -> tuple[dict[str, Any], bool]:
-    """The annotations of a constructor by name, and whether it takes others; of none that is there, {}."""
+def parameters(target: str) -> tuple[dict[Any, Any], bool]:
+    """The annotations of a constructor by name, and whether it takes more: of none that is there, it does."""
     try:
         made: Any = locate(target)
         found = inspect.signature(made).parameters
         maker = inspect.getattr_static(made, "__init__") if isinstance(made, type) else made
         hints = get_type_hints(maker, include_extras=True)
     except Exception:  # whatever an import may raise: it is told when the object is built
-        return {}, True
-    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    known = {key: hints.get(key, Any) for key, parameter in found.items() if parameter.kind not in variadic}
-    return known, any(parameter.kind is variadic[0] for parameter in found.values())
+        return {"_target_": str}, True
+    kinds = {key: parameter.kind.name for key, parameter in found.items()}
+    known = {key: hints.get(key, Any) for key, kind in kinds.items() if not kind.startswith("VAR_")}
+    return known, "VAR_KEYWORD" in kinds.values()
 
 
 def plain(node: Any) -> Any:
@@ -108,24 +111,21 @@ def fits(value: Any, wanted: Any) -> bool:
     """Whether a value of a config is what an annotation asks for; a schedule may stand where a number may."""
     origin, inside = get_origin(wanted), get_args(wanted)
     if origin is Annotated:
-        return fits(value, inside[0]) and inside[1] <= value <= min(inside[2:], default=value)
+        return whole(value) and inside[1] <= value <= min(inside[2:], default=value)
     if origin is Literal:
         return any(type(value) is type(one) and value == one for one in inside)
     if origin in (Union, UnionType):
         return any(fits(value, one) for one in inside)
     kind = origin or wanted
-    if (
-        kind in (Any, object)
-        or not isinstance(kind, type)
-        or (isinstance(value, Mapping) and "_target_" in value)
-    ):
+    made = isinstance(value, Mapping) and "_target_" in value
+    if made or kind in (Any, object) or not isinstance(kind, type):
         return True
     if kind is int or kind is float:
         return whole(value) or (kind is float and isinstance(value, float) and abs(value) < float("inf"))
     if kind in (bool, str, NoneType):
         return isinstance(value, kind)
     if issubclass(kind, Mapping):
-        return isinstance(value, Mapping) and all(fits(one, (*inside, Any)[1]) for one in value.values())
+        return isinstance(value, Mapping) and all(fits(one, (*inside, Any, Any)[1]) for one in value.values())
     if not issubclass(kind, Iterable) or not isinstance(value, list):
         return issubclass(kind, Path) and isinstance(value, str)
     if kind is tuple and Ellipsis not in inside:
