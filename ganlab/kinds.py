@@ -30,7 +30,7 @@ KINDS: dict[str, Any] = {
             ("data", "model", "objective", "optimizer", "play", "trainer", "evaluation", "objective.weight"),
             dict,
         ),
-        (("trick", "metric", "logger", "stages", "initial", "clip"), dict),
+        (("evaluation", "trick", "metric", "logger", "stages", "initial", "clip"), dict),
         ((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device", "rerun"), str | None),
         (("compile", "profile", "dry_run", "wandb", "trainer.sync_batchnorm"), bool),
         (("images", "evaluation.n_real", "processes", "threads"), COUNT | None),
