@@ -10,40 +10,27 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import rounds
 from ganlab.errors import Refused
+from ganlab.kinds import refuse_unfit, settle
 from ganlab.stages import views, within
-from ganlab.turn import Offer
 
-TRAINER = {
-    "_target_",
-    "_partial_",
-    "accelerator",
-    "devices",
-    "num_nodes",
-    "precision",
-    "strategy",
-    "sync_batchnorm",
-}
+OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm")
+TRAINER = {"_target_", "_partial_", *OURS}
 PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuses numbers out of their ranges that no object's constructor would see, in any stage."""
-    for name, own in views(cfg):
+    """Refuses values of another kind, or out of their ranges where no constructor would see, in any stage."""
+    for name, own in views(settle(cfg)):
         with within(name):
+            refuse_unfit(settle(own))
             check_game(own)
 
 
 def check_game(cfg: DictConfig) -> None:
-    if cfg.images is not None:
-        whole_number(cfg, "images", 1)
-    every = ("log_every", "evaluate_every", "sample_every", "checkpoint_every")
-    n_real = [] if cfg.evaluation.n_real is None else ["evaluation.n_real"]
-    for name in ("steps", *every, "evaluation.n", *n_real, "trainer.devices"):
-        whole_number(cfg, name, 1)
-    if "num_nodes" in cfg.trainer:
-        whole_number(cfg, "trainer.num_nodes", 1)
-    for name in ("seed", "evaluation.seed"):
-        whole_number(cfg, name, 0)
+    for group in ("model", "optimizer", "logger"):
+        for name, node in cfg[group].items():
+            if not isinstance(node, DictConfig):
+                raise Refused(f"{group}.{name}={node} must be a mapping, with a _target_ and its settings")
     for name in ("resume", "init_from", "run_dir"):
         if cfg[name] == "":
             raise Refused(f"{name}= is empty: give a directory, or leave it out")
@@ -70,12 +57,6 @@ def check_game(cfg: DictConfig) -> None:
         raise Refused(f"trainer.devices={cfg.trainer.devices} needs trainer=ddp beside it")
     if cfg.trainer.precision not in PRECISIONS:
         raise Refused(f"trainer.precision={cfg.trainer.precision} must be one of {', '.join(PRECISIONS)}")
-
-
-def whole_number(cfg: DictConfig, name: str, low: int) -> None:
-    value = OmegaConf.select(cfg, name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise Refused(f"{name}={value} must be a whole number of at least {low}")
 
 
 def num_processes(cfg: DictConfig) -> int:
@@ -123,6 +104,8 @@ def refuse_weights(cfg: DictConfig) -> None:
 
 def refuse_labelled(cfg: DictConfig) -> None:
     """Refuses a second stream of samples that no trick looks at."""
+    from ganlab.turn import Offer  # torch: a slip of the keyboard is told without it
+
     tricks: list[Any] = [get_class(trick._target_) for trick in whole(cfg, "trick").values()]
     if not any(Offer.EXTRA in trick.needs for trick in tricks):
         raise Refused(
@@ -135,16 +118,16 @@ def has_encoder(cfg: DictConfig) -> bool:
     """Whether the objective reads latents off samples; one that does not exist is refused when built."""
     try:
         objective: Any = get_class(cfg.objective._target_)
+        return bool(objective.statistics)
     except Exception:  # whatever an import may raise
         return True
-    return bool(objective.statistics)
 
 
 def whole(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
     """The tricks or the metrics; refuses one that has values but no class: a stub left by an override."""
     chosen = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
     for name, node in chosen.items():
-        if not isinstance(node, DictConfig) or "_target_" not in node:
+        if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
             raise Refused(
                 f"{group}.{name} has values but was not selected: add it with +{group}={name}, or drop its "
                 f"values with '~{group}.{name}'"

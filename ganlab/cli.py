@@ -7,6 +7,8 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import compress
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,15 @@ from typing import Any
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.errors import Diverged, Lost, Refused, Unfinished, plain
 from ganlab.jobs import Jobs
+from ganlab.kinds import settle
+from ganlab.words import refuse_unknown, typed
 
 HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
@@ -40,11 +44,49 @@ OmegaConf.register_new_resolver("rounds", rounds, replace=True)
 
 def compose(*overrides: str, config_name: str = "run") -> DictConfig:
     """The config of a command line, for notebooks, tests and commands that play runs of their own."""
+    overrides = tuple(map(typed, overrides))
+    with reading():
+        try:
+            cfg = hydra.compose(config_name, list(overrides))
+        except (HydraException, ValueError, TypeError) as error:
+            refuse_because(error, config_name, overrides)
+            raise
+        return settled(cfg, config_name, overrides)
+
+
+def reading() -> AbstractContextManager[Any]:
+    """Has Hydra find conf/, where `launch` has not: it cannot be twice."""
+    if GlobalHydra.instance().is_initialized():
+        return nullcontext()
+    return hydra.initialize_config_dir(str(CONF), version_base="1.3")
+
+
+def settled(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """The config of a command, of which every override is read by something and each value is of its kind."""
     refuse_lost(overrides)
-    if GlobalHydra.instance().is_initialized():  # by `launch`, and it cannot be twice
-        return hydra.compose(config_name, list(overrides))
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return hydra.compose(config_name, list(overrides))
+    if any(override.startswith("+") for override in overrides):
+        refuse_unread(config_name, overrides)
+    return settle(cfg, overrides)
+
+
+def refuse_because(error: BaseException, config_name: str, overrides: Sequence[str]) -> None:
+    """Refuses overrides in a line that says what is nearest, where that is why Hydra raised an error."""
+    if isinstance(error, OverrideParseException):
+        raise Refused(f"{error.override} cannot be read: settings are given as key=value") from error
+    if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, Refused):
+        with suppress(HydraException):
+            refuse_unread(config_name, overrides)
+
+
+def refuse_unread(config_name: str, overrides: Sequence[str]) -> None:
+    """Refuses overrides that nothing would read, with the nearest that something would."""
+    with reading():
+        options = GlobalHydra.instance().config_loader().get_group_options
+        pairs = [override.lstrip("+").partition("=") for override in overrides]
+        # Those that choose options that there are, so that the config has their keys.
+        good = [set(value.strip("[]").split(",")) <= {*options(key.split("@")[0])} for key, _, value in pairs]
+        base = hydra.compose(config_name, list(compress(overrides, good)))
+        refuse_unknown(overrides, base, options)
 
 
 def refuse_lost(overrides: Sequence[str]) -> None:
@@ -69,7 +111,6 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files hold anything; stderr does so by itself
         sys.stdout.reconfigure(errors="backslashreplace")
     wants_traces = os.environ.get(FULL) == "1"
-    kept = keep_for_resume(sys.argv)
     jobs = Jobs(sys.argv[1:])
     refusals: list[BaseException] = []
     here = os.getpid()  # jobs of a cluster, which other processes play, raise: or this one would not know
@@ -79,14 +120,15 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     def job(cfg: DictConfig) -> Any:
         context = HydraConfig.get()
         begun.append(context)
+        sys.argv = asked
         if context.mode == RunMode.MULTIRUN:
             cfg.job = jobs.begin(context.job.num, context.overrides.task)
             print(
                 f"\njob {context.job.num}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True
             )
         try:
-            refuse_lost(context.overrides.task)
-            return jobs.end(task(cfg, [*context.overrides.task, *kept]))
+            given = context.overrides.task
+            return jobs.end(task(settled(cfg, config_name, given), [*given, *kept]))
         except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
             refuse(error)
             if os.getpid() != here:
@@ -106,18 +148,27 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         refusals.append(error)
 
     os.environ[FULL] = "1"  # or Hydra prints the errors itself, in its own way
+    asked, kept, given = sys.argv, [], []
     try:
+        given = [typed(argument, bool({"-m", "--multirun"} & {*asked})) for argument in asked[1:]]
+        kept = keep_for_resume(given)
+        sys.argv = [asked[0], *given]
         job()
-    except ERRORS as error:
-        refuse(error)
-    except ValueError as error:
-        if begun:
+    except (*ERRORS, ValueError, TypeError) as error:
+        if begun and not isinstance(error, ERRORS):
             raise
-        refuse(error)
+        try:
+            refuse_because(
+                error, config_name, [a for a in given if a[0] == "~" or (a[0] != "-" and "=" in a)]
+            )
+            refuse(error)
+        except Refused as better:
+            refuse(better)
     except KeyboardInterrupt:
         print(f"{config_name}: interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
+        sys.argv = asked
         os.environ[FULL] = str(int(wants_traces))
         jobs.show()
     if refusals:
@@ -131,8 +182,8 @@ def keep_for_resume(arguments: list[str]) -> list[str]:
     """
     if not any(argument.startswith("resume=") for argument in arguments):
         return []
-    kept = [a for a in arguments[1:] if "." in a.split("=")[0] and not a.lstrip("+~").startswith("hydra.")]
-    arguments[1:] = [a for a in arguments[1:] if a not in kept]
+    kept = [a for a in arguments if "." in a.split("=")[0] and not a.lstrip("+~").startswith("hydra.")]
+    arguments[:] = [a for a in arguments if a not in kept]
     return kept
 
 

@@ -47,9 +47,10 @@ def records(place: Path) -> Records:
     try:
         content = json.loads(file.read_text())
         found = content.get("metrics", {}) if place.is_dir() else content
-        if found and all("value" in record for record in found.values()):
+        values = [record["value"] for record in found.values()]
+        if values and {*map(type, values)} <= {int, float} and not max(map(abs, values)) > 1e308:
             return dict(found)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, OSError, ValueError, TypeError, AttributeError) as error:
         raise Refused(f"of={place} cannot be read: give a run, or what ganlab.evaluate wrote") from error
     raise Refused(f"of={place} has no numbers: give a finished run, or what ganlab.evaluate wrote")
 
@@ -81,8 +82,8 @@ def table(
     for place, each in found.items():
         if missing := [name for name in each if name not in names]:
             notes.append(f"not common to all: {', '.join(missing)} of {place}")
-    steps = {place: {record.get("step") for record in each.values()} for place, each in found.items()}
-    shown.add_row("round", *(" ".join(map(str, mine - {None})) for mine in steps.values()))
+    steps = {place: {str(record.get("step")) for record in each.values()} for place, each in found.items()}
+    shown.add_row("round", *(" ".join(mine - {"None"}) for mine in steps.values()))
     console = Console()
     console.print(shown, highlight=False)
     for note in notes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,42 +10,58 @@ from typing import Any
 import hydra
 import torch
 from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganlab.checks import num_processes, whole
 from ganlab.data.base import Data
 from ganlab.errors import Refused, one_line
 from ganlab.game import Game
+from ganlab.kinds import refuse_unfit
+from ganlab.metrics.base import SampleMetric
 from ganlab.networks.autoencoder import pretrained
-from ganlab.networks.base import swap
+from ganlab.networks.base import Discriminator, Generator, swap
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
+from ganlab.objectives.base import Objective
 from ganlab.randomness import fold
 from ganlab.run_directory import RunDirectory
 from ganlab.stages import views, within
 from ganlab.training.base import GameModule
 from ganlab.training.play import Play
 from ganlab.training.stages import Stage, Stages
+from ganlab.tricks.base import Trick
+from ganlab.tricks.slope_penalty import SlopePenalty
 from ganlab.turn import Networks, Offer
 
 
-def instantiate(node: Any) -> Any:
-    """The object that a node of the config describes.
+def instantiate(node: Any, kind: type = object) -> Any:
+    """The object that a node of the config describes, or what makes it.
 
     Raises:
-        Refused: its constructor refused a value.
+        Refused: its constructor refused a value, or would not take it, or it is of another kind.
     """
+    refuse_unfit(node)
     with refusing():
-        return hydra.utils.instantiate(node, _convert_="all")
+        made = hydra.utils.instantiate(node, _convert_="all")
+    makes = getattr(made, "func", None)  # of a partial
+    if not (isinstance(made, kind) or (isinstance(makes, type) and issubclass(makes, kind))):
+        raise Refused(
+            f"{node._get_full_key('_target_')}={node.get('_target_')} makes no {kind.__module__}."
+            f"{kind.__name__}, which is what belongs there: make it one, or wrap yours in one"
+        )
+    return made
 
 
 def chosen(cfg: DictConfig, group: str) -> dict[str, Any]:
     """The tricks or the metrics of a config, by name."""
-    return {name: instantiate(node) for name, node in whole(cfg, group).items()}
+    kind = {"trick": Trick, "metric": SampleMetric}[group]
+    return {name: instantiate(node, kind) for name, node in whole(cfg, group).items()}
 
 
 def build_data(cfg: DictConfig) -> Data:
     """The data set; facts that it found out by itself are written back into the config."""
-    data: Data = instantiate(cfg.data)
+    data: Data = instantiate(cfg.data, Data)
     if cfg.data.num_classes is None:
         cfg.data.num_classes = data.num_classes
     return data
@@ -60,9 +77,9 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
         Refused: a value is out of its range, or a trick could not act.
     """
     with refusing():
-        objective = instantiate(cfg.objective)
+        objective = instantiate(cfg.objective, Objective)
         tricks = chosen(cfg, "trick")
-        play: Play = instantiate(cfg.play)
+        play: Play = instantiate(cfg.play, Play)
         with torch.random.fork_rng(devices=[]):
             networks = {player: network(cfg, player, data) for player in objective.players}
             if objective.statistics:
@@ -101,7 +118,8 @@ def network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> An
             f"model.{player}"
         )
     torch.default_generator.manual_seed(fold(cfg.seed, player))
-    made = instantiate(cfg.model[player])
+    kinds = {"generator": Generator, "discriminator": Discriminator}
+    made = instantiate(cfg.model[player], kinds.get(player, object))
     made = made(**facts) if facts else made
     for initial in instantiate(cfg.initial.get(player, [])):
         initial(made, data and data.mean)
@@ -141,15 +159,43 @@ def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str,
                     f"{setting}.{player}={value}, but with this objective the {player} does not play: "
                     "leave it out"
                 )
+    refuse_single(cfg, game)
+    if data is not None:
+        tell_of_norm(game)
     if cfg.compile:
         game.compile()
     with refusing():
         return {
             "game": game,
-            "play": instantiate(cfg.play),
+            "play": instantiate(cfg.play, Play),
             "optimizers": instantiate(cfg.optimizer),
             "clip": instantiate(cfg.clip),
         }
+
+
+def refuse_single(cfg: DictConfig, game: Game) -> None:
+    """Refuses batches of one row on a process where batch norm of vectors has nothing to average over."""
+    processes = num_processes(cfg)
+    # The other one averages over all processes.
+    norms = (nn.BatchNorm1d, ElementaryNorm if processes == 1 else nn.BatchNorm1d)
+    if cfg.data.batch_size == processes and any(isinstance(layer, norms) for layer in game.modules()):
+        raise Refused(
+            f"data.batch_size={cfg.data.batch_size} leaves a process one sample, of which batch norm makes "
+            "nothing: raise it, or set model.generator.batch_norm=false"
+        )
+
+
+@rank_zero_only
+def tell_of_norm(game: Game) -> None:
+    """A line where a penalty is meant for each sample's slope, and batch norm lets it hang on all of them."""
+    critic = game.discriminator
+    names = [name for name, trick in game.tricks.items() if isinstance(trick, SlopePenalty)]
+    if names and critic is not None and any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
+        print(
+            f"{', '.join(names)}: the discriminator has batch norm, so the slope at a sample hangs on its "
+            "whole batch; trick=normalisation takes it out",
+            file=sys.stderr,
+        )
 
 
 def load(

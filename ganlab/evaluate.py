@@ -9,9 +9,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from ganlab.checks import refuse_unseen
 from ganlab.cli import CONF, compose, launch
 from ganlab.errors import Refused
-from ganlab.values import count, digits
+from ganlab.run_directory import RunDirectory
+from ganlab.values import digits
 from ganlab.writing import write_beside
 
 Records = dict[str, dict[str, Any]]
@@ -26,16 +28,12 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
     Raises:
         Refused: no run and no images, or a metric cannot measure them.
     """
-    from ganlab.checks import refuse_unseen
-
     if (cfg.run_dir is None) == (cfg.generated is None):
         raise Refused(
             "give either run_dir=<a run>, or generated=<a folder> and real=<a folder or a data set>"
         )
     refuse_idle(cfg, {override.lstrip("+~").split("=")[0] for override in overrides})
     refuse_unseen(cfg, overrides)
-    count("n", cfg.evaluation.n)
-    count("seed", cfg.evaluation.seed, 0)
     place = Path(cfg.output or "any.json")
     if place.suffix != ".json" or place.is_dir() or place.name in ("summary.json", "profile.json"):
         raise Refused(f"output={place} must be a file that ends in .json, and none of a run: choose another")
@@ -62,10 +60,9 @@ def refuse_idle(cfg: DictConfig, given: set[str]) -> None:
 
 def of_run(cfg: DictConfig) -> Records:
     """A run's samples against the data that it was trained on."""
-    from ganlab.config import build_data, load
-    from ganlab.run_directory import RunDirectory
-
     run = RunDirectory(cfg.run_dir, cfg.trust).config()
+    from ganlab.config import build_data, load
+
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     if cfg.root is not None:
         run.data.root = cfg.root
@@ -83,6 +80,8 @@ def of_run(cfg: DictConfig) -> Records:
 
 def of_folder(cfg: DictConfig) -> Records:
     """The images of a folder against those of another, or of a data set."""
+    if not Path(cfg.generated).is_dir():  # before torch is imported
+        raise Refused(f"generated={cfg.generated} is no folder: give a folder of images")
     import torch
 
     from ganlab.data.gallery import Gallery
@@ -161,7 +160,7 @@ def device(cfg: DictConfig) -> str:
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     name = cfg.device or ("cpu" if found is None else found.type)
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).item()  # of meta, which has no numbers, there is nothing to be had
     except (RuntimeError, AssertionError) as error:
         raise Refused(f"device={name} is not to be had here: leave it out, or choose device=cpu") from error
     return str(name)

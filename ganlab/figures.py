@@ -27,8 +27,6 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     if not numbers or any(type(n) is not int or not 1 <= n <= len(NAMES) for n in numbers):
         known = ", ".join(f"{n} {name}" for n, name in enumerate(NAMES, 1))
         raise Refused(f"figures={cfg.figures} must be a list of numbers: {known}")
-    if type(cfg.seed) is not int or cfg.seed < 0:
-        raise Refused(f"seed={cfg.seed} must be a whole number of at least 0")
     from ganlab.config import instantiate
     from ganlab.drawings.style import write
     from ganlab.machine import quiet

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ganlab.cli import rounds
 from ganlab.errors import Refused
 from ganlab.free import FREE
+from ganlab.kinds import settle
 from ganlab.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> Dic
             saved.images = None
         saved.run_dir = str(run.path)
         saved.resume = cfg.resume
-    return saved
+    return settle(saved, overrides)
 
 
 def free(key: str) -> bool:

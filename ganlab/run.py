@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused
+from ganlab.resume import resumed
+from ganlab.run_directory import RunDirectory
 
 
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -26,6 +29,12 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
     """
     if cfg.resume and cfg.init_from:
         raise Refused("resume and init_from exclude each other: give one of them")
+    if cfg.resume:
+        resumed(RunDirectory(cfg.resume, cfg.trust), cfg, overrides)
+    elif cfg.init_from:
+        RunDirectory(cfg.init_from).config()
+    if cfg.data.get("_target_", "").endswith(".Folder") and not Path(cfg.data.root).expanduser().is_dir():
+        raise Refused(f"data.root={cfg.data.root} is no folder: set data.root to a folder of images")
     from ganlab.session import Session  # torch and Lightning: --help needs neither
 
     return Session(cfg, overrides).play()

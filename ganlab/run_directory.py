@@ -22,7 +22,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.errors import Refused, one_line
@@ -155,7 +154,11 @@ class RunDirectory:
         """
         path = self.path / "config.yaml"
         if not os.path.isfile(path):
-            raise Refused(f"{self.path} is not a run: it has no config.yaml; give the directory of a run")
+            newest = max(self.path.rglob("config.yaml"), key=os.path.getmtime, default=None)
+            near = f"; the newest below it is {newest.parent}" if newest else ""
+            raise Refused(
+                f"{self.path} is not a run: it has no config.yaml; give the directory of a run{near}"
+            )
         if path.stat().st_size > LARGEST:
             raise Refused(f"{path} has more than {LARGEST:,} bytes: restore it, or start a new run")
         content = path.read_bytes()
@@ -230,6 +233,8 @@ class RunDirectory:
     def _read(path: Path) -> dict[str, Any]:
         if not os.path.isfile(path):
             raise Refused(f"{path} does not exist")
+        import torch
+
         try:
             with zipfile.ZipFile(path) as file:  # torch compresses nothing, and looks at no checksum
                 damaged = any(part.compress_type for part in file.infolist()) or file.testzip()

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused
+from ganlab.run_directory import RunDirectory
 from ganlab.viewing import check, file_name, fit, refuse_output
 
 
@@ -27,13 +28,13 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     check(cfg, typed)
     if cfg.output:
         refuse_output(Path(cfg.output), cfg)
-    from ganlab.config import load
-    from ganlab.run_directory import RunDirectory
-    from ganlab.views import VIEWS
-
     run = RunDirectory(cfg.run_dir, cfg.trust)
+    run.config()  # before torch is imported
     if not cfg.output:
         run.refuse_links()
+    from ganlab.config import load
+    from ganlab.views import VIEWS
+
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     names = run.config().get("class_names") or ()
     fit(cfg, game, names, typed.get("class"))

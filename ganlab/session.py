@@ -107,7 +107,7 @@ class Session:
         return metrics
 
     def _trainer(self) -> pl.Trainer:
-        make = instantiate(self.cfg.trainer)
+        make = instantiate(self.cfg.trainer, pl.Trainer)
         with refusing():
             return make(
                 callbacks=self.callbacks,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.data.base import Data
 from ganlab.errors import Refused
-from ganlab.randomness import fold
+
+if TYPE_CHECKING:
+    from ganlab.data.base import Data
 
 # What a stage has of its own; all else it shares with the run.
 KEYS = (
@@ -75,6 +76,8 @@ def views(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
     if not names:
         yield None, cfg
         return
+    from ganlab.randomness import fold
+
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     for name in names:
         stage = resolved["stages"][name]

@@ -19,13 +19,14 @@ from ganlab.callbacks.progress import Onward
 from ganlab.errors import Diverged, Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.training.base import GameModule
+from ganlab.tricks.base import Trick
 
 UNIFORM = "{_target_:ganlab.networks.initial.Uniform"
 LINES = {  # a command line, and what its one line of error must name
-    "model=mystery": "Could not find 'model/mystery'.*dcgan gan .*gmn",
-    "trick=mystery": "Could not find 'trick/mystery'.*label_smoothing",
-    "stepz=3": "Key 'stepz' is not in struct",
-    "trick.ema.decay=0.9": "trick.ema|Key 'ema' is not in struct",
+    "model=mystery": "model=mystery: no model is called so; there are dcgan, gan, .*gmn",
+    "trick=mystery": "trick=mystery: no trick is called so.*label_smoothing",
+    "stepz=3": "stepz=3: no setting is called stepz; the nearest: steps$",
+    "trick.ema.decay=0.9": "trick.ema.decay=0.9: .* it is one of trick=ema: add that first",
     "steps=-5": "steps=-5 must be a whole number of at least 1",
     "steps=many": "steps=many must be a whole number",
     "seed=-1": "seed=-1 must be a whole number of at least 0",
@@ -45,7 +46,7 @@ LINES = {  # a command line, and what its one line of error must name
     "images=-5": "images=-5 must be a whole number of at least 1",
     "evaluation.n=abc": "evaluation.n=abc must be a whole number",
     "data.batch_size=2.5": "batch_size=2.5 must be a whole number",
-    "data.batch_size=1": "more than 1 value per channel",
+    "data.batch_size=1": "data.batch_size=1 leaves a process one sample, of which batch norm makes nothing",
     "clip.generator=abc": "clip.generator=abc must be a number",
     "trick=ema trick.ema.decay=abc": "trick.ema.decay=abc must be a number",
     "trick=ema trick.ema.players=[]": r"trick.ema.players=\[\] must be a list of one or both of",
@@ -64,7 +65,7 @@ LINES = {  # a command line, and what its one line of error must name
     "model.generator.hidden=[0]": r"model.generator.hidden=\[0\] must be",
     "model=dcgan model.generator.width=0": "width=0 of a dcgan",
     "model.generator.shape=[1,16,16]": r"model.generator.shape=\[1, 16, 16\] contradicts data.shape",
-    "=3": "Config group override must be",
+    "=3": "=3 cannot be read: settings are given as key=value",
     "model.generator.value_range=[0,1]": "contradicts data.range",
     "data=ring metric=[fid,is]": "measure images, not these data",
     "resume=": "resume= is empty",
@@ -97,6 +98,21 @@ LINES = {  # a command line, and what its one line of error must name
     "views=[{what:grid,columns:3}]": "columns has no say in what=grid",
     "views=[{what:grid,root:there}]": "views: root=there has no say at the end of a run",
     "data=ring views=interpolate": "views: interpolate shows images, and these data are none",
+    "views=null": "views=null must be a text or a list",
+    "views=-1": "views=-1 must be a text or a list",
+    "trust=-1": "trust=-1 must be a list",
+    "compile='\"x\"'": "compile=.* must be true or false",
+    "compile=-0.5": "compile=-0.5 must be true or false",
+    "profile=1e309": "profile=1e309 must be true or false",
+    "trainer.sync_batchnorm=[]": r"trainer.sync_batchnorm=\[\] must be true or false",
+    "model.discriminator.shape=-1": "model.discriminator.shape=-1 must be a list",
+    "data.shape=${seed}": "data.shape=0 must be a list",
+    "model.generator.latent_dim=true": "model.generator.latent_dim=true must be a whole number",
+    "model.generator.hidden=[1.5]": r"model.generator.hidden=\[1.5\] must be a list, each a whole number",
+    "data=ring data.std=nan metric=none": "data.std=nan must be a number",
+    "data=cifar10 data.flip=maybe": "data.flip=maybe must be true or false",
+    "+model.generator.widht=3": "model.generator.widht=3 would be read by nothing: .* takes",
+    "clip=3": "clip=3 must be a mapping",
     "monitor=mystery": "monitor=mystery is not measured.*fid/digits",
 }
 
@@ -205,9 +221,14 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert [int(row["step"]) for row in rows(run_dir)] == [1, 2, 3, 4, 5, 6]
 
 
+class Failing(Trick):
+    def latents(self, latent, turn):
+        raise RuntimeError("failing")
+
+
 def test_nothing_is_left_of_a_run_that_failed_before_its_first_round(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="the first round failed: .*more than 1 value per channel"):
-        play(tmp_path / "run", "data.batch_size=1")
+    with pytest.raises(Refused, match="the first round failed: .*failing"):
+        play(tmp_path / "run", "+trick.mine._target_=test_bad_input.Failing")
     assert not (tmp_path / "run").exists()
 
 

@@ -67,11 +67,19 @@ def test_unlike_numbers_are_refused_but_for_what_is_ignored_and_said(tmp_path: P
         ("[{one},{one}]", "give two or more, each once"),
         ("[{one},{empty}]", "of=.*empty has no numbers: give a finished run"),
         ("[{one},{tmp}/missing]", "of=.*missing cannot be read"),
+        ("[{one},{odd}]", "of=.*odd has no numbers"),
+        ("[{one},{huge}]", "of=.*huge has no numbers"),
+        ("[{one},{listed}]", "listed do not compare"),
         ("[{one},{other}]", "no number is common to all: .*one has fid; .*other has kid"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(of: str, message: str, tmp_path: Path) -> None:
     one, empty = run(tmp_path / "one", fid={"value": 1.0, **HOW}), run(tmp_path / "empty")
     other = run(tmp_path / "other", kid={"value": 1.0, **HOW})
+    odd, huge = (
+        run(tmp_path / name, fid={"value": value}) for name, value in (("odd", "x"), ("huge", 10**400))
+    )
+    listed = run(tmp_path / "listed", fid={"value": 1.0, "step": [1]})
+    places = {"odd": odd, "huge": huge, "listed": listed, "tmp": tmp_path}
     with pytest.raises(Refused, match=message):
-        compared(f"of={of.format(one=one, empty=empty, other=other, tmp=tmp_path)}")
+        compared(f"of={of.format(one=one, empty=empty, other=other, **places)}")

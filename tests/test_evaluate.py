@@ -178,6 +178,7 @@ def orientation(number: int) -> Image.Exif:
         ("run_dir=nowhere protocol=kid n=100", "n has no say beside protocol"),
         ("run_dir=nowhere device=nonsense", "nowhere"),
         ("generated={made} real={made} extractor=digits device=nonsense", "device=nonsense is not to be had"),
+        ("generated={made} real={made} extractor=digits device=meta", "device=meta is not to be had"),
         ("generated={made} real={made} extractor=mnist", r"takes \(N, 1, 28, 28\)"),
         ("generated={made} real={made} extractor=digits metric=[kid]", "subsets of 1000 need 1000 samples"),
         ("generated={mixed} real={made} extractor=digits", "1.png is 8x8, but .*0.png is 9x8"),

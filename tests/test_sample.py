@@ -202,7 +202,7 @@ def test_a_class_holds_in_every_view(conditional: Path) -> None:
         ("what=interpolate space=features", "space has no say in what=interpolate"),
         ("what=neighbours space=latents", "space=latents must be pixels or features"),
         ("what=interpolate path=bezier", "path=bezier must be slerp or lerp"),
-        ("what=interpolate columns=1", "columns=1 must be a whole number of at least 2"),
+        ("what=interpolate columns=1", "columns=1 must be a whole number from 2 to 1000"),
         ("what=arithmetic plus=[64]", r"plus=\[64\] must be places in a grid of n=64, from 0 to 63"),
         ("what=arithmetic plus=[]", r"plus=\[\] adds nothing"),
     ],
@@ -217,6 +217,9 @@ def test_what_no_view_can_show_is_refused(line: str, message: str, points: Path)
     ("override", "message"),
     [
         ("n=0", "n=0 must be a whole number of at least 1"),
+        ("n=100000000000", "n=100000000000 must be a whole number of at least 1 and at most"),
+        ("n=2000000", "n=2000000 must be a whole number from 1 to 1000000"),
+        ("what=interpolate columns=99999999999", "columns=99999999999 must be a whole number from 2 to"),
         ("seed=-1", "seed=-1"),
         ("format=gif", "format=gif must be grid or files"),
         ("class=10", "class=10 must lie between 0 and 9"),
@@ -226,7 +229,7 @@ def test_what_no_view_can_show_is_refused(line: str, message: str, points: Path)
 )
 def test_bad_input_is_refused(conditional: Path, override: str, message: str) -> None:
     with pytest.raises(Refused, match=message):
-        draw(conditional, override)
+        draw(conditional, *override.split())
 
 
 def test_a_grid_shows_each_sample_in_its_place() -> None:

@@ -50,9 +50,7 @@ class Transfer(SampleMetric):
         self._data, self._n = data, n_fake
         if self.trained_on < num_classes:
             known = f"{num_classes} classes in {self.trained_on} samples"
-            raise Refused(
-                f"{self.name} cannot learn {known}: set {self.setting} to {num_classes} or more"
-            )
+            raise Refused(f"{self.name} cannot learn {known}: set {self.setting} to {num_classes} or more")
         self.name = f"{self.kind}/test_{short(self.trained_on)}"
         self.names = (self.name,)
 

@@ -110,6 +110,11 @@ class GameModule(pl.LightningModule):
         self.measured: dict[str, float] = {}  # this round's metrics, where callbacks took any
 
     def setup(self, stage: str) -> None:
+        if self.trainer.max_steps >= 0:
+            raise Refused(
+                f"max_steps={self.trainer.max_steps} counts steps that Lightning takes, and a game has none: "
+                "give max_epochs=1, limit_train_batches=<rounds>"
+            )
         self.rank, self.world_size = self.trainer.global_rank, self.trainer.world_size
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -127,6 +132,7 @@ class GameModule(pl.LightningModule):
 
     def round(self, batch: Samples | Pair) -> None:
         """Plays one round on real samples, with a second stream's behind them where there is one."""
+        batch = (batch, None) if isinstance(batch, Tensor) else batch  # of a loader that knows no labels
         reseed(self.seed, self.rank, self.game.step)
         torch.set_autocast_cache_enabled(True)  # Lightning casts the weights anew in every pass
         self.told = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -30,6 +30,7 @@ class Table(Protocol):
         """All gradients, then all steps, from `start` if it is given, then all reactions."""
 
 
+@runtime_checkable
 class Play(Protocol):
     takes: ClassVar[frozenset[str]]  # what no trick can have under this play
 

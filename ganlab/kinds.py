@@ -1,0 +1,159 @@
+"""Kinds of settings: plain ones by one table of their keys, a constructor's by its annotations."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from pydoc import locate
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+from ganlab.errors import Refused
+from ganlab.values import whole
+
+COUNT = Annotated[int, 1]
+PLACE = Annotated[int, 0]
+ROOTS = ("data.root", "data.test_root", "metric.weights")
+PATHS = ("run_dir", "resume", "init_from", "output", "generated", "real", "root", "suite", "sweep", *ROOTS)
+WANDB = tuple(f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
+# A key has the same kind in every command. Mappings come first, and what `steps` is computed from before it.
+KINDS: dict[str, Any] = {
+    key: kind
+    for keys, kind in (
+        (
+            ("data", "model", "objective", "optimizer", "play", "trainer", "evaluation", "objective.weight"),
+            dict,
+        ),
+        (("evaluation", "trick", "metric", "logger", "stages", "initial", "clip"), dict),
+        ((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device", "rerun"), str | None),
+        (("compile", "profile", "dry_run", "wandb", "trainer.sync_batchnorm"), bool),
+        (("images", "evaluation.n_real", "processes", "threads"), COUNT | None),
+        (("data.batch_size", "default_steps", "steps", "log_every", "evaluate_every"), COUNT),
+        (("sample_every", "checkpoint_every"), COUNT),
+        (("n", "evaluation.n"), Annotated[int, 1, 10_000_000]),
+        (("trainer.devices", "trainer.num_nodes"), COUNT),
+        (("seed", "evaluation.seed"), PLACE),
+        (("trust", "only", "extra", "ignore"), list[str]),
+        (("of",), str | list[str]),
+        (("views",), str | list[Any]),
+        (("plus", "minus"), list[PLACE]),
+        (("evaluation.split", "trainer.accelerator", "trainer.precision"), str),
+    )
+    for key in keys
+}
+
+
+def settle(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
+    """The config with `~` of its paths expanded.
+
+    Raises:
+        Refused: a plain setting is of another kind or out of its range, or was taken away.
+    """
+    given = {override.lstrip("+~").split("=")[0]: override.lstrip("+") for override in overrides}
+    for key, wanted in KINDS.items():
+        value = OmegaConf.select(cfg, key, default=KINDS)
+        if value is KINDS and key in given and wanted != str | None:
+            raise Refused(f"{given[key]} takes away {key}, which is needed: leave it out")
+        if value is KINDS:
+            continue
+        if not (isinstance(value, DictConfig) if wanted is dict else fits(plain(value), wanted)):
+            raise Refused(f"{given.get(key, f'{key}={shown(value)}')} must be {said(wanted)}")
+        if key in PATHS and isinstance(value, str) and value.startswith("~"):
+            OmegaConf.update(cfg, key, os.path.expanduser(value))
+    return cfg
+
+
+def refuse_unfit(node: Any, name: str = "") -> None:
+    """Refuses what a constructor anywhere below a node of the config would not take, by its annotations."""
+    node, name = plain(node), name or (node._get_full_key(None) if OmegaConf.is_config(node) else "")
+    target = node.get("_target_") if isinstance(node, dict) else None
+    known, takes_more = parameters(str(target))
+    inside = dict(enumerate(node)) if isinstance(node, list) else node
+    for key, value in inside.items() if isinstance(inside, dict) else ():
+        path = f"{name}.{key}".lstrip(".")
+        if key in known and not fits(value, wanted := known[key]):
+            odd = fits("", wanted) and isinstance(value, int | float)
+            quotes = f""": a text that looks otherwise is quoted, '{path}="{value}"'""" if odd else ""
+            raise Refused(f"{path}={shown(value)} must be {said(wanted)}{quotes}")
+        if key not in known and not takes_more and not str(key).startswith("_"):
+            near = get_close_matches(str(key), known, cutoff=0.5) or known
+            takes = ", ".join(near) or "nothing"
+            raise Refused(f"{path}={shown(value)} would be read by nothing: {target} takes {takes}")
+        refuse_unfit(value, path)
+
+
+@cache
+def parameters(target: str) -> tuple[dict[Any, Any], bool]:
+    """The annotations of a constructor by name, and whether it takes more: of none that is there, it does."""
+    try:
+        made: Any = locate(target)
+        found = inspect.signature(made).parameters
+        maker = inspect.getattr_static(made, "__init__") if isinstance(made, type) else made
+        hints = get_type_hints(maker, include_extras=True)
+    except Exception:  # whatever an import may raise: it is told when the object is built
+        return {"_target_": str}, True
+    kinds = {key: parameter.kind.name for key, parameter in found.items()}
+    known = {key: hints.get(key, Any) for key, kind in kinds.items() if not kind.startswith("VAR_")}
+    return known, "VAR_KEYWORD" in kinds.values()
+
+
+def plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def fits(value: Any, wanted: Any) -> bool:
+    """Whether a value of a config is what an annotation asks for; a schedule may stand where a number may."""
+    origin, inside = get_origin(wanted), get_args(wanted)
+    if origin is Annotated:
+        return whole(value) and inside[1] <= value <= min(inside[2:], default=value)
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in inside)
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inside)
+    kind = origin or wanted
+    made = isinstance(value, Mapping) and "_target_" in value
+    if made or kind in (Any, object) or not isinstance(kind, type):
+        return True
+    if kind is int or kind is float:
+        return whole(value) or (kind is float and isinstance(value, float) and abs(value) < float("inf"))
+    if kind in (bool, str, NoneType):
+        return isinstance(value, kind)
+    if issubclass(kind, Mapping):
+        return isinstance(value, Mapping) and all(fits(one, (*inside, Any, Any)[1]) for one in value.values())
+    if not issubclass(kind, Iterable) or not isinstance(value, list):
+        return issubclass(kind, Path) and isinstance(value, str)
+    if kind is tuple and Ellipsis not in inside:
+        return len(inside) == len(value) and all(map(fits, value, inside))
+    return all(fits(one, (*inside, Any)[0]) for one in value)
+
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
+
+
+def said(wanted: Any) -> str:
+    """An annotation in words."""
+    origin, inside = get_origin(wanted), get_args(wanted)
+    kind = origin or wanted
+    if origin is Annotated:
+        return f"a whole number of at least {' and at most '.join(map(str, inside[1:]))}"
+    if origin is Literal:
+        return f"one of {', '.join(map(shown, inside))}"
+    if origin in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(said, inside)))
+    if kind in WORDS or issubclass(kind, Mapping):
+        return WORDS.get(kind, "a mapping")
+    if not issubclass(kind, Iterable):
+        return f"a {kind.__name__}, which is given by its _target_"
+    size = f" of {len(inside)}" if kind is tuple and Ellipsis not in inside else ""
+    return f"a list{size}, each {said(inside[0])}" if inside and inside[0] is not Any else f"a list{size}"
+
+
+def shown(value: Any) -> str:
+    """A value as it is typed."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

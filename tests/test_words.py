@@ -1,0 +1,230 @@
+"""Words of a command line: texts as they were typed, unknown keys with the nearest, kinds by annotation."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from commands import QUICK, environment, play
+from omegaconf import OmegaConf
+from table import SMALL
+from torch import nn
+
+from ganlab.cli import CONF, compose
+from ganlab.config import build, build_data
+from ganlab.errors import Refused
+from ganlab.kinds import parameters, refuse_unfit
+from ganlab.run_directory import RunDirectory
+
+HOME = os.path.expanduser("~")
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "text"),
+    [
+        ("run_dir=20261121", "run_dir", "20261121"),
+        ("run_dir=1_1_1", "run_dir", "1_1_1"),
+        ("name=1e5", "name", "1e5"),
+        ("name=true", "name", "true"),
+        ("logger.wandb.project=007", "logger.wandb.project", "007"),
+        ("data=folder data.root=2020", "data.root", "2020"),
+        ("data=folder data.root=/data/Bilder_ä", "data.root", "/data/Bilder_ä"),
+        ("data=folder data.test_root=/data/a,b", "data.test_root", "/data/a,b"),
+        ("resume=outputs/lr=3/run", "resume", "outputs/lr=3/run"),
+        ("run_dir=a(1)#", "run_dir", "a(1)#"),
+        ("run_dir=[a]", "run_dir", "[a]"),
+        ("run_dir=~/runs/x", "run_dir", f"{HOME}/runs/x"),
+        ("init_from=~/1", "init_from", f"{HOME}/1"),
+        ("run_dir='\"r/x\"'", "run_dir", "r/x"),
+        ("run_dir=null", "run_dir", None),
+    ],
+)
+def test_a_text_is_taken_as_it_was_typed(line: str, key: str, text: str | None) -> None:
+    assert OmegaConf.select(compose(*line.replace("'", "").split(" ")), key) == text
+
+
+def test_texts_of_other_commands_and_in_lists() -> None:
+    assert compose("output=1.50", config_name="sample").output == "1.50"
+    assert compose("of=[1_1_1,a=b,~/c]", config_name="compare").of == ["1_1_1", "a=b", "~/c"]
+    spaced = compose("data=folder", "data.root=/data/My Images (2020)")
+    assert spaced.data.root == "/data/My Images (2020)"
+
+
+@pytest.mark.parametrize(
+    ("command", "line", "message"),
+    [
+        ("run", "lr=0.001", r"optimizer\.\w+\.lr, optimizer\.\w+\.lr$"),
+        ("run", "batch_size=32", "the nearest: data.batch_size$"),
+        ("run", "epochs=3", "the nearest: steps, images$"),
+        ("run", "step=100", "the nearest: steps$"),
+        ("run", "modle=dcgan", "the nearest: model$"),
+        ("run", "data=minst", "the nearest: mnist;"),
+        ("run", "data=null", "no data is called so"),
+        ("run", "trick=[r1,emma]", "the nearest: ema;"),
+        ("run", "optimizer.lr=1", r"optimizer\.\w+\.lr, optimizer\.\w+\.lr$"),
+        ("run", "trick=ema trick.ema.decy=1", "the nearest: trick.ema.decay"),
+        ("run", "trick.ema.decay=1", "it is one of trick=ema: add that first"),
+        ("run", "model=dcgan model.generator.widht=3", "the nearest: model.generator.width"),
+        ("run", "optimizer.generator.weight_decay=1", r"\+optimizer.generator.weight_decay="),
+        ("run", "+lr=0.001", r"optimizer\.\w+\.lr"),
+        ("run", "++foo=1", "no setting is called foo"),
+        ("run", "+evaluation.foo=1", "no setting is called evaluation.foo"),
+        ("run", "~lr", r"optimizer\.\w+\.lr"),
+        ("run", "~seed", "~seed takes away seed|seed takes away seed"),
+        ("run", "foo", "foo cannot be read: settings are given as key=value"),
+        ("run", "my key=3", "my key=3 cannot be read"),
+        ("sample", "num=4", "the nearest: n$"),
+        ("evaluate", "devce=cpu", "the nearest: device$"),
+        ("compare", "+off=[a]", "the nearest: of$"),
+        ("figures", "ring.stps=3", "the nearest: ring.steps"),
+        ("ablate", "suit=x", "the nearest: suite$"),
+        ("report", "+swep=x", "the nearest: sweep$"),
+        ("sample", "n=abc", "n=abc must be a whole number of at least 1"),
+        ("ablate", "dry_run=no", "dry_run=no must be true or false"),
+    ],
+)
+def test_what_nothing_reads_is_refused_with_the_nearest(command: str, line: str, message: str) -> None:
+    words = [line] if line.startswith("my") else line.split()
+    with pytest.raises(Refused, match=message) as refused:
+        compose(*words, config_name=command)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_read_may_be_added() -> None:
+    given = ["+optimizer.generator.weight_decay=0.1", "+trick=r1", "+trick.mine._target_=a.B"]
+    cfg = compose(*given, "+trick.mine.std=0.1", "trick.mine.std=0.2", "+trainer.num_nodes=1")
+    assert (cfg.optimizer.generator.weight_decay, cfg.trick.mine.std) == (0.1, 0.2)
+    assert cfg.trick.r1.gamma == 1
+
+
+def test_every_constructor_of_conf_is_known_by_its_annotations() -> None:
+    texts = (path.read_text() for path in CONF.rglob("*.yaml"))
+    targets = {
+        line.split("_target_:")[1].split(",")[0].strip(" }\n")
+        for t in texts
+        for line in t.splitlines()
+        if "_target_:" in line and "#" not in line.split("_target_:")[0]
+    }
+    assert len(targets) > 80
+    for target in targets:
+        known, _ = parameters(target)
+        assert "_target_" not in known, target
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"end": "nan"}, "x.end=nan must be a number$"),
+        ({"end": float("nan")}, "x.end=nan must be a number$"),
+        ({"end": float("inf")}, "x.end=inf must be a number$"),
+        ({"end": True}, "x.end=true must be a number$"),
+        ({"stop": 1}, "x.stop=1 would be read by nothing: ganlab.schedules.Linear takes st"),
+        ({"steps": 2.5}, "x.steps=2.5 must be a whole number$"),
+        ({"_target_": 5}, "x._target_=5 must be a text"),
+    ],
+)
+def test_a_constructor_is_held_to_its_annotations(value: dict, message: str) -> None:
+    line = {"_target_": "ganlab.schedules.Linear", "start": 1.0, "end": 0, "steps": 1}
+    refuse_unfit([line], "x")
+    with pytest.raises(Refused, match=message):
+        refuse_unfit(line | value, "x")
+
+
+def test_slips_are_told_before_torch_is_imported() -> None:
+    lines = ["steps=abc", "lr=3", "data=folder data.root=nowhere", "resume=nowhere", "init_from=nowhere"]
+    code = f"""
+import sys
+from ganlab import run, sample, evaluate
+def told(main, *words):
+    sys.argv = ["run", *words]
+    try: main()
+    except SystemExit as end: assert end.code == 2, words
+for line in {lines}: told(run.main, *line.split())
+told(sample.main, "run_dir=nowhere")
+told(evaluate.main, "run_dir=nowhere")
+told(evaluate.main, "generated=nowhere", "real=digits")
+assert "torch" not in sys.modules
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
+    assert ended.returncode == 0, ended.stderr
+    assert len(ended.stderr.splitlines()) == 8, ended.stderr
+
+
+def test_a_parent_of_runs_names_the_newest(tmp_path: Path) -> None:
+    for i, name in enumerate(("old", "new")):
+        (tmp_path / "gan" / name).mkdir(parents=True)
+        (tmp_path / "gan" / name / "config.yaml").write_text("")
+        os.utime(tmp_path / "gan" / name / "config.yaml", (i, i))
+    with pytest.raises(Refused, match="gan is not a run: .*; the newest below it is .*gan/new$"):
+        RunDirectory(tmp_path / "gan").config()
+
+
+class Own(nn.Module):
+    def __init__(self, **settings):
+        super().__init__()
+
+
+class Images(torch.utils.data.Dataset):
+    def __init__(self, **settings):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.generator._target_=test_words.Own", "makes no ganlab.networks.base.Generator"),
+        ("model.discriminator._target_=test_words.Own", "makes no ganlab.networks.base.Discriminator"),
+        ("data._target_=test_words.Images", "makes no ganlab.data.base.Data"),
+        ("+trick.mine._target_=test_words.Own", "makes no ganlab.tricks.base.Trick"),
+        ("+metric.mine._target_=test_words.Own", "makes no ganlab.metrics.base.SampleMetric"),
+        ("trainer._target_=test_words.Own", "makes no .*Trainer"),
+        ("+logger.mine=3", "logger.mine=3 must be a mapping"),
+        ("optimizer.generator=3", "optimizer.generator=3 must be a mapping"),
+    ],
+)
+def test_what_is_of_another_kind_than_its_place_is_refused(
+    override: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Refused, match=message):
+        play(tmp_path / "run", override)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_game_under_ones_own_trainer() -> None:
+    import pytorch_lightning as pl
+
+    def fit(**settings: int) -> int:
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        module = build(compose(*SMALL, "metric=none"))
+        images = torch.utils.data.DataLoader([torch.zeros(1, 8, 8)] * 64, batch_size=16)
+        pl.Trainer(accelerator="cpu", enable_model_summary=False, **quiet, **settings).fit(module, images)
+        return module.game.step
+
+    assert fit(max_epochs=1, limit_train_batches=3) == 3
+    with pytest.raises(Refused, match="max_steps=3 counts steps that Lightning takes"):
+        fit(max_steps=3)
+
+
+@pytest.mark.parametrize("more", [[], ["trainer=ddp", "data.batch_size=2"]])
+def test_batch_norm_needs_two_samples_on_a_process(more: list[str]) -> None:
+    with pytest.raises(Refused, match=r"data.batch_size=\d leaves a process one sample"):
+        build(compose(*SMALL, "data.batch_size=1", *more))
+    build(compose(*SMALL, "data.batch_size=1", "model.generator.batch_norm=false"))
+
+
+def test_a_slope_per_sample_beside_batch_norm_is_told(capsys) -> None:
+    small = ["model=dcgan", "model.generator.width=4", "model.discriminator.width=4", "trick=[r1]"]
+    cfg = compose(*small)
+    build(cfg, build_data(cfg))
+    assert "r1: the discriminator has batch norm" in capsys.readouterr().err
+    other = compose(*small[:3], "trick=[r1,normalisation]")
+    build(other, build_data(other))
+    assert capsys.readouterr().err == ""
+
+
+def test_quick_settings_fit() -> None:
+    refuse_unfit(compose(*QUICK))
