@@ -203,11 +203,8 @@ class Session:
             adopt(self.module, RunDirectory(self.cfg.init_from).checkpoint()[1])
 
     def _loggers(self) -> list[Logger]:
-        if not self.first:
-            return []
-        return [
-            instantiate(node)(directory=self.directory, cfg=self.cfg) for node in self.cfg.logger.values()
-        ]
+        nodes = self.cfg.logger.values() if self.first else ()
+        return [instantiate(node)(directory=self.directory, cfg=self.cfg) for node in nodes]
 
     def _fit(self) -> None:
         module, trainer = self.module, self.trainer
