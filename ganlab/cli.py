@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import traceback
@@ -65,8 +64,6 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     """
     if os.getcwd() not in sys.path:  # where own classes lie; `python -m` has it there
         sys.path.insert(0, os.getcwd())
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files hold anything; stderr does so by itself
-        sys.stdout.reconfigure(errors="backslashreplace")
     wants_traces = os.environ.get(FULL) == "1"
     kept = keep_for_resume(sys.argv)
     refusals: list[BaseException] = []

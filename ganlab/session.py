@@ -24,7 +24,7 @@ from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
 from ganlab.checks import check, num_processes, refuse_unused
 from ganlab.config import adopt, build, build_data, chosen, instantiate, refusing, restore
-from ganlab.errors import Diverged, Lost, Refused, ending, one_line
+from ganlab.errors import Diverged, Lost, Refused, ending, one_line, printable
 from ganlab.machine import keep_memory, quiet
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.provenance import command, commit, device_name, versions
@@ -295,5 +295,5 @@ class Session:
         if status == "stopped":
             lines["to go on"] = f"python -m ganlab.run resume={path}"
         width = max(map(len, lines)) + 2
-        rows = (f"  {label:<{width}}{text}" for label, text in lines.items())
+        rows = (printable(f"  {label:<{width}}{text}") for label, text in lines.items())
         print(f"\n{status}", *rows, sep="\n", flush=True)
