@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import traceback
@@ -108,8 +107,6 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     """
     if os.getcwd() not in sys.path:  # where own classes lie; last, for a file there is no library
         sys.path.append(os.getcwd())
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files hold anything; stderr does so by itself
-        sys.stdout.reconfigure(errors="backslashreplace")
     wants_traces = os.environ.get(FULL) == "1"
     jobs = Jobs(sys.argv[1:])
     refusals: list[BaseException] = []

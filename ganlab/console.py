@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from ganlab.errors import printable
 from ganlab.provenance import override
 from ganlab.values import digits
 
@@ -74,4 +75,5 @@ def whereabouts(session: Session) -> dict[str, str]:
 def show(title: str, lines: Mapping[str, str]) -> None:
     """Lines below a title, each behind its label, set in two columns."""
     width = max(map(len, lines)) + 2
-    print(title, *(f"  {label:<{width}}{text}" for label, text in lines.items()), sep="\n", flush=True)
+    rows = (f"  {label:<{width}}{printable(text)}" for label, text in lines.items())
+    print(title, *rows, sep="\n", flush=True)

@@ -81,7 +81,7 @@ def halvings(height: int, width: int) -> int:
 def _image(shape: Sequence[int], width: int) -> tuple[int, int, int]:
     if width < 1:
         raise Refused(f"width={width} of a dcgan must be at least 1")
-    wanted = f"model=dcgan makes images with even sides of at least 8, not {list(shape)}"
+    wanted = f"model=dcgan makes images with even sides of at least 8, not shape {list(shape)}"
     if len(shape) != 3 or min(shape[1:]) < 8:
         raise Refused(f"{wanted}: choose model=gan, or another image size")
     channels, height, across = shape

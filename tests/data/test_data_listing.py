@@ -62,6 +62,7 @@ def test_splits_are_known_by_any_spelling(tmp_path, training, test):
     "names",
     [
         ("trainA", "trainB", "testA", "testB"),
+        ("trainA", "testB"),
         ("train", "test", "annotations"),
         ("Train", "Val"),
         ("train", "dev", "holdout"),
