@@ -24,7 +24,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     if cfg.run_dir is None:
         raise Refused("run_dir is missing: give the directory of a run, run_dir=outputs/...")
     check(cfg, {override.lstrip("+~").split("=")[0] for override in overrides})
-    from ganlab.config import load
+    from ganlab.config import load, refusing
     from ganlab.run_directory import RunDirectory
     from ganlab.views import VIEWS
 
@@ -33,7 +33,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         run.refuse_links()
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step)
-    view = VIEWS[cfg.what](cfg, run, game)
+    with refusing():
+        view = VIEWS[cfg.what](cfg, run, game)
     try:
         view.write(output)
     except OSError as error:
