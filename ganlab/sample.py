@@ -32,14 +32,15 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     run.config()  # before torch is imported
     if not cfg.output:
         run.refuse_links()
-    from ganlab.config import load
+    from ganlab.config import load, refusing
     from ganlab.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     names = run.config().get("class_names") or ()
     fit(cfg, game, names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
-    view = VIEWS[cfg.what](cfg, run, game, None)
+    with refusing():
+        view = VIEWS[cfg.what](cfg, run, game, None)
     try:
         view.write(output)
     except OSError as error:

@@ -63,7 +63,8 @@ class Session:
         )
         self.evaluation.suits(self.module.game)
         self.directory = begun or RunDirectory(directory_for(cfg))
-        self._callbacks()
+        with refusing():
+            self._callbacks()
         nodes = cfg.trainer.get("num_nodes", 1)
         self.workers = Workers(cfg.trainer.devices) if must_start(cfg.trainer.devices, nodes) else None
         try:

@@ -523,6 +523,20 @@ def test_a_checkpoint_of_anything_else_is_refused(change: Any, honest: Path, tmp
         assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("command", "place", "value"), [("resume", "views", 5), ("sample", "model.generator.prior", 5)]
+)
+def test_a_value_of_another_kind_is_told_in_one_line(
+    command: str, place: str, value: Any, honest: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    cfg = OmegaConf.load(honest / "config.yaml")
+    OmegaConf.update(cfg, place, value, merge=False)
+    (tmp_path / "run" / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
+    with pytest.raises(Refused, match="shows where|views"):
+        attacked(command, tmp_path / "run")
+
+
 def test_a_stranger_does_not_say_where_to_upload(honest: Path, tmp_path: Path) -> None:
     shutil.copytree(honest, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
