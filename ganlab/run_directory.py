@@ -154,7 +154,9 @@ class RunDirectory:
         """
         path = self.path / "config.yaml"
         if not os.path.isfile(path):
-            newest = max(self.path.rglob("config.yaml"), key=os.path.getmtime, default=None)
+            patterns = ("*/config.yaml", "*/*/config.yaml") if os.path.isdir(self.path) else ()
+            below = [place for pattern in patterns for place in self.path.glob(pattern)]
+            newest = max(below, key=os.path.getmtime, default=None)
             near = f"; the newest below it is {newest.parent}" if newest else ""
             raise Refused(
                 f"{self.path} is not a run: it has no config.yaml; give the directory of a run{near}"

@@ -28,7 +28,7 @@ from ganlab.machine import caches
 # What may be built though no file of conf/ names it.
 UNNAMED = """
 ganlab.networks.initial.FanIn ganlab.networks.priors.TruncatedNormal
-ganlab.schedules.Constant ganlab.schedules.Cosine ganlab.schedules.HalfLife
+ganlab.schedules.Constant ganlab.schedules.Cosine ganlab.schedules.HalfLife ganlab.schedules.WarmUp
 torch.optim.ASGD torch.optim.Adadelta torch.optim.Adafactor torch.optim.Adagrad torch.optim.Adam
 torch.optim.AdamW torch.optim.Adamax torch.optim.LBFGS torch.optim.Muon torch.optim.NAdam torch.optim.RAdam
 torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam

@@ -41,8 +41,8 @@ def check(cfg: DictConfig, given: Collection[str]) -> None:
     for key, known in CHOICES.items():
         if cfg[key] not in known:
             raise Refused(f"{key}={cfg[key]} must be {', '.join(known[:-1])} or {known[-1]}")
-    for key, low, most in (("n", 1, None), ("seed", 0, None), ("columns", 2, 1000)):
-        count(key, cfg[key], low, most)
+    for key, low in {"n": 1, "seed": 0, "columns": 2}.items():
+        count(key, cfg[key], low)
     for key in sorted(set(given).intersection(key for keys in USES.values() for key in keys)):
         if key not in USES[cfg.what]:
             raise Refused(f"{key} has no say in what={cfg.what}: leave it out")

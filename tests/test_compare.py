@@ -43,7 +43,7 @@ def test_a_file_of_somebody_else_says_nothing_to_the_terminal(tmp_path: Path, ca
     compare(compose(f"of=[{tmp_path / 'one'},{tmp_path / 'two'}]", config_name="compare"))
     out = capsys.readouterr().out
     assert "\x1b" not in out
-    assert "[red]fid[/red] ]0;owned" in out
+    assert r"[red]fid[/red]\x1b]0;owned\x07" in out
 
 
 def test_unlike_numbers_are_refused_but_for_what_is_ignored_and_said(tmp_path: Path, capsys) -> None:

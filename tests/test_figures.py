@@ -277,13 +277,13 @@ LINES = {
     "figures=[4] adversarial.frames=1": "frames=1 of a figure",
     "figures=[2] matching.steps=0": "steps=0 of a figure",
     "figures=[3] intuition.steps=0": "steps=0 of a figure",
-    "figures=[7] neighbours.steps=many": "steps=many of a figure",
+    "figures=[7] neighbours.steps=many": "neighbours.steps=many must be a whole number",
     "figures=[7] neighbours.rows=0": "rows=0 of a figure",
     "figures=[1] inverse_transform.samples=-3": "samples=-3 of a figure",
     "figures=[6] ring.settings=['data=digits','metric=none']": "toy data in the plane",
     "figures=[3] intuition.settings=['data=ring','metric=none']": r"samples of shape \[2\] from 64 latents",
     "figures=[7] neighbours.settings=['data=ring','metric=none']": "shows images",
-    "figures=[5] costs.objectives=[mystery]": "Could not find 'objective/mystery'",
+    "figures=[5] costs.objectives=[mystery]": "objective=mystery: no objective is called so",
     "figures=[5] costs.objectives=[mmd]": "objective mmd judges no samples",
 }
 

@@ -25,7 +25,7 @@ def test_data_know_nothing_of_the_precision(precision: str, monkeypatch, tmp_pat
 
     monkeypatch.setattr(Memory, "batches", watched)
     play(tmp_path / "run", f"trainer.precision={precision}", "steps=3", "metric=none")
-    assert len(seen) == 3
+    assert len(seen) == 3 + 1  # rounds, and the real images beside the samples
     assert set(seen) == {(torch.float32, False)}
 
 

@@ -66,7 +66,7 @@ def test_a_run_on_two_processes_is_that_of_one_and_goes_on_with_one(tmp_path: Pa
     pair = start(*plain, "steps=8", "trainer=ddp", f"run_dir={two}")
     code, out, err = finish(pair)
     assert code == 0, err
-    assert out.count("finished") == 1
+    assert out.count("\nfinished\n") == 1
     assert finish(start_pair(f"resume={two}", "steps=10", "trainer.devices=2"))[0] == 0
     code, _, err = finish(start(f"resume={two}", "steps=12", "trainer.devices=1"))
     assert code == 0, err
@@ -187,7 +187,7 @@ def test_a_refused_job_of_several_processes_leaves_the_next_one_its_own(tmp_path
     )
     assert code == 2
     assert "already" in err or "not empty" in err, err
-    assert out.count("finished") == 1
+    assert out.count("\nfinished\n") == 1
 
 
 def test_machines_that_nobody_started_are_refused(tmp_path: Path) -> None:

@@ -202,7 +202,7 @@ def test_a_class_holds_in_every_view(conditional: Path) -> None:
         ("what=interpolate space=features", "space has no say in what=interpolate"),
         ("what=neighbours space=latents", "space=latents must be pixels or features"),
         ("what=interpolate path=bezier", "path=bezier must be slerp or lerp"),
-        ("what=interpolate columns=1", "columns=1 must be a whole number from 2 to 1000"),
+        ("what=interpolate columns=1", "columns=1 must be a whole number of at least 2"),
         ("what=arithmetic plus=[64]", r"plus=\[64\] must be places in a grid of n=64, from 0 to 63"),
         ("what=arithmetic plus=[]", r"plus=\[\] adds nothing"),
     ],
@@ -218,8 +218,8 @@ def test_what_no_view_can_show_is_refused(line: str, message: str, points: Path)
     [
         ("n=0", "n=0 must be a whole number of at least 1"),
         ("n=100000000000", "n=100000000000 must be a whole number of at least 1 and at most"),
-        ("n=2000000", "n=2000000 must be a whole number from 1 to 1000000"),
-        ("what=interpolate columns=99999999999", "columns=99999999999 must be a whole number from 2 to"),
+        ("n=2000000", "n=2000000, columns=8 of .* are too large"),
+        ("what=interpolate columns=99999999999", "columns=99999999999 of .* are too large"),
         ("seed=-1", "seed=-1"),
         ("format=gif", "format=gif must be grid or files"),
         ("class=10", "class=10 must lie between 0 and 9"),
@@ -258,8 +258,8 @@ def named(conditional: Path, tmp_path_factory) -> Path:
     """A run whose classes have names, some of them numbers, in no order."""
     path = tmp_path_factory.mktemp("runs") / "named"
     shutil.copytree(conditional, path)
-    with (path / "config.yaml").open("a") as file:
-        file.write(f"class_names: {NAMES}\n")
+    config = (path / "config.yaml").read_text()
+    (path / "config.yaml").write_text(config.replace("class_names: null", f"class_names: {NAMES}"))
     return path
 
 
@@ -339,7 +339,7 @@ def test_an_output_of_another_kind_is_refused(line: str, message: str, points: P
     ],
 )
 def test_more_than_one_can_look_at_is_refused(line: str, points: Path) -> None:
-    with pytest.raises(Refused, match="are too large: lower them"):
+    with pytest.raises(Refused, match="are too large: lower them|at most 10000000"):
         draw(points, *line.split())
 
 

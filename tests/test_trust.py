@@ -533,7 +533,7 @@ def test_a_value_of_another_kind_is_told_in_one_line(
     cfg = OmegaConf.load(honest / "config.yaml")
     OmegaConf.update(cfg, place, value, merge=False)
     (tmp_path / "run" / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
-    with pytest.raises(Refused, match="shows where|views"):
+    with pytest.raises(Refused, match=f"shows where|views|{place}={value} must be"):
         attacked(command, tmp_path / "run")
 
 
@@ -541,7 +541,7 @@ def test_a_stranger_does_not_say_where_to_upload(honest: Path, tmp_path: Path) -
     shutil.copytree(honest, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     cfg = OmegaConf.load(config)
-    cfg.logger = compose("logger=wandb").logger
+    cfg.logger = OmegaConf.to_container(compose("logger=wandb").logger, resolve=True)
     cfg.logger.wandb.entity = "stranger"
     config.write_text(OmegaConf.to_yaml(cfg))
     with pytest.raises(Refused, match="logger.wandb.entity=stranger is where this run"):

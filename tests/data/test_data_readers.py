@@ -21,6 +21,13 @@ from ganlab.data.readers import read
 from ganlab.errors import Lost, Refused
 
 LARGE = 3 * 2**20  # bytes: many times what a pipe holds
+others: set[int] = set()  # children of this process that were there before a test
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    others.clear()
+    others.update(children())
 
 
 def square(key: int) -> int:
@@ -142,6 +149,6 @@ def test_nothing_is_asked_of_shared_memory():
 
 
 def children() -> list[int]:
-    """The processes that this one has started, oldest first."""
+    """The processes that a test has started, oldest first."""
     found = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
-    return sorted(map(int, found))
+    return sorted({*map(int, found)} - others)
