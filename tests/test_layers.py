@@ -10,9 +10,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it; what is at one level may import its own kind.
 LAYERS = [
     {"errors", "free", "machine", "writing"},
+    {"values"},
     {"cli"},
     {"trust"},
-    {"randomness", "ranks", "schedules", "values"},
+    {"randomness", "ranks", "schedules"},
     {"turn"},
     {"pairs", "likelihoods", "networks", "data"},
     {"augmentations", "kernels", "distances", "slopes"},

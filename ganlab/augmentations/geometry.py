@@ -7,11 +7,10 @@ from math import pi
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Span, gate, strength
+from ganlab.augmentations.base import Augmentation, Share, Span, UpTo3, gate
 from ganlab.augmentations.warp import warp
 from ganlab.errors import Refused
 from ganlab.randomness import Draw
-from ganlab.values import flag
 
 
 class Geometry(Augmentation):
@@ -35,19 +34,19 @@ class Geometry(Augmentation):
         self,
         flip: bool,
         quarter_turns: bool,
-        translation: float,
-        scale: float,
-        rotation: float,
-        anisotropy: float,
-        shift: float,
+        translation: Share,
+        scale: UpTo3,
+        rotation: Share,
+        anisotropy: UpTo3,
+        shift: Share,
     ):
-        self.flip = flag("geometry.flip", flip)
-        self.quarter_turns = flag("geometry.quarter_turns", quarter_turns)
-        self.translation = strength("geometry.translation", translation, 1)
-        self.scale = strength("geometry.scale", scale, 3)
-        self.rotation = strength("geometry.rotation", rotation, 1)
-        self.anisotropy = strength("geometry.anisotropy", anisotropy, 3)
-        self.shift = strength("geometry.shift", shift, 1)
+        self.flip = flip
+        self.quarter_turns = quarter_turns
+        self.translation = translation
+        self.scale = scale
+        self.rotation = rotation
+        self.anisotropy = anisotropy
+        self.shift = shift
 
     def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
         side = max(shape[1:])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ganlab.data.facts import at_least, one_of
 from ganlab.data.order import Request, flips, in_order, offset, still
 from ganlab.errors import Refused
 from ganlab.randomness import generator
 
+Choice = Literal["last", "random"]  # of the samples that are held out
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64
 
 
@@ -73,16 +74,14 @@ class Memory(Source):
         return present(self.x, self.labels)
 
 
-def hold_out(x: Tensor, labels: Tensor, validation: int, choice: str, flip: bool) -> dict[str, Source]:
+def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: bool) -> dict[str, Source]:
     """The training samples as sources train and validation; all are for training where `validation` is 0.
 
     choice: last, the end of the file, or random, the same choice in every run.
 
     Raises:
-        Refused: no such choice, or fewer than none or all of the samples are held out.
+        Refused: all of the samples are held out.
     """
-    at_least(0, validation=validation)
-    one_of("validation_choice", choice, ("last", "random"))
     if validation == 0:
         return {"train": Memory(x, labels, flip)}
     if validation >= len(x):

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ganlab.data.base import Data
-from ganlab.data.facts import agree, at_least, image_range
+from ganlab.data.facts import agree, image_range
 from ganlab.data.order import Request, in_order
 from ganlab.data.sources import Samples, Source, present, send
 from ganlab.data.vision import FOLDERS, download, read
 from ganlab.randomness import generator
+from ganlab.values import Count, Whole
 
 DIGITS = 10
 CHANNELS = 3
@@ -33,16 +34,14 @@ class StackedMNIST(Data):
     def __init__(
         self,
         root: str,
-        size: int,
-        test_size: int,
-        data_seed: int,
+        size: Count,
+        test_size: Count,
+        data_seed: Whole,
         shape: Sequence[int],
         num_classes: int,
         range: Sequence[float],
-        batch_size: int,
+        batch_size: Count,
     ):
-        at_least(1, size=size, test_size=test_size)
-        at_least(0, data_seed=data_seed)
         agree("num_classes", num_classes, DIGITS**CHANNELS)
         agree("shape", shape, (CHANNELS, 28, 28))
         home = Path(root).expanduser()

@@ -11,7 +11,7 @@ from ganlab.game import Game
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.metrics.reals import unit
 from ganlab.metrics.transfer import CHUNK, Transfer
-from ganlab.values import count, positive
+from ganlab.values import Count, Positive
 
 BATCH = 128
 SEED = 0  # of the classifier's weights, dropout and order; the same for samples and for real images
@@ -33,10 +33,10 @@ class ClassificationAccuracy(Transfer):
     kind = "classification_accuracy"
     higher_is_better = True
 
-    def __init__(self, epochs: int, lr: float):
+    def __init__(self, epochs: Count, lr: Positive):
         super().__init__()
-        self.epochs = count("metric.classification_accuracy.epochs", epochs)
-        self.lr = positive("metric.classification_accuracy.lr", lr)
+        self.epochs = epochs
+        self.lr = lr
         self._real: float | None = None
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:

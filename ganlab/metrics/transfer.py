@@ -18,7 +18,7 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.of_features import short
 from ganlab.networks.base import evaluating
 from ganlab.networks.hidden import hidden
-from ganlab.values import count, positive
+from ganlab.values import Count, Positive
 
 CHUNK = 1000  # test images at a time
 TOLERANCE = 0.01  # of the linear machine: a finer one moves its error by less than chance does
@@ -131,10 +131,9 @@ class LinearProbe(Transfer):
     higher_is_better = False
     of_samples = False
 
-    def __init__(self, n_train: int, cost: float):
+    def __init__(self, n_train: Count, cost: Positive):
         super().__init__()
-        self.n_train = count("metric.linear_probe.n_train", n_train)
-        self.cost = positive("metric.linear_probe.cost", cost)
+        self.n_train, self.cost = n_train, cost
 
     @property
     def trained_on(self) -> int:

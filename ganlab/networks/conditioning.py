@@ -14,16 +14,6 @@ from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 GeneratorWay = Literal["concat", "embedding", "norm"]
 
 
-def generator_way(setting: str, way: str) -> None:
-    """Refuses a way that is none.
-
-    Raises:
-        Refused: likewise; `setting` is its name in the config.
-    """
-    if way not in GENERATOR_WAYS:
-        raise Refused(f"{setting}={way} must be one of {', '.join(GENERATOR_WAYS)}")
-
-
 def ask_for_classes(setting: str, way: GeneratorWay, generator: Generator, num_classes: int) -> None:
     """Changes a generator such that its samples hang on a class.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from ganlab.errors import Refused
 from ganlab.objectives.base import Objective
 from ganlab.schedules import Schedule
 from ganlab.turn import Offer, Player, Turn, accurate
-from ganlab.values import number
+
+MaxLogit = Annotated[float, "(0, 40]"]  # of exponents, far from the largest float32, exp(88)
 
 
 class Adversarial(Objective):
@@ -48,13 +50,6 @@ def exponential(x: Tensor, ceiling: float) -> Tensor:
     """
     below = x.clamp(max=ceiling)
     return below.exp() * (1 + x - below)
-
-
-def checked(name: str, max_logit: float) -> float:
-    """A ceiling of exponents that stays far from the largest float32, exp(88)."""
-    if isinstance(max_logit, bool) or not isinstance(max_logit, int | float) or not 0 < max_logit <= 40:
-        raise Refused(f"{name}={max_logit} must be a number above 0 and at most 40")
-    return float(max_logit)
 
 
 class Minimax(Adversarial):
@@ -91,9 +86,9 @@ class MaximumLikelihood(Adversarial):
 
     offers = Adversarial.offers | {Offer.SIGNS, Offer.TARGETS}
 
-    def __init__(self, max_logit: float, weight: Mapping[Player, float | Schedule]):
+    def __init__(self, max_logit: MaxLogit, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
-        self.max_logit = checked("objective.max_logit", max_logit)
+        self.max_logit = max_logit
 
     def discriminator(self, turn: Turn) -> Tensor:
         return classify(turn)
@@ -131,7 +126,6 @@ class LeastSquares(Adversarial):
 
     def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
-        a, b, c = (number(f"objective.{name}", value) for name, value in {"a": a, "b": b, "c": c}.items())
         if (c - a) * (b - a) <= 0:
             raise Refused(
                 f"objective.c={c:g} must lie on the side of objective.b={b:g} seen from objective.a={a:g}, "

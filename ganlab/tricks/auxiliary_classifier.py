@@ -1,7 +1,7 @@
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from ganlab.networks.conditioning import GeneratorWay, ask_for_classes, generator_way
+from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Networks, Offer, Sample, Turn, accurate
@@ -22,7 +22,6 @@ class AuxiliaryClassifier(Trick):
 
     def __init__(self, generator: GeneratorWay, weight: float | Schedule):
         super().__init__()
-        generator_way(SETTING, generator)
         self.generator_way = generator
         self.weight = active("trick.auxiliary_classifier.weight", weight)
 

@@ -7,6 +7,7 @@ from ganlab.networks.priors import Normal
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Networks, Offer, Sample, Turn, accurate
+from ganlab.values import Widths
 
 
 class FeatureAutoencoder(Trick):
@@ -22,12 +23,11 @@ class FeatureAutoencoder(Trick):
     def __init__(
         self,
         weight: float | Schedule,
-        hidden: Sequence[int],
+        hidden: Widths,
         shape: Sequence[int],
         value_range: tuple[float, float] | None,
     ):
         super().__init__()
-        mlp.check_widths("trick.feature_autoencoder.hidden", hidden)
         self.weight = active("trick.feature_autoencoder.weight", weight)
         self.hidden = hidden
         self.shape = shape

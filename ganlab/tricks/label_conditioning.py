@@ -3,9 +3,8 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, entry, widen
-from ganlab.networks.conditioning import GeneratorWay, ask_for_classes, generator_way
+from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
 from ganlab.networks.labels import ConcatImage, ConcatVector, EmbedImage, EmbedVector, Projection
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks, Offer
@@ -27,12 +26,6 @@ class LabelConditioning(Trick):
 
     def __init__(self, generator: GeneratorWay, discriminator: DiscriminatorWay):
         super().__init__()
-        generator_way(SETTING, generator)
-        if discriminator not in DISCRIMINATOR_WAYS:
-            raise Refused(
-                f"trick.label_conditioning.discriminator={discriminator} must be one of "
-                f"{', '.join(DISCRIMINATOR_WAYS)}"
-            )
         self.generator_way = generator
         self.discriminator_way = discriminator
         if discriminator == "projection":

@@ -4,9 +4,9 @@ from ganlab.errors import Refused
 from ganlab.networks.weights import flat, settle
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
-from ganlab.tricks.players import Side, chosen, needed
+from ganlab.tricks.players import SIDES, Side, needed
 from ganlab.turn import Networks, Offer, Player
-from ganlab.values import count
+from ganlab.values import Count
 
 
 class Lookahead(Trick):
@@ -26,11 +26,11 @@ class Lookahead(Trick):
 
     order = Order.MOVE
 
-    def __init__(self, k: int, alpha: float | Schedule, player: Side):
+    def __init__(self, k: Count, alpha: float | Schedule, player: Side):
         super().__init__()
-        self.k = count("trick.lookahead.k", k)
+        self.k = k
         self.alpha = schedule("trick.lookahead.alpha", alpha, low=0, high=1, strict=True)
-        self.players = chosen("trick.lookahead.player", player)
+        self.players = SIDES[player]
         self.needs = needed(self.players)
         if "discriminator" in self.players:
             self.takes = frozenset({Offer.LASTING_MOVES})

@@ -7,7 +7,7 @@ from ganlab.networks.base import Layers
 from ganlab.networks.noise import Noise, before_hidden
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Trick
-from ganlab.tricks.players import Side, chosen, needed
+from ganlab.tricks.players import SIDES, Side, needed
 from ganlab.turn import Networks, Player, Sample, Turn
 
 
@@ -24,7 +24,7 @@ class NoiseLayers(Trick):
     def __init__(self, std: float | Schedule, player: Side):
         super().__init__()
         self.std = active("trick.noise_layers.std", std)
-        self.players = chosen("trick.noise_layers.player", player)
+        self.players = SIDES[player]
         self.needs = needed(self.players)
         self.layers: dict[Player, list[Noise]] = {player: [] for player in self.players}
 

@@ -1,4 +1,5 @@
 from math import prod
+from typing import Literal
 
 from torch import nn
 
@@ -25,10 +26,8 @@ class Packing(Trick):
     needs = frozenset({Offer.DISCRIMINATOR})
     takes = frozenset({Offer.SINGLE_SAMPLES})
 
-    def __init__(self, size: int, batch_size: int):
+    def __init__(self, size: Literal[2, 3, 4], batch_size: int):
         super().__init__()
-        if not isinstance(size, int) or size not in (2, 3, 4):  # 2.0 is in it too
-            raise Refused(f"trick.packing.size={size} must be 2, 3 or 4")
         self.size = size
         self.batch_size = batch_size
         self._check(batch_size)

@@ -1,10 +1,11 @@
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from ganlab.errors import Refused
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks, Offer, Player, Sample, Turn
-from ganlab.values import count, number
+from ganlab.values import Count
 
 
 class ReplayBuffer(Trick):
@@ -19,11 +20,9 @@ class ReplayBuffer(Trick):
     samples: Tensor
     classes: Tensor
 
-    def __init__(self, size: int, share: float):
+    def __init__(self, size: Count, share: Annotated[float, "(0, 1]"]):
         super().__init__()
-        if not 0 < number("trick.replay_buffer.share", share) <= 1:
-            raise Refused(f"trick.replay_buffer.share={share} must lie in (0, 1]")
-        self.size = count("trick.replay_buffer.size", size)
+        self.size = size
         self.share = share
         self.stored = 0
         # Places, and what is to stand there once the discriminator has moved: a look ahead stores nothing.

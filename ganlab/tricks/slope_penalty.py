@@ -5,7 +5,7 @@ from torch import Tensor
 from ganlab.schedules import Schedule
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Networks, Offer, Player, Turn
-from ganlab.values import count
+from ganlab.values import Count
 
 
 class SlopePenalty(Trick):
@@ -25,11 +25,11 @@ class SlopePenalty(Trick):
 
     needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SECOND_DERIVATIVES})
 
-    def __init__(self, name: str, weight: Schedule, every: int):
+    def __init__(self, name: str, weight: Schedule, every: Count):
         super().__init__()
         self.name = name
         self.weight = weight
-        self.every = count(f"trick.{name}.every", every)
+        self.every = every
         self.moves = 0  # of the discriminator: it may sit rounds out
 
     @abstractmethod

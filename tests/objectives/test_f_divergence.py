@@ -200,5 +200,5 @@ def test_nothing_is_steeper_or_flat_beyond_the_largest_logit(name: str, player) 
 
 
 def test_an_unknown_generator_cost_is_refused() -> None:
-    with pytest.raises(Refused, match="objective.generator_cost=mystery must be bound or output"):
+    with pytest.raises(Refused, match="objective.generator_cost=mystery must be one of bound, output"):
         build_game(compose(*SMALL, "objective=f_kl", "objective.generator_cost=mystery"))
