@@ -23,6 +23,7 @@ class AdaptiveAugment(Trick):
     """
 
     needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SIGNS})
+    counts = ("moves", "images")
     p: Tensor
     signs: Tensor
     latest: Tensor
@@ -83,9 +84,3 @@ class AdaptiveAugment(Trick):
 
     def tells(self) -> dict[str, Tensor]:
         return {"p": self.p.clone()}
-
-    def get_extra_state(self) -> dict[str, int]:
-        return {"moves": self.moves, "images": self.images}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.moves, self.images = state["moves"], state["images"]

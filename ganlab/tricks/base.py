@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from enum import IntEnum
 from functools import partial
 from inspect import signature
 from itertools import combinations
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,7 @@ class Trick(nn.Module):
     needs: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
     players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or terms it changes
+    counts: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored beside the buffers
     differentiates_inputs: ClassVar[bool] = False  # asks for gradients at the samples
 
     def networks(self, networks: Networks) -> Networks:
@@ -91,6 +93,13 @@ class Trick(nn.Module):
     def classifier(self, discriminator: Discriminator) -> Discriminator:
         """Which network says the classes of samples, where they are asked for outside of the game."""
         return discriminator
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {name: copy(getattr(self, name)) for name in self.counts}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        for name in self.counts:
+            setattr(self, name, copy(state[name]))
 
 
 def remedy(name: str, trick: Trick) -> str:

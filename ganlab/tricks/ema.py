@@ -1,6 +1,6 @@
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class EMA(Trick):
     """
 
     order = Order.OBSERVE
+    counts = ("moves",)
 
     def __init__(self, decay: float | Schedule, players: Annotated[Sequence[Player], 1]):
         super().__init__()
@@ -94,11 +95,8 @@ class EMA(Trick):
             self.shown[player] = device, network
         return self.shown[player][1]
 
-    def get_extra_state(self) -> dict[Player, int]:
-        return dict(self.moves)
-
-    def set_extra_state(self, state: dict[Player, int]) -> None:
-        self.moves = dict(state)
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
         self.shown = {}
 
 

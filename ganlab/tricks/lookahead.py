@@ -25,6 +25,7 @@ class Lookahead(Trick):
     """
 
     order = Order.MOVE
+    counts = ("moves",)
 
     def __init__(self, k: Count, alpha: float | Schedule, player: Side):
         super().__init__()
@@ -69,9 +70,3 @@ class Lookahead(Trick):
         for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
             weight.copy_(part.view_as(weight))
         settle(network)
-
-    def get_extra_state(self) -> dict[str, int]:
-        return {"moves": self.moves}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.moves = state["moves"]

@@ -17,6 +17,7 @@ class ReplayBuffer(Trick):
 
     # Each rank would have a buffer of its own, of which only the first one's is saved.
     needs = frozenset({Offer.DISCRIMINATOR, Offer.ONE_PROCESS})
+    counts = ("stored",)
     samples: Tensor
     classes: Tensor
 
@@ -64,12 +65,6 @@ class ReplayBuffer(Trick):
         classes, kept_classes = swapped(self.classes[place], fake.condition, old)
         self._next = place, kept, kept_classes
         return Sample(x, classes)
-
-    def get_extra_state(self) -> dict[str, int]:
-        return {"stored": self.stored}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.stored = state["stored"]
 
 
 def swapped(past: Tensor, new: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ class SlopePenalty(Trick):
     """
 
     needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SECOND_DERIVATIVES})
+    counts = ("moves",)
 
     def __init__(self, name: str, weight: Schedule, every: Count):
         super().__init__()
@@ -45,9 +46,3 @@ class SlopePenalty(Trick):
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         self.moves += player == "discriminator"
-
-    def get_extra_state(self) -> dict[str, int]:
-        return {"moves": self.moves}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.moves = state["moves"]
