@@ -173,29 +173,26 @@ class Tricks(nn.ModuleDict):
                 networks = trick.networks(networks)
         return networks
 
+    def _fold(self, hook: str, value: Any, *rest: Turn) -> Any:
+        for trick in self.each():
+            value = getattr(trick, hook)(value, *rest)
+        return value
+
     def adopted(self, networks: Networks) -> None:
         for trick in self.each():
             trick.adopted(networks)
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
-        for trick in self.each():
-            latent = trick.latents(latent, turn)
-        return latent
+        return self._fold("latents", latent, turn)
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
-        for trick in self.each():
-            fake = trick.fakes(fake, turn)
-        return fake
+        return self._fold("fakes", fake, turn)
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        for trick in self.each():
-            sample = trick.inputs(sample, turn)
-        return sample
+        return self._fold("inputs", sample, turn)
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
-        for trick in self.each():
-            targets = trick.targets(targets, turn)
-        return targets
+        return self._fold("targets", targets, turn)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         """The first trick in order is the innermost."""
@@ -217,14 +214,10 @@ class Tricks(nn.ModuleDict):
         }
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        for trick in self.each():
-            generator = trick.sampler(generator)
-        return generator
+        return self._fold("sampler", generator)
 
     def classifier(self, discriminator: Discriminator) -> Discriminator:
-        for trick in self.each():
-            discriminator = trick.classifier(discriminator)
-        return discriminator
+        return self._fold("classifier", discriminator)
 
     def samplers(self, generator: nn.Module) -> list[str]:
         """The names of the tricks that change which network is sampled."""
