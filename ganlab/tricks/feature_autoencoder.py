@@ -34,10 +34,9 @@ class FeatureAutoencoder(Trick):
         self.value_range = value_range
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
-        num_features = networks.discriminator.num_features
+        num_features = networks.judge.num_features
         # A decoder is a generator whose latents are features.
-        networks.discriminator.decoder = mlp.generator(
+        networks.judge.decoder = mlp.generator(
             num_features, self.hidden, False, 0.0, self.shape, self.value_range, Normal()
         ).body
         return networks

@@ -19,7 +19,6 @@ class MinibatchDiscrimination(Trick):
         self.kernels, self.dims = kernels, dims
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
-        discriminator = networks.discriminator
-        discriminator.scores.append(ClosenessScore(discriminator.num_features, self.kernels, self.dims))
+        judge = networks.judge
+        judge.scores.append(ClosenessScore(judge.num_features, self.kernels, self.dims))
         return networks

@@ -22,8 +22,7 @@ class MinibatchStddev(Trick):
         check_groups(group_size, batch_size)
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
-        body = networks.discriminator.body
+        body = networks.judge.body
         *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
         widen(last, 1)
         swap(

@@ -32,9 +32,8 @@ class NoiseLayers(Trick):
         for player in self.players:
             before_hidden(getattr(networks, player).body, partial(self._layer, player))
         if "discriminator" in self.players:
-            assert networks.discriminator is not None
             features = self._layer("discriminator", len(self.layers["discriminator"]))
-            networks.discriminator.body = Layers(networks.discriminator.body, features)
+            networks.judge.body = Layers(networks.judge.body, features)
         if not self.layers.get("generator", True):
             raise Refused("trick noise_layers needs a generator with a hidden layer: give it one")
         return networks

@@ -33,11 +33,10 @@ class Packing(Trick):
         self._check(batch_size)
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
-        for group in networks.discriminator.modules():
+        for group in networks.judge.modules():
             if isinstance(group, StandardDeviation):
                 self._check_groups(group.size)
-        layer = entry(networks.discriminator.body)
+        layer = entry(networks.judge.body)
         shape = networks.generator.shape
         widen(layer, (self.size - 1) * (shape[0] if isinstance(layer, nn.Conv2d) else prod(shape)))
         return networks

@@ -31,9 +31,8 @@ class Unrolled(Trick):
         self.lr = active("trick.unrolled.lr", lr)
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
         # The slope of a penalty is differentiated through the steps ahead, a third time in all.
-        swap(networks.discriminator, BATCH_NORMS, ElementaryNorm)
+        swap(networks.judge, BATCH_NORMS, ElementaryNorm)
         return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
