@@ -8,7 +8,7 @@ from torch import nn
 
 from ganlab.errors import Refused
 from ganlab.networks.base import Generator, entry, swap, widen
-from ganlab.networks.labels import ConcatLatent, ConditionalNorm, EmbedLatent
+from ganlab.networks.labels import ConcatVector, ConditionalNorm, EmbedLatent
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
 GeneratorWay = Literal["concat", "embedding", "norm"]
@@ -31,7 +31,7 @@ def ask_for_classes(setting: str, way: GeneratorWay, generator: Generator, num_c
 def concat_latent(generator: Generator, num_classes: int) -> bool:
     """One-hot columns beside the latent."""
     widen(entry(generator.body), num_classes)
-    generator.latents.append(ConcatLatent(num_classes))
+    generator.latents.append(ConcatVector(num_classes))
     return True
 
 

@@ -33,10 +33,9 @@ class LabelConditioning(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None
-        assert networks.discriminator is not None
         ask_for_classes(SETTING, self.generator_way, networks.generator, networks.num_classes)
         shape = networks.generator.shape
-        DISCRIMINATOR_WAYS[self.discriminator_way](networks.discriminator, networks.num_classes, shape)
+        DISCRIMINATOR_WAYS[self.discriminator_way](networks.judge, networks.num_classes, shape)
         return networks
 
 
@@ -52,7 +51,7 @@ def embed_sample(discriminator: Discriminator, num_classes: int, shape: tuple[in
     plane = shape[1:] or shape  # a vector is one channel
     if isinstance(layer, nn.Conv2d):
         widen(layer, 1)
-        discriminator.inputs.append(EmbedImage(num_classes, plane))
+        discriminator.inputs.append(EmbedImage(num_classes, prod(plane)))
     else:
         widen(layer, prod(plane))
         discriminator.inputs.append(EmbedVector(num_classes, prod(plane)))
