@@ -27,17 +27,19 @@ class Source(ABC):
     def __len__(self) -> int:
         """How many samples there are to draw from."""
 
-    @abstractmethod
     def move(self, device: torch.device) -> None:
         """Moves to `device` what is held in memory, so that a batch is an index operation there."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
 
     @abstractmethod
     def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
         """One batch per request, augmented as its chance says."""
 
-    @abstractmethod
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         """Every sample once, in a fixed order, not augmented; the last batch may be smaller."""
+        return self.batches(in_order(len(self), batch_size))
 
     @abstractmethod
     def contents(self) -> Iterator[Tensor | str]:
@@ -55,9 +57,6 @@ class Memory(Source):
     def __len__(self) -> int:
         return len(self.x)
 
-    def move(self, device: torch.device) -> None:
-        self.x, self.labels = self.x.to(device), send_labels(self.labels, device)
-
     def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
         for rows, chance in requests:
             here = send(rows, self.x.device)
@@ -66,9 +65,6 @@ class Memory(Source):
                 flipped = flips(send(chance, x.device))[:, None, None, None]  # [b, 1, 1, 1]
                 x = torch.where(flipped, x.flip(-1), x)
             yield x, pick(self.labels, here)
-
-    def sweep(self, batch_size: int) -> Iterator[Samples]:
-        return self.batches(in_order(len(self), batch_size))
 
     def contents(self) -> Iterator[Tensor | str]:
         return present(self.x, self.labels)
@@ -109,17 +105,10 @@ class Ragged(Source):
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def move(self, device: torch.device) -> None:
-        self.pixels, self.sizes = self.pixels.to(device), self.sizes.to(device)
-        self.starts, self.labels = self.starts.to(device), send_labels(self.labels, device)
-
     def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
         for rows, chance in requests:
             here = send(rows, self.pixels.device)
             yield self._windows(here, chance), pick(self.labels, here)
-
-    def sweep(self, batch_size: int) -> Iterator[Samples]:
-        return self.batches(in_order(len(self), batch_size))
 
     def contents(self) -> Iterator[Tensor | str]:
         return present(self.pixels, self.sizes, self.labels)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, image_range
-from ganlab.data.order import Request, in_order
+from ganlab.data.order import Request
 from ganlab.data.sources import Samples, Source, present, send
 from ganlab.data.vision import FOLDERS, download, read
 from ganlab.randomness import generator
@@ -70,17 +70,10 @@ class Stacks(Source):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def move(self, device: torch.device) -> None:
-        self.images, self.parts = self.images.to(device), self.parts.to(device)
-        self.labels = self.labels.to(device)
-
     def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
         for rows, _ in requests:
             here = send(rows, self.images.device)
             yield self.images[self.parts[here]].squeeze(2), self.labels[here]
-
-    def sweep(self, batch_size: int) -> Iterator[Samples]:
-        return self.batches(in_order(len(self), batch_size))
 
     def contents(self) -> Iterator[Tensor | str]:
         return present(self.images, self.parts, self.labels)
