@@ -21,8 +21,10 @@ class Schedule(ABC):
     @abstractmethod
     def __call__(self, step: int) -> float: ...
 
-    def __str__(self) -> str:
-        return f"{type(self).__name__}({self.start:g} to {self.end:g})"
+    @property
+    def top(self) -> float:
+        """The largest number."""
+        return max(self.start, self.end)
 
 
 class Constant(Schedule):
@@ -113,11 +115,7 @@ class HalfLife(Schedule):
 
 
 def schedule(
-    name: str,
-    value: float | Schedule,
-    low: float = -math.inf,
-    high: float = math.inf,
-    strict: bool = False,
+    name: str, value: float | Schedule, low: float = -math.inf, high: float = math.inf, strict: bool = False
 ) -> Schedule:
     """A number or a schedule as a schedule, refused if it leaves [low, high], or (low, high) if strict."""
     if isinstance(value, bool) or not isinstance(value, int | float | Schedule):

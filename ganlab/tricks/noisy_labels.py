@@ -23,7 +23,7 @@ class NoisyLabels(Trick):
         self.real = interval("trick.noisy_labels.real", real)
         self.fake = interval("trick.noisy_labels.fake", fake)
         self.flip = schedule("trick.noisy_labels.flip", flip, low=0, high=0.5)
-        often = max(self.flip.start, self.flip.end)
+        often = self.flip.top
         if often >= 0.5:
             raise Refused(f"trick.noisy_labels.flip={often:g} must be a number of at least 0 and below 0.5")
         if sum(self.fake) >= sum(self.real):
