@@ -10,7 +10,7 @@ from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.metrics.reals import unit
-from ganlab.metrics.transfer import CHUNK, Transfer
+from ganlab.metrics.transfer import CHUNK, Transfer, mistaken
 from ganlab.values import Count, Positive
 
 BATCH = 128
@@ -73,12 +73,8 @@ class ClassificationAccuracy(Transfer):
             classifier = self._new(data)
             self._train(classifier, as_filed(x, data).cpu(), labels.cpu())
         classifier.eval()
-        found = total = 0
-        for images, truth in data.split("test", "cpu", CHUNK):
-            assert truth is not None
-            found += int(classifier.predict(as_filed(images, data)).eq(truth).sum())
-            total += len(truth)
-        return found / total
+        wrong, total = mistaken(lambda x: classifier.predict(as_filed(x, data)), data, "cpu")
+        return (total - wrong) / total
 
     def _train(self, classifier: Classifier, x: Tensor, labels: Tensor) -> None:
         rounds = self.epochs * -(-len(x) // BATCH)
