@@ -35,11 +35,13 @@ class Adversarial(Objective):
     def generator(self, turn: Turn) -> Tensor: ...
 
 
-def classify(turn: Turn) -> Tensor:
+class Classifying(Adversarial):
     """-log D(x) - log(1 - D(G(z))), towards the turn's targets, [B]."""
-    return cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none") + cross_entropy(
-        turn.on_fake.logits, turn.targets.fake, reduction="none"
-    )
+
+    def discriminator(self, turn: Turn) -> Tensor:
+        return cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none") + cross_entropy(
+            turn.on_fake.logits, turn.targets.fake, reduction="none"
+        )
 
 
 def exponential(x: Tensor, ceiling: float) -> Tensor:
@@ -52,31 +54,25 @@ def exponential(x: Tensor, ceiling: float) -> Tensor:
     return below.exp() * (1 + x - below)
 
 
-class Minimax(Adversarial):
+class Minimax(Classifying):
     """The zero-sum game (Goodfellow et al. 2014, equation 1): the generator minimises log(1 - D(G(z)))."""
 
     offers = Adversarial.offers | {Offer.SIGNS, Offer.TARGETS, Offer.ZERO_SUM}
-
-    def discriminator(self, turn: Turn) -> Tensor:
-        return classify(turn)
 
     def generator(self, turn: Turn) -> Tensor:
         return -softplus(turn.on_fake.logits)
 
 
-class NonSaturating(Adversarial):
+class NonSaturating(Classifying):
     """The generator minimises -log D(G(z)) instead (Goodfellow et al. 2014, section 3)."""
 
     offers = Adversarial.offers | {Offer.SIGNS, Offer.TARGETS, Offer.COSTS}
-
-    def discriminator(self, turn: Turn) -> Tensor:
-        return classify(turn)
 
     def generator(self, turn: Turn) -> Tensor:
         return softplus(-turn.on_fake.logits)
 
 
-class MaximumLikelihood(Adversarial):
+class MaximumLikelihood(Classifying):
     """The generator minimises -D / (1 - D) = -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
 
     Against the best discriminator its expected gradient is that of KL(p_data || p_g); the tutorial's
@@ -89,9 +85,6 @@ class MaximumLikelihood(Adversarial):
     def __init__(self, max_logit: MaxLogit, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
         self.max_logit = max_logit
-
-    def discriminator(self, turn: Turn) -> Tensor:
-        return classify(turn)
 
     def generator(self, turn: Turn) -> Tensor:
         return -exponential(accurate(turn.on_fake.logits), self.max_logit)

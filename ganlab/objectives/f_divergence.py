@@ -45,10 +45,7 @@ class FDivergence(Adversarial):
     """
 
     def __init__(
-        self,
-        divergence: Divergence,
-        generator_cost: GeneratorCost,
-        weight: Mapping[Player, float | Schedule],
+        self, divergence: Divergence, generator_cost: GeneratorCost, weight: Mapping[Player, float | Schedule]
     ):
         super().__init__(weight)
         self.divergence = divergence
@@ -182,5 +179,4 @@ class TotalVariation(Divergence):
     def output(self, logits: Tensor) -> Tensor:
         return torch.sigmoid(2 * logits) - 0.5
 
-    def conjugate(self, logits: Tensor) -> Tensor:
-        return torch.sigmoid(2 * logits) - 0.5
+    conjugate = output
