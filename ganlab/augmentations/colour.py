@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import pi, sqrt
 
 from torch import Tensor
@@ -12,6 +13,7 @@ from ganlab.errors import Refused
 from ganlab.randomness import Draw
 
 
+@dataclass
 class Colour(Augmentation):
     """Brightness, contrast, luma, hue and saturation (Karras et al. 2020, appendix B).
 
@@ -26,12 +28,11 @@ class Colour(Augmentation):
     saturation: standard deviation of the binary logarithm of a factor across v.
     """
 
-    def __init__(self, brightness: UpTo2, contrast: UpTo3, luma_flip: bool, hue: Share, saturation: UpTo3):
-        self.brightness = brightness
-        self.contrast = contrast
-        self.luma_flip = luma_flip
-        self.hue = hue
-        self.saturation = saturation
+    brightness: UpTo2
+    contrast: UpTo3
+    luma_flip: bool
+    hue: Share
+    saturation: UpTo3
 
     def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
         if shape[0] not in (1, 3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import pi
 
 import torch
@@ -13,6 +14,7 @@ from ganlab.errors import Refused
 from ganlab.randomness import Draw
 
 
+@dataclass
 class Geometry(Augmentation):
     """Flips, turns, shifts and scales, as one affine map (Karras et al. 2020, appendix B).
 
@@ -30,23 +32,13 @@ class Geometry(Augmentation):
     shift: standard deviation of a shift along each axis, in shares of the side, not rounded.
     """
 
-    def __init__(
-        self,
-        flip: bool,
-        quarter_turns: bool,
-        translation: Share,
-        scale: UpTo3,
-        rotation: Share,
-        anisotropy: UpTo3,
-        shift: Share,
-    ):
-        self.flip = flip
-        self.quarter_turns = quarter_turns
-        self.translation = translation
-        self.scale = scale
-        self.rotation = rotation
-        self.anisotropy = anisotropy
-        self.shift = shift
+    flip: bool
+    quarter_turns: bool
+    translation: Share
+    scale: UpTo3
+    rotation: Share
+    anisotropy: UpTo3
+    shift: Share
 
     def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
         side = max(shape[1:])
