@@ -1,10 +1,13 @@
-"""Weights that a new network starts from, where they are not those that its layers draw by themselves."""
+"""Weights that a new network starts from, where they are not those that its layers draw by themselves.
+
+Each of these changes a network in place. `mean` gives the mean training sample, [*shape]; None: data are not
+at hand, since the weights will be restored.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,13 +16,6 @@ from ganlab.errors import Refused
 from ganlab.values import Positive
 
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-
-
-class Initial(Protocol):
-    """Changes a network in place. `mean` gives the mean training sample, [*shape]; None: data are not at
-    hand, since the weights will be restored."""
-
-    def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None: ...
 
 
 class Uniform:
