@@ -91,8 +91,10 @@ def download(dataset: str, root: Path) -> None:
     existing = next(place for place in (root, *root.absolute().parents) if place.is_dir())
     try:
         # Beside the target: a rename works within one file system only.
-        with tempfile.TemporaryDirectory(dir=existing) as beside, _quiet(), _impatient():
-            getattr(datasets, dataset)(beside, download=True)
+        with tempfile.TemporaryDirectory(dir=existing) as beside:
+            # Off the terminal: torchvision's progress bar.
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _impatient():
+                getattr(datasets, dataset)(beside, download=True)
             root.mkdir(parents=True, exist_ok=True)
             _place(Path(beside) / folder, root / folder)
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
@@ -109,13 +111,6 @@ def _place(folder: Path, target: Path) -> None:
     except OSError:
         if not target.is_dir():  # else another process was faster, and its copy is as good
             raise
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps torchvision's progress bar off the terminal."""
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        yield
 
 
 @contextmanager
