@@ -65,9 +65,8 @@ class Inception:
                 "another extractor"
             )
         levels = (x * 255).round().byte().expand(-1, 3, -1, -1)
-        with torch.backends.cudnn.flags(
-            enabled=True, deterministic=True, allow_tf32=False
-        ):  # as `dtype` says
+        # As `dtype` says.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             features, *logits = self._read()(levels.contiguous(memory_format=torch.channels_last))
         return Seen(features, logits[0] if logits else features[:, :0])
 

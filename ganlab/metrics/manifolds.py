@@ -15,9 +15,7 @@ from ganlab.metrics.shelf import Seen
 from ganlab.values import Count
 
 CHUNK = 1000  # rows at a time of the matrix of distances
-ALIKE = (
-    1e-5  # distance, in lengths of the features, below which an image is a copy: networks round in float32
-)
+ALIKE = 1e-5  # lengths of the features, within which an image is a copy: networks round in float32
 
 
 class PRDC(FeatureMetric):

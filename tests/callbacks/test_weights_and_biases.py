@@ -194,7 +194,7 @@ def test_a_mode_that_is_none_is_refused_before_anything_is_built(
         play(tmp_path / "run", "logger=wandb", "logger.wandb.mode=offline", "steps=1")
     monkeypatch.setenv("WANDB_MODE", "")
     for asked in ("off", "null", "''"):
-        with pytest.raises(Refused, match=r"logger.wandb.mode=\w* must be auto, online or offline"):
+        with pytest.raises(Refused, match=r"logger.wandb.mode=\w* must be one of auto, online, offline"):
             play(tmp_path / "run", "logger=wandb", f"logger.wandb.mode={asked}", "steps=1")
     with pytest.raises(pytest.fail.Exception):  # of another logger it is no concern
         play(tmp_path / "run", "steps=1")
