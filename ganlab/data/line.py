@@ -14,12 +14,7 @@ from ganlab.values import Positive
 class Gaussian1D(Toy):
     """A single Gaussian."""
 
-    def __init__(
-        self,
-        mean: float,
-        std: Positive,
-        **facts: Unpack[Facts],
-    ):
+    def __init__(self, mean: float, std: Positive, **facts: Unpack[Facts]):
         distribution = Mixture.equal([[mean]], std)
         super().__init__(distribution, **facts)
 

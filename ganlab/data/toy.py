@@ -54,13 +54,7 @@ class Ring(Toy):
     Eight of radius 1 are what PacGAN (Lin et al. 2018) and the released code of Metz et al. (2017) draw.
     """
 
-    def __init__(
-        self,
-        modes: Count,
-        radius: NotNegative,
-        std: Positive,
-        **facts: Unpack[Facts],
-    ):
+    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **facts: Unpack[Facts]):
         distribution = Mixture.equal(circle(modes, radius), std)
         super().__init__(distribution, **facts)
 
@@ -68,12 +62,7 @@ class Ring(Toy):
 class Grid(Toy):
     """Gaussians of deviation `std` at all pairs of `coordinates` (Lin et al. 2018)."""
 
-    def __init__(
-        self,
-        coordinates: Annotated[Sequence[float], 1],
-        std: Positive,
-        **facts: Unpack[Facts],
-    ):
+    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **facts: Unpack[Facts]):
         distribution = Mixture.equal(list(product(coordinates, repeat=2)), std)
         super().__init__(distribution, **facts)
 
@@ -86,12 +75,7 @@ class Spiral(Toy):
     """
 
     def __init__(
-        self,
-        turns: Positive,
-        radius: Positive,
-        components: Several,
-        std: Positive,
-        **facts: Unpack[Facts],
+        self, turns: Positive, radius: Positive, components: Several, std: Positive, **facts: Unpack[Facts]
     ):
         distribution = Mixture.equal(spiral(turns, radius, components), std)
         super().__init__(distribution, **facts)

@@ -34,12 +34,7 @@ def draw(settings: Sequence[str], reach: tuple[float, float], steps: Count, seed
     axes.set_ylim(0, 1.15 * float(torch.maximum(true, made).max()))
     right = axes.twinx()
     right.plot(
-        x,
-        accuracy(line, made),
-        color=BLACK,
-        linewidth=1.5,
-        linestyle=":",
-        label="max(p, q) / (p + q)",
+        x, accuracy(line, made), color=BLACK, linewidth=1.5, linestyle=":", label="max(p, q) / (p + q)"
     )
     right.set(ylabel="probability that the oracle is right", ylim=(0.48, 1.075))
     tidy(axes)
