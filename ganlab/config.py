@@ -79,7 +79,6 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
     with refusing():
         objective = instantiate(cfg.objective, Objective)
         tricks = chosen(cfg, "trick")
-        play: Play = instantiate(cfg.play, Play)
         with torch.random.fork_rng(devices=[]):
             networks = {player: network(cfg, player, data) for player in objective.players}
             if objective.statistics:
@@ -92,7 +91,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
                 objective,
                 tricks,
-                taken=play.takes | taken_by_setting(cfg),
+                taken=frozenset(taken_by_setting(cfg)),
                 code_of=code_of,
             )
             # Before any weights are restored: a detour over float32 would round them.

@@ -194,12 +194,7 @@ class Game(nn.Module):
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def sample(
-        self,
-        n: int,
-        seed: int = 0,
-        label: Label = None,
-        batch_size: int = 250,
-        rows: slice = slice(None),
+        self, n: int, seed: int = 0, label: Label = None, batch_size: int = 250, rows: slice = slice(None)
     ) -> Tensor:
         """Samples [n, *shape] in the data's range; the same seed gives the same i-th latent, whatever n.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from ganlab.errors import Refused
 from ganlab.pairs import Kernel, Radial
-from ganlab.values import count, number, positive
+from ganlab.values import Count, NotNegative, Positive
 
 LOWEST = -80.0  # exp of what is lower would leave the range of float32, and cost thirty times as much
+Scales = Annotated[Sequence[Positive], 1]
 TINY = 1e-30  # squared distance below which two samples are one
 
 
@@ -38,10 +38,8 @@ class Linear(Kernel):
 class Polynomial(Kernel):
     """(x . y / D + offset)^degree; degree 3 and offset 1 are those of KID (Binkowski et al. 2018)."""
 
-    def __init__(self, degree: int, offset: float):
-        self.degree, self.offset = count("kernel.degree", degree), number("kernel.offset", offset)
-        if offset < 0:
-            raise Refused(f"kernel.offset={offset} must not be negative: the kernel would not be positive")
+    def __init__(self, degree: Count, offset: NotNegative):
+        self.degree, self.offset = degree, offset
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return (x @ y.T / x.shape[1] + self.offset) ** self.degree
@@ -57,11 +55,8 @@ class GaussianMixture(Radial):
     variances; MMD-GAN (Li et al. 2017) divides by 2 sigma^2, so its widths are deviations.
     """
 
-    def __init__(self, widths: Sequence[float], width_is: Literal["variance", "std"]):
-        self.widths = several("widths", widths)
-        if width_is not in ("variance", "std"):
-            raise Refused(f"kernel.width_is={width_is} must be variance or std")
-        self.rates = [1 / (2 * (w if width_is == "variance" else w**2)) for w in self.widths]
+    def __init__(self, widths: Scales, width_is: Literal["variance", "std"]):
+        self.rates = [1 / (2 * (w if width_is == "variance" else w**2)) for w in widths]
 
     def value(self, squared: Tensor) -> Tensor:
         return summed(decay(-rate * squared) for rate in self.rates)
@@ -81,8 +76,8 @@ class GaussianMixture(Radial):
 class RationalQuadratic(Radial):
     """Sum over alphas of (1 + |x - y|^2 / (2 alpha))^-alpha (Binkowski et al. 2018, section 2.1)."""
 
-    def __init__(self, alphas: Sequence[float]):
-        self.alphas = several("alphas", alphas)
+    def __init__(self, alphas: Scales):
+        self.alphas = alphas
 
     def value(self, squared: Tensor) -> Tensor:
         return summed((1 + squared / (2 * a)) ** -a for a in self.alphas)
@@ -94,8 +89,8 @@ class RationalQuadratic(Radial):
 class Laplacian(Radial):
     """Sum over widths of exp(-|x - y| / width), in the Euclidean norm."""
 
-    def __init__(self, widths: Sequence[float]):
-        self.widths = several("widths", widths)
+    def __init__(self, widths: Scales):
+        self.widths = widths
 
     def value(self, squared: Tensor) -> Tensor:
         distances = root(squared)
@@ -139,14 +134,3 @@ def inverse(distances: Tensor) -> Tensor:
 
 def summed(terms: Iterable[Tensor]) -> Tensor:
     return reduce(torch.add, terms)
-
-
-def several(name: str, values: Sequence[float]) -> list[float]:
-    """At least one positive number."""
-    try:
-        made = [positive(name, value) for value in values]
-    except Refused:
-        made = []
-    if not made:
-        raise Refused(f"kernel.{name}={list(values)} must be positive numbers")
-    return made

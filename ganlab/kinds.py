@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -10,15 +11,13 @@ from functools import cache
 from pathlib import Path
 from pydoc import locate
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.errors import Refused
-from ganlab.values import whole
+from ganlab.values import Count, Whole, whole
 
-COUNT = Annotated[int, 1]
-PLACE = Annotated[int, 0]
 ROOTS = ("data.root", "data.test_root", "metric.weights")
 PATHS = ("run_dir", "resume", "init_from", "output", "generated", "real", "root", "suite", "sweep", *ROOTS)
 WANDB = tuple(f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
@@ -33,16 +32,16 @@ KINDS: dict[str, Any] = {
         (("evaluation", "trick", "metric", "logger", "stages", "initial", "clip"), dict),
         ((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device", "rerun"), str | None),
         (("compile", "profile", "dry_run", "wandb", "trainer.sync_batchnorm"), bool),
-        (("images", "evaluation.n_real", "processes", "threads"), COUNT | None),
-        (("data.batch_size", "default_steps", "steps", "log_every", "evaluate_every"), COUNT),
-        (("sample_every", "checkpoint_every"), COUNT),
+        (("images", "evaluation.n_real", "processes", "threads"), Count | None),
+        (("data.batch_size", "default_steps", "steps", "log_every", "evaluate_every"), Count),
+        (("sample_every", "checkpoint_every"), Count),
         (("n", "evaluation.n"), Annotated[int, 1, 10_000_000]),
-        (("trainer.devices", "trainer.num_nodes"), COUNT),
-        (("seed", "evaluation.seed"), PLACE),
+        (("trainer.devices", "trainer.num_nodes"), Count),
+        (("seed", "evaluation.seed"), Whole),
         (("trust", "only", "extra", "ignore"), list[str]),
         (("of",), str | list[str]),
         (("views",), str | list[Any]),
-        (("plus", "minus"), list[PLACE]),
+        (("plus", "minus"), list[Whole]),
         (("evaluation.split", "trainer.accelerator", "trainer.precision"), str),
     )
     for key in keys
@@ -100,7 +99,10 @@ def parameters(target: str) -> tuple[dict[Any, Any], bool]:
         return {"_target_": str}, True
     kinds = {key: parameter.kind.name for key, parameter in found.items()}
     known = {key: hints.get(key, Any) for key, kind in kinds.items() if not kind.startswith("VAR_")}
-    return known, "VAR_KEYWORD" in kinds.values()
+    more = [hints.get(key) for key, kind in kinds.items() if kind == "VAR_KEYWORD"]
+    if more and get_origin(more[0]) is Unpack:
+        return known | get_type_hints(get_args(more[0])[0], include_extras=True), False
+    return known, bool(more)
 
 
 def plain(node: Any) -> Any:
@@ -111,7 +113,7 @@ def fits(value: Any, wanted: Any) -> bool:
     """Whether a value of a config is what an annotation asks for; a schedule may stand where a number may."""
     origin, inside = get_origin(wanted), get_args(wanted)
     if origin is Annotated:
-        return whole(value) and inside[1] <= value <= min(inside[2:], default=value)
+        return not isinstance(value, Mapping) and fits(value, inside[0]) and lies(value, *inside[1:])
     if origin is Literal:
         return any(type(value) is type(one) and value == one for one in inside)
     if origin in (Union, UnionType):
@@ -133,6 +135,15 @@ def fits(value: Any, wanted: Any) -> bool:
     return all(fits(one, (*inside, Any)[0]) for one in value)
 
 
+def lies(value: Any, least: float | str, most: float = math.inf) -> bool:
+    """Whether a number, or how many a list has, lies from `least` to `most`, or in an interval."""
+    if not isinstance(least, str):
+        return least <= (len(value) if isinstance(value, list) else value) <= most
+    low, high = map(float, least[1:-1].split(","))
+    return low < value < high or value in ([low] * (least[0] == "[") + [high] * (least[-1] == "]"))
+
+
+INTERVALS = {"(0, inf)": "a positive number", "[0, inf)": "a number of at least 0"}
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
@@ -141,7 +152,12 @@ def said(wanted: Any) -> str:
     origin, inside = get_origin(wanted), get_args(wanted)
     kind = origin or wanted
     if origin is Annotated:
-        return f"a whole number of at least {' and at most '.join(map(str, inside[1:]))}"
+        reach = " and at most ".join(map(str, inside[1:]))
+        if isinstance(inside[1], str):
+            return INTERVALS.get(reach, f"a number in {reach}")
+        if inside[0] is int:
+            return f"a whole number of at least {reach}"
+        return said(inside[0]).replace("a list", f"a list of {reach} or more", 1)
     if origin is Literal:
         return f"one of {', '.join(map(shown, inside))}"
     if origin in (Union, UnionType):

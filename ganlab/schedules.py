@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganlab.errors import Refused
+from ganlab.values import Count, Positive, Whole
 
 
 class Schedule(ABC):
@@ -20,8 +21,10 @@ class Schedule(ABC):
     @abstractmethod
     def __call__(self, step: int) -> float: ...
 
-    def __str__(self) -> str:
-        return f"{type(self).__name__}({self.start:g} to {self.end:g})"
+    @property
+    def top(self) -> float:
+        """The largest number."""
+        return max(self.start, self.end)
 
 
 class Constant(Schedule):
@@ -55,9 +58,7 @@ class Steps(Schedule):
 class Ramp(Schedule):
     """From `start` to `end` over `steps` rounds that begin at round `after`; constant outside of them."""
 
-    def __init__(self, start: float, end: float, steps: int, after: int = 0):
-        if steps < 1 or after < 0:
-            raise Refused(f"a schedule with steps={steps}, after={after} needs steps >= 1 and after >= 0")
+    def __init__(self, start: float, end: float, steps: Count, after: Whole = 0):
         self.start, self.end, self.steps, self.after = float(start), float(end), steps, after
 
     def done(self, step: int) -> float:
@@ -82,10 +83,8 @@ class Cosine(Ramp):
 class Exponential(Ramp):
     """A constant factor per round: start (end / start)^done. Both ends must be positive."""
 
-    def __init__(self, start: float, end: float, steps: int, after: int = 0):
+    def __init__(self, start: Positive, end: Positive, steps: Count, after: Whole = 0):
         super().__init__(start, end, steps, after)
-        if min(self.start, self.end) <= 0:
-            raise Refused(f"an exponential schedule from {start} to {end} needs two positive ends")
 
     def __call__(self, step: int) -> float:
         return self.start * (self.end / self.start) ** self.done(step)
@@ -107,9 +106,7 @@ class HalfLife(Schedule):
     The smaller of both counts, so a young average forgets fast (Karras et al. 2020, code: share 0.05).
     """
 
-    def __init__(self, rounds: float, share: float):
-        if rounds <= 0 or share <= 0:
-            raise Refused(f"a half-life of rounds={rounds}, share={share} needs two positive numbers")
+    def __init__(self, rounds: Positive, share: Positive):
         self.rounds, self.share = float(rounds), float(share)
         self.start, self.end = self(1), 0.5 ** (1 / self.rounds)
 
@@ -118,11 +115,7 @@ class HalfLife(Schedule):
 
 
 def schedule(
-    name: str,
-    value: float | Schedule,
-    low: float = -math.inf,
-    high: float = math.inf,
-    strict: bool = False,
+    name: str, value: float | Schedule, low: float = -math.inf, high: float = math.inf, strict: bool = False
 ) -> Schedule:
     """A number or a schedule as a schedule, refused if it leaves [low, high], or (low, high) if strict."""
     if isinstance(value, bool) or not isinstance(value, int | float | Schedule):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from ganlab.networks.base import Discriminator, Generator
     from ganlab.randomness import Draw
+    from ganlab.tricks.base import Tricks
 
 Player = Literal["discriminator", "generator"]
 
@@ -100,14 +101,11 @@ class Networks(NamedTuple):
     discriminator: Discriminator | None
     num_classes: int | None  # of the data; None: unlabelled
 
-
-class Hooks(Protocol):
-    """The tricks, as far as a turn calls them."""
-
-    def latents(self, latent: Tensor, turn: Turn) -> Tensor: ...
-    def fakes(self, fake: Sample, turn: Turn) -> Sample: ...
-    def inputs(self, sample: Sample, turn: Turn) -> Sample: ...
-    def targets(self, targets: Targets, turn: Turn) -> Targets: ...
+    @property
+    def judge(self) -> Discriminator:
+        """The discriminator, for who needs one."""
+        assert self.discriminator is not None
+        return self.discriminator
 
 
 # Which computed values a change makes stale.
@@ -139,7 +137,7 @@ class Turn:
         batch: Batch,
         generator: Generator,
         discriminator: Callable[[Tensor, Tensor | None], Verdict] | None,
-        hooks: Hooks,
+        hooks: Tricks,
         draw: Draw,
         differentiates_inputs: bool,
     ):

@@ -6,9 +6,20 @@ A command line makes words of what is no number: `no` and `off` are texts there,
 from __future__ import annotations
 
 import math
-from typing import TypeGuard
+from collections.abc import Sequence
+from typing import Annotated, TypeGuard
 
 from ganlab.errors import Refused
+
+# Kinds with a range, for the annotations of constructors, which `ganlab.kinds` holds the config to.
+Count = Annotated[int, 1]
+Whole = Annotated[int, 0]
+Several = Annotated[int, 2]
+Positive = Annotated[float, "(0, inf)"]
+NotNegative = Annotated[float, "[0, inf)"]
+Within = Annotated[float, "(0, 1)"]
+Rate = Annotated[float, "[0, 1)"]
+Widths = Sequence[Count]
 
 
 def flag(name: str, value: object) -> bool:
@@ -29,13 +40,6 @@ def count(name: str, value: object, least: int = 1, most: int | None = None) -> 
         reach = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise Refused(f"{name}={value} must be a whole number {reach}")
     return value
-
-
-def number(name: str, value: object) -> float:
-    """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise Refused(f"{name}={value} must be a number")
-    return float(value)
 
 
 def positive(name: str, value: object) -> float:

@@ -102,16 +102,14 @@ def game(
 def in_plays(
     plays: Iterable[str], objective: str, tricks: Iterable[str], model: str
 ) -> Iterator[tuple[str, GameModule]]:
-    """The game in each way of playing; built once where that is the same, for building takes longest."""
+    """The game in each way of playing; built once, for that takes longest."""
     first, *others = plays
     made = game(objective, tricks, first, model=model)
-    twins = {play: instantiate(node("play", play)) for play in others}
-    copies = {play: copy.deepcopy(made) for play, twin in twins.items() if twin.takes == made.play.takes}
+    copies = {play: copy.deepcopy(made) for play in others}
     yield first, made
     for play in others:
-        if play in copies:
-            copies[play].play = twins[play]
-        yield play, copies.get(play) or game(objective, tricks, play, model=model)
+        copies[play].play = instantiate(node("play", play))
+        yield play, copies[play]
 
 
 def home(*tricks: str) -> str:

@@ -40,8 +40,6 @@ def test_a_young_average_forgets_fast() -> None:
     assert half(200) ** 10 == pytest.approx(0.5)  # 5 % of 200 rounds
     assert half(2000) ** 100 == half(10**6) ** 100 == pytest.approx(0.5)
     assert 0 < half.start == half(0) < half.end
-    with pytest.raises(Refused, match="two positive numbers"):
-        HalfLife(100, 0)
 
 
 def test_schedules_are_found_in_lists() -> None:
@@ -55,10 +53,6 @@ def test_schedules_are_found_in_lists() -> None:
 def test_a_number_out_of_range_is_refused() -> None:
     with pytest.raises(Refused, match="trick.x=1.5 must lie between 0 and 1"):
         schedule("trick.x", Linear(0, 1.5, 10), 0, 1)
-    with pytest.raises(Refused, match="steps=0"):
-        Linear(0, 1, 0)
-    with pytest.raises(Refused, match="two positive ends"):
-        Exponential(1, 0, 10)
     with pytest.raises(Refused, match="x=2 must lie between 0 and 1"):
         schedule("x", Steps([2, 0.2], [10]), 0, 1)
 

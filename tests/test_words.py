@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -123,7 +124,7 @@ def test_every_constructor_of_conf_is_known_by_its_annotations() -> None:
         ({"end": float("inf")}, "x.end=inf must be a number$"),
         ({"end": True}, "x.end=true must be a number$"),
         ({"stop": 1}, "x.stop=1 would be read by nothing: ganlab.schedules.Linear takes st"),
-        ({"steps": 2.5}, "x.steps=2.5 must be a whole number$"),
+        ({"steps": 2.5}, "x.steps=2.5 must be a whole number of at least 1$"),
         ({"_target_": 5}, "x._target_=5 must be a text"),
     ],
 )
@@ -132,6 +133,82 @@ def test_a_constructor_is_held_to_its_annotations(value: dict, message: str) -> 
     refuse_unfit([line], "x")
     with pytest.raises(Refused, match=message):
         refuse_unfit(line | value, "x")
+
+
+BESIDE = ["trick=[" + ",".join(path.stem for path in (CONF / "trick").glob("*.yaml")) + "]"]
+
+
+@pytest.mark.parametrize(
+    ("line", "keys"),
+    [
+        (
+            BESIDE,
+            """trick.adaptive_augment target=1.0|-1|abc interval=0 kimg=0 geometry.flip=1 geometry.scale=-0.1
+            colour.luma_flip=0.5 colour.hue=2|{_target_:ganlab.schedules.Linear} corruption.cutout=2
+            trick.adaptive_balance by=luck high=abc low=-1|0 trick.auxiliary_classifier generator=mystery
+            trick.ema players=generator|null|[]|[critic]|[[generator]] trick.feature_matching replace=2
+            trick.generator_dropout rate=0|1 at_test=2 trick.label_conditioning discriminator=mystery
+            trick.lookahead k=0|2.5 player=one trick.minibatch_discrimination kernels=0|2.5 dims=0
+            trick.minibatch_stddev group_size=1|2.5 trick.mode_seeking eps=0 trick.packing size=1|5|2.0|true
+            trick.noisy_labels real=0.9|[0.9]|[false,true]|[a,b] trick.normalisation kind=batch groups=0
+            trick.replay_buffer size=0|2.0|true share=0|1.5|true trick.r2 every=0|1.5
+            trick.gradient_penalty sided=three trick.spectral_norm iterations=0 player=all
+            trick.critic_steps n=1|0|2.5|true burst=5 trick.generator_steps k=1
+            trick.truncation threshold=0|-1|1e999
+            trick.unrolled steps=0|11|2.0|true trick.virtual_batch_norm size=1|2.0""",
+        ),
+        (
+            [
+                "+trick.critic_steps.burst={_target_:ganlab.tricks.steps.Burst,n:5,first:2,every:4}",
+                "trick=critic_steps",
+            ],
+            "trick.critic_steps.burst n=1 first=-1 every=1|2.5",
+        ),
+        (["data=digits"], "data validation=-1|1.5 validation_choice=first labelled=0|-4 batch_size=0|-1|2.5"),
+        (["data=mnist"], "data dataset=KMNIST validation=-1"),
+        (
+            ["data=folder"],
+            """data channels=4 height=0 num_workers=-1 crop=top flip=2 white=0 on_corrupt=warn
+            in_memory=perhaps memory_limit=-1 batch_size=0""",
+        ),
+        (["data=ring"], "data modes=0 std=0|-1 radius=-1 size=0 data_seed=-1 batch_size=0 range=[0,1]"),
+        (["data=grid"], "data coordinates=[] std=0"),
+        (["data=spiral"], "data turns=0 components=1"),
+        (["data=mixture_1d"], "data stds=[1,0] weights=[1,-1]"),
+        (["data=stacked_mnist"], "data size=0 test_size=0 data_seed=-1"),
+        ([], "model.generator latent_dim=0 hidden=[0]|4 batch_norm=maybe"),
+        ([], "model.discriminator hidden=[]|[0] maxout=1 dropout=1.0|-0.1 input_dropout=1"),
+        (["model=dcgan"], "model.generator width=0 kernel=2 model.discriminator features=0 kernel=1 width=0"),
+        (["model=vae"], "model.encoder activation=tanh dropout=[1,0] hidden=[0]"),
+        (["objective=least_squares"], "objective a=nan b=abc c=true"),
+        (
+            ["objective=mmd"],
+            "objective estimator=u_statistic root=1 median=2 kernel.widths=[]|[1,-2]|[wide]",
+        ),
+        (["objective=mmd"], "objective.kernel width_is=radius"),
+        (["objective=mmd", "objective/kernel=rational_quadratic"], "objective.kernel alphas=[0]"),
+        (
+            ["metric=[kid,prdc,is]"],
+            "metric kid.subsets=0 kid.subset_size=1 kid.estimator=linear prdc.k=0 is.splits=0",
+        ),
+        (
+            ["metric=[linear_probe,classification_accuracy]"],
+            "metric.linear_probe n_train=0 cost=0 metric.classification_accuracy epochs=0 lr=0",
+        ),
+        (["trainer=ddp"], "trainer.strategy patience=0"),
+    ],
+)
+def test_ranges_are_held_by_annotations(line: list[str], keys: str) -> None:
+    cfg, place = compose(*line), ""
+    refuse_unfit(cfg)
+    for word in keys.split():
+        key, given, values = word.partition("=")
+        place = place if given else key
+        for value in values.split("|") if given else ():
+            path, odd = f"{place}.{key}", cfg.copy()
+            OmegaConf.update(odd, path, OmegaConf.create(f"x: {value}").x, merge=False, force_add=True)
+            with pytest.raises(Refused, match=rf"^{re.escape(path)}=.* must be (a |one of |true |null)"):
+                refuse_unfit(odd)
 
 
 def test_slips_are_told_before_torch_is_imported() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ganlab.errors import Refused
 from ganlab.randomness import Draw
-from ganlab.schedules import schedule
-from ganlab.values import number
+
+# How strong a transform is; 0 leaves it out.
+Share = Annotated[float, "[0, 1]"]
+UpTo2 = Annotated[float, "[0, 2]"]
+UpTo3 = Annotated[float, "[0, 3]"]
 
 
 class Span(NamedTuple):
@@ -82,11 +85,6 @@ def acting(
             f"{', '.join(parts)} null or 0: give one, or leave it out"
         )
     return found
-
-
-def strength(name: str, value: float, high: float) -> float:
-    """A number from 0, which leaves a transform out, to `high`."""
-    return schedule(name, number(name, value), low=0, high=high).start
 
 
 def gate(chance: Tensor, p: Tensor, drawn: Tensor, neutral: float) -> Tensor:

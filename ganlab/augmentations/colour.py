@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import pi, sqrt
 
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Span, gate, strength
+from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, UpTo3, gate
 from ganlab.augmentations.images import per_image
 from ganlab.errors import Refused
 from ganlab.randomness import Draw
-from ganlab.values import flag
 
 
+@dataclass
 class Colour(Augmentation):
     """Brightness, contrast, luma, hue and saturation (Karras et al. 2020, appendix B).
 
@@ -27,12 +28,11 @@ class Colour(Augmentation):
     saturation: standard deviation of the binary logarithm of a factor across v.
     """
 
-    def __init__(self, brightness: float, contrast: float, luma_flip: bool, hue: float, saturation: float):
-        self.brightness = strength("colour.brightness", brightness, 2)
-        self.contrast = strength("colour.contrast", contrast, 3)
-        self.luma_flip = flag("colour.luma_flip", luma_flip)
-        self.hue = strength("colour.hue", hue, 1)
-        self.saturation = strength("colour.saturation", saturation, 3)
+    brightness: UpTo2
+    contrast: UpTo3
+    luma_flip: bool
+    hue: Share
+    saturation: UpTo3
 
     def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
         if shape[0] not in (1, 3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Span, gate, strength
+from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, gate
 from ganlab.augmentations.images import cut, per_image
 from ganlab.randomness import Draw
 
@@ -16,9 +16,9 @@ class Corruption(Augmentation):
     cutout: side of a rectangle, in shares of the image's, that is filled with the middle of the range.
     """
 
-    def __init__(self, noise: float, cutout: float):
-        self.noise = strength("corruption.noise", noise, 2)
-        self.cutout = strength("corruption.cutout", cutout, 1)
+    def __init__(self, noise: UpTo2, cutout: Share):
+        self.noise = noise
+        self.cutout = cutout
 
     def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
         return bool(self.noise or self.cutout)

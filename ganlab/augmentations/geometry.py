@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import pi
 
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Span, gate, strength
+from ganlab.augmentations.base import Augmentation, Share, Span, UpTo3, gate
 from ganlab.augmentations.warp import warp
 from ganlab.errors import Refused
 from ganlab.randomness import Draw
-from ganlab.values import flag
 
 
+@dataclass
 class Geometry(Augmentation):
     """Flips, turns, shifts and scales, as one affine map (Karras et al. 2020, appendix B).
 
@@ -31,23 +32,13 @@ class Geometry(Augmentation):
     shift: standard deviation of a shift along each axis, in shares of the side, not rounded.
     """
 
-    def __init__(
-        self,
-        flip: bool,
-        quarter_turns: bool,
-        translation: float,
-        scale: float,
-        rotation: float,
-        anisotropy: float,
-        shift: float,
-    ):
-        self.flip = flag("geometry.flip", flip)
-        self.quarter_turns = flag("geometry.quarter_turns", quarter_turns)
-        self.translation = strength("geometry.translation", translation, 1)
-        self.scale = strength("geometry.scale", scale, 3)
-        self.rotation = strength("geometry.rotation", rotation, 1)
-        self.anisotropy = strength("geometry.anisotropy", anisotropy, 3)
-        self.shift = strength("geometry.shift", shift, 1)
+    flip: bool
+    quarter_turns: bool
+    translation: Share
+    scale: UpTo3
+    rotation: Share
+    anisotropy: UpTo3
+    shift: Share
 
     def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
         side = max(shape[1:])

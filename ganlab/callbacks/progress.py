@@ -62,15 +62,11 @@ class Bar(Callback):
             self._console.print(f"round {step}/{self.steps}  {self._text()}", highlight=False, soft_wrap=True)
 
     def on_train_end(self, *_: Any) -> None:
-        self._close()
-
-    def on_exception(self, *_: Any) -> None:
-        self._close()
-
-    def _close(self) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+    on_exception = on_train_end  # type: ignore[assignment]
 
     def _text(self) -> str:
         losses: dict[str, float] = {}

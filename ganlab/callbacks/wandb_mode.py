@@ -8,15 +8,8 @@ from omegaconf import DictConfig
 
 from ganlab.errors import Refused
 
-MODES = (
-    None,
-    "online",
-    "offline",
-    "disabled",
-    "shared",
-    "dryrun",
-    "run",
-)  # the last two are wandb's old ones
+# The last two are wandb's old ones.
+MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
 
 
 def wanted_mode() -> str | None:
@@ -27,11 +20,6 @@ def wanted_mode() -> str | None:
 
 def check_mode(cfg: DictConfig) -> None:
     """Refuses a mode that W&B does not know, before anything is built."""
-    asked, mode = (
-        wanted_mode(),
-        cfg.logger.get("wandb", {}).get("mode", "auto"),
-    )  # a logger of one's own has none
+    asked = wanted_mode()
     if "wandb" in cfg.logger and asked not in MODES:
         raise Refused(f"WANDB_MODE={asked} must be online, offline or disabled; logger=csv does without W&B")
-    if mode not in ("auto", "online", "offline"):
-        raise Refused(f"logger.wandb.mode={mode} must be auto, online or offline; logger=csv does without")

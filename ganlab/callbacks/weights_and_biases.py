@@ -23,9 +23,7 @@ from ganlab.errors import Refused, one_line
 from ganlab.run_directory import RunDirectory
 
 PATIENCE = 3.0  # seconds that the server has to answer; wandb itself gives up after 100
-FINISH = (
-    300.0  # seconds that are left to it for what is still to be sent at the end; wandb itself waits for ever
-)
+FINISH = 300.0  # seconds for what is still to be sent at the end; wandb itself waits for ever
 # What the place of the run directory, and what a resume must find again, leave no say.
 IDLE = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
 

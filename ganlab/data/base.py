@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganlab.data.densities import Mixture
-from ganlab.data.facts import Range, at_least
+from ganlab.data.facts import Range
 from ganlab.data.labelled import Labelled, LabelledPlan, Pair, Pairs
 from ganlab.data.order import Phases, Plan, Request
 from ganlab.data.sources import Samples, Source, send, send_labels
@@ -28,7 +28,7 @@ class Data:
     """A data set: the facts that networks are built from, and its samples. Subclasses only find the sources.
 
     Raises:
-        Refused: a batch size below 1, or above the number of training samples.
+        Refused: a batch size above the number of training samples.
     """
 
     shape: tuple[int, ...]  # of one sample: (C, H, W), or (D,)
@@ -74,7 +74,6 @@ class Data:
 
     def share(self, world_size: int, batch_size: int) -> None:
         """Refuses a global batch that is too large, or does not divide among so many processes."""
-        at_least(1, batch_size=batch_size)
         if batch_size > len(self):
             raise Refused(f"data.batch_size={batch_size} exceeds the {len(self)} training samples: lower it")
         if batch_size % world_size:

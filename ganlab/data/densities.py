@@ -21,12 +21,7 @@ class Mixture:
         weights: their probabilities, up to a factor; not negative.
     """
 
-    def __init__(
-        self,
-        centres: Sequence[Sequence[float]],
-        stds: Sequence[float],
-        weights: Sequence[float],
-    ):
+    def __init__(self, centres: Sequence[Sequence[float]], stds: Sequence[float], weights: Sequence[float]):
         assert len(centres) == len(stds) == len(weights)
         self.centres = torch.tensor(centres, dtype=torch.float64)  # [M, D]
         self.stds = torch.tensor(stds, dtype=torch.float64)  # [M]

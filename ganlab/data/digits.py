@@ -9,7 +9,8 @@ import torch
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, image_range
 from ganlab.data.labelled import labelled_among
-from ganlab.data.sources import Memory, hold_out
+from ganlab.data.sources import Choice, Memory, hold_out
+from ganlab.values import Count, Whole
 
 TRAINING = 1437  # of the 1797
 
@@ -27,10 +28,10 @@ class Digits(Data):
         shape: Sequence[int],
         num_classes: int,
         range: Sequence[float],
-        batch_size: int,
-        validation: int,
-        validation_choice: str,
-        labelled: int | None,
+        batch_size: Count,
+        validation: Whole,
+        validation_choice: Choice,
+        labelled: Count | None,
     ):
         from sklearn.datasets import load_digits  # a second of import that other data need not pay
 

@@ -1,8 +1,8 @@
-"""Facts and settings that a config declares of its data, refused where they cannot be."""
+"""Facts that a config declares of its data, refused where they cannot be."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from ganlab.errors import Refused
 
@@ -32,33 +32,3 @@ def image_range(declared: Sequence[float] | None) -> tuple[float, float]:
     if declared is None or list(declared) not in ([-1, 1], [0, 1]):
         raise Refused(f"data.range={shown(declared)} does not suit images: set data.range=[-1,1] or [0,1]")
     return float(declared[0]), float(declared[1])
-
-
-def at_least(least: int, **settings: int) -> None:
-    """Refuses settings of the data, by name, that are no whole numbers or below what makes sense."""
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise Refused(f"data.{name}={value} must be a whole number")
-        if value < least:
-            raise Refused(f"data.{name}={value} is too small: set it to {least} or more")
-
-
-def not_negative(**settings: float) -> None:
-    """Refuses settings of the data, by name, that are no numbers or negative."""
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise Refused(f"data.{name}={value} must be a number of at least 0")
-
-
-def positive(**settings: float) -> None:
-    """Refuses settings of the data, by name, that are no numbers, negative or 0."""
-    not_negative(**settings)
-    for name, value in settings.items():
-        if value == 0:
-            raise Refused(f"data.{name}={value} must be above 0")
-
-
-def one_of(name: str, value: object, known: Collection[object]) -> None:
-    """Refuses a setting that is not among the known ones."""
-    if value not in known:
-        raise Refused(f"data.{name}={value} is not known: choose from {', '.join(map(str, known))}")

@@ -8,11 +8,12 @@ from typing import Literal
 from PIL import ImageColor
 
 from ganlab.data.base import Data
-from ganlab.data.facts import agree, at_least, image_range, one_of
+from ganlab.data.facts import agree, image_range
 from ganlab.data.files import Files
 from ganlab.data.listing import class_names, find_splits, listing
 from ganlab.data.look import Look
 from ganlab.errors import Refused, printable
+from ganlab.values import Count, Whole
 
 
 class Folder(Data):
@@ -36,29 +37,22 @@ class Folder(Data):
         self,
         root: str,
         test_root: str | None,
-        channels: int,
-        height: int,
-        width: int,
+        channels: Literal[1, 3],
+        height: Count,
+        width: Count,
         crop: Literal["none", "center", "random"],
         flip: bool,
         background: str,
-        white: int,
+        white: Count,
         on_corrupt: Literal["error", "skip"],
         in_memory: bool | Literal["auto"],
-        memory_limit: int,
-        num_workers: int,
+        memory_limit: Whole,
+        num_workers: Whole,
         shape: Sequence[int],
         num_classes: int | None,
         range: Sequence[float],
-        batch_size: int,
+        batch_size: Count,
     ):
-        one_of("crop", crop, ("none", "center", "random"))
-        one_of("flip", flip, (True, False))
-        one_of("on_corrupt", on_corrupt, ("error", "skip"))
-        one_of("in_memory", in_memory, ("auto", True, False))
-        one_of("channels", channels, (1, 3))
-        at_least(1, height=height, width=width, white=white)
-        at_least(0, num_workers=num_workers, memory_limit=memory_limit)
         agree("shape", shape, (channels, height, width))
         try:
             red, green, blue = map(int, ImageColor.getrgb(background))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganlab.data.facts import at_least
 from ganlab.data.order import Plan, Request
 from ganlab.data.sources import Samples, Source
 from ganlab.errors import Refused
@@ -21,11 +20,10 @@ class Labelled:
     """Which `count` training samples show their labels: as many of each class, chosen by the seed.
 
     Raises:
-        Refused: the count is below 1, does not divide among the classes, or a class has too few samples.
+        Refused: the count does not divide among the classes, or a class has too few samples.
     """
 
     def __init__(self, labels: Tensor, count: int, num_classes: int):
-        at_least(1, labelled=count)
         if count % num_classes:
             raise Refused(
                 f"data.labelled={count} must be as many of each of the {num_classes} classes: "

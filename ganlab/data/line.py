@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from ganlab.data.densities import Mixture
-from ganlab.data.facts import positive
-from ganlab.data.toy import Toy
+from ganlab.data.toy import Facts, Toy
 from ganlab.errors import Refused
+from ganlab.values import Positive
 
 
 class Gaussian1D(Toy):
     """A single Gaussian."""
 
-    def __init__(
-        self,
-        mean: float,
-        std: float,
-        size: int,
-        data_seed: int,
-        shape: Sequence[int],
-        num_classes: int,
-        range: None,
-        batch_size: int,
-    ):
-        positive(std=std)
+    def __init__(self, mean: float, std: Positive, **facts: Unpack[Facts]):
         distribution = Mixture.equal([[mean]], std)
-        super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
+        super().__init__(distribution, **facts)
 
 
 class Mixture1D(Toy):
@@ -35,21 +25,14 @@ class Mixture1D(Toy):
     def __init__(
         self,
         means: Sequence[float],
-        stds: Sequence[float],
-        weights: Sequence[float],
-        size: int,
-        data_seed: int,
-        shape: Sequence[int],
-        num_classes: int,
-        range: None,
-        batch_size: int,
+        stds: Sequence[Positive],
+        weights: Sequence[Positive],
+        **facts: Unpack[Facts],
     ):
         if not len(means) == len(stds) == len(weights) >= 1:
             raise Refused(
                 f"data.means, data.stds and data.weights have {len(means)}, {len(stds)} and {len(weights)} "
                 "numbers: give one of each for every Gaussian"
             )
-        for std, weight in zip(stds, weights, strict=True):
-            positive(stds=std, weights=weight)
         distribution = Mixture([[mean] for mean in means], stds, weights)
-        super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
+        super().__init__(distribution, **facts)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ganlab.data.facts import at_least, one_of
 from ganlab.data.order import Request, flips, in_order, offset, still
 from ganlab.errors import Refused
 from ganlab.randomness import generator
 
+Choice = Literal["last", "random"]  # of the samples that are held out
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64
 
 
@@ -26,17 +27,19 @@ class Source(ABC):
     def __len__(self) -> int:
         """How many samples there are to draw from."""
 
-    @abstractmethod
     def move(self, device: torch.device) -> None:
         """Moves to `device` what is held in memory, so that a batch is an index operation there."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
 
     @abstractmethod
     def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
         """One batch per request, augmented as its chance says."""
 
-    @abstractmethod
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         """Every sample once, in a fixed order, not augmented; the last batch may be smaller."""
+        return self.batches(in_order(len(self), batch_size))
 
     @abstractmethod
     def contents(self) -> Iterator[Tensor | str]:
@@ -54,9 +57,6 @@ class Memory(Source):
     def __len__(self) -> int:
         return len(self.x)
 
-    def move(self, device: torch.device) -> None:
-        self.x, self.labels = self.x.to(device), send_labels(self.labels, device)
-
     def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
         for rows, chance in requests:
             here = send(rows, self.x.device)
@@ -66,23 +66,18 @@ class Memory(Source):
                 x = torch.where(flipped, x.flip(-1), x)
             yield x, pick(self.labels, here)
 
-    def sweep(self, batch_size: int) -> Iterator[Samples]:
-        return self.batches(in_order(len(self), batch_size))
-
     def contents(self) -> Iterator[Tensor | str]:
         return present(self.x, self.labels)
 
 
-def hold_out(x: Tensor, labels: Tensor, validation: int, choice: str, flip: bool) -> dict[str, Source]:
+def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: bool) -> dict[str, Source]:
     """The training samples as sources train and validation; all are for training where `validation` is 0.
 
     choice: last, the end of the file, or random, the same choice in every run.
 
     Raises:
-        Refused: no such choice, or fewer than none or all of the samples are held out.
+        Refused: all of the samples are held out.
     """
-    at_least(0, validation=validation)
-    one_of("validation_choice", choice, ("last", "random"))
     if validation == 0:
         return {"train": Memory(x, labels, flip)}
     if validation >= len(x):
@@ -110,17 +105,10 @@ class Ragged(Source):
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def move(self, device: torch.device) -> None:
-        self.pixels, self.sizes = self.pixels.to(device), self.sizes.to(device)
-        self.starts, self.labels = self.starts.to(device), send_labels(self.labels, device)
-
     def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
         for rows, chance in requests:
             here = send(rows, self.pixels.device)
             yield self._windows(here, chance), pick(self.labels, here)
-
-    def sweep(self, batch_size: int) -> Iterator[Samples]:
-        return self.batches(in_order(len(self), batch_size))
 
     def contents(self) -> Iterator[Tensor | str]:
         return present(self.pixels, self.sizes, self.labels)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from ganlab.data.base import Data
-from ganlab.data.facts import agree, at_least, image_range
-from ganlab.data.order import Request, in_order
+from ganlab.data.facts import agree, image_range
+from ganlab.data.order import Request
 from ganlab.data.sources import Samples, Source, present, send
 from ganlab.data.vision import FOLDERS, download, read
 from ganlab.randomness import generator
+from ganlab.values import Count, Whole
 
 DIGITS = 10
 CHANNELS = 3
@@ -33,16 +34,14 @@ class StackedMNIST(Data):
     def __init__(
         self,
         root: str,
-        size: int,
-        test_size: int,
-        data_seed: int,
+        size: Count,
+        test_size: Count,
+        data_seed: Whole,
         shape: Sequence[int],
         num_classes: int,
         range: Sequence[float],
-        batch_size: int,
+        batch_size: Count,
     ):
-        at_least(1, size=size, test_size=test_size)
-        at_least(0, data_seed=data_seed)
         agree("num_classes", num_classes, DIGITS**CHANNELS)
         agree("shape", shape, (CHANNELS, 28, 28))
         home = Path(root).expanduser()
@@ -71,17 +70,10 @@ class Stacks(Source):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def move(self, device: torch.device) -> None:
-        self.images, self.parts = self.images.to(device), self.parts.to(device)
-        self.labels = self.labels.to(device)
-
     def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
         for rows, _ in requests:
             here = send(rows, self.images.device)
             yield self.images[self.parts[here]].squeeze(2), self.labels[here]
-
-    def sweep(self, batch_size: int) -> Iterator[Samples]:
-        return self.batches(in_order(len(self), batch_size))
 
     def contents(self) -> Iterator[Tensor | str]:
         return present(self.images, self.parts, self.labels)

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Annotated, TypedDict, Unpack
 
 import numpy as np
 
 from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
-from ganlab.data.facts import agree, at_least, not_negative, positive
+from ganlab.data.facts import agree
 from ganlab.data.sources import Memory
 from ganlab.randomness import generator
+from ganlab.values import Count, NotNegative, Positive, Several, Whole
+
+
+class Facts(TypedDict):
+    """What is said of all toys alike."""
+
+    size: Count
+    data_seed: Whole
+    shape: Sequence[int]
+    num_classes: int | None
+    range: None
+    batch_size: Count
 
 
 class Toy(Data):
@@ -23,27 +36,16 @@ class Toy(Data):
 
     distribution: Mixture
 
-    def __init__(
-        self,
-        distribution: Mixture,
-        size: int,
-        data_seed: int,
-        shape: Sequence[int],
-        num_classes: int | None,
-        range: None,
-        batch_size: int,
-    ):
-        at_least(1, size=size)
-        at_least(0, data_seed=data_seed)
-        agree("shape", shape, tuple(distribution.centres.shape[1:]))
-        agree("num_classes", num_classes, len(distribution.centres))
-        agree("range", range, None)
+    def __init__(self, distribution: Mixture, **facts: Unpack[Facts]):
+        agree("shape", facts["shape"], tuple(distribution.centres.shape[1:]))
+        agree("num_classes", facts["num_classes"], len(distribution.centres))
+        agree("range", facts["range"], None)
         self.distribution = distribution
         sources = {}
         for split in ("train", "test"):
-            x, modes = distribution.labelled(size, generator(data_seed, split))
+            x, modes = distribution.labelled(facts["size"], generator(facts["data_seed"], split))
             sources[split] = Memory(x, modes, flip=False)
-        super().__init__(shape, num_classes, None, batch_size, sources)
+        super().__init__(facts["shape"], facts["num_classes"], None, facts["batch_size"], sources)
 
 
 class Ring(Toy):
@@ -52,43 +54,17 @@ class Ring(Toy):
     Eight of radius 1 are what PacGAN (Lin et al. 2018) and the released code of Metz et al. (2017) draw.
     """
 
-    def __init__(
-        self,
-        modes: int,
-        radius: float,
-        std: float,
-        size: int,
-        data_seed: int,
-        shape: Sequence[int],
-        num_classes: int,
-        range: None,
-        batch_size: int,
-    ):
-        at_least(1, modes=modes)
-        not_negative(radius=radius)
-        positive(std=std)
+    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **facts: Unpack[Facts]):
         distribution = Mixture.equal(circle(modes, radius), std)
-        super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
+        super().__init__(distribution, **facts)
 
 
 class Grid(Toy):
     """Gaussians of deviation `std` at all pairs of `coordinates` (Lin et al. 2018)."""
 
-    def __init__(
-        self,
-        coordinates: Sequence[float],
-        std: float,
-        size: int,
-        data_seed: int,
-        shape: Sequence[int],
-        num_classes: int,
-        range: None,
-        batch_size: int,
-    ):
-        at_least(1, coordinates=len(coordinates))
-        positive(std=std)
+    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **facts: Unpack[Facts]):
         distribution = Mixture.equal(list(product(coordinates, repeat=2)), std)
-        super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
+        super().__init__(distribution, **facts)
 
 
 class Spiral(Toy):
@@ -99,22 +75,10 @@ class Spiral(Toy):
     """
 
     def __init__(
-        self,
-        turns: float,
-        radius: float,
-        components: int,
-        std: float,
-        size: int,
-        data_seed: int,
-        shape: Sequence[int],
-        num_classes: int,
-        range: None,
-        batch_size: int,
+        self, turns: Positive, radius: Positive, components: Several, std: Positive, **facts: Unpack[Facts]
     ):
-        at_least(2, components=components)
-        positive(turns=turns, radius=radius, std=std)
         distribution = Mixture.equal(spiral(turns, radius, components), std)
-        super().__init__(distribution, size, data_seed, shape, num_classes, range, batch_size)
+        super().__init__(distribution, **facts)
 
 
 def circle(num: int, radius: float) -> list[list[float]]:

@@ -9,15 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from http.client import HTTPException
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ganlab.data.base import Data
-from ganlab.data.facts import agree, image_range, one_of
+from ganlab.data.facts import agree, image_range
 from ganlab.data.labelled import labelled_among
-from ganlab.data.sources import Memory, hold_out
+from ganlab.data.sources import Choice, Memory, hold_out
 from ganlab.errors import Refused
+from ganlab.values import Count, Whole
 
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
 NAMES = {
@@ -34,24 +36,23 @@ class Vision(Data):
     how many training images are held out, `labelled` how many of the others a second stream shows.
 
     Raises:
-        Refused: `dataset` is none of the three; it is neither in `root` nor could be downloaded; it is
-            there and damaged; `shape`, `num_classes` or `range` contradict it; no image is left to train on.
+        Refused: it is neither in `root` nor could be downloaded; it is there and damaged; `shape`,
+            `num_classes` or `range` contradict it; no image is left to train on.
     """
 
     def __init__(
         self,
-        dataset: str,
+        dataset: Literal["MNIST", "FashionMNIST", "CIFAR10"],
         root: str,
         flip: bool,
         shape: Sequence[int],
         num_classes: int,
         range: Sequence[float],
-        batch_size: int,
-        validation: int,
-        validation_choice: str,
-        labelled: int | None,
+        batch_size: Count,
+        validation: Whole,
+        validation_choice: Choice,
+        labelled: Count | None,
     ):
-        one_of("dataset", dataset, FOLDERS)
         agree("num_classes", num_classes, 10)
         home = Path(root).expanduser()
         if home.exists() and not home.is_dir():
@@ -90,8 +91,10 @@ def download(dataset: str, root: Path) -> None:
     existing = next(place for place in (root, *root.absolute().parents) if place.is_dir())
     try:
         # Beside the target: a rename works within one file system only.
-        with tempfile.TemporaryDirectory(dir=existing) as beside, _quiet(), _impatient():
-            getattr(datasets, dataset)(beside, download=True)
+        with tempfile.TemporaryDirectory(dir=existing) as beside:
+            # Off the terminal: torchvision's progress bar.
+            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), _impatient():
+                getattr(datasets, dataset)(beside, download=True)
             root.mkdir(parents=True, exist_ok=True)
             _place(Path(beside) / folder, root / folder)
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
@@ -108,13 +111,6 @@ def _place(folder: Path, target: Path) -> None:
     except OSError:
         if not target.is_dir():  # else another process was faster, and its copy is as good
             raise
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps torchvision's progress bar off the terminal."""
-    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        yield
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from ganlab.drawings.density import Line
 from ganlab.drawings.runs import schedule
 from ganlab.drawings.style import BEST, MADE, TRUE, VERDICT, frame, legend, sheet, tidy
 from ganlab.game import Game
+from ganlab.values import Count, Several
 
 
 @torch.no_grad()
@@ -28,7 +29,7 @@ def best(line: Line, made: Tensor) -> Tensor:
 
 
 def draw(
-    settings: Sequence[str], reach: Sequence[float], steps: int, frames: int, seed: int
+    settings: Sequence[str], reach: tuple[float, float], steps: Count, frames: Several, seed: int
 ) -> list[Image.Image]:
     """Both densities with D(x) and D*(x) = p / (p + q), round by round."""
     line = Line(settings, seed, reach)

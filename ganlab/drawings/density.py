@@ -25,7 +25,7 @@ class Line:
         Refused: the data are not on the line or of unknown density, or the generator has several latents.
     """
 
-    def __init__(self, overrides: Sequence[str], seed: int, reach: Sequence[float]):
+    def __init__(self, overrides: Sequence[str], seed: int, reach: tuple[float, float]):
         self.run = Run(overrides, seed)
         data, latent_dim = self.run.data, self.run.game.generator.latent_dim
         if data.shape != (1,) or data.distribution is None or latent_dim != 1:

@@ -10,15 +10,16 @@ from PIL import Image
 from ganlab.drawings.density import Line
 from ganlab.drawings.runs import schedule
 from ganlab.drawings.style import MADE, TRUE, frame, legend, sheet, tidy
+from ganlab.values import Count, Several
 
 
 def draw(
     objectives: Mapping[str, Sequence[str]],
     data: Mapping[str, Sequence[str]],
     settings: Sequence[str],
-    reach: Sequence[float],
-    steps: int,
-    frames: int,
+    reach: tuple[float, float],
+    steps: Count,
+    frames: Several,
     seed: int,
 ) -> list[Image.Image]:
     """One column per objective and one row per data set, each with what it changes in the settings."""

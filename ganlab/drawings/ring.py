@@ -10,6 +10,7 @@ from ganlab.drawings.runs import Run, schedule
 from ganlab.drawings.style import frame, legend, sheet, tidy
 from ganlab.errors import Refused
 from ganlab.portraits import covered, plane
+from ganlab.values import Count, Several
 
 JUDGED = 2500  # samples, as in the published tables
 
@@ -18,8 +19,8 @@ def draw(
     players: Mapping[str, Sequence[str]],
     settings: Sequence[str],
     reach: float,
-    steps: int,
-    frames: int,
+    steps: Count,
+    frames: Several,
     seed: int,
 ) -> list[Image.Image]:
     """One panel per player: its name, and what it changes in the settings.

@@ -10,8 +10,8 @@ from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.metrics.reals import unit
-from ganlab.metrics.transfer import CHUNK, Transfer
-from ganlab.values import count, positive
+from ganlab.metrics.transfer import CHUNK, Transfer, mistaken
+from ganlab.values import Count, Positive
 
 BATCH = 128
 SEED = 0  # of the classifier's weights, dropout and order; the same for samples and for real images
@@ -33,10 +33,10 @@ class ClassificationAccuracy(Transfer):
     kind = "classification_accuracy"
     higher_is_better = True
 
-    def __init__(self, epochs: int, lr: float):
+    def __init__(self, epochs: Count, lr: Positive):
         super().__init__()
-        self.epochs = count("metric.classification_accuracy.epochs", epochs)
-        self.lr = positive("metric.classification_accuracy.lr", lr)
+        self.epochs = epochs
+        self.lr = lr
         self._real: float | None = None
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
@@ -73,12 +73,8 @@ class ClassificationAccuracy(Transfer):
             classifier = self._new(data)
             self._train(classifier, as_filed(x, data).cpu(), labels.cpu())
         classifier.eval()
-        found = total = 0
-        for images, truth in data.split("test", "cpu", CHUNK):
-            assert truth is not None
-            found += int(classifier.predict(as_filed(images, data)).eq(truth).sum())
-            total += len(truth)
-        return found / total
+        wrong, total = mistaken(lambda x: classifier.predict(as_filed(x, data)), data, "cpu")
+        return (total - wrong) / total
 
     def _train(self, classifier: Classifier, x: Tensor, labels: Tensor) -> None:
         rounds = self.epochs * -(-len(x) // BATCH)

@@ -7,7 +7,7 @@ import torch
 from ganlab.data.base import Data
 from ganlab.errors import Refused
 from ganlab.game import Game
-from ganlab.metrics.transfer import Transfer
+from ganlab.metrics.transfer import Transfer, mistaken
 
 
 class Errors(Transfer):
@@ -40,11 +40,8 @@ class Errors(Transfer):
     def share(self, game: Game, data: Data, seed: int) -> float:
         judge = game.discriminator
         self._classifier = "+".join(game.tricks.classifiers(judge)) if judge is not None else ""
-        wrong = self._seen = 0
-        for x, labels in data.split("test", next(game.parameters()).device, 1000):
-            assert labels is not None
-            wrong += int(game.classify(x).argmax(1).ne(labels).sum())
-            self._seen += len(x)
+        device = next(game.parameters()).device
+        wrong, self._seen = mistaken(lambda x: game.classify(x).argmax(1), data, device)
         return float(wrong)
 
     def protocol(self) -> dict[str, str | int | float]:

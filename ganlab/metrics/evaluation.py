@@ -42,8 +42,7 @@ class Evaluation:
         watch: tells who waits how far it is.
 
     Raises:
-        Refused: n or n_real is below 1, a metric cannot measure these data, or needs a split that they
-            do not have.
+        Refused: a metric cannot measure these data, or needs a split that they do not have.
     """
 
     def __init__(
@@ -55,8 +54,6 @@ class Evaluation:
         seed: int,
         watch: Watch = lambda what, total: nullcontext(lambda done: None),
     ):
-        if n < 1 or (n_real is not None and n_real < 1):
-            raise Refused(f"evaluation.n={n} and evaluation.n_real={n_real} must be at least 1")
         if data.value_range is None:
             refuse_images(metrics)
         self.reals = Reals(data, n_real)

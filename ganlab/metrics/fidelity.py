@@ -13,6 +13,7 @@ from ganlab.errors import Refused
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.of_features import FeatureMetric
 from ganlab.metrics.shelf import Seen
+from ganlab.values import Count
 
 ENOUGH = 500  # images in a part for any number of classes: real photographs of ImageNet score half of it
 ORDER = 2020  # seed of torch-fidelity's order, in which a sample is cut into parts
@@ -72,9 +73,7 @@ class InceptionScore(FeatureMetric):
     kinds = ("is",)
     higher_is_better = True
 
-    def __init__(self, extractor: str | Extractor, splits: int):
-        if splits < 1:
-            raise Refused(f"inception score in {splits} splits: give 1 or more")
+    def __init__(self, extractor: str | Extractor, splits: Count):
         super().__init__(extractor, None)
         self.splits = splits
         self._logits: list[Tensor] = []

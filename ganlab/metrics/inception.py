@@ -7,6 +7,7 @@ import io
 import pickle
 from functools import cache
 from pathlib import Path
+from typing import Literal
 from urllib.error import URLError
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from ganlab.errors import Refused, one_line
 from ganlab.metrics.shelf import Seen
 
-LAYERS = {"64": 64, "192": 192, "768": 768, "2048": 2048}
+Layer = Literal[64, 192, 768, 2048]
 
 
 class Inception:
@@ -28,8 +29,6 @@ class Inception:
         weights: a file of torch-fidelity's; None: torch-fidelity's own, downloaded once.
         layer: which features are seen; the classes are seen beside the last, 2048, alone.
 
-    Raises:
-        Refused: there is no such layer.
     """
 
     resize = "bilinear to 299x299 as TensorFlow 1"
@@ -37,12 +36,9 @@ class Inception:
     libraries = ("torch-fidelity",)
     dtype = torch.float32
 
-    def __init__(self, weights: str | None, layer: str):
-        if str(layer) not in LAYERS:
-            raise Refused(f"extractor.layer={layer} must be one of {', '.join(LAYERS)}")
-        self.layer = str(layer)
-        self.name = "inception" if self.layer == "2048" else f"inception{layer}"
-        self.num_features = LAYERS[self.layer]
+    def __init__(self, weights: str | None, layer: Layer):
+        self.name = "inception" if layer == 2048 else f"inception{layer}"
+        self.num_features = layer
         self._path = None if weights is None else Path(weights)
         self._network: nn.Module | None = None
         self._sha256 = ""
@@ -69,9 +65,8 @@ class Inception:
                 "another extractor"
             )
         levels = (x * 255).round().byte().expand(-1, 3, -1, -1)
-        with torch.backends.cudnn.flags(
-            enabled=True, deterministic=True, allow_tf32=False
-        ):  # as `dtype` says
+        # As `dtype` says.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             features, *logits = self._read()(levels.contiguous(memory_format=torch.channels_last))
         return Seen(features, logits[0] if logits else features[:, :0])
 
@@ -79,7 +74,7 @@ class Inception:
         if self._network is None:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-            wanted = [self.layer, *(["logits_unbiased"] if self.layer == "2048" else [])]
+            wanted = [str(self.num_features), *(["logits_unbiased"] if self.num_features == 2048 else [])]
             path = self._path or downloaded()
             content = harmless(path)
             self._sha256 = hashlib.sha256(content).hexdigest()
@@ -94,7 +89,7 @@ class Inception:
 
 
 @cache
-def inception(weights: str | None, layer: str) -> Inception:
+def inception(weights: str | None, layer: Layer) -> Inception:
     """The same network for all who ask for it."""
     return Inception(weights, layer)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from torch import Tensor
 
 from ganlab.data.base import Split
-from ganlab.distances import Estimator, mmd2
-from ganlab.errors import Refused
+from ganlab.distances import mmd2
 from ganlab.kernels import Polynomial
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.of_features import FeatureMetric, Features
 from ganlab.metrics.shelf import Seen
+from ganlab.values import Count, Several
 
 ORDER = 2020  # seed of torch-fidelity's choice of subsets
-ESTIMATORS: tuple[Estimator, ...] = ("unbiased", "u_statistic", "biased")
 KERNEL = Polynomial(degree=3, offset=1.0)
 
 
@@ -37,16 +38,10 @@ class KernelDistance(FeatureMetric):
         self,
         extractor: str | Extractor,
         split: Split,
-        subsets: int,
-        subset_size: int,
-        estimator: Estimator = "unbiased",  # of runs from before there were others
+        subsets: Count,
+        subset_size: Several,
+        estimator: Literal["unbiased", "u_statistic", "biased"],
     ):
-        if estimator not in ESTIMATORS:
-            raise Refused(f"metric.kid.estimator={estimator} must be one of {', '.join(ESTIMATORS)}")
-        if subsets < 1 or subset_size < 2:
-            raise Refused(
-                f"metric.kid.subsets={subsets}, subset_size={subset_size}: give at least 1 subset of 2"
-            )
         super().__init__(extractor, split)
         self.subsets, self.subset_size, self.estimator = subsets, subset_size, estimator
         self._real, self._fake = self._none(), self._none()

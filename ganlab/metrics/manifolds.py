@@ -12,11 +12,10 @@ from ganlab.errors import Refused
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.of_features import FeatureMetric, Features
 from ganlab.metrics.shelf import Seen
+from ganlab.values import Count
 
 CHUNK = 1000  # rows at a time of the matrix of distances
-ALIKE = (
-    1e-5  # distance, in lengths of the features, below which an image is a copy: networks round in float32
-)
+ALIKE = 1e-5  # lengths of the features, within which an image is a copy: networks round in float32
 
 
 class PRDC(FeatureMetric):
@@ -36,9 +35,7 @@ class PRDC(FeatureMetric):
     kinds = ("precision", "recall", "density", "coverage")
     higher_is_better = True
 
-    def __init__(self, extractor: str | Extractor, split: Split, k: int):
-        if k < 1:
-            raise Refused(f"metric.prdc.k={k} nearest neighbours: give 1 or more")
+    def __init__(self, extractor: str | Extractor, split: Split, k: Count):
         super().__init__(extractor, split)
         self.k = k
         self._real, self._fake = Features(), Features()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from ganlab.data.base import Data, Split
 from ganlab.errors import Refused
 from ganlab.metrics.base import SampleMetric
 from ganlab.pairs import squared_distances
+from ganlab.values import Positive, Several
 
 CHUNK = 500  # reals at a time: a matrix of their distances to all fakes is held
 
@@ -35,13 +37,7 @@ class Parzen(SampleMetric):
     anchor = "train"
     names = ("parzen/validation", "parzen/test")
 
-    def __init__(self, widths: Sequence[float], num_validation: int | None):
-        if not widths or min(widths) <= 0:
-            raise Refused(f"metric.parzen.widths={list(widths)} must be positive numbers")
-        if num_validation is not None and num_validation < 2:
-            raise Refused(
-                f"metric.parzen.num_validation={num_validation} must be at least 2, or null for all"
-            )
+    def __init__(self, widths: Annotated[Sequence[Positive], 1], num_validation: Several | None):
         self._widths = [float(width) for width in widths]
         self._num_validation = num_validation
         self._reals: dict[Split, list[Tensor]] = {"validation": [], "test": []}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.of_features import short
 from ganlab.networks.base import evaluating
 from ganlab.networks.hidden import hidden
-from ganlab.values import count, positive
+from ganlab.values import Count, Positive
 
 CHUNK = 1000  # test images at a time
 TOLERANCE = 0.01  # of the linear machine: a finer one moves its error by less than chance does
@@ -100,12 +100,11 @@ class NearestNeighbourError(Transfer):
         classes = game.labels(self._n, data.classes(self._n))
         assert classes is not None
         samples = game.sample(self._n, seed, classes).flatten(1)
-        wrong = total = 0
-        for x, labels in data.split("test", samples.device, CHUNK):
-            assert labels is not None
-            nearest = torch.cdist(x.flatten(1).to(samples.dtype), samples).argmin(1)
-            wrong += int(classes[nearest].ne(labels).sum())
-            total += len(x)
+
+        def nearest(x: Tensor) -> Tensor:
+            return classes[torch.cdist(x.flatten(1).to(samples.dtype), samples).argmin(1)]
+
+        wrong, total = mistaken(nearest, data, samples.device)
         return wrong / total
 
     def protocol(self) -> dict[str, str | int | float]:
@@ -131,10 +130,9 @@ class LinearProbe(Transfer):
     higher_is_better = False
     of_samples = False
 
-    def __init__(self, n_train: int, cost: float):
+    def __init__(self, n_train: Count, cost: Positive):
         super().__init__()
-        self.n_train = count("metric.linear_probe.n_train", n_train)
-        self.cost = positive("metric.linear_probe.cost", cost)
+        self.n_train, self.cost = n_train, cost
 
     @property
     def trained_on(self) -> int:
@@ -199,3 +197,13 @@ class LinearProbe(Transfer):
 def classes(batches: Iterable[Samples]) -> Tensor:
     """The labels of some batches, [N]."""
     return torch.cat([labels for _, labels in batches if labels is not None]).cpu()
+
+
+def mistaken(classify: Callable[[Tensor], Tensor], data: Data, device: torch.device | str) -> tuple[int, int]:
+    """How many test samples are taken for another class than theirs, and how many there are."""
+    wrong = total = 0
+    for x, labels in data.split("test", device, CHUNK):
+        assert labels is not None
+        wrong += int(classify(x).ne(labels).sum())
+        total += len(x)
+    return wrong, total

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
 from ganlab.networks.base import Generator, Layers, output
-from ganlab.networks.mlp import check_widths
 from ganlab.networks.priors import Prior
+from ganlab.values import Count, Rate, Widths
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
+Activation = Literal["relu", "sigmoid"]
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 
 
 class MaskedLinear(nn.Linear):
@@ -35,9 +37,9 @@ class MaskedLinear(nn.Linear):
 
 
 def encoder(
-    hidden: Sequence[int],
-    activation: str,
-    dropout: Sequence[float],
+    hidden: Widths,
+    activation: Activation,
+    dropout: Sequence[Rate],
     shape: Sequence[int],
     code_range: tuple[float, float] | None,
     num_outputs: int,
@@ -45,41 +47,32 @@ def encoder(
     """Samples [B, *shape] -> [B, num_outputs]; `dropout` has a rate for the inputs of each linear layer.
 
     Raises:
-        Refused: a width below 1, an unknown activation, a dropout outside of [0, 1), too few or too many.
+        Refused: too few or too many rates.
     """
-    layers = stack("model.encoder", [prod(shape), *hidden, num_outputs], activation, dropout)
+    layers = stack([prod(shape), *hidden, num_outputs], activation, dropout)
     return Layers(nn.Flatten(), *layers, output(code_range, "model.encoder.code_range"))
 
 
 def decoder(
-    latent_dim: int,
-    hidden: Sequence[int],
-    activation: str,
+    latent_dim: Count,
+    hidden: Widths,
+    activation: Activation,
     shape: Sequence[int],
     value_range: tuple[float, float] | None,
     prior: Prior,
 ) -> Generator:
-    """A generator that mirrors such an encoder.
-
-    Raises:
-        Refused: a width below 1, or an unknown activation.
-    """
+    """A generator that mirrors such an encoder."""
     widths = [latent_dim, *hidden, prod(shape)]
-    layers = stack("model.generator", widths, activation, [0.0] * (len(widths) - 1))
+    layers = stack(widths, activation, [0.0] * (len(widths) - 1))
     body = Layers(*layers, output(value_range), nn.Unflatten(1, tuple(shape)))
     return Generator(body, latent_dim, tuple(shape), prior)
 
 
-def stack(name: str, widths: Sequence[int], activation: str, dropout: Sequence[float]) -> list[nn.Module]:
+def stack(widths: Sequence[int], activation: Activation, dropout: Sequence[float]) -> list[nn.Module]:
     """Linear layers of these widths, with an activation between two."""
-    check_widths(f"{name}.hidden", widths[1:-1])
-    if activation not in ACTIVATIONS:
-        raise Refused(f"{name}.activation={activation} must be one of {', '.join(ACTIVATIONS)}")
-    if len(dropout) != len(widths) - 1 or any(not 0 <= rate < 1 for rate in dropout):
-        raise Refused(
-            f"{name}.dropout={list(dropout)} must be {len(widths) - 1} rates in [0, 1), one for the "
-            "inputs of each layer"
-        )
+    if len(dropout) != len(widths) - 1:
+        wanted = f"{len(widths) - 1} rates, one for the inputs of each layer"
+        raise Refused(f"model.encoder.dropout={list(dropout)} must be {wanted}")
     layers: list[nn.Module] = []
     for (before, after), rate in zip(pairwise(widths), dropout, strict=True):
         layers += [MaskedLinear(before, after, rate) if rate else nn.Linear(before, after)]

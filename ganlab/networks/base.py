@@ -36,8 +36,6 @@ class Generator(nn.Module):
 
     def __init__(self, body: Layers, latent_dim: int, shape: tuple[int, ...], prior: Prior):
         super().__init__()
-        if latent_dim < 1:
-            raise Refused(f"model.generator.latent_dim={latent_dim} must be at least 1")
         self.latents = nn.ModuleList()
         self.body: nn.Module = body
         self.latent_dim = latent_dim

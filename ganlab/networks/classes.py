@@ -1,11 +1,12 @@
-"""How a discriminator that tells classes says whether a sample is real."""
+"""What a discriminator that tells classes says of a sample: its class, and whether it is real."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
-from ganlab.turn import accurate
+from ganlab.turn import Sample, Turn, accurate
 
 
 class Evidence(nn.Module):
@@ -20,3 +21,11 @@ class Evidence(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.logsumexp(accurate(self.classes(features)), 1, keepdim=True)
+
+
+def surprise(turn: Turn, sample: Sample) -> Tensor:
+    """-log p(y | x) of samples and their classes, [B]."""
+    classes = turn.critic(sample).classes
+    assert classes is not None
+    assert sample.condition is not None
+    return cross_entropy(accurate(classes), sample.condition, reduction="none")

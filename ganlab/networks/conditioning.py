@@ -8,20 +8,10 @@ from torch import nn
 
 from ganlab.errors import Refused
 from ganlab.networks.base import Generator, entry, swap, widen
-from ganlab.networks.labels import ConcatLatent, ConditionalNorm, EmbedLatent
+from ganlab.networks.labels import ConcatVector, ConditionalNorm, EmbedLatent
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
 GeneratorWay = Literal["concat", "embedding", "norm"]
-
-
-def generator_way(setting: str, way: str) -> None:
-    """Refuses a way that is none.
-
-    Raises:
-        Refused: likewise; `setting` is its name in the config.
-    """
-    if way not in GENERATOR_WAYS:
-        raise Refused(f"{setting}={way} must be one of {', '.join(GENERATOR_WAYS)}")
 
 
 def ask_for_classes(setting: str, way: GeneratorWay, generator: Generator, num_classes: int) -> None:
@@ -41,7 +31,7 @@ def ask_for_classes(setting: str, way: GeneratorWay, generator: Generator, num_c
 def concat_latent(generator: Generator, num_classes: int) -> bool:
     """One-hot columns beside the latent."""
     widen(entry(generator.body), num_classes)
-    generator.latents.append(ConcatLatent(num_classes))
+    generator.latents.append(ConcatVector(num_classes))
     return True
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Annotated
 
 from torch import nn
 
 from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, Generator, Layers, output, rectifier
 from ganlab.networks.priors import Prior
+from ganlab.values import Count
+
+Kernel = Annotated[int, 3]
 
 
 def generator(
-    latent_dim: int,
-    width: int,
-    kernel: int,
+    latent_dim: Count,
+    width: Count,
+    kernel: Kernel,
     slope: float,
     shape: Sequence[int],
     value_range: tuple[float, float] | None,
@@ -25,7 +29,7 @@ def generator(
 
     `width` is the number of channels at half of the final size; it doubles with each halving.
     """
-    channels, height, width_px = _image(shape, width)
+    channels, height, width_px = _image(shape)
     depth = halvings(height, width_px)
     widths = [width * 2**i for i in reversed(range(depth))]
     base = (widths[0], height >> depth, width_px >> depth)
@@ -44,14 +48,14 @@ def generator(
 
 
 def discriminator(
-    width: int, kernel: int, slope: float, shape: Sequence[int], features: int | None = None
+    width: Count, kernel: Kernel, slope: float, shape: Sequence[int], features: Count | None = None
 ) -> Discriminator:
     """Strided convolutions with batch norm (but for the first) and leaky ReLU, then one linear score.
 
     features: how many linear ones are made of the last plane, as learned kernels compare samples by
         (Li et al. 2017; Binkowski et al. 2018); None: that plane's own numbers are the features.
     """
-    channels, height, width_px = _image(shape, width)
+    channels, height, width_px = _image(shape)
     depth = halvings(height, width_px)
     widths = [channels, *(width * 2**i for i in range(depth))]
     layers: list[nn.Module] = []
@@ -61,8 +65,6 @@ def discriminator(
     layers.append(nn.Flatten())
     num_features = widths[-1] * (height >> depth) * (width_px >> depth)
     if features is not None:
-        if features < 1:
-            raise Refused(f"model.discriminator.features={features} must be at least 1, or null")
         layers.append(nn.Linear(num_features, features))
         num_features = features
     made = Discriminator(Layers(*layers), num_features)
@@ -78,9 +80,7 @@ def halvings(height: int, width: int) -> int:
     return n
 
 
-def _image(shape: Sequence[int], width: int) -> tuple[int, int, int]:
-    if width < 1:
-        raise Refused(f"width={width} of a dcgan must be at least 1")
+def _image(shape: Sequence[int]) -> tuple[int, int, int]:
     wanted = f"model=dcgan makes images with even sides of at least 8, not shape {list(shape)}"
     if len(shape) != 3 or min(shape[1:]) < 8:
         raise Refused(f"{wanted}: choose model=gan, or another image size")
@@ -103,20 +103,13 @@ def _halves_well(height: int, width: int) -> bool:
 
 
 def _down(before: int, after: int, kernel: int, bias: bool) -> nn.Conv2d:
-    _check_kernel(kernel)
     return nn.Conv2d(before, after, kernel, stride=2, padding=(kernel - 1) // 2, bias=bias)
 
 
 def _up(before: int, after: int, kernel: int, bias: bool) -> nn.ConvTranspose2d:
-    _check_kernel(kernel)
     return nn.ConvTranspose2d(
         before, after, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias
     )
-
-
-def _check_kernel(kernel: int) -> None:
-    if kernel < 3:
-        raise Refused(f"kernel={kernel} of a dcgan must be at least 3")
 
 
 def initialise(root: nn.Module) -> None:

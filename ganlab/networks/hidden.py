@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
@@ -41,31 +40,21 @@ def hidden(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
     Planes are max-pooled to a grid of 4 x 4, smaller ones stay as they are. They are handed to the CPU layer
     by layer; scores and heads are not asked. Empty where the body has no activation as a module of its own.
     """
-    condition: Tensor | None = None
-    with heard(discriminator.body) as outputs:
-        for step in discriminator.inputs:
-            x, condition = step(x, condition)
-        discriminator.body(x, condition)
-    return outputs
-
-
-@contextmanager
-def heard(network: nn.Module) -> Iterator[list[Tensor]]:
-    """A list that takes what the activations of a network make meanwhile, pooled."""
     outputs: list[Tensor] = []
 
     def take(_: nn.Module, __: object, output: Tensor) -> None:
         # A copy: layers behind may work in place.
         outputs.append(pooled(output).to("cpu", torch.float32, copy=True))
 
-    hooks = [
-        layer.register_forward_hook(take) for layer in network.modules() if isinstance(layer, ACTIVATIONS)
-    ]
-    try:
-        yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
+    condition: Tensor | None = None
+    with ExitStack() as hooks:
+        for layer in discriminator.body.modules():
+            if isinstance(layer, ACTIVATIONS):
+                hooks.enter_context(layer.register_forward_hook(take))
+        for step in discriminator.inputs:
+            x, condition = step(x, condition)
+        discriminator.body(x, condition)
+    return outputs
 
 
 def pooled(x: Tensor) -> Tensor:

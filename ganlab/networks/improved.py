@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, Generator, Layers, output
-from ganlab.networks.mlp import check_widths
 from ganlab.networks.priors import Prior
 from ganlab.ranks import mean_of_ranks
+from ganlab.values import Count, NotNegative, Widths
 
 
 class Noise(nn.Module):
@@ -72,18 +72,13 @@ class NormalisedLinear(nn.Linear):
 
 
 def generator(
-    latent_dim: int,
-    hidden: Sequence[int],
+    latent_dim: Count,
+    hidden: Widths,
     shape: Sequence[int],
     value_range: tuple[float, float] | None,
     prior: Prior,
 ) -> Generator:
-    """Linear, batch norm without a gain, softplus; the last layer's weights are normalised.
-
-    Raises:
-        Refused: a width below 1.
-    """
-    check_widths("model.generator.hidden", hidden)
+    """Linear, batch norm without a gain, softplus; the last layer's weights are normalised."""
     layers: list[nn.Module] = []
     for before, after in pairwise([latent_dim, *hidden]):
         dense, norm = nn.Linear(before, after, bias=False), nn.BatchNorm1d(after, eps=1e-6)
@@ -97,21 +92,14 @@ def generator(
 
 
 def discriminator(
-    hidden: Sequence[int], input_noise: float, noise: float, shape: Sequence[int]
+    hidden: Annotated[Widths, 1], input_noise: NotNegative, noise: NotNegative, shape: Sequence[int]
 ) -> Discriminator:
     """ReLU layers of `hidden` widths with normalised weights, and Gaussian noise on the inputs of each.
 
     The features are those of the last hidden layer, before the noise on its outputs.
 
-    Raises:
-        Refused: no hidden layer, a width below 1, or a negative deviation of the noise.
     """
-    check_widths("model.discriminator.hidden", hidden)
-    if not hidden:
-        raise Refused("model.discriminator.hidden=[] needs at least one width")
-    for name, std in {"input_noise": input_noise, "noise": noise}.items():
-        if not std >= 0:
-            raise Refused(f"model.discriminator.{name}={std} must be at least 0")
+
     layers: list[nn.Module] = [nn.Flatten()]
     for i, (before, after) in enumerate(pairwise([prod(shape), *hidden])):
         std = noise if i else input_noise

@@ -1,32 +1,28 @@
-"""Weights that a new network starts from, where they are not those that its layers draw by themselves."""
+"""Weights that a new network starts from, where they are not those that its layers draw by themselves.
+
+Each of these changes a network in place. `mean` gives the mean training sample, [*shape]; None: data are not
+at hand, since the weights will be restored.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from ganlab.errors import Refused
-from ganlab.values import positive
+from ganlab.values import Positive
 
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
-
-
-class Initial(Protocol):
-    """Changes a network in place. `mean` gives the mean training sample, [*shape]; None: data are not at
-    hand, since the weights will be restored."""
-
-    def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None: ...
 
 
 class Uniform:
     """Weights uniform in [-bound, bound], biases zero (Goodfellow et al. 2014)."""
 
-    def __init__(self, bound: float):
-        self.bound = positive("initial: bound", bound)
+    def __init__(self, bound: Positive):
+        self.bound = bound
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
@@ -37,8 +33,8 @@ class Uniform:
 class Normal:
     """Weights normal of one deviation, biases zero (the earlier code of Li, Swersky & Zemel 2015: 0.1)."""
 
-    def __init__(self, std: float):
-        self.std = positive("initial: std", std)
+    def __init__(self, std: Positive):
+        self.std = std
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
@@ -49,8 +45,8 @@ class Normal:
 class FanIn:
     """Weights normal of variance scale / inputs, biases zero (the code of Li, Swersky & Zemel 2015: 0.1)."""
 
-    def __init__(self, scale: float):
-        self.scale = positive("initial: scale", scale)
+    def __init__(self, scale: Positive):
+        self.scale = scale
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
@@ -70,8 +66,8 @@ class OutputMean:
     (Goodfellow et al. 2014: 1e-7).
     """
 
-    def __init__(self, margin: float):
-        self.margin = positive("initial: margin", margin)
+    def __init__(self, margin: Positive):
+        self.margin = margin
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
@@ -11,23 +9,16 @@ from torch.nn.functional import one_hot
 from ganlab.networks.base import Conditioned
 
 
-class ConcatLatent(Conditioned):
-    """Appends the class as one-hot columns: [B, D] -> [B, D + K]."""
+class Embedded(Conditioned):
+    """A layer with a learned embedding of the class, `size` numbers each."""
 
-    def __init__(self, num_classes: int):
+    def __init__(self, num_classes: int, size: int):
         super().__init__()
-        self.num_classes = num_classes
-
-    def forward(self, latent: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.cat([latent, one_hot(condition, self.num_classes).to(latent.dtype)], 1), condition
+        self.embedding = nn.Embedding(num_classes, size)
 
 
-class EmbedLatent(Conditioned):
+class EmbedLatent(Embedded):
     """Multiplies the latent by a learned embedding of the class."""
-
-    def __init__(self, num_classes: int, latent_dim: int):
-        super().__init__()
-        self.embedding = nn.Embedding(num_classes, latent_dim)
 
     def forward(self, latent: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return latent * self.embedding(condition), condition
@@ -56,24 +47,16 @@ class ConcatVector(Conditioned):
         return torch.cat([x.flatten(1), one_hot(condition, self.num_classes).to(x.dtype)], 1), condition
 
 
-class EmbedImage(Conditioned):
+class EmbedImage(Embedded):
     """Appends a learned plane of the class: [B, C, H, W] -> [B, C + 1, H, W]."""
-
-    def __init__(self, num_classes: int, plane: tuple[int, ...]):
-        super().__init__()
-        self.embedding = nn.Embedding(num_classes, prod(plane))
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         planes = self.embedding(condition).view(-1, 1, *x.shape[2:])  # [B, 1, H, W]
         return torch.cat([x, planes.to(x.dtype)], 1), condition
 
 
-class EmbedVector(Conditioned):
+class EmbedVector(Embedded):
     """Appends a learned vector of the class to flattened samples: [B, ...] -> [B, D + E]."""
-
-    def __init__(self, num_classes: int, size: int):
-        super().__init__()
-        self.embedding = nn.Embedding(num_classes, size)
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
@@ -96,12 +79,11 @@ class ConditionalNorm(Conditioned):
         return x * self.gain(condition).view(shape) + self.bias(condition).view(shape)
 
 
-class Projection(Conditioned):
+class Projection(Embedded):
     """The score e(y) . f(x) of a class embedding and the features (Miyato & Koyama 2018), [B]."""
 
     def __init__(self, num_classes: int, num_features: int):
-        super().__init__()
-        self.embedding = nn.Embedding(num_classes, num_features)
+        super().__init__(num_classes, num_features)
         # As large as the default of a linear score: unit variance would drown the unconditional one.
         nn.init.normal_(self.embedding.weight, 0, num_features**-0.5)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
+from typing import Annotated
 
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, Generator, Layers, output, rectifier
 from ganlab.networks.priors import Prior
-from ganlab.values import flag, whole
+from ganlab.values import Count, Rate, Several, Widths
 
 
 class Maxout(nn.Module):
@@ -27,21 +27,15 @@ class Maxout(nn.Module):
 
 
 def generator(
-    latent_dim: int,
-    hidden: Sequence[int],
+    latent_dim: Count,
+    hidden: Widths,
     batch_norm: bool,
     slope: float,
     shape: Sequence[int],
     value_range: tuple[float, float] | None,
     prior: Prior,
 ) -> Generator:
-    """Linear, (leaky) ReLU layers of `hidden` widths, with or without batch norm, and a bounded output.
-
-    Raises:
-        Refused: batch_norm is neither true nor false.
-    """
-    check_widths("model.generator.hidden", hidden)
-    flag("model.generator.batch_norm", batch_norm)
+    """Linear, (leaky) ReLU layers of `hidden` widths, with or without batch norm, and a bounded output."""
     layers: list[nn.Module] = []
     for before, after in pairwise([latent_dim, *hidden]):
         norm = [nn.BatchNorm1d(after)] if batch_norm else []
@@ -52,26 +46,14 @@ def generator(
 
 
 def discriminator(
-    hidden: Sequence[int],
-    maxout: int | None,
+    hidden: Annotated[Widths, 1],
+    maxout: Several | None,
     slope: float,
-    dropout: float,
-    input_dropout: float,
+    dropout: Rate,
+    input_dropout: Rate,
     shape: Sequence[int],
 ) -> Discriminator:
-    """Leaky ReLU layers of `hidden` widths, or maxout ones of `maxout` pieces (2014), with dropout.
-
-    Raises:
-        Refused: no hidden layer, fewer than two pieces, or a dropout outside of [0, 1).
-    """
-    check_widths("model.discriminator.hidden", hidden)
-    if not hidden:
-        raise Refused("model.discriminator.hidden=[] needs at least one width")
-    if maxout is not None and maxout < 2:
-        raise Refused(f"model.discriminator.maxout={maxout} must be at least 2, or null for leaky ReLU")
-    for name, rate in {"dropout": dropout, "input_dropout": input_dropout}.items():
-        if not 0 <= rate < 1:
-            raise Refused(f"model.discriminator.{name}={rate} must lie in [0, 1)")
+    """Leaky ReLU layers of `hidden` widths, or maxout ones of `maxout` pieces (2014), with dropout."""
     layers: list[nn.Module] = [nn.Flatten(), *_dropout(input_dropout)]
     for before, after in pairwise([prod(shape), *hidden]):
         active = (
@@ -79,11 +61,6 @@ def discriminator(
         )
         layers += [*active, *_dropout(dropout)]
     return Discriminator(Layers(*layers), hidden[-1])
-
-
-def check_widths(name: str, widths: Sequence[int]) -> None:
-    if not isinstance(widths, list | tuple) or not all(whole(width) and width >= 1 for width in widths):
-        raise Refused(f"{name}={widths} must be a list of whole numbers of at least 1")
 
 
 def _dropout(rate: float) -> list[nn.Module]:

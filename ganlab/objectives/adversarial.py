@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from ganlab.errors import Refused
 from ganlab.objectives.base import Objective
 from ganlab.schedules import Schedule
 from ganlab.turn import Offer, Player, Turn, accurate
-from ganlab.values import number
+
+MaxLogit = Annotated[float, "(0, 40]"]  # of exponents, far from the largest float32, exp(88)
 
 
 class Adversarial(Objective):
@@ -33,11 +35,13 @@ class Adversarial(Objective):
     def generator(self, turn: Turn) -> Tensor: ...
 
 
-def classify(turn: Turn) -> Tensor:
+class Classifying(Adversarial):
     """-log D(x) - log(1 - D(G(z))), towards the turn's targets, [B]."""
-    return cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none") + cross_entropy(
-        turn.on_fake.logits, turn.targets.fake, reduction="none"
-    )
+
+    def discriminator(self, turn: Turn) -> Tensor:
+        return cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none") + cross_entropy(
+            turn.on_fake.logits, turn.targets.fake, reduction="none"
+        )
 
 
 def exponential(x: Tensor, ceiling: float) -> Tensor:
@@ -50,38 +54,25 @@ def exponential(x: Tensor, ceiling: float) -> Tensor:
     return below.exp() * (1 + x - below)
 
 
-def checked(name: str, max_logit: float) -> float:
-    """A ceiling of exponents that stays far from the largest float32, exp(88)."""
-    if isinstance(max_logit, bool) or not isinstance(max_logit, int | float) or not 0 < max_logit <= 40:
-        raise Refused(f"{name}={max_logit} must be a number above 0 and at most 40")
-    return float(max_logit)
-
-
-class Minimax(Adversarial):
+class Minimax(Classifying):
     """The zero-sum game (Goodfellow et al. 2014, equation 1): the generator minimises log(1 - D(G(z)))."""
 
     offers = Adversarial.offers | {Offer.SIGNS, Offer.TARGETS, Offer.ZERO_SUM}
-
-    def discriminator(self, turn: Turn) -> Tensor:
-        return classify(turn)
 
     def generator(self, turn: Turn) -> Tensor:
         return -softplus(turn.on_fake.logits)
 
 
-class NonSaturating(Adversarial):
+class NonSaturating(Classifying):
     """The generator minimises -log D(G(z)) instead (Goodfellow et al. 2014, section 3)."""
 
     offers = Adversarial.offers | {Offer.SIGNS, Offer.TARGETS, Offer.COSTS}
-
-    def discriminator(self, turn: Turn) -> Tensor:
-        return classify(turn)
 
     def generator(self, turn: Turn) -> Tensor:
         return softplus(-turn.on_fake.logits)
 
 
-class MaximumLikelihood(Adversarial):
+class MaximumLikelihood(Classifying):
     """The generator minimises -D / (1 - D) = -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
 
     Against the best discriminator its expected gradient is that of KL(p_data || p_g); the tutorial's
@@ -91,12 +82,9 @@ class MaximumLikelihood(Adversarial):
 
     offers = Adversarial.offers | {Offer.SIGNS, Offer.TARGETS}
 
-    def __init__(self, max_logit: float, weight: Mapping[Player, float | Schedule]):
+    def __init__(self, max_logit: MaxLogit, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
-        self.max_logit = checked("objective.max_logit", max_logit)
-
-    def discriminator(self, turn: Turn) -> Tensor:
-        return classify(turn)
+        self.max_logit = max_logit
 
     def generator(self, turn: Turn) -> Tensor:
         return -exponential(accurate(turn.on_fake.logits), self.max_logit)
@@ -131,7 +119,6 @@ class LeastSquares(Adversarial):
 
     def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
-        a, b, c = (number(f"objective.{name}", value) for name, value in {"a": a, "b": b, "c": c}.items())
         if (c - a) * (b - a) <= 0:
             raise Refused(
                 f"objective.c={c:g} must lie on the side of objective.b={b:g} seen from objective.a={a:g}, "

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from ganlab.errors import Refused
-from ganlab.objectives.adversarial import Adversarial, checked
+from ganlab.objectives.adversarial import Adversarial, MaxLogit
 from ganlab.schedules import Schedule
 from ganlab.turn import Player, Turn, accurate
 
@@ -46,14 +45,9 @@ class FDivergence(Adversarial):
     """
 
     def __init__(
-        self,
-        divergence: Divergence,
-        generator_cost: GeneratorCost,
-        weight: Mapping[Player, float | Schedule],
+        self, divergence: Divergence, generator_cost: GeneratorCost, weight: Mapping[Player, float | Schedule]
     ):
         super().__init__(weight)
-        if generator_cost not in ("bound", "output"):
-            raise Refused(f"objective.generator_cost={generator_cost} must be bound or output")
         self.divergence = divergence
         self.generator_cost: GeneratorCost = generator_cost
 
@@ -75,8 +69,8 @@ class Exponential(Divergence):
     would score more than the divergence, and the discriminator would run off to it.
     """
 
-    def __init__(self, max_logit: float):
-        self.max_logit = checked("objective.divergence.max_logit", max_logit)
+    def __init__(self, max_logit: MaxLogit):
+        self.max_logit = max_logit
 
     def below(self, logits: Tensor) -> Tensor:
         """How far l lies below -max_logit, else 0."""
@@ -185,5 +179,4 @@ class TotalVariation(Divergence):
     def output(self, logits: Tensor) -> Tensor:
         return torch.sigmoid(2 * logits) - 0.5
 
-    def conjugate(self, logits: Tensor) -> Tensor:
-        return torch.sigmoid(2 * logits) - 0.5
+    conjugate = output

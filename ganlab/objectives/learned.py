@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganlab.distances import Estimator, mmd2
+from ganlab.distances import mmd2
 from ganlab.objectives.base import Objective
-from ganlab.objectives.matching import Weight, check_estimator, rooted
+from ganlab.objectives.matching import OfBatches, Weight, check_estimator, rooted
 from ganlab.pairs import Kernel
 from ganlab.ranks import together
 from ganlab.schedules import Schedule, active
@@ -34,7 +34,7 @@ class LearnedMMD(Objective):
     def __init__(
         self,
         kernel: Kernel,
-        estimator: Estimator,
+        estimator: OfBatches,
         root: bool,
         gradient_penalty: float | Schedule | None,
         one_sided: float | Schedule | None,
@@ -43,7 +43,7 @@ class LearnedMMD(Objective):
         super().__init__(weight)
         check_estimator(estimator, root)
         self.kernel = kernel
-        self.estimator: Estimator = estimator
+        self.estimator: OfBatches = estimator
         self.root = root
         self.gradient_penalty = optional("objective.gradient_penalty", gradient_penalty)
         if self.gradient_penalty:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ganlab.distances import Estimator, covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
+from ganlab.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
 from ganlab.errors import Refused
 from ganlab.objectives.base import Objective
 from ganlab.objectives.spaces import Space
@@ -18,9 +18,10 @@ from ganlab.pairs import Kernel
 from ganlab.ranks import together
 from ganlab.schedules import Schedule
 from ganlab.turn import Player, Turn, accurate
-from ganlab.values import count, flag, whole
+from ganlab.values import Count, Widths
 
 Weight = Mapping[Player, float | Schedule]
+OfBatches = Literal["biased", "unbiased", "linear"]
 
 
 class Matching(Objective):
@@ -53,14 +54,14 @@ class MMD(Matching):
     """
 
     def __init__(
-        self, kernel: Kernel, estimator: Estimator, root: bool, median: bool, space: Space, weight: Weight
+        self, kernel: Kernel, estimator: OfBatches, root: bool, median: bool, space: Space, weight: Weight
     ):
         super().__init__(space, weight)
         check_estimator(estimator, root)
         self.kernel = kernel
-        self.estimator: Estimator = estimator
+        self.estimator: OfBatches = estimator
         self.root = root
-        self.median = flag("objective.median", median)
+        self.median = median
         if median and not kernel.has_scale:
             raise Refused(
                 "objective.median=true scales the widths of a kernel, and this one has none: leave it out, "
@@ -81,14 +82,12 @@ class Moments(Matching):
     covariance: the squared gap between the covariance matrices, D x D, beside them.
     """
 
-    def __init__(self, orders: Sequence[int], covariance: bool, space: Space, weight: Weight):
+    def __init__(self, orders: Widths, covariance: bool, space: Space, weight: Weight):
         super().__init__(space, weight)
-        if not all(whole(order) and order >= 1 for order in orders):
-            raise Refused(f"objective.orders={list(orders)} must be whole numbers of at least 1")
         if not orders and not covariance:
             raise Refused("objective.orders=[] without objective.covariance=true would match nothing")
         self.orders = list(orders)
-        self.covariance = flag("objective.covariance", covariance)
+        self.covariance = covariance
 
     def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
         gaps = [moment_gap(made, real, order) for order in self.orders]
@@ -98,22 +97,16 @@ class Moments(Matching):
 class SlicedWasserstein(Matching):
     """W_p^p on random lines through the samples, anew in each turn (Deshpande, Zhang & Schwing 2018)."""
 
-    def __init__(self, projections: int, p: Literal[1, 2], space: Space, weight: Weight):
+    def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: Weight):
         super().__init__(space, weight)
-        if p not in (1, 2):
-            raise Refused(f"objective.p={p} must be 1 or 2")
-        self.projections = count("objective.projections", projections)
-        self.p = p
+        self.projections, self.p = projections, p
 
     def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
         directions = turn.draw.common("projections", self.projections, made.shape[1]).to(made.dtype)
         return sliced_wasserstein(made, real, normalize(directions), self.p)
 
 
-def check_estimator(estimator: Estimator, root: bool) -> None:
-    flag("objective.root", root)
-    if estimator not in ("biased", "unbiased", "linear"):
-        raise Refused(f"objective.estimator={estimator} must be biased, unbiased or linear")
+def check_estimator(estimator: OfBatches, root: bool) -> None:
     if root and estimator != "biased":
         raise Refused(
             f"objective.root=true needs objective.estimator=biased: the {estimator} estimate can be negative"

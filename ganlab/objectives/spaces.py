@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ganlab.errors import Refused
 from ganlab.randomness import fold
 from ganlab.turn import Sample
+from ganlab.values import Widths
 
 Space = Callable[[Sample], Tensor]
 
@@ -35,10 +37,8 @@ class RandomFeatures(nn.Module):
         shape: of a sample.
     """
 
-    def __init__(self, widths: Sequence[int], seed: int, shape: Sequence[int]):
+    def __init__(self, widths: Annotated[Widths, 1], seed: int, shape: Sequence[int]):
         super().__init__()
-        if not widths or any(not isinstance(width, int) or width < 1 for width in widths):
-            raise Refused(f"objective.space.widths={list(widths)} must be whole numbers of at least 1")
         if len(shape) == 3 and min(shape[1:]) < 2 ** len(widths):
             raise Refused(
                 f"objective.space.widths={list(widths)} halves images {len(widths)} times, "

@@ -142,9 +142,11 @@ class GameModule(pl.LightningModule):
         self.game.step += 1
 
     def movers(self) -> tuple[Player, ...]:
+        """Who moves in this round, to be decided once."""
         return tuple(player for player in self.game.players if self.game.plays(player))
 
     def turn(self, player: Player, batch: Batch, *look: str) -> Turn:
+        """A player's view of the round; each further look at it, named by a word, has draws of its own."""
         draw = Draw(
             self.seed,
             self.game.step,

@@ -2,57 +2,39 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ganlab.turn import Batch, Player, Turn
 
+if TYPE_CHECKING:
+    from ganlab.training.base import GameModule
+
 Moves = dict[Player, dict[str, Tensor]]
 Weights = dict[Player, list[Tensor]]
 
 
-class Table(Protocol):
-    """Where a round is played: the training module."""
+class Play(ABC):
+    """A way of playing; `table` is the training module, where a round is played."""
 
-    def movers(self) -> tuple[Player, ...]:
-        """Who moves in this round, decided once."""
-
-    def turn(self, player: Player, batch: Batch, *look: str) -> Turn:
-        """A player's view of the round; each further look at it, named by a word, has draws of its own."""
-
-    def losses(self, turn: Turn) -> dict[str, Tensor]: ...
-
-    def extrapolate(self, moves: Moves) -> Weights:
-        """All gradients, then all steps, to which nobody reacts; gives the weights that they started from."""
-
-    def move(self, moves: Moves, start: Weights | None = None) -> None:
-        """All gradients, then all steps, from `start` if it is given, then all reactions."""
+    @abstractmethod
+    def __call__(self, table: GameModule, batch: Batch) -> None: ...
 
 
-@runtime_checkable
-class Play(Protocol):
-    takes: ClassVar[frozenset[str]]  # what no trick can have under this play
-
-    def __call__(self, table: Table, batch: Batch) -> None: ...
-
-
-class Alternating:
+class Alternating(Play):
     """The discriminator moves, then the generator on fresh fakes against the moved discriminator."""
 
-    takes: ClassVar[frozenset[str]] = frozenset()
-
-    def __call__(self, table: Table, batch: Batch) -> None:
+    def __call__(self, table: GameModule, batch: Batch) -> None:
         for player in table.movers():
             table.move({player: table.losses(table.turn(player, batch))})
 
 
-class Shared:
+class Shared(Play):
     """As alternating, but both turns judge the same fakes: one pass through the generator less."""
 
-    takes: ClassVar[frozenset[str]] = frozenset()
-
-    def __call__(self, table: Table, batch: Batch) -> None:
+    def __call__(self, table: GameModule, batch: Batch) -> None:
         movers = table.movers()
         turn = table.turn("generator", batch)
         for player in movers:
@@ -60,19 +42,17 @@ class Shared:
             table.move({player: table.losses(seen)})
 
 
-class Simultaneous:
+class Simultaneous(Play):
     """Both gradients at the same weights, from one pass and one set of verdicts; then both step.
 
     The code of Goodfellow et al. (2014) plays so.
     """
 
-    takes: ClassVar[frozenset[str]] = frozenset()
-
-    def __call__(self, table: Table, batch: Batch) -> None:
+    def __call__(self, table: GameModule, batch: Batch) -> None:
         table.move(at_once(table, table.movers(), table.turn("generator", batch)))
 
 
-class Extragradient:
+class Extragradient(Play):
     """Both players look a step ahead, and move from where they were by the gradients they find there.
 
     w' = w - step(F(w)), then w <- w - step(F(w')), F being the gradients of both at the same weights
@@ -84,15 +64,13 @@ class Extragradient:
     statistics of batch norm, goes on in both. Their average of the weights is trick ema.
     """
 
-    takes: ClassVar[frozenset[str]] = frozenset()
-
-    def __call__(self, table: Table, batch: Batch) -> None:
+    def __call__(self, table: GameModule, batch: Batch) -> None:
         movers = table.movers()
         start = table.extrapolate(at_once(table, movers, table.turn("generator", batch, "ahead")))
         table.move(at_once(table, movers, table.turn("generator", batch)), start)
 
 
-def at_once(table: Table, movers: tuple[Player, ...], turn: Turn) -> Moves:
+def at_once(table: GameModule, movers: tuple[Player, ...], turn: Turn) -> Moves:
     """The terms of all who move, from the generator's turn: one pass, one set of verdicts."""
     views = {
         "generator": turn,

@@ -20,6 +20,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
 from ganlab.errors import Refused
+from ganlab.values import Positive
 
 
 class Replicas(DDPStrategy):
@@ -31,13 +32,10 @@ class Replicas(DDPStrategy):
     Args:
         patience: for how many hours a process waits for the others: the first one evaluates alone.
 
-    Raises:
-        Refused: patience is not positive.
     """
 
-    def __init__(self, patience: float):
-        if patience <= 0:
-            raise Refused(f"trainer.strategy.patience={patience} hours must be positive")
+    def __init__(self, patience: Positive):
+
         super().__init__(timeout=timedelta(hours=patience))
 
     def configure_ddp(self) -> None:

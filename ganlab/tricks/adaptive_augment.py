@@ -1,12 +1,13 @@
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, acting, images, span
-from ganlab.errors import Refused
 from ganlab.ranks import mean_of_ranks
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Networks, Offer, Player, Sample, Turn, accurate
-from ganlab.values import count, number, positive
+from ganlab.values import Count, Positive
 
 
 class AdaptiveAugment(Trick):
@@ -22,22 +23,22 @@ class AdaptiveAugment(Trick):
     """
 
     needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SIGNS})
+    counts = ("moves", "images")
     p: Tensor
     signs: Tensor
     latest: Tensor
 
     def __init__(
         self,
-        target: float,
-        interval: int,
-        kimg: float,
+        target: Annotated[float, "(-1, 1)"],
+        interval: Count,
+        kimg: Positive,
         geometry: Augmentation | None,
         colour: Augmentation | None,
         corruption: Augmentation | None,
         range: tuple[float, float] | None,
     ):
         super().__init__()
-        check(target, interval, kimg)
         self.target = target
         self.interval = interval
         self.kimg = kimg
@@ -83,16 +84,3 @@ class AdaptiveAugment(Trick):
 
     def tells(self) -> dict[str, Tensor]:
         return {"p": self.p.clone()}
-
-    def get_extra_state(self) -> dict[str, int]:
-        return {"moves": self.moves, "images": self.images}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.moves, self.images = state["moves"], state["images"]
-
-
-def check(target: float, interval: int, kimg: float) -> None:
-    if not -1 < number("trick.adaptive_augment.target", target) < 1:
-        raise Refused(f"trick.adaptive_augment.target={target} must lie strictly between -1 and 1")
-    count("trick.adaptive_augment.interval", interval)
-    positive("trick.adaptive_augment.kimg", kimg)

@@ -8,7 +8,7 @@ from ganlab.errors import Refused
 from ganlab.ranks import mean_of_ranks
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 from ganlab.turn import Offer, Player, Turn, accurate
-from ganlab.values import number
+from ganlab.values import Positive
 
 By = Literal["accuracy", "ranking", "loss_ratio"]
 
@@ -33,10 +33,8 @@ class AdaptiveBalance(Trick):
     takes = frozenset({Offer.MOVES})
     latest: Tensor
 
-    def __init__(self, by: By, low: float | None, high: float | None):
+    def __init__(self, by: By, low: Positive | None, high: Positive | None):
         super().__init__()
-        if by not in NEEDS:
-            raise Refused(f"trick.adaptive_balance.by={by} must be one of {', '.join(NEEDS)}")
         self.needs = NEEDS[by]
         self.by = by
         self.low, self.high = check(by, low, high)
@@ -87,10 +85,9 @@ def check(by: By, low: float | None, high: float | None) -> tuple[float, float]:
     """Thresholds between which both players move; what is null is never passed."""
     if low is None and high is None:
         raise Refused("trick.adaptive_balance.low=null and high=null would do nothing: give one of them")
-    top = math.inf if by == "loss_ratio" else 1.0
     for name, value in (("low", low), ("high", high)):
-        if value is not None and not 0 < number(f"trick.adaptive_balance.{name}", value) < top:
-            raise Refused(f"trick.adaptive_balance.{name}={value} must lie strictly between 0 and {top:g}")
+        if by != "loss_ratio" and value is not None and value >= 1:
+            raise Refused(f"trick.adaptive_balance.{name}={value} must be a number in (0, 1)")
     lower, upper = -math.inf if low is None else low, math.inf if high is None else high
     if lower >= upper:
         raise Refused(f"trick.adaptive_balance.low={low} must be less than high={high}, or nobody would move")

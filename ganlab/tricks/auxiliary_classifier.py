@@ -1,10 +1,8 @@
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-
-from ganlab.networks.conditioning import GeneratorWay, ask_for_classes, generator_way
+from ganlab.networks.classes import surprise
+from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Networks, Offer, Sample, Turn, accurate
+from ganlab.turn import Networks, Offer, Turn
 
 SETTING = "trick.auxiliary_classifier.generator"
 
@@ -22,26 +20,18 @@ class AuxiliaryClassifier(Trick):
 
     def __init__(self, generator: GeneratorWay, weight: float | Schedule):
         super().__init__()
-        generator_way(SETTING, generator)
         self.generator_way = generator
         self.weight = active("trick.auxiliary_classifier.weight", weight)
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None
-        assert networks.discriminator is not None
         ask_for_classes(SETTING, self.generator_way, networks.generator, networks.num_classes)
-        networks.discriminator.classes = networks.discriminator.head(networks.num_classes)
+        networks.judge.classes = networks.judge.head(networks.num_classes)
         return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        terms = {**compute(turn), "class_of_fake": self._surprise(turn, turn.fake)}
+        weight = self.weight(turn.step)
+        terms = {**compute(turn), "class_of_fake": weight * surprise(turn, turn.fake)}
         if turn.player == "discriminator":
-            terms["class_of_real"] = self._surprise(turn, turn.real)
+            terms["class_of_real"] = weight * surprise(turn, turn.real)
         return terms
-
-    def _surprise(self, turn: Turn, sample: Sample) -> Tensor:
-        """weight * -log p(y | x), [B]."""
-        classes = turn.critic(sample).classes
-        assert classes is not None
-        assert sample.condition is not None
-        return self.weight(turn.step) * cross_entropy(accurate(classes), sample.condition, reduction="none")

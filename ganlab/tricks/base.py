@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from enum import IntEnum
 from functools import partial
 from inspect import signature
 from itertools import combinations
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,7 @@ class Trick(nn.Module):
     needs: frozenset[str] = frozenset()
     takes: frozenset[str] = frozenset()
     players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or terms it changes
+    counts: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored beside the buffers
     differentiates_inputs: ClassVar[bool] = False  # asks for gradients at the samples
 
     def networks(self, networks: Networks) -> Networks:
@@ -91,6 +93,13 @@ class Trick(nn.Module):
     def classifier(self, discriminator: Discriminator) -> Discriminator:
         """Which network says the classes of samples, where they are asked for outside of the game."""
         return discriminator
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {name: copy(getattr(self, name)) for name in self.counts}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        for name in self.counts:
+            setattr(self, name, copy(state[name]))
 
 
 def remedy(name: str, trick: Trick) -> str:
@@ -164,29 +173,26 @@ class Tricks(nn.ModuleDict):
                 networks = trick.networks(networks)
         return networks
 
+    def _fold(self, hook: str, value: Any, *rest: Turn) -> Any:
+        for trick in self.each():
+            value = getattr(trick, hook)(value, *rest)
+        return value
+
     def adopted(self, networks: Networks) -> None:
         for trick in self.each():
             trick.adopted(networks)
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
-        for trick in self.each():
-            latent = trick.latents(latent, turn)
-        return latent
+        return self._fold("latents", latent, turn)
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
-        for trick in self.each():
-            fake = trick.fakes(fake, turn)
-        return fake
+        return self._fold("fakes", fake, turn)
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        for trick in self.each():
-            sample = trick.inputs(sample, turn)
-        return sample
+        return self._fold("inputs", sample, turn)
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
-        for trick in self.each():
-            targets = trick.targets(targets, turn)
-        return targets
+        return self._fold("targets", targets, turn)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         """The first trick in order is the innermost."""
@@ -208,14 +214,10 @@ class Tricks(nn.ModuleDict):
         }
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        for trick in self.each():
-            generator = trick.sampler(generator)
-        return generator
+        return self._fold("sampler", generator)
 
     def classifier(self, discriminator: Discriminator) -> Discriminator:
-        for trick in self.each():
-            discriminator = trick.classifier(discriminator)
-        return discriminator
+        return self._fold("classifier", discriminator)
 
     def samplers(self, generator: nn.Module) -> list[str]:
         """The names of the tricks that change which network is sampled."""

@@ -33,7 +33,7 @@ class ConsistencyRegularisation(Trick):
         super().__init__()
         self.lambda_real = schedule("trick.consistency_regularisation.lambda_real", lambda_real, low=0)
         self.lambda_fake = schedule("trick.consistency_regularisation.lambda_fake", lambda_fake, low=0)
-        if not any((*self._ends(self.lambda_real), *self._ends(self.lambda_fake))):
+        if not (self.lambda_real.top or self.lambda_fake.top):
             raise Refused(
                 "trick.consistency_regularisation.lambda_real=0 and lambda_fake=0 would do nothing: give a "
                 "positive number for one, or leave it out"
@@ -59,7 +59,7 @@ class ConsistencyRegularisation(Trick):
 
     def _term(self, kind: str, weight: Schedule, sample: Sample, turn: Turn) -> Terms:
         """One number per verdict; none where the weight is 0 throughout."""
-        if not any(self._ends(weight)):
+        if not weight.top:
             return {}
         logits = accurate(turn.critic(sample).logits)
         gap = logits - accurate(turn.critic(self.augment(sample, turn)).logits)
@@ -71,7 +71,3 @@ class ConsistencyRegularisation(Trick):
         for part in self.acting:
             x = part(x, torch.ones((), device=x.device), self.span, turn.draw, "consistency_regularisation")
         return sample._replace(x=x)
-
-    @staticmethod
-    def _ends(weight: Schedule) -> tuple[float, float]:
-        return weight.start, weight.end

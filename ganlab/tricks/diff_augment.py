@@ -48,7 +48,7 @@ class DiffAugment(Trick):
     def networks(self, networks: Networks) -> Networks:
         channels, *sides = images("diff_augment", networks.generator.shape)
         self.middle, self.unit = span("diff_augment", self.range)
-        moves = top(self.translation)
+        moves = self.translation.top
         if moves and not round(moves * max(sides)):
             raise Refused(
                 f"trick.diff_augment.translation={moves:g} is less than half a pixel of {max(sides)}: "
@@ -56,31 +56,32 @@ class DiffAugment(Trick):
             )
         # On images of one channel saturation is left out, as long as there is anything else to do.
         coloured = [self.saturation] if channels > 1 else []
-        if not any(map(top, [self.brightness, self.contrast, self.translation, self.cutout, *coloured])):
+        parts = [self.brightness, self.contrast, self.translation, self.cutout, *coloured]
+        if not any(part.top for part in parts):
             raise Refused(
                 f"trick diff_augment would do nothing to images of {channels} channel(s) with "
-                f"trick.diff_augment.saturation={top(self.saturation):g} and all else 0: "
+                f"trick.diff_augment.saturation={self.saturation.top:g} and all else 0: "
                 "give another strength, or leave it out"
             )
         return networks
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         x = self._coloured(accurate(sample.x), turn)
-        if top(self.translation):
+        if self.translation.top:
             down, right = (self._shifts(turn, len(x), size) for size in x.shape[2:])
             x = translate(x, down, right, self.middle)
-        if top(self.cutout):
+        if self.cutout.top:
             centre = turn.draw.uniform("diff_augment/cutout", len(x), 2)
             side = torch.full_like(centre[:, 0], self.cutout(turn.step))
             x = cut(x, centre, side, self.middle)
         return sample._replace(x=x)
 
     def _coloured(self, x: Tensor, turn: Turn) -> Tensor:
-        if top(self.brightness):
+        if self.brightness.top:
             x = brighten(x, self.unit * self._about_zero("brightness", turn, len(x)))
-        if top(self.saturation) and x.shape[1] > 1:
+        if self.saturation.top and x.shape[1] > 1:
             x = saturate(x, 1 + self._about_zero("saturation", turn, len(x)))
-        if top(self.contrast):
+        if self.contrast.top:
             x = stretch(x, 1 + self._about_zero("contrast", turn, len(x)))
         return x
 
@@ -97,8 +98,3 @@ class DiffAugment(Trick):
 
 def strength(part: str, value: float | Schedule) -> Schedule:
     return schedule(f"trick.diff_augment.{part}", value, low=0, high=1)
-
-
-def top(part: Schedule) -> float:
-    """The largest number of a schedule."""
-    return max(part.start, part.end)

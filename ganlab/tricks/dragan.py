@@ -5,6 +5,7 @@ from ganlab.schedules import Schedule, active
 from ganlab.slopes import norms, slopes
 from ganlab.tricks.slope_penalty import SlopePenalty
 from ganlab.turn import Sample, Turn, accurate
+from ganlab.values import Count
 
 
 class DRAGAN(SlopePenalty):
@@ -16,7 +17,7 @@ class DRAGAN(SlopePenalty):
     """
 
     def __init__(
-        self, weight: float | Schedule, target: float | Schedule, size: float | Schedule, every: int
+        self, weight: float | Schedule, target: float | Schedule, size: float | Schedule, every: Count
     ):
         super().__init__("dragan", active("trick.dragan.weight", weight), every)
         self.target = active("trick.dragan.target", target)

@@ -1,6 +1,6 @@
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from typing import cast
+from typing import Annotated, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,6 @@ from ganlab.schedules import Schedule, WarmUp, schedule
 from ganlab.tricks.base import Order, Trick
 from ganlab.turn import Networks, Offer, Player
 
-PLAYERS: tuple[Player, ...] = ("generator", "discriminator")
 BATCHES, SIZE = 4, 250  # samples from which the average's batch norm takes its statistics
 
 
@@ -37,16 +36,13 @@ class EMA(Trick):
     """
 
     order = Order.OBSERVE
+    counts = ("moves",)
 
-    def __init__(self, decay: float | Schedule, players: Sequence[Player]):
+    def __init__(self, decay: float | Schedule, players: Annotated[Sequence[Player], 1]):
         super().__init__()
         self.decay = schedule("trick.ema.decay", decay, low=0, high=1, strict=True)
         if not isinstance(decay, Schedule):
             self.decay = WarmUp(decay)
-        if not isinstance(players, list | tuple) or not players or any(p not in PLAYERS for p in players):
-            raise Refused(
-                f"trick.ema.players={players} must be a list of one or both of {', '.join(PLAYERS)}"
-            )
         if "discriminator" in players:
             self.needs = frozenset({Offer.DISCRIMINATOR, Offer.LASTING_MOVES})
         self.moves = dict.fromkeys(players, 0)
@@ -99,11 +95,8 @@ class EMA(Trick):
             self.shown[player] = device, network
         return self.shown[player][1]
 
-    def get_extra_state(self) -> dict[Player, int]:
-        return dict(self.moves)
-
-    def set_extra_state(self, state: dict[Player, int]) -> None:
-        self.moves = dict(state)
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
         self.shown = {}
 
 

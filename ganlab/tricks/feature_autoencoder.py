@@ -7,6 +7,7 @@ from ganlab.networks.priors import Normal
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Networks, Offer, Sample, Turn, accurate
+from ganlab.values import Widths
 
 
 class FeatureAutoencoder(Trick):
@@ -22,22 +23,20 @@ class FeatureAutoencoder(Trick):
     def __init__(
         self,
         weight: float | Schedule,
-        hidden: Sequence[int],
+        hidden: Widths,
         shape: Sequence[int],
         value_range: tuple[float, float] | None,
     ):
         super().__init__()
-        mlp.check_widths("trick.feature_autoencoder.hidden", hidden)
         self.weight = active("trick.feature_autoencoder.weight", weight)
         self.hidden = hidden
         self.shape = shape
         self.value_range = value_range
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
-        num_features = networks.discriminator.num_features
+        num_features = networks.judge.num_features
         # A decoder is a generator whose latents are features.
-        networks.discriminator.decoder = mlp.generator(
+        networks.judge.decoder = mlp.generator(
             num_features, self.hidden, False, 0.0, self.shape, self.value_range, Normal()
         ).body
         return networks

@@ -4,7 +4,6 @@ from ganlab.ranks import mean_of_ranks
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Offer, Turn, Verdict, accurate
-from ganlab.values import flag
 
 
 class FeatureMatching(Trick):
@@ -22,7 +21,7 @@ class FeatureMatching(Trick):
     def __init__(self, weight: float | Schedule, replace: bool):
         super().__init__()
         self.weight = active("trick.feature_matching.weight", weight)
-        self.replace = flag("trick.feature_matching.replace", replace)
+        self.replace = replace
         if replace:
             self.takes = frozenset({Offer.GENERATOR_TERM})
 

@@ -2,7 +2,7 @@ from ganlab.errors import Refused
 from ganlab.networks.noise import KeyedDropout, Keys, before_hidden
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks
-from ganlab.values import flag, number
+from ganlab.values import Within
 
 
 class GeneratorDropout(Trick):
@@ -13,11 +13,9 @@ class GeneratorDropout(Trick):
     the latents determines the masks, on any number of processes and in batches of any size.
     """
 
-    def __init__(self, rate: float, at_test: bool):
+    def __init__(self, rate: Within, at_test: bool):
         super().__init__()
-        if not 0 < number("trick.generator_dropout.rate", rate) < 1:
-            raise Refused(f"trick.generator_dropout.rate={rate} must lie strictly between 0 and 1")
-        self.rate, self.at_test = rate, flag("trick.generator_dropout.at_test", at_test)
+        self.rate, self.at_test = rate, at_test
 
     def networks(self, networks: Networks) -> Networks:
         keys = Keys()

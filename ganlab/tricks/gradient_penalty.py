@@ -2,13 +2,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from ganlab.errors import Refused
 from ganlab.schedules import Schedule, active
 from ganlab.slopes import between, norms, slopes
 from ganlab.tricks.slope_penalty import SlopePenalty
 from ganlab.turn import Turn
-
-SIDES = ("two", "one")
+from ganlab.values import Count
 
 
 class GradientPenalty(SlopePenalty):
@@ -22,12 +20,10 @@ class GradientPenalty(SlopePenalty):
     """
 
     def __init__(
-        self, weight: float | Schedule, target: float | Schedule, sided: Literal["two", "one"], every: int
+        self, weight: float | Schedule, target: float | Schedule, sided: Literal["two", "one"], every: Count
     ):
         super().__init__("gradient_penalty", active("trick.gradient_penalty.weight", weight), every)
         self.target = active("trick.gradient_penalty.target", target)
-        if sided not in SIDES:
-            raise Refused(f"trick.gradient_penalty.sided={sided} must be one of {', '.join(SIDES)}")
         self.sided = sided
 
     def penalty(self, turn: Turn) -> Tensor:

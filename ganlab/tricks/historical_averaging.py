@@ -16,6 +16,7 @@ class HistoricalAveraging(Trick):
 
     order = Order.OBSERVE  # the weights of layers that other tricks add count too
     needs = frozenset({Offer.LASTING_MOVES})
+    counts = ("moves",)
 
     def __init__(self, weight: float | Schedule):
         super().__init__()
@@ -41,9 +42,3 @@ class HistoricalAveraging(Trick):
     def after(self, player: Player, networks: Networks, step: int) -> None:
         self.moves[player] += 1
         self.get_buffer(player).lerp_(flat(getattr(networks, player)), 1 / self.moves[player])
-
-    def get_extra_state(self) -> dict[str, int]:
-        return dict(self.moves)
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.moves = dict(state)

@@ -3,9 +3,8 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, entry, widen
-from ganlab.networks.conditioning import GeneratorWay, ask_for_classes, generator_way
+from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
 from ganlab.networks.labels import ConcatImage, ConcatVector, EmbedImage, EmbedVector, Projection
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks, Offer
@@ -27,12 +26,6 @@ class LabelConditioning(Trick):
 
     def __init__(self, generator: GeneratorWay, discriminator: DiscriminatorWay):
         super().__init__()
-        generator_way(SETTING, generator)
-        if discriminator not in DISCRIMINATOR_WAYS:
-            raise Refused(
-                f"trick.label_conditioning.discriminator={discriminator} must be one of "
-                f"{', '.join(DISCRIMINATOR_WAYS)}"
-            )
         self.generator_way = generator
         self.discriminator_way = discriminator
         if discriminator == "projection":
@@ -40,10 +33,9 @@ class LabelConditioning(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None
-        assert networks.discriminator is not None
         ask_for_classes(SETTING, self.generator_way, networks.generator, networks.num_classes)
         shape = networks.generator.shape
-        DISCRIMINATOR_WAYS[self.discriminator_way](networks.discriminator, networks.num_classes, shape)
+        DISCRIMINATOR_WAYS[self.discriminator_way](networks.judge, networks.num_classes, shape)
         return networks
 
 
@@ -59,7 +51,7 @@ def embed_sample(discriminator: Discriminator, num_classes: int, shape: tuple[in
     plane = shape[1:] or shape  # a vector is one channel
     if isinstance(layer, nn.Conv2d):
         widen(layer, 1)
-        discriminator.inputs.append(EmbedImage(num_classes, plane))
+        discriminator.inputs.append(EmbedImage(num_classes, prod(plane)))
     else:
         widen(layer, prod(plane))
         discriminator.inputs.append(EmbedVector(num_classes, prod(plane)))

@@ -16,6 +16,7 @@ class LeCam(Trick):
     """
 
     needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES})
+    counts = ("moves",)
     averages: Tensor
     latest: Tensor
 
@@ -49,9 +50,3 @@ class LeCam(Trick):
         if player == "discriminator":
             self.moves += 1
             self.averages.copy_(self.latest)
-
-    def get_extra_state(self) -> dict[str, int]:
-        return {"moves": self.moves}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.moves = state["moves"]

@@ -4,9 +4,9 @@ from ganlab.errors import Refused
 from ganlab.networks.weights import flat, settle
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
-from ganlab.tricks.players import Side, chosen, needed
+from ganlab.tricks.players import SIDES, Side, needed
 from ganlab.turn import Networks, Offer, Player
-from ganlab.values import count
+from ganlab.values import Count
 
 
 class Lookahead(Trick):
@@ -25,12 +25,13 @@ class Lookahead(Trick):
     """
 
     order = Order.MOVE
+    counts = ("moves",)
 
-    def __init__(self, k: int, alpha: float | Schedule, player: Side):
+    def __init__(self, k: Count, alpha: float | Schedule, player: Side):
         super().__init__()
-        self.k = count("trick.lookahead.k", k)
+        self.k = k
         self.alpha = schedule("trick.lookahead.alpha", alpha, low=0, high=1, strict=True)
-        self.players = chosen("trick.lookahead.player", player)
+        self.players = SIDES[player]
         self.needs = needed(self.players)
         if "discriminator" in self.players:
             self.takes = frozenset({Offer.LASTING_MOVES})
@@ -69,9 +70,3 @@ class Lookahead(Trick):
         for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
             weight.copy_(part.view_as(weight))
         settle(network)
-
-    def get_extra_state(self) -> dict[str, int]:
-        return {"moves": self.moves}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.moves = state["moves"]

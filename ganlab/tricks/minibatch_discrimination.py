@@ -1,7 +1,7 @@
 from ganlab.networks.minibatch import ClosenessScore
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks, Offer
-from ganlab.values import count
+from ganlab.values import Count
 
 
 class MinibatchDiscrimination(Trick):
@@ -14,13 +14,11 @@ class MinibatchDiscrimination(Trick):
 
     needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES})
 
-    def __init__(self, kernels: int, dims: int):
+    def __init__(self, kernels: Count, dims: Count):
         super().__init__()
-        self.kernels = count("trick.minibatch_discrimination.kernels", kernels)
-        self.dims = count("trick.minibatch_discrimination.dims", dims)
+        self.kernels, self.dims = kernels, dims
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
-        discriminator = networks.discriminator
-        discriminator.scores.append(ClosenessScore(discriminator.num_features, self.kernels, self.dims))
+        judge = networks.judge
+        judge.scores.append(ClosenessScore(judge.num_features, self.kernels, self.dims))
         return networks

@@ -4,7 +4,7 @@ from ganlab.networks.base import swap, widen
 from ganlab.networks.minibatch import StandardDeviation, check_groups
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks, Offer
-from ganlab.values import count
+from ganlab.values import Several
 
 
 class MinibatchStddev(Trick):
@@ -16,14 +16,13 @@ class MinibatchStddev(Trick):
 
     needs = frozenset({Offer.DISCRIMINATOR})
 
-    def __init__(self, group_size: int, batch_size: int):
+    def __init__(self, group_size: Several, batch_size: int):
         super().__init__()
-        self.group_size = count("trick.minibatch_stddev.group_size", group_size, 2)
+        self.group_size = group_size
         check_groups(group_size, batch_size)
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
-        body = networks.discriminator.body
+        body = networks.judge.body
         *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
         widen(last, 1)
         swap(

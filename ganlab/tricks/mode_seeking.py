@@ -4,7 +4,7 @@ from ganlab.ranks import mean_of_ranks
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Turn, accurate
-from ganlab.values import positive
+from ganlab.values import Positive
 
 
 class ModeSeeking(Trick):
@@ -16,10 +16,10 @@ class ModeSeeking(Trick):
     fakes nobody judges.
     """
 
-    def __init__(self, weight: float | Schedule, eps: float):
+    def __init__(self, weight: float | Schedule, eps: Positive):
         super().__init__()
         self.weight = active("trick.mode_seeking.weight", weight)
-        self.eps = positive("trick.mode_seeking.eps", eps)
+        self.eps = eps
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)

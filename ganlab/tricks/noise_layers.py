@@ -7,7 +7,7 @@ from ganlab.networks.base import Layers
 from ganlab.networks.noise import Noise, before_hidden
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Trick
-from ganlab.tricks.players import Side, chosen, needed
+from ganlab.tricks.players import SIDES, Side, needed
 from ganlab.turn import Networks, Player, Sample, Turn
 
 
@@ -24,7 +24,7 @@ class NoiseLayers(Trick):
     def __init__(self, std: float | Schedule, player: Side):
         super().__init__()
         self.std = active("trick.noise_layers.std", std)
-        self.players = chosen("trick.noise_layers.player", player)
+        self.players = SIDES[player]
         self.needs = needed(self.players)
         self.layers: dict[Player, list[Noise]] = {player: [] for player in self.players}
 
@@ -32,9 +32,8 @@ class NoiseLayers(Trick):
         for player in self.players:
             before_hidden(getattr(networks, player).body, partial(self._layer, player))
         if "discriminator" in self.players:
-            assert networks.discriminator is not None
             features = self._layer("discriminator", len(self.layers["discriminator"]))
-            networks.discriminator.body = Layers(networks.discriminator.body, features)
+            networks.judge.body = Layers(networks.judge.body, features)
         if not self.layers.get("generator", True):
             raise Refused("trick noise_layers needs a generator with a hidden layer: give it one")
         return networks

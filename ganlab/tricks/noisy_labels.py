@@ -1,5 +1,3 @@
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -20,12 +18,12 @@ class NoisyLabels(Trick):
 
     needs = frozenset({Offer.TARGETS})
 
-    def __init__(self, real: Sequence[float], fake: Sequence[float], flip: float | Schedule):
+    def __init__(self, real: tuple[float, float], fake: tuple[float, float], flip: float | Schedule):
         super().__init__()
         self.real = interval("trick.noisy_labels.real", real)
         self.fake = interval("trick.noisy_labels.fake", fake)
         self.flip = schedule("trick.noisy_labels.flip", flip, low=0, high=0.5)
-        often = max(self.flip.start, self.flip.end)
+        often = self.flip.top
         if often >= 0.5:
             raise Refused(f"trick.noisy_labels.flip={often:g} must be a number of at least 0 and below 0.5")
         if sum(self.fake) >= sum(self.real):
@@ -51,15 +49,9 @@ def between(ends: tuple[float, float], share: Tensor) -> Tensor:
     return low + (high - low) * share
 
 
-def pair(ends: object) -> bool:
-    """Whether these are two numbers."""
-    if not isinstance(ends, Sequence) or len(ends) != 2:
-        return False
-    return all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
-
-
-def interval(name: str, ends: Sequence[float]) -> tuple[float, float]:
+def interval(name: str, ends: tuple[float, float]) -> tuple[float, float]:
     """Two ends in their order, whose mean is a probability."""
-    if not pair(ends) or not ends[0] <= ends[1] or not 0 <= sum(ends) / 2 <= 1:
+    low, high = ends
+    if low > high or not 0 <= (low + high) / 2 <= 1:
         raise Refused(f"{name}={ends} must be two ends, the lower first, with a mean in [0, 1]")
-    return float(ends[0]), float(ends[1])
+    return float(low), float(high)

@@ -6,12 +6,11 @@ from ganlab.errors import Refused
 from ganlab.networks.base import swap
 from ganlab.networks.norms import BATCH_NORMS, without_norm
 from ganlab.tricks.base import Order, Trick
-from ganlab.tricks.players import Side, chosen, needed
+from ganlab.tricks.players import SIDES, Side, needed
 from ganlab.turn import Networks, Offer
-from ganlab.values import count
+from ganlab.values import Count
 
 Kind = Literal["layer", "instance", "group", "none"]
-KINDS = ("layer", "instance", "group", "none")
 
 
 class Normalisation(Trick):
@@ -27,12 +26,15 @@ class Normalisation(Trick):
 
     order = Order.REPLACE
 
-    def __init__(self, kind: Kind, groups: int | None, player: Side):
+    def __init__(self, kind: Kind, groups: Count | None, player: Side):
         super().__init__()
-        if kind not in KINDS:
-            raise Refused(f"trick.normalisation.kind={kind} must be one of {', '.join(KINDS)}")
-        self.kind, self.groups = kind, check(kind, groups)
-        self.players = chosen("trick.normalisation.player", player)
+        if (kind == "group") != (groups is not None):
+            raise Refused(
+                f"trick.normalisation.groups={groups} does not go with trick.normalisation.kind={kind}: give "
+                "a number beside kind=group, and null beside any other"
+            )
+        self.kind, self.groups = kind, groups or 0
+        self.players = SIDES[player]
         self.needs = needed(self.players)
         if "generator" in self.players:
             self.takes = frozenset({Offer.GENERATOR_NORM})
@@ -69,15 +71,3 @@ class Normalisation(Trick):
         other = nn.GroupNorm(groups, channels, norm.eps)
         other.weight, other.bias = norm.weight, norm.bias
         return other
-
-
-def check(kind: Kind, groups: int | None) -> int:
-    """How many groups of channels; 0 where the kind has none."""
-    if kind == "group":
-        return count("trick.normalisation.groups", groups)
-    if groups is not None:
-        raise Refused(
-            f"trick.normalisation.groups={groups} would do nothing with trick.normalisation.kind={kind}: "
-            "leave it out, or choose kind=group"
-        )
-    return 0

@@ -5,7 +5,7 @@ from ganlab.errors import Refused
 from ganlab.networks.weights import moved, weight_layers
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-from ganlab.tricks.players import Side, chosen, needed
+from ganlab.tricks.players import SIDES, Side, needed
 from ganlab.turn import Networks, Player, Turn, accurate
 
 
@@ -26,7 +26,7 @@ class OrthogonalRegularisation(Trick):
     def __init__(self, weight: float | Schedule, player: Side):
         super().__init__()
         self.weight = active("trick.orthogonal_regularisation.weight", weight)
-        self.players = chosen("trick.orthogonal_regularisation.player", player)
+        self.players = SIDES[player]
         self.needs = needed(self.players)
         # Where a player's filters are among its parameters, and which dimension of theirs counts outputs.
         self.filters: dict[Player, list[tuple[int, int]]] = {}

@@ -1,4 +1,5 @@
 from math import prod
+from typing import Literal
 
 from torch import nn
 
@@ -25,20 +26,17 @@ class Packing(Trick):
     needs = frozenset({Offer.DISCRIMINATOR})
     takes = frozenset({Offer.SINGLE_SAMPLES})
 
-    def __init__(self, size: int, batch_size: int):
+    def __init__(self, size: Literal[2, 3, 4], batch_size: int):
         super().__init__()
-        if not isinstance(size, int) or size not in (2, 3, 4):  # 2.0 is in it too
-            raise Refused(f"trick.packing.size={size} must be 2, 3 or 4")
         self.size = size
         self.batch_size = batch_size
         self._check(batch_size)
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
-        for group in networks.discriminator.modules():
+        for group in networks.judge.modules():
             if isinstance(group, StandardDeviation):
                 self._check_groups(group.size)
-        layer = entry(networks.discriminator.body)
+        layer = entry(networks.judge.body)
         shape = networks.generator.shape
         widen(layer, (self.size - 1) * (shape[0] if isinstance(layer, nn.Conv2d) else prod(shape)))
         return networks

@@ -2,24 +2,16 @@
 
 from typing import Literal
 
-from ganlab.errors import Refused
 from ganlab.turn import Offer, Player
 
 Side = Literal["discriminator", "generator", "both"]
 
-SIDES: dict[str, tuple[Player, ...]] = {
+SIDES: dict[Side, tuple[Player, ...]] = {
     "discriminator": ("discriminator",),
     "generator": ("generator",),
     "both": ("discriminator", "generator"),
 }
 SCALES = {"discriminator": Offer.DISCRIMINATOR_SCALE, "generator": Offer.GENERATOR_SCALE}
-
-
-def chosen(name: str, side: str) -> tuple[Player, ...]:
-    """The players of a side; `name` is the setting's."""
-    if side not in SIDES:
-        raise Refused(f"{name}={side} must be one of {', '.join(SIDES)}")
-    return SIDES[side]
 
 
 def needed(players: tuple[Player, ...]) -> frozenset[Offer]:

@@ -4,6 +4,7 @@ from ganlab.schedules import Schedule, active
 from ganlab.slopes import slopes
 from ganlab.tricks.slope_penalty import SlopePenalty
 from ganlab.turn import Turn
+from ganlab.values import Count
 
 
 class R1(SlopePenalty):
@@ -15,7 +16,7 @@ class R1(SlopePenalty):
 
     differentiates_inputs = True
 
-    def __init__(self, gamma: float | Schedule, every: int):
+    def __init__(self, gamma: float | Schedule, every: Count):
         super().__init__("r1", active("trick.r1.gamma", gamma), every)
 
     def penalty(self, turn: Turn) -> Tensor:

@@ -4,6 +4,7 @@ from ganlab.schedules import Schedule, active
 from ganlab.slopes import slopes
 from ganlab.tricks.slope_penalty import SlopePenalty
 from ganlab.turn import Turn
+from ganlab.values import Count
 
 
 class R2(SlopePenalty):
@@ -16,7 +17,7 @@ class R2(SlopePenalty):
 
     differentiates_inputs = True
 
-    def __init__(self, gamma: float | Schedule, every: int):
+    def __init__(self, gamma: float | Schedule, every: Count):
         super().__init__("r2", active("trick.r2.gamma", gamma), every)
 
     def penalty(self, turn: Turn) -> Tensor:

@@ -1,10 +1,11 @@
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from ganlab.errors import Refused
 from ganlab.tricks.base import Trick
 from ganlab.turn import Networks, Offer, Player, Sample, Turn
-from ganlab.values import count, number
+from ganlab.values import Count
 
 
 class ReplayBuffer(Trick):
@@ -16,14 +17,13 @@ class ReplayBuffer(Trick):
 
     # Each rank would have a buffer of its own, of which only the first one's is saved.
     needs = frozenset({Offer.DISCRIMINATOR, Offer.ONE_PROCESS})
+    counts = ("stored",)
     samples: Tensor
     classes: Tensor
 
-    def __init__(self, size: int, share: float):
+    def __init__(self, size: Count, share: Annotated[float, "(0, 1]"]):
         super().__init__()
-        if not 0 < number("trick.replay_buffer.share", share) <= 1:
-            raise Refused(f"trick.replay_buffer.share={share} must lie in (0, 1]")
-        self.size = count("trick.replay_buffer.size", size)
+        self.size = size
         self.share = share
         self.stored = 0
         # Places, and what is to stand there once the discriminator has moved: a look ahead stores nothing.
@@ -65,12 +65,6 @@ class ReplayBuffer(Trick):
         classes, kept_classes = swapped(self.classes[place], fake.condition, old)
         self._next = place, kept, kept_classes
         return Sample(x, classes)
-
-    def get_extra_state(self) -> dict[str, int]:
-        return {"stored": self.stored}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.stored = state["stored"]
 
 
 def swapped(past: Tensor, new: Tensor, old: Tensor) -> tuple[Tensor, Tensor]:

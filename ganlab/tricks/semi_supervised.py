@@ -1,9 +1,7 @@
-from torch.nn.functional import cross_entropy
-
-from ganlab.networks.classes import Evidence
+from ganlab.networks.classes import Evidence, surprise
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Networks, Offer, Turn, accurate
+from ganlab.turn import Networks, Offer, Turn
 
 
 class SemiSupervised(Trick):
@@ -22,11 +20,10 @@ class SemiSupervised(Trick):
         self.weight = active("trick.semi_supervised.weight", weight)
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
         assert networks.num_classes is not None
-        classes = networks.discriminator.head(networks.num_classes)
-        networks.discriminator.classes = classes
-        networks.discriminator.score = Evidence(classes)
+        classes = networks.judge.head(networks.num_classes)
+        networks.judge.classes = classes
+        networks.judge.score = Evidence(classes)
         return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
@@ -34,8 +31,4 @@ class SemiSupervised(Trick):
         if turn.player == "generator":
             return terms
         assert turn.extra is not None
-        classes = turn.critic(turn.extra).classes
-        assert classes is not None
-        assert turn.extra.condition is not None
-        supervised = cross_entropy(accurate(classes), turn.extra.condition, reduction="none")  # [B]
-        return {**terms, "supervised": self.weight(turn.step) * supervised}
+        return {**terms, "supervised": self.weight(turn.step) * surprise(turn, turn.extra)}

@@ -5,7 +5,7 @@ from torch import Tensor
 from ganlab.schedules import Schedule
 from ganlab.tricks.base import Compute, Terms, Trick
 from ganlab.turn import Networks, Offer, Player, Turn
-from ganlab.values import count
+from ganlab.values import Count
 
 
 class SlopePenalty(Trick):
@@ -24,12 +24,13 @@ class SlopePenalty(Trick):
     """
 
     needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SECOND_DERIVATIVES})
+    counts = ("moves",)
 
-    def __init__(self, name: str, weight: Schedule, every: int):
+    def __init__(self, name: str, weight: Schedule, every: Count):
         super().__init__()
         self.name = name
         self.weight = weight
-        self.every = count(f"trick.{name}.every", every)
+        self.every = every
         self.moves = 0  # of the discriminator: it may sit rounds out
 
     @abstractmethod
@@ -45,9 +46,3 @@ class SlopePenalty(Trick):
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         self.moves += player == "discriminator"
-
-    def get_extra_state(self) -> dict[str, int]:
-        return {"moves": self.moves}
-
-    def set_extra_state(self, state: dict[str, int]) -> None:
-        self.moves = state["moves"]

@@ -3,9 +3,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ganlab.networks.labels import Projection
 from ganlab.networks.weights import parametrise, weight_layers
 from ganlab.tricks.base import Order, Trick
-from ganlab.tricks.players import Side, chosen, needed, scales
+from ganlab.tricks.players import SIDES, Side, needed, scales
 from ganlab.turn import Networks
-from ganlab.values import count
+from ganlab.values import Count
 
 
 class SpectralNorm(Trick):
@@ -25,11 +25,11 @@ class SpectralNorm(Trick):
 
     order = Order.CONSTRAIN
 
-    def __init__(self, player: Side, iterations: int):
+    def __init__(self, player: Side, iterations: Count):
         super().__init__()
-        self.players = chosen("trick.spectral_norm.player", player)
+        self.players = SIDES[player]
         self.needs, self.takes = needed(self.players), scales(self.players)
-        self.iterations = count("trick.spectral_norm.iterations", iterations)
+        self.iterations = iterations
 
     def networks(self, networks: Networks) -> Networks:
         for player in self.players:

@@ -3,7 +3,7 @@ from bisect import bisect_right
 from ganlab.errors import Refused
 from ganlab.tricks.base import Trick
 from ganlab.turn import Offer, Player
-from ganlab.values import count, whole
+from ganlab.values import Several, Whole
 
 
 class Burst:
@@ -12,11 +12,8 @@ class Burst:
     100, 25 and 500 in the code of Li et al. 2017. Moves are counted from zero, so a burst comes first of all.
     """
 
-    def __init__(self, n: int, first: int, every: int):
-        self.n = several("trick.critic_steps.burst.n", n)
-        for name, value, least in (("first", first, 0), ("every", every, 2)):
-            count(f"trick.critic_steps.burst.{name}", value, least)
-        self.first, self.every = first, every
+    def __init__(self, n: Several, first: Whole, every: Several):
+        self.n, self.first, self.every = n, first, every
 
     def covers(self, move: int) -> bool:
         return move < self.first or move % self.every == 0
@@ -35,11 +32,9 @@ class CriticSteps(Trick):
     needs = frozenset({Offer.DISCRIMINATOR})
     takes = frozenset({Offer.MOVES})
 
-    def __init__(self, n: int, burst: Burst | None):
+    def __init__(self, n: Several, burst: Burst | None):
         super().__init__()
-        self.n = several("trick.critic_steps.n", n)
-        if burst is not None and not isinstance(burst, Burst):
-            raise Refused(f"trick.critic_steps.burst={burst} must be null or a ganlab.tricks.steps.Burst")
+        self.n = n
         if burst and burst.n == n:
             raise Refused(f"trick.critic_steps.burst.n={n} is n itself and would do nothing")
         self.burst = burst
@@ -68,15 +63,9 @@ class GeneratorSteps(Trick):
     needs = frozenset({Offer.DISCRIMINATOR})
     takes = frozenset({Offer.MOVES})
 
-    def __init__(self, k: int):
+    def __init__(self, k: Several):
         super().__init__()
-        self.k = several("trick.generator_steps.k", k)
+        self.k = k
 
     def plays(self, player: Player, step: int) -> bool:
         return player == "generator" or step % self.k == 0
-
-
-def several(name: str, value: int) -> int:
-    if not whole(value) or value < 2:
-        raise Refused(f"{name}={value} must be a whole number of at least 2: one each is the game without it")
-    return value

@@ -8,7 +8,7 @@ from ganlab.networks.base import Generator
 from ganlab.networks.priors import Normal, TruncatedNormal
 from ganlab.tricks.base import Order, Trick
 from ganlab.turn import Networks
-from ganlab.values import positive
+from ganlab.values import Positive
 
 
 class Truncation(Trick):
@@ -20,9 +20,9 @@ class Truncation(Trick):
 
     order = Order.PRESENT
 
-    def __init__(self, threshold: float):
+    def __init__(self, threshold: Positive):
         super().__init__()
-        self.prior = TruncatedNormal(positive("trick.truncation.threshold", threshold))
+        self.prior = TruncatedNormal(threshold)
 
     def networks(self, networks: Networks) -> Networks:
         if not isinstance(networks.generator.prior, Normal):

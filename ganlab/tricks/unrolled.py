@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from ganlab.ranks import mean_of_ranks
 from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 from ganlab.turn import Networks, Offer, Sample, Turn, accurate
-from ganlab.values import count
 
 
 class Unrolled(Trick):
@@ -26,15 +25,14 @@ class Unrolled(Trick):
     order = Order.OBSERVE  # the steps ahead feel the penalties of other tricks
     needs = frozenset({Offer.DISCRIMINATOR, Offer.SECOND_DERIVATIVES})
 
-    def __init__(self, steps: int, lr: float | Schedule):
+    def __init__(self, steps: Annotated[int, 1, 10], lr: float | Schedule):
         super().__init__()
-        self.steps = count("trick.unrolled.steps", steps, 1, 10)
+        self.steps = steps
         self.lr = active("trick.unrolled.lr", lr)
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
         # The slope of a penalty is differentiated through the steps ahead, a third time in all.
-        swap(networks.discriminator, BATCH_NORMS, ElementaryNorm)
+        swap(networks.judge, BATCH_NORMS, ElementaryNorm)
         return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:

@@ -7,7 +7,7 @@ from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 from ganlab.randomness import Draw
 from ganlab.tricks.base import Order, Trick
 from ganlab.turn import Networks, Offer
-from ganlab.values import count
+from ganlab.values import Several
 
 
 class VirtualBatchNorm(Trick):
@@ -22,9 +22,9 @@ class VirtualBatchNorm(Trick):
     order = Order.REPLACE
     takes = frozenset({Offer.GENERATOR_NORM})
 
-    def __init__(self, size: int):
+    def __init__(self, size: Several):
         super().__init__()
-        self.size = count("trick.virtual_batch_norm.size", size, 2)
+        self.size = size
 
     def networks(self, networks: Networks) -> Networks:
         generator = networks.generator

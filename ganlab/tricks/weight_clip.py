@@ -22,8 +22,7 @@ class WeightClip(Trick):
         self.bound = active("trick.weight_clip.bound", bound)
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.discriminator is not None
-        refuse_normalised("weight_clip", networks.discriminator)
+        refuse_normalised("weight_clip", networks.judge)
         self._clip(networks, 0)
         return networks
 
@@ -36,8 +35,7 @@ class WeightClip(Trick):
 
     @torch.no_grad()
     def _clip(self, networks: Networks, step: int) -> None:
-        assert networks.discriminator is not None
         bound = self.bound(step)
-        for name, weight in networks.discriminator.named_parameters():
+        for name, weight in networks.judge.named_parameters():
             if not name.startswith("decoder."):
                 weight.clamp_(-bound, bound)

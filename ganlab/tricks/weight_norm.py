@@ -4,7 +4,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from ganlab.networks.weights import parametrise, weight_layers
 from ganlab.tricks.base import Order, Trick
-from ganlab.tricks.players import Side, chosen, needed, scales
+from ganlab.tricks.players import SIDES, Side, needed, scales
 from ganlab.turn import Networks
 
 
@@ -21,7 +21,7 @@ class WeightNorm(Trick):
 
     def __init__(self, player: Side):
         super().__init__()
-        self.players = chosen("trick.weight_norm.player", player)
+        self.players = SIDES[player]
         self.needs, self.takes = needed(self.players), scales(self.players)
 
     def networks(self, networks: Networks) -> Networks:

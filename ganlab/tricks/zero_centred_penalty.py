@@ -4,6 +4,7 @@ from ganlab.schedules import Schedule, active
 from ganlab.slopes import between, slopes
 from ganlab.tricks.slope_penalty import SlopePenalty
 from ganlab.turn import Turn
+from ganlab.values import Count
 
 
 class ZeroCentredPenalty(SlopePenalty):
@@ -14,7 +15,7 @@ class ZeroCentredPenalty(SlopePenalty):
     where the discriminator is sure.
     """
 
-    def __init__(self, weight: float | Schedule, every: int):
+    def __init__(self, weight: float | Schedule, every: Count):
         super().__init__("zero_centred_penalty", active("trick.zero_centred_penalty.weight", weight), every)
 
     def penalty(self, turn: Turn) -> Tensor:

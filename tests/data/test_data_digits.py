@@ -46,8 +46,6 @@ def test_digits_are_those_of_scikit_learn():
         ({"range": [0, 255]}, r"data.range=\[0,255\]"),
         ({"range": None}, "data.range=null"),
         ({"validation": 1437}, "data.validation=1437 leaves none of 1437 samples to train on"),
-        ({"validation": -1}, "data.validation=-1"),
-        ({"validation_choice": "first"}, "data.validation_choice=first .* last, random"),
     ],
 )
 def test_declared_facts_that_contradict_the_data_are_refused(change, message):

@@ -86,7 +86,6 @@ def test_its_flips_are_its_own() -> None:
     [
         (10, "labelled=10 must be as many of each of the 4 classes"),
         (44, "one has only 10: set it to 40"),
-        (-4, "too small"),
     ],
 )
 def test_counts_that_cannot_be_are_refused(count: int, message: str) -> None:

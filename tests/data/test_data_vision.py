@@ -150,7 +150,6 @@ def test_cifar_has_its_channels_first(cifar, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dataset": "KMNIST"}, "data.dataset=KMNIST is not known: choose from MNIST, FashionMNIST, CIFAR10"),
         ({"num_classes": 7}, "data.num_classes=7"),
         ({"shape": [3, 28, 28]}, r"data.shape=\[3,28,28\] .* data.shape=\[1,28,28\]"),
         ({"batch_size": 13}, "batch_size=13 .* 12 "),

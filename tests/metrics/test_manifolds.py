@@ -104,5 +104,3 @@ def test_the_metric_measures_what_the_extractor_sees() -> None:
 def test_too_few_samples_or_neighbours_are_refused() -> None:
     with pytest.raises(Refused, match=r"precision/pixels_train of 3 fakes: 3 neighbours need 4 samples"):
         shown(PRDC(Pixels(64), "train", k=3), images(40, 0), images(3, 1))
-    with pytest.raises(Refused, match="metric.prdc.k=0 nearest neighbours: give 1 or more"):
-        PRDC(Pixels(64), "train", k=0)

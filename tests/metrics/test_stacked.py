@@ -90,7 +90,7 @@ def test_a_run_reports_its_modes(tmp_path: Path) -> None:
     [
         ("metric=stacked", "metric=stacked counts stacks of digits, not samples of shape .*: choose"),
         ("data=stacked_mnist data.num_classes=10", "data.num_classes=10 contradicts the data: .*=1000"),
-        ("data=stacked_mnist data.size=0", "data.size=0 is too small"),
+        ("data=stacked_mnist data.size=0", "data.size=0 must be a whole number"),
         ("data=stacked_mnist data.root=nowhere", "nowhere"),
     ],
 )

@@ -90,9 +90,9 @@ def test_a_round_sets_the_scales_in_play_but_not_in_an_average() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("model.discriminator.hidden=[]", "needs at least one width"),
-        ("model.discriminator.noise=-1", "noise=-1 must be at least 0"),
-        ("model.generator.hidden=[0]", "must be a list of whole numbers"),
+        ("model.discriminator.hidden=[]", "must be a list of 1 or more"),
+        ("model.discriminator.noise=-1", "noise=-1 must be a number of at least 0"),
+        ("model.generator.hidden=[0]", "must be a list, each a whole number"),
     ],
 )
 def test_bad_values_are_refused(line: str, message: str) -> None:

@@ -149,13 +149,6 @@ def test_a_goal_away_from_the_data_is_refused(c: float) -> None:
         build_game(compose(*SMALL, "objective=least_squares", "objective.a=1"))
 
 
-@pytest.mark.parametrize("name", ["a", "b", "c"])
-def test_a_goal_that_is_no_number_is_refused(name: str) -> None:
-    goals = {"a": -1, "b": 1, "c": 0, name: float("nan")}
-    with pytest.raises(Refused, match=f"objective.{name}=nan must be a number"):
-        LeastSquares(**goals, weight=ONES)
-
-
 def test_wasserstein_by_hand() -> None:
     assert torch.allclose(terms(Wasserstein(ONES), "discriminator"), FAKE - REAL)
     assert torch.allclose(terms(Wasserstein(ONES), "generator"), -FAKE)
@@ -165,5 +158,5 @@ def test_wasserstein_by_hand() -> None:
 @pytest.mark.parametrize("key", ["maximum_likelihood max_logit", "f_kl divergence.max_logit"])
 def test_a_ceiling_out_of_range_is_refused(key: str, value: str) -> None:
     name, setting = key.split()
-    with pytest.raises(Refused, match=f"objective.{setting}=.* must be a number"):
+    with pytest.raises(Refused, match=rf"objective.{setting}=.* must be a number in \(0, 40\]"):
         build_game(compose(*SMALL, f"objective={name}", f"objective.{setting}={value}"))

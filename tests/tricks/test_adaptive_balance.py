@@ -126,13 +126,10 @@ def test_a_restored_twin_decides_alike() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: AdaptiveBalance("luck", 0.4, 0.8), "by=luck must be one of accuracy, ranking, loss_ratio"),
         (lambda: AdaptiveBalance("accuracy", None, None), "low=null and high=null would do nothing"),
-        (lambda: AdaptiveBalance("accuracy", 0.4, "abc"), "adaptive_balance.high=abc must be a number"),
         (lambda: AdaptiveBalance("accuracy", 0.8, 0.4), "low=0.8 must be less than high=0.4"),
-        (lambda: AdaptiveBalance("accuracy", 0.4, 1.5), "high=1.5 must lie strictly between 0 and 1"),
-        (lambda: AdaptiveBalance("ranking", 0.4, 1.5), "high=1.5 must lie strictly between 0 and 1"),
-        (lambda: AdaptiveBalance("loss_ratio", -1, None), "low=-1 must lie strictly between 0 and inf"),
+        (lambda: AdaptiveBalance("accuracy", 0.4, 1.5), r"high=1.5 must be a number in \(0, 1\)"),
+        (lambda: AdaptiveBalance("ranking", 0.4, 1.5), r"high=1.5 must be a number in \(0, 1\)"),
         (lambda: trick(*LOSSES, objective="wasserstein"), "adaptive_balance needs costs of both players"),
         (lambda: trick(tricks=["critic_steps"]), "takes the say in who moves"),
         (

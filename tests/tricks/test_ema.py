@@ -136,12 +136,6 @@ def test_the_average_is_sampled() -> None:
         assert mine is theirs
 
 
-@pytest.mark.parametrize("players", ["generator", None, [], ["critic"], [["generator"]]])
-def test_players_that_are_no_list_of_them_are_refused(players: list[str]) -> None:
-    with pytest.raises(Refused, match="trick.ema.players=.* must be a list of one or both of"):
-        EMA(0.9, players)
-
-
 @pytest.mark.parametrize("decay", [2, 1, 0, -0.1, Linear(0.9, 1.5, 10)])
 def test_a_decay_out_of_range_is_refused(decay: float) -> None:
     with pytest.raises(Refused, match="trick.ema.decay=.* must lie strictly between 0 and 1"):

@@ -95,7 +95,6 @@ def test_half_types_are_raised_before_they_are_averaged() -> None:
     ("make", "message"),
     [
         (lambda: FeatureMatching(0, True), "trick.feature_matching.weight=0 would do nothing"),
-        (lambda: FeatureMatching(1.0, 2), "trick.feature_matching.replace=2 must be true or false"),
         (lambda: game("mmd", ["feature_matching"]), "feature_matching needs a discriminator"),
     ],
 )

@@ -116,14 +116,6 @@ def test_an_average_has_masks_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (
-            "trick.generator_dropout.rate=1",
-            "trick.generator_dropout.rate=1 must lie strictly between 0 and 1",
-        ),
-        (
-            "trick.generator_dropout.rate=0",
-            "trick.generator_dropout.rate=0 must lie strictly between 0 and 1",
-        ),
         ("trick.generator_dropout.at_test=2", "trick.generator_dropout.at_test=2 must be true or false"),
         ("model.generator.hidden=[]", "generator_dropout needs a generator with a hidden layer"),
     ],

@@ -5,9 +5,7 @@ import torch
 from table import game, real
 from torch import nn
 
-from ganlab.errors import Refused
 from ganlab.networks.minibatch import Closeness, ClosenessScore
-from ganlab.tricks.minibatch_discrimination import MinibatchDiscrimination
 
 
 def test_the_closeness_is_the_papers_sum() -> None:
@@ -63,11 +61,3 @@ def test_a_collapsed_batch_is_closest() -> None:
     layer = Closeness(4, 3, 2)
     assert torch.allclose(layer(torch.ones(7, 4)), torch.full((7, 3), 7.0))
     assert torch.allclose(layer(1e4 * torch.randn(7, 4)), torch.ones(7, 3), atol=1e-3)
-
-
-@pytest.mark.parametrize(("kernels", "dims"), [(0, 5), (100, 0), (2.5, 5)])
-def test_no_kernels_are_refused(kernels: int, dims: int) -> None:
-    with pytest.raises(
-        Refused, match=r"trick.minibatch_discrimination.(kernels|dims)=.* must be a whole number"
-    ):
-        MinibatchDiscrimination(kernels, dims)

@@ -10,7 +10,6 @@ from ganlab.cli import compose
 from ganlab.config import build_game
 from ganlab.errors import Refused
 from ganlab.networks.minibatch import StandardDeviation
-from ganlab.tricks.minibatch_stddev import MinibatchStddev
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 4)])
@@ -66,11 +65,3 @@ def test_packs_that_are_no_whole_number_of_groups_are_refused_before_the_first_r
     with pytest.raises(Refused, match=message):
         build_game(compose(*settings, "data.batch_size=20"))
     build_game(compose(*settings, "data.batch_size=24"))
-
-
-@pytest.mark.parametrize("size", [1, 0, 2.5])
-def test_another_size_is_refused(size: float) -> None:
-    with pytest.raises(
-        Refused, match="trick.minibatch_stddev.group_size=.* must be a whole number of at least 2"
-    ):
-        MinibatchStddev(size, 60)

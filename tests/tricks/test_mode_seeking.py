@@ -104,13 +104,6 @@ def test_half_types_are_raised() -> None:
     assert torch.equal(gap(one, other), gap(one.float(), other.float()))
 
 
-@pytest.mark.parametrize(
-    ("weight", "eps", "message"),
-    [
-        (0, 1e-5, "trick.mode_seeking.weight=0 would do nothing"),
-        (1.0, 0, "trick.mode_seeking.eps=0 must be a positive number"),
-    ],
-)
-def test_bad_values_are_refused(weight: float, eps: float, message: str) -> None:
-    with pytest.raises(Refused, match=message):
-        ModeSeeking(weight, eps)
+def test_a_weight_of_nothing_is_refused() -> None:
+    with pytest.raises(Refused, match="trick.mode_seeking.weight=0 would do nothing"):
+        ModeSeeking(0, 1e-5)

@@ -97,8 +97,8 @@ def test_classes_may_scale_the_other_norm_and_a_virtual_one_is_refused() -> None
     ("overrides", "message"),
     [
         (["kind=batch"], "kind=batch must be one of layer, instance, group, none"),
-        (["groups=2"], "groups=2 would do nothing with trick.normalisation.kind=layer: leave it out"),
-        (["kind=group"], "groups=None must be a whole number of at least 1"),
+        (["groups=2"], "groups=2 does not go with trick.normalisation.kind=layer: give a number"),
+        (["kind=group"], "groups=None does not go with trick.normalisation.kind=group"),
         (["kind=group", "groups=0"], "groups=0 must be a whole number of at least 1"),
         (["kind=group", "groups=3"], "groups=3 does not divide 16 channels"),
         (["kind=group", "groups=8"], "groups=8 leaves fewer than 3 of 16 numbers in a group"),

@@ -116,12 +116,6 @@ def test_a_batch_that_is_no_whole_number_of_packs_is_refused() -> None:
         assert turn.on_real
 
 
-@pytest.mark.parametrize("size", [1, 5, 2.5, 2.0, True])
-def test_another_size_is_refused(size: float) -> None:
-    with pytest.raises(Refused, match=f"trick.packing.size={size} must be 2, 3 or 4"):
-        Packing(size, 60)
-
-
 @pytest.mark.parametrize("trick", ["label_conditioning", "feature_autoencoder"])
 def test_what_judges_or_decodes_single_samples_is_refused(trick: str) -> None:
     with pytest.raises(

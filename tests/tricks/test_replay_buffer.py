@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from ganlab.errors import Refused
 from ganlab.networks.mlp import generator
 from ganlab.networks.priors import Normal
 from ganlab.randomness import Draw
@@ -66,14 +65,6 @@ def test_what_goes_beyond_a_small_buffer_is_shown_as_it_is() -> None:
     trick = buffer(5, 1.0)
     show(trick, 0, 10)
     assert show(trick, 1, 10).x.flatten().tolist() == [0.0] * 5 + [1.0] * 5
-
-
-@pytest.mark.parametrize(
-    ("size", "share"), [(0, 0.5), (2.0, 0.5), (True, 0.5), (10, 0), (10, 1.5), (10, True), (10, "abc")]
-)
-def test_values_out_of_range_are_refused(size: int, share: float) -> None:
-    with pytest.raises(Refused, match="trick.replay_buffer.* must"):
-        ReplayBuffer(size, share)
 
 
 def test_a_restored_buffer_goes_on_alike() -> None:

@@ -215,11 +215,8 @@ def test_a_replay_buffers_fakes_are_judged_in_every_play(name: str) -> None:
     [
         (lambda: R1(-1, 1), "trick.r1.gamma=-1 must lie between 0"),
         (lambda: R2(0, 1), "trick.r2.gamma=0 would do nothing"),
-        (lambda: R2(1.0, 0), "trick.r2.every=0 must be a whole number of at least 1"),
         (lambda: DRAGAN(1.0, 1.0, 0.0, 1), "trick.dragan.size=0 would do nothing"),
-        (lambda: GradientPenalty(1.0, 1.0, "three", 1), "sided=three must be one of two, one"),
         (lambda: GradientPenalty(1.0, -1.0, "two", 1), "trick.gradient_penalty.target=-1 must lie between 0"),
-        (lambda: ZeroCentredPenalty(1.0, 1.5), "trick.zero_centred_penalty.every=1.5 must be a whole number"),
     ],
 )
 def test_bad_values_are_refused(make, message: str) -> None:

@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from scipy.stats import kstest, truncnorm
@@ -10,7 +8,6 @@ from ganlab.config import build_game
 from ganlab.errors import Refused
 from ganlab.networks.priors import TruncatedNormal
 from ganlab.randomness import Draw
-from ganlab.tricks.truncation import Truncation
 
 
 @pytest.mark.parametrize("threshold", [0.02, 0.5, 2.0, 10.0])
@@ -42,12 +39,6 @@ def test_an_average_is_truncated_too() -> None:
     average = module.game.tricks["ema"].sampler(module.game.generator).eval()
     assert torch.equal(module.game.sample(4), average(latent))
     assert module.game.tricks.samplers(module.game.generator) == ["ema", "truncation"]
-
-
-@pytest.mark.parametrize("threshold", [0, -1, math.inf, True])
-def test_a_threshold_that_is_none_is_refused(threshold: float) -> None:
-    with pytest.raises(Refused, match="must be a positive number"):
-        Truncation(threshold)
 
 
 @pytest.mark.parametrize("prior", ["sphere", "uniform"])

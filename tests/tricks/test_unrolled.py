@@ -7,7 +7,6 @@ from table import SMALL, game, home, options, real
 
 from ganlab.cli import compose
 from ganlab.config import build_game
-from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.randomness import Draw
 from ganlab.tricks.unrolled import Functional, Unrolled
@@ -156,12 +155,6 @@ def test_the_discriminators_turn_is_as_ever() -> None:
     asked = []
     Unrolled(3, 0.1).losses(turn, lambda turn: asked.append(turn) or {})
     assert asked == [turn]
-
-
-@pytest.mark.parametrize("steps", [0, 11, 2.0, True])
-def test_steps_out_of_range_are_refused(steps: int) -> None:
-    with pytest.raises(Refused, match=f"trick.unrolled.steps={steps} must be a whole number from 1 to 10"):
-        Unrolled(steps, 0.1)
 
 
 def test_the_steps_ahead_feel_every_penalty_whatever_its_name() -> None:
