@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused, Unfinished
-from ganlab.values import count, flag
+from ganlab.report import refuse_two
 
 if TYPE_CHECKING:
     from ganlab.suites.plan import Job
@@ -60,28 +60,13 @@ def search(cfg: DictConfig) -> None:
 
 def refuse(cfg: DictConfig) -> None:
     """Refuses settings that mean nothing."""
-    if cfg.suite is None and cfg.sweep is None:
-        raise Refused(
-            "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
-        )
-    if cfg.suite is not None and cfg.sweep is not None:
-        raise Refused(f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them")
-    flag("dry_run", cfg.dry_run)
-    flag("wandb", cfg.wandb)
+    refuse_two(cfg)
     whose, silent = ("suite", ["wandb"]) if cfg.sweep is None else ("sweep", ["only", "rerun"])
     for name in silent:
         if cfg[name]:
             raise Refused(f"{name}={cfg[name]} has no say where a {whose} is played: leave it out")
     if cfg.wandb and cfg.dry_run:
         raise Refused("wandb=true plays nothing, so dry_run=true has no say: leave one of them out")
-    if cfg.rerun not in (None, "stale", "failed"):
-        raise Refused(f"rerun={cfg.rerun} must be stale, failed or null")
-    for name in ("only", "extra"):
-        if isinstance(cfg[name], str):
-            raise Refused(f"{name}={cfg[name]} must be a list: '{name}=[{cfg[name]}]'")
-    for name in ("processes", "threads"):
-        if cfg[name] is not None:
-            count(name, cfg[name])
 
 
 def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:

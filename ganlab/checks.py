@@ -15,7 +15,6 @@ from ganlab.stages import views, within
 
 OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm")
 TRAINER = {"_target_", "_partial_", *OURS}
-PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
 def check(cfg: DictConfig) -> None:
@@ -55,8 +54,6 @@ def check_game(cfg: DictConfig) -> None:
         )
     if cfg.trainer.devices > 1 and "strategy" not in cfg.trainer:
         raise Refused(f"trainer.devices={cfg.trainer.devices} needs trainer=ddp beside it")
-    if cfg.trainer.precision not in PRECISIONS:
-        raise Refused(f"trainer.precision={cfg.trainer.precision} must be one of {', '.join(PRECISIONS)}")
 
 
 def num_processes(cfg: DictConfig) -> int:
