@@ -14,7 +14,7 @@ from ganlab.cli import CONF, compose, launch
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.values import digits
-from ganlab.writing import write_beside
+from ganlab.writing import write_beside, writing
 
 Records = dict[str, dict[str, Any]]
 
@@ -176,11 +176,9 @@ def show(records: Records) -> None:
 
 
 def write(path: Path, records: Records) -> None:
-    try:
+    with writing(f"output={path}", "choose another"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_beside(path, json.dumps(records, indent=1) + "\n")
-    except OSError as error:
-        raise Refused(f"output={path} cannot be written: {error.strerror}; choose another") from error
     print(f"  protocols: {path}")
 
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused
+from ganlab.writing import writing
 
 NAMES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
 
@@ -36,11 +37,9 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     for number in sorted(set(numbers)):
         name, began = NAMES[number - 1], perf_counter()
         frames = instantiate(cfg[name])
-        try:
+        with writing(output, "choose another output"):
             output.mkdir(parents=True, exist_ok=True)
             files = write(frames, output / f"{number}_{name}")
-        except OSError as error:
-            raise Refused(f"{output} cannot be written: {error.strerror}; choose another output") from error
         print(f"{perf_counter() - began:5.1f} s  {'  '.join(map(str, files))}", flush=True)
         written += files
     return written

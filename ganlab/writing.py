@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from ganlab.errors import Refused
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
@@ -23,6 +25,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(place: Path | str, remedy: str = "make room, or give rights") -> Iterator[None]:
+    """Refuses what the system would not write at a place."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"{place} cannot be written: {error.strerror}; {remedy}") from error
 
 
 def write_beside(path: Path, text: str) -> None:

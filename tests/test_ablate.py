@@ -30,7 +30,7 @@ from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import child, hashes, identity, results
 from ganlab.suites import suite as suites
-from ganlab.suites.child import Child, lock_of
+from ganlab.suites.child import Child, right_to
 from ganlab.suites.composed import Composed
 from ganlab.suites.foresight import foresight
 from ganlab.suites.plan import Job, plan, refuse_own, refuse_twins
@@ -366,12 +366,12 @@ def test_the_right_to_play_lives_as_long_as_the_run_though_ablate_is_killed(
     monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
     suite = suites.read(written(tmp_path / "quick", QUICK))
     job = dataclasses.replace(jobs[0], output=tmp_path)
-    lock = lock_of(suite.folder, job)
-    assert lock.take()
+    lock = right_to(suite.folder, job)
+    assert lock is not None
     orphan = Child(job, lock, 1)
     lock.close()  # as the system does when a process is killed
     elsewhere = dataclasses.replace(job, output=tmp_path / "elsewhere")  # as from another working directory
-    assert not lock_of(suite.folder, elsewhere).take()
+    assert right_to(suite.folder, elsewhere) is None
     waiting = Worker(suite, [elsewhere], 1, 1, None).work()
     assert not elsewhere.output.exists()
     assert (waiting.left, rows(suite.folder)) == (1, [])

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import optuna
 import pytest
@@ -38,7 +38,6 @@ from ganlab.errors import Refused
 from ganlab.report import report
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import child
-from ganlab.suites.child import Lock
 from ganlab.sweeps import panels, worker
 from ganlab.sweeps.agent import in_words
 from ganlab.sweeps.command import work
@@ -209,7 +208,7 @@ def test_a_hopeless_run_is_ended_and_recorded(
 def test_workers_share_the_trials_and_take_up_what_another_has_left(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[tuple[str, list[str], Lock]] = []
+    begun: list[tuple[str, list[str], TextIO]] = []
     monkeypatch.setattr(
         worker, "Child", lambda job, lock, threads: begun.append((job.arm, job.overrides, lock))
     )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import results
-from ganlab.suites.child import Child, lock_of, recorded
+from ganlab.suites.child import Child, recorded, right_to
 from ganlab.suites.plan import Job
 from ganlab.suites.players import Players
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended, standing
 from ganlab.suites.suite import Suite
+from ganlab.writing import replacing, writing
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,8 @@ class Worker(Players):
             job = self.jobs[number]
             if number in self.tried:  # interrupted by itself, which another call goes on with
                 continue
-            lock = lock_of(self.suite.folder, job)
-            if not lock.take():
+            lock = right_to(self.suite.folder, job)
+            if lock is None:
                 continue
             if number not in self.left():  # another worker has recorded it since
                 lock.close()
@@ -132,15 +130,10 @@ class Worker(Players):
         if not pictures:
             return
         place = self.suite.folder / "samples" / f"{job.arm}.png"
-        part = place.with_name(place.name + ".part")
-        try:
+        with writing(place):
             place.parent.mkdir(exist_ok=True)
-            shutil.copyfile(pictures[-1], part)
-            os.replace(part, place)
-        except OSError as error:
-            raise Refused(
-                f"{place} cannot be written: {error.strerror}; make room, or give rights"
-            ) from error
+            with replacing(place) as file:
+                file.write(pictures[-1].read_bytes())
 
     def name(self, job: Job) -> str:
         return f"{job.arm:<{self.width}}  seed {job.seed}"

@@ -15,7 +15,7 @@ from typing import Any
 from ganlab.run_directory import RunDirectory
 from ganlab.stages import Timetable
 from ganlab.suites import lines
-from ganlab.suites.child import Child, lock_of, recorded
+from ganlab.suites.child import Child, recorded, right_to
 from ganlab.suites.plan import Job
 from ganlab.suites.players import Players
 from ganlab.suites.results import Row
@@ -126,8 +126,8 @@ class Sweeper(Players):
         if trial is None:
             parameters = self.search.parameters(number)
             trial = self.trials[number] = Trial(number, parameters, self.plan.job(number, parameters))
-        lock = lock_of(self.sweep.folder, trial.job)
-        if not lock.take():
+        lock = right_to(self.sweep.folder, trial.job)
+        if lock is None:
             return False
         self.tried.add(number)
         if ended(trial.job.directory):
@@ -168,8 +168,10 @@ class Sweeper(Players):
     def _turn(self) -> Iterator[None]:
         """While this lasts no other worker asks, begins or records: what they know is the same."""
         self.plan.place.mkdir(parents=True, exist_ok=True)
-        with (self.plan.place / "turn.lock").open("a") as file, lines.locked(file, fcntl.LOCK_EX):
+        with (self.plan.place / "turn.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield
+            fcntl.flock(file, fcntl.LOCK_UN)  # a fork of this process may hold the file open
 
 
 def course(job: Job) -> dict[str, float]:
