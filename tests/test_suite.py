@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 
 from ganlab.errors import Refused
-from ganlab.suites import lines, results, suite
+from ganlab.suites import results, suite
 from ganlab.suites.results import Row
 
 GOOD = """\
@@ -173,7 +173,8 @@ def test_other_files_and_broken_rows_are_refused(tmp_path: Path) -> None:
 def test_who_reads_or_writes_waits_for_who_writes(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     results.append(path, ROW)
-    with path.open() as file, lines.locked(file, fcntl.LOCK_EX):
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         waiting = [Thread(target=results.append, args=(path, ROW)), Thread(target=results.read, args=(path,))]
         for thread in waiting:
             thread.start()
