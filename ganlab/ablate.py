@@ -142,7 +142,7 @@ def table(jobs: list[Job], found: list[Standing]) -> None:
 def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str | None) -> None:
     """How each run stands, and what the rest would take; writes nothing that stays."""
     from ganlab.suites.estimate import FIRST, MORE, evaluations, rounds_left, trial
-    from ganlab.suites.players import span
+    from ganlab.suites.words import duration
 
     found = standings(suite, jobs)
     width = max(len(job.arm) for job in jobs)
@@ -165,11 +165,11 @@ def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str
             f"{len(mine)} runs, {rounds:,} rounds of {1000 * took.seconds_per_round:.1f} ms, "
             f"{took.start:.1f} s of starting and ending each"
         )
-        print(f"  {arm:<{width}}  {parts}: {span(seconds)}", flush=True)
+        print(f"  {arm:<{width}}  {parts}: {duration(seconds)}", flush=True)
     most = max(map(evaluations, left))
     beside = f", {processes} at a time if they do not slow each other" if processes > 1 else ""
     print(
-        f"in all {span(total / min(processes, len(left)))}{beside}; without the evaluations "
+        f"in all {duration(total / min(processes, len(left)))}{beside}; without the evaluations "
         f"(up to {most} a run), pictures, checkpoints and the logger"
     )
 

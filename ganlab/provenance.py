@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
+
+from ganlab.words import PARSER, quoted
 
 if TYPE_CHECKING:
     import torch
@@ -26,18 +26,21 @@ ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # a hook names anoth
 
 def command(overrides: Sequence[str]) -> str:
     """The command line of a run, as one types it; of a sweep's job, of this one alone."""
+    return shlex.join(["python", "-m", "ganlab.run", *searched(), *overrides])
+
+
+def searched() -> list[str]:
+    """Where the command was told to look for configs of one's own; so must the runs that it plays."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
-    folders = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
-    return shlex.join(["python", "-m", "ganlab.run", *folders, *overrides])
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def override(key: str, text: object) -> str:
     """`key=text` to paste into a shell, quoted for it and, where it would read another value, for Hydra."""
-    quoted = f"{key}={QuotedString(str(text), Quote.double).with_quotes()}"
     with suppress(HydraException):
-        if OverridesParser.create().parse_override(f"{key}={text}").value() == str(text):
+        if PARSER.parse_override(f"{key}={text}").value() == str(text):
             return shlex.quote(f"{key}={text}")
-    return shlex.quote(quoted)
+    return shlex.quote(f"{key}={quoted(str(text))}")
 
 
 def commit() -> str | None:

@@ -15,18 +15,9 @@ if TYPE_CHECKING:
 
 # What a stage has of its own; all else it shares with the run.
 KEYS = (
-    "steps",
-    "batch_size",
-    "code_of",
-    "pretrained",
-    "objective",
-    "model",
-    "initial",
-    "optimizer",
-    "play",
-    "trick",
-    "clip",
-)
+    "steps", "batch_size", "code_of", "pretrained",
+    "objective", "model", "initial", "optimizer", "play", "trick", "clip",
+)  # fmt: skip
 
 
 class Timetable:

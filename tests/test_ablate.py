@@ -34,8 +34,8 @@ from ganlab.suites.child import Child, right_to
 from ganlab.suites.composed import Composed
 from ganlab.suites.foresight import foresight
 from ganlab.suites.plan import Job, plan, refuse_own, refuse_twins
-from ganlab.suites.players import span
 from ganlab.suites.standing import Standing, standing
+from ganlab.suites.words import duration
 from ganlab.suites.worker import Worker
 
 HERE = Path(__file__).parent
@@ -476,7 +476,7 @@ def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
     text = QUICK.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
     here = written(tmp_path / "quick", text)
     job = planned(here)[1]
-    assert job.outside == ["logger.wandb.group='quick'", "logger.wandb.job_type='ema'"]
+    assert job.outside == ['logger.wandb.group="quick"', 'logger.wandb.job_type="ema"']
     extra = ("logger.wandb.group=mine", "trainer.accelerator=cpu", "log_every=3")
     other = planned(here, *extra)[1]
     assert other.outside == [*extra, "logger.wandb.job_type='ema'"]
@@ -572,12 +572,12 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_times_are_told_in_two_units() -> None:
-    assert [span(s) for s in (0.4, 59, 61, 3599.6, 3720)] == [
-        "0 s",
+    assert [duration(s) for s in (0.4, 59, 61, 3599.6, 3720)] == [
+        "0.4 s",
         "59 s",
-        "1 min 1 s",
-        "1 h 0 min",
-        "1 h 2 min",
+        "1 min 01 s",
+        "1 h 00 min",
+        "1 h 02 min",
     ]
 
 

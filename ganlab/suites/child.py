@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from hydra.core.hydra_config import HydraConfig
-
 from ganlab.errors import Refused
+from ganlab.provenance import searched
 from ganlab.run_directory import RunDirectory
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
@@ -103,12 +102,6 @@ def start(arguments: Sequence[str], lock: TextIO, threads: int, log: TextIO) -> 
         env=os.environ | {"OMP_NUM_THREADS": str(threads), "HYDRA_FULL_ERROR": "0"},
         pass_fds=[lock.fileno()],
     )
-
-
-def searched() -> list[str]:
-    """Where this command was told to look for configs of one's own: a run must look there too."""
-    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
-    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def arguments(job: Job) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from ganlab.errors import Refused
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.stages import Timetable
 from ganlab.suites import identity
+from ganlab.words import quoted
 
 T = TypeVar("T")
 # What is decided for each run, so that nobody else's word on it would count.
@@ -139,14 +139,6 @@ def refuse_extra(extra: Sequence[str]) -> None:
     for override in extra:
         if key(override) in (*OWN, "init_from", "name"):
             raise Refused(f"extra: {override} is set for each run: leave it out")
-
-
-def quoted(text: str) -> str:
-    """A text as the value of an override, whatever it holds: Hydra would take 2024 for a number."""
-    # Backslashes are taken for escapes in front of a quote alone.
-    return (
-        "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + "\\" * bool(found[2]) + found[2], text) + "'"
-    )
 
 
 def key(override: str) -> str:

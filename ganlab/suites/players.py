@@ -13,6 +13,7 @@ from types import FrameType
 from ganlab.callbacks.stop import handle
 from ganlab.suites import hashes, identity
 from ganlab.suites.child import Child
+from ganlab.suites.words import duration
 
 PAUSE = 0.1  # seconds between two looks at the runs that are being played
 LOOK = 5.0  # seconds until a run that somebody else plays is looked at again
@@ -86,7 +87,7 @@ class Players(ABC):
         if not self.durations or not left:
             return ""
         mean = sum(self.durations) / len(self.durations)
-        return f", about {span(mean * ceil(left / self.processes))}"
+        return f", about {duration(mean * ceil(left / self.processes))}"
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -110,12 +111,3 @@ class Players(ABC):
         self.passed_on = len(self.signals)
         for child in self.children:
             child.process.send_signal(signal.SIGTERM if self.passed_on == 1 else signal.SIGKILL)
-
-
-def span(seconds: float) -> str:
-    """A time in words, to two of its units."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from ganlab.errors import Refused, Unfinished
 from ganlab.suites.estimate import FIRST, MORE, rounds_left, trial
-from ganlab.suites.players import span
+from ganlab.suites.words import duration
 from ganlab.sweeps import agent
 from ganlab.sweeps.plan import Plan
 from ganlab.sweeps.sweep import Sweep
@@ -88,7 +88,7 @@ def show(plan: Plan, processes: int, threads: int) -> None:
     seconds = left * (rounds * took.seconds_per_round + took.start)
     print(
         f"  {left} runs, {rounds:,} rounds of {1000 * took.seconds_per_round:.1f} ms, {took.start:.1f} s of "
-        f"starting and ending each: {span(seconds / min(processes, left))} if none is pruned and "
+        f"starting and ending each: {duration(seconds / min(processes, left))} if none is pruned and "
         f"{processes} at a time do not slow each other; without the evaluations, pictures and checkpoints"
     )
 
