@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,36 @@ import yaml
 from ganlab.errors import Refused
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a folder asks by the file in it: a question, and overrides that all of its runs share.
+
+    `lines` says where in the file a thing stands: "base", "arms.r1", "parameters.trick.r1.gamma".
+    """
+
+    file: Path
+    folder: Path
+    name: str
+    question: str
+    base: list[str]
+    lines: Mapping[str, int] = field(compare=False, repr=False)
+
+    @property
+    def results(self) -> Path:
+        """The file with a row for each of its runs."""
+        return self.folder / "results.csv"
+
+    def at(self, place: str) -> str:
+        """Where a thing stands, to begin a refusal with."""
+        line = self.lines.get(place)
+        return f"{self.file}" + ("" if line is None else f", line {line}")
+
+
 class Page:
     """A YAML file of which every part knows its line; `setting` is what names its folder."""
 
     def __init__(self, file: Path, setting: str):
-        self.file = file
+        self.file, self.setting = file, setting
         try:
             text = file.read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -59,6 +85,26 @@ class Page:
                 raise self.refusal(key_node, f"{key} stands twice in {what}: leave one of them out")
             found[key] = child
         return found
+
+    def top(self, needed: Collection[str], more: Collection[str]) -> dict[str, yaml.Node]:
+        """The parts of the whole, of which some are needed."""
+        found = self.entries(self.root, f"the {self.setting}", (*needed, *more))
+        if missing := [key for key in needed if key not in found]:
+            lacking = f"lacks {', '.join(missing)}: a {self.setting} has {', '.join(needed)}"
+            raise self.refusal(self.root, lacking)
+        return found
+
+    def asked(self, top: Mapping[str, yaml.Node], group: str) -> dict[str, Any]:
+        """What `Asked` has of the parts of the whole; those of one group have lines of their own."""
+        inside = {f"{group}.{name}": node for name, node in self.entries(top[group], group).items()}
+        return {
+            "file": self.file,
+            "folder": self.file.parent,
+            "name": self.file.parent.resolve().name,
+            "question": self.text(top["question"], "question") or "",
+            "base": self.texts(top["base"], "base"),
+            "lines": {key: line(node) for key, node in ({**top, **inside}).items()},
+        }
 
     def text(self, node: yaml.Node | None, what: str) -> str | None:
         value = None if node is None else self.value(node)

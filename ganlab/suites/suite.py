@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from ganlab.suites.page import Page, line, real
+from ganlab.suites.page import Asked, Page, real
 from ganlab.values import whole
 
 FILE = "suite.yaml"
 NEEDED = ("question", "base", "seeds", "metrics", "arms")
-KNOWN = (*NEEDED, "budget", "reference", "order", "source", "note")
+MORE = ("budget", "reference", "order", "source", "note")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of an arm, which names folders and pictures
 
 Published = dict[str, tuple[float, float | None]]  # by metric: a value, and its +- where there is one
@@ -29,20 +28,15 @@ class Arm:
     published: Published
 
 
-@dataclass(frozen=True)
-class Suite:
+@dataclass(frozen=True, kw_only=True)
+class Suite(Asked):
     """A question, and the runs that are to answer it: each arm with each seed.
 
     `metrics` are named as `monitor` takes them, the first of them answers; other arms are compared with
     the arm `reference`. `order` are arms as they were published, best first, where the question is whether
-    they come in this order; else it is empty. `lines` says where in the file a thing stands: "base",
-    "arms.r1".
+    they come in this order; else it is empty.
     """
 
-    folder: Path
-    name: str
-    question: str
-    base: list[str]
     seeds: list[int]
     metrics: list[str]
     budget: str | None
@@ -51,22 +45,11 @@ class Suite:
     source: str | None
     note: str | None
     arms: dict[str, Arm]
-    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def comparisons(self) -> int:
         """How many arms there are beside the reference."""
         return len(self.arms) - 1
-
-    @property
-    def results(self) -> Path:
-        """The file with a row for each of its runs."""
-        return self.folder / "results.csv"
-
-    def at(self, place: str) -> str:
-        """Where a thing stands, to begin a refusal with."""
-        line = self.lines.get(place)
-        return f"{self.folder / FILE}" + ("" if line is None else f", line {line}")
 
 
 def read(folder: str | Path) -> Suite:
@@ -75,11 +58,8 @@ def read(folder: str | Path) -> Suite:
     Raises:
         Refused: it has none, or one that cannot be understood; the file, the line and the remedy are named.
     """
-    folder = Path(folder)
-    page = Page(folder / FILE, "suite")
-    top = page.entries(page.root, "the suite", KNOWN)
-    if missing := [key for key in NEEDED if key not in top]:
-        raise page.refusal(page.root, f"lacks {', '.join(missing)}: a suite has {', '.join(NEEDED)}")
+    page = Page(Path(folder) / FILE, "suite")
+    top = page.top(NEEDED, MORE)
     arms = page.entries(top["arms"], "arms")
     if not arms:
         raise page.refusal(top["arms"], "arms is empty: give at least one, such as `plain: {}`")
@@ -97,10 +77,7 @@ def read(folder: str | Path) -> Suite:
         if found.published and source is None:
             raise page.refusal(arms[name], f"arms.{name} has published values: say in `source` where")
     return Suite(
-        folder=folder,
-        name=folder.resolve().name,
-        question=page.text(top["question"], "question") or "",
-        base=page.texts(top["base"], "base"),
+        **page.asked(top, "arms"),
         seeds=seeds(page, top["seeds"]),
         metrics=metrics,
         budget=page.text(top.get("budget"), "budget"),
@@ -109,8 +86,6 @@ def read(folder: str | Path) -> Suite:
         source=source,
         note=page.text(top.get("note"), "note"),
         arms=read_arms,
-        lines={key: line(node) for key, node in top.items()}
-        | {f"arms.{name}": line(node) for name, node in arms.items()},
     )
 
 
