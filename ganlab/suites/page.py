@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ganlab.errors import Refused
+from ganlab.kinds import fits, said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,13 @@ class Page:
             "base": self.texts(top["base"], "base"),
             "lines": {key: line(node) for key, node in ({**top, **inside}).items()},
         }
+
+    def plain(self, node: yaml.Node, what: str, kind: Any) -> Any:
+        """A value of a kind, as `ganlab.kinds` has them."""
+        value = self.value(node)
+        if not fits(value, kind):
+            raise self.refusal(node, f"{what}: {value} must be {said(kind)}")
+        return value
 
     def text(self, node: yaml.Node | None, what: str) -> str | None:
         value = None if node is None else self.value(node)

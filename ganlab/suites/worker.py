@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -90,29 +89,12 @@ class Worker(Players):
             if not before.done(self.rerun) and standing(job, rows).row == before.row
         ]
 
-    def settle(self, child: Child) -> None:
-        """Records a run that has ended."""
-        row = child.row()
-        if row is None:
-            self.interrupted += 1
-            how = f" by {child.killed_by}" if child.killed_by else ""
-            print(f"{self.name(child.job)}  interrupted{how} ({child.log})", flush=True)
-        else:
-            self.durations.append(time.monotonic() - child.began)
-            self.record(child.job, row)
-        child.lock.close()  # not earlier, or another worker would find it finished and not recorded
-
-    def record(self, job: Job, row: Row) -> None:
+    def record(self, job: Job, row: Row | None) -> None:
+        assert row is not None
         self.append(row)
         if row.status == "finished" and self.first_seed(job):
             self.show(job)
-        value = "" if row.value is None else f"{job.names[0]} {row.value:.4g}"
-        left = len(self.left())
-        print(
-            f"{self.name(job)}  {row.status:<8}  {row.reason or value}  {row.seconds:.1f} s  "
-            f"({left} left{self.time_left(left)})",
-            flush=True,
-        )
+        self.tell(job, row, len(self.left()))
 
     def first_seed(self, job: Job) -> bool:
         """Whether no seed before it is to be shown for its arm: that did not end otherwise."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
+from ganlab.kinds import COUNT, PLACE
 from ganlab.suites.page import Asked, Page
 from ganlab.sweeps.parameters import Parameter, parameter
-from ganlab.values import whole
 
 FILE = "sweep.yaml"
 NEEDED = ("question", "base", "metric", "trials", "seed", "parameters")
@@ -55,18 +55,11 @@ def read(folder: str | Path) -> Sweep:
     return Sweep(
         **page.asked(top, "parameters"),
         metric=page.text(top["metric"], "metric") or "",
-        trials=count(page, "trials", top["trials"], 1),
-        seed=count(page, "seed", top["seed"], 0),
+        trials=page.plain(top["trials"], "trials", COUNT),
+        seed=page.plain(top["seed"], "seed", PLACE),
         parameters={name: parameter(page, name, node) for name, node in parameters.items()},
         after=after(page, top["prune"]) if "prune" in top else None,
     )
-
-
-def count(page: Page, name: str, node: yaml.Node, least: int) -> int:
-    value = page.value(node)
-    if not whole(value) or value < least:
-        raise page.refusal(node, f"{name}: {value} must be a whole number of at least {least}")
-    return value
 
 
 def after(page: Page, node: yaml.Node) -> int:
@@ -74,4 +67,4 @@ def after(page: Page, node: yaml.Node) -> int:
     parts = page.entries(node, "prune", ("after",))
     if "after" not in parts:
         raise page.refusal(node, "prune lacks after: the rounds before which no run is ended")
-    return count(page, "prune.after", parts["after"], 0)
+    return int(page.plain(parts["after"], "prune.after", PLACE))

@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import fcntl
 import io
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,23 +90,19 @@ class Sweeper(Players):
 
     def watch(self, child: Child) -> None:
         """Reports what was measured since the last look, and ends the run where that is hopeless."""
-        trial = self._of(child)
+        trial = self._of(child.job)
         if trial.hopeless is None and trial.news():
             self.search.report(trial.number, trial.course)
             trial.hopeless = self.search.hopeless(trial.number)
             if trial.hopeless is not None:
                 child.process.terminate()
 
-    def settle(self, child: Child) -> None:
-        trial, row = self._of(child), child.row()
-        if row is None and trial.hopeless is None:
-            self.interrupted += 1
-            print(f"{trial.job.arm}  interrupted ({child.log})", flush=True)
-        else:
-            self.durations.append(time.monotonic() - child.began)
-            with self._turn():
-                self._record(trial, row)
-        child.lock.close()  # not earlier, or another worker would find it finished and not recorded
+    def hopeless(self, child: Child) -> bool:
+        return self._of(child.job).hopeless is not None
+
+    def record(self, job: Job, row: Row | None) -> None:
+        with self._turn():
+            self._record(self._of(job), row)
 
     def rows(self) -> list[Tried]:
         return self.records.read()[0]
@@ -153,16 +148,10 @@ class Sweeper(Players):
         if said := self.records.append(result):
             print(said, flush=True)
         self.search.tell(result)
-        value = "" if result.value is None else f"{self.plan.name} {result.value:.4g}"
-        left = self.left()
-        print(
-            f"{trial.job.arm}  {result.status:<8}  {result.reason or value}  {result.seconds:.1f} s  "
-            f"({left} left{self.time_left(left)})",
-            flush=True,
-        )
+        self.tell(trial.job, result, self.left())
 
-    def _of(self, child: Child) -> Trial:
-        return self.trials[int(child.job.arm.removeprefix("trial"))]
+    def _of(self, job: Job) -> Trial:
+        return self.trials[int(job.arm.removeprefix("trial"))]
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
