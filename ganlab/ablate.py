@@ -94,15 +94,16 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
     print(f"{label}{len(jobs)} runs, {len(worker.left())} to play, {shared}", flush=True)
     if stale := sum(found.stale for found in worker.before if found.done(cfg.rerun)):
         print(f"{stale} runs are stale, recorded with other code: rerun=stale plays them anew", flush=True)
-    ended = worker.work()
-    if ended.signal is not None:
-        print(f"{ended.left} runs are left; the same command goes on", flush=True)
+    worker.work()
+    left = len(worker.left())
+    if worker.signals:
+        print(f"{left} runs are left; the same command goes on", flush=True)
         raise KeyboardInterrupt
     found = standings(suite, jobs)
     table(jobs, found)
     print(f"\nnext: python -m ganlab.report suite={suite.folder}", flush=True)
-    if ended.stopped is not None:
-        raise Unfinished(f"{ended.stopped}; {ended.left} runs are left")
+    if worker.stopped is not None:
+        raise Unfinished(f"{worker.stopped}; {left} runs are left")
     bad = [state.row.status for state in found if state.row is not None and state.row.status != "finished"]
     kinds = [f"{bad.count(kind)} {kind}" for kind in ("failed", "diverged") if kind in bad]
     kinds += [f"{worker.interrupted} interrupted"] if worker.interrupted else []
@@ -111,8 +112,8 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
             f"of {len(jobs)} runs {', '.join(kinds)}: the same command goes on with what was interrupted, "
             "rerun=failed with the others too"
         )
-    if ended.left:
-        print(f"{ended.left} runs are with other processes", flush=True)
+    if left:
+        print(f"{left} runs are with other processes", flush=True)
 
 
 def standings(suite: Suite, jobs: list[Job]) -> list[Standing]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
@@ -49,23 +49,16 @@ def commit() -> str | None:
     None where there is none: a package that is installed below another project's checkout is not of it.
     """
 
-    def git(*arguments: str) -> str:
-        own = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
-        return subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).resolve().parent,
-            env=own,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+    here = Path(__file__).resolve()
+    own = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+
+    def git(*words: str) -> str:
+        return check_output(["git", *words], cwd=here.parent, env=own, text=True, stderr=DEVNULL).strip()
 
     try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("rev-parse", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
-    except (OSError, subprocess.CalledProcessError):
+        git("ls-files", "--error-unmatch", here.name)
+        return git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
+    except (OSError, CalledProcessError):
         return None
 
 

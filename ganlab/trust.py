@@ -14,7 +14,7 @@ import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import yaml
@@ -126,11 +126,6 @@ def signature(content: bytes) -> str | None:
         return None
 
 
-def private(path: str, flags: int) -> int:
-    """Opens a file that is the user's alone, if it is new."""
-    return os.open(path, flags, 0o600)
-
-
 def key() -> bytes:
     """The user's own key on this machine, made when it is first asked for.
 
@@ -139,7 +134,7 @@ def key() -> bytes:
     """
     place = caches() / "key"
     place.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError), open(place, "xb", opener=private) as file:
+    with suppress(FileExistsError), open(place, "xb", opener=partial(os.open, mode=0o600)) as file:
         file.write(secrets.token_bytes(32))
     with place.open("rb") as file:
         kept = os.fstat(file.fileno())

@@ -264,9 +264,9 @@ def test_a_change_of_the_code_makes_rows_stale_and_begins_nothing_new(
     results.append(suite.results, row_of(before[0]))
     worker = Worker(suite, before, 1, 1, None)
     monkeypatch.setattr(hashes, "code", lambda: "f" * 12)
-    ended = worker.work()
-    assert "has changed since this began: call again" in str(ended.stopped)
-    assert (ended.left, len(rows(here))) == (3, 1)
+    worker.work()
+    assert "has changed since this began: call again" in str(worker.stopped)
+    assert (len(worker.left()), len(rows(here))) == (3, 1)
     after = planned(here)
     assert after[0].directory != before[0].directory
     assert standing(after[0], rows(here)).stale
@@ -294,7 +294,8 @@ def test_a_run_that_was_killed_is_interrupted_and_says_by_what(
     monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
     suite = suites.read(written(tmp_path / "quick", QUICK))
     worker = Worker(suite, [dataclasses.replace(jobs[0], output=tmp_path)], 1, 1, None)
-    assert (worker.work().left, worker.interrupted, rows(suite.folder)) == (1, 1, [])
+    worker.work()
+    assert (worker.left(), worker.interrupted, rows(suite.folder)) == ([0], 1, [])
     assert "plain  seed 0  interrupted by SIGKILL (" in capsys.readouterr().out
 
 
@@ -352,7 +353,9 @@ def test_a_finished_run_is_recorded_without_being_played(
     known, other = row_of(jobs[1]), row_of(jobs[1], config="f" * 12)
     for row in (known, other):
         results.append(suite.results, row)
-    assert Worker(suite, [job, jobs[1]], 1, 1, None).work().left == 0
+    worker = Worker(suite, [job, jobs[1]], 1, 1, None)
+    worker.work()
+    assert not worker.left()
     *_, again, found = rows(suite.folder)
     assert again == known
     assert (found.status, found.value, found.seconds, found.commit) == ("finished", 2.5, 1.5, "a" * 12 + "+")
@@ -372,11 +375,12 @@ def test_the_right_to_play_lives_as_long_as_the_run_though_ablate_is_killed(
     lock.close()  # as the system does when a process is killed
     elsewhere = dataclasses.replace(job, output=tmp_path / "elsewhere")  # as from another working directory
     assert right_to(suite.folder, elsewhere) is None
-    waiting = Worker(suite, [elsewhere], 1, 1, None).work()
+    waiting = Worker(suite, [elsewhere], 1, 1, None)
+    waiting.work()
     assert not elsewhere.output.exists()
-    assert (waiting.left, rows(suite.folder)) == (1, [])
+    assert (waiting.left(), rows(suite.folder)) == ([0], [])
     orphan.process.wait()
-    assert Worker(suite, [job], 1, 1, None).work().left == 0
+    Worker(suite, [job], 1, 1, None).work()
     (found,) = rows(suite.folder)
     assert (found.status, found.reason, found.steps, found.value) == ("failed", "no luck", 0, None)
 
@@ -490,7 +494,7 @@ def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
         f"resume={run.path}",
         "logger=wandb",
         "logger.wandb.group=mine",
-        "logger.wandb.job_type='ema'",
+        'logger.wandb.job_type="ema"',
         "trainer.accelerator=cpu",
         "log_every=3",
     ]

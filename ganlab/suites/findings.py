@@ -76,10 +76,6 @@ class Findings:
         return self.suite.metrics[0]
 
     @property
-    def reference(self) -> Found:
-        return self.arms[self.suite.reference]
-
-    @property
     def compared(self) -> list[Found]:
         """The arms other than the reference that have seeds in common with it."""
         return [found for found in self.arms.values() if found.comparison is not None]

@@ -11,8 +11,6 @@ from ganlab.run_directory import RunDirectory
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 
-RERUN = ("stale", "failed")
-
 
 @dataclass(frozen=True)
 class Standing:

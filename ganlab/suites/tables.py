@@ -27,7 +27,9 @@ def main_table(findings: Findings) -> str:
         "training",
     )
     rows = [main_row(findings, found) for found in findings.arms.values()]
-    return table(head, [*rows, *floor_row(findings, len(head))])
+    if reached := floor(findings, findings.first):
+        rows.append(["(real data)", reached, *[""] * (len(head) - 2)])
+    return table(head, rows)
 
 
 def main_row(findings: Findings, found: Found) -> list[str]:
@@ -65,12 +67,6 @@ def published(found: Found, metric: str) -> list[str]:
     if metric not in found.arm.published:
         return ["", ""]
     return [published_value(found.arm.published[metric]), inside(found, metric)]
-
-
-def floor_row(findings: Findings, width: int) -> list[list[str]]:
-    """What real images score, where the records have it."""
-    reached = floor(findings, findings.first)
-    return [["(real data)", reached, *[""] * (width - 2)]] if reached else []
 
 
 def floor(findings: Findings, metric: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import results
@@ -14,15 +13,6 @@ from ganlab.suites.results import Row
 from ganlab.suites.standing import ended, standing
 from ganlab.suites.suite import Suite
 from ganlab.writing import replacing, writing
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a worker's work ended."""
-
-    left: int  # runs of which nothing is recorded: with other processes, interrupted, or not begun
-    signal: int | None  # that ended it
-    stopped: str | None  # why no more runs were begun
 
 
 class Worker(Players):
@@ -47,7 +37,7 @@ class Worker(Players):
         self.before = [standing(job, rows) for job in jobs]
         self.width = max((len(job.arm) for job in jobs), default=0)
 
-    def work(self) -> Ended:
+    def work(self) -> None:
         """Plays until there is no run left that nobody plays; or a signal came, or the code has changed."""
         if self.torn:
             print(self.torn, flush=True)
@@ -55,7 +45,6 @@ class Worker(Players):
             if found.row is not None and not found.last:
                 self.append(found.row)  # for the report the last row of an arm and seed counts
         self.play()
-        return Ended(len(self.left()), self.signals[0] if self.signals else None, self.stopped)
 
     def begin_one(self) -> bool:
         """Begins, or records, the first run that is left and that nobody plays; whether there was one."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.pruners import MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -41,7 +41,7 @@ class Search:
             study_name=sweep.name,
             storage=self.storage,
             direction="maximize" if more else "minimize",
-            pruner=pruner(sweep.after),
+            pruner=NopPruner() if sweep.after is None else MedianPruner(n_warmup_steps=sweep.after),
             load_if_exists=True,
         )
 
@@ -139,10 +139,6 @@ def state_of(row: Tried) -> TrialState:
     if row.status == "failed":
         return TrialState.FAIL
     return TrialState.PRUNED if row.judged is None else TrialState.COMPLETE
-
-
-def pruner(after: int | None) -> BasePruner:
-    return NopPruner() if after is None else MedianPruner(n_warmup_steps=after)
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:

@@ -8,7 +8,6 @@ import fcntl
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from ganlab.run_directory import RunDirectory
@@ -164,15 +163,10 @@ class Sweeper(Players):
 
 
 def course(job: Job) -> dict[str, float]:
-    """The metric of a run by the round of each evaluation so far."""
-    return evaluations(RunDirectory(job.directory).metrics, job.names[0])
-
-
-def evaluations(metrics: Path, name: str) -> dict[str, float]:
-    """A number of a metrics.csv by its round; a half-written last row is left out."""
+    """The metric of a run by the round of each evaluation so far; a half-written last row is left out."""
     try:
-        whole, _ = lines.split(metrics.read_bytes())
+        whole, _ = lines.split(RunDirectory(job.directory).metrics.read_bytes())
     except FileNotFoundError:
         return {}
     rows = csv.DictReader(io.StringIO(whole.decode()))
-    return {row["step"]: float(row[name]) for row in rows if row.get(name)}
+    return {row["step"]: float(row[job.names[0]]) for row in rows if row.get(job.names[0])}
