@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ganlab.data.densities import optimal_discriminator
 from ganlab.drawings.density import Line
-from ganlab.drawings.runs import schedule
+from ganlab.drawings.runs import FRAMES, schedule
 from ganlab.drawings.style import BEST, MADE, TRUE, VERDICT, frame, legend, sheet, tidy
 from ganlab.game import Game
+from ganlab.kinds import COUNT
 
 
 @torch.no_grad()
@@ -28,7 +29,7 @@ def best(line: Line, made: Tensor) -> Tensor:
 
 
 def draw(
-    settings: Sequence[str], reach: Sequence[float], steps: int, frames: int, seed: int
+    settings: Sequence[str], reach: Sequence[float], steps: COUNT, frames: FRAMES, seed: int
 ) -> list[Image.Image]:
     """Both densities with D(x) and D*(x) = p / (p + q), round by round."""
     line = Line(settings, seed, reach)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ganlab.data.densities import oracle_accuracy
 from ganlab.drawings.density import Line
-from ganlab.drawings.runs import at_least
 from ganlab.drawings.style import BLACK, MADE, SKY, TRUE, VERMILION, frame, legend, sheet, tidy
+from ganlab.kinds import COUNT
 
 
 def accuracy(line: Line, made: Tensor) -> Tensor:
@@ -19,9 +19,8 @@ def accuracy(line: Line, made: Tensor) -> Tensor:
     return line.where_seen(made, oracle_accuracy(line.log_true, made.log()))
 
 
-def draw(settings: Sequence[str], reach: Sequence[float], steps: int, seed: int) -> list[Image.Image]:
+def draw(settings: Sequence[str], reach: Sequence[float], steps: COUNT, seed: int) -> list[Image.Image]:
     """The densities of a game that has played `steps` rounds, and how often an oracle is right."""
-    at_least(1, steps=steps)
     line = Line(settings, seed, reach)
     x, true, made = line.x, line.true, line.made(steps)
     figure = sheet(8, 5, f"Where the densities differ, an oracle tells real from generated (round {steps})")
@@ -34,14 +33,8 @@ def draw(settings: Sequence[str], reach: Sequence[float], steps: int, seed: int)
     axes.plot(x, made, color=MADE, linewidth=2, linestyle="--", label="q, density of the generator")
     axes.set_ylim(0, 1.15 * float(torch.maximum(true, made).max()))
     right = axes.twinx()
-    right.plot(
-        x,
-        accuracy(line, made),
-        color=BLACK,
-        linewidth=1.5,
-        linestyle=":",
-        label="max(p, q) / (p + q)",
-    )
+    oracle = accuracy(line, made)
+    right.plot(x, oracle, color=BLACK, linewidth=1.5, linestyle=":", label="max(p, q) / (p + q)")
     right.set(ylabel="probability that the oracle is right", ylim=(0.48, 1.075))
     tidy(axes)
     right.spines["top"].set_visible(False)

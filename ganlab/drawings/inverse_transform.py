@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ganlab.drawings.runs import at_least, schedule
+from ganlab.drawings.runs import FRAMES, schedule
 from ganlab.drawings.style import BLACK, MADE, PURPLE, TRUE, frame, sheet, tidy
+from ganlab.kinds import COUNT
 from ganlab.randomness import Draw
 
 REACH = 3.5  # of the axis, in deviations
@@ -20,9 +21,8 @@ def transform(u: Tensor) -> Tensor:
     return torch.special.ndtri(u)
 
 
-def draw(samples: int, frames: int, seed: int) -> list[Image.Image]:
+def draw(samples: COUNT, frames: FRAMES, seed: int) -> list[Image.Image]:
     """More and more samples, from u on the left by way of the distribution function to x below."""
-    at_least(1, samples=samples)
     u = Draw(seed, "inverse_transform").uniform("u", samples).double().clamp(1e-9, 1 - 1e-9)
     return [_frame(u[:n]) for n in schedule(samples, frames) if n > 0]
 

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from ganlab.drawings.density import Line
-from ganlab.drawings.runs import schedule
+from ganlab.drawings.runs import FRAMES, schedule
 from ganlab.drawings.style import MADE, TRUE, frame, legend, sheet, tidy
+from ganlab.kinds import COUNT
 
 
 def draw(
@@ -17,8 +18,8 @@ def draw(
     data: Mapping[str, Sequence[str]],
     settings: Sequence[str],
     reach: Sequence[float],
-    steps: int,
-    frames: int,
+    steps: COUNT,
+    frames: FRAMES,
     seed: int,
 ) -> list[Image.Image]:
     """One column per objective and one row per data set, each with what it changes in the settings."""

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ganlab.drawings.runs import Run, at_least
+from ganlab.drawings.runs import Run
 from ganlab.drawings.style import frame, sheet
 from ganlab.errors import Refused
+from ganlab.kinds import COUNT
 from ganlab.views import nearest, pairs
 
 
-def draw(settings: Sequence[str], columns: int, rows: int, steps: int, seed: int) -> list[Image.Image]:
+def draw(settings: Sequence[str], columns: COUNT, rows: COUNT, steps: COUNT, seed: int) -> list[Image.Image]:
     """Pairs of images, the sample above the training image; distances beside those of unseen images."""
-    at_least(1, columns=columns, rows=rows, steps=steps)
     run = Run(settings, seed)
     if run.data.value_range is None:
         raise Refused("this figure shows images: choose data=digits or another set of images")

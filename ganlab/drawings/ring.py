@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
-from ganlab.drawings.runs import Run, schedule
+from ganlab.drawings.runs import FRAMES, Run, schedule
 from ganlab.drawings.style import frame, legend, sheet, tidy
 from ganlab.errors import Refused
+from ganlab.kinds import COUNT
 from ganlab.portraits import covered, plane
 
 JUDGED = 2500  # samples, as in the published tables
@@ -18,8 +19,8 @@ def draw(
     players: Mapping[str, Sequence[str]],
     settings: Sequence[str],
     reach: float,
-    steps: int,
-    frames: int,
+    steps: COUNT,
+    frames: FRAMES,
     seed: int,
 ) -> list[Image.Image]:
     """One panel per player: its name, and what it changes in the settings.

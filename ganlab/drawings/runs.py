@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 from ganlab.checks import check
 from ganlab.cli import compose
 from ganlab.config import build, build_data
-from ganlab.errors import Refused
 from ganlab.game import Game
+
+FRAMES = Annotated[int, 2]  # of a film
 
 
 class Run:
@@ -37,19 +39,6 @@ class Run:
 
 
 def schedule(steps: int, frames: int) -> Iterator[int]:
-    """The rounds to draw, from 0 to `steps`: at first in quick succession, then ever more rarely.
-
-    Raises:
-        Refused: fewer than 1 round, or fewer than 2 frames.
-    """
-    at_least(1, steps=steps)
-    at_least(2, frames=frames)
+    """The rounds to draw, from 0 to `steps`: at first in quick succession, then ever more rarely."""
     rounds = {round(steps * (i / (frames - 1)) ** 2) for i in range(frames)}
     yield from sorted(rounds)
-
-
-def at_least(least: int, **settings: int) -> None:
-    """Refuses settings of a figure, by name, that are no whole numbers or below what makes sense."""
-    for name, value in settings.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise Refused(f"{name}={value} of a figure must be a whole number of at least {least}")
