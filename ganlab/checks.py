@@ -9,9 +9,9 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import rounds
-from ganlab.errors import Refused
+from ganlab.errors import Refused, within
 from ganlab.kinds import refuse_unfit, settle
-from ganlab.stages import views, within
+from ganlab.stages import views
 
 OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm")
 TRAINER = {"_target_", "_partial_", *OURS}
@@ -20,7 +20,7 @@ TRAINER = {"_target_", "_partial_", *OURS}
 def check(cfg: DictConfig) -> None:
     """Refuses values of another kind, or out of their ranges where no constructor would see, in any stage."""
     for name, own in views(settle(cfg)):
-        with within(name):
+        with within(name and f"stages.{name}"):
             refuse_unfit(settle(own))
             check_game(own)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ganlab.checks import refuse_unseen
+from ganlab.checks import refuse_unseen, refuse_weights
 from ganlab.cli import CONF, compose, launch
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
@@ -72,7 +72,7 @@ def of_run(cfg: DictConfig) -> Records:
         run.extractor = cfg.get("extractor") or run.get("extractor")
         if cfg.metric.weights is not None and "weights" in (run.extractor or {}):
             run.extractor.weights = cfg.metric.weights
-    evaluation = measuring(run, build_data(run))
+    evaluation = built(run, build_data(run))
     evaluation.suits(game)
     game = game.to(device(cfg))
     return evaluation.record(evaluation(game), game)
@@ -100,7 +100,7 @@ def of_folder(cfg: DictConfig) -> Records:
     if "${" not in str(wanted) and wanted != len(made):
         raise Refused(f"this protocol is of {wanted} images, and {cfg.generated} holds {len(made)}")
     cfg.evaluation.n = len(made)
-    evaluation = measuring(cfg, data)
+    evaluation = built(cfg, data)
     low, high = data.value_range
     place = torch.device(device(cfg))
     fakes = (low + (high - low) * x for x, _ in made.split("train", place, 100))
@@ -134,19 +134,15 @@ def reals(cfg: DictConfig) -> Any:
     return data
 
 
-def measuring(cfg: DictConfig, data: Any) -> Any:
+def built(cfg: DictConfig, data: Any) -> Any:
     """The evaluation that a config describes, on some data."""
-    from ganlab.callbacks.progress import watch
-    from ganlab.checks import refuse_weights
-    from ganlab.config import chosen
-    from ganlab.metrics.evaluation import Evaluation
+    from ganlab.config import measuring
 
     refuse_weights(cfg)
-    metrics = chosen(cfg, "metric")
-    if not metrics:
+    evaluation = measuring(cfg, data)
+    if not evaluation.metrics:
         raise Refused("metric is empty: give some, such as 'metric=[fid,kid]'")
-    asked = cfg.evaluation
-    return Evaluation(metrics, data, asked.n, asked.n_real, asked.seed, watch)
+    return evaluation
 
 
 def device(cfg: DictConfig) -> str:

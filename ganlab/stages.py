@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.errors import Refused
+from ganlab.errors import Refused, within
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -38,7 +37,7 @@ class Timetable:
     def share(self, data: Data, world_size: int) -> None:
         """Refuses batches that the data cannot give, or so many processes cannot share."""
         for name, (_, batch_size) in zip(self.names, self.phases, strict=True):
-            with within(name):
+            with within(name and f"stages.{name}"):
                 data.share(world_size, batch_size)
 
     def images(self, step: int) -> int:
@@ -85,15 +84,6 @@ def alone(own: dict[str, Any], stages: dict[str, Any]) -> DictConfig:
         facts = {"shape": [host["generator"]["latent_dim"]], "range": host["encoder"].get("code_range")}
         own = own | {"data": own["data"] | facts}
     return OmegaConf.create(own | {"stages": {}, "images": None})
-
-
-@contextmanager
-def within(name: str | None) -> Iterator[None]:
-    """Has a refusal say which stage it is about."""
-    try:
-        yield
-    except Refused as refusal:
-        raise (refusal if name is None else Refused(f"stages.{name}: {refusal}")) from refusal.__cause__
 
 
 def refuse_unknown(cfg: DictConfig) -> None:

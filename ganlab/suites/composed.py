@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -13,15 +12,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.checks import check, num_processes, refuse_unused
 from ganlab.cli import compose, told
-from ganlab.config import build, build_data, chosen
+from ganlab.config import build, build_data, measuring
 from ganlab.data.base import Data
-from ganlab.errors import Refused
+from ganlab.errors import Refused, within
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.stages import Timetable
 from ganlab.suites import identity
 from ganlab.words import quoted
 
-T = TypeVar("T")
 # What is decided for each run, so that nobody else's word on it would count.
 OWN = ("seed", "run_dir", "resume", "job")
 
@@ -84,11 +82,13 @@ class Composed:
 
     def built_data(self) -> Data:
         """Its data; a refusal says whose they are."""
-        return saying(self.place, lambda: build_data(copy.deepcopy(self.cfg)))
+        with within(self.place):
+            return build_data(copy.deepcopy(self.cfg))
 
     def evaluation(self, data: Data) -> Evaluation:
         """What would measure it; it is built once, to see that it can be played."""
-        return saying(self.place, lambda: built(self, data))
+        with within(self.place):
+            return built(self, data)
 
 
 def composing(place: str, overrides: Sequence[str]) -> DictConfig:
@@ -110,8 +110,7 @@ def built(run: Composed, data: Data) -> Evaluation:
     check(cfg)
     Timetable(cfg).share(data, num_processes(cfg))
     game = build(cfg, data).game
-    asked = cfg.evaluation
-    evaluation = Evaluation(chosen(cfg, "metric"), data, asked.n, asked.n_real, asked.seed)
+    evaluation = measuring(cfg, data)
     evaluation.suits(game)
     evaluation.monitored(cfg.monitor)
     return evaluation
@@ -124,14 +123,6 @@ def measured(evaluation: Evaluation, metric: str, place: str) -> tuple[str, bool
     except Refused as refusal:
         raise Refused(f"{place} {str(refusal).removeprefix('monitor=')}") from refusal
     return str(name), more
-
-
-def saying(place: str, make: Callable[[], T]) -> T:
-    """What is made; a refusal says of what."""
-    try:
-        return make()
-    except Refused as refusal:
-        raise Refused(f"{place}: {refusal}") from refusal
 
 
 def refuse_extra(extra: Sequence[str]) -> None:
