@@ -90,13 +90,10 @@ def refuse_unknown(cfg: DictConfig) -> None:
     """Refuses stages that cannot be read as such."""
     stages = earlier(cfg)
     for i, (name, stage) in enumerate(stages.items()):
-        if not isinstance(stage, DictConfig) or set(stage) != set(KEYS):
-            given = set(stage) if isinstance(stage, DictConfig) else set()
-            wrong = [
-                *(f"lacks {key}" for key in KEYS if key not in given),
-                *(f"has {key}" for key in given - set(KEYS)),
-            ]
-            raise Refused(f"stages.{name} {', '.join(sorted(wrong))}: it needs {', '.join(KEYS)} and no more")
+        given = set(stage) if isinstance(stage, DictConfig) else set()
+        if differ := sorted(given ^ {*KEYS}):
+            wrong = ", ".join(f"{'has' if key in given else 'lacks'} {key}" for key in differ)
+            raise Refused(f"stages.{name} {wrong}: it needs {', '.join(KEYS)} and no more")
         refuse_code(f"stages.{name}.code_of", stage.code_of, list(stages)[:i], stages)
         for part in stage.pretrained:
             refuse_code(f"stages.{name}.pretrained", part, list(stages)[:i], stages)
