@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,9 +69,18 @@ class Page:
             raise self.refusal(node, "is no plain value: write a text, a number or a list") from error
 
     def entries(
-        self, node: yaml.Node | None, what: str, known: Collection[str] | None = None
+        self,
+        node: yaml.Node | None,
+        what: str,
+        needed: Collection[str] = (),
+        more: Collection[str] | None = None,
     ) -> dict[str, yaml.Node]:
-        """The parts of a mapping by their names, each once."""
+        """The parts of a mapping by their names, each once.
+
+        Args:
+            needed: those that must be there.
+            more: those that may; None: any.
+        """
         if not isinstance(node, yaml.MappingNode):
             raise self.refusal(node, f"{what} must be a mapping: write `name: value` lines")
         found: dict[str, yaml.Node] = {}
@@ -80,19 +88,13 @@ class Page:
             key = self.value(key_node)
             if not isinstance(key, str):
                 raise self.refusal(key_node, f"{key} is no name: quote it")
-            if known is not None and key not in known:
+            if more is not None and key not in (known := (*needed, *more)):
                 raise self.refusal(key_node, f"{key} is unknown in {what}: choose from {', '.join(known)}")
             if key in found:
                 raise self.refusal(key_node, f"{key} stands twice in {what}: leave one of them out")
             found[key] = child
-        return found
-
-    def top(self, needed: Collection[str], more: Collection[str]) -> dict[str, yaml.Node]:
-        """The parts of the whole, of which some are needed."""
-        found = self.entries(self.root, f"the {self.setting}", (*needed, *more))
         if missing := [key for key in needed if key not in found]:
-            lacking = f"lacks {', '.join(missing)}: a {self.setting} has {', '.join(needed)}"
-            raise self.refusal(self.root, lacking)
+            raise self.refusal(node, f"{what} lacks {', '.join(missing)}: it needs {', '.join(needed)}")
         return found
 
     def asked(self, top: Mapping[str, yaml.Node], group: str) -> dict[str, Any]:
@@ -122,24 +124,15 @@ class Page:
 
     def texts(self, node: yaml.Node, what: str) -> list[str]:
         """A list of texts, each once."""
-        value = self.value(node)
-        if not isinstance(value, list):
-            raise self.refusal(node, f"{what}: {value} must be a list, such as [model=dcgan, 'metric=[fid]']")
-        for i, entry in enumerate(value):
-            if not isinstance(entry, str) or not entry:
+        value: list[str] = self.plain(node, what, list[str])
+        for entry in value:
+            if not entry or value.count(entry) > 1:
                 raise self.refusal(
-                    node, f"{what}: {entry} must be a text; quote it, as one writes it in YAML"
+                    node, f"{what}: {entry} {'stands there twice' if entry else 'is empty'}: leave one out"
                 )
-            if entry in value[:i]:
-                raise self.refusal(node, f"{what}: {entry} stands there twice: leave one of them out")
         return value
 
 
 def line(node: yaml.Node) -> int:
     """The line of a part of a file, counted from 1."""
     return int(node.start_mark.line) + 1
-
-
-def real(value: object) -> bool:
-    """Whether it is a finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

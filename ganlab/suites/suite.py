@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from ganlab.suites.page import Asked, Page, real
-from ganlab.values import whole
+from ganlab.kinds import COUNT, PLACE
+from ganlab.suites.page import Asked, Page
 
 FILE = "suite.yaml"
 NEEDED = ("question", "base", "seeds", "metrics", "arms")
@@ -59,7 +59,7 @@ def read(folder: str | Path) -> Suite:
         Refused: it has none, or one that cannot be understood; the file, the line and the remedy are named.
     """
     page = Page(Path(folder) / FILE, "suite")
-    top = page.top(NEEDED, MORE)
+    top = page.entries(page.root, "the suite", NEEDED, MORE)
     arms = page.entries(top["arms"], "arms")
     if not arms:
         raise page.refusal(top["arms"], "arms is empty: give at least one, such as `plain: {}`")
@@ -90,16 +90,11 @@ def read(folder: str | Path) -> Suite:
 
 
 def seeds(page: Page, node: yaml.Node) -> list[int]:
-    value = page.value(node)
-    if whole(value) and value >= 1:
-        return list(range(value))
-    if not isinstance(value, list) or not value or not all(whole(seed) and seed >= 0 for seed in value):
-        raise page.refusal(
-            node, f"seeds: {value} must be a number of seeds, or a list of whole numbers of at least 0"
-        )
-    if len(set(value)) < len(value):
-        raise page.refusal(node, f"seeds: {value} has one twice: the same run counts once")
-    return value
+    value = page.plain(node, "seeds", COUNT | list[PLACE])
+    found = value if isinstance(value, list) else list(range(value))
+    if not found or len(set(found)) < len(found):
+        raise page.refusal(node, f"seeds: {value} must be one or more, each once: the same run counts once")
+    return found
 
 
 def order(page: Page, node: yaml.Node | None, arms: list[str]) -> list[str]:
@@ -118,7 +113,7 @@ def arm(page: Page, name: str, node: yaml.Node, metrics: list[str]) -> Arm:
         )
     if isinstance(node, yaml.ScalarNode) and page.value(node) is None:
         return Arm(name, [], {})
-    parts = page.entries(node, f"arms.{name}", ("overrides", "published"))
+    parts = page.entries(node, f"arms.{name}", more=("overrides", "published"))
     overrides = page.texts(parts["overrides"], f"arms.{name}.overrides") if "overrides" in parts else []
     return Arm(name, overrides, published(page, name, parts.get("published"), metrics))
 
@@ -129,11 +124,7 @@ def published(page: Page, name: str, node: yaml.Node | None, metrics: list[str])
     for metric, child in ({} if node is None else page.entries(node, what)).items():
         if metric not in metrics:
             raise page.refusal(child, f"{what}: {metric} is not in metrics: choose from {', '.join(metrics)}")
-        value = page.value(child)
-        pair = value if isinstance(value, list) else [value, None]
-        if len(pair) != 2 or not real(pair[0]) or not (pair[1] is None or real(pair[1])):
-            raise page.refusal(
-                child, f"{what}.{metric}: {value} must be a number, or [number, its +- or null]"
-            )
-        found[metric] = (float(pair[0]), None if pair[1] is None else float(pair[1]))
+        value = page.plain(child, f"{what}.{metric}", float | tuple[float, float | None])
+        number, margin = value if isinstance(value, list) else (value, None)
+        found[metric] = (float(number), None if margin is None else float(margin))
     return found

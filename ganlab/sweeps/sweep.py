@@ -48,7 +48,7 @@ def read(folder: str | Path) -> Sweep:
         Refused: it has none, or one that cannot be understood; the file, the line and the remedy are named.
     """
     page = Page(Path(folder) / FILE, "sweep")
-    top = page.top(NEEDED, ["prune"])
+    top = page.entries(page.root, "the sweep", NEEDED, ["prune"])
     parameters = page.entries(top["parameters"], "parameters")
     if not parameters:
         raise page.refusal(top["parameters"], "parameters is empty: name at least one, with its range")
@@ -64,7 +64,5 @@ def read(folder: str | Path) -> Sweep:
 
 def after(page: Page, node: yaml.Node) -> int:
     """From which round on hopeless runs are ended."""
-    parts = page.entries(node, "prune", ("after",))
-    if "after" not in parts:
-        raise page.refusal(node, "prune lacks after: the rounds before which no run is ended")
+    parts = page.entries(node, "prune", ("after",), ())
     return int(page.plain(parts["after"], "prune.after", PLACE))
