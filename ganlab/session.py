@@ -205,14 +205,8 @@ class Session:
 
     def _fit(self) -> None:
         module, trainer = self.module, self.trainer
-        stream = self.data.stream(
-            self.cfg.seed,
-            lambda: module.game.step,
-            trainer.strategy.root_device,
-            trainer.global_rank,
-            trainer.world_size,
-            self.times.phases,
-        )
+        where = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
+        stream = self.data.stream(self.cfg.seed, lambda: module.game.step, *where, self.times.phases)
         if self.profile is not None:
             stream = self.profile.fed(stream)
         trainer.fit(module, stream, ckpt_path=self.checkpoint, weights_only=True)

@@ -11,22 +11,10 @@ from ganlab.suites.words import between, chance, decimals, duration, number, pub
 def main_table(findings: Findings) -> str:
     """Of the first metric: each arm's numbers, and how it compares."""
     reference = findings.suite.reference
-    head = (
-        "arm",
-        f"mean of `{findings.names[findings.first]}` [95 %]",
-        "sd",
-        "n",
-        "failed",
-        "diverged",
-        f"less `{reference}` [95 %]",
-        "pairs",
-        "p (Holm)",
-        "smallest effect",
-        "published",
-        "inside",
-        "training",
-    )
-    rows = [main_row(findings, found) for found in findings.arms.values()]
+    found = ("arm", f"mean of `{findings.names[findings.first]}` [95 %]", "sd", "n", "failed", "diverged")
+    beside = (f"less `{reference}` [95 %]", "pairs", "p (Holm)", "smallest effect", "published", "inside")
+    head = (*found, *beside, "training")
+    rows = [main_row(findings, arm) for arm in findings.arms.values()]
     if reached := floor(findings, findings.first):
         rows.append(["(real data)", reached, *[""] * (len(head) - 2)])
     return table(head, rows)

@@ -12,7 +12,7 @@ from ganlab.errors import Refused
 from ganlab.stages import Timetable
 from ganlab.suites import hashes, identity
 from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
-from ganlab.suites.plan import Job
+from ganlab.suites.plan import Job, job
 from ganlab.sweeps.sweep import Sweep
 from ganlab.sweeps.tried import Tried
 
@@ -77,19 +77,7 @@ class Plan:
         """The run of a trial."""
         name = f"trial{number}"
         run = self._composed(name, f"{self.sweep.at('parameters')}: trial {number}", parameters)
-        own = run.of(self.seed)
-        return Job(
-            arm=name,
-            seed=self.seed,
-            overrides=run.overrides,
-            outside=run.outside,
-            cfg=own,
-            config=identity.config(own),
-            data=self._data(run).fingerprint()[: hashes.SIZE],
-            code=hashes.code(),
-            output=self.place,
-            names=[self.name],
-        )
+        return job(run, self.seed, self._data(run).fingerprint(), [self.name], hashes.code(), self.place)
 
     def refuse_others(self, rows: Sequence[Tried]) -> None:
         """Refuses trials of another sweep, or of what this one was: they do not compare."""
