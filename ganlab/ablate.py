@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,18 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     """
     refuse(cfg)
     if cfg.sweep is not None:
-        search(cfg)
+        from ganlab.sweeps import sweep as sweeps
+
+        sweep = sweeps.read(cfg.sweep)
+        from ganlab.sweeps.command import command  # torch and Lightning: what went before needs neither
+
+        command(sweep, *shared_out(cfg.processes, cfg.threads), cfg)
         return
     from ganlab.suites import suite as suites
 
     suite = suites.read(cfg.suite)
     from ganlab.suites.foresight import foresight
-    from ganlab.suites.plan import plan  # torch and Lightning: what went before needs neither
+    from ganlab.suites.plan import plan  # likewise
 
     processes, threads = shared_out(cfg.processes, cfg.threads)
     jobs = plan(suite, list(cfg.only), cfg.root, list(cfg.extra), Path(cfg.output))
@@ -46,16 +52,6 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
         show(suite, jobs, processes, threads, cfg.rerun)
         return
     work(suite, jobs, processes, threads, cfg)
-
-
-def search(cfg: DictConfig) -> None:
-    """Likewise the trials of a sweep."""
-    from ganlab.sweeps import sweep as sweeps
-
-    sweep = sweeps.read(cfg.sweep)
-    from ganlab.sweeps.command import command
-
-    command(sweep, *shared_out(cfg.processes, cfg.threads), cfg)
 
 
 def refuse(cfg: DictConfig) -> None:
@@ -142,7 +138,7 @@ def table(jobs: list[Job], found: list[Standing]) -> None:
 
 def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str | None) -> None:
     """How each run stands, and what the rest would take; writes nothing that stays."""
-    from ganlab.suites.estimate import FIRST, MORE, evaluations, rounds_left, trial
+    from ganlab.suites.estimate import FIRST, MORE, rounds_left, trial
     from ganlab.suites.words import duration
 
     found = standings(suite, jobs)
@@ -167,7 +163,7 @@ def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str
             f"{took.start:.1f} s of starting and ending each"
         )
         print(f"  {arm:<{width}}  {parts}: {duration(seconds)}", flush=True)
-    most = max(map(evaluations, left))
+    most = max(ceil(job.cfg.steps / job.cfg.evaluate_every) for job in left)
     beside = f", {processes} at a time if they do not slow each other" if processes > 1 else ""
     print(
         f"in all {duration(total / min(processes, len(left)))}{beside}; without the evaluations "

@@ -11,12 +11,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.checks import refuse_unseen, refuse_weights
 from ganlab.cli import CONF, compose, launch
+from ganlab.compare import Records
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.values import digits
 from ganlab.writing import write_beside, writing
-
-Records = dict[str, dict[str, Any]]
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:

@@ -66,9 +66,6 @@ class Child:
         with self.log.open("w") as log:
             self.process = start([*searched(), *arguments(job)], lock, threads, log)
 
-    def ended(self) -> bool:
-        return self.process.poll() is not None
-
     def row(self) -> Row | None:
         """What is to be recorded; None where it was interrupted, and goes on at another time."""
         status = self.process.returncode

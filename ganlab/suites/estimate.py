@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,8 +68,3 @@ def shortened(cfg: DictConfig) -> DictConfig:
 def rounds_left(job: Job) -> int:
     """How many rounds of a run are to be played."""
     return max(Timetable(job.cfg).total - (rounds(job.directory) or 0), 0)
-
-
-def evaluations(job: Job) -> int:
-    """How often a run measures."""
-    return ceil(job.cfg.steps / job.cfg.evaluate_every)

@@ -75,7 +75,7 @@ class Players(ABC):
     def going_on(self) -> bool:
         """Looks once at everything; whether there is something to wait for."""
         self.pass_on()
-        for child in [child for child in self.children if child.ended()]:
+        for child in [child for child in self.children if child.process.poll() is not None]:
             self.children.remove(child)
             self.settle(child)
             self.look_at = 0.0
