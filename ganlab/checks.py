@@ -1,7 +1,5 @@
 """What is refused before anything is built: settings out of their ranges, unknown, or without effect."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From config to objects: the only file that wires them together."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The errors of ganlab's own, and how they are told."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

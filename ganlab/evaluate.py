@@ -1,7 +1,5 @@
 """python -m ganlab.evaluate: measures a run, or images from anywhere, and says how each number was made."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """python -m ganlab.figures: draws the introductory theory as PNG and animated GIF."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter

@@ -1,7 +1,5 @@
 """Pictures one after the other, as a film."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """python -m ganlab.report: writes what the results of a suite or a sweep say, with pictures. Runs nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -9,8 +9,6 @@ samples/         grids from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written beside, then renamed
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,7 +1,5 @@
 """python -m ganlab.sample: draws samples from a run, looks at them in several ways, and writes pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One run, from its config to its summary."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

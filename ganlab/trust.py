@@ -5,8 +5,6 @@ before anything is looked up. Beyond it there is what the command line trusts, a
 on this machine were made of: their configs are signed with a key that lies in the user's cache.
 """
 
-from __future__ import annotations
-
 import hmac
 import os
 import re

@@ -1,7 +1,5 @@
 """Files written in one step: whoever reads one sees the old or the new one, whole."""
 
-from __future__ import annotations
-
 import os
 import secrets
 from collections.abc import Iterator

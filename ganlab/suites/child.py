@@ -1,7 +1,5 @@
 """One run of a suite as a process of its own, and what is to be recorded of its end."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

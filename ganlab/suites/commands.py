@@ -1,7 +1,5 @@
 """The commands that play the runs of a suite again."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A run that is to be: composed, built and refused before it is played."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """How long the runs of a suite would take, from a few rounds of each arm that are played and thrown away."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the rows of a suite say, arm by arm: the numbers, their comparison, and what is missing."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

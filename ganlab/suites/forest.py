@@ -1,7 +1,5 @@
 """The forest plot: how far each arm lies from the reference."""
 
-from __future__ import annotations
-
 from matplotlib.axes import Axes
 from PIL import Image
 

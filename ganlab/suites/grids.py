@@ -1,7 +1,5 @@
 """Sample grids of a suite's arms, side by side."""
 
-from __future__ import annotations
-
 from math import ceil
 
 from PIL import Image

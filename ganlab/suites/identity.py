@@ -1,7 +1,5 @@
 """What makes two runs the same: their config, their data, and the code that plays them."""
 
-from __future__ import annotations
-
 import copy
 import json
 from functools import reduce

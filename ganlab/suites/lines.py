@@ -1,7 +1,5 @@
 """Files of lines that grow at their end, each line whole or not at all, by any number of processes."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 from pathlib import Path

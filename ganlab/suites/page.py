@@ -1,7 +1,5 @@
 """A YAML file that somebody has written by hand, refused by its line where it cannot be understood."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

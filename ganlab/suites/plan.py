@@ -1,7 +1,5 @@
 """The runs of a suite: each is composed, built and refused here, before any of them is played."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A report into its folder: the page, and the pictures that it shows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What a few seeds say: means, intervals, paired tests, and what could not have been seen."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A suite as its suite.yaml says: a question, the runs that are to answer it, and what was published."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The tables of a report: the metric that answers, and the others."""
 
-from __future__ import annotations
-
 from ganlab.suites.answer import digits, inside
 from ganlab.suites.findings import Findings, Found
 from ganlab.suites.statistics import interval, mean, sd

@@ -1,7 +1,5 @@
 """Plays the runs of a suite, several at a time, beside any number of other workers on the same suite."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ganlab.run_directory import RunDirectory

@@ -1,7 +1,5 @@
 """A sweep in the words of Weights & Biases, for `wandb sweep` and `wandb agent`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import yaml

@@ -1,7 +1,5 @@
 """python -m ganlab.ablate sweep=...: plays the trials of a sweep, or says what it would play."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The report of a sweep: its README.md, and the picture that it shows."""
 
-from __future__ import annotations
-
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The metric against each parameter, a panel for each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil
 from typing import Any

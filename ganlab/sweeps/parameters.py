@@ -1,7 +1,5 @@
 """What a sweep may set a parameter to: numbers of a range, or one of some texts."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

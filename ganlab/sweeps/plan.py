@@ -1,7 +1,5 @@
 """The trials of a sweep: what they have in common is composed, built and refused before one is played."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

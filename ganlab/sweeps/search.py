@@ -1,7 +1,5 @@
 """What a sweep tries next, and which of its runs are hopeless, as optuna has it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any

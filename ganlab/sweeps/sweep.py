@@ -1,7 +1,5 @@
 """A sweep as its sweep.yaml says: a question, what may be changed, and by what it is judged."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path

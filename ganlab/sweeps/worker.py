@@ -1,7 +1,5 @@
 """Plays the trials of a sweep, several at a time, beside any number of other workers on the same sweep."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import fcntl
