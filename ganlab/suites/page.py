@@ -104,7 +104,7 @@ class Page:
             "name": self.file.parent.resolve().name,
             "question": self.text(top["question"], "question") or "",
             "base": self.texts(top["base"], "base"),
-            "lines": {key: line(node) for key, node in ({**top, **inside}).items()},
+            "lines": {key: line(node) for key, node in {**top, **inside}.items()},
         }
 
     def plain(self, node: yaml.Node, what: str, kind: Any) -> Any:
