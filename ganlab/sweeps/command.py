@@ -81,7 +81,7 @@ def show(plan: Plan, processes: int, threads: int) -> None:
     if not left:
         return
     print(f"\na trial of {FIRST + MORE} rounds amid all ranges with {threads} threads:", flush=True)
-    job = plan.job(0, plan.middle)
+    job = plan.job(0, {name: one.usual for name, one in plan.sweep.parameters.items()})
     took, rounds = trial(job, threads), rounds_left(job)
     seconds = left * (rounds * took.seconds_per_round + took.start)
     print(

@@ -57,11 +57,6 @@ class Plan:
         return {name: one.tried[0] for name, one in self.sweep.parameters.items()}
 
     @property
-    def middle(self) -> dict[str, str]:
-        """The middles of ranges, and the first choices."""
-        return {name: one.usual for name, one in self.sweep.parameters.items()}
-
-    @property
     def place(self) -> Path:
         """Where the runs lie."""
         return self.output / self.sweep.name
