@@ -20,8 +20,8 @@ def commands(findings: Findings) -> str:
     which = f"suite={shown(suite.folder)}"
     block = "\n".join(["```", *lines, "```"])
     return (
-        f"{block}\n\n`python -m ganlab.ablate {which}` runs what is missing, `python -m ganlab.report {which}` "
-        "writes this page. Data that lie elsewhere: `data.root=...` of a run, `root=...` of all."
+        f"{block}\n\n`python -m ganlab.ablate {which}` runs what is missing, `python -m ganlab.report "
+        f"{which}` writes this page. Data that lie elsewhere: `data.root=...` of a run, `root=...` of all."
     )
 
 
