@@ -422,7 +422,7 @@ def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
             (),
             "line 7: arm ema: trick label_smoo",
         ),
-        ("[trick=ema]", "['data.batch_size=0']", (), "line 7: arm ema: .*batch_size=0"),
+        ("[trick=ema]", "['data.batch_size=0']", (), "line 7: arm ema does not compose: .*batch_size=0"),
         (
             "metrics: [fid]",
             "metrics: [fid, kid]",
@@ -483,7 +483,7 @@ def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
     assert job.outside == ['logger.wandb.group="quick"', 'logger.wandb.job_type="ema"']
     extra = ("logger.wandb.group=mine", "trainer.accelerator=cpu", "log_every=3")
     other = planned(here, *extra)[1]
-    assert other.outside == [*extra, "logger.wandb.job_type='ema'"]
+    assert other.outside == [*extra, 'logger.wandb.job_type="ema"']
     assert (job.config, job.data, job.code) == (other.config, other.data, other.code)
     assert job.config == jobs[1].config
     run = RunDirectory(other.directory)
