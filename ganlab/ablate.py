@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused, Unfinished
-from ganlab.values import count, flag
+from ganlab.report import refuse_two
 
 if TYPE_CHECKING:
     from ganlab.suites.plan import Job
@@ -31,13 +32,18 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     """
     refuse(cfg)
     if cfg.sweep is not None:
-        search(cfg)
+        from ganlab.sweeps import sweep as sweeps
+
+        sweep = sweeps.read(cfg.sweep)
+        from ganlab.sweeps.command import command  # torch and Lightning: what went before needs neither
+
+        command(sweep, *shared_out(cfg.processes, cfg.threads), cfg)
         return
     from ganlab.suites import suite as suites
 
     suite = suites.read(cfg.suite)
     from ganlab.suites.foresight import foresight
-    from ganlab.suites.plan import plan  # torch and Lightning: what went before needs neither
+    from ganlab.suites.plan import plan  # likewise
 
     processes, threads = shared_out(cfg.processes, cfg.threads)
     jobs = plan(suite, list(cfg.only), cfg.root, list(cfg.extra), Path(cfg.output))
@@ -48,40 +54,15 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     work(suite, jobs, processes, threads, cfg)
 
 
-def search(cfg: DictConfig) -> None:
-    """Likewise the trials of a sweep."""
-    from ganlab.sweeps import sweep as sweeps
-
-    sweep = sweeps.read(cfg.sweep)
-    from ganlab.sweeps.command import command
-
-    command(sweep, *shared_out(cfg.processes, cfg.threads), cfg)
-
-
 def refuse(cfg: DictConfig) -> None:
     """Refuses settings that mean nothing."""
-    if cfg.suite is None and cfg.sweep is None:
-        raise Refused(
-            "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
-        )
-    if cfg.suite is not None and cfg.sweep is not None:
-        raise Refused(f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them")
-    flag("dry_run", cfg.dry_run)
-    flag("wandb", cfg.wandb)
+    refuse_two(cfg)
     whose, silent = ("suite", ["wandb"]) if cfg.sweep is None else ("sweep", ["only", "rerun"])
     for name in silent:
         if cfg[name]:
             raise Refused(f"{name}={cfg[name]} has no say where a {whose} is played: leave it out")
     if cfg.wandb and cfg.dry_run:
         raise Refused("wandb=true plays nothing, so dry_run=true has no say: leave one of them out")
-    if cfg.rerun not in (None, "stale", "failed"):
-        raise Refused(f"rerun={cfg.rerun} must be stale, failed or null")
-    for name in ("only", "extra"):
-        if isinstance(cfg[name], str):
-            raise Refused(f"{name}={cfg[name]} must be a list: '{name}=[{cfg[name]}]'")
-    for name in ("processes", "threads"):
-        if cfg[name] is not None:
-            count(name, cfg[name])
 
 
 def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:
@@ -109,15 +90,16 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
     print(f"{label}{len(jobs)} runs, {len(worker.left())} to play, {shared}", flush=True)
     if stale := sum(found.stale for found in worker.before if found.done(cfg.rerun)):
         print(f"{stale} runs are stale, recorded with other code: rerun=stale plays them anew", flush=True)
-    ended = worker.work()
-    if ended.signal is not None:
-        print(f"{ended.left} runs are left; the same command goes on", flush=True)
+    worker.work()
+    left = len(worker.left())
+    if worker.signals:
+        print(f"{left} runs are left; the same command goes on", flush=True)
         raise KeyboardInterrupt
     found = standings(suite, jobs)
     table(jobs, found)
     print(f"\nnext: python -m ganlab.report suite={suite.folder}", flush=True)
-    if ended.stopped is not None:
-        raise Unfinished(f"{ended.stopped}; {ended.left} runs are left")
+    if worker.stopped is not None:
+        raise Unfinished(f"{worker.stopped}; {left} runs are left")
     bad = [state.row.status for state in found if state.row is not None and state.row.status != "finished"]
     kinds = [f"{bad.count(kind)} {kind}" for kind in ("failed", "diverged") if kind in bad]
     kinds += [f"{worker.interrupted} interrupted"] if worker.interrupted else []
@@ -126,8 +108,8 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
             f"of {len(jobs)} runs {', '.join(kinds)}: the same command goes on with what was interrupted, "
             "rerun=failed with the others too"
         )
-    if ended.left:
-        print(f"{ended.left} runs are with other processes", flush=True)
+    if left:
+        print(f"{left} runs are with other processes", flush=True)
 
 
 def standings(suite: Suite, jobs: list[Job]) -> list[Standing]:
@@ -156,8 +138,8 @@ def table(jobs: list[Job], found: list[Standing]) -> None:
 
 def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str | None) -> None:
     """How each run stands, and what the rest would take; writes nothing that stays."""
-    from ganlab.suites.estimate import FIRST, MORE, evaluations, rounds_left, trial
-    from ganlab.suites.players import span
+    from ganlab.suites.estimate import FIRST, MORE, rounds_left, trial
+    from ganlab.suites.words import duration
 
     found = standings(suite, jobs)
     width = max(len(job.arm) for job in jobs)
@@ -180,11 +162,11 @@ def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str
             f"{len(mine)} runs, {rounds:,} rounds of {1000 * took.seconds_per_round:.1f} ms, "
             f"{took.start:.1f} s of starting and ending each"
         )
-        print(f"  {arm:<{width}}  {parts}: {span(seconds)}", flush=True)
-    most = max(map(evaluations, left))
+        print(f"  {arm:<{width}}  {parts}: {duration(seconds)}", flush=True)
+    most = max(ceil(job.cfg.steps / job.cfg.evaluate_every) for job in left)
     beside = f", {processes} at a time if they do not slow each other" if processes > 1 else ""
     print(
-        f"in all {span(total / min(processes, len(left)))}{beside}; without the evaluations "
+        f"in all {duration(total / min(processes, len(left)))}{beside}; without the evaluations "
         f"(up to {most} a run), pictures, checkpoints and the logger"
     )
 

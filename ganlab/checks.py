@@ -1,7 +1,5 @@
 """What is refused before anything is built: settings out of their ranges, unknown, or without effect."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,19 +7,18 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import rounds
-from ganlab.errors import Refused
+from ganlab.errors import Refused, within
 from ganlab.kinds import refuse_unfit, settle
-from ganlab.stages import views, within
+from ganlab.stages import views
 
 OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm")
 TRAINER = {"_target_", "_partial_", *OURS}
-PRECISIONS = ("32-true", "bf16-mixed", "64-true")
 
 
 def check(cfg: DictConfig) -> None:
     """Refuses values of another kind, or out of their ranges where no constructor would see, in any stage."""
     for name, own in views(settle(cfg)):
-        with within(name):
+        with within(name and f"stages.{name}"):
             refuse_unfit(settle(own))
             check_game(own)
 
@@ -55,8 +52,6 @@ def check_game(cfg: DictConfig) -> None:
         )
     if cfg.trainer.devices > 1 and "strategy" not in cfg.trainer:
         raise Refused(f"trainer.devices={cfg.trainer.devices} needs trainer=ddp beside it")
-    if cfg.trainer.precision not in PRECISIONS:
-        raise Refused(f"trainer.precision={cfg.trainer.precision} must be one of {', '.join(PRECISIONS)}")
 
 
 def num_processes(cfg: DictConfig) -> int:

@@ -1,7 +1,5 @@
 """The command line: composing a config, and telling errors in one line. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback

@@ -1,7 +1,5 @@
 """python -m ganlab.compare: numbers of several runs side by side, where they were made alike."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From config to objects: the only file that wires them together."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,19 +12,21 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ganlab.callbacks.progress import watch
 from ganlab.checks import num_processes, whole
 from ganlab.data.base import Data
-from ganlab.errors import Refused, one_line
+from ganlab.errors import Refused, one_line, within
 from ganlab.game import Game
 from ganlab.kinds import refuse_unfit
 from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.evaluation import Evaluation
 from ganlab.networks.autoencoder import pretrained
 from ganlab.networks.base import Discriminator, Generator, swap
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
 from ganlab.randomness import fold
 from ganlab.run_directory import RunDirectory
-from ganlab.stages import views, within
+from ganlab.stages import views
 from ganlab.training.base import GameModule
 from ganlab.training.play import Play
 from ganlab.training.stages import Stage, Stages
@@ -65,6 +65,12 @@ def build_data(cfg: DictConfig) -> Data:
     if cfg.data.num_classes is None:
         cfg.data.num_classes = data.num_classes
     return data
+
+
+def measuring(cfg: DictConfig, data: Data) -> Evaluation:
+    """What measures a game, by its config."""
+    asked = cfg.evaluation
+    return Evaluation(chosen(cfg, "metric"), data, asked.n, asked.n_real, asked.seed, watch)
 
 
 def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None = None) -> Game:
@@ -135,7 +141,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
         torch._dynamo.reset()  # what the last job of a sweep has compiled
     before: dict[str, Stage] = {}
     for name, own in views(cfg):
-        with within(name), refusing():
+        with within(name and f"stages.{name}"), refusing():
             code_of = before[own.code_of].module.game if own.get("code_of") else None
             made = parts(own, data, code_of) | {"seed": cfg.seed}
             if name is None:

@@ -1,6 +1,7 @@
 """The errors of ganlab's own, and how they are told."""
 
-from __future__ import annotations
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LONGEST = 1000  # letters of a message
 
@@ -37,6 +38,15 @@ class Unfinished(RuntimeError):  # noqa: N818, likewise
 
 class Lost(RuntimeError):  # noqa: N818, likewise
     """Another process of the run is gone."""
+
+
+@contextmanager
+def within(place: str | None) -> Iterator[None]:
+    """Has a refusal begin with the place that it is about; None: it says so itself."""
+    try:
+        yield
+    except Refused as refusal:
+        raise (refusal if place is None else Refused(f"{place}: {refusal}")) from refusal.__cause__
 
 
 def one_line(error: BaseException) -> str:

@@ -1,7 +1,5 @@
 """python -m ganlab.evaluate: measures a run, or images from anywhere, and says how each number was made."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,14 +7,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ganlab.checks import refuse_unseen
+from ganlab.checks import refuse_unseen, refuse_weights
 from ganlab.cli import CONF, compose, launch
+from ganlab.compare import Records
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.values import digits
-from ganlab.writing import write_beside
-
-Records = dict[str, dict[str, Any]]
+from ganlab.writing import write_beside, writing
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
@@ -72,7 +69,7 @@ def of_run(cfg: DictConfig) -> Records:
         run.extractor = cfg.get("extractor") or run.get("extractor")
         if cfg.metric.weights is not None and "weights" in (run.extractor or {}):
             run.extractor.weights = cfg.metric.weights
-    evaluation = measuring(run, build_data(run))
+    evaluation = built(run, build_data(run))
     evaluation.suits(game)
     game = game.to(device(cfg))
     return evaluation.record(evaluation(game), game)
@@ -100,7 +97,7 @@ def of_folder(cfg: DictConfig) -> Records:
     if "${" not in str(wanted) and wanted != len(made):
         raise Refused(f"this protocol is of {wanted} images, and {cfg.generated} holds {len(made)}")
     cfg.evaluation.n = len(made)
-    evaluation = measuring(cfg, data)
+    evaluation = built(cfg, data)
     low, high = data.value_range
     place = torch.device(device(cfg))
     fakes = (low + (high - low) * x for x, _ in made.split("train", place, 100))
@@ -134,19 +131,15 @@ def reals(cfg: DictConfig) -> Any:
     return data
 
 
-def measuring(cfg: DictConfig, data: Any) -> Any:
+def built(cfg: DictConfig, data: Any) -> Any:
     """The evaluation that a config describes, on some data."""
-    from ganlab.callbacks.progress import watch
-    from ganlab.checks import refuse_weights
-    from ganlab.config import chosen
-    from ganlab.metrics.evaluation import Evaluation
+    from ganlab.config import measuring
 
     refuse_weights(cfg)
-    metrics = chosen(cfg, "metric")
-    if not metrics:
+    evaluation = measuring(cfg, data)
+    if not evaluation.metrics:
         raise Refused("metric is empty: give some, such as 'metric=[fid,kid]'")
-    asked = cfg.evaluation
-    return Evaluation(metrics, data, asked.n, asked.n_real, asked.seed, watch)
+    return evaluation
 
 
 def device(cfg: DictConfig) -> str:
@@ -176,11 +169,9 @@ def show(records: Records) -> None:
 
 
 def write(path: Path, records: Records) -> None:
-    try:
+    with writing(f"output={path}", "choose another"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_beside(path, json.dumps(records, indent=1) + "\n")
-    except OSError as error:
-        raise Refused(f"output={path} cannot be written: {error.strerror}; choose another") from error
     print(f"  protocols: {path}")
 
 

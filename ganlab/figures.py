@@ -1,7 +1,5 @@
 """python -m ganlab.figures: draws the introductory theory as PNG and animated GIF."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
@@ -10,6 +8,7 @@ from omegaconf import DictConfig, ListConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused
+from ganlab.writing import writing
 
 NAMES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
 
@@ -36,11 +35,9 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     for number in sorted(set(numbers)):
         name, began = NAMES[number - 1], perf_counter()
         frames = instantiate(cfg[name])
-        try:
+        with writing(output, "choose another output"):
             output.mkdir(parents=True, exist_ok=True)
             files = write(frames, output / f"{number}_{name}")
-        except OSError as error:
-            raise Refused(f"{output} cannot be written: {error.strerror}; choose another output") from error
         print(f"{perf_counter() - began:5.1f} s  {'  '.join(map(str, files))}", flush=True)
         written += files
     return written

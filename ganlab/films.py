@@ -1,7 +1,5 @@
 """Pictures one after the other, as a film."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,14 +11,13 @@ PAUSE = 90  # milliseconds a frame
 LAST = 2500  # milliseconds of the last frame
 
 
-def overview(frames: Sequence[Image.Image], columns: int = 2, rows: int = 2) -> Image.Image:
-    """Some of the frames, evenly chosen from the first to the last, in reading order on one sheet."""
-    count = columns * rows
-    chosen = [frames[round(i * (len(frames) - 1) / (count - 1))] for i in range(count)]
+def overview(frames: Sequence[Image.Image]) -> Image.Image:
+    """Four of the frames, evenly chosen from the first to the last, in reading order on one sheet."""
     width, height = frames[0].size
-    canvas = Image.new("RGB", (columns * width, rows * height), "white")
-    for i, image in enumerate(chosen):
-        canvas.paste(image, ((i % columns) * width, (i // columns) * height))
+    canvas = Image.new("RGB", (2 * width, 2 * height), "white")
+    for i in range(4):
+        image = frames[round(i * (len(frames) - 1) / 3)]
+        canvas.paste(image, (i % 2 * width, i // 2 * height))
     return canvas
 
 

@@ -2,25 +2,8 @@
 
 # What never changes the game: the budget, what is written, and the hardware.
 FREE = (
-    "steps",
-    "images",
-    "logger",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-    "trainer.strategy",
-    "data.root",
-    "data.test_root",
-    "data.num_workers",
-    "data.in_memory",
-    "data.memory_limit",
-    "log_every",
-    "evaluate_every",
-    "sample_every",
-    "checkpoint_every",
-    "views",
-    "profile",
-    "trust",
-    "class_names",
-    "resume",
-)
+    "steps", "images", "trust", "resume", "class_names",
+    "logger", "log_every", "evaluate_every", "sample_every", "checkpoint_every", "views", "profile",
+    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
+    "data.root", "data.test_root", "data.num_workers", "data.in_memory", "data.memory_limit",
+)  # fmt: skip

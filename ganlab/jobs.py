@@ -1,7 +1,5 @@
 """The jobs of a sweep (`-m`): what each is called, and a table of how all ended. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any

@@ -30,7 +30,8 @@ KINDS: dict[str, Any] = {
             dict,
         ),
         (("evaluation", "trick", "metric", "logger", "stages", "initial", "clip"), dict),
-        ((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device", "rerun"), str | None),
+        ((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device"), str | None),
+        (("rerun",), Literal["stale", "failed"] | None),
         (("compile", "profile", "dry_run", "wandb", "trainer.sync_batchnorm"), bool),
         (("images", "evaluation.n_real", "processes", "threads"), Count | None),
         (("data.batch_size", "default_steps", "steps", "log_every", "evaluate_every"), Count),
@@ -42,7 +43,13 @@ KINDS: dict[str, Any] = {
         (("of",), str | list[str]),
         (("views",), str | list[Any]),
         (("plus", "minus"), list[Whole]),
-        (("evaluation.split", "trainer.accelerator", "trainer.precision"), str),
+        (("evaluation.split", "trainer.accelerator"), str),
+        (("trainer.precision",), Literal["32-true", "bf16-mixed", "64-true"]),
+        (("what",), Literal["grid", "neighbours", "interpolate", "arithmetic", "animate"]),
+        (("format",), Literal["grid", "files"]),
+        (("path",), Literal["slerp", "lerp"]),
+        (("space",), Literal["pixels", "features"]),
+        (("columns",), Annotated[int, 2, 1000]),
     )
     for key in keys
 }

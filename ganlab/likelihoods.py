@@ -1,7 +1,5 @@
 """Densities of data around what was made: (x [B, ...], made [B, ...]) -> log p(x | made) [B], in nats."""
 
-from __future__ import annotations
-
 import math
 from typing import Protocol
 

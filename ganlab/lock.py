@@ -1,7 +1,5 @@
 """The right to play a run: one process has it at a time, and none keeps it beyond its own end."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import socket

@@ -1,7 +1,5 @@
 """What a run asks of the process that it is in."""
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import os

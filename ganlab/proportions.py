@@ -1,7 +1,5 @@
 """Classes as often as others have them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
+
+from ganlab.words import PARSER, quoted
 
 if TYPE_CHECKING:
     import torch
@@ -26,18 +26,21 @@ ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # a hook names anoth
 
 def command(overrides: Sequence[str]) -> str:
     """The command line of a run, as one types it; of a sweep's job, of this one alone."""
+    return shlex.join(["python", "-m", "ganlab.run", *searched(), *overrides])
+
+
+def searched() -> list[str]:
+    """Where the command was told to look for configs of one's own; so must the runs that it plays."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
-    folders = [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
-    return shlex.join(["python", "-m", "ganlab.run", *folders, *overrides])
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def override(key: str, text: object) -> str:
     """`key=text` to paste into a shell, quoted for it and, where it would read another value, for Hydra."""
-    quoted = f"{key}={QuotedString(str(text), Quote.double).with_quotes()}"
     with suppress(HydraException):
-        if OverridesParser.create().parse_override(f"{key}={text}").value() == str(text):
+        if PARSER.parse_override(f"{key}={text}").value() == str(text):
             return shlex.quote(f"{key}={text}")
-    return shlex.quote(quoted)
+    return shlex.quote(f"{key}={quoted(str(text))}")
 
 
 def commit() -> str | None:
@@ -46,23 +49,16 @@ def commit() -> str | None:
     None where there is none: a package that is installed below another project's checkout is not of it.
     """
 
-    def git(*arguments: str) -> str:
-        own = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
-        return subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).resolve().parent,
-            env=own,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+    here = Path(__file__).resolve()
+    own = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+
+    def git(*words: str) -> str:
+        return check_output(["git", *words], cwd=here.parent, env=own, text=True, stderr=DEVNULL).strip()
 
     try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)
-        return git("rev-parse", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
-    except (OSError, subprocess.CalledProcessError):
+        git("ls-files", "--error-unmatch", here.name)
+        return git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
+    except (OSError, CalledProcessError):
         return None
 
 

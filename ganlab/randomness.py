@@ -1,7 +1,5 @@
 """Randomness as a function of where we are: the same (seed, step) gives the same numbers, killed or not."""
 
-from __future__ import annotations
-
 import random
 from hashlib import blake2b
 

@@ -1,7 +1,5 @@
 """What several processes tell each other; alone, each of these is the identity."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -14,6 +13,7 @@ from ganlab.errors import Refused
 from ganlab.free import FREE
 from ganlab.kinds import settle
 from ganlab.run_directory import RunDirectory
+from ganlab.words import PARSER
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -31,7 +31,7 @@ def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> Dic
         Refused: it is not a run, or an override changes a hyper-parameter; all of them are named.
     """
     saved = run.config()
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    parsed = PARSER.parse_overrides(list(overrides))
     given = {override.key_or_group: override for override in parsed}.values()  # the last of a key counts
     changed = [
         name

@@ -1,7 +1,5 @@
 """python -m ganlab.run: trains, then evaluates once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

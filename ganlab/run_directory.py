@@ -9,8 +9,6 @@ samples/         grids from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written beside, then renamed
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os
@@ -30,8 +28,6 @@ from ganlab.provenance import override
 from ganlab.trust import LARGEST, check_trust, parsed, signature
 from ganlab.writing import write_beside
 
-# What the config of an older run lacks, as it was played.
-ABSENT = {"compile": False, "profile": False, "initial": {}, "stages": {}, "code_of": None, "views": []}
 PARTS = "callbacks epoch global_step loops optimizer_states pytorch-lightning_version state_dict"
 GROUPS = "clip data evaluation initial logger metric model objective optimizer play stages trainer trick"
 
@@ -178,7 +174,7 @@ class RunDirectory:
         path = self.path / "config.yaml"
         try:
             cfg: DictConfig = parsed(content)
-            complete(cfg)
+            refuse_other(cfg)
         except Refused as refusal:
             raise Refused(f"{path} {refusal}") from refusal.__cause__
         except Exception as error:  # yaml raises many kinds
@@ -270,26 +266,11 @@ def words(path: Path) -> str:
         return ""
 
 
-def complete(cfg: DictConfig) -> None:
-    """Gives the config of an older run what it lacks.
-
-    Raises:
-        Refused: a group of it is none.
-    """
+def refuse_other(cfg: Any) -> None:
+    """Refuses what is not the config of a run: a group of it is none."""
     remedy = "restore it, or start a new run"
     if not isinstance(cfg, DictConfig):
         raise Refused(f"is not the config of a run: {remedy}")
-    for name in ABSENT.keys() - cfg.keys():
-        cfg[name] = ABSENT[name]
     for name in GROUPS.split():
         if not isinstance(cfg.get(name), DictConfig):
             raise Refused(f"is not the config of a run, with {name}={cfg.get(name)}: {remedy}")
-    cfg.trainer.setdefault("sync_batchnorm", False)
-    if "strategy" in cfg.trainer:
-        cfg.trainer.strategy.setdefault("patience", 0.5)
-    for trick in filter(OmegaConf.is_dict, cfg.trick.values()):
-        target = str(trick.get("_target_"))
-        if target.endswith(".CriticSteps"):
-            trick.setdefault("burst", None)
-        if target.endswith(".Normalisation") and trick.kind != "group":
-            trick.groups = None  # a number stood there in vain

@@ -1,7 +1,5 @@
 """python -m ganlab.sample: draws samples from a run, looks at them in several ways, and writes pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from ganlab.cli import launch
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.viewing import check, file_name, fit, refuse_output
+from ganlab.writing import writing
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
@@ -41,10 +40,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
     with refusing():
         view = VIEWS[cfg.what](cfg, run, game, None)
-    try:
+    with writing(output, "choose another output"):
         view.write(output)
-    except OSError as error:
-        raise Refused(f"{output} cannot be written: {error.strerror}; choose another output") from error
     label = cfg["class"]
     called = f" named {names[label]}" if label is not None and names else ""
     print(f"{view.told}{'' if label is None else f', class {label}{called}'}: {output}")

@@ -1,7 +1,5 @@
 """One run, from its config to its summary."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,16 +15,15 @@ from ganlab.callbacks.evaluate import Evaluate
 from ganlab.callbacks.last_views import LastViews
 from ganlab.callbacks.log import Log
 from ganlab.callbacks.profile import Profile
-from ganlab.callbacks.progress import Bar, Onward, watch
+from ganlab.callbacks.progress import Bar, Onward
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
 from ganlab.callbacks.wandb_mode import check_mode
 from ganlab.checks import check, num_processes, refuse_unused
-from ganlab.config import adopt, build, build_data, chosen, instantiate, refusing, restore
+from ganlab.config import adopt, build, build_data, instantiate, measuring, refusing, restore
 from ganlab.console import conclude, introduce
 from ganlab.errors import Diverged, Lost, Refused, ending, one_line
 from ganlab.machine import keep_memory, quiet
-from ganlab.metrics.evaluation import Evaluation
 from ganlab.provenance import command, commit, device_name, override, versions
 from ganlab.resume import refuse_other_data, resumed
 from ganlab.run_directory import RunDirectory, directory_for
@@ -57,10 +54,7 @@ class Session:
         self.times = Timetable(cfg)
         self.times.share(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
-        metrics = chosen(cfg, "metric")
-        self.evaluation = Evaluation(
-            metrics, self.data, cfg.evaluation.n, cfg.evaluation.n_real, cfg.evaluation.seed, watch
-        )
+        self.evaluation = measuring(cfg, self.data)
         self.evaluation.suits(self.module.game)
         self.directory = begun or RunDirectory(directory_for(cfg))
         with refusing():
@@ -209,14 +203,8 @@ class Session:
 
     def _fit(self) -> None:
         module, trainer = self.module, self.trainer
-        stream = self.data.stream(
-            self.cfg.seed,
-            lambda: module.game.step,
-            trainer.strategy.root_device,
-            trainer.global_rank,
-            trainer.world_size,
-            self.times.phases,
-        )
+        where = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
+        stream = self.data.stream(self.cfg.seed, lambda: module.game.step, *where, self.times.phases)
         if self.profile is not None:
             stream = self.profile.fed(stream)
         trainer.fit(module, stream, ckpt_path=self.checkpoint, weights_only=True)

@@ -1,7 +1,5 @@
 """Slopes of what a discriminator says, and where they are taken: what gradient penalties are made of."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.errors import Refused
+from ganlab.errors import Refused, within
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
 
 # What a stage has of its own; all else it shares with the run.
 KEYS = (
-    "steps",
-    "batch_size",
-    "code_of",
-    "pretrained",
-    "objective",
-    "model",
-    "initial",
-    "optimizer",
-    "play",
-    "trick",
-    "clip",
-)
+    "steps", "batch_size", "code_of", "pretrained",
+    "objective", "model", "initial", "optimizer", "play", "trick", "clip",
+)  # fmt: skip
 
 
 class Timetable:
@@ -47,7 +37,7 @@ class Timetable:
     def share(self, data: Data, world_size: int) -> None:
         """Refuses batches that the data cannot give, or so many processes cannot share."""
         for name, (_, batch_size) in zip(self.names, self.phases, strict=True):
-            with within(name):
+            with within(name and f"stages.{name}"):
                 data.share(world_size, batch_size)
 
     def images(self, step: int) -> int:
@@ -96,26 +86,14 @@ def alone(own: dict[str, Any], stages: dict[str, Any]) -> DictConfig:
     return OmegaConf.create(own | {"stages": {}, "images": None})
 
 
-@contextmanager
-def within(name: str | None) -> Iterator[None]:
-    """Has a refusal say which stage it is about."""
-    try:
-        yield
-    except Refused as refusal:
-        raise (refusal if name is None else Refused(f"stages.{name}: {refusal}")) from refusal.__cause__
-
-
 def refuse_unknown(cfg: DictConfig) -> None:
     """Refuses stages that cannot be read as such."""
     stages = earlier(cfg)
     for i, (name, stage) in enumerate(stages.items()):
-        if not isinstance(stage, DictConfig) or set(stage) != set(KEYS):
-            given = set(stage) if isinstance(stage, DictConfig) else set()
-            wrong = [
-                *(f"lacks {key}" for key in KEYS if key not in given),
-                *(f"has {key}" for key in given - set(KEYS)),
-            ]
-            raise Refused(f"stages.{name} {', '.join(sorted(wrong))}: it needs {', '.join(KEYS)} and no more")
+        given = set(stage) if isinstance(stage, DictConfig) else set()
+        if differ := sorted(given ^ {*KEYS}):
+            wrong = ", ".join(f"{'has' if key in given else 'lacks'} {key}" for key in differ)
+            raise Refused(f"stages.{name} {wrong}: it needs {', '.join(KEYS)} and no more")
         refuse_code(f"stages.{name}.code_of", stage.code_of, list(stages)[:i], stages)
         for part in stage.pretrained:
             refuse_code(f"stages.{name}.pretrained", part, list(stages)[:i], stages)

@@ -5,8 +5,6 @@ before anything is looked up. Beyond it there is what the command line trusts, a
 on this machine were made of: their configs are signed with a key that lies in the user's cache.
 """
 
-from __future__ import annotations
-
 import hmac
 import os
 import re
@@ -14,7 +12,7 @@ import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import yaml
@@ -126,11 +124,6 @@ def signature(content: bytes) -> str | None:
         return None
 
 
-def private(path: str, flags: int) -> int:
-    """Opens a file that is the user's alone, if it is new."""
-    return os.open(path, flags, 0o600)
-
-
 def key() -> bytes:
     """The user's own key on this machine, made when it is first asked for.
 
@@ -139,7 +132,7 @@ def key() -> bytes:
     """
     place = caches() / "key"
     place.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError), open(place, "xb", opener=private) as file:
+    with suppress(FileExistsError), open(place, "xb", opener=partial(os.open, mode=0o600)) as file:
         file.write(secrets.token_bytes(32))
     with place.open("rb") as file:
         kept = os.fstat(file.fileno())

@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 
 from ganlab.cli import compose
 from ganlab.errors import Refused
-from ganlab.values import count, whole
+from ganlab.kinds import settle
+from ganlab.values import whole
 
 if TYPE_CHECKING:
     from ganlab.game import Game
@@ -28,27 +29,16 @@ USES: dict[str, set[str]] = {
     "animate": set(),
 }
 LISTED = 20  # names of classes, at most, in a message
-CHOICES = {
-    "what": [*USES],
-    "format": ["grid", "files"],
-    "path": ["slerp", "lerp"],
-    "space": ["pixels", "features"],
-}
 
 
 def check(cfg: DictConfig, given: Collection[str]) -> None:
     """Refuses values out of their ranges, and given ones that this view does not look at."""
-    for key, known in CHOICES.items():
-        if cfg[key] not in known:
-            raise Refused(f"{key}={cfg[key]} must be {', '.join(known[:-1])} or {known[-1]}")
-    for key, low in {"n": 1, "seed": 0, "columns": 2}.items():
-        count(key, cfg[key], low)
     for key in sorted(set(given).intersection(key for keys in USES.values() for key in keys)):
         if key not in USES[cfg.what]:
             raise Refused(f"{key} has no say in what={cfg.what}: leave it out")
     if cfg.what == "arithmetic":
         for name in ("plus", "minus"):
-            if not all(whole(place) and 0 <= place < cfg.n for place in cfg[name]):
+            if not all(place < cfg.n for place in cfg[name]):
                 raise Refused(
                     f"{name}={cfg[name]} must be places in a grid of n={cfg.n}, from 0 to {cfg.n - 1}"
                 )
@@ -134,7 +124,7 @@ def asked(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
             if key not in {"what", *(key for keys in USES.values() for key in keys)} - ELSEWHERE:
                 raise Refused(f"views: {key}={value} has no say at the end of a run; leave it out")
             cfg[key] = value
-        check(cfg, given)
+        check(settle(cfg), given)
         if not of_images and cfg.what not in ("grid", "animate"):
             raise Refused(f"views: {cfg.what} shows images, and these data are none; leave it out")
         found.append(cfg)

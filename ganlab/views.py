@@ -1,7 +1,5 @@
 """What one looks at in a trained game: pictures of its samples, or a film of its training."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple

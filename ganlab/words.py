@@ -1,7 +1,5 @@
 """Words of a command line: as text where text is wanted, and each a key that there is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches

@@ -3,8 +3,6 @@
 The config comes from that one too, in the environment.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,13 +1,13 @@
 """Files written in one step: whoever reads one sees the old or the new one, whole."""
 
-from __future__ import annotations
-
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from ganlab.errors import Refused
 
 
 @contextmanager
@@ -23,6 +23,15 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(place: Path | str, remedy: str = "make room, or give rights") -> Iterator[None]:
+    """Refuses what the system would not write at a place."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"{place} cannot be written: {error.strerror}; {remedy}") from error
 
 
 def write_beside(path: Path, text: str) -> None:

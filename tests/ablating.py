@@ -14,7 +14,7 @@ from forks import Forked, forked
 from ganlab.suites import child
 
 
-def fork(arguments: Sequence[str], lock: child.Lock, threads: int, log: TextIO) -> Forked:
+def fork(arguments: Sequence[str], lock: TextIO, threads: int, log: TextIO) -> Forked:
     def begin() -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)

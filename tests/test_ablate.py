@@ -30,12 +30,12 @@ from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import child, hashes, identity, results
 from ganlab.suites import suite as suites
-from ganlab.suites.child import Child, lock_of
+from ganlab.suites.child import Child, right_to
 from ganlab.suites.composed import Composed
 from ganlab.suites.foresight import foresight
 from ganlab.suites.plan import Job, plan, refuse_own, refuse_twins
-from ganlab.suites.players import span
 from ganlab.suites.standing import Standing, standing
+from ganlab.suites.words import duration
 from ganlab.suites.worker import Worker
 
 HERE = Path(__file__).parent
@@ -264,9 +264,9 @@ def test_a_change_of_the_code_makes_rows_stale_and_begins_nothing_new(
     results.append(suite.results, row_of(before[0]))
     worker = Worker(suite, before, 1, 1, None)
     monkeypatch.setattr(hashes, "code", lambda: "f" * 12)
-    ended = worker.work()
-    assert "has changed since this began: call again" in str(ended.stopped)
-    assert (ended.left, len(rows(here))) == (3, 1)
+    worker.work()
+    assert "has changed since this began: call again" in str(worker.stopped)
+    assert (len(worker.left()), len(rows(here))) == (3, 1)
     after = planned(here)
     assert after[0].directory != before[0].directory
     assert standing(after[0], rows(here)).stale
@@ -294,7 +294,8 @@ def test_a_run_that_was_killed_is_interrupted_and_says_by_what(
     monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
     suite = suites.read(written(tmp_path / "quick", QUICK))
     worker = Worker(suite, [dataclasses.replace(jobs[0], output=tmp_path)], 1, 1, None)
-    assert (worker.work().left, worker.interrupted, rows(suite.folder)) == (1, 1, [])
+    worker.work()
+    assert (worker.left(), worker.interrupted, rows(suite.folder)) == ([0], 1, [])
     assert "plain  seed 0  interrupted by SIGKILL (" in capsys.readouterr().out
 
 
@@ -352,7 +353,9 @@ def test_a_finished_run_is_recorded_without_being_played(
     known, other = row_of(jobs[1]), row_of(jobs[1], config="f" * 12)
     for row in (known, other):
         results.append(suite.results, row)
-    assert Worker(suite, [job, jobs[1]], 1, 1, None).work().left == 0
+    worker = Worker(suite, [job, jobs[1]], 1, 1, None)
+    worker.work()
+    assert not worker.left()
     *_, again, found = rows(suite.folder)
     assert again == known
     assert (found.status, found.value, found.seconds, found.commit) == ("finished", 2.5, 1.5, "a" * 12 + "+")
@@ -366,17 +369,18 @@ def test_the_right_to_play_lives_as_long_as_the_run_though_ablate_is_killed(
     monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
     suite = suites.read(written(tmp_path / "quick", QUICK))
     job = dataclasses.replace(jobs[0], output=tmp_path)
-    lock = lock_of(suite.folder, job)
-    assert lock.take()
+    lock = right_to(suite.folder, job)
+    assert lock is not None
     orphan = Child(job, lock, 1)
     lock.close()  # as the system does when a process is killed
     elsewhere = dataclasses.replace(job, output=tmp_path / "elsewhere")  # as from another working directory
-    assert not lock_of(suite.folder, elsewhere).take()
-    waiting = Worker(suite, [elsewhere], 1, 1, None).work()
+    assert right_to(suite.folder, elsewhere) is None
+    waiting = Worker(suite, [elsewhere], 1, 1, None)
+    waiting.work()
     assert not elsewhere.output.exists()
-    assert (waiting.left, rows(suite.folder)) == (1, [])
+    assert (waiting.left(), rows(suite.folder)) == ([0], [])
     orphan.process.wait()
-    assert Worker(suite, [job], 1, 1, None).work().left == 0
+    Worker(suite, [job], 1, 1, None).work()
     (found,) = rows(suite.folder)
     assert (found.status, found.reason, found.steps, found.value) == ("failed", "no luck", 0, None)
 
@@ -418,7 +422,7 @@ def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
             (),
             "line 7: arm ema: trick label_smoo",
         ),
-        ("[trick=ema]", "['data.batch_size=0']", (), "line 7: arm ema.*batch_size=0"),
+        ("[trick=ema]", "['data.batch_size=0']", (), "line 7: arm ema does not compose: .*batch_size=0"),
         (
             "metrics: [fid]",
             "metrics: [fid, kid]",
@@ -448,10 +452,10 @@ def test_a_suite_that_cannot_be_played_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["rerun=all"], "rerun=all must be stale, failed or null"),
+        (["rerun=all"], "rerun=all must be one of stale, failed or null"),
         (["dry_run=maybe"], "dry_run=maybe must be true or false"),
         (["processes=0"], "processes=0 must be a whole number of at least 1"),
-        (["extra=logger"], r"extra=logger must be a list"),
+        (["extra=logger"], "extra=logger must be a list"),
         (["only=[none]"], "only=none is no arm of quick: choose from plain, ema"),
         (["root=here"], "root=here has no say: the data of this suite lie in no folder"),
         (["suite=nowhere"], "suite=nowhere has no suite.yaml that can be read"),
@@ -476,10 +480,10 @@ def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
     text = QUICK.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
     here = written(tmp_path / "quick", text)
     job = planned(here)[1]
-    assert job.outside == ["logger.wandb.group='quick'", "logger.wandb.job_type='ema'"]
+    assert job.outside == ['logger.wandb.group="quick"', 'logger.wandb.job_type="ema"']
     extra = ("logger.wandb.group=mine", "trainer.accelerator=cpu", "log_every=3")
     other = planned(here, *extra)[1]
-    assert other.outside == [*extra, "logger.wandb.job_type='ema'"]
+    assert other.outside == [*extra, 'logger.wandb.job_type="ema"']
     assert (job.config, job.data, job.code) == (other.config, other.data, other.code)
     assert job.config == jobs[1].config
     run = RunDirectory(other.directory)
@@ -490,7 +494,7 @@ def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
         f"resume={run.path}",
         "logger=wandb",
         "logger.wandb.group=mine",
-        "logger.wandb.job_type='ema'",
+        'logger.wandb.job_type="ema"',
         "trainer.accelerator=cpu",
         "log_every=3",
     ]
@@ -572,12 +576,12 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_times_are_told_in_two_units() -> None:
-    assert [span(s) for s in (0.4, 59, 61, 3599.6, 3720)] == [
-        "0 s",
+    assert [duration(s) for s in (0.4, 59, 61, 3599.6, 3720)] == [
+        "0.4 s",
         "59 s",
-        "1 min 1 s",
-        "1 h 0 min",
-        "1 h 2 min",
+        "1 min 01 s",
+        "1 h 00 min",
+        "1 h 02 min",
     ]
 
 

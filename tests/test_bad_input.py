@@ -94,7 +94,7 @@ LINES = {  # a command line, and what its one line of error must name
     "metric=[prdc] monitor=e": "monitor=e is not measured",
     "extractor=inception metric=none": "extractor has no say here, for no metric looks through it",
     "metric.weights=w.pth": "metric.weights=w.pth would do nothing: they are for extractor=inception",
-    "views=[film]": "what=film must be grid, neighbours",
+    "views=[film]": "what=film must be one of grid, neighbours",
     "views=[{what:grid,columns:3}]": "columns has no say in what=grid",
     "views=[{what:grid,root:there}]": "views: root=there has no say at the end of a run",
     "data=ring views=interpolate": "views: interpolate shows images, and these data are none",

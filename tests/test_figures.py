@@ -274,7 +274,7 @@ LINES = {
     "figures=3": "figures=3 must be a list of numbers",
     "seed=-1": "seed=-1 must be",
     "seed=many": "seed=many must be a whole number",
-    "figures=[4] adversarial.frames=1": "adversarial.frames=1 must be",
+    "figures=[4] adversarial.frames=1": "adversarial.frames=1 must be a whole number of at least 2",
     "figures=[2] matching.steps=0": "matching.steps=0 must be",
     "figures=[3] intuition.steps=0": "intuition.steps=0 must be",
     "figures=[7] neighbours.steps=many": "neighbours.steps=many must be",

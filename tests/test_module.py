@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from commands import play, rows
 
-from ganlab.checks import PRECISIONS
 from ganlab.data.sources import Memory
+from ganlab.kinds import KINDS
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", get_args(KINDS["trainer.precision"]))
 def test_data_know_nothing_of_the_precision(precision: str, monkeypatch, tmp_path: Path) -> None:
     """Chance numbers are drawn in the default type, and autocast would blur what a user's data compute."""
     quick, seen = Memory.batches, []

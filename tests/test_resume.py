@@ -26,7 +26,7 @@ from test_contract import largest_set
 
 from ganlab.callbacks.stop import Stop
 from ganlab.cli import compose
-from ganlab.config import build_data, build_game
+from ganlab.config import build_data
 from ganlab.data.digits import Digits
 from ganlab.errors import Refused
 from ganlab.lock import Lock
@@ -242,39 +242,6 @@ def test_other_precisions_resume_exactly(precision: str, tricks: str, tmp_path: 
     play(tmp_path / "short", *settings, "steps=4")
     go_on(tmp_path / "short", "steps=8")
     assert_same_run(tmp_path / "long", tmp_path / "short")
-
-
-def test_a_run_from_before_a_setting_existed_goes_on(tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    play(run_dir, "steps=2")
-    cfg = OmegaConf.load(run_dir / "config.yaml")
-    for name in ("compile", "profile", "initial", "stages", "code_of"):
-        del cfg[name]
-    OmegaConf.save(cfg, run_dir / "config.yaml")
-    go_on(run_dir, "steps=3")
-    assert summary(run_dir)["steps"] == 3
-
-
-def test_tricks_of_a_run_from_before_their_settings_were_as_now_are_read(tmp_path: Path) -> None:
-    cfg = compose("trick=[critic_steps,normalisation]", "model=dcgan", "logger=csv")
-    del cfg.trick.critic_steps.burst
-    cfg.trick.normalisation.groups = 4
-    directory = RunDirectory(tmp_path / "run")
-    directory.create()
-    directory.write_config(cfg)
-    build_game(directory.config())
-    cfg.trick.normalisation.kind = "group"
-    directory.write_config(cfg)
-    assert directory.config().trick.normalisation.groups == 4
-
-
-def test_a_run_on_two_processes_from_before_they_had_patience_is_read(tmp_path: Path) -> None:
-    cfg = compose("trainer=ddp", "logger=csv")
-    del cfg.trainer.strategy.patience
-    directory = RunDirectory(tmp_path / "run")
-    directory.create()
-    directory.write_config(cfg)
-    assert directory.config().trainer.strategy.patience > 0
 
 
 def test_a_process_of_a_resumed_run_may_have_begun_from_another(tmp_path: Path) -> None:

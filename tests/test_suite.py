@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 
 from ganlab.errors import Refused
-from ganlab.suites import lines, results, suite
+from ganlab.suites import results, suite
 from ganlab.suites.results import Row
 
 GOOD = """\
@@ -82,7 +82,7 @@ def test_a_suite_says_what_its_file_says(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("question: Does", "questoin: Does", "line 1: questoin is unknown in the suite: choose from"),
-        ("seeds: 2\n", "", "line 1: lacks seeds"),
+        ("seeds: 2\n", "", "line 1: the suite lacks seeds"),
         ("overrides: [trick=r1]", "override: [trick=r1]", "line 8: override is unknown in arms.r1"),
         ("  ema:", "  r1:", "line 9: r1 stands twice in arms"),
         ("  ema:", "  e ma:", "line 10: arm e ma names folders"),
@@ -90,11 +90,11 @@ def test_a_suite_says_what_its_file_says(tmp_path: Path) -> None:
         ("fid: [7.9, 0.1]", "kid: 1", "line 8: arms.r1.published: kid is not in metrics"),
         ("[7.9, 0.1]", "low", "line 8: arms.r1.published.fid: low must be a number"),
         ("source: Nobody 2014, table 1\n", "", "line 7: arms.r1 has published values"),
-        ("seeds: 2", "seeds: [1, 1]", "line 3: seeds: .* has one twice"),
-        ("seeds: 2", "seeds: 0", "line 3: seeds: 0 must be a number of seeds"),
+        ("seeds: 2", "seeds: [1, 1]", "line 3: seeds: .* must be one or more, each once"),
+        ("seeds: 2", "seeds: 0", "line 3: seeds: 0 must be a whole number of at least 1 or a list"),
         ("metrics: [fid, is]", "metrics: []", "line 4: metrics is empty"),
         ("'metric=[fid,is]'", "metric=[fid,is]", "line 2: .*; quote what holds brackets"),
-        ("steps=4", "steps: 4", "line 2: base: .* must be a text"),
+        ("steps=4", "steps: 4", "line 2: base: .* must be a list, each a text"),
         ("source:", "reference: none\nsource:", "line 5: reference: none is no arm: choose one of plain"),
         ("Does R1 help?", "[1]", "line 1: question: .* must be a text"),
         ("steps=4]", "steps=4, steps=4]", "line 2: base: steps=4 stands there twice"),
@@ -173,7 +173,8 @@ def test_other_files_and_broken_rows_are_refused(tmp_path: Path) -> None:
 def test_who_reads_or_writes_waits_for_who_writes(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     results.append(path, ROW)
-    with path.open() as file, lines.locked(file, fcntl.LOCK_EX):
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         waiting = [Thread(target=results.append, args=(path, ROW)), Thread(target=results.read, args=(path,))]
         for thread in waiting:
             thread.start()

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import optuna
 import pytest
@@ -38,7 +38,6 @@ from ganlab.errors import Refused
 from ganlab.report import report
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import child
-from ganlab.suites.child import Lock
 from ganlab.sweeps import panels, worker
 from ganlab.sweeps.agent import in_words
 from ganlab.sweeps.command import work
@@ -209,7 +208,7 @@ def test_a_hopeless_run_is_ended_and_recorded(
 def test_workers_share_the_trials_and_take_up_what_another_has_left(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[tuple[str, list[str], Lock]] = []
+    begun: list[tuple[str, list[str], TextIO]] = []
     monkeypatch.setattr(
         worker, "Child", lambda job, lock, threads: begun.append((job.arm, job.overrides, lock))
     )
@@ -292,12 +291,12 @@ def test_trials_of_another_sweep_are_refused(plan: Plan, tmp_path: Path) -> None
     ("old", "new", "message"),
     [
         ("trials: 3", "trails: 3", "line 4: trails is unknown in the sweep: choose from question"),
-        ("seed: 0\n", "", "line 1: lacks seed: a sweep has"),
+        ("seed: 0\n", "", "line 1: the sweep lacks seed: it needs"),
         ("trials: 3", "trials: 0", "line 4: trials: 0 must be a whole number of at least 1"),
         ("low: 1e-5", "low: 1e-2", "line 7: optimizer.generator.lr: low=0.01 must be below high=0.01"),
         ("low: 1e-5", "low: 0", "line 7: optimizer.generator.lr: low=0 must be above 0 where log is true"),
         ("low: 1e-5", "low: few", "line 7: optimizer.generator.lr: low=few must be a number"),
-        ("log: true", "log: 1", "line 7: .*log=1 must be true or false"),
+        ("log: true", "log: 1", "line 7: .*lr.log: 1 must be true or false"),
         ("log: true", "lag: true", "line 7: lag is unknown in optimizer.generator.lr: choose from low"),
         ("log: true", "log: true, step: 1", "line 7: .*step and log exclude each other"),
         ("{low: 0.1, high: 10}", "{low: 0.1}", "line 8: trick.r1.gamma lacks high"),

@@ -1,7 +1,5 @@
 """Figure 4: adversarial training on the line, beside the best discriminator there could be."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

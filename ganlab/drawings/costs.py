@@ -1,7 +1,5 @@
 """Figure 5: what generators minimise, and how strongly it pulls (after Goodfellow 2016, figure 16)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

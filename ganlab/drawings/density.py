@@ -1,7 +1,5 @@
 """Games on the line: the densities of their data and, without drawing samples, of what they make."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

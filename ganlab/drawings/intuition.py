@@ -1,7 +1,5 @@
 """Figure 3: the adversarial intuition. Who sees only which density is greater learns where they differ."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Figure 1: a function turns uniform noise into a Gaussian. A generator is such a function, but learned."""
 
-from __future__ import annotations
-
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

@@ -1,7 +1,5 @@
 """Figure 2: direct matching. The generated density moves onto the true one, without a discriminator."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes

@@ -1,7 +1,5 @@
 """Figure 7: samples beside the training images nearest to them: what is new, and what is remembered."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

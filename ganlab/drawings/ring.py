@@ -1,7 +1,5 @@
 """Figure 6: a ring of Gaussians under several ways to train, and how many of its modes each covers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from PIL import Image

@@ -1,7 +1,5 @@
 """Real runs to draw: games as their configs build them, played round by round without a Trainer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from ganlab.checks import check

@@ -1,7 +1,5 @@
 """How the figures look: colours that a colour-blind reader can tell apart, sizes, and files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The answer to a suite's question, in one sentence that its numbers support."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from ganlab.suites.findings import Findings, Found

@@ -1,7 +1,5 @@
 """One run of a suite as a process of its own, and what is to be recorded of its end."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil
@@ -14,56 +12,39 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from hydra.core.hydra_config import HydraConfig
-
 from ganlab.errors import Refused
+from ganlab.provenance import searched
 from ganlab.run_directory import RunDirectory
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended
 from ganlab.trust import listed, targets
+from ganlab.writing import writing
 
 COMMAND = (sys.executable, "-m", "ganlab.run")
 # Of a crash: it would come again. Others, such as SIGKILL for want of memory, may be of the moment.
 CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)
 
 
-class Lock:
-    """The right to play a run, held by this process and by the one that plays it, until both have ended.
+def right_to(folder: Path, job: Job) -> TextIO | None:
+    """The right to play a run of the suite or sweep in a folder; None where anybody has it.
 
-    It lies with the results, which all share who play them, wherever each has its runs.
+    It is a locked file, of this process and of the one that plays, until both have closed it or ended. It
+    lies with the results, which all share who play them, wherever each has its runs.
 
     Raises:
         Refused: it cannot be written there.
     """
-
-    def __init__(self, path: Path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: TextIO = path.open("a")
-        except OSError as error:
-            raise Refused(f"{path} cannot be written: {error.strerror}; make room, or give rights") from error
-
-    def take(self) -> bool:
-        """Whether nobody else holds it, on other machines neither; then it is ours."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.close()
-            return False
-        return True
-
-    def fileno(self) -> int:
-        return self._file.fileno()
-
-    def close(self) -> None:
-        """Gives it back, unless the process that plays still runs."""
-        self._file.close()
-
-
-def lock_of(folder: Path, job: Job) -> Lock:
-    """That of a run of the suite or sweep in a folder."""
-    return Lock(folder / ".locks" / job.directory.name)
+    path = folder / ".locks" / job.directory.name
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def beside(job: Job, ending: str) -> Path:
@@ -74,7 +55,7 @@ def beside(job: Job, ending: str) -> Path:
 class Child:
     """A run that is being played; what it prints goes to a file beside its directory."""
 
-    def __init__(self, job: Job, lock: Lock, threads: int):
+    def __init__(self, job: Job, lock: TextIO, threads: int):
         self.job = job
         self.lock = lock
         self.began = time.monotonic()
@@ -82,9 +63,6 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("w") as log:
             self.process = start([*searched(), *arguments(job)], lock, threads, log)
-
-    def ended(self) -> bool:
-        return self.process.poll() is not None
 
     def row(self) -> Row | None:
         """What is to be recorded; None where it was interrupted, and goes on at another time."""
@@ -108,7 +86,7 @@ class Child:
         return signal.Signals(-status).name if status < 0 else None
 
 
-def start(arguments: Sequence[str], lock: Lock, threads: int, log: TextIO) -> subprocess.Popen[bytes]:
+def start(arguments: Sequence[str], lock: TextIO, threads: int, log: TextIO) -> subprocess.Popen[bytes]:
     """A run in a process of its own, which holds the lock for as long as it lives."""
     return subprocess.Popen(
         [*COMMAND, *arguments],
@@ -119,12 +97,6 @@ def start(arguments: Sequence[str], lock: Lock, threads: int, log: TextIO) -> su
         env=os.environ | {"OMP_NUM_THREADS": str(threads), "HYDRA_FULL_ERROR": "0"},
         pass_fds=[lock.fileno()],
     )
-
-
-def searched() -> list[str]:
-    """Where this command was told to look for configs of one's own: a run must look there too."""
-    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
-    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def arguments(job: Job) -> list[str]:

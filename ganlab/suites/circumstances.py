@@ -1,7 +1,5 @@
 """Under which circumstances the rows of a suite came about: lengths, machines, code, data, time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 from ganlab.suites import hashes

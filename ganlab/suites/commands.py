@@ -1,7 +1,5 @@
 """The commands that play the runs of a suite again."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from pathlib import Path
@@ -20,15 +18,10 @@ def commands(findings: Findings) -> str:
         line = ["python", "-m", "ganlab.run", *sweep, *suite.base, *arm.overrides, f"seed={seeds}"]
         lines.append(f"# {arm.name}{commit(found)}\n{threads(found)}{shlex.join(line)}")
     which = f"suite={shown(suite.folder)}"
-    return "\n".join(
-        [
-            "```",
-            *lines,
-            "```",
-            "",
-            f"`python -m ganlab.ablate {which}` runs what is missing, `python -m ganlab.report {which}` "
-            "writes this page. Data that lie elsewhere: `data.root=...` of a run, `root=...` of all.",
-        ]
+    block = "\n".join(["```", *lines, "```"])
+    return (
+        f"{block}\n\n`python -m ganlab.ablate {which}` runs what is missing, `python -m ganlab.report "
+        f"{which}` writes this page. Data that lie elsewhere: `data.root=...` of a run, `root=...` of all."
     )
 
 

@@ -1,12 +1,8 @@
 """A run that is to be: composed, built and refused before it is played."""
 
-from __future__ import annotations
-
 import copy
 import json
-import re
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -14,14 +10,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.checks import check, num_processes, refuse_unused
 from ganlab.cli import compose, told
-from ganlab.config import build, build_data, chosen
+from ganlab.config import build, build_data, measuring
 from ganlab.data.base import Data
-from ganlab.errors import Refused
+from ganlab.errors import Refused, within
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.stages import Timetable
 from ganlab.suites import identity
+from ganlab.words import quoted
 
-T = TypeVar("T")
 # What is decided for each run, so that nobody else's word on it would count.
 OWN = ("seed", "run_dir", "resume", "job")
 
@@ -84,11 +80,13 @@ class Composed:
 
     def built_data(self) -> Data:
         """Its data; a refusal says whose they are."""
-        return saying(self.place, lambda: build_data(copy.deepcopy(self.cfg)))
+        with within(self.place):
+            return build_data(copy.deepcopy(self.cfg))
 
     def evaluation(self, data: Data) -> Evaluation:
         """What would measure it; it is built once, to see that it can be played."""
-        return saying(self.place, lambda: built(self, data))
+        with within(self.place):
+            return built(self, data)
 
 
 def composing(place: str, overrides: Sequence[str]) -> DictConfig:
@@ -110,8 +108,7 @@ def built(run: Composed, data: Data) -> Evaluation:
     check(cfg)
     Timetable(cfg).share(data, num_processes(cfg))
     game = build(cfg, data).game
-    asked = cfg.evaluation
-    evaluation = Evaluation(chosen(cfg, "metric"), data, asked.n, asked.n_real, asked.seed)
+    evaluation = measuring(cfg, data)
     evaluation.suits(game)
     evaluation.monitored(cfg.monitor)
     return evaluation
@@ -126,27 +123,11 @@ def measured(evaluation: Evaluation, metric: str, place: str) -> tuple[str, bool
     return str(name), more
 
 
-def saying(place: str, make: Callable[[], T]) -> T:
-    """What is made; a refusal says of what."""
-    try:
-        return make()
-    except Refused as refusal:
-        raise Refused(f"{place}: {refusal}") from refusal
-
-
 def refuse_extra(extra: Sequence[str]) -> None:
     """Refuses overrides for all runs of what is set for each of them."""
     for override in extra:
         if key(override) in (*OWN, "init_from", "name"):
             raise Refused(f"extra: {override} is set for each run: leave it out")
-
-
-def quoted(text: str) -> str:
-    """A text as the value of an override, whatever it holds: Hydra would take 2024 for a number."""
-    # Backslashes are taken for escapes in front of a quote alone.
-    return (
-        "'" + re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + "\\" * bool(found[2]) + found[2], text) + "'"
-    )
 
 
 def key(override: str) -> str:

@@ -1,7 +1,5 @@
 """What the arms of a suite are now, by the hashes of their configs."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 from hydra.errors import HydraException

@@ -1,7 +1,5 @@
 """The report of a suite: its README.md, and the pictures that it shows."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path

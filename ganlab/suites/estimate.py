@@ -1,11 +1,7 @@
 """How long the runs of a suite would take, from a few rounds of each arm that are played and thrown away."""
 
-from __future__ import annotations
-
-import subprocess
 import tempfile
 import time
-from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.stages import Timetable, earlier
-from ganlab.suites.child import Lock, last_words, start, trusting
+from ganlab.suites.child import last_words, start, trusting
 from ganlab.suites.plan import Job
 from ganlab.suites.standing import clock, rounds
 
@@ -38,28 +34,20 @@ def trial(job: Job, threads: int) -> Trial:
         run = RunDirectory(Path(folder) / "trial")
         run.make_folders()
         run.write_config(shortened(job.cfg))
-        lock = Lock(Path(folder) / "lock")
         began = time.monotonic()
         log = Path(folder) / "log"
         with log.open("w") as output:
-            process = start([f"resume={run.path}", *trusting(job)], lock, threads, output)
+            process = start([f"resume={run.path}", *trusting(job)], output, threads, output)
             try:
                 process.wait()
             finally:
-                end(process)
+                process.kill()  # no trial outlives the command that asked for it
+                process.wait()
         took = time.monotonic() - began
-        lock.close()
         if run.summary().get("status") != "finished":
             raise Refused(f"arm {job.arm}: a trial of {FIRST + MORE} rounds failed: {last_words(log)}")
         (_, early), (_, late) = clock(run, "previous"), clock(run, "last")
         return Trial((late - early) / MORE, took - late)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """No trial outlives the command that asked for it."""
-    if process.poll() is None:
-        process.kill()
-        process.wait()
 
 
 def shortened(cfg: DictConfig) -> DictConfig:
@@ -78,8 +66,3 @@ def shortened(cfg: DictConfig) -> DictConfig:
 def rounds_left(job: Job) -> int:
     """How many rounds of a run are to be played."""
     return max(Timetable(job.cfg).total - (rounds(job.directory) or 0), 0)
-
-
-def evaluations(job: Job) -> int:
-    """How often a run measures."""
-    return ceil(job.cfg.steps / job.cfg.evaluate_every)

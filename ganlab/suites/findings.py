@@ -1,7 +1,5 @@
 """What the rows of a suite say, arm by arm: the numbers, their comparison, and what is missing."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -74,10 +72,6 @@ class Findings:
     def first(self) -> str:
         """The metric that answers the question, as the suite names it."""
         return self.suite.metrics[0]
-
-    @property
-    def reference(self) -> Found:
-        return self.arms[self.suite.reference]
 
     @property
     def compared(self) -> list[Found]:

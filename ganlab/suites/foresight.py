@@ -1,7 +1,5 @@
 """What a suite will be able to see, before any of it is played."""
 
-from __future__ import annotations
-
 from ganlab.suites.statistics import ALPHA, smallest_effect
 from ganlab.suites.suite import Suite
 

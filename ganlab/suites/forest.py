@@ -1,7 +1,5 @@
 """The forest plot: how far each arm lies from the reference."""
 
-from __future__ import annotations
-
 from matplotlib.axes import Axes
 from PIL import Image
 
@@ -46,15 +44,8 @@ def draw(axes: Axes, findings: Findings, found: Found, row: int) -> None:
     comparison = found.comparison
     assert comparison is not None
     differences = comparison.differences
-    axes.plot(
-        differences,
-        [row - LIFT] * len(differences),
-        "o",
-        color=SKY,
-        markersize=4,
-        alpha=0.8,
-        label="one seed",
-    )
+    above = [row - LIFT] * len(differences)
+    axes.plot(differences, above, "o", color=SKY, markersize=4, alpha=0.8, label="one seed")
     colour, label = verdict(findings, found)
     if comparison.interval is not None:
         ends = [comparison.interval.low, comparison.interval.high]

@@ -1,9 +1,6 @@
 """Sample grids of a suite's arms, side by side."""
 
-from __future__ import annotations
-
 from math import ceil
-from pathlib import Path
 
 from PIL import Image
 
@@ -16,7 +13,8 @@ SIDE = 2.6  # inches of a grid
 
 def grids(suite: Suite) -> Image.Image | None:
     """The grids that lie in the suite's samples/, each below its arm's name; None where there are none."""
-    files = {arm: path for arm in suite.arms if (path := picture(suite, arm)).is_file()}
+    places = {arm: suite.folder / "samples" / f"{arm}.png" for arm in suite.arms}
+    files = {arm: path for arm, path in places.items() if path.is_file()}
     if not files:
         return None
     columns = min(len(files), COLUMNS)
@@ -29,8 +27,3 @@ def grids(suite: Suite) -> Image.Image | None:
         axes.set_title(arm, fontsize=10)
         axes.set_axis_off()
     return frame(figure)
-
-
-def picture(suite: Suite, arm: str) -> Path:
-    """Where an arm's grid lies."""
-    return suite.folder / "samples" / f"{arm}.png"

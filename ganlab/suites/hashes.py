@@ -1,7 +1,5 @@
 """Hashes of files, the code's among them; needs no torch."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from pathlib import Path
 

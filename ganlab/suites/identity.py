@@ -1,7 +1,5 @@
 """What makes two runs the same: their config, their data, and the code that plays them."""
 
-from __future__ import annotations
-
 import copy
 import json
 from functools import reduce
@@ -15,15 +13,8 @@ from ganlab.suites.hashes import hashed, short
 
 # What changes no number of a run beyond its last bits: where it lies, what is written, the hardware. The
 # budget counts as `steps`, and the seed stands beside: all runs of an arm have one hash.
-OUTSIDE = (
-    *(key for key in FREE if key != "steps"),
-    "default_steps",
-    "name",
-    "seed",
-    "run_dir",
-    "job",
-    "metric.weights",
-)
+OUTSIDE = [key for key in FREE if key != "steps"]
+OUTSIDE += ["default_steps", "name", "seed", "run_dir", "job", "metric.weights"]
 
 
 def config(cfg: DictConfig) -> str:

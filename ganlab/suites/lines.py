@@ -1,21 +1,17 @@
 """Files of lines that grow at their end, each line whole or not at all, by any number of processes."""
 
-from __future__ import annotations
-
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from ganlab.errors import Refused
+from ganlab.writing import writing
 
 
 def read(path: Path) -> tuple[bytes, bytes]:
     """The whole lines, and a half-written one behind them; neither where there is no file."""
     try:
-        with path.open("rb") as file, locked(file, fcntl.LOCK_SH):
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)  # until it is closed, against other machines too that share it
             return split(file.read())
     except FileNotFoundError:
         return b"", b""
@@ -30,17 +26,16 @@ def append(path: Path, lines: str, first: str = "") -> bool:
     Raises:
         Refused: the file cannot be written.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+", buffering=0) as file, locked(file, fcntl.LOCK_EX):
+        with path.open("ab+", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             whole, torn = split(file.read())
             if torn:
                 file.truncate(len(whole))
             file.write((lines if whole else first + lines).encode())
             os.fsync(file.fileno())
-    except OSError as error:
-        raise Refused(f"{path} cannot be written: {error.strerror}; make room, or give rights") from error
     return bool(torn)
 
 
@@ -48,13 +43,3 @@ def split(content: bytes) -> tuple[bytes, bytes]:
     """The whole lines, and what follows the last of them."""
     end = content.rfind(b"\n") + 1
     return content[:end], content[end:]
-
-
-@contextmanager
-def locked(file: Any, how: int) -> Iterator[None]:
-    """Holds a file's lock, against processes of other machines too where they share it."""
-    fcntl.flock(file, how)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)

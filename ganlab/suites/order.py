@@ -1,7 +1,5 @@
 """Whether the arms of a suite come in the order that was published."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import combinations
 

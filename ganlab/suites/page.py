@@ -1,22 +1,46 @@
 """A YAML file that somebody has written by hand, refused by its line where it cannot be understood."""
 
-from __future__ import annotations
-
-import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from ganlab.errors import Refused
+from ganlab.kinds import fits, said
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a folder asks by the file in it: a question, and overrides that all of its runs share.
+
+    `lines` says where in the file a thing stands: "base", "arms.r1", "parameters.trick.r1.gamma".
+    """
+
+    file: Path
+    folder: Path
+    name: str
+    question: str
+    base: list[str]
+    lines: Mapping[str, int] = field(compare=False, repr=False)
+
+    @property
+    def results(self) -> Path:
+        """The file with a row for each of its runs."""
+        return self.folder / "results.csv"
+
+    def at(self, place: str) -> str:
+        """Where a thing stands, to begin a refusal with."""
+        line = self.lines.get(place)
+        return f"{self.file}" + ("" if line is None else f", line {line}")
 
 
 class Page:
     """A YAML file of which every part knows its line; `setting` is what names its folder."""
 
     def __init__(self, file: Path, setting: str):
-        self.file = file
+        self.file, self.setting = file, setting
         try:
             text = file.read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -43,9 +67,18 @@ class Page:
             raise self.refusal(node, "is no plain value: write a text, a number or a list") from error
 
     def entries(
-        self, node: yaml.Node | None, what: str, known: Collection[str] | None = None
+        self,
+        node: yaml.Node | None,
+        what: str,
+        needed: Collection[str] = (),
+        more: Collection[str] | None = None,
     ) -> dict[str, yaml.Node]:
-        """The parts of a mapping by their names, each once."""
+        """The parts of a mapping by their names, each once.
+
+        Args:
+            needed: those that must be there.
+            more: those that may; None: any.
+        """
         if not isinstance(node, yaml.MappingNode):
             raise self.refusal(node, f"{what} must be a mapping: write `name: value` lines")
         found: dict[str, yaml.Node] = {}
@@ -53,12 +86,33 @@ class Page:
             key = self.value(key_node)
             if not isinstance(key, str):
                 raise self.refusal(key_node, f"{key} is no name: quote it")
-            if known is not None and key not in known:
+            if more is not None and key not in (known := (*needed, *more)):
                 raise self.refusal(key_node, f"{key} is unknown in {what}: choose from {', '.join(known)}")
             if key in found:
                 raise self.refusal(key_node, f"{key} stands twice in {what}: leave one of them out")
             found[key] = child
+        if missing := [key for key in needed if key not in found]:
+            raise self.refusal(node, f"{what} lacks {', '.join(missing)}: it needs {', '.join(needed)}")
         return found
+
+    def asked(self, top: Mapping[str, yaml.Node], group: str) -> dict[str, Any]:
+        """What `Asked` has of the parts of the whole; those of one group have lines of their own."""
+        inside = {f"{group}.{name}": node for name, node in self.entries(top[group], group).items()}
+        return {
+            "file": self.file,
+            "folder": self.file.parent,
+            "name": self.file.parent.resolve().name,
+            "question": self.text(top["question"], "question") or "",
+            "base": self.texts(top["base"], "base"),
+            "lines": {key: line(node) for key, node in {**top, **inside}.items()},
+        }
+
+    def plain(self, node: yaml.Node, what: str, kind: Any) -> Any:
+        """A value of a kind, as `ganlab.kinds` has them."""
+        value = self.value(node)
+        if not fits(value, kind):
+            raise self.refusal(node, f"{what}: {value} must be {said(kind)}")
+        return value
 
     def text(self, node: yaml.Node | None, what: str) -> str | None:
         value = None if node is None else self.value(node)
@@ -68,24 +122,15 @@ class Page:
 
     def texts(self, node: yaml.Node, what: str) -> list[str]:
         """A list of texts, each once."""
-        value = self.value(node)
-        if not isinstance(value, list):
-            raise self.refusal(node, f"{what}: {value} must be a list, such as [model=dcgan, 'metric=[fid]']")
-        for i, entry in enumerate(value):
-            if not isinstance(entry, str) or not entry:
+        value: list[str] = self.plain(node, what, list[str])
+        for entry in value:
+            if not entry or value.count(entry) > 1:
                 raise self.refusal(
-                    node, f"{what}: {entry} must be a text; quote it, as one writes it in YAML"
+                    node, f"{what}: {entry} {'stands there twice' if entry else 'is empty'}: leave one out"
                 )
-            if entry in value[:i]:
-                raise self.refusal(node, f"{what}: {entry} stands there twice: leave one of them out")
         return value
 
 
 def line(node: yaml.Node) -> int:
     """The line of a part of a file, counted from 1."""
     return int(node.start_mark.line) + 1
-
-
-def real(value: object) -> bool:
-    """Whether it is a finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,7 +1,5 @@
 """The runs of a suite: each is composed, built and refused here, before any of them is played."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,24 +73,17 @@ def plan(
         if arm.data not in last:
             last = {arm.data: arm.built_data()}
         data = last[arm.data]
-        built[arm.name] = data.fingerprint()[: hashes.SIZE], names(suite, arm, data)
+        built[arm.name] = data.fingerprint(), names(suite, arm, data)
     refuse_unlike(suite, {arm.name: built[arm.name][1] for arm in wanted})
-    return [
-        Job(
-            arm.name,
-            seed,
-            arm.overrides,
-            arm.outside,
-            own := arm.of(seed),
-            identity.config(own),
-            built[arm.name][0],
-            code,
-            output / suite.name,
-            built[arm.name][1],
-        )
-        for seed in suite.seeds
-        for arm in wanted
-    ]
+    place = output / suite.name
+    return [job(arm, seed, *built[arm.name], code, place) for seed in suite.seeds for arm in wanted]
+
+
+def job(run: Composed, seed: int, data: str, names: list[str], code: str, output: Path) -> Job:
+    """A run with a seed, on data of a fingerprint."""
+    config = run.config
+    data = data[: hashes.SIZE]
+    return Job(run.name, seed, run.overrides, run.outside, run.of(seed), config, data, code, output, names)
 
 
 def where(suite: Suite, arm: str) -> str:

@@ -9,10 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from ganlab.callbacks.stop import handle
 from ganlab.suites import hashes, identity
 from ganlab.suites.child import Child
+from ganlab.suites.plan import Job
+from ganlab.suites.results import Row
+from ganlab.suites.words import duration
+
+if TYPE_CHECKING:
+    from ganlab.sweeps.tried import Tried
 
 PAUSE = 0.1  # seconds between two looks at the runs that are being played
 LOOK = 5.0  # seconds until a run that somebody else plays is looked at again
@@ -41,8 +48,16 @@ class Players(ABC):
         """Begins a run, or records one that has ended; whether there was any to begin or record."""
 
     @abstractmethod
-    def settle(self, child: Child) -> None:
-        """Records a run that has ended, and lets go of its lock."""
+    def record(self, job: Job, row: Row | None) -> None:
+        """Writes down how a run has ended, None where this process has ended it as hopeless, and tells it."""
+
+    def hopeless(self, child: Child) -> bool:
+        """Whether a run was ended because it was."""
+        return False
+
+    def name(self, job: Job) -> str:
+        """What a run is called in a line."""
+        return job.arm
 
     def watch(self, child: Child) -> None:  # noqa: B027, nobody need look
         """Looks at a run that is being played."""
@@ -60,7 +75,7 @@ class Players(ABC):
     def going_on(self) -> bool:
         """Looks once at everything; whether there is something to wait for."""
         self.pass_on()
-        for child in [child for child in self.children if child.ended()]:
+        for child in [child for child in self.children if child.process.poll() is not None]:
             self.children.remove(child)
             self.settle(child)
             self.look_at = 0.0
@@ -81,12 +96,27 @@ class Players(ABC):
         self.stopped = "ganlab or its conf has changed since this began: call again to go on with it"
         return False
 
-    def time_left(self, left: int) -> str:
-        """In words, from the runs that were played to their end here."""
-        if not self.durations or not left:
-            return ""
-        mean = sum(self.durations) / len(self.durations)
-        return f", about {span(mean * ceil(left / self.processes))}"
+    def settle(self, child: Child) -> None:
+        """Records a run that has ended, and lets go of its lock."""
+        row = child.row()
+        if row is None and not self.hopeless(child):
+            self.interrupted += 1
+            how = f" by {child.killed_by}" if child.killed_by else ""
+            print(f"{self.name(child.job)}  interrupted{how} ({child.log})", flush=True)
+        else:
+            self.durations.append(time.monotonic() - child.began)
+            self.record(child.job, row)
+        child.lock.close()  # not earlier, or another worker would find it finished and not recorded
+
+    def tell(self, job: Job, row: Row | Tried, left: int) -> None:
+        """A line on a run that has ended, and on the time that the others will take by those played here."""
+        value = "" if row.value is None else f"{job.names[0]} {row.value:.4g}"
+        said = f"{left} left"
+        if self.durations and left:
+            mean = sum(self.durations) / len(self.durations)
+            said += f", about {duration(mean * ceil(left / self.processes))}"
+        told = f"{row.status:<8}  {row.reason or value}  {row.seconds:.1f} s  ({said})"
+        print(f"{self.name(job)}  {told}", flush=True)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -110,12 +140,3 @@ class Players(ABC):
         self.passed_on = len(self.signals)
         for child in self.children:
             child.process.send_signal(signal.SIGTERM if self.passed_on == 1 else signal.SIGKILL)
-
-
-def span(seconds: float) -> str:
-    """A time in words, to two of its units."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

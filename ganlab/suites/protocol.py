@@ -1,7 +1,5 @@
 """How the numbers of a suite were made, in words."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,18 +12,14 @@ TOLD = {"n_fake", "n_real", "split", "extractor", "weights_sha256", *FREE, *FOUN
 
 def protocol(findings: Findings) -> list[str]:
     """A line for each metric, and how arms were sampled."""
-    lines = [in_words(findings, metric) for metric in findings.suite.metrics if findings.records[metric]]
+    measured = [metric for metric in findings.suite.metrics if findings.records[metric]]
+    lines = [of_record(findings.names[metric], findings.record(metric)) for metric in measured]
     sampled = [line for key in FREE if (line := by_arm(findings, key))]
     return [*lines, *sampled]
 
 
-def in_words(findings: Findings, metric: str) -> str:
-    """The protocol of a metric; nothing of a record is left out."""
-    return of_record(findings.names[metric], findings.record(metric))
-
-
 def of_record(name: str, record: Mapping[str, Any]) -> str:
-    """Likewise of a record."""
+    """The protocol of a metric; nothing of a record is left out."""
     parts = []
     if "n_fake" in record:
         parts.append(f"{record['n_fake']:,} samples")

@@ -1,7 +1,5 @@
 """A report into its folder: the page, and the pictures that it shows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +7,7 @@ from PIL import Image
 
 from ganlab.errors import Refused
 from ganlab.pictures import save
+from ganlab.writing import write_beside, writing
 
 # So of a suite's as of a sweep's.
 MARK = "<!-- Written by python -m ganlab.report from {source} and results.csv: changes here are lost. -->"
@@ -26,19 +25,11 @@ def put(folder: Path, source: str, text: str, pictures: Mapping[str, Image.Image
     page, mark = folder / "README.md", MARK.format(source=source)
     if page.is_file() and mark not in page.read_text():
         raise Refused(f"{page} is not a report's: give it another name, what it says may go into {source}")
-    part = page.with_name(page.name + ".part")
-    try:
+    with writing(folder):
         for name, image in pictures.items():
-            show(folder / name, image)
-        part.write_text(f"{mark}\n\n{text}")
-        part.replace(page)
-    except OSError as error:
-        raise Refused(f"{folder} cannot be written: {error.strerror}; make room, or give rights") from error
+            if image is None:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                save(image, folder / name)
+        write_beside(page, f"{mark}\n\n{text}")
     return page
-
-
-def show(path: Path, image: Image.Image | None) -> None:
-    if image is None:
-        path.unlink(missing_ok=True)
-    else:
-        save(image, path)

@@ -5,20 +5,38 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
+from ganlab.callbacks.metrics_file import line
 from ganlab.errors import Refused
 from ganlab.suites import lines
 
 
+@dataclass(frozen=True, kw_only=True)
 class Record:
-    """What a file has a line of: a frozen dataclass whose fields are the columns, `status` among them."""
+    """A run that has ended, of which a file has a line; `columns` are the fields in the file's order."""
 
     whose: ClassVar[str]  # results they are
     statuses: ClassVar[tuple[str, ...]]
+    columns: ClassVar[str]
+
+    seed: int
+    status: str
+    reason: str  # why it did not finish; empty where it did
+    config: str  # hashes, 12 hex digits each
+    data: str
+    code: str
+    commit: str  # 12 hex digits, and a plus where the checkout was changed; empty outside of one
+    steps: int  # rounds played
+    images: int  # real images seen
+    seconds: float  # of training
+    device: str  # cpu and its threads, or the name of a GPU
+    finished: str  # when it ended, UTC, ISO 8601 to the second
+    value: float | None  # of the first metric that is asked for, after the last round
+    metrics: dict[str, dict[str, Any]]  # what is asked for, by full names, as summary.json has it
 
 
 R = TypeVar("R", bound=Record)
@@ -54,7 +72,8 @@ class Records(Generic[R]):
     def __init__(self, kind: type[R], path: Path):
         self.kind = kind
         self.path = path
-        self.columns = {column.name: str(column.type) for column in fields(kind)}  # type: ignore[arg-type]
+        kinds = {column.name: str(column.type) for column in fields(kind)}
+        self.columns = {name: kinds[name] for name in kind.columns.split()}
 
     def read(self) -> tuple[list[R], str | None]:
         """All of them; and what is to be said of a half-written last one.
@@ -104,13 +123,6 @@ class Records(Generic[R]):
         if cells["status"] not in self.kind.statuses:
             raise ValueError(cells["status"])
         return self.kind(**{name: KINDS[kind](cells[name]) for name, kind in self.columns.items()})
-
-
-def line(cells: Sequence[str]) -> str:
-    """Cells as one line of the file, whatever they hold."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
 
 
 def written(value: Any) -> str:

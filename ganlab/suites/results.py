@@ -4,33 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ganlab.suites.records import Record, Records
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row(Record):
-    """One run of a suite; the columns of the file, in their order."""
+    """One run of a suite."""
 
     whose = "a suite"
     statuses = ("finished", "failed", "diverged")
+    columns = (
+        "arm seed status reason config data code commit steps images seconds device finished value metrics"
+    )
 
     arm: str
-    seed: int
-    status: str  # finished | failed | diverged
-    reason: str  # why it did not finish; empty where it did
-    config: str  # hashes, 12 hex digits each
-    data: str
-    code: str
-    commit: str  # 12 hex digits, and a plus where the checkout was changed; empty outside of one
-    steps: int  # rounds played
-    images: int  # real images seen
-    seconds: float  # of training
-    device: str  # cpu and its threads, or the name of a GPU
-    finished: str  # when it ended, UTC, ISO 8601 to the second
-    value: float | None  # of the suite's first metric
-    metrics: dict[str, dict[str, Any]]  # the suite's metrics by their full names, as summary.json has them
 
 
 def read(path: str | Path) -> tuple[list[Row], str | None]:

@@ -1,7 +1,5 @@
 """How a run of a suite stands: what is recorded of it, and what lies in its directory."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +8,6 @@ from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
-
-RERUN = ("stale", "failed")
 
 
 @dataclass(frozen=True)

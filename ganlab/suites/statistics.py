@@ -1,11 +1,8 @@
 """What a few seeds say: means, intervals, paired tests, and what could not have been seen."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from scipy import stats
@@ -21,11 +18,10 @@ RESAMPLES = 9999
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval of a mean, and how it was made: Student's t, or a bootstrap (BCa)."""
+    """A 95 % interval of a mean."""
 
     low: float
     high: float
-    method: Literal["t", "BCa"]
 
     def holds(self, value: float) -> bool:
         return self.low <= value <= self.high
@@ -76,7 +72,7 @@ def interval(values: Sequence[float]) -> Interval | None:
     """
     if len(values) < ENOUGH or not sd(values):
         found = t_interval(values)
-        return None if found is None else Interval(*found, "t")
+        return None if found is None else Interval(*found)
     drawn = stats.bootstrap(
         (np.asarray(values),),
         np.mean,
@@ -86,7 +82,7 @@ def interval(values: Sequence[float]) -> Interval | None:
         rng=np.random.default_rng(0),  # one report of one file
     )
     low, high = drawn.confidence_interval
-    return Interval(float(low), float(high), "BCa")
+    return Interval(float(low), float(high))
 
 
 def paired_p(differences: Sequence[float]) -> float | None:

@@ -1,20 +1,17 @@
 """A suite as its suite.yaml says: a question, the runs that are to answer it, and what was published."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from ganlab.suites.page import Page, line, real
-from ganlab.values import whole
+from ganlab.suites.page import Asked, Page
+from ganlab.values import Count, Whole
 
 FILE = "suite.yaml"
 NEEDED = ("question", "base", "seeds", "metrics", "arms")
-KNOWN = (*NEEDED, "budget", "reference", "order", "source", "note")
+MORE = ("budget", "reference", "order", "source", "note")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # of an arm, which names folders and pictures
 
 Published = dict[str, tuple[float, float | None]]  # by metric: a value, and its +- where there is one
@@ -29,20 +26,15 @@ class Arm:
     published: Published
 
 
-@dataclass(frozen=True)
-class Suite:
+@dataclass(frozen=True, kw_only=True)
+class Suite(Asked):
     """A question, and the runs that are to answer it: each arm with each seed.
 
     `metrics` are named as `monitor` takes them, the first of them answers; other arms are compared with
     the arm `reference`. `order` are arms as they were published, best first, where the question is whether
-    they come in this order; else it is empty. `lines` says where in the file a thing stands: "base",
-    "arms.r1".
+    they come in this order; else it is empty.
     """
 
-    folder: Path
-    name: str
-    question: str
-    base: list[str]
     seeds: list[int]
     metrics: list[str]
     budget: str | None
@@ -51,22 +43,11 @@ class Suite:
     source: str | None
     note: str | None
     arms: dict[str, Arm]
-    lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def comparisons(self) -> int:
         """How many arms there are beside the reference."""
         return len(self.arms) - 1
-
-    @property
-    def results(self) -> Path:
-        """The file with a row for each of its runs."""
-        return self.folder / "results.csv"
-
-    def at(self, place: str) -> str:
-        """Where a thing stands, to begin a refusal with."""
-        line = self.lines.get(place)
-        return f"{self.folder / FILE}" + ("" if line is None else f", line {line}")
 
 
 def read(folder: str | Path) -> Suite:
@@ -75,11 +56,8 @@ def read(folder: str | Path) -> Suite:
     Raises:
         Refused: it has none, or one that cannot be understood; the file, the line and the remedy are named.
     """
-    folder = Path(folder)
-    page = Page(folder / FILE, "suite")
-    top = page.entries(page.root, "the suite", KNOWN)
-    if missing := [key for key in NEEDED if key not in top]:
-        raise page.refusal(page.root, f"lacks {', '.join(missing)}: a suite has {', '.join(NEEDED)}")
+    page = Page(Path(folder) / FILE, "suite")
+    top = page.entries(page.root, "the suite", NEEDED, MORE)
     arms = page.entries(top["arms"], "arms")
     if not arms:
         raise page.refusal(top["arms"], "arms is empty: give at least one, such as `plain: {}`")
@@ -97,10 +75,7 @@ def read(folder: str | Path) -> Suite:
         if found.published and source is None:
             raise page.refusal(arms[name], f"arms.{name} has published values: say in `source` where")
     return Suite(
-        folder=folder,
-        name=folder.resolve().name,
-        question=page.text(top["question"], "question") or "",
-        base=page.texts(top["base"], "base"),
+        **page.asked(top, "arms"),
         seeds=seeds(page, top["seeds"]),
         metrics=metrics,
         budget=page.text(top.get("budget"), "budget"),
@@ -109,22 +84,15 @@ def read(folder: str | Path) -> Suite:
         source=source,
         note=page.text(top.get("note"), "note"),
         arms=read_arms,
-        lines={key: line(node) for key, node in top.items()}
-        | {f"arms.{name}": line(node) for name, node in arms.items()},
     )
 
 
 def seeds(page: Page, node: yaml.Node) -> list[int]:
-    value = page.value(node)
-    if whole(value) and value >= 1:
-        return list(range(value))
-    if not isinstance(value, list) or not value or not all(whole(seed) and seed >= 0 for seed in value):
-        raise page.refusal(
-            node, f"seeds: {value} must be a number of seeds, or a list of whole numbers of at least 0"
-        )
-    if len(set(value)) < len(value):
-        raise page.refusal(node, f"seeds: {value} has one twice: the same run counts once")
-    return value
+    value = page.plain(node, "seeds", Count | list[Whole])
+    found = value if isinstance(value, list) else list(range(value))
+    if not found or len(set(found)) < len(found):
+        raise page.refusal(node, f"seeds: {value} must be one or more, each once: the same run counts once")
+    return found
 
 
 def order(page: Page, node: yaml.Node | None, arms: list[str]) -> list[str]:
@@ -143,7 +111,7 @@ def arm(page: Page, name: str, node: yaml.Node, metrics: list[str]) -> Arm:
         )
     if isinstance(node, yaml.ScalarNode) and page.value(node) is None:
         return Arm(name, [], {})
-    parts = page.entries(node, f"arms.{name}", ("overrides", "published"))
+    parts = page.entries(node, f"arms.{name}", more=("overrides", "published"))
     overrides = page.texts(parts["overrides"], f"arms.{name}.overrides") if "overrides" in parts else []
     return Arm(name, overrides, published(page, name, parts.get("published"), metrics))
 
@@ -154,11 +122,7 @@ def published(page: Page, name: str, node: yaml.Node | None, metrics: list[str])
     for metric, child in ({} if node is None else page.entries(node, what)).items():
         if metric not in metrics:
             raise page.refusal(child, f"{what}: {metric} is not in metrics: choose from {', '.join(metrics)}")
-        value = page.value(child)
-        pair = value if isinstance(value, list) else [value, None]
-        if len(pair) != 2 or not real(pair[0]) or not (pair[1] is None or real(pair[1])):
-            raise page.refusal(
-                child, f"{what}.{metric}: {value} must be a number, or [number, its +- or null]"
-            )
-        found[metric] = (float(pair[0]), None if pair[1] is None else float(pair[1]))
+        value = page.plain(child, f"{what}.{metric}", float | tuple[float, float | None])
+        number, margin = value if isinstance(value, list) else (value, None)
+        found[metric] = (float(number), None if margin is None else float(margin))
     return found

@@ -1,7 +1,5 @@
 """The tables of a report: the metric that answers, and the others."""
 
-from __future__ import annotations
-
 from ganlab.suites.answer import digits, inside
 from ganlab.suites.findings import Findings, Found
 from ganlab.suites.statistics import interval, mean, sd
@@ -11,23 +9,13 @@ from ganlab.suites.words import between, chance, decimals, duration, number, pub
 def main_table(findings: Findings) -> str:
     """Of the first metric: each arm's numbers, and how it compares."""
     reference = findings.suite.reference
-    head = (
-        "arm",
-        f"mean of `{findings.names[findings.first]}` [95 %]",
-        "sd",
-        "n",
-        "failed",
-        "diverged",
-        f"less `{reference}` [95 %]",
-        "pairs",
-        "p (Holm)",
-        "smallest effect",
-        "published",
-        "inside",
-        "training",
-    )
-    rows = [main_row(findings, found) for found in findings.arms.values()]
-    return table(head, [*rows, *floor_row(findings, len(head))])
+    found = ("arm", f"mean of `{findings.names[findings.first]}` [95 %]", "sd", "n", "failed", "diverged")
+    beside = (f"less `{reference}` [95 %]", "pairs", "p (Holm)", "smallest effect", "published", "inside")
+    head = (*found, *beside, "training")
+    rows = [main_row(findings, arm) for arm in findings.arms.values()]
+    if reached := floor(findings, findings.first):
+        rows.append(["(real data)", reached, *[""] * (len(head) - 2)])
+    return table(head, rows)
 
 
 def main_row(findings: Findings, found: Found) -> list[str]:
@@ -65,12 +53,6 @@ def published(found: Found, metric: str) -> list[str]:
     if metric not in found.arm.published:
         return ["", ""]
     return [published_value(found.arm.published[metric]), inside(found, metric)]
-
-
-def floor_row(findings: Findings, width: int) -> list[list[str]]:
-    """What real images score, where the records have it."""
-    reached = floor(findings, findings.first)
-    return [["(real data)", reached, *[""] * (width - 2)]] if reached else []
 
 
 def floor(findings: Findings, metric: str) -> str:

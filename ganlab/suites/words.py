@@ -1,7 +1,5 @@
 """Numbers and lists as the report says them."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence

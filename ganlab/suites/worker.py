@@ -1,31 +1,16 @@
 """Plays the runs of a suite, several at a time, beside any number of other workers on the same suite."""
 
-from __future__ import annotations
-
-import os
-import shutil
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import results
-from ganlab.suites.child import Child, lock_of, recorded
+from ganlab.suites.child import Child, recorded, right_to
 from ganlab.suites.plan import Job
 from ganlab.suites.players import Players
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended, standing
 from ganlab.suites.suite import Suite
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a worker's work ended."""
-
-    left: int  # runs of which nothing is recorded: with other processes, interrupted, or not begun
-    signal: int | None  # that ended it
-    stopped: str | None  # why no more runs were begun
+from ganlab.writing import replacing, writing
 
 
 class Worker(Players):
@@ -50,7 +35,7 @@ class Worker(Players):
         self.before = [standing(job, rows) for job in jobs]
         self.width = max((len(job.arm) for job in jobs), default=0)
 
-    def work(self) -> Ended:
+    def work(self) -> None:
         """Plays until there is no run left that nobody plays; or a signal came, or the code has changed."""
         if self.torn:
             print(self.torn, flush=True)
@@ -58,7 +43,6 @@ class Worker(Players):
             if found.row is not None and not found.last:
                 self.append(found.row)  # for the report the last row of an arm and seed counts
         self.play()
-        return Ended(len(self.left()), self.signals[0] if self.signals else None, self.stopped)
 
     def begin_one(self) -> bool:
         """Begins, or records, the first run that is left and that nobody plays; whether there was one."""
@@ -66,8 +50,8 @@ class Worker(Players):
             job = self.jobs[number]
             if number in self.tried:  # interrupted by itself, which another call goes on with
                 continue
-            lock = lock_of(self.suite.folder, job)
-            if not lock.take():
+            lock = right_to(self.suite.folder, job)
+            if lock is None:
                 continue
             if number not in self.left():  # another worker has recorded it since
                 lock.close()
@@ -92,29 +76,12 @@ class Worker(Players):
             if not before.done(self.rerun) and standing(job, rows).row == before.row
         ]
 
-    def settle(self, child: Child) -> None:
-        """Records a run that has ended."""
-        row = child.row()
-        if row is None:
-            self.interrupted += 1
-            how = f" by {child.killed_by}" if child.killed_by else ""
-            print(f"{self.name(child.job)}  interrupted{how} ({child.log})", flush=True)
-        else:
-            self.durations.append(time.monotonic() - child.began)
-            self.record(child.job, row)
-        child.lock.close()  # not earlier, or another worker would find it finished and not recorded
-
-    def record(self, job: Job, row: Row) -> None:
+    def record(self, job: Job, row: Row | None) -> None:
+        assert row is not None
         self.append(row)
         if row.status == "finished" and self.first_seed(job):
             self.show(job)
-        value = "" if row.value is None else f"{job.names[0]} {row.value:.4g}"
-        left = len(self.left())
-        print(
-            f"{self.name(job)}  {row.status:<8}  {row.reason or value}  {row.seconds:.1f} s  "
-            f"({left} left{self.time_left(left)})",
-            flush=True,
-        )
+        self.tell(job, row, len(self.left()))
 
     def first_seed(self, job: Job) -> bool:
         """Whether no seed before it is to be shown for its arm: that did not end otherwise."""
@@ -132,15 +99,10 @@ class Worker(Players):
         if not pictures:
             return
         place = self.suite.folder / "samples" / f"{job.arm}.png"
-        part = place.with_name(place.name + ".part")
-        try:
+        with writing(place):
             place.parent.mkdir(exist_ok=True)
-            shutil.copyfile(pictures[-1], part)
-            os.replace(part, place)
-        except OSError as error:
-            raise Refused(
-                f"{place} cannot be written: {error.strerror}; make room, or give rights"
-            ) from error
+            with replacing(place) as file:
+                file.write(pictures[-1].read_bytes())
 
     def name(self, job: Job) -> str:
         return f"{job.arm:<{self.width}}  seed {job.seed}"

@@ -1,14 +1,12 @@
 """A sweep in the words of Weights & Biases, for `wandb sweep` and `wandb agent`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import yaml
 
-from ganlab.errors import Refused
 from ganlab.sweeps.parameters import Choice, Parameter
 from ganlab.sweeps.plan import Plan
+from ganlab.writing import writing
 
 FILE = "wandb.yaml"
 
@@ -23,10 +21,8 @@ def write(plan: Plan) -> str:
         Refused: it cannot be written.
     """
     place = plan.sweep.folder / FILE
-    try:
+    with writing(place):
         place.write_text(yaml.safe_dump(in_words(plan), sort_keys=False, width=100))
-    except OSError as error:
-        raise Refused(f"{place} cannot be written: {error.strerror}; make room, or give rights") from error
     said = f"{place}: `wandb sweep {place}` registers it, and the `wandb agent` that it names plays it"
     if plan.sweep.after is not None:
         said += "\nprune is left out: W&B ends runs by another rule (early_terminate), if you add one"

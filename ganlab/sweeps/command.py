@@ -1,7 +1,5 @@
 """python -m ganlab.ablate sweep=...: plays the trials of a sweep, or says what it would play."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +7,7 @@ from omegaconf import DictConfig
 
 from ganlab.errors import Refused, Unfinished
 from ganlab.suites.estimate import FIRST, MORE, rounds_left, trial
-from ganlab.suites.players import span
+from ganlab.suites.words import duration
 from ganlab.sweeps import agent
 from ganlab.sweeps.plan import Plan
 from ganlab.sweeps.sweep import Sweep
@@ -83,12 +81,12 @@ def show(plan: Plan, processes: int, threads: int) -> None:
     if not left:
         return
     print(f"\na trial of {FIRST + MORE} rounds amid all ranges with {threads} threads:", flush=True)
-    job = plan.job(0, plan.middle)
+    job = plan.job(0, {name: one.usual for name, one in plan.sweep.parameters.items()})
     took, rounds = trial(job, threads), rounds_left(job)
     seconds = left * (rounds * took.seconds_per_round + took.start)
     print(
         f"  {left} runs, {rounds:,} rounds of {1000 * took.seconds_per_round:.1f} ms, {took.start:.1f} s of "
-        f"starting and ending each: {span(seconds / min(processes, left))} if none is pruned and "
+        f"starting and ending each: {duration(seconds / min(processes, left))} if none is pruned and "
         f"{processes} at a time do not slow each other; without the evaluations, pictures and checkpoints"
     )
 

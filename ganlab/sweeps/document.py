@@ -1,7 +1,5 @@
 """The report of a sweep: its README.md, and the picture that it shows."""
 
-from __future__ import annotations
-
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -106,10 +104,10 @@ def document(found: Found, torn: str | None) -> str:
         f"**{sweep.question}**",
         found.answer,
         bullets(ended(found, torn)),
-        top(found),
     ]
     if found.ranked:
         parts += [
+            top(found),
             caution(found),
             "![the metric against each parameter](panels.png)\n\n*Every trial by each of its parameters.*",
             "## How the numbers were made",
@@ -148,8 +146,6 @@ def grouped(rows: Iterable[Tried]) -> dict[str, list[Tried]]:
 
 def top(found: Found) -> str:
     """The best trials."""
-    if not found.ranked:
-        return ""
     head = ["trial", f"`{found.name}`", *(f"`{name}`" for name in found.sweep.parameters), "training"]
     rows = [
         [

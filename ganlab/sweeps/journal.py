@@ -1,7 +1,5 @@
 """Where optuna keeps what it knows of a sweep: a file of lines, one for each thing that happened."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

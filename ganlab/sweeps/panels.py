@@ -1,9 +1,8 @@
 """The metric against each parameter, a panel for each."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
@@ -54,43 +53,17 @@ def draw(axes: Axes, sweep: Sweep, name: str, rows: Sequence[Tried], ranked: Seq
     parameter = sweep.parameters[name]
     pruned = [row for row in rows if row.status == "pruned" and row.last is not None]
     lost = [row for row in rows if row.status in ("failed", "diverged")]
-    axes.plot(
-        [across(sweep, name, row) for row in pruned],
-        [float(row.last or 0) for row in pruned],
-        "o",
-        color=ORANGE,
-        fillstyle="none",
-        markersize=5,
-        label="pruned, as measured last",
-    )
-    axes.plot(
-        [across(sweep, name, row) for row in ranked],
-        [float(row.value or 0) for row in ranked],
-        "o",
-        color=BLUE,
-        markersize=5,
-        alpha=0.8,
-        label="finished",
-    )
-    axes.plot(
-        across(sweep, name, ranked[0]),
-        float(ranked[0].value or 0),
-        "*",
-        color=BEST,
-        markersize=13,
-        label="best",
-    )
+
+    def dots(shown: Sequence[Tried], heights: list[Any], marker: str, colour: str, **style: Any) -> None:
+        axes.plot([across(sweep, name, row) for row in shown], heights, marker, color=colour, **style)
+
+    last, values = [row.last for row in pruned], [row.value for row in ranked]
+    dots(pruned, last, "o", ORANGE, fillstyle="none", markersize=5, label="pruned, as measured last")
+    dots(ranked, values, "o", BLUE, markersize=5, alpha=0.8, label="finished")
+    dots(ranked[:1], values[:1], "*", BEST, markersize=13, label="best")
     if lost:
-        axes.plot(
-            [across(sweep, name, row) for row in lost],
-            [1.0] * len(lost),
-            "x",
-            color=VERMILION,
-            markersize=5,
-            transform=axes.get_xaxis_transform(),
-            clip_on=False,
-            label="failed or diverged",
-        )
+        edge = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+        dots(lost, [1.0] * len(lost), "x", VERMILION, markersize=5, label="failed or diverged", **edge)
     axes.set_xlabel(name)
     if isinstance(parameter, Choice):
         axes.set_xlim(-0.5, len(parameter.texts) - 0.5)

@@ -1,17 +1,15 @@
 """What a sweep may set a parameter to: numbers of a range, or one of some texts."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from ganlab.suites.page import Page, real
+from ganlab.kinds import fits
+from ganlab.suites.page import Page
 from ganlab.values import whole
 
-KEYS = ("low", "high", "log", "step")
 NEAR = 1e-9  # of a step: what counts as no rest
 
 
@@ -96,16 +94,11 @@ def choice(page: Page, name: str, node: yaml.SequenceNode) -> Choice:
 def numbers(page: Page, name: str, node: yaml.Node) -> Range:
     if not isinstance(node, yaml.MappingNode):
         raise page.refusal(node, f"{name} must be a list of choices, or {{low: .., high: ..}}")
-    parts = page.entries(node, name, KEYS)
-    for key in ("low", "high"):
-        if key not in parts:
-            raise page.refusal(node, f"{name} lacks {key}: a range has low and high")
+    parts = page.entries(node, name, ("low", "high"), ("log", "step"))
     low, high = number(page, name, "low", parts["low"]), number(page, name, "high", parts["high"])
     if low >= high:
         raise page.refusal(parts["low"], f"{name}: low={low} must be below high={high}")
-    log = page.value(parts["log"]) if "log" in parts else False
-    if not isinstance(log, bool):
-        raise page.refusal(parts["log"], f"{name}: log={log} must be true or false")
+    log = "log" in parts and page.plain(parts["log"], f"{name}.log", bool)
     if log and low <= 0:
         raise page.refusal(parts["low"], f"{name}: low={low} must be above 0 where log is true")
     if "step" not in parts:
@@ -133,6 +126,6 @@ def number(page: Page, name: str, key: str, node: yaml.Node) -> float:
             value = float(value)
         except ValueError:
             value = None
-    if not real(value):
+    if not fits(value, float):
         raise page.refusal(node, f"{name}: {key}={page.value(node)} must be a number")
     return value

@@ -1,7 +1,5 @@
 """The trials of a sweep: what they have in common is composed, built and refused before one is played."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +10,7 @@ from ganlab.errors import Refused
 from ganlab.stages import Timetable
 from ganlab.suites import hashes, identity
 from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
-from ganlab.suites.plan import Job
+from ganlab.suites.plan import Job, job
 from ganlab.sweeps.sweep import Sweep
 from ganlab.sweeps.tried import Tried
 
@@ -59,11 +57,6 @@ class Plan:
         return {name: one.tried[0] for name, one in self.sweep.parameters.items()}
 
     @property
-    def middle(self) -> dict[str, str]:
-        """The middles of ranges, and the first choices."""
-        return {name: one.usual for name, one in self.sweep.parameters.items()}
-
-    @property
     def place(self) -> Path:
         """Where the runs lie."""
         return self.output / self.sweep.name
@@ -77,19 +70,7 @@ class Plan:
         """The run of a trial."""
         name = f"trial{number}"
         run = self._composed(name, f"{self.sweep.at('parameters')}: trial {number}", parameters)
-        own = run.of(self.seed)
-        return Job(
-            arm=name,
-            seed=self.seed,
-            overrides=run.overrides,
-            outside=run.outside,
-            cfg=own,
-            config=identity.config(own),
-            data=self._data(run).fingerprint()[: hashes.SIZE],
-            code=hashes.code(),
-            output=self.place,
-            names=[self.name],
-        )
+        return job(run, self.seed, self._data(run).fingerprint(), [self.name], hashes.code(), self.place)
 
     def refuse_others(self, rows: Sequence[Tried]) -> None:
         """Refuses trials of another sweep, or of what this one was: they do not compare."""

@@ -1,20 +1,13 @@
 """What a sweep tries next, and which of its runs are hopeless, as optuna has it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -46,7 +39,7 @@ class Search:
             study_name=sweep.name,
             storage=self.storage,
             direction="maximize" if more else "minimize",
-            pruner=pruner(sweep.after),
+            pruner=NopPruner() if sweep.after is None else MedianPruner(n_warmup_steps=sweep.after),
             load_if_exists=True,
         )
 
@@ -144,10 +137,6 @@ def state_of(row: Tried) -> TrialState:
     if row.status == "failed":
         return TrialState.FAIL
     return TrialState.PRUNED if row.judged is None else TrialState.COMPLETE
-
-
-def pruner(after: int | None) -> BasePruner:
-    return NopPruner() if after is None else MedianPruner(n_warmup_steps=after)
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:

@@ -12,31 +12,21 @@ from ganlab.suites.records import Record, Records
 from ganlab.suites.results import Row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Tried(Record):
-    """One trial of a sweep; the columns of the file, in their order."""
+    """One trial of a sweep."""
 
     whose = "a sweep"
-    statuses = ("finished", "pruned", "failed", "diverged")
+    statuses = ("finished", "pruned", "failed", "diverged")  # pruned: ended early, for it was hopeless
+    columns = (
+        "trial status value parameters reason course space seed config data code commit steps images seconds "
+        "device finished metrics"
+    )
 
     trial: int  # its number, from 0 on
-    status: str  # finished | pruned: ended early, for it was hopeless | failed | diverged
-    value: float | None  # of the sweep's metric, after the last round
     parameters: dict[str, Any]  # what was tried, by name
-    reason: str  # why it did not finish; empty where it did
     course: dict[str, float]  # the metric by the round of each evaluation
-    space: str  # hashes, 12 hex digits each: of all that trials have in common
-    seed: int  # of the run
-    config: str
-    data: str
-    code: str
-    commit: str  # 12 hex digits, and a plus where the checkout was changed; empty outside of one
-    steps: int  # rounds played
-    images: int  # real images seen
-    seconds: float  # of training
-    device: str  # cpu and its threads, or the name of a GPU
-    finished: str  # when it ended, UTC, ISO 8601 to the second
-    metrics: dict[str, dict[str, Any]]  # the metric by its full name, as summary.json has it
+    space: str  # the hash of all that trials have in common
 
     @property
     def judged(self) -> float | None:

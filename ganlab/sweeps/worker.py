@@ -1,21 +1,17 @@
 """Plays the trials of a sweep, several at a time, beside any number of other workers on the same sweep."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import fcntl
 import io
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from ganlab.run_directory import RunDirectory
 from ganlab.stages import Timetable
 from ganlab.suites import lines
-from ganlab.suites.child import Child, lock_of, recorded
+from ganlab.suites.child import Child, recorded, right_to
 from ganlab.suites.plan import Job
 from ganlab.suites.players import Players
 from ganlab.suites.results import Row
@@ -91,23 +87,19 @@ class Sweeper(Players):
 
     def watch(self, child: Child) -> None:
         """Reports what was measured since the last look, and ends the run where that is hopeless."""
-        trial = self._of(child)
+        trial = self._of(child.job)
         if trial.hopeless is None and trial.news():
             self.search.report(trial.number, trial.course)
             trial.hopeless = self.search.hopeless(trial.number)
             if trial.hopeless is not None:
                 child.process.terminate()
 
-    def settle(self, child: Child) -> None:
-        trial, row = self._of(child), child.row()
-        if row is None and trial.hopeless is None:
-            self.interrupted += 1
-            print(f"{trial.job.arm}  interrupted ({child.log})", flush=True)
-        else:
-            self.durations.append(time.monotonic() - child.began)
-            with self._turn():
-                self._record(trial, row)
-        child.lock.close()  # not earlier, or another worker would find it finished and not recorded
+    def hopeless(self, child: Child) -> bool:
+        return self._of(child.job).hopeless is not None
+
+    def record(self, job: Job, row: Row | None) -> None:
+        with self._turn():
+            self._record(self._of(job), row)
 
     def rows(self) -> list[Tried]:
         return self.records.read()[0]
@@ -126,8 +118,8 @@ class Sweeper(Players):
         if trial is None:
             parameters = self.search.parameters(number)
             trial = self.trials[number] = Trial(number, parameters, self.plan.job(number, parameters))
-        lock = lock_of(self.sweep.folder, trial.job)
-        if not lock.take():
+        lock = right_to(self.sweep.folder, trial.job)
+        if lock is None:
             return False
         self.tried.add(number)
         if ended(trial.job.directory):
@@ -153,35 +145,26 @@ class Sweeper(Players):
         if said := self.records.append(result):
             print(said, flush=True)
         self.search.tell(result)
-        value = "" if result.value is None else f"{self.plan.name} {result.value:.4g}"
-        left = self.left()
-        print(
-            f"{trial.job.arm}  {result.status:<8}  {result.reason or value}  {result.seconds:.1f} s  "
-            f"({left} left{self.time_left(left)})",
-            flush=True,
-        )
+        self.tell(trial.job, result, self.left())
 
-    def _of(self, child: Child) -> Trial:
-        return self.trials[int(child.job.arm.removeprefix("trial"))]
+    def _of(self, job: Job) -> Trial:
+        return self.trials[int(job.arm.removeprefix("trial"))]
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """While this lasts no other worker asks, begins or records: what they know is the same."""
         self.plan.place.mkdir(parents=True, exist_ok=True)
-        with (self.plan.place / "turn.lock").open("a") as file, lines.locked(file, fcntl.LOCK_EX):
+        with (self.plan.place / "turn.lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield
+            fcntl.flock(file, fcntl.LOCK_UN)  # a fork of this process may hold the file open
 
 
 def course(job: Job) -> dict[str, float]:
-    """The metric of a run by the round of each evaluation so far."""
-    return evaluations(RunDirectory(job.directory).metrics, job.names[0])
-
-
-def evaluations(metrics: Path, name: str) -> dict[str, float]:
-    """A number of a metrics.csv by its round; a half-written last row is left out."""
+    """The metric of a run by the round of each evaluation so far; a half-written last row is left out."""
     try:
-        whole, _ = lines.split(metrics.read_bytes())
+        whole, _ = lines.split(RunDirectory(job.directory).metrics.read_bytes())
     except FileNotFoundError:
         return {}
     rows = csv.DictReader(io.StringIO(whole.decode()))
-    return {row["step"]: float(row[name]) for row in rows if row.get(name)}
+    return {row["step"]: float(row[job.names[0]]) for row in rows if row.get(job.names[0])}
