@@ -1,14 +1,12 @@
 """What is refused before anything is built: settings out of their ranges, unknown, or without effect."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import rounds
 from ganlab.errors import Refused, within
-from ganlab.kinds import refuse_unfit, settle
+from ganlab.kinds import find, refuse_unfit, settle
 from ganlab.stages import views
 
 OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm")
@@ -101,8 +99,8 @@ def refuse_labelled(cfg: DictConfig) -> None:
     """Refuses a second stream of samples that no trick looks at."""
     from ganlab.turn import Offer  # torch: a slip of the keyboard is told without it
 
-    tricks: list[Any] = [get_class(trick._target_) for trick in whole(cfg, "trick").values()]
-    if not any(Offer.EXTRA in trick.needs for trick in tricks):
+    tricks = [find(trick._target_) for trick in whole(cfg, "trick").values()]
+    if not any(Offer.EXTRA in getattr(trick, "needs", ()) for trick in tricks):
         raise Refused(
             f"data.labelled={cfg.data.labelled} would do nothing: add a trick that learns from labelled "
             "samples, such as semi_supervised, or leave it out"
@@ -112,8 +110,7 @@ def refuse_labelled(cfg: DictConfig) -> None:
 def has_encoder(cfg: DictConfig) -> bool:
     """Whether the objective reads latents off samples; one that does not exist is refused when built."""
     try:
-        objective: Any = get_class(cfg.objective._target_)
-        return bool(objective.statistics)
+        return bool(find(cfg.objective._target_).statistics)
     except Exception:  # whatever an import may raise
         return True
 

@@ -103,8 +103,6 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
 
     What the user got wrong is told in one line, with exit status 2; a run that diverged gives 1.
     """
-    if os.getcwd() not in sys.path:  # where own classes lie; last, for a file there is no library
-        sys.path.append(os.getcwd())
     wants_traces = os.environ.get(FULL) == "1"
     jobs = Jobs(sys.argv[1:])
     refusals: list[BaseException] = []

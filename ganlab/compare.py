@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from ganlab.cli import launch
 from ganlab.errors import Refused, plain
 from ganlab.values import digits
+from ganlab.writing import regular
 
 Records = dict[str, dict[str, Any]]
 
@@ -43,12 +44,12 @@ def records(place: Path) -> Records:
     """
     file = place / "summary.json" if place.is_dir() else place
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(regular(file, 1 << 20))
         found = content.get("metrics", {}) if place.is_dir() else content
         values = [record["value"] for record in found.values()]
         if values and {*map(type, values)} <= {int, float} and not max(map(abs, values)) > 1e308:
             return dict(found)
-    except (KeyError, OSError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise Refused(f"of={place} cannot be read: give a run, or what ganlab.evaluate wrote") from error
     raise Refused(f"of={place} has no numbers: give a finished run, or what ganlab.evaluate wrote")
 
@@ -81,7 +82,7 @@ def table(
         if missing := [name for name in each if name not in names]:
             notes.append(f"not common to all: {', '.join(missing)} of {place}")
     steps = {place: {str(record.get("step")) for record in each.values()} for place, each in found.items()}
-    shown.add_row("round", *(" ".join(mine - {"None"}) for mine in steps.values()))
+    shown.add_row("round", *(Text(plain(" ".join(mine - {"None"}))) for mine in steps.values()))
     console = Console()
     console.print(shown, highlight=False)
     for note in notes:

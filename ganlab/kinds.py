@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import math
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from pydoc import locate
 from types import NoneType, UnionType
@@ -94,11 +96,21 @@ def refuse_unfit(node: Any, name: str = "") -> None:
         refuse_unfit(value, path)
 
 
+def find(target: str) -> Any:
+    """What a dotted name means; None: nothing. Own code is looked for where one works, once it is asked for.
+
+    Earlier, what lies there would be run as a plugin of Hydra's or an optional module of a library's.
+    """
+    if find_spec(target.partition(".")[0]) is None and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return locate(target)
+
+
 @cache
 def parameters(target: str) -> tuple[dict[Any, Any], bool]:
     """The annotations of a constructor by name, and whether it takes more: of none that is there, it does."""
     try:
-        made: Any = locate(target)
+        made = find(target)
         found = inspect.signature(made).parameters
         maker = inspect.getattr_static(made, "__init__") if isinstance(made, type) else made
         hints = get_type_hints(maker, include_extras=True)

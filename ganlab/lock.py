@@ -1,8 +1,10 @@
 """The right to play a run: one process has it at a time, and none keeps it beyond its own end."""
 
+import errno
 import fcntl
 import os
 import socket
+import stat
 from contextlib import suppress
 from datetime import datetime
 from io import FileIO
@@ -25,7 +27,9 @@ class Lock:
 
     def __init__(self, path: Path):
         # Not through a link: by one in a stranger's run a file of one's own would be emptied.
-        self.file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+")
+        self.file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), "r+")
+        if not stat.S_ISREG(os.fstat(self.file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
         holder = " ".join(self.file.read(200).decode(errors="replace").split()) or "another process"
         with suppress(OSError):
             try:

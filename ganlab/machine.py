@@ -24,8 +24,9 @@ def keep_memory() -> bool:
 
 
 def caches() -> Path:
-    """Where the user keeps what ganlab has made and may need again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ganlab"
+    """Where the user keeps what ganlab has made and may need again; a relative place counts as none."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "ganlab"
 
 
 def quiet() -> None:

@@ -57,6 +57,15 @@ def grid(samples: Tensor, value_range: Range, columns: int = 0, turn: int = 0) -
     return Image.fromarray(canvas.repeat(scale, 0).repeat(scale, 1))
 
 
+def empty(width: float, height: float) -> Figure:
+    """A figure of a size in inches, a hundred dots each; it hangs on no matplotlibrc where one works."""
+    from matplotlib import rcdefaults
+    from matplotlib.figure import Figure
+
+    rcdefaults()
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
 def stacked(parts: Sequence[Image.Image | Names]) -> Image.Image:
     """Pictures of one width below each other, and between them words, each over its share of the width."""
     (width,) = {part.width for part in parts if isinstance(part, Image.Image)}

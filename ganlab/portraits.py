@@ -17,7 +17,7 @@ from ganlab.data.facts import Range
 from ganlab.data.order import Request
 from ganlab.game import Game
 from ganlab.metrics.modes import NEAR
-from ganlab.pictures import FAKE, REAL, Names, drawn, grid, stacked
+from ganlab.pictures import FAKE, REAL, Names, drawn, empty, grid, stacked
 from ganlab.randomness import generator
 
 if TYPE_CHECKING:
@@ -112,12 +112,10 @@ def line(axes: Axes, samples: Tensor, data: Data, low: float, high: float) -> No
 
 def _points(samples: Tensor, data: Data, step: int) -> Image.Image:
     """Points [N, D] on axes that hang on the data alone, so that pictures are alike from round to round."""
-    from matplotlib.figure import Figure
-
     real = _real(data)[:, :2]
     margin = 0.25 * float((real.amax(0) - real.amin(0)).max()) or 1.0
     low, high = real.amin(0) - margin, real.amax(0) + margin
-    figure = Figure(figsize=(4, 4.6), dpi=100, layout="constrained")
+    figure = empty(4, 4.6)
     (left, right), *upright = zip(low.tolist(), high.tolist(), strict=True)
     axes = figure.add_subplot(xlim=(left, right))
     if upright:

@@ -107,7 +107,11 @@ def refuse_other_data(cfg: DictConfig, told: Mapping[str, Any], data: Data, sha2
     for what, then, now in (
         ("{} samples, but there are {}", told.get("training_samples"), len(data)),
         ("the classes {}, but they are {}", cfg.get("class_names"), list(data.class_names or ())),
-        ("data of SHA-256 {:.12}, but it is {:.12}", told.get("data_sha256"), sha256),
+        (
+            "data of SHA-256 {:.12}, but it is {:.12}",
+            told.get("data_sha256") and str(told["data_sha256"]),
+            sha256,
+        ),
     ):
         if None not in (then, now) and then != now:
             raise Refused(

@@ -13,6 +13,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -26,7 +27,7 @@ from ganlab.errors import Refused, one_line
 from ganlab.lock import Lock
 from ganlab.provenance import override
 from ganlab.trust import LARGEST, check_trust, parsed, signature
-from ganlab.writing import write_beside
+from ganlab.writing import regular, write_beside
 
 PARTS = "callbacks epoch global_step loops optimizer_states pytorch-lightning_version state_dict"
 GROUPS = "clip data evaluation initial logger metric model objective optimizer play stages trainer trick"
@@ -89,11 +90,15 @@ class RunDirectory:
         self.samples.mkdir(exist_ok=True)
 
     def refuse_links(self) -> None:
-        """Refuses a run that would have us write elsewhere."""
-        for folder in (self.path, self.checkpoints, self.samples):
-            for place in folder.glob("*"):
-                if place.is_symlink():
-                    raise Refused(f"{place} is a link, and a run writes into its own directory: remove it")
+        """Refuses a run that would have us write elsewhere, or wait for a pipe."""
+        home = self.path.resolve()
+        for place in self.path.rglob("*"):
+            kind = place.lstat().st_mode
+            leads_out = stat.S_ISLNK(kind) and home not in place.resolve().parents  # W&B's stay inside
+            if leads_out or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISLNK(kind)):
+                raise Refused(
+                    f"{place} is a link or no file, and a run writes into its own directory: remove it"
+                )
 
     def lock(self) -> None:
         """Keeps other processes from playing this run, until `release` or the end of this one."""
@@ -186,7 +191,7 @@ class RunDirectory:
         """What summary.json says; empty if there is none that can be read."""
         try:
             found = json.loads(words(self.path / "summary.json"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -235,7 +240,9 @@ class RunDirectory:
 
         try:
             with zipfile.ZipFile(path) as file:  # torch compresses nothing, and looks at no checksum
-                damaged = any(part.compress_type for part in file.infolist()) or file.testzip()
+                parts = file.infolist()
+                large = sum(part.file_size for part in parts) > path.stat().st_size  # some stand twice
+                damaged = large or any(part.compress_type for part in parts) or file.testzip()
             content: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file
             raise Refused(f"{path} is truncated or not a checkpoint") from error
@@ -261,7 +268,7 @@ def directory_for(cfg: DictConfig) -> Path:
 def words(path: Path) -> str:
     """The text of a small file; empty where it is none, or cannot be read."""
     try:
-        return path.read_text() if path.is_file() else ""
+        return regular(path, LARGEST * 8).decode()
     except (OSError, ValueError):
         return ""
 
@@ -274,3 +281,5 @@ def refuse_other(cfg: Any) -> None:
     for name in GROUPS.split():
         if not isinstance(cfg.get(name), DictConfig):
             raise Refused(f"is not the config of a run, with {name}={cfg.get(name)}: {remedy}")
+    if not all(isinstance(name, str) for name in cfg.get("class_names") or ()):
+        raise Refused(f"has class_names={cfg.class_names}, which are no texts: {remedy}")

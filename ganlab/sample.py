@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.errors import Refused
+from ganlab.errors import Refused, printable
 from ganlab.run_directory import RunDirectory
 from ganlab.viewing import check, file_name, fit, refuse_output
 from ganlab.writing import writing
@@ -43,7 +43,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     with writing(output, "choose another output"):
         view.write(output)
     label = cfg["class"]
-    called = f" named {names[label]}" if label is not None and names else ""
+    called = f" named {printable(names[label])}" if label is not None and names else ""
     print(f"{view.told}{'' if label is None else f', class {label}{called}'}: {output}")
     return output
 

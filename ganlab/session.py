@@ -22,7 +22,7 @@ from ganlab.callbacks.wandb_mode import check_mode
 from ganlab.checks import check, num_processes, refuse_unused
 from ganlab.config import adopt, build, build_data, instantiate, measuring, refusing, restore
 from ganlab.console import conclude, introduce
-from ganlab.errors import Diverged, Lost, Refused, ending, one_line
+from ganlab.errors import Diverged, Lost, Refused, ending, one_line, printable
 from ganlab.machine import keep_memory, quiet
 from ganlab.provenance import command, commit, device_name, override, versions
 from ganlab.resume import refuse_other_data, resumed
@@ -170,7 +170,7 @@ class Session:
     def _restore(self) -> None:
         """What a resume goes on from: a checkpoint, or the start if the run was killed before its first."""
         told = self.directory.summary()
-        self.before = told.get("before", [])
+        self.before = before if isinstance(before := told.get("before"), list) else []
         refuse_other_data(self.cfg, told, self.data, self.data_sha256)
         if not self.directory.begun:
             self._adopt()
@@ -182,7 +182,9 @@ class Session:
         changed = {name: told[name] for name, now in here.items() if told.get(name, now) != now}
         if changed and self.first:
             self.before = [*self.before, {"steps": self.began, **changed}]
-            now = ", ".join(f"{name} {here[name]} ({then} before)" for name, then in changed.items())
+            now = printable(
+                ", ".join(f"{name} {here[name]} ({then} before)" for name, then in changed.items())
+            )
             print(f"going on with {now}: the last bits may differ from those of the run that was left alone")
 
     def circumstances(self) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from torch import Tensor
 from ganlab.config import build_data, instantiate
 from ganlab.data.base import Data
 from ganlab.data.facts import Range
-from ganlab.errors import Refused, one_line
+from ganlab.data.look import Unreadable, opened
+from ganlab.errors import Refused
 from ganlab.films import save_film
 from ganlab.game import Game
 from ganlab.metrics.features import lens
@@ -122,12 +123,17 @@ def animate(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> Vie
         few = f"{len(places)} pictures of training, and a film takes two"
         raise Refused(f"{run.samples} has {few}: give a run a lower sample_every=, which makes more")
     try:
-        pictures = [Image.open(place).convert("RGB") for place in places]
-    except OSError as error:
-        raise Refused(f"{one_line(error)}: remove that picture of training") from error
+        pictures = [first_frame(place) for place in places]
+    except Unreadable as error:
+        raise Refused(f"{error}: remove that picture of training") from error
     # The pictures of another version may be of another size.
     pictures = [ImageOps.pad(image, pictures[-1].size) for image in pictures]
     return View(f"{len(pictures)} pictures of training, from the same latents", pictures, "film")
+
+
+def first_frame(place: Path) -> Image.Image:
+    with opened(place) as image:
+        return image.convert("RGB")
 
 
 # Data are those of a run that plays; None: none are at hand.

@@ -1,7 +1,9 @@
 """Files written in one step: whoever reads one sees the old or the new one, whole."""
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,19 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def regular(path: Path, most: int | None = None) -> bytes:
+    """The bytes of a file; a pipe or a device, which may have no end, is none.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or has more than `most` bytes.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or (most is not None and found.st_size > most):
+            raise OSError(errno.EINVAL, "it is no regular file, or too large", str(path))
+        return file.read()
 
 
 @contextmanager

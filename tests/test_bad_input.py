@@ -273,7 +273,7 @@ def test_a_sweep_goes_on_after_a_job_that_failed(tmp_path: Path) -> None:
         ["1", "data.batch_size=0", "refused"],
         ["2", "data.batch_size=8", "finished"],
     ]
-    assert table[3][3] == "fid/digits_train_60"
+    assert table[3][3] == "fid/digits_train_100"
 
 
 def test_a_torn_row_of_the_metrics_is_cut(tmp_path: Path) -> None:

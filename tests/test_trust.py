@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import os
 import shutil
+import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from commands import finish, go_on, play, start
+from commands import environment, finish, go_on, play, start
 from omegaconf import OmegaConf
 from test_config import Shift  # noqa: F401, a class of a user's own
 
 from ganlab import trust
 from ganlab.cli import compose, launch
+from ganlab.compare import compare
 from ganlab.config import load
 from ganlab.errors import Refused
 from ganlab.evaluate import evaluate
@@ -569,3 +574,82 @@ def test_a_file_of_the_working_directory_is_no_library(
     monkeypatch.setattr("sys.argv", ["ganlab"])
     launch("sample", lambda *_: None)
     assert sys.path[-1] == str(tmp_path)
+
+
+SPECIAL = (
+    "lock",
+    "summary.json",
+    "metrics.csv",
+    "samples/0000001.png",
+    "tensorboard/hparams.yaml",
+    "wandb/x",
+)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
+@pytest.mark.parametrize("name", SPECIAL)
+def test_no_special_file_of_a_stranger_holds_us_up_or_leads_out(
+    name: str, kind: str, honest: Path, tmp_path: Path
+) -> None:
+    place, new = tmp_path / "run" / name, tmp_path / "new"
+    shutil.copytree(honest, tmp_path / "run")
+    place.parent.mkdir(exist_ok=True)
+    place.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to("/dev/zero" if kind == "device" else new)
+    with pytest.raises(Refused, match="is a link or no file, and a run|mend it, then resume="):
+        resumed(tmp_path / "run")
+    with suppress(Refused):
+        compare(compose(f"of=[{tmp_path / 'run'},{honest}]", config_name="compare"))
+    assert not new.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 200_000, '{"data_sha256": {"a": 1}}', '{"device": "\\u001b]0;pwned\\u0007", "threads": []}'],
+)
+def test_a_summary_of_a_stranger_is_read_with_care(text: str, honest: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text(text)
+    with suppress(Refused):
+        resumed(tmp_path / "run")
+    with suppress(Refused):
+        compare(compose(f"of=[{tmp_path / 'run'},{honest}]", config_name="compare"))
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_checkpoint_whose_parts_stand_many_times_is_damaged(honest: Path, tmp_path: Path) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    place = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    with zipfile.ZipFile(place, "w") as file:
+        file.writestr("x/data", bytes(10**6))
+        file.filelist = [copy.copy(file.filelist[0]) for _ in range(20_000)]
+    (place.parent / "previous.ckpt").unlink(missing_ok=True)
+    with pytest.raises(Refused, match="last.ckpt is damaged"):
+        sampled(tmp_path / "run")
+
+
+def test_what_lies_where_one_works_is_not_run(honest: Path, tmp_path: Path) -> None:
+    """Neither plugins of Hydra nor optional modules of libraries; own classes are found there."""
+    evil = tmp_path / "evil"
+    shutil.copytree(honest, evil)
+    touch = f"open({str(tmp_path / 'PWNED')!r}, 'w')\n"
+    (evil / "hydra_plugins" / "x").mkdir(parents=True)
+    (evil / "hydra_plugins" / "x" / "__init__.py").write_text(touch)
+    for name in ("pynvml", "dill", "psutil"):
+        (evil / f"{name}.py").write_text(touch)
+    (evil / "mine.py").write_text("class Own:\n    pass\n")
+    script = "import sys; sys.path.pop(0); sys.argv = ['sample', 'run_dir=.', 'n=1']\n"
+    script += "from ganlab.sample import main\nmain()\nfrom ganlab.kinds import find\nprint(find('mine.Own'))"
+    told = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=evil,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "<class 'mine.Own'>" in told.stdout
+    assert not (tmp_path / "PWNED").exists()

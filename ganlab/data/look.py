@@ -40,6 +40,10 @@ class Look(NamedTuple):
     white: int = 65535  # the value that is white where files have more than 8 bits a value
 
 
+# By what is in a file, whatever its name: PIL has others, one of which starts a program.
+FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+
+
 class Unreadable(ValueError):  # noqa: N818, the reason why a file is no image; without a remedy
     """A file holds no image that could be used."""
 
@@ -55,7 +59,7 @@ def opened(file: Path) -> Iterator[Image.Image]:
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # to open a pipe would wait for who writes into it
             raise ValueError("it is no regular file")
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             yield image
     except Exception as error:  # decoders meet broken bytes with every kind of exception
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SCARCE):

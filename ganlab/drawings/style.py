@@ -8,19 +8,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ganlab.films import overview, save_film
-from ganlab.pictures import FAKE, drawn, save
+from ganlab.pictures import FAKE, drawn, empty, save
 
 # Okabe and Ito (2008).
 BLACK, ORANGE, SKY, GREEN = "#000000", FAKE, "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 TRUE, MADE, VERDICT, BEST = BLUE, ORANGE, BLACK, PURPLE  # the same things have the same colours throughout
 
-DOTS = 100  # per inch
-
 
 def sheet(width: float, height: float, title: str) -> Figure:
     """An empty figure of a size in inches."""
-    figure = Figure(figsize=(width, height), dpi=DOTS, layout="constrained")
+    figure = empty(width, height)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr, call-arg]
     figure.suptitle(title, fontsize=12)
     return figure

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ganlab.errors import Refused, one_line
 from ganlab.metrics.shelf import Seen
+from ganlab.writing import regular
 
 Layer = Literal[64, 192, 768, 2048]
 
@@ -101,7 +102,7 @@ def harmless(path: Path) -> bytes:
         Refused: it cannot be read, or it holds something else.
     """
     try:
-        content = path.read_bytes()
+        content = regular(path)
         torch.load(io.BytesIO(content), weights_only=True, map_location="meta")
         return content
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
