@@ -82,7 +82,7 @@ LINES = {  # a command line, and what its one line of error must name
     f"initial.generator=[{UNIFORM},bound:0}}]": "initial.generator.0.bound=0 must be a positive number",
     "metric=parzen": "no split 'validation': .* data.validation",
     "metric=parzen data.validation=9 metric.parzen.widths=[0]": r"parzen.widths=\[0\] must be",
-    "metric=parzen data.validation=9 metric.parzen.num_validation=1": "num_validation=1 must be a whole number",
+    "metric=parzen data.validation=9 metric.parzen.num_validation=1": "num_validation=1 must be",
     "optimizer.generator.lr=-1": "Invalid learning rate: -1",
     "evaluation.n=0": "evaluation.n=0",
     "evaluation.n=10": "fid/digits_train_10 of 10 fakes.* need 49",

@@ -9,7 +9,6 @@ from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.networks.labels import (
     ConcatImage,
-    ConcatLatent,
     ConcatVector,
     ConditionalNorm,
     EmbedImage,
@@ -79,7 +78,7 @@ def test_concatenated_planes_are_one_hot() -> None:
 
 def test_concatenated_columns_are_one_hot() -> None:
     classes = torch.tensor([2, 0])
-    for layer, x in ((ConcatLatent(3), torch.randn(2, 4)), (ConcatVector(3), torch.randn(2, 1, 2, 2))):
+    for layer, x in ((ConcatVector(3), torch.randn(2, 4)), (ConcatVector(3), torch.randn(2, 1, 2, 2))):
         seen, _ = layer(x, classes)
         assert torch.equal(seen[:, :4], x.flatten(1))
         assert seen[:, 4:].tolist() == [[0, 0, 1], [1, 0, 0]]
