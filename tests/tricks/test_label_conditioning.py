@@ -93,7 +93,7 @@ def test_an_embedded_class_multiplies_the_latent() -> None:
 
 
 def test_an_embedded_class_is_a_plane_of_its_own_as_a_last_channel() -> None:
-    layer, x, classes = EmbedImage(3, (4, 5)), torch.randn(2, 1, 4, 5), torch.tensor([2, 0])
+    layer, x, classes = EmbedImage(3, 20), torch.randn(2, 1, 4, 5), torch.tensor([2, 0])
     seen, _ = layer(x, classes)
     assert torch.equal(seen[:, :1], x)
     for row, c in enumerate(classes):
