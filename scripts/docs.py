@@ -72,7 +72,8 @@ def trick_class(trick: str) -> type[Trick]:
 def hooks(trick: type[Trick]) -> list[str]:
     """What a trick takes part in: the methods of `Trick` that it overrides."""
     own = [name for name, _ in inspect.getmembers(Trick, inspect.isfunction) if name in vars(Trick)]
-    return [name for name in own if name != "__init__" and getattr(trick, name) is not getattr(Trick, name)]
+    apart = ("__init__", "set_extra_state")
+    return [name for name in own if name not in apart and getattr(trick, name) is not getattr(Trick, name)]
 
 
 def settings(trick: str) -> list[str]:

@@ -121,25 +121,6 @@ def test_each_sample_may_be_asked_for_a_class_of_its_own() -> None:
             made.sample(4, 0, wrong)
 
 
-class Greedy:
-    """A play that leaves no targets to any trick."""
-
-    takes = frozenset({"targets"})
-
-    def __call__(self, table, batch) -> None: ...
-
-
-def test_what_a_play_takes_no_trick_can_have() -> None:
-    from table import SMALL
-
-    from ganlab.cli import compose
-
-    cfg = compose(*SMALL, "trick=label_smoothing")
-    cfg.play._target_ = "test_game.Greedy"
-    with pytest.raises(Refused, match="label_smoothing needs targets"):
-        build_game(cfg)
-
-
 @pytest.mark.parametrize("trick", ["label_conditioning", "auxiliary_classifier"])
 @pytest.mark.parametrize("data", [["data=gaussian_1d"], ["data=ring", "data.modes=1"]])
 def test_one_class_tells_nothing(data: list[str], trick: str) -> None:

@@ -40,7 +40,7 @@ class KernelDistance(FeatureMetric):
         split: Split,
         subsets: Count,
         subset_size: Several,
-        estimator: Literal["unbiased", "u_statistic", "biased"],
+        estimator: Literal["unbiased", "u_statistic", "biased"] = "unbiased",
     ):
         super().__init__(extractor, split)
         self.subsets, self.subset_size, self.estimator = subsets, subset_size, estimator

@@ -9,7 +9,6 @@ from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.networks.labels import (
     ConcatImage,
-    ConcatLatent,
     ConcatVector,
     ConditionalNorm,
     EmbedImage,
@@ -79,7 +78,7 @@ def test_concatenated_planes_are_one_hot() -> None:
 
 def test_concatenated_columns_are_one_hot() -> None:
     classes = torch.tensor([2, 0])
-    for layer, x in ((ConcatLatent(3), torch.randn(2, 4)), (ConcatVector(3), torch.randn(2, 1, 2, 2))):
+    for layer, x in ((ConcatVector(3), torch.randn(2, 4)), (ConcatVector(3), torch.randn(2, 1, 2, 2))):
         seen, _ = layer(x, classes)
         assert torch.equal(seen[:, :4], x.flatten(1))
         assert seen[:, 4:].tolist() == [[0, 0, 1], [1, 0, 0]]
@@ -94,7 +93,7 @@ def test_an_embedded_class_multiplies_the_latent() -> None:
 
 
 def test_an_embedded_class_is_a_plane_of_its_own_as_a_last_channel() -> None:
-    layer, x, classes = EmbedImage(3, (4, 5)), torch.randn(2, 1, 4, 5), torch.tensor([2, 0])
+    layer, x, classes = EmbedImage(3, 20), torch.randn(2, 1, 4, 5), torch.tensor([2, 0])
     seen, _ = layer(x, classes)
     assert torch.equal(seen[:, :1], x)
     for row, c in enumerate(classes):
