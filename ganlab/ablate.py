@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused, Unfinished
-from ganlab.report import refuse_two
+from ganlab.suites.page import refuse_two
 
 if TYPE_CHECKING:
     from ganlab.suites.plan import Job

@@ -12,14 +12,13 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganlab.callbacks.progress import watch
 from ganlab.checks import num_processes, whole
 from ganlab.data.base import Data
 from ganlab.errors import Refused, one_line, within
 from ganlab.game import Game
 from ganlab.kinds import refuse_unfit
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.evaluation import Evaluation
+from ganlab.metrics.evaluation import Evaluation, Watch
 from ganlab.networks.autoencoder import pretrained
 from ganlab.networks.base import Discriminator, Generator, swap
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
@@ -67,10 +66,10 @@ def build_data(cfg: DictConfig) -> Data:
     return data
 
 
-def measuring(cfg: DictConfig, data: Data) -> Evaluation:
+def measuring(cfg: DictConfig, data: Data, *watch: Watch) -> Evaluation:
     """What measures a game, by its config."""
     asked = cfg.evaluation
-    return Evaluation(chosen(cfg, "metric"), data, asked.n, asked.n_real, asked.seed, watch)
+    return Evaluation(chosen(cfg, "metric"), data, asked.n, asked.n_real, asked.seed, *watch)
 
 
 def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None = None) -> Game:

@@ -9,11 +9,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.checks import refuse_unseen, refuse_weights
 from ganlab.cli import CONF, compose, launch
-from ganlab.compare import Records
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.values import digits
 from ganlab.writing import write_beside, writing
+
+Records = dict[str, dict[str, Any]]
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
@@ -133,10 +134,11 @@ def reals(cfg: DictConfig) -> Any:
 
 def built(cfg: DictConfig, data: Any) -> Any:
     """The evaluation that a config describes, on some data."""
+    from ganlab.callbacks.progress import watch
     from ganlab.config import measuring
 
     refuse_weights(cfg)
-    evaluation = measuring(cfg, data)
+    evaluation = measuring(cfg, data, watch)
     if not evaluation.metrics:
         raise Refused("metric is empty: give some, such as 'metric=[fid,kid]'")
     return evaluation

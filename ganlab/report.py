@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.errors import Refused
+from ganlab.suites.page import refuse_two
 
 
 def report(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
@@ -30,16 +30,6 @@ def report(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         page, answer = of_sweep.write(sweep.read(cfg.sweep))
     print(f"{answer}\n  {page}")
     return page
-
-
-def refuse_two(cfg: DictConfig) -> None:
-    """Refuses neither a suite nor a sweep, or both."""
-    if not cfg.suite and not cfg.sweep:
-        raise Refused(
-            "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
-        )
-    if cfg.suite and cfg.sweep:
-        raise Refused(f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them")
 
 
 def main() -> None:

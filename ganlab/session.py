@@ -15,7 +15,7 @@ from ganlab.callbacks.evaluate import Evaluate
 from ganlab.callbacks.last_views import LastViews
 from ganlab.callbacks.log import Log
 from ganlab.callbacks.profile import Profile
-from ganlab.callbacks.progress import Bar, Onward
+from ganlab.callbacks.progress import Bar, Onward, watch
 from ganlab.callbacks.samples import Samples
 from ganlab.callbacks.stop import Stop
 from ganlab.callbacks.wandb_mode import check_mode
@@ -54,7 +54,7 @@ class Session:
         self.times = Timetable(cfg)
         self.times.share(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
-        self.evaluation = measuring(cfg, self.data)
+        self.evaluation = measuring(cfg, self.data, watch)
         self.evaluation.suits(self.module.game)
         self.directory = begun or RunDirectory(directory_for(cfg))
         with refusing():

@@ -9,10 +9,12 @@ PACKAGE = Path(__file__).parent.parent / "ganlab"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it; what is at one level may import its own kind.
 LAYERS = [
-    {"errors", "free", "machine", "proportions", "writing"},
+    {"errors"},
+    {"free", "machine", "proportions", "writing"},
     {"lock", "values"},
-    {"jobs", "kinds", "provenance"},
-    {"words"},
+    {"kinds"},
+    {"jobs", "words"},
+    {"provenance"},
     {"cli"},
     {"trust"},
     {"randomness", "ranks", "schedules"},

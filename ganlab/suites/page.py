@@ -134,3 +134,13 @@ class Page:
 def line(node: yaml.Node) -> int:
     """The line of a part of a file, counted from 1."""
     return int(node.start_mark.line) + 1
+
+
+def refuse_two(cfg: Any) -> None:
+    """Refuses neither a suite nor a sweep, or both."""
+    if not cfg.suite and not cfg.sweep:
+        raise Refused(
+            "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
+        )
+    if cfg.suite and cfg.sweep:
+        raise Refused(f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them")
