@@ -86,11 +86,16 @@ def refuse_unread(config_name: str, overrides: Sequence[str]) -> None:
         refuse_unknown(overrides, base, options)
 
 
+SEVERAL = ("trick", "metric", "logger")  # groups of which a config takes many
+
+
 def refuse_lost(overrides: Sequence[str]) -> None:
-    """Refuses `+group=one` beside `group=[another]`, of which Hydra would drop the first without a word."""
+    """Refuses what Hydra would drop without a word: `+group=one` beside `group=[another]`, one of `data=[a,b]`."""
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
     for key, value in given.items():
         group = key.removeprefix("+")
+        if "," in value and value[0] == "[" and (CONF / group).is_dir() and group not in SEVERAL:
+            raise Refused(f"{key}={value} would lose all but one: give one of them")
         if key != group and group in given and (CONF / group).is_dir():
             raise Refused(
                 f"{key}={value} would be lost beside {group}={given[group]}: give all of them as one list, "

@@ -305,3 +305,9 @@ def test_a_slope_per_sample_beside_batch_norm_is_told(capsys) -> None:
 
 def test_quick_settings_fit() -> None:
     refuse_unfit(compose(*QUICK))
+
+
+@pytest.mark.parametrize("line", ["data=[digits,mnist]", "+experiment=[ring_modes,gmmn_mnist]"])
+def test_of_one_choice_none_is_lost(line: str) -> None:
+    with pytest.raises(Refused, match="would lose all but one: give one of them"):
+        compose(line)
