@@ -90,7 +90,7 @@ SEVERAL = ("trick", "metric", "logger")  # groups of which a config takes many
 
 
 def refuse_lost(overrides: Sequence[str]) -> None:
-    """Refuses what Hydra would drop without a word: `+group=one` beside `group=[another]`, one of `data=[a,b]`."""
+    """Refuses what Hydra would drop in silence: of `+group=a` beside `group=[b]`, or of `data=[a,b]`."""
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
     for key, value in given.items():
         group = key.removeprefix("+")
