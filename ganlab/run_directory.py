@@ -52,7 +52,8 @@ class RunDirectory:
         self.trust = trust
         self.written = b""  # the config, by this object: it is of the command line
         self.signed = True  # the config; a new run is, unless its weights come from one that is not
-        self.made: list[Path] = []  # what `create` has made: this folder, then those above it
+        self.made: list[Path] = []  # folders that `create` has made: this one, then those above it
+        self.kept: set[Path] | None = None  # what lay in this one before
         self._lock: Lock | None = None
 
     def create(self) -> None:
@@ -62,9 +63,10 @@ class RunDirectory:
             Refused: it exists and is not empty, is played by another process, or cannot be made.
         """
         self._refuse_taken()
-        made = [self.path, *(place for place in self.path.parents if not os.path.exists(place))]
+        made = [place for place in (self.path, *self.path.parents) if not os.path.exists(place)]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self.kept = set(self.path.glob("*"))
             self.lock()
             self._refuse_taken()  # another process may have played meanwhile
             self.made = made
@@ -109,9 +111,12 @@ class RunDirectory:
             self._lock.release()
 
     def discard(self) -> None:
-        """Removes what `create` has made: the name is free again."""
+        """Removes what came to be since `create`: the name is free again."""
+        for place in [] if self.kept is None else set(self.path.glob("*")) - self.kept:
+            shutil.rmtree(place, ignore_errors=True)
+            with suppress(OSError):
+                place.unlink(missing_ok=True)
         for place in self.made:
-            shutil.rmtree(self.path, ignore_errors=True)
             with suppress(OSError):  # others may have come to use it
                 place.rmdir()
 
@@ -156,7 +161,7 @@ class RunDirectory:
         path = self.path / "config.yaml"
         if not os.path.isfile(path):
             patterns = ("*/config.yaml", "*/*/config.yaml") if os.path.isdir(self.path) else ()
-            below = [place for pattern in patterns for place in self.path.glob(pattern)]
+            below = [place for pattern in patterns for place in self.path.glob(pattern) if place.is_file()]
             newest = max(below, key=os.path.getmtime, default=None)
             near = f"; the newest below it is {newest.parent}" if newest else ""
             raise Refused(

@@ -60,6 +60,8 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed: bool = False
         target = node["_target_"]
         if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
             raise Refused(f"{place}._target_={target} must be the dotted name of a class: mend config.yaml")
+        if {key for key in node if str(key).startswith("_")} - {"_target_", "_partial_"}:
+            raise Refused(f"{place} has settings of Hydra's own, as no run has: mend config.yaml")
         group = next((GROUPS[part] for part in target.split(".") if part in GROUPS), None)
         if signed or (target in listed() and group in (None, place.split(".")[0])):
             continue

@@ -17,8 +17,7 @@ def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[st
         os.environ.clear()
         os.environ.update(env)
 
-    *_, module = command
-    return forked(module, [], begin)
+    return forked("ganlab.worker", [], begin)
 
 
 if __name__ == "__main__":

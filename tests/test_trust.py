@@ -29,6 +29,7 @@ from ganlab.config import load
 from ganlab.errors import Refused
 from ganlab.evaluate import evaluate
 from ganlab.kernels import Kernel
+from ganlab.kinds import find
 from ganlab.metrics.base import SampleMetric
 from ganlab.objectives.base import Objective
 from ganlab.run import run
@@ -213,6 +214,8 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     # Names of code.
     "system": builds("os.system", command=TOUCH),
     "eval": builds("builtins.eval"),
+    "args": builds("torch.optim.SGD", _args_=[{"path": "github://x"}]),
+    "by_hydra": builds("torch.optim.SGD", _recursive_=False),
     "partial_of_all": builds("functools.partial", func={"_target_": "os.system"}),
     "import_module": builds("importlib.import_module", name="antigravity"),
     "runpy": builds("runpy.run_path", path_name="x"),
@@ -290,6 +293,7 @@ TOLD = "|".join(
     (
         "the config builds .* is not ganlab's to build there: (take it out|if you know where)",
         "must be the dotted name of a class: mend",
+        "clip.generator has settings of Hydra's own, as no run has: mend",
         "config.yaml has (more than|an alias, a tag, an interpolation or too many levels in line)",
         "config.yaml cannot be read: restore it",
         "config.yaml is not the config of a run, with (trick|optimizer|clip)=",
@@ -463,7 +467,9 @@ def test_nothing_is_written_through_a_link(honest: Path, tmp_path: Path) -> None
     shutil.copytree(honest, evil)
     links(evil, elsewhere)
     for command in (sampled, resumed):
-        with pytest.raises(Refused, match="is a link, and a run writes into its own directory: remove it"):
+        with pytest.raises(
+            Refused, match="is a link or no file, and a run writes into its own directory: remove it"
+        ):
             command(evil)
     sampled(evil, f"output={tmp_path / 'grid.png'}")
     (evil / "found.json.part").symlink_to(elsewhere / "mine")
@@ -573,6 +579,8 @@ def test_a_file_of_the_working_directory_is_no_library(
     monkeypatch.setattr("sys.path", [place for place in sys.path if place])
     monkeypatch.setattr("sys.argv", ["ganlab"])
     launch("sample", lambda *_: None)
+    assert str(tmp_path) not in sys.path
+    assert find("nowhere.Own") is None
     assert sys.path[-1] == str(tmp_path)
 
 
@@ -653,3 +661,12 @@ def test_what_lies_where_one_works_is_not_run(honest: Path, tmp_path: Path) -> N
     )
     assert "<class 'mine.Own'>" in told.stdout
     assert not (tmp_path / "PWNED").exists()
+
+
+def test_a_run_that_is_refused_takes_nothing_of_mine_along(tmp_path: Path) -> None:
+    mine = tmp_path / "keep"
+    (mine / "empty").mkdir(parents=True)
+    (mine / "data").symlink_to(tmp_path)
+    with pytest.raises(Refused, match="data is a link"):
+        play(mine, "steps=1")
+    assert {path.name for path in mine.iterdir()} == {"empty", "data"}

@@ -41,7 +41,7 @@ class Look(NamedTuple):
 
 
 # By what is in a file, whatever its name: PIL has others, one of which starts a program.
-FORMATS = ("BMP", "GIF", "JPEG", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class Unreadable(ValueError):  # noqa: N818, the reason why a file is no image; without a remedy

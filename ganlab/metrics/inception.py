@@ -81,7 +81,7 @@ class Inception:
             self._sha256 = hashlib.sha256(content).hexdigest()
             try:  # with what was looked at, not with what the file may be by now
                 network = FeatureExtractorInceptionV3("inception", wanted, io.BytesIO(content))
-            except RuntimeError as error:
+            except (RuntimeError, TypeError, AttributeError) as error:
                 raise Refused(
                     f"metric.weights={path} are not those of Inception: {one_line(error)}"
                 ) from error

@@ -116,12 +116,13 @@ class Workers:
             config: what they play, as YAML: a file could be another by now than was looked at.
             on_loss: is told of it, if this process still waits for the one that died.
         """
-        # Modules are looked for where this process does, and nowhere before.
-        common = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "GANLAB_PARENT": str(os.getpid())}
+        # Modules are looked for where this process does, and nowhere before; not while Python itself starts.
+        script = f"import sys; sys.path[:] = {sys.path}; from ganlab.worker import main; main()"
+        common = os.environ | {"GANLAB_PARENT": str(os.getpid())}
         for rank in range(1, self.count):
             self.running.append(
                 subprocess.Popen(
-                    [sys.executable, "-P", "-m", "ganlab.worker"],
+                    [sys.executable, "-P", "-c", script],
                     preexec_fn=_ignore_interrupts,
                     env=common | {"LOCAL_RANK": str(rank), "GANLAB_CONFIG": config},
                 )
