@@ -28,7 +28,7 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
     places = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
     if len(places) < 2 or len(set(places)) < len(places):
         raise Refused("give two or more, each once: 'of=[<run or file>,<run or file>]'")
-    found = {str(place): records(Path(place)) for place in places}
+    found = {str(place): records(Path(place).expanduser()) for place in places}
     names = [name for name in next(iter(found.values())) if all(name in each for each in found.values())]
     if not names:
         have = "; ".join(f"{place} has {', '.join(each)}" for place, each in found.items())

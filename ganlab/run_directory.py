@@ -94,9 +94,10 @@ class RunDirectory:
     def refuse_links(self) -> None:
         """Refuses a run that would have us write elsewhere, or wait for a pipe."""
         home = self.path.resolve()
-        for place in self.path.rglob("*"):
+        wandb = self.path / "wandb"  # which links to its logs elsewhere
+        for place in (place for place in self.path.rglob("*") if wandb not in place.parents):
             kind = place.lstat().st_mode
-            leads_out = stat.S_ISLNK(kind) and home not in place.resolve().parents  # W&B's stay inside
+            leads_out = stat.S_ISLNK(kind) and home not in place.resolve().parents
             if leads_out or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISLNK(kind)):
                 raise Refused(
                     f"{place} is a link or no file, and a run writes into its own directory: remove it"

@@ -40,8 +40,8 @@ def typed(argument: str, sweeps: bool = False) -> str:
     if key and not equals or key.startswith(("-", "~", "hydra")):
         return argument
     if KINDS.get(name) in (list[str], str | list[str]) and text[:1] + text[-1:] == "[]":
-        return f"{key}=[{listed(text[1:-1])}]"
-    if KINDS.get(name) == str | None:
+        return f"{key}=[{listed(text[1:-1], '[]{}')}]"
+    if KINDS.get(name) in (str | None, str | list[str]):
         return f"{key}={listed(text) if sweeps and ',' in text else text if is_text(text) else quoted(text)}"
     for override in (argument, f"{key}={quoted(text)}"):
         with suppress(HydraException):
@@ -50,10 +50,12 @@ def typed(argument: str, sweeps: bool = False) -> str:
     raise Refused(f"{argument} cannot be read: settings are given as key=value")
 
 
-def listed(text: str) -> str:
-    """Words between commas, each a text; where any is quoted or a list itself, all as they are."""
+def listed(text: str, brackets: str = "[](){}") -> str:
+    """Words between commas, each a text; where any is quoted or has brackets, all as they are."""
     words = [word.strip() for word in text.split(",")]
-    return text if set(text) & set("[](){}'\"") else ",".join(w if is_text(w) else quoted(w) for w in words)
+    return (
+        text if set(text) & {*brackets, "'", '"'} else ",".join(w if is_text(w) else quoted(w) for w in words)
+    )
 
 
 def is_text(word: str) -> bool:

@@ -590,7 +590,6 @@ SPECIAL = (
     "metrics.csv",
     "samples/0000001.png",
     "tensorboard/hparams.yaml",
-    "wandb/x",
 )
 
 

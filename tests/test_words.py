@@ -311,3 +311,11 @@ def test_quick_settings_fit() -> None:
 def test_of_one_choice_none_is_lost(line: str) -> None:
     with pytest.raises(Refused, match="would lose all but one: give one of them"):
         compose(line)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("of=1_1_1", "1_1_1"), ("of=[my out/e (1).json,2020]", ["my out/e (1).json", "2020"])],
+)
+def test_places_to_compare_are_texts(typed: str, meant: str | list[str]) -> None:
+    assert compose(typed, config_name="compare").of == meant
