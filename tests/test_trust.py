@@ -669,3 +669,11 @@ def test_a_run_that_is_refused_takes_nothing_of_mine_along(tmp_path: Path) -> No
     with pytest.raises(Refused, match="data is a link"):
         play(mine, "steps=1")
     assert {path.name for path in mine.iterdir()} == {"empty", "data"}
+
+
+def test_the_links_that_wandb_makes_hold_no_resume_up(honest: Path, tmp_path: Path) -> None:
+    logs = tmp_path / "run" / "wandb" / "offline-run" / "logs"
+    shutil.copytree(honest, tmp_path / "run")
+    logs.mkdir(parents=True)
+    (logs / "debug-core.log").symlink_to(tmp_path / "cache" / "core-debug.log")
+    resumed(tmp_path / "run")
