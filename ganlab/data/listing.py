@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,7 +15,8 @@ from ganlab.errors import Refused, printable
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SPLIT = re.compile(
-    r"(train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?|dev(?:elopment)?|eval(?:uation)?|hold[_ -]?out)"
+    r"(?:(?:split|set|images?)[_ .-])?"
+    r"(train(?:ing|val)?|test(?:ing)?|val(?:id(?:ation)?)?|dev(?:elopment)?|eval(?:uation)?|hold[_ -]?out)"
     r"([_ .-]?(?:\d+|[ab]|set|split|data|images?|imgs?)?)",
     re.IGNORECASE,
 )
@@ -46,6 +48,12 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
             f"data.root={root} holds {'only ' if len(found) == len(names) else ''}the splits "
             f"{', '.join(sorted(found))}: set data.root to one of them, and data.test_root to another or null"
         )
+    for place in visible(home)[0]:
+        inside = [SPLIT.fullmatch(entry.name) for entry in os.scandir(place) if entry.is_dir()]
+        if len({part[1].lower()[:4] for part in inside if part}) > 1:
+            raise Refused(
+                f"{place} holds splits, not images of a class: set data.root to it, or to one of them"
+            )
     return {"train": home} if test_root is None else {"train": home, "test": existing("test_root", test_root)}
 
 

@@ -88,9 +88,12 @@ def decode(file: Path, look: Look, met: dict[str, str]) -> np.ndarray | str:
             frames = 1 if "frames" in met or image.format == "MPO" else getattr(image, "n_frames", 1)
             if frames > 1:
                 met["frames"] = f"{file} holds {frames} frames, of which the first is taken"
+            deep = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(image.tile)
             image.load()  # before EXIF is asked for: what is amiss with the pixels must be told
             turn = UPRIGHT.get(orientation(image))
             upright = image if turn is None else image.transpose(Image.Transpose(turn))
+            if deep:  # of which PIL gives the high bytes alone
+                _tell_of_dark(int(np.asarray(image.convert("RGB")).max()) << 8, look, file, met)
             pixels = np.array(_resized(_eight_bit(upright, look, file, met), look))  # [h, w] or [h, w, 3]
     except Unreadable as error:
         return str(error)
@@ -107,16 +110,21 @@ def _eight_bit(image: Image.Image, look: Look, file: Path, met: dict[str, str]) 
         low, high = int(deep.min()), int(deep.max())
         if low < 0 or high > white:
             raise ValueError(f"pixels are from {low:,} to {high:,}, but white is data.white={white}")
-        if 0 < high <= white // 4:
-            met["dark"] = (
-                f"the largest value of {file} is {high:,} of {white:,}, so it comes out dark: scale such "
-                f"files, or set data.white to what is white in them, perhaps {2 ** high.bit_length() - 1}"
-            )
+        _tell_of_dark(high, look, file, met)
         image = Image.fromarray(np.round(deep / (white / 255)).astype(np.uint8))
     if image.has_transparency_data:
         behind = Image.new("RGBA", image.size, look.background)
         image = Image.alpha_composite(behind, image.convert("RGBA"))
     return image.convert("L" if look.channels == 1 else "RGB")
+
+
+def _tell_of_dark(high: int, look: Look, file: Path, met: dict[str, str]) -> None:
+    if 0 < high <= look.white // 4:
+        met["dark"] = (
+            f"the largest value of {file} is {high:,} of {look.white:,}, so it comes out dark: scale such "
+            "files, or, for grey ones that a run reads, set data.white to what is white in them, perhaps "
+            f"{2 ** high.bit_length() - 1}"
+        )
 
 
 def _resized(image: Image.Image, look: Look) -> Image.Image:

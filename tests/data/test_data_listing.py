@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from albums import folder, picture
 from streams import sweep
 
 from ganlab.data.gallery import Gallery
+from ganlab.data.listing import find_splits
 from ganlab.errors import Refused
 
 
@@ -158,3 +161,23 @@ def test_a_link_to_nowhere_is_an_image_beside_classes_too(album):
     (album / "loose.png").symlink_to(album / "nowhere.png")
     with pytest.raises(Refused, match=r"both images \(loose.png\) and folders \(a\)"):
         folder(album)
+
+
+@pytest.mark.parametrize("inside", ["images", "set"])
+def test_splits_below_a_folder_are_no_images_of_its_class(tmp_path: Path, inside: str) -> None:
+    for place in ("train/a", "train/b", "test/a"):
+        folder = tmp_path / inside / place
+        folder.mkdir(parents=True)
+        picture(folder / "0.png", 0)
+    with pytest.raises(Refused, match=f"{inside} holds splits, not images of a class: set data.root to it"):
+        find_splits(str(tmp_path), None)
+
+
+@pytest.mark.parametrize(
+    "names", [("trainval", "test"), ("split_train", "split_test"), ("images_train", "images_test")]
+)
+def test_a_split_is_known_by_more_than_its_name(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        (tmp_path / name).mkdir()
+    found = find_splits(str(tmp_path), None)
+    assert [path.name for path in found.values()] == list(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from streams import sweep, take
 
 from ganlab.data.gallery import Gallery
+from ganlab.data.look import Look, decode
 from ganlab.errors import Refused
 
 
@@ -201,7 +203,7 @@ def test_what_is_white_in_files_of_many_bits_can_be_set_and_dark_ones_are_told(t
     Image.fromarray(ramp.astype(np.int32)).save(tmp_path / "x.tif")
     assert sweep(folder(tmp_path, channels=1))[0].max() < 0.07
     assert "largest value of" in (said := capfd.readouterr().err)
-    assert "is 4,095 of 65,535, so it comes out dark: scale such files, or set data.white" in said
+    assert "is 4,095 of 65,535, so it comes out dark: scale such files, or, for grey ones" in said
     assert "perhaps 4095" in said
     assert len(said.splitlines()) == 1
     x = sweep(folder(tmp_path, channels=1, white=4095))[0]
@@ -225,3 +227,17 @@ def test_photographs_stand_upright(tmp_path):
     x, _ = sweep(folder(tmp_path, channels=1, batch_size=1))
     assert x[0, 0, :, 7].min() == 1
     assert x[0, 0, :, :7].max() == 0
+
+
+def test_dark_colour_of_16_bits_is_told(tmp_path: Path) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = np.full((8, 8, 3), 4032, ">u2")
+    header = struct.pack(">IIBBBBB", 8, 8, 16, 2, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    met: dict[str, str] = {}
+    decode(tmp_path / "x.png", Look(3, 8, 8, "none", False), met)
+    assert "is 3,840 of 65,535, so it comes out dark" in met["dark"]
