@@ -26,6 +26,7 @@ def check_game(cfg: DictConfig) -> None:
         for name, node in cfg[group].items():
             if not isinstance(node, DictConfig):
                 raise Refused(f"{group}.{name}={node} must be a mapping, with a _target_ and its settings")
+    whole(cfg, "logger")
     for name in ("resume", "init_from", "run_dir"):
         if cfg[name] == "":
             raise Refused(f"{name}= is empty: give a directory, or leave it out")

@@ -158,7 +158,8 @@ def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str,
     here = {*game.players, *(["encoder"] if game.objective.statistics else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
-            if value not in (None, []) and player not in here:
+            known = ("discriminator", "generator", "encoder")
+            if player not in here and not (player in known and value in (None, [])):
                 raise Refused(
                     f"{setting}.{player}={value}, but with this objective the {player} does not play: "
                     "leave it out"

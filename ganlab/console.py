@@ -49,7 +49,9 @@ def conclude(session: Session, status: str, metrics: Mapping[str, float]) -> Non
         real = f"   (real {split} {things}: {digits(floor)})" if floor is not None else ""
         lines[name] = digits(value) + real
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
-        lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'"
+        lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'" + (
+            f" metric.kid.subset_size={len(data)}" * (len(data) < 1000)
+        )
     if data.skipped:
         lines["skipped"] = f"{len(data.skipped)} files that are no images, {data.skipped[0]} first"
     if session.profile is not None:

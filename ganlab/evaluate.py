@@ -1,6 +1,7 @@
 """python -m ganlab.evaluate: measures a run, or images from anywhere, and says how each number was made."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def refuse_idle(cfg: DictConfig, given: set[str]) -> None:
 
 def of_run(cfg: DictConfig) -> Records:
     """A run's samples against the data that it was trained on."""
-    run = RunDirectory(cfg.run_dir, cfg.trust).config()
+    directory = RunDirectory(cfg.run_dir, cfg.trust)
+    run = directory.config()
     from ganlab.config import build_data, load
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
@@ -70,7 +72,10 @@ def of_run(cfg: DictConfig) -> Records:
         run.extractor = cfg.get("extractor") or run.get("extractor")
         if cfg.metric.weights is not None and "weights" in (run.extractor or {}):
             run.extractor.weights = cfg.metric.weights
-    evaluation = built(run, build_data(run))
+    data = build_data(run)
+    if directory.summary().get("data_sha256") not in (None, data.fingerprint()):
+        print("evaluate: these are other data than those that the run was trained on", file=sys.stderr)
+    evaluation = built(run, data)
     evaluation.suits(game)
     game = game.to(device(cfg))
     return evaluation.record(evaluation(game), game)

@@ -90,13 +90,17 @@ def save(image: Image.Image, path: Path) -> None:
 
 def _written(words: Names, width: int) -> Image.Image:
     """Words over equal shares of a strip; all of them upright where one is too long."""
-    font, shown, share = ImageFont.load_default(12), [word[:LETTERS] for word in words], width / len(words)
+    from matplotlib import get_data_path  # whose font has more letters than Pillow's own
+
+    font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)
+    shown, share = [word[:LETTERS] for word in words], width / len(words)
     upright = len(shown) > 1 and max(font.getbbox(word)[2] for word in shown) > share
     turned = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if upright else None)
     boxes = [turned.getbbox(word) for word in shown]
-    strip = Image.new("RGB", (width, ceil(max(box[3] for box in boxes)) + 4), GROUND)
+    deepest = max(box[3] for box in boxes)
+    strip = Image.new("RGB", (width, ceil(deepest) + 4), GROUND)
     for i, (word, box) in enumerate(zip(shown, boxes, strict=True)):
-        corner = ((i + 0.5) * share - box[2] / 2, strip.height - box[3] - 3)
+        corner = ((i + 0.5) * share - box[2] / 2, strip.height - (box[3] if upright else deepest) - 3)
         ImageDraw.Draw(strip).text(corner, word, "white", turned)
     return strip
 

@@ -37,6 +37,8 @@ def typed(argument: str, sweeps: bool = False) -> str:
     """
     key, equals, text = argument.partition("=")
     name = key.lstrip("+")
+    if key.startswith("--") and equals and not key.startswith(("--config", "--package", "--hydra", "--exp")):
+        raise Refused(f"{argument}: settings are given without dashes, {argument.lstrip('-')}")
     if key and not equals or key.startswith(("-", "~", "hydra")):
         return argument
     if KINDS.get(name) in (list[str], str | list[str]) and text[:1] + text[-1:] == "[]":

@@ -15,9 +15,9 @@ from ganlab.errors import Refused, printable
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SPLIT = re.compile(
-    r"(?:(?:split|set|images?)[_ .-])?"
+    r"(?:.+[_ .-])?"
     r"(train(?:ing|val)?|test(?:ing)?|val(?:id(?:ation)?)?|dev(?:elopment)?|eval(?:uation)?|hold[_ -]?out)"
-    r"([_ .-]?(?:\d+|[ab]|set|split|data|images?|imgs?)?)",
+    r"([_ .-]?(?:\d+(?:px)?|[ab]|set|split|data|images?|imgs?)?)",
     re.IGNORECASE,
 )
 

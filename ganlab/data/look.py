@@ -88,7 +88,7 @@ def decode(file: Path, look: Look, met: dict[str, str]) -> np.ndarray | str:
             frames = 1 if "frames" in met or image.format == "MPO" else getattr(image, "n_frames", 1)
             if frames > 1:
                 met["frames"] = f"{file} holds {frames} frames, of which the first is taken"
-            deep = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(image.tile)
+            deep = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
             image.load()  # before EXIF is asked for: what is amiss with the pixels must be told
             turn = UPRIGHT.get(orientation(image))
             upright = image if turn is None else image.transpose(Image.Transpose(turn))

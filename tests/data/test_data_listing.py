@@ -174,7 +174,13 @@ def test_splits_below_a_folder_are_no_images_of_its_class(tmp_path: Path, inside
 
 
 @pytest.mark.parametrize(
-    "names", [("trainval", "test"), ("split_train", "split_test"), ("images_train", "images_test")]
+    "names",
+    [
+        ("trainval", "test"),
+        ("split_train", "split_test"),
+        ("alphabet_train", "alphabet_test"),
+        ("train_512px", "test_512px"),
+    ],
 )
 def test_a_split_is_known_by_more_than_its_name(tmp_path: Path, names: tuple[str, str]) -> None:
     for name in names:
