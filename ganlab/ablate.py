@@ -43,7 +43,7 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
 
     suite = suites.read(cfg.suite)
     from ganlab.suites.foresight import foresight
-    from ganlab.suites.plan import plan  # likewise
+    from ganlab.suites.plan import plan
 
     processes, threads = shared_out(cfg.processes, cfg.threads)
     jobs = plan(suite, list(cfg.only), cfg.root, list(cfg.extra), Path(cfg.output))

@@ -192,13 +192,13 @@ def refuse_single(cfg: DictConfig, game: Game) -> None:
 
 @rank_zero_only
 def tell_of_norm(game: Game) -> None:
-    """A line where a penalty is meant for each sample's slope, and batch norm lets it hang on all of them."""
+    """Warns where a gradient penalty acts per sample, but batch norm couples the samples of a batch."""
     critic = game.discriminator
     names = [name for name, trick in game.tricks.items() if isinstance(trick, SlopePenalty)]
     if names and critic is not None and any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
         print(
-            f"{', '.join(names)}: the discriminator has batch norm, so the slope at a sample hangs on its "
-            "whole batch; trick=normalisation takes it out",
+            f"{', '.join(names)}: the discriminator has batch norm, so the gradient at a sample depends on "
+            "its whole batch; trick=normalisation removes it",
             file=sys.stderr,
         )
 

@@ -160,7 +160,7 @@ def device(cfg: DictConfig) -> str:
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     name = cfg.device or ("cpu" if found is None else found.type)
     try:
-        torch.zeros(1, device=name).item()  # of meta, which has no numbers, there is nothing to be had
+        torch.zeros(1, device=name).item()  # the meta device holds no values
     except (RuntimeError, AssertionError, ImportError) as error:
         raise Refused(f"device={name} is not to be had here: leave it out, or choose device=cpu") from error
     return str(name)

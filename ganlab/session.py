@@ -188,7 +188,7 @@ class Session:
             print(f"going on with {now}: the last bits may differ from those of the run that was left alone")
 
     def circumstances(self) -> dict[str, Any]:
-        """What the last bits of a run hang on, beside its config."""
+        """Where the run is played: beside its config, what its last bits depend on."""
         return {
             "device": device_name(self.trainer.strategy.root_device),
             "threads": torch.get_num_threads(),

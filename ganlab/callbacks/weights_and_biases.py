@@ -24,7 +24,7 @@ from ganlab.run_directory import RunDirectory
 
 PATIENCE = 3.0  # seconds that the server has to answer; wandb itself gives up after 100
 FINISH = 300.0  # seconds for what is still to be sent at the end; wandb itself waits for ever
-# What the place of the run directory, and what a resume must find again, leave no say.
+# Without effect: the run directory says where W&B writes and which W&B run a resume continues.
 IDLE = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
 
 
@@ -52,7 +52,7 @@ class Wandb(WandbLogger):
         asked = wanted_mode() if mode == "auto" else mode
         chosen = asked or ("online" if reachable() else "offline")
         if (idle := [name for name in IDLE if os.environ.get(name)]) and given_id() is None:
-            print(f"{', '.join(idle)} have no say here: W&B's files and its run belong to {directory.path}")
+            print(f"{', '.join(idle)} have no effect: the W&B run and its files belong to {directory.path}")
         run_id = given_id() or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
         settings: Any = OmegaConf.to_container(cfg, resolve=True)

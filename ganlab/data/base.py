@@ -33,7 +33,7 @@ class Data:
 
     shape: tuple[int, ...]  # of one sample: (C, H, W), or (D,)
     num_classes: int | None
-    class_names: tuple[str, ...] | None = None  # in the order of the labels; None: they have none but numbers
+    class_names: tuple[str, ...] | None = None  # by label; None: classes have numbers only
     value_range: Range  # (-1, 1) or (0, 1) for images; None: unbounded
     batch_size: int  # of the global batch, all processes together
     labelled: Labelled | None = None  # samples whose labels a second stream shows

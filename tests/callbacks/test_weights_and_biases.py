@@ -218,7 +218,7 @@ def test_names_in_the_environment_count_or_are_said_not_to(tmp_path: Path, monke
     assert (run.project, run.entity, run.display_name) == ("my-project", "my-entity", "my-name")
     assert (run.run_group, run.job_type) == ("my-run_group", "given")
     out = capsys.readouterr().out
-    assert f"WANDB_DIR have no say here: W&B's files and its run belong to {tmp_path / 'run'}" in out
+    assert f"WANDB_DIR have no effect: the W&B run and its files belong to {tmp_path / 'run'}" in out
     assert (
         out.count(f"wandb       offline; wandb sync {tmp_path / 'run'}/wandb/offline-run-*") == 1
     )  # at the end
