@@ -19,8 +19,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ganlab.console import Jobs
 from ganlab.errors import Diverged, Lost, Refused, Unfinished, plain
-from ganlab.jobs import Jobs
 from ganlab.kinds import settle
 from ganlab.words import refuse_unknown, typed
 

@@ -28,14 +28,14 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     if cfg.output:
         refuse_output(Path(cfg.output), cfg)
     run = RunDirectory(cfg.run_dir, cfg.trust)
-    run.config()  # before torch is imported
+    own = run.config()  # before torch is imported
     if not cfg.output:
         run.refuse_links()
     from ganlab.config import load, refusing
     from ganlab.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
-    names = run.config().get("class_names") or ()
+    names = own.get("class_names") or ()
     fit(cfg, game, names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
     with refusing():
