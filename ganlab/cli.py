@@ -5,7 +5,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from itertools import compress
 from math import ceil
 from pathlib import Path
@@ -47,8 +47,8 @@ def compose(*overrides: str, config_name: str = "run") -> DictConfig:
         try:
             cfg = hydra.compose(config_name, list(overrides))
         except (HydraException, ValueError, TypeError) as error:
-            refuse_because(error, config_name, overrides)
-            raise
+            better = explained(error, config_name, overrides)
+            raise better from (error.__cause__ if better is error else error)
         return settled(cfg, config_name, overrides)
 
 
@@ -67,13 +67,18 @@ def settled(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> Dict
     return settle(cfg, overrides)
 
 
-def refuse_because(error: BaseException, config_name: str, overrides: Sequence[str]) -> None:
-    """Refuses overrides in a line that says what is nearest, where that is why Hydra raised an error."""
+def explained(error: BaseException, config_name: str, overrides: Sequence[str]) -> BaseException:
+    """The error, or a refusal that names the nearest setting where an unknown one made Hydra raise it."""
     if isinstance(error, OverrideParseException):
-        raise Refused(f"{error.override} cannot be read: settings are given as key=value") from error
-    if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, Refused):
-        with suppress(HydraException):
+        return Refused(f"{error.override} cannot be read: settings are given as key=value")
+    try:
+        if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, Refused):
             refuse_unread(config_name, overrides)
+    except Refused as refusal:
+        return refusal
+    except HydraException:
+        pass
+    return error
 
 
 def refuse_unread(config_name: str, overrides: Sequence[str]) -> None:
@@ -122,9 +127,6 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         sys.argv = asked
         if context.mode == RunMode.MULTIRUN:
             cfg.job = jobs.begin(context.job.num, context.overrides.task)
-            print(
-                f"\njob {context.job.num}: {' '.join(context.overrides.task) or 'no overrides'}", flush=True
-            )
         try:
             given = context.overrides.task
             return jobs.end(task(settled(cfg, config_name, given), [*given, *kept]))
@@ -156,13 +158,8 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     except (*ERRORS, ValueError, TypeError) as error:
         if begun and not isinstance(error, ERRORS):
             raise
-        try:
-            refuse_because(
-                error, config_name, [a for a in given if a[0] == "~" or (a[0] != "-" and "=" in a)]
-            )
-            refuse(error)
-        except Refused as better:
-            refuse(better)
+        overrides = [word for word in given if word[0] == "~" or (word[0] != "-" and "=" in word)]
+        refuse(explained(error, config_name, overrides))
     except KeyboardInterrupt:
         print(f"{config_name}: interrupted", file=sys.stderr)
         sys.exit(130)

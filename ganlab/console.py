@@ -98,6 +98,7 @@ class Jobs:
         """A name for a job, unlike that of any other, which a shell and Hydra read without quotes."""
         own = [word for word in overrides if word not in self.line and word.split("=")[0] in self.swept]
         words = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *own))
+        print(f"\njob {number}: {' '.join(overrides) or 'no overrides'}", flush=True)
         self.rows.append([str(number), " ".join(own), "stopped", ""])
         return "_".join(words)[:LONGEST]
 
