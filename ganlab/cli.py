@@ -1,7 +1,6 @@
 """The command line: composing a config, and telling errors in one line. Imports nothing heavy."""
 
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -185,9 +184,10 @@ def keep_for_resume(arguments: list[str]) -> list[str]:
 
 def told(error: BaseException) -> str:
     """An error in one line, without what Hydra adds for its own debugging."""
-    text = str(error).split("Config search path:")[0].split("object_type=")[0]
+    text = str(error)
+    for aside in ("Config search path:", "object_type=", "To append to your config use"):
+        text = text.split(aside)[0]
     if not isinstance(error, Refused | Diverged | Lost | Unfinished) and error.__cause__ is not None:
         text = f"{text} {error.__cause__}".split("object_type=")[0]
-    text = re.sub(r"To append to your config use \S*", "", text)  # where that would be read by nothing
     text = text.replace("Available options in", "- available in").split("full_key:")[0]
     return plain(" ".join(text.split()))

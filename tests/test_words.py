@@ -319,3 +319,10 @@ def test_of_one_choice_none_is_lost(line: str) -> None:
 )
 def test_places_to_compare_are_texts(typed: str, meant: str | list[str]) -> None:
     assert compose(typed, config_name="compare").of == meant
+
+
+def test_a_key_inside_of_a_mapping_is_named_without_a_remedy_that_is_none(monkeypatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["run", "clip={generatr: 1}"])
+    with pytest.raises(SystemExit):
+        launch("run", lambda *_: None)
+    assert capsys.readouterr().err == "run: Could not override 'clip'. Key 'generatr' is not in struct\n"
