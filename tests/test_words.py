@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from table import SMALL
 from torch import nn
 
-from ganlab.cli import CONF, compose
+from ganlab.cli import CONF, compose, launch
 from ganlab.config import build, build_data
 from ganlab.errors import Refused
 from ganlab.kinds import parameters, refuse_unfit
