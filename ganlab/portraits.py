@@ -16,7 +16,7 @@ from ganlab.data.densities import Mixture
 from ganlab.data.facts import Range
 from ganlab.data.order import Request
 from ganlab.game import Game
-from ganlab.metrics.modes import NEAR
+from ganlab.metrics.modes import high_quality
 from ganlab.pictures import FAKE, REAL, Names, drawn, empty, grid, stacked
 from ganlab.randomness import generator
 
@@ -80,8 +80,7 @@ def covered(samples: Tensor, known: Mixture | None) -> str:
     """What the metrics say of samples; nothing where the distribution is not known."""
     if known is None:
         return ""
-    distances, nearest = known.deviations(samples).min(1)  # [N], [N]
-    good, num_modes = nearest[distances < NEAR], len(known.centres)
+    good, num_modes = high_quality(samples, known), len(known.centres)
     return f"modes {len(good.unique())} of {num_modes}, high quality {len(good) / len(samples):.0%}"
 
 

@@ -168,9 +168,12 @@ class RunDirectory:
             raise Refused(
                 f"{self.path} is not a run: it has no config.yaml; give the directory of a run{near}"
             )
-        if path.stat().st_size > LARGEST:
-            raise Refused(f"{path} has more than {LARGEST:,} bytes: restore it, or start a new run")
-        content = path.read_bytes()
+        try:
+            content = regular(path, LARGEST)
+        except OSError as error:
+            raise Refused(
+                f"{path} cannot be read ({error.strerror}): restore it, or start a new run"
+            ) from error
         marks = words(self.path / "signature").split()
         return content, bool(marks) and signature(content) in marks
 

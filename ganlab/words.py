@@ -54,10 +54,10 @@ def typed(argument: str, sweeps: bool = False) -> str:
 
 def listed(text: str, brackets: str = "[](){}") -> str:
     """Words between commas, each a text; where any is quoted or has brackets, all as they are."""
-    words = [word.strip() for word in text.split(",")]
-    return (
-        text if set(text) & {*brackets, "'", '"'} else ",".join(w if is_text(w) else quoted(w) for w in words)
-    )
+    if set(text) & {*brackets, "'", '"'}:
+        return text
+    words = (word.strip() for word in text.split(","))
+    return ",".join(word if is_text(word) else quoted(word) for word in words)
 
 
 def is_text(word: str) -> bool:

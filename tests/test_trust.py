@@ -294,8 +294,8 @@ TOLD = "|".join(
         "the config builds .* is not ganlab's to build there: (take it out|if you know where)",
         "must be the dotted name of a class: mend",
         "clip.generator has settings of Hydra's own, as no run has: mend",
-        "config.yaml has (more than|an alias, a tag, an interpolation or too many levels in line)",
-        "config.yaml cannot be read: restore it",
+        "config.yaml has (an alias, a tag, an interpolation or too many levels in line)",
+        "config.yaml cannot be read.*: restore it",
         "config.yaml is not the config of a run, with (trick|optimizer|clip)=",
         "trick.ema has values but was not selected",
     )

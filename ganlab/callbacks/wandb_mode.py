@@ -14,8 +14,6 @@ MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
 
 def wanted_mode() -> str | None:
     """What WANDB_MODE and its older sister WANDB_DISABLED ask for; None: nothing."""
-    if not os.environ.get("WANDB_MODE"):
-        os.environ.pop("WANDB_MODE", None)  # wandb takes an empty one for a mode
     disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes", "on")
     return "disabled" if disabled else os.environ.get("WANDB_MODE") or None
 

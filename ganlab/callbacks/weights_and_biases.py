@@ -49,6 +49,8 @@ class Wandb(WandbLogger):
         directory: RunDirectory,
         cfg: DictConfig,
     ):
+        if os.environ.get("WANDB_MODE") == "":
+            del os.environ["WANDB_MODE"]  # W&B would take it for a mode
         asked = wanted_mode() if mode == "auto" else mode
         chosen = asked or ("online" if reachable() else "offline")
         if (idle := [name for name in IDLE if os.environ.get(name)]) and given_id() is None:

@@ -38,7 +38,7 @@ class FrechetDistance(FeatureMetric):
         super().__init__(extractor, split)
         # By default torchmetrics waits at compute() for the other ranks, which may not be evaluating.
         seen = nn.Identity()  # what torchmetrics is shown are features already
-        vars(seen)["num_features"] = self.lens.extractor.num_features
+        seen.num_features = self.lens.extractor.num_features  # type: ignore[assignment]
         self._distance = FrechetInceptionDistance(seen, reset_real_features=False, sync_on_compute=False)
 
     def enough(self, n_fake: int, n_real: int) -> None:

@@ -20,6 +20,12 @@ from ganlab.metrics.base import SampleMetric
 NEAR = 3.0  # deviations
 
 
+def high_quality(x: Tensor, known: Mixture) -> Tensor:
+    """The nearest modes of those of the samples x [N, D] that are of high quality, int64 [at most N]."""
+    distance, nearest = known.deviations(x).min(1)  # [N], [N]
+    return nearest[distance < NEAR]
+
+
 class OfModes(SampleMetric):
     """One number of the histogram of high quality over the modes. The reals are not looked at."""
 
@@ -40,8 +46,7 @@ class OfModes(SampleMetric):
     @torch.no_grad()
     def update(self, x: Tensor, real: bool) -> None:
         if not real:
-            distance, nearest = self._known.deviations(x).min(1)  # [N], [N]
-            good = nearest[distance < NEAR].cpu()
+            good = high_quality(x, self._known).cpu()
             self._histogram += torch.bincount(good, minlength=len(self._histogram))
             self._n_fake += len(x)
 
