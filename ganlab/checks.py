@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import rounds
 from ganlab.errors import Refused, within
-from ganlab.kinds import find, refuse_unfit, settle
+from ganlab.kinds import find, refuse_unfit, validate
 from ganlab.stages import views
 
 OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm")
@@ -15,9 +15,9 @@ TRAINER = {"_target_", "_partial_", *OURS}
 
 def check(cfg: DictConfig) -> None:
     """Refuses values of another kind, or out of their ranges where no constructor would see, in any stage."""
-    for name, own in views(settle(cfg)):
+    for name, own in views(validate(cfg)):
         with within(name and f"stages.{name}"):
-            refuse_unfit(settle(own))
+            refuse_unfit(validate(own))
             check_game(own)
 
 

@@ -19,14 +19,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.console import Jobs
-from ganlab.errors import Diverged, Lost, Refused, Unfinished, plain
-from ganlab.kinds import settle
+from ganlab.errors import Diverged, Lost, Refused, Unfinished, for_terminal
+from ganlab.kinds import validate
 from ganlab.words import refuse_unknown, typed
 
 HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
 CONF = next(place for place in (HERE / "conf", HERE.parent / "conf") if place.is_dir())
 FULL = "HYDRA_FULL_ERROR"
+SEVERAL = ("trick", "metric", "logger")  # groups of which a config takes many
 # What is told in one line; anything else is a mistake of ours, and shows its trace.
 ERRORS = (Refused, Diverged, Lost, Unfinished, HydraException, OmegaConfBaseException)
 
@@ -42,28 +43,28 @@ OmegaConf.register_new_resolver("rounds", rounds, replace=True)
 def compose(*overrides: str, config_name: str = "run") -> DictConfig:
     """The config of a command line, for notebooks, tests and commands that play runs of their own."""
     overrides = tuple(map(typed, overrides))
-    with reading():
+    with hydra_ready():
         try:
             cfg = hydra.compose(config_name, list(overrides))
         except (HydraException, ValueError, TypeError) as error:
             better = explained(error, config_name, overrides)
             raise better from (error.__cause__ if better is error else error)
-        return settled(cfg, config_name, overrides)
+        return validated(cfg, config_name, overrides)
 
 
-def reading() -> AbstractContextManager[Any]:
+def hydra_ready() -> AbstractContextManager[Any]:
     """Has Hydra find conf/, where `launch` has not: it cannot be twice."""
     if GlobalHydra.instance().is_initialized():
         return nullcontext()
     return hydra.initialize_config_dir(str(CONF), version_base="1.3")
 
 
-def settled(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
+def validated(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
     """The config of a command, of which every override is read by something and each value is of its kind."""
     refuse_lost(overrides)
     if any(override.startswith("+") for override in overrides):
         refuse_unread(config_name, overrides)
-    return settle(cfg, overrides)
+    return validate(cfg, overrides)
 
 
 def explained(error: BaseException, config_name: str, overrides: Sequence[str]) -> BaseException:
@@ -82,16 +83,13 @@ def explained(error: BaseException, config_name: str, overrides: Sequence[str]) 
 
 def refuse_unread(config_name: str, overrides: Sequence[str]) -> None:
     """Refuses overrides that nothing would read, with the nearest that something would."""
-    with reading():
+    with hydra_ready():
         options = GlobalHydra.instance().config_loader().get_group_options
         pairs = [override.lstrip("+").partition("=") for override in overrides]
         # Those that choose options that there are, so that the config has their keys.
         good = [set(value.strip("[]").split(",")) <= {*options(key.split("@")[0])} for key, _, value in pairs]
         base = hydra.compose(config_name, list(compress(overrides, good)))
         refuse_unknown(overrides, base, options)
-
-
-SEVERAL = ("trick", "metric", "logger")  # groups of which a config takes many
 
 
 def refuse_lost(overrides: Sequence[str]) -> None:
@@ -128,7 +126,7 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
             cfg.job = jobs.begin(context.job.num, context.overrides.task)
         try:
             given = context.overrides.task
-            return jobs.end(task(settled(cfg, config_name, given), [*given, *kept]))
+            return jobs.end(task(validated(cfg, config_name, given), [*given, *kept]))
         except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
             refuse(error)
             if os.getpid() != here:
@@ -190,4 +188,4 @@ def told(error: BaseException) -> str:
     if not isinstance(error, Refused | Diverged | Lost | Unfinished) and error.__cause__ is not None:
         text = f"{text} {error.__cause__}".split("object_type=")[0]
     text = text.replace("Available options in", "- available in").split("full_key:")[0]
-    return plain(" ".join(text.split()))
+    return for_terminal(" ".join(text.split()))

@@ -8,9 +8,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.errors import Refused, plain
+from ganlab.errors import Refused, for_terminal
+from ganlab.filesystem import read_regular
 from ganlab.values import digits
-from ganlab.writing import regular
 
 Records = dict[str, dict[str, Any]]
 
@@ -44,7 +44,7 @@ def records(place: Path) -> Records:
     """
     file = place / "summary.json" if place.is_dir() else place
     try:
-        content = json.loads(regular(file, 1 << 20))
+        content = json.loads(read_regular(file, 1 << 20))
         found = content.get("metrics", {}) if place.is_dir() else content
         values = [record["value"] for record in found.values()]
         if values and {*map(type, values)} <= {int, float} and not max(map(abs, values)) > 1e308:
@@ -73,7 +73,7 @@ def table(
         mine = {place: each[name] for place, each in found.items()}
         refuse_unlike(name, mine, ignored)
         values[name] = {place: float(record["value"]) for place, record in mine.items()}
-        shown.add_row(Text(plain(name)), *map(digits, values[name].values()))
+        shown.add_row(Text(for_terminal(name)), *map(digits, values[name].values()))
         first, *others = mine.items()
         for other, record in others:
             for key, (one, two) in differences(first[1], record).items():
@@ -82,11 +82,11 @@ def table(
         if missing := [name for name in each if name not in names]:
             notes.append(f"not common to all: {', '.join(missing)} of {place}")
     steps = {place: {str(record.get("step")) for record in each.values()} for place, each in found.items()}
-    shown.add_row("round", *(Text(plain(" ".join(mine - {"None"}))) for mine in steps.values()))
+    shown.add_row("round", *(Text(for_terminal(" ".join(mine - {"None"}))) for mine in steps.values()))
     console = Console()
     console.print(shown, highlight=False)
     for note in notes:
-        console.print(Text(plain(note)), soft_wrap=True)
+        console.print(Text(for_terminal(note)), soft_wrap=True)
     return values
 
 

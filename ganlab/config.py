@@ -33,6 +33,8 @@ from ganlab.tricks.base import Trick
 from ganlab.tricks.slope_penalty import SlopePenalty
 from ganlab.turn import Networks, Offer
 
+ROLES = ("discriminator", "generator", "encoder")
+
 
 def instantiate(node: Any, kind: type = object) -> Any:
     """The object that a node of the config describes, or what makes it.
@@ -158,8 +160,7 @@ def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str,
     here = {*game.players, *(["encoder"] if game.objective.statistics else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
-            known = ("discriminator", "generator", "encoder")
-            if player not in here and not (player in known and value in (None, [])):
+            if player not in here and not (player in ROLES and value in (None, [])):
                 raise Refused(
                     f"{setting}.{player}={value}, but with this objective the {player} does not play: "
                     "leave it out"

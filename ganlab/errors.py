@@ -11,7 +11,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def plain(text: str) -> str:
+def for_terminal(text: str) -> str:
     """A text to be shown: without what a terminal obeys, and cut in its middle, for its ends say most."""
     shown = printable(text)
     return shown if len(shown) <= LONGEST else f"{shown[:600]} ... {shown[-300:]}"
@@ -21,7 +21,7 @@ class Refused(ValueError):  # noqa: N818, a refusal is what was meant
     """Something cannot be done as asked. The message is one line: the value, and the remedy."""
 
     def __init__(self, message: str):
-        super().__init__(plain(message))
+        super().__init__(for_terminal(message))
 
 
 class Diverged(ArithmeticError):  # noqa: N818, likewise
@@ -50,7 +50,7 @@ def within(place: str | None) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    return plain(" ".join(str(error).split())) or type(error).__name__
+    return for_terminal(" ".join(str(error).split())) or type(error).__name__
 
 
 def ending(error: BaseException) -> tuple[str, str]:

@@ -11,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ganlab.checks import refuse_unseen, refuse_weights
 from ganlab.cli import CONF, compose, launch
 from ganlab.errors import Refused
+from ganlab.filesystem import write_beside, writing
 from ganlab.run_directory import RunDirectory
 from ganlab.values import digits
-from ganlab.writing import write_beside, writing
 
 Records = dict[str, dict[str, Any]]
 
@@ -33,14 +33,19 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
         )
     refuse_idle(cfg, {override.lstrip("+~").split("=")[0] for override in overrides})
     refuse_unseen(cfg, overrides)
-    place = Path(cfg.output or "any.json")
-    if place.suffix != ".json" or place.is_dir() or place.name in ("summary.json", "profile.json"):
-        raise Refused(f"output={place} must be a file that ends in .json, and none of a run: choose another")
+    if cfg.output:
+        refuse_output(Path(cfg.output))
     records = of_run(cfg) if cfg.generated is None else of_folder(cfg)
     show(records)
     if cfg.output:
-        write(place, records)
+        write(Path(cfg.output), records)
     return records
+
+
+def refuse_output(place: Path) -> None:
+    """Refuses to write over a folder, a file of another kind or one of a run."""
+    if place.suffix != ".json" or place.is_dir() or place.name in ("summary.json", "profile.json"):
+        raise Refused(f"output={place} must be a file that ends in .json, and none of a run: choose another")
 
 
 def refuse_idle(cfg: DictConfig, given: set[str]) -> None:

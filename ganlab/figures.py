@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused
-from ganlab.writing import writing
+from ganlab.filesystem import writing
 
 NAMES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
 

@@ -27,10 +27,7 @@ WANDB = tuple(f"logger.wandb.{name}" for name in ("mode", "project", "entity", "
 KINDS: dict[str, Any] = {
     key: kind
     for keys, kind in (
-        (
-            ("data", "model", "objective", "optimizer", "play", "trainer", "evaluation", "objective.weight"),
-            dict,
-        ),
+        (("data", "model", "objective", "objective.weight", "optimizer", "play", "trainer"), dict),
         (("evaluation", "trick", "metric", "logger", "stages", "initial", "clip"), dict),
         ((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device"), str | None),
         (("rerun",), Literal["stale", "failed"] | None),
@@ -57,7 +54,7 @@ KINDS: dict[str, Any] = {
 }
 
 
-def settle(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
+def validate(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
     """The config with `~` of its paths expanded.
 
     Raises:
@@ -70,7 +67,7 @@ def settle(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
             raise Refused(f"{given[key]} takes away {key}, which is needed: leave it out")
         if value is KINDS:
             continue
-        if not (isinstance(value, DictConfig) if wanted is dict else fits(plain(value), wanted)):
+        if not (isinstance(value, DictConfig) if wanted is dict else fits(container(value), wanted)):
             raise Refused(f"{given.get(key, f'{key}={shown(value)}')} must be {said(wanted)}")
         if key in PATHS and isinstance(value, str) and value.startswith("~"):
             OmegaConf.update(cfg, key, os.path.expanduser(value))
@@ -79,7 +76,7 @@ def settle(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
 
 def refuse_unfit(node: Any, name: str = "") -> None:
     """Refuses what a constructor anywhere below a node of the config would not take, by its annotations."""
-    node, name = plain(node), name or (node._get_full_key(None) if OmegaConf.is_config(node) else "")
+    node, name = container(node), name or (node._get_full_key(None) if OmegaConf.is_config(node) else "")
     target = node.get("_target_") if isinstance(node, dict) else None
     known, takes_more = parameters(str(target))
     inside = dict(enumerate(node)) if isinstance(node, list) else node
@@ -124,7 +121,7 @@ def parameters(target: str) -> tuple[dict[Any, Any], bool]:
     return known, bool(more)
 
 
-def plain(node: Any) -> Any:
+def container(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 

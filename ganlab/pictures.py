@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ganlab.data.facts import Range
 from ganlab.errors import Refused
-from ganlab.writing import replacing
+from ganlab.filesystem import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ganlab.cli import rounds
 from ganlab.errors import Refused
 from ganlab.free import FREE
-from ganlab.kinds import settle
+from ganlab.kinds import validate
 from ganlab.run_directory import RunDirectory
 from ganlab.words import PARSER
 
@@ -69,7 +69,7 @@ def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> Dic
             saved.images = None
         saved.run_dir = str(run.path)
         saved.resume = cfg.resume
-    return settle(saved, overrides)
+    return validate(saved, overrides)
 
 
 def free(key: str) -> bool:

@@ -24,13 +24,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.errors import Refused, one_line
-from ganlab.lock import Lock
+from ganlab.filesystem import Lock, read_regular, write_beside
 from ganlab.provenance import override
 from ganlab.trust import LARGEST, check_trust, parsed, signature
-from ganlab.writing import regular, write_beside
 
-PARTS = "callbacks epoch global_step loops optimizer_states pytorch-lightning_version state_dict"
-GROUPS = "clip data evaluation initial logger metric model objective optimizer play stages trainer trick"
+# What Lightning's checkpoints and ganlab's configs always have.
+PARTS = {"callbacks", "epoch", "global_step", "loops", "optimizer_states", "state_dict"}
+GROUPS = (
+    "clip", "data", "evaluation", "initial", "logger", "metric", "model", "objective", "optimizer", "play",
+    "stages", "trainer", "trick",
+)  # fmt: skip
 
 
 class RunDirectory:
@@ -150,7 +153,7 @@ class RunDirectory:
         self.written = text.encode()
         if self.signed and (mark := signature(self.written)):
             place = self.path / "signature"  # of what is there, too, for a kill or another process in between
-            write_beside(place, "\n".join([mark, *words(place).split()[:1]]) + "\n")
+            write_beside(place, "\n".join([mark, *read_text(place).split()[:1]]) + "\n")
         write_beside(path, text)
 
     def content(self) -> tuple[bytes, bool]:
@@ -169,12 +172,12 @@ class RunDirectory:
                 f"{self.path} is not a run: it has no config.yaml; give the directory of a run{near}"
             )
         try:
-            content = regular(path, LARGEST)
+            content = read_regular(path, LARGEST)
         except OSError as error:
             raise Refused(
                 f"{path} cannot be read ({error.strerror}): restore it, or start a new run"
             ) from error
-        marks = words(self.path / "signature").split()
+        marks = read_text(self.path / "signature").split()
         return content, bool(marks) and signature(content) in marks
 
     def config(self) -> DictConfig:
@@ -199,7 +202,7 @@ class RunDirectory:
     def summary(self) -> dict[str, Any]:
         """What summary.json says; empty if there is none that can be read."""
         try:
-            found = json.loads(words(self.path / "summary.json"))
+            found = json.loads(read_text(self.path / "summary.json"))
         except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -255,7 +258,7 @@ class RunDirectory:
             content: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file
             raise Refused(f"{path} is truncated or not a checkpoint") from error
-        whole = isinstance(content, dict) and set(PARTS.split()) <= content.keys()
+        whole = isinstance(content, dict) and content.keys() >= PARTS
         state = content["state_dict"] if whole else None
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
             what = "damaged, as a checksum in it tells" if damaged else "not the checkpoint of a run"
@@ -274,10 +277,10 @@ def directory_for(cfg: DictConfig) -> Path:
     return Path(names[-1])
 
 
-def words(path: Path) -> str:
+def read_text(path: Path) -> str:
     """The text of a small file; empty where it is none, or cannot be read."""
     try:
-        return regular(path, LARGEST * 8).decode()
+        return read_regular(path, LARGEST * 8).decode()
     except (OSError, ValueError):
         return ""
 
@@ -287,7 +290,7 @@ def refuse_other(cfg: Any) -> None:
     remedy = "restore it, or start a new run"
     if not isinstance(cfg, DictConfig):
         raise Refused(f"is not the config of a run: {remedy}")
-    for name in GROUPS.split():
+    for name in GROUPS:
         if not isinstance(cfg.get(name), DictConfig):
             raise Refused(f"is not the config of a run, with {name}={cfg.get(name)}: {remedy}")
     if not all(isinstance(name, str) for name in cfg.get("class_names") or ()):

@@ -7,9 +7,9 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.errors import Refused, printable
+from ganlab.filesystem import writing
 from ganlab.run_directory import RunDirectory
 from ganlab.viewing import check, file_name, fit, refuse_output
-from ganlab.writing import writing
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:

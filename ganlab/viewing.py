@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import compose
 from ganlab.errors import Refused
-from ganlab.kinds import settle
+from ganlab.kinds import validate
 from ganlab.values import whole
 
 if TYPE_CHECKING:
@@ -89,13 +89,13 @@ def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
     label = cfg["class"]
     asked = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + ("" if label is None else f"_class{label}")
     if label is not None and names and names[label] != str(label):
-        asked += f"_{plain(names[label])}"
+        asked += f"_{file_part(names[label])}"
     if cfg.what == "grid":
         return f"{asked}.png" if cfg.format == "grid" else asked
     return "training.gif" if cfg.what == "animate" else f"{asked}_{called(cfg)}.png"
 
 
-def plain(name: str) -> str:
+def file_part(name: str) -> str:
     """The name of a class as a part of the name of a file."""
     return re.sub(r"[^\w.-]+", "_", name)[:64]
 
@@ -124,7 +124,7 @@ def asked(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
             if key not in {"what", *(key for keys in USES.values() for key in keys)} - ELSEWHERE:
                 raise Refused(f"views: {key}={value} has no say at the end of a run; leave it out")
             cfg[key] = value
-        check(settle(cfg), given)
+        check(validate(cfg), given)
         if not of_images and cfg.what not in ("grid", "animate"):
             raise Refused(f"views: {cfg.what} shows images, and these data are none; leave it out")
         found.append(cfg)

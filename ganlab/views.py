@@ -20,7 +20,7 @@ from ganlab.metrics.reals import BATCH, unit
 from ganlab.pictures import grid, images, save
 from ganlab.portraits import portrait
 from ganlab.run_directory import RunDirectory
-from ganlab.viewing import plain, through_extractor
+from ganlab.viewing import file_part, through_extractor
 
 
 class View(NamedTuple):
@@ -52,7 +52,8 @@ def samples(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> Vie
     told = f"{asked.n} samples of round {game.step}"
     if asked.format == "files":
         classes = game.labels(asked.n, label)
-        called = [] if classes is None else [plain(names[i]) if names else f"{i}" for i in classes.tolist()]
+        numbers = [] if classes is None else classes.tolist()
+        called = [file_part(names[i]) if names else str(i) for i in numbers]
         return View(told, images(found, value_range), "files", called)
     if data is None and value_range is None:
         data = build_data(own)  # whose reach the picture has

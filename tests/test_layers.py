@@ -10,8 +10,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Each layer may import those before it; what is at one level may import its own kind.
 LAYERS = [
     {"errors"},
-    {"free", "machine", "proportions", "writing"},
-    {"lock", "values"},
+    {"filesystem", "free", "machine"},
+    {"values"},
     {"kinds"},
     {"words"},
     {"provenance"},
@@ -110,7 +110,6 @@ def test_frameworks_stay_in_their_places(path: Path) -> None:
             "augmentations",
             "errors",
             "networks",
-            "proportions",
             "randomness",
             "ranks",
             "schedules",

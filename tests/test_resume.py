@@ -29,7 +29,7 @@ from ganlab.cli import compose
 from ganlab.config import build_data
 from ganlab.data.digits import Digits
 from ganlab.errors import Refused
-from ganlab.lock import Lock
+from ganlab.filesystem import Lock
 from ganlab.provenance import override
 from ganlab.resume import changes
 from ganlab.run import run

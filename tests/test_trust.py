@@ -233,7 +233,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "library_of_ganlab": builds("ganlab.provenance.subprocess.run", args=TOUCH, shell=True),
     "helper": builds("ganlab.config.instantiate", node={"_target_": "os.system"}),
     "loader": builds("ganlab.config.load", run_dir="x", trust=["os"]),
-    "writer": builds("ganlab.writing.write_beside", path="PWNED", text=""),
+    "writer": builds("ganlab.filesystem.write_beside", path="PWNED", text=""),
     "method": builds("ganlab.metrics.features.Classifier.load", name="digits"),
     "method_of_a_listed": builds("ganlab.schedules.Linear.__init__.__globals__.get"),
     "wrapped": builds("ganlab.metrics.features.classifier.__wrapped__", name="digits"),
@@ -502,7 +502,7 @@ def changed(content: dict[str, Any], **new: Any) -> dict[str, Any]:
         lambda content: [content],
         *(
             lambda content, part=part: {k: v for k, v in content.items() if k != part}
-            for part in PARTS.split()
+            for part in sorted(PARTS)
         ),
         lambda content: changed(content, state_dict=dict(enumerate(content["state_dict"].values()))),
         lambda content: changed(content, state_dict=dict.fromkeys(content["state_dict"], "x")),

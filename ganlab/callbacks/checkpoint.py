@@ -13,8 +13,8 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ganlab.callbacks.log import WEIGHT, Log, largest
+from ganlab.filesystem import replacing
 from ganlab.training.base import GameModule
-from ganlab.writing import replacing
 
 NEXT = "next.ckpt"
 

@@ -75,9 +75,8 @@ class Log(Callback):
         for name, value in found.items():
             if not isfinite(value):
                 raise Diverged(step, "a weight is not finite" if name == WEIGHT else f"{name} is {value}")
-            *_, player, term = ("", *name.split("/"))
-            if name != WEIGHT and (player not in get_args(Player) or term == "gradient_norm"):
-                continue  # what a trick tells, or what clipping bounds
+            if name != WEIGHT and not is_loss(name):
+                continue
             early = self.early.setdefault(name, [])
             if not early or (step <= EARLY and name != WEIGHT):
                 early.append(abs(value))
@@ -90,6 +89,12 @@ class Log(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.early = state["early"]
+
+
+def is_loss(name: str) -> bool:
+    """Whether a logged number is a term of a player's loss; others are a trick's, or bounded by clipping."""
+    *_, player, term = ["", *name.split("/")]
+    return player in get_args(Player) and term != "gradient_norm"
 
 
 @torch.no_grad()

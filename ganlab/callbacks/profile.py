@@ -13,9 +13,9 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from torch.profiler import profile, record_function
 
+from ganlab.filesystem import write_beside
 from ganlab.training.base import GameModule
 from ganlab.tricks.base import Trick
-from ganlab.writing import write_beside
 
 WARM_UP = 10  # rounds before the clock counts
 TRACED = 5  # rounds in the trace

@@ -18,8 +18,7 @@ from ganlab.data.labelled import Labelled, LabelledPlan, Pair, Pairs
 from ganlab.data.order import Phases, Plan, Request
 from ganlab.data.sources import Samples, Source, send, send_labels
 from ganlab.errors import Refused
-from ganlab.proportions import in_proportion
-from ganlab.randomness import generator
+from ganlab.randomness import generator, in_proportion
 
 Split = Literal["train", "validation", "test"]
 

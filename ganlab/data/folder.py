@@ -72,4 +72,5 @@ class Folder(Data):
             in_memory = sum(source.num_bytes for source in files.values()) <= memory_limit
         sources = {name: source.held() if in_memory else source for name, source in files.items()}
         super().__init__(shape, len(classes) or None, value_range, batch_size, sources, origins=files)
+        # In a config "${" would begin an interpolation.
         self.class_names = tuple(printable(name).replace("${", "$ {") for name in classes) or None

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.errors import Refused, one_line
+from ganlab.filesystem import read_regular
 from ganlab.metrics.shelf import Seen
-from ganlab.writing import regular
 
 Layer = Literal[64, 192, 768, 2048]
 
@@ -102,7 +102,7 @@ def harmless(path: Path) -> bytes:
         Refused: it cannot be read, or it holds something else.
     """
     try:
-        content = regular(path)
+        content = read_regular(path)
         torch.load(io.BytesIO(content), weights_only=True, map_location="meta")
         return content
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:

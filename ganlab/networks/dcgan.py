@@ -87,6 +87,7 @@ def _image(shape: Sequence[int]) -> tuple[int, int, int]:
     channels, height, across = shape
     if not _halves_well(height, across):
         n = halvings(height, across)
+        # Sides rounded down to multiples of 2, 4, ..., 32.
         good = ((height >> i << i, across >> i << i) for i in range(1, 6))
         tall, wide = next(sides for sides in good if _halves_well(*sides))
         raise Refused(
@@ -99,7 +100,8 @@ def _image(shape: Sequence[int]) -> tuple[int, int, int]:
 def _halves_well(height: int, width: int) -> bool:
     """Whether several convolutions make the image, and not one linear layer that paints large planes."""
     n = halvings(height, width)
-    return min(height, width) >> n < (0, 16, 32)[min(n, 2)]
+    last = min(height, width) >> n  # the side of the plane that the linear layer paints
+    return n > 0 and last < (16 if n == 1 else 32)
 
 
 def _down(before: int, after: int, kernel: int, bias: bool) -> nn.Conv2d:

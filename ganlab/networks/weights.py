@@ -63,7 +63,7 @@ def flat(network: nn.Module) -> Tensor:
 
 
 @torch.no_grad()
-def settle(network: nn.Module) -> None:
+def set_singular_vectors(network: nn.Module) -> None:
     """Sets the singular vectors of all spectral norms to those of the weights as they are.
 
     For weights that were put in the place of trained ones, such as averages: the vectors that the power

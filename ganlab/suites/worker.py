@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ganlab.filesystem import replacing, writing
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import results
 from ganlab.suites.child import Child, recorded, right_to
@@ -10,7 +11,6 @@ from ganlab.suites.players import Players
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended, standing
 from ganlab.suites.suite import Suite
-from ganlab.writing import replacing, writing
 
 
 class Worker(Players):

@@ -4,9 +4,9 @@ from typing import Any
 
 import yaml
 
+from ganlab.filesystem import writing
 from ganlab.sweeps.parameters import Choice, Parameter
 from ganlab.sweeps.plan import Plan
-from ganlab.writing import writing
 
 FILE = "wandb.yaml"
 

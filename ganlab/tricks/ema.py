@@ -10,9 +10,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from ganlab.errors import Refused
 from ganlab.networks.base import Discriminator, Generator
 from ganlab.networks.norms import standing_statistics
-from ganlab.networks.weights import settle
-from ganlab.proportions import in_proportion
-from ganlab.randomness import Draw
+from ganlab.networks.weights import set_singular_vectors
+from ganlab.randomness import Draw, in_proportion
 from ganlab.schedules import Schedule, WarmUp, schedule
 from ganlab.tricks.base import Order, Trick
 from ganlab.turn import Networks, Offer, Player
@@ -89,7 +88,7 @@ class EMA(Trick):
         device = next(average.parameters()).device
         if player not in self.shown or self.shown[player][0] != device:
             network = deepcopy(average, {id(weight): weight for weight in average.parameters()})  # shared
-            settle(network)
+            set_singular_vectors(network)
             if isinstance(network, Generator):
                 standing_statistics(network, latents(network))
             self.shown[player] = device, network

@@ -1,7 +1,7 @@
 import torch
 
 from ganlab.errors import Refused
-from ganlab.networks.weights import flat, settle
+from ganlab.networks.weights import flat, set_singular_vectors
 from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import SIDES, Side, needed
@@ -69,4 +69,4 @@ class Lookahead(Trick):
         weights = list(network.parameters())
         for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
             weight.copy_(part.view_as(weight))
-        settle(network)
+        set_singular_vectors(network)

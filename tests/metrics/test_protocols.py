@@ -13,7 +13,7 @@ from ganlab.errors import Refused
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
 from ganlab.metrics.protocols import differences, refuse_unlike
-from ganlab.proportions import in_proportion
+from ganlab.randomness import in_proportion
 
 RECORD = {"value": 17.0, "step": 3000, "floor": 7.1, "beside": {"width": 1}, "split": "train", "n_fake": 1000}
 

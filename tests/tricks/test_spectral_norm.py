@@ -12,7 +12,7 @@ from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.networks.initial import WEIGHTED
 from ganlab.networks.norms import standing_statistics
-from ganlab.networks.weights import FullPrecision, moved, parametrise, settle
+from ganlab.networks.weights import FullPrecision, moved, parametrise, set_singular_vectors
 from ganlab.randomness import Draw
 from ganlab.schedules import Constant
 from ganlab.tricks.ema import latents
@@ -158,7 +158,7 @@ def test_weights_that_are_not_finite_are_told_when_they_are_sampled() -> None:
     network = nn.Sequential(nn.Linear(4, 3))
     parametrise("spectral_norm", network[0], spectral_norm)
     moved(network[0]).detach()[0, 0] = torch.inf
-    settle(network)
+    set_singular_vectors(network)
     assert not network.eval()(torch.ones(1, 4)).isfinite().all()
 
 
