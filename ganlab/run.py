@@ -27,15 +27,16 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
     """
     if cfg.resume and cfg.init_from:
         raise Refused("resume and init_from exclude each other: give one of them")
-    if cfg.resume:
-        resumed(RunDirectory(cfg.resume, cfg.trust), cfg, overrides)
+    directory = RunDirectory(cfg.resume, cfg.trust) if cfg.resume else None
+    if directory is not None:
+        cfg = resumed(directory, cfg, overrides)
     elif cfg.init_from:
         RunDirectory(cfg.init_from).config()
     if cfg.data.get("_target_", "").endswith(".Folder") and not Path(cfg.data.root).expanduser().is_dir():
         raise Refused(f"data.root={cfg.data.root} is no folder: set data.root to a folder of images")
     from ganlab.session import Session  # torch and Lightning: --help needs neither
 
-    return Session(cfg, overrides).play()
+    return Session(cfg, overrides, directory).play()
 
 
 def main() -> None:

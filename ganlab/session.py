@@ -25,7 +25,7 @@ from ganlab.console import conclude, introduce
 from ganlab.errors import Diverged, Lost, Refused, ending, one_line, printable
 from ganlab.machine import keep_memory, quiet
 from ganlab.provenance import command, commit, device_name, override, versions
-from ganlab.resume import refuse_other_data, resumed
+from ganlab.resume import refuse_other_data
 from ganlab.run_directory import RunDirectory, directory_for
 from ganlab.stages import Timetable
 from ganlab.training.processes import Workers, between_processes, environment, must_start
@@ -33,30 +33,33 @@ from ganlab.training.unprofiled import Unprofiled
 
 
 class Session:
-    """A run that is ready to play: everything was built, and only then is anything written."""
+    """A run that is ready to play: everything was built, and only then is anything written.
 
-    def __init__(self, cfg: DictConfig, overrides: Sequence[str] | None = ()):
+    Args:
+        cfg: of a new run; or of one that goes on, as `ganlab.resume.resumed` gives it.
+        overrides: of the command line.
+        directory: of a run that goes on, from which its config was read; None: as cfg says.
+    """
+
+    def __init__(self, cfg: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None):
         quiet()
         keep_memory()
-        refuse_unused(cfg, overrides or ())
+        refuse_unused(cfg, overrides)
         self.checkpoint: Path | None = None
         self.began = 0  # the round that this process starts from
         self.before: list[dict[str, Any]] = []  # where earlier parts of the run were played otherwise
-        begun = RunDirectory(cfg.resume, cfg.trust) if cfg.resume else None
-        if begun and overrides is not None:  # None: cfg is what another process of the run plays
-            cfg = resumed(begun, cfg, overrides)
         with refusing():
             check(cfg)
         check_mode(cfg)
         self.cfg = cfg
-        self.command = command(overrides or ())
+        self.command = command(overrides)
         self.data = build_data(cfg)
         self.times = Timetable(cfg)
         self.times.share(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
         self.evaluation = measuring(cfg, self.data, watch)
         self.evaluation.suits(self.module.game)
-        self.directory = begun or RunDirectory(directory_for(cfg))
+        self.directory = directory or RunDirectory(cfg.resume or directory_for(cfg))
         with refusing():
             self._callbacks()
         nodes = cfg.trainer.get("num_nodes", 1)

@@ -18,7 +18,7 @@ def main() -> None:
     cfg = OmegaConf.create(os.environ["GANLAB_CONFIG"])
     assert isinstance(cfg, DictConfig)
     try:
-        Session(cfg, None).play()
+        Session(cfg).play()
     except BaseException as error:
         if has_parent():  # else it is the first process that has a story to tell
             print(f"process {os.environ['LOCAL_RANK']}: {one_line(error)}", file=sys.stderr)

@@ -250,7 +250,7 @@ def test_a_process_of_a_resumed_run_may_have_begun_from_another(tmp_path: Path) 
     cfg = OmegaConf.load(tmp_path / "second" / "config.yaml")
     cfg.resume = str(tmp_path / "second")
     (tmp_path / "second" / "config.yaml").write_text("changed: since then")
-    assert Session(cfg, None).began == 2  # as ganlab.worker makes it
+    assert Session(cfg).began == 2  # as ganlab.worker makes it
 
 
 def test_a_run_may_be_played_beside_the_main_thread(tmp_path: Path) -> None:
