@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Override
@@ -33,26 +34,10 @@ def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> Dic
     saved = run.config()
     parsed = PARSER.parse_overrides(list(overrides))
     given = {override.key_or_group: override for override in parsed}.values()  # the last of a key counts
-    changed = [
-        name
-        for override in given
-        if not free(override.key_or_group)
-        for name in changes(override, cfg, saved)
-    ]
-    if changed:
-        names = list(dict.fromkeys(changed))
-        raise Refused(
-            f"resume={cfg.resume} continues the run as it was, but {', '.join(names[:5])}"
-            f"{', ...' if names[5:] else ''} would change: leave these out, or start a new run with init_from"
-        )
+    refuse_changes(given, cfg, saved)
     keys = [override.key_or_group for override in given]
-    for name, logger in saved.logger.items():
-        entity = OmegaConf.is_dict(logger) and logger.get("entity")
-        if entity and not run.signed and not {"logger", f"logger.{name}.entity"} & set(keys):
-            raise Refused(
-                f"logger.{name}.entity={entity} is where this run, which was not made here, would have you "
-                f"upload: give logger.{name}.entity=..., or logger=csv"
-            )
+    if not run.signed:
+        refuse_upload(saved, keys)
     for group in (key for key in keys if "." not in key and not free(key)):
         # What is free in it is asked for: trainer=ddp brings processes, though it cannot bring a precision.
         for name, value in leaves(OmegaConf.select(cfg, group), group):
@@ -70,6 +55,27 @@ def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> Dic
         saved.run_dir = str(run.path)
         saved.resume = cfg.resume
     return validate(saved, overrides)
+
+
+def refuse_changes(given: Iterable[Override], cfg: DictConfig, saved: DictConfig) -> None:
+    """Refuses overrides that would change a hyper-parameter of the run, and names them."""
+    changed = (changes(override, cfg, saved) for override in given if not free(override.key_or_group))
+    if names := list(dict.fromkeys(chain.from_iterable(changed))):
+        raise Refused(
+            f"resume={cfg.resume} continues the run as it was, but {', '.join(names[:5])}"
+            f"{', ...' if names[5:] else ''} would change: leave these out, or start a new run with init_from"
+        )
+
+
+def refuse_upload(saved: DictConfig, keys: Iterable[str]) -> None:
+    """Refuses to upload to an account that the config of somebody else's run names."""
+    for name, logger in saved.logger.items():
+        entity = OmegaConf.is_dict(logger) and logger.get("entity")
+        if entity and not {"logger", f"logger.{name}.entity"} & set(keys):
+            raise Refused(
+                f"logger.{name}.entity={entity} is where this run, which was not made here, would have you "
+                f"upload: give logger.{name}.entity=..., or logger=csv"
+            )
 
 
 def free(key: str) -> bool:
