@@ -17,6 +17,17 @@ import torch
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="play what daily.py leaves out today, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    later = [item for item in items if item.get_closest_marker("for_test_all")]
+    if later and not config.getoption("all"):
+        config.hook.pytest_deselected(items=later)
+        items[:] = [item for item in items if item not in set(later)]
+
+
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     """The same numbers in every test, whichever was run before it in this process."""

@@ -6,90 +6,27 @@ import importlib
 import inspect
 import math
 from functools import cache
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 
 import docs
 import pytest
 import torch
+from comparing import LATER, MODELS, PLAYS, Played, attempt, differ, differs, largest_set, played, seen
+from daily import cases, of_each_family
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from table import SMALL, composed, game, home, in_plays, one_round, options, real, rounds
+from table import SMALL, composed, game, home, one_round, options, real, rounds
 
 from ganlab.cli import CONF, compose
 from ganlab.config import adopt, build
-from ganlab.errors import Refused
 from ganlab.kinds import parameters
 from ganlab.randomness import Draw
 from ganlab.training.base import GameModule
 from ganlab.trust import targets
 
-TRICKS, OBJECTIVES, PLAYS = options("trick"), options("objective"), options("play")
-MODELS = {"mlp": PLAYS, "dcgan": ["shared"]}  # and the ways in which they are played
+TRICKS, OBJECTIVES = options("trick"), options("objective")
 WRITTEN = docs.written()
 PATIENCE = 80  # rounds after which a trick that changed nothing is inert
-# What changes nothing in the first two rounds, and in how many it does in a pair.
-LATER = {
-    "adaptive_augment": 12,
-    "historical_averaging": 4,
-    "lookahead": 6,
-    "replay_buffer": 6,
-    "adaptive_balance": 4,
-}
-# What acts on a game that needs it, and settings with which it does so on any.
-EAGER = {"adaptive_balance": ["trick.adaptive_balance.low=null", "trick.adaptive_balance.high=0.1"]}
-# What is only seen once the generator moves, which critic_steps lets it do in each fifth round.
-CRITIC_STEPS = 5
-GENERATORS = {
-    "feature_matching",
-    "inverted_labels",
-    "lookahead",
-    "mode_seeking",
-    "orthogonal_regularisation",
-    "top_k",
-    "unrolled",
-}
-
-
-def seen(module: GameModule) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
-    """What a trick may change: terms, weights, samples."""
-    return dict(module.told), [*module.game.weights("generator"), module.game.sample(8)]
-
-
-def differ(one, other) -> bool:
-    """Whether anything differs that both show: a further term that moves nothing does not count."""
-    common = one[0].keys() & other[0].keys()
-    pairs = [*((one[0][name], other[0][name]) for name in common), *zip(one[1], other[1], strict=False)]
-    return len(one[1]) != len(other[1]) or any(a.shape != b.shape or not torch.equal(a, b) for a, b in pairs)
-
-
-def differs(one: GameModule, other: GameModule) -> bool:
-    return differ(seen(one), seen(other))
-
-
-class Played:
-    """What is seen round by round of a game, played once for all that are compared with it."""
-
-    def __init__(self, objective: str, play: str, model: str, *tricks: str):
-        self.module = game(objective, tricks, play, model=model)
-        self.rounds: list = []
-
-    def after(self, step: int):
-        while len(self.rounds) < step:
-            one_round(self.module)
-            terms, tensors = seen(self.module)
-            self.rounds.append((terms, [tensor.clone() for tensor in tensors]))
-        return self.rounds[step - 1]
-
-
-played = cache(Played)
-
-
-def attempt(plays, objective: str, tricks, model: str) -> tuple[list[tuple[str, GameModule]], str]:
-    """The games of each way of playing, or none and why they are refused."""
-    try:
-        return list(in_plays(plays, objective, tricks, model)), ""
-    except Refused as refusal:
-        return [], str(refusal)
 
 
 @cache
@@ -98,9 +35,13 @@ def refused(objective: str, model: str) -> str:
     return attempt(MODELS[model][:1], objective, [], model)[1]
 
 
-@pytest.mark.parametrize(("model", "plays"), MODELS.items(), ids=MODELS)
-@pytest.mark.parametrize(("trick", "objective"), list(product(TRICKS, OBJECTIVES)))
-def test_a_trick_acts_or_refuses(trick: str, objective: str, model: str, plays: list[str]) -> None:
+EVERY = list(product(MODELS, TRICKS, OBJECTIVES))
+TODAY = [*product(["mlp"], TRICKS, OBJECTIVES), *product(MODELS, TRICKS, of_each_family(OBJECTIVES))]
+
+
+@pytest.mark.parametrize(("model", "trick", "objective"), cases(TODAY, EVERY))
+def test_a_trick_acts_or_refuses(model: str, trick: str, objective: str) -> None:
+    plays = MODELS[model]
     games, refusal = attempt(plays, objective, [trick], model)
     without = refused(objective, model)
     assert bool(refusal) == bool(without or (trick, objective) in WRITTEN.objectives), "run make docs"
@@ -118,59 +59,6 @@ def acts(module: GameModule, without: Played) -> bool:
         if step >= 2 and differ(seen(module), without.after(step)):
             return True
     return False
-
-
-@pytest.mark.parametrize(("model", "plays"), MODELS.items(), ids=MODELS)
-@pytest.mark.parametrize("pair", list(combinations(TRICKS, 2)), ids="-".join)
-def test_a_pair_plays_alike_in_both_orders_or_refuses(
-    pair: tuple[str, str], model: str, plays: list[str]
-) -> None:
-    objective = home(*pair)
-    games, refusal = attempt(plays, objective, pair, model)
-    assert bool(refusal) == (pair in WRITTEN.pairs), "run make docs"
-    if refusal:
-        assert pair[0] in refusal
-        assert pair[1] in refusal
-        assert attempt(plays, objective, pair[::-1], model) == ([], refusal)
-    for play, module in games:
-        terms = rounds(module, 2)
-        assert all(math.isfinite(value) for row in terms for value in row.values())
-        if model == "mlp" and play == plays[0]:  # the order is the same fold's, whatever the networks
-            other = game(objective, pair[::-1], play, model=model)
-            assert rounds(other, 2) == terms
-            assert not differs(module, other)
-            both_act(pair, objective, play, module)
-
-
-def both_act(pair: tuple[str, str], objective: str, play: str, module: GameModule) -> None:
-    """What is seen after some rounds with a pair is seen with neither of its tricks alone."""
-    for trick, other in sorted((pair, pair[::-1]), key=lambda turn: until(*turn)):
-        eager = game(objective, pair, play, *EAGER[trick]) if trick in EAGER else module
-        rounds(eager, until(trick, other) - eager.game.step)
-        without = played(objective, play, "mlp", other).after(until(trick, other))
-        assert differ(seen(eager), without), f"{trick} changes nothing beside {other}"
-
-
-def until(trick: str, other: str) -> int:
-    """The round in which a trick is seen to act beside another."""
-    waits = CRITIC_STEPS if trick in GENERATORS and other == "critic_steps" else 1
-    return waits * LATER.get(trick, 2)
-
-
-@cache  # and asked for by tests alone: to find it takes seconds, which no import should
-def largest_set(tricks: tuple[str, ...] = tuple(TRICKS)) -> list[str]:
-    """All tricks that go together, taken greedily in their order."""
-    together: list[str] = []
-    for trick in tricks:
-        if attempt(PLAYS[:1], "non_saturating", [*together, trick], "mlp")[0]:
-            together.append(trick)
-    return together
-
-
-@pytest.mark.parametrize("play", PLAYS)
-def test_the_largest_set_plays_together(play: str) -> None:
-    module = game("non_saturating", largest_set(), play)
-    assert all(math.isfinite(value) for row in rounds(module, 3) for value in row.values())
 
 
 @pytest.mark.parametrize("trick", ["", *TRICKS, "all_that_go_together"])

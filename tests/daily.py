@@ -1,0 +1,60 @@
+"""Which of thousands of like cases `make test` plays; `make test-all` plays every one.
+
+Left out are most pairs of tricks that share no hook, and on the DCGAN most objectives of a family.
+Another sample of them is drawn each day, so that none stays unplayed for long.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable
+from datetime import date
+from inspect import isfunction
+from itertools import groupby
+from typing import Any
+
+import pytest
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+from table import node
+
+from ganlab.cli import CONF
+from ganlab.tricks.base import Order, Trick
+
+# Further processes of pytest, begun before midnight or after it, must collect the same.
+DAY = os.environ.setdefault("GANLAB_DAY", date.today().isoformat())
+SHARE = 0.25  # of the pairs that share no hook
+BOOKKEEPING = {"tells", "get_extra_state", "set_extra_state"}
+HOOKS = [name for name, value in vars(Trick).items() if isfunction(value) and name not in BOOKKEEPING]
+FIRST_OR_LAST = {Order.REPLACE, Order.RESHAPE, Order.OBSERVE}  # they act on what every other trick has done
+
+
+def cases(played: Iterable[tuple], every: Iterable[tuple]) -> list[Any]:
+    """All cases for `parametrize`; those that are not played today are marked for `make test-all`."""
+    today = set(played)
+    return [case if case in today else pytest.param(*case, marks=pytest.mark.for_test_all) for case in every]
+
+
+def pairs(every: Iterable[tuple[str, str]]) -> list[Any]:
+    """Pairs of tricks: all that can meet in a hook, and a sample of the others."""
+    every = list(every)
+    draw = random.Random(DAY)
+    return cases([pair for pair in every if draw.random() < SHARE or can_meet(*pair)], every)
+
+
+def can_meet(one: str, other: str) -> bool:
+    classes = [get_class(node("trick", trick)[trick]._target_) for trick in (one, other)]
+    if any(of.order in FIRST_OR_LAST for of in classes):
+        return True
+    return any(all(getattr(of, hook) is not getattr(Trick, hook) for of in classes) for hook in HOOKS)
+
+
+def of_each_family(objectives: Iterable[str]) -> set[str]:
+    """One objective of each module of ganlab/objectives, drawn anew each day."""
+    draw = random.Random(DAY)
+    return {draw.choice(list(alike)) for _, alike in groupby(sorted(objectives, key=family), key=family)}
+
+
+def family(objective: str) -> str:
+    return str(OmegaConf.load(CONF / "objective" / f"{objective}.yaml")._target_).rpartition(".")[0]

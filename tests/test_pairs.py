@@ -1,0 +1,74 @@
+"""Every trick beside every other. The lists are read from conf/: a new file is tested without an edit."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import docs
+import pytest
+from comparing import LATER, MODELS, PLAYS, attempt, differ, differs, largest_set, played, seen
+from daily import pairs
+from table import game, home, options, rounds
+
+from ganlab.training.base import GameModule
+
+TRICKS = options("trick")
+WRITTEN = docs.written()
+# What acts on a game that needs it, and settings with which it does so on any.
+EAGER = {"adaptive_balance": ["trick.adaptive_balance.low=null", "trick.adaptive_balance.high=0.1"]}
+# What is only seen once the generator moves, which critic_steps lets it do in each fifth round.
+CRITIC_STEPS = 5
+GENERATORS = {
+    "feature_matching",
+    "inverted_labels",
+    "lookahead",
+    "mode_seeking",
+    "orthogonal_regularisation",
+    "top_k",
+    "unrolled",
+}
+
+
+@pytest.mark.parametrize(("model", "plays"), MODELS.items(), ids=MODELS)
+@pytest.mark.parametrize(("one", "other"), pairs(combinations(TRICKS, 2)))
+def test_a_pair_plays_alike_in_both_orders_or_refuses(
+    one: str, other: str, model: str, plays: list[str]
+) -> None:
+    pair = one, other
+    objective = home(*pair)
+    games, refusal = attempt(plays, objective, pair, model)
+    assert bool(refusal) == (pair in WRITTEN.pairs), "run make docs"
+    if refusal:
+        assert pair[0] in refusal
+        assert pair[1] in refusal
+        assert attempt(plays, objective, pair[::-1], model) == ([], refusal)
+    for play, module in games:
+        terms = rounds(module, 2)
+        assert all(math.isfinite(value) for row in terms for value in row.values())
+        if model == "mlp" and play == plays[0]:  # the order is the same fold's, whatever the networks
+            twin = game(objective, pair[::-1], play, model=model)
+            assert rounds(twin, 2) == terms
+            assert not differs(module, twin)
+            both_act(pair, objective, play, module)
+
+
+def both_act(pair: tuple[str, str], objective: str, play: str, module: GameModule) -> None:
+    """What is seen after some rounds with a pair is seen with neither of its tricks alone."""
+    for trick, other in sorted((pair, pair[::-1]), key=lambda turn: until(*turn)):
+        eager = game(objective, pair, play, *EAGER[trick]) if trick in EAGER else module
+        rounds(eager, until(trick, other) - eager.game.step)
+        without = played(objective, play, "mlp", other).after(until(trick, other))
+        assert differ(seen(eager), without), f"{trick} changes nothing beside {other}"
+
+
+def until(trick: str, other: str) -> int:
+    """The round in which a trick is seen to act beside another."""
+    waits = CRITIC_STEPS if trick in GENERATORS and other == "critic_steps" else 1
+    return waits * LATER.get(trick, 2)
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_the_largest_set_plays_together(play: str) -> None:
+    module = game("non_saturating", largest_set(), play)
+    assert all(math.isfinite(value) for row in rounds(module, 3) for value in row.values())
