@@ -252,6 +252,8 @@ class Session:
             try:
                 logger.finalize(outcome)
             except Exception as error:  # it must not keep the run from its end
+                if outcome == "failed" and isinstance(error, OSError):
+                    continue  # as likely as not what ended the run, which is told
                 print(f"{type(logger).__name__} could not end: {one_line(error)}", file=sys.stderr)
         if self.workers is not None:
             self.workers.end()

@@ -336,6 +336,7 @@ WHILE_PLAYED = {  # what becomes of a run directory, and what its one line must 
 }
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("case", WHILE_PLAYED)
 def test_a_run_directory_that_goes_while_it_is_played(case: str, tmp_path: Path, monkeypatch, capfd) -> None:
     what, message = WHILE_PLAYED[case]

@@ -1,4 +1,6 @@
 import shlex
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,13 @@ from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 
 
+def silence_writers(told: Callable[[threading.ExceptHookArgs], Any] = threading.excepthook) -> None:
+    """Keeps the threads that write events from printing a trace: the next event raises the same error."""
+    threading.excepthook = lambda args: (
+        None if type(args.thread).__name__ == "_AsyncWriterThread" else told(args)
+    )
+
+
 class TensorBoard(TensorBoardLogger):
     """TensorBoard's events in the run directory, by the round of the game; a resume adds to them.
 
@@ -19,6 +28,7 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(self, directory: RunDirectory, cfg: DictConfig):
         self.whereabouts = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
+        silence_writers()
         try:
             super().__init__(save_dir=str(directory.path), name="tensorboard", version="")
         except ModuleNotFoundError as error:
