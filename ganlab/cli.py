@@ -112,60 +112,75 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
     What the user got wrong is told in one line, with exit status 2; a run that diverged gives 1.
     """
     wants_traces = os.environ.get(FULL) == "1"
-    jobs = Jobs(sys.argv[1:])
-    refusals: list[BaseException] = []
-    here = os.getpid()  # jobs of a cluster, which other processes play, raise: or this one would not know
-    begun: list[Any] = []  # a ValueError before any job is Hydra's, about the command line
-
-    @hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)
-    def job(cfg: DictConfig) -> Any:
-        context = HydraConfig.get()
-        begun.append(context)
-        sys.argv = asked
-        if context.mode == RunMode.MULTIRUN:
-            cfg.job = jobs.begin(context.job.num, context.overrides.task)
-        try:
-            given = context.overrides.task
-            return jobs.end(task(validated(cfg, config_name, given), [*given, *kept]))
-        except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
-            refuse(error)
-            if os.getpid() != here:
-                raise
-        except Exception as error:
-            jobs.end(error)
-            if context.mode != RunMode.MULTIRUN or os.getpid() != here:
-                raise
-            traceback.print_exc()
-            refusals.append(RuntimeError("a job failed"))
-
-    def refuse(error: BaseException) -> None:
-        if wants_traces:
-            raise error
-        jobs.end(error)
-        print(f"{config_name}: {told(error)}", file=sys.stderr, flush=True)
-        refusals.append(error)
-
     os.environ[FULL] = "1"  # or Hydra prints the errors itself, in its own way
-    asked, kept, given = sys.argv, [], []
+    asked, command = sys.argv, Command(config_name, task, wants_traces)
     try:
-        given = [typed(argument, bool({"-m", "--multirun"} & {*asked})) for argument in asked[1:]]
-        kept = keep_for_resume(given)
-        sys.argv = [asked[0], *given]
-        job()
-    except (*ERRORS, ValueError, TypeError) as error:
-        if begun and not isinstance(error, ERRORS):
-            raise
-        overrides = [word for word in given if word[0] == "~" or (word[0] != "-" and "=" in word)]
-        refuse(explained(error, config_name, overrides))
+        command.start()
     except KeyboardInterrupt:
         print(f"{config_name}: interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
         sys.argv = asked
         os.environ[FULL] = str(int(wants_traces))
-        jobs.show()
-    if refusals:
-        sys.exit(1 if isinstance(refusals[0], Diverged | RuntimeError) else 2)
+        command.jobs.show()
+    if command.refusals:
+        sys.exit(1 if isinstance(command.refusals[0], Diverged | RuntimeError) else 2)
+
+
+class Command:
+    """A command line, what Hydra makes of it, and what was refused."""
+
+    def __init__(self, name: str, task: Callable[[DictConfig, list[str]], Any], wants_traces: bool):
+        self.name, self.task, self.wants_traces = name, task, wants_traces
+        self.asked = sys.argv
+        self.jobs = Jobs(sys.argv[1:])
+        self.kept: list[str] = []
+        self.refusals: list[BaseException] = []
+        self.begun = False  # a ValueError before any job is Hydra's, about the command line
+        self.process = os.getpid()  # another one plays a job on a cluster, and raises: this one must know
+
+    def start(self) -> None:
+        """Has Hydra compose the config and call `job`."""
+        given: list[str] = []
+        try:
+            given = [typed(word, bool({"-m", "--multirun"} & {*self.asked})) for word in self.asked[1:]]
+            self.kept = keep_for_resume(given)
+            sys.argv = [self.asked[0], *given]
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(self.job)()
+        except (*ERRORS, ValueError, TypeError) as error:
+            if self.begun and not isinstance(error, ERRORS):
+                raise
+            overrides = [word for word in given if word[0] == "~" or (word[0] != "-" and "=" in word)]
+            self.refuse(explained(error, self.name, overrides))
+
+    def job(self, cfg: DictConfig) -> Any:
+        """Calls the task with what Hydra composed."""
+        context = HydraConfig.get()
+        self.begun = True
+        sys.argv = self.asked
+        if context.mode == RunMode.MULTIRUN:
+            cfg.job = self.jobs.begin(context.job.num, context.overrides.task)
+        try:
+            given = context.overrides.task
+            return self.jobs.end(self.task(validated(cfg, self.name, given), [*given, *self.kept]))
+        except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
+            self.refuse(error)
+            if os.getpid() != self.process:
+                raise
+        except Exception as error:
+            self.jobs.end(error)
+            if context.mode != RunMode.MULTIRUN or os.getpid() != self.process:
+                raise
+            traceback.print_exc()
+            self.refusals.append(RuntimeError("a job failed"))
+
+    def refuse(self, error: BaseException) -> None:
+        """Tells an error in one line, or raises it where the user wants traces."""
+        if self.wants_traces:
+            raise error
+        self.jobs.end(error)
+        print(f"{self.name}: {told(error)}", file=sys.stderr, flush=True)
+        self.refusals.append(error)
 
 
 def keep_for_resume(arguments: list[str]) -> list[str]:

@@ -49,10 +49,7 @@ class Wandb(WandbLogger):
         directory: RunDirectory,
         cfg: DictConfig,
     ):
-        if os.environ.get("WANDB_MODE") == "":
-            del os.environ["WANDB_MODE"]  # W&B would take it for a mode
-        asked = wanted_mode() if mode == "auto" else mode
-        chosen = asked or ("online" if reachable() else "offline")
+        chosen = chosen_mode(mode)
         if (idle := [name for name in IDLE if os.environ.get(name)]) and given_id() is None:
             print(f"{', '.join(idle)} have no effect: the W&B run and its files belong to {directory.path}")
         run_id = given_id() or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
@@ -87,6 +84,14 @@ class Wandb(WandbLogger):
     def finalize(self, status: str) -> None:
         """Ends the W&B run, so that the next job of a sweep gets one of its own."""
         self.experiment.finish(exit_code=0 if status == "success" else 1)
+
+
+def chosen_mode(mode: str) -> str:
+    """The mode for W&B: what was asked for, else online where that goes."""
+    if os.environ.get("WANDB_MODE") == "":
+        del os.environ["WANDB_MODE"]  # W&B would take it for a mode
+    asked = wanted_mode() if mode == "auto" else mode
+    return asked or ("online" if reachable() else "offline")
 
 
 def given_id() -> str | None:

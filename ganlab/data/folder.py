@@ -54,10 +54,7 @@ class Folder(Data):
         batch_size: Count,
     ):
         agree("shape", shape, (channels, height, width))
-        try:
-            red, green, blue = map(int, ImageColor.getrgb(background))
-        except (ValueError, TypeError) as error:
-            raise Refused(f"data.background={background} is no colour: set it to one, as white") from error
+        refuse_background(background)
         value_range = image_range(range)
         self.skipped: list[str] = []
         skipped = self.skipped if on_corrupt == "skip" else None
@@ -74,3 +71,11 @@ class Folder(Data):
         super().__init__(shape, len(classes) or None, value_range, batch_size, sources, origins=files)
         # In a config "${" would begin an interpolation.
         self.class_names = tuple(printable(name).replace("${", "$ {") for name in classes) or None
+
+
+def refuse_background(colour: str) -> None:
+    """Refuses what is no opaque colour, by name or as #rrggbb."""
+    try:
+        _red, _green, _blue = map(int, ImageColor.getrgb(colour))
+    except (ValueError, TypeError) as error:
+        raise Refused(f"data.background={colour} is no colour: set it to one, as white") from error
