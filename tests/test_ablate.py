@@ -32,6 +32,7 @@ from ganlab.suites import child, hashes, identity, results
 from ganlab.suites import suite as suites
 from ganlab.suites.child import Child, right_to
 from ganlab.suites.composed import Composed
+from ganlab.suites.configs import configs
 from ganlab.suites.foresight import foresight
 from ganlab.suites.plan import Job, plan, refuse_own, refuse_twins
 from ganlab.suites.standing import Standing, standing
@@ -116,6 +117,16 @@ def test_the_suites_that_are_shipped_can_be_played(place: Path) -> None:
     for arm in arms.values():
         refuse_unused(arm.cfg, arm.overrides)
         check(arm.of(0))
+
+
+@pytest.mark.parametrize(
+    "place", sorted(ROOT.glob("experiments/*/results.csv")), ids=lambda path: path.parent.name
+)
+def test_the_rows_that_are_shipped_are_of_the_arms_of_now(place: Path) -> None:
+    """A change of conf/ that gives an arm another config leaves its rows behind: re-key or replay them."""
+    now = configs(suites.read(place.parent))
+    last = {(row.arm, row.seed): row.config for row in rows(place.parent)}
+    assert last == {(arm, seed): now[arm] for arm, seed in last}
 
 
 def test_a_suite_that_is_killed_and_killed_again_ends_with_one_row_for_each_run(tmp_path: Path) -> None:
