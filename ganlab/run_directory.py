@@ -1,6 +1,6 @@
 """The run directory: a contract that other tools read.
 
-config.yaml      resolved; enough to rebuild everything without the original conf/
+config.yaml      resolved; enough to rebuild everything without the original conf/; the first key is `format`
 signature        what the user's own key says of it: what it was made of is trusted on this machine
 metrics.csv      one row per logged step
 lock             locked while the run is played, and says by whom; empty otherwise
@@ -25,15 +25,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.errors import Refused, one_line
 from ganlab.filesystem import Lock, read_regular, write_beside
+from ganlab.formats import FORMAT, PARTS, of_a_run
 from ganlab.provenance import override
 from ganlab.trust import LARGEST, check_trust, parsed, signature
-
-# What Lightning's checkpoints and ganlab's configs always have.
-PARTS = {"callbacks", "epoch", "global_step", "loops", "optimizer_states", "state_dict"}
-GROUPS = (
-    "clip", "data", "evaluation", "initial", "logger", "metric", "model", "objective", "optimizer", "play",
-    "stages", "trainer", "trick",
-)  # fmt: skip
 
 
 class RunDirectory:
@@ -147,7 +141,8 @@ class RunDirectory:
 
     def write_config(self, cfg: DictConfig) -> None:
         """Writes config.yaml, and signs it unless it was read from a run that was not signed."""
-        path, text = self.path / "config.yaml", OmegaConf.to_yaml(cfg, resolve=True)
+        path = self.path / "config.yaml"
+        text = f"format: {FORMAT}\n{OmegaConf.to_yaml(cfg, resolve=True)}"
         if not path.exists():
             write_beside(path, text)
         self.written = text.encode()
@@ -190,8 +185,7 @@ class RunDirectory:
         content, self.signed = self.content()
         path = self.path / "config.yaml"
         try:
-            cfg: DictConfig = parsed(content)
-            refuse_other(cfg)
+            cfg = of_a_run(parsed(content), self.summary())
         except Refused as refusal:
             raise Refused(f"{path} {refusal}") from refusal.__cause__
         except Exception as error:  # yaml raises many kinds
@@ -283,15 +277,3 @@ def read_text(path: Path) -> str:
         return read_regular(path, LARGEST * 8).decode()
     except (OSError, ValueError):
         return ""
-
-
-def refuse_other(cfg: Any) -> None:
-    """Refuses what is not the config of a run: a group of it is none."""
-    remedy = "restore it, or start a new run"
-    if not isinstance(cfg, DictConfig):
-        raise Refused(f"is not the config of a run: {remedy}")
-    for name in GROUPS:
-        if not isinstance(cfg.get(name), DictConfig):
-            raise Refused(f"is not the config of a run, with {name}={cfg.get(name)}: {remedy}")
-    if not all(isinstance(name, str) for name in cfg.get("class_names") or ()):
-        raise Refused(f"has class_names={cfg.class_names}, which are no texts: {remedy}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import resource
 import shutil
 from collections.abc import Callable
@@ -250,6 +251,24 @@ def test_a_damaged_file_of_a_run(name: str, content: str, message: str | None, t
     else:
         with pytest.raises(Refused, match=message):
             go_on(tmp_path / "run", "steps=3")
+
+
+@pytest.mark.parametrize("found", [None, 0, 2, "1", True])
+def test_a_run_of_another_format_is_refused_with_its_version(found: object, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    play(run_dir, "steps=2")
+    config = run_dir / "config.yaml"
+    first, rest = config.read_text().split("\n", 1)
+    assert first == "format: 1"
+    config.write_text(rest if found is None else f"format: {json.dumps(found)}\n{rest}")
+    versions = summary(run_dir)["versions"] | {"torch-ganlab": "0.0.7"}
+    (run_dir / "summary.json").write_text(json.dumps(summary(run_dir) | {"versions": versions}))
+    before = config.read_bytes()
+    with pytest.raises(
+        Refused, match=f"config.yaml has format={found}, .* reads format 1: use ganlab 0.0.7 "
+    ):
+        go_on(run_dir, "steps=3")
+    assert config.read_bytes() == before
 
 
 def test_a_sweep_goes_on_after_a_job_that_failed(tmp_path: Path) -> None:
