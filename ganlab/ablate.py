@@ -89,7 +89,10 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
     shared = f"{processes} at a time with {threads} threads each"
     print(f"{label}{len(jobs)} runs, {len(worker.left())} to play, {shared}", flush=True)
     if stale := sum(found.stale for found in worker.before if found.done(cfg.rerun)):
-        print(f"{stale} runs are stale, recorded with other code: rerun=stale plays them anew", flush=True)
+        print(
+            f"{stale} runs are stale, their numbers have changed since: rerun=stale plays them again",
+            flush=True,
+        )
     worker.work()
     left = len(worker.left())
     if worker.signals:

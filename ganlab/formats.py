@@ -47,7 +47,8 @@ def refuse_format(found: Any, summary: Mapping[str, Any]) -> None:
         return
     versions = summary.get("versions")
     writer = versions.get("torch-ganlab") if isinstance(versions, dict) else None
+    writer = writer if isinstance(writer, str) else "of the version that wrote it"
     raise Refused(
         f"has format={found}, and this version of ganlab reads format {FORMAT}: use ganlab "
-        f"{writer if isinstance(writer, str) else 'of the version that wrote it'} for this run, or start a new one"
+        f"{writer} for this run, or start a new one"
     )

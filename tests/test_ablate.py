@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import environment, finish, same, start, summary
+from omegaconf import OmegaConf
 from PIL import Image
 from table import ROOT
 from test_suite import ROW, written
@@ -25,10 +26,12 @@ from ganlab.ablate import ablate, shared_out
 from ganlab.checks import check, refuse_unused
 from ganlab.cli import compose
 from ganlab.config import build_data
+from ganlab.core.numerics import NUMERICS
 from ganlab.data.stacked import Stacks
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.suites import child, hashes, identity, results
+from ganlab.suites import standing as standings
 from ganlab.suites import suite as suites
 from ganlab.suites.child import Child, right_to
 from ganlab.suites.composed import Composed
@@ -38,6 +41,7 @@ from ganlab.suites.plan import Job, plan, refuse_own, refuse_twins
 from ganlab.suites.standing import Standing, standing
 from ganlab.suites.words import duration
 from ganlab.suites.worker import Worker
+from ganlab.trust import listed
 
 HERE = Path(__file__).parent
 QUICK = """\
@@ -247,16 +251,16 @@ def test_seeds_come_one_after_the_other_over_all_arms(jobs: list[Job]) -> None:
     assert jobs[3].directory.name.startswith("ema_seed1_")
 
 
-def test_what_is_recorded_of_other_code_is_stale_and_of_another_config_does_not_count(
+def test_what_is_recorded_of_other_numerics_is_stale_and_of_another_config_does_not_count(
     jobs: list[Job],
 ) -> None:
     job = jobs[0]
     assert standing(job, []) == Standing(None, False, False, 0)
     assert standing(job, []).told(job) == "to run"
-    stale = standing(job, [row_of(jobs[1]), row_of(job, code="f" * 12)])
+    stale = standing(job, [row_of(jobs[1]), row_of(job, numerics=0)])
     assert stale.told(job) == "finished, stale"
     assert (stale.done(None), stale.done("failed"), stale.done("stale")) == (True, True, False)
-    current = standing(job, [row_of(job, code="f" * 12), row_of(job)])
+    current = standing(job, [row_of(job, numerics=0), row_of(job, code="f" * 12)])
     assert (current.told(job), current.done("stale")) == ("finished", True)
     for change in ("config", "data"):
         other = standing(job, [row_of(job, **{change: "f" * 12})])
@@ -267,7 +271,7 @@ def test_what_is_recorded_of_other_code_is_stale_and_of_another_config_does_not_
     assert (diverged.done(None), diverged.done("failed")) == (True, False)
 
 
-def test_a_change_of_the_code_makes_rows_stale_and_begins_nothing_new(
+def test_a_change_of_the_code_begins_nothing_new_and_makes_no_row_stale(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = shutil.copytree(folder, tmp_path / "quick")
@@ -279,8 +283,22 @@ def test_a_change_of_the_code_makes_rows_stale_and_begins_nothing_new(
     assert "has changed since this began: call again" in str(worker.stopped)
     assert (len(worker.left()), len(rows(here))) == (3, 1)
     after = planned(here)
-    assert after[0].directory != before[0].directory
-    assert standing(after[0], rows(here)).stale
+    assert after[0].directory == before[0].directory
+    assert not standing(after[0], rows(here)).stale
+    assert Worker(suite, after, 1, 1, "stale").left() == [1, 2, 3]
+
+
+def test_other_numerics_make_rows_stale_and_have_directories_of_their_own(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = shutil.copytree(folder, tmp_path / "quick")
+    suite, before = suites.read(here), planned(here)
+    results.append(suite.results, row_of(before[0]))
+    place = before[0].directory
+    for module in (identity, standings):
+        monkeypatch.setattr(module, "NUMERICS", NUMERICS + 1)
+    after = planned(here)
+    assert after[0].directory != place
     assert Worker(suite, after, 1, 1, None).left() == [1, 2, 3]
     assert Worker(suite, after, 1, 1, "stale").left() == [0, 1, 2, 3]
 
@@ -331,11 +349,11 @@ def test_stale_rows_are_said_though_nothing_is_played(
 ) -> None:
     here = shutil.copytree(folder, tmp_path / "quick")
     for job in jobs:
-        results.append(here / "results.csv", row_of(job, code="f" * 12))
+        results.append(here / "results.csv", row_of(job, numerics=0))
     ablate(compose(f"suite={here}", config_name="ablate"))
     out = capsys.readouterr().out
     assert "4 runs, 0 to play" in out
-    assert "4 runs are stale, recorded with other code: rerun=stale plays them anew" in out
+    assert "4 runs are stale, their numbers have changed since: rerun=stale plays them again" in out
 
 
 def test_a_finished_run_is_recorded_without_being_played(
@@ -403,7 +421,7 @@ def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
     here = written(tmp_path / "quick", QUICK)
     for row in (
         row_of(jobs[0]),
-        row_of(jobs[1], code="f" * 12),
+        row_of(jobs[1], numerics=0),
         row_of(jobs[3], status="diverged", reason="so"),
     ):
         results.append(here / "results.csv", row)
@@ -529,6 +547,20 @@ def test_what_changes_no_number_is_no_part_of_a_config() -> None:
         "data.flip=true",
     ):
         assert identity.config(compose("data=mnist", other)) != plain, other
+
+
+def test_a_class_counts_by_its_own_name_and_a_function_by_that_of_its_module_too() -> None:
+    """So a class may move, and a row of results still belongs to its arm."""
+    cfg = compose("model=dcgan", "trick=r1", "+trick.mine._target_=my.tricks.R1")
+    found = identity.named(OmegaConf.to_container(cfg, resolve=True))
+    assert found["objective"]["_target_"] == "NonSaturating"
+    assert found["trick"]["r1"]["_target_"] == "R1"
+    assert found["trick"]["mine"]["_target_"] == "my.tricks.R1"
+    assert found["model"]["generator"]["_target_"] == "dcgan.generator"
+    assert found["model"]["generator"]["prior"]["_target_"] == "Normal"
+    shipped = [target.split(".") for target in listed() if target.startswith("ganlab.")]
+    functions = [tuple(parts[-2:]) for parts in shipped if parts[-1][0].islower()]
+    assert len(set(functions)) == len(functions)
 
 
 def test_every_line_of_code_counts(tmp_path: Path) -> None:

@@ -1,12 +1,23 @@
-"""A refactoring changes no number: a seed, five rounds, stored to 1e-6."""
+"""A refactoring changes no number. What does, raises NUMERICS, and makes recorded results stale."""
+
+from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from table import game, rounds
+import torch
+from comparing import LATER
+from table import game, home, one_round, options, rounds
 
-STORED = Path(__file__).with_name("golden.json")
+from ganlab.cli import compose
+from ganlab.config import build_data, measuring
+from ganlab.core.numerics import NUMERICS
+
+HERE = Path(__file__).parent
+GOLDEN, PINNED, BELONGING = (HERE / f"{name}.json" for name in ("golden", "pinned", "numerics"))
 CASES = {
     "gan": ("non_saturating", [], "alternating"),
     "hinge": ("hinge", ["r1"], "alternating"),
@@ -16,16 +27,88 @@ CASES = {
     "virtual": ("non_saturating", ["virtual_batch_norm", "replay_buffer"], "alternating"),
     "mmd": ("mmd", [], "alternating"),
 }
+EXACT = {f"objective/{objective}": (objective, ()) for objective in options("objective")}
+EXACT |= {f"trick/{trick}": (home(trick), (trick,)) for trick in options("trick")}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_five_rounds_are_those_on_file(case: str) -> None:
-    expected = json.loads(STORED.read_text())[case]
+    expected = json.loads(GOLDEN.read_text())[case]
     found = rounds(game(*CASES[case]), 5)
     assert [set(row) for row in found] == [set(row) for row in expected]
     for row, stored in zip(found, expected, strict=True):
         assert row == pytest.approx(stored, rel=1e-5, abs=1e-6)
 
 
-if __name__ == "__main__":  # python tests/test_golden.py, when the numbers are meant to change
-    STORED.write_text(json.dumps({case: rounds(game(*CASES[case]), 5) for case in CASES}, indent=1) + "\n")
+@pytest.mark.parametrize("case", EXACT)
+def test_rounds_in_float64_are_those_on_file(case: str) -> None:
+    found, expected = exact(case), json.loads(GOLDEN.read_text())[case]
+    assert [set(row) for row in found] == [set(row) for row in expected]
+    for row, stored in zip(found, expected, strict=True):
+        assert row == pytest.approx(stored, rel=1e-8, abs=1e-10)
+
+
+def exact(case: str) -> list[dict[str, float]]:
+    """Terms of three steps, or as many as a trick needs to act; and the mean square of samples after each."""
+    objective, tricks = EXACT[case]
+    torch.set_default_dtype(torch.float64)
+    try:
+        module, found = game(objective, tricks), []
+        for _ in range(max([3, *(LATER.get(trick, 0) for trick in tricks)])):
+            terms = one_round(module)
+            found.append(terms | {"samples": float(module.game.sample(8).square().mean())})
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return found
+
+
+MEASURED = {
+    "images": (
+        "data=digits",
+        "metric=[fid,is,kid,prdc,neighbours]",
+        "extractor=digits",
+        "metric.kid.subset_size=50",
+    ),
+    "points": ("data=ring", "metric=[modes]"),
+    "line": ("data=gaussian_1d", "metric=[wasserstein,line]"),
+}
+
+
+@pytest.mark.parametrize("case", MEASURED)
+def test_metrics_of_fixed_samples_are_those_on_file(case: str) -> None:
+    assert measured(case) == pytest.approx(json.loads(PINNED.read_text())[case], rel=1e-5)
+
+
+def measured(case: str) -> dict[str, float]:
+    """Metrics of 200 training samples with noise."""
+    cfg = compose("logger=csv", "evaluation.n=200", *MEASURED[case])
+    data = build_data(cfg)
+    found = measuring(cfg, data)
+    samples = next(iter(data.split("train", "cpu", 200)))[0]
+    noise = torch.randn(samples.shape, generator=torch.Generator().manual_seed(0))
+    return found.measure([(samples + 0.1 * noise).clamp(*data.value_range or (-9, 9))], torch.device("cpu"))
+
+
+def test_what_is_on_file_belongs_to_the_numerics_of_now() -> None:
+    """A changed number that raised no NUMERICS would leave stale results in reports."""
+    assert belonging() == json.loads(BELONGING.read_text())
+
+
+def belonging() -> dict[str, object]:
+    files = {path.name: sha256(path.read_bytes()).hexdigest() for path in (GOLDEN, PINNED)}
+    return {"numerics": NUMERICS, **files}
+
+
+def store(path: Path, cases: dict[str, Callable[[str], object]]) -> None:
+    path.write_text(json.dumps({case: of(case) for case, of in cases.items()}, indent=1) + "\n")
+
+
+if (
+    __name__ == "__main__"
+):  # python tests/test_golden.py, when numbers are meant to change: raise NUMERICS first
+    in_float32 = dict.fromkeys(CASES, lambda case: rounds(game(*CASES[case]), 5))
+    store(GOLDEN, in_float32 | dict.fromkeys(EXACT, exact))
+    store(PINNED, dict.fromkeys(MEASURED, measured))
+    if belonging()["numerics"] == json.loads(BELONGING.read_text())["numerics"]:
+        raise SystemExit("tests/numerics.json is as it was: raise NUMERICS in ganlab/core/numerics.py")
+    BELONGING.write_text(json.dumps(belonging(), indent=1) + "\n")

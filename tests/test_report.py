@@ -18,10 +18,11 @@ from PIL import Image
 from scipy import stats
 
 from ganlab.cli import compose
+from ganlab.core.numerics import NUMERICS
 from ganlab.drawings.style import BLACK, BLUE, VERMILION
 from ganlab.errors import Refused
 from ganlab.report import report
-from ganlab.suites import forest, hashes
+from ganlab.suites import forest
 from ganlab.suites.configs import configs
 from ganlab.suites.results import Row, append
 from ganlab.suites.statistics import smallest_effect
@@ -59,6 +60,7 @@ def row(arm: str, seed: int, value: float | None, **changed: Any) -> Row:
         "config": ARMS,
         "data": "d" * 12,
         "code": "a" * 12,
+        "numerics": NUMERICS,
         "commit": "b" * 12,
         "steps": 300,
         "images": 19200,
@@ -255,15 +257,16 @@ def test_numbers_made_unlike_are_refused_but_samplers_may_differ(tmp_path: Path)
     assert "More than one code within `wide`." in text
 
 
-def test_rows_of_other_code_are_said_to_be_stale(tmp_path: Path) -> None:
+def test_rows_of_other_numerics_are_stale_and_those_of_other_code_are_not(tmp_path: Path) -> None:
     place = folder(tmp_path, {"plain": PLAIN, "wide": LESS})
-    assert f"Stale: all runs, played with other code than {hashes.code()}" in written(place)
-    append(place / "results.csv", row("wide", 3, LESS[3], code=hashes.code()))
-    assert "Stale: 7 of 8 runs" in written(place)
+    append(place / "results.csv", row("wide", 3, LESS[3], code="f" * 12))
+    assert "Stale" not in written(place)
+    append(place / "results.csv", row("wide", 3, LESS[3], numerics=0))
+    assert f"Stale: 1 of 8 runs, of other numerics than {NUMERICS}" in written(place)
     for arm, values in {"plain": PLAIN, "wide": LESS}.items():
         for seed, value in enumerate(values):
-            append(place / "results.csv", row(arm, seed, value, code=hashes.code()))
-    assert "Stale" not in written(place)
+            append(place / "results.csv", row(arm, seed, value, numerics=0))
+    assert "Stale: all runs" in written(place)
 
 
 def test_rows_of_another_config_do_not_count(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from ganlab.core.numerics import NUMERICS
 from ganlab.errors import Refused
 from ganlab.suites import results, suite
 from ganlab.suites.results import Row
@@ -44,6 +45,7 @@ ROW = Row(
     finished="2026-11-21T12:00:00Z",
     value=1 / 3,
     metrics={"fid/digits_train_60": {"value": 1 / 3, "n_real": 60, "floor": None}},
+    numerics=NUMERICS,
 )
 
 

@@ -34,6 +34,7 @@ from warm import Warm
 from ganlab.ablate import ablate
 from ganlab.callbacks import weights_and_biases
 from ganlab.cli import compose
+from ganlab.core.numerics import NUMERICS
 from ganlab.errors import Refused
 from ganlab.report import report
 from ganlab.run_directory import RunDirectory
@@ -107,6 +108,7 @@ def row(trial: int, value: float | None, **changed: Any) -> Tried:
         "device": "cpu",
         "finished": "2026-11-21T21:00:00Z",
         "metrics": {} if value is None else {NAME: record},
+        "numerics": NUMERICS,
     }
     return Tried(trial=trial, value=value, **(facts | changed))
 

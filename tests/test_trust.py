@@ -70,7 +70,7 @@ LISTED = {
     "ganlab.metrics.transfer": "LinearProbe NearestNeighbourError",
     "ganlab.networks.autoencoder": "decoder encoder",
     "ganlab.networks.dcgan": "discriminator generator",
-    "ganlab.networks.improved": "discriminator generator",
+    "ganlab.networks.salimans2016": "discriminator generator",
     "ganlab.networks.initial": "FanIn Normal OutputMean Uniform",
     "ganlab.networks.mlp": "discriminator generator",
     "ganlab.networks.priors": "Normal Sphere TruncatedNormal Uniform",

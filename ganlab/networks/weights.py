@@ -11,8 +11,8 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from ganlab.errors import Refused
-from ganlab.networks.improved import NormalisedLinear
 from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.salimans2016 import NormalisedLinear
 
 
 def weight_layers(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from ganlab.core.numerics import NUMERICS
 from ganlab.errors import Refused
 from ganlab.filesystem import writing
 from ganlab.provenance import searched
@@ -141,6 +142,7 @@ def recorded(job: Job, reason: str | None = None) -> Row:
         config=job.config,
         data=job.data,
         code=job.code,
+        numerics=NUMERICS,
         commit=commit[:12] + "+" * commit.endswith("+"),
         steps=found.get("steps", 0),
         images=found.get("images", 0),

@@ -1,4 +1,4 @@
-"""What makes two runs the same: their config, their data, and the code that plays them."""
+"""What makes two runs the same: their config, their data, and the numbers that the code makes of them."""
 
 import copy
 import json
@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.cli import CONF
+from ganlab.core.numerics import NUMERICS
 from ganlab.free import FREE
 from ganlab.suites.hashes import hashed, short
 
@@ -30,7 +31,23 @@ def config(cfg: DictConfig) -> str:
     for key in OUTSIDE:
         *groups, name = key.split(".")
         reduce(lambda node, group: node.get(group, {}), groups, resolved).pop(name, None)
-    return short(json.dumps(resolved, sort_keys=True, default=str).encode())
+    return short(json.dumps(named(resolved), sort_keys=True, default=str).encode())
+
+
+def named(node: Any) -> Any:
+    """A config in which ganlab's classes have their own names alone, so that they may move to other modules.
+
+    Functions keep the name of their module: mlp.generator is not dcgan.generator.
+    """
+    if isinstance(node, list):
+        return [named(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: named(value) for key, value in node.items()}
+    if str(target := found.get("_target_", "")).startswith("ganlab."):
+        *_, module, name = target.split(".")
+        found["_target_"] = name if name[0].isupper() else f"{module}.{name}"
+    return found
 
 
 def settings() -> str:
@@ -38,6 +55,6 @@ def settings() -> str:
     return hashed(CONF, "*.yaml")
 
 
-def run(config: str, seed: int, data: str, code: str) -> str:
+def run(config: str, seed: int, data: str) -> str:
     """The hash of all that makes a run what it is."""
-    return short(f"{config} {seed} {data} {code}".encode())
+    return short(f"{config} {seed} {data} {NUMERICS}".encode())

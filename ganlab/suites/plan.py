@@ -30,8 +30,8 @@ class Job:
 
     @property
     def directory(self) -> Path:
-        """Where it is played; another config, data or code has another place."""
-        run = identity.run(self.config, self.seed, self.data, self.code)
+        """Where it is played; another config, other data or other numerics have another place."""
+        run = identity.run(self.config, self.seed, self.data)
         return self.output / f"{self.arm}_seed{self.seed}_{run}"
 
 

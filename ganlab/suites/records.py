@@ -28,7 +28,7 @@ class Record:
     reason: str  # why it did not finish; empty where it did
     config: str  # hashes, 12 hex digits each
     data: str
-    code: str
+    code: str  # of all files of the package: where it comes from, compared with nothing
     commit: str  # 12 hex digits, and a plus where the checkout was changed; empty outside of one
     steps: int  # rounds played
     images: int  # real images seen
@@ -37,6 +37,7 @@ class Record:
     finished: str  # when it ended, UTC, ISO 8601 to the second
     value: float | None  # of the first metric that is asked for, after the last round
     metrics: dict[str, dict[str, Any]]  # what is asked for, by full names, as summary.json has it
+    numerics: int  # ganlab.core.numerics.NUMERICS of the code that played it
 
 
 R = TypeVar("R", bound=Record)

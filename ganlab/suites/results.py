@@ -15,7 +15,8 @@ class Row(Record):
     whose = "a suite"
     statuses = ("finished", "failed", "diverged")
     columns = (
-        "arm seed status reason config data code commit steps images seconds device finished value metrics"
+        "arm seed status reason config data code commit steps images seconds device finished value metrics "
+        "numerics"
     )
 
     arm: str

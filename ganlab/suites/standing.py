@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganlab.core.numerics import NUMERICS
 from ganlab.errors import Refused
 from ganlab.run_directory import RunDirectory
 from ganlab.suites.plan import Job
@@ -15,7 +16,7 @@ class Standing:
     """What is recorded of a run: `row` is the one that counts, None where there is none."""
 
     row: Row | None
-    stale: bool  # the row is of another code
+    stale: bool  # the numbers have changed since
     last: bool  # no other row of its arm and seed follows
     others: int  # rows of its arm and seed that are of another config, or of other data
 
@@ -45,7 +46,7 @@ def standing(job: Job, rows: Sequence[Row]) -> Standing:
     row = same[-1] if same else None
     return Standing(
         row,
-        stale=row is not None and row.code != job.code,
+        stale=row is not None and row.numerics != NUMERICS,
         last=row is not None and row is mine[-1],
         others=len(mine) - len(same),
     )

@@ -20,7 +20,7 @@ class Tried(Record):
     statuses = ("finished", "pruned", "failed", "diverged")  # pruned: ended early, for it was hopeless
     columns = (
         "trial status value parameters reason course space seed config data code commit steps images seconds "
-        "device finished metrics"
+        "device finished metrics numerics"
     )
 
     trial: int  # its number, from 0 on

@@ -7,7 +7,7 @@ from torch import nn
 from ganlab.cli import compose
 from ganlab.config import build, build_game
 from ganlab.errors import Refused
-from ganlab.networks.improved import Noise, NormalisedLinear
+from ganlab.networks.salimans2016 import Noise, NormalisedLinear
 
 SMALLER = ("logger=csv", "model=improved", "model.generator.latent_dim=5", "model.generator.hidden=[7]")
 RECIPE = (*SMALLER, "model.discriminator.hidden=[9,8]", "trick=semi_supervised", "data.labelled=10")
