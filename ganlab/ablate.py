@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.errors import Refused, Unfinished
+from ganlab.core.errors import Refused, Unfinished
 from ganlab.suites.page import refuse_two
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.console import Jobs
-from ganlab.errors import Diverged, Lost, Refused, Unfinished, for_terminal
-from ganlab.kinds import validate
-from ganlab.words import refuse_unknown, typed
+from ganlab.config.kinds import validate
+from ganlab.config.overrides import refuse_unknown, typed
+from ganlab.core.errors import Diverged, Lost, Refused, Unfinished, for_terminal
+from ganlab.training.console import Jobs
 
 HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.

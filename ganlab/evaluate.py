@@ -8,12 +8,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ganlab.checks import refuse_unseen, refuse_weights
 from ganlab.cli import CONF, compose, launch
-from ganlab.errors import Refused
-from ganlab.filesystem import write_beside, writing
-from ganlab.run_directory import RunDirectory
-from ganlab.values import digits
+from ganlab.config.checks import refuse_unseen, refuse_weights
+from ganlab.config.filesystem import write_beside, writing
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Refused
+from ganlab.core.validation import digits
 
 Records = dict[str, dict[str, Any]]
 
@@ -66,7 +66,7 @@ def of_run(cfg: DictConfig) -> Records:
     """A run's samples against the data that it was trained on."""
     directory = RunDirectory(cfg.run_dir, cfg.trust)
     run = directory.config()
-    from ganlab.config import build_data, load
+    from ganlab.config.build import build_data, load
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     if cfg.root is not None:
@@ -118,7 +118,7 @@ def of_folder(cfg: DictConfig) -> Records:
 
 def refuse_of_games(cfg: DictConfig) -> None:
     """Refuses metrics that look at a game, where there are but images."""
-    from ganlab.config import chosen
+    from ganlab.config.build import chosen
     from ganlab.metrics.base import SampleMetric
 
     for name, metric in chosen(cfg, "metric").items():
@@ -128,7 +128,7 @@ def refuse_of_games(cfg: DictConfig) -> None:
 
 def reals(cfg: DictConfig) -> Any:
     """The images of a folder, or a data set of images."""
-    from ganlab.config import build_data
+    from ganlab.config.build import build_data
     from ganlab.data.gallery import Gallery
 
     if Path(cfg.real).expanduser().is_dir():
@@ -144,8 +144,8 @@ def reals(cfg: DictConfig) -> Any:
 
 def built(cfg: DictConfig, data: Any) -> Any:
     """The evaluation that a config describes, on some data."""
-    from ganlab.callbacks.progress import watch
-    from ganlab.config import measuring
+    from ganlab.config.build import measuring
+    from ganlab.training.callbacks.progress import watch
 
     refuse_weights(cfg)
     evaluation = measuring(cfg, data, watch)

@@ -7,8 +7,8 @@ from time import perf_counter
 from omegaconf import DictConfig, ListConfig
 
 from ganlab.cli import launch
-from ganlab.errors import Refused
-from ganlab.filesystem import writing
+from ganlab.config.filesystem import writing
+from ganlab.core.errors import Refused
 
 NAMES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
 
@@ -26,9 +26,9 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     if not numbers or any(type(n) is not int or not 1 <= n <= len(NAMES) for n in numbers):
         known = ", ".join(f"{n} {name}" for n, name in enumerate(NAMES, 1))
         raise Refused(f"figures={cfg.figures} must be a list of numbers: {known}")
-    from ganlab.config import instantiate
-    from ganlab.drawings.style import write
-    from ganlab.machine import quiet
+    from ganlab.config.build import instantiate
+    from ganlab.theory.style import write
+    from ganlab.training.process import quiet
 
     quiet()
     output, written = Path(cfg.output), []

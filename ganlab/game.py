@@ -8,14 +8,14 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
+from ganlab.core.distributed import from_first, gather
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import EVERYWHERE, Batch, Networks, Offer, Player, Sample, Turn, accurate
+from ganlab.core.validation import count
 from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
-from ganlab.randomness import Draw
-from ganlab.ranks import from_first, gather
 from ganlab.tricks.base import Trick, Tricks
-from ganlab.turn import EVERYWHERE, Batch, Networks, Offer, Player, Sample, Turn, accurate
-from ganlab.values import count
 
 Label = int | Tensor | None
 BLOCK = 1000  # latents that are drawn at once

@@ -6,9 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.errors import Refused
-from ganlab.resume import resumed
-from ganlab.run_directory import RunDirectory
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Refused
+from ganlab.training.resume import resumed
 
 
 def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
@@ -34,7 +34,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
         RunDirectory(cfg.init_from).config()
     if cfg.data.get("_target_", "").endswith(".Folder") and not Path(cfg.data.root).expanduser().is_dir():
         raise Refused(f"data.root={cfg.data.root} is no folder: set data.root to a folder of images")
-    from ganlab.session import Session  # torch and Lightning: --help needs neither
+    from ganlab.training.session import Session  # torch and Lightning: --help needs neither
 
     return Session(cfg, overrides, directory).play()
 

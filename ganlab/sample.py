@@ -6,10 +6,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.errors import Refused, printable
-from ganlab.filesystem import writing
-from ganlab.run_directory import RunDirectory
-from ganlab.viewing import check, file_name, fit, refuse_output
+from ganlab.config.filesystem import writing
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Refused, printable
+from ganlab.visualize.options import check, file_name, fit, refuse_output
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
@@ -31,8 +31,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     own = run.config()  # before torch is imported
     if not cfg.output:
         run.refuse_links()
-    from ganlab.config import load, refusing
-    from ganlab.views import VIEWS
+    from ganlab.config.build import load, refusing
+    from ganlab.visualize.latent import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     names = own.get("class_names") or ()

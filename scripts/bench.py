@@ -33,10 +33,10 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ganlab.cli import compose
-from ganlab.config import build_game
+from ganlab.config.build import build_game
 from ganlab.data.base import Data
 from ganlab.data.sources import Memory
-from ganlab.session import Session
+from ganlab.training.session import Session
 
 WORKLOADS = {
     "mlp": (

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from ganlab.cli import compose
-from ganlab.config import build_data, chosen
-from ganlab.machine import keep_memory
+from ganlab.config.build import build_data, chosen
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.inception import Inception
+from ganlab.training.process import keep_memory
 
 SIZE, BATCH = 32, 50  # of the images, and how many of them a turn
 

@@ -5,7 +5,7 @@ Rivals take turns, one trial each, in one process, so that a noisy machine is no
   naive     a matrix of distances for each width, between all samples at once, with all its gradients
   once      one matrix of distances for all widths, otherwise the same
   compiled  that through torch.compile
-  ganlab    ganlab.distances.mmd2
+  ganlab    ganlab.functional.distances.mmd2
 
 A trial is the loss and its gradient at the made samples. The data are as far apart as images in [0, 1].
 Printed are medians: milliseconds, and ratios of the times within each turn.
@@ -21,9 +21,9 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
-from ganlab.distances import mmd2
-from ganlab.kernels import GaussianMixture
-from ganlab.pairs import squared_distances
+from ganlab.functional.distances import mmd2
+from ganlab.functional.kernels import GaussianMixture
+from ganlab.functional.pairs import squared_distances
 
 VARIANCES = [2, 5, 10, 20, 40, 80]
 KERNEL = GaussianMixture(VARIANCES, "variance")

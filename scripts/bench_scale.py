@@ -85,7 +85,7 @@ def streaming(options: argparse.Namespace) -> None:
     import torch
 
     from ganlab.cli import compose
-    from ganlab.config import build_data
+    from ganlab.config.build import build_data
     from ganlab.data.files import decode
 
     torch.set_num_threads(1)

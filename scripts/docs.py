@@ -20,10 +20,10 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import CONF, compose
-from ganlab.config import build_game, instantiate
-from ganlab.errors import Refused
+from ganlab.config.build import build_game, instantiate
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Offer
 from ganlab.tricks.base import Trick
-from ganlab.turn import Offer
 
 FOLDER = Path(__file__).parent.parent / "ganlab" / "tricks"
 README, COSTS = FOLDER / "README.md", FOLDER / "costs.csv"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ganlab.cli import compose
-from ganlab.config import build_data, instantiate, load
+from ganlab.config.build import build_data, instantiate, load
 from ganlab.data.base import Data, Split
 from ganlab.metrics.parzen import Parzen
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from ganlab.core.turn import Turn
 from ganlab.tricks.base import Trick
-from ganlab.turn import Turn
 
 
 class Breaking(Trick):

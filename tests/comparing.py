@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from table import game, in_plays, one_round, options
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 from ganlab.training.base import GameModule
 
 PLAYS = options("play")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Player, Sample, Turn, Verdict
 from ganlab.objectives.base import Objective
-from ganlab.randomness import Draw
 from ganlab.tricks.base import Tricks
-from ganlab.turn import Batch, Player, Sample, Turn, Verdict
 
 ONES = {"discriminator": 1.0, "generator": 1.0}
 REAL = torch.tensor([-2.0, 0.3, 1.5], dtype=torch.float64)

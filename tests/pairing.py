@@ -17,7 +17,7 @@ def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[st
         os.environ.clear()
         os.environ.update(env)
 
-    return forked("ganlab.worker", [], begin)
+    return forked("ganlab.training.rank", [], begin)
 
 
 if __name__ == "__main__":

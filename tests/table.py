@@ -12,10 +12,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.cli import CONF, compose
-from ganlab.config import build
-from ganlab.errors import Refused
+from ganlab.config.build import build
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Batch, Sample
 from ganlab.training.base import GameModule
-from ganlab.turn import Batch, Sample
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

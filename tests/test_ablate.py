@@ -23,13 +23,14 @@ from test_suite import ROW, written
 from warm import Warm
 
 from ganlab.ablate import ablate, shared_out
-from ganlab.checks import check, refuse_unused
 from ganlab.cli import compose
-from ganlab.config import build_data
+from ganlab.config.allowlist import listed
+from ganlab.config.build import build_data
+from ganlab.config.checks import check, refuse_unused
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Refused
 from ganlab.core.numerics import NUMERICS
 from ganlab.data.stacked import Stacks
-from ganlab.errors import Refused
-from ganlab.run_directory import RunDirectory
 from ganlab.suites import child, hashes, identity, results
 from ganlab.suites import standing as standings
 from ganlab.suites import suite as suites
@@ -41,7 +42,6 @@ from ganlab.suites.plan import Job, plan, refuse_own, refuse_twins
 from ganlab.suites.standing import Standing, standing
 from ganlab.suites.words import duration
 from ganlab.suites.worker import Worker
-from ganlab.trust import listed
 
 HERE = Path(__file__).parent
 QUICK = """\

@@ -10,8 +10,8 @@ from ganlab.augmentations.corruption import Corruption
 from ganlab.augmentations.geometry import Geometry, moved, rotated, scaled, turned
 from ganlab.augmentations.images import translate
 from ganlab.augmentations.warp import warp
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
 
 STILL = {"flip": False, "quarter_turns": False, "translation": 0, "scale": 0, "rotation": 0}
 STILL |= {"anisotropy": 0, "shift": 0}

@@ -14,12 +14,12 @@ from commands import QUICK, checkpoint, finish, go_on, play, rows, start, start_
 from PIL import Image
 from pytorch_lightning import Trainer
 
-from ganlab import run_directory
-from ganlab.callbacks.log import Log
-from ganlab.callbacks.progress import Onward
-from ganlab.errors import Diverged, Refused
-from ganlab.run_directory import RunDirectory
+from ganlab.config import run_directory
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Diverged, Refused
 from ganlab.training.base import GameModule
+from ganlab.training.callbacks.log import Log
+from ganlab.training.callbacks.progress import Onward
 from ganlab.tricks.base import Trick
 
 UNIFORM = "{_target_:ganlab.networks.initial.Uniform"
@@ -186,7 +186,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
-    leap = "{_target_: ganlab.schedules.Linear, start: 0.001, end: 1e30, steps: 1, after: 6}"
+    leap = "{_target_: ganlab.core.schedules.Linear, start: 0.001, end: 1e30, steps: 1, after: 6}"
     with pytest.raises(Diverged, match="diverged at round"):
         play(
             tmp_path / "run",
@@ -308,12 +308,12 @@ def test_code_from_elsewhere_is_not_run(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     play(run_dir, "steps=2")
     config = run_dir / "config.yaml"
-    for target in ("os.system", "ganlab.provenance.subprocess.run"):
+    for target in ("os.system", "ganlab.training.provenance.subprocess.run"):
         evil = f"trick:\n  evil:\n    _target_: {target}\n"
         config.write_text(
             config.read_text()
             .replace("trick: {}\n", evil)
-            .replace("ganlab.provenance.subprocess.run", target)
+            .replace("ganlab.training.provenance.subprocess.run", target)
         )
         with pytest.raises(Refused, match=f"the config builds {target}, which is not ganlab's"):
             go_on(run_dir, "steps=3")

@@ -9,7 +9,7 @@ import pytest
 
 from ganlab.cli import compose
 from ganlab.compare import compare
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 
 HOW = {"extractor": "digits", "n_fake": 1000, "sampler": "generator"}
 

@@ -8,8 +8,8 @@ import pytest
 import torch._dynamo
 from table import composed, game, options, rounds
 
-from ganlab.config import build
-from ganlab.errors import Refused
+from ganlab.config.build import build
+from ganlab.core.errors import Refused
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def compiled_anew() -> Iterator[None]:
 @pytest.mark.parametrize("play", options("play"))
 def test_it_plays_the_same_game_and_is_compiled_once(play: str) -> None:
     tricks = ["ema", "instance_noise", "label_conditioning"]
-    schedule = "{_target_: ganlab.schedules.Linear, start: 1e-3, end: 0, steps: 9}"
+    schedule = "{_target_: ganlab.core.schedules.Linear, start: 1e-3, end: 0, steps: 9}"
     compiled = game("hinge", tricks, play, "compile=true", f"optimizer.generator.lr={schedule}")
     plain = game("hinge", tricks, play, f"optimizer.generator.lr={schedule}")
     begun = rounds(compiled, 1)

@@ -11,15 +11,15 @@ from table import SMALL, one_round
 from torch import nn
 
 from ganlab.cli import compose, rounds
-from ganlab.config import build, build_game, load
-from ganlab.errors import Refused
-from ganlab.schedules import Linear
+from ganlab.config.build import build, build_game, load
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Linear
+from ganlab.core.turn import Networks
 from ganlab.tricks.base import Order, Trick, Tricks
 from ganlab.tricks.noise_layers import NoiseLayers
 from ganlab.tricks.orthogonal_regularisation import OrthogonalRegularisation
 from ganlab.tricks.r1 import R1
 from ganlab.tricks.r2 import R2
-from ganlab.turn import Networks
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_further_trick_shifts_no_weight_of_another() -> None:
 
 
 def test_any_number_of_an_optimiser_may_be_a_schedule() -> None:
-    line = "{_target_: ganlab.schedules.Linear, start: 0.1, end: 0.0, steps: 4}"
+    line = "{_target_: ganlab.core.schedules.Linear, start: 0.1, end: 0.0, steps: 4}"
     module = build(
         compose(*SMALL, f"optimizer.generator.lr={line}", f"optimizer.discriminator.betas=[0.5,{line}]")
     )

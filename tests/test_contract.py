@@ -18,11 +18,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from table import SMALL, composed, game, home, one_round, options, real, rounds
 
 from ganlab.cli import CONF, compose
-from ganlab.config import adopt, build
-from ganlab.kinds import parameters
-from ganlab.randomness import Draw
+from ganlab.config.allowlist import targets
+from ganlab.config.build import adopt, build
+from ganlab.config.kinds import parameters
+from ganlab.core.randomness import Draw
 from ganlab.training.base import GameModule
-from ganlab.trust import targets
 
 TRICKS, OBJECTIVES = options("trick"), options("objective")
 WRITTEN = docs.written()
@@ -91,7 +91,7 @@ BESIDE = {"mmd_gan": ["trick=[weight_clip,feature_autoencoder]", "objective.one_
 
 def settings(objective: str, steps: int) -> list[str]:
     """A linear generator, rates that fall to 0, and what the objective's own file asks for."""
-    rate = f"{{_target_: ganlab.schedules.Linear, start: 0.02, end: 0, steps: {steps}}}"
+    rate = f"{{_target_: ganlab.core.schedules.Linear, start: 0.02, end: 0, steps: {steps}}}"
     wants_r1 = "trick=r1" in (CONF / "objective" / f"{objective}.yaml").read_text()
     return [
         *SMALL,

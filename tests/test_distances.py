@@ -10,9 +10,17 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from ganlab.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
-from ganlab.errors import Refused
-from ganlab.kernels import Energy, GaussianMixture, Kernel, Laplacian, Linear, Polynomial, RationalQuadratic
+from ganlab.core.errors import Refused
+from ganlab.functional.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
+from ganlab.functional.kernels import (
+    Energy,
+    GaussianMixture,
+    Kernel,
+    Laplacian,
+    Linear,
+    Polynomial,
+    RationalQuadratic,
+)
 
 KERNELS = [
     GaussianMixture([0.5, 2.0], "variance"),

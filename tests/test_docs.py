@@ -10,7 +10,7 @@ from ganhacks import GANHACKS
 from torch import nn
 
 from ganlab.cli import compose
-from ganlab.config import build
+from ganlab.config.build import build
 
 
 def test_the_table_of_tricks_is_up_to_date() -> None:

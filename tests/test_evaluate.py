@@ -14,10 +14,10 @@ from PIL import Image
 from scipy.linalg import sqrtm
 
 from ganlab.cli import compose
-from ganlab.config import build_data
-from ganlab.config import chosen as chosen_metrics
+from ganlab.config.build import build_data
+from ganlab.config.build import chosen as chosen_metrics
+from ganlab.core.errors import Refused
 from ganlab.data.gallery import Gallery
-from ganlab.errors import Refused
 from ganlab.evaluate import evaluate, main
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.features import Classifier

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from ganlab.randomness import Draw
+from ganlab.core.randomness import Draw
 
 RATE = 0.05
 # Without moments in the one case, with both in the other; a batch norm would be no function of the weights.

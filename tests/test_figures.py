@@ -15,21 +15,21 @@ from PIL import Image
 from table import composed
 
 from ganlab.cli import compose
-from ganlab.config import instantiate
-from ganlab.drawings import style
-from ganlab.drawings.adversarial import best
-from ganlab.drawings.costs import cost
-from ganlab.drawings.density import Line
-from ganlab.drawings.intuition import accuracy
-from ganlab.drawings.inverse_transform import transform
-from ganlab.drawings.runs import Run, schedule
-from ganlab.drawings.style import overview, write
-from ganlab.errors import Refused
+from ganlab.config.build import instantiate
+from ganlab.core.errors import Refused
 from ganlab.figures import NAMES, figures, main
 from ganlab.metrics.modes import HighQuality, ModesCovered
-from ganlab.portraits import covered
-from ganlab.session import Session
-from ganlab.views import nearest
+from ganlab.theory import style
+from ganlab.theory.adversarial import best
+from ganlab.theory.costs import cost
+from ganlab.theory.density import Line
+from ganlab.theory.intuition import accuracy
+from ganlab.theory.inverse_transform import transform
+from ganlab.theory.runs import Run, schedule
+from ganlab.theory.style import overview, write
+from ganlab.training.session import Session
+from ganlab.visualize.latent import nearest
+from ganlab.visualize.portraits import covered
 
 FILMS = {1, 2, 4, 6}
 SHEET = 7  # of images: it has no axes

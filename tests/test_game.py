@@ -9,8 +9,8 @@ import torch
 from table import game, one_round, options, rounds
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
 from ganlab.tricks.base import Order, Trick
 
 

@@ -13,7 +13,7 @@ from comparing import LATER
 from table import game, home, one_round, options, rounds
 
 from ganlab.cli import compose
-from ganlab.config import build_data, measuring
+from ganlab.config.build import build_data, measuring
 from ganlab.core.numerics import NUMERICS
 
 HERE = Path(__file__).parent

@@ -6,9 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganlab.distances import mmd2
-from ganlab.kernels import Energy, GaussianMixture, Laplacian, Linear, Polynomial, RationalQuadratic
-from ganlab.pairs import Radial, squared_distances
+from ganlab.functional.distances import mmd2
+from ganlab.functional.kernels import (
+    Energy,
+    GaussianMixture,
+    Laplacian,
+    Linear,
+    Polynomial,
+    RationalQuadratic,
+)
+from ganlab.functional.pairs import Radial, squared_distances
 
 Vector = list[float]
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from commands import play, rows
 
+from ganlab.config.kinds import KINDS
 from ganlab.data.sources import Memory
-from ganlab.kinds import KINDS
 
 
 @pytest.mark.parametrize("precision", get_args(KINDS["trainer.precision"]))

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 from table import composed
 
-from ganlab import portraits
-from ganlab.config import build_data, load
+from ganlab.config.build import build_data, load
 from ganlab.data.base import Data
 from ganlab.data.sources import Memory
-from ganlab.pictures import GAP, GROUND, REAL, grid, images, stacked
-from ganlab.portraits import beside, layout, portrait
+from ganlab.visualize import portraits
+from ganlab.visualize.grid import GAP, GROUND, REAL, grid, images, stacked
+from ganlab.visualize.portraits import beside, layout, portrait
 
 SIDE = 32  # pixels, which are not enlarged
 

@@ -18,9 +18,9 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from two_ranks import cases, made, play_all, played
 
 from ganlab.cli import compose
-from ganlab.errors import Refused
-from ganlab.session import Session
+from ganlab.core.errors import Refused
 from ganlab.training.processes import environment, free_port, must_start
+from ganlab.training.session import Session
 
 PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
     "model.generator.batch_norm=false",
@@ -100,7 +100,7 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
     found = subprocess.run(
-        ["pgrep", "-P", str(process.pid), "-f", "ganlab.worker"], capture_output=True, text=True
+        ["pgrep", "-P", str(process.pid), "-f", "ganlab.training.rank"], capture_output=True, text=True
     )
     (child,) = map(int, found.stdout.split())
     os.kill(child, signal.SIGKILL)

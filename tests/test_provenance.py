@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ganlab import provenance
-from ganlab.provenance import commit
+from ganlab.training import provenance
+from ganlab.training.provenance import commit
 
 
 def git(folder: Path, *arguments: str) -> str:

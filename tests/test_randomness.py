@@ -3,7 +3,7 @@ import random
 import numpy as np
 import torch
 
-from ganlab.randomness import Draw, fold, reseed
+from ganlab.core.randomness import Draw, fold, reseed
 
 
 def test_seeds_do_not_collide_where_only_the_low_bits_count() -> None:

@@ -18,10 +18,10 @@ from torch.nn.functional import binary_cross_entropy as cross_entropy
 from torch.nn.functional import softplus
 
 from ganlab.cli import compose
-from ganlab.config import build, instantiate
-from ganlab.randomness import reseed
+from ganlab.config.build import build, instantiate
+from ganlab.core.randomness import reseed
+from ganlab.core.turn import Batch, Player, Sample
 from ganlab.training.base import GameModule
-from ganlab.turn import Batch, Player, Sample
 
 GENERATOR = ("data.batch_size=20", "model.generator.latent_dim=5", "model.generator.hidden=[9,8]")
 # Of a discriminator that tells samples apart, so that both players have gradients worth comparing.
@@ -241,7 +241,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
                 "model.encoder": {"activation": "sigmoid", "dropout": dropout, "hidden": hidden},
                 "model.encoder.code_range": [0, 1],
                 "model.generator.value_range": [0, 1],
-                "objective.likelihood._target_": "ganlab.likelihoods.Bernoulli",
+                "objective.likelihood._target_": "ganlab.functional.likelihoods.Bernoulli",
                 "optimizer.generator": {"_target_": "torch.optim.SGD", "lr": 0.1},
                 "optimizer.generator.momentum": momentum,
             }

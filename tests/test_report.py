@@ -18,15 +18,15 @@ from PIL import Image
 from scipy import stats
 
 from ganlab.cli import compose
+from ganlab.core.errors import Refused
 from ganlab.core.numerics import NUMERICS
-from ganlab.drawings.style import BLACK, BLUE, VERMILION
-from ganlab.errors import Refused
 from ganlab.report import report
 from ganlab.suites import forest
 from ganlab.suites.configs import configs
 from ganlab.suites.results import Row, append
 from ganlab.suites.statistics import smallest_effect
 from ganlab.suites.suite import read
+from ganlab.theory.style import BLACK, BLUE, VERMILION
 
 NAME = "fid/digits_train_1k"
 ARMS = "c" * 12  # a config's hash, for that of the arm

@@ -24,18 +24,18 @@ from pytorch_lightning import Trainer
 from table import options
 from test_contract import largest_set
 
-from ganlab.callbacks.stop import Stop
 from ganlab.cli import compose
-from ganlab.config import build_data
+from ganlab.config.build import build_data
+from ganlab.config.filesystem import Lock
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Refused
 from ganlab.data.digits import Digits
-from ganlab.errors import Refused
-from ganlab.filesystem import Lock
-from ganlab.provenance import override
-from ganlab.resume import changes
 from ganlab.run import run
-from ganlab.run_directory import RunDirectory
-from ganlab.session import Session
 from ganlab.training.base import GameModule
+from ganlab.training.callbacks.stop import Stop
+from ganlab.training.provenance import override
+from ganlab.training.resume import changes
+from ganlab.training.session import Session
 
 STEPS = 48
 SETTINGS = (
@@ -250,7 +250,7 @@ def test_a_process_of_a_resumed_run_may_have_begun_from_another(tmp_path: Path) 
     cfg = OmegaConf.load(tmp_path / "second" / "config.yaml")
     cfg.resume = str(tmp_path / "second")
     (tmp_path / "second" / "config.yaml").write_text("changed: since then")
-    assert Session(cfg).began == 2  # as ganlab.worker makes it
+    assert Session(cfg).began == 2  # as ganlab.training.rank makes it
 
 
 def test_a_run_may_be_played_beside_the_main_thread(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from ganlab.cli import compose
-from ganlab.config import build_data, load
-from ganlab.errors import Refused
+from ganlab.config.build import build_data, load
+from ganlab.core.errors import Refused
 from ganlab.metrics.features import Classifier, eight_bit
-from ganlab.pictures import GROUND, grid, images
 from ganlab.sample import sample
-from ganlab.views import slerp
+from ganlab.visualize.grid import GROUND, grid, images
+from ganlab.visualize.latent import slerp
 
 
 def draw(run_dir: Path, *overrides: str) -> Path:

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from ganlab.errors import Refused
-from ganlab.schedules import (
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import (
     Constant,
     Cosine,
     Exponential,

@@ -14,18 +14,18 @@ import torch
 from commands import assert_same_run, checkpoint, finish, go_on, rows, same, start, start_pair, summary
 from table import batch, one_round
 
-from ganlab.checks import check
 from ganlab.cli import compose
-from ganlab.config import build, load
+from ganlab.config.build import build, load
+from ganlab.config.checks import check
+from ganlab.config.stages import Timetable
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Batch, Sample
 from ganlab.data.digits import Digits
-from ganlab.errors import Refused
 from ganlab.networks.autoencoder import linear
 from ganlab.run import run
 from ganlab.sample import sample
-from ganlab.session import Session
-from ganlab.stages import Timetable
+from ganlab.training.session import Session
 from ganlab.training.stages import Stages
-from ganlab.turn import Batch, Sample
 
 SMALL = (
     "model=gmmn_autoencoder",
@@ -245,7 +245,7 @@ def test_layers_that_do_not_fit_are_refused() -> None:
 
 
 def test_schedules_begin_with_their_game() -> None:
-    line = "{_target_: ganlab.schedules.Steps, values: [0.1, 0.2], rounds: [1]}"
+    line = "{_target_: ganlab.core.schedules.Steps, values: [0.1, 0.2], rounds: [1]}"
     module = built("stages.autoencoder.steps=3", f"optimizer.generator.lr={line}")
     rates = []
     for _ in range(6):

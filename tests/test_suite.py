@@ -11,8 +11,8 @@ from threading import Thread
 
 import pytest
 
+from ganlab.core.errors import Refused
 from ganlab.core.numerics import NUMERICS
-from ganlab.errors import Refused
 from ganlab.suites import results, suite
 from ganlab.suites.results import Row
 

@@ -32,12 +32,11 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from warm import Warm
 
 from ganlab.ablate import ablate
-from ganlab.callbacks import weights_and_biases
 from ganlab.cli import compose
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Refused
 from ganlab.core.numerics import NUMERICS
-from ganlab.errors import Refused
 from ganlab.report import report
-from ganlab.run_directory import RunDirectory
 from ganlab.suites import child
 from ganlab.sweeps import panels, worker
 from ganlab.sweeps.agent import in_words
@@ -46,6 +45,7 @@ from ganlab.sweeps.plan import Plan
 from ganlab.sweeps.search import Search
 from ganlab.sweeps.sweep import read
 from ganlab.sweeps.tried import Tried, records
+from ganlab.training.callbacks import weights_and_biases
 
 QUICK = """\
 question: Which rate suits a small GAN?

@@ -22,38 +22,38 @@ from commands import environment, finish, go_on, play, start
 from omegaconf import OmegaConf
 from test_config import Shift  # noqa: F401, a class of a user's own
 
-from ganlab import trust
 from ganlab.cli import compose, launch
 from ganlab.compare import compare
-from ganlab.config import load
-from ganlab.errors import Refused
+from ganlab.config import allowlist as trust
+from ganlab.config.allowlist import check_trust, listed, signature, targets
+from ganlab.config.build import load
+from ganlab.config.kinds import find
+from ganlab.config.run_directory import PARTS, RunDirectory
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule
 from ganlab.evaluate import evaluate
-from ganlab.kernels import Kernel
-from ganlab.kinds import find
+from ganlab.functional.kernels import Kernel
 from ganlab.metrics.base import SampleMetric
 from ganlab.objectives.base import Objective
 from ganlab.run import run
-from ganlab.run_directory import PARTS, RunDirectory
 from ganlab.sample import sample
-from ganlab.schedules import Schedule
 from ganlab.tricks.base import Trick
-from ganlab.trust import check_trust, listed, signature, targets
 
 # All of it but the tricks, of which a new file brings its own.
 LISTED = {
     "ganlab.augmentations.colour": "Colour",
     "ganlab.augmentations.corruption": "Corruption",
     "ganlab.augmentations.geometry": "Geometry",
-    "ganlab.callbacks.tensorboard": "TensorBoard",
-    "ganlab.callbacks.weights_and_biases": "Wandb",
+    "ganlab.training.callbacks.tensorboard": "TensorBoard",
+    "ganlab.training.callbacks.weights_and_biases": "Wandb",
     "ganlab.data.digits": "Digits",
     "ganlab.data.folder": "Folder",
     "ganlab.data.line": "Gaussian1D Mixture1D",
     "ganlab.data.stacked": "StackedMNIST",
     "ganlab.data.toy": "Grid Ring Spiral",
     "ganlab.data.vision": "Vision",
-    "ganlab.kernels": "Energy GaussianMixture Laplacian Linear Polynomial RationalQuadratic",
-    "ganlab.likelihoods": "Bernoulli Gaussian",
+    "ganlab.functional.kernels": "Energy GaussianMixture Laplacian Linear Polynomial RationalQuadratic",
+    "ganlab.functional.likelihoods": "Bernoulli Gaussian",
     "ganlab.metrics.classification": "ClassificationAccuracy",
     "ganlab.metrics.errors": "Errors",
     "ganlab.metrics.features": "classifier",
@@ -86,7 +86,7 @@ LISTED = {
     "ganlab.objectives.matching": "MMD Moments SlicedWasserstein",
     "ganlab.objectives.relativistic": "Relativistic RelativisticAverage",
     "ganlab.objectives.spaces": "Pixels RandomFeatures",
-    "ganlab.schedules": "Constant Cosine Exponential HalfLife Linear Steps WarmUp",
+    "ganlab.core.schedules": "Constant Cosine Exponential HalfLife Linear Steps WarmUp",
     "ganlab.training.play": "Alternating Extragradient Shared Simultaneous",
     "ganlab.training.processes": "Replicas",
     "pytorch_lightning": "Trainer",
@@ -230,24 +230,26 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     ),
     "lightning_seed": builds("pytorch_lightning.seed_everything", seed=0),
     # What is reached through ganlab.
-    "library_of_ganlab": builds("ganlab.provenance.subprocess.run", args=TOUCH, shell=True),
-    "helper": builds("ganlab.config.instantiate", node={"_target_": "os.system"}),
-    "loader": builds("ganlab.config.load", run_dir="x", trust=["os"]),
-    "writer": builds("ganlab.filesystem.write_beside", path="PWNED", text=""),
+    "library_of_ganlab": builds("ganlab.training.provenance.subprocess.run", args=TOUCH, shell=True),
+    "helper": builds("ganlab.config.build.instantiate", node={"_target_": "os.system"}),
+    "loader": builds("ganlab.config.build.load", run_dir="x", trust=["os"]),
+    "writer": builds("ganlab.config.filesystem.write_beside", path="PWNED", text=""),
     "method": builds("ganlab.metrics.features.Classifier.load", name="digits"),
-    "method_of_a_listed": builds("ganlab.schedules.Linear.__init__.__globals__.get"),
+    "method_of_a_listed": builds("ganlab.core.schedules.Linear.__init__.__globals__.get"),
     "wrapped": builds("ganlab.metrics.features.classifier.__wrapped__", name="digits"),
     "alias": builds("ganlab.networks.dcgan.Generator"),
-    "alias_of_a_listed": builds("ganlab.config.hydra.utils.instantiate"),
+    "alias_of_a_listed": builds("ganlab.config.build.hydra.utils.instantiate"),
     "private": builds("ganlab.training.processes._ignore_interrupts"),
     "workers": builds("ganlab.training.processes.Workers", count=2),
-    "callback": builds("ganlab.callbacks.checkpoint.Checkpoint", folder="x"),
-    "drawing": builds("ganlab.drawings.ring.draw"),
+    "callback": builds("ganlab.training.callbacks.checkpoint.Checkpoint", folder="x"),
+    "drawing": builds("ganlab.theory.ring.draw"),
     "blank_behind": builds("torch.optim.SGD "),
     "nothing": builds(""),
     # What is on the list, where it does not belong.
     "trainer_elsewhere": builds("pytorch_lightning.Trainer", default_root_dir="x"),
-    "logger_elsewhere": builds("ganlab.callbacks.weights_and_biases.Wandb", "trick.log", mode="online"),
+    "logger_elsewhere": builds(
+        "ganlab.training.callbacks.weights_and_biases.Wandb", "trick.log", mode="online"
+    ),
     "data_elsewhere": builds("ganlab.data.vision.Vision", "model.generator.prior", root="x"),
     "processes_elsewhere": builds("ganlab.training.processes.Replicas", patience=1),
     # Where it stands, and how it is called.
@@ -324,7 +326,7 @@ def test_an_attack_is_refused_in_one_line(
 def test_what_is_on_the_list_is_built_of_any_run(command: str, honest: Path, tmp_path: Path) -> None:
     shutil.copytree(honest, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
-    rate = "{_target_: ganlab.schedules.Cosine, start: 0.01, end: 0, steps: 10}"
+    rate = "{_target_: ganlab.core.schedules.Cosine, start: 0.01, end: 0, steps: 10}"
     cfg = OmegaConf.load(config)
     cfg.optimizer.generator.lr = OmegaConf.create(rate)
     config.write_text(OmegaConf.to_yaml(cfg))
@@ -649,7 +651,7 @@ def test_what_lies_where_one_works_is_not_run(honest: Path, tmp_path: Path) -> N
         (evil / f"{name}.py").write_text(touch)
     (evil / "mine.py").write_text("class Own:\n    pass\n")
     script = "import sys; sys.path.pop(0); sys.argv = ['sample', 'run_dir=.', 'n=1']\n"
-    script += "from ganlab.sample import main\nmain()\nfrom ganlab.kinds import find\nprint(find('mine.Own'))"
+    script += "from ganlab.sample import main\nmain()\nfrom ganlab.config.kinds import find\nprint(find('mine.Own'))"
     told = subprocess.run(
         [sys.executable, "-c", script],
         cwd=evil,

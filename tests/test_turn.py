@@ -7,11 +7,11 @@ import torch
 from table import game, real
 from torch import Tensor, nn
 
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.networks.priors import Normal
-from ganlab.randomness import Draw
 from ganlab.training.play import against
 from ganlab.tricks.base import Trick, Tricks
-from ganlab.turn import Batch, Sample, Turn, Verdict
 
 
 class Doubling(nn.Module):

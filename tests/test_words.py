@@ -16,10 +16,10 @@ from table import SMALL
 from torch import nn
 
 from ganlab.cli import CONF, compose, launch
-from ganlab.config import build, build_data
-from ganlab.errors import Refused
-from ganlab.kinds import parameters, refuse_unfit
-from ganlab.run_directory import RunDirectory
+from ganlab.config.build import build, build_data
+from ganlab.config.kinds import parameters, refuse_unfit
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Refused
 
 HOME = os.path.expanduser("~")
 
@@ -123,13 +123,13 @@ def test_every_constructor_of_conf_is_known_by_its_annotations() -> None:
         ({"end": float("nan")}, "x.end=nan must be a number$"),
         ({"end": float("inf")}, "x.end=inf must be a number$"),
         ({"end": True}, "x.end=true must be a number$"),
-        ({"stop": 1}, "x.stop=1 would be read by nothing: ganlab.schedules.Linear takes st"),
+        ({"stop": 1}, "x.stop=1 would be read by nothing: ganlab.core.schedules.Linear takes st"),
         ({"steps": 2.5}, "x.steps=2.5 must be a whole number of at least 1$"),
         ({"_target_": 5}, "x._target_=5 must be a text"),
     ],
 )
 def test_a_constructor_is_held_to_its_annotations(value: dict, message: str) -> None:
-    line = {"_target_": "ganlab.schedules.Linear", "start": 1.0, "end": 0, "steps": 1}
+    line = {"_target_": "ganlab.core.schedules.Linear", "start": 1.0, "end": 0, "steps": 1}
     refuse_unfit([line], "x")
     with pytest.raises(Refused, match=message):
         refuse_unfit(line | value, "x")
@@ -144,7 +144,7 @@ BESIDE = ["trick=[" + ",".join(path.stem for path in (CONF / "trick").glob("*.ya
         (
             BESIDE,
             """trick.adaptive_augment target=1.0|-1|abc interval=0 kimg=0 geometry.flip=1 geometry.scale=-0.1
-            colour.luma_flip=0.5 colour.hue=2|{_target_:ganlab.schedules.Linear} corruption.cutout=2
+            colour.luma_flip=0.5 colour.hue=2|{_target_:ganlab.core.schedules.Linear} corruption.cutout=2
             trick.adaptive_balance by=luck high=abc low=-1|0 trick.auxiliary_classifier generator=mystery
             trick.ema players=generator|null|[]|[critic]|[[generator]] trick.feature_matching replace=2
             trick.generator_dropout rate=0|1 at_test=2 trick.label_conditioning discriminator=mystery

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from table import batch, beside, game, home, options
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 
 ROUNDS = 14
 ESTIMATES = (

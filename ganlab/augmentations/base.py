@@ -8,8 +8,8 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
 
 # How strong a transform is; 0 leaves it out.
 Share = Annotated[float, "[0, 1]"]

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, UpTo3, gate
 from ganlab.augmentations.images import per_image
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
 
 
 @dataclass

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, gate
 from ganlab.augmentations.images import cut, per_image
-from ganlab.randomness import Draw
+from ganlab.core.randomness import Draw
 
 
 class Corruption(Augmentation):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Share, Span, UpTo3, gate
 from ganlab.augmentations.warp import warp
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
 
 
 @dataclass

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
+from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, image_range
 from ganlab.data.labelled import labelled_among
 from ganlab.data.sources import Choice, Memory, hold_out
-from ganlab.values import Count, Whole
 
 TRAINING = 1437  # of the 1797
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 
 Range = tuple[float, float] | None  # of the values of a sample; None: unbounded
 Fact = int | Sequence[float] | None

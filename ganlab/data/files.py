@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused, printable
 from ganlab.data.listing import Listing
 from ganlab.data.look import Look, cut, decode
 from ganlab.data.order import Request, still
 from ganlab.data.readers import Answer, Key, read
 from ganlab.data.sources import Memory, Ragged, Samples, Source, pick, present
-from ganlab.errors import Refused, printable
 
 CHUNK = 64  # files that a worker reads before it answers
 PIECE, PIECES, BUDGET = 2**20, 10_000, 2**26  # of contents that are compared: bytes a file, files, bytes

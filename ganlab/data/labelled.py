@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import fold, generator
 from ganlab.data.order import Plan, Request
 from ganlab.data.sources import Samples, Source
-from ganlab.errors import Refused
-from ganlab.randomness import fold, generator
 
 Pair = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # a batch, and the labelled one beside it
 

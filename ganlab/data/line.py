@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Positive
 from ganlab.data.densities import Mixture
 from ganlab.data.toy import Facts, Toy
-from ganlab.errors import Refused
-from ganlab.values import Positive
 
 
 class Gaussian1D(Toy):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganlab.randomness import generator
+from ganlab.core.randomness import generator
 
 
 class Request(NamedTuple):

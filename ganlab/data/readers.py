@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from ganlab.errors import Lost, Refused, one_line
+from ganlab.core.errors import Lost, Refused, one_line
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")

@@ -9,9 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import generator
 from ganlab.data.order import Request, flips, in_order, offset, still
-from ganlab.errors import Refused
-from ganlab.randomness import generator
 
 Choice = Literal["last", "random"]  # of the samples that are held out
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64

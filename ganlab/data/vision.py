@@ -14,12 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data
 from ganlab.data.facts import agree, image_range
 from ganlab.data.labelled import labelled_among
 from ganlab.data.sources import Choice, Memory, hold_out
-from ganlab.errors import Refused
-from ganlab.values import Count, Whole
 
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
 NAMES = {

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data
-from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.metrics.reals import unit
 from ganlab.metrics.transfer import CHUNK, Transfer, mistaken
-from ganlab.values import Count, Positive
 
 BATCH = 128
 SEED = 0  # of the classifier's weights, dropout and order; the same for samples and for real images

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from ganlab.core.errors import Refused
 from ganlab.data.base import Data
-from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.metrics.transfer import Transfer, mistaken
 

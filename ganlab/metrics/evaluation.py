@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from ganlab.core.distributed import first
+from ganlab.core.errors import Diverged, Refused
 from ganlab.data.base import Data, Split
-from ganlab.errors import Diverged, Refused
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.reals import BATCH, Reals, some, unit
 from ganlab.metrics.shelf import keeping
-from ganlab.ranks import first
 
 T = TypeVar("T")
 # Opened around something long, of what is done and how much of it; called with how much more was done.

@@ -7,13 +7,13 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
+from ganlab.core.validation import Count, Several
 from ganlab.data.base import Split
-from ganlab.distances import mmd2
-from ganlab.kernels import Polynomial
+from ganlab.functional.distances import mmd2
+from ganlab.functional.kernels import Polynomial
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.of_features import FeatureMetric, Features
 from ganlab.metrics.shelf import Seen
-from ganlab.values import Count, Several
 
 ORDER = 2020  # seed of torch-fidelity's choice of subsets
 KERNEL = Polynomial(degree=3, offset=1.0)
@@ -28,7 +28,7 @@ class KernelDistance(FeatureMetric):
     it does not depend on how many samples there are. The subsets are torch-fidelity's.
 
     estimator: `unbiased` (all pairs of a real and a fake, as published), `u_statistic` (without those of one
-    place: the released code's third) or `biased` (never negative), as `ganlab.distances.mmd2` has them.
+    place: the released code's third) or `biased` (never negative), as `ganlab.functional.distances.mmd2` has them.
     """
 
     kinds = ("kid",)

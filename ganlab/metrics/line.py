@@ -7,8 +7,8 @@ from importlib.metadata import version
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
 from ganlab.data.base import Data
-from ganlab.errors import Refused
 from ganlab.metrics.base import SampleMetric
 
 

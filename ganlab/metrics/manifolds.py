@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Count
 from ganlab.data.base import Split
-from ganlab.errors import Refused
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.of_features import FeatureMetric, Features
 from ganlab.metrics.shelf import Seen
-from ganlab.values import Count
 
 CHUNK = 1000  # rows at a time of the matrix of distances
 ALIKE = 1e-5  # lengths of the features, within which an image is a copy: networks round in float32

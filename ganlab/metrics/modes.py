@@ -12,9 +12,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
 from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
-from ganlab.errors import Refused
 from ganlab.metrics.base import SampleMetric
 
 NEAR = 3.0  # deviations

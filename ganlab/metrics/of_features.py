@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import generator
 from ganlab.data.base import Data, Split
-from ganlab.errors import Refused
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.features import Extractor, classifier, lens
 from ganlab.metrics.shelf import Seen
-from ganlab.randomness import generator
 
 
 class FeatureMetric(SampleMetric):

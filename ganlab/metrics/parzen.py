@@ -9,11 +9,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Positive, Several
 from ganlab.data.base import Data, Split
-from ganlab.errors import Refused
+from ganlab.functional.pairs import squared_distances
 from ganlab.metrics.base import SampleMetric
-from ganlab.pairs import squared_distances
-from ganlab.values import Positive, Several
 
 CHUNK = 500  # reals at a time: a matrix of their distances to all fakes is held
 

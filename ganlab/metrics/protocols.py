@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 
 # What a record has beside how its number was made.
 FOUND = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}

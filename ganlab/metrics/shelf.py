@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ganlab.filesystem import replacing
-from ganlab.machine import caches
+from ganlab.config.filesystem import replacing
+from ganlab.training.process import caches
 
 KEEPING: ContextVar[bool] = ContextVar("keeping", default=False)
 

@@ -7,9 +7,9 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Sample
 from ganlab.metrics.features import Classifier
-from ganlab.turn import Sample
 
 
 class ClassifierFeatures(nn.Module):

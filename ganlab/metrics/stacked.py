@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
 from ganlab.data.base import Data
-from ganlab.errors import Refused
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.of_features import FeatureMetric
 from ganlab.metrics.shelf import Seen

@@ -10,15 +10,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data
 from ganlab.data.sources import Samples
-from ganlab.errors import Refused
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.of_features import short
 from ganlab.networks.base import evaluating
 from ganlab.networks.hidden import hidden
-from ganlab.values import Count, Positive
 
 CHUNK = 1000  # test images at a time
 TOLERANCE = 0.01  # of the linear machine: a finer one moves its error by less than chance does

@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Count, Rate, Widths
 from ganlab.networks.base import Generator, Layers, output
 from ganlab.networks.priors import Prior
-from ganlab.values import Count, Rate, Widths
 
 Activation = Literal["relu", "sigmoid"]
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Verdict
 from ganlab.networks.priors import Prior
-from ganlab.turn import Verdict
 
 
 class Conditioned(nn.Module):

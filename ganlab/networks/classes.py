@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ganlab.turn import Sample, Turn, accurate
+from ganlab.core.turn import Sample, Turn, accurate
 
 
 class Evidence(nn.Module):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 from ganlab.networks.base import Generator, entry, swap, widen
 from ganlab.networks.labels import ConcatVector, ConditionalNorm, EmbedLatent
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm

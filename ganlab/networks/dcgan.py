@@ -8,10 +8,10 @@ from typing import Annotated
 
 from torch import nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Count
 from ganlab.networks.base import Discriminator, Generator, Layers, output, rectifier
 from ganlab.networks.priors import Prior
-from ganlab.values import Count
 
 Kernel = Annotated[int, 3]
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
-from ganlab.values import Positive
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Positive
 
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 

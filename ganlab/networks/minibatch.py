@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
+from ganlab.core.distributed import together
+from ganlab.core.errors import Refused
+from ganlab.core.turn import accurate
 from ganlab.networks.base import Conditioned
-from ganlab.ranks import together
-from ganlab.turn import accurate
 
 
 class Closeness(nn.Module):

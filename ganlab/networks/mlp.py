@@ -9,9 +9,9 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
+from ganlab.core.validation import Count, Rate, Several, Widths
 from ganlab.networks.base import Discriminator, Generator, Layers, output, rectifier
 from ganlab.networks.priors import Prior
-from ganlab.values import Count, Rate, Several, Widths
 
 
 class Maxout(nn.Module):

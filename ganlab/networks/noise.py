@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from ganlab.core.randomness import Draw, fold
 from ganlab.networks.base import Conditioned, entry, swap
 from ganlab.networks.initial import WEIGHTED
-from ganlab.randomness import Draw, fold
 
 MASK = (1 << 24) - 1
 

@@ -9,10 +9,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ganlab.core.distributed import mean_of_ranks, several
+from ganlab.core.turn import accurate
 from ganlab.networks.base import evaluating, swap
 from ganlab.networks.initial import WEIGHTED
-from ganlab.ranks import mean_of_ranks, several
-from ganlab.turn import accurate
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 

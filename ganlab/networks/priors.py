@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ganlab.randomness import Draw
+from ganlab.core.randomness import Draw
 
 
 class Prior(Protocol):

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.validation import Count, NotNegative, Widths
 from ganlab.networks.base import Discriminator, Generator, Layers, output
 from ganlab.networks.priors import Prior
-from ganlab.ranks import mean_of_ranks
-from ganlab.values import Count, NotNegative, Widths
 
 
 class Noise(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 from ganlab.networks.initial import WEIGHTED
 from ganlab.networks.salimans2016 import NormalisedLinear
 

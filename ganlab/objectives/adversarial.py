@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.nn.functional import relu, softplus
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule
+from ganlab.core.turn import Offer, Player, Turn, accurate
 from ganlab.objectives.base import Objective
-from ganlab.schedules import Schedule
-from ganlab.turn import Offer, Player, Turn, accurate
 
 MaxLogit = Annotated[float, "(0, 40]"]  # of exponents, far from the largest float32, exp(88)
 

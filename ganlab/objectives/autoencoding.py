@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ganlab.errors import Refused
-from ganlab.likelihoods import Likelihood
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Networks, Player, Turn, accurate
+from ganlab.functional.likelihoods import Likelihood
 from ganlab.networks.priors import Normal
 from ganlab.objectives.base import Objective
-from ganlab.schedules import Schedule, active
-from ganlab.turn import Networks, Player, Turn, accurate
 
 
 class Reconstruction(Objective):

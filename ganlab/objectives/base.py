@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
-from ganlab.schedules import Schedule, active
-from ganlab.turn import Networks, Player, Turn
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Networks, Player, Turn
 
 
 class Objective(nn.Module, ABC):

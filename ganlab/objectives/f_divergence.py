@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
+from ganlab.core.schedules import Schedule
+from ganlab.core.turn import Player, Turn, accurate
 from ganlab.objectives.adversarial import Adversarial, MaxLogit
-from ganlab.schedules import Schedule
-from ganlab.turn import Player, Turn, accurate
 
 GeneratorCost = Literal["bound", "output"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganlab.distances import mmd2
+from ganlab.core.distributed import together
+from ganlab.core.gradients import between, norms, slopes
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Offer, Sample, Turn, accurate
+from ganlab.functional.distances import mmd2
+from ganlab.functional.pairs import Kernel
 from ganlab.objectives.base import Objective
 from ganlab.objectives.matching import OfBatches, Weight, check_estimator, rooted
-from ganlab.pairs import Kernel
-from ganlab.ranks import together
-from ganlab.schedules import Schedule, active
-from ganlab.slopes import between, norms, slopes
-from ganlab.turn import Offer, Sample, Turn, accurate
 
 
 class LearnedMMD(Objective):

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ganlab.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
-from ganlab.errors import Refused
+from ganlab.core.distributed import together
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule
+from ganlab.core.turn import Player, Turn, accurate
+from ganlab.core.validation import Count, Widths
+from ganlab.functional.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
+from ganlab.functional.pairs import Kernel
 from ganlab.objectives.base import Objective
 from ganlab.objectives.spaces import Space
-from ganlab.pairs import Kernel
-from ganlab.ranks import together
-from ganlab.schedules import Schedule
-from ganlab.turn import Player, Turn, accurate
-from ganlab.values import Count, Widths
 
 Weight = Mapping[Player, float | Schedule]
 OfBatches = Literal["biased", "unbiased", "linear"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from ganlab.core.distributed import together
+from ganlab.core.turn import Offer, Turn, accurate
 from ganlab.objectives.adversarial import Adversarial
-from ganlab.ranks import together
-from ganlab.turn import Offer, Turn, accurate
 
 
 class Relativistic(Adversarial):

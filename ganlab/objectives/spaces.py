@@ -10,10 +10,10 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
-from ganlab.randomness import fold
-from ganlab.turn import Sample
-from ganlab.values import Widths
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import fold
+from ganlab.core.turn import Sample
+from ganlab.core.validation import Widths
 
 Space = Callable[[Sample], Tensor]
 

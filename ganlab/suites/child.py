@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from ganlab.config.allowlist import listed, targets
+from ganlab.config.filesystem import writing
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Refused
 from ganlab.core.numerics import NUMERICS
-from ganlab.errors import Refused
-from ganlab.filesystem import writing
-from ganlab.provenance import searched
-from ganlab.run_directory import RunDirectory
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended
-from ganlab.trust import listed, targets
+from ganlab.training.provenance import searched
 
 COMMAND = (sys.executable, "-m", "ganlab.run")
 # Of a crash: it would come again. Others, such as SIGKILL for want of memory, may be of the moment.

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ganlab.errors import Refused
-from ganlab.run_directory import RunDirectory
-from ganlab.stages import Timetable, earlier
+from ganlab.config.run_directory import RunDirectory
+from ganlab.config.stages import Timetable, earlier
+from ganlab.core.errors import Refused
 from ganlab.suites.child import last_words, start, trusting
 from ganlab.suites.plan import Job
 from ganlab.suites.standing import clock, rounds

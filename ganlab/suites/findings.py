@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 from ganlab.metrics.protocols import refuse_unlike
 from ganlab.suites.results import Row
 from ganlab.suites.statistics import ALPHA, Comparison, compare, holm

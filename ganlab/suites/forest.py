@@ -3,10 +3,10 @@
 from matplotlib.axes import Axes
 from PIL import Image
 
-from ganlab.drawings.style import BLACK, BLUE, ORANGE, PURPLE, SKY, VERMILION, frame, sheet, tidy
 from ganlab.suites.answer import digits, direction
 from ganlab.suites.findings import Findings, Found
 from ganlab.suites.words import between, number
+from ganlab.theory.style import BLACK, BLUE, ORANGE, PURPLE, SKY, VERMILION, frame, sheet, tidy
 
 LIFT = 0.22  # of a seed's dot above its arm's line, in rows
 

@@ -4,8 +4,8 @@ from math import ceil
 
 from PIL import Image
 
-from ganlab.drawings.style import frame, sheet
 from ganlab.suites.suite import Suite
+from ganlab.theory.style import frame, sheet
 
 COLUMNS = 4
 SIDE = 2.6  # inches of a grid

@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.cli import CONF
 from ganlab.core.numerics import NUMERICS
-from ganlab.free import FREE
 from ganlab.suites.hashes import hashed, short
+from ganlab.training.free import FREE
 
 # What changes no number of a run beyond its last bits: where it lies, what is written, the hardware. The
 # budget counts as `steps`, and the seed stands beside: all runs of an arm have one hash.

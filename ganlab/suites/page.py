@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from ganlab.errors import Refused
-from ganlab.kinds import fits, said
+from ganlab.config.kinds import fits, said
+from ganlab.core.errors import Refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class Page:
         }
 
     def plain(self, node: yaml.Node, what: str, kind: Any) -> Any:
-        """A value of a kind, as `ganlab.kinds` has them."""
+        """A value of a kind, as `ganlab.config.kinds` has them."""
         value = self.value(node)
         if not fits(value, kind):
             raise self.refusal(node, f"{what}: {value} must be {said(kind)}")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ganlab.core.errors import Refused
 from ganlab.data.base import Data
-from ganlab.errors import Refused
 from ganlab.suites import hashes, identity
 from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
 from ganlab.suites.suite import Suite

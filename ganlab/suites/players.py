@@ -11,12 +11,12 @@ from math import ceil
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from ganlab.callbacks.stop import handle
 from ganlab.suites import hashes, identity
 from ganlab.suites.child import Child
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 from ganlab.suites.words import duration
+from ganlab.training.callbacks.stop import handle
 
 if TYPE_CHECKING:
     from ganlab.sweeps.tried import Tried

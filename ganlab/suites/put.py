@@ -5,9 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganlab.errors import Refused
-from ganlab.filesystem import write_beside, writing
-from ganlab.pictures import save
+from ganlab.config.filesystem import write_beside, writing
+from ganlab.core.errors import Refused
+from ganlab.visualize.grid import save
 
 # So of a suite's as of a sweep's.
 MARK = "<!-- Written by python -m ganlab.report from {source} and results.csv: changes here are lost. -->"

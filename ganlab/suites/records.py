@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from ganlab.callbacks.metrics_file import line
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 from ganlab.suites import lines
+from ganlab.training.callbacks.metrics_file import line
 
 
 @dataclass(frozen=True, kw_only=True)

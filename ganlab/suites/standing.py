@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Refused
 from ganlab.core.numerics import NUMERICS
-from ganlab.errors import Refused
-from ganlab.run_directory import RunDirectory
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 

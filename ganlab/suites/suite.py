@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from ganlab.core.validation import Count, Whole
 from ganlab.suites.page import Asked, Page
-from ganlab.values import Count, Whole
 
 FILE = "suite.yaml"
 NEEDED = ("question", "base", "seeds", "metrics", "arms")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ganlab.errors import Refused, Unfinished
+from ganlab.core.errors import Refused, Unfinished
 from ganlab.suites.estimate import FIRST, MORE, rounds_left, trial
 from ganlab.suites.words import duration
 from ganlab.sweeps import agent

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 from ganlab.metrics.protocols import refuse_unlike
 from ganlab.suites.protocol import of_record
 from ganlab.suites.put import put

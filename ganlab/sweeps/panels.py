@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 from PIL import Image
 
-from ganlab.drawings.style import BEST, BLUE, ORANGE, VERMILION, frame, legend, sheet, tidy
 from ganlab.sweeps.parameters import Choice, Range
 from ganlab.sweeps.sweep import Sweep
 from ganlab.sweeps.tried import Tried
+from ganlab.theory.style import BEST, BLUE, ORANGE, VERMILION, frame, legend, sheet, tidy
 
 COLUMNS = 3
 WIDTH, HEIGHT = 3.4, 2.9  # inches of a panel

@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from ganlab.kinds import fits
+from ganlab.config.kinds import fits
+from ganlab.core.validation import whole
 from ganlab.suites.page import Page
-from ganlab.values import whole
 
 NEAR = 1e-9  # of a step: what counts as no rest
 

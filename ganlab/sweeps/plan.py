@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ganlab.config.stages import Timetable
+from ganlab.core.errors import Refused
 from ganlab.data.base import Data
-from ganlab.errors import Refused
-from ganlab.stages import Timetable
 from ganlab.suites import hashes, identity
 from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
 from ganlab.suites.plan import Job, job

@@ -11,7 +11,7 @@ from optuna.pruners import MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 from ganlab.sweeps.journal import Journal
 from ganlab.sweeps.parameters import Choice, Parameter
 from ganlab.sweeps.sweep import Sweep

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
+from ganlab.core.validation import Count, Whole
 from ganlab.suites.page import Asked, Page
 from ganlab.sweeps.parameters import Parameter, parameter
-from ganlab.values import Count, Whole
 
 FILE = "sweep.yaml"
 NEEDED = ("question", "base", "metric", "trials", "seed", "parameters")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ganlab.run_directory import RunDirectory
-from ganlab.stages import Timetable
+from ganlab.config.run_directory import RunDirectory
+from ganlab.config.stages import Timetable
 from ganlab.suites import lines
 from ganlab.suites.child import Child, recorded, right_to
 from ganlab.suites.plan import Job

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ganlab.core.distributed import average
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw, reseed
+from ganlab.core.schedules import Schedule, active, at, schedule, varies
+from ganlab.core.turn import Batch, Player, Sample, Turn
 from ganlab.data.labelled import Pair
 from ganlab.data.sources import Samples
-from ganlab.errors import Refused
 from ganlab.game import Game
-from ganlab.randomness import Draw, reseed
-from ganlab.ranks import average
-from ganlab.schedules import Schedule, active, at, schedule, varies
 from ganlab.training.play import Moves, Play, Weights
-from ganlab.turn import Batch, Player, Sample, Turn
 
 
 class Mover:

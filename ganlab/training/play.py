@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ganlab.turn import Batch, Player, Turn
+from ganlab.core.turn import Batch, Player, Turn
 
 if TYPE_CHECKING:
     from ganlab.training.base import GameModule

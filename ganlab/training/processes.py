@@ -19,8 +19,8 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from ganlab.errors import Refused
-from ganlab.values import Positive
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Positive
 
 
 class Replicas(DDPStrategy):
@@ -117,7 +117,7 @@ class Workers:
             on_loss: is told of it, if this process still waits for the one that died.
         """
         # Modules are looked for where this process does, and nowhere before; not while Python itself starts.
-        script = f"import sys; sys.path[:] = {sys.path}; from ganlab.worker import main; main()"
+        script = f"import sys; sys.path[:] = {sys.path}; from ganlab.training.rank import main; main()"
         common = os.environ | {"GANLAB_PARENT": str(os.getpid())}
         for rank in range(1, self.count):
             self.running.append(

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, acting, images, span
-from ganlab.ranks import mean_of_ranks
+from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.turn import Networks, Offer, Player, Sample, Turn, accurate
+from ganlab.core.validation import Count, Positive
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Networks, Offer, Player, Sample, Turn, accurate
-from ganlab.values import Count, Positive
 
 
 class AdaptiveAugment(Trick):

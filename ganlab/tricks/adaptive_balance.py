@@ -4,11 +4,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganlab.errors import Refused
-from ganlab.ranks import mean_of_ranks
+from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Offer, Player, Turn, accurate
+from ganlab.core.validation import Positive
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-from ganlab.turn import Offer, Player, Turn, accurate
-from ganlab.values import Positive
 
 By = Literal["accuracy", "ranking", "loss_ratio"]
 

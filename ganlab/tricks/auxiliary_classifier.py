@@ -1,8 +1,8 @@
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Networks, Offer, Turn
 from ganlab.networks.classes import surprise
 from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
-from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Networks, Offer, Turn
 
 SETTING = "trick.auxiliary_classifier.generator"
 

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import fold
+from ganlab.core.turn import Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
-from ganlab.randomness import fold
-from ganlab.turn import Networks, Player, Sample, Targets, Turn
 
 Terms = dict[str, Tensor]
 Compute = Callable[[Turn], Terms]

@@ -2,10 +2,10 @@ import torch
 from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, acting, images, span
-from ganlab.errors import Refused
-from ganlab.schedules import Schedule, schedule
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.turn import Networks, Offer, Sample, Turn, accurate
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Networks, Offer, Sample, Turn, accurate
 
 
 class ConsistencyRegularisation(Trick):

@@ -3,10 +3,10 @@ from torch import Tensor
 
 from ganlab.augmentations.base import images, span
 from ganlab.augmentations.images import brighten, cut, saturate, stretch, translate
-from ganlab.errors import Refused
-from ganlab.schedules import Schedule, schedule
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.turn import Networks, Offer, Sample, Turn, accurate
 from ganlab.tricks.base import Trick
-from ganlab.turn import Networks, Offer, Sample, Turn, accurate
 
 
 class DiffAugment(Trick):

@@ -1,11 +1,11 @@
 from torch import Tensor
 
-from ganlab.ranks import mean_of_ranks
-from ganlab.schedules import Schedule, active
-from ganlab.slopes import norms, slopes
+from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.gradients import norms, slopes
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Sample, Turn, accurate
+from ganlab.core.validation import Count
 from ganlab.tricks.slope_penalty import SlopePenalty
-from ganlab.turn import Sample, Turn, accurate
-from ganlab.values import Count
 
 
 class DRAGAN(SlopePenalty):

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw, in_proportion
+from ganlab.core.schedules import Schedule, WarmUp, schedule
+from ganlab.core.turn import Networks, Offer, Player
 from ganlab.networks.base import Discriminator, Generator
 from ganlab.networks.norms import standing_statistics
 from ganlab.networks.weights import set_singular_vectors
-from ganlab.randomness import Draw, in_proportion
-from ganlab.schedules import Schedule, WarmUp, schedule
 from ganlab.tricks.base import Order, Trick
-from ganlab.turn import Networks, Offer, Player
 
 BATCHES, SIZE = 4, 250  # samples from which the average's batch norm takes its statistics
 
@@ -30,7 +30,7 @@ class EMA(Trick):
     classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code); one with batch
     norm is refused, whose statistics mix real samples and fakes and are none of the average's.
 
-    decay: between 0 and 1, neither of them. A number is warmed up (`ganlab.schedules.WarmUp`): an average
+    decay: between 0 and 1, neither of them. A number is warmed up (`ganlab.core.schedules.WarmUp`): an average
     that remembers more rounds than were played is mostly the first weights. A schedule is taken as it is.
     """
 

@@ -2,12 +2,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Networks, Offer, Sample, Turn, accurate
+from ganlab.core.validation import Widths
 from ganlab.networks import mlp
 from ganlab.networks.priors import Normal
-from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Networks, Offer, Sample, Turn, accurate
-from ganlab.values import Widths
 
 
 class FeatureAutoencoder(Trick):

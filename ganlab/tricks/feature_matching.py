@@ -1,9 +1,9 @@
 from torch import Tensor
 
-from ganlab.ranks import mean_of_ranks
-from ganlab.schedules import Schedule, active
+from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Offer, Turn, Verdict, accurate
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Offer, Turn, Verdict, accurate
 
 
 class FeatureMatching(Trick):

@@ -1,8 +1,8 @@
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Networks
+from ganlab.core.validation import Within
 from ganlab.networks.noise import KeyedDropout, Keys, before_hidden
 from ganlab.tricks.base import Trick
-from ganlab.turn import Networks
-from ganlab.values import Within
 
 
 class GeneratorDropout(Trick):

@@ -2,11 +2,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from ganlab.schedules import Schedule, active
-from ganlab.slopes import between, norms, slopes
+from ganlab.core.gradients import between, norms, slopes
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Turn
+from ganlab.core.validation import Count
 from ganlab.tricks.slope_penalty import SlopePenalty
-from ganlab.turn import Turn
-from ganlab.values import Count
 
 
 class GradientPenalty(SlopePenalty):

@@ -1,9 +1,9 @@
 import torch
 
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Networks, Offer, Player, Turn
 from ganlab.networks.weights import flat
-from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-from ganlab.turn import Networks, Offer, Player, Turn
 
 
 class HistoricalAveraging(Trick):

@@ -1,6 +1,6 @@
-from ganlab.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Offer, Sample, Turn
 from ganlab.tricks.base import Trick
-from ganlab.turn import Offer, Sample, Turn
 
 
 class InstanceNoise(Trick):

@@ -1,5 +1,5 @@
+from ganlab.core.turn import Offer, Turn
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-from ganlab.turn import Offer, Turn
 
 
 class InvertedLabels(Trick):

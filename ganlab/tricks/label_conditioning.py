@@ -3,11 +3,11 @@ from typing import Literal
 
 from torch import nn
 
+from ganlab.core.turn import Networks, Offer
 from ganlab.networks.base import Discriminator, entry, widen
 from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
 from ganlab.networks.labels import ConcatImage, ConcatVector, EmbedImage, EmbedVector, Projection
 from ganlab.tricks.base import Trick
-from ganlab.turn import Networks, Offer
 
 SETTING = "trick.label_conditioning.generator"
 DiscriminatorWay = Literal["concat", "embedding", "projection"]

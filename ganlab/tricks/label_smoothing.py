@@ -1,6 +1,6 @@
-from ganlab.schedules import Schedule, schedule
+from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.turn import Offer, Targets, Turn
 from ganlab.tricks.base import Trick
-from ganlab.turn import Offer, Targets, Turn
 
 
 class LabelSmoothing(Trick):

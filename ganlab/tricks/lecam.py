@@ -1,10 +1,10 @@
 import torch
 from torch import Tensor
 
-from ganlab.ranks import mean_of_ranks
-from ganlab.schedules import Schedule, active, schedule
+from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.schedules import Schedule, active, schedule
+from ganlab.core.turn import Networks, Offer, Player, Turn, accurate
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Networks, Offer, Player, Turn, accurate
 
 
 class LeCam(Trick):

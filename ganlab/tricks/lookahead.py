@@ -1,12 +1,12 @@
 import torch
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.turn import Networks, Offer, Player
+from ganlab.core.validation import Count
 from ganlab.networks.weights import flat, set_singular_vectors
-from ganlab.schedules import Schedule, schedule
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import SIDES, Side, needed
-from ganlab.turn import Networks, Offer, Player
-from ganlab.values import Count
 
 
 class Lookahead(Trick):

@@ -1,7 +1,7 @@
+from ganlab.core.turn import Networks, Offer
+from ganlab.core.validation import Count
 from ganlab.networks.minibatch import ClosenessScore
 from ganlab.tricks.base import Trick
-from ganlab.turn import Networks, Offer
-from ganlab.values import Count
 
 
 class MinibatchDiscrimination(Trick):

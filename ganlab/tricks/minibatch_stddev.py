@@ -1,10 +1,10 @@
 from torch import nn
 
+from ganlab.core.turn import Networks, Offer
+from ganlab.core.validation import Several
 from ganlab.networks.base import swap, widen
 from ganlab.networks.minibatch import StandardDeviation, check_groups
 from ganlab.tricks.base import Trick
-from ganlab.turn import Networks, Offer
-from ganlab.values import Several
 
 
 class MinibatchStddev(Trick):

@@ -1,10 +1,10 @@
 from torch import Tensor
 
-from ganlab.ranks import mean_of_ranks
-from ganlab.schedules import Schedule, active
+from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Turn, accurate
+from ganlab.core.validation import Positive
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Turn, accurate
-from ganlab.values import Positive
 
 
 class ModeSeeking(Trick):

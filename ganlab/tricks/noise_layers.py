@@ -2,13 +2,13 @@ from functools import partial
 
 from torch import Tensor
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Networks, Player, Sample, Turn
 from ganlab.networks.base import Layers
 from ganlab.networks.noise import Noise, before_hidden
-from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Trick
 from ganlab.tricks.players import SIDES, Side, needed
-from ganlab.turn import Networks, Player, Sample, Turn
 
 
 class NoiseLayers(Trick):

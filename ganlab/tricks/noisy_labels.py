@@ -1,10 +1,10 @@
 import torch
 from torch import Tensor
 
-from ganlab.errors import Refused
-from ganlab.schedules import Schedule, schedule
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.turn import Offer, Targets, Turn
 from ganlab.tricks.base import Trick
-from ganlab.turn import Offer, Targets, Turn
 
 
 class NoisyLabels(Trick):

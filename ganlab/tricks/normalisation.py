@@ -2,13 +2,13 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Networks, Offer
+from ganlab.core.validation import Count
 from ganlab.networks.base import swap
 from ganlab.networks.norms import BATCH_NORMS, without_norm
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import SIDES, Side, needed
-from ganlab.turn import Networks, Offer
-from ganlab.values import Count
 
 Kind = Literal["layer", "instance", "group", "none"]
 

@@ -1,12 +1,12 @@
 import torch
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Networks, Player, Turn, accurate
 from ganlab.networks.weights import moved, weight_layers
-from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 from ganlab.tricks.players import SIDES, Side, needed
-from ganlab.turn import Networks, Player, Turn, accurate
 
 
 class OrthogonalRegularisation(Trick):

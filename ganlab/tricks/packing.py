@@ -3,11 +3,11 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Networks, Offer, Sample, Turn
 from ganlab.networks.base import entry, widen
 from ganlab.networks.minibatch import StandardDeviation
 from ganlab.tricks.base import Order, Trick
-from ganlab.turn import Networks, Offer, Sample, Turn
 
 
 class Packing(Trick):

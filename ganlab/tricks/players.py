@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ganlab.turn import Offer, Player
+from ganlab.core.turn import Offer, Player
 
 Side = Literal["discriminator", "generator", "both"]
 

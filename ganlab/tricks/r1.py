@@ -1,10 +1,10 @@
 from torch import Tensor
 
-from ganlab.schedules import Schedule, active
-from ganlab.slopes import slopes
+from ganlab.core.gradients import slopes
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Turn
+from ganlab.core.validation import Count
 from ganlab.tricks.slope_penalty import SlopePenalty
-from ganlab.turn import Turn
-from ganlab.values import Count
 
 
 class R1(SlopePenalty):

@@ -3,9 +3,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from ganlab.core.turn import Networks, Offer, Player, Sample, Turn
+from ganlab.core.validation import Count
 from ganlab.tricks.base import Trick
-from ganlab.turn import Networks, Offer, Player, Sample, Turn
-from ganlab.values import Count
 
 
 class ReplayBuffer(Trick):

@@ -1,7 +1,7 @@
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Networks, Offer, Turn
 from ganlab.networks.classes import Evidence, surprise
-from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Networks, Offer, Turn
 
 
 class SemiSupervised(Trick):

@@ -2,10 +2,10 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from ganlab.schedules import Schedule
+from ganlab.core.schedules import Schedule
+from ganlab.core.turn import Networks, Offer, Player, Turn
+from ganlab.core.validation import Count
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Networks, Offer, Player, Turn
-from ganlab.values import Count
 
 
 class SlopePenalty(Trick):

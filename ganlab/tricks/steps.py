@@ -1,9 +1,9 @@
 from bisect import bisect_right
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Offer, Player
+from ganlab.core.validation import Several, Whole
 from ganlab.tricks.base import Trick
-from ganlab.turn import Offer, Player
-from ganlab.values import Several, Whole
 
 
 class Burst:

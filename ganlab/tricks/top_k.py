@@ -1,11 +1,11 @@
 import torch
 from torch import Tensor
 
-from ganlab.errors import Refused
-from ganlab.ranks import mine, together
-from ganlab.schedules import Schedule, schedule
+from ganlab.core.distributed import mine, together
+from ganlab.core.errors import Refused
+from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.turn import Offer, Turn, accurate
 from ganlab.tricks.base import Compute, Terms, Trick
-from ganlab.turn import Offer, Turn, accurate
 
 
 class TopK(Trick):

@@ -3,12 +3,12 @@ from typing import cast
 
 from torch import nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Networks
+from ganlab.core.validation import Positive
 from ganlab.networks.base import Generator
 from ganlab.networks.priors import Normal, TruncatedNormal
 from ganlab.tricks.base import Order, Trick
-from ganlab.turn import Networks
-from ganlab.values import Positive
 
 
 class Truncation(Trick):

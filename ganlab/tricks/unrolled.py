@@ -5,12 +5,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Networks, Offer, Sample, Turn, accurate
 from ganlab.networks.base import swap
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm
-from ganlab.ranks import mean_of_ranks
-from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Compute, Order, Terms, Trick
-from ganlab.turn import Networks, Offer, Sample, Turn, accurate
 
 
 class Unrolled(Trick):

@@ -1,13 +1,13 @@
 import torch
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Networks, Offer
+from ganlab.core.validation import Several
 from ganlab.networks.base import Conditioned, Generator, swap
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
-from ganlab.randomness import Draw
 from ganlab.tricks.base import Order, Trick
-from ganlab.turn import Networks, Offer
-from ganlab.values import Several
 
 
 class VirtualBatchNorm(Trick):

@@ -1,9 +1,9 @@
 import torch
 
+from ganlab.core.schedules import Schedule, active
+from ganlab.core.turn import Networks, Offer, Player
 from ganlab.networks.weights import refuse_normalised
-from ganlab.schedules import Schedule, active
 from ganlab.tricks.base import Order, Trick
-from ganlab.turn import Networks, Offer, Player
 
 
 class WeightClip(Trick):

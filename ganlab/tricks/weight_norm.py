@@ -2,10 +2,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
+from ganlab.core.turn import Networks
 from ganlab.networks.weights import parametrise, weight_layers
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import SIDES, Side, needed, scales
-from ganlab.turn import Networks
 
 
 class WeightNorm(Trick):

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from ganlab.callbacks.metrics_file import MetricsFile
+from ganlab.training.callbacks.metrics_file import MetricsFile
 
 
 def test_rows_and_late_columns(tmp_path: Path) -> None:

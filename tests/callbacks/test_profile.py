@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import play
 
-from ganlab.callbacks.profile import REST, Stopwatch
+from ganlab.training.callbacks.profile import REST, Stopwatch
 
 
 def test_a_phase_inside_stops_the_outer_clock() -> None:

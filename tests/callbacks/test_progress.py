@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from commands import go_on, play, summary
 
-from ganlab.callbacks.samples import Samples
-from ganlab.config import load
+from ganlab.config.build import load
 from ganlab.data.sources import Memory
+from ganlab.training.callbacks.samples import Samples
 
 ROUNDS, WAIT = 10, 0.1  # seconds
 
@@ -41,7 +41,7 @@ def test_what_callbacks_do_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_something_long_says_so_beforehand(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    from ganlab.callbacks import progress
+    from ganlab.training.callbacks import progress
 
     clock = iter([0.0, 1.0, 4.0, 5.0])
     monkeypatch.setattr(progress, "perf_counter", lambda: next(clock))

@@ -16,9 +16,9 @@ import pytest
 from commands import QUICK, finish, go_on, play, rows, start, summary
 from table import ROOT
 
-from ganlab.callbacks.tensorboard import TensorBoard
-from ganlab.callbacks.wandb_mode import wanted_mode
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.training.callbacks.tensorboard import TensorBoard
+from ganlab.training.callbacks.wandb_mode import wanted_mode
 
 
 def records(path: Path) -> Iterator[bytes]:
@@ -98,7 +98,7 @@ def test_rounds_that_are_played_again_are_not_told_again(tmp_path: Path, monkeyp
 
 
 def test_a_mute_server_costs_no_more_than_its_time(monkeypatch) -> None:
-    from ganlab.callbacks import weights_and_biases
+    from ganlab.training.callbacks import weights_and_biases
 
     monkeypatch.setattr(weights_and_biases, "PATIENCE", 0.5)
     with socket.socket() as listening:
@@ -112,7 +112,7 @@ def test_a_mute_server_costs_no_more_than_its_time(monkeypatch) -> None:
 def test_any_answer_is_one(tmp_path: Path) -> None:
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
-    from ganlab.callbacks.weights_and_biases import answers
+    from ganlab.training.callbacks.weights_and_biases import answers
 
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # it refuses every request
         threading.Thread(target=server.handle_request, daemon=True).start()
@@ -121,7 +121,7 @@ def test_any_answer_is_one(tmp_path: Path) -> None:
 
 def test_a_server_that_takes_no_run_leaves_it_offline(tmp_path: Path, monkeypatch, capsys) -> None:
     """As one that answers a first time and then no more."""
-    from ganlab.callbacks import weights_and_biases
+    from ganlab.training.callbacks import weights_and_biases
 
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -152,7 +152,7 @@ def test_jobs_of_a_sweep_have_runs_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_answer_leaves_it_offline(monkeypatch, capsys) -> None:
-    from ganlab.callbacks.weights_and_biases import reachable
+    from ganlab.training.callbacks.weights_and_biases import reachable
 
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -189,7 +189,7 @@ def test_a_mode_that_is_none_is_refused_before_anything_is_built(
     mode: str, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", mode)
-    monkeypatch.setattr("ganlab.session.build_data", lambda cfg: pytest.fail("data were built"))
+    monkeypatch.setattr("ganlab.training.session.build_data", lambda cfg: pytest.fail("data were built"))
     with pytest.raises(Refused, match=f"WANDB_MODE={mode} must be online, offline or disabled; logger=csv"):
         play(tmp_path / "run", "logger=wandb", "logger.wandb.mode=offline", "steps=1")
     monkeypatch.setenv("WANDB_MODE", "")

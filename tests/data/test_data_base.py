@@ -8,9 +8,9 @@ import pytest
 import torch
 from streams import N, numbered, same, take
 
+from ganlab.core.errors import Refused
 from ganlab.data.base import Data, scale
 from ganlab.data.sources import Memory
-from ganlab.errors import Refused
 
 
 def test_every_iter_asks_where_to_start():

@@ -7,8 +7,8 @@ import itertools
 import pytest
 import torch
 
+from ganlab.core.errors import Refused
 from ganlab.data.digits import Digits
-from ganlab.errors import Refused
 
 FACTS = {
     "shape": [1, 8, 8],

@@ -10,8 +10,8 @@ import torch
 from albums import folder, picture
 from streams import same, sweep, take
 
+from ganlab.core.errors import Refused
 from ganlab.data import files
-from ganlab.errors import Refused
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

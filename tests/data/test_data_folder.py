@@ -10,7 +10,7 @@ import pytest
 from albums import folder
 from streams import take
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 
 TAR = Path("../shared/data/cifar10-jpeg.tar")
 

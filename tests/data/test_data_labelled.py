@@ -9,10 +9,10 @@ import torch
 from streams import same
 from torch import Tensor
 
+from ganlab.core.errors import Refused
 from ganlab.data.base import Data
 from ganlab.data.labelled import Labelled, labelled_among
 from ganlab.data.sources import Memory
-from ganlab.errors import Refused
 
 CLASSES = torch.arange(40) % 4
 

@@ -9,9 +9,9 @@ import torch
 from albums import folder, picture
 from streams import sweep
 
+from ganlab.core.errors import Refused
 from ganlab.data.gallery import Gallery
 from ganlab.data.listing import find_splits
-from ganlab.errors import Refused
 
 
 def test_classes_are_the_sorted_sub_folders_however_deep_the_files(album):

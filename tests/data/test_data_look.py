@@ -15,9 +15,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from streams import sweep, take
 
+from ganlab.core.errors import Refused
 from ganlab.data.gallery import Gallery
 from ganlab.data.look import Look, decode
-from ganlab.errors import Refused
 
 
 def test_pixels_arrive_as_they_were_written(tmp_path):

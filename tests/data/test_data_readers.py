@@ -17,8 +17,8 @@ import pytest
 from albums import folder, picture
 from streams import take
 
+from ganlab.core.errors import Lost, Refused
 from ganlab.data.readers import read
-from ganlab.errors import Lost, Refused
 
 LARGE = 3 * 2**20  # bytes: many times what a pipe holds
 others: set[int] = set()  # children of this process that were there before a test

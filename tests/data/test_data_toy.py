@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from ganlab.cli import compose
-from ganlab.config import instantiate
+from ganlab.config.build import instantiate
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import generator
 from ganlab.data.densities import Mixture, optimal_discriminator, oracle_accuracy
 from ganlab.data.toy import Ring, Toy
-from ganlab.errors import Refused
-from ganlab.randomness import generator
 
 TOYS = {"gaussian_1d": 1, "mixture_1d": 1, "ring": 2, "grid": 2, "spiral": 2}
 

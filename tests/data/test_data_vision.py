@@ -17,8 +17,8 @@ import torch
 from omegaconf import OmegaConf
 from torchvision import datasets
 
+from ganlab.core.errors import Refused
 from ganlab.data.vision import Vision
-from ganlab.errors import Refused
 
 REAL = Path("../shared/data")
 real = pytest.mark.skipif(not REAL.is_dir(), reason="../shared/data is not there")

@@ -8,8 +8,8 @@ from commands import play, summary
 from table import SMALL
 
 from ganlab.cli import compose
-from ganlab.config import build_data, build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build_data, build_game
+from ganlab.core.errors import Refused
 from ganlab.game import Game
 from ganlab.metrics.errors import Errors
 from ganlab.metrics.evaluation import Evaluation

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from ganlab.core.errors import Refused
 from ganlab.data.digits import TRAINING
-from ganlab.errors import Refused
 from ganlab.metrics.features import WEIGHTS, Classifier, eight_bit
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

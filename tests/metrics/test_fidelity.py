@@ -11,8 +11,8 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
 from ganlab.cli import compose
-from ganlab.config import build_data
-from ganlab.errors import Refused
+from ganlab.config.build import build_data
+from ganlab.core.errors import Refused
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from ganlab.cli import compose
+from ganlab.core.errors import Refused
 from ganlab.data.gallery import Gallery
-from ganlab.errors import Refused
 from ganlab.evaluate import evaluate
 from ganlab.metrics.fidelity import InceptionScore
 from ganlab.metrics.inception import Inception

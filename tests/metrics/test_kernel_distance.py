@@ -11,8 +11,8 @@ from test_fidelity import Pixels, images, shown
 from torch import Tensor
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
-from ganlab.distances import Estimator
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.functional.distances import Estimator
 from ganlab.metrics.features import eight_bit
 from ganlab.metrics.kernel_distance import KernelDistance
 from ganlab.metrics.of_features import Features

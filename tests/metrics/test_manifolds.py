@@ -9,7 +9,7 @@ import torch
 from test_fidelity import Pixels, images, shown
 from torch import Tensor
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 from ganlab.metrics import manifolds
 from ganlab.metrics.manifolds import PRDC, prdc, radii
 

@@ -16,8 +16,8 @@ from table import SHARED
 from torch import Tensor
 
 from ganlab.cli import CONF
+from ganlab.core.errors import Refused
 from ganlab.data.vision import read
-from ganlab.errors import Refused
 from ganlab.metrics.parzen import Parzen, log_densities
 
 FILE = OmegaConf.to_container(OmegaConf.load(CONF / "metric" / "parzen.yaml"))["parzen"]

@@ -6,14 +6,14 @@ from table import SMALL
 from torch import Tensor, nn
 
 from ganlab.cli import compose
-from ganlab.config import build_data, build_game
+from ganlab.config.build import build_data, build_game
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import in_proportion
 from ganlab.data.base import Data, scale
 from ganlab.data.sources import Memory
-from ganlab.errors import Refused
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
 from ganlab.metrics.protocols import differences, refuse_unlike
-from ganlab.randomness import in_proportion
 
 RECORD = {"value": 17.0, "step": 3000, "floor": 7.1, "beside": {"width": 1}, "split": "train", "n_fake": 1000}
 

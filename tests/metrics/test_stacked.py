@@ -12,8 +12,8 @@ from table import SHARED
 from torch import Tensor, nn
 
 from ganlab.cli import compose
-from ganlab.config import build_data
-from ganlab.errors import Refused
+from ganlab.config.build import build_data
+from ganlab.core.errors import Refused
 from ganlab.metrics.features import Seen
 from ganlab.metrics.stacked import StackedModes
 

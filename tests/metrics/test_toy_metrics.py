@@ -11,12 +11,12 @@ from commands import play, summary
 from torch import Tensor
 
 from ganlab.cli import compose
-from ganlab.config import instantiate
+from ganlab.config.build import instantiate
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import generator
 from ganlab.data.toy import Toy
-from ganlab.errors import Refused
 from ganlab.metrics.line import Wasserstein
 from ganlab.metrics.modes import HighQuality, ModesCovered, ReverseKL
-from ganlab.randomness import generator
 
 
 def toy(*overrides: str) -> Toy:

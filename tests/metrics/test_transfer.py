@@ -11,8 +11,8 @@ from table import SMALL, game
 from torch import nn
 
 from ganlab.cli import compose
-from ganlab.config import build_data, build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build_data, build_game
+from ganlab.core.errors import Refused
 from ganlab.metrics.classification import ClassificationAccuracy
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.transfer import LinearProbe, NearestNeighbourError

@@ -10,8 +10,8 @@ from table import SMALL
 from torch import nn
 
 from ganlab.cli import compose
-from ganlab.config import build, build_data
-from ganlab.errors import Refused
+from ganlab.config.build import build, build_data
+from ganlab.core.errors import Refused
 from ganlab.networks import dcgan, initial, mlp
 from ganlab.networks.base import Generator
 from ganlab.networks.initial import FanIn, OutputMean, Uniform

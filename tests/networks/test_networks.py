@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
 from ganlab.networks import dcgan, mlp
 from ganlab.networks.base import entry, output, widen
 from ganlab.networks.mlp import Maxout
 from ganlab.networks.norms import ElementaryNorm
 from ganlab.networks.priors import Normal, Sphere, Uniform
-from ganlab.randomness import Draw
 
 SIZES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 20), (1, 30, 14)]
 

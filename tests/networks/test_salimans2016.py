@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from ganlab.cli import compose
-from ganlab.config import build, build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build, build_game
+from ganlab.core.errors import Refused
 from ganlab.networks.salimans2016 import Noise, NormalisedLinear
 
 SMALLER = ("logger=csv", "model=improved", "model.generator.latent_dim=5", "model.generator.hidden=[7]")

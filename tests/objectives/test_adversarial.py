@@ -12,8 +12,8 @@ from judged import FAKE, ONES, REAL, slopes, terms
 from table import SMALL, node, options
 
 from ganlab.cli import compose
-from ganlab.config import build_game, instantiate
-from ganlab.errors import Refused
+from ganlab.config.build import build_game, instantiate
+from ganlab.core.errors import Refused
 from ganlab.objectives.adversarial import (
     AbsoluteError,
     Adversarial,

@@ -10,16 +10,16 @@ from table import game, one_round, real
 from torch import Tensor, distributions, nn
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.errors import Refused
-from ganlab.likelihoods import Bernoulli, Gaussian
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Sample, Turn
+from ganlab.functional.likelihoods import Bernoulli, Gaussian
 from ganlab.networks.autoencoder import MaskedLinear, decoder, encoder
 from ganlab.networks.base import Generator, Layers
 from ganlab.networks.priors import Normal
 from ganlab.objectives.autoencoding import VAE, Reconstruction, divergence
-from ganlab.randomness import Draw
 from ganlab.tricks.base import Trick, Tricks
-from ganlab.turn import Batch, Sample, Turn
 
 ALONE = {"generator": 1.0}
 

@@ -14,8 +14,8 @@ from scipy.optimize import minimize_scalar
 from table import SMALL, node, options
 
 from ganlab.cli import compose
-from ganlab.config import build_game, instantiate
-from ganlab.errors import Refused
+from ganlab.config.build import build_game, instantiate
+from ganlab.core.errors import Refused
 from ganlab.objectives.adversarial import AbsoluteError, MaximumLikelihood, Minimax
 from ganlab.objectives.f_divergence import FDivergence
 

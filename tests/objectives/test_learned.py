@@ -8,14 +8,14 @@ from table import SMALL, game, real
 from torch import Tensor, nn
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.distances import mmd2
-from ganlab.errors import Refused
-from ganlab.kernels import Energy, GaussianMixture, Linear, RationalQuadratic
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Sample, Turn, Verdict
+from ganlab.functional.distances import mmd2
+from ganlab.functional.kernels import Energy, GaussianMixture, Linear, RationalQuadratic
 from ganlab.objectives.learned import LearnedMMD
-from ganlab.randomness import Draw
 from ganlab.tricks.base import Tricks
-from ganlab.turn import Batch, Sample, Turn, Verdict
 
 ONES = {"discriminator": 1.0, "generator": 1.0}
 

@@ -8,16 +8,16 @@ from table import SMALL, composed, game, real
 from torch import Tensor
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.distances import mmd2
-from ganlab.errors import Refused
-from ganlab.kernels import GaussianMixture
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Sample, Turn
+from ganlab.functional.distances import mmd2
+from ganlab.functional.kernels import GaussianMixture
 from ganlab.metrics.features import Classifier
 from ganlab.objectives.matching import MMD, Moments, SlicedWasserstein
 from ganlab.objectives.spaces import Pixels, RandomFeatures
-from ganlab.randomness import Draw
 from ganlab.tricks.base import Tricks
-from ganlab.turn import Batch, Sample, Turn
 
 ONE = {"generator": 1.0}
 DIRECT = ["mmd", "energy", "moments", "sliced_wasserstein"]
@@ -195,5 +195,5 @@ def test_a_root_of_a_biased_energy_distance_is_allowed() -> None:
 
 def test_an_unequal_kernel_is_a_word_away() -> None:
     kernel = compose("model=gmn", "objective/kernel=laplacian").objective.kernel
-    assert kernel._target_ == "ganlab.kernels.Laplacian"
+    assert kernel._target_ == "ganlab.functional.kernels.Laplacian"
     assert "width_is" not in kernel

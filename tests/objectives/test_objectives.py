@@ -7,8 +7,8 @@ from table import SMALL, composed, game
 from torch import Tensor
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
 from ganlab.objectives.adversarial import Hinge, Minimax, NonSaturating
 
 

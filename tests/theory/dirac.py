@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from ganlab.core.turn import Networks
 from ganlab.game import Game
 from ganlab.networks.base import Discriminator, Generator, Layers
 from ganlab.networks.priors import Normal
@@ -20,7 +21,6 @@ from ganlab.objectives.base import Objective
 from ganlab.training.base import GameModule
 from ganlab.training.play import Play
 from ganlab.tricks.base import Trick
-from ganlab.turn import Networks
 
 START = (1.0, 1.0)  # theta, psi
 LR = 0.1

@@ -14,17 +14,17 @@ from scipy.stats import norm
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from ganlab.core.schedules import Cosine
+from ganlab.core.turn import Networks, Player
 from ganlab.game import Game
 from ganlab.networks.base import Generator, Layers
 from ganlab.networks.mlp import discriminator
 from ganlab.networks.priors import Normal
 from ganlab.objectives.adversarial import AbsoluteError, Minimax
 from ganlab.objectives.base import Objective
-from ganlab.schedules import Cosine
 from ganlab.training.base import GameModule
 from ganlab.training.play import Alternating
 from ganlab.tricks.base import Trick
-from ganlab.turn import Networks, Player
 
 ROUNDS = 500
 MODES = [(-1.5, 0.5), (1.5, 0.5)]  # of the data: mean and deviation of two equally likely Gaussians

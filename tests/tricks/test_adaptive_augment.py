@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 from ganlab.augmentations.colour import Colour
 from ganlab.augmentations.geometry import Geometry
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
 from ganlab.tricks.adaptive_augment import AdaptiveAugment
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.r1 import R1
-from ganlab.turn import Batch, Networks, Sample, Turn, Verdict
 
 PLAYS = ["alternating", "shared", "simultaneous"]
 FLIP = Geometry(True, False, 0, 0, 0, 0, 0)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from table import game, one_round, real
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Verdict
 from ganlab.tricks.adaptive_balance import AdaptiveBalance, accuracy, ranking
-from ganlab.turn import Verdict
 
 PLAYS = ["alternating", "shared", "simultaneous", "extragradient"]
 LOSSES = [f"trick.adaptive_balance.{line}" for line in ("by=loss_ratio", "low=0.4", "high=2")]

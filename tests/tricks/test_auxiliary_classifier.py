@@ -5,12 +5,12 @@ import torch
 from table import SMALL, game, real, rounds
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Player, Turn
 from ganlab.game import Game
-from ganlab.randomness import Draw
 from ganlab.tricks.auxiliary_classifier import AuxiliaryClassifier
-from ganlab.turn import Player, Turn
 
 WEIGHT = 3.0
 

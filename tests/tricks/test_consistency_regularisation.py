@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from ganlab.augmentations.colour import Colour
 from ganlab.augmentations.geometry import Geometry
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.consistency_regularisation import ConsistencyRegularisation
-from ganlab.turn import Batch, Networks, Sample, Turn, Verdict
 
 PLAYS = ["alternating", "shared", "simultaneous"]
 NAME = "trick.consistency_regularisation"

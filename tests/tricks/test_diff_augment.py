@@ -5,11 +5,11 @@ import torch
 from table import game, real, rounds
 from torch import Tensor
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
-from ganlab.schedules import Linear
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.schedules import Linear
+from ganlab.core.turn import Networks, Sample, Turn
 from ganlab.tricks.diff_augment import DiffAugment
-from ganlab.turn import Networks, Sample, Turn
 
 NOTHING = {"brightness": 0, "saturation": 0, "contrast": 0, "translation": 0, "cutout": 0}
 

@@ -5,9 +5,9 @@ import torch
 from table import SMALL, game, real, rounds
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
 
 
 def test_the_error_is_that_of_decoded_features() -> None:

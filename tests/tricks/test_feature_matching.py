@@ -3,12 +3,12 @@ import torch
 from table import game, real
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
-from ganlab.schedules import Linear
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.schedules import Linear
+from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.feature_matching import FeatureMatching
-from ganlab.turn import Batch, Sample, Turn, Verdict
 
 
 class Squares(nn.Module):

@@ -4,8 +4,8 @@ from table import DCGAN, SMALL, game, rounds
 from torch import Tensor, nn
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
 from ganlab.game import Game
 from ganlab.networks.noise import KeyedDropout, Keys, mix
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from table import game, one_round, real, rounds
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
-from ganlab.schedules import Linear
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.schedules import Linear
 from ganlab.tricks.historical_averaging import HistoricalAveraging
 
 PLAYERS = ("discriminator", "generator")

@@ -2,11 +2,11 @@ import pytest
 import torch
 from table import game, real
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
-from ganlab.schedules import Linear
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.schedules import Linear
+from ganlab.core.turn import Sample
 from ganlab.tricks.instance_noise import InstanceNoise
-from ganlab.turn import Sample
 
 
 def noise(trick: InstanceNoise, step: int) -> torch.Tensor:

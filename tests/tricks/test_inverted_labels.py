@@ -2,8 +2,8 @@ import pytest
 import torch
 from table import game, real, rounds
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
 
 
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])

@@ -3,10 +3,10 @@ import torch
 from table import game, real
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Targets
 from ganlab.tricks.label_smoothing import LabelSmoothing
-from ganlab.turn import Targets
 
 
 def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:

@@ -3,11 +3,11 @@ import torch
 from table import game, one_round, real, rounds
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.lecam import LeCam
-from ganlab.turn import Batch, Networks, Sample, Turn, Verdict
 
 
 class Sums(nn.Module):

@@ -6,11 +6,11 @@ from table import game, one_round, rounds
 from torch import nn
 
 from ganlab.cli import compose
-from ganlab.config import adopt, build_game
-from ganlab.errors import Refused
+from ganlab.config.build import adopt, build_game
+from ganlab.core.errors import Refused
+from ganlab.core.turn import Networks
 from ganlab.networks.weights import flat
 from ganlab.tricks.lookahead import Lookahead
-from ganlab.turn import Networks
 
 PLAYERS = ("discriminator", "generator")
 

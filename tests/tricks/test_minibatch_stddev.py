@@ -7,8 +7,8 @@ from table import DCGAN, SMALL, game, real
 from torch import nn
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
 from ganlab.networks.minibatch import StandardDeviation
 
 

@@ -3,12 +3,12 @@ import torch
 from table import game, real, rounds
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.networks.priors import Normal
-from ganlab.randomness import Draw
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.mode_seeking import ModeSeeking, gap
-from ganlab.turn import Batch, Sample, Turn
 
 
 class Scaled(nn.Module):

@@ -6,13 +6,13 @@ from table import DCGAN, SMALL, game, real, rounds
 from torch import nn
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.schedules import Linear
+from ganlab.core.turn import Batch, Sample
 from ganlab.networks.noise import Noise
-from ganlab.randomness import Draw
-from ganlab.schedules import Linear
 from ganlab.tricks.noise_layers import NoiseLayers
-from ganlab.turn import Batch, Sample
 
 
 def test_the_noise_is_as_large_as_the_schedule_says_and_fresh_in_each_pass() -> None:

@@ -2,13 +2,13 @@ import pytest
 import torch
 from table import game, real
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.schedules import Linear
+from ganlab.core.turn import Targets, Turn
 from ganlab.game import Game
-from ganlab.randomness import Draw
-from ganlab.schedules import Linear
 from ganlab.tricks.label_smoothing import LabelSmoothing
 from ganlab.tricks.noisy_labels import NoisyLabels
-from ganlab.turn import Targets, Turn
 
 N = 20_000
 PLAIN = Targets(torch.ones(N), torch.zeros(N))

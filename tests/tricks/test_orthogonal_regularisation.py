@@ -3,9 +3,9 @@ import torch
 from table import game, real, rounds
 from torch import nn
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
-from ganlab.schedules import Linear
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.schedules import Linear
 from ganlab.tricks.orthogonal_regularisation import OrthogonalRegularisation, alike
 
 NAME = "orthogonal_regularisation"

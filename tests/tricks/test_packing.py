@@ -6,14 +6,14 @@ from table import DCGAN, SMALL, composed, game, real
 from torch import Tensor, nn
 
 from ganlab.cli import compose
-from ganlab.config import build, build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build, build_game
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.game import Game
-from ganlab.randomness import Draw
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.packing import Packing
 from ganlab.tricks.r1 import R1
-from ganlab.turn import Batch, Sample, Turn, Verdict
 
 
 def packed(base: tuple[str, ...], size: int, *overrides: str) -> Game:

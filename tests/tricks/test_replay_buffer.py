@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch, Networks, Sample, Turn
 from ganlab.networks.mlp import generator
 from ganlab.networks.priors import Normal
-from ganlab.randomness import Draw
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.replay_buffer import ReplayBuffer
-from ganlab.turn import Batch, Networks, Sample, Turn
 
 
 def buffer(size: int, share: float) -> ReplayBuffer:

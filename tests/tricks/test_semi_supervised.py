@@ -4,11 +4,11 @@ import pytest
 import torch
 from table import beside, game, one_round, real
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Player, Turn
 from ganlab.game import Game
-from ganlab.randomness import Draw
 from ganlab.tricks.semi_supervised import SemiSupervised
-from ganlab.turn import Player, Turn
 
 WEIGHT = 3.0
 

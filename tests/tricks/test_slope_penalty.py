@@ -5,10 +5,11 @@ import torch
 from table import game, one_round, real, rounds
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.schedules import Linear
+from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.game import Game
-from ganlab.randomness import Draw
-from ganlab.schedules import Linear
 from ganlab.tricks.base import Trick, Tricks
 from ganlab.tricks.dragan import DRAGAN
 from ganlab.tricks.gradient_penalty import GradientPenalty
@@ -17,7 +18,6 @@ from ganlab.tricks.r1 import R1
 from ganlab.tricks.r2 import R2
 from ganlab.tricks.slope_penalty import SlopePenalty
 from ganlab.tricks.zero_centred_penalty import ZeroCentredPenalty
-from ganlab.turn import Batch, Sample, Turn, Verdict
 
 NAMES = ["r1", "r2", "gradient_penalty", "dragan", "zero_centred_penalty"]
 A = torch.tensor([[[0.3, -1.2, 0.5], [2.0, 0.1, -0.4]]])  # [1, 2, 3]

@@ -7,14 +7,14 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.schedules import Constant
 from ganlab.game import Game
 from ganlab.networks.initial import WEIGHTED
 from ganlab.networks.norms import standing_statistics
 from ganlab.networks.weights import FullPrecision, moved, parametrise, set_singular_vectors
-from ganlab.randomness import Draw
-from ganlab.schedules import Constant
 from ganlab.tricks.ema import latents
 
 WEIGHTS = (*WEIGHTED, nn.Embedding)

@@ -1,7 +1,7 @@
 import pytest
 from table import batch, game, one_round
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 from ganlab.tricks.steps import Burst, CriticSteps
 
 

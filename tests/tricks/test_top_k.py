@@ -3,12 +3,12 @@ import torch
 from table import game, real, rounds
 from torch import Tensor, nn
 
-from ganlab.errors import Refused
-from ganlab.randomness import Draw
-from ganlab.schedules import Linear
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
+from ganlab.core.schedules import Linear
+from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.top_k import TopK
-from ganlab.turn import Batch, Sample, Turn, Verdict
 
 LOGITS = torch.tensor([0.1, 3.0, -2.0, 1.5, 0.7, -0.3], dtype=torch.float64)
 

@@ -4,10 +4,10 @@ from scipy.stats import kstest, truncnorm
 from table import SMALL, game, rounds
 
 from ganlab.cli import compose
-from ganlab.config import build_game
-from ganlab.errors import Refused
+from ganlab.config.build import build_game
+from ganlab.core.errors import Refused
+from ganlab.core.randomness import Draw
 from ganlab.networks.priors import TruncatedNormal
-from ganlab.randomness import Draw
 
 
 @pytest.mark.parametrize("threshold", [0.02, 0.5, 2.0, 10.0])

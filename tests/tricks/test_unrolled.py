@@ -6,11 +6,11 @@ import torch
 from table import SMALL, game, home, options, real
 
 from ganlab.cli import compose
-from ganlab.config import build_game
+from ganlab.config.build import build_game
+from ganlab.core.randomness import Draw
+from ganlab.core.turn import Batch
 from ganlab.game import Game
-from ganlab.randomness import Draw
 from ganlab.tricks.unrolled import Functional, Unrolled
-from ganlab.turn import Batch
 
 LR = 0.3
 

@@ -3,7 +3,7 @@ import torch
 from table import game
 from torch import nn
 
-from ganlab.errors import Refused
+from ganlab.core.errors import Refused
 from ganlab.networks.norms import VirtualNorm
 
 SIZE = 5
@@ -55,7 +55,7 @@ def conditioned(override: str) -> nn.Module:
     from table import SMALL
 
     from ganlab.cli import compose
-    from ganlab.config import build_game
+    from ganlab.config.build import build_game
 
     return build_game(compose(*SMALL, "trick=[virtual_batch_norm,label_conditioning]", override)).generator
 

@@ -1,0 +1,151 @@
+"""Numbers that may change with the round: what takes a `Schedule` may be given one of these."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+from ganlab.core.errors import Refused
+from ganlab.core.validation import Count, Positive, Whole
+
+
+class Schedule(ABC):
+    """A function from rounds played to a number, monotone between its two ends."""
+
+    start: float
+    end: float
+
+    @abstractmethod
+    def __call__(self, step: int) -> float: ...
+
+    @property
+    def top(self) -> float:
+        """The largest number."""
+        return max(self.start, self.end)
+
+
+class Constant(Schedule):
+    """The same number in every round."""
+
+    def __init__(self, value: float):
+        self.start = self.end = float(value)
+
+    def __call__(self, step: int) -> float:
+        return self.start
+
+
+class Steps(Schedule):
+    """values[0] until round rounds[0], from there on values[1] until rounds[1], and so on."""
+
+    def __init__(self, values: Sequence[float], rounds: Sequence[int]):
+        if len(values) != len(rounds) + 1 or list(rounds) != sorted({*rounds} - {0}):
+            raise Refused(
+                f"a schedule of steps with rounds={list(rounds)} needs them to rise from 1 or more, and one "
+                f"value more than it has rounds, not values={list(values)}"
+            )
+        if list(values) not in (sorted(values), sorted(values, reverse=True)):
+            raise Refused(f"a schedule of steps with values={list(values)} must rise or fall throughout")
+        self.values, self.rounds = list(map(float, values)), list(rounds)
+        self.start, self.end = self.values[0], self.values[-1]
+
+    def __call__(self, step: int) -> float:
+        return self.values[bisect_right(self.rounds, step)]
+
+
+class Ramp(Schedule):
+    """From `start` to `end` over `steps` rounds that begin at round `after`; constant outside of them."""
+
+    def __init__(self, start: float, end: float, steps: Count, after: Whole = 0):
+        self.start, self.end, self.steps, self.after = float(start), float(end), steps, after
+
+    def done(self, step: int) -> float:
+        """Which share of the rounds is gone, in [0, 1]."""
+        return min(max((step - self.after) / self.steps, 0.0), 1.0)
+
+
+class Linear(Ramp):
+    """A straight line."""
+
+    def __call__(self, step: int) -> float:
+        return self.start + (self.end - self.start) * self.done(step)
+
+
+class Cosine(Ramp):
+    """Half a period of a cosine: flat at both ends (Loshchilov & Hutter 2017, equation 5, one cycle)."""
+
+    def __call__(self, step: int) -> float:
+        return self.end + (self.start - self.end) * (0.5 + 0.5 * math.cos(math.pi * self.done(step)))
+
+
+class Exponential(Ramp):
+    """A constant factor per round: start (end / start)^done. Both ends must be positive."""
+
+    def __init__(self, start: Positive, end: Positive, steps: Count, after: Whole = 0):
+        super().__init__(start, end, steps, after)
+
+    def __call__(self, step: int) -> float:
+        return self.start * (self.end / self.start) ** self.done(step)
+
+
+class WarmUp(Schedule):
+    """(1 + t) / (10 + t), at most `end`: the decay of a moving average that is short at first."""
+
+    def __init__(self, end: float):
+        self.start, self.end = min(0.1, float(end)), float(end)
+
+    def __call__(self, step: int) -> float:
+        return min((1 + step) / (10 + step), self.end)
+
+
+class HalfLife(Schedule):
+    """The decay 2^(-1 / h) of a moving average whose half-life h is `rounds`, or `share` of those played.
+
+    The smaller of both counts, so a young average forgets fast (Karras et al. 2020, code: share 0.05).
+    """
+
+    def __init__(self, rounds: Positive, share: Positive):
+        self.rounds, self.share = float(rounds), float(share)
+        self.start, self.end = self(1), 0.5 ** (1 / self.rounds)
+
+    def __call__(self, step: int) -> float:
+        return 0.5 ** (1 / min(self.rounds, self.share * max(step, 1)))
+
+
+def schedule(
+    name: str, value: float | Schedule, low: float = -math.inf, high: float = math.inf, strict: bool = False
+) -> Schedule:
+    """A number or a schedule as a schedule, refused if it leaves [low, high], or (low, high) if strict."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Schedule):
+        raise Refused(f"{name}={value} must be a number")
+    made = value if isinstance(value, Schedule) else Constant(value)
+    for end in (made.start, made.end):
+        if not (low < end < high if strict else low <= end <= high):
+            raise Refused(
+                f"{name}={end:g} must lie {'strictly ' if strict else ''}between {low:g} and {high:g}"
+            )
+    return made
+
+
+def active(name: str, value: float | Schedule) -> Schedule:
+    """A weight or size that is never negative, and not zero throughout: that would do nothing."""
+    made = schedule(name, value, low=0)
+    if made.start == made.end == 0:
+        raise Refused(f"{name}=0 would do nothing: give a positive number, or leave it out")
+    return made
+
+
+def at(value: Any, step: int) -> Any:
+    """The value with every schedule in it (also inside a list) replaced by its number at a round."""
+    if isinstance(value, Schedule):
+        return value(step)
+    if isinstance(value, list | tuple):
+        return type(value)(at(part, step) for part in value)
+    return value
+
+
+def varies(value: Any) -> bool:
+    """Whether there is a schedule in it."""
+    return isinstance(value, Schedule) or (isinstance(value, list | tuple) and any(map(varies, value)))

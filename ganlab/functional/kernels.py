@@ -1,0 +1,136 @@
+"""Kernels k(x, y); which of them, and how wide, decides what a matched generator gets right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from ganlab.core.validation import Count, NotNegative, Positive
+from ganlab.functional.pairs import Kernel, Radial
+
+LOWEST = -80.0  # exp of what is lower would leave the range of float32, and cost thirty times as much
+Scales = Annotated[Sequence[Positive], 1]
+TINY = 1e-30  # squared distance below which two samples are one
+
+
+class Linear(Kernel):
+    """x . y: its distance is that of the means."""
+
+    has_scale = False
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return x @ y.T
+
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x * y).sum(1)
+
+    def total(self, x: Tensor, y: Tensor) -> Tensor:
+        return x.sum(0) @ y.sum(0)
+
+    def total_within(self, x: Tensor) -> Tensor:
+        return x.sum(0).square().sum() - x.square().sum()
+
+
+class Polynomial(Kernel):
+    """(x . y / D + offset)^degree; degree 3 and offset 1 are those of KID (Binkowski et al. 2018)."""
+
+    def __init__(self, degree: Count, offset: NotNegative):
+        self.degree, self.offset = degree, offset
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.T / x.shape[1] + self.offset) ** self.degree
+
+    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+        return ((x * y).mean(1) + self.offset) ** self.degree
+
+
+class GaussianMixture(Radial):
+    """Sum over widths of exp(-|x - y|^2 / (2 v)), where v is the width or its square.
+
+    The released code of GMMN (Li, Swersky & Zemel 2015) divides by 2 sigma, so its widths are
+    variances; MMD-GAN (Li et al. 2017) divides by 2 sigma^2, so its widths are deviations.
+    """
+
+    def __init__(self, widths: Scales, width_is: Literal["variance", "std"]):
+        self.rates = [1 / (2 * (w if width_is == "variance" else w**2)) for w in widths]
+
+    def value(self, squared: Tensor) -> Tensor:
+        return summed(decay(-rate * squared) for rate in self.rates)
+
+    def slope(self, squared: Tensor) -> Tensor:
+        return summed(-rate * decay(-rate * squared) for rate in self.rates)
+
+    def value_and_slope(self, squared: Tensor) -> tuple[Tensor, Tensor]:
+        value, slope, bump = torch.zeros_like(squared), torch.zeros_like(squared), torch.empty_like(squared)
+        for rate in self.rates:
+            torch.mul(squared, -rate, out=bump).clamp_min_(LOWEST).exp_()
+            value += bump
+            slope.sub_(bump, alpha=rate)
+        return value, slope
+
+
+class RationalQuadratic(Radial):
+    """Sum over alphas of (1 + |x - y|^2 / (2 alpha))^-alpha (Binkowski et al. 2018, section 2.1)."""
+
+    def __init__(self, alphas: Scales):
+        self.alphas = alphas
+
+    def value(self, squared: Tensor) -> Tensor:
+        return summed((1 + squared / (2 * a)) ** -a for a in self.alphas)
+
+    def slope(self, squared: Tensor) -> Tensor:
+        return summed(-0.5 * (1 + squared / (2 * a)) ** (-a - 1) for a in self.alphas)
+
+
+class Laplacian(Radial):
+    """Sum over widths of exp(-|x - y| / width), in the Euclidean norm."""
+
+    def __init__(self, widths: Scales):
+        self.widths = widths
+
+    def value(self, squared: Tensor) -> Tensor:
+        distances = root(squared)
+        return summed(decay(-distances / w) for w in self.widths)
+
+    def slope(self, squared: Tensor) -> Tensor:
+        distances = root(squared)
+        return summed(decay(-distances / w) / (-2 * w) for w in self.widths) * inverse(distances)
+
+
+class Energy(Radial):
+    """-|x - y|: the squared distance is then the energy distance 2 E|x - y| - E|x - x'| - E|y - y'|.
+
+    Szekely & Rizzo 2013, definition 2.1. Conditionally positive definite: the biased estimate is never
+    negative and has a root, as with the others.
+    """
+
+    has_scale = False
+
+    def value(self, squared: Tensor) -> Tensor:
+        return -root(squared)
+
+    def slope(self, squared: Tensor) -> Tensor:
+        return -0.5 * inverse(root(squared))
+
+
+def decay(exponent: Tensor) -> Tensor:
+    """exp of what is not positive; below exp(-80) = 2e-35 constant."""
+    return exponent.clamp_min(LOWEST).exp()
+
+
+def root(squared: Tensor) -> Tensor:
+    """The distance, with slope 0 at 0, where it has none."""
+    return squared.clamp_min(TINY).sqrt()
+
+
+def inverse(distances: Tensor) -> Tensor:
+    """1 / distance, and 0 at 0."""
+    return torch.where(distances.square() > 2 * TINY, 1 / distances, 0.0)
+
+
+def summed(terms: Iterable[Tensor]) -> Tensor:
+    return reduce(torch.add, terms)

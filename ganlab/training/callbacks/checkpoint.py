@@ -1,0 +1,83 @@
+"""Checkpoints: written beside and renamed, so that a kill at any moment leaves a whole one."""
+
+from __future__ import annotations
+
+import io
+import os
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from ganlab.config.filesystem import replacing
+from ganlab.training.base import GameModule
+from ganlab.training.callbacks.log import WEIGHT, Log, largest
+
+NEXT = "next.ckpt"
+
+
+class AtomicIO(TorchCheckpointIO):
+    """Saves beside and renames.
+
+    Lightning's own save goes through the system's temporary folder: across file systems that is a copy.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        content = io.BytesIO()  # torch's own writer hides what the system says of a full disk
+        torch.save(checkpoint, content)
+        with replacing(Path(path)) as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class Checkpoint(Callback):
+    """last.ckpt every `every` rounds and when training stops; the one before it; and the best by a metric.
+
+    Raises:
+        Diverged: a weight is not finite, or explodes; the checkpoints on disk stay as they are.
+    """
+
+    def __init__(self, folder: Path, every: int, terms: Log, monitor: str | None, higher_is_better: bool):
+        self.folder = folder
+        self.every = every
+        self.terms = terms
+        self.monitor = monitor
+        self.sign = -1 if higher_is_better else 1
+        self.best = inf  # of sign * value: the lowest is the best
+
+    def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        if trainer.is_global_zero:
+            for torn in (*self.folder.glob("*.part"), self.folder / NEXT):
+                torn.unlink(missing_ok=True)
+
+    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        value = self.sign * module.measured.get(self.monitor or "", self.sign * inf)
+        better = value < self.best
+        due = module.game.step % self.every == 0 or trainer.should_stop
+        if not (better or due):
+            return
+        self.terms.check(module.game.step, {WEIGHT: float(largest(module))})
+        self.best = min(value, self.best)
+        if better:
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+        if due:
+            trainer.save_checkpoint(self.folder / NEXT)
+            if trainer.is_global_zero:
+                self._rotate()
+
+    def _rotate(self) -> None:
+        """Only once the next one is whole: a full disk must not cost the last."""
+        last = self.folder / "last.ckpt"
+        if last.exists():
+            os.replace(last, self.folder / "previous.ckpt")
+        os.replace(self.folder / NEXT, last)
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.best = state["best"]

@@ -1,0 +1,44 @@
+import shlex
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+from PIL import Image
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import Refused
+
+
+def silence_writers(told: Callable[[threading.ExceptHookArgs], Any] = threading.excepthook) -> None:
+    """Keeps the threads that write events from printing a trace: the next event raises the same error."""
+    threading.excepthook = lambda args: (
+        None if type(args.thread).__name__ == "_AsyncWriterThread" else told(args)
+    )
+
+
+class TensorBoard(TensorBoardLogger):
+    """TensorBoard's events in the run directory, by the round of the game; a resume adds to them.
+
+    Raises:
+        Refused: tensorboard is not installed.
+    """
+
+    def __init__(self, directory: RunDirectory, cfg: DictConfig):
+        self.whereabouts = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
+        silence_writers()
+        try:
+            super().__init__(save_dir=str(directory.path), name="tensorboard", version="")
+        except ModuleNotFoundError as error:
+            raise Refused(
+                "logger=tensorboard needs pip install tensorboard; logger=csv does without"
+            ) from error
+
+    def log_image(self, key: str, images: list[Image.Image], step: int) -> None:
+        """Pictures [H, W] or [H, W, 3] under one key."""
+        for i, image in enumerate(images):
+            name = key if len(images) == 1 else f"{key}/{i}"
+            pixels: Any = np.asarray(image.convert("RGB"))
+            self.experiment.add_image(name, pixels, step, dataformats="HWC")
