@@ -1,109 +1,30 @@
 """The command line: composing a config, and telling errors in one line. Imports nothing heavy."""
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from itertools import compress
-from math import ceil
-from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.table import Table
 
-from ganlab.config.kinds import validate
-from ganlab.config.overrides import refuse_unknown, typed
-from ganlab.core.errors import Diverged, Lost, Refused, Unfinished, for_terminal
-from ganlab.training.console import Jobs
+from ganlab.config.compose import CONF, explained, validated
+from ganlab.config.overrides import typed
+from ganlab.core.errors import Diverged, Lost, Refused, Unfinished, ending, for_terminal
+from ganlab.core.validation import digits
 
-HERE = Path(__file__).parent
-# Beside the package in a checkout, inside of it in a wheel.
-CONF = next(place for place in (HERE / "conf", HERE.parent / "conf") if place.is_dir())
 FULL = "HYDRA_FULL_ERROR"
-SEVERAL = ("trick", "metric", "logger")  # groups of which a config takes many
+LONGEST = 200  # characters of a name; that of a directory or a file beside it has 255 at most
 # What is told in one line; anything else is a mistake of ours, and shows its trace.
 ERRORS = (Refused, Diverged, Lost, Unfinished, HydraException, OmegaConfBaseException)
-
-
-def rounds(images: int | None, batch_size: int, default: int) -> int:
-    """The budget in rounds: as many as show `images` real images, or the default where that is null."""
-    return default if images is None else ceil(images / max(batch_size, 1))
-
-
-OmegaConf.register_new_resolver("rounds", rounds, replace=True)
-
-
-def compose(*overrides: str, config_name: str = "run") -> DictConfig:
-    """The config of a command line, for notebooks, tests and commands that play runs of their own."""
-    overrides = tuple(map(typed, overrides))
-    with hydra_ready():
-        try:
-            cfg = hydra.compose(config_name, list(overrides))
-        except (HydraException, ValueError, TypeError) as error:
-            better = explained(error, config_name, overrides)
-            raise better from (error.__cause__ if better is error else error)
-        return validated(cfg, config_name, overrides)
-
-
-def hydra_ready() -> AbstractContextManager[Any]:
-    """Has Hydra find conf/, where `launch` has not: it cannot be twice."""
-    if GlobalHydra.instance().is_initialized():
-        return nullcontext()
-    return hydra.initialize_config_dir(str(CONF), version_base="1.3")
-
-
-def validated(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """The config of a command, of which every override is read by something and each value is of its kind."""
-    refuse_lost(overrides)
-    if any(override.startswith("+") for override in overrides):
-        refuse_unread(config_name, overrides)
-    return validate(cfg, overrides)
-
-
-def explained(error: BaseException, config_name: str, overrides: Sequence[str]) -> BaseException:
-    """The error, or a refusal that names the nearest setting where an unknown one made Hydra raise it."""
-    if isinstance(error, OverrideParseException):
-        return Refused(f"{error.override} cannot be read: settings are given as key=value")
-    try:
-        if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, Refused):
-            refuse_unread(config_name, overrides)
-    except Refused as refusal:
-        return refusal
-    except HydraException:
-        pass
-    return error
-
-
-def refuse_unread(config_name: str, overrides: Sequence[str]) -> None:
-    """Refuses overrides that nothing would read, with the nearest that something would."""
-    with hydra_ready():
-        options = GlobalHydra.instance().config_loader().get_group_options
-        pairs = [override.lstrip("+").partition("=") for override in overrides]
-        # Those that choose options that there are, so that the config has their keys.
-        good = [set(value.strip("[]").split(",")) <= {*options(key.split("@")[0])} for key, _, value in pairs]
-        base = hydra.compose(config_name, list(compress(overrides, good)))
-        refuse_unknown(overrides, base, options)
-
-
-def refuse_lost(overrides: Sequence[str]) -> None:
-    """Refuses what Hydra would drop in silence: of `+group=a` beside `group=[b]`, or of `data=[a,b]`."""
-    given = dict(override.split("=", 1) for override in overrides if "=" in override)
-    for key, value in given.items():
-        group = key.removeprefix("+")
-        if "," in value and value[0] == "[" and (CONF / group).is_dir() and group not in SEVERAL:
-            raise Refused(f"{key}={value} would lose all but one: give one of them")
-        if key != group and group in given and (CONF / group).is_dir():
-            raise Refused(
-                f"{key}={value} would be lost beside {group}={given[group]}: give all of them as one list, "
-                f"'{group}=[...]'"
-            )
 
 
 def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
@@ -204,3 +125,37 @@ def told(error: BaseException) -> str:
         text = f"{text} {error.__cause__}".split("object_type=")[0]
     text = text.replace("Available options in", "- available in").split("full_key:")[0]
     return for_terminal(" ".join(text.split()))
+
+
+class Jobs:
+    """The jobs of a command line, whose words are `line`, as far as this process plays them."""
+
+    def __init__(self, line: Sequence[str]):
+        self.line = line
+        self.swept = {word.split("=")[0] for word in line if set(word) & set(",(")}  # and some that are not
+        self.rows: list[list[str]] = []
+
+    def begin(self, number: int, overrides: Sequence[str]) -> str:
+        """A name for a job, unlike that of any other, which a shell and Hydra read without quotes."""
+        own = [word for word in overrides if word not in self.line and word.split("=")[0] in self.swept]
+        words = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *own))
+        print(f"\njob {number}: {' '.join(overrides) or 'no overrides'}", flush=True)
+        self.rows.append([str(number), " ".join(own), "stopped", ""])
+        return "_".join(words)[:LONGEST]
+
+    def end(self, result: Any) -> Any:
+        """Notes what the last job returned, or the error that it ended with, and gives it back."""
+        error = isinstance(result, BaseException)
+        status = "refused" if isinstance(result, Refused) else ending(result)[0] if error else "finished"
+        found = result.items() if isinstance(result, dict) else ()
+        for row in self.rows[-1:]:
+            row[2:] = status, ", ".join(f"{name} {digits(value)}" for name, value in found)
+        return result
+
+    def show(self) -> None:
+        """Prints the table; nothing where this was no sweep."""
+        table = Table("job", "overrides", "status", "metrics", box=None, pad_edge=False)
+        for row in self.rows:
+            table.add_row(*row)
+        if self.rows:
+            Console(width=1000).print("", table)

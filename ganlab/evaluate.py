@@ -8,8 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ganlab.cli import CONF, compose, launch
+from ganlab.cli import launch
 from ganlab.config.checks import refuse_unseen, refuse_weights
+from ganlab.config.compose import CONF, compose
 from ganlab.config.filesystem import write_beside, writing
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused
@@ -66,7 +67,8 @@ def of_run(cfg: DictConfig) -> Records:
     """A run's samples against the data that it was trained on."""
     directory = RunDirectory(cfg.run_dir, cfg.trust)
     run = directory.config()
-    from ganlab.config.build import build_data, load
+    from ganlab.config.build import build_data
+    from ganlab.training.build import load
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     if cfg.root is not None:

@@ -31,7 +31,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     own = run.config()  # before torch is imported
     if not cfg.output:
         run.refuse_links()
-    from ganlab.config.build import load, refusing
+    from ganlab.config.build import refusing
+    from ganlab.training.build import load
     from ganlab.visualize.latent import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)

@@ -32,8 +32,8 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.data.base import Data
 from ganlab.data.sources import Memory
 from ganlab.training.session import Session

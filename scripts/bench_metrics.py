@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from ganlab.cli import compose
 from ganlab.config.build import build_data, chosen
+from ganlab.config.compose import compose
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.inception import Inception
 from ganlab.training.process import keep_memory

@@ -84,8 +84,8 @@ def processes(options: argparse.Namespace) -> None:
 def streaming(options: argparse.Namespace) -> None:
     import torch
 
-    from ganlab.cli import compose
     from ganlab.config.build import build_data
+    from ganlab.config.compose import compose
     from ganlab.data.files import decode
 
     torch.set_num_threads(1)

@@ -22,11 +22,11 @@ import torch
 from docs import COSTS, home, options, trick_class
 from torch import Tensor
 
-from ganlab.cli import compose
-from ganlab.config.build import build
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.turn import Offer
 from ganlab.training.base import GameModule
+from ganlab.training.build import build
 from ganlab.training.process import keep_memory, quiet
 
 BLOCK, TURNS = 16, 3  # rounds of a turn; turns of each, after one that is not counted

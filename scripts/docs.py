@@ -19,8 +19,8 @@ from ganhacks import GANHACKS
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.cli import CONF, compose
 from ganlab.config.build import build_game, instantiate
+from ganlab.config.compose import CONF, compose
 from ganlab.core.errors import Refused
 from ganlab.core.turn import Offer
 from ganlab.tricks.base import Trick

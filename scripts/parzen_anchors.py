@@ -15,10 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganlab.cli import compose
-from ganlab.config.build import build_data, instantiate, load
+from ganlab.config.build import build_data, instantiate
+from ganlab.config.compose import compose
 from ganlab.data.base import Data, Split
 from ganlab.metrics.parzen import Parzen
+from ganlab.training.build import load
 
 
 def images(data: Data, split: Split) -> Tensor:

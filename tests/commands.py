@@ -15,7 +15,7 @@ import torch
 from table import ROOT, SMALL
 from warm import Warm
 
-from ganlab.cli import compose
+from ganlab.config.compose import compose
 from ganlab.run import run
 
 QUICK = (*SMALL, "evaluation.n=100", "evaluation.n_real=60", "evaluate_every=1000", "data.batch_size=32")

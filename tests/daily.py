@@ -19,7 +19,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 from table import node
 
-from ganlab.cli import CONF
+from ganlab.config.compose import CONF
 from ganlab.tricks.base import Order, Trick
 
 # Further processes of pytest, begun before midnight or after it, must collect the same.

@@ -11,11 +11,11 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.cli import CONF, compose
-from ganlab.config.build import build
+from ganlab.config.compose import CONF, compose
 from ganlab.core.errors import Refused
 from ganlab.core.turn import Batch, Sample
 from ganlab.training.base import GameModule
+from ganlab.training.build import build
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "data"

@@ -23,10 +23,10 @@ from test_suite import ROW, written
 from warm import Warm
 
 from ganlab.ablate import ablate, shared_out
-from ganlab.cli import compose
 from ganlab.config.allowlist import listed
 from ganlab.config.build import build_data
 from ganlab.config.checks import check, refuse_unused
+from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused
 from ganlab.core.numerics import NUMERICS

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ganlab.cli import compose
 from ganlab.compare import compare
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 
 HOW = {"extractor": "digits", "n_fake": 1000, "sampler": "generator"}

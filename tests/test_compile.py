@@ -8,8 +8,8 @@ import pytest
 import torch._dynamo
 from table import composed, game, options, rounds
 
-from ganlab.config.build import build
 from ganlab.core.errors import Refused
+from ganlab.training.build import build
 
 
 @pytest.fixture

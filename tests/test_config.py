@@ -10,11 +10,12 @@ from commands import play
 from table import SMALL, one_round
 from torch import nn
 
-from ganlab.cli import compose, rounds
-from ganlab.config.build import build, build_game, load
+from ganlab.config.build import build_game
+from ganlab.config.compose import compose, rounds
 from ganlab.core.errors import Refused
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Networks
+from ganlab.training.build import build, load
 from ganlab.tricks.base import Order, Trick, Tricks
 from ganlab.tricks.noise_layers import NoiseLayers
 from ganlab.tricks.orthogonal_regularisation import OrthogonalRegularisation

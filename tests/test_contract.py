@@ -17,12 +17,12 @@ from daily import cases, of_each_family
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from table import SMALL, composed, game, home, one_round, options, real, rounds
 
-from ganlab.cli import CONF, compose
 from ganlab.config.allowlist import targets
-from ganlab.config.build import adopt, build
+from ganlab.config.compose import CONF, compose
 from ganlab.config.kinds import parameters
 from ganlab.core.randomness import Draw
 from ganlab.training.base import GameModule
+from ganlab.training.build import adopt, build
 
 TRICKS, OBJECTIVES = options("trick"), options("objective")
 WRITTEN = docs.written()

@@ -9,8 +9,8 @@ import torch
 from ganhacks import GANHACKS
 from torch import nn
 
-from ganlab.cli import compose
-from ganlab.config.build import build
+from ganlab.config.compose import compose
+from ganlab.training.build import build
 
 
 def test_the_table_of_tricks_is_up_to_date() -> None:

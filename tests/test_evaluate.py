@@ -13,9 +13,9 @@ from commands import play, summary
 from PIL import Image
 from scipy.linalg import sqrtm
 
-from ganlab.cli import compose
 from ganlab.config.build import build_data
 from ganlab.config.build import chosen as chosen_metrics
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.data.gallery import Gallery
 from ganlab.evaluate import evaluate, main

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from table import composed
 
-from ganlab.cli import compose
 from ganlab.config.build import instantiate
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.figures import NAMES, figures, main
 from ganlab.metrics.modes import HighQuality, ModesCovered

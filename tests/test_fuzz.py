@@ -11,7 +11,8 @@ import pytest
 from omegaconf import DictConfig
 from table import SMALL
 
-from ganlab.cli import ERRORS, compose, told
+from ganlab.cli import ERRORS, told
+from ganlab.config.compose import compose
 from ganlab.run import run
 
 TRIALS = int(os.environ.get("GANLAB_FUZZ", "40"))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from table import game, one_round, options, rounds
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.tricks.base import Order, Trick
 

@@ -12,8 +12,8 @@ import torch
 from comparing import LATER
 from table import game, home, one_round, options, rounds
 
-from ganlab.cli import compose
 from ganlab.config.build import build_data, measuring
+from ganlab.config.compose import compose
 from ganlab.core.numerics import NUMERICS
 
 HERE = Path(__file__).parent

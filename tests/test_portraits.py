@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from table import composed
 
-from ganlab.config.build import build_data, load
+from ganlab.config.build import build_data
 from ganlab.data.base import Data
 from ganlab.data.sources import Memory
+from ganlab.training.build import load
 from ganlab.visualize import portraits
 from ganlab.visualize.grid import GAP, GROUND, REAL, grid, images, stacked
 from ganlab.visualize.portraits import beside, layout, portrait

@@ -17,7 +17,7 @@ from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from two_ranks import cases, made, play_all, played
 
-from ganlab.cli import compose
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.training.processes import environment, free_port, must_start
 from ganlab.training.session import Session

@@ -17,11 +17,12 @@ from torch.nn import BatchNorm2d, Linear
 from torch.nn.functional import binary_cross_entropy as cross_entropy
 from torch.nn.functional import softplus
 
-from ganlab.cli import compose
-from ganlab.config.build import build, instantiate
+from ganlab.config.build import instantiate
+from ganlab.config.compose import compose
 from ganlab.core.randomness import reseed
 from ganlab.core.turn import Batch, Player, Sample
 from ganlab.training.base import GameModule
+from ganlab.training.build import build
 
 GENERATOR = ("data.batch_size=20", "model.generator.latent_dim=5", "model.generator.hidden=[9,8]")
 # Of a discriminator that tells samples apart, so that both players have gradients worth comparing.

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
 
-from ganlab.cli import compose
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.numerics import NUMERICS
 from ganlab.report import report

@@ -24,16 +24,16 @@ from pytorch_lightning import Trainer
 from table import options
 from test_contract import largest_set
 
-from ganlab.cli import compose
 from ganlab.config.build import build_data
+from ganlab.config.compose import compose
 from ganlab.config.filesystem import Lock
+from ganlab.config.overrides import override
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused
 from ganlab.data.digits import Digits
 from ganlab.run import run
 from ganlab.training.base import GameModule
 from ganlab.training.callbacks.stop import Stop
-from ganlab.training.provenance import override
 from ganlab.training.resume import changes
 from ganlab.training.session import Session
 
@@ -197,7 +197,7 @@ def test_the_same_command_with_resume_goes_on(tmp_path: Path) -> None:
         "checkpoint_every=1",
         "log_every=1",
     ]
-    from ganlab.cli import compose
+    from ganlab.config.compose import compose
 
     run(compose(*given), given)
     assert summary(tmp_path / "run")["steps"] == 4

@@ -12,11 +12,12 @@ from commands import play
 from omegaconf import OmegaConf
 from PIL import Image
 
-from ganlab.cli import compose
-from ganlab.config.build import build_data, load
+from ganlab.config.build import build_data
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.sample import sample
+from ganlab.training.build import load
 from ganlab.visualize.grid import GROUND, grid, images
 from ganlab.visualize.latent import slerp
 

@@ -14,9 +14,8 @@ import torch
 from commands import assert_same_run, checkpoint, finish, go_on, rows, same, start, start_pair, summary
 from table import batch, one_round
 
-from ganlab.cli import compose
-from ganlab.config.build import build, load
 from ganlab.config.checks import check
+from ganlab.config.compose import compose
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import Refused
 from ganlab.core.turn import Batch, Sample
@@ -24,6 +23,7 @@ from ganlab.data.digits import Digits
 from ganlab.networks.autoencoder import linear
 from ganlab.run import run
 from ganlab.sample import sample
+from ganlab.training.build import build, load
 from ganlab.training.session import Session
 from ganlab.training.stages import Stages
 

@@ -32,7 +32,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from warm import Warm
 
 from ganlab.ablate import ablate
-from ganlab.cli import compose
+from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused
 from ganlab.core.numerics import NUMERICS

@@ -22,11 +22,11 @@ from commands import environment, finish, go_on, play, start
 from omegaconf import OmegaConf
 from test_config import Shift  # noqa: F401, a class of a user's own
 
-from ganlab.cli import compose, launch
+from ganlab.cli import launch
 from ganlab.compare import compare
 from ganlab.config import allowlist as trust
 from ganlab.config.allowlist import check_trust, listed, signature, targets
-from ganlab.config.build import load
+from ganlab.config.compose import compose
 from ganlab.config.kinds import find
 from ganlab.config.run_directory import PARTS, RunDirectory
 from ganlab.core.errors import Refused
@@ -37,6 +37,7 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.objectives.base import Objective
 from ganlab.run import run
 from ganlab.sample import sample
+from ganlab.training.build import load
 from ganlab.tricks.base import Trick
 
 # All of it but the tricks, of which a new file brings its own.
@@ -651,7 +652,8 @@ def test_what_lies_where_one_works_is_not_run(honest: Path, tmp_path: Path) -> N
         (evil / f"{name}.py").write_text(touch)
     (evil / "mine.py").write_text("class Own:\n    pass\n")
     script = "import sys; sys.path.pop(0); sys.argv = ['sample', 'run_dir=.', 'n=1']\n"
-    script += "from ganlab.sample import main\nmain()\nfrom ganlab.config.kinds import find\nprint(find('mine.Own'))"
+    script += "from ganlab.sample import main\nmain()\nfrom ganlab.config.kinds import find\n"
+    script += "print(find('mine.Own'))"
     told = subprocess.run(
         [sys.executable, "-c", script],
         cwd=evil,

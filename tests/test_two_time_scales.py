@@ -1,7 +1,7 @@
 import pytest
 from table import game, one_round, options
 
-from ganlab.cli import compose
+from ganlab.config.compose import compose
 
 
 @pytest.mark.parametrize(("player", "rate"), [("discriminator", 4e-4), ("generator", 1e-4)])

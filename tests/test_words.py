@@ -15,11 +15,13 @@ from omegaconf import OmegaConf
 from table import SMALL
 from torch import nn
 
-from ganlab.cli import CONF, compose, launch
-from ganlab.config.build import build, build_data
+from ganlab.cli import launch
+from ganlab.config.build import build_data
+from ganlab.config.compose import CONF, compose
 from ganlab.config.kinds import parameters, refuse_unfit
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused
+from ganlab.training.build import build
 
 HOME = os.path.expanduser("~")
 

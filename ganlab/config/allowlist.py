@@ -19,14 +19,15 @@ import yaml
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.cli import CONF
+from ganlab.config.compose import CONF
+from ganlab.config.filesystem import caches
 from ganlab.core.errors import Refused, one_line
-from ganlab.training.process import caches
 
 # What may be built though no file of conf/ names it.
 UNNAMED = """
 ganlab.networks.initial.FanIn ganlab.networks.priors.TruncatedNormal
-ganlab.core.schedules.Constant ganlab.core.schedules.Cosine ganlab.core.schedules.HalfLife ganlab.core.schedules.WarmUp
+ganlab.core.schedules.Constant ganlab.core.schedules.Cosine
+ganlab.core.schedules.HalfLife ganlab.core.schedules.WarmUp
 torch.optim.ASGD torch.optim.Adadelta torch.optim.Adafactor torch.optim.Adagrad torch.optim.Adam
 torch.optim.AdamW torch.optim.Adamax torch.optim.LBFGS torch.optim.Muon torch.optim.NAdam torch.optim.RAdam
 torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam

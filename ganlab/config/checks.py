@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.cli import rounds
+from ganlab.config.compose import rounds
 from ganlab.config.kinds import find, refuse_unfit, validate
 from ganlab.config.stages import views
 from ganlab.core.errors import Refused, within

@@ -108,3 +108,9 @@ def _let_go() -> None:
 
 
 os.register_at_fork(after_in_child=_let_go)
+
+
+def caches() -> Path:
+    """Where the user keeps what ganlab has made and may need again; a relative place counts as none."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "ganlab"

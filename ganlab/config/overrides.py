@@ -1,5 +1,6 @@
 """Words of a command line: as text where text is wanted, and each a key that there is."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
@@ -144,3 +145,11 @@ def leaves(node: Any, name: str = "") -> Iterator[str]:
     for key, value in node.items() if isinstance(node, dict) else ():
         yield f"{name}{key}"
         yield from leaves(value, f"{name}{key}.")
+
+
+def override(key: str, text: object) -> str:
+    """`key=text` to paste into a shell, quoted for it and, where it would read another value, for Hydra."""
+    with suppress(HydraException):
+        if PARSER.parse_override(f"{key}={text}").value() == str(text):
+            return shlex.quote(f"{key}={text}")
+    return shlex.quote(f"{key}={quoted(str(text))}")

@@ -26,8 +26,8 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.allowlist import LARGEST, check_trust, parsed, signature
 from ganlab.config.filesystem import Lock, read_regular, write_beside
 from ganlab.config.formats import FORMAT, PARTS, of_a_run
+from ganlab.config.overrides import override
 from ganlab.core.errors import Refused, one_line
-from ganlab.training.provenance import override
 
 
 class RunDirectory:

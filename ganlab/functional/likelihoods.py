@@ -40,7 +40,8 @@ class Bernoulli:
     def __init__(self, value_range: tuple[float, float] | None):
         if value_range is None:
             raise Refused(
-                "objective.likelihood: Bernoulli needs data in a range: choose ganlab.functional.likelihoods.Gaussian"
+                "objective.likelihood: Bernoulli needs data in a range: choose "
+                "ganlab.functional.likelihoods.Gaussian"
             )
         self.low, self.high = value_range
 

@@ -28,7 +28,8 @@ class KernelDistance(FeatureMetric):
     it does not depend on how many samples there are. The subsets are torch-fidelity's.
 
     estimator: `unbiased` (all pairs of a real and a fake, as published), `u_statistic` (without those of one
-    place: the released code's third) or `biased` (never negative), as `ganlab.functional.distances.mmd2` has them.
+    place: the released code's third) or `biased` (never negative), as in
+    `ganlab.functional.distances.mmd2`.
     """
 
     kinds = ("kid",)

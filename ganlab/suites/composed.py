@@ -8,15 +8,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.cli import compose, told
-from ganlab.config.build import build, build_data, measuring
+from ganlab.cli import told
+from ganlab.config.build import build_data, measuring
 from ganlab.config.checks import check, num_processes, refuse_unused
+from ganlab.config.compose import compose
 from ganlab.config.overrides import quoted
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import Refused, within
 from ganlab.data.base import Data
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.suites import identity
+from ganlab.training.build import build
 
 # What is decided for each run, so that nobody else's word on it would count.
 OWN = ("seed", "run_dir", "resume", "job")

@@ -5,7 +5,7 @@ from contextlib import suppress
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.cli import compose
+from ganlab.config.compose import compose
 from ganlab.suites import identity
 from ganlab.suites.suite import Suite
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ganlab.cli import CONF
+from ganlab.config.compose import CONF
 from ganlab.core.numerics import NUMERICS
 from ganlab.suites.hashes import hashed, short
-from ganlab.training.free import FREE
+from ganlab.training.resume import MUTABLE_KEYS
 
 # What changes no number of a run beyond its last bits: where it lies, what is written, the hardware. The
 # budget counts as `steps`, and the seed stands beside: all runs of an arm have one hash.
-OUTSIDE = [key for key in FREE if key != "steps"]
+OUTSIDE = [key for key in MUTABLE_KEYS if key != "steps"]
 OUTSIDE += ["default_steps", "name", "seed", "run_dir", "job", "metric.weights"]
 
 

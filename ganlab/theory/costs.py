@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganlab.cli import compose
 from ganlab.config.build import instantiate
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Offer, Sample, Turn, Verdict

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from ganlab.cli import compose
-from ganlab.config.build import build, build_data
+from ganlab.config.build import build_data
 from ganlab.config.checks import check
+from ganlab.config.compose import compose
 from ganlab.game import Game
+from ganlab.training.build import build
 
 
 class Run:

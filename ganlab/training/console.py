@@ -1,23 +1,18 @@
-"""What a command prints around its work: a run's first and last lines, and a table of a sweep's jobs."""
+"""What a command prints around its work: a run's first and last lines."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
 
-from ganlab.core.errors import Refused, ending, printable
+from ganlab.config.overrides import override
+from ganlab.core.errors import printable
 from ganlab.core.validation import digits
-from ganlab.training.provenance import override
 
 if TYPE_CHECKING:
     from ganlab.training.session import Session
-
-LONGEST = 200  # characters of a name; that of a directory or a file beside it has 255 at most
 
 
 def introduce(session: Session) -> None:
@@ -84,37 +79,3 @@ def show(title: str, lines: Mapping[str, str]) -> None:
     width = max(map(len, lines)) + 2
     rows = (f"  {label:<{width}}{printable(text)}" for label, text in lines.items())
     print(title, *rows, sep="\n", flush=True)
-
-
-class Jobs:
-    """The jobs of a command line, whose words are `line`, as far as this process plays them."""
-
-    def __init__(self, line: Sequence[str]):
-        self.line = line
-        self.swept = {word.split("=")[0] for word in line if set(word) & set(",(")}  # and some that are not
-        self.rows: list[list[str]] = []
-
-    def begin(self, number: int, overrides: Sequence[str]) -> str:
-        """A name for a job, unlike that of any other, which a shell and Hydra read without quotes."""
-        own = [word for word in overrides if word not in self.line and word.split("=")[0] in self.swept]
-        words = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *own))
-        print(f"\njob {number}: {' '.join(overrides) or 'no overrides'}", flush=True)
-        self.rows.append([str(number), " ".join(own), "stopped", ""])
-        return "_".join(words)[:LONGEST]
-
-    def end(self, result: Any) -> Any:
-        """Notes what the last job returned, or the error that it ended with, and gives it back."""
-        error = isinstance(result, BaseException)
-        status = "refused" if isinstance(result, Refused) else ending(result)[0] if error else "finished"
-        found = result.items() if isinstance(result, dict) else ()
-        for row in self.rows[-1:]:
-            row[2:] = status, ", ".join(f"{name} {digits(value)}" for name, value in found)
-        return result
-
-    def show(self) -> None:
-        """Prints the table; nothing where this was no sweep."""
-        table = Table("job", "overrides", "status", "metrics", box=None, pad_edge=False)
-        for row in self.rows:
-            table.add_row(*row)
-        if self.rows:
-            Console(width=1000).print("", table)

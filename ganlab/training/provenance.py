@@ -6,16 +6,12 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-
-from ganlab.config.overrides import PARSER, quoted
 
 if TYPE_CHECKING:
     import torch
@@ -33,14 +29,6 @@ def searched() -> list[str]:
     """Where the command was told to look for configs of one's own; so must the runs that it plays."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
-
-
-def override(key: str, text: object) -> str:
-    """`key=text` to paste into a shell, quoted for it and, where it would read another value, for Hydra."""
-    with suppress(HydraException):
-        if PARSER.parse_override(f"{key}={text}").value() == str(text):
-            return shlex.quote(f"{key}={text}")
-    return shlex.quote(f"{key}={quoted(str(text))}")
 
 
 def commit() -> str | None:

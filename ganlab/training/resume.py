@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ganlab.cli import rounds
+from ganlab.config.compose import rounds
 from ganlab.config.kinds import validate
 from ganlab.config.overrides import PARSER
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused
-from ganlab.training.free import FREE
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
+
+# What never changes the game: the budget, what is written, and the hardware.
+MUTABLE_KEYS = (
+    "steps", "images", "trust", "resume", "class_names",
+    "logger", "log_every", "evaluate_every", "sample_every", "checkpoint_every", "views", "profile",
+    "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy",
+    "data.root", "data.test_root", "data.num_workers", "data.in_memory", "data.memory_limit",
+)  # fmt: skip
 
 
 def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -79,7 +86,7 @@ def refuse_upload(saved: DictConfig, keys: Iterable[str]) -> None:
 
 
 def free(key: str) -> bool:
-    return key.startswith(tuple(f"{name}." for name in FREE)) or key in FREE
+    return key.startswith(tuple(f"{name}." for name in MUTABLE_KEYS)) or key in MUTABLE_KEYS
 
 
 def changes(override: Override, cfg: DictConfig, saved: DictConfig) -> Iterator[str]:

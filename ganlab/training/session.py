@@ -10,11 +10,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.loggers import Logger
 
-from ganlab.config.build import adopt, build, build_data, instantiate, measuring, refusing, restore
+from ganlab.config.build import build_data, instantiate, measuring, refusing
 from ganlab.config.checks import check, num_processes, refuse_unused
+from ganlab.config.overrides import override
 from ganlab.config.run_directory import RunDirectory, directory_for
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import Diverged, Lost, Refused, ending, one_line, printable
+from ganlab.training.build import adopt, build, restore
 from ganlab.training.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.training.callbacks.evaluate import Evaluate
 from ganlab.training.callbacks.last_views import LastViews
@@ -27,7 +29,7 @@ from ganlab.training.callbacks.wandb_mode import check_mode
 from ganlab.training.console import conclude, introduce
 from ganlab.training.process import keep_memory, quiet
 from ganlab.training.processes import Workers, between_processes, environment, must_start
-from ganlab.training.provenance import command, commit, device_name, override, versions
+from ganlab.training.provenance import command, commit, device_name, versions
 from ganlab.training.resume import refuse_other_data
 from ganlab.training.unprofiled import Unprofiled
 

@@ -30,8 +30,8 @@ class EMA(Trick):
     classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code); one with batch
     norm is refused, whose statistics mix real samples and fakes and are none of the average's.
 
-    decay: between 0 and 1, neither of them. A number is warmed up (`ganlab.core.schedules.WarmUp`): an average
-    that remembers more rounds than were played is mostly the first weights. A schedule is taken as it is.
+    decay: between 0 and 1, neither of them. A number is warmed up (`core.schedules.WarmUp`): an average that
+    remembers more rounds than were played is mostly the first weights. A schedule is taken as it is.
     """
 
     order = Order.OBSERVE

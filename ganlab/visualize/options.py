@@ -1,4 +1,4 @@
-"""What a view of a trained game may be asked for, by conf/sample.yaml; `ganlab.visualize.latent` makes them."""
+"""Settings of a view of a trained game, as in conf/sample.yaml."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from ganlab.cli import compose
+from ganlab.config.compose import compose
 from ganlab.config.kinds import validate
 from ganlab.core.errors import Refused
 from ganlab.core.validation import whole

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from commands import go_on, play, summary
 
-from ganlab.config.build import load
 from ganlab.data.sources import Memory
+from ganlab.training.build import load
 from ganlab.training.callbacks.samples import Samples
 
 ROUNDS, WAIT = 10, 0.1  # seconds

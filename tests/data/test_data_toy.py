@@ -10,8 +10,8 @@ import torch
 from omegaconf import OmegaConf
 from scipy import stats
 
-from ganlab.cli import compose
 from ganlab.config.build import instantiate
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import generator
 from ganlab.data.densities import Mixture, optimal_discriminator, oracle_accuracy

@@ -7,8 +7,8 @@ import torch
 from commands import play, summary
 from table import SMALL
 
-from ganlab.cli import compose
 from ganlab.config.build import build_data, build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.game import Game
 from ganlab.metrics.errors import Errors

@@ -10,8 +10,8 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
-from ganlab.cli import compose
 from ganlab.config.build import build_data
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.features import Classifier, eight_bit

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from ganlab.cli import compose
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.data.gallery import Gallery
 from ganlab.evaluate import evaluate

@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 from table import SHARED
 from torch import Tensor
 
-from ganlab.cli import CONF
+from ganlab.config.compose import CONF
 from ganlab.core.errors import Refused
 from ganlab.data.vision import read
 from ganlab.metrics.parzen import Parzen, log_densities

@@ -5,8 +5,8 @@ import torch
 from table import SMALL
 from torch import Tensor, nn
 
-from ganlab.cli import compose
 from ganlab.config.build import build_data, build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import in_proportion
 from ganlab.data.base import Data, scale

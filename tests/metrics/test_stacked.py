@@ -11,8 +11,8 @@ from commands import play, summary
 from table import SHARED
 from torch import Tensor, nn
 
-from ganlab.cli import compose
 from ganlab.config.build import build_data
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.metrics.features import Seen
 from ganlab.metrics.stacked import StackedModes

@@ -10,8 +10,8 @@ import torch
 from commands import play, summary
 from torch import Tensor
 
-from ganlab.cli import compose
 from ganlab.config.build import instantiate
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import generator
 from ganlab.data.toy import Toy

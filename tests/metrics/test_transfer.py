@@ -10,8 +10,8 @@ from sklearn.svm import LinearSVC
 from table import SMALL, game
 from torch import nn
 
-from ganlab.cli import compose
 from ganlab.config.build import build_data, build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.metrics.classification import ClassificationAccuracy
 from ganlab.metrics.evaluation import Evaluation

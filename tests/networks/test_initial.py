@@ -9,13 +9,14 @@ import torch
 from table import SMALL
 from torch import nn
 
-from ganlab.cli import compose
-from ganlab.config.build import build, build_data
+from ganlab.config.build import build_data
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.networks import dcgan, initial, mlp
 from ganlab.networks.base import Generator
 from ganlab.networks.initial import FanIn, OutputMean, Uniform
 from ganlab.networks.priors import Normal
+from ganlab.training.build import build
 
 MEAN = torch.tensor([0.0, 0.2, 0.5, 1.0], dtype=torch.float64).view(1, 2, 2)
 

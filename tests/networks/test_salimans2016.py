@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from ganlab.cli import compose
-from ganlab.config.build import build, build_game
+from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.networks.salimans2016 import Noise, NormalisedLinear
+from ganlab.training.build import build
 
 SMALLER = ("logger=csv", "model=improved", "model.generator.latent_dim=5", "model.generator.hidden=[7]")
 RECIPE = (*SMALLER, "model.discriminator.hidden=[9,8]", "trick=semi_supervised", "data.labelled=10")

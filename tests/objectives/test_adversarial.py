@@ -11,8 +11,8 @@ from hydra.utils import get_class
 from judged import FAKE, ONES, REAL, slopes, terms
 from table import SMALL, node, options
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game, instantiate
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.objectives.adversarial import (
     AbsoluteError,

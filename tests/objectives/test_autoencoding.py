@@ -9,8 +9,8 @@ import torch
 from table import game, one_round, real
 from torch import Tensor, distributions, nn
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Sample, Turn

@@ -13,8 +13,8 @@ from judged import FAKE, ONES, REAL, slopes, terms
 from scipy.optimize import minimize_scalar
 from table import SMALL, node, options
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game, instantiate
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.objectives.adversarial import AbsoluteError, MaximumLikelihood, Minimax
 from ganlab.objectives.f_divergence import FDivergence

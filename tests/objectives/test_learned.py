@@ -7,8 +7,8 @@ import torch
 from table import SMALL, game, real
 from torch import Tensor, nn
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Sample, Turn, Verdict

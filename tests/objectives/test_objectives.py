@@ -6,8 +6,8 @@ from judged import FAKE, ONES, REAL, terms
 from table import SMALL, composed, game
 from torch import Tensor
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.objectives.adversarial import Hinge, Minimax, NonSaturating
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from table import SMALL, game, real, rounds
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Player, Turn

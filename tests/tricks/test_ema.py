@@ -6,10 +6,10 @@ import pytest
 import torch
 from table import game, one_round, rounds
 
-from ganlab.config.build import adopt
 from ganlab.core.errors import Refused
 from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, schedule
 from ganlab.networks.norms import standing_statistics
+from ganlab.training.build import adopt
 from ganlab.tricks.ema import EMA, latents
 
 DECAY = 0.999

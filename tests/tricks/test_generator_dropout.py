@@ -3,8 +3,8 @@ import torch
 from table import DCGAN, SMALL, game, rounds
 from torch import Tensor, nn
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.game import Game
 from ganlab.networks.noise import KeyedDropout, Keys, mix

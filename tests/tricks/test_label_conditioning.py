@@ -3,8 +3,8 @@ import torch
 from table import SMALL
 from torch import nn
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.game import Game
 from ganlab.networks.labels import (

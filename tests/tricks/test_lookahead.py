@@ -5,11 +5,12 @@ import torch
 from table import game, one_round, rounds
 from torch import nn
 
-from ganlab.cli import compose
-from ganlab.config.build import adopt, build_game
+from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.turn import Networks
 from ganlab.networks.weights import flat
+from ganlab.training.build import adopt
 from ganlab.tricks.lookahead import Lookahead
 
 PLAYERS = ("discriminator", "generator")

@@ -6,8 +6,8 @@ import torch
 from table import DCGAN, SMALL, game, real
 from torch import nn
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.networks.minibatch import StandardDeviation
 

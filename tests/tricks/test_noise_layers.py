@@ -5,8 +5,8 @@ import torch
 from table import DCGAN, SMALL, game, real, rounds
 from torch import nn
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import Draw
 from ganlab.core.schedules import Linear

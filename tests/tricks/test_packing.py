@@ -5,12 +5,13 @@ import torch
 from table import DCGAN, SMALL, composed, game, real
 from torch import Tensor, nn
 
-from ganlab.cli import compose
-from ganlab.config.build import build, build_game
+from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.game import Game
+from ganlab.training.build import build
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.packing import Packing
 from ganlab.tricks.r1 import R1

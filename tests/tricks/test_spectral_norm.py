@@ -6,8 +6,8 @@ from table import DCGAN, SMALL, game, one_round, real, rounds
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import Draw
 from ganlab.core.schedules import Constant

@@ -3,8 +3,8 @@ import torch
 from scipy.stats import kstest, truncnorm
 from table import SMALL, game, rounds
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import Draw
 from ganlab.networks.priors import TruncatedNormal

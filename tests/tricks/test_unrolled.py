@@ -5,8 +5,8 @@ import pytest
 import torch
 from table import SMALL, game, home, options, real
 
-from ganlab.cli import compose
 from ganlab.config.build import build_game
+from ganlab.config.compose import compose
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch
 from ganlab.game import Game

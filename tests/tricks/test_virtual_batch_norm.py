@@ -54,8 +54,8 @@ def test_the_reference_is_conditioned_too() -> None:
 def conditioned(override: str) -> nn.Module:
     from table import SMALL
 
-    from ganlab.cli import compose
     from ganlab.config.build import build_game
+    from ganlab.config.compose import compose
 
     return build_game(compose(*SMALL, "trick=[virtual_batch_norm,label_conditioning]", override)).generator
 

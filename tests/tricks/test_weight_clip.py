@@ -1,9 +1,9 @@
 import pytest
 from table import game, one_round
 
-from ganlab.config.build import adopt
 from ganlab.core.errors import Refused
 from ganlab.core.schedules import Linear
+from ganlab.training.build import adopt
 from ganlab.tricks.weight_clip import WeightClip
 
 

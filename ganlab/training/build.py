@@ -1,0 +1,169 @@
+"""Builds the Lightning module of a config, and loads the weights of a run into it."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.utilities import rank_zero_only
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ganlab.config.build import ROLES, build_game, instantiate, refusing
+from ganlab.config.checks import num_processes
+from ganlab.config.run_directory import RunDirectory
+from ganlab.config.stages import views
+from ganlab.core.errors import Refused, within
+from ganlab.data.base import Data
+from ganlab.game import Game
+from ganlab.networks.autoencoder import pretrained
+from ganlab.networks.norms import ElementaryNorm
+from ganlab.training.base import GameModule
+from ganlab.training.play import Play
+from ganlab.training.stages import Stage, Stages
+from ganlab.tricks.slope_penalty import SlopePenalty
+
+
+def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
+    """The game with its way of playing and its optimisers, after its stages; data as in `build_game`.
+
+    Raises:
+        Refused: as `build_game`; or a value of an optimiser is out of its range.
+    """
+    if cfg.compile:
+        torch._dynamo.reset()  # what the last job of a sweep has compiled
+    before: dict[str, Stage] = {}
+    for name, own in views(cfg):
+        with within(name and f"stages.{name}"), refusing():
+            code_of = before[own.code_of].module.game if own.get("code_of") else None
+            made = parts(own, data, code_of) | {"seed": cfg.seed}
+            if name is None:
+                break
+            module = GameModule(**made)
+            shallow = [before[part].module.game.generator for part in own.pretrained]
+            before[name] = Stage(module, own.steps, pretrained(module.game.generator, shallow))
+    with refusing():
+        return Stages(before, **made) if before else GameModule(**made)
+
+
+def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str, Any]:
+    """What a module that plays one game is made of."""
+    game = build_game(cfg, data, code_of)
+    here = {*game.players, *(["encoder"] if game.objective.statistics else [])}
+    for setting in ("clip", "initial"):
+        for player, value in cfg[setting].items():
+            if player not in here and not (player in ROLES and value in (None, [])):
+                raise Refused(
+                    f"{setting}.{player}={value}, but with this objective the {player} does not play: "
+                    "leave it out"
+                )
+    refuse_single(cfg, game)
+    if data is not None:
+        tell_of_norm(game)
+    if cfg.compile:
+        game.compile()
+    with refusing():
+        return {
+            "game": game,
+            "play": instantiate(cfg.play, Play),
+            "optimizers": instantiate(cfg.optimizer),
+            "clip": instantiate(cfg.clip),
+        }
+
+
+def refuse_single(cfg: DictConfig, game: Game) -> None:
+    """Refuses batches of one row on a process where batch norm of vectors has nothing to average over."""
+    processes = num_processes(cfg)
+    # The other one averages over all processes.
+    norms = (nn.BatchNorm1d, ElementaryNorm if processes == 1 else nn.BatchNorm1d)
+    if cfg.data.batch_size == processes and any(isinstance(layer, norms) for layer in game.modules()):
+        raise Refused(
+            f"data.batch_size={cfg.data.batch_size} leaves a process one sample, of which batch norm makes "
+            "nothing: raise it, or set model.generator.batch_norm=false"
+        )
+
+
+@rank_zero_only
+def tell_of_norm(game: Game) -> None:
+    """Warns where a gradient penalty acts per sample, but batch norm couples the samples of a batch."""
+    critic = game.discriminator
+    names = [name for name, trick in game.tricks.items() if isinstance(trick, SlopePenalty)]
+    if names and critic is not None and any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
+        print(
+            f"{', '.join(names)}: the discriminator has batch norm, so the gradient at a sample depends on "
+            "its whole batch; trick=normalisation removes it",
+            file=sys.stderr,
+        )
+
+
+def load(
+    run_dir: str | Path, checkpoint: str | None = None, trust: Iterable[str] = (), device: str = "cpu"
+) -> Game:
+    """The game of a run, for sampling and for notebooks; reads no data.
+
+    Args:
+        run_dir: a run directory, or one of its checkpoints.
+        checkpoint: last, previous or best, or a path; None: as run_dir says, else the last.
+        trust: further packages from which its config may build objects.
+
+    Raises:
+        Refused: it is not a run, has no readable checkpoint, or its config names code outside of the
+            trusted packages.
+    """
+    run = RunDirectory(run_dir, trust)
+    module = build(run.config())
+    restore(module, run.checkpoint(checkpoint)[1])
+    game = module.game
+    if game.begins and game.played <= 0:
+        raise Refused(
+            f"{run_dir} has played {game.step} of the {game.begins} rounds before its generator learns: "
+            f"resume={run.path} goes on"
+        )
+    module.to(device).eval()
+    return game
+
+
+def restore(module: GameModule, checkpoint: dict[str, Any]) -> None:
+    """The weights and states of a checkpoint.
+
+    Raises:
+        Refused: they are those of another game.
+    """
+    fit(module, checkpoint, "")
+
+
+def adopt(module: GameModule, checkpoint: dict[str, Any]) -> None:
+    """The players' weights of a checkpoint; the round and the states of tricks stay those of a new run.
+
+    Raises:
+        Refused: they are those of other networks.
+    """
+    for name, game in module.named_modules():
+        if isinstance(game, Game):
+            for player in game.players:
+                fit(getattr(game, player), checkpoint, f"{name}.{player}.")
+            game.adopted()
+
+
+def fit(module: nn.Module, checkpoint: dict[str, Any], prefix: str) -> None:
+    """What a checkpoint holds below a prefix, into a module that it must fit."""
+    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    own = module.state_dict()
+    try:
+        for name, value in state.items():
+            if (
+                torch.is_tensor(value)
+                and value.is_floating_point() != own.get(name, value).is_floating_point()
+            ):
+                raise TypeError(f"{name} is of {value.dtype}")
+        module.load_state_dict(state)
+    except Exception as error:  # whatever a layer may raise of a state that is not its own
+        raise Refused(f"these weights belong to another game: {first_difference(error)}") from error
+
+
+def first_difference(error: Exception) -> str:
+    """The first of the differences that torch lists, on one line."""
+    lines = [line.strip() for line in str(error).splitlines()[1:]]
+    return lines[0].rstrip(".") if lines else str(error)
