@@ -16,9 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
 
-from ganlab.config.compose import CONF, explained, validated
+from ganlab.config.compose import CONF, explained, one_line_message, validated
 from ganlab.config.overrides import typed
-from ganlab.core.errors import Diverged, Lost, Refused, Unfinished, ending, for_terminal
+from ganlab.core.errors import Diverged, Lost, Refused, Unfinished, ending
 from ganlab.core.validation import digits
 
 FULL = "HYDRA_FULL_ERROR"
@@ -100,7 +100,7 @@ class Command:
         if self.wants_traces:
             raise error
         self.jobs.end(error)
-        print(f"{self.name}: {told(error)}", file=sys.stderr, flush=True)
+        print(f"{self.name}: {one_line_message(error)}", file=sys.stderr, flush=True)
         self.refusals.append(error)
 
 
@@ -114,17 +114,6 @@ def keep_for_resume(arguments: list[str]) -> list[str]:
     kept = [a for a in arguments if "." in a.split("=")[0] and not a.lstrip("+~").startswith("hydra.")]
     arguments[:] = [a for a in arguments if a not in kept]
     return kept
-
-
-def told(error: BaseException) -> str:
-    """An error in one line, without what Hydra adds for its own debugging."""
-    text = str(error)
-    for aside in ("Config search path:", "object_type=", "To append to your config use"):
-        text = text.split(aside)[0]
-    if not isinstance(error, Refused | Diverged | Lost | Unfinished) and error.__cause__ is not None:
-        text = f"{text} {error.__cause__}".split("object_type=")[0]
-    text = text.replace("Available options in", "- available in").split("full_key:")[0]
-    return for_terminal(" ".join(text.split()))
 
 
 class Jobs:

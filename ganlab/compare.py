@@ -8,9 +8,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.config.filesystem import read_regular
 from ganlab.core.errors import Refused, for_terminal
 from ganlab.core.validation import digits
+from ganlab.filesystem import read_regular
 
 Records = dict[str, dict[str, Any]]
 

@@ -11,10 +11,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ganlab.cli import launch
 from ganlab.config.checks import refuse_unseen, refuse_weights
 from ganlab.config.compose import CONF, compose
-from ganlab.config.filesystem import write_beside, writing
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused
 from ganlab.core.validation import digits
+from ganlab.filesystem import write_beside, writing
 
 Records = dict[str, dict[str, Any]]
 

@@ -7,8 +7,8 @@ from time import perf_counter
 from omegaconf import DictConfig, ListConfig
 
 from ganlab.cli import launch
-from ganlab.config.filesystem import writing
 from ganlab.core.errors import Refused
+from ganlab.filesystem import writing
 
 NAMES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.config.filesystem import writing
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused, printable
+from ganlab.filesystem import writing
 from ganlab.visualize.options import check, file_name, fit, refuse_output
 
 

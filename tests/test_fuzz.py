@@ -11,8 +11,8 @@ import pytest
 from omegaconf import DictConfig
 from table import SMALL
 
-from ganlab.cli import ERRORS, told
-from ganlab.config.compose import compose
+from ganlab.cli import ERRORS
+from ganlab.config.compose import compose, one_line_message
 from ganlab.run import run
 
 TRIALS = int(os.environ.get("GANLAB_FUZZ", "40"))
@@ -77,10 +77,10 @@ def test_odd_values_are_played_or_refused_in_one_line(part: int, tmp_path: Path,
             if cfg.steps == 1:
                 run(cfg, given)
         except ERRORS as error:
-            if len(told(error)) > 1000 or "\n" in told(error):
-                failures.append(f"{given[-1]}: {told(error)}")
-            if (tmp_path / f"r{trial}").exists() and "diverged" not in told(error):
-                failures.append(f"{given[-1]} left a directory: {told(error)}")
+            if len(one_line_message(error)) > 1000 or "\n" in one_line_message(error):
+                failures.append(f"{given[-1]}: {one_line_message(error)}")
+            if (tmp_path / f"r{trial}").exists() and "diverged" not in one_line_message(error):
+                failures.append(f"{given[-1]} left a directory: {one_line_message(error)}")
         except Exception as error:
             failures.append(f"{given[-1]}: {type(error).__name__} {error}")
         if os.environ.get("GANLAB_FUZZ_TELL"):

@@ -26,11 +26,11 @@ from test_contract import largest_set
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
-from ganlab.config.filesystem import Lock
 from ganlab.config.overrides import override
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused
 from ganlab.data.digits import Digits
+from ganlab.filesystem import Lock
 from ganlab.run import run
 from ganlab.training.base import GameModule
 from ganlab.training.callbacks.stop import Stop

@@ -234,7 +234,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "library_of_ganlab": builds("ganlab.training.provenance.subprocess.run", args=TOUCH, shell=True),
     "helper": builds("ganlab.config.build.instantiate", node={"_target_": "os.system"}),
     "loader": builds("ganlab.config.build.load", run_dir="x", trust=["os"]),
-    "writer": builds("ganlab.config.filesystem.write_beside", path="PWNED", text=""),
+    "writer": builds("ganlab.filesystem.write_beside", path="PWNED", text=""),
     "method": builds("ganlab.metrics.features.Classifier.load", name="digits"),
     "method_of_a_listed": builds("ganlab.core.schedules.Linear.__init__.__globals__.get"),
     "wrapped": builds("ganlab.metrics.features.classifier.__wrapped__", name="digits"),

@@ -20,8 +20,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import CONF
-from ganlab.config.filesystem import caches
 from ganlab.core.errors import Refused, one_line
+from ganlab.filesystem import caches
 
 # What may be built though no file of conf/ names it.
 UNNAMED = """

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.kinds import validate
 from ganlab.config.overrides import refuse_unknown, typed
-from ganlab.core.errors import Refused
+from ganlab.core.errors import Diverged, Lost, Refused, Unfinished, for_terminal
 
 PACKAGE = Path(__file__).parent.parent
 # Beside the package in a checkout, inside of it in a wheel.
@@ -94,3 +94,14 @@ def refuse_lost(overrides: Sequence[str]) -> None:
                 f"{key}={value} would be lost beside {group}={given[group]}: give all of them as one list, "
                 f"'{group}=[...]'"
             )
+
+
+def one_line_message(error: BaseException) -> str:
+    """An error in one line, without what Hydra adds for its own debugging."""
+    text = str(error)
+    for aside in ("Config search path:", "object_type=", "To append to your config use"):
+        text = text.split(aside)[0]
+    if not isinstance(error, Refused | Diverged | Lost | Unfinished) and error.__cause__ is not None:
+        text = f"{text} {error.__cause__}".split("object_type=")[0]
+    text = text.replace("Available options in", "- available in").split("full_key:")[0]
+    return for_terminal(" ".join(text.split()))

@@ -24,10 +24,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.allowlist import LARGEST, check_trust, parsed, signature
-from ganlab.config.filesystem import Lock, read_regular, write_beside
 from ganlab.config.formats import FORMAT, PARTS, of_a_run
 from ganlab.config.overrides import override
 from ganlab.core.errors import Refused, one_line
+from ganlab.filesystem import Lock, read_regular, write_beside
 
 
 class RunDirectory:

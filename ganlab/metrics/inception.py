@@ -13,8 +13,8 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from ganlab.config.filesystem import read_regular
 from ganlab.core.errors import Refused, one_line
+from ganlab.filesystem import read_regular
 from ganlab.metrics.shelf import Seen
 
 Layer = Literal[64, 192, 768, 2048]

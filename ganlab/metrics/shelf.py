@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ganlab.config.filesystem import caches, replacing
+from ganlab.filesystem import caches, replacing
 
 KEEPING: ContextVar[bool] = ContextVar("keeping", default=False)
 

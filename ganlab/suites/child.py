@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ganlab.config.allowlist import listed, targets
-from ganlab.config.filesystem import writing
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused
 from ganlab.core.numerics import NUMERICS
+from ganlab.filesystem import writing
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended

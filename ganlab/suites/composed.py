@@ -8,10 +8,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.cli import told
 from ganlab.config.build import build_data, measuring
 from ganlab.config.checks import check, num_processes, refuse_unused
-from ganlab.config.compose import compose
+from ganlab.config.compose import compose, one_line_message
 from ganlab.config.overrides import quoted
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import Refused, within
@@ -97,7 +96,7 @@ def composing(place: str, overrides: Sequence[str]) -> DictConfig:
         cfg = compose(*overrides)
         OmegaConf.to_container(cfg, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise Refused(f"{place} does not compose: {told(error)}") from error
+        raise Refused(f"{place} does not compose: {one_line_message(error)}") from error
     return cfg
 
 

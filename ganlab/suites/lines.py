@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from ganlab.config.filesystem import writing
+from ganlab.filesystem import writing
 
 
 def read(path: Path) -> tuple[bytes, bytes]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganlab.config.filesystem import write_beside, writing
 from ganlab.core.errors import Refused
+from ganlab.filesystem import write_beside, writing
 from ganlab.visualize.grid import save
 
 # So of a suite's as of a sweep's.

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from ganlab.config.filesystem import replacing, writing
 from ganlab.config.run_directory import RunDirectory
+from ganlab.filesystem import replacing, writing
 from ganlab.suites import results
 from ganlab.suites.child import Child, recorded, right_to
 from ganlab.suites.plan import Job

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from ganlab.config.filesystem import writing
+from ganlab.filesystem import writing
 from ganlab.sweeps.parameters import Choice, Parameter
 from ganlab.sweeps.plan import Plan
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganlab.config.filesystem import replacing
+from ganlab.filesystem import replacing
 
 PAUSE = 90  # milliseconds a frame
 LAST = 2500  # milliseconds of the last frame

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ganlab.config.filesystem import replacing
 from ganlab.core.errors import Refused
 from ganlab.data.facts import Range
+from ganlab.filesystem import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from ganlab.config.filesystem import replacing
+from ganlab.filesystem import replacing
 from ganlab.training.base import GameModule
 from ganlab.training.callbacks.log import WEIGHT, Log, largest
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from ganlab.config.filesystem import write_beside
+from ganlab.filesystem import write_beside
 
 FIRST = ["step", "images"]
 

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from torch.profiler import profile, record_function
 
-from ganlab.config.filesystem import write_beside
+from ganlab.filesystem import write_beside
 from ganlab.training.base import GameModule
 from ganlab.tricks.base import Trick
 
