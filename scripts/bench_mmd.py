@@ -22,8 +22,7 @@ import torch
 from torch import Tensor
 
 from ganlab.functional.distances import mmd2
-from ganlab.functional.kernels import GaussianMixture
-from ganlab.functional.pairs import squared_distances
+from ganlab.functional.kernels import GaussianMixture, squared_distances
 
 VARIANCES = [2, 5, 10, 20, 40, 80]
 KERNEL = GaussianMixture(VARIANCES, "variance")

@@ -13,9 +13,10 @@ from ganlab.functional.kernels import (
     Laplacian,
     Linear,
     Polynomial,
+    Radial,
     RationalQuadratic,
+    squared_distances,
 )
-from ganlab.functional.pairs import Radial, squared_distances
 
 Vector = list[float]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ganlab.core.errors import Refused
 from ganlab.core.randomness import generator, in_proportion
+from ganlab.core.validation import Range
 from ganlab.data.densities import Mixture
-from ganlab.data.facts import Range
 from ganlab.data.labelled import Labelled, LabelledPlan, Pair, Pairs
 from ganlab.data.order import Phases, Plan, Request
 from ganlab.data.sources import Samples, Source, send, send_labels

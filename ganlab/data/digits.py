@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from ganlab.core.validation import Count, Whole
+from ganlab.core.validation import Count, Whole, agree, image_range
 from ganlab.data.base import Data
-from ganlab.data.facts import agree, image_range
 from ganlab.data.labelled import labelled_among
 from ganlab.data.sources import Choice, Memory, hold_out
 

@@ -8,9 +8,8 @@ from typing import Literal
 from PIL import ImageColor
 
 from ganlab.core.errors import Refused, printable
-from ganlab.core.validation import Count, Whole
+from ganlab.core.validation import Count, Whole, agree, image_range
 from ganlab.data.base import Data
-from ganlab.data.facts import agree, image_range
 from ganlab.data.files import Files
 from ganlab.data.listing import class_names, find_splits, listing
 from ganlab.data.look import Look

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from ganlab.core.randomness import generator
-from ganlab.core.validation import Count, Whole
+from ganlab.core.validation import Count, Whole, agree, image_range
 from ganlab.data.base import Data
-from ganlab.data.facts import agree, image_range
 from ganlab.data.order import Request
 from ganlab.data.sources import Samples, Source, present, send
 from ganlab.data.vision import FOLDERS, download, read

@@ -9,10 +9,9 @@ from typing import Annotated, TypedDict, Unpack
 import numpy as np
 
 from ganlab.core.randomness import generator
-from ganlab.core.validation import Count, NotNegative, Positive, Several, Whole
+from ganlab.core.validation import Count, NotNegative, Positive, Several, Whole, agree
 from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
-from ganlab.data.facts import agree
 from ganlab.data.sources import Memory
 
 

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import Refused
-from ganlab.core.validation import Count, Whole
+from ganlab.core.validation import Count, Whole, agree, image_range
 from ganlab.data.base import Data
-from ganlab.data.facts import agree, image_range
 from ganlab.data.labelled import labelled_among
 from ganlab.data.sources import Choice, Memory, hold_out
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import Refused
-from ganlab.functional.pairs import Kernel, squared_distances
+from ganlab.functional.kernels import Kernel, squared_distances
 
 Estimator = Literal["biased", "unbiased", "u_statistic", "linear"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ganlab.core.errors import Refused
 from ganlab.core.validation import Positive, Several
 from ganlab.data.base import Data, Split
-from ganlab.functional.pairs import squared_distances
+from ganlab.functional.kernels import squared_distances
 from ganlab.metrics.base import SampleMetric
 
 CHUNK = 500  # reals at a time: a matrix of their distances to all fakes is held

@@ -10,7 +10,7 @@ from ganlab.core.gradients import between, norms, slopes
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Offer, Sample, Turn, accurate
 from ganlab.functional.distances import mmd2
-from ganlab.functional.pairs import Kernel
+from ganlab.functional.kernels import Kernel
 from ganlab.objectives.base import Objective
 from ganlab.objectives.matching import OfBatches, Weight, check_estimator, rooted
 

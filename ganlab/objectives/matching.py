@@ -16,7 +16,7 @@ from ganlab.core.schedules import Schedule
 from ganlab.core.turn import Player, Turn, accurate
 from ganlab.core.validation import Count, Widths
 from ganlab.functional.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
-from ganlab.functional.pairs import Kernel
+from ganlab.functional.kernels import Kernel
 from ganlab.objectives.base import Objective
 from ganlab.objectives.spaces import Space
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ganlab.core.errors import Refused
-from ganlab.data.facts import Range
+from ganlab.core.validation import Range
 from ganlab.filesystem import replacing
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from torch import Tensor
 from ganlab.config.build import build_data, instantiate
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import Refused
+from ganlab.core.validation import Range
 from ganlab.data.base import Data
-from ganlab.data.facts import Range
 from ganlab.data.look import Unreadable, opened
 from ganlab.game import Game
 from ganlab.metrics.features import lens

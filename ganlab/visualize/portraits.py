@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from ganlab.core.randomness import generator
+from ganlab.core.validation import Range
 from ganlab.data.base import Data, delivered
 from ganlab.data.densities import Mixture
-from ganlab.data.facts import Range
 from ganlab.data.order import Request
 from ganlab.game import Game
 from ganlab.metrics.modes import high_quality
