@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.core.errors import Refused, Unfinished
+from ganlab.core.errors import ConfigError, IncompleteStudy
 from ganlab.suites.page import refuse_two
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def ablate(cfg: DictConfig, overrides: Sequence[str] = ()) -> None:
     """Plays every arm with every seed, or trial after trial: runs of their own with rows in results.csv.
 
     Raises:
-        Refused: the suite, the sweep or a setting cannot be; nothing was played.
-        Unfinished: runs have failed, diverged, or were interrupted by themselves.
+        ConfigError: the suite, the sweep or a setting cannot be; nothing was played.
+        IncompleteStudy: runs have failed, diverged, or were interrupted by themselves.
         KeyboardInterrupt: a signal came; the runs have written checkpoints.
     """
     refuse(cfg)
@@ -60,9 +60,9 @@ def refuse(cfg: DictConfig) -> None:
     whose, silent = ("suite", ["wandb"]) if cfg.sweep is None else ("sweep", ["only", "rerun"])
     for name in silent:
         if cfg[name]:
-            raise Refused(f"{name}={cfg[name]} has no say where a {whose} is played: leave it out")
+            raise ConfigError(f"{name}={cfg[name]} has no say where a {whose} is played: leave it out")
     if cfg.wandb and cfg.dry_run:
-        raise Refused("wandb=true plays nothing, so dry_run=true has no say: leave one of them out")
+        raise ConfigError("wandb=true plays nothing, so dry_run=true has no say: leave one of them out")
 
 
 def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:
@@ -102,12 +102,12 @@ def work(suite: Suite, jobs: list[Job], processes: int, threads: int, cfg: DictC
     table(jobs, found)
     print(f"\nnext: python -m ganlab.report suite={suite.folder}", flush=True)
     if worker.stopped is not None:
-        raise Unfinished(f"{worker.stopped}; {left} runs are left")
+        raise IncompleteStudy(f"{worker.stopped}; {left} runs are left")
     bad = [state.row.status for state in found if state.row is not None and state.row.status != "finished"]
     kinds = [f"{bad.count(kind)} {kind}" for kind in ("failed", "diverged") if kind in bad]
     kinds += [f"{worker.interrupted} interrupted"] if worker.interrupted else []
     if kinds:
-        raise Unfinished(
+        raise IncompleteStudy(
             f"of {len(jobs)} runs {', '.join(kinds)}: the same command goes on with what was interrupted, "
             "rerun=failed with the others too"
         )

@@ -18,13 +18,13 @@ from rich.table import Table
 
 from ganlab.config.compose import CONF, explained, one_line_message, validated
 from ganlab.config.overrides import typed
-from ganlab.core.errors import Diverged, Lost, Refused, Unfinished, ending
+from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, Lost, ending
 from ganlab.core.validation import digits
 
 FULL = "HYDRA_FULL_ERROR"
 LONGEST = 200  # characters of a name; that of a directory or a file beside it has 255 at most
 # What is told in one line; anything else is a mistake of ours, and shows its trace.
-ERRORS = (Refused, Diverged, Lost, Unfinished, HydraException, OmegaConfBaseException)
+ERRORS = (ConfigError, Diverged, Lost, IncompleteStudy, HydraException, OmegaConfBaseException)
 
 
 def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
@@ -135,7 +135,7 @@ class Jobs:
     def end(self, result: Any) -> Any:
         """Notes what the last job returned, or the error that it ended with, and gives it back."""
         error = isinstance(result, BaseException)
-        status = "refused" if isinstance(result, Refused) else ending(result)[0] if error else "finished"
+        status = "refused" if isinstance(result, ConfigError) else ending(result)[0] if error else "finished"
         found = result.items() if isinstance(result, dict) else ()
         for row in self.rows[-1:]:
             row[2:] = status, ", ".join(f"{name} {digits(value)}" for name, value in found)

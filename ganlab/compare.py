@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.core.errors import Refused, for_terminal
+from ganlab.core.errors import ConfigError, for_terminal
 from ganlab.core.validation import digits
 from ganlab.filesystem import read_regular
 
@@ -22,17 +22,17 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
         The values, by the number's name and by whose it is.
 
     Raises:
-        Refused: fewer than two, one that has no numbers, none in common, or a number whose protocols differ
-            in what `ignore` does not name.
+        ConfigError: fewer than two, one that has no numbers, none in common, or a number whose protocols
+            differ in what `ignore` does not name.
     """
     places = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
     if len(places) < 2 or len(set(places)) < len(places):
-        raise Refused("give two or more, each once: 'of=[<run or file>,<run or file>]'")
+        raise ConfigError("give two or more, each once: 'of=[<run or file>,<run or file>]'")
     found = {str(place): records(Path(place).expanduser()) for place in places}
     names = [name for name in next(iter(found.values())) if all(name in each for each in found.values())]
     if not names:
         have = "; ".join(f"{place} has {', '.join(each)}" for place, each in found.items())
-        raise Refused(f"no number is common to all: {have}; measure them alike with ganlab.evaluate")
+        raise ConfigError(f"no number is common to all: {have}; measure them alike with ganlab.evaluate")
     return table(names, found, set(cfg.ignore))
 
 
@@ -40,7 +40,7 @@ def records(place: Path) -> Records:
     """The numbers of a run's summary.json, or of a file that ganlab.evaluate wrote.
 
     Raises:
-        Refused: there are none.
+        ConfigError: there are none.
     """
     file = place / "summary.json" if place.is_dir() else place
     try:
@@ -50,8 +50,8 @@ def records(place: Path) -> Records:
         if values and {*map(type, values)} <= {int, float} and not max(map(abs, values)) > 1e308:
             return dict(found)
     except (KeyError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise Refused(f"of={place} cannot be read: give a run, or what ganlab.evaluate wrote") from error
-    raise Refused(f"of={place} has no numbers: give a finished run, or what ganlab.evaluate wrote")
+        raise ConfigError(f"of={place} cannot be read: give a run, or what ganlab.evaluate wrote") from error
+    raise ConfigError(f"of={place} has no numbers: give a finished run, or what ganlab.evaluate wrote")
 
 
 def table(

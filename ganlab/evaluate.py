@@ -12,7 +12,7 @@ from ganlab.cli import launch
 from ganlab.config.checks import refuse_unseen, refuse_weights
 from ganlab.config.compose import CONF, compose
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import digits
 from ganlab.filesystem import write_beside, writing
 
@@ -26,10 +26,10 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
         The numbers by name, each with its protocol.
 
     Raises:
-        Refused: no run and no images, or a metric cannot measure them.
+        ConfigError: no run and no images, or a metric cannot measure them.
     """
     if (cfg.run_dir is None) == (cfg.generated is None):
-        raise Refused(
+        raise ConfigError(
             "give either run_dir=<a run>, or generated=<a folder> and real=<a folder or a data set>"
         )
     refuse_idle(cfg, {override.lstrip("+~").split("=")[0] for override in overrides})
@@ -46,7 +46,9 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
 def refuse_output(place: Path) -> None:
     """Refuses to write over a folder, a file of another kind or one of a run."""
     if place.suffix != ".json" or place.is_dir() or place.name in ("summary.json", "profile.json"):
-        raise Refused(f"output={place} must be a file that ends in .json, and none of a run: choose another")
+        raise ConfigError(
+            f"output={place} must be a file that ends in .json, and none of a run: choose another"
+        )
 
 
 def refuse_idle(cfg: DictConfig, given: set[str]) -> None:
@@ -60,7 +62,7 @@ def refuse_idle(cfg: DictConfig, given: set[str]) -> None:
             rivals["real, a folder"] = {"root"}
     for beside, idle in rivals.items():
         for key in sorted(idle & given):
-            raise Refused(f"{key} has no say beside {beside}: leave it out")
+            raise ConfigError(f"{key} has no say beside {beside}: leave it out")
 
 
 def of_run(cfg: DictConfig) -> Records:
@@ -91,24 +93,24 @@ def of_run(cfg: DictConfig) -> Records:
 def of_folder(cfg: DictConfig) -> Records:
     """The images of a folder against those of another, or of a data set."""
     if not Path(cfg.generated).is_dir():  # before torch is imported
-        raise Refused(f"generated={cfg.generated} is no folder: give a folder of images")
+        raise ConfigError(f"generated={cfg.generated} is no folder: give a folder of images")
     import torch
 
-    from ganlab.data.gallery import Gallery
+    from ganlab.data.gallery import ImageFolder
 
     if cfg.real is None:
-        raise Refused("real is missing: give a folder of images, or the name of a data set")
+        raise ConfigError("real is missing: give a folder of images, or the name of a data set")
     if cfg.get("extractor") is None and "${extractor}" in str(OmegaConf.to_container(cfg.metric)):
-        raise Refused("extractor is missing: extractor=inception, or mnist, digits for images like these")
+        raise ConfigError("extractor is missing: extractor=inception, or mnist, digits for images like these")
     refuse_of_games(cfg)
     data = reals(cfg)
-    made = Gallery("generated", cfg.generated, data.shape[0])
+    made = ImageFolder("generated", cfg.generated, data.shape[0])
     if made.shape != data.shape:
         told = ["x".join(map(str, shape[:0:-1])) for shape in (made.shape, data.shape)]
-        raise Refused(f"the generated images are {told[0]}, the real ones {told[1]}: resize one of them")
+        raise ConfigError(f"the generated images are {told[0]}, the real ones {told[1]}: resize one of them")
     wanted = OmegaConf.to_container(cfg.evaluation)["n"]  # type: ignore[index, call-overload]
     if "${" not in str(wanted) and wanted != len(made):
-        raise Refused(f"this protocol is of {wanted} images, and {cfg.generated} holds {len(made)}")
+        raise ConfigError(f"this protocol is of {wanted} images, and {cfg.generated} holds {len(made)}")
     cfg.evaluation.n = len(made)
     evaluation = built(cfg, data)
     low, high = data.value_range
@@ -125,22 +127,22 @@ def refuse_of_games(cfg: DictConfig) -> None:
 
     for name, metric in chosen(cfg, "metric").items():
         if type(metric).look is not SampleMetric.look:
-            raise Refused(f"metric {name} looks at a game, not at images from files: leave it out")
+            raise ConfigError(f"metric {name} looks at a game, not at images from files: leave it out")
 
 
 def reals(cfg: DictConfig) -> Any:
     """The images of a folder, or a data set of images."""
     from ganlab.config.build import build_data
-    from ganlab.data.gallery import Gallery
+    from ganlab.data.gallery import ImageFolder
 
     if Path(cfg.real).expanduser().is_dir():
-        return Gallery("real", cfg.real)
+        return ImageFolder("real", cfg.real)
     if not (CONF / "data" / f"{cfg.real}.yaml").is_file():
         known = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
-        raise Refused(f"real={cfg.real} is no folder and no data set: choose one of {known}")
+        raise ConfigError(f"real={cfg.real} is no folder and no data set: choose one of {known}")
     data = build_data(compose(f"data={cfg.real}", *([] if cfg.root is None else [f"data.root={cfg.root}"])))
     if data.value_range is None:
-        raise Refused(f"real={cfg.real} are no images: choose a folder, or a data set of images")
+        raise ConfigError(f"real={cfg.real} are no images: choose a folder, or a data set of images")
     return data
 
 
@@ -152,7 +154,7 @@ def built(cfg: DictConfig, data: Any) -> Any:
     refuse_weights(cfg)
     evaluation = measuring(cfg, data, watch)
     if not evaluation.metrics:
-        raise Refused("metric is empty: give some, such as 'metric=[fid,kid]'")
+        raise ConfigError("metric is empty: give some, such as 'metric=[fid,kid]'")
     return evaluation
 
 
@@ -160,7 +162,7 @@ def device(cfg: DictConfig) -> str:
     """Where networks look at images.
 
     Raises:
-        Refused: there is no such device here.
+        ConfigError: there is no such device here.
     """
     import torch
 
@@ -169,7 +171,9 @@ def device(cfg: DictConfig) -> str:
     try:
         torch.zeros(1, device=name).item()  # the meta device holds no values
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise Refused(f"device={name} is not to be had here: leave it out, or choose device=cpu") from error
+        raise ConfigError(
+            f"device={name} is not to be had here: leave it out, or choose device=cpu"
+        ) from error
     return str(name)
 
 

@@ -7,7 +7,7 @@ from time import perf_counter
 from omegaconf import DictConfig, ListConfig
 
 from ganlab.cli import launch
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.filesystem import writing
 
 NAMES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
@@ -20,12 +20,12 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
         The files.
 
     Raises:
-        Refused: there is no such figure, a value is out of its range, or the folder cannot be written.
+        ConfigError: there is no such figure, a value is out of its range, or the folder cannot be written.
     """
     numbers = cfg.figures if isinstance(cfg.figures, ListConfig) else []
     if not numbers or any(type(n) is not int or not 1 <= n <= len(NAMES) for n in numbers):
         known = ", ".join(f"{n} {name}" for n, name in enumerate(NAMES, 1))
-        raise Refused(f"figures={cfg.figures} must be a list of numbers: {known}")
+        raise ConfigError(f"figures={cfg.figures} must be a list of numbers: {known}")
     from ganlab.config.build import instantiate
     from ganlab.theory.style import write
     from ganlab.training.process import quiet

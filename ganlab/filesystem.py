@@ -13,7 +13,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 HELD: set[FileIO] = set()
 
@@ -52,7 +52,7 @@ def writing(place: Path | str, remedy: str = "make room, or give rights") -> Ite
     try:
         yield
     except OSError as error:
-        raise Refused(f"{place} cannot be written: {error.strerror}; {remedy}") from error
+        raise ConfigError(f"{place} cannot be written: {error.strerror}; {remedy}") from error
 
 
 def write_beside(path: Path, text: str) -> None:
@@ -67,7 +67,7 @@ class Lock:
     On a file system that knows no locks it keeps nobody out.
 
     Raises:
-        Refused: another process has it; the message says which.
+        ConfigError: another process has it; the message says which.
         OSError: the file cannot be written.
     """
 
@@ -82,7 +82,7 @@ class Lock:
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self.file.close()
-                raise Refused(
+                raise ConfigError(
                     f"{path.parent} is being played by {holder}: wait for its end, or end it"
                 ) from None
         HELD.add(self.file)

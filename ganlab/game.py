@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.distributed import from_first, gather
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
-from ganlab.core.turn import EVERYWHERE, Batch, Networks, Offer, Player, Sample, Turn, accurate
+from ganlab.core.turn import ALWAYS_AVAILABLE, Batch, Capability, Networks, Player, Sample, Turn, accurate
 from ganlab.core.validation import count
 from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
@@ -26,7 +26,7 @@ def like(network: nn.Module, x: Tensor) -> Tensor:
     return x.to(next(network.parameters()).dtype)
 
 
-class Borrowed:
+class SharedReference:
     """A game that is used without being owned: copies share it, and its weights are saved elsewhere."""
 
     def __init__(self, game: Game):
@@ -47,7 +47,7 @@ class Game(nn.Module):
         code_of: a trained game in whose latents this one is played; None: in the data.
 
     Raises:
-        Refused: a trick could not act here, or the objective could not train these networks.
+        ConfigError: a trick could not act here, or the objective could not train these networks.
     """
 
     def __init__(
@@ -62,20 +62,22 @@ class Game(nn.Module):
         self.objective = objective
         self.tricks = Tricks(tricks)
         classes = networks.num_classes or 0
-        here = EVERYWHERE | ({Offer.LABELS} if classes > 1 else set())  # one class tells nothing
+        here = ALWAYS_AVAILABLE | ({Capability.LABELS} if classes > 1 else set())  # one class tells nothing
         data = ("unlabelled data", "data of one class, such as a folder with one sub-folder", "labelled data")
         setting = f"objective {type(objective).__name__}, {data[min(classes, 2)]}"
         self.tricks.check((objective.offers | here) - taken, setting)
         for thing in sorted(objective.needs & taken):
-            raise Refused(f"objective {type(objective).__name__} needs {thing}: change one of them")
+            raise ConfigError(f"objective {type(objective).__name__} needs {thing}: change one of them")
         objective.check(networks)
         networks = self.tricks.networks(networks)
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes
         if code_of is not None and (code_of.generator.encoder is None or code_of.generator.num_classes):
-            raise Refused("code_of needs a game that trains an encoder and no classes: choose another stage")
-        self.outer = None if code_of is None else Borrowed(code_of)
+            raise ConfigError(
+                "code_of needs a game that trains an encoder and no classes: choose another stage"
+            )
+        self.outer = None if code_of is None else SharedReference(code_of)
         self.step = 0  # rounds of the run that were played
         self.begins = 0  # at this one, after the stages before it
 
@@ -155,10 +157,10 @@ class Game(nn.Module):
         """The network that says the classes of samples: the discriminator, or a trick's copy of it.
 
         Raises:
-            Refused: it tells none.
+            ConfigError: it tells none.
         """
         if self.discriminator is None or self.discriminator.classes is None:
-            raise Refused(
+            raise ConfigError(
                 "this game has no discriminator that tells classes: add trick=semi_supervised or "
                 "trick=auxiliary_classifier, or choose another metric"
             )
@@ -203,7 +205,7 @@ class Game(nn.Module):
         made.
 
         Raises:
-            Refused: a label for a generator without one, or outside of its classes; n is no whole number.
+            ConfigError: a label for a generator without one, or outside of its classes; n is no whole number.
         """
         count("n", n, 0)
         z, classes = self.latents(n, seed), self.labels(n, label)
@@ -229,7 +231,7 @@ class Game(nn.Module):
         num_classes = self.generator.num_classes
         if num_classes is None:
             if label is not None:
-                raise Refused(
+                raise ConfigError(
                     f"class={label}, but this generator knows no classes: "
                     "train it with trick=label_conditioning"
                 )
@@ -239,7 +241,7 @@ class Game(nn.Module):
             return torch.arange(n, device=device) % num_classes
         asked = torch.as_tensor(label, device=device)
         for wrong in asked[(asked < 0) | (asked >= num_classes)].flatten()[:1].tolist():
-            raise Refused(f"class={wrong} must lie between 0 and {num_classes - 1}")
+            raise ConfigError(f"class={wrong} must lie between 0 and {num_classes - 1}")
         return asked.expand(n)
 
     def compile(self, *_: Any, **settings: Any) -> None:

@@ -16,7 +16,7 @@ def report(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         The README.md.
 
     Raises:
-        Refused: there is none such, its numbers do not compare, or the folder cannot be written.
+        ConfigError: there is none such, its numbers do not compare, or the folder cannot be written.
     """
     refuse_two(cfg)
     if cfg.suite:

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.training.resume import resumed
 
 
@@ -22,18 +22,18 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
         The metrics by name, as measured after the last round; empty if a signal stopped the run.
 
     Raises:
-        Refused: the config cannot be played as it is; nothing was written.
+        ConfigError: the config cannot be played as it is; nothing was written.
         Diverged: a term or a weight went to NaN; the last good checkpoint is kept.
     """
     if cfg.resume and cfg.init_from:
-        raise Refused("resume and init_from exclude each other: give one of them")
+        raise ConfigError("resume and init_from exclude each other: give one of them")
     directory = RunDirectory(cfg.resume, cfg.trust) if cfg.resume else None
     if directory is not None:
         cfg = resumed(directory, cfg, overrides)
     elif cfg.init_from:
         RunDirectory(cfg.init_from).config()
     if cfg.data.get("_target_", "").endswith(".Folder") and not Path(cfg.data.root).expanduser().is_dir():
-        raise Refused(f"data.root={cfg.data.root} is no folder: set data.root to a folder of images")
+        raise ConfigError(f"data.root={cfg.data.root} is no folder: set data.root to a folder of images")
     from ganlab.training.session import Session  # torch and Lightning: --help needs neither
 
     return Session(cfg, overrides, directory).play()

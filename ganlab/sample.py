@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused, printable
+from ganlab.core.errors import ConfigError, printable
 from ganlab.filesystem import writing
 from ganlab.visualize.options import check, file_name, fit, refuse_output
 
@@ -19,10 +19,10 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         The picture, or the folder of the pictures.
 
     Raises:
-        Refused: no run, no readable checkpoint, or a value out of its range.
+        ConfigError: no run, no readable checkpoint, or a value out of its range.
     """
     if cfg.run_dir is None:
-        raise Refused("run_dir is missing: give the directory of a run, run_dir=outputs/...")
+        raise ConfigError("run_dir is missing: give the directory of a run, run_dir=outputs/...")
     typed = {key.lstrip("+~"): value for key, _, value in (text.partition("=") for text in overrides)}
     check(cfg, typed)
     if cfg.output:

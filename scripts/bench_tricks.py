@@ -23,8 +23,8 @@ from docs import COSTS, home, options, trick_class
 from torch import Tensor
 
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
-from ganlab.core.turn import Offer
+from ganlab.core.errors import ConfigError
+from ganlab.core.turn import Capability
 from ganlab.training.base import GameModule
 from ganlab.training.build import build
 from ganlab.training.process import keep_memory, quiet
@@ -64,7 +64,7 @@ def turn(module: GameModule, streams: int) -> float:
 
 def cost(trick: str, workload: str) -> float:
     """Per cent that a round takes longer with a trick."""
-    beside = Offer.EXTRA in trick_class(trick).needs
+    beside = Capability.EXTRA in trick_class(trick).needs
     setting = [*WORKLOADS[workload], f"objective={home(trick)}", *(["data.labelled=64"] if beside else [])]
     rivals = game(*setting, f"trick={trick}"), game(*setting)
     times = [[turn(module, 1 + beside) for module in rivals] for _ in range(1 + TURNS)][1:]
@@ -77,7 +77,7 @@ def measured(trick: str) -> dict[str, str]:
     for workload in WORKLOADS:
         try:
             found = f"{cost(trick, workload):.0f}"
-        except Refused as refusal:
+        except ConfigError as refusal:
             row["remark"] = str(refusal)
             continue
         return row | {"per cent of a round": found, "workload": workload, "remark": ""}

@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import CONF, compose
-from ganlab.core.errors import Refused
-from ganlab.core.turn import Offer
+from ganlab.core.errors import ConfigError
+from ganlab.core.turn import Capability
 from ganlab.tricks.base import Trick
 
 FOLDER = Path(__file__).parent.parent / "ganlab" / "tricks"
@@ -35,7 +35,7 @@ SMALL = (
     "model.discriminator.hidden=[16]",
 )
 # What is the data's, the machine's or the compiler's to offer, not the objective's.
-ELSEWHERE = (Offer.LABELS, Offer.EXTRA, Offer.ONE_PROCESS, Offer.SECOND_DERIVATIVES)
+ELSEWHERE = (Capability.LABELS, Capability.EXTRA, Capability.ONE_PROCESS, Capability.SECOND_DERIVATIVES)
 PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")
 
 
@@ -60,7 +60,7 @@ def refusal(objective: str, *tricks: str) -> str | None:
     cfg.trick = OmegaConf.merge({}, *(composed(f"trick={trick}").trick for trick in tricks))
     try:
         build_game(cfg)
-    except Refused as refused:
+    except ConfigError as refused:
         return str(refused)
     return None
 

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 from table import game, in_plays, one_round, options
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.training.base import GameModule
 
 PLAYS = options("play")
@@ -60,7 +60,7 @@ def attempt(plays, objective: str, tricks, model: str) -> tuple[list[tuple[str, 
     """The games of each way of playing, or none and why they are refused."""
     try:
         return list(in_plays(plays, objective, tricks, model)), ""
-    except Refused as refusal:
+    except ConfigError as refusal:
         return [], str(refusal)
 
 

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import CONF, compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Batch, Sample
 from ganlab.training.base import GameModule
 from ganlab.training.build import build
@@ -125,7 +125,7 @@ def at_home(objective: str, trick: str) -> bool:
     """Whether an objective takes a trick that comes alone."""
     try:
         game(objective, [trick])
-    except Refused:
+    except ConfigError:
         return False
     return True
 

@@ -28,7 +28,7 @@ from ganlab.config.build import build_data
 from ganlab.config.checks import check, refuse_unused
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.data.stacked import Stacks
 from ganlab.suites import child, hashes, identity, results
@@ -474,7 +474,7 @@ def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
 def test_a_suite_that_cannot_be_played_is_refused_before_anything_runs(
     old: str, new: str, extra: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         planned(written(tmp_path / "quick", QUICK.replace(old, new, 1)), *extra)
 
 
@@ -491,7 +491,7 @@ def test_a_suite_that_cannot_be_played_is_refused_before_anything_runs(
     ],
 )
 def test_settings_that_mean_nothing_are_refused(given: list[str], message: str, folder: Path) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         ablate(compose(f"suite={folder}", *given, config_name="ablate"))
 
 
@@ -528,7 +528,7 @@ def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
         "log_every=3",
     ]
     other.cfg.steps = 5
-    with pytest.raises(Refused, match="was given another budget by hand: remove it"):
+    with pytest.raises(ConfigError, match="was given another budget by hand: remove it"):
         child.arguments(other)
 
 

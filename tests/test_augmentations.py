@@ -10,7 +10,7 @@ from ganlab.augmentations.corruption import Corruption
 from ganlab.augmentations.geometry import Geometry, moved, rotated, scaled, turned
 from ganlab.augmentations.images import translate
 from ganlab.augmentations.warp import warp
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 
 STILL = {"flip": False, "quarter_turns": False, "translation": 0, "scale": 0, "rotation": 0}
@@ -266,5 +266,5 @@ def test_strengths_are_those_of_the_numbers_drawn() -> None:
     ],
 )
 def test_bad_values_are_refused(make, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         make()

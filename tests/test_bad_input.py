@@ -16,10 +16,10 @@ from pytorch_lightning import Trainer
 
 from ganlab.config import run_directory
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Diverged, Refused
+from ganlab.core.errors import ConfigError, Diverged
 from ganlab.training.base import GameModule
 from ganlab.training.callbacks.log import Log
-from ganlab.training.callbacks.progress import Onward
+from ganlab.training.callbacks.progress import ResumeClock
 from ganlab.tricks.base import Trick
 
 UNIFORM = "{_target_:ganlab.networks.initial.Uniform"
@@ -149,13 +149,13 @@ def test_no_traceback_reaches_the_shell(tmp_path: Path) -> None:
 
 def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("keep")
-    with pytest.raises(Refused, match="exists and is not empty: resume="):
+    with pytest.raises(ConfigError, match="exists and is not empty: resume="):
         play(tmp_path, "steps=2")
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="is not a run: it has no config.yaml"):
+    with pytest.raises(ConfigError, match="is not a run: it has no config.yaml"):
         go_on(tmp_path)
 
 
@@ -171,7 +171,7 @@ def folder_with(tmp_path: Path, name: str) -> Path:
 def test_a_file_that_is_no_image_is_named_or_skipped(tmp_path: Path, capsys) -> None:
     root = folder_with(tmp_path, "broken.png")
     settings = ["data=folder", f"data.root={root}", "data.height=8", "data.channels=1", "steps=2"]
-    with pytest.raises(Refused, match="broken.png"):
+    with pytest.raises(ConfigError, match="broken.png"):
         play(tmp_path / "run", *settings)
     assert not (tmp_path / "run").exists()
     play(tmp_path / "run", *settings, "data.on_corrupt=skip")
@@ -181,7 +181,7 @@ def test_a_file_that_is_no_image_is_named_or_skipped(tmp_path: Path, capsys) -> 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Refused, match="empty"):
+    with pytest.raises(ConfigError, match="empty"):
         play(tmp_path / "run", "data=folder", f"data.root={tmp_path / 'empty'}", "data.height=8")
 
 
@@ -228,7 +228,7 @@ class Failing(Trick):
 
 
 def test_nothing_is_left_of_a_run_that_failed_before_its_first_round(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="the first round failed: .*failing"):
+    with pytest.raises(ConfigError, match="the first round failed: .*failing"):
         play(tmp_path / "run", "+trick.mine._target_=test_bad_input.Failing")
     assert not (tmp_path / "run").exists()
 
@@ -249,7 +249,7 @@ def test_a_damaged_file_of_a_run(name: str, content: str, message: str | None, t
         go_on(tmp_path / "run", "steps=3")
         assert summary(tmp_path / "run")["steps"] == 3
     else:
-        with pytest.raises(Refused, match=message):
+        with pytest.raises(ConfigError, match=message):
             go_on(tmp_path / "run", "steps=3")
 
 
@@ -265,7 +265,7 @@ def test_a_run_of_another_format_is_refused_with_its_version(found: object, tmp_
     (run_dir / "summary.json").write_text(json.dumps(summary(run_dir) | {"versions": versions}))
     before = config.read_bytes()
     with pytest.raises(
-        Refused, match=f"config.yaml has format={found}, .* reads format 1: use ganlab 0.0.7 "
+        ConfigError, match=f"config.yaml has format={found}, .* reads format 1: use ganlab 0.0.7 "
     ):
         go_on(run_dir, "steps=3")
     assert config.read_bytes() == before
@@ -315,22 +315,22 @@ def test_code_from_elsewhere_is_not_run(tmp_path: Path) -> None:
             .replace("trick: {}\n", evil)
             .replace("ganlab.training.provenance.subprocess.run", target)
         )
-        with pytest.raises(Refused, match=f"the config builds {target}, which is not ganlab's"):
+        with pytest.raises(ConfigError, match=f"the config builds {target}, which is not ganlab's"):
             go_on(run_dir, "steps=3")
         config.write_text(config.read_text().replace(evil, "trick: {}\n"))
 
 
 def test_a_stub_that_an_override_left_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="trick.ema has values but was not selected"):
+    with pytest.raises(ConfigError, match="trick.ema has values but was not selected"):
         play(tmp_path / "run", "+trick.ema.decay=0.9")
-    with pytest.raises(Refused, match="drop its values with '~metric.parzen'"):
+    with pytest.raises(ConfigError, match="drop its values with '~metric.parzen'"):
         play(tmp_path / "run", "metric=none", "+metric.parzen.num_validation=10")
 
 
 def gone(place: str, what: Callable[[Path], object]) -> Callable[..., None]:
     """A callback's hook that does something to the run directory after round 3."""
 
-    def hook(self: Onward, trainer: Trainer, module: GameModule, *_: object) -> None:
+    def hook(self: ResumeClock, trainer: Trainer, module: GameModule, *_: object) -> None:
         if module.game.step == 3:
             what(Path(place))
 
@@ -360,9 +360,9 @@ WHILE_PLAYED = {  # what becomes of a run directory, and what its one line must 
 def test_a_run_directory_that_goes_while_it_is_played(case: str, tmp_path: Path, monkeypatch, capfd) -> None:
     what, message = WHILE_PLAYED[case]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Onward, "on_train_batch_end", gone("run", what))
+    monkeypatch.setattr(ResumeClock, "on_train_batch_end", gone("run", what))
     every = ["log_every=1", "sample_every=4", "checkpoint_every=4", "metric=none"]
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         play(Path("run"), "steps=9", *every, "logger=tensorboard")
     assert capfd.readouterr().err == ""
     if case.startswith("no"):
@@ -373,9 +373,9 @@ def test_a_run_directory_that_goes_while_it_is_played(case: str, tmp_path: Path,
 def test_a_run_directory_that_cannot_be_made(place: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
-    with pytest.raises(Refused, match="run_dir=.* cannot be made: .*choose another"):
+    with pytest.raises(ConfigError, match="run_dir=.* cannot be made: .*choose another"):
         play(Path(place), "steps=2")
-    with pytest.raises(Refused, match="is not a run"):
+    with pytest.raises(ConfigError, match="is not a run"):
         go_on(Path(place))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
@@ -388,7 +388,7 @@ def test_a_disk_that_is_full_at_the_start_keeps_no_directory(file: str, tmp_path
         path.write_text(text)
 
     monkeypatch.setattr(run_directory, "write_beside", full)
-    with pytest.raises(Refused, match="cannot be made: No space left on device"):
+    with pytest.raises(ConfigError, match="cannot be made: No space left on device"):
         play(tmp_path / "deep" / "run", "steps=2")
     assert not (tmp_path / "deep").exists()
 

@@ -9,7 +9,7 @@ import pytest
 
 from ganlab.compare import compare
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 HOW = {"extractor": "digits", "n_fake": 1000, "sampler": "generator"}
 
@@ -50,13 +50,13 @@ def test_unlike_numbers_are_refused_but_for_what_is_ignored_and_said(tmp_path: P
     one = run(tmp_path / "one", fid={"value": 17.25, **HOW})
     two = run(tmp_path / "two", fid={"value": 9.5, **HOW, "sampler": "ema"})
     with pytest.raises(
-        Refused, match="fid of .*one and of .*two do not compare: sampler is generator and ema"
+        ConfigError, match="fid of .*one and of .*two do not compare: sampler is generator and ema"
     ):
         compared(f"of=[{one},{two}]")
     compared(f"of=[{one},{two}]", "ignore=[sampler]")
     assert f"fid: sampler is generator of {one} and ema of {two}" in capsys.readouterr().out
     three = run(tmp_path / "three", fid={"value": 9.5, **HOW, "sampler": "ema", "n_fake": 50})
-    with pytest.raises(Refused, match="n_fake is 1000 and 50"):
+    with pytest.raises(ConfigError, match="n_fake is 1000 and 50"):
         compared(f"of=[{one},{three}]", "ignore=[sampler]")
 
 
@@ -81,5 +81,5 @@ def test_what_cannot_be_compared_is_refused(of: str, message: str, tmp_path: Pat
     )
     listed = run(tmp_path / "listed", fid={"value": 1.0, "step": [1]})
     places = {"odd": odd, "huge": huge, "listed": listed, "tmp": tmp_path}
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         compared(f"of={of.format(one=one, empty=empty, other=other, **places)}")

@@ -12,7 +12,7 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose, rounds
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Networks
 from ganlab.training.build import build, load
@@ -138,7 +138,7 @@ def test_a_trick_of_ones_own(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=1", *given)
     assert load(tmp_path / "run").step == 1
     (tmp_path / "run" / "signature").unlink()  # as if it were of elsewhere
-    with pytest.raises(Refused, match=r"the config builds test_config.Shift.*trust=\[test_config\]"):
+    with pytest.raises(ConfigError, match=r"the config builds test_config.Shift.*trust=\[test_config\]"):
         load(tmp_path / "run")
     assert load(tmp_path / "run", trust=["test_config"]).step == 1
 
@@ -165,7 +165,7 @@ def test_order_governs_the_fold_and_ties_go_by_name() -> None:
 
 @pytest.mark.parametrize("name", ["losses", "a.b", "training"])
 def test_a_trick_cannot_have_the_name_of_a_hook(name: str) -> None:
-    with pytest.raises(Refused, match=f"a trick cannot be called {name}"):
+    with pytest.raises(ConfigError, match=f"a trick cannot be called {name}"):
         Tricks({name: Trick()})
 
 
@@ -175,7 +175,7 @@ class Mine(R1):
 
 def test_two_of_one_class_whose_terms_would_have_one_name_are_refused() -> None:
     for mine in (R1(2, 1), Mine(2, 1)):
-        with pytest.raises(Refused, match="tricks mine and r1 are both R1, of which only one can act"):
+        with pytest.raises(ConfigError, match="tricks mine and r1 are both R1, of which only one can act"):
             Tricks({"r1": R1(1, 1), "mine": mine})
     Tricks({"r1": R1(1, 1), "r2": R2(1, 1)})
     sides = {side: OrthogonalRegularisation(1e-4, side) for side in ("generator", "discriminator")}
@@ -196,8 +196,8 @@ class Needer(Trick):
 @pytest.mark.parametrize("names", ["ab", "ba"])
 def test_what_one_trick_takes_no_other_may_need(names: str) -> None:
     tricks = Tricks({names[0]: Taker(), names[1]: Needer()})
-    with pytest.raises(Refused, match="cannot act together"):
+    with pytest.raises(ConfigError, match="cannot act together"):
         tricks.check(frozenset({"targets"}), "this")
-    with pytest.raises(Refused, match="cannot act together"):
+    with pytest.raises(ConfigError, match="cannot act together"):
         Tricks({"a": Taker(), "b": Taker()}).check(frozenset({"targets"}), "this")
     Tricks({"a": Taker()}).check(frozenset({"targets"}), "this")

@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.functional.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
 from ganlab.functional.kernels import (
     Energy,
@@ -221,5 +221,5 @@ def test_the_gradients_of_other_distances_are_those_of_finite_differences(p: int
     ],
 )
 def test_samples_that_cannot_be_compared_are_refused(call, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         call(*samples(4, 4))

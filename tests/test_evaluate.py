@@ -16,8 +16,8 @@ from scipy.linalg import sqrtm
 from ganlab.config.build import build_data
 from ganlab.config.build import chosen as chosen_metrics
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
-from ganlab.data.gallery import Gallery
+from ganlab.core.errors import ConfigError
+from ganlab.data.gallery import ImageFolder
 from ganlab.evaluate import evaluate, main
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.features import Classifier
@@ -66,9 +66,9 @@ def test_a_runs_numbers_are_those_of_its_end_and_each_has_its_protocol(tmp_path:
     levels = ((torch.cat(chosen) + 1) / 2 * 255).round().byte().numpy().tobytes()
     assert record["reference_sha256"] == hashlib.sha256(levels).hexdigest()[:16]
     early = compose("metric=kid", "evaluation.split=test")
-    with pytest.raises(Refused, match="of 360 reals: subsets of 1000 need 1000"):
+    with pytest.raises(ConfigError, match="of 360 reals: subsets of 1000 need 1000"):
         Evaluation(chosen_metrics(early, "metric"), build_data(early), 2000, None, 0)
-    with pytest.raises(Refused, match="metric is empty"):
+    with pytest.raises(ConfigError, match="metric is empty"):
         measured(f"run_dir={run}", "metric=none")
 
 
@@ -107,23 +107,23 @@ def test_a_folder_is_measured_against_a_data_set(tmp_path: Path) -> None:
 
 def test_a_gallery_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_path: Path) -> None:
     grey = album(tmp_path / "grey", 3, 0, size=(7, 9))
-    data = Gallery("real", str(grey))
+    data = ImageFolder("real", str(grey))
     assert data.shape == (1, 9, 7)
     (x, _), *_ = data.split("train", "cpu", 10)
     assert torch.equal((x[:, 0] * 255).round().byte(), torch.from_numpy(pixels(grey)))
-    (coloured, _), *_ = Gallery("real", str(grey), channels=3).split("train", "cpu", 10)
+    (coloured, _), *_ = ImageFolder("real", str(grey), channels=3).split("train", "cpu", 10)
     assert torch.equal(coloured, x.expand(-1, 3, -1, -1))
     Image.new("RGB", (7, 9), (1, 1, 2)).save(grey / "z.png")
     (grey / "notes.txt").write_text("passed over")
-    assert Gallery("real", str(grey)).shape == (3, 9, 7)  # colours are not lost, whichever comes first
+    assert ImageFolder("real", str(grey)).shape == (3, 9, 7)  # colours are not lost, whichever comes first
     side, lying = tmp_path / "side", Image.new("L", (9, 7), 50)
     side.mkdir()
     lying.save(side / "0.jpg", exif=orientation(6))
-    assert Gallery("real", str(side)).shape == (1, 9, 7)
+    assert ImageFolder("real", str(side)).shape == (1, 9, 7)
     deep = tmp_path / "deep"
     deep.mkdir()
     Image.fromarray(np.full((8, 8), 65535 // 5, np.uint16)).save(deep / "0.png")
-    (x, _), *_ = Gallery("real", str(deep)).split("train", "cpu", 1)
+    (x, _), *_ = ImageFolder("real", str(deep)).split("train", "cpu", 1)
     assert float(x[0, 0, 0, 0]) == pytest.approx(0.2)
 
 
@@ -136,13 +136,17 @@ def test_three_equal_channels_are_grey(tmp_path: Path) -> None:
         for file in sorted((tmp_path / "grey").iterdir()):
             image = Image.open(file).convert("L")
             (image if mode is None else image.convert(mode)).save(folder / f"{file.stem}.png")
-        assert Gallery("generated", str(folder)).shape[0] == 1
-        found.append(torch.cat([x for x, _ in Gallery("generated", str(folder), 1).split("train", "cpu", 9)]))
+        assert ImageFolder("generated", str(folder)).shape[0] == 1
+        found.append(
+            torch.cat([x for x, _ in ImageFolder("generated", str(folder), 1).split("train", "cpu", 9)])
+        )
     assert all(torch.equal(x, found[0]) for x in found)
     Image.new("RGB", (8, 8), (9, 9, 8)).save(tmp_path / "RGB" / "tinted.png")
-    assert Gallery("generated", str(tmp_path / "RGB")).shape[0] == 3
-    with pytest.raises(Refused, match=r"tinted.png has colours, and what it is measured against has none"):
-        Gallery("generated", str(tmp_path / "RGB"), 1)
+    assert ImageFolder("generated", str(tmp_path / "RGB")).shape[0] == 3
+    with pytest.raises(
+        ConfigError, match=r"tinted.png has colours, and what it is measured against has none"
+    ):
+        ImageFolder("generated", str(tmp_path / "RGB"), 1)
 
 
 def orientation(number: int) -> Image.Exif:
@@ -205,7 +209,7 @@ def test_what_cannot_be_measured_is_refused(line: str, message: str, tmp_path: P
         places[name].mkdir()
     Image.new("RGB", (8, 8), "red").save(places["coloured"] / "0.png")
     (places["broken"] / "0.png").write_bytes(b"no image")
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         measured(*line.format(**places).split())
 
 
@@ -213,5 +217,5 @@ def test_what_cannot_be_measured_is_refused(line: str, message: str, tmp_path: P
 def test_numbers_are_never_written_over_what_is_none(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
     given = ["run_dir=no/matter", f"output={tmp_path / name}"]
-    with pytest.raises(Refused, match=f"output={tmp_path / name} must be a file that ends in .json"):
+    with pytest.raises(ConfigError, match=f"output={tmp_path / name} must be a file that ends in .json"):
         evaluate(compose(*given, config_name="evaluate"), given)

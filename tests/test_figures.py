@@ -16,7 +16,7 @@ from table import composed
 
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.figures import NAMES, figures, main
 from ganlab.metrics.modes import HighQuality, ModesCovered
 from ganlab.theory import style
@@ -307,5 +307,5 @@ def test_one_line_says_what_to_do(line: str, tmp_path: Path, capsys, monkeypatch
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Refused, match="file cannot be written"):
+    with pytest.raises(ConfigError, match="file cannot be written"):
         drawn(tmp_path / "file", "figures=[5]")

@@ -10,7 +10,7 @@ from table import game, one_round, options, rounds
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.tricks.base import Order, Trick
 
 
@@ -106,7 +106,7 @@ def test_no_sample_at_all_is_an_empty_batch_and_less_is_refused() -> None:
         assert made.sample(0).shape == (0, 1, 8, 8)
         assert made.labels(0).tolist() == []
         for n in (-1, 2.5):
-            with pytest.raises(Refused, match=f"n={n} must be a whole number of at least 0"):
+            with pytest.raises(ConfigError, match=f"n={n} must be a whole number of at least 0"):
                 made.sample(n)
 
 
@@ -117,7 +117,7 @@ def test_each_sample_may_be_asked_for_a_class_of_its_own() -> None:
     assert made.labels(3, 7).tolist() == [7, 7, 7]
     assert torch.allclose(made.sample(4, 0, asked)[2:3], made.sample(4, 0, 9)[2:3], atol=1e-6)
     for wrong in (torch.tensor([1, 10, 2, 3]), 10, -1):
-        with pytest.raises(Refused, match=r"class=(10|-1) must lie between 0 and 9"):
+        with pytest.raises(ConfigError, match=r"class=(10|-1) must lie between 0 and 9"):
             made.sample(4, 0, wrong)
 
 
@@ -125,6 +125,6 @@ def test_each_sample_may_be_asked_for_a_class_of_its_own() -> None:
 @pytest.mark.parametrize("data", [["data=gaussian_1d"], ["data=ring", "data.modes=1"]])
 def test_one_class_tells_nothing(data: list[str], trick: str) -> None:
     with pytest.raises(
-        Refused, match=f"trick {trick} needs labels, .*data of one class, such as a folder with"
+        ConfigError, match=f"trick {trick} needs labels, .*data of one class, such as a folder with"
     ):
         build_game(compose(*data, f"trick={trick}"))

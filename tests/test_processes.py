@@ -18,7 +18,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from two_ranks import cases, made, play_all, played
 
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.training.processes import environment, free_port, must_start
 from ganlab.training.session import Session
 
@@ -215,7 +215,7 @@ def test_as_many_processes_play_as_were_started(launcher: str, monkeypatch: pyte
     assert not must_start(devices=4, num_nodes=1)
     assert not must_start(devices=2, num_nodes=2)
     for devices in (1, 2):
-        with pytest.raises(Refused, match=f"is {devices} processes, but torchrun or SLURM has started 4"):
+        with pytest.raises(ConfigError, match=f"is {devices} processes, but torchrun or SLURM has started 4"):
             must_start(devices, num_nodes=1)
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy import stats
 
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.report import report
 from ganlab.suites import forest
@@ -247,7 +247,9 @@ def test_published_values_lie_inside_or_outside(tmp_path: Path) -> None:
 def test_numbers_made_unlike_are_refused_but_samplers_may_differ(tmp_path: Path) -> None:
     place = folder(tmp_path, {"plain": PLAIN, "wide": LESS[:3]})
     append(place / "results.csv", row("wide", 3, LESS[3], how={"sampler": "ema", "n_fake": 500}))
-    with pytest.raises(Refused, match=r"plain \(seed 0\) and of wide \(seed 3\) .* n_fake is 1000 and 500"):
+    with pytest.raises(
+        ConfigError, match=r"plain \(seed 0\) and of wide \(seed 3\) .* n_fake is 1000 and 500"
+    ):
         written(place)
     assert not (place / "README.md").exists()
     append(place / "results.csv", row("wide", 3, LESS[3], how={"sampler": "ema"}, code="f" * 12))
@@ -348,7 +350,7 @@ def test_two_numbers_of_one_beginning_are_refused(tmp_path: Path) -> None:
     other = row("wide", 3, 1.0)
     append(place / "results.csv", Row(**(vars(other) | {"metrics": {"fid/digits_train_60": record(1.0)}})))
     with pytest.raises(
-        Refused, match=r"fid is fid/digits_train_1k in plain \(seed 0\), fid/digits_train_60 in"
+        ConfigError, match=r"fid is fid/digits_train_1k in plain \(seed 0\), fid/digits_train_60 in"
     ):
         written(place)
 
@@ -402,13 +404,13 @@ def test_a_page_that_somebody_wrote_is_kept(tmp_path: Path) -> None:
     written(place)
     written(place)  # over its own
     (place / "README.md").write_text("# By hand\n")
-    with pytest.raises(Refused, match=r"README.md is not a report's: give it another name"):
+    with pytest.raises(ConfigError, match=r"README.md is not a report's: give it another name"):
         written(place)
     assert (place / "README.md").read_text() == "# By hand\n"
 
 
 def test_it_needs_a_suite_and_no_torch(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="suite is missing: give the folder of one"):
+    with pytest.raises(ConfigError, match="suite is missing: give the folder of one"):
         report(compose(config_name="report"))
     place = settled(folder(tmp_path, {"plain": PLAIN, "wide": LESS}))
     code = (

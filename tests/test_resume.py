@@ -28,7 +28,7 @@ from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.config.overrides import override
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.digits import Digits
 from ganlab.filesystem import Lock
 from ganlab.run import run
@@ -155,7 +155,7 @@ def test_a_truncated_checkpoint_gives_way_to_the_previous_one(tmp_path: Path, ca
 def test_no_readable_checkpoint_is_refused(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"")
-    with pytest.raises(Refused, match="has no checkpoint to go on from"):
+    with pytest.raises(ConfigError, match="has no checkpoint to go on from"):
         go_on(tmp_path / "run")
 
 
@@ -182,7 +182,7 @@ def test_evaluation_and_pictures_change_no_weight(tricks: str, tmp_path: Path) -
 )
 def test_changed_hyper_parameters_are_refused_by_name(override: str, named: str, tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
-    with pytest.raises(Refused, match=f"but .*{named}.* would change"):
+    with pytest.raises(ConfigError, match=f"but .*{named}.* would change"):
         go_on(tmp_path / "run", override)
     assert summary(tmp_path / "run")["status"] == "finished"
 
@@ -210,7 +210,7 @@ def test_a_new_run_starts_from_old_weights(tmp_path: Path) -> None:
     name = "game.generator.body.0.weight"
     assert (old[name] - new[name]).abs().max() < 1e-8
     assert summary(tmp_path / "new")["steps"] == 1
-    with pytest.raises(Refused, match="these weights belong to another game: .*body"):
+    with pytest.raises(ConfigError, match="these weights belong to another game: .*body"):
         play(tmp_path / "misfit", f"init_from={tmp_path / 'old'}", "model.generator.hidden=[3]")
     assert not (tmp_path / "misfit").exists()
 
@@ -367,7 +367,7 @@ def test_a_run_is_played_by_one_process_at_a_time(tmp_path: Path) -> None:
         time.sleep(60)
         os._exit(0)
     try:
-        with pytest.raises(Refused, match=f"is being played by process {os.getpid()} of .* since 20"):
+        with pytest.raises(ConfigError, match=f"is being played by process {os.getpid()} of .* since 20"):
             go_on(tmp_path / "run", "steps=4")
         assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
         assert summary(tmp_path / "run")["status"] == "finished"
@@ -383,7 +383,7 @@ def test_a_run_is_played_by_one_process_at_a_time(tmp_path: Path) -> None:
 def test_a_new_run_that_another_process_plays_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     lock = Lock(tmp_path / "run" / "lock")
-    with pytest.raises(Refused, match="is being played by"):
+    with pytest.raises(ConfigError, match="is being played by"):
         play(tmp_path / "run", "steps=2")
     assert (tmp_path / "run" / "lock").exists()
     lock.release()
@@ -403,7 +403,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("keep")
     (tmp_path / "run" / "lock").unlink()
     (tmp_path / "run" / "lock").symlink_to(tmp_path / "mine")
-    with pytest.raises(Refused, match="lock: Too many levels of symbolic links"):
+    with pytest.raises(ConfigError, match="lock: Too many levels of symbolic links"):
         go_on(tmp_path / "run", "steps=2")
     assert (tmp_path / "mine").read_text() == "keep"
 
@@ -460,7 +460,7 @@ def test_other_data_of_the_same_length_are_refused(tmp_path: Path, monkeypatch) 
     with monkeypatch.context() as patched:
         patched.setattr(Digits, "__init__", changed)
         with pytest.raises(
-            Refused, match="was trained on data of SHA-256 .{12}, but it is .{12} now: restore the data"
+            ConfigError, match="was trained on data of SHA-256 .{12}, but it is .{12} now: restore the data"
         ):
             go_on(tmp_path / "run", "steps=4")
     assert summary(tmp_path / "run")["status"] == "finished"
@@ -473,7 +473,7 @@ def test_classes_of_other_names_are_refused(tmp_path: Path, monkeypatch) -> None
     assert RunDirectory(tmp_path / "run").config().class_names == list("abcdefghij")
     go_on(tmp_path / "run", "steps=3")
     monkeypatch.setattr(Digits, "class_names", tuple("bcdefghijz"))
-    with pytest.raises(Refused, match=r"on the classes \['a', 'b'.*but they are \['b', 'c'"):
+    with pytest.raises(ConfigError, match=r"on the classes \['a', 'b'.*but they are \['b', 'c'"):
         go_on(tmp_path / "run", "steps=4")
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.sample import sample
 from ganlab.training.build import load
@@ -53,7 +53,7 @@ def test_single_images(conditional: Path, tmp_path: Path) -> None:
 def test_points_are_scattered(tmp_path: Path) -> None:
     play(tmp_path / "ring", "data=ring", "steps=2", "model.generator.batch_norm=false")
     assert Image.open(draw(tmp_path / "ring")).size == (400, 460)
-    with pytest.raises(Refused, match="are no images"):
+    with pytest.raises(ConfigError, match="are no images"):
         draw(tmp_path / "ring", "format=files")
 
 
@@ -123,13 +123,13 @@ def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: 
     for name, said in {"mnist": message, None: "space=features, but this run names no extractor"}.items():
         cfg.extractor = name and {"_target_": "ganlab.metrics.features.classifier", "name": name}
         OmegaConf.save(cfg, foreign / "config.yaml")
-        with pytest.raises(Refused, match=said):
+        with pytest.raises(ConfigError, match=said):
             draw(foreign, "what=neighbours", "space=features")
 
 
 def test_neighbours_in_features_at_the_end_of_a_run(tmp_path: Path) -> None:
     path, view = tmp_path / "run", "{what:neighbours,space:features,n:8}"
-    with pytest.raises(Refused, match="space=features of this run's extractor: .* 'mnist' takes"):
+    with pytest.raises(ConfigError, match="space=features of this run's extractor: .* 'mnist' takes"):
         play(path, "metric=none", "extractor=mnist", f"views=[{view}]", "steps=2")
     assert not path.exists()
     play(path, "metric=none", f"views=[neighbours,{view}]", "steps=2")
@@ -210,7 +210,7 @@ def test_a_class_holds_in_every_view(conditional: Path) -> None:
 )
 def test_what_no_view_can_show_is_refused(line: str, message: str, points: Path) -> None:
     overrides = [f"run_dir={points}", *line.split()]
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         sample(compose(*overrides, config_name="sample"), overrides)
 
 
@@ -229,7 +229,7 @@ def test_what_no_view_can_show_is_refused(line: str, message: str, points: Path)
     ],
 )
 def test_bad_input_is_refused(conditional: Path, override: str, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         draw(conditional, *override.split())
 
 
@@ -287,12 +287,12 @@ def test_files_say_their_classes(named: Path) -> None:
 @pytest.mark.parametrize("typed", ["ten", "10", "-1", "1.0", "true"])
 def test_a_class_that_is_none_is_answered_with_all(typed: str, named: Path) -> None:
     message = f"class={typed} must lie between 0 and 9, or be one of zero, one, two/three, 3, 4, 2, 7, seven"
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         draw(named, f"class={typed}")
 
 
 def test_a_name_for_a_game_without_classes_is_refused(points: Path) -> None:
-    with pytest.raises(Refused, match="class=cat, but this generator knows no classes"):
+    with pytest.raises(ConfigError, match="class=cat, but this generator knows no classes"):
         draw(points, "class=cat")
 
 
@@ -301,7 +301,7 @@ def test_samples_are_never_put_among_other_files(points: Path, tmp_path: Path) -
     draw(points, "format=files", "n=5", f"output={folder}")
     held = {path.name: path.read_bytes() for path in folder.iterdir()}
     for n in (3, 5, 9):
-        with pytest.raises(Refused, match=r"fakes must be a new or an empty folder"):
+        with pytest.raises(ConfigError, match=r"fakes must be a new or an empty folder"):
             draw(points, "format=files", f"n={n}", "seed=1", f"output={folder}")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == held
     (tmp_path / "empty").mkdir()
@@ -325,7 +325,7 @@ def test_samples_are_never_put_among_other_files(points: Path, tmp_path: Path) -
 def test_an_output_of_another_kind_is_refused(line: str, message: str, points: Path, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(Refused, match=f"output={tmp_path}.* {message}"):
+    with pytest.raises(ConfigError, match=f"output={tmp_path}.* {message}"):
         draw(points, *line.format(tmp_path).split())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.png", "note.txt"]
 
@@ -340,18 +340,22 @@ def test_an_output_of_another_kind_is_refused(line: str, message: str, points: P
     ],
 )
 def test_more_than_one_can_look_at_is_refused(line: str, points: Path) -> None:
-    with pytest.raises(Refused, match="are too large: lower them|and at most"):
+    with pytest.raises(ConfigError, match="are too large: lower them|and at most"):
         draw(points, *line.split())
 
 
 def test_one_picture_is_no_film(conditional: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="has 1 pictures of training, and a film takes two: .* sample_every="):
+    with pytest.raises(
+        ConfigError, match="has 1 pictures of training, and a film takes two: .* sample_every="
+    ):
         draw(conditional, "what=animate")
-    with pytest.raises(Refused, match="sample_every=2 makes one picture of this run, and a film takes two"):
+    with pytest.raises(
+        ConfigError, match="sample_every=2 makes one picture of this run, and a film takes two"
+    ):
         play(tmp_path / "run", "steps=2", "sample_every=2", "views=[animate]")
-    with pytest.raises(Refused, match="class=10 must lie between 0 and 9"):
+    with pytest.raises(ConfigError, match="class=10 must lie between 0 and 9"):
         play(tmp_path / "run", "steps=2", "trick=label_conditioning", "views=[{what:grid,class:10}]")
-    with pytest.raises(Refused, match="must be places in a grid of n=4"):
+    with pytest.raises(ConfigError, match="must be places in a grid of n=4"):
         play(tmp_path / "run", "steps=2", "views=[{what:arithmetic,n:4,plus:[4]}]")
     assert not (tmp_path / "run").exists()
 
@@ -363,5 +367,5 @@ def test_a_film_of_pictures_that_are_broken_or_of_other_sizes(points: Path, tmp_
     film = Image.open(draw(run, "what=animate"))
     assert (film.n_frames, film.size) == (3, Image.open(run / "samples" / "0000004.png").size)
     (run / "samples" / "0000003.png").write_text("no picture")
-    with pytest.raises(Refused, match="0000003.png.*: remove that picture of training"):
+    with pytest.raises(ConfigError, match="0000003.png.*: remove that picture of training"):
         draw(run, "what=animate")

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import (
     Constant,
     Cosine,
@@ -51,9 +51,9 @@ def test_schedules_are_found_in_lists() -> None:
 
 
 def test_a_number_out_of_range_is_refused() -> None:
-    with pytest.raises(Refused, match="trick.x=1.5 must lie between 0 and 1"):
+    with pytest.raises(ConfigError, match="trick.x=1.5 must lie between 0 and 1"):
         schedule("trick.x", Linear(0, 1.5, 10), 0, 1)
-    with pytest.raises(Refused, match="x=2 must lie between 0 and 1"):
+    with pytest.raises(ConfigError, match="x=2 must lie between 0 and 1"):
         schedule("x", Steps([2, 0.2], [10]), 0, 1)
 
 
@@ -68,5 +68,5 @@ def test_a_number_out_of_range_is_refused() -> None:
     ],
 )
 def test_steps_in_disorder_are_refused(values: list[float], rounds: list[int], message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         Steps(values, rounds)

@@ -17,7 +17,7 @@ from table import batch, one_round
 from ganlab.config.checks import check
 from ganlab.config.compose import compose
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Batch, Sample
 from ganlab.data.digits import Digits
 from ganlab.networks.autoencoder import linear
@@ -239,7 +239,7 @@ def test_layers_that_do_not_fit_are_refused() -> None:
     cfg = pretrained(steps=2)
     cfg.stages.autoencoder.pretrained = ["outer"]
     with pytest.raises(
-        Refused, match=r"stages.autoencoder: pretrained has layers of \[\[16, 64\], \[64, 16\]\]"
+        ConfigError, match=r"stages.autoencoder: pretrained has layers of \[\[16, 64\], \[64, 16\]\]"
     ):
         build(cfg)
 
@@ -295,7 +295,9 @@ def test_weights_that_a_new_run_starts_from_are_those_of_all_stages(tmp_path: Pa
 
 def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=4", "steps=2", "checkpoint_every=3")
-    with pytest.raises(Refused, match="has played 3 of the 4 rounds before its generator learns: resume="):
+    with pytest.raises(
+        ConfigError, match="has played 3 of the 4 rounds before its generator learns: resume="
+    ):
         load(tmp_path / "run" / "checkpoints" / "previous.ckpt")
 
 
@@ -336,7 +338,7 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
 )
 def test_stages_that_cannot_be_played_are_refused(overrides: list[str], message: str, tmp_path: Path) -> None:
     given = [*SMALL, *(f"+{o}" if o.startswith("model.encoder") else o for o in overrides)]
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         run(compose(*given, f"run_dir={tmp_path / 'run'}"), given)
     assert not (tmp_path / "run").exists()
 
@@ -344,7 +346,7 @@ def test_stages_that_cannot_be_played_are_refused(overrides: list[str], message:
 def test_a_resume_with_another_stage_is_refused_by_name(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=2", "steps=1")
     cfg = compose(f"resume={tmp_path / 'run'}")
-    with pytest.raises(Refused, match="but stages.autoencoder.steps would change"):
+    with pytest.raises(ConfigError, match="but stages.autoencoder.steps would change"):
         run(cfg, [f"resume={tmp_path / 'run'}", "stages.autoencoder.steps=3"])
 
 

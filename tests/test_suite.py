@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.suites import results, suite
 from ganlab.suites.results import Row
@@ -65,7 +65,7 @@ def written(folder: Path, text: str) -> Path:
 )
 def test_an_order_is_of_arms(order: str, message: str, tmp_path: Path) -> None:
     assert suite.read(written(tmp_path / "tricks", f"{GOOD}order: [ema, plain]\n")).order == ["ema", "plain"]
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         suite.read(written(tmp_path / "tricks", f"{GOOD}order: {order}\n"))
 
 
@@ -109,12 +109,12 @@ def test_a_suite_that_cannot_be_understood_is_refused_by_its_line(
 ) -> None:
     assert old in GOOD
     folder = written(tmp_path / "tricks", GOOD.replace(old, new, 1))
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         suite.read(folder)
 
 
 def test_a_folder_without_a_suite_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"has no suite.yaml that can be read: give a folder"):
+    with pytest.raises(ConfigError, match=r"has no suite.yaml that can be read: give a folder"):
         suite.read(tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_a_half_written_last_row_is_said_and_cut_off_by_the_next(tmp_path: Path)
 def test_other_files_and_broken_rows_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     path.write_text("step,loss\n1,2\n")
-    with pytest.raises(Refused, match="is no results of a suite"):
+    with pytest.raises(ConfigError, match="is no results of a suite"):
         results.read(path)
     path.unlink()
     results.append(path, ROW)
@@ -168,7 +168,9 @@ def test_other_files_and_broken_rows_are_refused(tmp_path: Path) -> None:
     for old, new in (("finished", "begun"), (",3,", ",three,"), ("r1,", "")):
         head, _, row = good.partition("\n")
         path.write_text(f"{head}\n{row.replace(old, new, 1)}{row}")
-        with pytest.raises(Refused, match=r"results.csv, line 2 is no row of results: repair it, or remove"):
+        with pytest.raises(
+            ConfigError, match=r"results.csv, line 2 is no row of results: repair it, or remove"
+        ):
             results.read(path)
 
 

@@ -34,7 +34,7 @@ from warm import Warm
 from ganlab.ablate import ablate
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.report import report
 from ganlab.suites import child
@@ -253,7 +253,7 @@ def test_results_make_up_for_a_lost_journal(plan: Plan, tmp_path: Path) -> None:
     states = [trial.state for trial in search.study.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, *[TrialState.PRUNED] * 3]
     assert search.study.best_params == CHOSEN
-    with pytest.raises(Refused, match="results.csv lacks trial 1, of which .*a.journal knows: restore"):
+    with pytest.raises(ConfigError, match="results.csv lacks trial 1, of which .*a.journal knows: restore"):
         search.catch_up(ended)
 
     gap = searching(plan, tmp_path / "gap", trials=6)
@@ -281,7 +281,7 @@ def test_more_may_be_better_and_the_median_says_what_is_hopeless(plan: Plan, tmp
 
 def test_trials_of_another_sweep_are_refused(plan: Plan, tmp_path: Path) -> None:
     plan.refuse_others([row(0, 1.0, space=plan.space)])
-    with pytest.raises(Refused, match="trial 1 is of another base, metric, data or parameters"):
+    with pytest.raises(ConfigError, match="trial 1 is of another base, metric, data or parameters"):
         plan.refuse_others([row(0, 1.0, space=plan.space), row(1, 1.0)])
     other = planned(written(tmp_path / "other", QUICK.replace("high: 10}", "high: 11}")))
     assert other.space != plan.space
@@ -315,7 +315,7 @@ def test_a_sweep_that_cannot_be_understood_is_refused_by_its_line(
     old: str, new: str, message: str, tmp_path: Path
 ) -> None:
     assert old in QUICK
-    with pytest.raises(Refused, match=f"sweep.yaml, {message}"):
+    with pytest.raises(ConfigError, match=f"sweep.yaml, {message}"):
         read(written(tmp_path / "quick", QUICK.replace(old, new, 1)))
 
 
@@ -345,7 +345,7 @@ def test_a_sweep_that_cannot_be_played_is_refused_before_anything_runs(
 ) -> None:
     assert old in QUICK
     folder = written(tmp_path / "quick", QUICK.replace(old, new, 1))
-    with pytest.raises(Refused, match=f"sweep.yaml, {message}"):
+    with pytest.raises(ConfigError, match=f"sweep.yaml, {message}"):
         planned(folder)
     assert not (folder / "runs").exists()
 
@@ -363,12 +363,12 @@ def test_a_sweep_that_cannot_be_played_is_refused_before_anything_runs(
     ],
 )
 def test_settings_that_mean_nothing_are_refused(given: list[str], message: str, plan: Plan) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         ablate(compose(f"sweep={plan.sweep.folder}", *given, config_name="ablate"))
 
 
 def test_wandb_has_no_say_where_a_suite_is_played() -> None:
-    with pytest.raises(Refused, match="wandb=True has no say where a suite is played"):
+    with pytest.raises(ConfigError, match="wandb=True has no say where a suite is played"):
         ablate(compose("suite=here", "wandb=true", config_name="ablate"))
 
 
@@ -422,7 +422,7 @@ def test_a_run_of_an_agent_has_the_id_that_it_was_given(
 
     def begin(may_stay_offline: bool, **settings: Any) -> None:
         ids.append(settings["id"])
-        raise Refused("enough")
+        raise ConfigError("enough")
 
     monkeypatch.setattr(weights_and_biases, "begin", begin)
     for number, variables in enumerate(({"WANDB_SWEEP_ID": "s"}, {})):
@@ -431,7 +431,7 @@ def test_a_run_of_an_agent_has_the_id_that_it_was_given(
         monkeypatch.delenv("WANDB_SWEEP_ID", raising=False)
         for name, value in {"WANDB_RUN_ID": "given", **variables}.items():
             monkeypatch.setenv(name, value)
-        with pytest.raises(Refused, match="enough"):
+        with pytest.raises(ConfigError, match="enough"):
             weights_and_biases.Wandb("offline", "p", None, None, None, run, OmegaConf.create({}))
         assert run.summary()["wandb_run_id"] == ids[-1]
     assert ids[0] == "given" != ids[1]
@@ -535,12 +535,12 @@ def test_a_report_needs_neither_torch_nor_optuna(tmp_path: Path) -> None:
 def test_trials_that_do_not_compare_are_not_ranked(
     changed: dict[int, dict[str, Any]], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         told(made(tmp_path, changed))
 
 
 def test_a_report_is_of_one_thing(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="suite=a and sweep=b exclude each other: give one of them"):
+    with pytest.raises(ConfigError, match="suite=a and sweep=b exclude each other: give one of them"):
         report(compose("suite=a", "sweep=b", config_name="report"))
 
 

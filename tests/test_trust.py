@@ -29,7 +29,7 @@ from ganlab.config.allowlist import check_trust, listed, signature, targets
 from ganlab.config.compose import compose
 from ganlab.config.kinds import find
 from ganlab.config.run_directory import PARTS, RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule
 from ganlab.evaluate import evaluate
 from ganlab.functional.kernels import Kernel
@@ -89,7 +89,7 @@ LISTED = {
     "ganlab.objectives.spaces": "Pixels RandomFeatures",
     "ganlab.core.schedules": "Constant Cosine Exponential HalfLife Linear Steps WarmUp",
     "ganlab.training.play": "Alternating Extragradient Shared Simultaneous",
-    "ganlab.training.processes": "Replicas",
+    "ganlab.training.processes": "UnwrappedDDPStrategy",
     "pytorch_lightning": "Trainer",
     "torch.optim": (
         "ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Muon NAdam RAdam RMSprop Rprop SGD "
@@ -241,7 +241,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "alias": builds("ganlab.networks.dcgan.Generator"),
     "alias_of_a_listed": builds("ganlab.config.build.hydra.utils.instantiate"),
     "private": builds("ganlab.training.processes._ignore_interrupts"),
-    "workers": builds("ganlab.training.processes.Workers", count=2),
+    "workers": builds("ganlab.training.processes.LocalRanks", count=2),
     "callback": builds("ganlab.training.callbacks.checkpoint.Checkpoint", folder="x"),
     "drawing": builds("ganlab.theory.ring.draw"),
     "blank_behind": builds("torch.optim.SGD "),
@@ -252,7 +252,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
         "ganlab.training.callbacks.weights_and_biases.Wandb", "trick.log", mode="online"
     ),
     "data_elsewhere": builds("ganlab.data.vision.Vision", "model.generator.prior", root="x"),
-    "processes_elsewhere": builds("ganlab.training.processes.Replicas", patience=1),
+    "processes_elsewhere": builds("ganlab.training.processes.UnwrappedDDPStrategy", patience=1),
     # Where it stands, and how it is called.
     "in_a_list": text("  generator: []\n", "  generator: [[{_target_: os.system, command: touch PWNED}]]\n"),
     "in_an_argument": builds("os.system", "data.root.deep.er", command=TOUCH),
@@ -315,7 +315,7 @@ def test_an_attack_is_refused_in_one_line(
     before = {path: path.read_bytes() for path in evil.rglob("*") if path.is_file()}
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
-        with pytest.raises(Refused, match=TOLD) as refusal:
+        with pytest.raises(ConfigError, match=TOLD) as refusal:
             attacked(command, evil)
         assert len(str(refusal.value)) < 1000
         assert str(refusal.value).isprintable()
@@ -359,20 +359,20 @@ def test_one_changed_byte_takes_the_signature_away(own: Path, tmp_path: Path) ->
     config.write_text(config.read_text().replace("by: 3", "by: 4"))
     for command in COMMANDS.values():
         with pytest.raises(
-            Refused, match=r"trick.mine: the config builds test_config.Shift.*trust=\[test_config\]"
+            ConfigError, match=r"trick.mine: the config builds test_config.Shift.*trust=\[test_config\]"
         ):
             command(tmp_path / "run")
     for command in COMMANDS.values():
         command(tmp_path / "run", "trust=[test_config]")
     # What was trusted on a command line is not on the next one.
-    with pytest.raises(Refused, match="trust="):
+    with pytest.raises(ConfigError, match="trust="):
         go_on(tmp_path / "run", "steps=4")
 
 
 def test_weights_of_elsewhere_do_not_earn_a_signature(own: Path, honest: Path, tmp_path: Path) -> None:
     play(tmp_path / "theirs", "steps=1", *OWN, f"init_from={honest}")
     assert not (tmp_path / "theirs" / "signature").exists()
-    with pytest.raises(Refused, match="trust="):
+    with pytest.raises(ConfigError, match="trust="):
         go_on(tmp_path / "theirs", "steps=2")
     play(tmp_path / "mine", "steps=1", *OWN, f"init_from={own}")
     go_on(tmp_path / "mine", "steps=2")
@@ -406,7 +406,7 @@ def test_a_run_without_a_key_is_played_and_not_signed(
     monkeypatch.setattr(trust, "caches", lambda: tmp_path / "file" / "key")
     (tmp_path / "file").touch()
     play(tmp_path / "run", "steps=1", "views=[neighbours]", *OWN)  # which reads the config once more
-    with pytest.raises(Refused, match=r"trust=\[test_config\]"):
+    with pytest.raises(ConfigError, match=r"trust=\[test_config\]"):
         load(tmp_path / "run")
     assert load(tmp_path / "run", trust=["test_config"]).step == 1
 
@@ -431,14 +431,14 @@ def test_a_signature_holds_at_every_moment_of_a_resume(own: Path, tmp_path: Path
 
 @pytest.mark.parametrize("given", ["joblib", -1, [5], [""]])
 def test_trust_is_a_list_of_packages(given: Any) -> None:
-    with pytest.raises(Refused, match=r"trust=.* must be a list of packages"):
+    with pytest.raises(ConfigError, match=r"trust=.* must be a list of packages"):
         check_trust(OmegaConf.create({}), given)
 
 
 def test_a_trusted_package_does_not_lend_its_name() -> None:
     cfg = OmegaConf.create({"trick": {"mine": {"_target_": "test_trust.os.system"}}})
     with pytest.raises(
-        Refused, match="trick.mine: the config builds test_trust.os.system, which comes from posix"
+        ConfigError, match="trick.mine: the config builds test_trust.os.system, which comes from posix"
     ):
         check_trust(cfg, ["test_trust"])
     assert [place for place, _ in targets(cfg)] == ["trick.mine"]
@@ -471,7 +471,7 @@ def test_nothing_is_written_through_a_link(honest: Path, tmp_path: Path) -> None
     links(evil, elsewhere)
     for command in (sampled, resumed):
         with pytest.raises(
-            Refused, match="is a link or no file, and a run writes into its own directory: remove it"
+            ConfigError, match="is a link or no file, and a run writes into its own directory: remove it"
         ):
             command(evil)
     sampled(evil, f"output={tmp_path / 'grid.png'}")
@@ -481,7 +481,7 @@ def test_nothing_is_written_through_a_link(honest: Path, tmp_path: Path) -> None
         shutil.copytree(honest, tmp_path / folder)
         shutil.rmtree(tmp_path / folder / folder)
         (tmp_path / folder / folder).symlink_to(elsewhere / "folder")
-        with pytest.raises(Refused, match="is a link"):
+        with pytest.raises(ConfigError, match="is a link"):
             resumed(tmp_path / folder)
     assert (elsewhere / "mine").read_text() == "precious"
     assert not any((elsewhere / "folder").iterdir())
@@ -530,7 +530,7 @@ def test_a_checkpoint_of_anything_else_is_refused(change: Any, honest: Path, tmp
     (last.parent / "previous.ckpt").unlink(missing_ok=True)
     for command in COMMANDS:
         with pytest.raises(
-            Refused, match=r"last.ckpt is not|these weights belong to another game: "
+            ConfigError, match=r"last.ckpt is not|these weights belong to another game: "
         ) as refusal:
             attacked(command, tmp_path / "run")
         assert len(str(refusal.value)) < 1000
@@ -547,7 +547,7 @@ def test_a_value_of_another_kind_is_told_in_one_line(
     cfg = OmegaConf.load(honest / "config.yaml")
     OmegaConf.update(cfg, place, value, merge=False)
     (tmp_path / "run" / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
-    with pytest.raises(Refused, match=f"shows where|views|{place}={value} must be"):
+    with pytest.raises(ConfigError, match=f"shows where|views|{place}={value} must be"):
         attacked(command, tmp_path / "run")
 
 
@@ -558,7 +558,7 @@ def test_a_stranger_does_not_say_where_to_upload(honest: Path, tmp_path: Path) -
     cfg.logger = OmegaConf.to_container(compose("logger=wandb").logger, resolve=True)
     cfg.logger.wandb.entity = "stranger"
     config.write_text(OmegaConf.to_yaml(cfg))
-    with pytest.raises(Refused, match="logger.wandb.entity=stranger is where this run"):
+    with pytest.raises(ConfigError, match="logger.wandb.entity=stranger is where this run"):
         resumed(tmp_path / "run")
     resumed(tmp_path / "run", "logger=csv")
 
@@ -609,9 +609,9 @@ def test_no_special_file_of_a_stranger_holds_us_up_or_leads_out(
         os.mkfifo(place)
     else:
         place.symlink_to("/dev/zero" if kind == "device" else new)
-    with pytest.raises(Refused, match="is a link or no file, and a run|mend it, then resume="):
+    with pytest.raises(ConfigError, match="is a link or no file, and a run|mend it, then resume="):
         resumed(tmp_path / "run")
-    with suppress(Refused):
+    with suppress(ConfigError):
         compare(compose(f"of=[{tmp_path / 'run'},{honest}]", config_name="compare"))
     assert not new.exists()
 
@@ -623,9 +623,9 @@ def test_no_special_file_of_a_stranger_holds_us_up_or_leads_out(
 def test_a_summary_of_a_stranger_is_read_with_care(text: str, honest: Path, tmp_path: Path, capsys) -> None:
     shutil.copytree(honest, tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_text(text)
-    with suppress(Refused):
+    with suppress(ConfigError):
         resumed(tmp_path / "run")
-    with suppress(Refused):
+    with suppress(ConfigError):
         compare(compose(f"of=[{tmp_path / 'run'},{honest}]", config_name="compare"))
     assert "\x1b" not in capsys.readouterr().out
 
@@ -637,7 +637,7 @@ def test_a_checkpoint_whose_parts_stand_many_times_is_damaged(honest: Path, tmp_
         file.writestr("x/data", bytes(10**6))
         file.filelist = [copy.copy(file.filelist[0]) for _ in range(20_000)]
     (place.parent / "previous.ckpt").unlink(missing_ok=True)
-    with pytest.raises(Refused, match="last.ckpt is damaged"):
+    with pytest.raises(ConfigError, match="last.ckpt is damaged"):
         sampled(tmp_path / "run")
 
 
@@ -670,7 +670,7 @@ def test_a_run_that_is_refused_takes_nothing_of_mine_along(tmp_path: Path) -> No
     mine = tmp_path / "keep"
     (mine / "empty").mkdir(parents=True)
     (mine / "data").symlink_to(tmp_path)
-    with pytest.raises(Refused, match="data is a link"):
+    with pytest.raises(ConfigError, match="data is a link"):
         play(mine, "steps=1")
     assert {path.name for path in mine.iterdir()} == {"empty", "data"}
 

@@ -20,7 +20,7 @@ from ganlab.config.build import build_data
 from ganlab.config.compose import CONF, compose
 from ganlab.config.kinds import parameters, refuse_unfit
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.training.build import build
 
 HOME = os.path.expanduser("~")
@@ -92,7 +92,7 @@ def test_texts_of_other_commands_and_in_lists() -> None:
 )
 def test_what_nothing_reads_is_refused_with_the_nearest(command: str, line: str, message: str) -> None:
     words = [line] if line.startswith("my") else line.split()
-    with pytest.raises(Refused, match=message) as refused:
+    with pytest.raises(ConfigError, match=message) as refused:
         compose(*words, config_name=command)
     assert "\n" not in str(refused.value)
 
@@ -133,7 +133,7 @@ def test_every_constructor_of_conf_is_known_by_its_annotations() -> None:
 def test_a_constructor_is_held_to_its_annotations(value: dict, message: str) -> None:
     line = {"_target_": "ganlab.core.schedules.Linear", "start": 1.0, "end": 0, "steps": 1}
     refuse_unfit([line], "x")
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         refuse_unfit(line | value, "x")
 
 
@@ -209,7 +209,7 @@ def test_ranges_are_held_by_annotations(line: list[str], keys: str) -> None:
         for value in values.split("|") if given else ():
             path, odd = f"{place}.{key}", cfg.copy()
             OmegaConf.update(odd, path, OmegaConf.create(f"x: {value}").x, merge=False, force_add=True)
-            with pytest.raises(Refused, match=rf"^{re.escape(path)}=.* must be (a |one of |true |null)"):
+            with pytest.raises(ConfigError, match=rf"^{re.escape(path)}=.* must be (a |one of |true |null)"):
                 refuse_unfit(odd)
 
 
@@ -238,7 +238,7 @@ def test_a_parent_of_runs_names_the_newest(tmp_path: Path) -> None:
         (tmp_path / "gan" / name).mkdir(parents=True)
         (tmp_path / "gan" / name / "config.yaml").write_text("")
         os.utime(tmp_path / "gan" / name / "config.yaml", (i, i))
-    with pytest.raises(Refused, match="gan is not a run: .*; the newest below it is .*gan/new$"):
+    with pytest.raises(ConfigError, match="gan is not a run: .*; the newest below it is .*gan/new$"):
         RunDirectory(tmp_path / "gan").config()
 
 
@@ -268,7 +268,7 @@ class Images(torch.utils.data.Dataset):
 def test_what_is_of_another_kind_than_its_place_is_refused(
     override: str, message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         play(tmp_path / "run", override)
     assert not (tmp_path / "run").exists()
 
@@ -284,13 +284,13 @@ def test_a_game_under_ones_own_trainer() -> None:
         return module.game.step
 
     assert fit(max_epochs=1, limit_train_batches=3) == 3
-    with pytest.raises(Refused, match="max_steps=3 counts steps that Lightning takes"):
+    with pytest.raises(ConfigError, match="max_steps=3 counts steps that Lightning takes"):
         fit(max_steps=3)
 
 
 @pytest.mark.parametrize("more", [[], ["trainer=ddp", "data.batch_size=2"]])
 def test_batch_norm_needs_two_samples_on_a_process(more: list[str]) -> None:
-    with pytest.raises(Refused, match=r"data.batch_size=\d leaves a process one sample"):
+    with pytest.raises(ConfigError, match=r"data.batch_size=\d leaves a process one sample"):
         build(compose(*SMALL, "data.batch_size=1", *more))
     build(compose(*SMALL, "data.batch_size=1", "model.generator.batch_norm=false"))
 
@@ -311,7 +311,7 @@ def test_quick_settings_fit() -> None:
 
 @pytest.mark.parametrize("line", ["data=[digits,mnist]", "+experiment=[ring_modes,gmmn_mnist]"])
 def test_of_one_choice_none_is_lost(line: str) -> None:
-    with pytest.raises(Refused, match="would lose all but one: give one of them"):
+    with pytest.raises(ConfigError, match="would lose all but one: give one of them"):
         compose(line)
 
 

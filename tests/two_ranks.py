@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from table import batch, beside, game, home, options
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 ROUNDS = 14
 ESTIMATES = (
@@ -101,7 +101,7 @@ def go_together(
     """Whether all of them play at once, and with two processes."""
     try:
         return made(objective, tricks, play, overrides) is not None
-    except Refused:
+    except ConfigError:
         return False
 
 
@@ -112,7 +112,7 @@ def made(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[st
         settings = ("trainer=ddp", "trainer.sync_batchnorm=true", *EPS, *overrides)
         settings += ("trick.unrolled.steps=2",) if "unrolled" in tricks else ()  # each sends as many messages
         return game(objective, tricks, play, *settings).double()
-    except Refused as refusal:
+    except ConfigError as refusal:
         if "a single process" in str(refusal) or "cannot act together" in str(refusal):
             return None
         raise

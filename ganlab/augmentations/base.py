@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 
 # How strong a transform is; 0 leaves it out.
@@ -27,7 +27,7 @@ class Span(NamedTuple):
 def images(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
     """A sample's shape as channels, height and width; refused where samples are no images."""
     if len(shape) != 3:
-        raise Refused(
+        raise ConfigError(
             f"trick {name} changes images, but a sample here has the shape {list(shape)}: "
             "leave it out, or choose data of images"
         )
@@ -38,13 +38,13 @@ def images(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
 def span(name: str, value_range: tuple[float, float] | None) -> Span:
     """Of the data's range; refused where it has none."""
     if value_range is None:
-        raise Refused(
+        raise ConfigError(
             f"trick {name} needs the range of the data, but trick.{name}.range=null, which is data.range "
             "where nothing else is said: give two numbers"
         )
     low, high = value_range
     if not low < high:
-        raise Refused(f"trick.{name}.range={list(value_range)} must rise, as data.range has to")
+        raise ConfigError(f"trick.{name}.range={list(value_range)} must rise, as data.range has to")
     return Span((low + high) / 2, (high - low) / 2)
 
 
@@ -56,7 +56,7 @@ class Augmentation(ABC):
         """Whether it changes images of a shape [C, H, W] at all; `name` is the setting's.
 
         Raises:
-            Refused: a transform cannot be made to such images.
+            ConfigError: a transform cannot be made to such images.
         """
 
     @abstractmethod
@@ -75,12 +75,12 @@ def acting(
     """Those parts of a trick that change images of a shape; refused where none does."""
     for key, part in parts.items():
         if part is not None and not isinstance(part, Augmentation):
-            raise Refused(f"trick.{name}.{key}={part} must be null or an augmentation with its strengths")
+            raise ConfigError(f"trick.{name}.{key}={part} must be null or an augmentation with its strengths")
     found = [
         part for key, part in parts.items() if part is not None and part.acts(f"trick.{name}.{key}", shape)
     ]
     if not found:
-        raise Refused(
+        raise ConfigError(
             f"trick {name} would do nothing to images of {shape[0]} channel(s) with all of "
             f"{', '.join(parts)} null or 0: give one, or leave it out"
         )

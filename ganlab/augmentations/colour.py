@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, UpTo3, gate
 from ganlab.augmentations.images import per_image
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 
 
@@ -36,7 +36,7 @@ class Colour(Augmentation):
 
     def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
         if shape[0] not in (1, 3):
-            raise Refused(f"{name} knows images of 1 or 3 channels, not of {shape[0]}: set {name}=null")
+            raise ConfigError(f"{name} knows images of 1 or 3 channels, not of {shape[0]}: set {name}=null")
         grey = self.luma_flip or any((self.brightness, self.contrast))
         return grey or (shape[0] == 3 and any((self.hue, self.saturation)))
 

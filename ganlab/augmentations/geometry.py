@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Share, Span, UpTo3, gate
 from ganlab.augmentations.warp import warp
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 
 
@@ -43,7 +43,7 @@ class Geometry(Augmentation):
     def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
         side = max(shape[1:])
         if self.translation and not round(self.translation * side):
-            raise Refused(
+            raise ConfigError(
                 f"{name}.translation={self.translation:g} is less than half a pixel of {side}: "
                 "give a larger one, or 0"
             )

@@ -20,7 +20,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import CONF
-from ganlab.core.errors import Refused, one_line
+from ganlab.core.errors import ConfigError, one_line
 from ganlab.filesystem import caches
 
 # What may be built though no file of conf/ names it.
@@ -55,14 +55,16 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed: bool = False
     if isinstance(trust, str | int | float | None) or not all(
         isinstance(name, str) and name for name in trust
     ):
-        raise Refused(f"trust={trust} must be a list of packages, such as trust=[my_package]")
+        raise ConfigError(f"trust={trust} must be a list of packages, such as trust=[my_package]")
     allowed = tuple(f"{package}." for package in trust)
     for place, node in targets(cfg):
         target = node["_target_"]
         if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
-            raise Refused(f"{place}._target_={target} must be the dotted name of a class: mend config.yaml")
+            raise ConfigError(
+                f"{place}._target_={target} must be the dotted name of a class: mend config.yaml"
+            )
         if {key for key in node if str(key).startswith("_")} - {"_target_", "_partial_"}:
-            raise Refused(f"{place} has settings of Hydra's own, as no run has: mend config.yaml")
+            raise ConfigError(f"{place} has settings of Hydra's own, as no run has: mend config.yaml")
         group = next((GROUPS[part] for part in target.split(".") if part in GROUPS), None)
         if signed or (target in listed() and group in (None, place.split(".")[0])):
             continue
@@ -72,22 +74,24 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed: bool = False
             never = top in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
             remedy = f"if you know where this run comes from, trust=[{top}] allows it"
             remedy = "take it out of config.yaml" if never else remedy
-            raise Refused(f"{told} is not ganlab's to build there: {remedy}")
+            raise ConfigError(f"{told} is not ganlab's to build there: {remedy}")
         # The text came first, since looking an object up imports it; now where it really comes from.
         if not f"{origin(target)}.".startswith(allowed):
-            raise Refused(f"{told} comes from {origin(target)}: take it out of config.yaml")
+            raise ConfigError(f"{told} comes from {origin(target)}: take it out of config.yaml")
 
 
 def origin(target: str) -> str:
     """The module that an object is defined in.
 
     Raises:
-        Refused: there is no such object.
+        ConfigError: there is no such object.
     """
     try:
         return getattr(get_object(target), "__module__", None) or ""
     except Exception as error:  # whatever an import may raise
-        raise Refused(f"the config builds {target}, which does not exist here: {one_line(error)}") from error
+        raise ConfigError(
+            f"the config builds {target}, which does not exist here: {one_line(error)}"
+        ) from error
 
 
 def targets(node: Any, place: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
@@ -104,7 +108,7 @@ def parsed(content: bytes) -> Any:
     """A saved config: mappings, lists and values, and nothing that stands for something else.
 
     Raises:
-        Refused: it is nested deeper than a run writes it, or holds an alias, a tag or an interpolation.
+        ConfigError: it is nested deeper than a run writes it, or holds an alias, a tag or an interpolation.
     """
     text, depth = content.decode(), 0
     for event in yaml.parse(text, yaml.SafeLoader):
@@ -112,7 +116,7 @@ def parsed(content: bytes) -> Any:
         line = event.start_mark.line + 1
         tag, value = getattr(event, "tag", None) or PATH, getattr(event, "value", "")
         if depth > DEEPEST or getattr(event, "anchor", None) or not tag.startswith(PATH) or "${" in value:
-            raise Refused(
+            raise ConfigError(
                 f"has an alias, a tag, an interpolation or too many levels in line {line}, "
                 "as no run has: restore it, or start a new run"
             )

@@ -8,9 +8,9 @@ from omegaconf import DictConfig
 
 from ganlab.config.checks import num_processes, whole
 from ganlab.config.kinds import refuse_unfit
-from ganlab.core.errors import Refused, one_line
+from ganlab.core.errors import ConfigError, one_line
 from ganlab.core.randomness import fold
-from ganlab.core.turn import Networks, Offer
+from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
@@ -27,14 +27,14 @@ def instantiate(node: Any, kind: type = object) -> Any:
     """The object that a node of the config describes, or what makes it.
 
     Raises:
-        Refused: its constructor refused a value, or would not take it, or it is of another kind.
+        ConfigError: its constructor refused a value, or would not take it, or it is of another kind.
     """
     refuse_unfit(node)
     with refusing():
         made = hydra.utils.instantiate(node, _convert_="all")
     makes = getattr(made, "func", None)  # of a partial
     if not (isinstance(made, kind) or (isinstance(makes, type) and issubclass(makes, kind))):
-        raise Refused(
+        raise ConfigError(
             f"{node._get_full_key('_target_')}={node.get('_target_')} makes no {kind.__module__}."
             f"{kind.__name__}, which is what belongs there: make it one, or wrap yours in one"
         )
@@ -68,7 +68,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
     the stage that cfg.code_of names; other stages are none of this one's concern.
 
     Raises:
-        Refused: a value is out of its range, or a trick could not act.
+        ConfigError: a value is out of its range, or a trick could not act.
     """
     with refusing():
         objective = instantiate(cfg.objective, Objective)
@@ -96,17 +96,17 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
             return game.to(memory_format=torch.channels_last)
 
 
-def taken_by_setting(cfg: DictConfig) -> set[Offer]:
+def taken_by_setting(cfg: DictConfig) -> set[Capability]:
     """What no trick can have, because of where and how the networks are computed, and on which data."""
-    taken = {Offer.ONE_PROCESS} if num_processes(cfg) > 1 else set()
-    taken |= {Offer.SECOND_DERIVATIVES} if cfg.compile else set()
-    return taken if cfg.data.get("labelled") else taken | {Offer.EXTRA}
+    taken = {Capability.ONE_PROCESS} if num_processes(cfg) > 1 else set()
+    taken |= {Capability.SECOND_DERIVATIVES} if cfg.compile else set()
+    return taken if cfg.data.get("labelled") else taken | {Capability.EXTRA}
 
 
 def network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> Any:
     """One player's network, from a seed of its own; `facts` are what the objective asks of it."""
     if player not in cfg.model:
-        raise Refused(
+        raise ConfigError(
             f"the objective needs an {player}, which this model does not have: choose model=vae or give it "
             f"model.{player}"
         )
@@ -126,9 +126,9 @@ class refusing:  # noqa: N801, reads as a phrase
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, hydra.errors.InstantiationException):
-            if isinstance(error.__cause__, Refused):
+            if isinstance(error.__cause__, ConfigError):
                 raise error.__cause__ from None
             place = str(error).partition("full_key: ")[2].split()
-            raise Refused(": ".join([*place[:1], one_line(error.__cause__ or error)])) from error
-        if isinstance(error, Exception) and not isinstance(error, Refused):
-            raise Refused(f"{one_line(error)} (HYDRA_FULL_ERROR=1 shows where)") from error
+            raise ConfigError(": ".join([*place[:1], one_line(error.__cause__ or error)])) from error
+        if isinstance(error, Exception) and not isinstance(error, ConfigError):
+            raise ConfigError(f"{one_line(error)} (HYDRA_FULL_ERROR=1 shows where)") from error

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.compose import rounds
 from ganlab.config.kinds import find, refuse_unfit, validate
 from ganlab.config.stages import views
-from ganlab.core.errors import Refused, within
+from ganlab.core.errors import ConfigError, within
 
 OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm")
 TRAINER = {"_target_", "_partial_", *OURS}
@@ -25,32 +25,34 @@ def check_game(cfg: DictConfig) -> None:
     for group in ("model", "optimizer", "logger"):
         for name, node in cfg[group].items():
             if not isinstance(node, DictConfig):
-                raise Refused(f"{group}.{name}={node} must be a mapping, with a _target_ and its settings")
+                raise ConfigError(
+                    f"{group}.{name}={node} must be a mapping, with a _target_ and its settings"
+                )
     whole(cfg, "logger")
     for name in ("resume", "init_from", "run_dir"):
         if cfg[name] == "":
-            raise Refused(f"{name}= is empty: give a directory, or leave it out")
+            raise ConfigError(f"{name}= is empty: give a directory, or leave it out")
     if cfg.images is not None and cfg.steps != rounds(cfg.images, cfg.data.batch_size, cfg.default_steps):
-        raise Refused(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
+        raise ConfigError(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
     for name in set(cfg.trainer) - TRAINER:
-        raise Refused(
+        raise ConfigError(
             f"trainer.{name} has no say in this loop: leave it out (known: {', '.join(sorted(TRAINER))})"
         )
     # A network that is not built may be left as it is for the data, where this game is played in codes.
     for player in cfg.objective.weight if cfg.get("code_of") else cfg.model:
         shape = OmegaConf.select(cfg, f"model.{player}.shape", default=cfg.data.shape)
         if list(shape) != list(cfg.data.shape):
-            raise Refused(
+            raise ConfigError(
                 f"model.{player}.shape={shape} contradicts data.shape={cfg.data.shape}: set the latter"
             )
     value_range = OmegaConf.select(cfg, "model.generator.value_range", default=cfg.data.range)
     if value_range != cfg.data.range:
-        raise Refused(
+        raise ConfigError(
             f"model.generator.value_range={value_range} contradicts data.range={cfg.data.range}: "
             "set the latter"
         )
     if cfg.trainer.devices > 1 and "strategy" not in cfg.trainer:
-        raise Refused(f"trainer.devices={cfg.trainer.devices} needs trainer=ddp beside it")
+        raise ConfigError(f"trainer.devices={cfg.trainer.devices} needs trainer=ddp beside it")
 
 
 def num_processes(cfg: DictConfig) -> int:
@@ -66,7 +68,7 @@ def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
     for override in overrides:
         for name in unused:
             if override.lstrip("+").startswith((f"model.{name}", f"optimizer.{name}")):
-                raise Refused(f"{override} would do nothing: this objective has no {name}; leave it out")
+                raise ConfigError(f"{override} would do nothing: this objective has no {name}; leave it out")
         if override.startswith("data.labelled=") and cfg.data.labelled and not cfg.resume:
             refuse_labelled(cfg)
     if not cfg.resume:
@@ -80,7 +82,7 @@ def refuse_unseen(cfg: DictConfig, overrides: Sequence[str]) -> None:
     views = (view for view in cfg.get("views") or [] if isinstance(view, DictConfig))
     looked = any(view.get("space") == "features" for view in views)
     if "extractor" in given and not looked and "${extractor}" not in str(OmegaConf.to_container(cfg.metric)):
-        raise Refused(
+        raise ConfigError(
             "extractor has no say here, for no metric looks through it: add one, such as metric=fid, or "
             "leave it out"
         )
@@ -90,7 +92,7 @@ def refuse_weights(cfg: DictConfig) -> None:
     """Refuses a file of weights that the extractor does not read."""
     weights = cfg.metric.get("weights")
     if weights is not None and "weights" not in (cfg.get("extractor") or {}):
-        raise Refused(
+        raise ConfigError(
             f"metric.weights={weights} would do nothing: they are for extractor=inception; add it, or leave "
             "them out"
         )
@@ -98,11 +100,11 @@ def refuse_weights(cfg: DictConfig) -> None:
 
 def refuse_labelled(cfg: DictConfig) -> None:
     """Refuses a second stream of samples that no trick looks at."""
-    from ganlab.core.turn import Offer  # torch: a slip of the keyboard is told without it
+    from ganlab.core.turn import Capability  # torch: a slip of the keyboard is told without it
 
     tricks = [find(trick._target_) for trick in whole(cfg, "trick").values()]
-    if not any(Offer.EXTRA in getattr(trick, "needs", ()) for trick in tricks):
-        raise Refused(
+    if not any(Capability.EXTRA in getattr(trick, "needs", ()) for trick in tricks):
+        raise ConfigError(
             f"data.labelled={cfg.data.labelled} would do nothing: add a trick that learns from labelled "
             "samples, such as semi_supervised, or leave it out"
         )
@@ -121,7 +123,7 @@ def whole(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
     chosen = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
     for name, node in chosen.items():
         if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
-            raise Refused(
+            raise ConfigError(
                 f"{group}.{name} has values but was not selected: add it with +{group}={name}, or drop its "
                 f"values with '~{group}.{name}'"
             )

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.kinds import validate
 from ganlab.config.overrides import refuse_unknown, typed
-from ganlab.core.errors import Diverged, Lost, Refused, Unfinished, for_terminal
+from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, Lost, for_terminal
 
 PACKAGE = Path(__file__).parent.parent
 # Beside the package in a checkout, inside of it in a wheel.
@@ -60,11 +60,11 @@ def validated(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> Di
 def explained(error: BaseException, config_name: str, overrides: Sequence[str]) -> BaseException:
     """The error, or a refusal that names the nearest setting where an unknown one made Hydra raise it."""
     if isinstance(error, OverrideParseException):
-        return Refused(f"{error.override} cannot be read: settings are given as key=value")
+        return ConfigError(f"{error.override} cannot be read: settings are given as key=value")
     try:
-        if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, Refused):
+        if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, ConfigError):
             refuse_unread(config_name, overrides)
-    except Refused as refusal:
+    except ConfigError as refusal:
         return refusal
     except HydraException:
         pass
@@ -88,9 +88,9 @@ def refuse_lost(overrides: Sequence[str]) -> None:
     for key, value in given.items():
         group = key.removeprefix("+")
         if "," in value and value[0] == "[" and (CONF / group).is_dir() and group not in SEVERAL:
-            raise Refused(f"{key}={value} would lose all but one: give one of them")
+            raise ConfigError(f"{key}={value} would lose all but one: give one of them")
         if key != group and group in given and (CONF / group).is_dir():
-            raise Refused(
+            raise ConfigError(
                 f"{key}={value} would be lost beside {group}={given[group]}: give all of them as one list, "
                 f"'{group}=[...]'"
             )
@@ -101,7 +101,7 @@ def one_line_message(error: BaseException) -> str:
     text = str(error)
     for aside in ("Config search path:", "object_type=", "To append to your config use"):
         text = text.split(aside)[0]
-    if not isinstance(error, Refused | Diverged | Lost | Unfinished) and error.__cause__ is not None:
+    if not isinstance(error, ConfigError | Diverged | Lost | IncompleteStudy) and error.__cause__ is not None:
         text = f"{text} {error.__cause__}".split("object_type=")[0]
     text = text.replace("Available options in", "- available in").split("full_key:")[0]
     return for_terminal(" ".join(text.split()))

@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 FORMAT = 1  # of a run directory; another one is refused
 # What Lightning's checkpoints and ganlab's configs always have.
@@ -24,19 +24,19 @@ def of_a_run(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
         summary: of the run, which names the version of ganlab that wrote it.
 
     Raises:
-        Refused: a group is missing, or it has another format.
+        ConfigError: a group is missing, or it has another format.
     """
     remedy = "restore it, or start a new run"
     if not isinstance(cfg, DictConfig):
-        raise Refused(f"is not the config of a run: {remedy}")
+        raise ConfigError(f"is not the config of a run: {remedy}")
     found = cfg.pop("format", None)
     if found is not None:
         refuse_format(found, summary)
     for name in GROUPS:
         if not isinstance(cfg.get(name), DictConfig):
-            raise Refused(f"is not the config of a run, with {name}={cfg.get(name)}: {remedy}")
+            raise ConfigError(f"is not the config of a run, with {name}={cfg.get(name)}: {remedy}")
     if not all(isinstance(name, str) for name in cfg.get("class_names") or ()):
-        raise Refused(f"has class_names={cfg.class_names}, which are no texts: {remedy}")
+        raise ConfigError(f"has class_names={cfg.class_names}, which are no texts: {remedy}")
     refuse_format(found, summary)
     return cfg
 
@@ -48,7 +48,7 @@ def refuse_format(found: Any, summary: Mapping[str, Any]) -> None:
     versions = summary.get("versions")
     writer = versions.get("torch-ganlab") if isinstance(versions, dict) else None
     writer = writer if isinstance(writer, str) else "of the version that wrote it"
-    raise Refused(
+    raise ConfigError(
         f"has format={found}, and this version of ganlab reads format {FORMAT}: use ganlab "
         f"{writer} for this run, or start a new one"
     )

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin,
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count, Whole, whole
 
 ROOTS = ("data.root", "data.test_root", "metric.weights")
@@ -58,17 +58,17 @@ def validate(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
     """The config with `~` of its paths expanded.
 
     Raises:
-        Refused: a plain setting is of another kind or out of its range, or was taken away.
+        ConfigError: a plain setting is of another kind or out of its range, or was taken away.
     """
     given = {override.lstrip("+~").split("=")[0]: override.lstrip("+") for override in overrides}
     for key, wanted in KINDS.items():
         value = OmegaConf.select(cfg, key, default=KINDS)
         if value is KINDS and key in given and wanted != str | None:
-            raise Refused(f"{given[key]} takes away {key}, which is needed: leave it out")
+            raise ConfigError(f"{given[key]} takes away {key}, which is needed: leave it out")
         if value is KINDS:
             continue
         if not (isinstance(value, DictConfig) if wanted is dict else fits(container(value), wanted)):
-            raise Refused(f"{given.get(key, f'{key}={shown(value)}')} must be {said(wanted)}")
+            raise ConfigError(f"{given.get(key, f'{key}={shown(value)}')} must be {said(wanted)}")
         if key in PATHS and isinstance(value, str) and value.startswith("~"):
             OmegaConf.update(cfg, key, os.path.expanduser(value))
     return cfg
@@ -85,11 +85,11 @@ def refuse_unfit(node: Any, name: str = "") -> None:
         if key in known and not fits(value, wanted := known[key]):
             odd = fits("", wanted) and isinstance(value, int | float)
             quotes = f""": a text that looks otherwise is quoted, '{path}="{value}"'""" if odd else ""
-            raise Refused(f"{path}={shown(value)} must be {said(wanted)}{quotes}")
+            raise ConfigError(f"{path}={shown(value)} must be {said(wanted)}{quotes}")
         if key not in known and not takes_more and not str(key).startswith("_"):
             near = get_close_matches(str(key), known, cutoff=0.5) or known
             takes = ", ".join(near) or "nothing"
-            raise Refused(f"{path}={shown(value)} would be read by nothing: {target} takes {takes}")
+            raise ConfigError(f"{path}={shown(value)} would be read by nothing: {target} takes {takes}")
         refuse_unfit(value, path)
 
 

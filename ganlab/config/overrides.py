@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.kinds import KINDS, parameters
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 PARSER = OverridesParser.create()
 # Below these one may add: something looks at all that lies there.
@@ -34,12 +34,12 @@ def typed(argument: str, sweeps: bool = False) -> str:
     as letters beyond ASCII.
 
     Raises:
-        Refused: it is no override at all.
+        ConfigError: it is no override at all.
     """
     key, equals, text = argument.partition("=")
     name = key.lstrip("+")
     if key.startswith("--") and equals and not key.startswith(("--config", "--package", "--hydra", "--exp")):
-        raise Refused(f"{argument}: settings are given without dashes, {argument.lstrip('-')}")
+        raise ConfigError(f"{argument}: settings are given without dashes, {argument.lstrip('-')}")
     if key and not equals or key.startswith(("-", "~", "hydra")):
         return argument
     if KINDS.get(name) in (list[str], str | list[str]) and text[:1] + text[-1:] == "[]":
@@ -50,7 +50,7 @@ def typed(argument: str, sweeps: bool = False) -> str:
         with suppress(HydraException):
             if PARSER.parse_override(override).key_or_group:
                 return override
-    raise Refused(f"{argument} cannot be read: settings are given as key=value")
+    raise ConfigError(f"{argument} cannot be read: settings are given as key=value")
 
 
 def listed(text: str, brackets: str = "[](){}") -> str:
@@ -93,7 +93,7 @@ def refuse_unknown(overrides: Sequence[str], base: DictConfig, options: Callable
         known_below = opens(base, key) if key in added else key.startswith(given)
         if not (known_below or key.startswith("hydra") or exists(base, key)):
             near = nearest(key, base, options)
-            raise Refused(f"{override.input_line}: no setting is called {key}; {near}")
+            raise ConfigError(f"{override.input_line}: no setting is called {key}; {near}")
 
 
 def refuse_option(override: Override, known: list[str]) -> None:
@@ -102,7 +102,7 @@ def refuse_option(override: Override, known: list[str]) -> None:
         if name not in known and not override.is_delete():
             close = [f"the nearest: {near};" for near in get_close_matches(name, known, cutoff=0.5)[:1]]
             there = " ".join([*close, f"there are {', '.join(known)}"])
-            raise Refused(f"{override.input_line}: no {override.key_or_group} is called so; {there}")
+            raise ConfigError(f"{override.input_line}: no {override.key_or_group} is called so; {there}")
 
 
 def exists(base: DictConfig, key: str) -> bool:

@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.allowlist import LARGEST, check_trust, parsed, signature
 from ganlab.config.formats import FORMAT, PARTS, of_a_run
 from ganlab.config.overrides import override
-from ganlab.core.errors import Refused, one_line
+from ganlab.core.errors import ConfigError, one_line
 from ganlab.filesystem import Lock, read_regular, write_beside
 
 
@@ -57,7 +57,7 @@ class RunDirectory:
         """Makes the directory, and locks it.
 
         Raises:
-            Refused: it exists and is not empty, is played by another process, or cannot be made.
+            ConfigError: it exists and is not empty, is played by another process, or cannot be made.
         """
         self._refuse_taken()
         made = [place for place in (self.path, *self.path.parents) if not os.path.exists(place)]
@@ -78,7 +78,7 @@ class RunDirectory:
         nothing = ("lock", "*.part")
         inside = (place.relative_to(self.path) for place in self.path.rglob("*") if not place.is_dir())
         if os.path.isfile(self.path) or any(not any(map(place.match, nothing)) for place in inside):
-            raise Refused(
+            raise ConfigError(
                 f"run_dir={self.path} exists and is not empty: {override('resume', self.path)} continues a "
                 "run, or choose another run_dir"
             )
@@ -96,7 +96,7 @@ class RunDirectory:
             kind = place.lstat().st_mode
             leads_out = stat.S_ISLNK(kind) and home not in place.resolve().parents
             if leads_out or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISLNK(kind)):
-                raise Refused(
+                raise ConfigError(
                     f"{place} is a link or no file, and a run writes into its own directory: remove it"
                 )
 
@@ -118,7 +118,7 @@ class RunDirectory:
             with suppress(OSError):  # others may have come to use it
                 place.rmdir()
 
-    def refusal(self, error: OSError, begun: bool) -> Refused:
+    def refusal(self, error: OSError, begun: bool) -> ConfigError:
         """What to say of a file of the run that cannot be written or read.
 
         Args:
@@ -127,7 +127,7 @@ class RunDirectory:
         """
         reason = error.strerror or one_line(error)
         if not begun:
-            return Refused(
+            return ConfigError(
                 f"run_dir={self.path} cannot be made: {reason}; make it possible, or choose another"
             )
         go_on = f"then {override('resume', self.path)} goes on from the last checkpoint"
@@ -137,7 +137,7 @@ class RunDirectory:
             said = f"{self.path} was removed or renamed while it was played: put it back"
         else:
             said = f"{error.filename or self.path}: {reason}: mend it"
-        return Refused(f"{said}, {go_on}")
+        return ConfigError(f"{said}, {go_on}")
 
     def write_config(self, cfg: DictConfig) -> None:
         """Writes config.yaml, and signs it unless it was read from a run that was not signed."""
@@ -155,7 +155,7 @@ class RunDirectory:
         """The bytes of config.yaml, and whether it was signed on this machine.
 
         Raises:
-            Refused: the directory is not that of a run.
+            ConfigError: the directory is not that of a run.
         """
         path = self.path / "config.yaml"
         if not os.path.isfile(path):
@@ -163,13 +163,13 @@ class RunDirectory:
             below = [place for pattern in patterns for place in self.path.glob(pattern) if place.is_file()]
             newest = max(below, key=os.path.getmtime, default=None)
             near = f"; the newest below it is {newest.parent}" if newest else ""
-            raise Refused(
+            raise ConfigError(
                 f"{self.path} is not a run: it has no config.yaml; give the directory of a run{near}"
             )
         try:
             content = read_regular(path, LARGEST)
         except OSError as error:
-            raise Refused(
+            raise ConfigError(
                 f"{path} cannot be read ({error.strerror}): restore it, or start a new run"
             ) from error
         marks = read_text(self.path / "signature").split()
@@ -179,17 +179,17 @@ class RunDirectory:
         """The config of the run, of which nothing is built but what may be.
 
         Raises:
-            Refused: the directory is not that of a run; or its config names code that is neither ganlab's
+            ConfigError: the directory is not that of a run; or its config names code that is neither ganlab's
                 nor trusted.
         """
         content, self.signed = self.content()
         path = self.path / "config.yaml"
         try:
             cfg = of_a_run(parsed(content), self.summary())
-        except Refused as refusal:
-            raise Refused(f"{path} {refusal}") from refusal.__cause__
+        except ConfigError as refusal:
+            raise ConfigError(f"{path} {refusal}") from refusal.__cause__
         except Exception as error:  # yaml raises many kinds
-            raise Refused(f"{path} cannot be read: restore it, or start a new run") from error
+            raise ConfigError(f"{path} cannot be read: restore it, or start a new run") from error
         check_trust(cfg, self.trust, self.signed or content == self.written)
         return cfg
 
@@ -218,7 +218,7 @@ class RunDirectory:
             name: last, previous or best, or a path; None: the one that the directory was given with.
 
         Raises:
-            Refused: there is none that can be read.
+            ConfigError: there is none that can be read.
         """
         self.content()  # says so where this is no run at all
         name = name or self.start
@@ -230,18 +230,18 @@ class RunDirectory:
             path = self.checkpoints / f"{candidate}.ckpt"
             try:
                 content = self._read(path)
-            except Refused as problem:
+            except ConfigError as problem:
                 problems.append(str(problem))
                 continue
             if problems:
                 print(f"{problems[0]}; going on from {path.name}")
             return path, content
-        raise Refused(f"{self.path} has no checkpoint to go on from: {'; '.join(problems)}")
+        raise ConfigError(f"{self.path} has no checkpoint to go on from: {'; '.join(problems)}")
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any]:
         if not os.path.isfile(path):
-            raise Refused(f"{path} does not exist")
+            raise ConfigError(f"{path} does not exist")
         import torch
 
         try:
@@ -251,12 +251,12 @@ class RunDirectory:
                 damaged = large or any(part.compress_type for part in parts) or file.testzip()
             content: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file
-            raise Refused(f"{path} is truncated or not a checkpoint") from error
+            raise ConfigError(f"{path} is truncated or not a checkpoint") from error
         whole = isinstance(content, dict) and content.keys() >= PARTS
         state = content["state_dict"] if whole else None
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
             what = "damaged, as a checksum in it tells" if damaged else "not the checkpoint of a run"
-            raise Refused(f"{path} is {what}")
+            raise ConfigError(f"{path} is {what}")
         return content
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import Refused, within
+from ganlab.core.errors import ConfigError, within
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -59,7 +59,7 @@ def views(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
     """The config of each game, as if it were a run of its own; the last, None, is the game itself.
 
     Raises:
-        Refused: a stage lacks a setting or has an unknown one, or plays in the code of none before it.
+        ConfigError: a stage lacks a setting or has an unknown one, or plays in the code of none before it.
     """
     names = list(earlier(cfg))
     refuse_unknown(cfg)
@@ -93,13 +93,13 @@ def refuse_unknown(cfg: DictConfig) -> None:
         given = set(stage) if isinstance(stage, DictConfig) else set()
         if differ := sorted(given ^ {*KEYS}):
             wrong = ", ".join(f"{'has' if key in given else 'lacks'} {key}" for key in differ)
-            raise Refused(f"stages.{name} {wrong}: it needs {', '.join(KEYS)} and no more")
+            raise ConfigError(f"stages.{name} {wrong}: it needs {', '.join(KEYS)} and no more")
         refuse_code(f"stages.{name}.code_of", stage.code_of, list(stages)[:i], stages)
         for part in stage.pretrained:
             refuse_code(f"stages.{name}.pretrained", part, list(stages)[:i], stages)
     refuse_code("code_of", cfg.get("code_of"), list(stages), stages)
     if stages and cfg.images is not None:
-        raise Refused(
+        raise ConfigError(
             f"images={cfg.images}, but the stages of this run are counted in rounds: give steps instead"
         )
 
@@ -109,10 +109,10 @@ def refuse_code(key: str, name: str | None, known: list[str], stages: dict[str, 
     if name is None:
         return
     if name not in known:
-        raise Refused(
+        raise ConfigError(
             f"{key}={name} must be a stage before it ({', '.join(known) or 'there is none'}), or null"
         )
     if "encoder" not in stages[name].model:
-        raise Refused(
+        raise ConfigError(
             f"{key}={name}, but that stage has no encoder: give it an autoencoder, or choose another"
         )

@@ -17,7 +17,7 @@ def for_terminal(text: str) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[:600]} ... {shown[-300:]}"
 
 
-class Refused(ValueError):  # noqa: N818, a refusal is what was meant
+class ConfigError(ValueError):
     """Something cannot be done as asked. The message is one line: the value, and the remedy."""
 
     def __init__(self, message: str):
@@ -32,7 +32,7 @@ class Diverged(ArithmeticError):  # noqa: N818, likewise
         self.step = step
 
 
-class Unfinished(RuntimeError):  # noqa: N818, likewise
+class IncompleteStudy(RuntimeError):  # noqa: N818, likewise
     """Some of the runs that were asked for have not come to their end."""
 
 
@@ -45,8 +45,8 @@ def within(place: str | None) -> Iterator[None]:
     """Has a refusal begin with the place that it is about; None: it says so itself."""
     try:
         yield
-    except Refused as refusal:
-        raise (refusal if place is None else Refused(f"{place}: {refusal}")) from refusal.__cause__
+    except ConfigError as refusal:
+        raise (refusal if place is None else ConfigError(f"{place}: {refusal}")) from refusal.__cause__
 
 
 def one_line(error: BaseException) -> str:

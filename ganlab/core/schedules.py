@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count, Positive, Whole
 
 
@@ -42,12 +42,12 @@ class Steps(Schedule):
 
     def __init__(self, values: Sequence[float], rounds: Sequence[int]):
         if len(values) != len(rounds) + 1 or list(rounds) != sorted({*rounds} - {0}):
-            raise Refused(
+            raise ConfigError(
                 f"a schedule of steps with rounds={list(rounds)} needs them to rise from 1 or more, and one "
                 f"value more than it has rounds, not values={list(values)}"
             )
         if list(values) not in (sorted(values), sorted(values, reverse=True)):
-            raise Refused(f"a schedule of steps with values={list(values)} must rise or fall throughout")
+            raise ConfigError(f"a schedule of steps with values={list(values)} must rise or fall throughout")
         self.values, self.rounds = list(map(float, values)), list(rounds)
         self.start, self.end = self.values[0], self.values[-1]
 
@@ -119,11 +119,11 @@ def schedule(
 ) -> Schedule:
     """A number or a schedule as a schedule, refused if it leaves [low, high], or (low, high) if strict."""
     if isinstance(value, bool) or not isinstance(value, int | float | Schedule):
-        raise Refused(f"{name}={value} must be a number")
+        raise ConfigError(f"{name}={value} must be a number")
     made = value if isinstance(value, Schedule) else Constant(value)
     for end in (made.start, made.end):
         if not (low < end < high if strict else low <= end <= high):
-            raise Refused(
+            raise ConfigError(
                 f"{name}={end:g} must lie {'strictly ' if strict else ''}between {low:g} and {high:g}"
             )
     return made
@@ -133,7 +133,7 @@ def active(name: str, value: float | Schedule) -> Schedule:
     """A weight or size that is never negative, and not zero throughout: that would do nothing."""
     made = schedule(name, value, low=0)
     if made.start == made.end == 0:
-        raise Refused(f"{name}=0 would do nothing: give a positive number, or leave it out")
+        raise ConfigError(f"{name}=0 would do nothing: give a positive number, or leave it out")
     return made
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Player = Literal["discriminator", "generator"]
 
 
-class Offer(StrEnum):
+class Capability(StrEnum):
     """What an objective or a data set may offer, and a trick may need or take."""
 
     DISCRIMINATOR = "a discriminator"
@@ -41,18 +41,18 @@ class Offer(StrEnum):
 
 
 # What there is to be had whatever the objective and the data.
-EVERYWHERE = frozenset(
+ALWAYS_AVAILABLE = frozenset(
     {
-        Offer.MOVES,
-        Offer.LASTING_MOVES,
-        Offer.GENERATOR_TERM,
-        Offer.ONE_PROCESS,
-        Offer.SECOND_DERIVATIVES,
-        Offer.DISCRIMINATOR_SCALE,
-        Offer.GENERATOR_SCALE,
-        Offer.GENERATOR_NORM,
-        Offer.SINGLE_SAMPLES,
-        Offer.EXTRA,
+        Capability.MOVES,
+        Capability.LASTING_MOVES,
+        Capability.GENERATOR_TERM,
+        Capability.ONE_PROCESS,
+        Capability.SECOND_DERIVATIVES,
+        Capability.DISCRIMINATOR_SCALE,
+        Capability.GENERATOR_SCALE,
+        Capability.GENERATOR_NORM,
+        Capability.SINGLE_SAMPLES,
+        Capability.EXTRA,
     }
 )
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, TypeGuard
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 # Kinds with a range, for the annotations of constructors, which `ganlab.config.kinds` holds the config to.
 Count = Annotated[int, 1]
@@ -25,7 +25,7 @@ Widths = Sequence[Count]
 def flag(name: str, value: object) -> bool:
     """True or false, and nothing that counts as either."""
     if not isinstance(value, bool):
-        raise Refused(f"{name}={value} must be true or false")
+        raise ConfigError(f"{name}={value} must be true or false")
     return value
 
 
@@ -38,14 +38,14 @@ def count(name: str, value: object, least: int = 1, most: int | None = None) -> 
     """A whole number from `least` on, to `most` where it is given."""
     if not whole(value) or value < least or (most is not None and value > most):
         reach = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise Refused(f"{name}={value} must be a whole number {reach}")
+        raise ConfigError(f"{name}={value} must be a whole number {reach}")
     return value
 
 
 def positive(name: str, value: object) -> float:
     """A finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise Refused(f"{name}={value} must be a positive number")
+        raise ConfigError(f"{name}={value} must be a positive number")
     return float(value)
 
 
@@ -61,7 +61,9 @@ Fact = int | Sequence[float] | None
 def agree(name: str, declared: Fact, found: Fact) -> None:
     """Refuses a declared fact that the data contradict: networks are built from it, without the data."""
     if shown(declared) != shown(found):
-        raise Refused(f"data.{name}={shown(declared)} contradicts the data: set data.{name}={shown(found)}")
+        raise ConfigError(
+            f"data.{name}={shown(declared)} contradicts the data: set data.{name}={shown(found)}"
+        )
 
 
 def shown(fact: Fact) -> str:
@@ -75,8 +77,10 @@ def image_range(declared: Sequence[float] | None) -> tuple[float, float]:
     """The range of images as a pair.
 
     Raises:
-        Refused: it is neither [-1, 1] nor [0, 1], the two that generators end in.
+        ConfigError: it is neither [-1, 1] nor [0, 1], the two that generators end in.
     """
     if declared is None or list(declared) not in ([-1, 1], [0, 1]):
-        raise Refused(f"data.range={shown(declared)} does not suit images: set data.range=[-1,1] or [0,1]")
+        raise ConfigError(
+            f"data.range={shown(declared)} does not suit images: set data.range=[-1,1] or [0,1]"
+        )
     return float(declared[0]), float(declared[1])

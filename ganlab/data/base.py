@@ -12,12 +12,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import generator, in_proportion
 from ganlab.core.validation import Range
 from ganlab.data.densities import Mixture
 from ganlab.data.labelled import Labelled, LabelledPlan, Pair, Pairs
-from ganlab.data.order import Phases, Plan, Request
+from ganlab.data.order import Plan, Request, StageSampler
 from ganlab.data.sources import Samples, Source, send, send_labels
 
 Split = Literal["train", "validation", "test"]
@@ -27,7 +27,7 @@ class Data:
     """A data set: the facts that networks are built from, and its samples. Subclasses only find the sources.
 
     Raises:
-        Refused: a batch size above the number of training samples.
+        ConfigError: a batch size above the number of training samples.
     """
 
     shape: tuple[int, ...]  # of one sample: (C, H, W), or (D,)
@@ -74,9 +74,11 @@ class Data:
     def share(self, world_size: int, batch_size: int) -> None:
         """Refuses a global batch that is too large, or does not divide among so many processes."""
         if batch_size > len(self):
-            raise Refused(f"data.batch_size={batch_size} exceeds the {len(self)} training samples: lower it")
+            raise ConfigError(
+                f"data.batch_size={batch_size} exceeds the {len(self)} training samples: lower it"
+            )
         if batch_size % world_size:
-            raise Refused(
+            raise ConfigError(
                 f"data.batch_size={batch_size} does not divide among {world_size} processes: "
                 "make it a multiple of them"
             )
@@ -115,7 +117,7 @@ class Data:
         `phases` are how many batches each has and of which size; there is no end to the last.
 
         Raises:
-            Refused: a batch size is no multiple of the number of processes, or is too large.
+            ConfigError: a batch size is no multiple of the number of processes, or is too large.
         """
         source, device = self.sources["train"], torch.device(device)
         phases = phases or [(0, self.batch_size)]
@@ -125,7 +127,7 @@ class Data:
 
         def stream(plan: Callable[[int, int, int, bool], Plan]) -> Stream:
             plans = [(plan(size, rank, world_size, source.augments), length) for length, size in phases]
-            return Stream(source, Phases(plans), start, device, self.value_range)
+            return Stream(source, StageSampler(plans), start, device, self.value_range)
 
         batches = stream(partial(Plan, seed, len(source)))
         if self.labelled is None:
@@ -136,20 +138,20 @@ class Data:
         """Every sample of a split once, in a fixed order, not augmented; the last batch may be smaller.
 
         Raises:
-            Refused: there is no such split, or the batch size is below 1.
+            ConfigError: there is no such split, or the batch size is below 1.
         """
         if batch_size < 1:
-            raise Refused(f"batch_size={batch_size} of a split is too small: set it to 1 or more")
+            raise ConfigError(f"batch_size={batch_size} of a split is too small: set it to 1 or more")
         if name not in self.sources:
             more = ", or hold some out with data.validation" if name == "validation" else ""
-            raise Refused(f"the data have no split {name!r}: choose from {', '.join(self.sources)}{more}")
+            raise ConfigError(f"the data have no split {name!r}: choose from {', '.join(self.sources)}{more}")
         return delivered(self.sources[name].sweep(batch_size), torch.device(device), self.value_range)
 
     def choice(self, name: Split, n: int, device: torch.device | str, batch_size: int) -> Iterator[Samples]:
         """At most n samples of a split, not augmented, the same ones in every run; no others are read.
 
         Raises:
-            Refused: as `split`.
+            ConfigError: as `split`.
         """
         everything = self.split(name, device, batch_size)
         source = self.sources[name]
@@ -169,7 +171,7 @@ class Stream:
     """
 
     source: Source
-    plan: Phases
+    plan: StageSampler
     start: Callable[[], int]
     device: torch.device
     value_range: Range

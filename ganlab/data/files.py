@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused, printable
+from ganlab.core.errors import ConfigError, printable
 from ganlab.data.listing import Listing
 from ganlab.data.look import Look, cut, decode
 from ganlab.data.order import Request, still
 from ganlab.data.readers import Answer, Key, read
-from ganlab.data.sources import Memory, Ragged, Samples, Source, pick, present
+from ganlab.data.sources import Memory, Samples, Source, VariableSizeImages, pick, present
 
 CHUNK = 64  # files that a worker reads before it answers
 PIECE, PIECES, BUDGET = 2**20, 10_000, 2**26  # of contents that are compared: bytes a file, files, bytes
@@ -62,7 +62,7 @@ class Files(Source):
     def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
         for answer in self._read(self._batch, requests):
             if isinstance(answer, str):
-                raise Refused(f"{answer}: {self.remedy}")
+                raise ConfigError(f"{answer}: {self.remedy}")
             x, used, passed = answer
             for i in passed:
                 self._note(i)
@@ -100,11 +100,11 @@ class Files(Source):
                 good += 1
                 yield i, torch.from_numpy(answer)
             elif self.skipped is None:
-                raise Refused(f"{answer}: {self.remedy}")
+                raise ConfigError(f"{answer}: {self.remedy}")
             else:
                 self._note(i)
         if not good:
-            raise Refused(none_readable(self.files))
+            raise ConfigError(none_readable(self.files))
 
     def held(self) -> Source:
         """The same samples, read into memory now: the same batches, bit for bit."""
@@ -115,10 +115,16 @@ class Files(Source):
             kept.append(image if look.crop == "random" else cut(image, look, still(1)[0]))
         labels = pick(self.labels, numbers)
         if look.crop == "random":
-            source: Source = Ragged(kept, labels, (look.channels, look.height, look.width), look.flip)
+            source: Source = VariableSizeImages(
+                kept, labels, (look.channels, look.height, look.width), look.flip
+            )
         else:
             source = Memory(torch.stack(kept), labels, look.flip)
-        return source if len(numbers) == len(self) else Patched(source, torch.tensor(numbers), len(self))
+        return (
+            source
+            if len(numbers) == len(self)
+            else WithReplacements(source, torch.tensor(numbers), len(self))
+        )
 
     def _note(self, i: int) -> None:
         """Notes a broken file, once however often it is met."""
@@ -171,7 +177,7 @@ def none_readable(files: list[Path]) -> str:
     return f"none of the {len(files)} images can be read (one is {files[0]}): set data.root to good ones"
 
 
-class Patched(Source):
+class WithReplacements(Source):
     """The good images behind the numbers of all: in a bad one's place stands the next good one."""
 
     def __init__(self, source: Source, good: Tensor, size: int):

@@ -7,7 +7,7 @@ from typing import Literal
 
 from PIL import ImageColor
 
-from ganlab.core.errors import Refused, printable
+from ganlab.core.errors import ConfigError, printable
 from ganlab.core.validation import Count, Whole, agree, image_range
 from ganlab.data.base import Data
 from ganlab.data.files import Files
@@ -28,8 +28,8 @@ class Folder(Data):
     `skipped`: files that do not look like images at once, others when they are read.
 
     Raises:
-        Refused: there are no images, a setting is not known, `shape` or `num_classes` contradict the rest,
-            or, while reading, a file that cannot be read.
+        ConfigError: there are no images, a setting is not known, `shape` or `num_classes` contradict the
+            rest, or, while reading, a file that cannot be read.
     """
 
     def __init__(
@@ -77,4 +77,4 @@ def refuse_background(colour: str) -> None:
     try:
         _red, _green, _blue = map(int, ImageColor.getrgb(colour))
     except (ValueError, TypeError) as error:
-        raise Refused(f"data.background={colour} is no colour: set it to one, as white") from error
+        raise ConfigError(f"data.background={colour} is no colour: set it to one, as white") from error

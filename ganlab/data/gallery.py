@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.data.files import Files
 from ganlab.data.listing import class_names, listing
@@ -15,7 +15,7 @@ REMEDY = "mend it, or remove it"  # of a file that cannot be read
 TURNED = (5, 6, 7, 8)  # orientations of a camera that lay on its side
 
 
-class Gallery(Data):
+class ImageFolder(Data):
     """The images of a folder, however deep they lie below it, all of one size, which is kept; split train.
 
     Args:
@@ -25,14 +25,14 @@ class Gallery(Data):
             and three equal channels are grey.
 
     Raises:
-        Refused: there are no images, one cannot be read, they are of several sizes, or have colours that
+        ConfigError: there are no images, one cannot be read, they are of several sizes, or have colours that
             one channel would lose.
     """
 
     def __init__(self, name: str, root: str, channels: int | None = None):
         home = Path(root).expanduser()
         if not home.is_dir():
-            raise Refused(f"{name}={root} is no folder: give a folder of images")
+            raise ConfigError(f"{name}={root} is no folder: give a folder of images")
         others: list[str] = []
         found = listing(home, class_names(home), others)
         files = found.files
@@ -41,14 +41,14 @@ class Gallery(Data):
         for file in files:
             size, mode = header(file)
             if size != (width, height):
-                raise Refused(
+                raise ConfigError(
                     f"{file} is {size[0]}x{size[1]}, but {files[0]} is {width}x{height}: metrics want images "
                     "of one size; resize them, or keep them in folders of their own"
                 )
             if coloured is None and mode not in GREY and tinted(file, (height, width)):
                 coloured = file
         if channels == 1 and coloured is not None:
-            raise Refused(
+            raise ConfigError(
                 f"{coloured} has colours, and what it is measured against has none: make both grey, or both "
                 "coloured"
             )
@@ -71,4 +71,4 @@ def header(file: Path) -> tuple[tuple[int, int], str]:
             turned = orientation(image) in TURNED
             return (image.size[::-1] if turned else image.size), image.mode
     except Unreadable as error:
-        raise Refused(f"{error}: {REMEDY}") from error
+        raise ConfigError(f"{error}: {REMEDY}") from error

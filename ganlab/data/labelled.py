@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import fold, generator
 from ganlab.data.order import Plan, Request
 from ganlab.data.sources import Samples, Source
@@ -20,12 +20,12 @@ class Labelled:
     """Which `count` training samples show their labels: as many of each class, chosen by the seed.
 
     Raises:
-        Refused: the count does not divide among the classes, or a class has too few samples.
+        ConfigError: the count does not divide among the classes, or a class has too few samples.
     """
 
     def __init__(self, labels: Tensor, count: int, num_classes: int):
         if count % num_classes:
-            raise Refused(
+            raise ConfigError(
                 f"data.labelled={count} must be as many of each of the {num_classes} classes: "
                 "set it to a multiple of them"
             )
@@ -34,7 +34,7 @@ class Labelled:
         self.labels = labels.cpu()
         fewest = int(torch.bincount(self.labels, minlength=num_classes).min())
         if self.each > fewest:
-            raise Refused(
+            raise ConfigError(
                 f"data.labelled={count} wants {self.each} samples of each class, but one has only {fewest}: "
                 f"set it to {fewest * num_classes} or less"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Positive
 from ganlab.data.densities import Mixture
 from ganlab.data.toy import Facts, Toy
@@ -30,7 +30,7 @@ class Mixture1D(Toy):
         **facts: Unpack[Facts],
     ):
         if not len(means) == len(stds) == len(weights) >= 1:
-            raise Refused(
+            raise ConfigError(
                 f"data.means, data.stds and data.weights have {len(means)}, {len(stds)} and {len(weights)} "
                 "numbers: give one of each for every Gaussian"
             )

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused, printable
+from ganlab.core.errors import ConfigError, printable
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SPLIT = re.compile(
@@ -38,20 +38,20 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
     rests = {part[2] for part in found.values()}  # "A" of trainA
     if len(names) == 2 and kinds.keys() == {"trai", "test"} and len(rests) == 1:
         if test_root is not None:
-            raise Refused(
+            raise ConfigError(
                 f"data.test_root={test_root}, but data.root={root} holds {kinds['test']}/: set it to null"
             )
         return {"train": home / kinds["trai"], "test": home / kinds["test"]}
     if found and (len(found) == len(names) or ("trai" in kinds and len(kinds) > 1)):
         # As classes these would train a model to tell the training set from the validation set.
-        raise Refused(
+        raise ConfigError(
             f"data.root={root} holds {'only ' if len(found) == len(names) else ''}the splits "
             f"{', '.join(sorted(found))}: set data.root to one of them, and data.test_root to another or null"
         )
     for place in visible(home)[0]:
         inside = [SPLIT.fullmatch(entry.name) for entry in os.scandir(place) if entry.is_dir()]
         if len({part[1].lower()[:4] for part in inside if part}) > 1:
-            raise Refused(
+            raise ConfigError(
                 f"{place} holds splits, not images of a class: set data.root to it, or to one of them"
             )
     return {"train": home} if test_root is None else {"train": home, "test": existing("test_root", test_root)}
@@ -61,7 +61,7 @@ def existing(name: str, folder: str) -> Path:
     """The path of a folder that must be there."""
     place = Path(folder).expanduser()
     if not place.is_dir():
-        raise Refused(f"data.{name}={folder} is no folder: set data.{name} to a folder of images")
+        raise ConfigError(f"data.{name}={folder} is no folder: set data.{name} to a folder of images")
     return place
 
 
@@ -73,7 +73,7 @@ def visible(folder: Path) -> tuple[list[Path], list[Path]]:
     try:
         places = sorted(place for place in folder.iterdir() if not place.name.startswith("."))
     except OSError as error:
-        raise Refused(f"{folder} cannot be listed: {error.strerror}") from error
+        raise ConfigError(f"{folder} cannot be listed: {error.strerror}") from error
     here = folder.resolve()
     folders = [place for place in places if place.is_dir()]
     files = [place for place in places if not place.is_dir()]
@@ -86,7 +86,9 @@ def class_names(folder: Path) -> list[str]:
     classes = [place.name for place in folders]
     loose = [file.name for file in files if file.suffix.lower() in ENDINGS]
     if classes and loose:
-        raise Refused(f"{folder} holds both images ({loose[0]}) and folders ({classes[0]}): keep one kind")
+        raise ConfigError(
+            f"{folder} holds both images ({loose[0]}) and folders ({classes[0]}): keep one kind"
+        )
     return sorted(classes, key=int) if all(name.isdecimal() for name in classes) else classes
 
 
@@ -94,7 +96,7 @@ def listing(folder: Path, classes: list[str], skipped: list[str] | None) -> List
     """The images of a split with the classes of the training split."""
     present = class_names(folder)
     if not set(present) <= set(classes) or bool(present) != bool(classes):
-        raise Refused(f"{folder} has other classes than the training images: give both the same folders")
+        raise ConfigError(f"{folder} has other classes than the training images: give both the same folders")
     seen: set[Path] = set()
     files = images(walk(folder, seen, deep=False), skipped)  # none is an image where there are classes
     if not classes:
@@ -126,7 +128,7 @@ def images(files: Iterable[Path], skipped: list[str] | None) -> list[Path]:
         if file.suffix.lower() in ENDINGS:
             kept.append(file)
         elif skipped is None:
-            raise Refused(f"{file} is no image: remove it, or set data.on_corrupt=skip")
+            raise ConfigError(f"{file} is no image: remove it, or set data.on_corrupt=skip")
         else:
             skipped.append(printable(str(file)))
     return kept
@@ -135,5 +137,7 @@ def images(files: Iterable[Path], skipped: list[str] | None) -> list[Path]:
 def nonempty(folder: Path, files: list[Path]) -> list[Path]:
     """The files, of which there must be some."""
     if not files:
-        raise Refused(f"{folder} holds no images of its own ({' '.join(ENDINGS)}): add some, or remove it")
+        raise ConfigError(
+            f"{folder} holds no images of its own ({' '.join(ENDINGS)}): add some, or remove it"
+        )
     return files

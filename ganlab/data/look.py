@@ -54,7 +54,7 @@ def opened(file: Path) -> Iterator[Image.Image]:
 
     Raises:
         Unreadable: whatever decoders say of damaged bytes, here or while the image is used.
-        Refused: nothing is wrong with the file, but the system gives no more memory, or open files.
+        ConfigError: nothing is wrong with the file, but the system gives no more memory, or open files.
     """
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):  # to open a pipe would wait for who writes into it

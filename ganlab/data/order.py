@@ -52,7 +52,7 @@ class Plan:
         return numbers[self.rows]
 
 
-class Phases:
+class StageSampler:
     """Plans that follow one another: each but the last makes so many batches, and the count goes on.
 
     Args:

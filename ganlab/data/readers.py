@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from ganlab.core.errors import Lost, Refused, one_line
+from ganlab.core.errors import ConfigError, Lost, one_line
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
@@ -26,7 +26,7 @@ def read(make: Callable[[Key], Answer], keys: Iterable[Key], num_workers: int) -
 
     Raises:
         Lost: a process died.
-        Refused: the system gives no more processes, files or memory.
+        ConfigError: the system gives no more processes, files or memory.
     """
     if num_workers == 0:
         yield from map(make, keys)
@@ -84,9 +84,9 @@ def _answer(make: Callable[[Key], Answer], keys: Iterable[Key], pipe: Connection
     pipe.send(None)
 
 
-def scarce(what: str, error: BaseException) -> Refused:
+def scarce(what: str, error: BaseException) -> ConfigError:
     """What to say where nothing is wrong with the files, but the system gives no more of something."""
-    return Refused(
+    return ConfigError(
         f"{what} cannot be read ({one_line(error)}): lower data.num_workers, or raise the limit (of open "
         "files: ulimit -n, of processes: ulimit -u, of memory: ulimit -v)"
     )

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import generator
 from ganlab.data.order import Request, flips, in_order, offset, still
 
@@ -76,12 +76,14 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: b
     choice: last, the end of the file, or random, the same choice in every run.
 
     Raises:
-        Refused: all of the samples are held out.
+        ConfigError: all of the samples are held out.
     """
     if validation == 0:
         return {"train": Memory(x, labels, flip)}
     if validation >= len(x):
-        raise Refused(f"data.validation={validation} leaves none of {len(x)} samples to train on: lower it")
+        raise ConfigError(
+            f"data.validation={validation} leaves none of {len(x)} samples to train on: lower it"
+        )
     order = torch.arange(len(x))
     if choice == "random":
         order = torch.randperm(len(x), generator=generator("validation"))
@@ -89,7 +91,7 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: b
     return {"train": Memory(x[kept], labels[kept], flip), "validation": Memory(x[held], labels[held], flip)}
 
 
-class Ragged(Source):
+class VariableSizeImages(Source):
     """Images of many sizes, each at least [C, H, W] = `shape`, of which a batch takes random windows."""
 
     def __init__(self, images: Sequence[Tensor], labels: Tensor | None, shape: tuple[int, ...], flip: bool):

@@ -27,7 +27,7 @@ class StackedMNIST(Data):
     when a batch wants them, so the images of MNIST are held once.
 
     Raises:
-        Refused: MNIST is not in `root` and cannot be downloaded, or a setting contradicts the rest.
+        ConfigError: MNIST is not in `root` and cannot be downloaded, or a setting contradicts the rest.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class Toy(Data):
     """Both splits, `size` samples each, of a known distribution; where it has modes they are the classes.
 
     Raises:
-        Refused: a declared fact contradicts the distribution.
+        ConfigError: a declared fact contradicts the distribution.
     """
 
     distribution: Mixture

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count, Whole, agree, image_range
 from ganlab.data.base import Data
 from ganlab.data.labelled import labelled_among
@@ -35,7 +35,7 @@ class Vision(Data):
     how many training images are held out, `labelled` how many of the others a second stream shows.
 
     Raises:
-        Refused: it is neither in `root` nor could be downloaded; it is there and damaged; `shape`,
+        ConfigError: it is neither in `root` nor could be downloaded; it is there and damaged; `shape`,
             `num_classes` or `range` contradict it; no image is left to train on.
     """
 
@@ -55,7 +55,7 @@ class Vision(Data):
         agree("num_classes", num_classes, 10)
         home = Path(root).expanduser()
         if home.exists() and not home.is_dir():
-            raise Refused(f"data.root={root} is a file: set data.root to a folder")
+            raise ConfigError(f"data.root={root} is a file: set data.root to a folder")
         if not (home / FOLDERS[dataset]).is_dir():
             download(dataset, home)
         training, test = read(dataset, home, train=True), read(dataset, home, train=False)
@@ -73,7 +73,7 @@ def read(dataset: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
     try:
         found = getattr(datasets, dataset)(str(root), train=train, download=False)
     except Exception as error:  # a damaged file fails in as many ways as there are lines that read it
-        raise Refused(
+        raise ConfigError(
             f"{root / FOLDERS[dataset]} is incomplete or damaged: delete it, and it is downloaded again, "
             "or set data.root to a good copy"
         ) from error
@@ -98,7 +98,7 @@ def download(dataset: str, root: Path) -> None:
             _place(Path(beside) / folder, root / folder)
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
         reason = " ".join(str(error).split())[:200]
-        raise Refused(
+        raise ConfigError(
             f"data.root={root} holds no {folder}, and downloading it failed ({reason}): "
             f"put torchvision's folder {folder} there, or set data.root to where it lies"
         ) from error

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.functional.kernels import Kernel, squared_distances
 
 Estimator = Literal["biased", "unbiased", "u_statistic", "linear"]
@@ -23,7 +23,7 @@ def mmd2(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
     flows through k(y, y) where y needs none.
 
     Raises:
-        Refused: fewer than two samples where the estimate is unbiased; unequal numbers for the last two.
+        ConfigError: fewer than two samples where the estimate is unbiased; unequal numbers for the last two.
     """
     if estimator == "linear":
         return _linear_time(x, y, kernel)
@@ -58,14 +58,14 @@ def median_distance(x: Tensor) -> Tensor:
     """The median of |x_i - x_j| over i < j, a scalar; of an even number the lower middle one.
 
     Raises:
-        Refused: fewer than two samples, or more than half of the pairs are alike.
+        ConfigError: fewer than two samples, or more than half of the pairs are alike.
     """
     at_least_two(len(x), "a median of distances")
     squared = squared_distances(x - x.mean(0), x - x.mean(0))
     later = torch.ones_like(squared, dtype=torch.bool).triu(1)
     median = squared[later].median().sqrt()
     if median == 0:
-        raise Refused("the median distance of these samples is 0: give the widths themselves")
+        raise ConfigError("the median distance of these samples is 0: give the widths themselves")
     return median
 
 
@@ -96,7 +96,7 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tens
     On a line the optimal plan pairs the samples by rank (Bonneel et al. 2015, section 3.1).
 
     Raises:
-        Refused: unequal numbers of samples.
+        ConfigError: unequal numbers of samples.
     """
     equal(x, y, "the sliced Wasserstein distance")
     gaps = (directions @ x.T).sort(1).values - (directions @ y.T).sort(1).values  # [K, N]
@@ -105,9 +105,9 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tens
 
 def equal(x: Tensor, y: Tensor, what: str) -> None:
     if len(x) != len(y):
-        raise Refused(f"{what} needs as many samples on both sides, not {len(x)} and {len(y)}")
+        raise ConfigError(f"{what} needs as many samples on both sides, not {len(x)} and {len(y)}")
 
 
 def at_least_two(n: int, what: str) -> None:
     if n < 2:
-        raise Refused(f"{what} needs data.batch_size of at least 2, not {n}")
+        raise ConfigError(f"{what} needs data.batch_size of at least 2, not {n}")

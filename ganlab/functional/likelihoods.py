@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.turn import accurate
 from ganlab.core.validation import positive
 
@@ -34,12 +34,12 @@ class Bernoulli:
         value_range: of the data and of what is made.
 
     Raises:
-        Refused: the data are unbounded.
+        ConfigError: the data are unbounded.
     """
 
     def __init__(self, value_range: tuple[float, float] | None):
         if value_range is None:
-            raise Refused(
+            raise ConfigError(
                 "objective.likelihood: Bernoulli needs data in a range: choose "
                 "ganlab.functional.likelihoods.Gaussian"
             )

@@ -35,7 +35,7 @@ class SampleMetric(ABC):
         """Learns of the data, before anything is shown, and refuses them or these numbers of samples.
 
         Raises:
-            Refused: `update` or `compute` would refuse them.
+            ConfigError: `update` or `compute` would refuse them.
         """
 
     def enough(self, n_fake: int, n_real: int) -> None:  # noqa: B027, a hook
@@ -46,14 +46,14 @@ class SampleMetric(ABC):
         """Takes some more samples, float [N, *shape], on any device: images in [0, 1], points as they are.
 
         Raises:
-            Refused: the metric cannot measure samples of this shape, type or range.
+            ConfigError: the metric cannot measure samples of this shape, type or range.
         """
 
     def refer(self, x: Tensor, split: Split) -> None:
         """Takes some more reals of one of its `references`: for metrics that do not treat all splits alike.
 
         Raises:
-            Refused: as `update`.
+            ConfigError: as `update`.
         """
         self.update(x, real=True)
 
@@ -61,7 +61,7 @@ class SampleMetric(ABC):
         """Refuses a game that has not what the metric measures.
 
         Raises:
-            Refused: likewise.
+            ConfigError: likewise.
         """
 
     def look(self, game: Game, seed: int) -> None:  # noqa: B027, a hook
@@ -75,7 +75,7 @@ class SampleMetric(ABC):
         """The numbers by name, such as "fid/digits_train_1k"; equal samples in equal order give equal ones.
 
         Raises:
-            Refused: too few samples were seen.
+            ConfigError: too few samples were seen.
         """
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data
 from ganlab.game import Game
@@ -42,7 +42,7 @@ class ClassificationAccuracy(Transfer):
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         super().check(data, n_fake, n_real)
         if len(data.shape) != 3 or data.value_range is None:
-            raise Refused(f"{self.name} is of images, not of these data: choose another metric")
+            raise ConfigError(f"{self.name} is of images, not of these data: choose another metric")
         with torch.device("meta"):  # a size that it does not take is refused; no weights are drawn
             self._new(data)
 

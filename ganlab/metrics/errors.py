@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.transfer import Transfer, mistaken
@@ -24,15 +24,17 @@ class Errors(Transfer):
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         if (data.num_classes or 0) < 2:
-            raise Refused("errors are those of classes: these data are unlabelled, or of one; choose others")
+            raise ConfigError(
+                "errors are those of classes: these data are unlabelled, or of one; choose others"
+            )
         self._data = data
 
     def suits(self, game: Game) -> None:
         _ = game.classifier
         try:
             game.classify(torch.zeros(1, *game.shape, device=next(game.parameters()).device))
-        except Refused as error:
-            raise Refused(
+        except ConfigError as error:
+            raise ConfigError(
                 "errors/test shows the discriminator single images, which this one does not take (trick "
                 "minibatch_stddev): choose another metric, or leave the trick out"
             ) from error

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ganlab.core.distributed import first
-from ganlab.core.errors import Diverged, Refused
+from ganlab.core.errors import ConfigError, Diverged
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.reals import BATCH, Reals, some, unit
+from ganlab.metrics.reals import BATCH, ReferenceSamples, some, unit
 from ganlab.metrics.shelf import keeping
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class Evaluation:
         watch: tells who waits how far it is.
 
     Raises:
-        Refused: a metric cannot measure these data, or needs a split that they do not have.
+        ConfigError: a metric cannot measure these data, or needs a split that they do not have.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Evaluation:
     ):
         if data.value_range is None:
             refuse_images(metrics)
-        self.reals = Reals(data, n_real)
+        self.reals = ReferenceSamples(data, n_real)
         for metric in metrics.values():
             for split in metric.references:
                 data.split(split, "cpu", BATCH)  # refused here, where there is none
@@ -123,7 +123,7 @@ class Evaluation:
         meant = [name for name in better if name == asked or name.startswith((f"{asked}/", f"{asked}_"))]
         if len(meant) != 1:
             what = f"may be {' or '.join(meant)}" if meant else "is not measured"
-            raise Refused(f"monitor={asked} {what}: choose one of {', '.join(better) or 'none'}")
+            raise ConfigError(f"monitor={asked} {what}: choose one of {', '.join(better) or 'none'}")
         return meant[0], better[meant[0]]
 
     def suits(self, game: Game) -> None:
@@ -258,7 +258,7 @@ def suffice(metric: SampleMetric, n: int) -> bool:
     """Whether so many real samples can stand in the place of fakes: some splits are small."""
     try:
         metric.enough(n, n)
-    except Refused:
+    except ConfigError:
         return False
     return True
 
@@ -272,4 +272,6 @@ def refuse_images(metrics: Mapping[str, SampleMetric]) -> None:
     """Refuses metrics that measure images."""
     names = [name for name, metric in metrics.items() if metric.measures == "images"]
     if names:
-        raise Refused(f"the metrics {', '.join(names)} measure images, not these data: choose metric=none")
+        raise ConfigError(
+            f"the metrics {', '.join(names)} measure images, not these data: choose metric=none"
+        )

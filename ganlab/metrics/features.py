@@ -14,7 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.metrics import shelf
 from ganlab.metrics.shelf import Seen
 
@@ -41,7 +41,7 @@ class Extractor(Protocol):
     def __hash__(self) -> int: ...
 
 
-class Lens:
+class CachedExtractor:
     """An extractor, and what it saw last: metrics that share one let each batch pass it once."""
 
     def __init__(self, extractor: Extractor):
@@ -53,7 +53,7 @@ class Lens:
         """What there is to see in samples [N, C, H, W] in [0, 1].
 
         Raises:
-            Refused: they are not such, or the extractor takes no images of this shape.
+            ConfigError: they are not such, or the extractor takes no images of this shape.
         """
         if self._last is None or self._last[0] is not x:
             self._last = x, self._kept(x) if shelf.KEEPING.get() else self._look(x)
@@ -86,9 +86,9 @@ class Lens:
 
 
 @cache
-def lens(extractor: Extractor) -> Lens:
+def lens(extractor: Extractor) -> CachedExtractor:
     """The lens with an extractor, the same one for all who ask."""
-    return Lens(extractor)
+    return CachedExtractor(extractor)
 
 
 @cache
@@ -96,7 +96,7 @@ def classifier(name: str) -> Classifier:
     """A trained classifier that lies beside this file, the same one for all who ask.
 
     Raises:
-        Refused: there is none of this name.
+        ConfigError: there is none of this name.
     """
     return Classifier.load(name)
 
@@ -115,7 +115,7 @@ class Classifier(nn.Module):
     def __init__(self, shape: tuple[int, int, int], num_classes: int, width: int, num_features: int):
         super().__init__()
         if min(shape[1:]) < 8:
-            raise Refused(f"classifier of images {shape}: give height and width of at least 8")
+            raise ConfigError(f"classifier of images {shape}: give height and width of at least 8")
         self.name = "untrained"
         self.sha256 = ""
         self.shape = shape
@@ -139,12 +139,12 @@ class Classifier(nn.Module):
         """A trained classifier that lies beside this file, frozen and in evaluation mode.
 
         Raises:
-            Refused: there is none of this name.
+            ConfigError: there is none of this name.
         """
         path = WEIGHTS / f"{name}.safetensors"
         known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
         if name not in known:  # a path of elsewhere is none either
-            raise Refused(f"extractor {name!r} is unknown: choose one of {', '.join(known)}")
+            raise ConfigError(f"extractor {name!r} is unknown: choose one of {', '.join(known)}")
         with safe_open(path, framework="pt") as file:
             architecture = json.loads(file.metadata()["architecture"])
         architecture["shape"] = tuple(architecture["shape"])
@@ -159,11 +159,11 @@ class Classifier(nn.Module):
         """What the head sees, after its ReLU: [N, C, H, W] in [0, 1] -> [N, F], not negative.
 
         Raises:
-            Refused: the images are not of the shape this classifier was made for.
+            ConfigError: the images are not of the shape this classifier was made for.
         """
         if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
             wanted = ", ".join(map(str, self.shape))
-            raise Refused(
+            raise ConfigError(
                 f"samples of shape {tuple(x.shape)}: the classifier {self.name!r} takes (N, {wanted}); "
                 "choose a metric made for this data"
             )
@@ -191,13 +191,13 @@ def eight_bit(x: Tensor) -> Tensor:
     (Parmar, Zhang and Zhu 2022).
 
     Raises:
-        Refused: not floating point, or outside [0, 1], or not finite.
+        ConfigError: not floating point, or outside [0, 1], or not finite.
     """
     if not x.is_floating_point():
-        raise Refused(f"samples of type {x.dtype}: metrics take floating point in [0, 1]; divide by 255")
+        raise ConfigError(f"samples of type {x.dtype}: metrics take floating point in [0, 1]; divide by 255")
     low, high = float(x.min()), float(x.max())
     if not (low >= 0 and high <= 1):  # so written, it is true of NaN too
-        raise Refused(f"samples from {low:.4g} to {high:.4g}: metrics take [0, 1]; rescale or clamp them")
+        raise ConfigError(f"samples from {low:.4g} to {high:.4g}: metrics take [0, 1]; rescale or clamp them")
     return (x.double() * 255).round() / 255
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
 from ganlab.metrics.features import Extractor
@@ -86,7 +86,9 @@ class InceptionScore(FeatureMetric):
 
     def take(self, seen: Seen, real: bool) -> None:
         if not seen.logits.shape[1]:
-            raise Refused(f"{self.names[0]}: this layer of the extractor sees no classes; choose the last")
+            raise ConfigError(
+                f"{self.names[0]}: this layer of the extractor sees no classes; choose the last"
+            )
         self.num_classes = seen.logits.shape[1]
         self._logits.append(seen.logits)
 

@@ -13,7 +13,7 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused, one_line
+from ganlab.core.errors import ConfigError, one_line
 from ganlab.filesystem import read_regular
 from ganlab.metrics.shelf import Seen
 
@@ -58,10 +58,10 @@ class Inception:
         """[N, C, H, W] in [0, 1], C 1 or 3 -> features [N, F] and logits [N, 1008] without the biases.
 
         Raises:
-            Refused: other images, or there are no weights to be had.
+            ConfigError: other images, or there are no weights to be had.
         """
         if x.ndim != 4 or x.shape[1] not in (1, 3):
-            raise Refused(
+            raise ConfigError(
                 f"samples of shape {tuple(x.shape)}: Inception takes images of 1 or 3 channels; choose "
                 "another extractor"
             )
@@ -82,7 +82,7 @@ class Inception:
             try:  # with what was looked at, not with what the file may be by now
                 network = FeatureExtractorInceptionV3("inception", wanted, io.BytesIO(content))
             except (RuntimeError, TypeError, AttributeError) as error:
-                raise Refused(
+                raise ConfigError(
                     f"metric.weights={path} are not those of Inception: {one_line(error)}"
                 ) from error
             self._network = network.to(memory_format=torch.channels_last)
@@ -99,21 +99,21 @@ def harmless(path: Path) -> bytes:
     """The bytes of a file that holds nothing but tensors: torch-fidelity would run what else is in it.
 
     Raises:
-        Refused: it cannot be read, or it holds something else.
+        ConfigError: it cannot be read, or it holds something else.
     """
     try:
         content = read_regular(path)
         torch.load(io.BytesIO(content), weights_only=True, map_location="meta")
         return content
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise Refused(f"metric.weights={path} cannot be read as weights: {one_line(error)}") from error
+        raise ConfigError(f"metric.weights={path} cannot be read as weights: {one_line(error)}") from error
 
 
 def downloaded() -> Path:
     """torch-fidelity's own weights, where torch keeps what it downloads.
 
     Raises:
-        Refused: they are not there, and there is no network.
+        ConfigError: they are not there, and there is no network.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
@@ -125,7 +125,7 @@ def downloaded() -> Path:
                 URL_INCEPTION_V3, str(path), hash_prefix="6726825d", progress=False
             )
         except (URLError, OSError, RuntimeError) as error:  # the last of a wrong hash
-            raise Refused(
+            raise ConfigError(
                 f"the weights of Inception cannot be downloaded ({one_line(error)}): give them as "
                 f"metric.weights=<path> of {path.name}, or choose another extractor, such as extractor=mnist"
             ) from error

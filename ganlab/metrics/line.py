@@ -7,7 +7,7 @@ from importlib.metadata import version
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.metrics.base import SampleMetric
 
@@ -29,7 +29,7 @@ class Wasserstein(SampleMetric):
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         if data.shape != (1,):
-            raise Refused(
+            raise ConfigError(
                 f"wasserstein measures samples of shape [1], not {list(data.shape)}: choose metric=none"
             )
 
@@ -41,7 +41,7 @@ class Wasserstein(SampleMetric):
 
         for kind, seen in {"reals": self._reals, "fakes": self._fakes}.items():
             if not seen:
-                raise Refused(f"wasserstein of no {kind}: show 1 or more")
+                raise ConfigError(f"wasserstein of no {kind}: show 1 or more")
         return {"wasserstein": float(wasserstein_distance(torch.cat(self._reals), torch.cat(self._fakes)))}
 
     def reset(self) -> None:

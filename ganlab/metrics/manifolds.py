@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
 from ganlab.metrics.features import Extractor
@@ -62,11 +62,11 @@ def prdc(real: Tensor, fake: Tensor, k: int) -> tuple[float, float, float, float
     """Precision, recall, density and coverage of features real [N, F] and fake [M, F].
 
     Raises:
-        Refused: k different reals or fewer.
+        ConfigError: k different reals or fewer.
     """
     real, own = real[distinct(real)], distinct(fake)
     if len(real) <= k:
-        raise Refused(f"metric.prdc.k={k} neighbours of {len(real)} real images that differ: lower k")
+        raise ConfigError(f"metric.prdc.k={k} neighbours of {len(real)} real images that differ: lower k")
     around_real, around_fake = radii(real, k), fake.new_zeros(len(fake))
     if own.sum() > k:
         around_fake[own] = radii(fake[own], k)

@@ -12,7 +12,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
 from ganlab.metrics.base import SampleMetric
@@ -26,7 +26,7 @@ def high_quality(x: Tensor, known: Mixture) -> Tensor:
     return nearest[distance < NEAR]
 
 
-class OfModes(SampleMetric):
+class ModeMetric(SampleMetric):
     """One number of the histogram of high quality over the modes. The reals are not looked at."""
 
     measures = "points"
@@ -39,7 +39,7 @@ class OfModes(SampleMetric):
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         if data.distribution is None:
-            raise Refused(f"{self.name} needs data with known modes, such as ring: choose metric=none")
+            raise ConfigError(f"{self.name} needs data with known modes, such as ring: choose metric=none")
         self._mixture = data.distribution
         self.reset()
 
@@ -52,7 +52,7 @@ class OfModes(SampleMetric):
 
     def compute(self) -> dict[str, float]:
         if self._n_fake == 0:
-            raise Refused(f"{self.name} of no samples: set evaluation.n to 1 or more")
+            raise ConfigError(f"{self.name} of no samples: set evaluation.n to 1 or more")
         return {self.name: self.number(self._histogram.double(), self._n_fake)}
 
     @abstractmethod
@@ -79,7 +79,7 @@ class OfModes(SampleMetric):
         return self._mixture
 
 
-class ModesCovered(OfModes):
+class ModesCovered(ModeMetric):
     """The number of modes with a sample of high quality or more."""
 
     name = "modes"
@@ -89,7 +89,7 @@ class ModesCovered(OfModes):
         return float((histogram > 0).sum())
 
 
-class HighQuality(OfModes):
+class HighQuality(ModeMetric):
     """The share of samples of high quality, in [0, 1]; the true one in the plane is 1 - exp(-9/2) = 0.989."""
 
     name = "high_quality"
@@ -99,7 +99,7 @@ class HighQuality(OfModes):
         return float(histogram.sum() / n)
 
 
-class ReverseKL(OfModes):
+class ReverseKL(ModeMetric):
     """sum over modes k of q_k log(q_k / p_k), in nats; 0 is best.
 
     q_k are the shares of the modes in the samples of high quality, p_k the probabilities of the modes in

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import generator
 from ganlab.data.base import Data, Split
 from ganlab.metrics.base import SampleMetric
@@ -72,7 +72,7 @@ class FeatureMetric(SampleMetric):
         for kind, n in counts.items():
             if n < least:
                 short_of = f"{self.names[0]} of {n} {kind}: {why} need {least} samples or more"
-                raise Refused(f"{short_of}; give as many, or {remedy.format(n=n)}")
+                raise ConfigError(f"{short_of}; give as many, or {remedy.format(n=n)}")
 
     def _named(self, n_fake: int) -> None:
         self.names = self._called(short(n_fake))

@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Positive, Several
 from ganlab.data.base import Data, Split
 from ganlab.functional.kernels import squared_distances
@@ -52,12 +52,12 @@ class Parzen(SampleMetric):
 
     def update(self, x: Tensor, real: bool) -> None:
         if real:
-            raise Refused("parzen: reals belong to a split: show them by refer")
+            raise ConfigError("parzen: reals belong to a split: show them by refer")
         self._fakes.append(flat(x))
 
     def compute(self) -> dict[str, float]:
         if not self._fakes or not all(self._reals.values()):
-            raise Refused(f"parzen: needs fakes, and reals of both {' and '.join(self.references)}")
+            raise ConfigError(f"parzen: needs fakes, and reals of both {' and '.join(self.references)}")
         fakes = torch.cat(self._fakes)
         validation = log_densities(self.validation, fakes, self._widths)
         best = int(validation.mean(1).argmax())

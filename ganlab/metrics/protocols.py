@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 # What a record has beside how its number was made.
 FOUND = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}
@@ -27,14 +27,14 @@ def refuse_unlike(name: str, records: Mapping[str, Mapping[str, Any]], ignored: 
         ignored: facts that may differ.
 
     Raises:
-        Refused: likewise, naming the first difference.
+        ConfigError: likewise, naming the first difference.
     """
     (first, reference), *others = records.items()
     for other, record in others:
         for key, (mine, theirs) in differences(reference, record).items():
             if key in ignored:
                 continue
-            raise Refused(
+            raise ConfigError(
                 f"{name} of {first} and of {other} do not compare: {key} is {mine} and {theirs}; "
                 "measure both alike"
             )

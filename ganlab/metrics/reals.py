@@ -15,7 +15,7 @@ BATCH = 100  # samples at a time; the numbers do not depend on it
 DIGITS = 16  # of a hash that are kept
 
 
-class Reals:
+class ReferenceSamples:
     """Splits of the data, each whole or as a choice of at most `n` samples, the same in every run."""
 
     def __init__(self, data: Data, n: int | None):

@@ -7,7 +7,7 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Sample
 from ganlab.metrics.features import Classifier
 
@@ -25,7 +25,7 @@ class ClassifierFeatures(nn.Module):
         super().__init__()
         classifier = Classifier.load(extractor)
         if value_range is None or tuple(shape) != classifier.shape:
-            raise Refused(
+            raise ConfigError(
                 f"objective/space={extractor}: its classifier takes images of shape "
                 f"{list(classifier.shape)}, not these data of shape {list(shape)}: choose another space"
             )

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.metrics.features import Extractor
 from ganlab.metrics.of_features import FeatureMetric
@@ -37,14 +37,14 @@ class StackedModes(FeatureMetric):
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         if len(data.shape) != 3 or data.shape[0] < 2:
-            raise Refused(
+            raise ConfigError(
                 f"metric=stacked counts stacks of digits, not samples of shape {list(data.shape)}: choose "
                 "data=stacked_mnist, or another metric"
             )
         self._named(n_fake)
         num_classes = self.lens.see(torch.zeros(1, 1, *data.shape[1:])).logits.shape[1]
         if num_classes != DIGITS:
-            raise Refused(
+            raise ConfigError(
                 f"metric=stacked reads digits, and extractor {self.lens.extractor.name} tells {num_classes} "
                 "classes: choose extractor=mnist"
             )

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data
 from ganlab.data.sources import Samples
@@ -44,13 +44,15 @@ class Transfer(SampleMetric):
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         num_classes = data.num_classes or 0
         if num_classes < 2:
-            raise Refused(
+            raise ConfigError(
                 f"{self.name} is about classes, of which these data have no two: choose another metric"
             )
         self._data, self._n = data, n_fake
         if self.trained_on < num_classes:
             known = f"{num_classes} classes in {self.trained_on} samples"
-            raise Refused(f"{self.name} cannot learn {known}: set {self.setting} to {num_classes} or more")
+            raise ConfigError(
+                f"{self.name} cannot learn {known}: set {self.setting} to {num_classes} or more"
+            )
         self.name = f"{self.kind}/test_{short(self.trained_on)}"
         self.names = (self.name,)
 
@@ -61,7 +63,7 @@ class Transfer(SampleMetric):
 
     def suits(self, game: Game) -> None:
         if game.generator.num_classes is None:
-            raise Refused(
+            raise ConfigError(
                 f"{self.name} needs a generator that can be asked for classes: add trick=label_conditioning, "
                 "or choose another metric"
             )
@@ -140,7 +142,7 @@ class LinearProbe(Transfer):
 
     def suits(self, game: Game) -> None:
         if game.discriminator is None:
-            raise Refused(
+            raise ConfigError(
                 f"{self.name} needs a discriminator, which this game has not: choose another metric"
             )
         weight = next(game.discriminator.parameters())
@@ -148,13 +150,13 @@ class LinearProbe(Transfer):
         try:
             with evaluating(game.discriminator):
                 layers = hidden(game.discriminator, blank)
-        except (RuntimeError, AssertionError, TypeError, Refused) as error:
-            raise Refused(
+        except (RuntimeError, AssertionError, TypeError, ConfigError) as error:
+            raise ConfigError(
                 f"{self.name} shows the discriminator single images without their classes, which this one "
                 "does not take (trick label_conditioning, packing or minibatch_stddev): choose another metric"
             ) from error
         if not layers:
-            raise Refused(
+            raise ConfigError(
                 f"{self.name} finds no hidden layer in the discriminator, whose body has no activation as a "
                 "module, such as nn.LeakyReLU: give it some, or choose another metric"
             )

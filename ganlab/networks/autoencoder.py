@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count, Rate, Widths
-from ganlab.networks.base import Generator, Layers, output
+from ganlab.networks.base import ConditionalSequential, Generator, output
 from ganlab.networks.priors import Prior
 
 Activation = Literal["relu", "sigmoid"]
@@ -43,14 +43,14 @@ def encoder(
     shape: Sequence[int],
     code_range: tuple[float, float] | None,
     num_outputs: int,
-) -> Layers:
+) -> ConditionalSequential:
     """Samples [B, *shape] -> [B, num_outputs]; `dropout` has a rate for the inputs of each linear layer.
 
     Raises:
-        Refused: too few or too many rates.
+        ConfigError: too few or too many rates.
     """
     layers = stack([prod(shape), *hidden, num_outputs], activation, dropout)
-    return Layers(nn.Flatten(), *layers, output(code_range, "model.encoder.code_range"))
+    return ConditionalSequential(nn.Flatten(), *layers, output(code_range, "model.encoder.code_range"))
 
 
 def decoder(
@@ -64,7 +64,7 @@ def decoder(
     """A generator that mirrors such an encoder."""
     widths = [latent_dim, *hidden, prod(shape)]
     layers = stack(widths, activation, [0.0] * (len(widths) - 1))
-    body = Layers(*layers, output(value_range), nn.Unflatten(1, tuple(shape)))
+    body = ConditionalSequential(*layers, output(value_range), nn.Unflatten(1, tuple(shape)))
     return Generator(body, latent_dim, tuple(shape), prior)
 
 
@@ -72,7 +72,7 @@ def stack(widths: Sequence[int], activation: Activation, dropout: Sequence[float
     """Linear layers of these widths, with an activation between two."""
     if len(dropout) != len(widths) - 1:
         wanted = f"{len(widths) - 1} rates, one for the inputs of each layer"
-        raise Refused(f"model.encoder.dropout={list(dropout)} must be {wanted}")
+        raise ConfigError(f"model.encoder.dropout={list(dropout)} must be {wanted}")
     layers: list[nn.Module] = []
     for (before, after), rate in zip(pairwise(widths), dropout, strict=True):
         layers += [MaskedLinear(before, after, rate) if rate else nn.Linear(before, after)]
@@ -84,7 +84,7 @@ def pretrained(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], No
     """What starts a deep autoencoder from shallow ones, the outermost first (Hinton & Salakhutdinov 2006).
 
     Raises:
-        Refused: their linear layers are not those of the deep one.
+        ConfigError: their linear layers are not those of the deep one.
     """
     if not shallow:
         return lambda: None
@@ -93,7 +93,7 @@ def pretrained(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], No
     sources, targets = [*encoders, *decoders], [*linear(deep.encoder), *linear(deep.body)]
     shapes = [[list(layer.weight.shape) for layer in layers] for layers in (sources, targets)]
     if shapes[0] != shapes[1]:
-        raise Refused(
+        raise ConfigError(
             f"pretrained has layers of {shapes[0]}, but this autoencoder {shapes[1]}: let them agree"
         )
 

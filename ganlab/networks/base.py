@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Verdict
 from ganlab.networks.priors import Prior
 
@@ -17,7 +17,7 @@ class Conditioned(nn.Module):
     """A layer that takes (x, condition); any other layer takes x alone."""
 
 
-class Layers(nn.Sequential, Conditioned):
+class ConditionalSequential(nn.Sequential, Conditioned):
     """A sequence that hands the condition to the layers which take it."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -34,7 +34,7 @@ class Generator(nn.Module):
     samples gives it an `encoder`, which then is part of this player.
     """
 
-    def __init__(self, body: Layers, latent_dim: int, shape: tuple[int, ...], prior: Prior):
+    def __init__(self, body: ConditionalSequential, latent_dim: int, shape: tuple[int, ...], prior: Prior):
         super().__init__()
         self.latents = nn.ModuleList()
         self.body: nn.Module = body
@@ -67,7 +67,10 @@ class Discriminator(nn.Module):
     """
 
     def __init__(
-        self, body: Layers, num_features: int, make_head: Callable[[int, int], nn.Module] | None = None
+        self,
+        body: ConditionalSequential,
+        num_features: int,
+        make_head: Callable[[int, int], nn.Module] | None = None,
     ):
         super().__init__()
         self.inputs = nn.ModuleList()
@@ -97,14 +100,14 @@ def output(value_range: tuple[float, float] | None, name: str = "data.range") ->
     """The last layer of a network whose outputs lie in a range; None: anywhere. `name` is the setting's.
 
     Raises:
-        Refused: a range other than [-1, 1] or [0, 1].
+        ConfigError: a range other than [-1, 1] or [0, 1].
     """
     if value_range is None:
         return nn.Identity()
     layers = {(-1.0, 1.0): nn.Tanh, (0.0, 1.0): nn.Sigmoid}
     low, high = map(float, value_range)
     if (low, high) not in layers:
-        raise Refused(f"{name}={list(value_range)} must be [-1, 1] or [0, 1]")
+        raise ConfigError(f"{name}={list(value_range)} must be [-1, 1] or [0, 1]")
     return layers[low, high]()
 
 
@@ -131,7 +134,7 @@ def entry(root: nn.Module) -> nn.Linear | nn.Conv2d:
     for layer in root.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             return layer
-    raise Refused("this network has no linear or convolutional layer that a condition could enter")
+    raise ConfigError("this network has no linear or convolutional layer that a condition could enter")
 
 
 def widen(layer: nn.Linear | nn.Conv2d, extra: int) -> None:

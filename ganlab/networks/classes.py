@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from ganlab.core.turn import Sample, Turn, accurate
 
 
-class Evidence(nn.Module):
+class KPlusOneLogit(nn.Module):
     """Features [B, F] -> log Z [B, 1], Z = sum_k exp l_k over the logits of K classes.
 
     Of K + 1 classes, of which the last has the logit 0, D = Z / (Z + 1) = sigmoid(log Z).

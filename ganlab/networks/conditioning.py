@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.networks.base import Generator, entry, swap, widen
 from ganlab.networks.labels import ConcatVector, ConditionalNorm, EmbedLatent
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
@@ -18,10 +18,10 @@ def ask_for_classes(setting: str, way: GeneratorWay, generator: Generator, num_c
     """Changes a generator such that its samples hang on a class.
 
     Raises:
-        Refused: the way is `norm`, and the generator has no batch norm.
+        ConfigError: the way is `norm`, and the generator has no batch norm.
     """
     if not GENERATOR_WAYS[way](generator, num_classes):
-        raise Refused(
+        raise ConfigError(
             f"{setting}={way} needs a generator with batch norm: choose concat or embedding, or "
             "model.generator.batch_norm=true and no trick.normalisation.kind=none"
         )

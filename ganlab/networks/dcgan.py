@@ -8,9 +8,9 @@ from typing import Annotated
 
 from torch import nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
-from ganlab.networks.base import Discriminator, Generator, Layers, output, rectifier
+from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output, rectifier
 from ganlab.networks.priors import Prior
 
 Kernel = Annotated[int, 3]
@@ -42,7 +42,7 @@ def generator(
     for before, after in pairwise(widths):
         layers += [_up(before, after, kernel, bias=False), nn.BatchNorm2d(after), rectifier(slope)]
     layers += [_up(widths[-1], channels, kernel, bias=True), output(value_range)]
-    body = Layers(*layers)
+    body = ConditionalSequential(*layers)
     initialise(body)
     return Generator(body, latent_dim, tuple(shape), prior)
 
@@ -67,7 +67,7 @@ def discriminator(
     if features is not None:
         layers.append(nn.Linear(num_features, features))
         num_features = features
-    made = Discriminator(Layers(*layers), num_features)
+    made = Discriminator(ConditionalSequential(*layers), num_features)
     initialise(made)
     return made
 
@@ -83,14 +83,14 @@ def halvings(height: int, width: int) -> int:
 def _image(shape: Sequence[int]) -> tuple[int, int, int]:
     wanted = f"model=dcgan makes images with even sides of at least 8, not shape {list(shape)}"
     if len(shape) != 3 or min(shape[1:]) < 8:
-        raise Refused(f"{wanted}: choose model=gan, or another image size")
+        raise ConfigError(f"{wanted}: choose model=gan, or another image size")
     channels, height, across = shape
     if not _halves_well(height, across):
         n = halvings(height, across)
         # Sides rounded down to multiples of 2, 4, ..., 32.
         good = ((height >> i << i, across >> i << i) for i in range(1, 6))
         tall, wide = next(sides for sides in good if _halves_well(*sides))
-        raise Refused(
+        raise ConfigError(
             f"{wanted}: halving ends at {height >> n}x{across >> n} there; crop or resize to {tall}x{wide} "
             f"(data.height={tall} data.width={wide}), or choose model=gan"
         )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Positive
 
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -52,7 +52,7 @@ class FanIn:
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
         for layer in weighted(network):
             if isinstance(layer, nn.ConvTranspose2d):
-                raise Refused(
+                raise ConfigError(
                     "initial: FanIn counts no inputs of a transposed convolution: take "
                     "ganlab.networks.initial.Uniform, or ganlab.networks.mlp.generator"
                 )
@@ -77,7 +77,7 @@ class OutputMean:
         last = next((layer for layer in reversed(layers) if isinstance(layer, WEIGHTED)), None)
         made = mean().double().flatten()  # [D]
         if not isinstance(last, nn.Linear) or last.out_features != len(made):
-            raise Refused(
+            raise ConfigError(
                 "initial: OutputMean needs a generator that ends in a linear layer with one output for each "
                 "value: leave it out, or take ganlab.networks.mlp.generator"
             )

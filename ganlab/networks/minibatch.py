@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.distributed import together
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.turn import accurate
 from ganlab.networks.base import Conditioned
 
@@ -68,7 +68,7 @@ class StandardDeviation(nn.Module):
 
 def check_groups(size: int, rows: int) -> None:
     if rows % size:
-        raise Refused(
+        raise ConfigError(
             f"trick.minibatch_stddev.group_size={size} does not divide a batch of {rows} on one process "
             "(of packs, beside trick packing): change it, or data.batch_size"
         )

@@ -10,7 +10,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from ganlab.core.validation import Count, Rate, Several, Widths
-from ganlab.networks.base import Discriminator, Generator, Layers, output, rectifier
+from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output, rectifier
 from ganlab.networks.priors import Prior
 
 
@@ -42,7 +42,7 @@ def generator(
         layers += [nn.Linear(before, after), *norm, rectifier(slope)]
     last = hidden[-1] if hidden else latent_dim
     layers += [nn.Linear(last, prod(shape)), output(value_range), nn.Unflatten(1, tuple(shape))]
-    return Generator(Layers(*layers), latent_dim, tuple(shape), prior)
+    return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
 
 def discriminator(
@@ -60,7 +60,7 @@ def discriminator(
             [Maxout(before, after, maxout)] if maxout else [nn.Linear(before, after), nn.LeakyReLU(slope)]
         )
         layers += [*active, *_dropout(dropout)]
-    return Discriminator(Layers(*layers), hidden[-1])
+    return Discriminator(ConditionalSequential(*layers), hidden[-1])
 
 
 def _dropout(rate: float) -> list[nn.Module]:

@@ -13,7 +13,7 @@ from torch.nn.functional import linear
 
 from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.validation import Count, NotNegative, Widths
-from ganlab.networks.base import Discriminator, Generator, Layers, output
+from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output
 from ganlab.networks.priors import Prior
 
 
@@ -88,7 +88,7 @@ def generator(
     last = NormalisedLinear(hidden[-1] if hidden else latent_dim, prod(shape), False, True)
     nn.init.xavier_uniform_(last.weight)
     layers += [last, output(value_range), nn.Unflatten(1, tuple(shape))]
-    return Generator(Layers(*layers), latent_dim, tuple(shape), prior)
+    return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
 
 def discriminator(
@@ -108,4 +108,4 @@ def discriminator(
     def head(num_features: int, num_outputs: int) -> nn.Module:
         return nn.Sequential(Noise(noise), NormalisedLinear(num_features, num_outputs, True, True))
 
-    return Discriminator(Layers(*layers), hidden[-1], head)
+    return Discriminator(ConditionalSequential(*layers), hidden[-1], head)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.networks.initial import WEIGHTED
 from ganlab.networks.salimans2016 import NormalisedLinear
 
@@ -32,7 +32,7 @@ def parametrise(trick: str, layer: nn.Module, make: Callable[..., object], **set
     """Lets a parametrisation compute a layer's weight, in place.
 
     Raises:
-        Refused: the layer divides by the length of its weights, whatever computes them.
+        ConfigError: the layer divides by the length of its weights, whatever computes them.
     """
     refuse_normalised(trick, layer)
     make(layer, "weight", **settings)
@@ -43,7 +43,7 @@ def parametrise(trick: str, layer: nn.Module, make: Callable[..., object], **set
 def refuse_normalised(trick: str, network: nn.Module) -> None:
     """Refuses layers that divide by the length of their weights, to which their outputs are blind."""
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
-        raise Refused(
+        raise ConfigError(
             f"trick {trick} changes nothing in model=improved, whose layers divide by the length of their "
             f"weights themselves: leave trick {trick} out, or choose another model, such as model=gan"
         )

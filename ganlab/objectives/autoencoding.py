@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Networks, Player, Turn, accurate
 from ganlab.functional.likelihoods import Likelihood
@@ -41,7 +41,7 @@ class VAE(Objective):
     codes against reconstructions (Higgins et al. 2017).
 
     Raises:
-        Refused: the prior of the generator is not normal, so that the divergence would be from another.
+        ConfigError: the prior of the generator is not normal, so that the divergence would be from another.
     """
 
     players = ("generator",)
@@ -58,7 +58,7 @@ class VAE(Objective):
     def check(self, networks: Networks) -> None:
         prior = networks.generator.prior
         if not isinstance(prior, Normal):
-            raise Refused(
+            raise ConfigError(
                 f"model.generator.prior: a VAE needs a normal prior, not {type(prior).__name__}: "
                 "choose ganlab.networks.priors.Normal"
             )

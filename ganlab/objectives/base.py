@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Networks, Player, Turn
 
@@ -29,7 +29,7 @@ class Objective(nn.Module, ABC):
     def __init__(self, weight: Mapping[Player, float | Schedule]):
         super().__init__()
         if set(weight) != set(self.players):
-            raise Refused(
+            raise ConfigError(
                 f"objective.weight has {sorted(weight)}, but the players are {sorted(self.players)}"
             )
         self.weight = {
@@ -46,7 +46,7 @@ class Objective(nn.Module, ABC):
         """Refuses networks that it could not train.
 
         Raises:
-            Refused: likewise.
+            ConfigError: likewise.
         """
 
     @abstractmethod

@@ -8,7 +8,7 @@ from torch import Tensor
 from ganlab.core.distributed import together
 from ganlab.core.gradients import between, norms, slopes
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Offer, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Sample, Turn, accurate
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Kernel
 from ganlab.objectives.base import Objective
@@ -29,7 +29,7 @@ class LearnedMMD(Objective):
         minimises and the discriminator maximises (Li et al. 2017, section 3.4); None: without.
     """
 
-    offers = frozenset({Offer.DISCRIMINATOR})
+    offers = frozenset({Capability.DISCRIMINATOR})
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class LearnedMMD(Objective):
         self.root = root
         self.gradient_penalty = optional("objective.gradient_penalty", gradient_penalty)
         if self.gradient_penalty:
-            self.needs = frozenset({Offer.SECOND_DERIVATIVES})
+            self.needs = frozenset({Capability.SECOND_DERIVATIVES})
         self.one_sided = optional("objective.one_sided", one_sided)
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ganlab.core.distributed import together
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule
 from ganlab.core.turn import Player, Turn, accurate
 from ganlab.core.validation import Count, Widths
@@ -63,7 +63,7 @@ class MMD(Matching):
         self.root = root
         self.median = median
         if median and not kernel.has_scale:
-            raise Refused(
+            raise ConfigError(
                 "objective.median=true scales the widths of a kernel, and this one has none: leave it out, "
                 "or choose another, such as objective/kernel=gaussian_mixture"
             )
@@ -85,7 +85,7 @@ class Moments(Matching):
     def __init__(self, orders: Widths, covariance: bool, space: Space, weight: Weight):
         super().__init__(space, weight)
         if not orders and not covariance:
-            raise Refused("objective.orders=[] without objective.covariance=true would match nothing")
+            raise ConfigError("objective.orders=[] without objective.covariance=true would match nothing")
         self.orders = list(orders)
         self.covariance = covariance
 
@@ -108,7 +108,7 @@ class SlicedWasserstein(Matching):
 
 def check_estimator(estimator: OfBatches, root: bool) -> None:
     if root and estimator != "biased":
-        raise Refused(
+        raise ConfigError(
             f"objective.root=true needs objective.estimator=biased: the {estimator} estimate can be negative"
         )
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ganlab.core.distributed import together
-from ganlab.core.turn import Offer, Turn, accurate
+from ganlab.core.turn import Capability, Turn, accurate
 from ganlab.objectives.adversarial import Adversarial
 
 
@@ -19,7 +19,7 @@ class Relativistic(Adversarial):
     The i-th real sample is paired with the i-th fake; over patches [B, h, w], place with place.
     """
 
-    offers = Adversarial.offers | {Offer.COSTS}
+    offers = Adversarial.offers | {Capability.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         return softplus(turn.on_fake.logits - turn.on_real.logits)
@@ -35,7 +35,7 @@ class RelativisticAverage(Adversarial):
     over all patches.
     """
 
-    offers = Adversarial.offers - {Offer.FAKE_COSTS} | {Offer.COSTS}
+    offers = Adversarial.offers - {Capability.FAKE_COSTS} | {Capability.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)

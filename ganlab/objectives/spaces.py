@@ -10,7 +10,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import fold
 from ganlab.core.turn import Sample
 from ganlab.core.validation import Widths
@@ -40,7 +40,7 @@ class RandomFeatures(nn.Module):
     def __init__(self, widths: Annotated[Widths, 1], seed: int, shape: Sequence[int]):
         super().__init__()
         if len(shape) == 3 and min(shape[1:]) < 2 ** len(widths):
-            raise Refused(
+            raise ConfigError(
                 f"objective.space.widths={list(widths)} halves images {len(widths)} times, "
                 f"too often for shape {list(shape)}: give fewer"
             )

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from ganlab.config.allowlist import listed, targets
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.filesystem import writing
 from ganlab.suites.plan import Job
@@ -34,7 +34,7 @@ def right_to(folder: Path, job: Job) -> TextIO | None:
     lies with the results, which all share who play them, wherever each has its runs.
 
     Raises:
-        Refused: it cannot be written there.
+        ConfigError: it cannot be written there.
     """
     path = folder / ".locks" / job.directory.name
     with writing(path):
@@ -107,7 +107,9 @@ def arguments(job: Job) -> list[str]:
         shutil.rmtree(directory.path, ignore_errors=True)  # what a kill has left before there was a run
         return [*job.overrides, f"seed={job.seed}", f"run_dir={directory.path}", *job.outside]
     if directory.config().steps != job.cfg.steps:
-        raise Refused(f"{directory.path} was given another budget by hand: remove it, and it is played anew")
+        raise ConfigError(
+            f"{directory.path} was given another budget by hand: remove it, and it is played anew"
+        )
     everything = [*job.overrides, *job.outside]
     groups = [override for override in everything if override.startswith("logger=")] or ["logger=wandb"]
     others = [override for override in everything if override.startswith("logger.")]

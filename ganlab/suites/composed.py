@@ -13,7 +13,7 @@ from ganlab.config.checks import check, num_processes, refuse_unused
 from ganlab.config.compose import compose, one_line_message
 from ganlab.config.overrides import quoted
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import Refused, within
+from ganlab.core.errors import ConfigError, within
 from ganlab.data.base import Data
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.suites import identity
@@ -35,7 +35,7 @@ class Composed:
         extra: overrides that change no number: paths, hardware, logger.
 
     Raises:
-        Refused: an override does not compose, or `extra` changes what the run is.
+        ConfigError: an override does not compose, or `extra` changes what the run is.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Composed:
         if self.outside:
             self.cfg = composing(f"extra={list(extra)}, {place}", [*self.overrides, *self.outside])
         if identity.config(self.cfg) != self.config:
-            raise Refused(
+            raise ConfigError(
                 f"extra={list(extra)} changes what the runs are ({place}): it is for paths, hardware and "
                 "loggers; what all runs share stands in base"
             )
@@ -96,7 +96,7 @@ def composing(place: str, overrides: Sequence[str]) -> DictConfig:
         cfg = compose(*overrides)
         OmegaConf.to_container(cfg, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise Refused(f"{place} does not compose: {one_line_message(error)}") from error
+        raise ConfigError(f"{place} does not compose: {one_line_message(error)}") from error
     return cfg
 
 
@@ -119,8 +119,8 @@ def measured(evaluation: Evaluation, metric: str, place: str) -> tuple[str, bool
     """The full name of a metric, and whether more of it is better."""
     try:
         name, more = evaluation.monitored(metric)
-    except Refused as refusal:
-        raise Refused(f"{place} {str(refusal).removeprefix('monitor=')}") from refusal
+    except ConfigError as refusal:
+        raise ConfigError(f"{place} {str(refusal).removeprefix('monitor=')}") from refusal
     return str(name), more
 
 
@@ -128,7 +128,7 @@ def refuse_extra(extra: Sequence[str]) -> None:
     """Refuses overrides for all runs of what is set for each of them."""
     for override in extra:
         if key(override) in (*OWN, "init_from", "name"):
-            raise Refused(f"extra: {override} is set for each run: leave it out")
+            raise ConfigError(f"extra: {override} is set for each run: leave it out")
 
 
 def key(override: str) -> str:

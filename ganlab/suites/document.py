@@ -28,7 +28,7 @@ def write(suite: Suite) -> tuple[Path, str]:
         The README.md, and the answer that it gives.
 
     Raises:
-        Refused: numbers were made unlike, a README.md that is not a report's lies there already, or the
+        ConfigError: numbers were made unlike, a README.md that is not a report's lies there already, or the
             folder cannot be written.
     """
     rows, torn = read_rows(suite.results)

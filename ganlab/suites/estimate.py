@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable, earlier
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.suites.child import last_words, start, trusting
 from ganlab.suites.plan import Job
 from ganlab.suites.standing import clock, rounds
@@ -28,7 +28,7 @@ def trial(job: Job, threads: int) -> Trial:
     """Plays a few rounds of an arm in a temporary folder, with no metric and no logger.
 
     Raises:
-        Refused: it could not be played.
+        ConfigError: it could not be played.
     """
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder) / "trial")
@@ -45,7 +45,7 @@ def trial(job: Job, threads: int) -> Trial:
                 process.wait()
         took = time.monotonic() - began
         if run.summary().get("status") != "finished":
-            raise Refused(f"arm {job.arm}: a trial of {FIRST + MORE} rounds failed: {last_words(log)}")
+            raise ConfigError(f"arm {job.arm}: a trial of {FIRST + MORE} rounds failed: {last_words(log)}")
         (_, early), (_, late) = clock(run, "previous"), clock(run, "last")
         return Trial((late - early) / MORE, took - late)
 

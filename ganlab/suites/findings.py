@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.metrics.protocols import refuse_unlike
 from ganlab.suites.results import Row
 from ganlab.suites.statistics import ALPHA, Comparison, compare, holm
@@ -92,7 +92,7 @@ def find(suite: Suite, rows: Iterable[Row], configs: Mapping[str, str]) -> Findi
         configs: the hash of each arm's config as it is now; rows of another do not count.
 
     Raises:
-        Refused: numbers that are to stand in one column were not made alike.
+        ConfigError: numbers that are to stand in one column were not made alike.
     """
     given = list(rows)
     changed = [row for row in given if row.config != configs.get(row.arm, row.config)]
@@ -143,7 +143,7 @@ def full_name(metric: str, rows: Mapping[tuple[str, int], Row]) -> str:
                 found.setdefault(name, row)
     if len(found) > 1:
         (one, mine), (other, theirs), *_ = found.items()
-        raise Refused(
+        raise ConfigError(
             f"{metric} is {one} in {label(mine)}, {other} in {label(theirs)}: name one of them in metrics, "
             "or measure both alike"
         )

@@ -24,7 +24,7 @@ def append(path: Path, lines: str, first: str = "") -> bool:
     the end of the file, or absent.
 
     Raises:
-        Refused: the file cannot be written.
+        ConfigError: the file cannot be written.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

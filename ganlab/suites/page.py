@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from ganlab.config.kinds import fits, said
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Page:
         try:
             text = file.read_text()
         except (OSError, UnicodeDecodeError) as error:
-            raise Refused(
+            raise ConfigError(
                 f"{setting}={file.parent} has no {file.name} that can be read: give a folder with one, such "
                 "as experiments/<name>"
             ) from error
@@ -54,11 +54,11 @@ class Page:
             mark = getattr(error, "problem_mark", None)
             place = f"{file}" if mark is None else f"{file}, line {mark.line + 1}"
             what = " ".join(str(getattr(error, "problem", None) or error).split())
-            raise Refused(f"{place}: {what}; quote what holds brackets, commas or colons") from error
+            raise ConfigError(f"{place}: {what}; quote what holds brackets, commas or colons") from error
 
-    def refusal(self, node: yaml.Node | None, message: str) -> Refused:
+    def refusal(self, node: yaml.Node | None, message: str) -> ConfigError:
         place = f"{self.file}" if node is None else f"{self.file}, line {line(node)}"
-        return Refused(f"{place}: {message}")
+        return ConfigError(f"{place}: {message}")
 
     def value(self, node: yaml.Node) -> Any:
         try:
@@ -139,8 +139,8 @@ def line(node: yaml.Node) -> int:
 def refuse_two(cfg: Any) -> None:
     """Refuses neither a suite nor a sweep, or both."""
     if not cfg.suite and not cfg.sweep:
-        raise Refused(
+        raise ConfigError(
             "suite is missing: give the folder of one, such as suite=experiments/<name>, or a sweep"
         )
     if cfg.suite and cfg.sweep:
-        raise Refused(f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them")
+        raise ConfigError(f"suite={cfg.suite} and sweep={cfg.sweep} exclude each other: give one of them")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.suites import hashes, identity
 from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
@@ -48,11 +48,11 @@ def plan(
         output: the folder that all suites' runs lie in.
 
     Raises:
-        Refused: an arm cannot be played as it is, is the same as another, or does not measure what the
+        ConfigError: an arm cannot be played as it is, is the same as another, or does not measure what the
             suite asks for; `extra` changes what a run is.
     """
     if unknown := [name for name in only if name not in suite.arms]:
-        raise Refused(f"only={unknown[0]} is no arm of {suite.name}: choose from {', '.join(suite.arms)}")
+        raise ConfigError(f"only={unknown[0]} is no arm of {suite.name}: choose from {', '.join(suite.arms)}")
     refuse_own(suite)
     refuse_extra(extra)
     code = hashes.code()
@@ -64,7 +64,7 @@ def plan(
         for arm in suite.arms.values()
     }
     if root is not None and not any(arm.rooted for arm in composed.values()):
-        raise Refused(f"root={root} has no say: the data of this suite lie in no folder; leave it out")
+        raise ConfigError(f"root={root} has no say: the data of this suite lie in no folder; leave it out")
     refuse_twins(suite, composed)
     wanted = [arm for name, arm in composed.items() if not only or name in only]
     built: dict[str, tuple[str, list[str]]] = {}
@@ -103,7 +103,7 @@ def refuse_own(suite: Suite) -> None:
     for place, overrides in places.items():
         for override in overrides:
             if key(override) in OWN:
-                raise Refused(
+                raise ConfigError(
                     f"{suite.at(place)}: {override} is set for each run (the seeds stand in `seeds`): "
                     "leave it out"
                 )
@@ -114,7 +114,7 @@ def refuse_twins(suite: Suite, arms: dict[str, Composed]) -> None:
     seen: dict[str, str] = {}
     for name, arm in arms.items():
         if arm.config in seen:
-            raise Refused(
+            raise ConfigError(
                 f"{suite.at(f'arms.{name}')}: arm {name} has the config of arm {seen[arm.config]}: "
                 "change one of them, or leave it out"
             )
@@ -127,7 +127,7 @@ def refuse_unlike(suite: Suite, measured: dict[str, list[str]]) -> None:
     for name, found in others:
         for mine, theirs in zip(reference, found, strict=True):
             if mine != theirs:
-                raise Refused(
+                raise ConfigError(
                     f"{suite.at(f'arms.{name}')}: arm {name} measures {theirs}, arm {first} {mine}: "
                     "give all arms the same evaluation"
                 )

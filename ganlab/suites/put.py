@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.filesystem import write_beside, writing
 from ganlab.visualize.grid import save
 
@@ -20,11 +20,13 @@ def put(folder: Path, source: str, text: str, pictures: Mapping[str, Image.Image
         source: the file beside results.csv that the report is made from.
 
     Raises:
-        Refused: a README.md that is not a report's lies there already, or the folder cannot be written.
+        ConfigError: a README.md that is not a report's lies there already, or the folder cannot be written.
     """
     page, mark = folder / "README.md", MARK.format(source=source)
     if page.is_file() and mark not in page.read_text():
-        raise Refused(f"{page} is not a report's: give it another name, what it says may go into {source}")
+        raise ConfigError(
+            f"{page} is not a report's: give it another name, what it says may go into {source}"
+        )
     with writing(folder):
         for name, image in pictures.items():
             if image is None:

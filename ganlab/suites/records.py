@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.suites import lines
 from ganlab.training.callbacks.metrics_file import line
 
@@ -80,7 +80,7 @@ class Records(Generic[R]):
         """All of them; and what is to be said of a half-written last one.
 
         Raises:
-            Refused: it is another file, or a line before the last cannot be read; which, is named.
+            ConfigError: it is another file, or a line before the last cannot be read; which, is named.
         """
         whole, torn = lines.read(self.path)
         said = None
@@ -93,7 +93,7 @@ class Records(Generic[R]):
         """Adds one at the end; a half-written one that is there is cut off first, and what is said returned.
 
         Raises:
-            Refused: the file cannot be written.
+            ConfigError: the file cannot be written.
         """
         torn = lines.append(
             self.path,
@@ -108,14 +108,14 @@ class Records(Generic[R]):
             if number == 1:
                 if cells != list(self.columns):
                     expected = ",".join(self.columns)
-                    raise Refused(
+                    raise ConfigError(
                         f"{self.path} is no results of {self.kind.whose}: its first line is not {expected}"
                     )
                 continue
             try:
                 yield self._understood(dict(zip(self.columns, cells, strict=True)))
             except (ValueError, TypeError) as error:
-                raise Refused(
+                raise ConfigError(
                     f"{self.path}, line {number} is no row of results: repair it, or remove it"
                 ) from error
 

@@ -26,7 +26,7 @@ def read(path: str | Path) -> tuple[list[Row], str | None]:
     """The rows of a file, none where there is no file; and what is to be said of a half-written last one.
 
     Raises:
-        Refused: it is another file, or a row before the last cannot be read; the line is named.
+        ConfigError: it is another file, or a row before the last cannot be read; the line is named.
     """
     return Records(Row, Path(path)).read()
 
@@ -35,6 +35,6 @@ def append(path: str | Path, row: Row) -> str | None:
     """Adds a row at the end; a half-written one that is there is cut off first, and what is said returned.
 
     Raises:
-        Refused: the file cannot be written.
+        ConfigError: the file cannot be written.
     """
     return Records(Row, Path(path)).append(row)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
@@ -69,6 +69,6 @@ def clock(run: RunDirectory, checkpoint: str) -> tuple[int, float]:
     """How many rounds a checkpoint has, and in how many seconds they were played."""
     try:
         bar = run.checkpoint(checkpoint)[1]["callbacks"]["Bar"]
-    except Refused:
+    except ConfigError:
         return 0, 0.0
     return int(bar["rounds"]), float(bar["seconds"])

@@ -54,7 +54,8 @@ def read(folder: str | Path) -> Suite:
     """The suite of a folder.
 
     Raises:
-        Refused: it has none, or one that cannot be understood; the file, the line and the remedy are named.
+        ConfigError: it has none, or one that cannot be understood; the file, the line and the remedy are
+            named.
     """
     page = Page(Path(folder) / FILE, "suite")
     top = page.entries(page.root, "the suite", NEEDED, MORE)

@@ -18,7 +18,7 @@ def write(plan: Plan) -> str:
         What is to be said of it.
 
     Raises:
-        Refused: it cannot be written.
+        ConfigError: it cannot be written.
     """
     place = plan.sweep.folder / FILE
     with writing(place):

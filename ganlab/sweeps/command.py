@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ganlab.core.errors import Refused, Unfinished
+from ganlab.core.errors import ConfigError, IncompleteStudy
 from ganlab.suites.estimate import FIRST, MORE, rounds_left, trial
 from ganlab.suites.words import duration
 from ganlab.sweeps import agent
@@ -18,8 +18,8 @@ def command(sweep: Sweep, processes: int, threads: int, cfg: DictConfig) -> None
     """Plays trials until as many as the sweep is to have have ended.
 
     Raises:
-        Refused: the sweep or a setting cannot be; nothing was played.
-        Unfinished: runs were interrupted by themselves, or none has finished.
+        ConfigError: the sweep or a setting cannot be; nothing was played.
+        IncompleteStudy: runs were interrupted by themselves, or none has finished.
         KeyboardInterrupt: a signal came; the runs have written checkpoints.
     """
     plan = Plan(sweep, cfg.root, list(cfg.extra), Path(cfg.output))
@@ -39,7 +39,7 @@ def work(plan: Plan, processes: int, threads: int, label: str) -> None:
     except ModuleNotFoundError as error:
         if error.name != "optuna":
             raise
-        raise Refused("sweep= needs optuna: pip install '.[sweep]'") from error
+        raise ConfigError("sweep= needs optuna: pip install '.[sweep]'") from error
 
     worker = Sweeper(plan, processes, threads)
     shared = f"{processes} at a time with {threads} threads each"
@@ -50,10 +50,12 @@ def work(plan: Plan, processes: int, threads: int, label: str) -> None:
         print(f"{left} trials are left; the same command goes on", flush=True)
         raise KeyboardInterrupt
     if worker.stopped is not None and left:
-        raise Unfinished(f"{worker.stopped}; {left} trials are left")
+        raise IncompleteStudy(f"{worker.stopped}; {left} trials are left")
     conclude(plan, worker.rows())
     if worker.interrupted:
-        raise Unfinished(f"{worker.interrupted} trials were interrupted: the same command goes on with them")
+        raise IncompleteStudy(
+            f"{worker.interrupted} trials were interrupted: the same command goes on with them"
+        )
     if left:
         print(f"{left} trials are with other processes", flush=True)
 
@@ -63,7 +65,7 @@ def conclude(plan: Plan, rows: Sequence[Tried]) -> None:
     print(f"\n  {counted(rows)}")
     found = best(rows, plan.more)
     if rows and not found:
-        raise Unfinished(f"no trial has finished; {plan.sweep.results} says why")
+        raise IncompleteStudy(f"no trial has finished; {plan.sweep.results} says why")
     if found:
         values = "  ".join(f"{name}={value}" for name, value in found[0].parameters.items())
         print(f"  best: trial {found[0].trial}, {plan.name} {found[0].value:.4g}: {values}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.metrics.protocols import refuse_unlike
 from ganlab.suites.protocol import of_record
 from ganlab.suites.put import put
@@ -26,8 +26,8 @@ def write(sweep: Sweep) -> tuple[Path, str]:
         The README.md, and the answer that it gives.
 
     Raises:
-        Refused: numbers were made unlike, sweep.yaml has other parameters, a README.md that is not a report's
-            lies there already, or the folder cannot be written.
+        ConfigError: numbers were made unlike, sweep.yaml has other parameters, a README.md that is not a
+            report's lies there already, or the folder cannot be written.
     """
     rows, torn = records(sweep.results).read()
     refuse_others(sweep, rows)
@@ -42,7 +42,7 @@ class Found:
     """What the trials of a sweep say: the number by its full name, and its trials, the best first.
 
     Raises:
-        Refused: numbers that are to be ranked were not made alike.
+        ConfigError: numbers that are to be ranked were not made alike.
     """
 
     def __init__(self, sweep: Sweep, rows: Sequence[Tried]):
@@ -89,7 +89,7 @@ def refuse_others(sweep: Sweep, rows: Sequence[Tried]) -> None:
     """Refuses trials that cannot be placed by the parameters that sweep.yaml has now."""
     for row in rows:
         if row.parameters.keys() != sweep.parameters.keys():
-            raise Refused(
+            raise ConfigError(
                 f"{sweep.results}: trial {row.trial} has other parameters than {sweep.at('parameters')}: "
                 "give what was changed a folder of its own, or move results.csv away"
             )

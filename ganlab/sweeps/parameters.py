@@ -69,7 +69,7 @@ def parameter(page: Page, name: str, node: yaml.Node) -> Parameter:
     """A parameter from its part of a sweep's file.
 
     Raises:
-        Refused: it cannot be understood; the line and the remedy are named.
+        ConfigError: it cannot be understood; the line and the remedy are named.
     """
     if isinstance(node, yaml.SequenceNode):
         return choice(page, name, node)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.suites import hashes, identity
 from ganlab.suites.composed import OWN, Composed, composing, key, measured, refuse_extra
@@ -27,8 +27,8 @@ class Plan:
         output: the folder that all sweeps' runs lie in.
 
     Raises:
-        Refused: a parameter or one of its values cannot be, or changes nothing; the metric is not measured;
-            `extra` changes what a run is.
+        ConfigError: a parameter or one of its values cannot be, or changes nothing; the metric is not
+            measured; `extra` changes what a run is.
     """
 
     def __init__(self, sweep: Sweep, root: str | None, extra: Sequence[str], output: Path):
@@ -43,7 +43,9 @@ class Plan:
         self.seed: int = base.seed
         first = self._first()
         if root is not None and not first.rooted:
-            raise Refused(f"root={root} has no say: the data of this sweep lie in no folder; leave it out")
+            raise ConfigError(
+                f"root={root} has no say: the data of this sweep lie in no folder; leave it out"
+            )
         self.name, self.more = self._measured(first)
         self._try_out(first)
         refuse_prune(sweep, first)
@@ -76,7 +78,7 @@ class Plan:
         """Refuses trials of another sweep, or of what this one was: they do not compare."""
         for row in rows:
             if row.space != self.space:
-                raise Refused(
+                raise ConfigError(
                     f"{self.sweep.results}: trial {row.trial} is of another base, metric, data or parameters "
                     "than sweep.yaml has now: give what was changed a folder of its own, or move results.csv "
                     "away"
@@ -87,7 +89,7 @@ class Plan:
         first = self.first
         try:
             return self._composed("trial", self.sweep.at("parameters"), first)
-        except Refused:
+        except ConfigError:
             overrides = list(self.sweep.base)
             for name, text in first.items():
                 overrides.append(f"{name}={text}")
@@ -116,11 +118,11 @@ class Plan:
                 place = f"{self.sweep.at(f'parameters.{name}')}: {name}={text}"
                 run = self._composed("trial", place, {**self.first, name: text})
                 if run.config in seen:
-                    raise Refused(f"{place} is the same run as {name}={seen[run.config]}: leave one out")
+                    raise ConfigError(f"{place} is the same run as {name}={seen[run.config]}: leave one out")
                 seen[run.config] = text
                 found, _ = self._measured(run)
                 if found != self.name:
-                    raise Refused(
+                    raise ConfigError(
                         f"{place} measures {found}, {name}={one.tried[0]} {self.name}: numbers that were "
                         "made unlike do not compare; leave it out"
                     )
@@ -131,17 +133,17 @@ def refuse_own(sweep: Sweep) -> None:
     fixed = [name for name in OWN if name != "seed"]
     for override in sweep.base:
         if key(override) in fixed:
-            raise Refused(f"{sweep.at('base')}: {override} is set for each run: leave it out")
+            raise ConfigError(f"{sweep.at('base')}: {override} is set for each run: leave it out")
     for name in sweep.parameters:
         place = f"{sweep.at(f'parameters.{name}')}: {name}"
         if name == "seed":
-            raise Refused(
+            raise ConfigError(
                 f"{place} is luck, and no parameter: put one into base, and run the best with others"
             )
         if key(name) in fixed:
-            raise Refused(f"{place} is set for each run: leave it out")
+            raise ConfigError(f"{place} is set for each run: leave it out")
         if twice := [override for override in sweep.base if override.split("=")[0] == name]:
-            raise Refused(f"{place} stands in base too, as {twice[0]}: leave one of them out")
+            raise ConfigError(f"{place} stands in base too, as {twice[0]}: leave one of them out")
 
 
 def refuse_prune(sweep: Sweep, run: Composed) -> None:
@@ -150,7 +152,7 @@ def refuse_prune(sweep: Sweep, run: Composed) -> None:
         return
     every, total = run.cfg.evaluate_every, Timetable(run.cfg).total
     if max(every, -(-sweep.after // every) * every) >= total:
-        raise Refused(
+        raise ConfigError(
             f"{sweep.at('prune')}: prune has no say: with evaluate_every={every} nothing is measured between "
             f"round {sweep.after} and the last, {total}; put a smaller evaluate_every into base"
         )

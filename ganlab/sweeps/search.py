@@ -11,7 +11,7 @@ from optuna.pruners import MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.sweeps.journal import Journal
 from ganlab.sweeps.parameters import Choice, Parameter
 from ganlab.sweeps.sweep import Sweep
@@ -47,13 +47,13 @@ class Search:
         """Tells of all rows that are not known to have ended: what is on file counts.
 
         Raises:
-            Refused: trials have ended of which there is no row.
+            ConfigError: trials have ended of which there is no row.
         """
         ended = {row.trial: row for row in rows}
         known = self.study.get_trials(deepcopy=False)
         for trial in known:
             if trial.state.is_finished() and trial.number not in ended:
-                raise Refused(
+                raise ConfigError(
                     f"{self.sweep.results} lacks trial {trial.number}, of which {self.journal} knows: "
                     "restore the one, or remove the other too to begin anew"
                 )

@@ -43,7 +43,8 @@ def read(folder: str | Path) -> Sweep:
     """The sweep of a folder.
 
     Raises:
-        Refused: it has none, or one that cannot be understood; the file, the line and the remedy are named.
+        ConfigError: it has none, or one that cannot be understood; the file, the line and the remedy are
+            named.
     """
     page = Page(Path(folder) / FILE, "sweep")
     top = page.entries(page.root, "the sweep", NEEDED, ["prune"])

@@ -57,7 +57,7 @@ class Sweeper(Players):
         threads: of each of them.
 
     Raises:
-        Refused: what is on file does not belong to this sweep.
+        ConfigError: what is on file does not belong to this sweep.
     """
 
     def __init__(self, plan: Plan, processes: int, threads: int):

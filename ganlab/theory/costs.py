@@ -8,10 +8,10 @@ from torch import Tensor
 
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
-from ganlab.core.turn import Batch, Offer, Sample, Turn, Verdict
-from ganlab.networks.base import Generator, Layers
+from ganlab.core.turn import Batch, Capability, Sample, Turn, Verdict
+from ganlab.networks.base import ConditionalSequential, Generator
 from ganlab.networks.priors import Normal
 from ganlab.objectives.base import Objective
 from ganlab.theory.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, frame, legend, sheet, tidy
@@ -27,7 +27,7 @@ def cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor]:
     Real samples, where an objective compares with them, all have the logit 0.
     """
     logits = logits.clone().requires_grad_()
-    nobody = Generator(Layers(), 1, (1,), Normal())
+    nobody = Generator(ConditionalSequential(), 1, (1,), Normal())
     real = Sample(torch.zeros(len(logits), 1))
     turn = Turn("generator", 0, Batch(real), nobody, _itself, Tricks({}), Draw(0), False)
     (term,) = objective(turn.replace(made=Sample(logits[:, None]))).values()
@@ -47,8 +47,8 @@ def draw(objectives: Sequence[str], depth: float, seed: int) -> list[Image.Image
     left, right = figure.subplots(1, 2)
     for i, name in enumerate(objectives):
         objective = instantiate(compose(f"objective={name}").objective)
-        if Offer.DISCRIMINATOR not in objective.offers:
-            raise Refused(f"objective {name} judges no samples one by one: leave it out of this figure")
+        if Capability.DISCRIMINATOR not in objective.offers:
+            raise ConfigError(f"objective {name} judges no samples one by one: leave it out of this figure")
         found = cost(objective, judged.logit())
         for axes, curve in zip((left, right), found, strict=True):
             look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STROKES[i % len(STROKES)]}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.game import Game
 from ganlab.theory.runs import Run
@@ -20,14 +20,14 @@ class Line:
     """One game on the line, seen from reach[0] to reach[1] in the units of the data.
 
     Raises:
-        Refused: the data are not on the line or of unknown density, or the generator has several latents.
+        ConfigError: the data are not on the line or of unknown density, or the generator has several latents.
     """
 
     def __init__(self, overrides: Sequence[str], seed: int, reach: tuple[float, float]):
         self.run = Run(overrides, seed)
         data, latent_dim = self.run.data, self.run.game.generator.latent_dim
         if data.shape != (1,) or data.distribution is None or latent_dim != 1:
-            raise Refused(
+            raise ConfigError(
                 f"samples of shape {list(data.shape)} from {latent_dim} latents have no density to draw: "
                 "choose data=mixture_1d and model.generator.latent_dim=1"
             )

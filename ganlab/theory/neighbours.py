@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
 from ganlab.theory.runs import Run
 from ganlab.theory.style import frame, sheet
@@ -16,7 +16,7 @@ def draw(settings: Sequence[str], columns: Count, rows: Count, steps: Count, see
     """Pairs of images, the sample above the training image; distances beside those of unseen images."""
     run = Run(settings, seed)
     if run.data.value_range is None:
-        raise Refused("this figure shows images: choose data=digits or another set of images")
+        raise ConfigError("this figure shows images: choose data=digits or another set of images")
     game = run.play(steps)
     train, test = (next(run.data.split(name, "cpu", 10**6))[0] for name in ("train", "test"))
     samples = game.sample(columns * rows)

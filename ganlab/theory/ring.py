@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count, Several
 from ganlab.theory.runs import Run, schedule
 from ganlab.theory.style import frame, legend, sheet, tidy
@@ -24,12 +24,12 @@ def draw(
     """One panel per player: its name, and what it changes in the settings.
 
     Raises:
-        Refused: the distribution of the data is not known, or not in the plane.
+        ConfigError: the distribution of the data is not known, or not in the plane.
     """
     runs = {name: Run([*settings, *overrides], seed) for name, overrides in players.items()}
     for run in runs.values():
         if run.data.shape != (2,) or run.data.distribution is None:
-            raise Refused("this figure shows toy data in the plane: choose data=ring, grid or spiral")
+            raise ConfigError("this figure shows toy data in the plane: choose data=ring, grid or spiral")
     return [_frame(runs, step, reach) for step in schedule(steps, frames)]
 
 

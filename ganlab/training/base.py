@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ganlab.core.distributed import average
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw, reseed
 from ganlab.core.schedules import Schedule, active, at, schedule, varies
 from ganlab.core.turn import Batch, Player, Sample, Turn
@@ -24,7 +24,7 @@ from ganlab.game import Game
 from ganlab.training.play import Moves, Play, Weights
 
 
-class Mover:
+class PlayerOptimizer:
     """One player's optimiser, with its schedules and the clipping of its gradient.
 
     Args:
@@ -42,7 +42,7 @@ class Mover:
         try:
             self.optimizer: Optimizer = make(weights, **at_all(self.schedules, 0))
         except (TypeError, ValueError, RuntimeError) as error:
-            raise Refused(f"optimizer.{player}: {error}") from error
+            raise ConfigError(f"optimizer.{player}: {error}") from error
 
     def differentiate(self, loss: Tensor, retain_graph: bool) -> None:
         """The gradient at this player's weights alone: the other player's need no freezing."""
@@ -104,14 +104,14 @@ class GameModule(pl.LightningModule):
         self.play = play
         self.seed = seed
         self.rank, self.world_size = 0, 1  # among the processes that play this game
-        self.mover = {p: Mover(p, game.weights(p), optimizers[p], clip[p]) for p in game.players}
+        self.mover = {p: PlayerOptimizer(p, game.weights(p), optimizers[p], clip[p]) for p in game.players}
         # This round's terms, "player/term", and what tricks tell, "trick/number"; reading them waits.
         self.told: dict[str, Tensor] = {}
         self.measured: dict[str, float] = {}  # this round's metrics, where callbacks took any
 
     def setup(self, stage: str) -> None:
         if self.trainer.max_steps >= 0:
-            raise Refused(
+            raise ConfigError(
                 f"max_steps={self.trainer.max_steps} counts steps that Lightning takes, and a game has none: "
                 "give max_epochs=1, limit_train_batches=<rounds>"
             )

@@ -15,7 +15,7 @@ from ganlab.config.build import ROLES, build_game, instantiate, refusing
 from ganlab.config.checks import num_processes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import views
-from ganlab.core.errors import Refused, within
+from ganlab.core.errors import ConfigError, within
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.networks.autoencoder import pretrained
@@ -23,14 +23,14 @@ from ganlab.networks.norms import ElementaryNorm
 from ganlab.training.base import GameModule
 from ganlab.training.play import Play
 from ganlab.training.stages import Stage, Stages
-from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.tricks.slope_penalty import GradientRegulariser
 
 
 def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
     """The game with its way of playing and its optimisers, after its stages; data as in `build_game`.
 
     Raises:
-        Refused: as `build_game`; or a value of an optimiser is out of its range.
+        ConfigError: as `build_game`; or a value of an optimiser is out of its range.
     """
     if cfg.compile:
         torch._dynamo.reset()  # what the last job of a sweep has compiled
@@ -55,7 +55,7 @@ def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str,
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
             if player not in here and not (player in ROLES and value in (None, [])):
-                raise Refused(
+                raise ConfigError(
                     f"{setting}.{player}={value}, but with this objective the {player} does not play: "
                     "leave it out"
                 )
@@ -79,7 +79,7 @@ def refuse_single(cfg: DictConfig, game: Game) -> None:
     # The other one averages over all processes.
     norms = (nn.BatchNorm1d, ElementaryNorm if processes == 1 else nn.BatchNorm1d)
     if cfg.data.batch_size == processes and any(isinstance(layer, norms) for layer in game.modules()):
-        raise Refused(
+        raise ConfigError(
             f"data.batch_size={cfg.data.batch_size} leaves a process one sample, of which batch norm makes "
             "nothing: raise it, or set model.generator.batch_norm=false"
         )
@@ -89,7 +89,7 @@ def refuse_single(cfg: DictConfig, game: Game) -> None:
 def tell_of_norm(game: Game) -> None:
     """Warns where a gradient penalty acts per sample, but batch norm couples the samples of a batch."""
     critic = game.discriminator
-    names = [name for name, trick in game.tricks.items() if isinstance(trick, SlopePenalty)]
+    names = [name for name, trick in game.tricks.items() if isinstance(trick, GradientRegulariser)]
     if names and critic is not None and any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
         print(
             f"{', '.join(names)}: the discriminator has batch norm, so the gradient at a sample depends on "
@@ -109,7 +109,7 @@ def load(
         trust: further packages from which its config may build objects.
 
     Raises:
-        Refused: it is not a run, has no readable checkpoint, or its config names code outside of the
+        ConfigError: it is not a run, has no readable checkpoint, or its config names code outside of the
             trusted packages.
     """
     run = RunDirectory(run_dir, trust)
@@ -117,7 +117,7 @@ def load(
     restore(module, run.checkpoint(checkpoint)[1])
     game = module.game
     if game.begins and game.played <= 0:
-        raise Refused(
+        raise ConfigError(
             f"{run_dir} has played {game.step} of the {game.begins} rounds before its generator learns: "
             f"resume={run.path} goes on"
         )
@@ -129,7 +129,7 @@ def restore(module: GameModule, checkpoint: dict[str, Any]) -> None:
     """The weights and states of a checkpoint.
 
     Raises:
-        Refused: they are those of another game.
+        ConfigError: they are those of another game.
     """
     fit(module, checkpoint, "")
 
@@ -138,7 +138,7 @@ def adopt(module: GameModule, checkpoint: dict[str, Any]) -> None:
     """The players' weights of a checkpoint; the round and the states of tricks stay those of a new run.
 
     Raises:
-        Refused: they are those of other networks.
+        ConfigError: they are those of other networks.
     """
     for name, game in module.named_modules():
         if isinstance(game, Game):
@@ -160,7 +160,7 @@ def fit(module: nn.Module, checkpoint: dict[str, Any], prefix: str) -> None:
                 raise TypeError(f"{name} is of {value.dtype}")
         module.load_state_dict(state)
     except Exception as error:  # whatever a layer may raise of a state that is not its own
-        raise Refused(f"these weights belong to another game: {first_difference(error)}") from error
+        raise ConfigError(f"these weights belong to another game: {first_difference(error)}") from error
 
 
 def first_difference(error: Exception) -> str:

@@ -19,11 +19,11 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Positive
 
 
-class Replicas(DDPStrategy):
+class UnwrappedDDPStrategy(DDPStrategy):
     """Processes, devices and barriers from Lightning; gradients are averaged in the update, by us.
 
     Lightning's wrapper around the module lets the ranks drift apart under simultaneous play, without an
@@ -48,20 +48,20 @@ def must_start(devices: int, num_nodes: int) -> bool:
     """Whether the other processes are ours to start.
 
     Raises:
-        Refused: torchrun or SLURM has started another number of processes; or there are several machines,
+        ConfigError: torchrun or SLURM has started another number of processes; or there are several machines,
             and nobody has started a process on each.
     """
     if "GANLAB_PARENT" in os.environ:
         return False
     asked, there = devices * num_nodes, started_outside()
     if there not in (None, asked):
-        raise Refused(
+        raise ConfigError(
             f"trainer.devices={devices} on {num_nodes} machines is {asked} processes, but torchrun or SLURM "
             f"has started {there}: ask for as many with trainer=ddp trainer.devices=... "
             "trainer.num_nodes=..., or unset SLURM_NTASKS where each is to play a run of its own"
         )
     if num_nodes > 1 and there is None:
-        raise Refused(
+        raise ConfigError(
             f"trainer.num_nodes={num_nodes} waits for processes on other machines: start all of them with "
             "torchrun or srun (README, Several processes), or leave it out"
         )
@@ -92,7 +92,7 @@ def between_processes(error: BaseException) -> bool:
     )
 
 
-class Workers:
+class LocalRanks:
     """The other processes of a run, each of which plays the config that this one has written.
 
     A replay of the command line, as Lightning has it, would start a sweep once more in each of them.

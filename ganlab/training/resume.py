@@ -13,7 +13,7 @@ from ganlab.config.compose import rounds
 from ganlab.config.kinds import validate
 from ganlab.config.overrides import PARSER
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -36,7 +36,7 @@ def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> Dic
         overrides: those of the command line.
 
     Raises:
-        Refused: it is not a run, or an override changes a hyper-parameter; all of them are named.
+        ConfigError: it is not a run, or an override changes a hyper-parameter; all of them are named.
     """
     saved = run.config()
     parsed = PARSER.parse_overrides(list(overrides))
@@ -68,7 +68,7 @@ def refuse_changes(given: Iterable[Override], cfg: DictConfig, saved: DictConfig
     """Refuses overrides that would change a hyper-parameter of the run, and names them."""
     changed = (changes(override, cfg, saved) for override in given if not free(override.key_or_group))
     if names := list(dict.fromkeys(chain.from_iterable(changed))):
-        raise Refused(
+        raise ConfigError(
             f"resume={cfg.resume} continues the run as it was, but {', '.join(names[:5])}"
             f"{', ...' if names[5:] else ''} would change: leave these out, or start a new run with init_from"
         )
@@ -79,7 +79,7 @@ def refuse_upload(saved: DictConfig, keys: Iterable[str]) -> None:
     for name, logger in saved.logger.items():
         entity = OmegaConf.is_dict(logger) and logger.get("entity")
         if entity and not {"logger", f"logger.{name}.entity"} & set(keys):
-            raise Refused(
+            raise ConfigError(
                 f"logger.{name}.entity={entity} is where this run, which was not made here, would have you "
                 f"upload: give logger.{name}.entity=..., or logger=csv"
             )
@@ -127,7 +127,7 @@ def refuse_other_data(cfg: DictConfig, told: Mapping[str, Any], data: Data, sha2
         ),
     ):
         if None not in (then, now) and then != now:
-            raise Refused(
+            raise ConfigError(
                 f"{cfg.resume} was trained on {what.format(then, now)} now: restore the data, or start a new "
                 "run with init_from"
             )

@@ -15,23 +15,23 @@ from ganlab.config.checks import check, num_processes, refuse_unused
 from ganlab.config.overrides import override
 from ganlab.config.run_directory import RunDirectory, directory_for
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import Diverged, Lost, Refused, ending, one_line, printable
+from ganlab.core.errors import ConfigError, Diverged, Lost, ending, one_line, printable
 from ganlab.training.build import adopt, build, restore
 from ganlab.training.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.training.callbacks.evaluate import Evaluate
 from ganlab.training.callbacks.last_views import LastViews
 from ganlab.training.callbacks.log import Log
 from ganlab.training.callbacks.profile import Profile
-from ganlab.training.callbacks.progress import Bar, Onward, watch
+from ganlab.training.callbacks.progress import Bar, ResumeClock, watch
 from ganlab.training.callbacks.samples import Samples
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.callbacks.wandb_mode import check_mode
 from ganlab.training.console import conclude, introduce
 from ganlab.training.process import keep_memory, quiet
-from ganlab.training.processes import Workers, between_processes, environment, must_start
+from ganlab.training.processes import LocalRanks, between_processes, environment, must_start
 from ganlab.training.provenance import command, commit, device_name, versions
 from ganlab.training.resume import refuse_other_data
-from ganlab.training.unprofiled import Unprofiled
+from ganlab.training.unprofiled import NoOpProfiler
 
 
 class Session:
@@ -65,7 +65,7 @@ class Session:
         with refusing():
             self._callbacks()
         nodes = cfg.trainer.get("num_nodes", 1)
-        self.workers = Workers(cfg.trainer.devices) if must_start(cfg.trainer.devices, nodes) else None
+        self.workers = LocalRanks(cfg.trainer.devices) if must_start(cfg.trainer.devices, nodes) else None
         try:
             self.trainer = self._trainer()
             self._start()
@@ -113,7 +113,7 @@ class Session:
                 callbacks=self.callbacks,
                 max_epochs=-1,
                 logger=False,
-                profiler=Unprofiled(),
+                profiler=NoOpProfiler(),
                 plugins=[AtomicIO(), *environment()],
                 default_root_dir=self.directory.path,  # elsewhere it might take up another run's hpc_ckpt
                 enable_checkpointing=False,
@@ -143,7 +143,7 @@ class Session:
         self.profile = Profile(directory.path, times.images) if cfg.profile else None
         if self.profile is not None:
             self.callbacks.append(self.profile)
-        self.callbacks.append(Onward(self.bar))
+        self.callbacks.append(ResumeClock(self.bar))
 
     def _start(self) -> None:
         """The first writing: the run directory, or what a resume changes in it."""
@@ -154,7 +154,7 @@ class Session:
         if cfg.resume:
             self._restore()
             if self.module.game.step > self.times.total:
-                raise Refused(
+                raise ConfigError(
                     f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.played} rounds: "
                     "ask for more"
                 )
@@ -234,7 +234,7 @@ class Session:
         path = self.directory.path
         if isinstance(error, SystemExit):
             return KeyboardInterrupt()  # what Lightning makes of a Ctrl-C before the first round
-        if isinstance(error, Refused | Diverged | Lost):
+        if isinstance(error, ConfigError | Diverged | Lost):
             return error  # all processes say so, and the others may be gone already
         if self.workers is not None and (lost := self.workers.lost()):
             return Lost(lost)
@@ -245,7 +245,7 @@ class Session:
             return self.directory.refusal(error, begun=True)
         if self.module.game.step > self.began or not isinstance(error, Exception):
             return error
-        return Refused(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
+        return ConfigError(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
 
     def _close(self, outcome: str) -> None:
         if self.workers is not None:

@@ -9,7 +9,7 @@ from pytorch_lightning.profilers import PassThroughProfiler
 NOTHING = nullcontext()
 
 
-class Unprofiled(PassThroughProfiler):
+class NoOpProfiler(PassThroughProfiler):
     """Measures nothing, and makes no generator for each hook of each callback to do so."""
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]

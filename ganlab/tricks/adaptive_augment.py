@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, acting, images, span
 from ganlab.core.distributed import mean_of_ranks
-from ganlab.core.turn import Networks, Offer, Player, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Player, Sample, Turn, accurate
 from ganlab.core.validation import Count, Positive
 from ganlab.tricks.base import Compute, Terms, Trick
 
@@ -22,7 +22,7 @@ class AdaptiveAugment(Trick):
     geometry, colour, corruption: what is done to images; null leaves one out.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SIGNS})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.SIGNS})
     counts = ("moves", "images")
     p: Tensor
     signs: Tensor

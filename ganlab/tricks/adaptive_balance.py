@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
-from ganlab.core.errors import Refused
-from ganlab.core.turn import Offer, Player, Turn, accurate
+from ganlab.core.errors import ConfigError
+from ganlab.core.turn import Capability, Player, Turn, accurate
 from ganlab.core.validation import Positive
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
@@ -30,7 +30,7 @@ class AdaptiveBalance(Trick):
     """
 
     order = Order.PRESENT  # outside of unrolled steps, which are no moves
-    takes = frozenset({Offer.MOVES})
+    takes = frozenset({Capability.MOVES})
     latest: Tensor
 
     def __init__(self, by: By, low: Positive | None, high: Positive | None):
@@ -84,19 +84,21 @@ def ranking(turn: Turn) -> Tensor:
 def check(by: By, low: float | None, high: float | None) -> tuple[float, float]:
     """Thresholds between which both players move; what is null is never passed."""
     if low is None and high is None:
-        raise Refused("trick.adaptive_balance.low=null and high=null would do nothing: give one of them")
+        raise ConfigError("trick.adaptive_balance.low=null and high=null would do nothing: give one of them")
     for name, value in (("low", low), ("high", high)):
         if by != "loss_ratio" and value is not None and value >= 1:
-            raise Refused(f"trick.adaptive_balance.{name}={value} must be a number in (0, 1)")
+            raise ConfigError(f"trick.adaptive_balance.{name}={value} must be a number in (0, 1)")
     lower, upper = -math.inf if low is None else low, math.inf if high is None else high
     if lower >= upper:
-        raise Refused(f"trick.adaptive_balance.low={low} must be less than high={high}, or nobody would move")
+        raise ConfigError(
+            f"trick.adaptive_balance.low={low} must be less than high={high}, or nobody would move"
+        )
     return lower, upper
 
 
 SHARES = {"accuracy": accuracy, "ranking": ranking}
 NEEDS = {
-    "accuracy": frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SIGNS}),
-    "ranking": frozenset({Offer.DISCRIMINATOR, Offer.SCORES}),
-    "loss_ratio": frozenset({Offer.DISCRIMINATOR, Offer.COSTS}),
+    "accuracy": frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.SIGNS}),
+    "ranking": frozenset({Capability.DISCRIMINATOR, Capability.SCORES}),
+    "loss_ratio": frozenset({Capability.DISCRIMINATOR, Capability.COSTS}),
 }

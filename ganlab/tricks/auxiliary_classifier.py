@@ -1,5 +1,5 @@
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Networks, Offer, Turn
+from ganlab.core.turn import Capability, Networks, Turn
 from ganlab.networks.classes import surprise
 from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
 from ganlab.tricks.base import Compute, Terms, Trick
@@ -15,8 +15,8 @@ class AuxiliaryClassifier(Trick):
     other terms, and the generator the second half of that beside its own.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SINGLE_SAMPLES})
-    takes = frozenset({Offer.LABELS})  # who told the discriminator the class would give the answer away
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
+    takes = frozenset({Capability.LABELS})  # who told the discriminator the class would give the answer away
 
     def __init__(self, generator: GeneratorWay, weight: float | Schedule):
         super().__init__()

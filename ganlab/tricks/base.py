@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import fold
 from ganlab.core.turn import Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
@@ -114,7 +114,7 @@ class Tricks(nn.ModuleDict):
         super().__init__()
         for name in sorted(tricks, key=lambda name: (tricks[name].order, name)):
             if "." in name or hasattr(self, name):
-                raise Refused(f"a trick cannot be called {name}: choose another key for it under trick")
+                raise ConfigError(f"a trick cannot be called {name}: choose another key for it under trick")
             self[name] = tricks[name]
         self._refuse_doubles()
 
@@ -131,7 +131,7 @@ class Tricks(nn.ModuleDict):
             kind = type(twin) if isinstance(trick, type(twin)) else type(trick)
             adding = isinstance(twin, kind) and kind.losses is not Trick.losses
             if adding and set(trick.players) & set(twin.players):
-                raise Refused(
+                raise ConfigError(
                     f"tricks {one} and {other} are both {kind.__name__}, of which only one can act: "
                     "leave one out"
                 )
@@ -148,18 +148,18 @@ class Tricks(nn.ModuleDict):
             setting: names them, for the message.
 
         Raises:
-            Refused: something that a trick needs or takes is not offered, or is taken by another.
+            ConfigError: something that a trick needs or takes is not offered, or is taken by another.
         """
         taker = {thing: name for name, trick in self.named() for thing in trick.takes}
         for name, trick in self.named():
             for thing in sorted(trick.needs | trick.takes):
                 if thing not in offers:
-                    raise Refused(
+                    raise ConfigError(
                         f"trick {name} needs {thing}, which is not to be had here ({setting}): "
                         f"leave out trick {name}, {remedy(name, trick)}or change that"
                     )
                 if taker.get(thing, name) != name:
-                    raise Refused(
+                    raise ConfigError(
                         f"tricks {taker[thing]} and {name} cannot act together: "
                         f"{taker[thing]} takes {thing}, which {name} needs; leave one out"
                     )

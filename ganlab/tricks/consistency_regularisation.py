@@ -2,9 +2,9 @@ import torch
 from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, acting, images, span
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, schedule
-from ganlab.core.turn import Networks, Offer, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Sample, Turn, accurate
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -19,7 +19,7 @@ class ConsistencyRegularisation(Trick):
     geometry, colour, corruption: what T does to images; null leaves one out.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class ConsistencyRegularisation(Trick):
         self.lambda_real = schedule("trick.consistency_regularisation.lambda_real", lambda_real, low=0)
         self.lambda_fake = schedule("trick.consistency_regularisation.lambda_fake", lambda_fake, low=0)
         if not (self.lambda_real.top or self.lambda_fake.top):
-            raise Refused(
+            raise ConfigError(
                 "trick.consistency_regularisation.lambda_real=0 and lambda_fake=0 would do nothing: give a "
                 "positive number for one, or leave it out"
             )

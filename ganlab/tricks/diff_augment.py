@@ -3,9 +3,9 @@ from torch import Tensor
 
 from ganlab.augmentations.base import images, span
 from ganlab.augmentations.images import brighten, cut, saturate, stretch, translate
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, schedule
-from ganlab.core.turn import Networks, Offer, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Sample, Turn, accurate
 from ganlab.tricks.base import Trick
 
 
@@ -26,7 +26,7 @@ class DiffAugment(Trick):
         even squares, one place more beyond the edge.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR})
+    needs = frozenset({Capability.DISCRIMINATOR})
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class DiffAugment(Trick):
         self.middle, self.unit = span("diff_augment", self.range)
         moves = self.translation.top
         if moves and not round(moves * max(sides)):
-            raise Refused(
+            raise ConfigError(
                 f"trick.diff_augment.translation={moves:g} is less than half a pixel of {max(sides)}: "
                 "give a larger one, or 0"
             )
@@ -58,7 +58,7 @@ class DiffAugment(Trick):
         coloured = [self.saturation] if channels > 1 else []
         parts = [self.brightness, self.contrast, self.translation, self.cutout, *coloured]
         if not any(part.top for part in parts):
-            raise Refused(
+            raise ConfigError(
                 f"trick diff_augment would do nothing to images of {channels} channel(s) with "
                 f"trick.diff_augment.saturation={self.saturation.top:g} and all else 0: "
                 "give another strength, or leave it out"

@@ -5,10 +5,10 @@ from ganlab.core.gradients import norms, slopes
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Sample, Turn, accurate
 from ganlab.core.validation import Count
-from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.tricks.slope_penalty import GradientRegulariser
 
 
-class DRAGAN(SlopePenalty):
+class DRAGAN(GradientRegulariser):
     """weight E (|grad D| - target)^2 around real samples (Kodali et al. 2017).
 
     As in the authors' code a point is drawn uniformly from the line between a real sample x and

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw, in_proportion
 from ganlab.core.schedules import Schedule, WarmUp, schedule
-from ganlab.core.turn import Networks, Offer, Player
+from ganlab.core.turn import Capability, Networks, Player
 from ganlab.networks.base import Discriminator, Generator
 from ganlab.networks.norms import standing_statistics
 from ganlab.networks.weights import set_singular_vectors
@@ -43,7 +43,7 @@ class EMA(Trick):
         if not isinstance(decay, Schedule):
             self.decay = WarmUp(decay)
         if "discriminator" in players:
-            self.needs = frozenset({Offer.DISCRIMINATOR, Offer.LASTING_MOVES})
+            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_MOVES})
         self.moves = dict.fromkeys(players, 0)
         self.averages = nn.ModuleDict()
         # The averages under statistics and singular vectors of their own, and where: beside the state, which
@@ -102,12 +102,12 @@ class EMA(Trick):
 def check(judge: Discriminator | None) -> None:
     """Refuses to average a discriminator that nobody would ask, or not as it is."""
     if judge is None or judge.classes is None:
-        raise Refused(
+        raise ConfigError(
             "trick.ema.players=[..., discriminator] would do nothing where the discriminator tells no "
             "classes: leave it out, or add trick semi_supervised or auxiliary_classifier"
         )
     if any(isinstance(layer, _BatchNorm) for layer in judge.modules()):
-        raise Refused(
+        raise ConfigError(
             "trick.ema.players=[..., discriminator] would classify under batch statistics that are not "
             "the average's: leave it out, or add trick=normalisation "
             "trick.normalisation.player=discriminator"

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Networks, Offer, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Sample, Turn, accurate
 from ganlab.core.validation import Widths
 from ganlab.networks import mlp
 from ganlab.networks.priors import Normal
@@ -18,7 +18,7 @@ class FeatureAutoencoder(Trick):
     discriminator sees. The decoder is fully connected, of `hidden` widths.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SINGLE_SAMPLES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
 
     def __init__(
         self,

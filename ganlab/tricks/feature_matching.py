@@ -2,7 +2,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Offer, Turn, Verdict, accurate
+from ganlab.core.turn import Capability, Turn, Verdict, accurate
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -16,14 +16,14 @@ class FeatureMatching(Trick):
         beside them.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR})
+    needs = frozenset({Capability.DISCRIMINATOR})
 
     def __init__(self, weight: float | Schedule, replace: bool):
         super().__init__()
         self.weight = active("trick.feature_matching.weight", weight)
         self.replace = replace
         if replace:
-            self.takes = frozenset({Offer.GENERATOR_TERM})
+            self.takes = frozenset({Capability.GENERATOR_TERM})
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)

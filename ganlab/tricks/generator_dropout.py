@@ -1,4 +1,4 @@
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Networks
 from ganlab.core.validation import Within
 from ganlab.networks.noise import KeyedDropout, Keys, before_hidden
@@ -23,5 +23,5 @@ class GeneratorDropout(Trick):
         if not before_hidden(
             networks.generator.body, lambda layer: KeyedDropout(keys, layer, self.rate, self.at_test)
         ):
-            raise Refused("trick generator_dropout needs a generator with a hidden layer: give it one")
+            raise ConfigError("trick generator_dropout needs a generator with a hidden layer: give it one")
         return networks

@@ -6,10 +6,10 @@ from ganlab.core.gradients import between, norms, slopes
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.tricks.slope_penalty import GradientRegulariser
 
 
-class GradientPenalty(SlopePenalty):
+class GradientPenalty(GradientRegulariser):
     """weight E (|grad D| - target)^2 between real and fake samples (Gulrajani et al. 2017, equation 3).
 
     One point is drawn uniformly from the line between each real sample and a fake, and has the real one's

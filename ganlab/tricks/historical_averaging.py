@@ -1,7 +1,7 @@
 import torch
 
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Networks, Offer, Player, Turn
+from ganlab.core.turn import Capability, Networks, Player, Turn
 from ganlab.networks.weights import flat
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
@@ -15,7 +15,7 @@ class HistoricalAveraging(Trick):
     """
 
     order = Order.OBSERVE  # the weights of layers that other tricks add count too
-    needs = frozenset({Offer.LASTING_MOVES})
+    needs = frozenset({Capability.LASTING_MOVES})
     counts = ("moves",)
 
     def __init__(self, weight: float | Schedule):

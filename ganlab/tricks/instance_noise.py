@@ -1,5 +1,5 @@
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Offer, Sample, Turn
+from ganlab.core.turn import Capability, Sample, Turn
 from ganlab.tricks.base import Trick
 
 
@@ -10,7 +10,7 @@ class InstanceNoise(Trick):
     usually falls to zero.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR})
+    needs = frozenset({Capability.DISCRIMINATOR})
 
     def __init__(self, std: float | Schedule):
         super().__init__()

@@ -1,4 +1,4 @@
-from ganlab.core.turn import Offer, Turn
+from ganlab.core.turn import Capability, Turn
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
 
@@ -11,7 +11,7 @@ class InvertedLabels(Trick):
     """
 
     order = Order.REPLACE  # it changes the objective's cost; what others add stands
-    needs = frozenset({Offer.ZERO_SUM, Offer.GENERATOR_TERM})
+    needs = frozenset({Capability.ZERO_SUM, Capability.GENERATOR_TERM})
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,7 +3,7 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.core.turn import Networks, Offer
+from ganlab.core.turn import Capability, Networks
 from ganlab.networks.base import Discriminator, entry, widen
 from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
 from ganlab.networks.labels import ConcatImage, ConcatVector, EmbedImage, EmbedVector, Projection
@@ -22,14 +22,14 @@ class LabelConditioning(Trick):
     class as one more channel, Denton et al. 2015) or `projection` (Miyato & Koyama 2018).
     """
 
-    needs = frozenset({Offer.LABELS, Offer.DISCRIMINATOR, Offer.SINGLE_SAMPLES})
+    needs = frozenset({Capability.LABELS, Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
 
     def __init__(self, generator: GeneratorWay, discriminator: DiscriminatorWay):
         super().__init__()
         self.generator_way = generator
         self.discriminator_way = discriminator
         if discriminator == "projection":
-            self.needs = self.needs | {Offer.SCORES}
+            self.needs = self.needs | {Capability.SCORES}
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None

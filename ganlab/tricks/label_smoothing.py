@@ -1,5 +1,5 @@
 from ganlab.core.schedules import Schedule, schedule
-from ganlab.core.turn import Offer, Targets, Turn
+from ganlab.core.turn import Capability, Targets, Turn
 from ganlab.tricks.base import Trick
 
 
@@ -10,7 +10,7 @@ class LabelSmoothing(Trick):
     reward samples for staying where they are.
     """
 
-    needs = frozenset({Offer.TARGETS})
+    needs = frozenset({Capability.TARGETS})
 
     def __init__(self, real: float | Schedule):
         super().__init__()

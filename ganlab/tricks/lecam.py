@@ -3,7 +3,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.schedules import Schedule, active, schedule
-from ganlab.core.turn import Networks, Offer, Player, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Player, Turn, accurate
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -15,7 +15,7 @@ class LeCam(Trick):
     weigh decay^i (1 - decay) / (1 - decay^t), so no average remembers a zero that it began with.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
     counts = ("moves",)
     averages: Tensor
     latest: Tensor

@@ -1,8 +1,8 @@
 import torch
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, schedule
-from ganlab.core.turn import Networks, Offer, Player
+from ganlab.core.turn import Capability, Networks, Player
 from ganlab.core.validation import Count
 from ganlab.networks.weights import flat, set_singular_vectors
 from ganlab.tricks.base import Order, Trick
@@ -34,7 +34,7 @@ class Lookahead(Trick):
         self.players = SIDES[player]
         self.needs = needed(self.players)
         if "discriminator" in self.players:
-            self.takes = frozenset({Offer.LASTING_MOVES})
+            self.takes = frozenset({Capability.LASTING_MOVES})
         self.moves = 0
 
     def networks(self, networks: Networks) -> Networks:
@@ -43,7 +43,7 @@ class Lookahead(Trick):
             for mover in self.players
             for layer in getattr(networks, mover).modules()
         ):
-            raise Refused(
+            raise ConfigError(
                 "trick lookahead would go back to scales and biases that model=improved sets by its first "
                 "batch only: set trick.lookahead.player=generator, or choose another model, such as model=gan"
             )

@@ -1,4 +1,4 @@
-from ganlab.core.turn import Networks, Offer
+from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Count
 from ganlab.networks.minibatch import ClosenessScore
 from ganlab.tricks.base import Trick
@@ -12,7 +12,7 @@ class MinibatchDiscrimination(Trick):
     judged. Time and memory grow with kernels dims B^2.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
 
     def __init__(self, kernels: Count, dims: Count):
         super().__init__()

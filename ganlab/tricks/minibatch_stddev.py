@@ -1,6 +1,6 @@
 from torch import nn
 
-from ganlab.core.turn import Networks, Offer
+from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Several
 from ganlab.networks.base import swap, widen
 from ganlab.networks.minibatch import StandardDeviation, check_groups
@@ -14,7 +14,7 @@ class MinibatchStddev(Trick):
     deviation within groups of `group_size` neighbours in the batch, averaged over features and places.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR})
+    needs = frozenset({Capability.DISCRIMINATOR})
 
     def __init__(self, group_size: Several, batch_size: int):
         super().__init__()

@@ -2,10 +2,10 @@ from functools import partial
 
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Networks, Player, Sample, Turn
-from ganlab.networks.base import Layers
+from ganlab.networks.base import ConditionalSequential
 from ganlab.networks.noise import Noise, before_hidden
 from ganlab.tricks.base import Trick
 from ganlab.tricks.players import SIDES, Side, needed
@@ -33,9 +33,9 @@ class NoiseLayers(Trick):
             before_hidden(getattr(networks, player).body, partial(self._layer, player))
         if "discriminator" in self.players:
             features = self._layer("discriminator", len(self.layers["discriminator"]))
-            networks.judge.body = Layers(networks.judge.body, features)
+            networks.judge.body = ConditionalSequential(networks.judge.body, features)
         if not self.layers.get("generator", True):
-            raise Refused("trick noise_layers needs a generator with a hidden layer: give it one")
+            raise ConfigError("trick noise_layers needs a generator with a hidden layer: give it one")
         return networks
 
     def _layer(self, player: Player, number: int) -> Noise:

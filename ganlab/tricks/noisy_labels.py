@@ -1,9 +1,9 @@
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, schedule
-from ganlab.core.turn import Offer, Targets, Turn
+from ganlab.core.turn import Capability, Targets, Turn
 from ganlab.tricks.base import Trick
 
 
@@ -16,7 +16,7 @@ class NoisyLabels(Trick):
     entropy would have no lower bound.
     """
 
-    needs = frozenset({Offer.TARGETS})
+    needs = frozenset({Capability.TARGETS})
 
     def __init__(self, real: tuple[float, float], fake: tuple[float, float], flip: float | Schedule):
         super().__init__()
@@ -25,14 +25,16 @@ class NoisyLabels(Trick):
         self.flip = schedule("trick.noisy_labels.flip", flip, low=0, high=0.5)
         often = self.flip.top
         if often >= 0.5:
-            raise Refused(f"trick.noisy_labels.flip={often:g} must be a number of at least 0 and below 0.5")
+            raise ConfigError(
+                f"trick.noisy_labels.flip={often:g} must be a number of at least 0 and below 0.5"
+            )
         if sum(self.fake) >= sum(self.real):
-            raise Refused(
+            raise ConfigError(
                 f"trick.noisy_labels.fake={list(fake)} must lie below real={list(real)} on average, or the "
                 "discriminator would learn nothing"
             )
         if self.real == (1, 1) and self.fake == (0, 0) and often == 0:
-            raise Refused("trick.noisy_labels would do nothing: widen a range, or give flip")
+            raise ConfigError("trick.noisy_labels would do nothing: widen a range, or give flip")
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
         return Targets(self._drawn(targets.real, turn), self._drawn(targets.fake, turn))
@@ -53,5 +55,5 @@ def interval(name: str, ends: tuple[float, float]) -> tuple[float, float]:
     """Two ends in their order, whose mean is a probability."""
     low, high = ends
     if low > high or not 0 <= (low + high) / 2 <= 1:
-        raise Refused(f"{name}={ends} must be two ends, the lower first, with a mean in [0, 1]")
+        raise ConfigError(f"{name}={ends} must be two ends, the lower first, with a mean in [0, 1]")
     return float(low), float(high)

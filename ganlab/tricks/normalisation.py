@@ -2,8 +2,8 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.core.errors import Refused
-from ganlab.core.turn import Networks, Offer
+from ganlab.core.errors import ConfigError
+from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import swap
 from ganlab.networks.norms import BATCH_NORMS, without_norm
@@ -29,7 +29,7 @@ class Normalisation(Trick):
     def __init__(self, kind: Kind, groups: Count | None, player: Side):
         super().__init__()
         if (kind == "group") != (groups is not None):
-            raise Refused(
+            raise ConfigError(
                 f"trick.normalisation.groups={groups} does not go with trick.normalisation.kind={kind}: give "
                 "a number beside kind=group, and null beside any other"
             )
@@ -37,12 +37,12 @@ class Normalisation(Trick):
         self.players = SIDES[player]
         self.needs = needed(self.players)
         if "generator" in self.players:
-            self.takes = frozenset({Offer.GENERATOR_NORM})
+            self.takes = frozenset({Capability.GENERATOR_NORM})
 
     def networks(self, networks: Networks) -> Networks:
         bodies = [getattr(networks, player).body for player in self.players]
         if not sum([self._replace(body) for body in bodies]):
-            raise Refused(
+            raise ConfigError(
                 f"trick normalisation finds no batch norm in the {' or '.join(self.players)}: leave it out, "
                 "or choose model=dcgan"
             )
@@ -54,17 +54,17 @@ class Normalisation(Trick):
     def _other(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
         channels = norm.num_features
         if self.kind == "instance" and isinstance(norm, nn.BatchNorm1d):
-            raise Refused(
+            raise ConfigError(
                 "trick.normalisation.kind=instance has nothing to average over in a fully connected layer: "
                 "choose layer"
             )
         groups = {"layer": 1, "instance": channels, "group": self.groups}[self.kind]
         if channels % groups:
-            raise Refused(
+            raise ConfigError(
                 f"trick.normalisation.groups={groups} does not divide {channels} channels: change it"
             )
         if self.kind == "group" and isinstance(norm, nn.BatchNorm1d) and channels // groups < 3:
-            raise Refused(
+            raise ConfigError(
                 f"trick.normalisation.groups={groups} leaves fewer than 3 of {channels} numbers in a group "
                 "of a fully connected layer, of which no more than signs remain: choose fewer groups"
             )

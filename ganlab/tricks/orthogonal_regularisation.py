@@ -1,7 +1,7 @@
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Networks, Player, Turn, accurate
 from ganlab.networks.weights import moved, weight_layers
@@ -35,7 +35,7 @@ class OrthogonalRegularisation(Trick):
         for player in self.players:
             self.filters[player] = filters(getattr(networks, player))
             if not self.filters[player]:
-                raise Refused(
+                raise ConfigError(
                     f"trick orthogonal_regularisation needs a {player} with a layer of two outputs or more: "
                     "give it a hidden layer, or set trick.orthogonal_regularisation.player"
                 )

@@ -3,8 +3,8 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.core.errors import Refused
-from ganlab.core.turn import Networks, Offer, Sample, Turn
+from ganlab.core.errors import ConfigError
+from ganlab.core.turn import Capability, Networks, Sample, Turn
 from ganlab.networks.base import entry, widen
 from ganlab.networks.minibatch import StandardDeviation
 from ganlab.tricks.base import Order, Trick
@@ -23,8 +23,8 @@ class Packing(Trick):
     """
 
     order = Order.RESHAPE
-    needs = frozenset({Offer.DISCRIMINATOR})
-    takes = frozenset({Offer.SINGLE_SAMPLES})
+    needs = frozenset({Capability.DISCRIMINATOR})
+    takes = frozenset({Capability.SINGLE_SAMPLES})
 
     def __init__(self, size: Literal[2, 3, 4], batch_size: int):
         super().__init__()
@@ -48,7 +48,7 @@ class Packing(Trick):
     def _check_groups(self, group_size: int) -> None:
         packs = self.batch_size // self.size
         if packs % group_size:
-            raise Refused(
+            raise ConfigError(
                 f"trick.minibatch_stddev.group_size={group_size} does not divide the {packs} packs that "
                 f"trick.packing.size={self.size} makes of a batch of {self.batch_size}: change one of these, "
                 "or data.batch_size"
@@ -56,7 +56,7 @@ class Packing(Trick):
 
     def _check(self, batch_size: int) -> None:
         if batch_size % self.size:
-            raise Refused(
+            raise ConfigError(
                 f"trick.packing.size={self.size} does not divide a batch of {batch_size} on one process: "
                 "change data.batch_size, or the number of processes"
             )

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from ganlab.core.turn import Offer, Player
+from ganlab.core.turn import Capability, Player
 
 Side = Literal["discriminator", "generator", "both"]
 
@@ -11,14 +11,14 @@ SIDES: dict[Side, tuple[Player, ...]] = {
     "generator": ("generator",),
     "both": ("discriminator", "generator"),
 }
-SCALES = {"discriminator": Offer.DISCRIMINATOR_SCALE, "generator": Offer.GENERATOR_SCALE}
+SCALES = {"discriminator": Capability.DISCRIMINATOR_SCALE, "generator": Capability.GENERATOR_SCALE}
 
 
-def needed(players: tuple[Player, ...]) -> frozenset[Offer]:
+def needed(players: tuple[Player, ...]) -> frozenset[Capability]:
     """What a trick must find to change the networks of these players."""
-    return frozenset({Offer.DISCRIMINATOR} if "discriminator" in players else ())
+    return frozenset({Capability.DISCRIMINATOR} if "discriminator" in players else ())
 
 
-def scales(players: tuple[Player, ...]) -> frozenset[Offer]:
+def scales(players: tuple[Player, ...]) -> frozenset[Capability]:
     """What a trick takes that says itself how large the weights of these players are."""
     return frozenset(SCALES[player] for player in players)

@@ -4,10 +4,10 @@ from ganlab.core.gradients import slopes
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.tricks.slope_penalty import GradientRegulariser
 
 
-class R1(SlopePenalty):
+class R1(GradientRegulariser):
     """gamma / 2 E |grad D(x)|^2 at real samples (Mescheder, Geiger & Nowozin 2018, equation 9).
 
     One slope per verdict, over all of a sample's numbers; taken on the logits that the objective

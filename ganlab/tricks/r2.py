@@ -4,10 +4,10 @@ from ganlab.core.gradients import slopes
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.tricks.slope_penalty import GradientRegulariser
 
 
-class R2(SlopePenalty):
+class R2(GradientRegulariser):
     """gamma / 2 E |grad D(G(z))|^2 at fakes (Mescheder, Geiger & Nowozin 2018, equation 10).
 
     Beside R1 it is the regulariser of R3GAN (Huang et al. 2025). Like R1 it adds no pass. The fakes are

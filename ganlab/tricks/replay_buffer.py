@@ -3,7 +3,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from ganlab.core.turn import Networks, Offer, Player, Sample, Turn
+from ganlab.core.turn import Capability, Networks, Player, Sample, Turn
 from ganlab.core.validation import Count
 from ganlab.tricks.base import Trick
 
@@ -16,7 +16,7 @@ class ReplayBuffer(Trick):
     """
 
     # Each rank would have a buffer of its own, of which only the first one's is saved.
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.ONE_PROCESS})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.ONE_PROCESS})
     counts = ("stored",)
     samples: Tensor
     classes: Tensor

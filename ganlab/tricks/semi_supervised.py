@@ -1,6 +1,6 @@
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Networks, Offer, Turn
-from ganlab.networks.classes import Evidence, surprise
+from ganlab.core.turn import Capability, Networks, Turn
+from ganlab.networks.classes import KPlusOneLogit, surprise
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -12,8 +12,10 @@ class SemiSupervised(Trick):
     samples beside the batch: weight * -log p(y | x, y <= K). No other label is looked at.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.EXTRA, Offer.SINGLE_SAMPLES})
-    takes = frozenset({Offer.LABELS})
+    needs = frozenset(
+        {Capability.DISCRIMINATOR, Capability.SCORES, Capability.EXTRA, Capability.SINGLE_SAMPLES}
+    )
+    takes = frozenset({Capability.LABELS})
 
     def __init__(self, weight: float | Schedule):
         super().__init__()
@@ -23,7 +25,7 @@ class SemiSupervised(Trick):
         assert networks.num_classes is not None
         classes = networks.judge.head(networks.num_classes)
         networks.judge.classes = classes
-        networks.judge.score = Evidence(classes)
+        networks.judge.score = KPlusOneLogit(classes)
         return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:

@@ -3,12 +3,12 @@ from abc import abstractmethod
 from torch import Tensor
 
 from ganlab.core.schedules import Schedule
-from ganlab.core.turn import Networks, Offer, Player, Turn
+from ganlab.core.turn import Capability, Networks, Player, Turn
 from ganlab.core.validation import Count
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
-class SlopePenalty(Trick):
+class GradientRegulariser(Trick):
     """A penalty on the slope of the discriminator's logits, on each `every`-th of its moves.
 
     Where it is left out meanwhile it is multiplied by `every`, so its mean stays (lazy regularisation,
@@ -23,7 +23,7 @@ class SlopePenalty(Trick):
         weight: of the penalty.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.SECOND_DERIVATIVES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.SECOND_DERIVATIVES})
     counts = ("moves",)
 
     def __init__(self, name: str, weight: Schedule, every: Count):

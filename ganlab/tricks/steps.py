@@ -1,7 +1,7 @@
 from bisect import bisect_right
 
-from ganlab.core.errors import Refused
-from ganlab.core.turn import Offer, Player
+from ganlab.core.errors import ConfigError
+from ganlab.core.turn import Capability, Player
 from ganlab.core.validation import Several, Whole
 from ganlab.tricks.base import Trick
 
@@ -29,14 +29,14 @@ class CriticSteps(Trick):
     burst: at which of its moves the generator waits for another number than n; null: at none.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR})
-    takes = frozenset({Offer.MOVES})
+    needs = frozenset({Capability.DISCRIMINATOR})
+    takes = frozenset({Capability.MOVES})
 
     def __init__(self, n: Several, burst: Burst | None):
         super().__init__()
         self.n = n
         if burst and burst.n == n:
-            raise Refused(f"trick.critic_steps.burst.n={n} is n itself and would do nothing")
+            raise ConfigError(f"trick.critic_steps.burst.n={n} is n itself and would do nothing")
         self.burst = burst
         self.ends = [0]  # after how many rounds the generator has made none, one, two, ... moves
 
@@ -60,8 +60,8 @@ class GeneratorSteps(Trick):
     move has latents of its own.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR})
-    takes = frozenset({Offer.MOVES})
+    needs = frozenset({Capability.DISCRIMINATOR})
+    takes = frozenset({Capability.MOVES})
 
     def __init__(self, k: Several):
         super().__init__()

@@ -2,9 +2,9 @@ import torch
 from torch import Tensor
 
 from ganlab.core.distributed import mine, together
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, schedule
-from ganlab.core.turn import Offer, Turn, accurate
+from ganlab.core.turn import Capability, Turn, accurate
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -18,15 +18,17 @@ class TopK(Trick):
     share: k as a part of the batch, rounded down; the paper's falls from 1 to 1/2.
     """
 
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SCORES, Offer.FAKE_COSTS, Offer.GENERATOR_TERM})
+    needs = frozenset(
+        {Capability.DISCRIMINATOR, Capability.SCORES, Capability.FAKE_COSTS, Capability.GENERATOR_TERM}
+    )
 
     def __init__(self, share: float | Schedule):
         super().__init__()
         self.share = schedule("trick.top_k.share", share, low=0, high=1)
         if self.share.start == self.share.end == 1:
-            raise Refused("trick.top_k.share=1 would do nothing: give a smaller one, or leave it out")
+            raise ConfigError("trick.top_k.share=1 would do nothing: give a smaller one, or leave it out")
         if 0 in (self.share.start, self.share.end):
-            raise Refused("trick.top_k.share=0 would leave no fake to learn from: give a larger one")
+            raise ConfigError("trick.top_k.share=0 would leave no fake to learn from: give a larger one")
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
@@ -41,7 +43,7 @@ class TopK(Trick):
         scores = together(accurate(logits).flatten(1).mean(1) if logits.ndim > 1 else accurate(logits))
         n = len(scores)
         if n < 2:
-            raise Refused("trick top_k has one fake to choose from: give a larger data.batch_size")
+            raise ConfigError("trick top_k has one fake to choose from: give a larger data.batch_size")
         k = max(1, int(self.share(step) * n + 1e-6))  # 0.29 times 100 is a little less than 29
         kept = torch.zeros_like(scores).index_fill(0, scores.topk(k).indices, n / k)
         return mine(kept)

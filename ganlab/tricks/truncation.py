@@ -3,7 +3,7 @@ from typing import cast
 
 from torch import nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Networks
 from ganlab.core.validation import Positive
 from ganlab.networks.base import Generator
@@ -26,7 +26,7 @@ class Truncation(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         if not isinstance(networks.generator.prior, Normal):
-            raise Refused(
+            raise ConfigError(
                 "trick truncation needs normal latents: leave it out, or add "
                 "model/prior@model.generator.prior=normal"
             )

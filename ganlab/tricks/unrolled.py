@@ -7,7 +7,7 @@ from torch.func import functional_call
 
 from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Networks, Offer, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Sample, Turn, accurate
 from ganlab.networks.base import swap
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm
 from ganlab.tricks.base import Compute, Order, Terms, Trick
@@ -23,7 +23,7 @@ class Unrolled(Trick):
     """
 
     order = Order.OBSERVE  # the steps ahead feel the penalties of other tricks
-    needs = frozenset({Offer.DISCRIMINATOR, Offer.SECOND_DERIVATIVES})
+    needs = frozenset({Capability.DISCRIMINATOR, Capability.SECOND_DERIVATIVES})
 
     def __init__(self, steps: Annotated[int, 1, 10], lr: float | Schedule):
         super().__init__()

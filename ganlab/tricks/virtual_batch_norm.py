@@ -1,9 +1,9 @@
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
-from ganlab.core.turn import Networks, Offer
+from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Several
 from ganlab.networks.base import Conditioned, Generator, swap
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
@@ -20,7 +20,7 @@ class VirtualBatchNorm(Trick):
     """
 
     order = Order.REPLACE
-    takes = frozenset({Offer.GENERATOR_NORM})
+    takes = frozenset({Capability.GENERATOR_NORM})
 
     def __init__(self, size: Several):
         super().__init__()
@@ -29,7 +29,7 @@ class VirtualBatchNorm(Trick):
     def networks(self, networks: Networks) -> Networks:
         generator = networks.generator
         if not swap(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size)):
-            raise Refused(
+            raise ConfigError(
                 "trick virtual_batch_norm needs a generator with batch norm: choose model=dcgan, "
                 "or model.generator.batch_norm=true"
             )

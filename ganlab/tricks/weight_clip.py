@@ -1,7 +1,7 @@
 import torch
 
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Networks, Offer, Player
+from ganlab.core.turn import Capability, Networks, Player
 from ganlab.networks.weights import refuse_normalised
 from ganlab.tricks.base import Order, Trick
 
@@ -14,8 +14,8 @@ class WeightClip(Trick):
     """
 
     order = Order.CONSTRAIN
-    needs = frozenset({Offer.DISCRIMINATOR})
-    takes = frozenset({Offer.DISCRIMINATOR_SCALE})
+    needs = frozenset({Capability.DISCRIMINATOR})
+    takes = frozenset({Capability.DISCRIMINATOR_SCALE})
 
     def __init__(self, bound: float | Schedule):
         super().__init__()

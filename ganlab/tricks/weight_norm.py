@@ -31,7 +31,7 @@ class WeightNorm(Trick):
         return networks
 
 
-class Directed(nn.Module):
+class WeightNormParametrization(nn.Module):
     """g [..., outputs, ...], v of the weight's shape -> g v / |v|, |v| over all dimensions but `dim`.
 
     In place of torch's own weight_norm, whose second derivative lacks that of |v| (seen in torch 2.15):
@@ -53,5 +53,5 @@ class Directed(nn.Module):
 
 
 def normalise(layer: nn.Module, name: str, dim: int) -> None:
-    """Lets a layer's weight `name` be computed by `Directed`, in place."""
-    register_parametrization(layer, name, Directed(layer.get_parameter(name), dim))
+    """Lets a layer's weight `name` be computed by `WeightNormParametrization`, in place."""
+    register_parametrization(layer, name, WeightNormParametrization(layer.get_parameter(name), dim))

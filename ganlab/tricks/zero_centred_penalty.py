@@ -4,10 +4,10 @@ from ganlab.core.gradients import between, slopes
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.tricks.slope_penalty import GradientRegulariser
 
 
-class ZeroCentredPenalty(SlopePenalty):
+class ZeroCentredPenalty(GradientRegulariser):
     """weight E |grad D|^2 between real and fake samples (0-GP, Thanh-Tung, Tran & Venkatesh 2019).
 
     One point is drawn uniformly from the line between each real sample and a fake, and has the real one's

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Range
 from ganlab.filesystem import replacing
 
@@ -30,7 +30,7 @@ def images(samples: Tensor, value_range: Range) -> list[Image.Image]:
     """Samples [N, C, H, W] as single images of their own size; channels that are no colours lie side by side.
 
     Raises:
-        Refused: they are not images.
+        ConfigError: they are not images.
     """
     return [Image.fromarray(pixels) for pixels in _pixels(samples, value_range)]
 
@@ -108,7 +108,7 @@ def _written(words: Names, width: int) -> Image.Image:
 def _pixels(samples: Tensor, value_range: Range) -> np.ndarray:
     """[N, ..., H, W] in a range -> uint8 [N, H, W] or [N, H, W, 3]; what are no colours lies side by side."""
     if samples.ndim < 3 or value_range is None:
-        raise Refused(f"samples of shape {list(samples.shape[1:])} are no images; what=grid shows points")
+        raise ConfigError(f"samples of shape {list(samples.shape[1:])} are no images; what=grid shows points")
     low, high = value_range
     levels = ((samples.float() - low) / (high - low) * 255).round().clamp(0, 255).byte().cpu().numpy()
     levels = levels.reshape(len(levels), -1, *levels.shape[-2:]).transpose(0, 2, 1, 3)  # [N, H, C, W]

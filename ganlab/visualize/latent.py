@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganlab.config.build import build_data, instantiate
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Range
 from ganlab.data.base import Data
 from ganlab.data.look import Unreadable, opened
@@ -65,7 +65,7 @@ def neighbours(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> 
     the run's extractor.
 
     Raises:
-        Refused: that extractor does not take these images.
+        ConfigError: that extractor does not take these images.
     """
     own = run.config()
     if asked.root is not None:
@@ -117,16 +117,16 @@ def animate(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> Vie
     """The pictures that a run made of the same latents, in their order.
 
     Raises:
-        Refused: it has made fewer than two, which are no film, or one cannot be read.
+        ConfigError: it has made fewer than two, which are no film, or one cannot be read.
     """
     places = [place for place in sorted(run.samples.glob("*.png")) if place.stem.isdigit()]
     if len(places) < 2:
         few = f"{len(places)} pictures of training, and a film takes two"
-        raise Refused(f"{run.samples} has {few}: give a run a lower sample_every=, which makes more")
+        raise ConfigError(f"{run.samples} has {few}: give a run a lower sample_every=, which makes more")
     try:
         pictures = [first_frame(place) for place in places]
     except Unreadable as error:
-        raise Refused(f"{error}: remove that picture of training") from error
+        raise ConfigError(f"{error}: remove that picture of training") from error
     # The pictures of another version may be of another size.
     pictures = [ImageOps.pad(image, pictures[-1].size) for image in pictures]
     return View(f"{len(pictures)} pictures of training, from the same latents", pictures, "film")
@@ -190,17 +190,17 @@ def features_of(cfg: Any, data: Data) -> tuple[Callable[[Tensor], Tensor], str]:
     """What a run's extractor sees in images of its data, [N, *shape] -> [N, F], and a name for it.
 
     Raises:
-        Refused: there is none, or it does not take these images.
+        ConfigError: there is none, or it does not take these images.
     """
     node, value_range = cfg.get("extractor"), data.value_range
     if node is None or value_range is None:
         lacking = "this run names no extractor" if node is None else "these data are no images"
-        raise Refused(f"space=features, but {lacking}: choose space=pixels")
+        raise ConfigError(f"space=features, but {lacking}: choose space=pixels")
     extractor = lens(instantiate(node))
     try:
         extractor.see(torch.zeros(1, *data.shape))
-    except Refused as refusal:
-        raise Refused(f"space=features of this run's extractor: {refusal}; or space=pixels") from refusal
+    except ConfigError as refusal:
+        raise ConfigError(f"space=features of this run's extractor: {refusal}; or space=pixels") from refusal
 
     def see(x: Tensor) -> Tensor:
         return torch.cat([extractor.see(unit(part, value_range)).features for part in x.split(BATCH)])

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from ganlab.config.compose import compose
 from ganlab.config.kinds import validate
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.validation import whole
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ def check(cfg: DictConfig, given: Collection[str]) -> None:
     """Refuses values out of their ranges, and given ones that this view does not look at."""
     for key in sorted(set(given).intersection(key for keys in USES.values() for key in keys)):
         if key not in USES[cfg.what]:
-            raise Refused(f"{key} has no say in what={cfg.what}: leave it out")
+            raise ConfigError(f"{key} has no say in what={cfg.what}: leave it out")
     if cfg.what == "arithmetic":
         for name in ("plus", "minus"):
             if not all(place < cfg.n for place in cfg[name]):
-                raise Refused(
+                raise ConfigError(
                     f"{name}={cfg[name]} must be places in a grid of n={cfg.n}, from 0 to {cfg.n - 1}"
                 )
         if not cfg.plus:
-            raise Refused("plus=[] adds nothing: give places of samples in the grid of this n and seed")
+            raise ConfigError("plus=[] adds nothing: give places of samples in the grid of this n and seed")
 
 
 def fit(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = None) -> None:
@@ -54,18 +54,18 @@ def fit(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = N
         typed: the class as it was written, of which Hydra may have made a number.
 
     Raises:
-        Refused: there is no such class, or more would be made than one can look at.
+        ConfigError: there is no such class, or more would be made than one can look at.
     """
     label, num_classes = cfg["class"], game.generator.num_classes
     made, size = max(cfg.n, cfg.columns), prod(max(side, 32) for side in game.shape[-2:])
     if cfg.what != "animate" and made * size > (10**11 if cfg.format == "files" else 10**8):
-        raise Refused(f"n={cfg.n}, columns={cfg.columns} of {list(game.shape)} are too large: lower them")
+        raise ConfigError(f"n={cfg.n}, columns={cfg.columns} of {list(game.shape)} are too large: lower them")
     if num_classes is not None and (label, typed) != (None, None):
         label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
         if label is not None and not (whole(label) and 0 <= label < num_classes):
             more = f", or be one of {', '.join(names[:LISTED])}" if names else ""
             more += " ..." * (len(names) > LISTED)
-            raise Refused(f"class={typed or label} must lie between 0 and {num_classes - 1}{more}")
+            raise ConfigError(f"class={typed or label} must lie between 0 and {num_classes - 1}{more}")
     game.labels(1, label)
     cfg["class"] = label
 
@@ -81,7 +81,7 @@ def refuse_output(place: Path, cfg: DictConfig) -> None:
         wanted = f"a file that ends in {ending}, and no picture of training"
         fits = kind == ending and not (place.is_dir() or re.search(r"samples/\d+\.png$", place.as_posix()))
     if not fits:
-        raise Refused(f"output={place} must be {wanted}: choose another")
+        raise ConfigError(f"output={place} must be {wanted}: choose another")
 
 
 def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
@@ -114,7 +114,7 @@ def asked(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
     """The settings of views by their names, or by mappings with `what` and more.
 
     Raises:
-        Refused: there is no such view, one has settings that it does not look at, or shows images alone.
+        ConfigError: there is no such view, one has settings that it does not look at, or shows images alone.
     """
     found = []
     for view in [views] if isinstance(views, str) else views:
@@ -122,10 +122,10 @@ def asked(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
         cfg = compose(config_name="sample")
         for key, value in given.items():
             if key not in {"what", *(key for keys in USES.values() for key in keys)} - ELSEWHERE:
-                raise Refused(f"views: {key}={value} has no say at the end of a run; leave it out")
+                raise ConfigError(f"views: {key}={value} has no say at the end of a run; leave it out")
             cfg[key] = value
         check(validate(cfg), given)
         if not of_images and cfg.what not in ("grid", "animate"):
-            raise Refused(f"views: {cfg.what} shows images, and these data are none; leave it out")
+            raise ConfigError(f"views: {cfg.what} shows images, and these data are none; leave it out")
         found.append(cfg)
     return found

@@ -16,7 +16,7 @@ import pytest
 from commands import QUICK, finish, go_on, play, rows, start, summary
 from table import ROOT
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.training.callbacks.tensorboard import TensorBoard
 from ganlab.training.callbacks.wandb_mode import wanted_mode
 
@@ -190,11 +190,13 @@ def test_a_mode_that_is_none_is_refused_before_anything_is_built(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", mode)
     monkeypatch.setattr("ganlab.training.session.build_data", lambda cfg: pytest.fail("data were built"))
-    with pytest.raises(Refused, match=f"WANDB_MODE={mode} must be online, offline or disabled; logger=csv"):
+    with pytest.raises(
+        ConfigError, match=f"WANDB_MODE={mode} must be online, offline or disabled; logger=csv"
+    ):
         play(tmp_path / "run", "logger=wandb", "logger.wandb.mode=offline", "steps=1")
     monkeypatch.setenv("WANDB_MODE", "")
     for asked in ("off", "null", "''"):
-        with pytest.raises(Refused, match=r"logger.wandb.mode=\w* must be one of auto, online, offline"):
+        with pytest.raises(ConfigError, match=r"logger.wandb.mode=\w* must be one of auto, online, offline"):
             play(tmp_path / "run", "logger=wandb", f"logger.wandb.mode={asked}", "steps=1")
     with pytest.raises(pytest.fail.Exception):  # of another logger it is no concern
         play(tmp_path / "run", "steps=1")
@@ -229,7 +231,9 @@ def test_names_in_the_environment_count_or_are_said_not_to(tmp_path: Path, monke
 
 def test_a_name_that_wandb_does_not_take_is_refused_in_its_words(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_PROJECT", "a/b")
-    with pytest.raises(Refused, match="W&B refuses: Invalid project name 'a/b'.*; mend it, or logger=csv"):
+    with pytest.raises(
+        ConfigError, match="W&B refuses: Invalid project name 'a/b'.*; mend it, or logger=csv"
+    ):
         play(tmp_path / "run", "logger=wandb", "steps=1", "metric=none")
     assert not (tmp_path / "run").exists()
 

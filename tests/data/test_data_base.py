@@ -8,7 +8,7 @@ import pytest
 import torch
 from streams import N, numbered, same, take
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data, scale
 from ganlab.data.sources import Memory
 
@@ -55,7 +55,7 @@ def test_a_choice_is_some_samples_of_a_split_none_twice_the_same_in_every_run():
     assert torch.equal((x[:, 0, 0, 0] * 255).round().long(), y)
     assert same(batches, list(numbered().choice("train", 10, "cpu", 4)))
     assert same(list(numbered().choice("train", N, "cpu", 4)), list(numbered().split("train", "cpu", 4)))
-    with pytest.raises(Refused, match="no split 'test'"):
+    with pytest.raises(ConfigError, match="no split 'test'"):
         numbered().choice("test", 10, "cpu", 4)
 
 
@@ -68,19 +68,19 @@ def test_bytes_meet_both_ends_of_the_range_exactly(ends):
 
 
 def test_a_batch_of_more_than_there_are_samples_is_refused():
-    with pytest.raises(Refused, match="batch_size=24 exceeds the 23 training samples"):
+    with pytest.raises(ConfigError, match="batch_size=24 exceeds the 23 training samples"):
         numbered(batch_size=24)
 
 
 def test_a_batch_that_does_not_divide_among_the_processes_is_refused():
-    with pytest.raises(Refused, match="batch_size=6 .* 4 processes"):
+    with pytest.raises(ConfigError, match="batch_size=6 .* 4 processes"):
         numbered().stream(0, lambda: 0, "cpu", world_size=4)
 
 
 def test_a_split_that_is_not_there_is_refused_at_once():
-    with pytest.raises(Refused, match="no split 'test': choose from train"):
+    with pytest.raises(ConfigError, match="no split 'test': choose from train"):
         numbered().split("test", "cpu", 10)
-    with pytest.raises(Refused, match="batch_size=0 of a split"):
+    with pytest.raises(ConfigError, match="batch_size=0 of a split"):
         numbered().split("train", "cpu", 0)
 
 

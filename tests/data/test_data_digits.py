@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.digits import Digits
 
 FACTS = {
@@ -49,7 +49,7 @@ def test_digits_are_those_of_scikit_learn():
     ],
 )
 def test_declared_facts_that_contradict_the_data_are_refused(change, message):
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         Digits(**(FACTS | change))
 
 
@@ -83,5 +83,7 @@ def test_the_mean_is_that_of_the_training_samples():
 
 
 def test_there_is_no_validation_split_unless_one_is_held_out():
-    with pytest.raises(Refused, match="no split 'validation': choose from train, test, .* data.validation"):
+    with pytest.raises(
+        ConfigError, match="no split 'validation': choose from train, test, .* data.validation"
+    ):
         Digits(**FACTS).split("validation", "cpu", 10)

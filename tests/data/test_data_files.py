@@ -10,7 +10,7 @@ import torch
 from albums import folder, picture
 from streams import same, sweep, take
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data import files
 
 
@@ -72,7 +72,7 @@ def broken(album):
 
 @pytest.mark.parametrize("reading", [{"in_memory": True}, {"in_memory": True, "num_workers": 2}])
 def test_a_broken_file_is_refused_by_name_before_training(broken, reading):
-    with pytest.raises(Refused, match=r"b/1.png cannot be read as an image .*on_corrupt=skip") as refusal:
+    with pytest.raises(ConfigError, match=r"b/1.png cannot be read as an image .*on_corrupt=skip") as refusal:
         folder(broken, **reading)
     assert "\n" not in str(refusal.value)
 
@@ -80,11 +80,11 @@ def test_a_broken_file_is_refused_by_name_before_training(broken, reading):
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_broken_file_is_refused_by_name_when_met(broken, num_workers):
     data = folder(broken, in_memory=False, num_workers=num_workers)
-    with pytest.raises(Refused, match=r"(b/1|c/2).png cannot be read as an image") as refusal:
+    with pytest.raises(ConfigError, match=r"(b/1|c/2).png cannot be read as an image") as refusal:
         take(data, 10)
-    assert type(refusal.value) is Refused
+    assert type(refusal.value) is ConfigError
     assert "\n" not in str(refusal.value)
-    with pytest.raises(Refused, match="b/1.png cannot be read"):
+    with pytest.raises(ConfigError, match="b/1.png cannot be read"):
         sweep(data)
 
 
@@ -121,9 +121,9 @@ def test_nothing_but_broken_files_is_refused(tmp_path, num_workers):
     for i in range(3):
         (tmp_path / f"{i}.png").write_text("")
     how = {"on_corrupt": "skip", "num_workers": num_workers}
-    with pytest.raises(Refused, match="none of the 3 images can be read"):
+    with pytest.raises(ConfigError, match="none of the 3 images can be read"):
         folder(tmp_path, in_memory=True, **how)
-    with pytest.raises(Refused, match="none of the 3 images can be read"):
+    with pytest.raises(ConfigError, match="none of the 3 images can be read"):
         take(folder(tmp_path, in_memory=False, **how), 1)
 
 
@@ -141,14 +141,14 @@ def test_names_of_all_bytes_are_hashed_and_told_escaped(tmp_path):
         assert text.isprintable()
         text.encode()
     assert data.class_names[1:3] == ("caf\\udce9 class", "line\\nend class")
-    with pytest.raises(Refused, match=r"torn .* cannot be read") as refusal:
+    with pytest.raises(ConfigError, match=r"torn .* cannot be read") as refusal:
         folder(tmp_path, in_memory=True)
     assert str(refusal.value).isprintable()
     (tmp_path / "x\udce9.txt").write_text("")
-    with pytest.raises(Refused, match=r"x\\udce9.txt is no image"):
+    with pytest.raises(ConfigError, match=r"x\\udce9.txt is no image"):
         folder(tmp_path)
     (tmp_path / "x\udce9.png").write_text("")
-    with pytest.raises(Refused, match=r"both images \(x\\udce9.png\)"):
+    with pytest.raises(ConfigError, match=r"both images \(x\\udce9.png\)"):
         folder(tmp_path)
 
 

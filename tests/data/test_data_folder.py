@@ -10,7 +10,7 @@ import pytest
 from albums import folder
 from streams import take
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 TAR = Path("../shared/data/cifar10-jpeg.tar")
 
@@ -19,7 +19,7 @@ def test_memory_limit_decides_where_nothing_else_does(album):
     size = 11 * 3 * 8 * 8
     (album / "b" / "1.png").write_text("")
     assert len(folder(album, memory_limit=size - 1)) == 11  # read later, so nothing is noticed yet
-    with pytest.raises(Refused, match="b/1.png"):
+    with pytest.raises(ConfigError, match="b/1.png"):
         folder(album, memory_limit=size)
 
 
@@ -39,7 +39,7 @@ def test_memory_limit_decides_where_nothing_else_does(album):
     ],
 )
 def test_settings_that_cannot_be_are_refused_in_one_line(album, change, message):
-    with pytest.raises(Refused, match=message) as refusal:
+    with pytest.raises(ConfigError, match=message) as refusal:
         folder(**({"root": album} | change))
     assert "\n" not in str(refusal.value)
 

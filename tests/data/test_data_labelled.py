@@ -9,7 +9,7 @@ import torch
 from streams import same
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.data.labelled import Labelled, labelled_among
 from ganlab.data.sources import Memory
@@ -89,5 +89,5 @@ def test_its_flips_are_its_own() -> None:
     ],
 )
 def test_counts_that_cannot_be_are_refused(count: int, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         Labelled(CLASSES, count, 4)

@@ -9,8 +9,8 @@ import torch
 from albums import folder, picture
 from streams import sweep
 
-from ganlab.core.errors import Refused
-from ganlab.data.gallery import Gallery
+from ganlab.core.errors import ConfigError
+from ganlab.data.gallery import ImageFolder
 from ganlab.data.listing import find_splits
 
 
@@ -22,7 +22,7 @@ def test_classes_are_the_sorted_sub_folders_however_deep_the_files(album):
 
 def test_a_file_of_another_kind_is_refused_by_name(album):
     (album / "b" / "labels.csv").write_text("")
-    with pytest.raises(Refused, match="b/labels.csv is no image"):
+    with pytest.raises(ConfigError, match="b/labels.csv is no image"):
         folder(album, in_memory=False)
     assert folder(album, in_memory=False, on_corrupt="skip").skipped == [str(album / "b" / "labels.csv")]
 
@@ -35,10 +35,10 @@ def test_train_and_test_folders_are_the_splits(album, tmp_path_factory):
     data = folder(root)
     assert (len(data), data.num_classes) == (4, 2)
     assert sweep(data, "test")[1].tolist() == [1]
-    with pytest.raises(Refused, match="test_root=.* holds test/"):
+    with pytest.raises(ConfigError, match="test_root=.* holds test/"):
         folder(root, test_root=str(album))
     picture(root / "val" / "b" / "0.png", 9)
-    with pytest.raises(Refused, match="holds only the splits test, train, val"):
+    with pytest.raises(ConfigError, match="holds only the splits test, train, val"):
         folder(root)
 
 
@@ -78,7 +78,7 @@ def test_splits_that_cannot_be_told_apart_are_refused_by_name(tmp_path, names):
     for name in names:
         picture(tmp_path / name / "0.png", 0)
     shown = ", ".join(sorted(name for name in names if name != "annotations"))
-    with pytest.raises(Refused, match=f"holds (only )?the splits {shown}: set data.root to one"):
+    with pytest.raises(ConfigError, match=f"holds (only )?the splits {shown}: set data.root to one"):
         folder(tmp_path)
 
 
@@ -119,47 +119,47 @@ def test_links_to_folders_are_followed_and_each_folder_is_seen_once(tmp_path):
     (home / "a" / "9.png").symlink_to("0.png")
     data = folder(home)
     assert (len(data), data.class_names) == (7, ("a",))
-    assert len(Gallery("real", str(home))) == 7
+    assert len(ImageFolder("real", str(home))) == 7
     (home / "b").symlink_to(elsewhere)
-    with pytest.raises(Refused, match="b holds no images of its own"):
+    with pytest.raises(ConfigError, match="b holds no images of its own"):
         folder(home)
 
 
 def test_a_wrong_link_at_the_root_of_a_gallery_is_no_folder_beside_images(tmp_path):
     picture(tmp_path / "0.png", 0)
     (tmp_path / "self").symlink_to(".")
-    assert len(Gallery("real", str(tmp_path))) == len(folder(tmp_path, batch_size=1)) == 1
+    assert len(ImageFolder("real", str(tmp_path))) == len(folder(tmp_path, batch_size=1)) == 1
 
 
 def test_the_test_split_may_lie_elsewhere(album, tmp_path_factory):
-    with pytest.raises(Refused, match="no split 'test'"):
+    with pytest.raises(ConfigError, match="no split 'test'"):
         folder(album).split("test", "cpu", 5)
     other = tmp_path_factory.mktemp("other")
     picture(other / "c" / "0.png", 0)
     assert sweep(folder(album, test_root=str(other)), "test")[1].tolist() == [2]
     picture(other / "zebra" / "0.png", 0)
-    with pytest.raises(Refused, match="other classes than the training images"):
+    with pytest.raises(ConfigError, match="other classes than the training images"):
         folder(album, test_root=str(other))
 
 
 def test_empty_folders_are_refused(album, tmp_path_factory):
     empty = tmp_path_factory.mktemp("empty")
-    with pytest.raises(Refused, match="holds no images"):
+    with pytest.raises(ConfigError, match="holds no images"):
         folder(empty)
     (album / "d").mkdir()
-    with pytest.raises(Refused, match="d holds no images"):
+    with pytest.raises(ConfigError, match="d holds no images"):
         folder(album)
 
 
 def test_images_beside_classes_are_refused(album):
     picture(album / "loose.png", 0)
-    with pytest.raises(Refused, match=r"both images \(loose.png\) and folders \(a\)"):
+    with pytest.raises(ConfigError, match=r"both images \(loose.png\) and folders \(a\)"):
         folder(album)
 
 
 def test_a_link_to_nowhere_is_an_image_beside_classes_too(album):
     (album / "loose.png").symlink_to(album / "nowhere.png")
-    with pytest.raises(Refused, match=r"both images \(loose.png\) and folders \(a\)"):
+    with pytest.raises(ConfigError, match=r"both images \(loose.png\) and folders \(a\)"):
         folder(album)
 
 
@@ -169,7 +169,9 @@ def test_splits_below_a_folder_are_no_images_of_its_class(tmp_path: Path, inside
         folder = tmp_path / inside / place
         folder.mkdir(parents=True)
         picture(folder / "0.png", 0)
-    with pytest.raises(Refused, match=f"{inside} holds splits, not images of a class: set data.root to it"):
+    with pytest.raises(
+        ConfigError, match=f"{inside} holds splits, not images of a class: set data.root to it"
+    ):
         find_splits(str(tmp_path), None)
 
 

@@ -15,8 +15,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from streams import sweep, take
 
-from ganlab.core.errors import Refused
-from ganlab.data.gallery import Gallery
+from ganlab.core.errors import ConfigError
+from ganlab.data.gallery import ImageFolder
 from ganlab.data.look import Look, decode
 
 
@@ -128,7 +128,7 @@ def test_broken_exif_leaves_a_sound_image_as_it_lies(tmp_path):
     x = sweep(folder(tmp_path))[0]
     assert x.shape[0] == 6
     assert ((x[:, 0] * 255 - 200).abs() < 3).all()
-    assert Gallery("real", str(tmp_path)).shape == (3, 8, 8)
+    assert ImageFolder("real", str(tmp_path)).shape == (3, 8, 8)
 
 
 def test_large_scans_and_long_texts_are_read(tmp_path):
@@ -144,9 +144,9 @@ def test_what_is_too_large_is_told(tmp_path):
     (tmp_path / "x.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + header + struct.pack(">II4s", zlib.crc32(header[4:]), 9, b"IDAT")
     )
-    for read in (lambda: sweep(folder(tmp_path, batch_size=1)), lambda: Gallery("real", str(tmp_path))):
+    for read in (lambda: sweep(folder(tmp_path, batch_size=1)), lambda: ImageFolder("real", str(tmp_path))):
         with pytest.raises(
-            Refused, match=r"x.png cannot be read as an image .*exceeds limit of 1073741824 pixels"
+            ConfigError, match=r"x.png cannot be read as an image .*exceeds limit of 1073741824 pixels"
         ):
             read()
 
@@ -154,7 +154,7 @@ def test_what_is_too_large_is_told(tmp_path):
 def test_too_little_memory_is_no_fault_of_the_images(tmp_path, monkeypatch):
     picture(tmp_path / "x.png", 0)
     monkeypatch.setattr(Image.Image, "resize", lambda *_: (_ for _ in ()).throw(MemoryError()))
-    with pytest.raises(Refused, match=r"x.png cannot be read \(MemoryError\): lower data.num_workers"):
+    with pytest.raises(ConfigError, match=r"x.png cannot be read \(MemoryError\): lower data.num_workers"):
         sweep(folder(tmp_path, on_corrupt="skip", batch_size=1))
 
 
@@ -174,9 +174,9 @@ def test_whatever_is_wrong_with_a_file_is_told_in_one_line(tmp_path, kind):
         file.write_bytes(content[: 0 if kind == "empty.png" else len(content) // 2])
     for read in (
         lambda: sweep(folder(tmp_path, batch_size=1)),
-        lambda: sweep(Gallery("real", str(tmp_path))),
+        lambda: sweep(ImageFolder("real", str(tmp_path))),
     ):
-        with pytest.raises(Refused, match=f"{kind} cannot be read as an image.*: mend ") as refusal:
+        with pytest.raises(ConfigError, match=f"{kind} cannot be read as an image.*: mend ") as refusal:
             read()
         assert "\n" not in str(refusal.value)
 
@@ -193,7 +193,7 @@ def test_several_frames_are_told_once(tmp_path, capfd):
         said = capfd.readouterr().err.splitlines()
         assert len(said) == 2, (ending, said)
         assert all("holds 5 frames, of which the first is taken" in line for line in said)
-    sweep(Gallery("real", str(tmp_path / "gif")))
+    sweep(ImageFolder("real", str(tmp_path / "gif")))
     assert "a.gif holds 5 frames" in capfd.readouterr().err
 
 
@@ -214,7 +214,7 @@ def test_what_is_white_in_files_of_many_bits_can_be_set_and_dark_ones_are_told(t
 @pytest.mark.parametrize("values", [(0, 126_000), (-5, 9_000)])
 def test_values_beyond_white_are_refused(tmp_path, values):
     Image.fromarray(np.array([values] * 8, np.int32)).save(tmp_path / "x.tif")
-    with pytest.raises(Refused, match=r"pixels are from .* to .*, but white is data.white=65535"):
+    with pytest.raises(ConfigError, match=r"pixels are from .* to .*, but white is data.white=65535"):
         sweep(folder(tmp_path, channels=1, batch_size=1))
 
 

@@ -17,7 +17,7 @@ import pytest
 from albums import folder, picture
 from streams import take
 
-from ganlab.core.errors import Lost, Refused
+from ganlab.core.errors import ConfigError, Lost
 from ganlab.data.readers import read
 
 LARGE = 3 * 2**20  # bytes: many times what a pipe holds
@@ -102,9 +102,9 @@ def test_readers_of_a_process_that_is_killed_end_by_themselves():
 
 def test_what_a_reader_raises_is_raised_here():
     def make(key: int) -> int:
-        raise OSError(errno.EMFILE, "Too many open files") if key else Refused("no")
+        raise OSError(errno.EMFILE, "Too many open files") if key else ConfigError("no")
 
-    for first, error, said in ((0, Refused, "^no$"), (1, Refused, "Too many open files.*ulimit -n")):
+    for first, error, said in ((0, ConfigError, "^no$"), (1, ConfigError, "Too many open files.*ulimit -n")):
         with pytest.raises(error, match=said):
             next(read(make, [first], 1))
     assert children() == []
@@ -118,7 +118,7 @@ def test_too_few_open_files_are_no_fault_of_the_images(tmp_path, num_workers):
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
     try:
-        with pytest.raises(Refused, match="Too many open files.*data.num_workers.*ulimit -n") as refusal:
+        with pytest.raises(ConfigError, match="Too many open files.*data.num_workers.*ulimit -n") as refusal:
             take(data, 1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

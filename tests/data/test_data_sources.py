@@ -14,7 +14,7 @@ from torch import Tensor
 from ganlab.data.base import Data, scale
 from ganlab.data.look import Look, cut
 from ganlab.data.order import Plan
-from ganlab.data.sources import Memory, Ragged, Source
+from ganlab.data.sources import Memory, Source, VariableSizeImages
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -23,7 +23,9 @@ def test_windows_of_ragged_images_are_windows_of_those_images():
     generator = torch.Generator().manual_seed(0)
     sizes = [(5, 9), (8, 4), (5, 4)]
     images = [torch.randint(256, (3, *s), generator=generator).byte() for s in sizes]
-    data = Data((3, 5, 4), None, (0.0, 1.0), 3, {"train": Ragged(images, None, (3, 5, 4), flip=True)})
+    data = Data(
+        (3, 5, 4), None, (0.0, 1.0), 3, {"train": VariableSizeImages(images, None, (3, 5, 4), flip=True)}
+    )
     kinds = set()
     for x, labels in islice(data.stream(0, lambda: 0, "cpu"), 300):
         assert labels is None
@@ -74,7 +76,7 @@ def test_batches_are_those_of_one_image_at_a_time_on_every_device_without_waitin
     sizes = [(5 + i % 4, 4 + i % 7) if crop == "random" else (5, 4) for i in range(N)]
     images = [torch.randint(256, (3, *size), generator=generator).byte() for size in sizes]
     source: Source = (
-        Ragged(images, torch.arange(N), (3, 5, 4), flip=True)
+        VariableSizeImages(images, torch.arange(N), (3, 5, 4), flip=True)
         if crop == "random"
         else Memory(torch.stack(images), torch.arange(N), flip=True)
     )

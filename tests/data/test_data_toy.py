@@ -12,7 +12,7 @@ from scipy import stats
 
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import generator
 from ganlab.data.densities import Mixture, optimal_discriminator, oracle_accuracy
 from ganlab.data.toy import Ring, Toy
@@ -156,7 +156,7 @@ def test_the_best_discriminator_and_its_accuracy():
     ],
 )
 def test_contradictions_are_refused(change, message):
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         ring(**change)
 
 
@@ -169,7 +169,7 @@ def test_contradictions_are_refused(change, message):
     ],
 )
 def test_what_no_toy_can_be_is_refused(name: str, override: str, message: str):
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         toy(name, override)
 
 

@@ -17,7 +17,7 @@ import torch
 from omegaconf import OmegaConf
 from torchvision import datasets
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.vision import Vision
 
 REAL = Path("../shared/data")
@@ -94,7 +94,7 @@ def test_what_is_missing_is_downloaded_silently_and_once(server, tmp_path, monke
 def test_a_download_that_fails_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(datasets.MNIST, "mirrors", [UNREACHABLE])
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(ConfigError) as refusal:
         configured("mnist", root=str(tmp_path / "nowhere"))
     assert f"data.root={tmp_path / 'nowhere'} holds no MNIST" in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -106,14 +106,14 @@ def test_a_damaged_copy_is_named(server, tmp_path):
     configured("mnist", root=str(tmp_path), batch_size=4)
     file = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(Refused, match=r"MNIST is incomplete or damaged: delete it") as refusal:
+    with pytest.raises(ConfigError, match=r"MNIST is incomplete or damaged: delete it") as refusal:
         configured("mnist", root=str(tmp_path), batch_size=4)
     assert "\n" not in str(refusal.value)
 
 
 def test_a_root_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(Refused, match="file is a file"):
+    with pytest.raises(ConfigError, match="file is a file"):
         configured("mnist", root=str(tmp_path / "file"))
 
 
@@ -156,5 +156,5 @@ def test_cifar_has_its_channels_first(cifar, tmp_path):
     ],
 )
 def test_contradictions_are_refused(server, tmp_path, change, message):
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         configured("mnist", root=str(tmp_path), **({"batch_size": 4} | change))

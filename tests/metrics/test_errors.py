@@ -9,7 +9,7 @@ from table import SMALL
 
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.metrics.errors import Errors
 from ganlab.metrics.evaluation import Evaluation
@@ -50,17 +50,17 @@ def test_unlabelled_data_and_a_discriminator_without_classes_are_refused() -> No
     cfg = compose(*SMALL, "metric=errors")
     data = build_data(cfg)
     evaluation = Evaluation({"errors": Errors()}, data, n=10, n_real=10, seed=0)
-    with pytest.raises(Refused, match="no discriminator that tells classes"):
+    with pytest.raises(ConfigError, match="no discriminator that tells classes"):
         evaluation.suits(build_game(cfg))
     for data.num_classes in (None, 1):
-        with pytest.raises(Refused, match="unlabelled, or of one"):
+        with pytest.raises(ConfigError, match="unlabelled, or of one"):
             Errors().check(data, 10, 10)
 
 
 def test_a_discriminator_that_takes_no_single_image_is_refused() -> None:
     cfg = compose(*SMALL, "trick=[semi_supervised,minibatch_stddev]", "data.labelled=100", "metric=errors")
     evaluation = Evaluation({"errors": Errors()}, build_data(cfg), n=10, n_real=10, seed=0)
-    with pytest.raises(Refused, match="single images, which this one does not take .*minibatch_stddev"):
+    with pytest.raises(ConfigError, match="single images, which this one does not take .*minibatch_stddev"):
         evaluation.suits(build_game(cfg))
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.digits import TRAINING
 from ganlab.metrics.features import WEIGHTS, Classifier, eight_bit
 
@@ -79,17 +79,17 @@ def test_every_image_is_seen_alone() -> None:
 
 @pytest.mark.parametrize("shape", [(5, 1, 28, 28), (5, 3, 8, 8), (5, 64), (1, 8, 8)])
 def test_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(Refused, match=rf"{re.escape(str(shape))}.*'digits' takes \(N, 1, 8, 8\)"):
+    with pytest.raises(ConfigError, match=rf"{re.escape(str(shape))}.*'digits' takes \(N, 1, 8, 8\)"):
         Classifier.load("digits").features(torch.zeros(shape))
 
 
 def test_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(Refused, match="'letters' is unknown: choose one of digits, fashion_mnist, mnist"):
+    with pytest.raises(ConfigError, match="'letters' is unknown: choose one of digits, fashion_mnist, mnist"):
         Classifier.load("letters")
 
 
 def test_small_images_are_refused() -> None:
-    with pytest.raises(Refused, match="at least 8"):
+    with pytest.raises(ConfigError, match="at least 8"):
         Classifier((1, 7, 8), num_classes=2, width=4, num_features=4)
 
 
@@ -115,5 +115,5 @@ def test_eight_bit_keeps_eight_bit_images_exactly() -> None:
     ],
 )
 def test_wrong_values_are_refused(x: Tensor, why: str) -> None:
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(ConfigError, match=why):
         eight_bit(x)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
@@ -91,7 +91,7 @@ def test_frechet_distance_sees_eight_bits() -> None:
 @pytest.mark.parametrize(("n_real", "n_fake", "kind"), [(48, 60, "48 reals"), (60, 48, "48 fakes")])
 def test_frechet_distance_of_too_few_samples_is_refused(n_real: int, n_fake: int, kind: str) -> None:
     with pytest.raises(
-        Refused,
+        ConfigError,
         match=rf"of {kind}: 48 features need 49 samples or more; .*metric.kid.subset_size=48, or an extr",
     ):
         shown(FrechetDistance("digits", "train"), images(n_real, 0), images(n_fake, 1))
@@ -149,15 +149,15 @@ def test_inception_score_does_not_look_at_reals() -> None:
 @pytest.mark.parametrize(("n", "remedy"), [(9, "leave metric is out"), (20, "splits=2"), (99, "splits=9")])
 def test_inception_score_of_parts_smaller_than_there_are_classes_is_refused(n: int, remedy: str) -> None:
     told = f"^is/digits of {n} fakes: 10 splits, .* need 100 samples or more; give as many, or .*{remedy}$"
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(ConfigError, match=told):
         shown(InceptionScore("digits", splits=10), images(n, 0), images(n, 0))
     data = build_data(compose("data=digits"))
     told = told.replace("digits of", f"digits_{n} of")
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(ConfigError, match=told):
         InceptionScore("digits", splits=10).check(data, n, n)
     many = InceptionScore("digits", splits=2)
     many.num_classes = 1008
-    with pytest.raises(Refused, match="of 999 fakes: 2 splits, .* need 1000 samples"):
+    with pytest.raises(ConfigError, match="of 999 fakes: 2 splits, .* need 1000 samples"):
         many.enough(999, 0)
 
 
@@ -196,7 +196,7 @@ def test_protocol_and_numbers_are_plain() -> None:
 
 @pytest.mark.parametrize("position", [0, 1])
 def test_wrong_samples_are_refused(position: int) -> None:
-    with pytest.raises(Refused, match="digits"):
+    with pytest.raises(ConfigError, match="digits"):
         both()[position].update(torch.rand(4, 1, 28, 28), real=False)
-    with pytest.raises(Refused, match="rescale or clamp"):
+    with pytest.raises(ConfigError, match="rescale or clamp"):
         both()[position].update(2 * torch.rand(400, 1, 8, 8), real=False)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
-from ganlab.data.gallery import Gallery
+from ganlab.core.errors import ConfigError
+from ganlab.data.gallery import ImageFolder
 from ganlab.evaluate import evaluate
 from ganlab.metrics.fidelity import InceptionScore
 from ganlab.metrics.inception import Inception
@@ -95,10 +95,12 @@ def test_the_score_is_that_of_torch_fidelity_on_the_same_files(weights: Path, tm
     folder = written(pictures(8, 0), tmp_path / "fake")
     theirs = fidelity(weights, "--isc", "--isc-splits", "2", "--input1", str(folder))
     line = (f"generated={folder}", f"real={folder}", "metric=is", "metric.is.splits=2")
-    with pytest.raises(Refused, match="is/inception_8 of 8 fakes: 2 splits, .* need 1000 samples or more"):
+    with pytest.raises(
+        ConfigError, match="is/inception_8 of 8 fakes: 2 splits, .* need 1000 samples or more"
+    ):
         ours(weights, *line)
     score = InceptionScore(Inception(str(weights), 2048), 2)
-    images = Gallery("generated", str(folder), 3).split("train", "cpu", 8)
+    images = ImageFolder("generated", str(folder), 3).split("train", "cpu", 8)
     score.update(next(images)[0], real=False)
     (found,) = score.numbers()  # not yet refused: the formula is that of more images too
     assert found - 1 == pytest.approx(theirs["inception_score_mean"] - 1, rel=1e-2)  # of 2e-4
@@ -114,7 +116,7 @@ def test_classes_are_seen_beside_the_last_features_and_grey_is_three_alike(weigh
     colour = lens.see(grey.expand(-1, 3, -1, -1))
     assert torch.equal(seen.features, colour.features)
     assert lens.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
-    with pytest.raises(Refused, match="Inception takes images of 1 or 3 channels"):
+    with pytest.raises(ConfigError, match="Inception takes images of 1 or 3 channels"):
         lens.see(torch.zeros(2, 2, 8, 8))
 
 
@@ -126,7 +128,7 @@ def test_no_weights_and_no_network_is_one_line_that_says_both(
         "torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3", "http://127.0.0.1:9/no-6726825d.pth"
     )
     with pytest.raises(
-        Refused, match=r"cannot be downloaded \(.*\): give them as metric.weights=<path>"
+        ConfigError, match=r"cannot be downloaded \(.*\): give them as metric.weights=<path>"
     ) as told:
         Inception(None, 2048).see(torch.zeros(1, 3, 8, 8))
     assert "\n" not in str(told.value)
@@ -145,11 +147,11 @@ def test_what_is_no_file_of_weights_is_refused_before_it_is_run(tmp_path: Path) 
         (missing, "cannot be read as weights"),
         (other, "are not those of Inception"),
     ):
-        with pytest.raises(Refused, match=f"metric.weights={path} {message}"):
+        with pytest.raises(ConfigError, match=f"metric.weights={path} {message}"):
             Inception(str(path), 2048).see(torch.zeros(1, 3, 8, 8))
     assert not (tmp_path / "sprung").exists()
 
 
 def test_a_shallow_layer_has_no_classes(weights: Path) -> None:
-    with pytest.raises(Refused, match="sees no classes"):
+    with pytest.raises(ConfigError, match="sees no classes"):
         InceptionScore(Inception(str(weights), SHALLOW), splits=2).update(pictures(4, 0), real=False)

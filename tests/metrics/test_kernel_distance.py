@@ -11,7 +11,7 @@ from test_fidelity import Pixels, images, shown
 from torch import Tensor
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.functional.distances import Estimator
 from ganlab.metrics.features import eight_bit
 from ganlab.metrics.kernel_distance import KernelDistance
@@ -58,7 +58,7 @@ def test_numbers_of_two_estimators_do_not_compare() -> None:
         {"value": 1.0, **KernelDistance(Pixels(64), "train", 3, 40, estimator).protocol()}
         for estimator in ("unbiased", "u_statistic")
     )
-    with pytest.raises(Refused, match="do not compare: estimator is unbiased and u_statistic"):
+    with pytest.raises(ConfigError, match="do not compare: estimator is unbiased and u_statistic"):
         refuse_unlike("kid", {"a": one, "b": other})
 
 
@@ -95,7 +95,7 @@ def test_what_is_kept_is_bounded_and_a_fair_choice() -> None:
 
 def test_too_few_samples_or_subsets_are_refused() -> None:
     with pytest.raises(
-        Refused,
+        ConfigError,
         match="kid/pixels_train of 20 reals: subsets of 30 need 30 samples or more; .*kid.subset_size=20",
     ):
         shown(KernelDistance(Pixels(64), "train", 7, 30), images(20, 0), images(40, 1))

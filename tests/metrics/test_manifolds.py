@@ -9,7 +9,7 @@ import torch
 from test_fidelity import Pixels, images, shown
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.metrics import manifolds
 from ganlab.metrics.manifolds import PRDC, prdc, radii
 
@@ -86,7 +86,7 @@ def test_fakes_that_are_all_alike_cover_little_and_remember_nothing() -> None:
     assert (precision, recall) == (1, 0)
     assert density > 0
     assert 1 / 30 <= coverage < 0.5
-    with pytest.raises(Refused, match="metric.prdc.k=3 neighbours of 2 real images that differ: lower k"):
+    with pytest.raises(ConfigError, match="metric.prdc.k=3 neighbours of 2 real images that differ: lower k"):
         prdc(real[:2].repeat(9, 1), real, 3)
 
 
@@ -102,5 +102,5 @@ def test_the_metric_measures_what_the_extractor_sees() -> None:
 
 
 def test_too_few_samples_or_neighbours_are_refused() -> None:
-    with pytest.raises(Refused, match=r"precision/pixels_train of 3 fakes: 3 neighbours need 4 samples"):
+    with pytest.raises(ConfigError, match=r"precision/pixels_train of 3 fakes: 3 neighbours need 4 samples"):
         shown(PRDC(Pixels(64), "train", k=3), images(40, 0), images(3, 1))

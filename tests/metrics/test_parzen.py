@@ -16,7 +16,7 @@ from table import SHARED
 from torch import Tensor
 
 from ganlab.config.compose import CONF
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.vision import read
 from ganlab.metrics.parzen import Parzen, log_densities
 
@@ -136,7 +136,7 @@ def test_reset_forgets_the_fakes_and_keeps_the_reals() -> None:
     metric = Parzen([0.1, 0.3], 20)
     first = shown(metric, images(50, 0), images(30, 1), images(40, 2))
     metric.reset()
-    with pytest.raises(Refused, match="needs fakes"):
+    with pytest.raises(ConfigError, match="needs fakes"):
         metric.compute()
     metric.update(images(50, 0), real=False)
     assert metric.compute() == first
@@ -144,11 +144,11 @@ def test_reset_forgets_the_fakes_and_keeps_the_reals() -> None:
 
 def test_reals_of_no_split_are_refused() -> None:
     metric = Parzen([0.1], None)
-    with pytest.raises(Refused, match="refer"):
+    with pytest.raises(ConfigError, match="refer"):
         metric.update(images(5, 0), real=True)
     metric.refer(images(5, 0), "test")
     metric.update(images(5, 1), real=False)
-    with pytest.raises(Refused, match="reals of both validation and test"):
+    with pytest.raises(ConfigError, match="reals of both validation and test"):
         metric.compute()
 
 

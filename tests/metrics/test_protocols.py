@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import in_proportion
 from ganlab.data.base import Data, scale
 from ganlab.data.sources import Memory
@@ -29,7 +29,8 @@ def test_what_was_found_is_no_difference_and_how_it_was_made_is() -> None:
 def test_the_refusal_names_whose_numbers_and_what_differs() -> None:
     records = {"one": RECORD, "two": RECORD | {"step": 1}, "three": RECORD | {"split": "test"}}
     with pytest.raises(
-        Refused, match="^fid of one and of three do not compare: split is train and test; measure both alike$"
+        ConfigError,
+        match="^fid of one and of three do not compare: split is train and test; measure both alike$",
     ):
         refuse_unlike("fid", records)
     refuse_unlike("fid", {name: records[name] for name in ("one", "two")})

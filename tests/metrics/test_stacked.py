@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.metrics.features import Seen
 from ganlab.metrics.stacked import StackedModes
 
@@ -95,6 +95,8 @@ def test_a_run_reports_its_modes(tmp_path: Path) -> None:
     ],
 )
 def test_what_are_no_stacks_is_refused(line: str, message: str, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("ganlab.data.stacked.download", lambda *_: (_ for _ in ()).throw(Refused("nowhere")))
-    with pytest.raises(Refused, match=message):
+    monkeypatch.setattr(
+        "ganlab.data.stacked.download", lambda *_: (_ for _ in ()).throw(ConfigError("nowhere"))
+    )
+    with pytest.raises(ConfigError, match=message):
         play(tmp_path / "run", *line.split())

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import generator
 from ganlab.data.toy import Toy
 from ganlab.metrics.line import Wasserstein
@@ -94,7 +94,7 @@ def test_the_reals_are_not_looked_at_and_reset_forgets_the_fakes() -> None:
     metric = ModesCovered()
     metric.check(data, 1, 1)
     metric.update(near(data, [1] * 8), real=True)
-    with pytest.raises(Refused, match="modes of no samples"):
+    with pytest.raises(ConfigError, match="modes of no samples"):
         metric.compute()
     metric.update(near(data, [1] * 8), real=False)
     assert metric.protocol()["n_fake"] == 8
@@ -145,7 +145,7 @@ def test_wasserstein_of_two_gaussians_is_the_closed_form() -> None:
     ],
 )
 def test_data_that_a_metric_cannot_measure_are_refused(line: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         play(tmp_path / "run", *line.split())
 
 

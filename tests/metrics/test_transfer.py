@@ -12,7 +12,7 @@ from torch import nn
 
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.metrics.classification import ClassificationAccuracy
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.transfer import LinearProbe, NearestNeighbourError
@@ -141,7 +141,7 @@ def test_the_hidden_layers_are_found_below_tricks(tricks: str, model: str, width
 def test_a_discriminator_without_activations_is_refused() -> None:
     played = game().game
     swap(played.discriminator.body, nn.LeakyReLU, lambda _: nn.Identity())
-    with pytest.raises(Refused, match="linear_probe/test finds no hidden layer in the discriminator"):
+    with pytest.raises(ConfigError, match="linear_probe/test finds no hidden layer in the discriminator"):
         LinearProbe(10, 1.0).suits(played)
 
 
@@ -154,7 +154,7 @@ def test_maxout_and_softplus_are_activations() -> None:
 
 
 def test_a_game_without_a_discriminator_has_nothing_to_probe() -> None:
-    with pytest.raises(Refused, match="linear_probe/test needs a discriminator"):
+    with pytest.raises(ConfigError, match="linear_probe/test needs a discriminator"):
         LinearProbe(10, 1.0).suits(game("mmd").game)
 
 
@@ -186,5 +186,5 @@ def test_a_game_without_a_discriminator_has_nothing_to_probe() -> None:
     ],
 )
 def test_what_no_such_classifier_can_be_made_of_is_refused(line: str, message: str, tmp_path) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         play(tmp_path / "run", *line.split())

@@ -11,7 +11,7 @@ from torch import nn
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.networks import dcgan, initial, mlp
 from ganlab.networks.base import Generator
 from ganlab.networks.initial import FanIn, OutputMean, Uniform
@@ -49,7 +49,7 @@ def test_fan_in_weights_have_a_variance_over_the_number_of_inputs() -> None:
     convolution = nn.Conv2d(16, 64, 5)
     FanIn(0.1)(convolution, None)
     assert float(convolution.weight.detach().var()) * 16 * 25 == pytest.approx(0.1, rel=0.1)
-    with pytest.raises(Refused, match="transposed"):
+    with pytest.raises(ConfigError, match="transposed"):
         FanIn(0.1)(nn.ConvTranspose2d(2, 2, 3), None)
 
 
@@ -80,7 +80,7 @@ def test_without_data_the_bias_stays() -> None:
     ],
 )
 def test_a_mean_that_no_layer_can_hold_is_refused(network: nn.Module) -> None:
-    with pytest.raises(Refused, match="ends in a linear layer"):
+    with pytest.raises(ConfigError, match="ends in a linear layer"):
         OutputMean(1e-7)(network, lambda: torch.full((1, 8, 8), 0.5))
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.networks import dcgan, mlp
 from ganlab.networks.base import entry, output, widen
@@ -35,7 +35,7 @@ def test_dcgan_refuses_other_sizes(shape: tuple[int, ...]) -> None:
         lambda: dcgan.generator(4, 2, 5, 0.0, shape, (-1, 1), Normal()),
         lambda: dcgan.discriminator(2, 5, 0.2, shape),
     ):
-        with pytest.raises(Refused, match="even sides of at least 8"):
+        with pytest.raises(ConfigError, match="even sides of at least 8"):
             make()
 
 
@@ -55,7 +55,7 @@ def test_dcgan_refuses_sizes_that_halve_badly_and_names_good_ones(sides, plane, 
         lambda h, w: dcgan.discriminator(2, 5, 0.2, (3, h, w)),
     ):
         with pytest.raises(
-            Refused, match=f"halving ends at {plane} there; crop or resize to {good} .data.height="
+            ConfigError, match=f"halving ends at {plane} there; crop or resize to {good} .data.height="
         ):
             make(*sides)
         with torch.device("meta"):
@@ -130,7 +130,7 @@ def test_outputs_lie_in_the_datas_range() -> None:
     assert output((-1, 1))(x).tolist() == [-1, 0, 1]
     assert output((0, 1))(x).tolist() == [0, 0.5, 1]
     assert output(None)(x).tolist() == x.tolist()
-    with pytest.raises(Refused, match=r"data.range=\[0, 255\]"):
+    with pytest.raises(ConfigError, match=r"data.range=\[0, 255\]"):
         output((0, 255))
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.networks.salimans2016 import Noise, NormalisedLinear
 from ganlab.training.build import build
 
@@ -97,7 +97,7 @@ def test_a_round_sets_the_scales_in_play_but_not_in_an_average() -> None:
     ],
 )
 def test_bad_values_are_refused(line: str, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         build_game(compose(*SMALLER, line))
 
 
@@ -106,12 +106,14 @@ def test_bad_values_are_refused(line: str, message: str) -> None:
 def test_a_trick_that_computes_weights_whose_length_is_divided_out_is_refused(
     trick: str, player: str
 ) -> None:
-    with pytest.raises(Refused, match=f"trick {trick} changes nothing in model=improved, .*: leave trick"):
+    with pytest.raises(
+        ConfigError, match=f"trick {trick} changes nothing in model=improved, .*: leave trick"
+    ):
         build_game(compose(*SMALLER, f"trick={trick}", f"trick.{trick}.player={player}"))
 
 
 def test_clipping_weights_whose_length_is_divided_out_is_refused() -> None:
-    with pytest.raises(Refused, match="trick weight_clip changes nothing in model=improved"):
+    with pytest.raises(ConfigError, match="trick weight_clip changes nothing in model=improved"):
         build_game(compose(*SMALLER, "trick=weight_clip"))
 
 

@@ -13,7 +13,7 @@ from table import SMALL, node, options
 
 from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.objectives.adversarial import (
     AbsoluteError,
     Adversarial,
@@ -143,9 +143,9 @@ def test_smoothing_moves_the_goal_of_real_samples_towards_that_of_fakes() -> Non
 
 @pytest.mark.parametrize("c", [0, -1])
 def test_a_goal_away_from_the_data_is_refused(c: float) -> None:
-    with pytest.raises(Refused, match=f"objective.c={c} must lie on the side of objective.b=1"):
+    with pytest.raises(ConfigError, match=f"objective.c={c} must lie on the side of objective.b=1"):
         LeastSquares(0, 1, c, ONES)
-    with pytest.raises(Refused, match="objective.c=1"):
+    with pytest.raises(ConfigError, match="objective.c=1"):
         build_game(compose(*SMALL, "objective=least_squares", "objective.a=1"))
 
 
@@ -158,5 +158,5 @@ def test_wasserstein_by_hand() -> None:
 @pytest.mark.parametrize("key", ["maximum_likelihood max_logit", "f_kl divergence.max_logit"])
 def test_a_ceiling_out_of_range_is_refused(key: str, value: str) -> None:
     name, setting = key.split()
-    with pytest.raises(Refused, match=rf"objective.{setting}=.* must be a number in \(0, 40\]"):
+    with pytest.raises(ConfigError, match=rf"objective.{setting}=.* must be a number in \(0, 40\]"):
         build_game(compose(*SMALL, f"objective={name}", f"objective.{setting}={value}"))

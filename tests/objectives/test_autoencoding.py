@@ -11,12 +11,12 @@ from torch import Tensor, distributions, nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.functional.likelihoods import Bernoulli, Gaussian
 from ganlab.networks.autoencoder import MaskedLinear, decoder, encoder
-from ganlab.networks.base import Generator, Layers
+from ganlab.networks.base import ConditionalSequential, Generator
 from ganlab.networks.priors import Normal
 from ganlab.objectives.autoencoding import VAE, Reconstruction, divergence
 from ganlab.tricks.base import Trick, Tricks
@@ -48,7 +48,7 @@ def pca(noise: float = 0.6) -> tuple[Generator, Tensor, Tensor]:
     with torch.no_grad():
         layer.weight.copy_(w)
         layer.bias.copy_(mu)
-    generator = Generator(Layers(layer), 2, (5,), Normal())
+    generator = Generator(ConditionalSequential(layer), 2, (5,), Normal())
     precision = (
         w.square().sum(0) + noise**2
     ) / noise**2  # [2], of the posterior N(M^-1 W' (x - mu), s^2 M^-1)
@@ -202,10 +202,10 @@ def test_dropped_inputs_are_made_up_for_afterwards() -> None:
     ],
 )
 def test_what_could_not_be_trained_is_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         build_game(compose("logger=csv", *overrides))
 
 
 def test_coins_need_data_in_a_range() -> None:
-    with pytest.raises(Refused, match="Bernoulli needs data in a range"):
+    with pytest.raises(ConfigError, match="Bernoulli needs data in a range"):
         Bernoulli(None)

@@ -15,7 +15,7 @@ from table import SMALL, node, options
 
 from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.objectives.adversarial import AbsoluteError, MaximumLikelihood, Minimax
 from ganlab.objectives.f_divergence import FDivergence
 
@@ -200,5 +200,5 @@ def test_nothing_is_steeper_or_flat_beyond_the_largest_logit(name: str, player) 
 
 
 def test_an_unknown_generator_cost_is_refused() -> None:
-    with pytest.raises(Refused, match="objective.generator_cost=mystery must be one of bound, output"):
+    with pytest.raises(ConfigError, match="objective.generator_cost=mystery must be one of bound, output"):
         build_game(compose(*SMALL, "objective=f_kl", "objective.generator_cost=mystery"))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.functional.distances import mmd2
@@ -140,11 +140,11 @@ def test_half_precision_stays_finite(objective: str) -> None:
     "line", ["trick=r1", "trick=label_conditioning trick.label_conditioning.discriminator=projection"]
 )
 def test_tricks_on_scores_are_refused(line: str) -> None:
-    with pytest.raises(Refused, match="needs scores, which is not to be had here"):
+    with pytest.raises(ConfigError, match="needs scores, which is not to be had here"):
         build_game(compose(*SMALL, "objective=learned_mmd", *line.split()))
 
 
 def test_weights_that_do_nothing_are_refused() -> None:
     for name in ("gradient_penalty", "one_sided"):
-        with pytest.raises(Refused, match=f"objective.{name}=0 would do nothing"):
+        with pytest.raises(ConfigError, match=f"objective.{name}=0 would do nothing"):
             build_game(compose(*SMALL, "objective=learned_mmd", f"objective.{name}=0"))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.functional.distances import mmd2
@@ -179,7 +179,7 @@ def test_random_features_are_as_large_as_the_samples() -> None:
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(line: str, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         build_game(compose(*SMALL, *line.split()))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.objectives.adversarial import Hinge, Minimax, NonSaturating
 
 
@@ -44,9 +44,9 @@ def test_the_weight_of_a_player() -> None:
 
 
 def test_weights_of_players_that_do_not_play_are_refused() -> None:
-    with pytest.raises(Refused, match="objective.weight has"):
+    with pytest.raises(ConfigError, match="objective.weight has"):
         build_game(compose(*SMALL, "model=gmn", "+objective.weight.discriminator=1"))
-    with pytest.raises(Refused, match="objective.weight.generator=-1 must lie between 0"):
+    with pytest.raises(ConfigError, match="objective.weight.generator=-1 must lie between 0"):
         build_game(compose(*SMALL, "objective.weight.generator=-1"))
 
 

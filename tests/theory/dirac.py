@@ -15,7 +15,7 @@ from torch.optim import SGD
 
 from ganlab.core.turn import Networks
 from ganlab.game import Game
-from ganlab.networks.base import Discriminator, Generator, Layers
+from ganlab.networks.base import ConditionalSequential, Discriminator, Generator
 from ganlab.networks.priors import Normal
 from ganlab.objectives.base import Objective
 from ganlab.training.base import GameModule
@@ -39,8 +39,8 @@ class Point(nn.Module):
 
 def dirac(objective: Objective, play: Play, tricks: Mapping[str, Trick]) -> GameModule:
     theta, psi = START
-    generator = Generator(Layers(Point(theta)), latent_dim=1, shape=(1,), prior=Normal())
-    discriminator = Discriminator(Layers(nn.Identity()), num_features=1)
+    generator = Generator(ConditionalSequential(Point(theta)), latent_dim=1, shape=(1,), prior=Normal())
+    discriminator = Discriminator(ConditionalSequential(nn.Identity()), num_features=1)
     discriminator.score = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     nn.init.constant_(discriminator.score.weight, psi)
     players = ("discriminator", "generator")

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ganlab.augmentations.colour import Colour
 from ganlab.augmentations.geometry import Geometry
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
 from ganlab.tricks.adaptive_augment import AdaptiveAugment
@@ -198,7 +198,7 @@ def test_a_restored_twin_goes_on_in_the_middle_of_an_interval() -> None:
     ],
 )
 def test_what_could_not_act_is_refused(make, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         make()
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from table import game, one_round, real
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Verdict
 from ganlab.tricks.adaptive_balance import AdaptiveBalance, accuracy, ranking
@@ -52,7 +52,9 @@ def test_the_share_that_was_chosen_is_that_before_the_discriminators_move(by: st
 
 
 def test_the_ranking_needs_no_signs() -> None:
-    with pytest.raises(Refused, match="adaptive_balance needs logits that are positive where .*: leave out"):
+    with pytest.raises(
+        ConfigError, match="adaptive_balance needs logits that are positive where .*: leave out"
+    ):
         trick(objective="wasserstein")
     row = one_round(trick("trick.adaptive_balance.by=ranking", objective="wasserstein"))
     assert len(moved(row)) == 2
@@ -139,5 +141,5 @@ def test_a_restored_twin_decides_alike() -> None:
     ],
 )
 def test_bad_values_are_refused(make, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         make()

@@ -6,7 +6,7 @@ from table import SMALL, game, real, rounds
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Player, Turn
 from ganlab.game import Game
@@ -65,16 +65,16 @@ def test_samples_are_told_apart_by_class_after_a_while() -> None:
 
 @pytest.mark.parametrize("other", ["label_conditioning", "semi_supervised"])
 def test_the_class_is_told_once(other: str) -> None:
-    with pytest.raises(Refused, match=f"auxiliary_classifier .*{other}|{other} .*auxiliary_classifier"):
+    with pytest.raises(ConfigError, match=f"auxiliary_classifier .*{other}|{other} .*auxiliary_classifier"):
         game(tricks=["auxiliary_classifier", other])
 
 
 def test_a_weight_of_nothing_is_refused() -> None:
-    with pytest.raises(Refused, match="weight=0 would do nothing"):
+    with pytest.raises(ConfigError, match="weight=0 would do nothing"):
         AuxiliaryClassifier("concat", 0)
 
 
 def test_a_norm_that_is_not_there_is_refused() -> None:
     lines = ["trick.auxiliary_classifier.generator=norm", "model.generator.batch_norm=false"]
-    with pytest.raises(Refused, match="auxiliary_classifier.generator=norm needs a generator"):
+    with pytest.raises(ConfigError, match="auxiliary_classifier.generator=norm needs a generator"):
         build_game(compose(*SMALL, "trick=auxiliary_classifier", *lines))

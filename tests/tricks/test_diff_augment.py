@@ -5,7 +5,7 @@ import torch
 from table import game, real, rounds
 from torch import Tensor
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Networks, Sample, Turn
@@ -180,5 +180,5 @@ def test_half_types_are_raised() -> None:
     ],
 )
 def test_what_could_not_act_is_refused(make, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         make()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from table import game, one_round, rounds
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, schedule
 from ganlab.networks.norms import standing_statistics
 from ganlab.training.build import adopt
@@ -138,7 +138,7 @@ def test_the_average_is_sampled() -> None:
 
 @pytest.mark.parametrize("decay", [2, 1, 0, -0.1, Linear(0.9, 1.5, 10)])
 def test_a_decay_out_of_range_is_refused(decay: float) -> None:
-    with pytest.raises(Refused, match="trick.ema.decay=.* must lie strictly between 0 and 1"):
+    with pytest.raises(ConfigError, match="trick.ema.decay=.* must lie strictly between 0 and 1"):
         EMA(decay, ["generator"])
 
 
@@ -151,7 +151,7 @@ def test_adopted_weights_are_shown_before_the_first_move() -> None:
 
 def test_a_discriminator_under_statistics_of_others_is_refused() -> None:
     tricks, both = ["ema", "semi_supervised"], "trick.ema.players=[generator,discriminator]"
-    with pytest.raises(Refused, match="would classify under batch statistics that are not the average's"):
+    with pytest.raises(ConfigError, match="would classify under batch statistics that are not the average's"):
         game("hinge", tricks, "shared", both, model="dcgan")
     game("hinge", [*tricks, "normalisation"], "shared", both, model="dcgan")
 

@@ -6,7 +6,7 @@ from table import SMALL, game, real, rounds
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 
 
@@ -81,5 +81,5 @@ def test_an_unrolled_discriminator_decodes_with_the_weights_ahead() -> None:
     ],
 )
 def test_bad_values_are_refused(line: str, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         build_game(compose(*SMALL, "trick=feature_autoencoder", line))

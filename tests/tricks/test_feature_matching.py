@@ -3,7 +3,7 @@ import torch
 from table import game, real
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
@@ -99,5 +99,5 @@ def test_half_types_are_raised_before_they_are_averaged() -> None:
     ],
 )
 def test_bad_values_are_refused(make, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         make()

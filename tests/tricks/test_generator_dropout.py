@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.networks.noise import KeyedDropout, Keys, mix
 
@@ -121,5 +121,5 @@ def test_an_average_has_masks_of_its_own() -> None:
     ],
 )
 def test_what_could_not_act_is_refused(override: str, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         built(override)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from table import game, one_round, real, rounds
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.schedules import Linear
 from ganlab.tricks.historical_averaging import HistoricalAveraging
@@ -97,5 +97,5 @@ def test_the_weight_may_be_a_schedule() -> None:
 
 
 def test_a_weight_that_does_nothing_is_refused() -> None:
-    with pytest.raises(Refused, match="trick.historical_averaging.weight=0 would do nothing"):
+    with pytest.raises(ConfigError, match="trick.historical_averaging.weight=0 would do nothing"):
         HistoricalAveraging(0)

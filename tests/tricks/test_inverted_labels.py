@@ -2,7 +2,7 @@ import pytest
 import torch
 from table import game, real, rounds
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 
 
@@ -30,5 +30,5 @@ def test_the_discriminators_labels_stay() -> None:
 
 
 def test_where_the_generator_learns_so_already_it_is_refused() -> None:
-    with pytest.raises(Refused, match=r"inverted_labels needs a generator that minimises log\(1 - D\)"):
+    with pytest.raises(ConfigError, match=r"inverted_labels needs a generator that minimises log\(1 - D\)"):
         game("non_saturating", ["inverted_labels"])

@@ -5,7 +5,7 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.networks.labels import (
     ConcatImage,
@@ -139,17 +139,17 @@ def test_a_conditional_norm_scales_and_shifts_by_class() -> None:
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_another_way_is_refused(player: str) -> None:
-    with pytest.raises(Refused, match=f"{player}=mystery must be one of concat"):
+    with pytest.raises(ConfigError, match=f"{player}=mystery must be one of concat"):
         conditional(f"trick.label_conditioning.{player}=mystery")
 
 
 def test_unlabelled_data_are_refused() -> None:
-    with pytest.raises(Refused, match="label_conditioning needs labels, .* unlabelled data"):
+    with pytest.raises(ConfigError, match="label_conditioning needs labels, .* unlabelled data"):
         conditional("data.num_classes=null")
 
 
 def test_a_norm_that_is_not_there_is_refused() -> None:
-    with pytest.raises(Refused, match="generator=norm needs a generator with batch norm"):
+    with pytest.raises(ConfigError, match="generator=norm needs a generator with batch norm"):
         conditional("trick.label_conditioning.generator=norm", "model.generator.batch_norm=false")
 
 
@@ -157,7 +157,7 @@ def test_samples_are_of_the_class_asked_for() -> None:
     game = conditional()
     assert game.labels(12).tolist() == [*range(10), 0, 1]
     assert game.labels(3, 7).tolist() == [7, 7, 7]
-    with pytest.raises(Refused, match="class=10 must lie between 0 and 9"):
+    with pytest.raises(ConfigError, match="class=10 must lie between 0 and 9"):
         game.sample(1, label=10)
-    with pytest.raises(Refused, match="class=3, but this generator knows no classes"):
+    with pytest.raises(ConfigError, match="class=3, but this generator knows no classes"):
         build_game(compose(*SMALL)).sample(1, label=3)

@@ -3,7 +3,7 @@ import torch
 from table import game, real
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Targets
 from ganlab.tricks.label_smoothing import LabelSmoothing
@@ -33,12 +33,12 @@ def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
 
 @pytest.mark.parametrize("target", [2, 1, 0.5, -0.1])
 def test_a_target_out_of_range_is_refused(target: float) -> None:
-    with pytest.raises(Refused, match=f"real={target} must lie strictly between"):
+    with pytest.raises(ConfigError, match=f"real={target} must lie strictly between"):
         LabelSmoothing(target)
 
 
 def test_only_an_objective_with_targets_can_be_smoothed() -> None:
-    with pytest.raises(Refused, match="label_smoothing needs targets, .*objective Hinge"):
+    with pytest.raises(ConfigError, match="label_smoothing needs targets, .*objective Hinge"):
         game("hinge", ["label_smoothing"])
 
 

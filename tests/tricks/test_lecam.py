@@ -3,7 +3,7 @@ import torch
 from table import game, one_round, real, rounds
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
 from ganlab.tricks.base import Tricks
@@ -116,5 +116,5 @@ def test_half_types_are_raised() -> None:
     ],
 )
 def test_what_could_not_act_is_refused(make, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         make()

@@ -7,7 +7,7 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Networks
 from ganlab.networks.weights import flat
 from ganlab.training.build import adopt
@@ -126,7 +126,7 @@ def test_an_average_of_discriminators_that_are_taken_back_is_refused(player: str
     tricks = [name for name in of_discriminator if "." not in name]
     settings = [setting for setting in of_discriminator if "." in setting]
     message = f"lookahead takes moves of the discriminator .*, which {tricks[0]} needs; leave one out"
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         game("hinge", [*tricks, "lookahead"], "alternating", f"trick.lookahead.player={player}", *settings)
     game("hinge", [*tricks, "lookahead"], "alternating", "trick.lookahead.player=generator", *settings)
 
@@ -166,7 +166,7 @@ def test_weights_that_other_tricks_add_go_back_too() -> None:
     ],
 )
 def test_bad_values_are_refused(make, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         make()
 
 
@@ -179,6 +179,6 @@ def test_the_first_way_back_is_to_weights_that_were_adopted() -> None:
 
 def test_weights_that_wait_for_their_first_batch_are_refused() -> None:
     improved = ("logger=csv", "model=improved", "trick=lookahead")
-    with pytest.raises(Refused, match="lookahead would go back to scales and biases that model=improved"):
+    with pytest.raises(ConfigError, match="lookahead would go back to scales and biases that model=improved"):
         build_game(compose(*improved))
     build_game(compose(*improved, "trick.lookahead.player=generator"))

@@ -8,7 +8,7 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.networks.minibatch import StandardDeviation
 
 
@@ -53,15 +53,15 @@ def test_it_stands_in_front_of_the_last_layer_of_the_body() -> None:
 
 
 def test_a_batch_that_is_no_whole_number_of_groups_is_refused() -> None:
-    with pytest.raises(Refused, match="group_size=4 does not divide a batch of 18 on one process"):
+    with pytest.raises(ConfigError, match="group_size=4 does not divide a batch of 18 on one process"):
         build_game(compose(*SMALL, "data.batch_size=18", "trick=minibatch_stddev"))
-    with pytest.raises(Refused, match="group_size=4 does not divide a batch of 6 on one process"):
+    with pytest.raises(ConfigError, match="group_size=4 does not divide a batch of 6 on one process"):
         game(tricks=["minibatch_stddev"]).game.discriminator(torch.randn(6, 1, 8, 8))
 
 
 def test_packs_that_are_no_whole_number_of_groups_are_refused_before_the_first_round() -> None:
     message = "group_size=4 does not divide the 10 packs that trick.packing.size=2 makes of a batch of 20"
     settings = (*SMALL, "trick=[minibatch_stddev,packing]")
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         build_game(compose(*settings, "data.batch_size=20"))
     build_game(compose(*settings, "data.batch_size=24"))

@@ -3,7 +3,7 @@ import torch
 from table import game, real, rounds
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.networks.priors import Normal
@@ -105,5 +105,5 @@ def test_half_types_are_raised() -> None:
 
 
 def test_a_weight_of_nothing_is_refused() -> None:
-    with pytest.raises(Refused, match="trick.mode_seeking.weight=0 would do nothing"):
+    with pytest.raises(ConfigError, match="trick.mode_seeking.weight=0 would do nothing"):
         ModeSeeking(0, 1e-5)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from table import game, real
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Targets, Turn
@@ -101,5 +101,5 @@ def test_the_discriminator_learns_towards_them() -> None:
 def test_values_out_of_range_are_refused(
     real_: list[float], fake: list[float], flip: float, message: str
 ) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         NoisyLabels(real_, fake, flip)

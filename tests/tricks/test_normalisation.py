@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.networks.norms import BATCH_NORMS
 
@@ -86,9 +86,9 @@ def test_classes_may_scale_the_other_norm_and_a_virtual_one_is_refused() -> None
     game = built(SMALL, "label_conditioning.generator=norm", tricks=both)
     (norm,) = norms(game.generator)
     assert norm.weight is None
-    with pytest.raises(Refused, match="generator=norm needs a generator with batch norm"):
+    with pytest.raises(ConfigError, match="generator=norm needs a generator with batch norm"):
         built(SMALL, "label_conditioning.generator=norm", "normalisation.kind=none", tricks=both)
-    with pytest.raises(Refused, match="virtual_batch_norm takes the generator's batch norm"):
+    with pytest.raises(ConfigError, match="virtual_batch_norm takes the generator's batch norm"):
         built(SMALL, tricks="normalisation,virtual_batch_norm")
     built(DCGAN, "normalisation.player=discriminator", tricks="normalisation,virtual_batch_norm")
 
@@ -107,12 +107,14 @@ def test_classes_may_scale_the_other_norm_and_a_virtual_one_is_refused() -> None
     ],
 )
 def test_what_cannot_be_is_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(Refused, match=f"trick.normalisation.{message}"):
+    with pytest.raises(ConfigError, match=f"trick.normalisation.{message}"):
         built(SMALL, *(f"normalisation.{override}" for override in overrides))
 
 
 def test_a_player_without_batch_norm_is_refused() -> None:
-    with pytest.raises(Refused, match="normalisation finds no batch norm in the discriminator: leave it out"):
+    with pytest.raises(
+        ConfigError, match="normalisation finds no batch norm in the discriminator: leave it out"
+    ):
         game("hinge", ["normalisation"], "alternating", "trick.normalisation.player=discriminator")
 
 

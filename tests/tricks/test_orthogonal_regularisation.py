@@ -3,7 +3,7 @@ import torch
 from table import game, real, rounds
 from torch import nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.schedules import Linear
 from ganlab.tricks.orthogonal_regularisation import OrthogonalRegularisation, alike
@@ -142,5 +142,5 @@ def test_the_weight_may_be_a_schedule() -> None:
     ],
 )
 def test_what_could_not_act_is_refused(make, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         make()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.game import Game
@@ -110,16 +110,16 @@ def test_the_witness_of_a_learned_mmd_is_bound_per_pack() -> None:
 
 def test_a_batch_that_is_no_whole_number_of_packs_is_refused() -> None:
     message = "packing.size=3 does not divide a batch of {} on one process"
-    with pytest.raises(Refused, match=message.format(16)):
+    with pytest.raises(ConfigError, match=message.format(16)):
         packed(SMALL, 3, "data.batch_size=16")
     turn = packed(SMALL, 3).turn("discriminator", real(), Draw(0))
-    with pytest.raises(Refused, match=message.format(16)):
+    with pytest.raises(ConfigError, match=message.format(16)):
         assert turn.on_real
 
 
 @pytest.mark.parametrize("trick", ["label_conditioning", "feature_autoencoder"])
 def test_what_judges_or_decodes_single_samples_is_refused(trick: str) -> None:
     with pytest.raises(
-        Refused, match=f"packing takes samples that are judged one by one, which {trick} needs"
+        ConfigError, match=f"packing takes samples that are judged one by one, which {trick} needs"
     ):
         game("non_saturating", ["packing", trick])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from table import beside, game, one_round, real
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.turn import Player, Turn
 from ganlab.game import Game
@@ -74,10 +74,12 @@ def test_labelled_samples_are_seen_as_the_others_are() -> None:
 
 
 def test_the_class_is_not_given_away() -> None:
-    with pytest.raises(Refused, match="tricks semi_supervised and label_conditioning cannot act together"):
+    with pytest.raises(
+        ConfigError, match="tricks semi_supervised and label_conditioning cannot act together"
+    ):
         game(tricks=["semi_supervised", "label_conditioning"])
 
 
 def test_a_weight_of_nothing_is_refused() -> None:
-    with pytest.raises(Refused, match="trick.semi_supervised.weight=0 would do nothing"):
+    with pytest.raises(ConfigError, match="trick.semi_supervised.weight=0 would do nothing"):
         SemiSupervised(0)

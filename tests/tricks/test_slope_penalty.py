@@ -5,7 +5,7 @@ import torch
 from table import game, one_round, real, rounds
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
@@ -16,7 +16,7 @@ from ganlab.tricks.gradient_penalty import GradientPenalty
 from ganlab.tricks.instance_noise import InstanceNoise
 from ganlab.tricks.r1 import R1
 from ganlab.tricks.r2 import R2
-from ganlab.tricks.slope_penalty import SlopePenalty
+from ganlab.tricks.slope_penalty import GradientRegulariser
 from ganlab.tricks.zero_centred_penalty import ZeroCentredPenalty
 
 NAMES = ["r1", "r2", "gradient_penalty", "dragan", "zero_centred_penalty"]
@@ -52,7 +52,7 @@ def turn(
     return view.replace(made=Sample(fake, classes))
 
 
-def term(trick: SlopePenalty, view: Turn) -> Tensor:
+def term(trick: GradientRegulariser, view: Turn) -> Tensor:
     return trick.losses(view, lambda _: {})[trick.name]
 
 
@@ -60,7 +60,7 @@ def share(name: str, n: int = 4) -> Tensor:
     return Draw(0).uniform(name, n, 1, 1, 1)
 
 
-def points(trick: SlopePenalty) -> Tensor:
+def points(trick: GradientRegulariser) -> Tensor:
     """Where each takes its slope, by hand."""
     x, fake = samples()
     if isinstance(trick, DRAGAN):
@@ -85,13 +85,13 @@ cases = pytest.mark.parametrize(("trick", "of"), CASES.items(), ids=lambda x: ge
 
 
 @cases
-def test_of_a_linear_discriminator(trick: SlopePenalty, of) -> None:
+def test_of_a_linear_discriminator(trick: GradientRegulariser, of) -> None:
     """One slope, whatever the sample: the length of all its weights."""
     assert term(trick, turn(Polynomial(1))).tolist() == pytest.approx([of(LENGTH)] * 4, rel=1e-5)
 
 
 @cases
-def test_of_a_quadratic_discriminator(trick: SlopePenalty, of) -> None:
+def test_of_a_quadratic_discriminator(trick: GradientRegulariser, of) -> None:
     """Each sample has its own, over all of its numbers."""
     lengths = [float((2 * A * x).square().sum().sqrt()) for x in points(trick)]
     assert max(lengths) > 1.5 * min(lengths)
@@ -100,7 +100,7 @@ def test_of_a_quadratic_discriminator(trick: SlopePenalty, of) -> None:
 
 
 @cases
-def test_of_packs(trick: SlopePenalty, of) -> None:
+def test_of_packs(trick: GradientRegulariser, of) -> None:
     """A pack of two is one thing with twice the numbers."""
     assert term(trick, turn(Polynomial(1, m=2))).tolist() == pytest.approx(
         [of(2**0.5 * LENGTH)] * 2, rel=1e-5
@@ -108,7 +108,7 @@ def test_of_packs(trick: SlopePenalty, of) -> None:
 
 
 @pytest.mark.parametrize("trick", [GradientPenalty(1.0, 1.0, "two", 1), ZeroCentredPenalty(1.0, 1)])
-def test_a_line_runs_from_pack_to_pack(trick: SlopePenalty) -> None:
+def test_a_line_runs_from_pack_to_pack(trick: GradientRegulariser) -> None:
     judge = Polynomial(1, m=2)
     term(trick, turn(judge))
     x, fake = samples()
@@ -129,7 +129,7 @@ def test_points_have_the_condition_of_a_sample_and_pass_the_inputs_of_other_tric
 
 
 @cases
-def test_the_generator_is_spared(trick: SlopePenalty, of) -> None:
+def test_the_generator_is_spared(trick: GradientRegulariser, of) -> None:
     assert trick.losses(turn(Polynomial(2), "generator"), lambda _: {}) == {}
 
 
@@ -220,7 +220,7 @@ def test_a_replay_buffers_fakes_are_judged_in_every_play(name: str) -> None:
     ],
 )
 def test_bad_values_are_refused(make, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         make()
 
 

@@ -8,7 +8,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.schedules import Constant
 from ganlab.game import Game
@@ -193,16 +193,16 @@ def test_norms_are_taken_in_full_precision() -> None:
     ],
 )
 def test_settings_out_of_range_are_refused(override: str, message: str) -> None:
-    with pytest.raises(Refused, match=f"trick.spectral_norm.{message}"):
+    with pytest.raises(ConfigError, match=f"trick.spectral_norm.{message}"):
         built(SMALL, f"trick.spectral_norm.{override}")
 
 
 def test_two_tricks_that_say_how_large_the_same_weights_are_refuse_each_other() -> None:
     pair = ["spectral_norm", "weight_norm"]
-    with pytest.raises(Refused, match="weight_norm takes the scale of the discriminator's weights"):
+    with pytest.raises(ConfigError, match="weight_norm takes the scale of the discriminator's weights"):
         game("hinge", pair)
     game("hinge", pair, "alternating", "trick.weight_norm.player=generator")
-    with pytest.raises(Refused, match="weight_norm takes the scale of the generator's weights"):
+    with pytest.raises(ConfigError, match="weight_norm takes the scale of the generator's weights"):
         game(
             "hinge",
             pair,

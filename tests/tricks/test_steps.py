@@ -1,7 +1,7 @@
 import pytest
 from table import batch, game, one_round
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.tricks.steps import Burst, CriticSteps
 
 
@@ -43,7 +43,7 @@ def test_bursts_come_at_the_first_moves_and_at_every_so_many() -> None:
     ],
 )
 def test_bursts_out_of_range_are_refused(setting: dict[str, int], message: str) -> None:
-    with pytest.raises(Refused, match=f"trick.critic_steps.{message}"):
+    with pytest.raises(ConfigError, match=f"trick.critic_steps.{message}"):
         CriticSteps(2, Burst(**{"n": 5, "first": 2, "every": 4, **setting}))
 
 
@@ -63,5 +63,7 @@ def test_who_sits_keeps_its_weights_and_each_move_has_a_batch_and_latents_of_its
 
 
 def test_two_that_say_who_moves_are_refused() -> None:
-    with pytest.raises(Refused, match="generator_steps takes the say in who moves, which critic_steps needs"):
+    with pytest.raises(
+        ConfigError, match="generator_steps takes the say in who moves, which critic_steps needs"
+    ):
         game("wasserstein", ["critic_steps", "generator_steps"])

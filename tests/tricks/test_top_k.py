@@ -3,7 +3,7 @@ import torch
 from table import game, real, rounds
 from torch import Tensor, nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import Draw
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
@@ -120,5 +120,5 @@ def test_features_that_are_matched_beside_it_are_those_of_all_fakes() -> None:
     ],
 )
 def test_what_could_not_act_is_refused(make, message: str) -> None:
-    with pytest.raises(Refused, match=message):
+    with pytest.raises(ConfigError, match=message):
         make()

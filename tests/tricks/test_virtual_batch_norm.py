@@ -3,7 +3,7 @@ import torch
 from table import game
 from torch import nn
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.networks.norms import VirtualNorm
 
 SIZE = 5
@@ -61,5 +61,5 @@ def conditioned(override: str) -> nn.Module:
 
 
 def test_a_generator_without_batch_norm_is_refused() -> None:
-    with pytest.raises(Refused, match="virtual_batch_norm needs a generator with batch norm"):
+    with pytest.raises(ConfigError, match="virtual_batch_norm needs a generator with batch norm"):
         game("non_saturating", ["virtual_batch_norm"], "alternating", "model.generator.batch_norm=false")

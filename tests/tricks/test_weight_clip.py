@@ -1,7 +1,7 @@
 import pytest
 from table import game, one_round
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Linear
 from ganlab.training.build import adopt
 from ganlab.tricks.weight_clip import WeightClip
@@ -45,7 +45,7 @@ def test_the_bound_may_be_a_schedule_and_the_generators_move_clips_nothing() -> 
 
 
 def test_a_bound_that_does_nothing_is_refused() -> None:
-    with pytest.raises(Refused, match="trick.weight_clip.bound=0 would do nothing"):
+    with pytest.raises(ConfigError, match="trick.weight_clip.bound=0 would do nothing"):
         WeightClip(0)
 
 

@@ -3,7 +3,7 @@ from pytorch_lightning import Callback, Trainer
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.training.base import GameModule
@@ -15,7 +15,7 @@ class LastViews(Callback):
     """Views of the game after its last round, among its samples and for the loggers.
 
     Raises:
-        Refused: there is no such view, or it does not suit these data, or this run.
+        ConfigError: there is no such view, or it does not suit these data, or this run.
     """
 
     def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, game: Game, times: Timetable):
@@ -30,7 +30,7 @@ class LastViews(Callback):
             fit(view, game, self.names)
             if view.what == "animate" and once:
                 few = f"sample_every={cfg.sample_every} makes one picture of this run, and a film takes two"
-                raise Refused(f"views: animate, but {few}: lower it, or leave animate out")
+                raise ConfigError(f"views: animate, but {few}: lower it, or leave animate out")
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         game = module.game

@@ -21,7 +21,7 @@ class Bar(Callback):
     """Round, images per second, losses and time left; a few plain lines where there is no terminal.
 
     It also keeps the time that rounds took, the wait for their data included, without what the callbacks
-    between it and `Onward` do: evaluation, pictures, checkpoints; over all resumes.
+    between it and `ResumeClock` do: evaluation, pictures, checkpoints; over all resumes.
     """
 
     def __init__(self, log: Log, images: Callable[[int], int], steps: int):
@@ -90,7 +90,7 @@ class Bar(Callback):
         self.seconds, self.rounds = state["seconds"], int(state["rounds"])
 
 
-class Onward(Callback):
+class ResumeClock(Callback):
     """Stands behind all callbacks: the bar's clock, which stopped in front of them, runs on."""
 
     def __init__(self, bar: Bar):

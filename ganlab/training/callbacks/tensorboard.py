@@ -9,7 +9,7 @@ from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 
 def silence_writers(told: Callable[[threading.ExceptHookArgs], Any] = threading.excepthook) -> None:
@@ -23,7 +23,7 @@ class TensorBoard(TensorBoardLogger):
     """TensorBoard's events in the run directory, by the round of the game; a resume adds to them.
 
     Raises:
-        Refused: tensorboard is not installed.
+        ConfigError: tensorboard is not installed.
     """
 
     def __init__(self, directory: RunDirectory, cfg: DictConfig):
@@ -32,7 +32,7 @@ class TensorBoard(TensorBoardLogger):
         try:
             super().__init__(save_dir=str(directory.path), name="tensorboard", version="")
         except ModuleNotFoundError as error:
-            raise Refused(
+            raise ConfigError(
                 "logger=tensorboard needs pip install tensorboard; logger=csv does without"
             ) from error
 

@@ -6,7 +6,7 @@ import os
 
 from omegaconf import DictConfig
 
-from ganlab.core.errors import Refused
+from ganlab.core.errors import ConfigError
 
 # The last two are wandb's old ones.
 MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
@@ -22,4 +22,6 @@ def check_mode(cfg: DictConfig) -> None:
     """Refuses a mode that W&B does not know, before anything is built."""
     asked = wanted_mode()
     if "wandb" in cfg.logger and asked not in MODES:
-        raise Refused(f"WANDB_MODE={asked} must be online, offline or disabled; logger=csv does without W&B")
+        raise ConfigError(
+            f"WANDB_MODE={asked} must be online, offline or disabled; logger=csv does without W&B"
+        )

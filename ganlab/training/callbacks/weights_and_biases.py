@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import Refused, one_line
+from ganlab.core.errors import ConfigError, one_line
 from ganlab.training.callbacks.wandb_mode import wanted_mode
 
 PATIENCE = 3.0  # seconds that the server has to answer; wandb itself gives up after 100
@@ -36,7 +36,7 @@ class Wandb(WandbLogger):
         project, entity, group, job_type: of W&B's run; null and empty: W&B's own.
 
     Raises:
-        Refused: W&B does not take the run.
+        ConfigError: W&B does not take the run.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ def begin(may_stay_offline: bool, **settings: Any) -> Any:
     """A W&B run; offline where the server does not take it, if it may be.
 
     Raises:
-        Refused: the server does not take it.
+        ConfigError: the server does not take it.
     """
     try:
         return wandb.init(**settings)
@@ -153,6 +153,6 @@ def begin(may_stay_offline: bool, **settings: Any) -> Any:
             wandb.teardown()  # its service still holds the id
             return begin(False, **{**settings, "mode": "offline"})
         remedy = "log in, or give logger.wandb.mode=offline" if settings["mode"] == "online" else "mend it"
-        raise Refused(
+        raise ConfigError(
             f"W&B refuses: {one_line(error)}; {remedy}, or logger=csv, which does without"
         ) from error
