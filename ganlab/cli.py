@@ -18,13 +18,13 @@ from rich.table import Table
 
 from ganlab.config.compose import CONF, explained, one_line_message, validated
 from ganlab.config.overrides import typed
-from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, Lost, ending
+from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, RankLost, ending
 from ganlab.core.validation import digits
 
 FULL = "HYDRA_FULL_ERROR"
 LONGEST = 200  # characters of a name; that of a directory or a file beside it has 255 at most
 # What is told in one line; anything else is a mistake of ours, and shows its trace.
-ERRORS = (ConfigError, Diverged, Lost, IncompleteStudy, HydraException, OmegaConfBaseException)
+ERRORS = (ConfigError, Diverged, RankLost, IncompleteStudy, HydraException, OmegaConfBaseException)
 
 
 def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:

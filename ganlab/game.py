@@ -8,10 +8,19 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.distributed import from_first, gather
+from ganlab.core.distributed import broadcast_, gather
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
-from ganlab.core.turn import ALWAYS_AVAILABLE, Batch, Capability, Networks, Player, Sample, Turn, accurate
+from ganlab.core.randomness import RandomStreams
+from ganlab.core.turn import (
+    ALWAYS_AVAILABLE,
+    Batch,
+    Capability,
+    Networks,
+    Player,
+    Sample,
+    Turn,
+    at_least_float32,
+)
 from ganlab.core.validation import count
 from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
@@ -108,7 +117,7 @@ class Game(nn.Module):
         """What a player moves."""
         return [p for p in getattr(self, player).parameters() if p.requires_grad]
 
-    def turn(self, player: Player, batch: Batch, draw: Draw) -> Turn:
+    def turn(self, player: Player, batch: Batch, draw: RandomStreams) -> Turn:
         return Turn(
             player,
             self.played,
@@ -123,7 +132,7 @@ class Game(nn.Module):
     def losses(self, turn: Turn) -> dict[str, Tensor]:
         """The named terms that the player on turn minimises the sum of; scalars, at least float32."""
         terms = self.tricks.losses(turn, self.objective)
-        return {name: accurate(term).mean() for name, term in terms.items()}
+        return {name: at_least_float32(term).mean() for name, term in terms.items()}
 
     def plays(self, player: Player) -> bool:
         """Whether a player moves in this round."""
@@ -188,7 +197,7 @@ class Game(nn.Module):
         """
         sampler = self.sampler
         weight = next(sampler.parameters())
-        draw = Draw(seed, "sample", device=weight.device)
+        draw = RandomStreams(seed, "sample", device=weight.device)
         blocks = [sampler.prior(draw, BLOCK, sampler.latent_dim) for _ in range(0, max(n, 1), BLOCK)]
         return torch.cat(blocks)[:n].to(weight.dtype)
 
@@ -218,7 +227,7 @@ class Game(nn.Module):
 
         Running statistics are each process's own: the first one's, which are saved, are used.
         """
-        from_first(self.sampler.buffers())
+        broadcast_(self.sampler.buffers())
         first, last, _ = (rows or slice(None)).indices(n)
 
         def make(part: slice) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Player, Sample, Turn, Verdict
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Tricks
@@ -30,7 +30,7 @@ def terms(
     tricks: Tricks | None = None,
 ) -> Tensor:
     """A player's cost where the discriminator says `real` of the data and `fake` of the fakes."""
-    turn = Turn(player, 0, Batch(Sample(real)), None, Said(), tricks or Tricks({}), Draw(0), False)
+    turn = Turn(player, 0, Batch(Sample(real)), None, Said(), tricks or Tricks({}), RandomStreams(0), False)
     return objective(turn.replace(fake=Sample(fake)))["adversarial"]
 
 

@@ -11,7 +11,7 @@ from ganlab.augmentations.geometry import Geometry, moved, rotated, scaled, turn
 from ganlab.augmentations.images import translate
 from ganlab.augmentations.warp import warp
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 
 STILL = {"flip": False, "quarter_turns": False, "translation": 0, "scale": 0, "rotation": 0}
 STILL |= {"anisotropy": 0, "shift": 0}
@@ -33,7 +33,7 @@ def colour(**strengths) -> Colour:
 
 
 def augmented(augmentation: Augmentation, x: Tensor, p: float = 1.0, span: Span = SPAN) -> Tensor:
-    return augmentation(x, torch.tensor(p), span, Draw(0), "test")
+    return augmentation(x, torch.tensor(p), span, RandomStreams(0), "test")
 
 
 def noise(*shape: int) -> Tensor:
@@ -160,14 +160,16 @@ def test_the_map_of_colours_is_the_product_of_the_papers_matrices() -> None:
 
 def drawn(augmentation: str, n: int, transforms: int, normals: int) -> tuple[list, list]:
     """The uniform and the normal numbers of n images, as `augmented` draws them."""
-    draw = Draw(0)
+    draw = RandomStreams(0)
     uniform = draw.uniform(f"test/{augmentation}", n, 2, transforms)[:, 1]
     return uniform.tolist(), draw.normal(f"test/{augmentation}", n, normals).tolist()
 
 
 def test_the_map_of_pixels_is_the_papers_transforms_one_after_the_other() -> None:
     n, height, width = 6, 8, 16
-    source = PAPER[0]._sources(torch.zeros(n, 1, height, width), torch.tensor(1.0), Draw(0), "test/geometry")
+    source = PAPER[0]._sources(
+        torch.zeros(n, 1, height, width), torch.tensor(1.0), RandomStreams(0), "test/geometry"
+    )
     for found, u, z in zip(source, *drawn("geometry", n, 9, 4), strict=True):
         stretch = 2 ** (0.2 * z[1])
         transforms = [

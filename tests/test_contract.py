@@ -20,7 +20,7 @@ from table import SMALL, composed, game, home, one_round, options, real, rounds
 from ganlab.config.allowlist import targets
 from ganlab.config.compose import CONF, compose
 from ganlab.config.kinds import parameters
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.training.base import GameModule
 from ganlab.training.build import adopt, build
 
@@ -157,7 +157,7 @@ def test_no_verdict_is_passed_that_nobody_asked_for(objective: str, tricks: tupl
     for player, expected in zip(("discriminator", "generator"), CALLS[objective, tricks], strict=True):
         calls.clear()
         if expected is not None:
-            module.losses(module.turn(player, real(), Draw(0)))
+            module.losses(module.turn(player, real(), RandomStreams(0)))
             assert len(calls) == expected, player
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import softplus
 
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 
 RATE = 0.05
 # Without moments in the one case, with both in the other; a batch norm would be no function of the weights.
@@ -41,7 +41,7 @@ def fields(module, weights: Flat, data: Tensor, latent: Tensor) -> Flat:
 
 
 def latents(step: int, *look: str) -> Tensor:
-    return Draw(0, step, "generator", *look).normal("latent", 16, 6)
+    return RandomStreams(0, step, "generator", *look).normal("latent", 16, 6)
 
 
 def players_weights(module) -> Flat:

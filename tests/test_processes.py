@@ -19,7 +19,7 @@ from two_ranks import cases, made, play_all, played
 
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.training.processes import environment, free_port, must_start
+from ganlab.training.processes import environment, free_port, launches_ranks
 from ganlab.training.session import Session
 
 PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
@@ -212,18 +212,18 @@ STARTED = {  # what torchrun and SLURM leave in the environment
 def test_as_many_processes_play_as_were_started(launcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in STARTED[launcher].items():
         monkeypatch.setenv(name, value)
-    assert not must_start(devices=4, num_nodes=1)
-    assert not must_start(devices=2, num_nodes=2)
+    assert not launches_ranks(devices=4, num_nodes=1)
+    assert not launches_ranks(devices=2, num_nodes=2)
     for devices in (1, 2):
         with pytest.raises(ConfigError, match=f"is {devices} processes, but torchrun or SLURM has started 4"):
-            must_start(devices, num_nodes=1)
+            launches_ranks(devices, num_nodes=1)
 
 
 def test_a_shell_on_a_machine_of_slurm_starts_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "bash", "SLURM_PROCID": "0"}.items():
         monkeypatch.setenv(name, value)
-    assert must_start(devices=2, num_nodes=1)
-    assert not must_start(devices=1, num_nodes=1)
+    assert launches_ranks(devices=2, num_nodes=1)
+    assert not launches_ranks(devices=1, num_nodes=1)
 
 
 def test_slurm_puts_no_job_back_into_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:

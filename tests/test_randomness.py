@@ -3,7 +3,7 @@ import random
 import numpy as np
 import torch
 
-from ganlab.core.randomness import Draw, fold, reseed
+from ganlab.core.randomness import RandomStreams, fold, reseed
 
 
 def test_seeds_do_not_collide_where_only_the_low_bits_count() -> None:
@@ -30,13 +30,13 @@ def test_reseeding_sets_all_generators() -> None:
 
 
 def test_ranks_draw_the_rows_of_one_batch() -> None:
-    everyone = Draw(0, 5).normal("latent", 6, 3)
-    ranks = [Draw(0, 5, rank=rank, world_size=3).normal("latent", 2, 3) for rank in range(3)]
+    everyone = RandomStreams(0, 5).normal("latent", 6, 3)
+    ranks = [RandomStreams(0, 5, rank=rank, world_size=3).normal("latent", 2, 3) for rank in range(3)]
     assert torch.equal(torch.cat(ranks), everyone)
 
 
 def test_one_stream_does_not_shift_another() -> None:
-    draw, other = Draw(0), Draw(0)
+    draw, other = RandomStreams(0), RandomStreams(0)
     other.uniform("noise", 7)
     assert torch.equal(draw.normal("latent", 4), other.normal("latent", 4))
-    assert not torch.equal(draw.normal("latent", 4), Draw(0).normal("latent", 4))
+    assert not torch.equal(draw.normal("latent", 4), RandomStreams(0).normal("latent", 4))

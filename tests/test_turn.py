@@ -7,7 +7,7 @@ import torch
 from table import game, real
 from torch import Tensor, nn
 
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.networks.priors import Normal
 from ganlab.training.play import against
@@ -52,7 +52,7 @@ class Shown(Trick):
 
 def turn(player: str = "generator", tricks: dict[str, Trick] | None = None, slopes: bool = False) -> Turn:
     batch = Batch(Sample(torch.randn(4, 3), torch.arange(4)))
-    return Turn(player, 0, batch, Doubling(), Summing(), Tricks(tricks or {}), Draw(0), slopes)
+    return Turn(player, 0, batch, Doubling(), Summing(), Tricks(tricks or {}), RandomStreams(0), slopes)
 
 
 def test_nothing_is_computed_before_it_is_asked_and_then_once() -> None:
@@ -172,4 +172,4 @@ def test_shared_fakes_are_held_constant_on_the_discriminators_turn() -> None:
 
 def test_extra_samples_reach_the_turn() -> None:
     extra = Sample(torch.zeros(2, 1, 8, 8))
-    assert game().game.turn("generator", Batch(real().real, extra), Draw(0)).extra is extra
+    assert game().game.turn("generator", Batch(real().real, extra), RandomStreams(0)).extra is extra

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 
 # How strong a transform is; 0 leaves it out.
 Share = Annotated[float, "[0, 1]"]
@@ -60,7 +60,7 @@ class Augmentation(ABC):
         """
 
     @abstractmethod
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: Draw, name: str) -> Tensor:
+    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, name: str) -> Tensor:
         """Images [B, C, H, W] changed; those that no transform meets are as they were, bit for bit.
 
         Args:

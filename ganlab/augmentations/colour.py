@@ -10,7 +10,7 @@ from torch import Tensor
 from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, UpTo3, gate
 from ganlab.augmentations.images import per_image
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Colour(Augmentation):
         grey = self.luma_flip or any((self.brightness, self.contrast))
         return grey or (shape[0] == 3 and any((self.hue, self.saturation)))
 
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: Draw, name: str) -> Tensor:
+    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, name: str) -> Tensor:
         chance, uniform = draw.uniform(f"{name}/colour", len(x), 2, 5).permute(1, 2, 0)  # [5, B] each
         normal = draw.normal(f"{name}/colour", len(x), 3).T
         added = gate(chance[0], p, span.unit * self.brightness * normal[0], 0)

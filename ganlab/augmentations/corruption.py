@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, gate
 from ganlab.augmentations.images import cut, per_image
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 
 
 class Corruption(Augmentation):
@@ -23,7 +23,7 @@ class Corruption(Augmentation):
     def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
         return bool(self.noise or self.cutout)
 
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: Draw, name: str) -> Tensor:
+    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, name: str) -> Tensor:
         n = len(x)
         uniform = draw.uniform(f"{name}/corruption", n, 4).T
         if self.noise:

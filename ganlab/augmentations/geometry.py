@@ -11,7 +11,7 @@ from torch import Tensor
 from ganlab.augmentations.base import Augmentation, Share, Span, UpTo3, gate
 from ganlab.augmentations.warp import warp
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 
 
 @dataclass
@@ -50,10 +50,10 @@ class Geometry(Augmentation):
         strengths = (self.translation, self.scale, self.rotation, self.anisotropy, self.shift)
         return self.flip or self.quarter_turns or any(strengths)
 
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: Draw, name: str) -> Tensor:
+    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, name: str) -> Tensor:
         return warp(x, self._sources(x, p, draw, f"{name}/geometry"))
 
-    def _sources(self, x: Tensor, p: Tensor, draw: Draw, name: str) -> Tensor:
+    def _sources(self, x: Tensor, p: Tensor, draw: RandomStreams, name: str) -> Tensor:
         """Where a pixel comes from, [B, 3, 3]: the inverse maps, the first one leftmost."""
         n, (height, width) = len(x), x.shape[2:]
         chance, uniform = draw.uniform(name, n, 2, 9).permute(1, 2, 0)  # [9, B] each

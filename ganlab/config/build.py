@@ -15,7 +15,7 @@ from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.evaluation import Evaluation, Watch
-from ganlab.networks.base import Discriminator, Generator, swap
+from ganlab.networks.base import Discriminator, Generator, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick
@@ -91,7 +91,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
             # Before any weights are restored: a detour over float32 would round them.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):
-                swap(game, (*BATCH_NORMS, ElementaryNorm), SynchronisedNorm)
+                replace_modules(game, (*BATCH_NORMS, ElementaryNorm), SynchronisedNorm)
             # Convolutions are faster so, on CPUs and GPUs alike, and differ in the last bit at most.
             return game.to(memory_format=torch.channels_last)
 

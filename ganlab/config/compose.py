@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.kinds import validate
 from ganlab.config.overrides import refuse_unknown, typed
-from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, Lost, for_terminal
+from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, RankLost, for_terminal
 
 PACKAGE = Path(__file__).parent.parent
 # Beside the package in a checkout, inside of it in a wheel.
@@ -101,7 +101,10 @@ def one_line_message(error: BaseException) -> str:
     text = str(error)
     for aside in ("Config search path:", "object_type=", "To append to your config use"):
         text = text.split(aside)[0]
-    if not isinstance(error, ConfigError | Diverged | Lost | IncompleteStudy) and error.__cause__ is not None:
+    if (
+        not isinstance(error, ConfigError | Diverged | RankLost | IncompleteStudy)
+        and error.__cause__ is not None
+    ):
         text = f"{text} {error.__cause__}".split("object_type=")[0]
     text = text.replace("Available options in", "- available in").split("full_key:")[0]
     return for_terminal(" ".join(text.split()))

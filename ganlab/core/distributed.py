@@ -8,14 +8,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def several() -> bool:
+def is_distributed() -> bool:
     """Whether there are other processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def first() -> bool:
+def is_main_process() -> bool:
     """Whether this is the first process, the one that writes."""
-    return not several() or dist.get_rank() == 0
+    return not is_distributed() or dist.get_rank() == 0
 
 
 class SumOfRanks(torch.autograd.Function):
@@ -32,31 +32,31 @@ class SumOfRanks(torch.autograd.Function):
         return SumOfRanks.apply(slopes[0])
 
 
-def together(x: Tensor) -> Tensor:
+def all_gather_with_grad(x: Tensor) -> Tensor:
     """The rows of all processes, [N, ...] -> [W N, ...], with gradients; each must bring as many.
 
     For losses that couple the samples of a batch: computed from all rows on every process, and averaged
     like any other gradient, they are those of the global batch.
     """
-    if not several():
+    if not is_distributed():
         return x
     rows = [x if r == dist.get_rank() else torch.zeros_like(x) for r in range(dist.get_world_size())]
     return SumOfRanks.apply(torch.cat(rows))
 
 
-def mine(rows: Tensor) -> Tensor:
-    """This process's part of what `together` gave, [W N, ...] -> [N, ...]."""
-    return rows.chunk(dist.get_world_size())[dist.get_rank()] if several() else rows
+def local_rows(rows: Tensor) -> Tensor:
+    """This process's part of what `all_gather_with_grad` gave, [W N, ...] -> [N, ...]."""
+    return rows.chunk(dist.get_world_size())[dist.get_rank()] if is_distributed() else rows
 
 
 def mean_of_ranks(x: Tensor) -> Tensor:
     """The mean over processes, with gradients."""
-    return SumOfRanks.apply(x) / dist.get_world_size() if several() else x
+    return SumOfRanks.apply(x) / dist.get_world_size() if is_distributed() else x
 
 
-def average(gradients: list[Tensor]) -> None:
+def all_reduce_mean_(gradients: list[Tensor]) -> None:
     """Replaces gradients by their means over processes, in one flat message."""
-    if not several() or not gradients:
+    if not is_distributed() or not gradients:
         return
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     dist.all_reduce(flat)
@@ -66,9 +66,9 @@ def average(gradients: list[Tensor]) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-def from_first(tensors: Iterable[Tensor]) -> None:
+def broadcast_(tensors: Iterable[Tensor]) -> None:
     """Replaces tensors by those of the first process."""
-    if several():
+    if is_distributed():
         for tensor in tensors:
             dist.broadcast(tensor, 0)
 
@@ -79,7 +79,7 @@ def gather(make: Callable[[slice], Tensor], n: int) -> Tensor:
     Args:
         make: a range of rows -> these rows; the last process may be asked for fewer, or for none.
     """
-    if not several():
+    if not is_distributed():
         return make(slice(0, n))
     share = -(-n // dist.get_world_size())
     first = dist.get_rank() * share
@@ -90,9 +90,9 @@ def gather(make: Callable[[slice], Tensor], n: int) -> Tensor:
     return whole[:n]
 
 
-def any_of_ranks(flag: bool, device: torch.device) -> bool:
+def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether any process says so; `device` is the one that the processes talk from."""
-    if not several():
+    if not is_distributed():
         return flag
     said = torch.tensor(float(flag), device=device)
     dist.all_reduce(said, op=dist.ReduceOp.MAX)

@@ -36,7 +36,7 @@ class IncompleteStudy(RuntimeError):  # noqa: N818, likewise
     """Some of the runs that were asked for have not come to their end."""
 
 
-class Lost(RuntimeError):  # noqa: N818, likewise
+class RankLost(RuntimeError):  # noqa: N818, likewise
     """Another process of the run is gone."""
 
 

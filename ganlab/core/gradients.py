@@ -3,20 +3,20 @@
 import torch
 from torch import Tensor
 
-from ganlab.core.turn import Sample, Turn, accurate
+from ganlab.core.turn import Sample, Turn, at_least_float32
 
 
-def slopes(verdicts: Tensor, x: Tensor) -> Tensor:
+def input_gradients(verdicts: Tensor, x: Tensor) -> Tensor:
     """The gradients of verdicts [N, ...] at the samples x [B, ...] that they judge, [N, D], differentiable.
 
     A row is over all numbers of what one verdict judges: one sample, or the B / N samples of a pack, which
     lie one after the other in x. Of a verdict over patches, [N, h, w], it is the slope of their sum.
     """
     (slope,) = torch.autograd.grad(verdicts.sum(), x, create_graph=True)
-    return accurate(slope).reshape(len(verdicts), -1)
+    return at_least_float32(slope).reshape(len(verdicts), -1)
 
 
-def norms(slopes: Tensor) -> Tensor:
+def row_norms(slopes: Tensor) -> Tensor:
     """The lengths of rows [N, D] -> [N]; held at 1e-6 from below, where a root would be infinitely steep."""
     return slopes.square().sum(1).clamp_min(1e-12).sqrt()
 

@@ -48,7 +48,7 @@ def in_proportion(counts: Sequence[int], n: int) -> Tensor:
     return classes[((place + 0.5) / share[classes]).argsort(stable=True)[:n]]
 
 
-class Draw:
+class RandomStreams:
     """Random numbers of the global batch, of which this process takes its rows.
 
     Every use names itself and has a stream of its own, so that a trick which draws does not shift the

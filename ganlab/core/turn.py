@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ganlab.core.randomness import Draw
+    from ganlab.core.randomness import RandomStreams
     from ganlab.networks.base import Discriminator, Generator
     from ganlab.tricks.base import Tricks
 
@@ -89,7 +89,7 @@ class Targets(NamedTuple):
     fake: Tensor
 
 
-def accurate(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """At least float32: half types are raised, float64 stays."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
@@ -138,7 +138,7 @@ class Turn:
         generator: Generator,
         discriminator: Callable[[Tensor, Tensor | None], Verdict] | None,
         hooks: Tricks,
-        draw: Draw,
+        draw: RandomStreams,
         differentiates_inputs: bool,
     ):
         self.player: Player = player
@@ -234,7 +234,10 @@ class Turn:
         return differentiable(fake) if self._differentiates_inputs and not fake.x.requires_grad else fake
 
     def _aim(self) -> Targets:
-        real, fake = accurate(self.on_real.logits), accurate(self.on_fake.logits)  # bf16 has no 0.999
+        real, fake = (
+            at_least_float32(self.on_real.logits),
+            at_least_float32(self.on_fake.logits),
+        )  # bf16 has no 0.999
         return self._hooks.targets(Targets(torch.ones_like(real), torch.zeros_like(fake)), self)
 
 

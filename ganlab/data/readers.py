@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import torch
 
-from ganlab.core.errors import ConfigError, Lost, one_line
+from ganlab.core.errors import ConfigError, RankLost, one_line
 
 Key = TypeVar("Key")
 Answer = TypeVar("Answer")
@@ -25,7 +25,7 @@ def read(make: Callable[[Key], Answer], keys: Iterable[Key], num_workers: int) -
     ends when nobody holds the other end of its pipe any more, so none is left whatever ends this one.
 
     Raises:
-        Lost: a process died.
+        RankLost: a process died.
         ConfigError: the system gives no more processes, files or memory.
     """
     if num_workers == 0:
@@ -46,7 +46,7 @@ def read(make: Callable[[Key], Answer], keys: Iterable[Key], num_workers: int) -
     except (EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # a pipe that ends amid an answer has none
             raise scarce("images", error) from error
-        raise Lost(
+        raise RankLost(
             "a process that reads images has died, perhaps killed for want of memory: resume= goes on from "
             "the last checkpoint, with fewer data.num_workers, or 0, if that was the cause"
         ) from error

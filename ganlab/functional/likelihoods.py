@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.turn import accurate
+from ganlab.core.turn import at_least_float32
 from ganlab.core.validation import positive
 
 
@@ -23,7 +23,7 @@ class Gaussian:
         self.std = positive("objective.likelihood.std", std)
 
     def __call__(self, x: Tensor, made: Tensor) -> Tensor:
-        squares = ((accurate(x) - accurate(made)) / self.std).square() / 2
+        squares = ((at_least_float32(x) - at_least_float32(made)) / self.std).square() / 2
         return -(squares + math.log(self.std * math.sqrt(2 * math.pi))).flatten(1).sum(1)
 
 
@@ -51,4 +51,4 @@ class Bernoulli:
         return -cost.flatten(1).sum(1)
 
     def _unit(self, x: Tensor) -> Tensor:
-        return ((accurate(x) - self.low) / (self.high - self.low)).clamp(0, 1)
+        return ((at_least_float32(x) - self.low) / (self.high - self.low)).clamp(0, 1)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ganlab.core.distributed import first
+from ganlab.core.distributed import is_main_process
 from ganlab.core.errors import ConfigError, Diverged
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
@@ -83,7 +83,7 @@ class Evaluation:
         if not self.metrics:
             return {}
         pieces = self._pieces(game)
-        if not first():
+        if not is_main_process():
             for _ in pieces:
                 pass
             return {}

@@ -111,12 +111,12 @@ def output(value_range: tuple[float, float] | None, name: str = "data.range") ->
     return layers[low, high]()
 
 
-def rectifier(slope: float) -> nn.Module:
+def relu(slope: float) -> nn.Module:
     """ReLU, or leaky ReLU where negative inputs are to keep a slope."""
     return nn.LeakyReLU(slope) if slope else nn.ReLU()
 
 
-def swap(
+def replace_modules(
     root: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], make: Callable[..., nn.Module]
 ) -> int:
     """Puts `make(layer)` in the place of every layer of some kinds below `root`; says how many."""
@@ -129,7 +129,7 @@ def swap(
     return swapped
 
 
-def entry(root: nn.Module) -> nn.Linear | nn.Conv2d:
+def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:
     """The first layer with weights, the one that sees the input."""
     for layer in root.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -137,7 +137,7 @@ def entry(root: nn.Module) -> nn.Linear | nn.Conv2d:
     raise ConfigError("this network has no linear or convolutional layer that a condition could enter")
 
 
-def widen(layer: nn.Linear | nn.Conv2d, extra: int) -> None:
+def add_inputs(layer: nn.Linear | nn.Conv2d, extra: int) -> None:
     """Gives a layer `extra` more inputs, in place; their weights are drawn like the others' are spread."""
     weight = layer.weight.detach()
     new = weight.new_empty(len(weight), extra, *weight.shape[2:]).normal_(0, float(weight.std()))

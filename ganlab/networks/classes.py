@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ganlab.core.turn import Sample, Turn, accurate
+from ganlab.core.turn import Sample, Turn, at_least_float32
 
 
 class KPlusOneLogit(nn.Module):
@@ -20,7 +20,7 @@ class KPlusOneLogit(nn.Module):
         self.classes = classes
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.logsumexp(accurate(self.classes(features)), 1, keepdim=True)
+        return torch.logsumexp(at_least_float32(self.classes(features)), 1, keepdim=True)
 
 
 def surprise(turn: Turn, sample: Sample) -> Tensor:
@@ -28,4 +28,4 @@ def surprise(turn: Turn, sample: Sample) -> Tensor:
     classes = turn.critic(sample).classes
     assert classes is not None
     assert sample.condition is not None
-    return cross_entropy(accurate(classes), sample.condition, reduction="none")
+    return cross_entropy(at_least_float32(classes), sample.condition, reduction="none")

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.networks.base import Generator, entry, swap, widen
+from ganlab.networks.base import Generator, add_inputs, input_layer, replace_modules
 from ganlab.networks.labels import ConcatVector, ConditionalNorm, EmbedLatent
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
@@ -30,7 +30,7 @@ def ask_for_classes(setting: str, way: GeneratorWay, generator: Generator, num_c
 
 def concat_latent(generator: Generator, num_classes: int) -> bool:
     """One-hot columns beside the latent."""
-    widen(entry(generator.body), num_classes)
+    add_inputs(input_layer(generator.body), num_classes)
     generator.latents.append(ConcatVector(num_classes))
     return True
 
@@ -50,7 +50,7 @@ def condition_norm(generator: Generator, num_classes: int) -> bool:
         norm.weight = norm.bias = None  # type: ignore[assignment]
         return ConditionalNorm(norm, channels, num_classes)
 
-    return bool(swap(generator.body, (*BATCH_NORMS, VirtualNorm, nn.GroupNorm), conditional))
+    return bool(replace_modules(generator.body, (*BATCH_NORMS, VirtualNorm, nn.GroupNorm), conditional))
 
 
 GENERATOR_WAYS = {"concat": concat_latent, "embedding": embed_latent, "norm": condition_norm}

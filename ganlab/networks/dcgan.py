@@ -10,7 +10,7 @@ from torch import nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
-from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output, rectifier
+from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output, relu
 from ganlab.networks.priors import Prior
 
 Kernel = Annotated[int, 3]
@@ -37,10 +37,10 @@ def generator(
         nn.Linear(latent_dim, base[0] * base[1] * base[2], bias=False),
         nn.Unflatten(1, base),
         nn.BatchNorm2d(base[0]),
-        rectifier(slope),
+        relu(slope),
     ]
     for before, after in pairwise(widths):
-        layers += [_up(before, after, kernel, bias=False), nn.BatchNorm2d(after), rectifier(slope)]
+        layers += [_up(before, after, kernel, bias=False), nn.BatchNorm2d(after), relu(slope)]
     layers += [_up(widths[-1], channels, kernel, bias=True), output(value_range)]
     body = ConditionalSequential(*layers)
     initialise(body)

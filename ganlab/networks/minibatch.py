@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.distributed import together
+from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.errors import ConfigError
-from ganlab.core.turn import accurate
+from ganlab.core.turn import at_least_float32
 from ganlab.networks.base import Conditioned
 
 
@@ -26,8 +26,8 @@ class Closeness(nn.Module):
         self.projection = nn.Linear(num_features, kernels * dims, bias=False)  # T
 
     def forward(self, features: Tensor) -> Tensor:
-        mine = accurate(self.projection(features)).unflatten(1, self.shape)  # [B, kernels, dims]
-        everyone = together(mine) if self.training else mine  # [N, kernels, dims]
+        mine = at_least_float32(self.projection(features)).unflatten(1, self.shape)  # [B, kernels, dims]
+        everyone = all_gather_with_grad(mine) if self.training else mine  # [N, kernels, dims]
         distances = (mine.unsqueeze(1) - everyone).abs().sum(3)  # [B, N, kernels]
         return (-distances).exp().sum(1)
 
@@ -58,7 +58,7 @@ class StandardDeviation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_groups(self.size, len(x))
-        groups = accurate(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
+        groups = at_least_float32(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
         variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
         # Equal samples have no deviation, and the root no slope there.
         deviation = (variance + 1e-8).sqrt().flatten(1).mean(1)  # [G]

@@ -7,16 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.randomness import Draw, fold
-from ganlab.networks.base import Conditioned, entry, swap
+from ganlab.core.randomness import RandomStreams, fold
+from ganlab.networks.base import Conditioned, input_layer, replace_modules
 from ganlab.networks.initial import WEIGHTED
 
 MASK = (1 << 24) - 1
 
 
-def before_hidden(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
+def insert_before_hidden(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
     """Puts `make(i)` in front of every weight layer but the first, i = 0, 1, ...; says how many."""
-    first = entry(body)
+    first = input_layer(body)
     made = 0
 
     def behind(layer: nn.Module) -> nn.Module:
@@ -26,7 +26,7 @@ def before_hidden(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
         made += 1
         return nn.Sequential(make(made - 1), layer)
 
-    swap(body, WEIGHTED, behind)
+    replace_modules(body, WEIGHTED, behind)
     return made
 
 
@@ -98,7 +98,7 @@ class Noise(nn.Module):
     def __init__(self, name: str):
         super().__init__()
         self.name = name
-        self.draw: Draw | None = None
+        self.draw: RandomStreams | None = None
         self.rows: int | None = None  # None: all
         self.std = 0.0
 

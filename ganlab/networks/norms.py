@@ -9,9 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ganlab.core.distributed import mean_of_ranks, several
-from ganlab.core.turn import accurate
-from ganlab.networks.base import evaluating, swap
+from ganlab.core.distributed import is_distributed, mean_of_ranks
+from ganlab.core.turn import at_least_float32
+from ganlab.networks.base import evaluating, replace_modules
 from ganlab.networks.initial import WEIGHTED
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -29,7 +29,7 @@ def without_norm(root: nn.Module) -> int:
             before.bias = nn.Parameter(before.weight.new_zeros(outputs))
         elif isinstance(layer, WEIGHTED):
             before = layer
-    return swap(root, BATCH_NORMS, lambda _: nn.Identity())
+    return replace_modules(root, BATCH_NORMS, lambda _: nn.Identity())
 
 
 @torch.no_grad()
@@ -46,7 +46,7 @@ def standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | Non
     found: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
 
     def measure(norm: Any, inputs: tuple[Tensor]) -> None:
-        x = accurate(inputs[0])
+        x = at_least_float32(inputs[0])
         dims = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(x, dims, correction=0)  # [C]
         set_statistics(norm, mean, variance)
@@ -104,7 +104,7 @@ class ElementaryNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        rows = accurate(x)
+        rows = at_least_float32(x)
         dims = [0, *range(2, x.ndim)]
         shape = [1, -1] + [1] * (x.ndim - 2)
         mean = self._of_all(rows.mean(dims))  # [C]
@@ -138,7 +138,7 @@ class SynchronisedNorm(ElementaryNorm):
         return mean_of_ranks(statistic)
 
     def _count(self, x: Tensor) -> int:
-        return super()._count(x) * (dist.get_world_size() if several() else 1)
+        return super()._count(x) * (dist.get_world_size() if is_distributed() else 1)
 
 
 class VirtualNorm(nn.Module):
@@ -156,7 +156,9 @@ class VirtualNorm(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = accurate(x).flatten(2) if x.ndim > 2 else accurate(x).unsqueeze(2)  # [R + B, C, S]
+        rows = (
+            at_least_float32(x).flatten(2) if x.ndim > 2 else at_least_float32(x).unsqueeze(2)
+        )  # [R + B, C, S]
         # The result is free of a shift, and squares of centred numbers lose no digits.
         rows = rows - rows[: self.size].detach().mean((0, 2), keepdim=True)
         mean, square = rows.mean(2), rows.square().mean(2)  # [R + B, C]

@@ -13,7 +13,7 @@ from torch.nn.functional import relu, softplus
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule
-from ganlab.core.turn import Capability, Player, Turn, accurate
+from ganlab.core.turn import Capability, Player, Turn, at_least_float32
 from ganlab.objectives.base import Objective
 
 MaxLogit = Annotated[float, "(0, 40]"]  # of exponents, far from the largest float32, exp(88)
@@ -87,7 +87,7 @@ class MaximumLikelihood(Classifying):
         self.max_logit = max_logit
 
     def generator(self, turn: Turn) -> Tensor:
-        return -exponential(accurate(turn.on_fake.logits), self.max_logit)
+        return -exponential(at_least_float32(turn.on_fake.logits), self.max_logit)
 
 
 class AbsoluteError(Adversarial):
@@ -101,11 +101,11 @@ class AbsoluteError(Adversarial):
     offers = Adversarial.offers | {Capability.SIGNS}
 
     def discriminator(self, turn: Turn) -> Tensor:
-        real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)
+        real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
         return (torch.sigmoid(-real) + torch.sigmoid(fake)) / 2
 
     def generator(self, turn: Turn) -> Tensor:
-        return -torch.sigmoid(accurate(turn.on_fake.logits)) / 2
+        return -torch.sigmoid(at_least_float32(turn.on_fake.logits)) / 2
 
 
 class LeastSquares(Adversarial):

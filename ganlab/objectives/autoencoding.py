@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Networks, Player, Turn, accurate
+from ganlab.core.turn import Networks, Player, Turn, at_least_float32
 from ganlab.functional.likelihoods import Likelihood
 from ganlab.networks.priors import Normal
 from ganlab.objectives.base import Objective
@@ -64,7 +64,9 @@ class VAE(Objective):
             )
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        mean, log_variance = accurate(turn.generator.encode(turn.real.x)).chunk(2, 1)  # [B, latent_dim]
+        mean, log_variance = at_least_float32(turn.generator.encode(turn.real.x)).chunk(
+            2, 1
+        )  # [B, latent_dim]
         noise = turn.draw.normal("posterior", *mean.shape).to(mean.dtype)
         made = turn.decode(mean + (log_variance / 2).exp() * noise)
         return {

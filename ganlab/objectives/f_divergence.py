@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import relu, softplus
 
 from ganlab.core.schedules import Schedule
-from ganlab.core.turn import Player, Turn, accurate
+from ganlab.core.turn import Player, Turn, at_least_float32
 from ganlab.objectives.adversarial import Adversarial, MaxLogit
 
 GeneratorCost = Literal["bound", "output"]
@@ -52,11 +52,11 @@ class FDivergence(Adversarial):
         self.generator_cost: GeneratorCost = generator_cost
 
     def discriminator(self, turn: Turn) -> Tensor:
-        real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)
+        real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
         return self.divergence.conjugate(fake) - self.divergence.output(real)
 
     def generator(self, turn: Turn) -> Tensor:
-        fake = accurate(turn.on_fake.logits)
+        fake = at_least_float32(turn.on_fake.logits)
         if self.generator_cost == "bound":
             return -self.divergence.conjugate(fake)
         return -self.divergence.output(fake)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganlab.core.distributed import together
-from ganlab.core.gradients import between, norms, slopes
+from ganlab.core.distributed import all_gather_with_grad
+from ganlab.core.gradients import between, input_gradients, row_norms
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Capability, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Kernel
 from ganlab.objectives.base import Objective
@@ -67,15 +67,15 @@ class LearnedMMD(Objective):
     def _slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
         """|grad w| at one point between each real and fake sample, [B]; of packs, over all that is in one."""
         points = between(turn, "between", len(turn.on_real.features))
-        seen = accurate(turn.critic(points).features)
+        seen = at_least_float32(turn.critic(points).features)
         with torch.autocast(real.device.type, enabled=False):
             witness = self.kernel(seen, real).mean(1) - self.kernel(seen, fake).mean(1)  # [B]
-        return norms(slopes(witness, points.x))
+        return row_norms(input_gradients(witness, points.x))
 
 
 def features(turn: Turn, sample: Sample) -> Tensor:
     """The discriminator's features of the global batch, [W B, F]."""
-    return together(accurate(turn.critic(sample).features))
+    return all_gather_with_grad(at_least_float32(turn.critic(sample).features))
 
 
 def optional(name: str, weight: float | Schedule | None) -> Schedule | None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ganlab.core.distributed import together
+from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule
-from ganlab.core.turn import Player, Turn, accurate
+from ganlab.core.turn import Player, Turn, at_least_float32
 from ganlab.core.validation import Count, Widths
 from ganlab.functional.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
 from ganlab.functional.kernels import Kernel
@@ -35,10 +35,13 @@ class Matching(Objective):
         self.space = space
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        made, real = together(self.space(turn.made)), together(self.space(turn.real))  # [W B, D]
+        made, real = (
+            all_gather_with_grad(self.space(turn.made)),
+            all_gather_with_grad(self.space(turn.real)),
+        )  # [W B, D]
         # Nearly equal sums of many values are subtracted: bfloat16 would leave nothing.
         with torch.autocast(made.device.type, enabled=False):
-            return {"matching": self.distance(accurate(made), accurate(real), turn)}
+            return {"matching": self.distance(at_least_float32(made), at_least_float32(real), turn)}
 
     @abstractmethod
     def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ganlab.core.distributed import together
-from ganlab.core.turn import Capability, Turn, accurate
+from ganlab.core.distributed import all_gather_with_grad
+from ganlab.core.turn import Capability, Turn, at_least_float32
 from ganlab.objectives.adversarial import Adversarial
 
 
@@ -38,14 +38,14 @@ class RelativisticAverage(Adversarial):
     offers = Adversarial.offers - {Capability.FAKE_COSTS} | {Capability.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
-        real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)
+        real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
         return beats(real, fake) + beats(-fake, -real)
 
     def generator(self, turn: Turn) -> Tensor:
-        real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)
+        real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
         return beats(fake, real) + beats(-real, -fake)
 
 
 def beats(winner: Tensor, loser: Tensor) -> Tensor:
     """-log of the probability that each winner is more real than the average loser, shaped like both."""
-    return softplus(together(loser).mean() - winner)
+    return softplus(all_gather_with_grad(loser).mean() - winner)

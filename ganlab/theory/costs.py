@@ -9,7 +9,7 @@ from torch import Tensor
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Capability, Sample, Turn, Verdict
 from ganlab.networks.base import ConditionalSequential, Generator
 from ganlab.networks.priors import Normal
@@ -29,7 +29,7 @@ def cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor]:
     logits = logits.clone().requires_grad_()
     nobody = Generator(ConditionalSequential(), 1, (1,), Normal())
     real = Sample(torch.zeros(len(logits), 1))
-    turn = Turn("generator", 0, Batch(real), nobody, _itself, Tricks({}), Draw(0), False)
+    turn = Turn("generator", 0, Batch(real), nobody, _itself, Tricks({}), RandomStreams(0), False)
     (term,) = objective(turn.replace(made=Sample(logits[:, None]))).values()
     (slope,) = torch.autograd.grad(term.sum(), logits)
     return term.detach(), slope

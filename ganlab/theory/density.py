@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.game import Game
 from ganlab.theory.runs import Run
 
@@ -49,7 +49,7 @@ class Line:
         return float(((made - self.true).abs() * self.edges.diff()).sum() / 2)
 
 
-class Quantiles(Draw):
+class Quantiles(RandomStreams):
     """In the place of random numbers the quantiles of their distribution at given levels [n], [n, 1]."""
 
     def __init__(self, levels: Tensor):

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import Count, Several
 from ganlab.theory.runs import schedule
 from ganlab.theory.style import BLACK, MADE, PURPLE, TRUE, frame, sheet, tidy
@@ -21,7 +21,7 @@ def transform(u: Tensor) -> Tensor:
 
 def draw(samples: Count, frames: Several, seed: int) -> list[Image.Image]:
     """More and more samples, from u on the left by way of the distribution function to x below."""
-    u = Draw(seed, "inverse_transform").uniform("u", samples).double().clamp(1e-9, 1 - 1e-9)
+    u = RandomStreams(seed, "inverse_transform").uniform("u", samples).double().clamp(1e-9, 1 - 1e-9)
     return [_frame(u[:n]) for n in schedule(samples, frames) if n > 0]
 
 

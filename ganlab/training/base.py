@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganlab.core.distributed import average
+from ganlab.core.distributed import all_reduce_mean_
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw, reseed
+from ganlab.core.randomness import RandomStreams, reseed
 from ganlab.core.schedules import Schedule, active, at, schedule, varies
 from ganlab.core.turn import Batch, Player, Sample, Turn
 from ganlab.data.labelled import Pair
@@ -54,7 +54,7 @@ class PlayerOptimizer:
         told = {}
         for group in self.optimizer.param_groups:
             group.update(at_all(self.schedules, step))
-        average([weight.grad for weight in self.weights if weight.grad is not None])
+        all_reduce_mean_([weight.grad for weight in self.weights if weight.grad is not None])
         if self.clip is not None:
             told["gradient_norm"] = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
         self.optimizer.step()
@@ -147,7 +147,7 @@ class GameModule(pl.LightningModule):
 
     def turn(self, player: Player, batch: Batch, *look: str) -> Turn:
         """A player's view of the round; each further look at it, named by a word, has draws of its own."""
-        draw = Draw(
+        draw = RandomStreams(
             self.seed,
             self.game.step,
             player,

@@ -44,7 +44,7 @@ class UnwrappedDDPStrategy(DDPStrategy):
             dist.broadcast(tensor.data, 0)
 
 
-def must_start(devices: int, num_nodes: int) -> bool:
+def launches_ranks(devices: int, num_nodes: int) -> bool:
     """Whether the other processes are ours to start.
 
     Raises:

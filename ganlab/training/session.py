@@ -15,7 +15,7 @@ from ganlab.config.checks import check, num_processes, refuse_unused
 from ganlab.config.overrides import override
 from ganlab.config.run_directory import RunDirectory, directory_for
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import ConfigError, Diverged, Lost, ending, one_line, printable
+from ganlab.core.errors import ConfigError, Diverged, RankLost, ending, one_line, printable
 from ganlab.training.build import adopt, build, restore
 from ganlab.training.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.training.callbacks.evaluate import Evaluate
@@ -28,7 +28,7 @@ from ganlab.training.callbacks.stop import Stop
 from ganlab.training.callbacks.wandb_mode import check_mode
 from ganlab.training.console import conclude, introduce
 from ganlab.training.process import keep_memory, quiet
-from ganlab.training.processes import LocalRanks, between_processes, environment, must_start
+from ganlab.training.processes import LocalRanks, between_processes, environment, launches_ranks
 from ganlab.training.provenance import command, commit, device_name, versions
 from ganlab.training.resume import refuse_other_data
 from ganlab.training.unprofiled import NoOpProfiler
@@ -65,7 +65,7 @@ class Session:
         with refusing():
             self._callbacks()
         nodes = cfg.trainer.get("num_nodes", 1)
-        self.workers = LocalRanks(cfg.trainer.devices) if must_start(cfg.trainer.devices, nodes) else None
+        self.workers = LocalRanks(cfg.trainer.devices) if launches_ranks(cfg.trainer.devices, nodes) else None
         try:
             self.trainer = self._trainer()
             self._start()
@@ -170,7 +170,7 @@ class Session:
         self._summarise("running", None)
         if self.workers is not None:
             played = OmegaConf.to_yaml(cfg, resolve=True)
-            self.workers.start(played, lambda lost: self._leave(Lost(lost)))
+            self.workers.start(played, lambda lost: self._leave(RankLost(lost)))
 
     def _restore(self) -> None:
         """What a resume goes on from: a checkpoint, or the start if the run was killed before its first."""
@@ -234,13 +234,13 @@ class Session:
         path = self.directory.path
         if isinstance(error, SystemExit):
             return KeyboardInterrupt()  # what Lightning makes of a Ctrl-C before the first round
-        if isinstance(error, ConfigError | Diverged | Lost):
+        if isinstance(error, ConfigError | Diverged | RankLost):
             return error  # all processes say so, and the others may be gone already
         if self.workers is not None and (lost := self.workers.lost()):
-            return Lost(lost)
+            return RankLost(lost)
         if self.trainer.world_size > 1 and between_processes(error):
             self.stop.hold()
-            return Lost(f"another process is gone, so all end; {override('resume', path)} goes on")
+            return RankLost(f"another process is gone, so all end; {override('resume', path)} goes on")
         if isinstance(error, OSError) and (self.module.game.step or self.cfg.resume):
             return self.directory.refusal(error, begun=True)
         if self.module.game.step > self.began or not isinstance(error, Exception):

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, acting, images, span
 from ganlab.core.distributed import mean_of_ranks
-from ganlab.core.turn import Capability, Networks, Player, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Player, Sample, Turn, at_least_float32
 from ganlab.core.validation import Count, Positive
 from ganlab.tricks.base import Compute, Terms, Trick
 
@@ -57,7 +57,7 @@ class AdaptiveAugment(Trick):
         return networks
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        x = accurate(sample.x)
+        x = at_least_float32(sample.x)
         for part in self.acting:
             x = part(x, self.p, self.span, turn.draw, "adaptive_augment")
         return sample._replace(x=x)
@@ -65,7 +65,7 @@ class AdaptiveAugment(Trick):
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
         if turn.player == "discriminator" and not turn.ahead:
-            signs = accurate(turn.on_real.logits.detach()).sign()
+            signs = at_least_float32(turn.on_real.logits.detach()).sign()
             self.latest.copy_(mean_of_ranks(signs.mean()))
             self.shown = len(turn.real.x) * turn.draw.world_size
         return terms

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.errors import ConfigError
-from ganlab.core.turn import Capability, Player, Turn, accurate
+from ganlab.core.turn import Capability, Player, Turn, at_least_float32
 from ganlab.core.validation import Positive
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
@@ -52,7 +52,7 @@ class AdaptiveBalance(Trick):
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
         if self.by == "loss_ratio":
-            loss = torch.stack([accurate(term.detach()).mean() for term in terms.values()]).sum()
+            loss = torch.stack([at_least_float32(term.detach()).mean() for term in terms.values()]).sum()
             self.latest[int(turn.player == "discriminator")] = mean_of_ranks(loss)
         elif turn.player == "discriminator" or self.judged != turn.step:
             self.latest[0] = mean_of_ranks(SHARES[self.by](turn))
@@ -77,7 +77,7 @@ def accuracy(turn: Turn) -> Tensor:
 @torch.no_grad()
 def ranking(turn: Turn) -> Tensor:
     """The share of pairs in which the real sample is ahead; a tie counts half."""
-    gap = accurate(turn.on_real.logits) - accurate(turn.on_fake.logits)
+    gap = at_least_float32(turn.on_real.logits) - at_least_float32(turn.on_fake.logits)
     return (1 + gap.sign()).mean() / 2
 
 

@@ -4,7 +4,7 @@ from torch import Tensor
 from ganlab.augmentations.base import Augmentation, acting, images, span
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, schedule
-from ganlab.core.turn import Capability, Networks, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -61,13 +61,13 @@ class ConsistencyRegularisation(Trick):
         """One number per verdict; none where the weight is 0 throughout."""
         if not weight.top:
             return {}
-        logits = accurate(turn.critic(sample).logits)
-        gap = logits - accurate(turn.critic(self.augment(sample, turn)).logits)
+        logits = at_least_float32(turn.critic(sample).logits)
+        gap = logits - at_least_float32(turn.critic(self.augment(sample, turn)).logits)
         return {f"consistency_{kind}": weight(turn.step) * gap.square()}
 
     def augment(self, sample: Sample, turn: Turn) -> Sample:
         """T: every transform meets every image."""
-        x: Tensor = accurate(sample.x)
+        x: Tensor = at_least_float32(sample.x)
         for part in self.acting:
             x = part(x, torch.ones((), device=x.device), self.span, turn.draw, "consistency_regularisation")
         return sample._replace(x=x)

@@ -5,7 +5,7 @@ from ganlab.augmentations.base import images, span
 from ganlab.augmentations.images import brighten, cut, saturate, stretch, translate
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, schedule
-from ganlab.core.turn import Capability, Networks, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.tricks.base import Trick
 
 
@@ -66,7 +66,7 @@ class DiffAugment(Trick):
         return networks
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        x = self._coloured(accurate(sample.x), turn)
+        x = self._coloured(at_least_float32(sample.x), turn)
         if self.translation.top:
             down, right = (self._shifts(turn, len(x), size) for size in x.shape[2:])
             x = translate(x, down, right, self.middle)

@@ -1,9 +1,9 @@
 from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
-from ganlab.core.gradients import norms, slopes
+from ganlab.core.gradients import input_gradients, row_norms
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Sample, Turn, accurate
+from ganlab.core.turn import Sample, Turn, at_least_float32
 from ganlab.core.validation import Count
 from ganlab.tricks.slope_penalty import GradientRegulariser
 
@@ -25,7 +25,9 @@ class DRAGAN(GradientRegulariser):
 
     def penalty(self, turn: Turn) -> Tensor:
         points = self._around(turn)
-        return (norms(slopes(turn.critic(points).logits, points.x)) - self.target(turn.step)).square()
+        return (
+            row_norms(input_gradients(turn.critic(points).logits, points.x)) - self.target(turn.step)
+        ).square()
 
     def _around(self, turn: Turn) -> Sample:
         x = turn.real.x.detach()
@@ -39,5 +41,5 @@ class DRAGAN(GradientRegulariser):
 
 def spread(x: Tensor) -> Tensor:
     """The standard deviation, without Bessel's correction, of all numbers of the global batch."""
-    x = accurate(x)
+    x = at_least_float32(x)
     return mean_of_ranks((x - mean_of_ranks(x.mean())).square().mean()).sqrt()

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw, in_proportion
+from ganlab.core.randomness import RandomStreams, in_proportion
 from ganlab.core.schedules import Schedule, WarmUp, schedule
 from ganlab.core.turn import Capability, Networks, Player
 from ganlab.networks.base import Discriminator, Generator
@@ -123,5 +123,7 @@ def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
         counts = generator.class_counts or [1] * generator.num_classes
         classes = in_proportion(counts, SIZE * BATCHES).sort().values.to(rows.device)
     for number in range(BATCHES):
-        latent = generator.prior(Draw("ema", number, device=weight.device), SIZE, generator.latent_dim)
+        latent = generator.prior(
+            RandomStreams("ema", number, device=weight.device), SIZE, generator.latent_dim
+        )
         yield latent.to(weight.dtype), None if classes is None else classes[rows * BATCHES + number]

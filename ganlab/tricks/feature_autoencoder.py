@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Capability, Networks, Sample, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.core.validation import Widths
 from ganlab.networks import mlp
 from ganlab.networks.priors import Normal
@@ -54,4 +54,4 @@ class FeatureAutoencoder(Trick):
     def _error(self, turn: Turn, sample: Sample) -> Tensor:
         """[B]"""
         decoded = turn.discriminator.decoder(turn.critic(sample).features)  # type: ignore[union-attr]
-        return (accurate(decoded) - accurate(sample.x)).square().flatten(1).mean(1)
+        return (at_least_float32(decoded) - at_least_float32(sample.x)).square().flatten(1).mean(1)

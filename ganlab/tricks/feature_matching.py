@@ -2,7 +2,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Capability, Turn, Verdict, accurate
+from ganlab.core.turn import Capability, Turn, Verdict, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -36,4 +36,4 @@ class FeatureMatching(Trick):
 
 def mean(verdict: Verdict) -> Tensor:
     """The features' means over this process's batch, [F]."""
-    return accurate(verdict.features).mean(0)
+    return at_least_float32(verdict.features).mean(0)

@@ -1,7 +1,7 @@
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Networks
 from ganlab.core.validation import Within
-from ganlab.networks.noise import KeyedDropout, Keys, before_hidden
+from ganlab.networks.noise import KeyedDropout, Keys, insert_before_hidden
 from ganlab.tricks.base import Trick
 
 
@@ -20,7 +20,7 @@ class GeneratorDropout(Trick):
     def networks(self, networks: Networks) -> Networks:
         keys = Keys()
         networks.generator.latents.append(keys)
-        if not before_hidden(
+        if not insert_before_hidden(
             networks.generator.body, lambda layer: KeyedDropout(keys, layer, self.rate, self.at_test)
         ):
             raise ConfigError("trick generator_dropout needs a generator with a hidden layer: give it one")

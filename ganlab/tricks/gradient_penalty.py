@@ -2,7 +2,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ganlab.core.gradients import between, norms, slopes
+from ganlab.core.gradients import between, input_gradients, row_norms
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
@@ -28,5 +28,5 @@ class GradientPenalty(GradientRegulariser):
 
     def penalty(self, turn: Turn) -> Tensor:
         points = between(turn, self.name, len(turn.on_real.logits))
-        excess = norms(slopes(turn.critic(points).logits, points.x)) - self.target(turn.step)
+        excess = row_norms(input_gradients(turn.critic(points).logits, points.x)) - self.target(turn.step)
         return (excess if self.sided == "two" else excess.clamp_min(0)).square()

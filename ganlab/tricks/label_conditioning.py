@@ -4,7 +4,7 @@ from typing import Literal
 from torch import nn
 
 from ganlab.core.turn import Capability, Networks
-from ganlab.networks.base import Discriminator, entry, widen
+from ganlab.networks.base import Discriminator, add_inputs, input_layer
 from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
 from ganlab.networks.labels import ConcatImage, ConcatVector, EmbedImage, EmbedVector, Projection
 from ganlab.tricks.base import Trick
@@ -40,20 +40,20 @@ class LabelConditioning(Trick):
 
 
 def concat_sample(discriminator: Discriminator, num_classes: int, shape: tuple[int, ...]) -> None:
-    layer = entry(discriminator.body)
-    widen(layer, num_classes)
+    layer = input_layer(discriminator.body)
+    add_inputs(layer, num_classes)
     concat = ConcatImage if isinstance(layer, nn.Conv2d) else ConcatVector
     discriminator.inputs.append(concat(num_classes))
 
 
 def embed_sample(discriminator: Discriminator, num_classes: int, shape: tuple[int, ...]) -> None:
-    layer = entry(discriminator.body)
+    layer = input_layer(discriminator.body)
     plane = shape[1:] or shape  # a vector is one channel
     if isinstance(layer, nn.Conv2d):
-        widen(layer, 1)
+        add_inputs(layer, 1)
         discriminator.inputs.append(EmbedImage(num_classes, prod(plane)))
     else:
-        widen(layer, prod(plane))
+        add_inputs(layer, prod(plane))
         discriminator.inputs.append(EmbedVector(num_classes, prod(plane)))
 
 

@@ -3,7 +3,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.schedules import Schedule, active, schedule
-from ganlab.core.turn import Capability, Networks, Player, Turn, accurate
+from ganlab.core.turn import Capability, Networks, Player, Turn, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -32,7 +32,7 @@ class LeCam(Trick):
         terms = compute(turn)
         if turn.player == "generator":
             return terms
-        real, fake = accurate(turn.on_real.logits), accurate(turn.on_fake.logits)
+        real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
         now = self._followed(real, fake, turn.step)
         if not turn.ahead:
             self.latest.copy_(now)

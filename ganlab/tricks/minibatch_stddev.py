@@ -2,7 +2,7 @@ from torch import nn
 
 from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Several
-from ganlab.networks.base import swap, widen
+from ganlab.networks.base import add_inputs, replace_modules
 from ganlab.networks.minibatch import StandardDeviation, check_groups
 from ganlab.tricks.base import Trick
 
@@ -24,8 +24,8 @@ class MinibatchStddev(Trick):
     def networks(self, networks: Networks) -> Networks:
         body = networks.judge.body
         *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-        widen(last, 1)
-        swap(
+        add_inputs(last, 1)
+        replace_modules(
             body,
             type(last),
             lambda layer: (

@@ -2,7 +2,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Turn, accurate
+from ganlab.core.turn import Turn, at_least_float32
 from ganlab.core.validation import Positive
 from ganlab.tricks.base import Compute, Terms, Trick
 
@@ -33,4 +33,4 @@ class ModeSeeking(Trick):
 
 def gap(one: Tensor, other: Tensor) -> Tensor:
     """The mean absolute difference of all numbers of two global batches."""
-    return mean_of_ranks((accurate(one) - accurate(other)).abs().mean())
+    return mean_of_ranks((at_least_float32(one) - at_least_float32(other)).abs().mean())

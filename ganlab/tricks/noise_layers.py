@@ -6,7 +6,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Networks, Player, Sample, Turn
 from ganlab.networks.base import ConditionalSequential
-from ganlab.networks.noise import Noise, before_hidden
+from ganlab.networks.noise import Noise, insert_before_hidden
 from ganlab.tricks.base import Trick
 from ganlab.tricks.players import SIDES, Side, needed
 
@@ -30,7 +30,7 @@ class NoiseLayers(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         for player in self.players:
-            before_hidden(getattr(networks, player).body, partial(self._layer, player))
+            insert_before_hidden(getattr(networks, player).body, partial(self._layer, player))
         if "discriminator" in self.players:
             features = self._layer("discriminator", len(self.layers["discriminator"]))
             networks.judge.body = ConditionalSequential(networks.judge.body, features)

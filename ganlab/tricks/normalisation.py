@@ -5,7 +5,7 @@ from torch import nn
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Count
-from ganlab.networks.base import swap
+from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, without_norm
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import SIDES, Side, needed
@@ -49,7 +49,7 @@ class Normalisation(Trick):
         return networks
 
     def _replace(self, body: nn.Module) -> int:
-        return without_norm(body) if self.kind == "none" else swap(body, BATCH_NORMS, self._other)
+        return without_norm(body) if self.kind == "none" else replace_modules(body, BATCH_NORMS, self._other)
 
     def _other(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
         channels = norm.num_features

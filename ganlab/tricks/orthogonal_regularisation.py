@@ -3,7 +3,7 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Networks, Player, Turn, accurate
+from ganlab.core.turn import Networks, Player, Turn, at_least_float32
 from ganlab.networks.weights import moved, weight_layers
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 from ganlab.tricks.players import SIDES, Side, needed
@@ -61,7 +61,7 @@ def filters(network: nn.Module) -> list[tuple[int, int]]:
 def alike(weight: Tensor, dim: int) -> Tensor:
     """The sum of all squared products of two filters of one layer, a scalar."""
     with torch.autocast(weight.device.type, enabled=False):
-        rows = accurate(weight).transpose(0, dim).flatten(1)  # [outputs, the rest]
+        rows = at_least_float32(weight).transpose(0, dim).flatten(1)  # [outputs, the rest]
         if len(rows) <= rows.shape[1]:
             products = rows @ rows.T
             return (products - products.diagonal().diag()).square().sum()

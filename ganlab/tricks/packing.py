@@ -5,7 +5,7 @@ from torch import nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability, Networks, Sample, Turn
-from ganlab.networks.base import entry, widen
+from ganlab.networks.base import add_inputs, input_layer
 from ganlab.networks.minibatch import StandardDeviation
 from ganlab.tricks.base import Order, Trick
 
@@ -36,9 +36,9 @@ class Packing(Trick):
         for group in networks.judge.modules():
             if isinstance(group, StandardDeviation):
                 self._check_groups(group.size)
-        layer = entry(networks.judge.body)
+        layer = input_layer(networks.judge.body)
         shape = networks.generator.shape
-        widen(layer, (self.size - 1) * (shape[0] if isinstance(layer, nn.Conv2d) else prod(shape)))
+        add_inputs(layer, (self.size - 1) * (shape[0] if isinstance(layer, nn.Conv2d) else prod(shape)))
         return networks
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:

@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from ganlab.core.gradients import slopes
+from ganlab.core.gradients import input_gradients
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
@@ -20,4 +20,4 @@ class R1(GradientRegulariser):
         super().__init__("r1", active("trick.r1.gamma", gamma), every)
 
     def penalty(self, turn: Turn) -> Tensor:
-        return slopes(turn.on_real.logits, turn.real.x).square().sum(1) / 2
+        return input_gradients(turn.on_real.logits, turn.real.x).square().sum(1) / 2

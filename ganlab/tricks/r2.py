@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from ganlab.core.gradients import slopes
+from ganlab.core.gradients import input_gradients
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
@@ -21,4 +21,4 @@ class R2(GradientRegulariser):
         super().__init__("r2", active("trick.r2.gamma", gamma), every)
 
     def penalty(self, turn: Turn) -> Tensor:
-        return slopes(turn.on_fake.logits, turn.fake.x).square().sum(1) / 2
+        return input_gradients(turn.on_fake.logits, turn.fake.x).square().sum(1) / 2

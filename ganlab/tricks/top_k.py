@@ -1,10 +1,10 @@
 import torch
 from torch import Tensor
 
-from ganlab.core.distributed import mine, together
+from ganlab.core.distributed import all_gather_with_grad, local_rows
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, schedule
-from ganlab.core.turn import Capability, Turn, accurate
+from ganlab.core.turn import Capability, Turn, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -34,16 +34,18 @@ class TopK(Trick):
         terms = compute(turn)
         if turn.player == "discriminator":
             return terms
-        costs = accurate(terms["adversarial"])  # [N] or [N, h, w]
+        costs = at_least_float32(terms["adversarial"])  # [N] or [N, h, w]
         weights = self._weights(turn.on_fake.logits.detach(), turn.step)
         return {**terms, "adversarial": costs * weights.view(-1, *[1] * (costs.ndim - 1))}
 
     def _weights(self, logits: Tensor, step: int) -> Tensor:
         """What each of the costs counts, so that their mean is that over the k best, [N]."""
-        scores = together(accurate(logits).flatten(1).mean(1) if logits.ndim > 1 else accurate(logits))
+        scores = all_gather_with_grad(
+            at_least_float32(logits).flatten(1).mean(1) if logits.ndim > 1 else at_least_float32(logits)
+        )
         n = len(scores)
         if n < 2:
             raise ConfigError("trick top_k has one fake to choose from: give a larger data.batch_size")
         k = max(1, int(self.share(step) * n + 1e-6))  # 0.29 times 100 is a little less than 29
         kept = torch.zeros_like(scores).index_fill(0, scores.topk(k).indices, n / k)
-        return mine(kept)
+        return local_rows(kept)

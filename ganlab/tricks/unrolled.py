@@ -7,8 +7,8 @@ from torch.func import functional_call
 
 from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.schedules import Schedule, active
-from ganlab.core.turn import Capability, Networks, Sample, Turn, accurate
-from ganlab.networks.base import swap
+from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
+from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
@@ -32,7 +32,7 @@ class Unrolled(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         # The slope of a penalty is differentiated through the steps ahead, a third time in all.
-        swap(networks.judge, BATCH_NORMS, ElementaryNorm)
+        replace_modules(networks.judge, BATCH_NORMS, ElementaryNorm)
         return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
@@ -51,7 +51,7 @@ class Unrolled(Trick):
                 real=anew(turn.real),
                 fake=anew(turn.fake),
             )
-            loss = torch.stack([accurate(term).mean() for term in compute(inner).values()]).sum()
+            loss = torch.stack([at_least_float32(term).mean() for term in compute(inner).values()]).sum()
             ahead = ahead.descend(loss, self.lr(turn.step))
         return ahead
 

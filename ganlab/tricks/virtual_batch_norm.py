@@ -2,10 +2,10 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Several
-from ganlab.networks.base import Conditioned, Generator, swap
+from ganlab.networks.base import Conditioned, Generator, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 from ganlab.tricks.base import Order, Trick
 
@@ -28,7 +28,7 @@ class VirtualBatchNorm(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         generator = networks.generator
-        if not swap(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size)):
+        if not replace_modules(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size)):
             raise ConfigError(
                 "trick virtual_batch_norm needs a generator with batch norm: choose model=dcgan, "
                 "or model.generator.batch_norm=true"
@@ -47,7 +47,7 @@ class Reference(Conditioned):
     def __init__(self, generator: Generator, size: int, num_classes: int | None):
         super().__init__()
         self.register_buffer(
-            "latent", generator.prior(Draw(torch.initial_seed()), size, generator.latent_dim)
+            "latent", generator.prior(RandomStreams(torch.initial_seed()), size, generator.latent_dim)
         )
         self.register_buffer("classes", torch.arange(size) % (num_classes or 1))
 

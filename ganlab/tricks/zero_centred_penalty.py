@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from ganlab.core.gradients import between, slopes
+from ganlab.core.gradients import between, input_gradients
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
@@ -20,4 +20,4 @@ class ZeroCentredPenalty(GradientRegulariser):
 
     def penalty(self, turn: Turn) -> Tensor:
         points = between(turn, self.name, len(turn.on_real.logits))
-        return slopes(turn.critic(points).logits, points.x).square().sum(1)
+        return input_gradients(turn.critic(points).logits, points.x).square().sum(1)

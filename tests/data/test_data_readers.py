@@ -17,7 +17,7 @@ import pytest
 from albums import folder, picture
 from streams import take
 
-from ganlab.core.errors import ConfigError, Lost
+from ganlab.core.errors import ConfigError, RankLost
 from ganlab.data.readers import read
 
 LARGE = 3 * 2**20  # bytes: many times what a pipe holds
@@ -54,7 +54,7 @@ def test_a_reader_that_is_killed_is_told_and_no_other_is_left(during):
     if during == "sending":
         time.sleep(0.2)  # both have filled their pipes
         os.kill(children()[-1], signal.SIGKILL)
-    with pytest.raises(Lost, match=r"has died.*resume=.*fewer data.num_workers") as loss:
+    with pytest.raises(RankLost, match=r"has died.*resume=.*fewer data.num_workers") as loss:
         list(islice(answers, 10))
     assert "\n" not in str(loss.value)
     assert children() == []

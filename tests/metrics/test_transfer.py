@@ -17,7 +17,7 @@ from ganlab.metrics.classification import ClassificationAccuracy
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.transfer import LinearProbe, NearestNeighbourError
 from ganlab.networks import dcgan, mlp
-from ganlab.networks.base import swap
+from ganlab.networks.base import replace_modules
 from ganlab.networks.hidden import hidden
 
 
@@ -140,7 +140,7 @@ def test_the_hidden_layers_are_found_below_tricks(tricks: str, model: str, width
 
 def test_a_discriminator_without_activations_is_refused() -> None:
     played = game().game
-    swap(played.discriminator.body, nn.LeakyReLU, lambda _: nn.Identity())
+    replace_modules(played.discriminator.body, nn.LeakyReLU, lambda _: nn.Identity())
     with pytest.raises(ConfigError, match="linear_probe/test finds no hidden layer in the discriminator"):
         LinearProbe(10, 1.0).suits(played)
 
@@ -149,7 +149,7 @@ def test_maxout_and_softplus_are_activations() -> None:
     judge = mlp.discriminator([6, 4], 2, 0.0, 0.5, 0.2, [1, 4, 4]).eval()
     x = torch.rand(3, 1, 4, 4)
     assert torch.equal(hidden(judge, x)[1], judge.body(x))
-    swap(judge.body, mlp.Maxout, lambda layer: nn.Sequential(layer, nn.Softplus()))
+    replace_modules(judge.body, mlp.Maxout, lambda layer: nn.Sequential(layer, nn.Softplus()))
     assert [part.shape[1] for part in hidden(judge, x)] == [6, 6, 4, 4]
 
 

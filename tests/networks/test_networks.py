@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.networks import dcgan, mlp
-from ganlab.networks.base import entry, output, widen
+from ganlab.networks.base import add_inputs, input_layer, output
 from ganlab.networks.mlp import Maxout
 from ganlab.networks.norms import ElementaryNorm
 from ganlab.networks.priors import Normal, Sphere, Uniform
@@ -66,7 +66,7 @@ def test_dcgan_has_the_widths_of_the_paper() -> None:
     generator = dcgan.generator(100, 64, 5, 0.0, (3, 64, 64), (-1, 1), Uniform(1.0))
     channels = [layer.in_channels for layer in generator.modules() if isinstance(layer, nn.ConvTranspose2d)]
     assert channels == [512, 256, 128, 64]
-    assert entry(generator.body).out_features == 512 * 4 * 4
+    assert input_layer(generator.body).out_features == 512 * 4 * 4
     judge = dcgan.discriminator(64, 5, 0.2, (3, 64, 64))
     norms = [m for m in judge.modules() if isinstance(m, nn.BatchNorm2d)]
     assert [norm.num_features for norm in norms] == [128, 256, 512]
@@ -106,7 +106,7 @@ def test_a_slope_lets_no_hidden_number_of_a_generator_be_zero(make) -> None:
 
 
 def test_weights_start_as_in_the_paper() -> None:
-    layer = entry(dcgan.generator(100, 64, 5, 0.0, (1, 28, 28), (-1, 1), Normal()).body)
+    layer = input_layer(dcgan.generator(100, 64, 5, 0.0, (1, 28, 28), (-1, 1), Normal()).body)
     assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.02)
 
 
@@ -138,18 +138,18 @@ def test_outputs_lie_in_the_datas_range() -> None:
 def test_a_wider_layer_keeps_what_it_was(layer: nn.Module) -> None:
     x = torch.randn(2, 3) if isinstance(layer, nn.Linear) else torch.randn(2, 3, 5, 5)
     before = layer(x)
-    widen(layer, 4)
+    add_inputs(layer, 4)
     extra = torch.zeros(2, 4, *x.shape[2:])
     assert torch.allclose(layer(torch.cat([x, extra], 1)), before, atol=1e-6)
     assert not torch.allclose(layer(torch.cat([x, extra + 1], 1)), before)
 
 
 def test_priors() -> None:
-    uniform = Uniform(math.sqrt(3))(Draw(0), 20000, 2)
+    uniform = Uniform(math.sqrt(3))(RandomStreams(0), 20000, 2)
     assert uniform.abs().max() <= math.sqrt(3)
     assert uniform.var() == pytest.approx(1, abs=0.02)
-    assert Normal()(Draw(0), 20000, 2).std() == pytest.approx(1, abs=0.02)
-    sphere = Sphere()(Draw(0), 20000, 7)
+    assert Normal()(RandomStreams(0), 20000, 2).std() == pytest.approx(1, abs=0.02)
+    sphere = Sphere()(RandomStreams(0), 20000, 7)
     assert torch.allclose(sphere.norm(dim=1), torch.tensor(math.sqrt(7)))
     assert torch.allclose(sphere.T @ sphere / 20000, torch.eye(7), atol=0.05)
     assert sphere.mean(0).abs().max() < 0.05

@@ -12,7 +12,7 @@ from torch import Tensor, distributions, nn
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.functional.likelihoods import Bernoulli, Gaussian
 from ganlab.networks.autoencoder import MaskedLinear, decoder, encoder
@@ -58,7 +58,7 @@ def pca(noise: float = 0.6) -> tuple[Generator, Tensor, Tensor]:
 
 def turn_on(generator: Generator, x: Tensor, seed: int = 0, tricks: Tricks | None = None) -> Turn:
     batch = Batch(Sample(x))
-    return Turn("generator", 0, batch, generator, None, tricks or Tricks({}), Draw(seed), False)
+    return Turn("generator", 0, batch, generator, None, tricks or Tricks({}), RandomStreams(seed), False)
 
 
 def bounds(generator: Generator, x: Tensor, beta: float = 1.0, std: float = 0.6) -> Tensor:
@@ -112,7 +112,7 @@ def test_the_gradient_reaches_both_networks_and_is_that_of_differences() -> None
     batch = Batch(Sample(real().real.x.double()))
 
     def loss() -> Tensor:
-        return sum(made.losses(made.turn("generator", batch, Draw(3))).values())
+        return sum(made.losses(made.turn("generator", batch, RandomStreams(3))).values())
 
     loss().backward()
     for weight in (made.generator.encoder[1].weight, made.generator.body[0].weight):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Energy, GaussianMixture, Linear, RationalQuadratic
@@ -40,7 +40,9 @@ def samples() -> tuple[Tensor, Tensor]:
 
 def turn(player: str, network: nn.Module | None = None) -> Turn:
     data, made = samples()
-    seen = Turn(player, 0, Batch(Sample(data)), None, network or Smooth(), Tricks({}), Draw(0), False)
+    seen = Turn(
+        player, 0, Batch(Sample(data)), None, network or Smooth(), Tricks({}), RandomStreams(0), False
+    )
     return seen.replace(fake=Sample(made))
 
 
@@ -71,7 +73,7 @@ def test_the_penalty_is_on_the_slope_of_the_witness(kernel) -> None:
     network = Smooth()
     objective = LearnedMMD(kernel, "unbiased", False, 3.0, None, ONES)
     penalty = objective(turn("discriminator", network))["gradient_penalty"]
-    share = Draw(0).uniform("between", 5, 1).double()
+    share = RandomStreams(0).uniform("between", 5, 1).double()
     data, made = samples()
     for i, t in enumerate(share * data + (1 - share) * made):
         slopes = []
@@ -112,7 +114,9 @@ def test_the_generator_feels_the_steps_ahead_of_an_unrolled_discriminator() -> N
     batch = Batch(Sample(real().real.x.double()))
 
     def loss() -> Tensor:
-        return module.losses(module.turn("generator", batch, Draw(0)).replace(latent=latent))["adversarial"]
+        return module.losses(module.turn("generator", batch, RandomStreams(0)).replace(latent=latent))[
+            "adversarial"
+        ]
 
     weight = next(module.generator.parameters())
     (slope,) = torch.autograd.grad(loss(), weight)
@@ -130,7 +134,7 @@ def test_half_precision_stays_finite(objective: str) -> None:
     module = game(objective).game
     for player in ("discriminator", "generator"):
         with torch.autocast("cpu", torch.bfloat16):
-            terms = module.losses(module.turn(player, real(), Draw(0)))
+            terms = module.losses(module.turn(player, real(), RandomStreams(0)))
         torch.stack(list(terms.values())).sum().backward(inputs=module.weights(player))
         assert all(w.grad is None or w.grad.isfinite().all() for w in module.weights(player))
         assert all(term.isfinite() for term in terms.values())

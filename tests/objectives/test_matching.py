@@ -10,7 +10,7 @@ from torch import Tensor
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import GaussianMixture
@@ -24,7 +24,7 @@ DIRECT = ["mmd", "energy", "moments", "sliced_wasserstein"]
 
 
 def turn(made: Tensor, data: Tensor) -> Turn:
-    seen = Turn("generator", 0, Batch(Sample(data)), None, None, Tricks({}), Draw(0), False)
+    seen = Turn("generator", 0, Batch(Sample(data)), None, None, Tricks({}), RandomStreams(0), False)
     return seen.replace(made=Sample(made))
 
 
@@ -39,7 +39,7 @@ def pair(n: int = 6, *shape: int) -> tuple[Tensor, Tensor]:
 
 def test_mmd_compares_what_was_made_with_the_data() -> None:
     module = game("mmd").game
-    seen = module.turn("generator", real(), Draw(0))
+    seen = module.turn("generator", real(), RandomStreams(0))
     made, data = seen.made.x.detach().flatten(1).double(), seen.real.x.flatten(1).double()
 
     def mean_kernel(x: Tensor, y: Tensor) -> float:
@@ -84,16 +84,16 @@ def test_sliced_wasserstein_draws_directions_anew_and_of_unit_length() -> None:
 @pytest.mark.parametrize("precision", ["bf16", "float64"])
 def test_half_precision_stays_finite_and_near(objective: str, precision: str) -> None:
     module = game(objective).game
-    seen = module.turn("generator", real(), Draw(0))
+    seen = module.turn("generator", real(), RandomStreams(0))
     exact = float(module.losses(seen)["matching"].detach())
     if precision == "float64":
         module = module.double()
-        seen = module.turn("generator", Batch(Sample(real().real.x.double())), Draw(0))
+        seen = module.turn("generator", Batch(Sample(real().real.x.double())), RandomStreams(0))
         seen = seen.replace(latent=seen.latent.double())
         loss = module.losses(seen)["matching"]
     else:
         with torch.autocast("cpu", torch.bfloat16):
-            loss = module.losses(module.turn("generator", real(), Draw(0)))["matching"]
+            loss = module.losses(module.turn("generator", real(), RandomStreams(0)))["matching"]
     loss.backward()
     slopes = [weight.grad for weight in module.weights("generator")]
     assert float(loss.detach()) == pytest.approx(exact, rel=0.1)
@@ -106,7 +106,7 @@ def test_half_precision_stays_finite_and_near(objective: str, precision: str) ->
 def test_every_distance_is_taken_in_every_space(objective: str, space: str) -> None:
     module = build_game(composed(*SMALL, f"objective={objective}", f"objective/space={space}"))
     module.train()
-    seen = module.turn("generator", real(), Draw(0))
+    seen = module.turn("generator", real(), RandomStreams(0))
     loss = module.losses(seen)["matching"]
     loss.backward()
     assert loss.isfinite()
@@ -189,7 +189,9 @@ def test_a_root_of_a_biased_energy_distance_is_allowed() -> None:
     values = []
     for each in (line, plain):
         module = build_game(compose(*SMALL, *each.split()))
-        values.append(float(module.losses(module.turn("generator", real(), Draw(0)))["matching"].detach()))
+        values.append(
+            float(module.losses(module.turn("generator", real(), RandomStreams(0)))["matching"].detach())
+        )
     assert values[0] ** 2 == pytest.approx(values[1], rel=1e-5)
 
 

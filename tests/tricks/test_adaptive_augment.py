@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ganlab.augmentations.colour import Colour
 from ganlab.augmentations.geometry import Geometry
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
 from ganlab.tricks.adaptive_augment import AdaptiveAugment
 from ganlab.tricks.base import Tricks
@@ -40,7 +40,7 @@ def made(*shape: int, geometry=FLIP, colour=None, value_range=(-1, 1), **setting
 
 def move(trick: AdaptiveAugment, logits: list[float], player="discriminator") -> None:
     x = torch.tensor(logits).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
-    view = Turn(player, 0, Batch(Sample(x)), None, First(), Tricks({}), Draw(0), False)
+    view = Turn(player, 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0), False)
     trick.losses(view, lambda _: {})
     trick.after(player, Networks(None, None, None), 0)
 
@@ -97,7 +97,7 @@ def test_the_generators_moves_and_a_discriminator_ahead_do_not_count() -> None:
     move(trick, [1.0] * 10)
     before = trick.latest.clone()
     x = -torch.ones(10, 1, 8, 8)
-    view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), Tricks({}), Draw(0), False)
+    view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0), False)
     trick.losses(view.replace(ahead=True), lambda _: {})
     assert torch.equal(trick.latest, before)
 
@@ -142,7 +142,7 @@ def test_images_are_augmented_as_often_as_p_says(play: str) -> None:
     for player in ("discriminator", "generator"):
         for p in (0.0, 0.5):
             trick.p.fill_(p)
-            view = module.game.turn(player, real(), Draw(0))
+            view = module.game.turn(player, real(), RandomStreams(0))
             for sample in (view.real, view.fake):
                 shown = view._hooks.inputs(sample, view)
                 assert shown.condition is sample.condition
@@ -154,7 +154,7 @@ def test_images_are_augmented_as_often_as_p_says(play: str) -> None:
 def test_the_generator_learns_through_the_augmentation() -> None:
     module = game("hinge", ["adaptive_augment"])
     module.game.tricks["adaptive_augment"].p.fill_(1.0)
-    view = module.game.turn("generator", real(), Draw(0))
+    view = module.game.turn("generator", real(), RandomStreams(0))
     slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.made.x)[0]
     assert (slope != 0).flatten(1).any(1).all()
 
@@ -164,7 +164,7 @@ def test_r1_is_taken_through_the_augmentation() -> None:
     trick.p.fill_(1.0)
     hooks = Tricks({"adaptive_augment": trick, "r1": R1(3.0, 1)})
     x = torch.rand(10, 1, 8, 8) + 0.1
-    view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), hooks, Draw(0), True)
+    view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), hooks, RandomStreams(0), True)
     factor = view.on_real.features[:, 0] / x[:, 0, 0, 0]
     assert factor.std() > 0.1
     assert torch.allclose(hooks.losses(view, lambda _: {})["r1"], 3 / 2 * factor.square())

@@ -5,7 +5,7 @@ import torch
 from table import game, one_round, real
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Verdict
 from ganlab.tricks.adaptive_balance import AdaptiveBalance, accuracy, ranking
 
@@ -63,7 +63,7 @@ def test_the_ranking_needs_no_signs() -> None:
 def test_the_ranking_is_the_share_of_pairs_that_are_told_apart() -> None:
     module = trick()
     for player in ("discriminator", "generator"):
-        turn = module.game.turn(player, real(), Draw(0))
+        turn = module.game.turn(player, real(), RandomStreams(0))
         pairs = zip(turn.on_real.logits.tolist(), turn.on_fake.logits.tolist(), strict=True)
         assert float(ranking(turn)) == sum(r > f for r, f in pairs) / 16
     assert float(ranking(turn.replace(fake=turn.real))) == 0.5

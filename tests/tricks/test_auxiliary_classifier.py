@@ -7,7 +7,7 @@ from table import SMALL, game, real, rounds
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Player, Turn
 from ganlab.game import Game
 from ganlab.tricks.auxiliary_classifier import AuxiliaryClassifier
@@ -18,7 +18,7 @@ WEIGHT = 3.0
 def turn(player: Player) -> tuple[Game, Turn]:
     module = game(tricks=["auxiliary_classifier"]).game
     module.tricks["auxiliary_classifier"].weight = lambda step: WEIGHT
-    return module, module.turn(player, real(), Draw(0))
+    return module, module.turn(player, real(), RandomStreams(0))
 
 
 def surprise(logits: torch.Tensor, classes: torch.Tensor) -> list[float]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ganlab.augmentations.colour import Colour
 from ganlab.augmentations.geometry import Geometry
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.consistency_regularisation import ConsistencyRegularisation
@@ -53,7 +53,7 @@ def made(
 def turn(judge: nn.Module, player: str = "discriminator") -> Turn:
     x, fake = torch.randn(2, 30, 1, 4, 4, dtype=torch.float64)
     labels = torch.arange(30)
-    view = Turn(player, 0, Batch(Sample(x, labels)), None, judge, Tricks({}), Draw(0), False)
+    view = Turn(player, 0, Batch(Sample(x, labels)), None, judge, Tricks({}), RandomStreams(0), False)
     return view.replace(made=Sample(fake, labels))
 
 
@@ -132,7 +132,7 @@ def test_the_terms_are_there_beside_other_tricks(trick: str) -> None:
 def test_half_types_are_raised() -> None:
     module = game("hinge", ["consistency_regularisation"]).game
     with torch.autocast("cpu", torch.bfloat16):
-        view = module.turn("discriminator", real(), Draw(0))
+        view = module.turn("discriminator", real(), RandomStreams(0))
         terms = module.tricks.losses(view, module.objective)
     assert view.on_real.logits.dtype == torch.bfloat16
     assert terms["consistency_real"].dtype == torch.float32

@@ -6,7 +6,7 @@ from table import game, real, rounds
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Networks, Sample, Turn
 from ganlab.tricks.diff_augment import DiffAugment
@@ -28,7 +28,7 @@ def made(*shape: int, value_range=(-1.0, 1.0), **strengths) -> DiffAugment:
 
 
 def turn(step: int = 0) -> Turn:
-    view = game().game.turn("discriminator", real(), Draw(0, step))
+    view = game().game.turn("discriminator", real(), RandomStreams(0, step))
     view.step = step
     return view
 
@@ -116,7 +116,7 @@ def test_the_slope_of_all_parts_together_is_right() -> None:
     view = turn()
 
     def augmented(x: Tensor) -> Tensor:
-        view.draw = Draw(1)
+        view.draw = RandomStreams(1)
         return trick.inputs(Sample(x), view).x
 
     assert torch.autograd.gradcheck(augmented, x)
@@ -127,9 +127,9 @@ def test_the_slope_of_all_parts_together_is_right() -> None:
 def test_the_generator_learns_through_the_augmentation(play: str) -> None:
     off = [f"trick.diff_augment.{part}=0" for part in ("brightness", "contrast", "translation")]
     module = game("hinge", ["diff_augment"], play, *off)
-    view = module.game.turn("generator", real(), Draw(0))
+    view = module.game.turn("generator", real(), RandomStreams(0))
     slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.made.x)[0]
-    shown = view._hooks.inputs(view.made, module.game.turn("generator", real(), Draw(0))).x
+    shown = view._hooks.inputs(view.made, module.game.turn("generator", real(), RandomStreams(0))).x
     assert torch.equal(slope == 0, shown == 0), "what was cut out teaches nothing, and all else does"
     assert (slope == 0).any()
     rounds(module, 2)
@@ -137,7 +137,7 @@ def test_the_generator_learns_through_the_augmentation(play: str) -> None:
 
 def test_real_and_fake_get_numbers_of_their_own_and_the_labels_stay() -> None:
     module = game(tricks=["diff_augment"]).game
-    view = module.turn("discriminator", real(), Draw(0))
+    view = module.turn("discriminator", real(), RandomStreams(0))
     one, other = (module.tricks.inputs(view.real, view) for _ in range(2))
     assert not torch.equal(one.x, other.x)
     assert one.condition is view.real.condition

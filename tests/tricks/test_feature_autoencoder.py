@@ -7,12 +7,12 @@ from table import SMALL, game, real, rounds
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 
 
 def test_the_error_is_that_of_decoded_features() -> None:
     module = game("hinge", ["feature_autoencoder"]).game.eval()
-    turn = module.turn("discriminator", real(), Draw(0))
+    turn = module.turn("discriminator", real(), RandomStreams(0))
     terms = module.tricks.losses(turn, module.objective)
     assert list(terms) == ["adversarial", "decoded_real", "decoded_fake"]
     for name, sample in (("decoded_real", turn.real), ("decoded_fake", turn.fake)):
@@ -34,7 +34,7 @@ def test_the_discriminator_learns_to_decode_and_the_generator_is_spared() -> Non
 
 def test_a_sample_is_decoded_as_it_was_before_other_tricks_changed_it() -> None:
     module = game("hinge", ["feature_autoencoder", "instance_noise"]).game.eval()
-    turn = module.turn("discriminator", real(), Draw(0))
+    turn = module.turn("discriminator", real(), RandomStreams(0))
     terms = module.tricks.losses(turn, module.objective)
     seen = turn.on_real.features
     expected = (module.discriminator.decoder(seen) - turn.real.x).square().flatten(1).mean(1) * 8
@@ -51,7 +51,7 @@ def test_it_decodes_points_of_the_plane_too() -> None:
 def test_an_unrolled_discriminator_decodes_with_the_weights_ahead() -> None:
     tricks = ["feature_autoencoder", "unrolled"]
     module = game("hinge", tricks, "alternating", "trick.unrolled.steps=2", "trick.unrolled.lr=0.1").game
-    turn = module.turn("generator", real(), Draw(0))
+    turn = module.turn("generator", real(), RandomStreams(0))
     ahead = module.tricks["unrolled"]._ahead(
         turn, lambda t: module.tricks["feature_autoencoder"].losses(t, lambda _: {})
     )

@@ -4,7 +4,7 @@ from table import game, real
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.tricks.base import Tricks
@@ -21,7 +21,7 @@ class Squares(nn.Module):
 def turn(player: str = "generator", step: int = 0) -> Turn:
     draw = torch.Generator().manual_seed(0)
     x, fake = (torch.randn(5, 3, generator=draw, dtype=torch.float64) for _ in range(2))
-    view = Turn(player, step, Batch(Sample(x)), None, Squares(), Tricks({}), Draw(0), False)
+    view = Turn(player, step, Batch(Sample(x)), None, Squares(), Tricks({}), RandomStreams(0), False)
     return view.replace(made=Sample(fake.requires_grad_()))
 
 
@@ -70,7 +70,7 @@ def test_the_weight_may_be_a_schedule() -> None:
 
 def test_features_are_those_of_what_other_tricks_let_the_discriminator_see() -> None:
     module = game("hinge", ["feature_matching", "instance_noise"]).game
-    view = module.turn("generator", real(), Draw(0))
+    view = module.turn("generator", real(), RandomStreams(0))
     found = module.losses(view)["feature_matching"]
     gap = view.on_real.features.mean(0) - view.on_fake.features.mean(0)
     assert torch.allclose(found, gap.square().sum())
@@ -83,7 +83,7 @@ def test_features_are_those_of_what_other_tricks_let_the_discriminator_see() -> 
 def test_half_types_are_raised_before_they_are_averaged() -> None:
     module = game("hinge", ["feature_matching"]).game
     with torch.autocast("cpu", torch.bfloat16):
-        view = module.turn("generator", real(), Draw(0))
+        view = module.turn("generator", real(), RandomStreams(0))
         term = module.tricks.losses(view, module.objective)["feature_matching"]
     assert view.on_real.features.dtype == torch.bfloat16
     real_mean, fake_mean = (v.features.double().mean(0) for v in (view.on_real, view.on_fake))

@@ -3,7 +3,7 @@ import torch
 from table import game, one_round, real, rounds
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.tricks.historical_averaging import HistoricalAveraging
 
@@ -15,7 +15,7 @@ def weights(module, player: str) -> list[torch.Tensor]:
 
 
 def term(module, player: str) -> torch.Tensor:
-    turn = module.game.turn(player, real(), Draw(0))
+    turn = module.game.turn(player, real(), RandomStreams(0))
     trick = module.game.tricks["historical_averaging"]
     return trick.losses(turn, lambda _: {})["historical_averaging"]
 
@@ -74,7 +74,7 @@ def test_it_needs_no_discriminator_and_sees_the_weights_that_other_tricks_add() 
 def test_an_unrolled_discriminator_feels_it_with_the_weights_ahead() -> None:
     module = game("hinge", ["historical_averaging", "unrolled"])
     rounds(module, 2)
-    turn = module.game.turn("generator", real(), Draw(0))
+    turn = module.game.turn("generator", real(), RandomStreams(0))
     ahead = module.game.tricks["unrolled"]._ahead(turn, module.game.objective)
     inner = turn.replace(player="discriminator", discriminator=ahead)
     found = module.game.tricks["historical_averaging"].losses(inner, lambda _: {})["historical_averaging"]
@@ -88,7 +88,7 @@ def test_the_weight_may_be_a_schedule() -> None:
     module = game("hinge", ["historical_averaging"])
     module.game.tricks["historical_averaging"].weight = Linear(2, 0, 10)
     rounds(module, 3)
-    turn = module.game.turn("generator", real(), Draw(0))
+    turn = module.game.turn("generator", real(), RandomStreams(0))
     values = []
     for turn.step in (0, 5):
         terms = module.game.tricks["historical_averaging"].losses(turn, lambda _: {})

@@ -3,7 +3,7 @@ import torch
 from table import game, real
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Sample
 from ganlab.tricks.instance_noise import InstanceNoise
@@ -11,7 +11,7 @@ from ganlab.tricks.instance_noise import InstanceNoise
 
 def noise(trick: InstanceNoise, step: int) -> torch.Tensor:
     x = torch.zeros(100, 1, 8, 8)
-    turn = game().game.turn("discriminator", real(), Draw(0, step))
+    turn = game().game.turn("discriminator", real(), RandomStreams(0, step))
     turn.step = step
     return trick.inputs(Sample(x), turn).x
 
@@ -25,7 +25,7 @@ def test_the_noise_is_as_large_as_the_schedule_says() -> None:
 
 
 def test_the_real_and_the_fake_get_noise_of_their_own() -> None:
-    turn = game(tricks=["instance_noise"]).game.turn("discriminator", real(), Draw(0))
+    turn = game(tricks=["instance_noise"]).game.turn("discriminator", real(), RandomStreams(0))
     sample = turn.real
     hooks = turn._hooks
     assert not torch.equal(hooks.inputs(sample, turn).x, hooks.inputs(sample, turn).x)

@@ -3,7 +3,7 @@ import torch
 from table import game, real, rounds
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 
 
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
@@ -18,14 +18,14 @@ def test_the_generator_of_the_zero_sum_game_becomes_the_non_saturating_one(play:
 def test_the_cost_is_that_of_the_other_label_as_it_is_weighed() -> None:
     module = game("minimax", ["inverted_labels"]).game
     module.objective.weight["generator"] = lambda step: 0.5
-    turn = module.turn("generator", real(), Draw(0))
+    turn = module.turn("generator", real(), RandomStreams(0))
     terms = module.tricks.losses(turn, module.objective)
     assert torch.allclose(terms["adversarial"], -0.5 * turn.on_fake.logits.sigmoid().log(), atol=1e-6)
 
 
 def test_the_discriminators_labels_stay() -> None:
     module, plain = (game("minimax", tricks).game for tricks in (["inverted_labels"], []))
-    one, other = (m.losses(m.turn("discriminator", real(), Draw(0))) for m in (module, plain))
+    one, other = (m.losses(m.turn("discriminator", real(), RandomStreams(0))) for m in (module, plain))
     assert one == other
 
 

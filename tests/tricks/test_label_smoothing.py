@@ -4,7 +4,7 @@ from table import game, real
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Targets
 from ganlab.tricks.label_smoothing import LabelSmoothing
 
@@ -16,7 +16,8 @@ def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
     )
     logits = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     targets = LabelSmoothing(0.9).targets(
-        Targets(torch.ones_like(p), torch.zeros_like(p)), game().game.turn("discriminator", real(), Draw(0))
+        Targets(torch.ones_like(p), torch.zeros_like(p)),
+        game().game.turn("discriminator", real(), RandomStreams(0)),
     )
     optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15)
 
@@ -47,6 +48,6 @@ def test_a_target_keeps_its_digits_in_mixed_precision() -> None:
         "non_saturating", ["label_smoothing"], "alternating", "trick.label_smoothing.real=0.999"
     ).game
     with torch.autocast("cpu", torch.bfloat16):
-        turn = module.turn("discriminator", real(), Draw(0))
+        turn = module.turn("discriminator", real(), RandomStreams(0))
         assert turn.on_real.logits.dtype == torch.bfloat16
         assert torch.equal(turn.targets.real, torch.full((16,), 0.999))

@@ -4,7 +4,7 @@ from table import game, one_round, real, rounds
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Networks, Sample, Turn, Verdict
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.lecam import LeCam
@@ -20,7 +20,7 @@ class Sums(nn.Module):
 def turn(step: int, player: str = "discriminator") -> Turn:
     draw = torch.Generator().manual_seed(step)
     x, fake = (torch.randn(4, 3, generator=draw, dtype=torch.float64) + shift for shift in (1, -1))
-    view = Turn(player, step, Batch(Sample(x)), None, Sums(), Tricks({}), Draw(0), False)
+    view = Turn(player, step, Batch(Sample(x)), None, Sums(), Tricks({}), RandomStreams(0), False)
     return view.replace(made=Sample(fake))
 
 
@@ -91,7 +91,7 @@ def test_unrolling_leaves_the_averages_of_a_round_alone(play: str) -> None:
 
 def test_the_term_is_that_of_the_packs_that_are_judged() -> None:
     module = game("hinge", ["lecam", "packing"])
-    view = module.game.turn("discriminator", real(), Draw(0))
+    view = module.game.turn("discriminator", real(), RandomStreams(0))
     assert module.game.tricks["lecam"].losses(view, lambda _: {})["lecam"].shape == (8,)
     assert "discriminator/lecam" in rounds(module, 1)[0]
 
@@ -99,7 +99,7 @@ def test_the_term_is_that_of_the_packs_that_are_judged() -> None:
 def test_half_types_are_raised() -> None:
     module = game("hinge", ["lecam"]).game
     with torch.autocast("cpu", torch.bfloat16):
-        view = module.turn("discriminator", real(), Draw(0))
+        view = module.turn("discriminator", real(), RandomStreams(0))
         term = module.tricks.losses(view, module.objective)["lecam"]
     assert view.on_real.logits.dtype == torch.bfloat16
     assert term.dtype == torch.float32

@@ -4,7 +4,7 @@ from table import game, real, rounds
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.networks.priors import Normal
 from ganlab.tricks.base import Tricks
@@ -28,7 +28,7 @@ class Scaled(nn.Module):
 
 def turn(generator: nn.Module, player: str = "generator") -> Turn:
     sample = Sample(torch.zeros(4, 1, 2, 3, dtype=torch.float64), torch.arange(4))
-    return Turn(player, 0, Batch(sample), generator, None, Tricks({}), Draw(0), False)
+    return Turn(player, 0, Batch(sample), generator, None, Tricks({}), RandomStreams(0), False)
 
 
 @pytest.mark.parametrize("a", [0.25, 3.0])
@@ -59,9 +59,9 @@ def test_the_first_fakes_are_those_that_are_judged() -> None:
 
 def test_the_term_is_the_inverse_of_a_ratio_of_means_over_the_pairs() -> None:
     module = game("hinge", ["mode_seeking"], "alternating", "model.generator.batch_norm=false").game
-    view = module.turn("generator", real(), Draw(0))
+    view = module.turn("generator", real(), RandomStreams(0))
     found = float(module.losses(view)["mode_seeking"].detach())
-    draw = Draw(0)
+    draw = RandomStreams(0)
     _, other = (module.generator.prior(draw, 16, 6) for _ in range(2))
     pairs = zip(view.latent, other, view.made.x.detach(), module.generator(other).detach(), strict=True)
     gaps = [(float((x - y).abs().mean()), float((z - w).abs().mean())) for z, w, x, y in pairs]
@@ -96,7 +96,7 @@ def test_a_generator_that_does_not_heed_its_latents_learns_to() -> None:
 def test_half_types_are_raised() -> None:
     module = game("hinge", ["mode_seeking"]).game
     with torch.autocast("cpu", torch.bfloat16):
-        view = module.turn("generator", real(), Draw(0))
+        view = module.turn("generator", real(), RandomStreams(0))
         terms = module.tricks.losses(view, module.objective)
     assert view.made.x.dtype == torch.bfloat16
     assert terms["mode_seeking"].dtype == torch.float32

@@ -8,7 +8,7 @@ from torch import nn
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample
 from ganlab.networks.noise import Noise
@@ -18,7 +18,7 @@ from ganlab.tricks.noise_layers import NoiseLayers
 def test_the_noise_is_as_large_as_the_schedule_says_and_fresh_in_each_pass() -> None:
     trick, layer = NoiseLayers(Linear(0.4, 0.0, 10), "discriminator"), Noise("noise")
     trick.layers["discriminator"].append(layer)
-    turn = game().game.turn("discriminator", real(), Draw(0))
+    turn = game().game.turn("discriminator", real(), RandomStreams(0))
     x = torch.zeros(2000, 5)
     for step, std in {0: 0.4, 5: 0.2, 10: 0.0}.items():
         turn.step = step
@@ -50,7 +50,7 @@ def test_both_players_verdicts_are_noisy_and_those_of_the_turn() -> None:
     module = game("hinge", ["noise_layers"])
     for player in ("discriminator", "generator"):
         one, again, other = (
-            module.game.turn(player, real(), Draw(k)).replace(latent=torch.zeros(16, 6)).on_fake
+            module.game.turn(player, real(), RandomStreams(k)).replace(latent=torch.zeros(16, 6)).on_fake
             for k in (0, 0, 1)
         )
         assert torch.equal(one.features, again.features)
@@ -82,7 +82,7 @@ def test_a_last_linear_layer_of_the_generator_passes_the_noise_on() -> None:
     module = game("mmd", ["noise_layers"], "shared", *overrides).game
     module.train()
     n = 4000
-    turn = module.turn("generator", Batch(Sample(torch.zeros(n, 1, 8, 8))), Draw(0))
+    turn = module.turn("generator", Batch(Sample(torch.zeros(n, 1, 8, 8))), RandomStreams(0))
     made = turn.replace(latent=torch.ones(n, 6)).made  # the hook was not asked
     assert made.x.std(0).max() < 1e-6
     made = turn.decode(torch.ones(n, 6)).x.flatten(1)
@@ -99,7 +99,7 @@ def test_samples_are_free_of_the_noise_in_the_generator_and_each_pass_of_trainin
     made = {}
     for player in ("discriminator", "generator"):
         for k in (0, 1):
-            turn = module.game.turn(player, real(), Draw(k, player))
+            turn = module.game.turn(player, real(), RandomStreams(k, player))
             made[player, k] = turn.decode(torch.zeros(16, 6)).x
     one, *others = made.values()
     assert not any(torch.equal(one, other) for other in others)
@@ -107,10 +107,10 @@ def test_samples_are_free_of_the_noise_in_the_generator_and_each_pass_of_trainin
 
 def test_the_reference_of_virtual_batch_norm_stays_as_it_is() -> None:
     layer, x = Noise("noise"), torch.zeros(7, 3)
-    layer.draw, layer.rows, layer.std = Draw(0), 5, 1.0
+    layer.draw, layer.rows, layer.std = RandomStreams(0), 5, 1.0
     assert layer(x)[:2].equal(x[:2])
-    layer.draw = Draw(0)
-    assert layer(x)[2:].equal(Draw(0).normal("noise", 5, 3))
+    layer.draw = RandomStreams(0)
+    assert layer(x)[2:].equal(RandomStreams(0).normal("noise", 5, 3))
 
 
 def test_a_generator_without_a_hidden_layer_is_refused() -> None:

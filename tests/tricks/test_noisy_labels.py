@@ -3,7 +3,7 @@ import torch
 from table import game, real
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Targets, Turn
 from ganlab.game import Game
@@ -15,7 +15,7 @@ PLAIN = Targets(torch.ones(N), torch.zeros(N))
 
 
 def seen(step: int = 0, **rank: int) -> Turn:
-    return game().game.turn("discriminator", real(), Draw(0, step, **rank))
+    return game().game.turn("discriminator", real(), RandomStreams(0, step, **rank))
 
 
 def test_targets_are_uniform_in_their_ranges() -> None:
@@ -71,7 +71,7 @@ def test_smoothed_targets_keep_their_share() -> None:
 
 def test_the_discriminator_learns_towards_them() -> None:
     def loss(module: Game) -> torch.Tensor:
-        turn = module.turn("discriminator", real(), Draw(0))
+        turn = module.turn("discriminator", real(), RandomStreams(0))
         return module.losses(turn)["adversarial"], turn
 
     found, turn = loss(game("non_saturating", ["noisy_labels"]).game)

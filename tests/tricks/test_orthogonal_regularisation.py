@@ -4,7 +4,7 @@ from table import game, real, rounds
 from torch import nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.tricks.orthogonal_regularisation import OrthogonalRegularisation, alike
 
@@ -12,7 +12,7 @@ NAME = "orthogonal_regularisation"
 
 
 def term(module, player: str = "generator", **changes) -> torch.Tensor:
-    turn = module.game.turn(player, real(), Draw(0)).replace(**changes)
+    turn = module.game.turn(player, real(), RandomStreams(0)).replace(**changes)
     return module.game.tricks[NAME].losses(turn, lambda _: {})[NAME]
 
 
@@ -98,7 +98,7 @@ def test_beside_a_parametrisation_it_is_about_what_the_optimiser_moves(trick: st
 def test_an_unrolled_discriminator_feels_it_with_the_weights_ahead() -> None:
     settings = (f"trick.{NAME}.player=discriminator", f"trick.{NAME}.weight=1")
     module = game("hinge", [NAME, "unrolled"], "alternating", *settings)
-    turn = module.game.turn("generator", real(), Draw(0))
+    turn = module.game.turn("generator", real(), RandomStreams(0))
     ahead = module.game.tricks["unrolled"]._ahead(turn, module.game.objective)
     found = float(term(module, "discriminator", discriminator=ahead).detach())
     assert found == pytest.approx(by_hand(ahead.weights["body.1.weight"]), rel=1e-4)

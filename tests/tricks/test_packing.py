@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.game import Game
 from ganlab.training.build import build
@@ -25,7 +25,7 @@ def packed(base: tuple[str, ...], size: int, *overrides: str) -> Game:
 
 
 def logits(game: Game, x: Tensor) -> Tensor:
-    return game.turn("discriminator", Batch(Sample(x)), Draw(0)).on_real.logits
+    return game.turn("discriminator", Batch(Sample(x)), RandomStreams(0)).on_real.logits
 
 
 @pytest.mark.parametrize("size", [2, 3, 4])
@@ -46,7 +46,7 @@ def test_so_many_samples_are_judged_as_one(base: tuple[str, ...], size: int) -> 
 
 def test_the_samples_of_a_pack_are_channels_side_by_side() -> None:
     x = torch.randn(6, 2, 3, 3)
-    turn = packed(SMALL, 3).turn("discriminator", real(), Draw(0))
+    turn = packed(SMALL, 3).turn("discriminator", real(), RandomStreams(0))
     shown = Packing(3, 6).inputs(Sample(x, torch.arange(6)), turn)
     assert shown.condition is None
     assert shown.x.shape == (2, 6, 3, 3)
@@ -62,7 +62,7 @@ def test_the_layer_that_sees_a_pack_is_as_wide_as_it() -> None:
 
 def test_targets_and_both_players_terms_are_those_of_packs() -> None:
     module = game("non_saturating", ["packing", "label_smoothing"])
-    turn = module.game.turn("discriminator", real(), Draw(0))
+    turn = module.game.turn("discriminator", real(), RandomStreams(0))
     assert turn.targets.real.tolist() == pytest.approx([0.9] * 8)
     assert turn.targets.fake.tolist() == [0.0] * 8
     assert len(turn.fake.x) == 16
@@ -79,7 +79,7 @@ class Quadratic(nn.Module):
 def test_a_penalty_is_that_of_a_pack_over_all_of_its_numbers() -> None:
     x = torch.randn(8, 1, 2, 3)
     tricks = Tricks({"packing": Packing(4, 8), "r1": R1(2.0, 1)})
-    turn = Turn("discriminator", 0, Batch(Sample(x)), None, Quadratic(), tricks, Draw(0), True)
+    turn = Turn("discriminator", 0, Batch(Sample(x)), None, Quadratic(), tricks, RandomStreams(0), True)
     penalty = tricks.losses(turn, lambda _: {})["r1"]
     assert torch.allclose(penalty, (3 * x).square().reshape(2, -1).sum(1), rtol=1e-5)
 
@@ -89,7 +89,7 @@ def test_the_witness_of_a_learned_mmd_is_bound_per_pack() -> None:
     cfg = composed(*SMALL, "objective=learned_mmd", "trick=packing").copy()
     table = build(cfg).game.double()
     sample = real().real
-    turn = table.turn("discriminator", Batch(Sample(sample.x.double())), Draw(0))
+    turn = table.turn("discriminator", Batch(Sample(sample.x.double())), RandomStreams(0))
     turn = turn.replace(latent=torch.randn(16, 6).double())
     seen = turn.critic(turn.real).features, turn.critic(turn.fake).features
     slopes = table.objective._slope(turn, *seen)
@@ -112,7 +112,7 @@ def test_a_batch_that_is_no_whole_number_of_packs_is_refused() -> None:
     message = "packing.size=3 does not divide a batch of {} on one process"
     with pytest.raises(ConfigError, match=message.format(16)):
         packed(SMALL, 3, "data.batch_size=16")
-    turn = packed(SMALL, 3).turn("discriminator", real(), Draw(0))
+    turn = packed(SMALL, 3).turn("discriminator", real(), RandomStreams(0))
     with pytest.raises(ConfigError, match=message.format(16)):
         assert turn.on_real
 

@@ -5,7 +5,7 @@ import torch
 from table import beside, game, one_round, real
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Player, Turn
 from ganlab.game import Game
 from ganlab.tricks.semi_supervised import SemiSupervised
@@ -16,7 +16,7 @@ WEIGHT = 3.0
 def turn(player: Player, *tricks: str) -> tuple[Game, Turn]:
     module = game("minimax", ["semi_supervised", *tricks], "alternating").game
     module.tricks["semi_supervised"].weight = lambda step: WEIGHT
-    return module, module.turn(player, real(), Draw(0))
+    return module, module.turn(player, real(), RandomStreams(0))
 
 
 def probabilities(classes: torch.Tensor) -> list[list[float]]:

@@ -6,7 +6,7 @@ from table import game, one_round, real, rounds
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.game import Game
@@ -48,7 +48,9 @@ def turn(
 ):
     x, fake = samples()
     classes = torch.arange(len(x))
-    view = Turn(player, step, Batch(Sample(x, classes)), None, judge, Tricks(tricks or {}), Draw(0), True)
+    view = Turn(
+        player, step, Batch(Sample(x, classes)), None, judge, Tricks(tricks or {}), RandomStreams(0), True
+    )
     return view.replace(made=Sample(fake, classes))
 
 
@@ -57,14 +59,14 @@ def term(trick: GradientRegulariser, view: Turn) -> Tensor:
 
 
 def share(name: str, n: int = 4) -> Tensor:
-    return Draw(0).uniform(name, n, 1, 1, 1)
+    return RandomStreams(0).uniform(name, n, 1, 1, 1)
 
 
 def points(trick: GradientRegulariser) -> Tensor:
     """Where each takes its slope, by hand."""
     x, fake = samples()
     if isinstance(trick, DRAGAN):
-        draw = Draw(0)
+        draw = RandomStreams(0)
         noise, along = draw.uniform("dragan", *x.shape), draw.uniform("dragan", 4, 1, 1, 1)
         return x + along * 0.5 * x.std(correction=0) * noise
     if isinstance(trick, R1 | R2):
@@ -149,7 +151,7 @@ def test_a_flat_discriminator_has_a_finite_gradient() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_terms_come_after_the_objectives_own(name: str) -> None:
     terms = game("hinge", [name]).game
-    assert list(terms.losses(terms.turn("discriminator", real(), Draw(0)))) == ["adversarial", name]
+    assert list(terms.losses(terms.turn("discriminator", real(), RandomStreams(0)))) == ["adversarial", name]
 
 
 class EveryThird(Trick):
@@ -198,7 +200,7 @@ def test_half_types_are_raised(name: str) -> None:
     terms = []
     for half in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            terms.append(module.losses(module.turn("discriminator", real(), Draw(0)))[name])
+            terms.append(module.losses(module.turn("discriminator", real(), RandomStreams(0)))[name])
     assert terms[1].dtype == torch.float32
     assert float(terms[1].detach()) == pytest.approx(float(terms[0].detach()), rel=0.03)
 
@@ -225,7 +227,7 @@ def test_bad_values_are_refused(make, message: str) -> None:
 
 
 def adversarial(of: Game) -> float:
-    return float(of.losses(of.turn("generator", real(), Draw(0)))["adversarial"].detach())
+    return float(of.losses(of.turn("generator", real(), RandomStreams(0)))["adversarial"].detach())
 
 
 def test_an_unrolled_discriminator_has_the_penalty_once_in_each_step() -> None:

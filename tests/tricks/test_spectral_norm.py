@@ -9,7 +9,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Constant
 from ganlab.game import Game
 from ganlab.networks.initial import WEIGHTED
@@ -107,7 +107,9 @@ def test_a_discriminator_ahead_is_constrained_and_leaves_the_other_alone() -> No
     )
     table = module.game.double()
     sample = real().real
-    turn = table.turn("generator", real()._replace(real=sample._replace(x=sample.x.double())), Draw(0))
+    turn = table.turn(
+        "generator", real()._replace(real=sample._replace(x=sample.x.double())), RandomStreams(0)
+    )
     turn = turn.replace(latent=torch.randn(16, 6).double())
     before = copy.deepcopy(table.discriminator.state_dict())
     ahead, fake = copy.deepcopy(table.discriminator), turn.made.x.detach()

@@ -4,7 +4,7 @@ from table import game, real, rounds
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.tricks.base import Tricks
@@ -21,7 +21,7 @@ class Given(nn.Module):
 
 
 def turn(logits: Tensor = LOGITS, player: str = "generator", step: int = 0) -> Turn:
-    view = Turn(player, step, Batch(Sample(logits)), None, Given(), Tricks({}), Draw(0), False)
+    view = Turn(player, step, Batch(Sample(logits)), None, Given(), Tricks({}), RandomStreams(0), False)
     return view.replace(made=Sample(logits.clone().requires_grad_()))
 
 
@@ -69,7 +69,7 @@ def test_other_terms_and_the_other_player_are_left_alone() -> None:
 
 def test_of_packs_whole_ones_are_taken() -> None:
     module = game("hinge", ["packing", "top_k"], "alternating", "trick.top_k.share=0.5").game
-    view = module.turn("generator", real(), Draw(0))
+    view = module.turn("generator", real(), RandomStreams(0))
     term = module.losses(view)["adversarial"]
     best = view.on_fake.logits.detach().double().sort(descending=True).values[:4]
     assert view.on_fake.logits.shape == (8,)
@@ -81,7 +81,7 @@ def test_of_packs_whole_ones_are_taken() -> None:
 @pytest.mark.parametrize("objective", ["relativistic", "f_jensen_shannon", "wasserstein", "least_squares"])
 def test_it_selects_from_any_cost_of_each_fake(objective: str) -> None:
     module = game(objective, ["top_k"], "alternating", "trick.top_k.share=0.5").game
-    view = module.turn("generator", real(), Draw(0))
+    view = module.turn("generator", real(), RandomStreams(0))
     found = float(module.losses(view)["adversarial"].detach())
     costs = module.objective(view)["adversarial"].detach()
     best = view.on_fake.logits.detach().argsort(descending=True)[:8]
@@ -91,7 +91,7 @@ def test_it_selects_from_any_cost_of_each_fake(objective: str) -> None:
 def test_half_types_are_raised() -> None:
     module = game("hinge", ["top_k"], "alternating", "trick.top_k.share=0.5").game
     with torch.autocast("cpu", torch.bfloat16):
-        terms = module.tricks.losses(module.turn("generator", real(), Draw(0)), module.objective)
+        terms = module.tricks.losses(module.turn("generator", real(), RandomStreams(0)), module.objective)
     assert terms["adversarial"].dtype == torch.float32
 
 

@@ -6,13 +6,13 @@ from table import SMALL, game, rounds
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.networks.priors import TruncatedNormal
 
 
 @pytest.mark.parametrize("threshold", [0.02, 0.5, 2.0, 10.0])
 def test_latents_are_normal_ones_within_the_threshold(threshold: float) -> None:
-    latent = TruncatedNormal(threshold)(Draw(0), 4000, 5)
+    latent = TruncatedNormal(threshold)(RandomStreams(0), 4000, 5)
     assert latent.abs().max() <= threshold
     assert kstest(latent.flatten().numpy(), truncnorm(-threshold, threshold).cdf).pvalue > 0.01
 
@@ -20,7 +20,7 @@ def test_latents_are_normal_ones_within_the_threshold(threshold: float) -> None:
 def test_training_is_untouched_and_samples_are_made_of_truncated_latents() -> None:
     module, plain = game(tricks=["truncation"]), game()
     assert rounds(module, 3) == rounds(plain, 3)
-    latent = TruncatedNormal(1.0)(Draw(5, "sample"), 4, 6)
+    latent = TruncatedNormal(1.0)(RandomStreams(5, "sample"), 4, 6)
     assert torch.equal(module.game.sample(4, seed=5), module.game.eval().generator(latent))
     assert not torch.equal(module.game.sample(4), plain.game.sample(4))
 
@@ -35,7 +35,7 @@ def test_modes_are_left_as_they_were() -> None:
 def test_an_average_is_truncated_too() -> None:
     module = game(tricks=["truncation", "ema"])
     rounds(module, 2)
-    latent = TruncatedNormal(1.0)(Draw(0, "sample"), 4, 6)
+    latent = TruncatedNormal(1.0)(RandomStreams(0, "sample"), 4, 6)
     average = module.game.tricks["ema"].sampler(module.game.generator).eval()
     assert torch.equal(module.game.sample(4), average(latent))
     assert module.game.tricks.samplers(module.game.generator) == ["ema", "truncation"]

@@ -7,7 +7,7 @@ from table import SMALL, game, home, options, real
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.randomness import Draw
+from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch
 from ganlab.game import Game
 from ganlab.tricks.unrolled import Functional, Unrolled
@@ -60,7 +60,7 @@ def test_the_gradient_is_that_of_finite_differences(steps: int) -> None:
     torch.manual_seed(steps)
     game = small(steps)
     before = copy.deepcopy(game.discriminator.state_dict())
-    turn = game.turn("generator", batch(), Draw(0))
+    turn = game.turn("generator", batch(), RandomStreams(0))
     latent = torch.randn(16, 6, dtype=torch.float64)
     turn = turn.replace(latent=latent)
     loss = game.losses(turn)["adversarial"]
@@ -111,7 +111,7 @@ def downhill(trick: str, distance: float) -> tuple[float, float]:
     with torch.no_grad():
         for weight, way in zip(weights, direction, strict=True):
             weight += distance * way
-    losses = played.losses(played.turn("generator", batch(), Draw(0)))
+    losses = played.losses(played.turn("generator", batch(), RandomStreams(0)))
     loss = torch.stack([term.mean() for term in losses.values()]).sum()
     slopes = torch.autograd.grad(loss, weights)
     along = [(slope * way).sum() for slope, way in zip(slopes, direction, strict=True)]
@@ -128,7 +128,7 @@ def test_beside_any_trick_the_discriminator_keeps_its_own_weights(trick: str) ->
         if tensor is not None
     ]
     before = [tensor.detach().clone() for _, _, tensor in tensors]
-    played.losses(played.turn("generator", real(), Draw(0)))
+    played.losses(played.turn("generator", real(), RandomStreams(0)))
     for (module, name, tensor), value in zip(tensors, before, strict=True):
         assert module._parameters[name] is tensor
         assert torch.equal(tensor, value)
@@ -151,7 +151,7 @@ def test_a_part_under_two_names_is_ahead_under_both() -> None:
 
 
 def test_the_discriminators_turn_is_as_ever() -> None:
-    turn = small(3).turn("discriminator", batch(), Draw(0))
+    turn = small(3).turn("discriminator", batch(), RandomStreams(0))
     asked = []
     Unrolled(3, 0.1).losses(turn, lambda turn: asked.append(turn) or {})
     assert asked == [turn]

@@ -5,7 +5,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, Trainer
 
-from ganlab.core.distributed import any_of_ranks
+from ganlab.core.distributed import any_rank
 from ganlab.training.base import GameModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -35,7 +35,7 @@ class Stop(Callback):
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
         due = trainer.world_size == 1 or module.device.type == "cpu" or step % ASK_EVERY == 0
-        asked = due and any_of_ranks(self.signal is not None, module.device)
+        asked = due and any_rank(self.signal is not None, module.device)
         trainer.should_stop = trainer.should_stop or step >= self.steps or asked
         if asked and self.signal is None:
             self.signal = "another process's signal"
