@@ -148,7 +148,7 @@ def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str
     width = max(len(job.arm) for job in jobs)
     for job, state in zip(jobs, found, strict=True):
         again = ", to run anew" if state.row is not None and not state.done(rerun) else ""
-        print(f"  {job.arm:<{width}}  seed {job.seed}  {state.told(job)}{again}", flush=True)
+        print(f"  {job.arm:<{width}}  seed {job.seed}  {state.describe(job)}{again}", flush=True)
     left = [job for job, state in zip(jobs, found, strict=True) if not state.done(rerun)]
     if not left:
         print("nothing to run")

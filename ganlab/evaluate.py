@@ -106,8 +106,10 @@ def of_folder(cfg: DictConfig) -> Records:
     data = reals(cfg)
     made = ImageFolder("generated", cfg.generated, data.shape[0])
     if made.shape != data.shape:
-        told = ["x".join(map(str, shape[:0:-1])) for shape in (made.shape, data.shape)]
-        raise ConfigError(f"the generated images are {told[0]}, the real ones {told[1]}: resize one of them")
+        sizes = ["x".join(map(str, shape[:0:-1])) for shape in (made.shape, data.shape)]
+        raise ConfigError(f"the generated images are {sizes[0]}, the real ones {sizes[1]}: resize one of them")
+            f"the generated images are {sizes[0]}, the real ones {sizes[1]}: resize one of them"
+        )
     wanted = OmegaConf.to_container(cfg.evaluation)["n"]  # type: ignore[index, call-overload]
     if "${" not in str(wanted) and wanted != len(made):
         raise ConfigError(f"this protocol is of {wanted} images, and {cfg.generated} holds {len(made)}")
@@ -117,7 +119,7 @@ def of_folder(cfg: DictConfig) -> Records:
     place = torch.device(device(cfg))
     fakes = (low + (high - low) * x for x, _ in made.split("train", place, 100))
     found = evaluation.measure(fakes, place)
-    return evaluation.told(found, None, {"sampler": "images from files"})
+    return evaluation.records(found, None, {"sampler": "images from files"})
 
 
 def refuse_of_games(cfg: DictConfig) -> None:

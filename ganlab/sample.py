@@ -45,7 +45,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         view.write(output)
     label = cfg["class"]
     called = f" named {printable(names[label])}" if label is not None and names else ""
-    print(f"{view.told}{'' if label is None else f', class {label}{called}'}: {output}")
+    print(f"{view.caption}{'' if label is None else f', class {label}{called}'}: {output}")
     return output
 
 

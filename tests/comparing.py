@@ -24,7 +24,7 @@ LATER = {
 
 def seen(module: GameModule) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
     """What a trick may change: terms, weights, samples."""
-    return dict(module.told), [*module.game.weights("generator"), module.game.sample(8)]
+    return dict(module.logged), [*module.game.weights("generator"), module.game.sample(8)]
 
 
 def differ(one, other) -> bool:

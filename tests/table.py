@@ -151,7 +151,7 @@ def rounds(module: GameModule, n: int) -> list[dict[str, float]]:
 def one_round(module: GameModule) -> dict[str, float]:
     module.train()
     module.round((*batch(module.game.step), *beside(module.game.step)))
-    return {name: float(term) for name, term in module.told.items()}
+    return {name: float(term) for name, term in module.logged.items()}
 
 
 def real(step: int = 0) -> Batch:

@@ -256,18 +256,18 @@ def test_what_is_recorded_of_other_numerics_is_stale_and_of_another_config_does_
 ) -> None:
     job = jobs[0]
     assert standing(job, []) == Standing(None, False, False, 0)
-    assert standing(job, []).told(job) == "to run"
+    assert standing(job, []).describe(job) == "to run"
     stale = standing(job, [row_of(jobs[1]), row_of(job, numerics=0)])
-    assert stale.told(job) == "finished, stale"
+    assert stale.describe(job) == "finished, stale"
     assert (stale.done(None), stale.done("failed"), stale.done("stale")) == (True, True, False)
     current = standing(job, [row_of(job, numerics=0), row_of(job, code="f" * 12)])
-    assert (current.told(job), current.done("stale")) == ("finished", True)
+    assert (current.describe(job), current.done("stale")) == ("finished", True)
     for change in ("config", "data"):
         other = standing(job, [row_of(job, **{change: "f" * 12})])
-        assert other.told(job) == "recorded of another config or of other data; to run"
+        assert other.describe(job) == "recorded of another config or of other data; to run"
         assert not other.done(None)
     diverged = standing(job, [row_of(job, status="diverged", reason="at once")])
-    assert diverged.told(job) == "diverged: at once"
+    assert diverged.describe(job) == "diverged: at once"
     assert (diverged.done(None), diverged.done("failed")) == (True, False)
 
 

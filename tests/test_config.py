@@ -97,9 +97,9 @@ def test_the_norm_of_a_gradient_is_told_where_it_is_clipped_and_inf_only_watches
     one_round(plain)
     weights = module.game.weights("generator")
     norm = torch.cat([weight.grad.flatten() for weight in weights]).norm()
-    assert float(module.told["generator/gradient_norm"]) == pytest.approx(float(norm))
+    assert float(module.logged["generator/gradient_norm"]) == pytest.approx(float(norm))
     assert all(map(torch.equal, weights, plain.game.weights("generator")))
-    assert set(module.told) - set(plain.told) == {"generator/gradient_norm"}
+    assert set(module.logged) - set(plain.logged) == {"generator/gradient_norm"}
 
 
 def test_the_gradient_is_clipped_to_its_norm() -> None:

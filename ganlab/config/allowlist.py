@@ -68,16 +68,16 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed: bool = False
         group = next((GROUPS[part] for part in target.split(".") if part in GROUPS), None)
         if signed or (target in listed() and group in (None, place.split(".")[0])):
             continue
-        told = f"{place}: the config builds {target}, which"
+        what = f"{place}: the config builds {target}, which"
         if not target.startswith(allowed):
             top = target.split(".")[0]
             never = top in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
             remedy = f"if you know where this run comes from, trust=[{top}] allows it"
             remedy = "take it out of config.yaml" if never else remedy
-            raise ConfigError(f"{told} is not ganlab's to build there: {remedy}")
+            raise ConfigError(f"{what} is not ganlab's to build there: {remedy}")
         # The text came first, since looking an object up imports it; now where it really comes from.
         if not f"{origin(target)}.".startswith(allowed):
-            raise ConfigError(f"{told} comes from {origin(target)}: take it out of config.yaml")
+            raise ConfigError(f"{what} comes from {origin(target)}: take it out of config.yaml")
 
 
 def origin(target: str) -> str:

@@ -135,13 +135,13 @@ class Evaluation:
         """The numbers with how each was made, as plain values."""
         judging = {name for metric in self.metrics.values() if metric.of_samples for name in metric.names}
         how = {"batch_norm": "evaluation mode"}
-        records = self.told(numbers, game.step, how)
+        records = self.records(numbers, game.step, how)
         return {
             name: {**record, **sampling(game, self.seed, self.classes)} if name in judging else record
             for name, record in records.items()
         }
 
-    def told(
+    def records(
         self, numbers: Mapping[str, float], step: int | None, how: Mapping[str, Any]
     ) -> dict[str, dict[str, Any]]:
         """The numbers with how each was made; `how` the samples were."""

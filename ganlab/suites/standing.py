@@ -26,7 +26,7 @@ class Standing:
             return False
         return not (rerun == "failed" and self.row.status != "finished")
 
-    def told(self, job: Job) -> str:
+    def describe(self, job: Job) -> str:
         """In words, for a table."""
         if self.row is not None:
             reason = f": {self.row.reason}" if self.row.reason else ""

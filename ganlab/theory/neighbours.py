@@ -25,14 +25,14 @@ def draw(settings: Sequence[str], columns: Count, rows: Count, steps: Count, see
         "samples": nearest(game.sample(len(test), seed=1), [train])[1].median(),
         "unseen test images": nearest(test, [train])[1].median(),
     }
-    told = ", ".join(f"{value:.3f} of {name}" for name, value in usual.items())
+    text = ", ".join(f"{value:.3f} of {name}" for name, value in usual.items())
     low, high = run.data.value_range
     figure = sheet(
         0.85 * columns + 2.0, 1.75 * rows + 1.0, f"Samples and their nearest training images (round {steps})"
     )
     figure.supxlabel(
         "median distance to the nearest training image, root mean square of pixels "
-        f"in [{low:g}, {high:g}]:\n{told}",
+        f"in [{low:g}, {high:g}]:\n{text}",
         fontsize=9,
     )
     axes, picture = figure.add_subplot(), pairs(samples, images, run.data.value_range, columns)

@@ -51,15 +51,15 @@ class PlayerOptimizer:
 
     def step(self, step: int) -> dict[str, Tensor]:
         """Moves; what there is to tell of it."""
-        told = {}
+        logged = {}
         for group in self.optimizer.param_groups:
             group.update(at_all(self.schedules, step))
         all_reduce_mean_([weight.grad for weight in self.weights if weight.grad is not None])
         if self.clip is not None:
-            told["gradient_norm"] = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
+            logged["gradient_norm"] = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
         self.optimizer.step()
         torch.clear_autocast_cache()  # of casts of the weights as they were
-        return told
+        return logged
 
     @torch.no_grad()
     def go_back(self, weights: list[Tensor]) -> None:
@@ -106,7 +106,7 @@ class GameModule(pl.LightningModule):
         self.rank, self.world_size = 0, 1  # among the processes that play this game
         self.mover = {p: PlayerOptimizer(p, game.weights(p), optimizers[p], clip[p]) for p in game.players}
         # This round's terms, "player/term", and what tricks tell, "trick/number"; reading them waits.
-        self.told: dict[str, Tensor] = {}
+        self.logged: dict[str, Tensor] = {}
         self.measured: dict[str, float] = {}  # this round's metrics, where callbacks took any
 
     def setup(self, stage: str) -> None:
@@ -135,10 +135,10 @@ class GameModule(pl.LightningModule):
         batch = (batch, None) if isinstance(batch, Tensor) else batch  # of a loader that knows no labels
         reseed(self.seed, self.rank, self.game.step)
         torch.set_autocast_cache_enabled(True)  # Lightning casts the weights anew in every pass
-        self.told = {}
+        self.logged = {}
         real, extra = Sample(*batch[:2]), batch[2:]
         self.play(self, Batch(real, Sample(*extra) if extra else None))
-        self.told.update(self.game.tricks.tells())
+        self.logged.update(self.game.tricks.tells())
         self.game.step += 1
 
     def movers(self) -> tuple[Player, ...]:
@@ -172,7 +172,7 @@ class GameModule(pl.LightningModule):
         """All gradients, then all steps, then all reactions to them."""
         self._differentiate(moves)
         for player, terms in moves.items():
-            self.told.update({f"{player}/{name}": term.detach() for name, term in terms.items()})
+            self.logged.update({f"{player}/{name}": term.detach() for name, term in terms.items()})
         for player, weights in (start or {}).items():
             self.mover[player].go_back(weights)
         self._step(moves)
@@ -188,4 +188,4 @@ class GameModule(pl.LightningModule):
     def _step(self, players: Iterable[Player]) -> None:
         for player in players:
             for name, value in self.mover[player].step(self.game.played).items():
-                self.told[f"{player}/{name}"] = value
+                self.logged[f"{player}/{name}"] = value

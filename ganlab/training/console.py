@@ -70,8 +70,8 @@ def named(node: DictConfig, maker: str = "") -> str:
 
 def whereabouts(session: Session) -> dict[str, str]:
     """Where the loggers write, by their names, and how to see it."""
-    told = zip(session.cfg.logger, session.trainer.loggers, strict=True)
-    return {str(name): where for name, logger in told if (where := getattr(logger, "whereabouts", None))}
+    loggers = zip(session.cfg.logger, session.trainer.loggers, strict=True)
+    return {str(name): where for name, logger in loggers if (where := getattr(logger, "whereabouts", None))}
 
 
 def show(title: str, lines: Mapping[str, str]) -> None:

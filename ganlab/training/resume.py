@@ -115,14 +115,14 @@ def leaves(node: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def refuse_other_data(cfg: DictConfig, told: Mapping[str, Any], data: Data, sha256: str | None) -> None:
+def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, sha256: str | None) -> None:
     """Refuses data other than those that the run was trained on, as its config and its summary tell."""
     for what, then, now in (
-        ("{} samples, but there are {}", told.get("training_samples"), len(data)),
+        ("{} samples, but there are {}", summary.get("training_samples"), len(data)),
         ("the classes {}, but they are {}", cfg.get("class_names"), list(data.class_names or ())),
         (
             "data of SHA-256 {:.12}, but it is {:.12}",
-            told.get("data_sha256") and str(told["data_sha256"]),
+            summary.get("data_sha256") and str(summary["data_sha256"]),
             sha256,
         ),
     ):

@@ -174,9 +174,9 @@ class Session:
 
     def _restore(self) -> None:
         """What a resume goes on from: a checkpoint, or the start if the run was killed before its first."""
-        told = self.directory.summary()
-        self.before = before if isinstance(before := told.get("before"), list) else []
-        refuse_other_data(self.cfg, told, self.data, self.data_sha256)
+        saved = self.directory.summary()
+        self.before = before if isinstance(before := saved.get("before"), list) else []
+        refuse_other_data(self.cfg, saved, self.data, self.data_sha256)
         if not self.directory.begun:
             self._adopt()
             return
@@ -184,7 +184,7 @@ class Session:
         restore(self.module, content)
         self.began = self.module.game.step
         here = self.circumstances()
-        changed = {name: told[name] for name, now in here.items() if told.get(name, now) != now}
+        changed = {name: saved[name] for name, now in here.items() if saved.get(name, now) != now}
         if changed and self.first:
             self.before = [*self.before, {"steps": self.began, **changed}]
             now = printable(

@@ -62,7 +62,7 @@ class Stages(GameModule):
             self.stages[name].prepare()
             module.game.adopted()
         module.round(batch)
-        self.told = {f"{name}/{term}": value for term, value in module.told.items()}
+        self.logged = {f"{name}/{term}": value for term, value in module.logged.items()}
         self.game.step += 1
 
     @property

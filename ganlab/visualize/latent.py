@@ -24,9 +24,9 @@ from ganlab.visualize.portraits import portrait
 
 
 class View(NamedTuple):
-    """What there is to see, and what it is; `told` in a line."""
+    """What there is to see, and what it is; `caption` in a line."""
 
-    told: str
+    caption: str
     pictures: list[Image.Image]
     form: str = "picture"  # or files: each picture by itself; film
     names: Sequence[str] = ()  # of files, after their numbers
@@ -49,15 +49,15 @@ def samples(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> Vie
     own, label = run.config(), asked["class"]
     value_range, names = own.data.get("range"), own.get("class_names") or ()
     found = game.sample(asked.n, asked.seed, label)
-    told = f"{asked.n} samples of round {game.step}"
+    caption = f"{asked.n} samples of round {game.step}"
     if asked.format == "files":
         classes = game.labels(asked.n, label)
         numbers = [] if classes is None else classes.tolist()
         called = [file_part(names[i]) if names else str(i) for i in numbers]
-        return View(told, images(found, value_range), "files", called)
+        return View(caption, images(found, value_range), "files", called)
     if data is None and value_range is None:
         data = build_data(own)  # whose reach the picture has
-    return View(told, [portrait(game, found, data, value_range, names, label)])
+    return View(caption, [portrait(game, found, data, value_range, names, label)])
 
 
 def neighbours(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
@@ -78,8 +78,8 @@ def neighbours(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> 
     found = game.sample(n, asked.seed, asked["class"])
     beside, distances = nearest(found, (x for x, _ in data.split("train", found.device, 1000)), see)
     far = f"in {where}: median {float(distances.median()):.3f}"
-    told = f"{n} samples of round {game.step} above their nearest training images ({far})"
-    return View(told, [pairs(found, beside, data.value_range, columns)])
+    caption = f"{n} samples of round {game.step} above their nearest training images ({far})"
+    return View(caption, [pairs(found, beside, data.value_range, columns)])
 
 
 def interpolate(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
@@ -91,8 +91,8 @@ def interpolate(asked: Any, run: RunDirectory, game: Game, data: Data | None) ->
     latents = torch.cat([between(a, b, shares) for a, b in zip(ends[::2], ends[1::2], strict=True)])
     classes = game.labels(strips, asked["class"])
     condition = None if classes is None else classes.repeat_interleave(columns)
-    told = f"{strips} paths between samples of round {game.step}, by {asked.path}"
-    return View(told, [grid(shown(game, latents, condition), run.config().data.range, columns)])
+    caption = f"{strips} paths between samples of round {game.step}, by {asked.path}"
+    return View(caption, [grid(shown(game, latents, condition), run.config().data.range, columns)])
 
 
 def arithmetic(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
@@ -109,8 +109,8 @@ def arithmetic(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> 
     row = torch.cat([latents[[*plus, *minus]], result[None]])
     classes = game.labels(n, asked["class"])
     condition = None if classes is None else classes[[*plus, *minus, plus[0]]]
-    told = f"samples {plus} less {minus}, and the sum, of round {game.step}"
-    return View(told, [grid(shown(game, row, condition), run.config().data.range, len(row))])
+    caption = f"samples {plus} less {minus}, and the sum, of round {game.step}"
+    return View(caption, [grid(shown(game, row, condition), run.config().data.range, len(row))])
 
 
 def animate(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:

@@ -124,8 +124,8 @@ def _points(samples: Tensor, data: Data, step: int) -> Image.Image:
         line(axes, samples, data, left, right)
     here = samples[:, :2].float().cpu()
     outside = float(((here < low) | (here > high)).any(1).double().mean())
-    told = f"{len(samples):,} samples of round {step:,}" + f", {outside:.0%} outside" * (outside >= 0.005)
-    axes.set_title(f"{told}\n{covered(samples, data.distribution)}", fontsize=10)
+    title = f"{len(samples):,} samples of round {step:,}" + f", {outside:.0%} outside" * (outside >= 0.005)
+    axes.set_title(f"{title}\n{covered(samples, data.distribution)}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return drawn(figure)
 

@@ -56,8 +56,8 @@ class Log(Callback):
         step = module.game.step
         if not self.due(module):
             return
-        found = read({**module.told, WEIGHT: largest(module)})
-        self.last = {name: found[name] for name in module.told}
+        found = read({**module.logged, WEIGHT: largest(module)})
+        self.last = {name: found[name] for name in module.logged}
         row = {"step": step, "images": self.images(step), **self.last, **module.measured}
         if trainer.is_global_zero:
             self.file.append(row)
@@ -103,6 +103,6 @@ def largest(module: nn.Module) -> Tensor:
     return nn.utils.get_total_norm(module.parameters(), torch.inf)
 
 
-def read(told: dict[str, torch.Tensor]) -> dict[str, float]:
+def read(terms: dict[str, torch.Tensor]) -> dict[str, float]:
     """All the terms, as means over processes, in one wait for the device."""
-    return dict(zip(told, mean_of_ranks(torch.stack(list(told.values()))).tolist(), strict=True))
+    return dict(zip(terms, mean_of_ranks(torch.stack(list(terms.values()))).tolist(), strict=True))

@@ -104,7 +104,7 @@ class ResumeClock(Callback):
 def watch(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A bar for something long, on a terminal; anywhere a line beforehand that says how long it will take."""
     console = Console()
-    began, done, told = perf_counter(), 0, False
+    began, done, shown = perf_counter(), 0, False
     with Progress(
         TextColumn(what), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console, transient=True, disable=not console.is_terminal,
@@ -112,11 +112,11 @@ def watch(what: str, total: int) -> Iterator[Callable[[int], None]]:
         task = bar.add_task("", total=total)
 
         def advance(more: int) -> None:
-            nonlocal done, told
+            nonlocal done, shown
             done += more
             bar.advance(task, more)
-            if not told and (spent := perf_counter() - began) >= LOOK:
-                told = True
+            if not shown and (spent := perf_counter() - began) >= LOOK:
+                shown = True
                 left = spent * (total - done) / done
                 if left >= LONG:
                     bar.console.print(f"{total:,} {what}: {left / 60:.0f} min", highlight=False)
