@@ -107,7 +107,7 @@ def of_folder(cfg: DictConfig) -> Records:
     made = ImageFolder("generated", cfg.generated, data.shape[0])
     if made.shape != data.shape:
         sizes = ["x".join(map(str, shape[:0:-1])) for shape in (made.shape, data.shape)]
-        raise ConfigError(f"the generated images are {sizes[0]}, the real ones {sizes[1]}: resize one of them")
+        raise ConfigError(
             f"the generated images are {sizes[0]}, the real ones {sizes[1]}: resize one of them"
         )
     wanted = OmegaConf.to_container(cfg.evaluation)["n"]  # type: ignore[index, call-overload]

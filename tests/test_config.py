@@ -82,7 +82,10 @@ def test_any_number_of_an_optimiser_may_be_a_schedule() -> None:
     module = build(
         compose(*SMALL, f"optimizer.generator.lr={line}", f"optimizer.discriminator.betas=[0.5,{line}]")
     )
-    generator, discriminator = module.mover["generator"].optimizer, module.mover["discriminator"].optimizer
+    generator, discriminator = (
+        module.player_optimizers["generator"].optimizer,
+        module.player_optimizers["discriminator"].optimizer,
+    )
     rates, betas = [], []
     for _ in range(5):
         one_round(module)

@@ -150,7 +150,7 @@ def test_where_the_players_of_2014_start() -> None:
 
 def test_the_schedules_of_2014_reach_their_ends() -> None:
     module = build(compose("experiment=goodfellow2014_mnist"))
-    for mover in module.mover.values():
+    for mover in module.player_optimizers.values():
         lr, momentum = mover.schedules["lr"], mover.schedules["momentum"]
         for step in (0, 1, 500, 62_250, 124_500, 125_000):
             assert lr(step) == pytest.approx(0.1 / 1.000004**step, rel=1e-6)
@@ -204,7 +204,7 @@ def test_the_autoencoder_of_gmmn_to_the_letter() -> None:
 
 
 def test_the_schedules_of_gmmn_drop_once() -> None:
-    mover = build(compose("experiment=gmmn_mnist", *GENERATOR)).mover["generator"]
+    mover = build(compose("experiment=gmmn_mnist", *GENERATOR)).player_optimizers["generator"]
     for step, expected in {0: (2, 0.9), 9_999: (2, 0.9), 10_000: (0.2, 0.99), 39_999: (0.2, 0.99)}.items():
         assert (mover.schedules["lr"](step), mover.schedules["momentum"](step)) == expected
 

@@ -205,7 +205,7 @@ def test_networks_of_stages_have_seeds_of_their_own() -> None:
 def test_layers_that_were_trained_alone_start_the_deep_autoencoder() -> None:
     module = build(pretrained(steps=3))
     outer, inner, deep = (stage.module.game.generator for stage in module.stages.values())
-    optimizer = module.stages["autoencoder"].module.mover["generator"].optimizer
+    optimizer = module.stages["autoencoder"].module.player_optimizers["generator"].optimizer
 
     def weights(*networks) -> list[torch.Tensor]:
         return [layer.weight.detach().clone() for network in networks for layer in linear(network)]
@@ -250,7 +250,7 @@ def test_schedules_begin_with_their_game() -> None:
     rates = []
     for _ in range(6):
         one_round(module)
-        rates.append(module.mover["generator"].optimizer.param_groups[0]["lr"])
+        rates.append(module.player_optimizers["generator"].optimizer.param_groups[0]["lr"])
     assert rates == [0.1, 0.1, 0.1, 0.1, 0.2, 0.2]
 
 

@@ -1,4 +1,4 @@
-"""The one loop: a Lightning module that plays rounds of a game."""
+"""The training loop: a Lightning module whose training step plays one round of a game."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PlayerOptimizer:
 
     Args:
         make: parameters -> optimiser; keywords of a partial that are schedules follow the round.
-        clip: largest norm of the player's whole gradient, which is told then; None: unbounded.
+        clip: largest norm of the player's whole gradient; if given, the norm is logged. None: no clipping.
     """
 
     def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: float | Schedule | None):
@@ -45,12 +45,12 @@ class PlayerOptimizer:
             raise ConfigError(f"optimizer.{player}: {error}") from error
 
     def differentiate(self, loss: Tensor, retain_graph: bool) -> None:
-        """The gradient at this player's weights alone: the other player's need no freezing."""
+        """Computes the gradient of this player's weights alone, so the other player's need no freezing."""
         self.optimizer.zero_grad()
         loss.backward(inputs=self.weights, retain_graph=retain_graph)
 
     def step(self, step: int) -> dict[str, Tensor]:
-        """Moves; what there is to tell of it."""
+        """Updates the weights, and returns what is logged of the update."""
         logged = {}
         for group in self.optimizer.param_groups:
             group.update(at_all(self.schedules, step))
@@ -62,14 +62,14 @@ class PlayerOptimizer:
         return logged
 
     @torch.no_grad()
-    def go_back(self, weights: list[Tensor]) -> None:
+    def restore(self, weights: list[Tensor]) -> None:
         for weight, before in zip(self.weights, weights, strict=True):
             weight.copy_(before)
 
 
 @contextmanager
 def plain(device: torch.device) -> Iterator[None]:
-    """Without the run's precision, on which data must not hang: Lightning sets it for the whole step."""
+    """Suspends the run's precision while data are read: they must not depend on it."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -84,10 +84,10 @@ def at_all(values: Mapping[str, Any], step: int) -> dict[str, Any]:
 
 
 class GameModule(pl.LightningModule):
-    """Plays one round per training step; `game.step`, and no counter of Lightning's, says how far it is.
+    """Plays one round in each training step. `game.step` counts the rounds; no counter of Lightning's does.
 
-    What happens in round k depends on (seed, k) and the state before it: every generator is seeded
-    anew, so a run that was killed and resumed is bit for bit the run that was not.
+    Round k is a function of (seed, k) and of the state before it: every random generator is seeded at its
+    start. So a run that was killed and resumed equals the uninterrupted run bit for bit.
     """
 
     def __init__(
@@ -104,54 +104,56 @@ class GameModule(pl.LightningModule):
         self.play = play
         self.seed = seed
         self.rank, self.world_size = 0, 1  # among the processes that play this game
-        self.mover = {p: PlayerOptimizer(p, game.weights(p), optimizers[p], clip[p]) for p in game.players}
-        # This round's terms, "player/term", and what tricks tell, "trick/number"; reading them waits.
+        self.player_optimizers = {
+            p: PlayerOptimizer(p, game.weights(p), optimizers[p], clip[p]) for p in game.players
+        }
+        # This round's terms, "player/term", and the tricks' scalars, "trick/name"; reading one waits for a GPU.
         self.logged: dict[str, Tensor] = {}
-        self.measured: dict[str, float] = {}  # this round's metrics, where callbacks took any
+        self.measured: dict[str, float] = {}  # the metrics of this round, if callbacks measured any
 
     def setup(self, stage: str) -> None:
         if self.trainer.max_steps >= 0:
             raise ConfigError(
-                f"max_steps={self.trainer.max_steps} counts steps that Lightning takes, and a game has none: "
+                f"max_steps={self.trainer.max_steps} counts steps of Lightning, and a game takes none: "
                 "give max_epochs=1, limit_train_batches=<rounds>"
             )
         self.rank, self.world_size = self.trainer.global_rank, self.trainer.world_size
 
     def configure_optimizers(self) -> list[Optimizer]:
-        return [mover.optimizer for mover in self.mover.values()]
+        return [one.optimizer for one in self.player_optimizers.values()]
 
     def training_step(self, dataloader_iter: Iterator[Any]) -> None:
-        # Lightning hands over the iterator for this name of the argument: where it fetches batches itself, it
-        # looks into each and asks `inspect` for this signature in every round.
+        # The argument's name makes Lightning pass the iterator. If it fetched batches itself, it would search
+        # each of them for tensors and inspect this signature in every round.
         try:
             with plain(self.device):
                 batch, _, _ = next(dataloader_iter)
             self.round(self.trainer.precision_plugin.convert_input(batch))
-        except StopIteration as end:  # Lightning would take the round for played
+        except StopIteration as end:  # Lightning would count the round as played
             raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
 
     def round(self, batch: Samples | Pair) -> None:
-        """Plays one round on real samples, with a second stream's behind them where there is one."""
-        batch = (batch, None) if isinstance(batch, Tensor) else batch  # of a loader that knows no labels
+        """Plays one round on real samples, followed by those of a second stream if there is one."""
+        batch = (batch, None) if isinstance(batch, Tensor) else batch  # from a loader without labels
         reseed(self.seed, self.rank, self.game.step)
-        torch.set_autocast_cache_enabled(True)  # Lightning casts the weights anew in every pass
+        torch.set_autocast_cache_enabled(True)  # Lightning would cast the weights in every pass
         self.logged = {}
         real, extra = Sample(*batch[:2]), batch[2:]
         self.play(self, Batch(real, Sample(*extra) if extra else None))
-        self.logged.update(self.game.tricks.tells())
+        self.logged.update(self.game.tricks.scalars())
         self.game.step += 1
 
-    def movers(self) -> tuple[Player, ...]:
-        """Who moves in this round, to be decided once."""
+    def active_players(self) -> tuple[Player, ...]:
+        """The players that move in this round; a play calls this once."""
         return tuple(player for player in self.game.players if self.game.plays(player))
 
-    def turn(self, player: Player, batch: Batch, *look: str) -> Turn:
-        """A player's view of the round; each further look at it, named by a word, has draws of its own."""
+    def turn(self, player: Player, batch: Batch, *phase: str) -> Turn:
+        """A player's view of the round. A named phase has random streams of its own."""
         draw = RandomStreams(
             self.seed,
             self.game.step,
             player,
-            *look,
+            *phase,
             device=self.device,
             rank=self.rank,
             world_size=self.world_size,
@@ -161,31 +163,31 @@ class GameModule(pl.LightningModule):
     def losses(self, turn: Turn) -> dict[str, Tensor]:
         return self.game.losses(turn)
 
-    def extrapolate(self, moves: Moves) -> Weights:
-        """All gradients, then all steps, which are to be taken back; the weights in front of them."""
+    def step_ahead(self, moves: Moves) -> Weights:
+        """Computes all gradients, then takes all steps without hooks; returns the weights before them."""
         self._differentiate(moves)
-        start = {p: [weight.detach().clone() for weight in self.mover[p].weights] for p in moves}
+        start = {p: [weight.detach().clone() for weight in self.player_optimizers[p].weights] for p in moves}
         self._step(moves)
         return start
 
     def move(self, moves: Moves, start: Weights | None = None) -> None:
-        """All gradients, then all steps, then all reactions to them."""
+        """Computes all gradients, then takes all steps, from `start` if given; then the tricks react."""
         self._differentiate(moves)
         for player, terms in moves.items():
             self.logged.update({f"{player}/{name}": term.detach() for name, term in terms.items()})
         for player, weights in (start or {}).items():
-            self.mover[player].go_back(weights)
+            self.player_optimizers[player].restore(weights)
         self._step(moves)
         for player in moves:
             self.game.after(player)
 
     def _differentiate(self, moves: Moves) -> None:
-        left = len(moves)
+        *_, last = moves
         for player, terms in moves.items():
-            left -= 1
-            self.mover[player].differentiate(reduce(add, terms.values()), retain_graph=left > 0)
+            loss = reduce(add, terms.values())
+            self.player_optimizers[player].differentiate(loss, retain_graph=player != last)
 
     def _step(self, players: Iterable[Player]) -> None:
         for player in players:
-            for name, value in self.mover[player].step(self.game.played).items():
+            for name, value in self.player_optimizers[player].step(self.game.played).items():
                 self.logged[f"{player}/{name}"] = value

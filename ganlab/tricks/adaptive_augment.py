@@ -82,5 +82,5 @@ class AdaptiveAugment(Trick):
             self.signs.zero_()
             self.images = 0
 
-    def tells(self) -> dict[str, Tensor]:
+    def scalars(self) -> dict[str, Tensor]:
         return {"p": self.p.clone()}

@@ -82,7 +82,7 @@ class Trick(nn.Module):
     def after(self, player: Player, networks: Networks, step: int) -> None:
         """Reacts to a player's update."""
 
-    def tells(self) -> dict[str, Tensor]:
+    def scalars(self) -> dict[str, Tensor]:
         """Numbers of its own that are logged beside the terms."""
         return {}
 
@@ -207,10 +207,10 @@ class Tricks(nn.ModuleDict):
         for trick in self.each():
             trick.after(player, networks, step)
 
-    def tells(self) -> dict[str, Tensor]:
+    def scalars(self) -> dict[str, Tensor]:
         """All of them, by "trick/number"."""
         return {
-            f"{name}/{key}": value for name, trick in self.named() for key, value in trick.tells().items()
+            f"{name}/{key}": value for name, trick in self.named() for key, value in trick.scalars().items()
         }
 
     def sampler(self, generator: nn.Module) -> nn.Module:

@@ -143,7 +143,7 @@ class Profile(Callback):
         module.play = self._around("the play", module.play)  # type: ignore[assignment]
         losses = module.losses
         module.losses = lambda turn: self._around(turn.player, losses)(turn)  # type: ignore[method-assign]
-        for player, mover in module.mover.items():
+        for player, mover in module.player_optimizers.items():
             mover.differentiate = self._around(player, mover.differentiate)  # type: ignore[method-assign]
             mover.step = self._around(player, mover.step)  # type: ignore[method-assign]
         for name, trick in module.game.tricks.items():
