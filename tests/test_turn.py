@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.networks.priors import Normal
-from ganlab.training.play import against
+from ganlab.training.play import discriminator_view
 from ganlab.tricks.base import Trick, Tricks
 
 
@@ -164,7 +164,7 @@ def test_a_change_forgets_what_hangs_on_it_and_no_more(name: str) -> None:
 
 def test_shared_fakes_are_held_constant_on_the_discriminators_turn() -> None:
     t = turn()
-    seen = against(t)
+    seen = discriminator_view(t)
     assert seen.player == "discriminator"
     assert torch.equal(seen.fake.x, t.made.x)
     assert not seen.fake.x.requires_grad

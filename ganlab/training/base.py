@@ -107,7 +107,7 @@ class GameModule(pl.LightningModule):
         self.player_optimizers = {
             p: PlayerOptimizer(p, game.weights(p), optimizers[p], clip[p]) for p in game.players
         }
-        # This round's terms, "player/term", and the tricks' scalars, "trick/name"; reading one waits for a GPU.
+        # This round's terms, "player/term", and the tricks' scalars, "trick/name"; reading one waits.
         self.logged: dict[str, Tensor] = {}
         self.measured: dict[str, float] = {}  # the metrics of this round, if callbacks measured any
 
