@@ -74,7 +74,7 @@ class Game(nn.Module):
         here = ALWAYS_AVAILABLE | ({Capability.LABELS} if classes > 1 else set())  # one class tells nothing
         data = ("unlabelled data", "data of one class, such as a folder with one sub-folder", "labelled data")
         setting = f"objective {type(objective).__name__}, {data[min(classes, 2)]}"
-        self.tricks.check((objective.offers | here) - taken, setting)
+        self.tricks.check((objective.provides | here) - taken, setting)
         for thing in sorted(objective.needs & taken):
             raise ConfigError(f"objective {type(objective).__name__} needs {thing}: change one of them")
         objective.check(networks)
@@ -86,7 +86,7 @@ class Game(nn.Module):
             raise ConfigError(
                 "code_of needs a game that trains an encoder and no classes: choose another stage"
             )
-        self.outer = None if code_of is None else SharedReference(code_of)
+        self.autoencoder = None if code_of is None else SharedReference(code_of)
         self.step = 0  # rounds of the run that were played
         self.begins = 0  # at this one, after the stages before it
 
@@ -111,7 +111,7 @@ class Game(nn.Module):
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one sample."""
-        return self.generator.shape if self.outer is None else self.outer.game.shape
+        return self.generator.shape if self.autoencoder is None else self.autoencoder.game.shape
 
     def weights(self, player: Player) -> list[nn.Parameter]:
         """What a player moves."""
@@ -121,7 +121,7 @@ class Game(nn.Module):
         return Turn(
             player,
             self.played,
-            Batch(self._enter(batch.real), batch.extra and self._enter(batch.extra)),
+            Batch(self._encode(batch.real), batch.extra and self._encode(batch.extra)),
             self.generator,
             self.discriminator,
             self.tricks,
@@ -138,23 +138,23 @@ class Game(nn.Module):
         """Whether a player moves in this round."""
         return self.tricks.plays(player, self.played)
 
-    def adopted(self) -> None:
+    def on_weights_loaded(self) -> None:
         """To be called once other weights were put in the place of the drawn ones."""
-        self.tricks.adopted(self.networks)
+        self.tricks.on_weights_loaded(self.networks)
 
     def after(self, player: Player) -> None:
         self.tricks.after(player, self.networks, self.played)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Samples [N, *shape] in the data's range from latents [N, latent_dim], with gradients."""
-        return self._leave(self.sampler(latent, condition))
+        return self._decode(self.sampler(latent, condition))
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """The latents [N, latent_dim] that the encoder of such a game reads off samples; off their means."""
         sampler = self.sampler
         with evaluating(sampler):
-            return sampler.encode(self._enter(Sample(like(sampler, x))).x)[:, : sampler.latent_dim]
+            return sampler.encode(self._encode(Sample(like(sampler, x))).x)[:, : sampler.latent_dim]
 
     def decode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """As `generate`, by a network in evaluation mode."""
@@ -181,14 +181,16 @@ class Game(nn.Module):
         """The class logits [N, K] of samples [N, *shape], by a network in evaluation mode."""
         classifier = self.classifier
         with evaluating(classifier):
-            return classifier(self._enter(Sample(like(classifier, x))).x).classes
+            return classifier(self._encode(Sample(like(classifier, x))).x).classes
 
-    def _enter(self, sample: Sample) -> Sample:
+    def _encode(self, sample: Sample) -> Sample:
         """Data as this game plays with them."""
-        return sample if self.outer is None else sample._replace(x=self.outer.game.encode(sample.x))
+        return (
+            sample if self.autoencoder is None else sample._replace(x=self.autoencoder.game.encode(sample.x))
+        )
 
-    def _leave(self, made: Tensor) -> Tensor:
-        return made if self.outer is None else self.outer.game.decode(made)
+    def _decode(self, made: Tensor) -> Tensor:
+        return made if self.autoencoder is None else self.autoencoder.game.decode(made)
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """Those that `sample` makes its samples from, [n, latent_dim].

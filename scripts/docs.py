@@ -79,7 +79,7 @@ def hooks(trick: type[Trick]) -> list[str]:
 def settings(trick: str) -> list[str]:
     """What a trick as its YAML has it needs of other settings than the objective."""
     made: Trick = instantiate(composed(f"trick={trick}").trick[trick])
-    return [str(offer) for offer in ELSEWHERE if offer in made.needs | made.takes]
+    return [str(offer) for offer in ELSEWHERE if offer in made.needs | made.claims]
 
 
 def what(trick: type[Trick]) -> tuple[str, str]:

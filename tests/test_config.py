@@ -189,7 +189,7 @@ def test_two_of_one_class_whose_terms_would_have_one_name_are_refused() -> None:
 
 
 class Taker(Trick):
-    takes = frozenset({"targets"})
+    claims = frozenset({"targets"})
 
 
 class Needer(Trick):

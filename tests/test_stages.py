@@ -157,7 +157,7 @@ def test_the_game_plays_in_the_code_and_its_samples_are_decoded() -> None:
     still = copy.deepcopy(host.generator).eval()
     assert torch.equal(turn.real.x, still.encode(x))  # without dropout
     assert not turn.real.x.requires_grad
-    assert turn.made.x.shape == (16, 6)
+    assert turn.generated.x.shape == (16, 6)
     assert game.shape == (1, 8, 8)
     samples = game.sample(5, seed=1)
     latent = torch.randn(3, 10, requires_grad=True)
@@ -173,8 +173,8 @@ def test_the_code_is_borrowed_and_not_owned() -> None:
     host, game = module.stages["autoencoder"].module.game, module.game
     owned = {id(weight) for weight in game.parameters()}
     assert not owned & {id(weight) for weight in host.parameters()}
-    assert copy.deepcopy(game).outer is game.outer
-    assert copy.deepcopy(game).outer.game is host
+    assert copy.deepcopy(game).autoencoder is game.autoencoder
+    assert copy.deepcopy(game).autoencoder.game is host
     saved = module.state_dict()
     assert sum(name.endswith("encoder.1.weight") for name in saved) == 1
     states = []

@@ -60,13 +60,13 @@ def test_nothing_is_computed_before_it_is_asked_and_then_once() -> None:
     assert t.generator.passes == t.discriminator.passes == 0
     assert t.on_fake is t.on_fake
     assert t.generator.passes == t.discriminator.passes == 1
-    assert t.fake is t.made
-    assert torch.equal(t.made.condition, t.real.condition)
+    assert t.fake is t.generated
+    assert torch.equal(t.generated.condition, t.real.condition)
 
 
 def test_the_generator_has_a_gradient_on_its_own_turn_only() -> None:
-    assert turn("generator").made.x.requires_grad
-    assert not turn("discriminator").made.x.requires_grad
+    assert turn("generator").generated.x.requires_grad
+    assert not turn("discriminator").generated.x.requires_grad
 
 
 def test_fakes_are_changed_on_the_discriminators_turn_only() -> None:
@@ -79,7 +79,7 @@ def test_another_player_sees_other_fakes_and_judges_anew() -> None:
     assert (t.on_fake.logits != 0).all()
     other = t.replace(player="discriminator")
     assert (other.on_fake.logits == 0).all()
-    assert other.made is t.made
+    assert other.generated is t.generated
     assert t.on_fake is not other.on_fake
     kept = t.replace(player="discriminator", verdicts=t.verdicts)
     assert kept.on_real is t.on_real
@@ -88,7 +88,7 @@ def test_another_player_sees_other_fakes_and_judges_anew() -> None:
 def test_other_samples_make_the_fakes_stale() -> None:
     t = turn()
     old = t.on_fake.logits
-    held = t.replace(made=t.made.detach())
+    held = t.replace(generated=t.generated.detach())
     assert not held.fake.x.requires_grad
     assert torch.equal(held.on_fake.logits, old)
     latent = torch.ones(4, 3)
@@ -105,7 +105,7 @@ def test_another_discriminator_gives_other_verdicts_and_targets() -> None:
     t.targets  # noqa: B018, computed so that it could be stale
     other = t.replace(discriminator=Summing(3.0))
     assert torch.equal(other.on_real.logits, 3 * before)
-    assert other.made is t.made
+    assert other.generated is t.generated
     assert t.on_real.logits is before
 
 
@@ -136,7 +136,7 @@ def test_a_moved_discriminator_is_asked_again(play: str) -> None:
     one_round(module)
     last = seen[-1]
     assert last.player == "generator"
-    now = torch.func.functional_call(module.game.discriminator, before, (last.made.x.detach(),)).logits
+    now = torch.func.functional_call(module.game.discriminator, before, (last.generated.x.detach(),)).logits
     said = next(v.logits for s, v in last.verdicts if s is last.fake)
     assert torch.allclose(now, said) is (play == "simultaneous")
 
@@ -166,7 +166,7 @@ def test_shared_fakes_are_held_constant_on_the_discriminators_turn() -> None:
     t = turn()
     seen = discriminator_view(t)
     assert seen.player == "discriminator"
-    assert torch.equal(seen.fake.x, t.made.x)
+    assert torch.equal(seen.fake.x, t.generated.x)
     assert not seen.fake.x.requires_grad
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary of the game: what a player sees on its turn, nothing computed before it is asked for."""
+"""Turn: a player's view of a round, each part of which is computed when it is first used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Player = Literal["discriminator", "generator"]
 
 
 class Capability(StrEnum):
-    """What an objective or a data set may offer, and a trick may need or take."""
+    """Properties of an objective, of data or of a setting that a trick may need, or claim for itself."""
 
     DISCRIMINATOR = "a discriminator"
     SCORES = "scores"  # the discriminator's logits: some objectives judge by its features alone
@@ -26,7 +26,7 @@ class Capability(StrEnum):
     TARGETS = "targets"
     COSTS = "costs of both players that are never negative"
     FAKE_COSTS = "a generator's cost of each fake by itself"
-    MOVES = "the say in who moves"
+    MOVES = "control over which player moves"
     LASTING_MOVES = "moves of the discriminator that are not taken back later"
     GENERATOR_TERM = "the generator's adversarial term"
     ZERO_SUM = "a generator that minimises log(1 - D) (objective=minimax)"
@@ -40,7 +40,7 @@ class Capability(StrEnum):
     SINGLE_SAMPLES = "samples that are judged one by one"
 
 
-# What there is to be had whatever the objective and the data.
+# Capabilities that every game has, whatever its objective and data.
 ALWAYS_AVAILABLE = frozenset(
     {
         Capability.MOVES,
@@ -58,7 +58,7 @@ ALWAYS_AVAILABLE = frozenset(
 
 
 class Sample(NamedTuple):
-    """Samples and what they are conditioned on."""
+    """Samples and the condition of each."""
 
     x: Tensor  # [B, ...]
     condition: Tensor | None = None  # class [B], image [B, C, H, W], embedding [B, E]
@@ -68,14 +68,14 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the data give in one round."""
+    """The data of one round."""
 
     real: Sample
     extra: Sample | None = None  # a second stream: labelled or paired data
 
 
 class Verdict(NamedTuple):
-    """What the discriminator says of samples."""
+    """The discriminator's output on samples."""
 
     logits: Tensor  # [B], or [B, h, w] over patches
     features: Tensor  # [B, F]
@@ -83,14 +83,14 @@ class Verdict(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What the discriminator should answer, as a probability of being real; shaped like the logits."""
+    """Target probabilities of being real, shaped like the logits."""
 
     real: Tensor
     fake: Tensor
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """At least float32: half types are raised, float64 stays."""
+    """Converts half precision to float32; float64 stays."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
@@ -102,32 +102,32 @@ class Networks(NamedTuple):
     num_classes: int | None  # of the data; None: unlabelled
 
     @property
-    def judge(self) -> Discriminator:
-        """The discriminator, for who needs one."""
+    def required_discriminator(self) -> Discriminator:
+        """The discriminator, for tricks that need one."""
         assert self.discriminator is not None
         return self.discriminator
 
 
-# Which computed values a change makes stale.
+# By what is replaced: the computed values that are stale then.
 STALE = {
     "player": {"fake", "targets", "verdicts"},
-    "real": {"latent", "made", "fake", "targets"},
-    "latent": {"made", "fake", "targets"},
-    "generator": {"latent", "made", "fake", "targets"},
-    "made": {"fake", "targets"},
+    "real": {"latent", "generated", "fake", "targets"},
+    "latent": {"generated", "fake", "targets"},
+    "generator": {"latent", "generated", "fake", "targets"},
+    "generated": {"fake", "targets"},
     "fake": {"targets"},
     "discriminator": {"verdicts", "targets"},
     "verdicts": {"targets"},
-    "ahead": set(),
+    "is_ahead": set(),
 }
-COMPUTED = {"latent", "made", "fake", "targets", "verdicts"}
+COMPUTED = {"latent", "generated", "fake", "targets", "verdicts"}
 
 
 class Turn:
     """One player's view of a round: real samples, fakes, and the discriminator's verdicts on both.
 
-    `latent -> made -> fake`: `made` is what the generator made, `fake` what is judged; on the
-    discriminator's turn a trick (a replay buffer) may stand between them.
+    `latent -> generated -> fake`: `generated` is the generator's output, `fake` is what the discriminator
+    judges as fake. They differ on the discriminator's turn if a trick replaces samples, as a replay buffer.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Turn:
         self.extra = batch.extra
         self.generator = generator
         self.discriminator = discriminator
-        self.ahead = False  # whether the discriminator is at weights to come: tricks count no such move
+        self.is_ahead = False  # whether the discriminator has weights of later steps: tricks count no move
         self.draw = draw
         self._hooks = hooks
         self._differentiates_inputs = differentiates_inputs
@@ -159,27 +159,27 @@ class Turn:
         return self._once("latent", self._draw_latent)
 
     @property
-    def made(self) -> Sample:
-        """What the generator made; with a gradient on its own turn only."""
-        return self._once("made", self._make)
+    def generated(self) -> Sample:
+        """The generator's samples; they carry a gradient on the generator's turn only."""
+        return self._once("generated", self._generate)
 
     @property
     def fake(self) -> Sample:
-        """What is judged as fake."""
+        """The samples that are judged as fake."""
         return self._once("fake", self._show)
 
     @property
     def verdicts(self) -> list[tuple[Sample, Verdict]]:
-        """What the discriminator has said so far in this turn."""
+        """The samples that were judged in this turn so far, each with its verdict."""
         return self._once("verdicts", list)
 
     @property
     def on_real(self) -> Verdict:
-        return self.critic(self.real)
+        return self.judge(self.real)
 
     @property
     def on_fake(self) -> Verdict:
-        return self.critic(self.fake)
+        return self.judge(self.fake)
 
     @property
     def targets(self) -> Targets:
@@ -187,21 +187,21 @@ class Turn:
         return self._once("targets", self._aim)
 
     def decode(self, latent: Tensor) -> Sample:
-        """What the generator makes of other latents than those of its prior; tricks change these likewise."""
-        return self.replace(latent=self._hooks.latents(latent, self)).made
+        """Generates from the given latents instead of the prior's; the tricks' `latents` hooks apply."""
+        return self.replace(latent=self._hooks.latents(latent, self)).generated
 
-    def critic(self, sample: Sample) -> Verdict:
-        """The verdict on a sample seen through the tricks' inputs; remembered by the sample's identity."""
+    def judge(self, sample: Sample) -> Verdict:
+        """The verdict on a sample after the tricks' `inputs` hooks, cached by the identity of the sample."""
         for known, verdict in self.verdicts:
             if known is sample:
                 return verdict
-        assert self.discriminator is not None, "a matching objective asked for a verdict"
+        assert self.discriminator is not None, "a matching objective needs no verdict"
         verdict = self.discriminator(*self._hooks.inputs(sample, self))
         self.verdicts.append((sample, verdict))
         return verdict
 
     def replace(self, **changes: Any) -> Self:
-        """The same turn with other values; drops what that makes stale."""
+        """A copy with other values, without the computed values that they make stale."""
         stale = set().union(*(STALE[name] for name in changes)) - set(changes)
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)  # as copy.copy would, in a tenth of its time
@@ -222,25 +222,23 @@ class Turn:
         n = len(self.real.x)
         return self._hooks.latents(self.generator.prior(self.draw, n, self.generator.latent_dim), self)
 
-    def _make(self) -> Sample:
+    def _generate(self) -> Sample:
         latent = self.latent
         with torch.set_grad_enabled(self.player == "generator"):
             return Sample(self.generator(latent, self.real.condition), self.real.condition)
 
     def _show(self) -> Sample:
         if self.player == "generator":
-            return self.made
-        fake = self._hooks.fakes(self.made, self)
+            return self.generated
+        fake = self._hooks.fakes(self.generated, self)
         return differentiable(fake) if self._differentiates_inputs and not fake.x.requires_grad else fake
 
     def _aim(self) -> Targets:
-        real, fake = (
-            at_least_float32(self.on_real.logits),
-            at_least_float32(self.on_fake.logits),
-        )  # bf16 has no 0.999
+        real = at_least_float32(self.on_real.logits)  # bf16 has no 0.999
+        fake = at_least_float32(self.on_fake.logits)
         return self._hooks.targets(Targets(torch.ones_like(real), torch.zeros_like(fake)), self)
 
 
 def differentiable(sample: Sample) -> Sample:
-    """The same samples as a leaf with respect to which one can differentiate."""
+    """The same samples as a leaf of the graph, which gradients can be taken at."""
     return sample._replace(x=sample.x.detach().requires_grad_())

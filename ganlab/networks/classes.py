@@ -25,7 +25,7 @@ class KPlusOneLogit(nn.Module):
 
 def surprise(turn: Turn, sample: Sample) -> Tensor:
     """-log p(y | x) of samples and their classes, [B]."""
-    classes = turn.critic(sample).classes
+    classes = turn.judge(sample).classes
     assert classes is not None
     assert sample.condition is not None
     return cross_entropy(at_least_float32(classes), sample.condition, reduction="none")

@@ -22,7 +22,7 @@ MaxLogit = Annotated[float, "(0, 40]"]  # of exponents, far from the largest flo
 class Adversarial(Objective):
     """One cost per player, each [B] or [B, h, w]."""
 
-    offers = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.FAKE_COSTS})
+    provides = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.FAKE_COSTS})
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         cost = self.discriminator if turn.player == "discriminator" else self.generator
@@ -57,7 +57,7 @@ def exponential(x: Tensor, ceiling: float) -> Tensor:
 class Minimax(Classifying):
     """The zero-sum game (Goodfellow et al. 2014, equation 1): the generator minimises log(1 - D(G(z)))."""
 
-    offers = Adversarial.offers | {Capability.SIGNS, Capability.TARGETS, Capability.ZERO_SUM}
+    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.ZERO_SUM}
 
     def generator(self, turn: Turn) -> Tensor:
         return -softplus(turn.on_fake.logits)
@@ -66,7 +66,7 @@ class Minimax(Classifying):
 class NonSaturating(Classifying):
     """The generator minimises -log D(G(z)) instead (Goodfellow et al. 2014, section 3)."""
 
-    offers = Adversarial.offers | {Capability.SIGNS, Capability.TARGETS, Capability.COSTS}
+    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.COSTS}
 
     def generator(self, turn: Turn) -> Tensor:
         return softplus(-turn.on_fake.logits)
@@ -80,7 +80,7 @@ class MaximumLikelihood(Classifying):
     exp(max_logit).
     """
 
-    offers = Adversarial.offers | {Capability.SIGNS, Capability.TARGETS}
+    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS}
 
     def __init__(self, max_logit: MaxLogit, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
@@ -98,7 +98,7 @@ class AbsoluteError(Adversarial):
     The slope D (1 - D) / 2 fades on both sides, so a sure discriminator leaves the generator without one.
     """
 
-    offers = Adversarial.offers | {Capability.SIGNS}
+    provides = Adversarial.provides | {Capability.SIGNS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
@@ -115,7 +115,7 @@ class LeastSquares(Adversarial):
     the generator minimises Pearson's chi^2 of p_data + p_g and 2 p_g (section 3.2.1).
     """
 
-    offers = Adversarial.offers | {Capability.TARGETS, Capability.COSTS}
+    provides = Adversarial.provides | {Capability.TARGETS, Capability.COSTS}
 
     def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
@@ -126,7 +126,7 @@ class LeastSquares(Adversarial):
             )
         self.a, self.b, self.c = a, b, c
         if b == -a > 0:  # else the verdict turns elsewhere than at 0
-            self.offers = self.offers | {Capability.SIGNS}
+            self.provides = self.provides | {Capability.SIGNS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         real, fake = (self.a + (self.b - self.a) * target for target in turn.targets)
@@ -139,7 +139,7 @@ class LeastSquares(Adversarial):
 class Hinge(Adversarial):
     """max(0, 1 - l(x)) + max(0, 1 + l(G(z))); -l(G(z)) (Lim & Ye 2017; Miyato et al. 2018, eq. 16, 17)."""
 
-    offers = Adversarial.offers | {Capability.SIGNS}
+    provides = Adversarial.provides | {Capability.SIGNS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         return relu(1 - turn.on_real.logits) + relu(1 + turn.on_fake.logits)

@@ -22,7 +22,7 @@ class Reconstruction(Objective):
 
     players = ("generator",)
     statistics = 1
-    offers = frozenset()
+    provides = frozenset()
 
     def __init__(self, likelihood: Likelihood, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
@@ -46,7 +46,7 @@ class VAE(Objective):
 
     players = ("generator",)
     statistics = 2
-    offers = frozenset()
+    provides = frozenset()
 
     def __init__(
         self, likelihood: Likelihood, beta: float | Schedule, weight: Mapping[Player, float | Schedule]

@@ -23,7 +23,7 @@ class Objective(nn.Module, ABC):
 
     players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
     statistics: ClassVar[int] = 0  # numbers that it has an encoder say of each latent; 0: no encoder is built
-    offers: frozenset[str]
+    provides: frozenset[str]
     needs: frozenset[str] = frozenset()  # of the machine
 
     def __init__(self, weight: Mapping[Player, float | Schedule]):

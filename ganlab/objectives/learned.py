@@ -29,7 +29,7 @@ class LearnedMMD(Objective):
         minimises and the discriminator maximises (Li et al. 2017, section 3.4); None: without.
     """
 
-    offers = frozenset({Capability.DISCRIMINATOR})
+    provides = frozenset({Capability.DISCRIMINATOR})
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class LearnedMMD(Objective):
     def _slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
         """|grad w| at one point between each real and fake sample, [B]; of packs, over all that is in one."""
         points = between(turn, "between", len(turn.on_real.features))
-        seen = at_least_float32(turn.critic(points).features)
+        seen = at_least_float32(turn.judge(points).features)
         with torch.autocast(real.device.type, enabled=False):
             witness = self.kernel(seen, real).mean(1) - self.kernel(seen, fake).mean(1)  # [B]
         return row_norms(input_gradients(witness, points.x))
@@ -75,7 +75,7 @@ class LearnedMMD(Objective):
 
 def features(turn: Turn, sample: Sample) -> Tensor:
     """The discriminator's features of the global batch, [W B, F]."""
-    return all_gather_with_grad(at_least_float32(turn.critic(sample).features))
+    return all_gather_with_grad(at_least_float32(turn.judge(sample).features))
 
 
 def optional(name: str, weight: float | Schedule | None) -> Schedule | None:

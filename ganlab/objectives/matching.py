@@ -28,7 +28,7 @@ class Matching(Objective):
     """A distance of the made from the real samples of the global batch, taken in a space."""
 
     players = ("generator",)
-    offers = frozenset()
+    provides = frozenset()
 
     def __init__(self, space: Space, weight: Weight):
         super().__init__(weight)
@@ -36,7 +36,7 @@ class Matching(Objective):
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         made, real = (
-            all_gather_with_grad(self.space(turn.made)),
+            all_gather_with_grad(self.space(turn.generated)),
             all_gather_with_grad(self.space(turn.real)),
         )  # [W B, D]
         # Nearly equal sums of many values are subtracted: bfloat16 would leave nothing.

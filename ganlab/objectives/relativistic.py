@@ -19,7 +19,7 @@ class Relativistic(Adversarial):
     The i-th real sample is paired with the i-th fake; over patches [B, h, w], place with place.
     """
 
-    offers = Adversarial.offers | {Capability.COSTS}
+    provides = Adversarial.provides | {Capability.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         return softplus(turn.on_fake.logits - turn.on_real.logits)
@@ -35,7 +35,7 @@ class RelativisticAverage(Adversarial):
     over all patches.
     """
 
-    offers = Adversarial.offers - {Capability.FAKE_COSTS} | {Capability.COSTS}
+    provides = Adversarial.provides - {Capability.FAKE_COSTS} | {Capability.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)

@@ -30,7 +30,7 @@ def cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor]:
     nobody = Generator(ConditionalSequential(), 1, (1,), Normal())
     real = Sample(torch.zeros(len(logits), 1))
     turn = Turn("generator", 0, Batch(real), nobody, _itself, Tricks({}), RandomStreams(0), False)
-    (term,) = objective(turn.replace(made=Sample(logits[:, None]))).values()
+    (term,) = objective(turn.replace(generated=Sample(logits[:, None]))).values()
     (slope,) = torch.autograd.grad(term.sum(), logits)
     return term.detach(), slope
 
@@ -47,7 +47,7 @@ def draw(objectives: Sequence[str], depth: float, seed: int) -> list[Image.Image
     left, right = figure.subplots(1, 2)
     for i, name in enumerate(objectives):
         objective = instantiate(compose(f"objective={name}").objective)
-        if Capability.DISCRIMINATOR not in objective.offers:
+        if Capability.DISCRIMINATOR not in objective.provides:
             raise ConfigError(f"objective {name} judges no samples one by one: leave it out of this figure")
         found = cost(objective, judged.logit())
         for axes, curve in zip((left, right), found, strict=True):

@@ -144,7 +144,7 @@ def adopt(module: GameModule, checkpoint: dict[str, Any]) -> None:
         if isinstance(game, Game):
             for player in game.players:
                 fit(getattr(game, player), checkpoint, f"{name}.{player}.")
-            game.adopted()
+            game.on_weights_loaded()
 
 
 def fit(module: nn.Module, checkpoint: dict[str, Any], prefix: str) -> None:

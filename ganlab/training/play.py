@@ -87,11 +87,13 @@ def simultaneous_losses(stepper: Stepper, players: tuple[Player, ...], turn: Tur
     """The loss terms of all active players from the generator's turn: one pass, one set of verdicts."""
     views = {
         "generator": turn,
-        "discriminator": turn.replace(player="discriminator", made=turn.made, verdicts=turn.verdicts),
+        "discriminator": turn.replace(
+            player="discriminator", generated=turn.generated, verdicts=turn.verdicts
+        ),
     }
     return {player: stepper.losses(views[player]) for player in players}
 
 
 def discriminator_view(turn: Turn) -> Turn:
     """The discriminator's view of the generator's turn: the same fakes, detached."""
-    return turn.replace(player="discriminator", made=turn.made.detach())
+    return turn.replace(player="discriminator", generated=turn.generated.detach())

@@ -60,7 +60,7 @@ class Stages(GameModule):
         module.game.step = self.game.step
         if module.game.played == 0:
             self.stages[name].prepare()
-            module.game.adopted()
+            module.game.on_weights_loaded()
         module.round(batch)
         self.logged = {f"{name}/{term}": value for term, value in module.logged.items()}
         self.game.step += 1

@@ -64,7 +64,7 @@ class AdaptiveAugment(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.player == "discriminator" and not turn.ahead:
+        if turn.player == "discriminator" and not turn.is_ahead:
             signs = at_least_float32(turn.on_real.logits.detach()).sign()
             self.latest.copy_(mean_of_ranks(signs.mean()))
             self.shown = len(turn.real.x) * turn.draw.world_size

@@ -30,7 +30,7 @@ class AdaptiveBalance(Trick):
     """
 
     order = Order.PRESENT  # outside of unrolled steps, which are no moves
-    takes = frozenset({Capability.MOVES})
+    claims = frozenset({Capability.MOVES})
     latest: Tensor
 
     def __init__(self, by: By, low: Positive | None, high: Positive | None):

@@ -16,7 +16,7 @@ class AuxiliaryClassifier(Trick):
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
-    takes = frozenset({Capability.LABELS})  # who told the discriminator the class would give the answer away
+    claims = frozenset({Capability.LABELS})  # who told the discriminator the class would give the answer away
 
     def __init__(self, generator: GeneratorWay, weight: float | Schedule):
         super().__init__()
@@ -26,7 +26,7 @@ class AuxiliaryClassifier(Trick):
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None
         ask_for_classes(SETTING, self.generator_way, networks.generator, networks.num_classes)
-        networks.judge.classes = networks.judge.head(networks.num_classes)
+        networks.required_discriminator.classes = networks.required_discriminator.head(networks.num_classes)
         return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:

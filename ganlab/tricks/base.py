@@ -43,7 +43,7 @@ class Trick(nn.Module):
 
     order: ClassVar[Order] = Order.EXTEND
     needs: frozenset[str] = frozenset()
-    takes: frozenset[str] = frozenset()
+    claims: frozenset[str] = frozenset()
     players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or terms it changes
     counts: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored beside the buffers
     differentiates_inputs: ClassVar[bool] = False  # asks for gradients at the samples
@@ -52,7 +52,7 @@ class Trick(nn.Module):
         """Changes the networks, once, at construction."""
         return networks
 
-    def adopted(self, networks: Networks) -> None:
+    def on_weights_loaded(self, networks: Networks) -> None:
         """Reacts to weights of another run or stage that were put in the place of the drawn ones."""
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
@@ -150,9 +150,9 @@ class Tricks(nn.ModuleDict):
         Raises:
             ConfigError: something that a trick needs or takes is not offered, or is taken by another.
         """
-        taker = {thing: name for name, trick in self.named() for thing in trick.takes}
+        taker = {thing: name for name, trick in self.named() for thing in trick.claims}
         for name, trick in self.named():
-            for thing in sorted(trick.needs | trick.takes):
+            for thing in sorted(trick.needs | trick.claims):
                 if thing not in offers:
                     raise ConfigError(
                         f"trick {name} needs {thing}, which is not to be had here ({setting}): "
@@ -178,9 +178,9 @@ class Tricks(nn.ModuleDict):
             value = getattr(trick, hook)(value, *rest)
         return value
 
-    def adopted(self, networks: Networks) -> None:
+    def on_weights_loaded(self, networks: Networks) -> None:
         for trick in self.each():
-            trick.adopted(networks)
+            trick.on_weights_loaded(networks)
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
         return self._fold("latents", latent, turn)

@@ -61,8 +61,8 @@ class ConsistencyRegularisation(Trick):
         """One number per verdict; none where the weight is 0 throughout."""
         if not weight.top:
             return {}
-        logits = at_least_float32(turn.critic(sample).logits)
-        gap = logits - at_least_float32(turn.critic(self.augment(sample, turn)).logits)
+        logits = at_least_float32(turn.judge(sample).logits)
+        gap = logits - at_least_float32(turn.judge(self.augment(sample, turn)).logits)
         return {f"consistency_{kind}": weight(turn.step) * gap.square()}
 
     def augment(self, sample: Sample, turn: Turn) -> Sample:

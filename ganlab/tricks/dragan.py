@@ -26,7 +26,7 @@ class DRAGAN(GradientRegulariser):
     def penalty(self, turn: Turn) -> Tensor:
         points = self._around(turn)
         return (
-            row_norms(input_gradients(turn.critic(points).logits, points.x)) - self.target(turn.step)
+            row_norms(input_gradients(turn.judge(points).logits, points.x)) - self.target(turn.step)
         ).square()
 
     def _around(self, turn: Turn) -> Sample:

@@ -57,7 +57,7 @@ class EMA(Trick):
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
         return networks
 
-    def adopted(self, networks: Networks) -> None:
+    def on_weights_loaded(self, networks: Networks) -> None:
         for player in self.moves:
             self.averages[player].load_state_dict(getattr(networks, player).state_dict())
         self.shown = {}

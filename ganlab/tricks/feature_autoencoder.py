@@ -34,9 +34,9 @@ class FeatureAutoencoder(Trick):
         self.value_range = value_range
 
     def networks(self, networks: Networks) -> Networks:
-        num_features = networks.judge.num_features
+        num_features = networks.required_discriminator.num_features
         # A decoder is a generator whose latents are features.
-        networks.judge.decoder = mlp.generator(
+        networks.required_discriminator.decoder = mlp.generator(
             num_features, self.hidden, False, 0.0, self.shape, self.value_range, Normal()
         ).body
         return networks
@@ -53,5 +53,5 @@ class FeatureAutoencoder(Trick):
 
     def _error(self, turn: Turn, sample: Sample) -> Tensor:
         """[B]"""
-        decoded = turn.discriminator.decoder(turn.critic(sample).features)  # type: ignore[union-attr]
+        decoded = turn.discriminator.decoder(turn.judge(sample).features)  # type: ignore[union-attr]
         return (at_least_float32(decoded) - at_least_float32(sample.x)).square().flatten(1).mean(1)

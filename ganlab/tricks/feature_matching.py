@@ -23,7 +23,7 @@ class FeatureMatching(Trick):
         self.weight = active("trick.feature_matching.weight", weight)
         self.replace = replace
         if replace:
-            self.takes = frozenset({Capability.GENERATOR_TERM})
+            self.claims = frozenset({Capability.GENERATOR_TERM})
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)

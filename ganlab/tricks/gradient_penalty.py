@@ -28,5 +28,5 @@ class GradientPenalty(GradientRegulariser):
 
     def penalty(self, turn: Turn) -> Tensor:
         points = between(turn, self.name, len(turn.on_real.logits))
-        excess = row_norms(input_gradients(turn.critic(points).logits, points.x)) - self.target(turn.step)
+        excess = row_norms(input_gradients(turn.judge(points).logits, points.x)) - self.target(turn.step)
         return (excess if self.sided == "two" else excess.clamp_min(0)).square()

@@ -35,7 +35,9 @@ class LabelConditioning(Trick):
         assert networks.num_classes is not None
         ask_for_classes(SETTING, self.generator_way, networks.generator, networks.num_classes)
         shape = networks.generator.shape
-        DISCRIMINATOR_WAYS[self.discriminator_way](networks.judge, networks.num_classes, shape)
+        DISCRIMINATOR_WAYS[self.discriminator_way](
+            networks.required_discriminator, networks.num_classes, shape
+        )
         return networks
 
 

@@ -34,7 +34,7 @@ class LeCam(Trick):
             return terms
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
         now = self._followed(real, fake, turn.step)
-        if not turn.ahead:
+        if not turn.is_ahead:
             self.latest.copy_(now)
         penalty = (real - now[1]).square() + (fake - now[0]).square()
         return {**terms, "lecam": self.weight(turn.step) * penalty}

@@ -34,7 +34,7 @@ class Lookahead(Trick):
         self.players = SIDES[player]
         self.needs = needed(self.players)
         if "discriminator" in self.players:
-            self.takes = frozenset({Capability.LASTING_MOVES})
+            self.claims = frozenset({Capability.LASTING_MOVES})
         self.moves = 0
 
     def networks(self, networks: Networks) -> Networks:
@@ -47,10 +47,10 @@ class Lookahead(Trick):
                 "trick lookahead would go back to scales and biases that model=improved sets by its first "
                 "batch only: set trick.lookahead.player=generator, or choose another model, such as model=gan"
             )
-        self.adopted(networks)
+        self.on_weights_loaded(networks)
         return networks
 
-    def adopted(self, networks: Networks) -> None:
+    def on_weights_loaded(self, networks: Networks) -> None:
         for player in self.players:
             self.register_buffer(player, flat(getattr(networks, player)).detach())
 

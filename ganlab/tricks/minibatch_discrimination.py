@@ -19,6 +19,6 @@ class MinibatchDiscrimination(Trick):
         self.kernels, self.dims = kernels, dims
 
     def networks(self, networks: Networks) -> Networks:
-        judge = networks.judge
+        judge = networks.required_discriminator
         judge.scores.append(ClosenessScore(judge.num_features, self.kernels, self.dims))
         return networks

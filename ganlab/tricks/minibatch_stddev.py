@@ -22,7 +22,7 @@ class MinibatchStddev(Trick):
         check_groups(group_size, batch_size)
 
     def networks(self, networks: Networks) -> Networks:
-        body = networks.judge.body
+        body = networks.required_discriminator.body
         *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
         add_inputs(last, 1)
         replace_modules(

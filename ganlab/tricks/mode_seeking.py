@@ -25,9 +25,9 @@ class ModeSeeking(Trick):
         terms = compute(turn)
         if turn.player == "discriminator":
             return terms
-        latent, made = turn.latent, turn.made.x  # drawn first, whatever the objective asked for
+        latent, made = turn.latent, turn.generated.x  # drawn first, whatever the objective asked for
         other = turn.replace(real=turn.real)  # as before, with nothing drawn
-        ratio = gap(made, other.made.x) / gap(latent, other.latent)
+        ratio = gap(made, other.generated.x) / gap(latent, other.latent)
         return {**terms, "mode_seeking": self.weight(turn.step) / (ratio + self.eps)}
 
 

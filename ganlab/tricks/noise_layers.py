@@ -33,7 +33,9 @@ class NoiseLayers(Trick):
             insert_before_hidden(getattr(networks, player).body, partial(self._layer, player))
         if "discriminator" in self.players:
             features = self._layer("discriminator", len(self.layers["discriminator"]))
-            networks.judge.body = ConditionalSequential(networks.judge.body, features)
+            networks.required_discriminator.body = ConditionalSequential(
+                networks.required_discriminator.body, features
+            )
         if not self.layers.get("generator", True):
             raise ConfigError("trick noise_layers needs a generator with a hidden layer: give it one")
         return networks

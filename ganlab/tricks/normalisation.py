@@ -37,7 +37,7 @@ class Normalisation(Trick):
         self.players = SIDES[player]
         self.needs = needed(self.players)
         if "generator" in self.players:
-            self.takes = frozenset({Capability.GENERATOR_NORM})
+            self.claims = frozenset({Capability.GENERATOR_NORM})
 
     def networks(self, networks: Networks) -> Networks:
         bodies = [getattr(networks, player).body for player in self.players]

@@ -24,7 +24,7 @@ class Packing(Trick):
 
     order = Order.RESHAPE
     needs = frozenset({Capability.DISCRIMINATOR})
-    takes = frozenset({Capability.SINGLE_SAMPLES})
+    claims = frozenset({Capability.SINGLE_SAMPLES})
 
     def __init__(self, size: Literal[2, 3, 4], batch_size: int):
         super().__init__()
@@ -33,10 +33,10 @@ class Packing(Trick):
         self._check(batch_size)
 
     def networks(self, networks: Networks) -> Networks:
-        for group in networks.judge.modules():
+        for group in networks.required_discriminator.modules():
             if isinstance(group, StandardDeviation):
                 self._check_groups(group.size)
-        layer = input_layer(networks.judge.body)
+        layer = input_layer(networks.required_discriminator.body)
         shape = networks.generator.shape
         add_inputs(layer, (self.size - 1) * (shape[0] if isinstance(layer, nn.Conv2d) else prod(shape)))
         return networks

@@ -15,7 +15,7 @@ class SemiSupervised(Trick):
     needs = frozenset(
         {Capability.DISCRIMINATOR, Capability.SCORES, Capability.EXTRA, Capability.SINGLE_SAMPLES}
     )
-    takes = frozenset({Capability.LABELS})
+    claims = frozenset({Capability.LABELS})
 
     def __init__(self, weight: float | Schedule):
         super().__init__()
@@ -23,9 +23,9 @@ class SemiSupervised(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None
-        classes = networks.judge.head(networks.num_classes)
-        networks.judge.classes = classes
-        networks.judge.score = KPlusOneLogit(classes)
+        classes = networks.required_discriminator.head(networks.num_classes)
+        networks.required_discriminator.classes = classes
+        networks.required_discriminator.score = KPlusOneLogit(classes)
         return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:

@@ -39,7 +39,7 @@ class GradientRegulariser(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        every = 1 if turn.ahead else self.every
+        every = 1 if turn.is_ahead else self.every
         if turn.player == "generator" or self.moves % every:
             return terms
         return {**terms, self.name: every * self.weight(turn.step) * self.penalty(turn)}

@@ -28,7 +28,7 @@ class SpectralNorm(Trick):
     def __init__(self, player: Side, iterations: Count):
         super().__init__()
         self.players = SIDES[player]
-        self.needs, self.takes = needed(self.players), scales(self.players)
+        self.needs, self.claims = needed(self.players), scales(self.players)
         self.iterations = iterations
 
     def networks(self, networks: Networks) -> Networks:

@@ -32,13 +32,13 @@ class Unrolled(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         # The slope of a penalty is differentiated through the steps ahead, a third time in all.
-        replace_modules(networks.judge, BATCH_NORMS, ElementaryNorm)
+        replace_modules(networks.required_discriminator, BATCH_NORMS, ElementaryNorm)
         return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.player == "discriminator":
             return compute(turn)
-        return compute(turn.replace(discriminator=self._ahead(turn, compute), ahead=True))
+        return compute(turn.replace(discriminator=self._ahead(turn, compute), is_ahead=True))
 
     def _ahead(self, turn: Turn, compute: Compute) -> "Functional":
         ahead = Functional.of(turn.discriminator)  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ class Unrolled(Trick):
             inner = turn.replace(
                 player="discriminator",
                 discriminator=ahead,
-                ahead=True,
+                is_ahead=True,
                 real=anew(turn.real),
                 fake=anew(turn.fake),
             )

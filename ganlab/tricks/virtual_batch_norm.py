@@ -20,7 +20,7 @@ class VirtualBatchNorm(Trick):
     """
 
     order = Order.REPLACE
-    takes = frozenset({Capability.GENERATOR_NORM})
+    claims = frozenset({Capability.GENERATOR_NORM})
 
     def __init__(self, size: Several):
         super().__init__()

@@ -15,18 +15,18 @@ class WeightClip(Trick):
 
     order = Order.CONSTRAIN
     needs = frozenset({Capability.DISCRIMINATOR})
-    takes = frozenset({Capability.DISCRIMINATOR_SCALE})
+    claims = frozenset({Capability.DISCRIMINATOR_SCALE})
 
     def __init__(self, bound: float | Schedule):
         super().__init__()
         self.bound = active("trick.weight_clip.bound", bound)
 
     def networks(self, networks: Networks) -> Networks:
-        refuse_normalised("weight_clip", networks.judge)
+        refuse_normalised("weight_clip", networks.required_discriminator)
         self._clip(networks, 0)
         return networks
 
-    def adopted(self, networks: Networks) -> None:
+    def on_weights_loaded(self, networks: Networks) -> None:
         self._clip(networks, 0)
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
@@ -36,6 +36,6 @@ class WeightClip(Trick):
     @torch.no_grad()
     def _clip(self, networks: Networks, step: int) -> None:
         bound = self.bound(step)
-        for name, weight in networks.judge.named_parameters():
+        for name, weight in networks.required_discriminator.named_parameters():
             if not name.startswith("decoder."):
                 weight.clamp_(-bound, bound)

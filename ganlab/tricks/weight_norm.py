@@ -22,7 +22,7 @@ class WeightNorm(Trick):
     def __init__(self, player: Side):
         super().__init__()
         self.players = SIDES[player]
-        self.needs, self.takes = needed(self.players), scales(self.players)
+        self.needs, self.claims = needed(self.players), scales(self.players)
 
     def networks(self, networks: Networks) -> Networks:
         for player in self.players:

@@ -20,4 +20,4 @@ class ZeroCentredPenalty(GradientRegulariser):
 
     def penalty(self, turn: Turn) -> Tensor:
         points = between(turn, self.name, len(turn.on_real.logits))
-        return input_gradients(turn.critic(points).logits, points.x).square().sum(1)
+        return input_gradients(turn.judge(points).logits, points.x).square().sum(1)

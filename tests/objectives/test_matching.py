@@ -25,7 +25,7 @@ DIRECT = ["mmd", "energy", "moments", "sliced_wasserstein"]
 
 def turn(made: Tensor, data: Tensor) -> Turn:
     seen = Turn("generator", 0, Batch(Sample(data)), None, None, Tricks({}), RandomStreams(0), False)
-    return seen.replace(made=Sample(made))
+    return seen.replace(generated=Sample(made))
 
 
 def matched(objective, made: Tensor, data: Tensor) -> float:
@@ -40,7 +40,7 @@ def pair(n: int = 6, *shape: int) -> tuple[Tensor, Tensor]:
 def test_mmd_compares_what_was_made_with_the_data() -> None:
     module = game("mmd").game
     seen = module.turn("generator", real(), RandomStreams(0))
-    made, data = seen.made.x.detach().flatten(1).double(), seen.real.x.flatten(1).double()
+    made, data = seen.generated.x.detach().flatten(1).double(), seen.real.x.flatten(1).double()
 
     def mean_kernel(x: Tensor, y: Tensor) -> float:
         squared = torch.cdist(x, y).square()

@@ -98,7 +98,7 @@ def test_the_generators_moves_and_a_discriminator_ahead_do_not_count() -> None:
     before = trick.latest.clone()
     x = -torch.ones(10, 1, 8, 8)
     view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0), False)
-    trick.losses(view.replace(ahead=True), lambda _: {})
+    trick.losses(view.replace(is_ahead=True), lambda _: {})
     assert torch.equal(trick.latest, before)
 
 
@@ -155,7 +155,7 @@ def test_the_generator_learns_through_the_augmentation() -> None:
     module = game("hinge", ["adaptive_augment"])
     module.game.tricks["adaptive_augment"].p.fill_(1.0)
     view = module.game.turn("generator", real(), RandomStreams(0))
-    slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.made.x)[0]
+    slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.generated.x)[0]
     assert (slope != 0).flatten(1).any(1).all()
 
 

@@ -133,7 +133,7 @@ def test_a_restored_twin_decides_alike() -> None:
         (lambda: AdaptiveBalance("accuracy", 0.4, 1.5), r"high=1.5 must be a number in \(0, 1\)"),
         (lambda: AdaptiveBalance("ranking", 0.4, 1.5), r"high=1.5 must be a number in \(0, 1\)"),
         (lambda: trick(*LOSSES, objective="wasserstein"), "adaptive_balance needs costs of both players"),
-        (lambda: trick(tricks=["critic_steps"]), "takes the say in who moves"),
+        (lambda: trick(tricks=["critic_steps"]), "takes control over which player moves"),
         (
             lambda: trick("trick.adaptive_balance.by=ranking", objective="mmd_gan"),
             "adaptive_balance needs scores",

@@ -128,8 +128,8 @@ def test_the_generator_learns_through_the_augmentation(play: str) -> None:
     off = [f"trick.diff_augment.{part}=0" for part in ("brightness", "contrast", "translation")]
     module = game("hinge", ["diff_augment"], play, *off)
     view = module.game.turn("generator", real(), RandomStreams(0))
-    slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.made.x)[0]
-    shown = view._hooks.inputs(view.made, module.game.turn("generator", real(), RandomStreams(0))).x
+    slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.generated.x)[0]
+    shown = view._hooks.inputs(view.generated, module.game.turn("generator", real(), RandomStreams(0))).x
     assert torch.equal(slope == 0, shown == 0), "what was cut out teaches nothing, and all else does"
     assert (slope == 0).any()
     rounds(module, 2)

@@ -21,7 +21,7 @@ def turn(step: int, player: str = "discriminator") -> Turn:
     draw = torch.Generator().manual_seed(step)
     x, fake = (torch.randn(4, 3, generator=draw, dtype=torch.float64) + shift for shift in (1, -1))
     view = Turn(player, step, Batch(Sample(x)), None, Sums(), Tricks({}), RandomStreams(0), False)
-    return view.replace(made=Sample(fake))
+    return view.replace(generated=Sample(fake))
 
 
 def made(weight: float = 2.0, decay: float = 0.9) -> LeCam:
@@ -76,7 +76,7 @@ def test_the_generator_learns_as_ever_and_moves_no_average() -> None:
 def test_a_discriminator_ahead_is_judged_by_the_averages_but_enters_none() -> None:
     trick = made()
     term = trick.losses(turn(0), lambda _: {})["lecam"]
-    ahead = trick.losses(turn(7).replace(ahead=True), lambda _: {})["lecam"]
+    ahead = trick.losses(turn(7).replace(is_ahead=True), lambda _: {})["lecam"]
     assert not torch.equal(term, ahead)
     trick.after("discriminator", Networks(None, None, None), 0)
     assert trick.averages.tolist() == pytest.approx(means(0))

@@ -63,7 +63,7 @@ def test_the_term_is_the_inverse_of_a_ratio_of_means_over_the_pairs() -> None:
     found = float(module.losses(view)["mode_seeking"].detach())
     draw = RandomStreams(0)
     _, other = (module.generator.prior(draw, 16, 6) for _ in range(2))
-    pairs = zip(view.latent, other, view.made.x.detach(), module.generator(other).detach(), strict=True)
+    pairs = zip(view.latent, other, view.generated.x.detach(), module.generator(other).detach(), strict=True)
     gaps = [(float((x - y).abs().mean()), float((z - w).abs().mean())) for z, w, x, y in pairs]
     of_fakes, of_latents = (sum(gap) / 16 for gap in zip(*gaps, strict=True))
     assert found == pytest.approx(1 / (of_fakes / of_latents + 1e-5))
@@ -98,7 +98,7 @@ def test_half_types_are_raised() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         view = module.turn("generator", real(), RandomStreams(0))
         terms = module.tricks.losses(view, module.objective)
-    assert view.made.x.dtype == torch.bfloat16
+    assert view.generated.x.dtype == torch.bfloat16
     assert terms["mode_seeking"].dtype == torch.float32
     one, other = torch.randn(2, 3, 50, dtype=torch.bfloat16)
     assert torch.equal(gap(one, other), gap(one.float(), other.float()))

@@ -83,7 +83,7 @@ def test_a_last_linear_layer_of_the_generator_passes_the_noise_on() -> None:
     module.train()
     n = 4000
     turn = module.turn("generator", Batch(Sample(torch.zeros(n, 1, 8, 8))), RandomStreams(0))
-    made = turn.replace(latent=torch.ones(n, 6)).made  # the hook was not asked
+    made = turn.replace(latent=torch.ones(n, 6)).generated  # the hook was not asked
     assert made.x.std(0).max() < 1e-6
     made = turn.decode(torch.ones(n, 6)).x.flatten(1)
     weight = next(m for m in reversed(list(module.generator.modules())) if isinstance(m, nn.Linear)).weight

@@ -69,7 +69,7 @@ def test_no_label_of_the_batch_is_looked_at() -> None:
 
 def test_labelled_samples_are_seen_as_the_others_are() -> None:
     module, seen = turn("discriminator", "instance_noise")
-    classes = seen.critic(seen.extra).classes
+    classes = seen.judge(seen.extra).classes
     assert not torch.equal(classes, module.discriminator(seen.extra.x).classes)
 
 

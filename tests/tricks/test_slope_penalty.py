@@ -51,7 +51,7 @@ def turn(
     view = Turn(
         player, step, Batch(Sample(x, classes)), None, judge, Tricks(tricks or {}), RandomStreams(0), True
     )
-    return view.replace(made=Sample(fake, classes))
+    return view.replace(generated=Sample(fake, classes))
 
 
 def term(trick: GradientRegulariser, view: Turn) -> Tensor:

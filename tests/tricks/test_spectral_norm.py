@@ -112,7 +112,7 @@ def test_a_discriminator_ahead_is_constrained_and_leaves_the_other_alone() -> No
     )
     turn = turn.replace(latent=torch.randn(16, 6).double())
     before = copy.deepcopy(table.discriminator.state_dict())
-    ahead, fake = copy.deepcopy(table.discriminator), turn.made.x.detach()
+    ahead, fake = copy.deepcopy(table.discriminator), turn.generated.x.detach()
     softplus = nn.functional.softplus
     loss = softplus(-ahead(turn.real.x).logits).mean() + softplus(ahead(fake).logits).mean()
     slopes = torch.autograd.grad(loss, list(ahead.parameters()))

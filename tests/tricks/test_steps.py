@@ -64,6 +64,6 @@ def test_who_sits_keeps_its_weights_and_each_move_has_a_batch_and_latents_of_its
 
 def test_two_that_say_who_moves_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match="generator_steps takes the say in who moves, which critic_steps needs"
+        ConfigError, match="generator_steps takes control over which player moves, which critic_steps needs"
     ):
         game("wasserstein", ["critic_steps", "generator_steps"])
