@@ -96,7 +96,7 @@ def of_folder(cfg: DictConfig) -> Records:
         raise ConfigError(f"generated={cfg.generated} is no folder: give a folder of images")
     import torch
 
-    from ganlab.data.gallery import ImageFolder
+    from ganlab.data.image_folder import ImageFolder
 
     if cfg.real is None:
         raise ConfigError("real is missing: give a folder of images, or the name of a data set")
@@ -135,7 +135,7 @@ def refuse_of_games(cfg: DictConfig) -> None:
 def reals(cfg: DictConfig) -> Any:
     """The images of a folder, or a data set of images."""
     from ganlab.config.build import build_data
-    from ganlab.data.gallery import ImageFolder
+    from ganlab.data.image_folder import ImageFolder
 
     if Path(cfg.real).expanduser().is_dir():
         return ImageFolder("real", cfg.real)

@@ -17,7 +17,7 @@ from ganlab.config.build import build_data
 from ganlab.config.build import chosen as chosen_metrics
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.data.gallery import ImageFolder
+from ganlab.data.image_folder import ImageFolder
 from ganlab.evaluate import evaluate, main
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.features import Classifier

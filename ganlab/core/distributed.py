@@ -1,4 +1,4 @@
-"""What several processes tell each other; alone, each of these is the identity."""
+"""Collectives of a run's processes. In a single process each of them is the identity."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,17 +9,17 @@ from torch import Tensor
 
 
 def is_distributed() -> bool:
-    """Whether there are other processes."""
+    """Whether the run has several processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def is_main_process() -> bool:
-    """Whether this is the first process, the one that writes."""
+    """Whether this is the first process: it alone writes files."""
     return not is_distributed() or dist.get_rank() == 0
 
 
 class SumOfRanks(torch.autograd.Function):
-    """The sum over processes; so is its gradient, since every process uses the sum."""
+    """The sum over processes. Its gradient is the sum of theirs, since every process uses the sum."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -33,10 +33,10 @@ class SumOfRanks(torch.autograd.Function):
 
 
 def all_gather_with_grad(x: Tensor) -> Tensor:
-    """The rows of all processes, [N, ...] -> [W N, ...], with gradients; each must bring as many.
+    """Concatenates the rows of all processes, [N, ...] -> [W N, ...]; N must be equal on all.
 
-    For losses that couple the samples of a batch: computed from all rows on every process, and averaged
-    like any other gradient, they are those of the global batch.
+    A loss that couples the samples of a batch is computed from all rows on every process. Averaged over the
+    processes, as every gradient is, its gradient is that of the global batch.
     """
     if not is_distributed():
         return x
@@ -45,7 +45,7 @@ def all_gather_with_grad(x: Tensor) -> Tensor:
 
 
 def local_rows(rows: Tensor) -> Tensor:
-    """This process's part of what `all_gather_with_grad` gave, [W N, ...] -> [N, ...]."""
+    """The rows of this process, [W N, ...] -> [N, ...]: the inverse of `all_gather_with_grad`."""
     return rows.chunk(dist.get_world_size())[dist.get_rank()] if is_distributed() else rows
 
 
@@ -74,7 +74,7 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
 
 
 def gather(make: Callable[[slice], Tensor], n: int) -> Tensor:
-    """n rows [n, ...] of which each process makes a part; the same on every process, without gradients.
+    """Makes n rows [n, ...], a part on each process, and returns all of them on every one, without gradients.
 
     Args:
         make: a range of rows -> these rows; the last process may be asked for fewer, or for none.
@@ -83,17 +83,17 @@ def gather(make: Callable[[slice], Tensor], n: int) -> Tensor:
         return make(slice(0, n))
     share = -(-n // dist.get_world_size())
     first = dist.get_rank() * share
-    mine = make(slice(first, min(first + share, n)))
-    whole = mine.new_zeros(share * dist.get_world_size(), *mine.shape[1:])
-    whole[first : first + len(mine)] = mine
+    part = make(slice(first, min(first + share, n)))
+    whole = part.new_zeros(share * dist.get_world_size(), *part.shape[1:])
+    whole[first : first + len(part)] = part
     dist.all_reduce(whole)
     return whole[:n]
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether any process says so; `device` is the one that the processes talk from."""
+    """Whether the flag is set on any process; `device` is that of the collectives."""
     if not is_distributed():
         return flag
-    said = torch.tensor(float(flag), device=device)
-    dist.all_reduce(said, op=dist.ReduceOp.MAX)
-    return bool(said)
+    found = torch.tensor(float(flag), device=device)
+    dist.all_reduce(found, op=dist.ReduceOp.MAX)
+    return bool(found)

@@ -17,7 +17,7 @@ from ganlab.core.randomness import generator, in_proportion
 from ganlab.core.validation import Range
 from ganlab.data.densities import Mixture
 from ganlab.data.labelled import Labelled, LabelledPlan, Pair, Pairs
-from ganlab.data.order import Plan, Request, StageSampler
+from ganlab.data.sampler import Plan, Request, StageSampler
 from ganlab.data.sources import Samples, Source, send, send_labels
 
 Split = Literal["train", "validation", "test"]

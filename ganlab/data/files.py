@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, printable
+from ganlab.data.image import Look, cut, decode
 from ganlab.data.listing import Listing
-from ganlab.data.look import Look, cut, decode
-from ganlab.data.order import Request, still
 from ganlab.data.readers import Answer, Key, read
+from ganlab.data.sampler import Request, still
 from ganlab.data.sources import Memory, Samples, Source, VariableSizeImages, pick, present
 
 CHUNK = 64  # files that a worker reads before it answers

@@ -11,8 +11,8 @@ from ganlab.core.errors import ConfigError, printable
 from ganlab.core.validation import Count, Whole, agree, image_range
 from ganlab.data.base import Data
 from ganlab.data.files import Files
+from ganlab.data.image import Look
 from ganlab.data.listing import class_names, find_splits, listing
-from ganlab.data.look import Look
 
 
 class Folder(Data):

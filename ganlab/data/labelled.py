@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import fold, generator
-from ganlab.data.order import Plan, Request
+from ganlab.data.sampler import Plan, Request
 from ganlab.data.sources import Samples, Source
 
 Pair = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # a batch, and the labelled one beside it

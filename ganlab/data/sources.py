@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import generator
-from ganlab.data.order import Request, flips, in_order, offset, still
+from ganlab.data.sampler import Request, flips, in_order, offset, still
 
 Choice = Literal["last", "random"]  # of the samples that are held out
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64

@@ -11,7 +11,7 @@ from torch import Tensor
 from ganlab.core.randomness import generator
 from ganlab.core.validation import Count, Whole, agree, image_range
 from ganlab.data.base import Data
-from ganlab.data.order import Request
+from ganlab.data.sampler import Request
 from ganlab.data.sources import Samples, Source, present, send
 from ganlab.data.vision import FOLDERS, download, read
 

@@ -9,9 +9,9 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data
 from ganlab.game import Game
+from ganlab.metrics.downstream import CHUNK, Transfer, mistaken
 from ganlab.metrics.features import Classifier, eight_bit
-from ganlab.metrics.reals import unit
-from ganlab.metrics.transfer import CHUNK, Transfer, mistaken
+from ganlab.metrics.reference import unit
 
 BATCH = 128
 SEED = 0  # of the classifier's weights, dropout and order; the same for samples and for real images

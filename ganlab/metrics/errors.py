@@ -7,7 +7,7 @@ import torch
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.metrics.transfer import Transfer, mistaken
+from ganlab.metrics.downstream import Transfer, mistaken
 
 
 class Errors(Transfer):

@@ -15,8 +15,8 @@ from ganlab.core.errors import ConfigError, Diverged
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.reals import BATCH, ReferenceSamples, some, unit
-from ganlab.metrics.shelf import keeping
+from ganlab.metrics.feature_cache import keeping
+from ganlab.metrics.reference import BATCH, ReferenceSamples, some, unit
 
 T = TypeVar("T")
 # Opened around something long, of what is done and how much of it; called with how much more was done.

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.metrics import shelf
-from ganlab.metrics.shelf import Seen
+from ganlab.metrics import feature_cache as shelf
+from ganlab.metrics.feature_cache import Seen
 
 WEIGHTS = Path(__file__).parent / "weights"
 

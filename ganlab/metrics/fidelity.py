@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
+from ganlab.metrics.feature_cache import Seen
+from ganlab.metrics.feature_metric import FeatureMetric
 from ganlab.metrics.features import Extractor
-from ganlab.metrics.of_features import FeatureMetric
-from ganlab.metrics.shelf import Seen
 
 ENOUGH = 500  # images in a part for any number of classes: real photographs of ImageNet score half of it
 ORDER = 2020  # seed of torch-fidelity's order, in which a sample is cut into parts

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, one_line
 from ganlab.filesystem import read_regular
-from ganlab.metrics.shelf import Seen
+from ganlab.metrics.feature_cache import Seen
 
 Layer = Literal[64, 192, 768, 2048]
 

@@ -11,9 +11,9 @@ from ganlab.core.validation import Count, Several
 from ganlab.data.base import Split
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Polynomial
+from ganlab.metrics.feature_cache import Seen
+from ganlab.metrics.feature_metric import FeatureMetric, Features
 from ganlab.metrics.features import Extractor
-from ganlab.metrics.of_features import FeatureMetric, Features
-from ganlab.metrics.shelf import Seen
 
 ORDER = 2020  # seed of torch-fidelity's choice of subsets
 KERNEL = Polynomial(degree=3, offset=1.0)

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
+from ganlab.metrics.feature_cache import Seen
+from ganlab.metrics.feature_metric import FeatureMetric
 from ganlab.metrics.features import Extractor
-from ganlab.metrics.of_features import FeatureMetric
-from ganlab.metrics.shelf import Seen
 
 DIGITS = 10
 

@@ -182,7 +182,7 @@ class GameModule(pl.LightningModule):
             self.game.after(player)
 
     def _differentiate(self, moves: Moves) -> None:
-        *_, last = moves
+        last = next(reversed(moves), None)
         for player, terms in moves.items():
             loss = reduce(add, terms.values())
             self.player_optimizers[player].differentiate(loss, retain_graph=player != last)

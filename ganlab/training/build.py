@@ -23,7 +23,7 @@ from ganlab.networks.norms import ElementaryNorm
 from ganlab.training.base import GameModule
 from ganlab.training.play import Play
 from ganlab.training.stages import Stage, Stages
-from ganlab.tricks.slope_penalty import GradientRegulariser
+from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 def build(cfg: DictConfig, data: Data | None = None) -> GameModule:

@@ -19,7 +19,7 @@ from ganlab.core.errors import ConfigError, Diverged, RankLost, ending, one_line
 from ganlab.training.build import adopt, build, restore
 from ganlab.training.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.training.callbacks.evaluate import Evaluate
-from ganlab.training.callbacks.last_views import LastViews
+from ganlab.training.callbacks.final_images import LastViews
 from ganlab.training.callbacks.log import Log
 from ganlab.training.callbacks.profile import Profile
 from ganlab.training.callbacks.progress import Bar, ResumeClock, watch

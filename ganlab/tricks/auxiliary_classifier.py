@@ -1,7 +1,6 @@
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Capability, Networks, Turn
-from ganlab.networks.classes import surprise
-from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
+from ganlab.networks.class_conditioning import GeneratorWay, ask_for_classes, class_cross_entropy
 from ganlab.tricks.base import Compute, Terms, Trick
 
 SETTING = "trick.auxiliary_classifier.generator"
@@ -31,7 +30,7 @@ class AuxiliaryClassifier(Trick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         weight = self.weight(turn.step)
-        terms = {**compute(turn), "class_of_fake": weight * surprise(turn, turn.fake)}
+        terms = {**compute(turn), "class_of_fake": weight * class_cross_entropy(turn, turn.fake)}
         if turn.player == "discriminator":
-            terms["class_of_real"] = weight * surprise(turn, turn.real)
+            terms["class_of_real"] = weight * class_cross_entropy(turn, turn.real)
         return terms

@@ -5,7 +5,7 @@ from ganlab.core.gradients import input_gradients, row_norms
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Sample, Turn, at_least_float32
 from ganlab.core.validation import Count
-from ganlab.tricks.slope_penalty import GradientRegulariser
+from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class DRAGAN(GradientRegulariser):

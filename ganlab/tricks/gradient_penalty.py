@@ -6,7 +6,7 @@ from ganlab.core.gradients import between, input_gradients, row_norms
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.slope_penalty import GradientRegulariser
+from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class GradientPenalty(GradientRegulariser):

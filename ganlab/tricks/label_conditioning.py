@@ -5,8 +5,15 @@ from torch import nn
 
 from ganlab.core.turn import Capability, Networks
 from ganlab.networks.base import Discriminator, add_inputs, input_layer
-from ganlab.networks.conditioning import GeneratorWay, ask_for_classes
-from ganlab.networks.labels import ConcatImage, ConcatVector, EmbedImage, EmbedVector, Projection
+from ganlab.networks.class_conditioning import (
+    ConcatImage,
+    ConcatVector,
+    EmbedImage,
+    EmbedVector,
+    GeneratorWay,
+    Projection,
+    ask_for_classes,
+)
 from ganlab.tricks.base import Trick
 
 SETTING = "trick.label_conditioning.generator"

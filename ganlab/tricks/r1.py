@@ -4,7 +4,7 @@ from ganlab.core.gradients import input_gradients
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.slope_penalty import GradientRegulariser
+from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class R1(GradientRegulariser):

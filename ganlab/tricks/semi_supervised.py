@@ -1,6 +1,6 @@
 from ganlab.core.schedules import Schedule, active
 from ganlab.core.turn import Capability, Networks, Turn
-from ganlab.networks.classes import KPlusOneLogit, surprise
+from ganlab.networks.class_conditioning import KPlusOneLogit, class_cross_entropy
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
@@ -33,4 +33,4 @@ class SemiSupervised(Trick):
         if turn.player == "generator":
             return terms
         assert turn.extra is not None
-        return {**terms, "supervised": self.weight(turn.step) * surprise(turn, turn.extra)}
+        return {**terms, "supervised": self.weight(turn.step) * class_cross_entropy(turn, turn.extra)}

@@ -2,7 +2,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ganlab.core.turn import Networks
 from ganlab.core.validation import Count
-from ganlab.networks.labels import Projection
+from ganlab.networks.class_conditioning import Projection
 from ganlab.networks.weights import parametrise, weight_layers
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import SIDES, Side, needed, scales

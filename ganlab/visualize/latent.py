@@ -13,10 +13,10 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Range
 from ganlab.data.base import Data
-from ganlab.data.look import Unreadable, opened
+from ganlab.data.image import Unreadable, opened
 from ganlab.game import Game
 from ganlab.metrics.features import lens
-from ganlab.metrics.reals import BATCH, unit
+from ganlab.metrics.reference import BATCH, unit
 from ganlab.visualize.animation import save_film
 from ganlab.visualize.grid import grid, images, save
 from ganlab.visualize.options import file_part, through_extractor

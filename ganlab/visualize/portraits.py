@@ -15,7 +15,7 @@ from ganlab.core.randomness import generator
 from ganlab.core.validation import Range
 from ganlab.data.base import Data, delivered
 from ganlab.data.densities import Mixture
-from ganlab.data.order import Request
+from ganlab.data.sampler import Request
 from ganlab.game import Game
 from ganlab.metrics.modes import high_quality
 from ganlab.visualize.grid import FAKE, REAL, Names, drawn, empty, grid, stacked

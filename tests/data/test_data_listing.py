@@ -10,7 +10,7 @@ from albums import folder, picture
 from streams import sweep
 
 from ganlab.core.errors import ConfigError
-from ganlab.data.gallery import ImageFolder
+from ganlab.data.image_folder import ImageFolder
 from ganlab.data.listing import find_splits
 
 

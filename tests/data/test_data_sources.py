@@ -12,8 +12,8 @@ from streams import BATCH, N, numbered, take
 from torch import Tensor
 
 from ganlab.data.base import Data, scale
-from ganlab.data.look import Look, cut
-from ganlab.data.order import Plan
+from ganlab.data.image import Look, cut
+from ganlab.data.sampler import Plan
 from ganlab.data.sources import Memory, Source, VariableSizeImages
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]

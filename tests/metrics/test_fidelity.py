@@ -14,9 +14,9 @@ from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.feature_cache import Seen
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
-from ganlab.metrics.shelf import Seen
 
 
 class Pixels(nn.Module):

@@ -18,7 +18,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.data.gallery import ImageFolder
+from ganlab.data.image_folder import ImageFolder
 from ganlab.evaluate import evaluate
 from ganlab.metrics.fidelity import InceptionScore
 from ganlab.metrics.inception import Inception

@@ -13,9 +13,9 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 
 from ganlab.core.errors import ConfigError
 from ganlab.functional.distances import Estimator
+from ganlab.metrics.feature_metric import Features
 from ganlab.metrics.features import eight_bit
 from ganlab.metrics.kernel_distance import KernelDistance
-from ganlab.metrics.of_features import Features
 from ganlab.metrics.protocols import refuse_unlike
 
 

@@ -15,8 +15,8 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import generator
 from ganlab.data.toy import Toy
-from ganlab.metrics.line import Wasserstein
 from ganlab.metrics.modes import HighQuality, ModesCovered, ReverseKL
+from ganlab.metrics.wasserstein import Wasserstein
 
 
 def toy(*overrides: str) -> Toy:

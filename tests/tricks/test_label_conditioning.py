@@ -7,7 +7,7 @@ from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.game import Game
-from ganlab.networks.labels import (
+from ganlab.networks.class_conditioning import (
     ConcatImage,
     ConcatVector,
     ConditionalNorm,

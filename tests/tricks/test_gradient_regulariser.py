@@ -13,10 +13,10 @@ from ganlab.game import Game
 from ganlab.tricks.base import Trick, Tricks
 from ganlab.tricks.dragan import DRAGAN
 from ganlab.tricks.gradient_penalty import GradientPenalty
+from ganlab.tricks.gradient_regulariser import GradientRegulariser
 from ganlab.tricks.instance_noise import InstanceNoise
 from ganlab.tricks.r1 import R1
 from ganlab.tricks.r2 import R2
-from ganlab.tricks.slope_penalty import GradientRegulariser
 from ganlab.tricks.zero_centred_penalty import ZeroCentredPenalty
 
 NAMES = ["r1", "r2", "gradient_penalty", "dragan", "zero_centred_penalty"]

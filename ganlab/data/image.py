@@ -18,8 +18,8 @@ from PIL.ExifTags import Base
 from torch import Tensor
 
 from ganlab.core.errors import one_line, printable
-from ganlab.data.order import flips, offset, still
 from ganlab.data.readers import scarce
+from ganlab.data.sampler import flips, offset, still
 
 Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many; scans are large, and are shrunk here
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # nobody here reads the texts

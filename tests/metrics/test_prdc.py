@@ -10,8 +10,8 @@ from test_fidelity import Pixels, images, shown
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.metrics import manifolds
-from ganlab.metrics.manifolds import PRDC, prdc, radii
+from ganlab.metrics import prdc as manifolds
+from ganlab.metrics.prdc import PRDC, prdc, radii
 
 
 def by_hand(real: Tensor, fake: Tensor, k: int) -> tuple[float, float, float, float]:

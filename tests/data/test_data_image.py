@@ -16,8 +16,8 @@ from PIL.PngImagePlugin import PngInfo
 from streams import sweep, take
 
 from ganlab.core.errors import ConfigError
-from ganlab.data.gallery import ImageFolder
-from ganlab.data.look import Look, decode
+from ganlab.data.image import Look, decode
+from ganlab.data.image_folder import ImageFolder
 
 
 def test_pixels_arrive_as_they_were_written(tmp_path):

@@ -1,12 +1,19 @@
-"""Layers through which a class label enters a network. Classes are int64 [B]."""
+"""Layers that condition a network on classes, and heads that classify. Classes are int64 [B]."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import cross_entropy, one_hot
 
-from ganlab.networks.base import Conditioned
+from ganlab.core.errors import ConfigError
+from ganlab.core.turn import Sample, Turn, at_least_float32
+from ganlab.networks.base import Conditioned, Generator, add_inputs, input_layer, replace_modules
+from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
+
+GeneratorWay = Literal["concat", "embedding", "norm"]
 
 
 class Embedded(Conditioned):
@@ -89,3 +96,68 @@ class Projection(Embedded):
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         return (self.embedding(condition) * features).sum(1)
+
+
+def ask_for_classes(setting: str, way: GeneratorWay, generator: Generator, num_classes: int) -> None:
+    """Conditions a generator on classes.
+
+    Raises:
+        ConfigError: the way is `norm`, and the generator has no batch norm.
+    """
+    if not GENERATOR_WAYS[way](generator, num_classes):
+        raise ConfigError(
+            f"{setting}={way} needs a generator with batch norm: choose concat or embedding, or "
+            "model.generator.batch_norm=true and no trick.normalisation.kind=none"
+        )
+    generator.num_classes = num_classes
+
+
+def concat_latent(generator: Generator, num_classes: int) -> bool:
+    """Appends one-hot columns to the latent."""
+    add_inputs(input_layer(generator.body), num_classes)
+    generator.latents.append(ConcatVector(num_classes))
+    return True
+
+
+def embed_latent(generator: Generator, num_classes: int) -> bool:
+    """Multiplies the latent by an embedding of the class."""
+    generator.latents.append(EmbedLatent(num_classes, generator.latent_dim))
+    return True
+
+
+def condition_norm(generator: Generator, num_classes: int) -> bool:
+    """Gives each batch norm gains and biases of the class; returns whether there is any batch norm."""
+
+    def conditional(norm: nn.BatchNorm1d | nn.BatchNorm2d | VirtualNorm | nn.GroupNorm) -> nn.Module:
+        assert norm.weight is not None
+        channels = len(norm.weight)
+        norm.weight = norm.bias = None  # type: ignore[assignment]
+        return ConditionalNorm(norm, channels, num_classes)
+
+    return bool(replace_modules(generator.body, (*BATCH_NORMS, VirtualNorm, nn.GroupNorm), conditional))
+
+
+GENERATOR_WAYS = {"concat": concat_latent, "embedding": embed_latent, "norm": condition_norm}
+
+
+class KPlusOneLogit(nn.Module):
+    """The logit of "real" of a classifier with K + 1 classes, the last of which is "generated".
+
+    Features [B, F] -> log Z [B, 1] with Z = sum_k exp l_k over the logits of the K classes. The logit of the
+    last class is 0, so D = Z / (Z + 1) = sigmoid(log Z).
+    """
+
+    def __init__(self, classes: nn.Module):
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.logsumexp(at_least_float32(self.classes(features)), 1, keepdim=True)
+
+
+def class_cross_entropy(turn: Turn, sample: Sample) -> Tensor:
+    """-log p(y | x) of samples and their classes, [B]."""
+    classes = turn.judge(sample).classes
+    assert classes is not None
+    assert sample.condition is not None
+    return cross_entropy(at_least_float32(classes), sample.condition, reduction="none")

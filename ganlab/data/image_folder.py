@@ -7,8 +7,8 @@ from pathlib import Path
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.data.files import Files
+from ganlab.data.image import Look, Unreadable, decode, opened, orientation
 from ganlab.data.listing import class_names, listing
-from ganlab.data.look import Look, Unreadable, decode, opened, orientation
 
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
 REMEDY = "mend it, or remove it"  # of a file that cannot be read

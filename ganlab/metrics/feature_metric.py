@@ -12,8 +12,8 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import generator
 from ganlab.data.base import Data, Split
 from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.feature_cache import Seen
 from ganlab.metrics.features import Extractor, classifier, lens
-from ganlab.metrics.shelf import Seen
 
 
 class FeatureMetric(SampleMetric):

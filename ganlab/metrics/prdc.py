@@ -10,9 +10,9 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
+from ganlab.metrics.feature_cache import Seen
+from ganlab.metrics.feature_metric import FeatureMetric, Features
 from ganlab.metrics.features import Extractor
-from ganlab.metrics.of_features import FeatureMetric, Features
-from ganlab.metrics.shelf import Seen
 
 CHUNK = 1000  # rows at a time of the matrix of distances
 ALIKE = 1e-5  # lengths of the features, within which an image is a copy: networks round in float32

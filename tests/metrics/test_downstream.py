@@ -14,11 +14,11 @@ from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.metrics.classification import ClassificationAccuracy
+from ganlab.metrics.downstream import LinearProbe, NearestNeighbourError
 from ganlab.metrics.evaluation import Evaluation
-from ganlab.metrics.transfer import LinearProbe, NearestNeighbourError
 from ganlab.networks import dcgan, mlp
+from ganlab.networks.activations import hidden
 from ganlab.networks.base import replace_modules
-from ganlab.networks.hidden import hidden
 
 
 def digits(split: str) -> tuple[torch.Tensor, torch.Tensor]:

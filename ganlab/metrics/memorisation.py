@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ganlab.data.base import Split
+from ganlab.metrics.feature_cache import Seen
+from ganlab.metrics.feature_metric import FeatureMetric, Features
 from ganlab.metrics.features import Extractor, eight_bit
-from ganlab.metrics.manifolds import chunks
-from ganlab.metrics.of_features import FeatureMetric, Features
-from ganlab.metrics.shelf import Seen
+from ganlab.metrics.prdc import chunks
 
 HELD_OUT: Split = "test"
 

@@ -16,9 +16,9 @@ from ganlab.data.base import Data
 from ganlab.data.sources import Samples
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.of_features import short
+from ganlab.metrics.feature_metric import short
+from ganlab.networks.activations import hidden
 from ganlab.networks.base import evaluating
-from ganlab.networks.hidden import hidden
 
 CHUNK = 1000  # test images at a time
 TOLERANCE = 0.01  # of the linear machine: a finer one moves its error by less than chance does

@@ -10,7 +10,7 @@ import torch
 from test_fidelity import Pixels, images
 from torch import Tensor
 
-from ganlab.metrics import shelf
+from ganlab.metrics import feature_cache as shelf
 from ganlab.metrics.features import CachedExtractor, Seen
 
 
