@@ -142,14 +142,14 @@ def test_a_moved_discriminator_is_asked_again(play: str) -> None:
 
 
 KEPT = {  # what survives a change of each kind, of all that can be computed
-    "player": {"latent", "made"},
+    "player": {"latent", "generated"},
     "real": {"verdicts"},
     "latent": {"latent", "verdicts"},
     "generator": {"verdicts"},
-    "made": {"latent", "made", "verdicts"},
-    "fake": {"latent", "made", "fake", "verdicts"},
-    "discriminator": {"latent", "made", "fake"},
-    "verdicts": {"latent", "made", "fake", "verdicts"},
+    "generated": {"latent", "generated", "verdicts"},
+    "fake": {"latent", "generated", "fake", "verdicts"},
+    "discriminator": {"latent", "generated", "fake"},
+    "verdicts": {"latent", "generated", "fake", "verdicts"},
 }
 
 
@@ -157,7 +157,7 @@ KEPT = {  # what survives a change of each kind, of all that can be computed
 def test_a_change_forgets_what_hangs_on_it_and_no_more(name: str) -> None:
     t = turn()
     t.targets  # noqa: B018, computes everything
-    assert set(t._computed) == {"latent", "made", "fake", "verdicts", "targets"}
+    assert set(t._computed) == {"latent", "generated", "fake", "verdicts", "targets"}
     value = getattr(t, name)
     assert set(t.replace(**{name: value})._computed) == KEPT[name]
 
