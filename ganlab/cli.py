@@ -190,7 +190,8 @@ def keep_for_resume(arguments: list[str]) -> list[str]:
     """
     if not any(argument.startswith("resume=") for argument in arguments):
         return []
-    kept = [a for a in arguments if "." in a.split("=")[0] and not a.lstrip("+~").startswith("hydra.")]
+    words = [a for a in arguments if "." in a.split("=")[0] and ("=" in a or a[0] == "~")]
+    kept = [a for a in words if not a.lstrip("+~").startswith("hydra.")]
     arguments[:] = [a for a in arguments if a not in kept]
     return kept
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ganlab.errors import Refused, ending, printable
 from ganlab.provenance import override
@@ -38,7 +39,7 @@ def introduce(session: Session) -> None:
         "game": f"{named(cfg.objective)} {tricks}, rounds {game.step + 1:,} to {session.times.total:,}",
         "device": f"{device}, threads: {threads}, processes: {processes}, precision: {cfg.trainer.precision}",
     }
-    show(str(session.directory.path), lines | whereabouts(session))
+    show(printable(str(session.directory.path)), lines | whereabouts(session))
 
 
 def conclude(session: Session, status: str, metrics: Mapping[str, float]) -> None:
@@ -115,6 +116,6 @@ class Jobs:
         """Prints the table; nothing where this was no sweep."""
         table = Table("job", "overrides", "status", "metrics", box=None, pad_edge=False)
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         if self.rows:
             Console(width=1000).print("", table)

@@ -14,7 +14,7 @@ from ganlab.errors import Refused
 from ganlab.free import FREE
 from ganlab.kinds import validate
 from ganlab.run_directory import RunDirectory
-from ganlab.words import PARSER
+from ganlab.words import PARSER, exists, refuse_unknown
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -34,6 +34,8 @@ def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> Dic
     saved = run.config()
     parsed = PARSER.parse_overrides(list(overrides))
     given = {override.key_or_group: override for override in parsed}.values()  # the last of a key counts
+    dotted = [o for o in parsed if "." in o.key_or_group and not exists(cfg, o.key_or_group)]
+    refuse_unknown([str(o.input_line) for o in dotted if not o.is_add()], saved, lambda _: [])
     refuse_changes(given, cfg, saved)
     keys = [override.key_or_group for override in given]
     if not run.signed:
