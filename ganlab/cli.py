@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ganlab.config.compose import CONF, explained, one_line_message, validated
 from ganlab.config.overrides import typed
@@ -111,7 +112,8 @@ def keep_for_resume(arguments: list[str]) -> list[str]:
     """
     if not any(argument.startswith("resume=") for argument in arguments):
         return []
-    kept = [a for a in arguments if "." in a.split("=")[0] and not a.lstrip("+~").startswith("hydra.")]
+    words = [a for a in arguments if "." in a.split("=")[0] and ("=" in a or a[0] == "~")]
+    kept = [a for a in words if not a.lstrip("+~").startswith("hydra.")]
     arguments[:] = [a for a in arguments if a not in kept]
     return kept
 
@@ -145,6 +147,6 @@ class Jobs:
         """Prints the table; nothing where this was no sweep."""
         table = Table("job", "overrides", "status", "metrics", box=None, pad_edge=False)
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*map(Text, row))
         if self.rows:
             Console(width=1000).print("", table)

@@ -66,7 +66,7 @@ def table(
     shown = Table(box=None, pad_edge=False)
     shown.add_column("")
     for place in found:
-        shown.add_column(place, justify="right", overflow="fold")
+        shown.add_column(Text(for_terminal(place)), justify="right", overflow="fold")
     notes = []
     values: dict[str, dict[str, float]] = {}
     for name in names:

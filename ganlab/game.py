@@ -272,6 +272,13 @@ class Game(nn.Module):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.step = count("the round of a checkpoint", state["step"], 0)
+        counts = state.get("class_counts")
+        if counts is not None:
+            known = isinstance(counts, list) and len(counts) == (self.generator.num_classes or len(counts))
+            if not known or not sum(count("the samples of a class in a checkpoint", n, 0) for n in counts):
+                raise ConfigError(
+                    f"class_counts={counts} of a checkpoint are no numbers of samples: restore it"
+                )
         for network in self.modules():  # and what tricks have copied
             if isinstance(network, Generator):
-                network.class_counts = state.get("class_counts", network.class_counts)
+                network.class_counts = counts or network.class_counts

@@ -31,7 +31,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
     if directory is not None:
         cfg = resumed(directory, cfg, overrides)
     elif cfg.init_from:
-        RunDirectory(cfg.init_from).config()
+        RunDirectory(cfg.init_from, cfg.trust).config()
     if cfg.data.get("_target_", "").endswith(".Folder") and not Path(cfg.data.root).expanduser().is_dir():
         raise ConfigError(f"data.root={cfg.data.root} is no folder: set data.root to a folder of images")
     from ganlab.training.session import Session  # torch and Lightning: --help needs neither

@@ -44,8 +44,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     with writing(output, "choose another output"):
         view.write(output)
     label = cfg["class"]
-    called = f" named {printable(names[label])}" if label is not None and names else ""
-    print(f"{view.caption}{'' if label is None else f', class {label}{called}'}: {output}")
+    called = f" named {names[label]}" if label is not None and names else ""
+    print(printable(f"{view.caption}{'' if label is None else f', class {label}{called}'}: {output}"))
     return output
 
 

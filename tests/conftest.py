@@ -9,6 +9,7 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # of features; nobody's own is touched
 
 from collections.abc import Iterator
+from typing import Any
 
 import commands
 import pytest
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if later and not config.getoption("all"):
         config.hook.pytest_deselected(items=later)
         items[:] = [item for item in items if item not in set(later)]
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if not config.getoption("all"):
+        day = os.environ.get("GANLAB_DAY", "today")
+        terminalreporter.write_line(f"of cases that are alike, a sample was played: GANLAB_DAY={day}")
 
 
 @pytest.fixture(autouse=True)

@@ -46,6 +46,14 @@ def test_a_file_of_somebody_else_says_nothing_to_the_terminal(tmp_path: Path, ca
     assert r"[red]fid[/red]\x1b]0;owned\x07" in out
 
 
+def test_brackets_in_a_name_are_no_markup(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("[red]a", "[bold]b"):
+        Path(name).write_text(json.dumps({"fid": {"value": 1.0}}))
+    compare(compose("of=['[red]a','[bold]b']", config_name="compare"))
+    assert "[red]a  [bold]b" in capsys.readouterr().out
+
+
 def test_unlike_numbers_are_refused_but_for_what_is_ignored_and_said(tmp_path: Path, capsys) -> None:
     one = run(tmp_path / "one", fid={"value": 17.25, **HOW})
     two = run(tmp_path / "two", fid={"value": 9.5, **HOW, "sampler": "ema"})

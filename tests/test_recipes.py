@@ -23,6 +23,7 @@ from ganlab.core.randomness import reseed
 from ganlab.core.turn import Batch, Player, Sample
 from ganlab.training.base import GameModule
 from ganlab.training.build import build
+from ganlab.training.play import Simultaneous
 
 GENERATOR = ("data.batch_size=20", "model.generator.latent_dim=5", "model.generator.hidden=[9,8]")
 # Of a discriminator that tells samples apart, so that both players have gradients worth comparing.
@@ -309,6 +310,12 @@ def test_the_kernels_are_those_of_the_papers(experiment: str) -> None:
     kernel = instantiate(compose(f"experiment={experiment}").objective.kernel)
     found = kernel(torch.zeros(1, 2), torch.tensor([[0.0, 3.0]]))
     assert float(found) == pytest.approx(KERNELS[experiment], rel=1e-5)
+
+
+def test_both_players_of_pacgan_move_at_the_same_weights() -> None:
+    """By one set of fakes, as the released code has it."""
+    module = build(compose("experiment=pacgan_modes", "trick=packing", "logger=csv"))
+    assert type(module.play) is Simultaneous
 
 
 def test_the_critic_of_li_2017_moves_in_bursts() -> None:

@@ -187,6 +187,18 @@ def test_changed_hyper_parameters_are_refused_by_name(override: str, named: str,
     assert summary(tmp_path / "run")["status"] == "finished"
 
 
+@pytest.mark.parametrize(
+    ("override", "near"), [("trainer.device=2", "trainer.devices"), ("data.batchsize=2", "data.batch_size")]
+)
+def test_a_setting_that_nothing_reads_is_refused_with_the_nearest(
+    override: str, near: str, tmp_path: Path
+) -> None:
+    play(tmp_path / "run", "steps=1", "metric=none")
+    key = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=f"^{override}: no setting is called {key}; the nearest: .*{near}"):
+        go_on(tmp_path / "run", override)
+
+
 def test_the_same_command_with_resume_goes_on(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2", "trick=ema")
     given = [

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,9 @@ from test_config import Shift  # noqa: F401, a class of a user's own
 from ganlab.cli import launch
 from ganlab.compare import compare
 from ganlab.config import allowlist as trust
+from ganlab.config import run_directory
 from ganlab.config.allowlist import check_trust, listed, signature, targets
+from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.config.kinds import find
 from ganlab.config.run_directory import PARTS, RunDirectory
@@ -378,6 +381,32 @@ def test_weights_of_elsewhere_do_not_earn_a_signature(own: Path, honest: Path, t
     go_on(tmp_path / "mine", "steps=2")
 
 
+def test_a_start_from_a_run_with_classes_of_ones_own_is_trusted_likewise(own: Path, tmp_path: Path) -> None:
+    shutil.copytree(own, tmp_path / "own")
+    (tmp_path / "own" / "signature").unlink()
+    start = ("steps=1", f"init_from={tmp_path / 'own'}", *OWN)
+    with pytest.raises(ConfigError, match=r"trust=\[test_config\] allows it"):
+        play(tmp_path / "run", *start)
+    play(tmp_path / "run", *start, "trust=[test_config]")
+
+
+def test_a_key_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between making and writing it, or another process that makes one meanwhile."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def killed(size: int) -> bytes:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trust.secrets, "token_bytes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            signature(b"config")
+    with ThreadPoolExecutor(8) as pool:
+        marks = set(pool.map(signature, [b"config"] * 8))
+    assert len(marks) == 1
+    assert None not in marks
+
+
 def test_a_key_that_others_may_know_signs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = signature(b"x")
@@ -651,19 +680,59 @@ def test_what_lies_where_one_works_is_not_run(honest: Path, tmp_path: Path) -> N
     for name in ("pynvml", "dill", "psutil"):
         (evil / f"{name}.py").write_text(touch)
     (evil / "mine.py").write_text("class Own:\n    pass\n")
-    script = "import sys; sys.path.pop(0); sys.argv = ['sample', 'run_dir=.', 'n=1']\n"
-    script += "from ganlab.sample import main\nmain()\nfrom ganlab.config.kinds import find\n"
-    script += "print(find('mine.Own'))"
-    told = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=evil,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    script = "import sys; sys.path.pop(0); from ganlab.config.kinds import find; print(find('mine.Own'))"
+    for words in (["-m", "ganlab.sample", "run_dir=.", "n=1"], ["-c", script]):
+        options: dict[str, Any] = {"cwd": evil, "env": environment(), "capture_output": True, "text": True}
+        told = subprocess.run([sys.executable, *words], check=True, **options)
     assert "<class 'mine.Own'>" in told.stdout
     assert not (tmp_path / "PWNED").exists()
+
+
+def test_a_run_that_comes_second_takes_nothing_of_the_first_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(path: Path) -> None:
+        (path.parent / "config.yaml").write_text("of the first")
+        raise ConfigError("is being played")
+
+    monkeypatch.setattr(run_directory, "Lock", taken)
+    second = RunDirectory(tmp_path / "run")
+    with pytest.raises(ConfigError, match="is being played"):
+        second.create()
+    second.discard()
+    assert (tmp_path / "run" / "config.yaml").read_text() == "of the first"
+
+
+def test_a_loop_of_links_is_none_that_leads_out(honest: Path, tmp_path: Path) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    (tmp_path / "run" / "samples" / "loop").symlink_to("loop")
+    for command in COMMANDS.values():
+        command(tmp_path / "run")
+
+
+@pytest.mark.parametrize("names", ["a: 1", "[1, 2]", "text", "[[a]]"])
+def test_names_of_classes_are_texts(names: str, honest: Path, tmp_path: Path) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    names = f"{{{names}}}" if ":" in names else names
+    config.write_text(config.read_text().replace("class_names: null", f"class_names: {names}"))
+    with pytest.raises(ConfigError, match="has class_names=.* which are no texts: restore it"):
+        sampled(tmp_path / "run")
+
+
+@pytest.mark.parametrize("counts", ["abc", [1] * 11, [-1] * 10, [0] * 10, [1.5] * 10, {0: 1}])
+def test_classes_are_counted_in_whole_numbers(counts: Any) -> None:
+    game = build_game(compose("logger=csv", "trick=[label_conditioning,ema]"))
+    with pytest.raises(ConfigError, match="class_counts=|the samples of a class in a checkpoint"):
+        game.set_extra_state({"step": 0, "class_counts": counts})
+
+
+def test_a_run_of_thousands_of_classes_can_be_read(honest: Path, tmp_path: Path) -> None:
+    shutil.copytree(honest, tmp_path / "run")
+    cfg = RunDirectory(honest).config()
+    cfg.class_names = [f"{i:05d}_Animalia_Chordata_Aves_Passeriformes_Corvidae" for i in range(5000)]
+    RunDirectory(tmp_path / "run").write_config(cfg)
+    assert len(RunDirectory(tmp_path / "run").config().class_names) == 5000
 
 
 def test_a_run_that_is_refused_takes_nothing_of_mine_along(tmp_path: Path) -> None:

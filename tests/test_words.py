@@ -15,12 +15,13 @@ from omegaconf import OmegaConf
 from table import SMALL
 from torch import nn
 
-from ganlab.cli import launch
+from ganlab.cli import Jobs, keep_for_resume, launch
 from ganlab.config.build import build_data
 from ganlab.config.compose import CONF, compose
 from ganlab.config.kinds import parameters, refuse_unfit
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
+from ganlab.sample import sample
 from ganlab.training.build import build
 
 HOME = os.path.expanduser("~")
@@ -328,3 +329,26 @@ def test_a_key_inside_of_a_mapping_is_named_without_a_remedy_that_is_none(monkey
     with pytest.raises(SystemExit):
         launch("run", lambda *_: None)
     assert capsys.readouterr().err == "run: Could not override 'clip'. Key 'generatr' is not in struct\n"
+
+
+def test_brackets_in_a_table_of_jobs_are_no_markup(capsys) -> None:
+    jobs = Jobs(["trick=[ema],[r1]", "views=[[grid]],[[/]]"])
+    jobs.begin(0, ["trick=[ema]", "views=[[/]]"])
+    jobs.show()
+    assert "0    trick=[ema] views=[[/]]  stopped" in capsys.readouterr().out
+
+
+def test_a_name_of_any_bytes_is_told_escaped(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    play(Path("caf\udce9\x1b[31m"), "steps=1", "metric=none")
+    sample(compose("run_dir=caf\udce9\x1b[31m", "output=\udce9.png", "n=4", config_name="sample"), ["n=4"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "caf\\udce9\\x1b[31m"
+    assert lines[-1].endswith(": \\udce9.png")
+    assert all(map(str.isprintable, lines))
+
+
+def test_of_a_command_that_resumes_only_settings_are_kept() -> None:
+    line = ["resume=r/first", "-cd", "./my.conf", "trick.ema.decay=0.5", "~trick.ema", "hydra.x=1", "steps=3"]
+    assert keep_for_resume(line) == ["trick.ema.decay=0.5", "~trick.ema"]
+    assert line == ["resume=r/first", "-cd", "./my.conf", "hydra.x=1", "steps=3"]

@@ -34,7 +34,7 @@ torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
 # What reads, writes or starts something stands in its own group alone.
 GROUPS = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
-LARGEST, DEEPEST = 1 << 17, 40  # bytes of a saved config, and how far it is nested
+LARGEST, DEEPEST = 1 << 20, 40  # bytes of a saved config, and how far it is nested
 PATH = "tag:yaml.org,2002:python/object/apply:pathlib."  # the only tag: what a notebook may put into a config
 
 
@@ -139,8 +139,13 @@ def key() -> bytes:
     """
     place = caches() / "key"
     place.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError), open(place, "xb", opener=partial(os.open, mode=0o600)) as file:
-        file.write(secrets.token_bytes(32))
+    if not place.exists():
+        fresh = place.with_name(f"key.{secrets.token_hex(4)}.part")
+        with open(fresh, "xb", opener=partial(os.open, mode=0o600)) as file:
+            file.write(secrets.token_bytes(32))
+        with suppress(FileExistsError):
+            os.link(fresh, place)  # whole or not at all; of two processes one makes it
+        fresh.unlink()
     with place.open("rb") as file:
         kept = os.fstat(file.fileno())
         if kept.st_uid != os.getuid() or kept.st_mode & 0o077 or kept.st_size != 32:

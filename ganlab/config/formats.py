@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ganlab.core.errors import ConfigError
 
@@ -35,7 +35,8 @@ def of_a_run(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
     for name in GROUPS:
         if not isinstance(cfg.get(name), DictConfig):
             raise ConfigError(f"is not the config of a run, with {name}={cfg.get(name)}: {remedy}")
-    if not all(isinstance(name, str) for name in cfg.get("class_names") or ()):
+    names = cfg.get("class_names") or []
+    if not OmegaConf.is_list(names) and names != [] or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"has class_names={cfg.class_names}, which are no texts: {remedy}")
     refuse_format(found, summary)
     return cfg

@@ -63,10 +63,9 @@ class RunDirectory:
         made = [place for place in (self.path, *self.path.parents) if not os.path.exists(place)]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.kept = set(self.path.glob("*"))
             self.lock()
             self._refuse_taken()  # another process may have played meanwhile
-            self.made = made
+            self.kept, self.made = set(self.path.glob("*")) - {self.path / "lock"}, made
             self.make_folders()
         except OSError as error:
             self.made = made
@@ -94,7 +93,7 @@ class RunDirectory:
         wandb = self.path / "wandb"  # which links to its logs elsewhere
         for place in (place for place in self.path.rglob("*") if wandb not in place.parents):
             kind = place.lstat().st_mode
-            leads_out = stat.S_ISLNK(kind) and home not in place.resolve().parents
+            leads_out = stat.S_ISLNK(kind) and home not in Path(os.path.realpath(place)).parents
             if leads_out or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind) or stat.S_ISLNK(kind)):
                 raise ConfigError(
                     f"{place} is a link or no file, and a run writes into its own directory: remove it"

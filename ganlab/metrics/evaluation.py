@@ -66,7 +66,8 @@ class Evaluation:
         self.n = n
         self.seed = seed
         wanted = [m.limited for m in metrics.values() if m.limited and len(m.references) == 1]
-        self.classes = data.classes(n, *wanted[:1])
+        self._asked = {split: data.classes(n, split) for split in wanted or ["train"]}
+        self.classes = next(iter(self._asked.values()))
         self.watch = watch
         self.floor: dict[str, float] = {}
         self.anchor = {name: metric.anchor for metric in metrics.values() for name in metric.names}
@@ -130,6 +131,12 @@ class Evaluation:
         """Refuses a game that a metric cannot measure."""
         for metric in self.metrics.values():
             metric.suits(game)
+        asked = {None if classes is None else tuple(classes.tolist()) for classes in self._asked.values()}
+        if game.generator.num_classes and len(asked) > 1:
+            raise ConfigError(
+                f"the splits {' and '.join(self._asked)} have classes in other proportions, and samples of "
+                "a conditional game are made in one of them: measure against one split at a time"
+            )
 
     def record(self, numbers: Mapping[str, float], game: Game) -> dict[str, dict[str, Any]]:
         """The numbers with how each was made, as plain values."""

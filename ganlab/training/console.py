@@ -33,7 +33,7 @@ def introduce(session: Session) -> None:
         "game": f"{named(cfg.objective)} {tricks}, rounds {game.step + 1:,} to {session.times.total:,}",
         "device": f"{device}, threads: {threads}, processes: {processes}, precision: {cfg.trainer.precision}",
     }
-    show(str(session.directory.path), lines | whereabouts(session))
+    show(printable(str(session.directory.path)), lines | whereabouts(session))
 
 
 def conclude(session: Session, status: str, metrics: Mapping[str, float]) -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.config.compose import rounds
 from ganlab.config.kinds import validate
-from ganlab.config.overrides import PARSER
+from ganlab.config.overrides import PARSER, exists, refuse_unknown
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 
@@ -41,6 +41,8 @@ def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> Dic
     saved = run.config()
     parsed = PARSER.parse_overrides(list(overrides))
     given = {override.key_or_group: override for override in parsed}.values()  # the last of a key counts
+    dotted = [o for o in parsed if "." in o.key_or_group and not exists(cfg, o.key_or_group)]
+    refuse_unknown([str(o.input_line) for o in dotted if not o.is_add()], saved, lambda _: [])
     refuse_changes(given, cfg, saved)
     keys = [override.key_or_group for override in given]
     if not run.signed:

@@ -169,7 +169,8 @@ class Session:
             self.directory.write_config(cfg)
         self._summarise("running", None)
         if self.workers is not None:
-            played = OmegaConf.to_yaml(cfg, resolve=True)
+            # Each finds its names of classes itself: thousands of them do not fit into an environment.
+            played = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"class_names": None}), resolve=True)
             self.workers.start(played, lambda lost: self._leave(RankLost(lost)))
 
     def _restore(self) -> None:

@@ -37,6 +37,19 @@ def records(path: Path) -> Iterator[bytes]:
             kept = b""
 
 
+@pytest.mark.parametrize("folder", ["wandb", ".wandb"])
+def test_settings_of_a_stranger_send_no_key_anywhere(folder: str, tmp_path: Path, monkeypatch) -> None:
+    play(tmp_path / "run", "steps=1", "metric=none")
+    monkeypatch.chdir(tmp_path / "run")
+    Path(folder).mkdir()
+    Path(folder, "settings").write_text("[default]\nbase_url = http://127.0.0.1:9\n")
+    Path("signature").unlink()
+    with pytest.raises(
+        ConfigError, match=f"{folder}/settings would tell W&B where to send your key: remove it"
+    ):
+        go_on(Path(), "steps=2", "logger=wandb", "logger.wandb.mode=offline")
+
+
 def parts(run_dir: Path) -> list:
     """What each part says of the run it is of."""
     from wandb.proto import wandb_internal_pb2 as messages

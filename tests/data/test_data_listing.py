@@ -62,6 +62,15 @@ def test_splits_are_known_by_any_spelling(tmp_path, training, test):
 
 
 @pytest.mark.parametrize(
+    "names", [("blood_test", "urine_test"), ("bullet_train", "steam_train"), ("android_dev", "web_dev")]
+)
+def test_things_whose_names_end_like_splits_are_classes(tmp_path, names):
+    for name in names:
+        picture(tmp_path / name / "0.png", 0)
+    assert folder(tmp_path, batch_size=1).class_names == names
+
+
+@pytest.mark.parametrize(
     "names",
     [
         ("trainA", "trainB", "testA", "testB"),

@@ -82,6 +82,10 @@ def test_classes_are_asked_for_as_often_as_the_reference_has_them() -> None:
     assert found["fid/digits_train_500"] < 5 < 50 < in_turn.compute()["fid/digits_train_500"]
     of_test = Evaluation({"fid": FrechetDistance("digits", "test")}, data, 400, None, 0)
     assert torch.bincount(of_test.classes).tolist() == [100, 300]
+    beside = {split: FrechetDistance("digits", split) for split in ("train", "test")}
+    with pytest.raises(ConfigError, match="the splits train and test have classes in other proportions"):
+        Evaluation(beside, data, 400, None, 0).suits(played)
+    Evaluation(beside, data, 400, None, 0).suits(build_game(compose(*SMALL), data))  # asks for no classes
 
 
 def test_classes_in_proportion_hang_not_on_how_many() -> None:

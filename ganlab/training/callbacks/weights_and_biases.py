@@ -49,6 +49,8 @@ class Wandb(WandbLogger):
         directory: RunDirectory,
         cfg: DictConfig,
     ):
+        if not directory.signed:
+            refuse_settings()
         chosen = chosen_mode(mode)
         if (idle := [name for name in IDLE if os.environ.get(name)]) and given_id() is None:
             print(f"{', '.join(idle)} have no effect: the W&B run and its files belong to {directory.path}")
@@ -84,6 +86,12 @@ class Wandb(WandbLogger):
     def finalize(self, status: str) -> None:
         """Ends the W&B run, so that the next job of a sweep gets one of its own."""
         self.experiment.finish(exit_code=0 if status == "success" else 1)
+
+
+def refuse_settings() -> None:
+    """Refuses the settings that W&B reads where one works: those in a stranger's run name a server."""
+    for place in filter(os.path.exists, ("wandb/settings", ".wandb/settings")):
+        raise ConfigError(f"{place} would tell W&B where to send your key: remove it, or give logger=csv")
 
 
 def chosen_mode(mode: str) -> str:
