@@ -60,9 +60,9 @@ def refuse(cfg: DictConfig) -> None:
     whose, silent = ("suite", ["wandb"]) if cfg.sweep is None else ("sweep", ["only", "rerun"])
     for name in silent:
         if cfg[name]:
-            raise ConfigError(f"{name}={cfg[name]} has no say where a {whose} is played: leave it out")
+            raise ConfigError(f"{name}={cfg[name]} has no effect where a {whose} is played: leave it out")
     if cfg.wandb and cfg.dry_run:
-        raise ConfigError("wandb=true plays nothing, so dry_run=true has no say: leave one of them out")
+        raise ConfigError("wandb=true plays nothing, so dry_run=true has no effect: leave one of them out")
 
 
 def shared_out(processes: int | None, threads: int | None) -> tuple[int, int]:

@@ -62,7 +62,7 @@ def refuse_idle(cfg: DictConfig, given: set[str]) -> None:
             rivals["real, a folder"] = {"root"}
     for beside, idle in rivals.items():
         for key in sorted(idle & given):
-            raise ConfigError(f"{key} has no say beside {beside}: leave it out")
+            raise ConfigError(f"{key} has no effect with {beside}: remove it")
 
 
 def of_run(cfg: DictConfig) -> Records:
@@ -173,9 +173,7 @@ def device(cfg: DictConfig) -> str:
     try:
         torch.zeros(1, device=name).item()  # the meta device holds no values
     except (RuntimeError, AssertionError, ImportError) as error:
-        raise ConfigError(
-            f"device={name} is not to be had here: leave it out, or choose device=cpu"
-        ) from error
+        raise ConfigError(f"device={name} is not available: remove it, or choose device=cpu") from error
     return str(name)
 
 

@@ -110,11 +110,11 @@ class Game(nn.Module):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one sample."""
+        """Shape of one sample, without the batch dimension."""
         return self.generator.shape if self.autoencoder is None else self.autoencoder.game.shape
 
     def weights(self, player: Player) -> list[nn.Parameter]:
-        """What a player moves."""
+        """The trainable parameters of a player."""
         return [p for p in getattr(self, player).parameters() if p.requires_grad]
 
     def turn(self, player: Player, batch: Batch, draw: RandomStreams) -> Turn:
@@ -139,7 +139,7 @@ class Game(nn.Module):
         return self.tricks.plays(player, self.played)
 
     def on_weights_loaded(self) -> None:
-        """To be called once other weights were put in the place of the drawn ones."""
+        """Tells the tricks that weights were loaded."""
         self.tricks.on_weights_loaded(self.networks)
 
     def after(self, player: Player) -> None:
@@ -193,9 +193,9 @@ class Game(nn.Module):
         return made if self.autoencoder is None else self.autoencoder.game.decode(made)
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
-        """Those that `sample` makes its samples from, [n, latent_dim].
+        """The latents that `sample(n, seed)` uses, [n, latent_dim].
 
-        Drawn in blocks of one size: torch's normal numbers hang on how many are drawn at once.
+        Drawn in blocks of one size: torch's normal numbers depend on how many are drawn at once.
         """
         sampler = self.sampler
         weight = next(sampler.parameters())
@@ -203,7 +203,7 @@ class Game(nn.Module):
         blocks = [sampler.prior(draw, BLOCK, sampler.latent_dim) for _ in range(0, max(n, 1), BLOCK)]
         return torch.cat(blocks)[:n].to(weight.dtype)
 
-    # Not compiled, for evaluation and further shapes would each be compiled anew.
+    # Not compiled, for evaluation and further shapes would each need a compilation.
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def sample(
@@ -258,7 +258,7 @@ class Game(nn.Module):
     def compile(self, *_: Any, **settings: Any) -> None:
         """Compiles the players for the shapes of a round; what is sampled stays as it is.
 
-        The tricks around them decide anew in every round and are not compiled.
+        Tricks are not compiled: they may decide differently in every round.
         """
         # Simultaneous play runs backwards through one graph twice.
         torch._functorch.config.donated_buffer = False

@@ -40,7 +40,7 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "DCGAN where one can",
         ("model=dcgan",),
-        "Their other family, a VAE and a GAN in one, is not to be had; `model=vae` is the plain one.",
+        "Their other family, a VAE and a GAN in one, is not available; `model=vae` is the plain one.",
     ),
     (
         "Tricks of reinforcement learning",

@@ -486,7 +486,7 @@ def test_a_suite_that_cannot_be_played_is_refused_before_anything_runs(
         (["processes=0"], "processes=0 must be a whole number of at least 1"),
         (["extra=logger"], "extra=logger must be a list"),
         (["only=[none]"], "only=none is no arm of quick: choose from plain, ema"),
-        (["root=here"], "root=here has no say: the data of this suite lie in no folder"),
+        (["root=here"], "root=here has no effect: the data of this suite lie in no folder"),
         (["suite=nowhere"], "suite=nowhere has no suite.yaml that can be read"),
     ],
 )

@@ -198,9 +198,9 @@ def test_a_class_holds_in_every_view(conditional: Path) -> None:
     ("line", "message"),
     [
         ("what=film", "what=film must be one of grid, neighbours, interpolate, arithmetic, animate"),
-        ("path=slerp", "path has no say in what=grid"),
-        ("what=animate n=3", "n has no say in what=animate"),
-        ("what=interpolate space=features", "space has no say in what=interpolate"),
+        ("path=slerp", "path has no effect with what=grid"),
+        ("what=animate n=3", "n has no effect with what=animate"),
+        ("what=interpolate space=features", "space has no effect with what=interpolate"),
         ("what=neighbours space=latents", "space=latents must be one of pixels, features"),
         ("what=interpolate path=bezier", "path=bezier must be one of slerp, lerp"),
         ("what=interpolate columns=1", "columns=1 must be a whole number of at least 2 and at most 1000"),

@@ -335,8 +335,8 @@ def test_a_sweep_that_cannot_be_understood_is_refused_by_its_line(
         ("least_squares]", "lost_squares]", "line 10: objective=lost_squares does not compose"),
         ("least_squares]", "mmd]", "line 10: objective=mmd: "),
         ("metric: fid", "metric: kid", "line 3: kid is not measured: choose one of fid"),
-        ("evaluate_every=10", "evaluate_every=30", "line 11: prune has no say: with evaluate_every=30"),
-        ("after: 10", "after: 21", "line 11: prune has no say: .* between round 21 and the last, 30"),
+        ("evaluate_every=10", "evaluate_every=30", "line 11: prune has no effect: with evaluate_every=30"),
+        ("after: 10", "after: 21", "line 11: prune has no effect: .* between round 21 and the last, 30"),
         ("seed=3", "job=3", "line 2: job=3 is set for each run"),
     ],
 )
@@ -354,12 +354,12 @@ def test_a_sweep_that_cannot_be_played_is_refused_before_anything_runs(
     ("given", "message"),
     [
         (["suite=here"], "suite=here and sweep=.* exclude each other: give one of them"),
-        (["only=[r1]"], "only=.*r1.* has no say where a sweep is played: leave it out"),
-        (["rerun=failed"], "rerun=failed has no say where a sweep is played"),
-        (["wandb=true", "dry_run=true"], "wandb=true plays nothing, so dry_run=true has no say"),
+        (["only=[r1]"], "only=.*r1.* has no effect where a sweep is played: leave it out"),
+        (["rerun=failed"], "rerun=failed has no effect where a sweep is played"),
+        (["wandb=true", "dry_run=true"], "wandb=true plays nothing, so dry_run=true has no effect"),
         (["wandb=maybe"], "wandb=maybe must be true or false"),
         (['extra=["steps=5"]'], "extra=.*steps=5.* changes what the runs are"),
-        (["root=here"], "root=here has no say: the data of this sweep lie in no folder"),
+        (["root=here"], "root=here has no effect: the data of this sweep lie in no folder"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(given: list[str], message: str, plan: Plan) -> None:
@@ -368,7 +368,7 @@ def test_settings_that_mean_nothing_are_refused(given: list[str], message: str, 
 
 
 def test_wandb_has_no_say_where_a_suite_is_played() -> None:
-    with pytest.raises(ConfigError, match="wandb=True has no say where a suite is played"):
+    with pytest.raises(ConfigError, match="wandb=True has no effect where a suite is played"):
         ablate(compose("suite=here", "wandb=true", config_name="ablate"))
 
 

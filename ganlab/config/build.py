@@ -62,7 +62,7 @@ def measuring(cfg: DictConfig, data: Data, *watch: Watch) -> Evaluation:
 
 
 def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None = None) -> Game:
-    """Players, objective and tricks; its weights hang on the seed, and on data where cfg.initial says so.
+    """Players, objective and tricks; weights depend on the seed, and on the data if an initialiser does.
 
     Without data such weights stay as they were drawn: they are to be restored. `code_of` is the game of
     the stage that cfg.code_of names; other stages are none of this one's concern.

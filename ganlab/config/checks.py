@@ -35,9 +35,7 @@ def check_game(cfg: DictConfig) -> None:
     if cfg.images is not None and cfg.steps != rounds(cfg.images, cfg.data.batch_size, cfg.default_steps):
         raise ConfigError(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
     for name in set(cfg.trainer) - TRAINER:
-        raise ConfigError(
-            f"trainer.{name} has no say in this loop: leave it out (known: {', '.join(sorted(TRAINER))})"
-        )
+        raise ConfigError(f"trainer.{name} is not supported; remove it (known: {', '.join(sorted(TRAINER))})")
     # A network that is not built may be left as it is for the data, where this game is played in codes.
     for player in cfg.objective.weight if cfg.get("code_of") else cfg.model:
         shape = OmegaConf.select(cfg, f"model.{player}.shape", default=cfg.data.shape)
@@ -83,8 +81,7 @@ def refuse_unseen(cfg: DictConfig, overrides: Sequence[str]) -> None:
     looked = any(view.get("space") == "features" for view in views)
     if "extractor" in given and not looked and "${extractor}" not in str(OmegaConf.to_container(cfg.metric)):
         raise ConfigError(
-            "extractor has no say here, for no metric looks through it: add one, such as metric=fid, or "
-            "leave it out"
+            "extractor has no effect: no metric uses it; add one, such as metric=fid, or leave it out"
         )
 
 

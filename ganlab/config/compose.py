@@ -43,7 +43,7 @@ def compose(*overrides: str, config_name: str = "run") -> DictConfig:
 
 
 def hydra_ready() -> AbstractContextManager[Any]:
-    """Has Hydra find conf/, where `launch` has not: it cannot be twice."""
+    """Initialises Hydra with conf/, unless `launch` has done so: it cannot be done twice."""
     if GlobalHydra.instance().is_initialized():
         return nullcontext()
     return hydra.initialize_config_dir(str(CONF), version_base="1.3")

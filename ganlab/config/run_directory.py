@@ -1,4 +1,4 @@
-"""The run directory: a contract that other tools read.
+"""The run directory, a contract that other tools may rely on.
 
 config.yaml      resolved; enough to rebuild everything without the original conf/; the first key is `format`
 signature        what the user's own key says of it: what it was made of is trusted on this machine

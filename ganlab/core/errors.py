@@ -1,4 +1,4 @@
-"""The errors of ganlab's own, and how they are told."""
+"""ganlab's own errors, and how they are reported."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ class ConfigError(ValueError):
         super().__init__(for_terminal(message))
 
 
-class Diverged(ArithmeticError):  # noqa: N818, likewise
+class Diverged(ArithmeticError):  # noqa: N818
     """Training went to NaN or infinity: nothing that came after the last checkpoint is worth keeping."""
 
     def __init__(self, step: int, what: str):
@@ -32,11 +32,11 @@ class Diverged(ArithmeticError):  # noqa: N818, likewise
         self.step = step
 
 
-class IncompleteStudy(RuntimeError):  # noqa: N818, likewise
+class IncompleteStudy(RuntimeError):  # noqa: N818
     """Some of the runs that were asked for have not come to their end."""
 
 
-class RankLost(RuntimeError):  # noqa: N818, likewise
+class RankLost(RuntimeError):  # noqa: N818
     """Another process of the run is gone."""
 
 

@@ -22,8 +22,8 @@ class SampleMetric(ABC):
     higher_is_better: bool
     references: tuple[Split, ...] = ("train",)  # the splits whose samples are its reals
     limited: Split | None = None  # the one of these of which as many are shown as the evaluation says
-    of_samples: ClassVar[bool] = True  # its numbers hang on samples; else on the game alone
-    anchor: Split = "test"  # the split whose samples, in the place of fakes, say what a number is worth
+    of_samples: ClassVar[bool] = True  # it measures samples; otherwise the game itself
+    anchor: Split = "test"  # the split whose samples, measured as if generated, give the baseline
     measures: ClassVar[Literal["images", "points"]] = "images"  # shown in [0, 1]; points: as they are
 
     def more_is_better(self, name: str) -> bool:
@@ -58,10 +58,10 @@ class SampleMetric(ABC):
         self.update(x, real=True)
 
     def suits(self, game: Game) -> None:  # noqa: B027, a hook
-        """Refuses a game that has not what the metric measures.
+        """Refuses a game that lacks what the metric measures.
 
         Raises:
-            ConfigError: likewise.
+            ConfigError: the game lacks it.
         """
 
     def look(self, game: Game, seed: int) -> None:  # noqa: B027, a hook

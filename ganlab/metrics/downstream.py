@@ -143,7 +143,7 @@ class LinearProbe(Transfer):
     def suits(self, game: Game) -> None:
         if game.discriminator is None:
             raise ConfigError(
-                f"{self.name} needs a discriminator, which this game has not: choose another metric"
+                f"{self.name} needs a discriminator, and this game has none: choose another metric"
             )
         weight = next(game.discriminator.parameters())
         blank = torch.zeros(1, *game.shape, dtype=weight.dtype, device=weight.device)

@@ -262,7 +262,7 @@ def sampling(game: Game, seed: int, classes: Tensor | None) -> dict[str, Any]:
 
 
 def suffice(metric: SampleMetric, n: int) -> bool:
-    """Whether so many real samples can stand in the place of fakes: some splits are small."""
+    """Whether a metric can measure so many samples: some splits are too small for a baseline."""
     try:
         metric.enough(n, n)
     except ConfigError:

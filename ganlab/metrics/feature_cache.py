@@ -1,4 +1,4 @@
-"""Features of real images, which come again in every run, kept on disk by a hash of all that they hang on."""
+"""An on-disk cache of real-image features, keyed by a hash of the images, weights and preprocessing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def keeping() -> Iterator[None]:
 
 
 def place(levels: Tensor, *facts: object) -> Path:
-    """Where what is seen in uint8 images is kept: hangs on their values and on how they are looked at."""
+    """The file of the features of uint8 images: a function of the images and of the extractor."""
     key = sha256(repr((tuple(levels.shape), facts)).encode())
     key.update(levels.cpu().contiguous().numpy().tobytes())
     return caches() / "features" / f"{key.hexdigest()}.safetensors"

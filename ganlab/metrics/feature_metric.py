@@ -1,4 +1,4 @@
-"""What metrics have in common that look through an extractor."""
+"""Base class of metrics on extracted features."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Inception:
         """[N, C, H, W] in [0, 1], C 1 or 3 -> features [N, F] and logits [N, 1008] without the biases.
 
         Raises:
-            ConfigError: other images, or there are no weights to be had.
+            ConfigError: other images, or the weights are not available.
         """
         if x.ndim != 4 or x.shape[1] not in (1, 3):
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Whether samples lie nearer to training images than images do that were held out: then they are copies."""
+"""Memorisation: are samples closer to the training set than held-out images are?"""
 
 from __future__ import annotations
 

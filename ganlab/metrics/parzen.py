@@ -28,7 +28,7 @@ class Parzen(SampleMetric):
     split. The pixels lie in [0, 1] and nothing is added to them. The standard error is that over test
     images alone: not over seeds, nor over samples.
 
-    Higher is better only up to what real images score in the place of fakes: blurred ones, such as
+    Higher is better only up to the score of real images: blurred ones, such as
     centroids, score higher, and the number says little of sample quality (Theis et al. 2016).
     """
 

@@ -1,4 +1,4 @@
-"""What the hidden layers of a network make of samples, for whoever looks into one that is trained."""
+"""Hidden activations of a trained network."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Generator(nn.Module):
     """Latent [B, latent_dim] and condition -> samples [B, *shape].
 
     Tricks append steps (latent, condition) -> (latent, condition) to `latents`, change layers of
-    `body`, and set `num_classes` when the samples hang on a class. An objective that reads latents off
+    `body`, and set `num_classes` when the samples depend on a class. An objective that reads latents off
     samples gives it an `encoder`, which then is part of this player.
     """
 
@@ -80,7 +80,7 @@ class Discriminator(nn.Module):
         self.score: nn.Module = self.head(1)
         self.scores = nn.ModuleList()
         self.classes: nn.Module | None = None
-        self.decoder: nn.Module | None = None  # features -> samples; no verdict hangs on it
+        self.decoder: nn.Module | None = None  # features -> samples; verdicts do not depend on it
 
     def head(self, num_outputs: int) -> nn.Module:
         """A new last layer, features [B, F] -> [B, num_outputs], such as this network's score is."""
@@ -119,7 +119,7 @@ def relu(slope: float) -> nn.Module:
 def replace_modules(
     root: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], make: Callable[..., nn.Module]
 ) -> int:
-    """Puts `make(layer)` in the place of every layer of some kinds below `root`; says how many."""
+    """Replaces every layer of the given kinds below `root` by `make(layer)`; returns how many."""
     swapped = 0
     for parent in list(root.modules()):
         for name, layer in list(parent.named_children()):

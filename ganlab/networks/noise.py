@@ -102,7 +102,7 @@ class Noise(nn.Module):
         self.rows: int | None = None  # None: all
         self.std = 0.0
 
-    # A stream is nothing to compile, and each round's would be compiled anew.
+    # Not compiled: the streams of each round would trigger a compilation of their own.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.draw is None:

@@ -1,4 +1,4 @@
-"""Normalisation layers that tricks put in the place of batch norm."""
+"""Normalisation layers that replace batch norm."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class SynchronisedNorm(ElementaryNorm):
 class VirtualNorm(nn.Module):
     """x [R + B, C, ...], the reference first -> the same shape, with the gain and bias of a batch norm.
 
-    The statistics of row b are the mean over R + 1 rows, (R m_ref + m_b) / (R + 1), likewise of the
+    The statistics of row b are the mean over R + 1 rows, (R m_ref + m_b) / (R + 1), and so is that of the
     squares; the reference's own rows are normalised by the reference alone.
     """
 

@@ -24,7 +24,7 @@ class Normal:
 class TruncatedNormal:
     """Standard normal latents given that each number lies in [-threshold, threshold].
 
-    One uniform number each, sent through the inverse of the distribution function: what drawing anew until
+    One uniform number each, sent through the inverse of the distribution function: what redrawing until
     all lie within would give.
     """
 

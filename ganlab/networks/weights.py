@@ -20,7 +20,7 @@ def weight_layers(
 ) -> Iterator[tuple[nn.Module, int]]:
     """Each layer of some kinds, with the dimension of its weight that counts outputs.
 
-    No verdict and no sample hangs on a discriminator's decoder or on a generator's encoder: these are
+    No verdict and no sample depends on a discriminator's decoder or on a generator's encoder: these are
     left out.
     """
     for name, layer in network.named_modules():
@@ -66,7 +66,7 @@ def flat(network: nn.Module) -> Tensor:
 def set_singular_vectors(network: nn.Module) -> None:
     """Sets the singular vectors of all spectral norms to those of the weights as they are.
 
-    For weights that were put in the place of trained ones, such as averages: the vectors that the power
+    For weights that replaced trained ones, such as averages: the vectors that the power
     method has found in training are none of theirs, and the weight divided by sigma would be too large.
     """
     for name, norm in network.named_modules():

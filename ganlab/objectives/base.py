@@ -46,7 +46,7 @@ class Objective(nn.Module, ABC):
         """Refuses networks that it could not train.
 
         Raises:
-            ConfigError: likewise.
+            ConfigError: the objective cannot train these networks.
         """
 
     @abstractmethod

@@ -98,7 +98,7 @@ class Moments(Matching):
 
 
 class SlicedWasserstein(Matching):
-    """W_p^p on random lines through the samples, anew in each turn (Deshpande, Zhang & Schwing 2018)."""
+    """W_p^p on random lines, redrawn in each turn (Deshpande, Zhang & Schwing 2018)."""
 
     def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: Weight):
         super().__init__(space, weight)

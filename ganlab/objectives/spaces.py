@@ -26,7 +26,7 @@ class Pixels:
 
 
 class RandomFeatures(nn.Module):
-    """A leaky ReLU network that nobody trains; its weights hang on a seed of its own.
+    """A leaky ReLU network that nobody trains; its weights depend on a seed of its own.
 
     Linear layers for vectors, convolutions that halve an image for images; He's weights (2015), so
     features are as large as the samples are.

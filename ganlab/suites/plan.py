@@ -64,7 +64,7 @@ def plan(
         for arm in suite.arms.values()
     }
     if root is not None and not any(arm.rooted for arm in composed.values()):
-        raise ConfigError(f"root={root} has no say: the data of this suite lie in no folder; leave it out")
+        raise ConfigError(f"root={root} has no effect: the data of this suite lie in no folder; leave it out")
     refuse_twins(suite, composed)
     wanted = [arm for name, arm in composed.items() if not only or name in only]
     built: dict[str, tuple[str, list[str]]] = {}

@@ -44,7 +44,7 @@ class Plan:
         first = self._first()
         if root is not None and not first.rooted:
             raise ConfigError(
-                f"root={root} has no say: the data of this sweep lie in no folder; leave it out"
+                f"root={root} has no effect: the data of this sweep lie in no folder; leave it out"
             )
         self.name, self.more = self._measured(first)
         self._try_out(first)
@@ -153,6 +153,6 @@ def refuse_prune(sweep: Sweep, run: Composed) -> None:
     every, total = run.cfg.evaluate_every, Timetable(run.cfg).total
     if max(every, -(-sweep.after // every) * every) >= total:
         raise ConfigError(
-            f"{sweep.at('prune')}: prune has no say: with evaluate_every={every} nothing is measured between "
+            f"{sweep.at('prune')}: prune has no effect: with evaluate_every={every} nothing is measured between "
             f"round {sweep.after} and the last, {total}; put a smaller evaluate_every into base"
         )

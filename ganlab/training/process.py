@@ -1,4 +1,4 @@
-"""What a run asks of the process that it is in."""
+"""Process-wide settings: malloc, warnings."""
 
 import ctypes
 import logging
@@ -13,7 +13,7 @@ def keep_memory() -> bool:
     """Has glibc keep what is freed; says whether it does so from now on.
 
     By default large tensors are returned to the system as soon as they are freed, and a round on the CPU
-    touches each of its pages anew: that took up to half of the time of a round. Where there is another
+    touches each of its pages again: that took up to half of the time of a round. Where there is another
     C library nothing is changed.
     """
     if not sys.platform.startswith("linux"):
@@ -27,5 +27,5 @@ def quiet() -> None:
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
-    # Lightning has torch look for a driver's library anew in every step of an optimiser: 0.2 ms each.
+    # Otherwise Lightning makes torch search for a driver library in every optimiser step: 0.2 ms each.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

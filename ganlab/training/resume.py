@@ -1,4 +1,4 @@
-"""Going on with a run: its own config, with no more changed than may be."""
+"""Resuming a run: which overrides are allowed, and the config that results."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class Stages(GameModule):
     """A game, and those that are played before it.
 
     `game` is the one that the run is about: it is measured and sampled, and its `step` counts all rounds
-    of the run, so that round k hangs on (seed, k) whatever its stage. A game's schedules begin with it.
+    of the run, so that round k is a function of (seed, k) in every stage. A game's schedules begin with it.
 
     Args:
         stages: the earlier games by name, in their order.

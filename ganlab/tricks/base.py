@@ -25,7 +25,7 @@ Compute = Callable[[Turn], Terms]
 class Order(IntEnum):
     """Where a trick stands in every fold; ties by name, never by the user's list."""
 
-    REPLACE = 0  # puts layers in the place of others: must see the bare networks
+    REPLACE = 0  # replaces layers: must see the bare networks
     EXTEND = 1  # adds layers, heads, inputs
     RESHAPE = 2  # changes what a sample is for the discriminator
     CONSTRAIN = 3  # constrains all weights, those of added layers too
@@ -53,7 +53,7 @@ class Trick(nn.Module):
         return networks
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        """Reacts to weights of another run or stage that were put in the place of the drawn ones."""
+        """Reacts to weights that were loaded from another run or stage."""
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
         """Changes the latents, [B, latent_dim]."""
@@ -155,7 +155,7 @@ class Tricks(nn.ModuleDict):
             for thing in sorted(trick.needs | trick.claims):
                 if thing not in offers:
                     raise ConfigError(
-                        f"trick {name} needs {thing}, which is not to be had here ({setting}): "
+                        f"trick {name} needs {thing}, which is not available here ({setting}): "
                         f"leave out trick {name}, {remedy(name, trick)}or change that"
                     )
                 if taker.get(thing, name) != name:

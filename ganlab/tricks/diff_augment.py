@@ -13,8 +13,8 @@ class DiffAugment(Trick):
     """Everything the discriminator sees is augmented, real or not, on both turns (Zhao et al. 2020).
 
     The discriminator judges T(x) and T(G(z)) (figure 4 there), and the generator's gradient flows through T.
-    Each image has numbers of its own, drawn anew whenever it is judged; its class goes with it. A strength of
-    0 leaves a part out.
+    Each image has its own random numbers, redrawn whenever it is judged; its class goes with it. A strength
+    of 0 leaves a part out.
 
     brightness: largest amount that is added, in half widths of the data's range.
     saturation: largest relative change of a pixel's distance from its grey; images of one channel have none.

@@ -10,9 +10,9 @@ class FeatureMatching(Trick):
     """The generator minimises weight |E f(x) - E f(G(z))|^2 (Salimans et al. 2016, section 3.1).
 
     f are the discriminator's features, those before its score, and the expectations are the means of the
-    global batch. The discriminator learns as ever.
+    global batch. The discriminator's loss is unchanged.
 
-    replace: whether the generator has this in the place of its adversarial terms, as in the paper, or
+    replace: whether this replaces the generator's adversarial terms, as in the paper, or
         beside them.
     """
 

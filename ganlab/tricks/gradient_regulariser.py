@@ -15,7 +15,7 @@ class GradientRegulariser(Trick):
     StyleGAN2, Karras et al. 2020, section 3.1). It is one sum with the other terms and no step of its own,
     so the rates of Adam need no correction. Of the steps of an unrolled discriminator each has it once.
 
-    In a discriminator with batch norm, as model=dcgan has, each logit hangs on the whole batch, and so does
+    In a discriminator with batch norm, as model=dcgan has, each logit depends on the whole batch, and so does
     the slope at a sample; trick normalisation takes the batch norm out.
 
     Args:

@@ -8,7 +8,7 @@ from ganlab.tricks.base import Trick
 
 
 class MinibatchStddev(Trick):
-    """The discriminator also sees by how much samples differ (Karras et al. 2018, section 3).
+    """Appends the minibatch standard deviation as a feature map (Karras et al. 2018, section 3).
 
     One more channel or feature, in front of the last layer of the discriminator's body: the standard
     deviation within groups of `group_size` neighbours in the batch, averaged over features and places.

@@ -14,7 +14,7 @@ Kind = Literal["layer", "instance", "group", "none"]
 
 
 class Normalisation(Trick):
-    """Another norm in the place of every batch norm, so that no sample hangs on the others of its batch.
+    """Replaces every batch norm by another norm, so that no sample depends on the others of its batch.
 
     A slope per sample, as WGAN-GP bounds it, is only then one (Gulrajani et al. 2017, section 4).
     kind: `layer` (statistics over all numbers of a sample, Ba et al. 2016), `instance` (over each channel's

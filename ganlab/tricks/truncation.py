@@ -14,7 +14,7 @@ from ganlab.tricks.base import Order, Trick
 class Truncation(Trick):
     """Samples come from latents of which no number exceeds `threshold` (Brock et al. 2019, section 3.1).
 
-    Normal numbers beyond it are drawn anew until they lie within: the less is left of the latents, the
+    Normal numbers beyond it are redrawn until they lie within it: the less is left of the latents, the
     better and the more alike the samples are. Training is untouched.
     """
 

@@ -18,8 +18,8 @@ class Unrolled(Trick):
 
     w_(k+1) = w_k - lr grad L_D(w_k), from its own weights w_0 on, L_D the sum of the means of its terms; the
     generator minimises L_G(w_steps), and its gradient flows through the steps. The discriminator itself is
-    untouched and moves as ever; what happens to its weights after a move, such as a clipping, does not happen
-    to those ahead.
+    untouched and moves as without the trick; what happens to its weights after a move, such as a clipping,
+    does not happen to those ahead.
     """
 
     order = Order.OBSERVE  # the steps ahead feel the penalties of other tricks

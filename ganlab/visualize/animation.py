@@ -1,4 +1,4 @@
-"""Pictures one after the other, as a film."""
+"""Animated GIFs."""
 
 from collections.abc import Sequence
 from pathlib import Path

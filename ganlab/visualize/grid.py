@@ -58,7 +58,7 @@ def grid(samples: Tensor, value_range: Range, columns: int = 0, turn: int = 0) -
 
 
 def empty(width: float, height: float) -> Figure:
-    """A figure of a size in inches, a hundred dots each; it hangs on no matplotlibrc where one works."""
+    """A figure of a size in inches at 100 dpi, independent of any matplotlibrc."""
     from matplotlib import rcdefaults
     from matplotlib.figure import Figure
 

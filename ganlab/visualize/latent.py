@@ -1,4 +1,4 @@
-"""What one looks at in a trained game: pictures of its samples, or a film of its training."""
+"""Images and animations of a trained game."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path

@@ -18,7 +18,11 @@ from ganlab.core.validation import whole
 if TYPE_CHECKING:
     from ganlab.game import Game
 
-ELSEWHERE = {"checkpoint", "format", "root"}  # settings of ganlab.sample that a run has not at its end
+ELSEWHERE = {
+    "checkpoint",
+    "format",
+    "root",
+}  # settings of ganlab.sample that the views at the end of a run lack
 SAMPLED = {"n", "seed", "class", "checkpoint"}
 # Which settings each view looks at, beside run_dir, output and trust.
 USES: dict[str, set[str]] = {
@@ -35,7 +39,7 @@ def check(cfg: DictConfig, given: Collection[str]) -> None:
     """Refuses values out of their ranges, and given ones that this view does not look at."""
     for key in sorted(set(given).intersection(key for keys in USES.values() for key in keys)):
         if key not in USES[cfg.what]:
-            raise ConfigError(f"{key} has no say in what={cfg.what}: leave it out")
+            raise ConfigError(f"{key} has no effect with what={cfg.what}: remove it")
     if cfg.what == "arithmetic":
         for name in ("plus", "minus"):
             if not all(place < cfg.n for place in cfg[name]):
@@ -122,7 +126,7 @@ def asked(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
         cfg = compose(config_name="sample")
         for key, value in given.items():
             if key not in {"what", *(key for keys in USES.values() for key in keys)} - ELSEWHERE:
-                raise ConfigError(f"views: {key}={value} has no say at the end of a run; leave it out")
+                raise ConfigError(f"views: {key}={value} has no effect at the end of a run: remove it")
             cfg[key] = value
         check(validate(cfg), given)
         if not of_images and cfg.what not in ("grid", "animate"):

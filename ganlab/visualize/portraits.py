@@ -110,7 +110,7 @@ def line(axes: Axes, samples: Tensor, data: Data, low: float, high: float) -> No
 
 
 def _points(samples: Tensor, data: Data, step: int) -> Image.Image:
-    """Points [N, D] on axes that hang on the data alone, so that pictures are alike from round to round."""
+    """Points [N, D] on axes that depend on the data alone, so that the pictures of all rounds compare."""
     real = _real(data)[:, :2]
     margin = 0.25 * float((real.amax(0) - real.amin(0)).max()) or 1.0
     low, high = real.amin(0) - margin, real.amax(0) + margin
