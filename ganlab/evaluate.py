@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.cli import launch
-from ganlab.config.checks import refuse_unseen, refuse_weights
+from ganlab.config.checks import refuse_unused_extractor, refuse_unused_weights
 from ganlab.config.compose import CONF, compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
@@ -33,7 +33,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
             "give either run_dir=<a run>, or generated=<a folder> and real=<a folder or a data set>"
         )
     refuse_idle(cfg, {override.lstrip("+~").split("=")[0] for override in overrides})
-    refuse_unseen(cfg, overrides)
+    refuse_unused_extractor(cfg, overrides)
     if cfg.output:
         refuse_output(Path(cfg.output))
     records = of_run(cfg) if cfg.generated is None else of_folder(cfg)
@@ -153,7 +153,7 @@ def built(cfg: DictConfig, data: Any) -> Any:
     from ganlab.config.build import measuring
     from ganlab.training.callbacks.progress import watch
 
-    refuse_weights(cfg)
+    refuse_unused_weights(cfg)
     evaluation = measuring(cfg, data, watch)
     if not evaluation.metrics:
         raise ConfigError("metric is empty: give some, such as 'metric=[fid,kid]'")

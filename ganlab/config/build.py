@@ -6,7 +6,7 @@ import hydra
 import torch
 from omegaconf import DictConfig
 
-from ganlab.config.checks import num_processes, whole
+from ganlab.config.checks import num_processes, selected
 from ganlab.config.kinds import refuse_unfit
 from ganlab.core.errors import ConfigError, one_line
 from ganlab.core.randomness import fold
@@ -44,7 +44,7 @@ def instantiate(node: Any, kind: type = object) -> Any:
 def chosen(cfg: DictConfig, group: str) -> dict[str, Any]:
     """The tricks or the metrics of a config, by name."""
     kind = {"trick": Trick, "metric": SampleMetric}[group]
-    return {name: instantiate(node, kind) for name, node in whole(cfg, group).items()}
+    return {name: instantiate(node, kind) for name, node in selected(cfg, group).items()}
 
 
 def build_data(cfg: DictConfig) -> Data:

@@ -1,4 +1,4 @@
-"""What is refused before anything is built: settings out of their ranges, unknown, or without effect."""
+"""Checks of a config before anything is built: unknown settings, wrong kinds, settings without effect."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import rounds
 from ganlab.config.kinds import find, refuse_unfit, validate
-from ganlab.config.stages import views
+from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, within
 
 OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm")
@@ -14,8 +14,8 @@ TRAINER = {"_target_", "_partial_", *OURS}
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuses values of another kind, or out of their ranges where no constructor would see, in any stage."""
-    for name, own in views(validate(cfg)):
+    """Refuses values of a wrong kind, or out of a range that no constructor checks, in every stage."""
+    for name, own in stage_configs(validate(cfg)):
         with within(name and f"stages.{name}"):
             refuse_unfit(validate(own))
             check_game(own)
@@ -28,7 +28,7 @@ def check_game(cfg: DictConfig) -> None:
                 raise ConfigError(
                     f"{group}.{name}={node} must be a mapping, with a _target_ and its settings"
                 )
-    whole(cfg, "logger")
+    selected(cfg, "logger")
     for name in ("resume", "init_from", "run_dir"):
         if cfg[name] == "":
             raise ConfigError(f"{name}= is empty: give a directory, or leave it out")
@@ -36,7 +36,7 @@ def check_game(cfg: DictConfig) -> None:
         raise ConfigError(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
     for name in set(cfg.trainer) - TRAINER:
         raise ConfigError(f"trainer.{name} is not supported; remove it (known: {', '.join(sorted(TRAINER))})")
-    # A network that is not built may be left as it is for the data, where this game is played in codes.
+    # A game on codes builds the networks of its objective only: the others keep the shape of the data.
     for player in cfg.objective.weight if cfg.get("code_of") else cfg.model:
         shape = OmegaConf.select(cfg, f"model.{player}.shape", default=cfg.data.shape)
         if list(shape) != list(cfg.data.shape):
@@ -50,32 +50,32 @@ def check_game(cfg: DictConfig) -> None:
             "set the latter"
         )
     if cfg.trainer.devices > 1 and "strategy" not in cfg.trainer:
-        raise ConfigError(f"trainer.devices={cfg.trainer.devices} needs trainer=ddp beside it")
+        raise ConfigError(f"trainer.devices={cfg.trainer.devices} also needs trainer=ddp")
 
 
 def num_processes(cfg: DictConfig) -> int:
-    """How many processes play, on all machines together."""
+    """The number of processes of a run, on all machines."""
     return int(cfg.trainer.devices * cfg.trainer.get("num_nodes", 1))
 
 
 def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuses settings of a network that the objective does not have: they would be ignored in silence."""
+    """Refuses settings of networks, data and extractors that this game would ignore."""
     unused = [] if "discriminator" in cfg.objective.weight else ["discriminator"]
-    # A resumed run has an objective of its own, which is compared with what is asked for.
+    # A resume keeps the saved objective; `training.resume` compares the overrides with it.
     unused += [] if cfg.resume or has_encoder(cfg) else ["encoder"]
     for override in overrides:
         for name in unused:
             if override.lstrip("+").startswith((f"model.{name}", f"optimizer.{name}")):
                 raise ConfigError(f"{override} would do nothing: this objective has no {name}; leave it out")
         if override.startswith("data.labelled=") and cfg.data.labelled and not cfg.resume:
-            refuse_labelled(cfg)
+            refuse_unused_labelled(cfg)
     if not cfg.resume:
-        refuse_unseen(cfg, overrides)
-        refuse_weights(cfg)
+        refuse_unused_extractor(cfg, overrides)
+        refuse_unused_weights(cfg)
 
 
-def refuse_unseen(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuses an extractor that was asked for, and that neither a metric nor a view looks through."""
+def refuse_unused_extractor(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuses an extractor that no metric and no view uses."""
     given = {override.lstrip("+~").split("=")[0] for override in overrides}
     views = (view for view in cfg.get("views") or [] if isinstance(view, DictConfig))
     looked = any(view.get("space") == "features" for view in views)
@@ -85,8 +85,8 @@ def refuse_unseen(cfg: DictConfig, overrides: Sequence[str]) -> None:
         )
 
 
-def refuse_weights(cfg: DictConfig) -> None:
-    """Refuses a file of weights that the extractor does not read."""
+def refuse_unused_weights(cfg: DictConfig) -> None:
+    """Refuses a file of weights that no extractor reads."""
     weights = cfg.metric.get("weights")
     if weights is not None and "weights" not in (cfg.get("extractor") or {}):
         raise ConfigError(
@@ -95,11 +95,11 @@ def refuse_weights(cfg: DictConfig) -> None:
         )
 
 
-def refuse_labelled(cfg: DictConfig) -> None:
-    """Refuses a second stream of samples that no trick looks at."""
-    from ganlab.core.turn import Capability  # torch: a slip of the keyboard is told without it
+def refuse_unused_labelled(cfg: DictConfig) -> None:
+    """Refuses labelled samples that no trick learns from."""
+    from ganlab.core.turn import Capability  # imports torch, which other refusals need not wait for
 
-    tricks = [find(trick._target_) for trick in whole(cfg, "trick").values()]
+    tricks = [find(trick._target_) for trick in selected(cfg, "trick").values()]
     if not any(Capability.EXTRA in getattr(trick, "needs", ()) for trick in tricks):
         raise ConfigError(
             f"data.labelled={cfg.data.labelled} would do nothing: add a trick that learns from labelled "
@@ -108,15 +108,15 @@ def refuse_labelled(cfg: DictConfig) -> None:
 
 
 def has_encoder(cfg: DictConfig) -> bool:
-    """Whether the objective reads latents off samples; one that does not exist is refused when built."""
+    """Whether the objective trains an encoder. True if its class cannot be imported: `build` reports that."""
     try:
         return bool(find(cfg.objective._target_).statistics)
     except Exception:  # whatever an import may raise
         return True
 
 
-def whole(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
-    """The tricks or the metrics; refuses one that has values but no class: a stub left by an override."""
+def selected(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
+    """The selected tricks, metrics or loggers. Refuses one that has settings but no class."""
     chosen = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
     for name, node in chosen.items():
         if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):

@@ -55,7 +55,7 @@ def earlier(cfg: DictConfig) -> dict[str, Any]:
     return {str(name): stage for name, stage in (cfg.get("stages") or {}).items()}
 
 
-def views(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
+def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
     """The config of each game, as if it were a run of its own; the last, None, is the game itself.
 
     Raises:

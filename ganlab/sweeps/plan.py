@@ -153,6 +153,6 @@ def refuse_prune(sweep: Sweep, run: Composed) -> None:
     every, total = run.cfg.evaluate_every, Timetable(run.cfg).total
     if max(every, -(-sweep.after // every) * every) >= total:
         raise ConfigError(
-            f"{sweep.at('prune')}: prune has no effect: with evaluate_every={every} nothing is measured between "
-            f"round {sweep.after} and the last, {total}; put a smaller evaluate_every into base"
+            f"{sweep.at('prune')}: prune has no effect: with evaluate_every={every} nothing is measured "
+            f"between round {sweep.after} and the last, {total}; put a smaller evaluate_every into base"
         )

@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ganlab.config.build import ROLES, build_game, instantiate, refusing
 from ganlab.config.checks import num_processes
 from ganlab.config.run_directory import RunDirectory
-from ganlab.config.stages import views
+from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, within
 from ganlab.data.base import Data
 from ganlab.game import Game
@@ -35,7 +35,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
     if cfg.compile:
         torch._dynamo.reset()  # what the last job of a sweep has compiled
     before: dict[str, Stage] = {}
-    for name, own in views(cfg):
+    for name, own in stage_configs(cfg):
         with within(name and f"stages.{name}"), refusing():
             code_of = before[own.code_of].module.game if own.get("code_of") else None
             made = parts(own, data, code_of) | {"seed": cfg.seed}
