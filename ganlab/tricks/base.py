@@ -1,4 +1,4 @@
-"""What a trick is: hooks that return what they received, changed. Composition is a fold of each hook."""
+"""Tricks: each has hooks that map a value to a changed one; tricks compose by folding every hook."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Compute = Callable[[Turn], Terms]
 
 
 class Order(IntEnum):
-    """Where a trick stands in every fold; ties by name, never by the user's list."""
+    """The position of a trick in every fold; ties are broken by name, never by the user's list."""
 
     REPLACE = 0  # replaces layers: must see the bare networks
     EXTEND = 1  # adds layers, heads, inputs
@@ -35,18 +35,18 @@ class Order(IntEnum):
 
 
 class Trick(nn.Module):
-    """Every hook maps a type to itself, so tricks compose; a trick overrides those that it needs.
+    """Base class. Every hook maps a type to itself; a trick overrides the hooks that it uses.
 
-    Buffers are moved, saved and restored with the game. Everything in `needs` and `takes` must be
-    offered by the objective or the data; what one trick takes no other may need.
+    Buffers are moved, saved and restored with the game. The objective, the data and the settings must
+    provide every capability in `needs` and `claims`; no other trick may need what one claims.
     """
 
     order: ClassVar[Order] = Order.EXTEND
     needs: frozenset[str] = frozenset()
     claims: frozenset[str] = frozenset()
     players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or terms it changes
-    counts: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored beside the buffers
-    differentiates_inputs: ClassVar[bool] = False  # asks for gradients at the samples
+    counts: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored like buffers
+    differentiates_inputs: ClassVar[bool] = False  # takes gradients at the samples
 
     def networks(self, networks: Networks) -> Networks:
         """Changes the networks, once, at construction."""
@@ -60,15 +60,15 @@ class Trick(nn.Module):
         return latent
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
-        """Changes what the discriminator is shown as fake, on its own turn."""
+        """Changes the fakes that the discriminator sees on its own turn."""
         return fake
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        """Changes everything the discriminator sees; may not look at the player."""
+        """Changes every input of the discriminator; must not depend on the player."""
         return sample
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
-        """Changes what the discriminator should answer."""
+        """Changes the targets of the discriminator."""
         return targets
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
@@ -83,15 +83,15 @@ class Trick(nn.Module):
         """Reacts to a player's update."""
 
     def scalars(self) -> dict[str, Tensor]:
-        """Numbers of its own that are logged beside the terms."""
+        """Scalars of the trick that are logged like loss terms."""
         return {}
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        """Which network is sampled."""
+        """Replaces the network that is sampled."""
         return generator
 
     def classifier(self, discriminator: Discriminator) -> Discriminator:
-        """Which network says the classes of samples, where they are asked for outside of the game."""
+        """Replaces the network that classifies samples outside of training."""
         return discriminator
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -103,12 +103,12 @@ class Trick(nn.Module):
 
 
 def remedy(name: str, trick: Trick) -> str:
-    """What else one can do where a trick needs what is not there."""
+    """A further remedy for a trick with a setting `player`."""
     return f"set trick.{name}.player, " if "player" in signature(type(trick)).parameters else ""
 
 
 class Tricks(nn.ModuleDict):
-    """The fold of each hook over the tricks, keyed by their names in the config."""
+    """All tricks of a game by their names in the config; folds every hook over them."""
 
     def __init__(self, tricks: Mapping[str, Trick]):
         super().__init__()
@@ -122,11 +122,11 @@ class Tricks(nn.ModuleDict):
         return cast(Iterator[Trick], iter(self.values()))
 
     def named(self) -> list[tuple[str, Trick]]:
-        """Each with its name in the config."""
+        """The tricks with their names in the config."""
         return cast("list[tuple[str, Trick]]", list(self.items()))
 
     def _refuse_doubles(self) -> None:
-        """Two of one class give their terms one name: the first would be lost, unless another player's."""
+        """Refuses two tricks of a class that would overwrite each other's loss term: those of one player."""
         for (one, trick), (other, twin) in combinations(self.named(), 2):
             kind = type(twin) if isinstance(trick, type(twin)) else type(trick)
             adding = isinstance(twin, kind) and kind.losses is not Trick.losses
@@ -140,32 +140,32 @@ class Tricks(nn.ModuleDict):
     def differentiates_inputs(self) -> bool:
         return any(trick.differentiates_inputs for trick in self.each())
 
-    def check(self, offers: frozenset[str], setting: str) -> None:
-        """Refuses a trick that could not act: the one rule.
+    def check(self, provided: frozenset[str], setting: str) -> None:
+        """Refuses a trick that could not act.
 
         Args:
-            offers: what the objective and the data offer, less what the way of playing takes.
-            setting: names them, for the message.
+            provided: the capabilities of objective, data and settings.
+            setting: describes them in the message.
 
         Raises:
-            ConfigError: something that a trick needs or takes is not offered, or is taken by another.
+            ConfigError: a needed or claimed capability is not provided, or another trick claims it.
         """
-        taker = {thing: name for name, trick in self.named() for thing in trick.claims}
+        claimant = {thing: name for name, trick in self.named() for thing in trick.claims}
         for name, trick in self.named():
             for thing in sorted(trick.needs | trick.claims):
-                if thing not in offers:
+                if thing not in provided:
                     raise ConfigError(
                         f"trick {name} needs {thing}, which is not available here ({setting}): "
                         f"leave out trick {name}, {remedy(name, trick)}or change that"
                     )
-                if taker.get(thing, name) != name:
+                if claimant.get(thing, name) != name:
                     raise ConfigError(
-                        f"tricks {taker[thing]} and {name} cannot act together: "
-                        f"{taker[thing]} takes {thing}, which {name} needs; leave one out"
+                        f"tricks {claimant[thing]} and {name} cannot act together: "
+                        f"{claimant[thing]} takes {thing}, which {name} needs; leave one out"
                     )
 
     def networks(self, networks: Networks) -> Networks:
-        """Each trick draws its weights from a seed of its own: a further trick shifts no other's."""
+        """Folds the hook; each trick draws weights from its own seed, so adding a trick changes no other's."""
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.named():
@@ -195,7 +195,7 @@ class Tricks(nn.ModuleDict):
         return self._fold("targets", targets, turn)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        """The first trick in order is the innermost."""
+        """Wraps `compute` in every trick; the first in order is the innermost."""
         for trick in self.each():
             compute = partial(trick.losses, compute=compute)
         return compute(turn)
@@ -208,7 +208,7 @@ class Tricks(nn.ModuleDict):
             trick.after(player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
-        """All of them, by "trick/number"."""
+        """The scalars of all tricks, by "trick/name"."""
         return {
             f"{name}/{key}": value for name, trick in self.named() for key, value in trick.scalars().items()
         }
@@ -220,9 +220,9 @@ class Tricks(nn.ModuleDict):
         return self._fold("classifier", discriminator)
 
     def samplers(self, generator: nn.Module) -> list[str]:
-        """The names of the tricks that change which network is sampled."""
+        """The names of the tricks that replace the network that is sampled."""
         return [name for name, trick in self.named() if trick.sampler(generator) is not generator]
 
     def classifiers(self, network: Discriminator) -> list[str]:
-        """The names of the tricks that change which network says the classes."""
+        """The names of the tricks that replace the network that classifies."""
         return [name for name, trick in self.named() if trick.classifier(network) is not network]
