@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,13 @@ def leaves(node: Any, name: str) -> Iterator[tuple[str, Any]]:
             yield from leaves(node[key], f"{name}.{key!s}" if name else str(key))
     else:
         yield name, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def known(run: RunDirectory, data: Data) -> Data:
+    """The data, of which it is said where they are not those that the run was trained on."""
+    if run.summary().get("data_sha256") not in (None, data.fingerprint()):
+        print("these are other data than those that the run was trained on", file=sys.stderr)
+    return data
 
 
 def refuse_other_data(cfg: DictConfig, told: Mapping[str, Any], data: Data, sha256: str | None) -> None:

@@ -29,7 +29,10 @@ from ganlab.provenance import override
 from ganlab.trust import LARGEST, check_trust, parsed, signature
 
 # What Lightning's checkpoints and ganlab's configs always have.
-PARTS = {"callbacks", "epoch", "global_step", "loops", "optimizer_states", "state_dict"}
+PARTS = {
+    "callbacks": dict, "epoch": int, "global_step": int, "loops": dict, "lr_schedulers": list,
+    "optimizer_states": list, "pytorch-lightning_version": str, "state_dict": dict,
+}  # fmt: skip
 GROUPS = (
     "clip", "data", "evaluation", "initial", "logger", "metric", "model", "objective", "optimizer", "play",
     "stages", "trainer", "trick",
@@ -257,7 +260,7 @@ class RunDirectory:
             content: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file
             raise Refused(f"{path} is truncated or not a checkpoint") from error
-        whole = isinstance(content, dict) and content.keys() >= PARTS
+        whole = isinstance(content, dict) and all(isinstance(content.get(k), t) for k, t in PARTS.items())
         state = content["state_dict"] if whole else None
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
             what = "damaged, as a checksum in it tells" if damaged else "not the checkpoint of a run"

@@ -41,20 +41,10 @@ class Offer(StrEnum):
 
 
 # What there is to be had whatever the objective and the data.
-EVERYWHERE = frozenset(
-    {
-        Offer.MOVES,
-        Offer.LASTING_MOVES,
-        Offer.GENERATOR_TERM,
-        Offer.ONE_PROCESS,
-        Offer.SECOND_DERIVATIVES,
-        Offer.DISCRIMINATOR_SCALE,
-        Offer.GENERATOR_SCALE,
-        Offer.GENERATOR_NORM,
-        Offer.SINGLE_SAMPLES,
-        Offer.EXTRA,
-    }
-)
+EVERYWHERE = frozenset(Offer) - {
+    *(Offer.DISCRIMINATOR, Offer.SCORES, Offer.SIGNS, Offer.TARGETS, Offer.COSTS, Offer.FAKE_COSTS),
+    *(Offer.ZERO_SUM, Offer.LABELS),
+}
 
 
 class Sample(NamedTuple):
