@@ -90,6 +90,9 @@ class Command:
             if os.getpid() != self.process:
                 raise
         except Exception as error:
+            if isinstance(error, OSError) and error.filename is None:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails at it once more, at its end
+                return self.refuse(ConfigError(f"what it prints cannot be written: {error.strerror}"))
             self.jobs.end(error)
             if context.mode != RunMode.MULTIRUN or os.getpid() != self.process:
                 raise

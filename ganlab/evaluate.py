@@ -1,7 +1,6 @@
 """python -m ganlab.evaluate: measures a run, or images from anywhere, and says how each number was made."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from ganlab.cli import launch
 from ganlab.config.checks import refuse_unused_extractor, refuse_unused_weights
 from ganlab.config.compose import CONF, compose
-from ganlab.config.run_directory import RunDirectory
+from ganlab.config.run_directory import RunDirectory, warn_if_other_data
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import digits
 from ganlab.filesystem import write_beside, writing
@@ -37,9 +36,11 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
     if cfg.output:
         refuse_output(Path(cfg.output))
     records = of_run(cfg) if cfg.generated is None else of_folder(cfg)
-    show(records)
     if cfg.output:
         write(Path(cfg.output), records)
+    show(records)
+    if cfg.output:
+        print(f"  protocols: {cfg.output}")
     return records
 
 
@@ -81,9 +82,7 @@ def of_run(cfg: DictConfig) -> Records:
         run.extractor = cfg.get("extractor") or run.get("extractor")
         if cfg.metric.weights is not None and "weights" in (run.extractor or {}):
             run.extractor.weights = cfg.metric.weights
-    data = build_data(run)
-    if directory.summary().get("data_sha256") not in (None, data.fingerprint()):
-        print("evaluate: these are other data than those that the run was trained on", file=sys.stderr)
+    data = warn_if_other_data(directory, build_data(run))
     evaluation = built(run, data)
     evaluation.suits(game)
     game = game.to(device(cfg))
@@ -190,7 +189,6 @@ def write(path: Path, records: Records) -> None:
     with writing(f"output={path}", "choose another"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_beside(path, json.dumps(records, indent=1) + "\n")
-    print(f"  protocols: {path}")
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
         cfg = resumed(directory, cfg, overrides)
     elif cfg.init_from:
         RunDirectory(cfg.init_from, cfg.trust).config()
-    if cfg.data.get("_target_", "").endswith(".Folder") and not Path(cfg.data.root).expanduser().is_dir():
+    if str(cfg.data.get("_target_")).endswith(".Folder") and not Path(cfg.data.root).expanduser().is_dir():
         raise ConfigError(f"data.root={cfg.data.root} is no folder: set data.root to a folder of images")
     from ganlab.training.session import Session  # torch and Lightning: --help needs neither
 

@@ -60,6 +60,8 @@ LINES = {  # a command line, and what its one line of error must name
     "data.labelled=100": "data.labelled=100 would do nothing",
     "trick=r1 trick.r1.gamma=0": "gamma=0 would do nothing",
     "optimizer.generator.lr=abc": "optimizer.generator",
+    "data._target_=5": "data._target_=5 must be a text",
+    "~optimizer.generator": "~optimizer.generator takes away optimizer.generator, which is needed: leave it",
     "trainer.accelerator=nonsense": "nonsense",
     "+trainer.max_steps=3": "trainer.max_steps is not supported",
     "model.generator.batch_norm=no": "batch_norm=no must be true or false",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from commands import environment
 
 from ganlab.compare import compare
 from ganlab.config.compose import compose
@@ -52,6 +55,18 @@ def test_brackets_in_a_name_are_no_markup(tmp_path: Path, monkeypatch, capsys) -
         Path(name).write_text(json.dumps({"fid": {"value": 1.0}}))
     compare(compose("of=['[red]a','[bold]b']", config_name="compare"))
     assert "[red]a  [bold]b" in capsys.readouterr().out
+
+
+def test_what_nobody_can_read_is_told_in_one_line(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(json.dumps({"fid": {"value": 1.0}}))
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "ganlab.compare", "of=[one,two]"]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr == "compare: what it prints cannot be written: No space left on device\n"
 
 
 def test_unlike_numbers_are_refused_but_for_what_is_ignored_and_said(tmp_path: Path, capsys) -> None:

@@ -72,6 +72,17 @@ def test_a_runs_numbers_are_those_of_its_end_and_each_has_its_protocol(tmp_path:
         measured(f"run_dir={run}", "metric=none")
 
 
+def test_numbers_are_kept_though_nobody_reads_them(tmp_path: Path, monkeypatch) -> None:
+    def gone(*_: object) -> None:
+        raise BrokenPipeError
+
+    made, output = album(tmp_path / "made", 60, 0), tmp_path / "numbers.json"
+    monkeypatch.setattr("ganlab.evaluate.show", gone)
+    with pytest.raises(BrokenPipeError):
+        measured(f"generated={made}", f"real={made}", "extractor=digits", "metric=[fid]", f"output={output}")
+    assert "fid/digits_train_60" in json.loads(output.read_text())
+
+
 def test_folders_of_images_are_measured_for_who_never_trained_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

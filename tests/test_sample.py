@@ -115,6 +115,15 @@ def test_neighbours_in_features_are_those_of_the_run_s_extractor(
     assert "in pixels, by the root of the mean squared difference: median" in capsys.readouterr().out
 
 
+def test_neighbours_among_other_data_are_said_to_be_so(points: Path, tmp_path: Path, capsys) -> None:
+    draw(points, "what=neighbours", "n=2")
+    assert capsys.readouterr().err == ""
+    shutil.copytree(points, tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text('{"data_sha256": "another"}')
+    draw(tmp_path / "run", "what=neighbours", "n=2")
+    assert capsys.readouterr().err == "these are other data than those that the run was trained on\n"
+
+
 def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     shutil.copytree(points, foreign)

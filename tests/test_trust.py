@@ -550,6 +550,7 @@ def changed(content: dict[str, Any], **new: Any) -> dict[str, Any]:
             content, state_dict=content["state_dict"] | {"game._extra_state": {"step": "three"}}
         ),
         lambda content: changed(content, state_dict=content["state_dict"] | {"game._extra_state": 3}),
+        *(lambda content, part=part: changed(content, **{part: 5.0}) for part in sorted(PARTS)),
     ],
 )
 def test_a_checkpoint_of_anything_else_is_refused(change: Any, honest: Path, tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from ganlab.core.errors import ConfigError
 
 FORMAT = 1  # of a run directory; another one is refused
 # What Lightning's checkpoints and ganlab's configs always have.
-PARTS = {"callbacks", "epoch", "global_step", "loops", "optimizer_states", "state_dict"}
+PARTS = {
+    "callbacks": dict, "epoch": int, "global_step": int, "loops": dict, "lr_schedulers": list,
+    "optimizer_states": list, "pytorch-lightning_version": str, "state_dict": dict,
+}  # fmt: skip
 GROUPS = (
     "clip", "data", "evaluation", "initial", "logger", "metric", "model", "objective", "optimizer", "play",
     "stages", "trainer", "trick",

@@ -29,6 +29,7 @@ KINDS: dict[str, Any] = {
     for keys, kind in (
         (("data", "model", "objective", "objective.weight", "optimizer", "play", "trainer"), dict),
         (("evaluation", "trick", "metric", "logger", "stages", "initial", "clip"), dict),
+        (("model.generator", "optimizer.generator", "optimizer.discriminator"), dict),
         ((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device"), str | None),
         (("rerun",), Literal["stale", "failed"] | None),
         (("compile", "profile", "dry_run", "wandb", "trainer.sync_batchnorm"), bool),

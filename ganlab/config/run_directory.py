@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -251,7 +252,7 @@ class RunDirectory:
             content: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds on a truncated file
             raise ConfigError(f"{path} is truncated or not a checkpoint") from error
-        whole = isinstance(content, dict) and content.keys() >= PARTS
+        whole = isinstance(content, dict) and all(isinstance(content.get(k), t) for k, t in PARTS.items())
         state = content["state_dict"] if whole else None
         if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
             what = "damaged, as a checksum in it tells" if damaged else "not the checkpoint of a run"
@@ -276,3 +277,10 @@ def read_text(path: Path) -> str:
         return read_regular(path, LARGEST * 8).decode()
     except (OSError, ValueError):
         return ""
+
+
+def warn_if_other_data(run: RunDirectory, data: Any) -> Any:
+    """Returns the data, after a warning if they are not those that the run was trained on."""
+    if run.summary().get("data_sha256") not in (None, data.fingerprint()):
+        print("these are other data than those that the run was trained on", file=sys.stderr)
+    return data

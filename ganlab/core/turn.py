@@ -41,20 +41,16 @@ class Capability(StrEnum):
 
 
 # Capabilities that every game has, whatever its objective and data.
-ALWAYS_AVAILABLE = frozenset(
-    {
-        Capability.MOVES,
-        Capability.LASTING_MOVES,
-        Capability.GENERATOR_TERM,
-        Capability.ONE_PROCESS,
-        Capability.SECOND_DERIVATIVES,
-        Capability.DISCRIMINATOR_SCALE,
-        Capability.GENERATOR_SCALE,
-        Capability.GENERATOR_NORM,
-        Capability.SINGLE_SAMPLES,
-        Capability.EXTRA,
-    }
-)
+ALWAYS_AVAILABLE = frozenset(Capability) - {
+    Capability.DISCRIMINATOR,
+    Capability.SCORES,
+    Capability.SIGNS,
+    Capability.TARGETS,
+    Capability.COSTS,
+    Capability.FAKE_COSTS,
+    Capability.ZERO_SUM,
+    Capability.LABELS,
+}
 
 
 class Sample(NamedTuple):

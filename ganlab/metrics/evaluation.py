@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.feature_cache import keeping
 from ganlab.metrics.reference import BATCH, ReferenceSamples, some, unit
 
-T = TypeVar("T")
 # Opened around something long, of what is done and how much of it; called with how much more was done.
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 PIECE = 1000  # samples that are held at a time
@@ -179,7 +178,7 @@ class Evaluation:
                 self._show_reals(device)
 
     def _show_reals(self, device: torch.device) -> None:
-        for split, limited in unique(
+        for split, limited in dict.fromkeys(
             (split, split == metric.limited)
             for metric in self.metrics.values()
             for split in metric.references
@@ -191,7 +190,7 @@ class Evaluation:
             ]
             total = self.reals.count(split, limited)
             self._show(self.reals.shown(split, limited, device), asking, f"real {split} images", total, split)
-        for split in unique(metric.anchor for metric in self.metrics.values()):
+        for split in dict.fromkeys(metric.anchor for metric in self.metrics.values()):
             if split not in self.data.sources:
                 continue
             self._floor_size[split] = min(self.n, len(self.data.sources[split]))
@@ -268,11 +267,6 @@ def suffice(metric: SampleMetric, n: int) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def unique(things: Iterable[T]) -> list[T]:
-    """Each once, in the order of its first appearance."""
-    return list(dict.fromkeys(things))
 
 
 def refuse_images(metrics: Mapping[str, SampleMetric]) -> None:

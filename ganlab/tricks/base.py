@@ -165,7 +165,7 @@ class Tricks(nn.ModuleDict):
                     )
 
     def networks(self, networks: Networks) -> Networks:
-        """Folds the hook; each trick draws its weights from a seed of its own, whatever other tricks there are."""
+        """Folds the hook; every trick draws its weights from its own seed, whatever other tricks exist."""
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.named():

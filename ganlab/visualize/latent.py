@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ganlab.config.build import build_data, instantiate
-from ganlab.config.run_directory import RunDirectory
+from ganlab.config.run_directory import RunDirectory, warn_if_other_data
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Range
 from ganlab.data.base import Data
@@ -70,7 +70,7 @@ def neighbours(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> 
     own = run.config()
     if asked.root is not None:
         own.data.root = asked.root
-    data, n, columns = data or build_data(own), asked.n, min(asked.columns, asked.n)
+    data, n, columns = data or warn_if_other_data(run, build_data(own)), asked.n, min(asked.columns, asked.n)
     if through_extractor(asked):
         see, where = features_of(own, data)
     else:

@@ -49,8 +49,7 @@ class Wandb(WandbLogger):
         directory: RunDirectory,
         cfg: DictConfig,
     ):
-        if not directory.signed:
-            refuse_settings()
+        refuse_settings(directory)
         chosen = chosen_mode(mode)
         if (idle := [name for name in IDLE if os.environ.get(name)]) and given_id() is None:
             print(f"{', '.join(idle)} have no effect: the W&B run and its files belong to {directory.path}")
@@ -88,9 +87,9 @@ class Wandb(WandbLogger):
         self.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
-def refuse_settings() -> None:
-    """Refuses the settings that W&B reads where one works: those in a stranger's run name a server."""
-    for place in filter(os.path.exists, ("wandb/settings", ".wandb/settings")):
+def refuse_settings(directory: RunDirectory) -> None:
+    """Refuses the settings that W&B reads where one works, beside a stranger's run: they name a server."""
+    for place in filter(os.path.exists, () if directory.signed else ("wandb/settings", ".wandb/settings")):
         raise ConfigError(f"{place} would tell W&B where to send your key: remove it, or give logger=csv")
 
 
