@@ -557,7 +557,7 @@ def test_a_class_counts_by_its_own_name_and_a_function_by_that_of_its_module_too
     assert found["trick"]["r1"]["_target_"] == "R1"
     assert found["trick"]["mine"]["_target_"] == "my.tricks.R1"
     assert found["model"]["generator"]["_target_"] == "dcgan.generator"
-    assert found["model"]["generator"]["prior"]["_target_"] == "Normal"
+    assert found["model"]["generator"]["prior"]["_target_"] == "Uniform"
     shipped = [target.split(".") for target in listed() if target.startswith("ganlab.")]
     functions = [tuple(parts[-2:]) for parts in shipped if parts[-1][0].islower()]
     assert len(set(functions)) == len(functions)

@@ -190,7 +190,7 @@ def test_a_run_with_a_key_and_no_server_goes_on_offline(tmp_path: Path, monkeypa
 
 def test_csv_alone_imports_no_wandb(tmp_path: Path) -> None:
     program = (
-        "import sys; from ganlab.cli import compose; from ganlab.run import run\n"
+        "import sys; from ganlab.config.compose import compose; from ganlab.run import run\n"
         f"run(compose('logger=csv', 'steps=1', 'metric=none', 'run_dir={tmp_path / 'run'}'))\n"
         "assert 'wandb' not in sys.modules and 'tensorboard' not in sys.modules"
     )
