@@ -73,7 +73,7 @@ LINES = {  # a command line, and what its one line of error must name
     "data=ring metric=[fid,is]": "measure images, not these data",
     "resume=": "resume= is empty",
     "images=1000 steps=3": "images=1000 and steps=3 disagree",
-    "trainer.devices=2": "trainer.devices=2 needs trainer=ddp",
+    "trainer.devices=2": "trainer.devices=2 also needs trainer=ddp",
     "trainer.devices=0": "trainer.devices=0 must be",
     "trainer=ddp trick=replay_buffer": "replay_buffer needs a single process",
     "trainer=ddp data.batch_size=63": "data.batch_size=63 does not divide among 2 processes",

@@ -259,7 +259,7 @@ def test_other_precisions_resume_exactly(precision: str, tricks: str, tmp_path: 
 def test_a_process_of_a_resumed_run_may_have_begun_from_another(tmp_path: Path) -> None:
     play(tmp_path / "first", "steps=2")
     play(tmp_path / "second", "steps=2", f"init_from={tmp_path / 'first'}")
-    cfg = OmegaConf.load(tmp_path / "second" / "config.yaml")
+    cfg = RunDirectory(tmp_path / "second").config()
     cfg.resume = str(tmp_path / "second")
     (tmp_path / "second" / "config.yaml").write_text("changed: since then")
     assert Session(cfg).began == 2  # as ganlab.training.rank makes it
