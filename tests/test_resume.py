@@ -18,7 +18,7 @@ import pytest
 import torch
 from commands import QUICK, assert_same_run, checkpoint, finish, go_on, play, rows, same, start, summary
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
 from PIL import Image
 from pytorch_lightning import Trainer
 from table import options
