@@ -103,7 +103,7 @@ def parsed(content: bytes) -> Any:
     """A saved config: mappings, lists and values, and nothing that stands for something else.
 
     Raises:
-        Refused: it is longer or nested deeper than a run writes it, or holds an alias, a tag or an interpolation.
+        Refused: it is longer or deeper than a run writes it, or holds an alias, a tag or an interpolation.
     """
     text, depth = content.decode(), 0
     for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
