@@ -203,7 +203,7 @@ def orientation(number: int) -> Image.Exif:
         ("generated={made} real={made} extractor=mnist", r"takes \(N, 1, 28, 28\)"),
         ("generated={made} real={made} extractor=digits metric=[kid]", "subsets of 1000 need 1000 samples"),
         ("generated={mixed} real={made} extractor=digits", "1.png is 8x8, but .*0.png is 9x8"),
-        ("generated={made} real={made} extractor=digits metric=none", "no metric looks through it"),
+        ("generated={made} real={made} extractor=digits metric=none", "no metric uses it"),
         ("run_dir=nowhere n=0", "n=0 must be a whole number of at least 1"),
         ("generated={made} real=digits extractor=digits seed=3", "seed has no effect with generated"),
         (

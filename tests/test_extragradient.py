@@ -112,8 +112,8 @@ def test_in_half_precision_the_second_half_sees_the_weights_a_step_ahead() -> No
     """A cast of a weight that outlived the step would show the second half the weights in front of it."""
     one = game("non_saturating", [], "extragradient", *SGD, *LRS)
     other, before = copy.deepcopy(one), copy.deepcopy(one)
-    ahead = other.extrapolate
-    other.extrapolate = lambda moves: (ahead(moves), torch.clear_autocast_cache())[0]
+    ahead = other.step_ahead
+    other.step_ahead = lambda moves: (ahead(moves), torch.clear_autocast_cache())[0]
     for module in (one, other):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             one_round(module)

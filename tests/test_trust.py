@@ -282,7 +282,8 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "tag": lambda config: config + "more: !!python/object/apply:os.system ['touch PWNED']\n",
     "double": lambda config: config + "seed: 1\n",
     "deep": lambda config: config + "more: " + "[" * 3000 + "]" * 3000 + "\n",
-    "large": lambda config: config + "more: " + "x" * 10**6 + "\n",
+    "large": lambda config: config + "more: " + "x" * 2**20 + "\n",
+    "many": lambda config: config + "more: [" + "1," * 50_000 + "1]\n",
     "no_text": lambda config: config + "\x00\n",
     "two_documents": lambda config: config + "---\na: 1\n",
     # No mappings where there must be, and none of what a run needs.
@@ -300,7 +301,7 @@ TOLD = "|".join(
         "the config builds .* is not ganlab's to build there: (take it out|if you know where)",
         "must be the dotted name of a class: mend",
         "clip.generator has settings of Hydra's own, as no run has: mend",
-        "config.yaml has (an alias, a tag, an interpolation or too many levels in line)",
+        "config.yaml has (an alias, a tag, an interpolation or too much in line)",
         "config.yaml cannot be read.*: restore it",
         "config.yaml is not the config of a run, with (trick|optimizer|clip)=",
         "trick.ema has values but was not selected",

@@ -285,7 +285,7 @@ def test_a_game_under_ones_own_trainer() -> None:
         return module.game.step
 
     assert fit(max_epochs=1, limit_train_batches=3) == 3
-    with pytest.raises(ConfigError, match="max_steps=3 counts steps that Lightning takes"):
+    with pytest.raises(ConfigError, match="max_steps=3 counts steps of Lightning"):
         fit(max_steps=3)
 
 

@@ -34,7 +34,7 @@ torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
 # What reads, writes or starts something stands in its own group alone.
 GROUPS = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
-LARGEST, DEEPEST = 1 << 20, 40  # bytes of a saved config, and how far it is nested
+LARGEST, LONGEST, DEEPEST = 1 << 20, 50_000, 40  # of a saved config: bytes, values, and how far it is nested
 PATH = "tag:yaml.org,2002:python/object/apply:pathlib."  # the only tag: what a notebook may put into a config
 
 
@@ -108,16 +108,17 @@ def parsed(content: bytes) -> Any:
     """A saved config: mappings, lists and values, and nothing that stands for something else.
 
     Raises:
-        ConfigError: it is nested deeper than a run writes it, or holds an alias, a tag or an interpolation.
+        ConfigError: it is longer or deeper than a run writes it, or has an alias, tag or interpolation.
     """
     text, depth = content.decode(), 0
-    for event in yaml.parse(text, yaml.SafeLoader):
+    for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         line = event.start_mark.line + 1
         tag, value = getattr(event, "tag", None) or PATH, getattr(event, "value", "")
-        if depth > DEEPEST or getattr(event, "anchor", None) or not tag.startswith(PATH) or "${" in value:
+        much = depth > DEEPEST or number > LONGEST
+        if much or getattr(event, "anchor", None) or not tag.startswith(PATH) or "${" in value:
             raise ConfigError(
-                f"has an alias, a tag, an interpolation or too many levels in line {line}, "
+                f"has an alias, a tag, an interpolation or too much in line {line}, "
                 "as no run has: restore it, or start a new run"
             )
     return OmegaConf.create(text)
