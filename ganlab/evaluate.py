@@ -84,7 +84,7 @@ def of_run(cfg: DictConfig) -> Records:
             run.extractor.weights = cfg.metric.weights
     data = warn_if_other_data(directory, build_data(run))
     evaluation = built(run, data)
-    evaluation.suits(game)
+    evaluation.check_game(game)
     game = game.to(device(cfg))
     return evaluation.record(evaluation(game), game)
 
@@ -127,7 +127,7 @@ def refuse_of_games(cfg: DictConfig) -> None:
     from ganlab.metrics.base import SampleMetric
 
     for name, metric in chosen(cfg, "metric").items():
-        if type(metric).look is not SampleMetric.look:
+        if type(metric).observe_game is not SampleMetric.observe_game:
             raise ConfigError(f"metric {name} looks at a game, not at images from files: leave it out")
 
 

@@ -56,7 +56,7 @@ def inception(options: argparse.Namespace) -> None:
         images = torch.randint(256, (BATCH, 3, SIZE, SIZE), generator=chance, dtype=torch.uint8)
         began = perf_counter()
         with torch.no_grad():
-            ours.see(images.double() / 255)
+            ours.extract(images.double() / 255)
             between = perf_counter()
             theirs(images)
         if turn:  # the first is warm-up

@@ -1,4 +1,4 @@
-"""What a metric is: it sees real and fake samples, then says some numbers and how they were made."""
+"""Base class of metrics: they take real and generated samples, and return numbers with their protocol."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class SampleMetric(ABC):
     names: tuple[str, ...]  # of its numbers, such as "fid/digits_train_1k"
     higher_is_better: bool
     references: tuple[Split, ...] = ("train",)  # the splits whose samples are its reals
-    limited: Split | None = None  # the one of these of which as many are shown as the evaluation says
-    of_samples: ClassVar[bool] = True  # it measures samples; otherwise the game itself
-    anchor: Split = "test"  # the split whose samples, measured as if generated, give the baseline
-    measures: ClassVar[Literal["images", "points"]] = "images"  # shown in [0, 1]; points: as they are
+    subsampled_split: Split | None = None  # the one of these that evaluation.n_real subsamples
+    needs_samples: ClassVar[bool] = True  # it measures samples; otherwise the game itself
+    baseline_split: Split = "test"  # the split whose samples, measured as if generated, give the baseline
+    input_kind: ClassVar[Literal["images", "points"]] = "images"  # shown in [0, 1]; points: as they are
 
     def more_is_better(self, name: str) -> bool:
         """Of one of its numbers."""
@@ -38,7 +38,7 @@ class SampleMetric(ABC):
             ConfigError: `update` or `compute` would refuse them.
         """
 
-    def enough(self, n_fake: int, n_real: int) -> None:  # noqa: B027, a hook
+    def check_sample_size(self, n_fake: int, n_real: int) -> None:  # noqa: B027, a hook
         """Refuses numbers of samples that are too small for the numbers to mean anything."""
 
     @abstractmethod
@@ -49,7 +49,7 @@ class SampleMetric(ABC):
             ConfigError: the metric cannot measure samples of this shape, type or range.
         """
 
-    def refer(self, x: Tensor, split: Split) -> None:
+    def update_reference(self, x: Tensor, split: Split) -> None:
         """Takes some more reals of one of its `references`: for metrics that do not treat all splits alike.
 
         Raises:
@@ -57,14 +57,14 @@ class SampleMetric(ABC):
         """
         self.update(x, real=True)
 
-    def suits(self, game: Game) -> None:  # noqa: B027, a hook
+    def check_game(self, game: Game) -> None:  # noqa: B027, a hook
         """Refuses a game that lacks what the metric measures.
 
         Raises:
             ConfigError: the game lacks it.
         """
 
-    def look(self, game: Game, seed: int) -> None:  # noqa: B027, a hook
+    def observe_game(self, game: Game, seed: int) -> None:  # noqa: B027, a hook
         """Looks at the game whose samples it is about to judge: for metrics of more than samples.
 
         seed: of the samples' latents.
@@ -86,6 +86,6 @@ class SampleMetric(ABC):
     def protocol(self) -> dict[str, str | int | float]:
         """How the numbers are made, as plain Python values: numbers of unlike protocols do not compare."""
 
-    def beside(self) -> dict[str, float]:
+    def extras(self) -> dict[str, float]:
         """What was found beside the last numbers, such as their spread."""
         return {}

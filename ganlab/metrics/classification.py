@@ -11,7 +11,7 @@ from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.downstream import CHUNK, Transfer, mistaken
 from ganlab.metrics.features import Classifier, eight_bit
-from ganlab.metrics.reference import unit
+from ganlab.metrics.reference import to_unit_range
 
 BATCH = 128
 SEED = 0  # of the classifier's weights, dropout and order; the same for samples and for real images
@@ -54,7 +54,7 @@ class ClassificationAccuracy(Transfer):
         assert labels is not None
         return self._learned(data, game.sample(self._n, seed, labels), labels)
 
-    def beside(self) -> dict[str, float]:
+    def extras(self) -> dict[str, float]:
         return {} if self._real is None else {"real": self._real}
 
     def protocol(self) -> dict[str, str | int | float]:
@@ -94,4 +94,4 @@ class ClassificationAccuracy(Transfer):
 
 def as_filed(x: Tensor, data: Data) -> Tensor:
     """Samples in [0, 1] as files hold them, float32."""
-    return eight_bit(unit(x, data.value_range or (0.0, 1.0))).float()
+    return eight_bit(to_unit_range(x, data.value_range or (0.0, 1.0))).float()

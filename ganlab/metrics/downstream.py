@@ -61,7 +61,7 @@ class Transfer(SampleMetric):
         """How many samples make the classifier."""
         return self._n
 
-    def suits(self, game: Game) -> None:
+    def check_game(self, game: Game) -> None:
         if game.generator.num_classes is None:
             raise ConfigError(
                 f"{self.name} needs a generator that can be asked for classes: add trick=label_conditioning, "
@@ -71,7 +71,7 @@ class Transfer(SampleMetric):
     def update(self, x: Tensor, real: bool) -> None:
         """Samples without their classes say nothing here."""
 
-    def look(self, game: Game, seed: int) -> None:
+    def observe_game(self, game: Game, seed: int) -> None:
         assert self._data is not None
         self._share = self.share(game, self._data, seed)
 
@@ -130,7 +130,7 @@ class LinearProbe(Transfer):
     kind = "linear_probe"
     setting = "metric.linear_probe.n_train"
     higher_is_better = False
-    of_samples = False
+    needs_samples = False
 
     def __init__(self, n_train: Count, cost: Positive):
         super().__init__()
@@ -140,7 +140,7 @@ class LinearProbe(Transfer):
     def trained_on(self) -> int:
         return min(self.n_train, len(self._data)) if self._data is not None else self.n_train
 
-    def suits(self, game: Game) -> None:
+    def check_game(self, game: Game) -> None:
         if game.discriminator is None:
             raise ConfigError(
                 f"{self.name} needs a discriminator, and this game has none: choose another metric"

@@ -18,7 +18,7 @@ class Errors(Transfer):
 
     kind = "errors"
     higher_is_better = False
-    of_samples = False
+    needs_samples = False
     _seen = 0
     _classifier = ""
 
@@ -29,7 +29,7 @@ class Errors(Transfer):
             )
         self._data = data
 
-    def suits(self, game: Game) -> None:
+    def check_game(self, game: Game) -> None:
         _ = game.classifier
         try:
             game.classify(torch.zeros(1, *game.shape, device=next(game.parameters()).device))

@@ -15,8 +15,8 @@ from ganlab.core.errors import ConfigError, Diverged
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.feature_cache import keeping
-from ganlab.metrics.reference import BATCH, ReferenceSamples, some, unit
+from ganlab.metrics.feature_cache import enabled
+from ganlab.metrics.reference import BATCH, ReferenceSamples, fixed_subset, to_unit_range
 
 # Opened around something long, of what is done and how much of it; called with how much more was done.
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -59,17 +59,21 @@ class Evaluation:
         for metric in metrics.values():
             for split in metric.references:
                 data.split(split, "cpu", BATCH)  # refused here, where there is none
-            metric.check(data, n, self.reals.count(metric.limited or "train", limited=True))
+            metric.check(data, n, self.reals.count(metric.subsampled_split or "train", limited=True))
         self.metrics = metrics
         self.data = data
         self.n = n
         self.seed = seed
-        wanted = [m.limited for m in metrics.values() if m.limited and len(m.references) == 1]
+        wanted = [
+            m.subsampled_split for m in metrics.values() if m.subsampled_split and len(m.references) == 1
+        ]
         self._asked = {split: data.classes(n, split) for split in wanted or ["train"]}
         self.classes = next(iter(self._asked.values()))
         self.watch = watch
         self.floor: dict[str, float] = {}
-        self.anchor = {name: metric.anchor for metric in metrics.values() for name in metric.names}
+        self.baseline_split = {
+            name: metric.baseline_split for metric in metrics.values() for name in metric.names
+        }
         self.better = {name: m.more_is_better(name) for m in metrics.values() for name in m.names}
         self._floor_size: dict[Split, int] = {}
         self._protocols: dict[str, dict[str, Any]] = {}
@@ -91,7 +95,7 @@ class Evaluation:
         self._prepare(device)
         with self.watch("metrics that look at the game", len(self.metrics)) as done:
             for metric in self.metrics.values():
-                metric.look(game, self.seed)
+                metric.observe_game(game, self.seed)
                 done(1)
         return self.measure(pieces, device)
 
@@ -126,10 +130,10 @@ class Evaluation:
             raise ConfigError(f"monitor={asked} {what}: choose one of {', '.join(better) or 'none'}")
         return meant[0], better[meant[0]]
 
-    def suits(self, game: Game) -> None:
+    def check_game(self, game: Game) -> None:
         """Refuses a game that a metric cannot measure."""
         for metric in self.metrics.values():
-            metric.suits(game)
+            metric.check_game(game)
         asked = {None if classes is None else tuple(classes.tolist()) for classes in self._asked.values()}
         if game.generator.num_classes and len(asked) > 1:
             raise ConfigError(
@@ -139,7 +143,7 @@ class Evaluation:
 
     def record(self, numbers: Mapping[str, float], game: Game) -> dict[str, dict[str, Any]]:
         """The numbers with how each was made, as plain values."""
-        judging = {name for metric in self.metrics.values() if metric.of_samples for name in metric.names}
+        judging = {name for metric in self.metrics.values() if metric.needs_samples for name in metric.names}
         how = {"batch_norm": "evaluation mode"}
         records = self.records(numbers, game.step, how)
         return {
@@ -167,39 +171,39 @@ class Evaluation:
         """What real images score, where that is a number of samples."""
         if name not in self.floor:
             return {}
-        split = self.anchor[name]
+        split = self.baseline_split[name]
         return {"floor": self.floor[name], "floor_n": self._floor_size[split], "floor_split": split}
 
     def _prepare(self, device: torch.device) -> None:
         """Shows the references, and measures the floor with real images as fakes; once."""
         if not self._prepared:
             self._prepared = True
-            with keeping():
+            with enabled():
                 self._show_reals(device)
 
     def _show_reals(self, device: torch.device) -> None:
         for split, limited in dict.fromkeys(
-            (split, split == metric.limited)
+            (split, split == metric.subsampled_split)
             for metric in self.metrics.values()
             for split in metric.references
         ):
             asking = [
                 metric
                 for metric in self.metrics.values()
-                if split in metric.references and (split == metric.limited) is limited
+                if split in metric.references and (split == metric.subsampled_split) is limited
             ]
             total = self.reals.count(split, limited)
             self._show(self.reals.shown(split, limited, device), asking, f"real {split} images", total, split)
-        for split in dict.fromkeys(metric.anchor for metric in self.metrics.values()):
+        for split in dict.fromkeys(metric.baseline_split for metric in self.metrics.values()):
             if split not in self.data.sources:
                 continue
             self._floor_size[split] = min(self.n, len(self.data.sources[split]))
             anchored = [
                 metric
                 for metric in self.metrics.values()
-                if metric.anchor == split and suffice(metric, self._floor_size[split])
+                if metric.baseline_split == split and suffice(metric, self._floor_size[split])
             ]
-            images = some(self.data, split, self.n, device)
+            images = fixed_subset(self.data, split, self.n, device)
             self._show(images, anchored, f"real {split} images as samples", self._floor_size[split])
             self.floor |= self._found(anchored)
 
@@ -216,7 +220,7 @@ class Evaluation:
                     "torch": version("torch"),
                     **metric.protocol(),
                 }
-                if beside := metric.beside():
+                if beside := metric.extras():
                     how["beside"] = beside
                 self._protocols |= dict.fromkeys(found, how)
                 numbers |= found
@@ -238,13 +242,15 @@ class Evaluation:
         """
         with self.watch(what, total) as done:
             for points in (rows for piece in samples for rows in torch.split(piece, BATCH)):
-                images = None if self.data.value_range is None else unit(points, self.data.value_range)
+                images = (
+                    None if self.data.value_range is None else to_unit_range(points, self.data.value_range)
+                )
                 for metric in metrics:
-                    x = points if metric.measures == "points" or images is None else images
+                    x = points if metric.input_kind == "points" or images is None else images
                     if split is None:
                         metric.update(x, real=False)
                     else:
-                        metric.refer(x, split)
+                        metric.update_reference(x, split)
                 done(len(points))
 
 
@@ -263,7 +269,7 @@ def sampling(game: Game, seed: int, classes: Tensor | None) -> dict[str, Any]:
 def suffice(metric: SampleMetric, n: int) -> bool:
     """Whether a metric can measure so many samples: some splits are too small for a baseline."""
     try:
-        metric.enough(n, n)
+        metric.check_sample_size(n, n)
     except ConfigError:
         return False
     return True
@@ -271,7 +277,7 @@ def suffice(metric: SampleMetric, n: int) -> bool:
 
 def refuse_images(metrics: Mapping[str, SampleMetric]) -> None:
     """Refuses metrics that measure images."""
-    names = [name for name, metric in metrics.items() if metric.measures == "images"]
+    names = [name for name, metric in metrics.items() if metric.input_kind == "images"]
     if names:
         raise ConfigError(
             f"the metrics {', '.join(names)} measure images, not these data: choose metric=none"

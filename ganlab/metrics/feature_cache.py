@@ -10,56 +10,56 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import torch as safetensors
 from torch import Tensor
 
 from ganlab.filesystem import caches, replacing
 
-KEEPING: ContextVar[bool] = ContextVar("keeping", default=False)
+ENABLED: ContextVar[bool] = ContextVar("feature_cache", default=False)
 
 
-class Seen(NamedTuple):
-    """What an extractor makes of images."""
+class Features(NamedTuple):
+    """The output of an extractor on images."""
 
     features: Tensor  # [N, F]
     logits: Tensor  # [N, K], of its classes
 
 
 @contextmanager
-def keeping() -> Iterator[None]:
-    """What is seen meanwhile comes again: it is looked up, and kept."""
-    token = KEEPING.set(True)
+def enabled() -> Iterator[None]:
+    """Within this context features are read from the cache and written to it."""
+    token = ENABLED.set(True)
     try:
         yield
     finally:
-        KEEPING.reset(token)
+        ENABLED.reset(token)
 
 
-def place(levels: Tensor, *facts: object) -> Path:
+def path(levels: Tensor, *facts: object) -> Path:
     """The file of the features of uint8 images: a function of the images and of the extractor."""
     key = sha256(repr((tuple(levels.shape), facts)).encode())
     key.update(levels.cpu().contiguous().numpy().tobytes())
     return caches() / "features" / f"{key.hexdigest()}.safetensors"
 
 
-def take(path: Path) -> Seen | None:
-    """What was kept there; None where there is nothing, or where it is not what was written."""
+def load(path: Path) -> Features | None:
+    """The features in a file; None if there is none, or if it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
-            found = Seen(file.get_tensor("features"), file.get_tensor("logits"))
+            found = Features(file.get_tensor("features"), file.get_tensor("logits"))
             return found if file.metadata()["sha256"] == digest(found) else None
     except (OSError, SafetensorError, KeyError, TypeError):
         return None
 
 
-def keep(path: Path, seen: Seen) -> None:
-    """Writes it in one step; a disk that cannot be written costs time and nothing else."""
-    whole = Seen(*(part.cpu().contiguous() for part in seen))
+def save(path: Path, features: Features) -> None:
+    """Writes features in one step. An error of the disk is ignored: it costs time only."""
+    whole = Features(*(part.cpu().contiguous() for part in features))
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            file.write(save(whole._asdict(), metadata={"sha256": digest(whole)}))
+            file.write(safetensors.save(whole._asdict(), metadata={"sha256": digest(whole)}))
 
 
-def digest(seen: Seen) -> str:
+def digest(seen: Features) -> str:
     return sha256(b"".join(part.numpy().tobytes() for part in seen)).hexdigest()

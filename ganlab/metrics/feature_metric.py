@@ -12,8 +12,8 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import generator
 from ganlab.data.base import Data, Split
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.feature_cache import Seen
-from ganlab.metrics.features import Extractor, classifier, lens
+from ganlab.metrics.feature_cache import Features
+from ganlab.metrics.features import Extractor, cached, classifier
 
 
 class FeatureMetric(SampleMetric):
@@ -27,40 +27,40 @@ class FeatureMetric(SampleMetric):
     kinds: ClassVar[tuple[str, ...]]  # such as "fid"
 
     def __init__(self, extractor: str | Extractor, split: Split | None):
-        self.lens = lens(classifier(extractor) if isinstance(extractor, str) else extractor)
+        self.extractor = cached(classifier(extractor) if isinstance(extractor, str) else extractor)
         self.references = () if split is None else (split,)
-        self.limited = split
-        self.anchor = "train" if split == "test" else "test"
+        self.subsampled_split = split
+        self.baseline_split = "train" if split == "test" else "test"
         self.n_real = self.n_fake = 0  # seen so far
         self.num_classes = 0  # of the extractor; 0: not yet known, or it tells none
         self.names = self._called()
 
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         self._named(n_fake)
-        self.enough(n_fake, n_real)  # before a network is read
-        seen = self.lens.see(torch.zeros(1, *data.shape))  # a shape that does not fit is refused at once
+        self.check_sample_size(n_fake, n_real)  # before a network is read
+        seen = self.extractor.extract(torch.zeros(1, *data.shape))  # refuses a shape at once
         self.num_classes = seen.logits.shape[1]
-        self.enough(n_fake, n_real)
+        self.check_sample_size(n_fake, n_real)
 
     def update(self, x: Tensor, real: bool) -> None:
         if real and not self.references:
             return
-        self.take(self.lens.see(x), real)
+        self.take(self.extractor.extract(x), real)
         self.n_real += len(x) if real else 0
         self.n_fake += 0 if real else len(x)
 
     def compute(self) -> dict[str, float]:
-        self.enough(self.n_fake, self.n_real)
+        self.check_sample_size(self.n_fake, self.n_real)
         return dict(zip(self.names, self.numbers(), strict=True))
 
     def reset(self) -> None:
         self.n_fake = 0
 
     def protocol(self) -> dict[str, str | int | float]:
-        return {**self.lens.protocol(), "n_real": self.n_real, "n_fake": self.n_fake}
+        return {**self.extractor.protocol(), "n_real": self.n_real, "n_fake": self.n_fake}
 
     @abstractmethod
-    def take(self, seen: Seen, real: bool) -> None:
+    def take(self, seen: Features, real: bool) -> None:
         """Takes what was seen in some more samples, on the CPU."""
 
     @abstractmethod
@@ -78,12 +78,12 @@ class FeatureMetric(SampleMetric):
         self.names = self._called(short(n_fake))
 
     def _called(self, *more: str) -> tuple[str, ...]:
-        how = "_".join([self.lens.extractor.name, *self.references[:1], *more])
+        how = "_".join([self.extractor.network.name, *self.references[:1], *more])
         return tuple(f"{kind}/{how}" for kind in self.kinds)
 
 
-class Features:
-    """Features of one kind of samples, all or a fair choice of at most `limit`, so memory is flat.
+class FeatureReservoir:
+    """FeatureReservoir of one kind of samples, all or a fair choice of at most `limit`, so memory is flat.
 
     A sample that comes as the i-th, i > limit, is kept with probability limit / i, in the place of any
     (Vitter 1985, algorithm R); the choice is a function of how many came and in which order.

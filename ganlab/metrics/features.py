@@ -1,4 +1,4 @@
-"""What metrics look through: small classifiers of grey images, whose features stand in for Inception's."""
+"""Extractors: small classifiers of grey images, whose features stand in for Inception's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.metrics import feature_cache as shelf
-from ganlab.metrics.feature_cache import Seen
+from ganlab.metrics import feature_cache
+from ganlab.metrics.feature_cache import Features
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -32,8 +32,8 @@ class Extractor(Protocol):
     libraries: tuple[str, ...]  # whose versions may change what it sees
     dtype: torch.dtype  # of its weights while it is looked through
 
-    def see(self, x: Tensor) -> Seen:
-        """Looks at [N, C, H, W] in [0, 1], float64 and of 256 levels."""
+    def extract(self, x: Tensor) -> Features:
+        """Features of images [N, C, H, W] in [0, 1], float64 with 256 levels."""
 
     def to(self, device: torch.device, dtype: torch.dtype) -> object:
         """Moves the network, in place."""
@@ -42,52 +42,52 @@ class Extractor(Protocol):
 
 
 class CachedExtractor:
-    """An extractor, and what it saw last: metrics that share one let each batch pass it once."""
+    """An extractor with its last output: metrics that share one extract each batch once."""
 
     def __init__(self, extractor: Extractor):
-        self.extractor = extractor
-        self._last: tuple[Tensor, Seen] | None = None
+        self.network = extractor
+        self._last: tuple[Tensor, Features] | None = None
 
     @torch.no_grad()
-    def see(self, x: Tensor) -> Seen:
-        """What there is to see in samples [N, C, H, W] in [0, 1].
+    def extract(self, x: Tensor) -> Features:
+        """Features of images [N, C, H, W] in [0, 1].
 
         Raises:
-            ConfigError: they are not such, or the extractor takes no images of this shape.
+            ConfigError: they are of another type or range, or of a shape that the extractor does not take.
         """
         if self._last is None or self._last[0] is not x:
-            self._last = x, self._kept(x) if shelf.KEEPING.get() else self._look(x)
+            self._last = x, self._kept(x) if feature_cache.ENABLED.get() else self._look(x)
         return self._last[1]
 
-    def _look(self, x: Tensor) -> Seen:
-        self.extractor.to(x.device, self.extractor.dtype)
-        seen = self.extractor.see(eight_bit(x))
-        return Seen(seen.features.cpu(), seen.logits.cpu())
+    def _look(self, x: Tensor) -> Features:
+        self.network.to(x.device, self.network.dtype)
+        seen = self.network.extract(eight_bit(x))
+        return Features(seen.features.cpu(), seen.logits.cpu())
 
-    def _kept(self, x: Tensor) -> Seen:
+    def _kept(self, x: Tensor) -> Features:
         levels = (eight_bit(x) * 255).round().byte()
-        path = shelf.place(levels, *self.protocol().items(), x.device.type)
-        if (seen := shelf.take(path)) is None:
+        path = feature_cache.path(levels, *self.protocol().items(), x.device.type)
+        if (seen := feature_cache.load(path)) is None:
             seen = self._look(x)
-            shelf.keep(path, seen)
+            feature_cache.save(path, seen)
         return seen
 
     def protocol(self) -> dict[str, str | int | float]:
-        """How images come to be features."""
+        """How features are computed from images."""
         return {
-            "extractor": self.extractor.name,
-            "weights_sha256": self.extractor.sha256,
-            "dtype": str(self.extractor.dtype).removeprefix("torch."),
-            "resize": self.extractor.resize,
-            "antialias": self.extractor.antialias,
+            "extractor": self.network.name,
+            "weights_sha256": self.network.sha256,
+            "dtype": str(self.network.dtype).removeprefix("torch."),
+            "resize": self.network.resize,
+            "antialias": self.network.antialias,
             "levels": 256,
-            **{library: version(library) for library in ("torch", *self.extractor.libraries)},
+            **{library: version(library) for library in ("torch", *self.network.libraries)},
         }
 
 
 @cache
-def lens(extractor: Extractor) -> CachedExtractor:
-    """The lens with an extractor, the same one for all who ask."""
+def cached(extractor: Extractor) -> CachedExtractor:
+    """The cached extractor of a network; always the same object."""
     return CachedExtractor(extractor)
 
 
@@ -169,10 +169,10 @@ class Classifier(nn.Module):
             )
         return self.body(x)
 
-    def see(self, x: Tensor) -> Seen:
+    def extract(self, x: Tensor) -> Features:
         """[N, C, H, W] in [0, 1] -> features [N, F] and logits [N, K]."""
         features = self.features(x)
-        return Seen(features, self.head(features))
+        return Features(features, self.head(features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits: [N, C, H, W] in [0, 1] -> [N, K]."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
-from ganlab.metrics.feature_cache import Seen
+from ganlab.metrics.feature_cache import Features
 from ganlab.metrics.feature_metric import FeatureMetric
 from ganlab.metrics.features import Extractor
 
@@ -38,16 +38,16 @@ class FrechetDistance(FeatureMetric):
         super().__init__(extractor, split)
         # By default torchmetrics waits at compute() for the other ranks, which may not be evaluating.
         seen = nn.Identity()  # what torchmetrics is shown are features already
-        seen.num_features = self.lens.extractor.num_features  # type: ignore[assignment]
+        seen.num_features = self.extractor.network.num_features  # type: ignore[assignment]
         self._distance = FrechetInceptionDistance(seen, reset_real_features=False, sync_on_compute=False)
 
-    def enough(self, n_fake: int, n_real: int) -> None:
+    def check_sample_size(self, n_fake: int, n_real: int) -> None:
         """A covariance of fewer samples than features + 1 is singular whatever the samples are."""
-        num_features = self.lens.extractor.num_features
+        num_features = self.extractor.network.num_features
         remedy = "choose metric=kid with metric.kid.subset_size={n}, or an extractor of fewer features"
         self.needs(num_features + 1, f"{num_features} features", remedy, reals=n_real, fakes=n_fake)
 
-    def take(self, seen: Seen, real: bool) -> None:
+    def take(self, seen: Features, real: bool) -> None:
         self._distance.update(seen.features, real=real)
 
     def numbers(self) -> tuple[float, ...]:
@@ -78,13 +78,13 @@ class InceptionScore(FeatureMetric):
         self.splits = splits
         self._logits: list[Tensor] = []
 
-    def enough(self, n_fake: int, n_real: int) -> None:
+    def check_sample_size(self, n_fake: int, n_real: int) -> None:
         each = min(self.num_classes, ENOUGH)
         why = f"{self.splits} splits, whose score is at most their number of samples,"
         remedy = f"set metric.is.splits={n_fake // each}" if n_fake >= each > 0 else "leave metric is out"
         self.needs(self.splits * each, why, remedy, fakes=n_fake)
 
-    def take(self, seen: Seen, real: bool) -> None:
+    def take(self, seen: Features, real: bool) -> None:
         if not seen.logits.shape[1]:
             raise ConfigError(
                 f"{self.names[0]}: this layer of the extractor sees no classes; choose the last"

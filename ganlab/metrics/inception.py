@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, one_line
 from ganlab.filesystem import read_regular
-from ganlab.metrics.feature_cache import Seen
+from ganlab.metrics.feature_cache import Features
 
 Layer = Literal[64, 192, 768, 2048]
 
@@ -54,7 +54,7 @@ class Inception:
         """Moves the network, in place."""
         self._read().to(device=device, dtype=dtype)
 
-    def see(self, x: Tensor) -> Seen:
+    def extract(self, x: Tensor) -> Features:
         """[N, C, H, W] in [0, 1], C 1 or 3 -> features [N, F] and logits [N, 1008] without the biases.
 
         Raises:
@@ -69,7 +69,7 @@ class Inception:
         # As `dtype` says.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             features, *logits = self._read()(levels.contiguous(memory_format=torch.channels_last))
-        return Seen(features, logits[0] if logits else features[:, :0])
+        return Features(features, logits[0] if logits else features[:, :0])
 
     def _read(self) -> nn.Module:
         if self._network is None:

@@ -11,8 +11,8 @@ from ganlab.core.validation import Count, Several
 from ganlab.data.base import Split
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Polynomial
-from ganlab.metrics.feature_cache import Seen
-from ganlab.metrics.feature_metric import FeatureMetric, Features
+from ganlab.metrics.feature_cache import Features
+from ganlab.metrics.feature_metric import FeatureMetric, FeatureReservoir
 from ganlab.metrics.features import Extractor
 
 ORDER = 2020  # seed of torch-fidelity's choice of subsets
@@ -48,11 +48,11 @@ class KernelDistance(FeatureMetric):
         self._real, self._fake = self._none(), self._none()
         self._spread = 0.0
 
-    def enough(self, n_fake: int, n_real: int) -> None:
+    def check_sample_size(self, n_fake: int, n_real: int) -> None:
         least, why = self.subset_size, f"subsets of {self.subset_size}"
         self.needs(least, why, "set metric.kid.subset_size={n} or lower", reals=n_real, fakes=n_fake)
 
-    def take(self, seen: Seen, real: bool) -> None:
+    def take(self, seen: Features, real: bool) -> None:
         (self._real if real else self._fake).add(seen.features)
 
     def numbers(self) -> tuple[float, ...]:
@@ -64,7 +64,7 @@ class KernelDistance(FeatureMetric):
         self._spread = float(np.std(values))
         return (float(np.mean(values)),)
 
-    def beside(self) -> dict[str, float]:
+    def extras(self) -> dict[str, float]:
         whole = self.subset_size == self.n_fake  # then the fakes are the same in every subset
         return {"std_over_subsets_of_reals_alone" if whole else "std_over_subsets": self._spread}
 
@@ -79,5 +79,5 @@ class KernelDistance(FeatureMetric):
     def _some(self, rows: Tensor, chance: np.random.RandomState) -> Tensor:
         return rows[chance.choice(len(rows), self.subset_size, replace=False)].double()
 
-    def _none(self) -> Features:
-        return Features(limit=self.subsets * self.subset_size)  # more are not looked at
+    def _none(self) -> FeatureReservoir:
+        return FeatureReservoir(limit=self.subsets * self.subset_size)  # more are not looked at

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ganlab.data.base import Split
-from ganlab.metrics.feature_cache import Seen
-from ganlab.metrics.feature_metric import FeatureMetric, Features
+from ganlab.metrics.feature_cache import Features
+from ganlab.metrics.feature_metric import FeatureMetric, FeatureReservoir
 from ganlab.metrics.features import Extractor, eight_bit
 from ganlab.metrics.prdc import chunks
 
@@ -29,27 +29,27 @@ class Memorisation(FeatureMetric):
     def __init__(self, extractor: str | Extractor):
         super().__init__(extractor, "train")
         self.references = ("train", HELD_OUT)
-        self.anchor = HELD_OUT
-        # Features and pixels of each kind of images; of fakes under None.
-        self._rows: dict[Split | None, tuple[Features, Features]] = {
-            kind: (Features(), Features()) for kind in ("train", HELD_OUT, None)
+        self.baseline_split = HELD_OUT
+        # FeatureReservoir and pixels of each kind of images; of fakes under None.
+        self._rows: dict[Split | None, tuple[FeatureReservoir, FeatureReservoir]] = {
+            kind: (FeatureReservoir(), FeatureReservoir()) for kind in ("train", HELD_OUT, None)
         }
 
-    def refer(self, x: Tensor, split: Split) -> None:
+    def update_reference(self, x: Tensor, split: Split) -> None:
         self._add(split, x)
         self.n_real += len(x) if split == "train" else 0
 
     def update(self, x: Tensor, real: bool) -> None:
         if real:
-            self.refer(x, "train")
+            self.update_reference(x, "train")
         else:
             self._add(None, x)
             self.n_fake += len(x)
 
-    def enough(self, n_fake: int, n_real: int) -> None:
+    def check_sample_size(self, n_fake: int, n_real: int) -> None:
         self.needs(1, "nearest neighbours", "leave it out", reals=n_real, fakes=n_fake)
 
-    def take(self, seen: Seen, real: bool) -> None:
+    def take(self, seen: Features, real: bool) -> None:
         """Everything is taken with its pixels."""
 
     def numbers(self) -> tuple[float, ...]:
@@ -60,11 +60,11 @@ class Memorisation(FeatureMetric):
 
     def reset(self) -> None:
         super().reset()
-        self._rows[None] = Features(), Features()
+        self._rows[None] = FeatureReservoir(), FeatureReservoir()
 
     def _add(self, kind: Split | None, x: Tensor) -> None:
         features, pixels = self._rows[kind]
-        features.add(self.lens.see(x).features)
+        features.add(self.extractor.extract(x).features)
         pixels.add((eight_bit(x) * 255).round().byte().flatten(1).cpu())  # in levels: an eighth of the memory
 
     def _nearer(self, space: int) -> float:

@@ -29,7 +29,7 @@ def high_quality(x: Tensor, known: Mixture) -> Tensor:
 class ModeMetric(SampleMetric):
     """One number of the histogram of high quality over the modes. The reals are not looked at."""
 
-    measures = "points"
+    input_kind = "points"
     name: str
 
     def __init__(self) -> None:

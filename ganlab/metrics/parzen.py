@@ -47,7 +47,7 @@ class Parzen(SampleMetric):
     def check(self, data: Data, n_fake: int, n_real: int) -> None:
         """Any samples will do."""
 
-    def refer(self, x: Tensor, split: Split) -> None:
+    def update_reference(self, x: Tensor, split: Split) -> None:
         self._reals[split].append(flat(x))
 
     def update(self, x: Tensor, real: bool) -> None:
@@ -78,7 +78,7 @@ class Parzen(SampleMetric):
     def reset(self) -> None:
         self._fakes = []
 
-    def beside(self) -> dict[str, float]:
+    def extras(self) -> dict[str, float]:
         return dict(self._found)
 
     def protocol(self) -> dict[str, str | int | float]:

@@ -10,8 +10,8 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
-from ganlab.metrics.feature_cache import Seen
-from ganlab.metrics.feature_metric import FeatureMetric, Features
+from ganlab.metrics.feature_cache import Features
+from ganlab.metrics.feature_metric import FeatureMetric, FeatureReservoir
 from ganlab.metrics.features import Extractor
 
 CHUNK = 1000  # rows at a time of the matrix of distances
@@ -38,13 +38,13 @@ class PRDC(FeatureMetric):
     def __init__(self, extractor: str | Extractor, split: Split, k: Count):
         super().__init__(extractor, split)
         self.k = k
-        self._real, self._fake = Features(), Features()
+        self._real, self._fake = FeatureReservoir(), FeatureReservoir()
 
-    def enough(self, n_fake: int, n_real: int) -> None:
+    def check_sample_size(self, n_fake: int, n_real: int) -> None:
         why, remedy = f"{self.k} neighbours", "lower metric.prdc.k"
         self.needs(self.k + 1, why, remedy, reals=n_real, fakes=n_fake)
 
-    def take(self, seen: Seen, real: bool) -> None:
+    def take(self, seen: Features, real: bool) -> None:
         (self._real if real else self._fake).add(seen.features)
 
     def numbers(self) -> tuple[float, ...]:
@@ -52,7 +52,7 @@ class PRDC(FeatureMetric):
 
     def reset(self) -> None:
         super().reset()
-        self._fake = Features()
+        self._fake = FeatureReservoir()
 
     def protocol(self) -> dict[str, str | int | float]:
         return {**super().protocol(), "k": self.k}

@@ -31,25 +31,25 @@ class ReferenceSamples:
     def shown(self, split: Split, limited: bool, device: torch.device) -> Iterator[Tensor]:
         """The samples of a split in batches [b, *shape]; when all were taken, their hash is known."""
         content, between = sha256(), self.data.value_range
-        for x in some(self.data, split, self.n if limited else None, device):
-            levels = x if between is None else (unit(x, between) * 255).round().byte()
+        for x in fixed_subset(self.data, split, self.n if limited else None, device):
+            levels = x if between is None else (to_unit_range(x, between) * 255).round().byte()
             content.update(levels.cpu().contiguous().numpy().tobytes())
             yield x
         self._hashes[split, limited] = content.hexdigest()[:DIGITS]
 
     def named(self, metric: SampleMetric) -> dict[str, str]:
         """Which samples a metric was shown, by the hash of their levels."""
-        hashes = [self._hashes[split, split == metric.limited] for split in metric.references]
+        hashes = [self._hashes[split, split == metric.subsampled_split] for split in metric.references]
         return {"reference_sha256": "+".join(hashes)} if hashes else {}
 
 
-def some(data: Data, split: Split, n: int | None, device: torch.device) -> Iterator[Tensor]:
+def fixed_subset(data: Data, split: Split, n: int | None, device: torch.device) -> Iterator[Tensor]:
     """At most n samples of a split, the same in every run; all in their order where n is None."""
     found = data.split(split, device, BATCH) if n is None else data.choice(split, n, device, BATCH)
     return (x for x, _ in found)
 
 
-def unit(x: Tensor, value_range: tuple[float, float]) -> Tensor:
+def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:
     """Samples in [0, 1]."""
     low, high = value_range
     return ((x - low) / (high - low)).clamp(0, 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
-from ganlab.metrics.feature_cache import Seen
+from ganlab.metrics.feature_cache import Features
 from ganlab.metrics.feature_metric import FeatureMetric
 from ganlab.metrics.features import Extractor
 
@@ -42,17 +42,17 @@ class StackedModes(FeatureMetric):
                 "data=stacked_mnist, or another metric"
             )
         self._named(n_fake)
-        num_classes = self.lens.see(torch.zeros(1, 1, *data.shape[1:])).logits.shape[1]
+        num_classes = self.extractor.extract(torch.zeros(1, 1, *data.shape[1:])).logits.shape[1]
         if num_classes != DIGITS:
             raise ConfigError(
-                f"metric=stacked reads digits, and extractor {self.lens.extractor.name} tells {num_classes} "
-                "classes: choose extractor=mnist"
+                f"metric=stacked reads digits, and extractor {self.extractor.network.name} tells "
+                f"{num_classes} classes: choose extractor=mnist"
             )
 
     def update(self, x: Tensor, real: bool) -> None:
         if real:
             return
-        digits = [self.lens.see(channel).logits for channel in x.split(1, 1)]
+        digits = [self.extractor.extract(channel).logits for channel in x.split(1, 1)]
         num_classes = digits[0].shape[1]
         self._modes = num_classes ** len(digits)
         mode = torch.zeros(len(x), dtype=torch.long)
@@ -61,10 +61,10 @@ class StackedModes(FeatureMetric):
         self._found.append(mode)
         self.n_fake += len(x)
 
-    def take(self, seen: Seen, real: bool) -> None:
+    def take(self, seen: Features, real: bool) -> None:
         """Channels are looked at one by one."""
 
-    def enough(self, n_fake: int, n_real: int) -> None:
+    def check_sample_size(self, n_fake: int, n_real: int) -> None:
         self.needs(1, "modes", "choose another metric", fakes=n_fake)
 
     def numbers(self) -> tuple[float, ...]:

@@ -19,7 +19,7 @@ class Wasserstein(SampleMetric):
     a distance that falls with the root of their number: compare it with the floor.
     """
 
-    measures = "points"
+    input_kind = "points"
     names = ("wasserstein",)
     higher_is_better = False
 

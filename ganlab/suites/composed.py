@@ -110,7 +110,7 @@ def built(run: Composed, data: Data) -> Evaluation:
     Timetable(cfg).share(data, num_processes(cfg))
     game = build(cfg, data).game
     evaluation = measuring(cfg, data)
-    evaluation.suits(game)
+    evaluation.check_game(game)
     evaluation.monitored(cfg.monitor)
     return evaluation
 

@@ -44,7 +44,7 @@ def conclude(session: Session, status: str, metrics: Mapping[str, float]) -> Non
     things = "samples" if data.value_range is None else "images"
     run = override("run_dir", path)
     for name, value in metrics.items():
-        split = {"train": "training"}.get(evaluation.anchor[name], evaluation.anchor[name])
+        split = {"train": "training"}.get(evaluation.baseline_split[name], evaluation.baseline_split[name])
         floor = evaluation.floor.get(name)
         real = f"   (real {split} {things}: {digits(floor)})" if floor is not None else ""
         lines[name] = digits(value) + real

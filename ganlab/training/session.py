@@ -60,7 +60,7 @@ class Session:
         self.times.share(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
         self.evaluation = measuring(cfg, self.data, watch)
-        self.evaluation.suits(self.module.game)
+        self.evaluation.check_game(self.module.game)
         self.directory = directory or RunDirectory(cfg.resume or directory_for(cfg))
         with refusing():
             self._callbacks()

@@ -15,8 +15,8 @@ from ganlab.core.validation import Range
 from ganlab.data.base import Data
 from ganlab.data.image import Unreadable, opened
 from ganlab.game import Game
-from ganlab.metrics.features import lens
-from ganlab.metrics.reference import BATCH, unit
+from ganlab.metrics.features import cached
+from ganlab.metrics.reference import BATCH, to_unit_range
 from ganlab.visualize.animation import save_film
 from ganlab.visualize.grid import grid, images, save
 from ganlab.visualize.options import file_part, through_extractor
@@ -196,16 +196,18 @@ def features_of(cfg: Any, data: Data) -> tuple[Callable[[Tensor], Tensor], str]:
     if node is None or value_range is None:
         lacking = "this run names no extractor" if node is None else "these data are no images"
         raise ConfigError(f"space=features, but {lacking}: choose space=pixels")
-    extractor = lens(instantiate(node))
+    extractor = cached(instantiate(node))
     try:
-        extractor.see(torch.zeros(1, *data.shape))
+        extractor.extract(torch.zeros(1, *data.shape))
     except ConfigError as refusal:
         raise ConfigError(f"space=features of this run's extractor: {refusal}; or space=pixels") from refusal
 
-    def see(x: Tensor) -> Tensor:
-        return torch.cat([extractor.see(unit(part, value_range)).features for part in x.split(BATCH)])
+    def extract(x: Tensor) -> Tensor:
+        return torch.cat(
+            [extractor.extract(to_unit_range(part, value_range)).features for part in x.split(BATCH)]
+        )
 
-    return see, f"the features of {extractor.extractor.name!r}, by Euclidean distance"
+    return extract, f"the features of {extractor.network.name!r}, by Euclidean distance"
 
 
 def lerp(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def test_the_nearest_sample_says_the_class() -> None:
     cfg = compose(*SMALL, "trick=label_conditioning")
     played = build_game(cfg)
     evaluation = Evaluation({"one_nn": NearestNeighbourError()}, build_data(cfg), n=200, n_real=10, seed=0)
-    evaluation.suits(played)
+    evaluation.check_game(played)
     found = evaluation(played)
     asked = build_data(cfg).classes(200)  # as often as training has them
     samples, (x, labels) = played.sample(200, 0, asked), digits("test")
@@ -46,7 +46,7 @@ def test_a_generator_that_knows_the_classes_makes_none_wrong() -> None:
     played, metric = build_game(cfg), NearestNeighbourError()
     metric.check(build_data(cfg), 360, 10)
     played.sample, played.labels = lambda n, seed, label: x, lambda n, label: labels
-    metric.look(played, 0)
+    metric.observe_game(played, 0)
     assert metric.compute() == {"1nn_error/test_360": 0.0}
 
 
@@ -62,9 +62,9 @@ def test_a_classifier_that_learned_from_samples_is_tested_on_real_images() -> No
     found = {}
     for name, samples in {"copies": x, "noise": noise}.items():
         played.sample, played.labels = lambda n, seed, label, samples=samples: samples, lambda n, label: y
-        metric.look(played, 0)
+        metric.observe_game(played, 0)
         found[name] = metric.compute()["classification_accuracy/test_600"]
-        assert metric.beside()["real"] == found["copies"]
+        assert metric.extras()["real"] == found["copies"]
         metric.reset()
     assert torch.equal(torch.get_rng_state(), before)
     assert found["copies"] > 0.8
@@ -75,7 +75,7 @@ def test_the_probe_is_a_linear_machine_on_the_features_of_all_layers() -> None:
     cfg = compose(*SMALL, "model.discriminator.hidden=[16,3]")  # the last layer alone tells little
     played = build_game(cfg)
     evaluation = Evaluation({"probe": LinearProbe(500, 0.1)}, build_data(cfg), n=10, n_real=10, seed=0)
-    evaluation.suits(played)
+    evaluation.check_game(played)
     found = evaluation(played)
     record = evaluation.record(found, played)["linear_probe/test_500"]
     assert record["features"] == "all hidden layers, max-pooled to 4x4"
@@ -130,7 +130,7 @@ def test_the_hidden_layers_are_found_below_tricks(tricks: str, model: str, width
     more = "data.labelled=10" if "semi" in tricks else "data.batch_size=16"
     projection = ["trick.label_conditioning.discriminator=projection"] if "label" in tricks else []
     played = game("non_saturating", tricks.split(), "alternating", more, *projection, model=model).game
-    LinearProbe(10, 1.0).suits(played)
+    LinearProbe(10, 1.0).check_game(played)
     x = torch.rand(4, 1, 8, 8)
     judge = played.discriminator.eval()
     together = hidden(judge, x)
@@ -142,7 +142,7 @@ def test_a_discriminator_without_activations_is_refused() -> None:
     played = game().game
     replace_modules(played.discriminator.body, nn.LeakyReLU, lambda _: nn.Identity())
     with pytest.raises(ConfigError, match="linear_probe/test finds no hidden layer in the discriminator"):
-        LinearProbe(10, 1.0).suits(played)
+        LinearProbe(10, 1.0).check_game(played)
 
 
 def test_maxout_and_softplus_are_activations() -> None:
@@ -155,7 +155,7 @@ def test_maxout_and_softplus_are_activations() -> None:
 
 def test_a_game_without_a_discriminator_has_nothing_to_probe() -> None:
     with pytest.raises(ConfigError, match="linear_probe/test needs a discriminator"):
-        LinearProbe(10, 1.0).suits(game("mmd").game)
+        LinearProbe(10, 1.0).check_game(game("mmd").game)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_unlabelled_data_and_a_discriminator_without_classes_are_refused() -> No
     data = build_data(cfg)
     evaluation = Evaluation({"errors": Errors()}, data, n=10, n_real=10, seed=0)
     with pytest.raises(ConfigError, match="no discriminator that tells classes"):
-        evaluation.suits(build_game(cfg))
+        evaluation.check_game(build_game(cfg))
     for data.num_classes in (None, 1):
         with pytest.raises(ConfigError, match="unlabelled, or of one"):
             Errors().check(data, 10, 10)
@@ -61,7 +61,7 @@ def test_a_discriminator_that_takes_no_single_image_is_refused() -> None:
     cfg = compose(*SMALL, "trick=[semi_supervised,minibatch_stddev]", "data.labelled=100", "metric=errors")
     evaluation = Evaluation({"errors": Errors()}, build_data(cfg), n=10, n_real=10, seed=0)
     with pytest.raises(ConfigError, match="single images, which this one does not take .*minibatch_stddev"):
-        evaluation.suits(build_game(cfg))
+        evaluation.check_game(build_game(cfg))
 
 
 def test_a_run_learns_and_says_so(tmp_path) -> None:

@@ -10,8 +10,8 @@ import torch
 from test_fidelity import Pixels, images
 from torch import Tensor
 
-from ganlab.metrics import feature_cache as shelf
-from ganlab.metrics.features import CachedExtractor, Seen
+from ganlab.metrics import feature_cache
+from ganlab.metrics.features import CachedExtractor, Features
 
 
 class Counting(Pixels):
@@ -19,9 +19,9 @@ class Counting(Pixels):
 
     looks = 0
 
-    def see(self, x: Tensor) -> Seen:
+    def extract(self, x: Tensor) -> Features:
         self.looks += len(x)
-        return super().see(x)
+        return super().extract(x)
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +34,9 @@ def files(home: Path) -> list[Path]:
     return sorted(home.iterdir()) if home.exists() else []
 
 
-def seen(lens: CachedExtractor, x: Tensor) -> Seen:
-    with shelf.keeping():
-        return lens.see(x.clone())
+def seen(lens: CachedExtractor, x: Tensor) -> Features:
+    with feature_cache.keeping():
+        return lens.extract(x.clone())
 
 
 def test_reals_are_looked_at_once_and_fakes_always(home: Path) -> None:
@@ -46,7 +46,7 @@ def test_reals_are_looked_at_once_and_fakes_always(home: Path) -> None:
     assert extractor.looks == 5
     assert all(map(torch.equal, first, again))
     assert len(files(home)) == 1
-    CachedExtractor(extractor).see(x)
+    CachedExtractor(extractor).extract(x)
     assert extractor.looks == 10
     assert len(files(home)) == 1
 
@@ -54,8 +54,8 @@ def test_reals_are_looked_at_once_and_fakes_always(home: Path) -> None:
 def test_metrics_that_share_a_lens_show_it_a_batch_once() -> None:
     x, extractor = images(5, 0), Counting(64)
     lens = CachedExtractor(extractor)
-    assert lens.see(x) is lens.see(x)
-    lens.see(x.clone())
+    assert lens.extract(x) is lens.extract(x)
+    lens.extract(x.clone())
     assert extractor.looks == 10
 
 

@@ -14,7 +14,7 @@ from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.feature_cache import Seen
+from ganlab.metrics.feature_cache import Features
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
 
@@ -29,8 +29,8 @@ class Pixels(nn.Module):
         self.num_features = num_features
         self.factor = factor
 
-    def see(self, x: Tensor) -> Seen:
-        return Seen(x.flatten(1), self.factor * x.flatten(1))
+    def extract(self, x: Tensor) -> Features:
+        return Features(x.flatten(1), self.factor * x.flatten(1))
 
 
 def images(n: int, seed: int, brightness: float = 1.0) -> Tensor:
@@ -158,7 +158,7 @@ def test_inception_score_of_parts_smaller_than_there_are_classes_is_refused(n: i
     many = InceptionScore("digits", splits=2)
     many.num_classes = 1008
     with pytest.raises(ConfigError, match="of 999 fakes: 2 splits, .* need 1000 samples"):
-        many.enough(999, 0)
+        many.check_sample_size(999, 0)
 
 
 def both() -> list[SampleMetric]:

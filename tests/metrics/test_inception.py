@@ -110,14 +110,14 @@ def test_the_score_is_that_of_torch_fidelity_on_the_same_files(weights: Path, tm
 def test_classes_are_seen_beside_the_last_features_and_grey_is_three_alike(weights: Path) -> None:
     lens = Inception(str(weights), 2048)
     grey = pictures(2, 0, channels=1).double()
-    seen = lens.see(grey)
+    seen = lens.extract(grey)
     assert seen.features.shape == (2, 2048)
     assert seen.logits.shape == (2, 1008)
-    colour = lens.see(grey.expand(-1, 3, -1, -1))
+    colour = lens.extract(grey.expand(-1, 3, -1, -1))
     assert torch.equal(seen.features, colour.features)
     assert lens.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
     with pytest.raises(ConfigError, match="Inception takes images of 1 or 3 channels"):
-        lens.see(torch.zeros(2, 2, 8, 8))
+        lens.extract(torch.zeros(2, 2, 8, 8))
 
 
 def test_no_weights_and_no_network_is_one_line_that_says_both(
@@ -130,7 +130,7 @@ def test_no_weights_and_no_network_is_one_line_that_says_both(
     with pytest.raises(
         ConfigError, match=r"cannot be downloaded \(.*\): give them as metric.weights=<path>"
     ) as told:
-        Inception(None, 2048).see(torch.zeros(1, 3, 8, 8))
+        Inception(None, 2048).extract(torch.zeros(1, 3, 8, 8))
     assert "\n" not in str(told.value)
 
 
@@ -148,7 +148,7 @@ def test_what_is_no_file_of_weights_is_refused_before_it_is_run(tmp_path: Path) 
         (other, "are not those of Inception"),
     ):
         with pytest.raises(ConfigError, match=f"metric.weights={path} {message}"):
-            Inception(str(path), 2048).see(torch.zeros(1, 3, 8, 8))
+            Inception(str(path), 2048).extract(torch.zeros(1, 3, 8, 8))
     assert not (tmp_path / "sprung").exists()
 
 

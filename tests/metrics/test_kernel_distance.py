@@ -13,7 +13,7 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 
 from ganlab.core.errors import ConfigError
 from ganlab.functional.distances import Estimator
-from ganlab.metrics.feature_metric import Features
+from ganlab.metrics.feature_metric import FeatureReservoir
 from ganlab.metrics.features import eight_bit
 from ganlab.metrics.kernel_distance import KernelDistance
 from ganlab.metrics.protocols import refuse_unlike
@@ -26,7 +26,7 @@ def test_it_is_that_of_torch_fidelity() -> None:
     metric = KernelDistance(Pixels(64), "train", 7, 30)
     found = shown(metric, real, fake)
     assert found["kid/pixels_train"] == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-9)
-    assert metric.beside()["std_over_subsets"] == pytest.approx(theirs[KEY_METRIC_KID_STD], rel=1e-9)
+    assert metric.extras()["std_over_subsets"] == pytest.approx(theirs[KEY_METRIC_KID_STD], rel=1e-9)
     assert metric.protocol()["estimator"] == "unbiased"
 
 
@@ -50,7 +50,7 @@ def test_an_estimator_is_its_sum_over_pairs(estimator: Estimator) -> None:
 def test_a_spread_over_subsets_with_all_fakes_says_that_it_is_that_of_the_reals() -> None:
     metric = KernelDistance(Pixels(64), "train", 3, 40)
     shown(metric, images(80, 0), images(40, 1))
-    assert list(metric.beside()) == ["std_over_subsets_of_reals_alone"]
+    assert list(metric.extras()) == ["std_over_subsets_of_reals_alone"]
 
 
 def test_numbers_of_two_estimators_do_not_compare() -> None:
@@ -74,7 +74,7 @@ def test_its_mean_is_zero_where_both_are_of_one_distribution() -> None:
 
 def test_what_is_kept_is_bounded_and_a_fair_choice() -> None:
     def kept(seed: int) -> Tensor:
-        features = Features(limit=20)
+        features = FeatureReservoir(limit=20)
         order = torch.randperm(100, generator=torch.Generator().manual_seed(seed)).double()
         for rows in order[:, None].split(7):
             features.add(rows)
@@ -88,7 +88,7 @@ def test_what_is_kept_is_bounded_and_a_fair_choice() -> None:
     # Each is kept 80 times of 400 in expectation, with deviation 8.
     assert (counts - 80).abs().max() < 8 * 4.5
     assert torch.equal(kept(0), kept(0))
-    few = Features(limit=20)
+    few = FeatureReservoir(limit=20)
     few.add(torch.arange(5.0)[:, None])
     assert few.rows.flatten().tolist() == [0, 1, 2, 3, 4]
 

@@ -18,7 +18,7 @@ def found(train: Tensor, held_out: Tensor, fake: Tensor) -> dict[str, float]:
     metric = Memorisation(Pixels(64))
     for split, x in (("train", train), ("test", held_out)):
         for rows in x.split(30):
-            metric.refer(rows, split)
+            metric.update_reference(rows, split)
     metric.update(fake, real=False)
     numbers = metric.compute()
     metric.reset()

@@ -32,7 +32,7 @@ def shown(metric: Parzen, fakes: Tensor, validation: Tensor, test: Tensor) -> di
     """The metric's numbers, with the samples in uneven batches."""
     for split, reals in (("validation", validation), ("test", test)):
         for x in torch.split(reals, 70):
-            metric.refer(x, split)
+            metric.update_reference(x, split)
     for x in torch.split(fakes, 90):
         metric.update(x, real=False)
     return metric.compute()
@@ -84,8 +84,8 @@ def test_the_width_is_chosen_on_the_first_validation_images_alone() -> None:
             rel=1e-5,
         )
         protocol = metric.protocol()
-        assert metric.beside()["width"] == best
-        assert metric.beside()["standard_error"] == pytest.approx(expected.std() / math.sqrt(150), rel=1e-4)
+        assert metric.extras()["width"] == best
+        assert metric.extras()["standard_error"] == pytest.approx(expected.std() / math.sqrt(150), rel=1e-4)
         assert (protocol["n_validation"], protocol["n_test"]) == (len(chosen), 150)
 
 
@@ -129,7 +129,7 @@ def test_k_means_scores_better_than_real_images() -> None:
     points = centroids(training[:50_000], 1_000, 4, 0)
     found = shown(metric, points, training[50_000:], pixels(train=False))
     assert found["parzen/test"] == pytest.approx(282.8, abs=1)
-    assert metric.beside()["width"] == pytest.approx(0.167, abs=1e-3)
+    assert metric.extras()["width"] == pytest.approx(0.167, abs=1e-3)
 
 
 def test_reset_forgets_the_fakes_and_keeps_the_reals() -> None:
@@ -146,7 +146,7 @@ def test_reals_of_no_split_are_refused() -> None:
     metric = Parzen([0.1], None)
     with pytest.raises(ConfigError, match="refer"):
         metric.update(images(5, 0), real=True)
-    metric.refer(images(5, 0), "test")
+    metric.update_reference(images(5, 0), "test")
     metric.update(images(5, 1), real=False)
     with pytest.raises(ConfigError, match="reals of both validation and test"):
         metric.compute()

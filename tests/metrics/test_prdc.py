@@ -93,7 +93,7 @@ def test_fakes_that_are_all_alike_cover_little_and_remember_nothing() -> None:
 def test_the_metric_measures_what_the_extractor_sees() -> None:
     real, fake = images(40, 0), images(30, 1, brightness=0.8)
     metric = PRDC(Pixels(64), "train", k=3)
-    seen = [metric.lens.extractor.see((x.double() * 255).round() / 255).features for x in (real, fake)]
+    seen = [metric.extractor.network.extract((x.double() * 255).round() / 255).features for x in (real, fake)]
     names = [f"{kind}/pixels_train" for kind in ("precision", "recall", "density", "coverage")]
     assert shown(metric, real, fake) == pytest.approx(dict(zip(names, prdc(*seen, 3), strict=True)))
     metric.reset()

@@ -84,8 +84,8 @@ def test_classes_are_asked_for_as_often_as_the_reference_has_them() -> None:
     assert torch.bincount(of_test.classes).tolist() == [100, 300]
     beside = {split: FrechetDistance("digits", split) for split in ("train", "test")}
     with pytest.raises(ConfigError, match="the splits train and test have classes in other proportions"):
-        Evaluation(beside, data, 400, None, 0).suits(played)
-    Evaluation(beside, data, 400, None, 0).suits(build_game(compose(*SMALL), data))  # asks for no classes
+        Evaluation(beside, data, 400, None, 0).check_game(played)
+    Evaluation(beside, data, 400, None, 0).check_game(build_game(compose(*SMALL), data))  # no classes
 
 
 def test_classes_in_proportion_hang_not_on_how_many() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.metrics.features import Seen
+from ganlab.metrics.features import Features
 from ganlab.metrics.stacked import StackedModes
 
 MNIST = pytest.mark.skipif(not (SHARED / "MNIST").is_dir(), reason="needs MNIST in ../shared/data")
@@ -26,9 +26,9 @@ class Brightness(nn.Module):
     name, sha256, resize, antialias, num_features = "brightness", "", "none", "none", 1
     libraries, dtype = (), torch.float64
 
-    def see(self, x: Tensor) -> Seen:
+    def extract(self, x: Tensor) -> Features:
         level = (x.flatten(1).mean(1) * 9).round()
-        return Seen(level[:, None], -(level[:, None] - torch.arange(10)).abs())
+        return Features(level[:, None], -(level[:, None] - torch.arange(10)).abs())
 
 
 def stacks(*numbers: int) -> Tensor:
