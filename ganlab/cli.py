@@ -1,5 +1,6 @@
 """The command line: composing a config, and telling errors in one line. Imports nothing heavy."""
 
+import errno
 import os
 import sys
 import traceback
@@ -27,6 +28,7 @@ HERE = Path(__file__).parent
 # Beside the package in a checkout, inside of it in a wheel.
 CONF = next(place for place in (HERE / "conf", HERE.parent / "conf") if place.is_dir())
 FULL = "HYDRA_FULL_ERROR"
+UNPRINTED = (errno.EPIPE, errno.ENOSPC)  # of standard output that nobody reads, or that is full
 SEVERAL = ("trick", "metric", "logger")  # groups of which a config takes many
 # What is told in one line; anything else is a mistake of ours, and shows its trace.
 ERRORS = (Refused, Diverged, Lost, Unfinished, HydraException, OmegaConfBaseException)
@@ -168,7 +170,7 @@ class Command:
             if os.getpid() != self.process:
                 raise
         except Exception as error:
-            if isinstance(error, OSError) and error.filename is None:
+            if isinstance(error, OSError) and error.filename is None and error.errno in UNPRINTED:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails at it once more, at its end
                 return self.refuse(Refused(f"what it prints cannot be written: {error.strerror}"))
             self.jobs.end(error)

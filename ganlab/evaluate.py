@@ -11,7 +11,7 @@ from ganlab.checks import refuse_unseen, refuse_weights
 from ganlab.cli import CONF, compose, launch
 from ganlab.errors import Refused
 from ganlab.filesystem import write_beside, writing
-from ganlab.resume import known
+from ganlab.resume import warn_if_other_data
 from ganlab.run_directory import RunDirectory
 from ganlab.values import digits
 
@@ -79,7 +79,7 @@ def of_run(cfg: DictConfig) -> Records:
         run.extractor = cfg.get("extractor") or run.get("extractor")
         if cfg.metric.weights is not None and "weights" in (run.extractor or {}):
             run.extractor.weights = cfg.metric.weights
-    data = known(directory, build_data(run))
+    data = warn_if_other_data(directory, build_data(run))
     evaluation = built(run, data)
     evaluation.suits(game)
     game = game.to(device(cfg))

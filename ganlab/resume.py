@@ -111,9 +111,9 @@ def leaves(node: Any, name: str) -> Iterator[tuple[str, Any]]:
         yield name, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def known(run: RunDirectory, data: Data) -> Data:
-    """The data, of which it is said where they are not those that the run was trained on."""
-    if run.summary().get("data_sha256") not in (None, data.fingerprint()):
+def warn_if_other_data(run: RunDirectory, data: Data) -> Data:
+    """Returns the data, after a warning if they are not those that the run was trained on."""
+    if (trained_on := run.summary().get("data_sha256")) and trained_on != data.fingerprint():
         print("these are other data than those that the run was trained on", file=sys.stderr)
     return data
 

@@ -19,7 +19,7 @@ from ganlab.metrics.features import lens
 from ganlab.metrics.reals import BATCH, unit
 from ganlab.pictures import grid, images, save
 from ganlab.portraits import portrait
-from ganlab.resume import known
+from ganlab.resume import warn_if_other_data
 from ganlab.run_directory import RunDirectory
 from ganlab.viewing import file_part, through_extractor
 
@@ -71,7 +71,8 @@ def neighbours(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> 
     own = run.config()
     if asked.root is not None:
         own.data.root = asked.root
-    data, n, columns = data or known(run, build_data(own)), asked.n, min(asked.columns, asked.n)
+    data, n = data or warn_if_other_data(run, build_data(own)), asked.n
+    columns = min(asked.columns, n)
     if through_extractor(asked):
         see, where = features_of(own, data)
     else:
