@@ -74,8 +74,7 @@ def plan(
             last = {arm.data: arm.built_data()}
         built[arm.name] = last[arm.data].fingerprint(), names(suite, arm, last[arm.data])
     refuse_unlike(suite, {arm.name: built[arm.name][1] for arm in wanted})
-    runs = [(arm, seed) for seed in suite.seeds for arm in wanted]
-    return [job(arm, seed, *built[arm.name], code, output / suite.name) for arm, seed in runs]
+    return [job(arm, n, *built[arm.name], code, output / suite.name) for n in suite.seeds for arm in wanted]
 
 
 def job(run: Composed, seed: int, data: str, names: list[str], code: str, output: Path) -> Job:
