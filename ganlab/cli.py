@@ -1,5 +1,6 @@
 """The command line: composing a config, and telling errors in one line. Imports nothing heavy."""
 
+import errno
 import os
 import re
 import sys
@@ -24,6 +25,7 @@ from ganlab.core.validation import digits
 
 FULL = "HYDRA_FULL_ERROR"
 LONGEST = 200  # characters of a name; that of a directory or a file beside it has 255 at most
+UNPRINTED = (errno.EPIPE, errno.ENOSPC)  # of standard output that nobody reads, or that is full
 # What is told in one line; anything else is a mistake of ours, and shows its trace.
 ERRORS = (ConfigError, Diverged, RankLost, IncompleteStudy, HydraException, OmegaConfBaseException)
 
@@ -90,7 +92,7 @@ class Command:
             if os.getpid() != self.process:
                 raise
         except Exception as error:
-            if isinstance(error, OSError) and error.filename is None:
+            if isinstance(error, OSError) and error.filename is None and error.errno in UNPRINTED:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails at it once more, at its end
                 return self.refuse(ConfigError(f"what it prints cannot be written: {error.strerror}"))
             self.jobs.end(error)

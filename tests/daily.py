@@ -24,7 +24,7 @@ from ganlab.tricks.base import Order, Trick
 
 # Further processes of pytest, begun before midnight or after it, must collect the same.
 DAY = os.environ.setdefault("GANLAB_DAY", date.today().isoformat())
-SHARE = 0.25  # of the pairs that share no hook
+SHARE = 0.1  # of the pairs that share no hook
 BOOKKEEPING = {"scalars", "get_extra_state", "set_extra_state"}
 HOOKS = [name for name, value in vars(Trick).items() if isfunction(value) and name not in BOOKKEEPING]
 FIRST_OR_LAST = {Order.REPLACE, Order.RESHAPE, Order.OBSERVE}  # they act on what every other trick has done

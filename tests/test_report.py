@@ -252,8 +252,11 @@ def test_numbers_made_unlike_are_refused_but_samplers_may_differ(tmp_path: Path)
     ):
         written(place)
     assert not (place / "README.md").exists()
-    append(place / "results.csv", row("wide", 3, LESS[3], how={"sampler": "ema"}, code="f" * 12))
+    append(
+        place / "results.csv", row("wide", 3, LESS[3], how={"sampler": "ema", "torch": "9.1"}, code="f" * 12)
+    )
     text = written(place)
+    assert "- Torch: 9.1." in text
     assert "Sampler: ema in 1 run of `wide`, otherwise generator; arms may differ in this." in text
     assert f"Code: {'f' * 12} (commit {'b' * 12}) in 1 run of `wide`, otherwise {'a' * 12}" in text
     assert "More than one code within `wide`." in text

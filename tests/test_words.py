@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -352,3 +353,12 @@ def test_of_a_command_that_resumes_only_settings_are_kept() -> None:
     line = ["resume=r/first", "-cd", "./my.conf", "trick.ema.decay=0.5", "~trick.ema", "hydra.x=1", "steps=3"]
     assert keep_for_resume(line) == ["trick.ema.decay=0.5", "~trick.ema"]
     assert line == ["resume=r/first", "-cd", "./my.conf", "hydra.x=1", "steps=3"]
+
+
+def test_an_error_of_the_network_is_not_taken_for_one_of_the_output(monkeypatch) -> None:
+    def offline(*_: object) -> None:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+    monkeypatch.setattr("sys.argv", ["compare", "of=[a,b]"])
+    with pytest.raises(ConnectionRefusedError):
+        launch("compare", offline)

@@ -12,7 +12,7 @@ from table import batch, beside, game, home, options
 
 from ganlab.core.errors import ConfigError
 
-ROUNDS = 14
+ROUNDS = 12
 ESTIMATES = (
     "estimator=unbiased objective.root=false",
     "estimator=linear objective.root=false",

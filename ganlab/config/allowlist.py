@@ -115,8 +115,8 @@ def parsed(content: bytes) -> Any:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         line = event.start_mark.line + 1
         tag, value = getattr(event, "tag", None) or PATH, getattr(event, "value", "")
-        much = depth > DEEPEST or number > LONGEST
-        if much or getattr(event, "anchor", None) or not tag.startswith(PATH) or "${" in value:
+        too_much = depth > DEEPEST or number > LONGEST
+        if too_much or getattr(event, "anchor", None) or not tag.startswith(PATH) or "${" in value:
             raise ConfigError(
                 f"has an alias, a tag, an interpolation or too much in line {line}, "
                 "as no run has: restore it, or start a new run"

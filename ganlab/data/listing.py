@@ -42,8 +42,8 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
                 f"data.test_root={test_root}, but data.root={root} holds {kinds['test']}/: set it to null"
             )
         return {"train": home / kinds["trai"], "test": home / kinds["test"]}
-    tests = len(kinds) == 1 and all(part.start(1) for part in found.values())  # blood_test, urine_test
-    if found and not tests and (len(found) == len(names) or ("trai" in kinds and len(kinds) > 1)):
+    prefixed = len(kinds) == 1 and all(part.start(1) for part in found.values())  # blood_test, urine_test
+    if found and not prefixed and (len(found) == len(names) or ("trai" in kinds and len(kinds) > 1)):
         # As classes these would train a model to tell the training set from the validation set.
         raise ConfigError(
             f"data.root={root} holds {'only ' if len(found) == len(names) else ''}the splits "

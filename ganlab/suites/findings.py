@@ -11,8 +11,9 @@ from ganlab.suites.results import Row
 from ganlab.suites.statistics import ALPHA, Comparison, compare, holm
 from ganlab.suites.suite import Arm, Suite
 
-# In what the samples of arms may differ: to sample otherwise may be the very thing that an arm does.
-FREE = ("sampler", "classes")
+# In what arms may differ: to sample otherwise may be the very thing that one does; and torch, like the
+# machine, changes last bits. Both are said.
+FREE = ("sampler", "classes", "torch")
 
 Record = Mapping[str, Any]
 K = TypeVar("K")  # what is compared: an arm, or a pair of them

@@ -72,11 +72,9 @@ def plan(
     for arm in sorted(wanted, key=lambda arm: arm.data):
         if arm.data not in last:
             last = {arm.data: arm.built_data()}
-        data = last[arm.data]
-        built[arm.name] = data.fingerprint(), names(suite, arm, data)
+        built[arm.name] = last[arm.data].fingerprint(), names(suite, arm, last[arm.data])
     refuse_unlike(suite, {arm.name: built[arm.name][1] for arm in wanted})
-    place = output / suite.name
-    return [job(arm, seed, *built[arm.name], code, place) for seed in suite.seeds for arm in wanted]
+    return [job(arm, n, *built[arm.name], code, output / suite.name) for n in suite.seeds for arm in wanted]
 
 
 def job(run: Composed, seed: int, data: str, names: list[str], code: str, output: Path) -> Job:

@@ -70,7 +70,8 @@ def neighbours(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> 
     own = run.config()
     if asked.root is not None:
         own.data.root = asked.root
-    data, n, columns = data or warn_if_other_data(run, build_data(own)), asked.n, min(asked.columns, asked.n)
+    data, n = data or warn_if_other_data(run, build_data(own)), asked.n
+    columns = min(asked.columns, n)
     if through_extractor(asked):
         see, where = features_of(own, data)
     else:
