@@ -11,15 +11,15 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # of features; nobody's own i
 from collections.abc import Iterator
 from typing import Any
 
-import commands
 import pytest
 import torch
+from support import commands
 
 torch.set_num_threads(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="play what daily.py leaves out today, too")
+    parser.addoption("--all", action="store_true", help="play what support.daily_sample leaves out")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

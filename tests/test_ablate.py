@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import environment, finish, same, start, summary
 from omegaconf import OmegaConf
 from PIL import Image
-from table import ROOT
+from support.commands import environment, finish, same, start, summary
+from support.small_games import ROOT
+from support.warm_process import Warm
 from test_suite import ROW, written
-from warm import Warm
 
 from ganlab.ablate import ablate, shared_out
 from ganlab.config.allowlist import listed
@@ -62,7 +62,7 @@ def planned(folder: Path, *extra: str) -> list[Job]:
 def begin(folder: Path, *overrides: str) -> Warm:
     """The command in another process, whose runs are forks of it."""
     given = (f"suite={folder}", f"output={folder / 'runs'}", "processes=1", *overrides)
-    return start(*given, module=("ablating",), cwd=HERE)
+    return start(*given, module=("support.ablate_with_forks",), cwd=HERE)
 
 
 def until(condition: Callable[[], object], process: Warm) -> None:
@@ -201,7 +201,7 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_goes_on(tmp_path: 
     arms = "{overrides: ['optimizer.generator.lr=1e30']}\n  breaks: {overrides: [trick=mine]}\n  ema:"
     own = tmp_path / "settings" / "trick" / "mine.yaml"
     own.parent.mkdir(parents=True)
-    own.write_text("mine:\n  _target_: breaking.Breaking\n")
+    own.write_text("mine:\n  _target_: support.breaking_trick.Breaking\n")
     folder = written(tmp_path / "bad", QUICK.replace("{}\n  ema:", arms).replace("seeds: 2", "seeds: 1"))
     status, out, err = finish(begin(folder, f"--config-dir={own.parents[1]}"))
     assert status == 1, out + err
@@ -215,7 +215,9 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_goes_on(tmp_path: 
 
     # Neither is played anew unless that is asked for; a resume of one's own class is trusted.
     (folder / "suite.yaml").write_text(
-        (folder / "suite.yaml").read_text().replace("trick=mine", "+trick.mine._target_=breaking.Breaking")
+        (folder / "suite.yaml")
+        .read_text()
+        .replace("trick=mine", "+trick.mine._target_=support.breaking_trick.Breaking")
     )
     suite, jobs = suites.read(folder), planned(folder)
     assert Worker(suite, jobs, 1, 1, None).left() == []
@@ -224,7 +226,7 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_goes_on(tmp_path: 
     results.append(suite.results, dataclasses.replace(failed, reason="it broke again"))
     assert again.left() == [0]
     words = child.arguments(jobs[1])
-    assert words[:3] == [f"resume={jobs[1].directory}", "trust=[breaking]", "logger=csv"]
+    assert words[:3] == [f"resume={jobs[1].directory}", "trust=[support]", "logger=csv"]
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import QUICK, checkpoint, finish, go_on, play, rows, start, start_cold, summary
 from PIL import Image
 from pytorch_lightning import Trainer
+from support.commands import QUICK, checkpoint, finish, go_on, play, rows, start, start_cold, summary
 
 from ganlab.config import run_directory
 from ganlab.config.run_directory import RunDirectory

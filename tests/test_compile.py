@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch._dynamo
-from table import composed, game, options, rounds
+from support.small_games import composed, game, options, rounds
 
 from ganlab.core.errors import ConfigError
 from ganlab.training.build import build

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import play
-from table import SMALL, one_round
+from support.commands import play
+from support.small_games import SMALL, one_round
 from torch import nn
 
 from ganlab.config.build import build_game

@@ -12,10 +12,21 @@ from pathlib import Path
 import docs
 import pytest
 import torch
-from comparing import LATER, MODELS, PLAYS, Played, attempt, differ, differs, largest_set, played, seen
-from daily import cases, of_each_family
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from table import SMALL, composed, game, home, one_round, options, real, rounds
+from support.daily_sample import cases, of_each_family
+from support.small_games import SMALL, composed, game, home, one_round, options, real, rounds
+from support.trick_effects import (
+    LATER,
+    MODELS,
+    PLAYS,
+    Played,
+    attempt,
+    differ,
+    differs,
+    largest_set,
+    played,
+    seen,
+)
 
 from ganlab.config.allowlist import targets
 from ganlab.config.compose import CONF, compose

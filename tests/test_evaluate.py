@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import play, summary
 from PIL import Image
 from scipy.linalg import sqrtm
+from support.commands import play, summary
 
 from ganlab.config.build import build_data
 from ganlab.config.build import chosen as chosen_metrics

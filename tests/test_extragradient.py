@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from table import batch, game, one_round, rounds
+from support.small_games import batch, game, one_round, rounds
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import softplus

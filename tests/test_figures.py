@@ -12,7 +12,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
-from table import composed
+from support.small_games import composed
 
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import DictConfig
-from table import SMALL
+from support.small_games import SMALL
 
 from ganlab.cli import ERRORS
 from ganlab.config.compose import compose, one_line_message

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from table import game, one_round, options, rounds
+from support.small_games import game, one_round, options, rounds
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from comparing import LATER
-from table import game, home, one_round, options, rounds
+from support.small_games import game, home, one_round, options, rounds
+from support.trick_effects import LATER
 
 from ganlab.config.build import build_data, measuring
 from ganlab.config.compose import compose

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from table import batch, beside, game, home, options
+from support.small_games import batch, beside, game, home, options
 
 # adaptive_balance decides who moves by what was measured, and so must know it.
 ALONE = [

@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 import torch
-from commands import play, rows
+from support.commands import play, rows
 
 from ganlab.config.kinds import KINDS
 from ganlab.data.sources import Memory

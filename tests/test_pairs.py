@@ -7,9 +7,9 @@ from itertools import combinations
 
 import docs
 import pytest
-from comparing import LATER, MODELS, PLAYS, attempt, differ, differs, largest_set, played, seen
-from daily import pairs
-from table import game, home, options, rounds
+from support.daily_sample import pairs
+from support.small_games import game, home, options, rounds
+from support.trick_effects import LATER, MODELS, PLAYS, attempt, differ, differs, largest_set, played, seen
 
 from ganlab.training.base import GameModule
 

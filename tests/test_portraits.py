@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from commands import play
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
-from table import composed
+from support.commands import play
+from support.small_games import composed
 
 from ganlab.config.build import build_data
 from ganlab.data.base import Data

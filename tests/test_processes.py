@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import QUICK, checkpoint, finish, play, rows, same, start, start_pair, summary
 from pytorch_lightning import Trainer
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from two_ranks import cases, made, play_all, played
+from support.commands import QUICK, checkpoint, finish, play, rows, same, start, start_pair, summary
+from support.two_processes import cases, made, play_all, played
 
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import environment
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
+from support.commands import environment
 
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError

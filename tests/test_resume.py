@@ -16,12 +16,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import QUICK, assert_same_run, checkpoint, finish, go_on, play, rows, same, start, summary
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import open_dict
 from PIL import Image
 from pytorch_lightning import Trainer
-from table import options
+from support.commands import (
+    QUICK,
+    assert_same_run,
+    checkpoint,
+    finish,
+    go_on,
+    play,
+    rows,
+    same,
+    start,
+    summary,
+)
+from support.small_games import options
 from test_contract import largest_set
 
 from ganlab.config.build import build_data

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import play
 from omegaconf import OmegaConf
 from PIL import Image
+from support.commands import play
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose

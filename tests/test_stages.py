@@ -11,8 +11,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import assert_same_run, checkpoint, finish, go_on, rows, same, start, start_pair, summary
-from table import batch, one_round
+from support.commands import (
+    assert_same_run,
+    checkpoint,
+    finish,
+    go_on,
+    rows,
+    same,
+    start,
+    start_pair,
+    summary,
+)
+from support.small_games import batch, one_round
 
 from ganlab.config.checks import check
 from ganlab.config.compose import compose

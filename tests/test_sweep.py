@@ -19,17 +19,17 @@ from typing import Any, TextIO
 import optuna
 import pytest
 import yaml
-from ablating import fork
-from commands import environment, finish, start
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from PIL import Image
+from support.ablate_with_forks import fork
+from support.commands import environment, finish, start
+from support.warm_process import Warm
 from test_ablate import HERE, playing, until
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
-from warm import Warm
 
 from ganlab.ablate import ablate
 from ganlab.config.compose import compose
@@ -145,7 +145,7 @@ def cut_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
 def begin(folder: Path) -> Warm:
     """The command in another process, whose runs are forks of it."""
     given = (f"sweep={folder}", f"output={folder / 'runs'}", "processes=1")
-    return start(*given, module=("ablating",), cwd=HERE)
+    return start(*given, module=("support.ablate_with_forks",), cwd=HERE)
 
 
 def test_a_sweep_that_is_killed_goes_on_and_repeats_nothing(cut_off: tuple[Path, str, str]) -> None:

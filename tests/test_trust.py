@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 import torch
-from commands import environment, finish, go_on, play, start
 from omegaconf import OmegaConf
+from support.commands import environment, finish, go_on, play, start
 from test_config import Shift  # noqa: F401, a class of a user's own
 
 from ganlab.cli import launch

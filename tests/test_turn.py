@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from table import game, real
+from support.small_games import game, real
 from torch import Tensor, nn
 
 from ganlab.core.randomness import RandomStreams
@@ -131,7 +131,7 @@ def test_a_moved_discriminator_is_asked_again(play: str) -> None:
     seen = []
     losses = module.game.losses
     module.game.losses = lambda t: seen.append(t) or losses(t)  # type: ignore[method-assign]
-    from table import one_round
+    from support.small_games import one_round
 
     one_round(module)
     last = seen[-1]

@@ -1,5 +1,5 @@
 import pytest
-from table import game, one_round, options
+from support.small_games import game, one_round, options
 
 from ganlab.config.compose import compose
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from commands import QUICK, summary
-from table import ROOT
+from support.commands import QUICK, summary
+from support.small_games import ROOT
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import QUICK, environment, play
 from omegaconf import OmegaConf
-from table import SMALL
+from support.commands import QUICK, environment, play
+from support.small_games import SMALL
 from torch import nn
 
 from ganlab.cli import Jobs, keep_for_resume, launch

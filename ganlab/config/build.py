@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from ganlab.config.checks import num_processes, selected
 from ganlab.config.kinds import refuse_unfit
-from ganlab.core.errors import ConfigError, one_line
+from ganlab.core.errors import ConfigError, completing, one_line
 from ganlab.core.randomness import fold
 from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
@@ -126,9 +126,10 @@ class refusing:  # noqa: N801, reads as a phrase
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, hydra.errors.InstantiationException):
+            key = str(error).partition("full_key: ")[2].strip()
             if isinstance(error.__cause__, ConfigError):
-                raise error.__cause__ from None
-            place = str(error).partition("full_key: ")[2].split()
-            raise ConfigError(": ".join([*place[:1], one_line(error.__cause__ or error)])) from error
+                with completing(key):
+                    raise error.__cause__ from None
+            raise ConfigError(one_line(error.__cause__ or error), key=key) from error
         if isinstance(error, Exception) and not isinstance(error, ConfigError):
             raise ConfigError(f"{one_line(error)} (HYDRA_FULL_ERROR=1 shows where)") from error

@@ -16,7 +16,7 @@ TRAINER = {"_target_", "_partial_", *OURS}
 def check(cfg: DictConfig) -> None:
     """Refuses values of a wrong kind, or out of a range that no constructor checks, in every stage."""
     for name, own in stage_configs(validate(cfg)):
-        with within(name and f"stages.{name}"):
+        with within(name and f"stages.{name}", "."):
             refuse_unfit(validate(own))
             check_game(own)
 

@@ -37,7 +37,7 @@ class Timetable:
     def share(self, data: Data, world_size: int) -> None:
         """Refuses batches that the data cannot give, or so many processes cannot share."""
         for name, (_, batch_size) in zip(self.names, self.phases, strict=True):
-            with within(name and f"stages.{name}"):
+            with within(name and f"stages.{name}", "."):
                 data.share(world_size, batch_size)
 
     def images(self, step: int) -> int:

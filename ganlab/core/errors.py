@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 LONGEST = 1000  # letters of a message
 
@@ -17,11 +18,44 @@ def for_terminal(text: str) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[:600]} ... {shown[-300:]}"
 
 
-class ConfigError(ValueError):
-    """Something cannot be done as asked. The message is one line: the value, and the remedy."""
+UNSET: Any = object()
 
-    def __init__(self, message: str):
-        super().__init__(for_terminal(message))
+
+def shown(value: object) -> str:
+    """A value as the command line takes it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(shown, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used. The message is one line, `key=value: reason. Remedy.`
+
+    Args:
+        reason: what is wrong, as a phrase without a full stop.
+        remedy: what to do, as an imperative without a full stop; empty: the reason implies it.
+        key: the setting. A leading dot marks a setting of the object that raises: `completing` puts the
+            object's own key before it, which only what builds the object knows. Empty: no single setting.
+        value: as it was given; shown as the command line takes it.
+    """
+
+    def __init__(self, reason: str, remedy: str = "", key: str = "", value: object = UNSET):
+        self.reason, self.remedy, self.key, self.value = reason, remedy, key, value
+        setting = key.lstrip(".") + ("" if value is UNSET else f"={shown(value)}")
+        text = f"{setting}: {reason}" if setting else reason
+        super().__init__(for_terminal(f"{text}. {remedy[0].upper()}{remedy[1:]}." if remedy else text))
+
+    def renamed(self, key: str) -> "ConfigError":
+        """The same error about another key."""
+        return ConfigError(self.reason, self.remedy, key, self.value)
+
+
+def require(condition: object, key: str, value: object, reason: str, remedy: str = "") -> None:
+    """Raises `ConfigError` unless the condition holds."""
+    if not condition:
+        raise ConfigError(reason, remedy, key, value)
 
 
 class Diverged(ArithmeticError):  # noqa: N818
@@ -41,12 +75,24 @@ class RankLost(RuntimeError):  # noqa: N818
 
 
 @contextmanager
-def within(place: str | None) -> Iterator[None]:
-    """Has a refusal begin with the place that it is about; None: it says so itself."""
+def completing(owner: str) -> Iterator[None]:
+    """Puts the key of the object that is built or called before the keys of its own settings."""
     try:
         yield
-    except ConfigError as refusal:
-        raise (refusal if place is None else ConfigError(f"{place}: {refusal}")) from refusal.__cause__
+    except ConfigError as error:
+        if not error.key.startswith("."):
+            raise
+        raise error.renamed(f"{owner}{error.key}") from error.__cause__
+
+
+@contextmanager
+def within(place: str | None, joint: str = ": ") -> Iterator[None]:
+    """Puts a place before the keys of errors, such as a file or a stage; None: the keys are complete."""
+    try:
+        yield
+    except ConfigError as error:
+        key = joint.join(filter(None, (place, error.key.lstrip("."))))
+        raise (error if place is None else error.renamed(key)) from error.__cause__
 
 
 def one_line(error: BaseException) -> str:

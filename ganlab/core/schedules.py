@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.validation import Count, Positive, Whole
 
 
@@ -41,13 +41,12 @@ class Steps(Schedule):
     """values[0] until round rounds[0], from there on values[1] until rounds[1], and so on."""
 
     def __init__(self, values: Sequence[float], rounds: Sequence[int]):
-        if len(values) != len(rounds) + 1 or list(rounds) != sorted({*rounds} - {0}):
-            raise ConfigError(
-                f"a schedule of steps with rounds={list(rounds)} needs them to rise from 1 or more, and one "
-                f"value more than it has rounds, not values={list(values)}"
-            )
-        if list(values) not in (sorted(values), sorted(values, reverse=True)):
-            raise ConfigError(f"a schedule of steps with values={list(values)} must rise or fall throughout")
+        rising = list(rounds) == sorted({*rounds} - {0})
+        require(rising, ".rounds", list(rounds), "must rise from 1 or more")
+        one_more = len(values) == len(rounds) + 1
+        require(one_more, ".values", list(values), f"must be one more than rounds={list(rounds)}")
+        monotone = list(values) in (sorted(values), sorted(values, reverse=True))
+        require(monotone, ".values", list(values), "must rise or fall throughout")
         self.values, self.rounds = list(map(float, values)), list(rounds)
         self.start, self.end = self.values[0], self.values[-1]
 
@@ -115,25 +114,34 @@ class HalfLife(Schedule):
 
 
 def schedule(
-    name: str, value: float | Schedule, low: float = -math.inf, high: float = math.inf, strict: bool = False
+    key: str, value: float | Schedule, low: float = -math.inf, high: float = math.inf, strict: bool = False
 ) -> Schedule:
-    """A number or a schedule as a schedule, refused if it leaves [low, high], or (low, high) if strict."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Schedule):
-        raise ConfigError(f"{name}={value} must be a number")
+    """A number or a schedule as a schedule.
+
+    Raises:
+        ConfigError: it leaves [low, high], or (low, high) if strict.
+    """
+    number = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
+    require(number, key, value, "must be a number")
     made = value if isinstance(value, Schedule) else Constant(value)
+    least = f"must be {'more than' if strict else 'at least'} {low:g}"
+    reach = (
+        least if high == math.inf else f"must lie {'strictly ' if strict else ''}between {low:g} and {high:g}"
+    )
     for end in (made.start, made.end):
-        if not (low < end < high if strict else low <= end <= high):
-            raise ConfigError(
-                f"{name}={end:g} must lie {'strictly ' if strict else ''}between {low:g} and {high:g}"
-            )
+        require(low < end < high if strict else low <= end <= high, key, end, reach)
     return made
 
 
-def active(name: str, value: float | Schedule) -> Schedule:
-    """A weight or size that is never negative, and not zero throughout: that would do nothing."""
-    made = schedule(name, value, low=0)
-    if made.start == made.end == 0:
-        raise ConfigError(f"{name}=0 would do nothing: give a positive number, or leave it out")
+def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
+    """A number or a schedule as a schedule that is never negative, and positive somewhere.
+
+    Raises:
+        ConfigError: it is negative somewhere, or zero throughout, which would have no effect.
+    """
+    made = schedule(key, value, low=0)
+    useless = made.start == made.end == 0
+    require(not useless, key, 0, "would have no effect", "give a positive number, or leave it out")
     return made
 
 

@@ -9,7 +9,6 @@ from torch.nn.functional import binary_cross_entropy
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import at_least_float32
-from ganlab.core.validation import positive
 
 
 class Likelihood(Protocol):
@@ -20,7 +19,7 @@ class Gaussian:
     """Each value is normal around what was made, with one standard deviation, in units of the data."""
 
     def __init__(self, std: float):
-        self.std = positive("objective.likelihood.std", std)
+        self.std = float(std)
 
     def __call__(self, x: Tensor, made: Tensor) -> Tensor:
         squares = ((at_least_float32(x) - at_least_float32(made)) / self.std).square() / 2

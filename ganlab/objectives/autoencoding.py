@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn, at_least_float32
 from ganlab.functional.likelihoods import Likelihood
 from ganlab.networks.priors import Normal
@@ -53,7 +53,7 @@ class VAE(Objective):
     ):
         super().__init__(weight)
         self.likelihood = likelihood
-        self.beta = active("objective.beta", beta)
+        self.beta = nonzero_schedule(".beta", beta)
 
     def check(self, networks: Networks) -> None:
         prior = networks.generator.prior

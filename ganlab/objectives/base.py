@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn
 
 
@@ -33,7 +33,7 @@ class Objective(nn.Module, ABC):
                 f"objective.weight has {sorted(weight)}, but the players are {sorted(self.players)}"
             )
         self.weight = {
-            player: active(f"objective.weight.{player}", value) for player, value in weight.items()
+            player: nonzero_schedule(f".weight.{player}", value) for player, value in weight.items()
         }
 
     def forward(self, turn: Turn) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.gradients import between, input_gradients, row_norms
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Kernel
@@ -79,4 +79,4 @@ def features(turn: Turn, sample: Sample) -> Tensor:
 
 
 def optional(name: str, weight: float | Schedule | None) -> Schedule | None:
-    return None if weight is None else active(name, weight)
+    return None if weight is None else nonzero_schedule(name, weight)

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ganlab.core.distributed import all_reduce_mean_
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams, reseed
-from ganlab.core.schedules import Schedule, active, at, schedule, varies
+from ganlab.core.schedules import Schedule, at, nonzero_schedule, schedule, varies
 from ganlab.core.turn import Batch, Player, Sample, Turn
 from ganlab.data.labelled import Pair
 from ganlab.data.sources import Samples
@@ -34,7 +34,7 @@ class PlayerOptimizer:
 
     def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: float | Schedule | None):
         self.weights = weights
-        self.clip = None if clip is None else active(f"clip.{player}", clip)
+        self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
         self.schedules = {name: value for name, value in make.keywords.items() if varies(value)}
         for name, value in self.schedules.items():
             for part in value if isinstance(value, list) else [value]:

@@ -36,7 +36,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
         torch._dynamo.reset()  # what the last job of a sweep has compiled
     before: dict[str, Stage] = {}
     for name, own in stage_configs(cfg):
-        with within(name and f"stages.{name}"), refusing():
+        with within(name and f"stages.{name}", "."), refusing():
             code_of = before[own.code_of].module.game if own.get("code_of") else None
             made = parts(own, data, code_of) | {"seed": cfg.seed}
             if name is None:

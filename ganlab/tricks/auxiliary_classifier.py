@@ -1,4 +1,4 @@
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Turn
 from ganlab.networks.class_conditioning import GeneratorWay, ask_for_classes, class_cross_entropy
 from ganlab.tricks.base import Compute, Terms, Trick
@@ -20,7 +20,7 @@ class AuxiliaryClassifier(Trick):
     def __init__(self, generator: GeneratorWay, weight: float | Schedule):
         super().__init__()
         self.generator_way = generator
-        self.weight = active("trick.auxiliary_classifier.weight", weight)
+        self.weight = nonzero_schedule(".weight", weight)
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None

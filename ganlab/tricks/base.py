@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import ConfigError, completing
 from ganlab.core.randomness import fold
 from ganlab.core.turn import Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
@@ -170,7 +170,8 @@ class Tricks(nn.ModuleDict):
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.named():
                 torch.default_generator.manual_seed(fold(seed, name))
-                networks = trick.networks(networks)
+                with completing(f"trick.{name}"):
+                    networks = trick.networks(networks)
         return networks
 
     def _fold(self, hook: str, value: Any, *rest: Turn) -> Any:

@@ -2,7 +2,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.gradients import input_gradients, row_norms
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Sample, Turn, at_least_float32
 from ganlab.core.validation import Count
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
@@ -19,9 +19,9 @@ class DRAGAN(GradientRegulariser):
     def __init__(
         self, weight: float | Schedule, target: float | Schedule, size: float | Schedule, every: Count
     ):
-        super().__init__("dragan", active("trick.dragan.weight", weight), every)
-        self.target = active("trick.dragan.target", target)
-        self.size = active("trick.dragan.size", size)
+        super().__init__("dragan", nonzero_schedule(".weight", weight), every)
+        self.target = nonzero_schedule(".target", target)
+        self.size = nonzero_schedule(".size", size)
 
     def penalty(self, turn: Turn) -> Tensor:
         points = self._around(turn)

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.core.validation import Widths
 from ganlab.networks import mlp
@@ -28,7 +28,7 @@ class FeatureAutoencoder(Trick):
         value_range: tuple[float, float] | None,
     ):
         super().__init__()
-        self.weight = active("trick.feature_autoencoder.weight", weight)
+        self.weight = nonzero_schedule(".weight", weight)
         self.hidden = hidden
         self.shape = shape
         self.value_range = value_range

@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Turn, Verdict, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
@@ -20,7 +20,7 @@ class FeatureMatching(Trick):
 
     def __init__(self, weight: float | Schedule, replace: bool):
         super().__init__()
-        self.weight = active("trick.feature_matching.weight", weight)
+        self.weight = nonzero_schedule(".weight", weight)
         self.replace = replace
         if replace:
             self.claims = frozenset({Capability.GENERATOR_TERM})

@@ -3,7 +3,7 @@ from typing import Literal
 from torch import Tensor
 
 from ganlab.core.gradients import between, input_gradients, row_norms
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
@@ -22,8 +22,8 @@ class GradientPenalty(GradientRegulariser):
     def __init__(
         self, weight: float | Schedule, target: float | Schedule, sided: Literal["two", "one"], every: Count
     ):
-        super().__init__("gradient_penalty", active("trick.gradient_penalty.weight", weight), every)
-        self.target = active("trick.gradient_penalty.target", target)
+        super().__init__("gradient_penalty", nonzero_schedule(".weight", weight), every)
+        self.target = nonzero_schedule(".target", target)
         self.sided = sided
 
     def penalty(self, turn: Turn) -> Tensor:

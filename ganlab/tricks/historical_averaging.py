@@ -1,6 +1,6 @@
 import torch
 
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Player, Turn
 from ganlab.networks.weights import flat
 from ganlab.tricks.base import Compute, Order, Terms, Trick
@@ -20,7 +20,7 @@ class HistoricalAveraging(Trick):
 
     def __init__(self, weight: float | Schedule):
         super().__init__()
-        self.weight = active("trick.historical_averaging.weight", weight)
+        self.weight = nonzero_schedule(".weight", weight)
         self.moves: dict[str, int] = {}
 
     def networks(self, networks: Networks) -> Networks:

@@ -1,4 +1,4 @@
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Sample, Turn
 from ganlab.tricks.base import Trick
 
@@ -14,7 +14,7 @@ class InstanceNoise(Trick):
 
     def __init__(self, std: float | Schedule):
         super().__init__()
-        self.std = active("trick.instance_noise.std", std)
+        self.std = nonzero_schedule(".std", std)
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         noise = turn.draw.normal("instance_noise", *sample.x.shape)

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
-from ganlab.core.schedules import Schedule, active, schedule
+from ganlab.core.schedules import Schedule, nonzero_schedule, schedule
 from ganlab.core.turn import Capability, Networks, Player, Turn, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
@@ -22,8 +22,8 @@ class LeCam(Trick):
 
     def __init__(self, weight: float | Schedule, decay: float | Schedule):
         super().__init__()
-        self.weight = active("trick.lecam.weight", weight)
-        self.decay = schedule("trick.lecam.decay", decay, low=0, high=1, strict=True)
+        self.weight = nonzero_schedule(".weight", weight)
+        self.decay = schedule(".decay", decay, low=0, high=1, strict=True)
         self.register_buffer("averages", torch.zeros(2))  # of the logits on real samples and on fakes
         self.register_buffer("latest", torch.zeros(2))  # the same with the move that is under way
         self.moves = 0

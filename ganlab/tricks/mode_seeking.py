@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.core.distributed import mean_of_ranks
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Turn, at_least_float32
 from ganlab.core.validation import Positive
 from ganlab.tricks.base import Compute, Terms, Trick
@@ -18,7 +18,7 @@ class ModeSeeking(Trick):
 
     def __init__(self, weight: float | Schedule, eps: Positive):
         super().__init__()
-        self.weight = active("trick.mode_seeking.weight", weight)
+        self.weight = nonzero_schedule(".weight", weight)
         self.eps = eps
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:

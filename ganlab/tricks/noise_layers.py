@@ -3,7 +3,7 @@ from functools import partial
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Sample, Turn
 from ganlab.networks.base import ConditionalSequential
 from ganlab.networks.noise import Noise, insert_before_hidden
@@ -23,7 +23,7 @@ class NoiseLayers(Trick):
 
     def __init__(self, std: float | Schedule, player: Side):
         super().__init__()
-        self.std = active("trick.noise_layers.std", std)
+        self.std = nonzero_schedule(".std", std)
         self.players = SIDES[player]
         self.needs = needed(self.players)
         self.layers: dict[Player, list[Noise]] = {player: [] for player in self.players}

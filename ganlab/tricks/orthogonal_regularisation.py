@@ -2,7 +2,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn, at_least_float32
 from ganlab.networks.weights import moved, weight_layers
 from ganlab.tricks.base import Compute, Order, Terms, Trick
@@ -25,7 +25,7 @@ class OrthogonalRegularisation(Trick):
 
     def __init__(self, weight: float | Schedule, player: Side):
         super().__init__()
-        self.weight = active("trick.orthogonal_regularisation.weight", weight)
+        self.weight = nonzero_schedule(".weight", weight)
         self.players = SIDES[player]
         self.needs = needed(self.players)
         # Where a player's filters are among its parameters, and which dimension of theirs counts outputs.

@@ -1,4 +1,4 @@
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Turn
 from ganlab.networks.class_conditioning import KPlusOneLogit, class_cross_entropy
 from ganlab.tricks.base import Compute, Terms, Trick
@@ -19,7 +19,7 @@ class SemiSupervised(Trick):
 
     def __init__(self, weight: float | Schedule):
         super().__init__()
-        self.weight = active("trick.semi_supervised.weight", weight)
+        self.weight = nonzero_schedule(".weight", weight)
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None

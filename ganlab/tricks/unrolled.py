@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ganlab.core.distributed import mean_of_ranks
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm
@@ -28,7 +28,7 @@ class Unrolled(Trick):
     def __init__(self, steps: Annotated[int, 1, 10], lr: float | Schedule):
         super().__init__()
         self.steps = steps
-        self.lr = active("trick.unrolled.lr", lr)
+        self.lr = nonzero_schedule(".lr", lr)
 
     def networks(self, networks: Networks) -> Networks:
         # The slope of a penalty is differentiated through the steps ahead, a third time in all.

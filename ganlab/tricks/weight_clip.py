@@ -1,6 +1,6 @@
 import torch
 
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Player
 from ganlab.networks.weights import refuse_normalised
 from ganlab.tricks.base import Order, Trick
@@ -19,7 +19,7 @@ class WeightClip(Trick):
 
     def __init__(self, bound: float | Schedule):
         super().__init__()
-        self.bound = active("trick.weight_clip.bound", bound)
+        self.bound = nonzero_schedule(".bound", bound)
 
     def networks(self, networks: Networks) -> Networks:
         refuse_normalised("weight_clip", networks.required_discriminator)

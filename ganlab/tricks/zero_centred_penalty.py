@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.core.gradients import between, input_gradients
-from ganlab.core.schedules import Schedule, active
+from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
@@ -16,7 +16,7 @@ class ZeroCentredPenalty(GradientRegulariser):
     """
 
     def __init__(self, weight: float | Schedule, every: Count):
-        super().__init__("zero_centred_penalty", active("trick.zero_centred_penalty.weight", weight), every)
+        super().__init__("zero_centred_penalty", nonzero_schedule(".weight", weight), every)
 
     def penalty(self, turn: Turn) -> Tensor:
         points = between(turn, self.name, len(turn.on_real.logits))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import play
+from support.commands import play
 
 from ganlab.training.callbacks.profile import REST, Stopwatch
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import go_on, play, summary
+from support.commands import go_on, play, summary
 
 from ganlab.data.sources import Memory
 from ganlab.training.build import load

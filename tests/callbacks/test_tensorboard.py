@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from commands import go_on, play, rows
+from support.commands import go_on, play, rows
 
 
 def test_tensorboard_has_the_rows_of_the_metrics_file(tmp_path: Path) -> None:

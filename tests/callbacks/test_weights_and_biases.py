@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import QUICK, finish, go_on, play, rows, start, summary
-from table import ROOT
+from support.commands import QUICK, finish, go_on, play, rows, start, summary
+from support.small_games import ROOT
 
 from ganlab.core.errors import ConfigError
 from ganlab.training.callbacks.tensorboard import TensorBoard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from albums import picture
+from support.image_folders import picture
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import torch
-from streams import N, numbered, same, take
+from support.data_streams import N, numbered, same, take
 
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data, scale

@@ -7,8 +7,8 @@ from hashlib import sha256
 
 import pytest
 import torch
-from albums import folder, picture
-from streams import same, sweep, take
+from support.data_streams import same, sweep, take
+from support.image_folders import folder, picture
 
 from ganlab.core.errors import ConfigError
 from ganlab.data import files

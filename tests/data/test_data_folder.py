@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from albums import folder
-from streams import take
+from support.data_streams import take
+from support.image_folders import folder
 
 from ganlab.core.errors import ConfigError
 

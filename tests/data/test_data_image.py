@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from albums import folder, picture
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from streams import sweep, take
+from support.data_streams import sweep, take
+from support.image_folders import folder, picture
 
 from ganlab.core.errors import ConfigError
 from ganlab.data.image import Look, decode

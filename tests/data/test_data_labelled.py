@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import torch
-from streams import same
+from support.data_streams import same
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError

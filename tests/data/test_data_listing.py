@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from albums import folder, picture
-from streams import sweep
+from support.data_streams import sweep
+from support.image_folders import folder, picture
 
 from ganlab.core.errors import ConfigError
 from ganlab.data.image_folder import ImageFolder

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from albums import folder, picture
-from streams import take
+from support.data_streams import take
+from support.image_folders import folder, picture
 
 from ganlab.core.errors import ConfigError, RankLost
 from ganlab.data.readers import read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from streams import BATCH, N, numbered, same, take
+from support.data_streams import BATCH, N, numbered, same, take
 
 
 @pytest.mark.parametrize("start", [1, 2, 3, 7])

@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 import torch
-from streams import BATCH, N, numbered, take
+from support.data_streams import BATCH, N, numbered, take
 from torch import Tensor
 
 from ganlab.data.base import Data, scale

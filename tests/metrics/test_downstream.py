@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from commands import play
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
-from table import SMALL, game
+from support.commands import play
+from support.small_games import SMALL, game
 from torch import nn
 
 from ganlab.config.build import build_data, build_game

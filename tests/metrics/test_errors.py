@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from commands import play, summary
-from table import SMALL
+from support.commands import play, summary
+from support.small_games import SMALL
 
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose

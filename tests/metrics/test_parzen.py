@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import play, summary
 from omegaconf import OmegaConf
 from parzen_anchors import centroids
 from scipy.special import logsumexp
-from table import SHARED
+from support.commands import play, summary
+from support.small_games import SHARED
 from torch import Tensor
 
 from ganlab.config.compose import CONF

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from table import SMALL
+from support.small_games import SMALL
 from torch import Tensor, nn
 
 from ganlab.config.build import build_data, build_game

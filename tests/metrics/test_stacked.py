@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import play, summary
-from table import SHARED
+from support.commands import play, summary
+from support.small_games import SHARED
 from torch import Tensor, nn
 
 from ganlab.config.build import build_data

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import play, summary
+from support.commands import play, summary
 from torch import Tensor
 
 from ganlab.config.build import instantiate

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from table import SMALL
+from support.small_games import SMALL
 from torch import nn
 
 from ganlab.config.build import build_data

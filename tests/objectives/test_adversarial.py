@@ -8,8 +8,8 @@ from itertools import product
 import pytest
 import torch
 from hydra.utils import get_class
-from judged import FAKE, ONES, REAL, slopes, terms
-from table import SMALL, node, options
+from support.logit_costs import FAKE, ONES, REAL, slopes, terms
+from support.small_games import SMALL, node, options
 
 from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import compose

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from table import game, one_round, real
+from support.small_games import game, one_round, real
 from torch import Tensor, distributions, nn
 
 from ganlab.config.build import build_game

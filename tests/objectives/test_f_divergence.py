@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from judged import FAKE, ONES, REAL, slopes, terms
 from scipy.optimize import minimize_scalar
-from table import SMALL, node, options
+from support.logit_costs import FAKE, ONES, REAL, slopes, terms
+from support.small_games import SMALL, node, options
 
 from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import compose

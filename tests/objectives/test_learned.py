@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from table import SMALL, game, real
+from support.small_games import SMALL, game, real
 from torch import Tensor, nn
 
 from ganlab.config.build import build_game

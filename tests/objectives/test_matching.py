@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from table import SMALL, composed, game, real
+from support.small_games import SMALL, composed, game, real
 from torch import Tensor
 
 from ganlab.config.build import build_game

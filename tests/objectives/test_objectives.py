@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from judged import FAKE, ONES, REAL, terms
-from table import SMALL, composed, game
+from support.logit_costs import FAKE, ONES, REAL, terms
+from support.small_games import SMALL, composed, game
 from torch import Tensor
 
 from ganlab.config.build import build_game

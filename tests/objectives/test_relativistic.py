@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 import torch
-from judged import FAKE, ONES, REAL, terms
+from support.logit_costs import FAKE, ONES, REAL, terms
 
 from ganlab.objectives.relativistic import Relativistic, RelativisticAverage
 

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from judged import ONES, terms
 from scipy.integrate import quad
 from scipy.stats import norm
+from support.logit_costs import ONES, terms
 from torch import Tensor, nn
 from torch.optim import Adam
 

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from dirac import LR, START, path, radii
-from judged import ONES
+from support.dirac_gan import LR, START, path, radii
+from support.logit_costs import ONES
 
 from ganlab.objectives.adversarial import Minimax, NonSaturating, Wasserstein
 from ganlab.training.play import Alternating, Extragradient, Simultaneous

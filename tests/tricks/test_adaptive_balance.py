@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from table import game, one_round, real
+from support.small_games import game, one_round, real
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams

@@ -2,7 +2,7 @@ from math import isfinite
 
 import pytest
 import torch
-from table import game, one_round, real, rounds
+from support.small_games import game, one_round, real, rounds
 from torch import Tensor, nn
 
 from ganlab.augmentations.colour import Colour

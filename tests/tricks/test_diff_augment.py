@@ -2,7 +2,7 @@ from math import sqrt
 
 import pytest
 import torch
-from table import game, real, rounds
+from support.small_games import game, real, rounds
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError

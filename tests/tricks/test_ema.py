@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from table import game, one_round, rounds
+from support.small_games import game, one_round, rounds
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, schedule

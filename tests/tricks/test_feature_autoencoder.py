@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from table import SMALL, game, real, rounds
+from support.small_games import SMALL, game, real, rounds
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from table import SMALL
+from support.small_games import SMALL
 from torch import nn
 
 from ganlab.config.build import build_game

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from table import game, real
+from support.small_games import game, real
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ganlab.core.errors import ConfigError

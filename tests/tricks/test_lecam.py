@@ -1,6 +1,6 @@
 import pytest
 import torch
-from table import game, one_round, real, rounds
+from support.small_games import game, one_round, real, rounds
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError

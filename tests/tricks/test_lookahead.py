@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from table import game, one_round, rounds
+from support.small_games import game, one_round, rounds
 from torch import nn
 
 from ganlab.config.build import build_game

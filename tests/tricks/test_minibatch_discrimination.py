@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from table import game, real
+from support.small_games import game, real
 from torch import nn
 
 from ganlab.networks.minibatch import Closeness, ClosenessScore

@@ -3,7 +3,7 @@ from itertools import product
 
 import pytest
 import torch
-from table import DCGAN, SMALL, game, real
+from support.small_games import DCGAN, SMALL, game, real
 from torch import nn
 
 from ganlab.config.build import build_game

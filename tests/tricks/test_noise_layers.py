@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from table import DCGAN, SMALL, game, real, rounds
+from support.small_games import DCGAN, SMALL, game, real, rounds
 from torch import nn
 
 from ganlab.config.build import build_game

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from table import DCGAN, SMALL, composed, game, real
+from support.small_games import DCGAN, SMALL, composed, game, real
 from torch import Tensor, nn
 
 from ganlab.config.build import build_game

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from table import beside, game, one_round, real
+from support.small_games import beside, game, one_round, real
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from table import DCGAN, SMALL, game, one_round, real, rounds
+from support.small_games import DCGAN, SMALL, game, one_round, real, rounds
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 

@@ -1,5 +1,5 @@
 import pytest
-from table import batch, game, one_round
+from support.small_games import batch, game, one_round
 
 from ganlab.core.errors import ConfigError
 from ganlab.tricks.steps import Burst, CriticSteps

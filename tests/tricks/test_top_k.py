@@ -1,6 +1,6 @@
 import pytest
 import torch
-from table import game, real, rounds
+from support.small_games import game, real, rounds
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from scipy.stats import kstest, truncnorm
-from table import SMALL, game, rounds
+from support.small_games import SMALL, game, rounds
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from table import SMALL, game, home, options, real
+from support.small_games import SMALL, game, home, options, real
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose

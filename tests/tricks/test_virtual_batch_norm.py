@@ -1,6 +1,6 @@
 import pytest
 import torch
-from table import game
+from support.small_games import game
 from torch import nn
 
 from ganlab.core.errors import ConfigError
@@ -52,7 +52,7 @@ def test_the_reference_is_conditioned_too() -> None:
 
 
 def conditioned(override: str) -> nn.Module:
-    from table import SMALL
+    from support.small_games import SMALL
 
     from ganlab.config.build import build_game
     from ganlab.config.compose import compose

@@ -1,5 +1,5 @@
 import pytest
-from table import game, one_round
+from support.small_games import game, one_round
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Linear

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from table import DCGAN, SMALL, game, one_round
+from support.small_games import DCGAN, SMALL, game, one_round
 from torch import Tensor, nn
 
 from ganlab.config.build import build_game

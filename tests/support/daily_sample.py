@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
-from table import node
+from support.small_games import node
 
 from ganlab.config.compose import CONF
 from ganlab.tricks.base import Order, Trick

@@ -17,7 +17,7 @@ from ganlab.core.turn import Batch, Sample
 from ganlab.training.base import GameModule
 from ganlab.training.build import build
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 SMALL = (
     "logger=csv",

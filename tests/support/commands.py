@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from table import ROOT, SMALL
-from warm import Warm
+from support.small_games import ROOT, SMALL
+from support.warm_process import Warm
 
 from ganlab.config.compose import compose
 from ganlab.run import run
@@ -45,7 +45,7 @@ def start(*overrides: str, module: Sequence[str] = ("ganlab.run",), cwd: Path | 
 
 def start_pair(*overrides: str) -> Warm:
     """A run whose further processes are forks of the first, and need not import all of it either."""
-    return start(*overrides, module=("pairing",), cwd=Path(__file__).parent)
+    return start(*overrides, module=("support.run_with_forks",), cwd=ROOT / "tests")
 
 
 def start_cold(*overrides: str, **options: Any) -> subprocess.Popen[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from table import batch, beside, game, home, options
+from support.small_games import batch, beside, game, home, options
 
 from ganlab.core.errors import ConfigError
 

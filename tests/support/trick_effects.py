@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from table import game, in_plays, one_round, options
+from support.small_games import game, in_plays, one_round, options
 
 from ganlab.core.errors import ConfigError
 from ganlab.training.base import GameModule

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from hydra.core.global_hydra import GlobalHydra
-from warm import Signalled
+from support.warm_process import Signalled
 
 
 class Forked(Signalled):

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import TextIO
 
-from forks import Forked, forked
+from support.forked_process import Forked, forked
 
 from ganlab.suites import child
 

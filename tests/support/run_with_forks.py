@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
-from forks import Forked, forked
+from support.forked_process import Forked, forked
 
 from ganlab.training import processes
 
