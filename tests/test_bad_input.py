@@ -70,7 +70,7 @@ LINES = {  # a command line, and what its one line of error must name
     "model.generator.shape=[1,16,16]": r"model.generator.shape=\[1, 16, 16\] contradicts data.shape",
     "=3": "=3 cannot be read: settings are given as key=value",
     "model.generator.value_range=[0,1]": "contradicts data.range",
-    "data=ring metric=[fid,is]": "measure images, not these data",
+    "data=ring metric=[fid,is]": "measures images, and these data are points",
     "resume=": "resume= is empty",
     "images=1000 steps=3": "images=1000 and steps=3 disagree",
     "trainer.devices=2": "trainer.devices=2 also needs trainer=ddp",
@@ -88,13 +88,13 @@ LINES = {  # a command line, and what its one line of error must name
     "metric=parzen data.validation=9 metric.parzen.num_validation=1": "num_validation=1 must be",
     "optimizer.generator.lr=-1": "Invalid learning rate: -1",
     "evaluation.n=0": "evaluation.n=0",
-    "evaluation.n=10": "fid/digits_train_10 of 10 fakes.* need 49",
+    "evaluation.n=10": "metric=fid: .* 49 samples, and there are 10 generated",
     "resume=nowhere": "nowhere is not a run",
     "init_from=nowhere": "nowhere is not a run",
     "init_from=a resume=b": "exclude each other",
     "trick=[ema] +trick=r1": "\\+trick=r1 would be lost beside trick=\\[ema\\]: give all of them as one list",
     "data.range=[0,255]": r"data.range=\[0,255\]",
-    "metric=[prdc] monitor=e": "monitor=e is not measured",
+    "metric=[prdc] monitor=e": "monitor=e: not measured",
     "extractor=inception metric=none": "extractor has no effect: no metric uses it",
     "metric.weights=w.pth": "metric.weights=w.pth would do nothing: they are for extractor=inception",
     "views=[film]": "what=film must be one of grid, neighbours",
@@ -116,7 +116,7 @@ LINES = {  # a command line, and what its one line of error must name
     "data=cifar10 data.flip=maybe": "data.flip=maybe must be true or false",
     "+model.generator.widht=3": "model.generator.widht=3 would be read by nothing: .* takes",
     "clip=3": "clip=3 must be a mapping",
-    "monitor=mystery": "monitor=mystery is not measured.*fid/digits",
+    "monitor=mystery": "monitor=mystery: not measured.*fid/digits",
 }
 
 

@@ -239,8 +239,8 @@ def test_what_is_told_of_the_ring_is_what_the_metrics_say() -> None:
     spread = samples + 0.05 * torch.randn(2500, 2, generator=torch.Generator().manual_seed(0))
     numbers = {}
     for metric in (ModesCovered(), HighQuality()):
-        metric.check(run.data, 2500, 0)
-        metric.update(spread, real=False)
+        metric.setup(run.data, 2500, 0)
+        metric.update(spread)
         numbers |= metric.compute()
     told = f"modes {numbers['modes']:.0f} of 8, high quality {numbers['high_quality']:.0%}"
     assert covered(spread, run.data.distribution) == told

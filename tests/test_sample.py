@@ -128,7 +128,9 @@ def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: 
     foreign = tmp_path / "foreign"
     shutil.copytree(points, foreign)
     cfg = OmegaConf.load(foreign / "config.yaml")
-    message = r"space=features of this run's extractor: samples of shape .* 'mnist' takes .*; or space=pixels"
+    message = (
+        r"space=features of this run's extractor: extractor=mnist: takes images of shape .*; or space=pixels"
+    )
     for name, said in {"mnist": message, None: "space=features, but this run names no extractor"}.items():
         cfg.extractor = name and {"_target_": "ganlab.metrics.features.classifier", "name": name}
         OmegaConf.save(cfg, foreign / "config.yaml")
@@ -138,7 +140,7 @@ def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: 
 
 def test_neighbours_in_features_at_the_end_of_a_run(tmp_path: Path) -> None:
     path, view = tmp_path / "run", "{what:neighbours,space:features,n:8}"
-    with pytest.raises(ConfigError, match="space=features of this run's extractor: .* 'mnist' takes"):
+    with pytest.raises(ConfigError, match="space=features of this run's extractor: .* takes images of shape"):
         play(path, "metric=none", "extractor=mnist", f"views=[{view}]", "steps=2")
     assert not path.exists()
     play(path, "metric=none", f"views=[neighbours,{view}]", "steps=2")

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from ganlab.config.overrides import override
 from ganlab.core.errors import printable
 from ganlab.core.validation import digits
+from ganlab.metrics.protocols import baseline_note
 
 if TYPE_CHECKING:
     from ganlab.training.session import Session
@@ -44,10 +45,7 @@ def conclude(session: Session, status: str, metrics: Mapping[str, float]) -> Non
     things = "samples" if data.value_range is None else "images"
     run = override("run_dir", path)
     for name, value in metrics.items():
-        split = {"train": "training"}.get(evaluation.baseline_split[name], evaluation.baseline_split[name])
-        floor = evaluation.floor.get(name)
-        real = f"   (real {split} {things}: {digits(floor)})" if floor is not None else ""
-        lines[name] = digits(value) + real
+        lines[name] = digits(value) + baseline_note(evaluation.baselines.get(name, {}), things)
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
         lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'" + (
             f" metric.kid.subset_size={len(data)}" * (len(data) < 1000)

@@ -227,7 +227,7 @@ class Session:
         if self.module.measured:
             return self.module.measured
         found = self.evaluation(self.module.to(self.trainer.strategy.root_device).game)
-        self.measuring.record = self.evaluation.record(found, self.module.game)
+        self.measuring.record = self.evaluation.records(found, self.module.game)
         return found
 
     def _explained(self, error: BaseException) -> BaseException:

@@ -15,8 +15,8 @@ from ganlab.core.validation import Range
 from ganlab.data.base import Data
 from ganlab.data.image import Unreadable, opened
 from ganlab.game import Game
-from ganlab.metrics.features import cached
-from ganlab.metrics.reference import BATCH, to_unit_range
+from ganlab.metrics.evaluation import BATCH
+from ganlab.metrics.features import cached, to_unit_range
 from ganlab.visualize.animation import save_film
 from ganlab.visualize.grid import grid, images, save
 from ganlab.visualize.options import file_part, through_extractor

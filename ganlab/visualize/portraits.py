@@ -17,7 +17,7 @@ from ganlab.data.base import Data, delivered
 from ganlab.data.densities import Mixture
 from ganlab.data.sampler import Request
 from ganlab.game import Game
-from ganlab.metrics.modes import high_quality
+from ganlab.metrics.modes import high_quality_modes
 from ganlab.visualize.grid import FAKE, REAL, Names, drawn, empty, grid, stacked
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def covered(samples: Tensor, known: Mixture | None) -> str:
     """What the metrics say of samples; nothing where the distribution is not known."""
     if known is None:
         return ""
-    good, num_modes = high_quality(samples, known), len(known.centres)
+    good, num_modes = high_quality_modes(samples, known), len(known.centres)
     return f"modes {len(good.unique())} of {num_modes}, high quality {len(good) / len(samples):.0%}"
 
 

@@ -169,8 +169,8 @@ def test_random_features_are_as_large_as_the_samples() -> None:
         ("objective=moments objective.orders=[] objective.covariance=false", "would match nothing"),
         ("objective=sliced_wasserstein objective.p=3", "p=3 must be one of 1, 2"),
         ("objective=sliced_wasserstein objective.projections=0", "projections=0 must be a whole number"),
-        ("objective=mmd objective/space=mnist", "objective/space=mnist: its classifier takes images"),
-        ("objective=mmd objective/space=digits data=ring", "objective/space=digits: its classifier takes"),
+        ("objective=mmd objective/space=mnist", "objective.space.extractor=mnist: takes images"),
+        ("objective=mmd objective/space=digits data=ring", "objective.space.extractor=digits: takes images"),
         (
             "objective=mmd objective/space=random objective.space.widths=[]",
             r"widths=\[\] must be a list of 1",

@@ -24,6 +24,6 @@ class Evaluate(Callback):
         module.measured = {}
         if step > self.begins and (step % self.every == 0 or step == self.steps):
             found = self.evaluation(module.game)
-            self.record = self.evaluation.record(found, module.game)
+            self.record = self.evaluation.records(found, module.game)
             # All must know it: the best checkpoint is saved by all or by none.
             module.measured = trainer.strategy.broadcast(found)
