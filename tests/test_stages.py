@@ -30,7 +30,7 @@ from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Batch, Sample
 from ganlab.data.digits import Digits
-from ganlab.networks.autoencoder import linear
+from ganlab.networks.autoencoder import linear_layers
 from ganlab.run import run
 from ganlab.sample import sample
 from ganlab.training.build import build, load
@@ -205,7 +205,7 @@ def test_networks_of_stages_have_seeds_of_their_own() -> None:
         cfg = small(f"seed={seed}")
         cfg.model.generator.shape, cfg.model.generator.value_range = [6], [0, 1]
         cfg.stages, cfg.code_of = {name: cfg.stages.autoencoder}, name
-        return linear(build(cfg).stages[name].module.game.generator.body)[0].weight
+        return linear_layers(build(cfg).stages[name].module.game.generator.body)[0].weight
 
     assert torch.equal(drawn(0, "a"), drawn(0, "a"))
     assert not torch.equal(drawn(0, "a"), drawn(1, "a"))
@@ -218,7 +218,7 @@ def test_layers_that_were_trained_alone_start_the_deep_autoencoder() -> None:
     optimizer = module.stages["autoencoder"].module.player_optimizers["generator"].optimizer
 
     def weights(*networks) -> list[torch.Tensor]:
-        return [layer.weight.detach().clone() for network in networks for layer in linear(network)]
+        return [layer.weight.detach().clone() for network in networks for layer in linear_layers(network)]
 
     def a_round(rate: float) -> list[torch.Tensor]:
         optimizer.param_groups[0]["lr"] = rate

@@ -171,5 +171,5 @@ def test_shared_fakes_are_held_constant_on_the_discriminators_turn() -> None:
 
 
 def test_extra_samples_reach_the_turn() -> None:
-    extra = Sample(torch.zeros(2, 1, 8, 8))
-    assert game().game.turn("generator", Batch(real().real, extra), RandomStreams(0)).extra is extra
+    labelled = Sample(torch.zeros(2, 1, 8, 8))
+    assert game().game.turn("generator", Batch(real().real, labelled), RandomStreams(0)).labelled is labelled

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from ganlab.config.checks import num_processes, selected
 from ganlab.config.kinds import refuse_unfit
 from ganlab.core.errors import ConfigError, completing, one_line
-from ganlab.core.randomness import fold
+from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
 from ganlab.game import Game
@@ -75,18 +75,18 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
         tricks = chosen(cfg, "trick")
         with torch.random.fork_rng(devices=[]):
             networks = {player: network(cfg, player, data) for player in objective.players}
-            if objective.statistics:
+            if objective.num_statistics:
                 generator = networks["generator"]
-                num_outputs = objective.statistics * generator.latent_dim
+                num_outputs = objective.num_statistics * generator.latent_dim
                 generator.encoder = network(cfg, "encoder", data, num_outputs=num_outputs)
             networks["generator"].class_counts = data and data.class_counts()
-            torch.default_generator.manual_seed(fold(cfg.seed, "tricks"))
+            torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
             game = Game(
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
                 objective,
                 tricks,
-                taken=frozenset(taken_by_setting(cfg)),
-                code_of=code_of,
+                unavailable=frozenset(taken_by_setting(cfg)),
+                autoencoder=code_of,
             )
             # Before any weights are restored: a detour over float32 would round them.
             game = game.double() if cfg.trainer.precision == "64-true" else game
@@ -100,7 +100,7 @@ def taken_by_setting(cfg: DictConfig) -> set[Capability]:
     """What no trick can have, because of where and how the networks are computed, and on which data."""
     taken = {Capability.ONE_PROCESS} if num_processes(cfg) > 1 else set()
     taken |= {Capability.SECOND_DERIVATIVES} if cfg.compile else set()
-    return taken if cfg.data.get("labelled") else taken | {Capability.EXTRA}
+    return taken if cfg.data.get("labelled") else taken | {Capability.LABELLED_BATCH}
 
 
 def network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> Any:
@@ -110,7 +110,7 @@ def network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> An
             f"the objective needs an {player}, which this model does not have: choose model=vae or give it "
             f"model.{player}"
         )
-    torch.default_generator.manual_seed(fold(cfg.seed, player))
+    torch.default_generator.manual_seed(derive_seed(cfg.seed, player))
     kinds = {"generator": Generator, "discriminator": Discriminator}
     made = instantiate(cfg.model[player], kinds.get(player, object))
     made = made(**facts) if facts else made

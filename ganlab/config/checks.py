@@ -100,7 +100,7 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
     from ganlab.core.turn import Capability  # imports torch, which other refusals need not wait for
 
     tricks = [find(trick._target_) for trick in selected(cfg, "trick").values()]
-    if not any(Capability.EXTRA in getattr(trick, "needs", ()) for trick in tricks):
+    if not any(Capability.LABELLED_BATCH in getattr(trick, "needs", ()) for trick in tricks):
         raise ConfigError(
             f"data.labelled={cfg.data.labelled} would do nothing: add a trick that learns from labelled "
             "samples, such as semi_supervised, or leave it out"
@@ -110,7 +110,7 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
 def has_encoder(cfg: DictConfig) -> bool:
     """Whether the objective trains an encoder. True if its class cannot be imported: `build` reports that."""
     try:
-        return bool(find(cfg.objective._target_).statistics)
+        return bool(find(cfg.objective._target_).num_statistics)
     except Exception:  # whatever an import may raise
         return True
 

@@ -66,13 +66,13 @@ def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
     if not names:
         yield None, cfg
         return
-    from ganlab.core.randomness import fold
+    from ganlab.core.randomness import derive_seed
 
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     for name in names:
         stage = resolved["stages"][name]
         data = resolved["data"] | {"batch_size": stage.pop("batch_size")}
-        own = resolved | stage | {"data": data, "seed": fold(cfg.seed, "stage", name)}
+        own = resolved | stage | {"data": data, "seed": derive_seed(cfg.seed, "stage", name)}
         yield name, alone(own, resolved["stages"])
     yield None, alone(resolved, resolved["stages"])
 

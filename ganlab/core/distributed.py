@@ -49,7 +49,7 @@ def local_rows(rows: Tensor) -> Tensor:
     return rows.chunk(dist.get_world_size())[dist.get_rank()] if is_distributed() else rows
 
 
-def mean_of_ranks(x: Tensor) -> Tensor:
+def mean_over_ranks(x: Tensor) -> Tensor:
     """The mean over processes, with gradients."""
     return SumOfRanks.apply(x) / dist.get_world_size() if is_distributed() else x
 
@@ -73,7 +73,7 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
             dist.broadcast(tensor, 0)
 
 
-def gather(make: Callable[[slice], Tensor], n: int) -> Tensor:
+def make_in_parallel(make: Callable[[slice], Tensor], n: int) -> Tensor:
     """Makes n rows [n, ...], a part on each process, and returns all of them on every one, without gradients.
 
     Args:

@@ -21,7 +21,7 @@ def row_norms(slopes: Tensor) -> Tensor:
     return slopes.square().sum(1).clamp_min(1e-12).sqrt()
 
 
-def between(turn: Turn, name: str, n: int) -> Sample:
+def interpolates(turn: Turn, name: str, n: int) -> Sample:
     """Uniformly drawn points on the lines from fake to real samples; with the real ones' conditions.
 
     Args:
@@ -29,7 +29,7 @@ def between(turn: Turn, name: str, n: int) -> Sample:
         n: how many are drawn; the samples of a pack have one share.
     """
     real, fake = turn.real.x, turn.fake.x
-    share = turn.draw.uniform(name, n, *[1] * (real.ndim - 1)).to(real.dtype)
+    share = turn.random.uniform(name, n, *[1] * (real.ndim - 1)).to(real.dtype)
     share = share.repeat_interleave(len(real) // n, 0)  # [B, 1, ...]
     points = share * real + (1 - share) * fake
     return turn.real._replace(x=points if points.requires_grad else points.requires_grad_())

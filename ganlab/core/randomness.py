@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def fold(*key: int | str) -> int:
+def derive_seed(*key: int | str) -> int:
     """Mixes a key into one 64-bit seed; equal keys give equal seeds on every machine and Python.
 
     The CPU generator reads only the low 32 bits of a seed, so `seed << 32 | step` would give every seed
@@ -21,7 +21,7 @@ def fold(*key: int | str) -> int:
 
 def reseed(*key: int | str) -> None:
     """Sets every default generator (torch, CUDA where it is in use, numpy, random) from a key."""
-    seed = fold(*key)
+    seed = derive_seed(*key)
     # torch.manual_seed formats a stack trace at each call: 100 to 300 us a round.
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
@@ -30,12 +30,12 @@ def reseed(*key: int | str) -> None:
     np.random.seed(seed & 0xFFFFFFFF)
 
 
-def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+def seeded_generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator of its own, seeded from a key."""
-    return torch.Generator(device).manual_seed(fold(*key))
+    return torch.Generator(device).manual_seed(derive_seed(*key))
 
 
-def in_proportion(counts: Sequence[int], n: int) -> Tensor:
+def proportional_classes(counts: Sequence[int], n: int) -> Tensor:
     """Classes, int64 [n], class k being counts[k] / sum of them all; in turn where all counts are equal.
 
     The i-th hangs not on n, and any first so many hold the classes in proportion: the j-th of class k comes
@@ -78,7 +78,7 @@ class RandomStreams:
 
     def _stream(self, name: str) -> torch.Generator:
         if name not in self._streams:
-            self._streams[name] = generator(*self.key, name, device=self.device)
+            self._streams[name] = seeded_generator(*self.key, name, device=self.device)
         return self._streams[name]
 
     def _rows(self, make, name: str, n: int, *shape: int) -> Tensor:  # type: ignore[no-untyped-def]

@@ -22,7 +22,7 @@ class Schedule(ABC):
     def __call__(self, step: int) -> float: ...
 
     @property
-    def top(self) -> float:
+    def maximum(self) -> float:
         """The largest number."""
         return max(self.start, self.end)
 
@@ -114,7 +114,7 @@ class HalfLife(Schedule):
         return 0.5 ** (1 / min(self.steps, self.share * max(step, 1)))
 
 
-def schedule(
+def as_schedule(
     key: str, value: float | Schedule, low: float = -math.inf, high: float = math.inf, strict: bool = False
 ) -> Schedule:
     """A number or a schedule as a schedule.
@@ -140,21 +140,21 @@ def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
     Raises:
         ConfigError: it is negative somewhere, or zero throughout, which would have no effect.
     """
-    made = schedule(key, value, low=0)
+    made = as_schedule(key, value, low=0)
     useless = made.start == made.end == 0
     require(not useless, key, 0, "would have no effect", "give a positive number, or leave it out")
     return made
 
 
-def at(value: Any, step: int) -> Any:
+def at_step(value: Any, step: int) -> Any:
     """The value with every schedule in it (also inside a list) replaced by its number at a round."""
     if isinstance(value, Schedule):
         return value(step)
     if isinstance(value, list | tuple):
-        return type(value)(at(part, step) for part in value)
+        return type(value)(at_step(part, step) for part in value)
     return value
 
 
-def varies(value: Any) -> bool:
+def has_schedule(value: Any) -> bool:
     """Whether there is a schedule in it."""
-    return isinstance(value, Schedule) or (isinstance(value, list | tuple) and any(map(varies, value)))
+    return isinstance(value, Schedule) or (isinstance(value, list | tuple) and any(map(has_schedule, value)))

@@ -26,12 +26,12 @@ class Capability(StrEnum):
     TARGETS = "targets"
     COSTS = "costs of both players that are never negative"
     FAKE_COSTS = "a generator's cost of each fake by itself"
-    MOVES = "control over which player moves"
-    LASTING_MOVES = "moves of the discriminator that are not taken back later"
+    MOVE_CONTROL = "control over which player moves"
+    IRREVOCABLE_MOVES = "moves of the discriminator that are not taken back later"
     GENERATOR_TERM = "the generator's adversarial term"
     ZERO_SUM = "a generator that minimises log(1 - D) (objective=minimax)"
     LABELS = "labels"
-    EXTRA = "labelled samples beside the batch (such as data.labelled=100)"
+    LABELLED_BATCH = "labelled samples beside the batch (such as data.labelled=100)"
     ONE_PROCESS = "a single process"
     SECOND_DERIVATIVES = "second derivatives (compile=false)"
     DISCRIMINATOR_SCALE = "the scale of the discriminator's weights"
@@ -67,7 +67,7 @@ class Batch(NamedTuple):
     """The data of one round."""
 
     real: Sample
-    extra: Sample | None = None  # a second stream: labelled or paired data
+    labelled: Sample | None = None  # a second stream: labelled or paired data
 
 
 class Verdict(NamedTuple):
@@ -134,17 +134,17 @@ class Turn:
         generator: Generator,
         discriminator: Callable[[Tensor, Tensor | None], Verdict] | None,
         hooks: Tricks,
-        draw: RandomStreams,
+        random: RandomStreams,
         differentiates_inputs: bool,
     ):
         self.player: Player = player
         self.step = step  # rounds played so far
         self.real = differentiable(batch.real) if differentiates_inputs else batch.real
-        self.extra = batch.extra
+        self.labelled = batch.labelled
         self.generator = generator
         self.discriminator = discriminator
         self.is_ahead = False  # whether the discriminator has weights of later steps: tricks count no move
-        self.draw = draw
+        self.random = random
         self._hooks = hooks
         self._differentiates_inputs = differentiates_inputs
         self._computed: dict[str, Any] = {}
@@ -216,7 +216,7 @@ class Turn:
 
     def _draw_latent(self) -> Tensor:
         n = len(self.real.x)
-        return self._hooks.latents(self.generator.prior(self.draw, n, self.generator.latent_dim), self)
+        return self._hooks.latents(self.generator.prior(self.random, n, self.generator.latent_dim), self)
 
     def _generate(self) -> Sample:
         latent = self.latent

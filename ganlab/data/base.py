@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import generator, in_proportion
+from ganlab.core.randomness import proportional_classes, seeded_generator
 from ganlab.core.validation import Range
 from ganlab.data.densities import Mixture
 from ganlab.data.labelled import Labelled, LabelledPlan, Pair, Pairs
@@ -93,7 +93,7 @@ class Data:
     def classes(self, n: int, split: Split = "train") -> Tensor | None:
         """Classes [n] as often as a split has them, the same in every run; None as `class_counts`."""
         counts = self.class_counts(split)
-        return None if counts is None else in_proportion(counts, n)
+        return None if counts is None else proportional_classes(counts, n)
 
     def mean(self) -> Tensor:
         """The mean training sample, [*shape] float64; reads them all."""
@@ -157,7 +157,7 @@ class Data:
         source = self.sources[name]
         if n >= len(source):
             return everything
-        rows = torch.randperm(len(source), generator=generator("evaluation", name))[:n]
+        rows = torch.randperm(len(source), generator=seeded_generator("evaluation", name))[:n]
         requests = (Request(some, None) for some in rows.split(batch_size))
         return delivered(source.batches(requests), torch.device(device), self.value_range)
 

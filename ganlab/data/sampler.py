@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganlab.core.randomness import generator
+from ganlab.core.randomness import seeded_generator
 
 
 class Request(NamedTuple):
@@ -40,7 +40,7 @@ class Plan:
         epoch, batch = divmod(k, self.size // self.batch_size)
         if epoch != self._epoch:
             # Permutations are drawn on the CPU whatever the device, so that they are the same everywhere.
-            self._order = torch.randperm(self.size, generator=generator(self.seed, "data", epoch))
+            self._order = torch.randperm(self.size, generator=seeded_generator(self.seed, "data", epoch))
             self._epoch = epoch
         batch_order = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]  # [B]
         return Request(batch_order[self.rows], self._chance(k))
@@ -48,7 +48,7 @@ class Plan:
     def _chance(self, k: int) -> Tensor | None:
         if not self.augments:
             return None
-        numbers = torch.rand(self.batch_size, 3, generator=generator(self.seed, "augment", k))
+        numbers = torch.rand(self.batch_size, 3, generator=seeded_generator(self.seed, "augment", k))
         return numbers[self.rows]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import generator
+from ganlab.core.randomness import seeded_generator
 from ganlab.data.sampler import Request, flips, in_order, offset, still
 
 Choice = Literal["last", "random"]  # of the samples that are held out
@@ -86,7 +86,7 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: b
         )
     order = torch.arange(len(x))
     if choice == "random":
-        order = torch.randperm(len(x), generator=generator("validation"))
+        order = torch.randperm(len(x), generator=seeded_generator("validation"))
     kept, held = order[:-validation].sort().values, order[-validation:]
     return {"train": Memory(x[kept], labels[kept], flip), "validation": Memory(x[held], labels[held], flip)}
 

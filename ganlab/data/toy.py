@@ -8,7 +8,7 @@ from typing import Annotated, TypedDict, Unpack
 
 import numpy as np
 
-from ganlab.core.randomness import generator
+from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, NotNegative, Positive, Several, Whole, agree
 from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
@@ -42,7 +42,7 @@ class Toy(Data):
         self.distribution = distribution
         sources = {}
         for split in ("train", "test"):
-            x, modes = distribution.labelled(facts["size"], generator(facts["data_seed"], split))
+            x, modes = distribution.labelled(facts["size"], seeded_generator(facts["data_seed"], split))
             sources[split] = Memory(x, modes, flip=False)
         super().__init__(facts["shape"], facts["num_classes"], None, facts["batch_size"], sources)
 

@@ -1,4 +1,4 @@
-"""Where latents come from: (draw, n, dim) -> [n, dim]."""
+"""Where latents come from: (random, n, dim) -> [n, dim]."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ganlab.core.randomness import RandomStreams
 
 
 class Prior(Protocol):
-    def __call__(self, draw: RandomStreams, n: int, dim: int) -> Tensor: ...
+    def __call__(self, random: RandomStreams, n: int, dim: int) -> Tensor: ...
 
 
 class Normal:
     """Standard normal latents."""
 
-    def __call__(self, draw: RandomStreams, n: int, dim: int) -> Tensor:
-        return draw.normal("latent", n, dim)
+    def __call__(self, random: RandomStreams, n: int, dim: int) -> Tensor:
+        return random.normal("latent", n, dim)
 
 
 class TruncatedNormal:
@@ -31,9 +31,9 @@ class TruncatedNormal:
     def __init__(self, threshold: float):
         self.threshold = threshold
 
-    def __call__(self, draw: RandomStreams, n: int, dim: int) -> Tensor:
+    def __call__(self, random: RandomStreams, n: int, dim: int) -> Tensor:
         inside = math.erf(self.threshold / math.sqrt(2))
-        share = draw.uniform("latent", n, dim).mul_(2).sub_(1)  # in [-1, 1)
+        share = random.uniform("latent", n, dim).mul_(2).sub_(1)  # in [-1, 1)
         return share.mul_(inside).erfinv_().mul_(math.sqrt(2)).clamp_(-self.threshold, self.threshold)
 
 
@@ -43,13 +43,13 @@ class Uniform:
     def __init__(self, bound: float):
         self.bound = bound
 
-    def __call__(self, draw: RandomStreams, n: int, dim: int) -> Tensor:
-        return draw.uniform("latent", n, dim).mul_(2 * self.bound).sub_(self.bound)
+    def __call__(self, random: RandomStreams, n: int, dim: int) -> Tensor:
+        return random.uniform("latent", n, dim).mul_(2 * self.bound).sub_(self.bound)
 
 
 class Sphere:
     """Uniform latents on the sphere of radius sqrt(dim), where normal ones concentrate (White 2016)."""
 
-    def __call__(self, draw: RandomStreams, n: int, dim: int) -> Tensor:
-        latent = draw.normal("latent", n, dim)
+    def __call__(self, random: RandomStreams, n: int, dim: int) -> Tensor:
+        latent = random.normal("latent", n, dim)
         return latent * (math.sqrt(dim) / latent.norm(dim=1, keepdim=True))

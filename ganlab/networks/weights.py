@@ -34,13 +34,13 @@ def parametrise(trick: str, layer: nn.Module, make: Callable[..., object], **set
     Raises:
         ConfigError: the layer divides by the length of its weights, whatever computes them.
     """
-    refuse_normalised(trick, layer)
+    refuse_weight_normalised(trick, layer)
     make(layer, "weight", **settings)
     parts = cast(nn.ModuleList, layer.get_submodule("parametrizations.weight"))
     parts[0] = FullPrecision(parts[0])
 
 
-def refuse_normalised(trick: str, network: nn.Module) -> None:
+def refuse_weight_normalised(trick: str, network: nn.Module) -> None:
     """Refuses layers that divide by the length of their weights, to which their outputs are blind."""
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
         raise ConfigError(
@@ -49,7 +49,7 @@ def refuse_normalised(trick: str, network: nn.Module) -> None:
         )
 
 
-def moved(layer: nn.Module) -> Tensor:
+def optimised_weight(layer: nn.Module) -> Tensor:
     """The tensor that an optimiser moves where a layer has its weight; of weight norm, the directions."""
     if not is_parametrized(layer, "weight"):
         return cast(Tensor, layer.weight)
@@ -57,7 +57,7 @@ def moved(layer: nn.Module) -> Tensor:
     return last
 
 
-def flat(network: nn.Module) -> Tensor:
+def flat_weights(network: nn.Module) -> Tensor:
     """All weights of a network in one row."""
     return torch.cat([weight.flatten() for weight in network.parameters()])
 
@@ -71,7 +71,7 @@ def set_singular_vectors(network: nn.Module) -> None:
     """
     for name, norm in network.named_modules():
         if isinstance(norm, _SpectralNorm):
-            weight = moved(network.get_submodule(name.split("parametrizations.")[0].rstrip(".")))
+            weight = optimised_weight(network.get_submodule(name.split("parametrizations.")[0].rstrip(".")))
             matrix = norm._reshape_weight_to_matrix(weight)
             exact = matrix.double().nan_to_num(0, 0, 0)  # what is not finite is told when it is sampled
             tall = len(matrix) > matrix.shape[1]

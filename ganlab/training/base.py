@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ganlab.core.distributed import all_reduce_mean_
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams, reseed
-from ganlab.core.schedules import Schedule, at, nonzero_schedule, schedule, varies
+from ganlab.core.schedules import Schedule, as_schedule, at_step, has_schedule, nonzero_schedule
 from ganlab.core.turn import Batch, Player, Sample, Turn
 from ganlab.data.labelled import Pair
 from ganlab.data.sources import Samples
@@ -35,10 +35,10 @@ class PlayerOptimizer:
     def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: float | Schedule | None):
         self.weights = weights
         self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
-        self.schedules = {name: value for name, value in make.keywords.items() if varies(value)}
+        self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
         for name, value in self.schedules.items():
             for part in value if isinstance(value, list) else [value]:
-                schedule(f"optimizer.{player}.{name}", part, low=0)
+                as_schedule(f"optimizer.{player}.{name}", part, low=0)
         try:
             self.optimizer: Optimizer = make(weights, **at_all(self.schedules, 0))
         except (TypeError, ValueError, RuntimeError) as error:
@@ -80,7 +80,7 @@ def plain(device: torch.device) -> Iterator[None]:
 
 
 def at_all(values: Mapping[str, Any], step: int) -> dict[str, Any]:
-    return {name: at(value, step) for name, value in values.items()}
+    return {name: at_step(value, step) for name, value in values.items()}
 
 
 class GameModule(pl.LightningModule):
@@ -138,8 +138,8 @@ class GameModule(pl.LightningModule):
         reseed(self.seed, self.rank, self.game.step)
         torch.set_autocast_cache_enabled(True)  # Lightning would cast the weights in every pass
         self.logged = {}
-        real, extra = Sample(*batch[:2]), batch[2:]
-        self.play(self, Batch(real, Sample(*extra) if extra else None))
+        real, labelled = Sample(*batch[:2]), batch[2:]
+        self.play(self, Batch(real, Sample(*labelled) if labelled else None))
         self.logged.update(self.game.tricks.scalars())
         self.game.step += 1
 
@@ -189,5 +189,5 @@ class GameModule(pl.LightningModule):
 
     def _step(self, players: Iterable[Player]) -> None:
         for player in players:
-            for name, value in self.player_optimizers[player].step(self.game.played).items():
+            for name, value in self.player_optimizers[player].step(self.game.steps_played).items():
                 self.logged[f"{player}/{name}"] = value

@@ -18,7 +18,7 @@ from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, within
 from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.networks.autoencoder import pretrained
+from ganlab.networks.autoencoder import copy_of_pretrained
 from ganlab.networks.norms import ElementaryNorm
 from ganlab.training.base import GameModule
 from ganlab.training.play import Play
@@ -43,7 +43,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
                 break
             module = GameModule(**made)
             shallow = [before[part].module.game.generator for part in own.pretrained]
-            before[name] = Stage(module, own.steps, pretrained(module.game.generator, shallow))
+            before[name] = Stage(module, own.steps, copy_of_pretrained(module.game.generator, shallow))
     with refusing():
         return Stages(before, **made) if before else GameModule(**made)
 
@@ -51,7 +51,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
 def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str, Any]:
     """What a module that plays one game is made of."""
     game = build_game(cfg, data, code_of)
-    here = {*game.players, *(["encoder"] if game.objective.statistics else [])}
+    here = {*game.players, *(["encoder"] if game.objective.num_statistics else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
             if player not in here and not (player in ROLES and value in (None, [])):
@@ -116,9 +116,9 @@ def load(
     module = build(run.config())
     restore(module, run.checkpoint(checkpoint)[1])
     game = module.game
-    if game.begins and game.played <= 0:
+    if game.first_step and game.steps_played <= 0:
         raise ConfigError(
-            f"{run_dir} has played {game.step} of the {game.begins} rounds before its generator learns: "
+            f"{run_dir} has played {game.step} of the {game.first_step} rounds before its generator learns: "
             f"resume={run.path} goes on"
         )
     module.to(device).eval()

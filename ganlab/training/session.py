@@ -155,7 +155,7 @@ class Session:
             self._restore()
             if self.module.game.step > self.times.total:
                 raise ConfigError(
-                    f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.played} rounds: "
+                    f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.steps_played} rounds: "
                     "ask for more"
                 )
         else:

@@ -38,9 +38,9 @@ class Stages(GameModule):
         self.before = nn.ModuleDict({name: stage.module for name, stage in stages.items()})
         begins = 0
         for stage in stages.values():
-            stage.module.game.begins = begins
+            stage.module.game.first_step = begins
             begins += stage.rounds
-        self.game.begins = begins
+        self.game.first_step = begins
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -58,7 +58,7 @@ class Stages(GameModule):
             return
         module = self.stages[name].module
         module.game.step = self.game.step
-        if module.game.played == 0:
+        if module.game.steps_played == 0:
             self.stages[name].prepare()
             module.game.on_weights_loaded()
         module.round(batch)
@@ -69,6 +69,6 @@ class Stages(GameModule):
     def now(self) -> str | None:
         """The earlier game whose turn it is; None: the game itself."""
         for name, stage in self.stages.items():
-            if self.game.step < stage.module.game.begins + stage.rounds:
+            if self.game.step < stage.module.game.first_step + stage.rounds:
                 return name
         return None

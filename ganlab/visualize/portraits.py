@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganlab.core.randomness import generator
+from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Range
 from ganlab.data.base import Data, delivered
 from ganlab.data.densities import Mixture
@@ -67,7 +67,7 @@ def layout(n: int, num_classes: int | None) -> tuple[int, int]:
 def beside(data: Data, n: int, classes: tuple[int, ...] | None) -> Tensor:
     """At most n training samples, the same ones in every run, of these classes [n] where they are given."""
     source = data.sources["train"]
-    order = torch.randperm(len(source), generator=generator("beside"))
+    order = torch.randperm(len(source), generator=seeded_generator("beside"))
     if classes is not None and source.labels is not None:
         labels = source.labels.cpu()[order]
         found = {label: cycle(order[labels == label].tolist() or [0]) for label in classes}

@@ -116,7 +116,7 @@ def test_the_slope_of_all_parts_together_is_right() -> None:
     view = turn()
 
     def augmented(x: Tensor) -> Tensor:
-        view.draw = RandomStreams(1)
+        view.random = RandomStreams(1)
         return trick.inputs(Sample(x), view).x
 
     assert torch.autograd.gradcheck(augmented, x)

@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.errors import Diverged
 from ganlab.core.turn import Player
 from ganlab.training.base import GameModule
@@ -105,4 +105,4 @@ def largest(module: nn.Module) -> Tensor:
 
 def read(terms: dict[str, torch.Tensor]) -> dict[str, float]:
     """All the terms, as means over processes, in one wait for the device."""
-    return dict(zip(terms, mean_of_ranks(torch.stack(list(terms.values()))).tolist(), strict=True))
+    return dict(zip(terms, mean_over_ranks(torch.stack(list(terms.values()))).tolist(), strict=True))
