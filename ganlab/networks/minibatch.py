@@ -57,7 +57,7 @@ class MinibatchStandardDeviation(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        refuse_uneven_groups(self.size, len(x))
+        refuse_partial_groups(self.size, len(x))
         groups = at_least_float32(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
         variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
         # Equal samples have no deviation, and the root no slope there.
@@ -66,7 +66,7 @@ class MinibatchStandardDeviation(nn.Module):
         return torch.cat([x, rows.view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])], 1)
 
 
-def refuse_uneven_groups(size: int, rows: int) -> None:
+def refuse_partial_groups(size: int, rows: int) -> None:
     if rows % size:
         raise ConfigError(
             f"trick.minibatch_stddev.group_size={size} does not divide a batch of {rows} on one process "

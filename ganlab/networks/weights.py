@@ -34,13 +34,13 @@ def parametrise(trick: str, layer: nn.Module, make: Callable[..., object], **set
     Raises:
         ConfigError: the layer divides by the length of its weights, whatever computes them.
     """
-    refuse_weight_normalised(trick, layer)
+    refuse_normalised(trick, layer)
     make(layer, "weight", **settings)
     parts = cast(nn.ModuleList, layer.get_submodule("parametrizations.weight"))
     parts[0] = FullPrecision(parts[0])
 
 
-def refuse_weight_normalised(trick: str, network: nn.Module) -> None:
+def refuse_normalised(trick: str, network: nn.Module) -> None:
     """Refuses layers that divide by the length of their weights, to which their outputs are blind."""
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
         raise ConfigError(

@@ -1,6 +1,6 @@
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Turn
-from ganlab.networks.class_conditioning import GeneratorConditioning, class_cross_entropy, condition_generator
+from ganlab.networks.class_conditioning import GeneratorMode, class_cross_entropy, condition_generator
 from ganlab.tricks.base import Compute, Terms, Trick
 
 SETTING = "trick.auxiliary_classifier.generator"
@@ -17,7 +17,7 @@ class AuxiliaryClassifier(Trick):
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
     claims = frozenset({Capability.LABELS})  # who told the discriminator the class would give the answer away
 
-    def __init__(self, generator: GeneratorConditioning, weight: float | Schedule):
+    def __init__(self, generator: GeneratorMode, weight: float | Schedule):
         super().__init__()
         self.generator_way = generator
         self.weight = nonzero_schedule(".weight", weight)

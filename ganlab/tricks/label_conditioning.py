@@ -10,7 +10,7 @@ from ganlab.networks.class_conditioning import (
     ConcatVector,
     EmbedImage,
     EmbedVector,
-    GeneratorConditioning,
+    GeneratorMode,
     Projection,
     condition_generator,
 )
@@ -31,7 +31,7 @@ class LabelConditioning(Trick):
 
     needs = frozenset({Capability.LABELS, Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
 
-    def __init__(self, generator: GeneratorConditioning, discriminator: DiscriminatorWay):
+    def __init__(self, generator: GeneratorMode, discriminator: DiscriminatorWay):
         super().__init__()
         self.generator_way = generator
         self.discriminator_way = discriminator

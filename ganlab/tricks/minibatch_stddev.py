@@ -3,7 +3,7 @@ from torch import nn
 from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Several
 from ganlab.networks.base import add_inputs, replace_modules
-from ganlab.networks.minibatch import MinibatchStandardDeviation, refuse_uneven_groups
+from ganlab.networks.minibatch import MinibatchStandardDeviation, refuse_partial_groups
 from ganlab.tricks.base import Trick
 
 
@@ -19,7 +19,7 @@ class MinibatchStddev(Trick):
     def __init__(self, group_size: Several, batch_size: int):
         super().__init__()
         self.group_size = group_size
-        refuse_uneven_groups(group_size, batch_size)
+        refuse_partial_groups(group_size, batch_size)
 
     def networks(self, networks: Networks) -> Networks:
         body = networks.required_discriminator.body

@@ -2,7 +2,7 @@ import torch
 
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Player
-from ganlab.networks.weights import refuse_weight_normalised
+from ganlab.networks.weights import refuse_normalised
 from ganlab.tricks.base import Order, Trick
 
 
@@ -22,7 +22,7 @@ class WeightClip(Trick):
         self.bound = nonzero_schedule(".bound", bound)
 
     def networks(self, networks: Networks) -> Networks:
-        refuse_weight_normalised("weight_clip", networks.required_discriminator)
+        refuse_normalised("weight_clip", networks.required_discriminator)
         self._clip(networks, 0)
         return networks
 
