@@ -255,7 +255,7 @@ def test_layers_that_do_not_fit_are_refused() -> None:
 
 
 def test_schedules_begin_with_their_game() -> None:
-    line = "{_target_: ganlab.core.schedules.Steps, values: [0.1, 0.2], rounds: [1]}"
+    line = "{_target_: ganlab.core.schedules.Piecewise, values: [0.1, 0.2], milestones: [1]}"
     module = built("stages.autoencoder.steps=3", f"optimizer.generator.lr={line}")
     rates = []
     for _ in range(6):

@@ -90,7 +90,7 @@ LISTED = {
     "ganlab.objectives.matching": "MMD Moments SlicedWasserstein",
     "ganlab.objectives.relativistic": "Relativistic RelativisticAverage",
     "ganlab.objectives.spaces": "Pixels RandomFeatures",
-    "ganlab.core.schedules": "Constant Cosine Exponential HalfLife Linear Steps WarmUp",
+    "ganlab.core.schedules": "Constant Cosine Exponential HalfLife Linear Piecewise WarmUp",
     "ganlab.training.play": "Alternating Extragradient Shared Simultaneous",
     "ganlab.training.processes": "UnwrappedDDPStrategy",
     "pytorch_lightning": "Trainer",
