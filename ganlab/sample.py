@@ -31,7 +31,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     own = run.config()  # before torch is imported
     if not cfg.output:
         run.refuse_links()
-    from ganlab.config.build import refusing
+    from ganlab.config.build import as_config_errors
     from ganlab.training.build import load
     from ganlab.visualize.latent import VIEWS
 
@@ -39,7 +39,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     names = own.get("class_names") or ()
     fit(cfg, game, names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
-    with refusing():
+    with as_config_errors():
         view = VIEWS[cfg.what](cfg, run, game, None)
     with refuse_unwritable(output, "choose another output"):
         view.write(output)

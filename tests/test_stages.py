@@ -24,7 +24,7 @@ from support.commands import (
 )
 from support.small_games import batch, one_round
 
-from ganlab.config.checks import check
+from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError
@@ -60,7 +60,7 @@ def small(*overrides: str):
 
 def built(*overrides: str) -> Stages:
     cfg = small(*overrides)
-    check(cfg)
+    check_config(cfg)
     return build(cfg)
 
 
@@ -363,7 +363,7 @@ def test_a_resume_with_another_stage_is_refused_by_name(tmp_path: Path) -> None:
 def test_the_timetable_counts_images() -> None:
     times = Timetable(small("stages.autoencoder.steps=10", "steps=5"))
     assert (times.begins, times.total) == (10, 15)
-    assert [times.images(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
+    assert [times.images_seen(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
     plain = Timetable(compose("steps=5"))
     assert (plain.begins, plain.total, plain.images(3)) == (0, 5, 192)
 

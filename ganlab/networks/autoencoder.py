@@ -94,7 +94,7 @@ def copy_of_pretrained(deep: Generator, shallow: Sequence[Generator]) -> Callabl
     shapes = [[list(layer.weight.shape) for layer in layers] for layers in (sources, targets)]
     if shapes[0] != shapes[1]:
         raise ConfigError(
-            f"pretrained has layers of {shapes[0]}, but this autoencoder {shapes[1]}: let them agree"
+            f"pretrained has layers of {shapes[0]}, but this autoencoder {shapes[1]}: let them check_declared"
         )
 
     @torch.no_grad()

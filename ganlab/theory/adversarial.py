@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganlab.core.validation import Count, Several
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.densities import optimal_discriminator
 from ganlab.game import Game
 from ganlab.theory.density import Line
@@ -27,7 +27,7 @@ def best(line: Line, made: Tensor) -> Tensor:
 
 
 def draw(
-    settings: Sequence[str], reach: tuple[float, float], steps: Count, frames: Several, seed: int
+    settings: Sequence[str], reach: tuple[float, float], steps: Count, frames: TwoOrMore, seed: int
 ) -> list[Image.Image]:
     """Both densities with D(x) and D*(x) = p / (p + q), round by round."""
     line = Line(settings, seed, reach)

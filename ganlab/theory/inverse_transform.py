@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.validation import Count, Several
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.runs import schedule
 from ganlab.theory.style import BLACK, MADE, PURPLE, TRUE, frame, sheet, tidy
 
@@ -19,7 +19,7 @@ def transform(u: Tensor) -> Tensor:
     return torch.special.ndtri(u)
 
 
-def draw(samples: Count, frames: Several, seed: int) -> list[Image.Image]:
+def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
     """More and more samples, from u on the left by way of the distribution function to x below."""
     u = RandomStreams(seed, "inverse_transform").uniform("u", samples).double().clamp(1e-9, 1 - 1e-9)
     return [_frame(u[:n]) for n in schedule(samples, frames) if n > 0]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from PIL import Image
 
-from ganlab.core.validation import Count, Several
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.density import Line
 from ganlab.theory.runs import schedule
 from ganlab.theory.style import MADE, TRUE, frame, legend, sheet, tidy
@@ -17,7 +17,7 @@ def draw(
     settings: Sequence[str],
     reach: tuple[float, float],
     steps: Count,
-    frames: Several,
+    frames: TwoOrMore,
     seed: int,
 ) -> list[Image.Image]:
     """One column per objective and one row per data set, each with what it changes in the settings."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Count, Several
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.runs import Run, schedule
 from ganlab.theory.style import frame, legend, sheet, tidy
 from ganlab.visualize.portraits import covered, plane
@@ -18,7 +18,7 @@ def draw(
     settings: Sequence[str],
     reach: float,
     steps: Count,
-    frames: Several,
+    frames: TwoOrMore,
     seed: int,
 ) -> list[Image.Image]:
     """One panel per player: its name, and what it changes in the settings.

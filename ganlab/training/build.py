@@ -11,8 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganlab.config.build import ROLES, build_game, instantiate, refusing
-from ganlab.config.checks import num_processes
+from ganlab.config.build import ROLES, as_config_errors, build_game, instantiate, num_processes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, within
@@ -36,7 +35,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
         torch._dynamo.reset()  # what the last job of a sweep has compiled
     before: dict[str, Stage] = {}
     for name, own in stage_configs(cfg):
-        with within(name and f"stages.{name}", "."), refusing():
+        with within(name and f"stages.{name}", "."), as_config_errors():
             code_of = before[own.code_of].module.game if own.get("code_of") else None
             made = parts(own, data, code_of) | {"seed": cfg.seed}
             if name is None:
@@ -44,7 +43,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
             module = GameModule(**made)
             shallow = [before[part].module.game.generator for part in own.pretrained]
             before[name] = Stage(module, own.steps, copy_of_pretrained(module.game.generator, shallow))
-    with refusing():
+    with as_config_errors():
         return Stages(before, **made) if before else GameModule(**made)
 
 
@@ -64,7 +63,7 @@ def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str,
         tell_of_norm(game)
     if cfg.compile:
         game.compile()
-    with refusing():
+    with as_config_errors():
         return {
             "game": game,
             "play": instantiate(cfg.play, Play),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from ganlab.config.compose import compose
-from ganlab.config.kinds import validate
+from ganlab.config.kinds import check_kinds
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import whole
+from ganlab.core.validation import is_whole_number
 
 if TYPE_CHECKING:
     from ganlab.game import Game
@@ -66,7 +66,7 @@ def fit(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = N
         raise ConfigError(f"n={cfg.n}, columns={cfg.columns} of {list(game.shape)} are too large: lower them")
     if num_classes is not None and (label, typed) != (None, None):
         label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
-        if label is not None and not (whole(label) and 0 <= label < num_classes):
+        if label is not None and not (is_whole_number(label) and 0 <= label < num_classes):
             more = f", or be one of {', '.join(names[:LISTED])}" if names else ""
             more += " ..." * (len(names) > LISTED)
             raise ConfigError(f"class={typed or label} must lie between 0 and {num_classes - 1}{more}")
@@ -128,7 +128,7 @@ def asked(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
             if key not in {"what", *(key for keys in USES.values() for key in keys)} - ELSEWHERE:
                 raise ConfigError(f"views: {key}={value} has no effect at the end of a run: remove it")
             cfg[key] = value
-        check(validate(cfg), given)
+        check(check_kinds(cfg), given)
         if not of_images and cfg.what not in ("grid", "animate"):
             raise ConfigError(f"views: {cfg.what} shows images, and these data are none; leave it out")
         found.append(cfg)
