@@ -17,9 +17,9 @@ from support.commands import QUICK, checkpoint, finish, go_on, play, rows, start
 from ganlab.config import run_directory
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError, Diverged
-from ganlab.training.base import GameModule
 from ganlab.training.callbacks.log import Log
 from ganlab.training.callbacks.progress import ResumeClock
+from ganlab.training.module import GameModule
 from ganlab.tricks.base import Trick
 
 UNIFORM = "{_target_:ganlab.networks.initial.Uniform"

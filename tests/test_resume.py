@@ -43,8 +43,8 @@ from ganlab.core.errors import ConfigError
 from ganlab.data.digits import Digits
 from ganlab.filesystem import Lock
 from ganlab.run import run
-from ganlab.training.base import GameModule
 from ganlab.training.callbacks.stop import Stop
+from ganlab.training.module import GameModule
 from ganlab.training.resume import changes
 from ganlab.training.session import Session
 

@@ -79,8 +79,8 @@ class RunDirectory:
         inside = (place.relative_to(self.path) for place in self.path.rglob("*") if not place.is_dir())
         if os.path.isfile(self.path) or any(not any(map(place.match, nothing)) for place in inside):
             raise ConfigError(
-                f"run_dir={self.path} exists and is not empty: {shell_override('resume', self.path)} continues "
-                "a run, or choose another run_dir"
+                f"run_dir={self.path} exists and is not empty: {shell_override('resume', self.path)} "
+                "continues a run, or choose another run_dir"
             )
 
     def make_folders(self) -> None:

@@ -6,7 +6,7 @@ from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.training.base import GameModule
+from ganlab.training.module import GameModule
 from ganlab.visualize.latent import VIEWS, features_of, show
 from ganlab.visualize.options import asked, called, file_name, fit, through_extractor
 

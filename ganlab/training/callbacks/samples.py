@@ -4,7 +4,7 @@ from typing import Any
 from pytorch_lightning import Callback, Trainer
 
 from ganlab.data.base import Data
-from ganlab.training.base import GameModule
+from ganlab.training.module import GameModule
 from ganlab.visualize.grid import save
 from ganlab.visualize.latent import show
 from ganlab.visualize.portraits import portrait
