@@ -21,7 +21,7 @@ def overview(frames: Sequence[Image.Image]) -> Image.Image:
     return canvas
 
 
-def save_film(frames: Sequence[Image.Image], path: Path) -> None:
+def save_gif(frames: Sequence[Image.Image], path: Path) -> None:
     """Writes an animated GIF in one step; it is shown over and over, and rests on its last frame."""
     # One palette for all frames, or the colours would flicker.
     palette = overview(frames).quantize(256, dither=Image.Dither.NONE)
