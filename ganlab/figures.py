@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig
 
 from ganlab.cli import launch
 from ganlab.core.errors import ConfigError
-from ganlab.filesystem import writing
+from ganlab.filesystem import refuse_unwritable
 
 NAMES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
 
@@ -35,7 +35,7 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     for number in sorted(set(numbers)):
         name, began = NAMES[number - 1], perf_counter()
         frames = instantiate(cfg[name])
-        with writing(output, "choose another output"):
+        with refuse_unwritable(output, "choose another output"):
             output.mkdir(parents=True, exist_ok=True)
             files = write(frames, output / f"{number}_{name}")
         print(f"{perf_counter() - began:5.1f} s  {'  '.join(map(str, files))}", flush=True)

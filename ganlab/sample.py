@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError, printable
-from ganlab.filesystem import writing
+from ganlab.filesystem import refuse_unwritable
 from ganlab.visualize.options import check, file_name, fit, refuse_output
 
 
@@ -41,7 +41,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
     with refusing():
         view = VIEWS[cfg.what](cfg, run, game, None)
-    with writing(output, "choose another output"):
+    with refuse_unwritable(output, "choose another output"):
         view.write(output)
     label = cfg["class"]
     called = f" named {names[label]}" if label is not None and names else ""

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import CONF
 from ganlab.core.errors import ConfigError, one_line
-from ganlab.filesystem import caches
+from ganlab.filesystem import cache_directory
 
 # What may be built though no file of conf/ names it.
 UNNAMED = """
@@ -138,7 +138,7 @@ def key() -> bytes:
     Raises:
         OSError: it cannot be kept, or others could have read or written it.
     """
-    place = caches() / "key"
+    place = cache_directory() / "key"
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.exists():
         fresh = place.with_name(f"key.{secrets.token_hex(4)}.part")

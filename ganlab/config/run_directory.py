@@ -28,7 +28,7 @@ from ganlab.config.allowlist import LARGEST, check_trust, parsed, signature
 from ganlab.config.formats import FORMAT, PARTS, of_a_run
 from ganlab.config.overrides import override
 from ganlab.core.errors import ConfigError, one_line
-from ganlab.filesystem import Lock, read_regular, write_beside
+from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
 
 class RunDirectory:
@@ -144,12 +144,12 @@ class RunDirectory:
         path = self.path / "config.yaml"
         text = f"format: {FORMAT}\n{OmegaConf.to_yaml(cfg, resolve=True)}"
         if not path.exists():
-            write_beside(path, text)
+            write_atomically(path, text)
         self.written = text.encode()
         if self.signed and (mark := signature(self.written)):
             place = self.path / "signature"  # of what is there, too, for a kill or another process in between
-            write_beside(place, "\n".join([mark, *read_text(place).split()[:1]]) + "\n")
-        write_beside(path, text)
+            write_atomically(place, "\n".join([mark, *read_text(place).split()[:1]]) + "\n")
+        write_atomically(path, text)
 
     def content(self) -> tuple[bytes, bool]:
         """The bytes of config.yaml, and whether it was signed on this machine.
@@ -167,7 +167,7 @@ class RunDirectory:
                 f"{self.path} is not a run: it has no config.yaml; give the directory of a run{near}"
             )
         try:
-            content = read_regular(path, LARGEST)
+            content = read_regular_file(path, LARGEST)
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be read ({error.strerror}): restore it, or start a new run"
@@ -203,7 +203,7 @@ class RunDirectory:
 
     def write_summary(self, **values: Any) -> None:
         """Changes some entries of summary.json."""
-        write_beside(self.path / "summary.json", json.dumps(self.summary() | values, indent=2) + "\n")
+        write_atomically(self.path / "summary.json", json.dumps(self.summary() | values, indent=2) + "\n")
 
     @property
     def begun(self) -> bool:
@@ -274,7 +274,7 @@ def directory_for(cfg: DictConfig) -> Path:
 def read_text(path: Path) -> str:
     """The text of a small file; empty where it is none, or cannot be read."""
     try:
-        return read_regular(path, LARGEST * 8).decode()
+        return read_regular_file(path, LARGEST * 8).decode()
     except (OSError, ValueError):
         return ""
 

@@ -38,7 +38,7 @@ class Timetable:
         """Refuses batches that the data cannot give, or so many processes cannot share."""
         for name, (_, batch_size) in zip(self.names, self.phases, strict=True):
             with within(name and f"stages.{name}", "."):
-                data.share(world_size, batch_size)
+                data.check_batch_size(world_size, batch_size)
 
     def images(self, step: int) -> int:
         """How many real images were seen in so many rounds."""

@@ -43,7 +43,6 @@ def digits(value: float) -> str:
     return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"
 
 
-Range = tuple[float, float] | None  # of the values of a sample; None: unbounded
 Fact = int | Sequence[float] | None
 
 

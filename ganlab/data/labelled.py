@@ -10,10 +10,8 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import derive_seed, seeded_generator
-from ganlab.data.sampler import Plan, Request
-from ganlab.data.sources import Samples, Source
-
-Pair = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # a batch, and the labelled one beside it
+from ganlab.data.sampler import BatchIndices, Plan
+from ganlab.data.sources import LabelledBatch, Samples, Source
 
 
 class Labelled:
@@ -65,11 +63,11 @@ class LabelledPlan(Plan):
         super().__init__(derive_seed(seed, "labelled"), len(chosen), batch_size, rank, world_size, augments)
         self.chosen = chosen
 
-    def request(self, k: int) -> Request:
+    def request(self, k: int) -> BatchIndices:
         first, last = k * self.batch_size, (k + 1) * self.batch_size
         turns = range(first // self.size, -(-last // self.size))
         order = torch.cat([self._permutation(turn) for turn in turns])[first - turns[0] * self.size :]
-        return Request(self.chosen[order[: self.batch_size]][self.rows], self._chance(k))
+        return BatchIndices(self.chosen[order[: self.batch_size]][self.rows], self._chance(k))
 
     def _permutation(self, turn: int) -> Tensor:
         return torch.randperm(self.size, generator=seeded_generator(self.seed, turn))
@@ -82,6 +80,6 @@ class Pairs:
     batches: Iterable[Samples]
     labelled: Iterable[Samples]
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[LabelledBatch]:
         for batch, labelled in zip(self.batches, self.labelled, strict=True):
             yield *batch, *labelled

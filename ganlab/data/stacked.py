@@ -11,7 +11,7 @@ from torch import Tensor
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole, agree, image_range
 from ganlab.data.base import Data
-from ganlab.data.sampler import Request
+from ganlab.data.sampler import BatchIndices
 from ganlab.data.sources import Samples, Source, present, send
 from ganlab.data.vision import FOLDERS, download, read
 
@@ -69,7 +69,7 @@ class Stacks(Source):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
+    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
         for rows, _ in requests:
             here = send(rows, self.images.device)
             yield self.images[self.parts[here]].squeeze(2), self.labels[here]

@@ -99,7 +99,7 @@ class NearestNeighbourError(Transfer):
     higher_is_better = False
 
     def share(self, game: Game, data: Data, seed: int) -> float:
-        classes = game.labels(self._n, data.classes(self._n))
+        classes = game.labels(self._n, data.proportional_labels(self._n))
         assert classes is not None
         samples = game.sample(self._n, seed, classes).flatten(1)
 
@@ -167,7 +167,7 @@ class LinearProbe(Transfer):
         from sklearn.svm import LinearSVC
 
         device = next(game.parameters()).device
-        train = list(data.choice("train", self.n_train, device, CHUNK))
+        train = list(data.subset("train", self.n_train, device, CHUNK))
         test = list(data.split("test", device, CHUNK))
         # Thousands of features: the dual problem has the same solution, and is solved in half of the time.
         solver = LinearSVC(C=self.cost, dual=True, tol=TOLERANCE, random_state=0)

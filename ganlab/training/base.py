@@ -18,8 +18,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams, reseed
 from ganlab.core.schedules import Schedule, as_schedule, at_step, has_schedule, nonzero_schedule
 from ganlab.core.turn import Batch, Player, Sample, Turn
-from ganlab.data.labelled import Pair
-from ganlab.data.sources import Samples
+from ganlab.data.sources import LabelledBatch, Samples
 from ganlab.game import Game
 from ganlab.training.play import Moves, Play, Weights
 
@@ -132,7 +131,7 @@ class GameModule(pl.LightningModule):
         except StopIteration as end:  # Lightning would count the round as played
             raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
 
-    def round(self, batch: Samples | Pair) -> None:
+    def round(self, batch: Samples | LabelledBatch) -> None:
         """Plays one round on real samples, followed by those of a second stream if there is one."""
         batch = (batch, None) if isinstance(batch, Tensor) else batch  # from a loader without labels
         reseed(self.seed, self.rank, self.game.step)

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 from torch.optim import Optimizer
 
-from ganlab.data.labelled import Pair
-from ganlab.data.sources import Samples
+from ganlab.data.sources import LabelledBatch, Samples
 from ganlab.training.base import GameModule
 
 
@@ -51,7 +50,7 @@ class Stages(GameModule):
         earlier = [o for stage in self.stages.values() for o in stage.module.configure_optimizers()]
         return earlier + super().configure_optimizers()
 
-    def round(self, batch: Samples | Pair) -> None:
+    def round(self, batch: Samples | LabelledBatch) -> None:
         name = self.now
         if name is None:
             super().round(batch)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganlab.filesystem import replacing
+from ganlab.filesystem import atomic_writer
 
 PAUSE = 90  # milliseconds a frame
 LAST = 2500  # milliseconds of the last frame
@@ -27,5 +27,5 @@ def save_film(frames: Sequence[Image.Image], path: Path) -> None:
     palette = overview(frames).quantize(256, dither=Image.Dither.NONE)
     flat = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in frames]
     pauses = [PAUSE] * (len(frames) - 1) + [LAST]
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         flat[0].save(file, format="GIF", save_all=True, append_images=flat[1:], duration=pauses, loop=0)

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Range
-from ganlab.filesystem import replacing
+from ganlab.data.base import ValueRange
+from ganlab.filesystem import atomic_writer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ LETTERS = 20  # of a name, at most
 Names = Sequence[str]
 
 
-def images(samples: Tensor, value_range: Range) -> list[Image.Image]:
+def images(samples: Tensor, value_range: ValueRange) -> list[Image.Image]:
     """Samples [N, C, H, W] as single images of their own size; channels that are no colours lie side by side.
 
     Raises:
@@ -35,7 +35,7 @@ def images(samples: Tensor, value_range: Range) -> list[Image.Image]:
     return [Image.fromarray(pixels) for pixels in _pixels(samples, value_range)]
 
 
-def grid(samples: Tensor, value_range: Range, columns: int = 0, turn: int = 0) -> Image.Image:
+def grid(samples: Tensor, value_range: ValueRange, columns: int = 0, turn: int = 0) -> Image.Image:
     """Samples [N, C, H, W] in rows, nearly square where no number of columns is given.
 
     Small ones are enlarged to at least 32 pixels a side. Where they are of so many kinds in `turn`, each
@@ -84,7 +84,7 @@ def drawn(figure: Figure) -> Image.Image:
 
 def save(image: Image.Image, path: Path) -> None:
     """Writes a PNG in one step."""
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         image.save(file, format="PNG")
 
 
@@ -105,7 +105,7 @@ def _written(words: Names, width: int) -> Image.Image:
     return strip
 
 
-def _pixels(samples: Tensor, value_range: Range) -> np.ndarray:
+def _pixels(samples: Tensor, value_range: ValueRange) -> np.ndarray:
     """[N, ..., H, W] in a range -> uint8 [N, H, W] or [N, H, W, 3]; what are no colours lies side by side."""
     if samples.ndim < 3 or value_range is None:
         raise ConfigError(f"samples of shape {list(samples.shape[1:])} are no images; what=grid shows points")

@@ -11,8 +11,7 @@ from torch import Tensor
 from ganlab.config.build import build_data, instantiate
 from ganlab.config.run_directory import RunDirectory, warn_if_other_data
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Range
-from ganlab.data.base import Data
+from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, opened
 from ganlab.game import Game
 from ganlab.metrics.features import cached
@@ -179,7 +178,7 @@ def nearest(
     return images, best
 
 
-def pairs(above: Tensor, below: Tensor, value_range: Range, columns: int) -> Image.Image:
+def pairs(above: Tensor, below: Tensor, value_range: ValueRange, columns: int) -> Image.Image:
     """Rows of images [N, ...], each above the row of those that belong to them."""
     rows = zip(above.split(columns), below.split(columns), strict=True)
     blank = above.new_full((-len(above) % columns, *above.shape[1:]), (value_range or (0.0, 1.0))[0])

@@ -12,10 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from ganlab.core.randomness import seeded_generator
-from ganlab.core.validation import Range
-from ganlab.data.base import Data, delivered
+from ganlab.data.base import Data, ValueRange
 from ganlab.data.densities import Mixture
-from ganlab.data.sampler import Request
 from ganlab.game import Game
 from ganlab.metrics.modes import high_quality
 from ganlab.visualize.grid import FAKE, REAL, Names, drawn, empty, grid, stacked
@@ -30,7 +28,12 @@ MANY = 50  # modes from which on they are not marked one by one
 
 
 def portrait(
-    game: Game, samples: Tensor, data: Data | None, value_range: Range, names: Names, label: int | None = None
+    game: Game,
+    samples: Tensor,
+    data: Data | None,
+    value_range: ValueRange,
+    names: Names,
+    label: int | None = None,
 ) -> Image.Image:
     """Samples that the game made: images below a row of real ones, points among real ones.
 
@@ -72,8 +75,7 @@ def beside(data: Data, n: int, classes: tuple[int, ...] | None) -> Tensor:
         labels = source.labels.cpu()[order]
         found = {label: cycle(order[labels == label].tolist() or [0]) for label in classes}
         order = torch.tensor([next(found[label]) for label in classes])
-    batches = source.batches(iter([Request(order[:n], None)]))
-    return next(delivered(batches, torch.device("cpu"), data.value_range))[0]
+    return next(data.samples_at("train", order[:n], "cpu", n))[0]
 
 
 def covered(samples: Tensor, known: Mixture | None) -> str:
@@ -132,4 +134,4 @@ def _points(samples: Tensor, data: Data, step: int) -> Image.Image:
 
 def _real(data: Data) -> Tensor:
     """Some real points [N, D], the same ones in every run."""
-    return next(data.choice("train", SHOWN, "cpu", SHOWN))[0].float()
+    return next(data.subset("train", SHOWN, "cpu", SHOWN))[0].float()

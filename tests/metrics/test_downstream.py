@@ -31,7 +31,7 @@ def test_the_nearest_sample_says_the_class() -> None:
     evaluation = Evaluation({"one_nn": NearestNeighbourError()}, build_data(cfg), n=200, n_real=10, seed=0)
     evaluation.check_game(played)
     found = evaluation(played)
-    asked = build_data(cfg).classes(200)  # as often as training has them
+    asked = build_data(cfg).proportional_labels(200)  # as often as training has them
     samples, (x, labels) = played.sample(200, 0, asked), digits("test")
     machine = KNeighborsClassifier(1).fit(samples.flatten(1), asked)
     assert found == {"1nn_error/test_200": pytest.approx(1 - machine.score(x.flatten(1), labels))}
@@ -54,7 +54,7 @@ def test_a_classifier_that_learned_from_samples_is_tested_on_real_images() -> No
     """A generator that repeats the training images teaches as much as they do, one of noise nothing."""
     cfg = compose(*SMALL, "trick=label_conditioning")
     data, played = build_data(cfg), build_game(cfg)
-    x, y = (torch.cat(part) for part in zip(*data.choice("train", 600, "cpu", 1000), strict=True))
+    x, y = (torch.cat(part) for part in zip(*data.subset("train", 600, "cpu", 1000), strict=True))
     noise = 2 * torch.rand_like(x) - 1
     before = torch.get_rng_state()
     metric = ClassificationAccuracy(epochs=12, lr=0.004)
@@ -79,7 +79,7 @@ def test_the_probe_is_a_linear_machine_on_the_features_of_all_layers() -> None:
     found = evaluation(played)
     record = evaluation.record(found, played)["linear_probe/test_500"]
     assert record["features"] == "all hidden layers, max-pooled to 4x4"
-    chosen = build_data(cfg).choice("train", 500, "cpu", 500)
+    chosen = build_data(cfg).subset("train", 500, "cpu", 500)
     (x, y), (t, s) = next(chosen), digits("test")
     flatten, first, active, second, again = played.discriminator.body
     seen = []

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from torch.profiler import profile, record_function
 
-from ganlab.filesystem import write_beside
+from ganlab.filesystem import write_atomically
 from ganlab.training.base import GameModule
 from ganlab.tricks.base import Trick
 
@@ -108,7 +108,7 @@ class Profile(Callback):
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self._end_trace()
         if trainer.is_global_zero:
-            write_beside(self.folder / "profile.txt", self.table())
+            write_atomically(self.folder / "profile.txt", self.table())
 
     def on_exception(self, trainer: Trainer, module: GameModule, exception: BaseException) -> None:  # type: ignore[override]
         self.on_train_end(trainer, module)
