@@ -120,15 +120,16 @@ class Game(nn.Module):
         return [p for p in getattr(self, player).parameters() if p.requires_grad]
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
+        real, labelled = self._encode(batch.real), batch.labelled and self._encode(batch.labelled)
         return Turn(
             player,
             self.steps_played,
-            Batch(self._encode(batch.real), batch.labelled and self._encode(batch.labelled)),
+            Batch(real, labelled),
             self.generator,
             self.discriminator,
             self.tricks,
             random,
-            self.tricks.differentiates_inputs,
+            differentiates_inputs=self.tricks.differentiates_inputs,
         )
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:

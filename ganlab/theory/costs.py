@@ -30,7 +30,7 @@ def cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor]:
     logits = logits.clone().requires_grad_()
     nobody = Generator(ConditionalSequential(), 1, (1,), Normal())
     real = Sample(torch.zeros(len(logits), 1))
-    turn = Turn("generator", 0, Batch(real), nobody, _itself, Tricks({}), RandomStreams(0), False)
+    turn = Turn("generator", 0, Batch(real), nobody, _itself, Tricks({}), RandomStreams(0))
     (term,) = objective(turn.replace(generated=Sample(logits[:, None]))).values()
     (slope,) = torch.autograd.grad(term.sum(), logits)
     return term.detach(), slope
