@@ -67,9 +67,9 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
             hooks.enter_context(norm.register_forward_pre_hook(measure))
         for batch in batches:
             network(*batch)
-    for norm, statistics in found.items():
+    for layer, statistics in found.items():
         means, variances = (torch.stack(part) for part in zip(*statistics, strict=True))  # [batches, C]
-        set_statistics(norm, means.mean(0), variances.mean(0) + means.var(0, correction=0))
+        set_statistics(layer, means.mean(0), variances.mean(0) + means.var(0, correction=0))
 
 
 def set_statistics(norm: Any, mean: Tensor, variance: Tensor) -> None:
