@@ -39,7 +39,7 @@ class Lookahead(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         if any(
-            getattr(layer, "waits", False)
+            getattr(layer, "uninitialised", False)
             for mover in self.players
             for layer in getattr(networks, mover).modules()
         ):
