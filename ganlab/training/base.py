@@ -38,7 +38,7 @@ class PlayerOptimizer:
         self.schedules = {name: value for name, value in make.keywords.items() if varies(value)}
         for name, value in self.schedules.items():
             for part in value if isinstance(value, list) else [value]:
-                schedule(f"optimizer.{player}.{name}", part, low=0)
+                schedule(f"optimizer.{player}.{name}", part, "[0, inf)")
         try:
             self.optimizer: Optimizer = make(weights, **at_all(self.schedules, 0))
         except (TypeError, ValueError, RuntimeError) as error:
