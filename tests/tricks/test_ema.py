@@ -7,7 +7,7 @@ import torch
 from support.small_games import game, one_round, rounds
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, as_schedule
+from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp
 from ganlab.networks.norms import set_standing_statistics
 from ganlab.training.build import adopt
 from ganlab.tricks.ema import EMA, latents
@@ -103,7 +103,7 @@ def test_who_looks_changes_nothing_in_the_game() -> None:
 def test_a_ramp_weighs_the_rounds_as_its_decays_say(ramp: Schedule) -> None:
     module = game(tricks=["ema"])
     ema = module.game.tricks["ema"]
-    ema.decay = as_schedule("trick.ema.decay", ramp, low=0, high=1, strict=True)
+    ema.decay = as_schedule("trick.ema.decay", ramp, "(0, 1)")
     history = []
     for _ in range(4):
         one_round(module)
