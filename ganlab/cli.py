@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganlab.config.compose import CONF, explained, one_line_message, validated
-from ganlab.config.overrides import typed
+from ganlab.config.compose import CONF, explain_error, one_line_message, validated
+from ganlab.config.overrides import quote_override
 from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, RankLost, ending
-from ganlab.core.validation import digits
+from ganlab.core.validation import format_number
 
 FULL = "HYDRA_FULL_ERROR"
 LONGEST = 200  # characters of a name; that of a directory or a file beside it has 255 at most
@@ -67,7 +67,9 @@ class Command:
         """Has Hydra compose the config and call `job`."""
         given: list[str] = []
         try:
-            given = [typed(word, bool({"-m", "--multirun"} & {*self.asked})) for word in self.asked[1:]]
+            given = [
+                quote_override(word, bool({"-m", "--multirun"} & {*self.asked})) for word in self.asked[1:]
+            ]
             self.kept = keep_for_resume(given)
             sys.argv = [self.asked[0], *given]
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(self.job)()
@@ -75,7 +77,7 @@ class Command:
             if self.begun and not isinstance(error, ERRORS):
                 raise
             overrides = [word for word in given if word[0] == "~" or (word[0] != "-" and "=" in word)]
-            self.refuse(explained(error, self.name, overrides))
+            self.refuse(explain_error(error, self.name, overrides))
 
     def job(self, cfg: DictConfig) -> Any:
         """Calls the task with what Hydra composed."""
@@ -145,7 +147,7 @@ class Jobs:
         status = "refused" if isinstance(result, ConfigError) else ending(result)[0] if error else "finished"
         found = result.items() if isinstance(result, dict) else ()
         for row in self.rows[-1:]:
-            row[2:] = status, ", ".join(f"{name} {digits(value)}" for name, value in found)
+            row[2:] = status, ", ".join(f"{name} {format_number(value)}" for name, value in found)
         return result
 
     def show(self) -> None:

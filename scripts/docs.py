@@ -35,7 +35,12 @@ SMALL = (
     "model.discriminator.hidden=[16]",
 )
 # What is the data's, the machine's or the compiler's to offer, not the objective's.
-ELSEWHERE = (Capability.LABELS, Capability.EXTRA, Capability.ONE_PROCESS, Capability.SECOND_DERIVATIVES)
+ELSEWHERE = (
+    Capability.LABELS,
+    Capability.LABELLED_BATCH,
+    Capability.ONE_PROCESS,
+    Capability.SECOND_DERIVATIVES,
+)
 INTRODUCTION = """# Tricks
 
 A trick is a published technique that changes one part of the training of a GAN: the networks, what the

@@ -18,7 +18,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.sample import sample
 from ganlab.training.build import load
-from ganlab.visualize.grid import GROUND, grid, images
+from ganlab.visualize.grid import BACKGROUND, grid, images
 from ganlab.visualize.latent import slerp
 
 
@@ -250,7 +250,7 @@ def test_a_grid_shows_each_sample_in_its_place() -> None:
     assert shown.shape == ((2 * 10 + 2) * scale, (3 * 12 + 2) * scale, 3)
     assert (shown[12 * scale : 20 * scale, 2 * scale : 12 * scale] == 255).all()
     assert (shown[2 * scale : 10 * scale, 2 * scale : 12 * scale] == 0).all()
-    assert (shown[:8] == GROUND).all()
+    assert (shown[:8] == BACKGROUND).all()
 
 
 def test_levels_and_colours() -> None:

@@ -27,10 +27,10 @@ from ganlab.cli import launch
 from ganlab.compare import compare
 from ganlab.config import allowlist as trust
 from ganlab.config import run_directory
-from ganlab.config.allowlist import check_trust, listed, signature, targets
+from ganlab.config.allowlist import allowed_targets, check_trust, signature, target_nodes
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.config.kinds import find
+from ganlab.config.kinds import import_object
 from ganlab.config.run_directory import PARTS, RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule
@@ -52,9 +52,8 @@ LISTED = {
     "ganlab.training.callbacks.weights_and_biases": "Wandb",
     "ganlab.data.digits": "Digits",
     "ganlab.data.folder": "Folder",
-    "ganlab.data.line": "Gaussian1D Mixture1D",
     "ganlab.data.stacked": "StackedMNIST",
-    "ganlab.data.toy": "Grid Ring Spiral",
+    "ganlab.data.toy": "Gaussian1D Grid Mixture1D Ring Spiral",
     "ganlab.data.vision": "Vision",
     "ganlab.functional.kernels": "Energy GaussianMixture Laplacian Linear Polynomial RationalQuadratic",
     "ganlab.functional.likelihoods": "Bernoulli Gaussian",
@@ -90,7 +89,7 @@ LISTED = {
     "ganlab.objectives.matching": "MMD Moments SlicedWasserstein",
     "ganlab.objectives.relativistic": "Relativistic RelativisticAverage",
     "ganlab.objectives.spaces": "Pixels RandomFeatures",
-    "ganlab.core.schedules": "Constant Cosine Exponential HalfLife Linear Steps WarmUp",
+    "ganlab.core.schedules": "Constant Cosine Exponential HalfLife Linear Piecewise WarmUp",
     "ganlab.training.play": "Alternating Extragradient Shared Simultaneous",
     "ganlab.training.processes": "UnwrappedDDPStrategy",
     "pytorch_lightning": "Trainer",
@@ -108,26 +107,26 @@ def found(name: str) -> Any:
 
 def test_the_list_is_what_is_written_here_and_tricks() -> None:
     written = {f"{module}.{name}" for module, names in LISTED.items() for name in names.split()}
-    tricks = {name for name in listed() if name.startswith("ganlab.tricks.")}
-    assert listed() - tricks == written
+    tricks = {name for name in allowed_targets() if name.startswith("ganlab.tricks.")}
+    assert allowed_targets() - tricks == written
     for name in tricks - {"ganlab.tricks.steps.Burst"}:
         assert issubclass(found(name), Trick), name
 
 
 def test_the_list_has_every_optimiser_and_every_public_class_that_a_config_may_want() -> None:
     bases = (Kernel, Objective, SampleMetric, Schedule)
-    modules = {name.rpartition(".")[0] for name in listed()} - {"torch.optim", "pytorch_lightning"}
+    modules = {name.rpartition(".")[0] for name in allowed_targets()} - {"torch.optim", "pytorch_lightning"}
     for module in map(importlib.import_module, sorted(modules)):
         for name, thing in vars(module).items():
             own = inspect.isclass(thing) and thing.__module__ == module.__name__ and name[0] != "_"
             if own and issubclass(thing, bases) and not inspect.isabstract(thing):
-                assert f"{module.__name__}.{name}" in listed()
+                assert f"{module.__name__}.{name}" in allowed_targets()
     optimisers = {
         f"torch.optim.{name}"
         for name, thing in vars(torch.optim).items()
         if inspect.isclass(thing) and issubclass(thing, torch.optim.Optimizer) and name != "Optimizer"
     }
-    assert optimisers == {name for name in listed() if name.startswith("torch.")}
+    assert optimisers == {name for name in allowed_targets() if name.startswith("torch.")}
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +236,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "library_of_ganlab": builds("ganlab.training.provenance.subprocess.run", args=TOUCH, shell=True),
     "helper": builds("ganlab.config.build.instantiate", node={"_target_": "os.system"}),
     "loader": builds("ganlab.config.build.load", run_dir="x", trust=["os"]),
-    "writer": builds("ganlab.filesystem.write_beside", path="PWNED", text=""),
+    "writer": builds("ganlab.filesystem.write_atomically", path="PWNED", text=""),
     "method": builds("ganlab.metrics.features.Classifier.load", name="digits"),
     "method_of_a_listed": builds("ganlab.core.schedules.Linear.__init__.__globals__.get"),
     "wrapped": builds("ganlab.metrics.features.classifier.__wrapped__", name="digits"),
@@ -433,7 +432,7 @@ def test_a_key_that_others_may_know_signs_nothing(tmp_path: Path, monkeypatch: p
 def test_a_run_without_a_key_is_played_and_not_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "caches", lambda: tmp_path / "file" / "key")
+    monkeypatch.setattr(trust, "cache_directory", lambda: tmp_path / "file" / "key")
     (tmp_path / "file").touch()
     play(tmp_path / "run", "steps=1", "views=[neighbours]", *OWN)  # which reads the config once more
     with pytest.raises(ConfigError, match=r"trust=\[test_config\]"):
@@ -446,17 +445,17 @@ def test_a_signature_holds_at_every_moment_of_a_resume(own: Path, tmp_path: Path
     shutil.copytree(own, tmp_path / "run")
     before = (own / "config.yaml").read_bytes()
     go_on(tmp_path / "run", "steps=3")
-    assert RunDirectory(tmp_path / "run").content()[1]
+    assert RunDirectory(tmp_path / "run").read_config()[1]
     config = tmp_path / "run" / "config.yaml"
     config.write_bytes(before)
     run_dir = RunDirectory(tmp_path / "run")
-    assert run_dir.content()[1]
+    assert run_dir.read_config()[1]
     # What has come into its place meanwhile is not what was looked at.
     cfg = run_dir.config()
     config.write_text("evil: true")
     run_dir.write_config(cfg)
     config.write_text("evil: true")
-    assert not run_dir.content()[1]
+    assert not run_dir.read_config()[1]
 
 
 @pytest.mark.parametrize("given", ["joblib", -1, [5], [""]])
@@ -471,7 +470,7 @@ def test_a_trusted_package_does_not_lend_its_name() -> None:
         ConfigError, match="trick.mine: the config builds test_trust.os.system, which comes from posix"
     ):
         check_trust(cfg, ["test_trust"])
-    assert [place for place, _ in targets(cfg)] == ["trick.mine"]
+    assert [place for place, _ in target_nodes(cfg)] == ["trick.mine"]
 
 
 def links(run_dir: Path, elsewhere: Path) -> dict[str, Path]:
@@ -614,7 +613,7 @@ def test_a_file_of_the_working_directory_is_no_library(
     monkeypatch.setattr("sys.argv", ["ganlab"])
     launch("sample", lambda *_: None)
     assert str(tmp_path) not in sys.path
-    assert find("nowhere.Own") is None
+    assert import_object("nowhere.Own") is None
     assert sys.path[-1] == str(tmp_path)
 
 

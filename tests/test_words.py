@@ -19,7 +19,7 @@ from torch import nn
 from ganlab.cli import Jobs, keep_for_resume, launch
 from ganlab.config.build import build_data
 from ganlab.config.compose import CONF, compose
-from ganlab.config.kinds import parameters, refuse_unfit
+from ganlab.config.kinds import check_arguments, constructor_kinds
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.sample import sample
@@ -116,7 +116,7 @@ def test_every_constructor_of_conf_is_known_by_its_annotations() -> None:
     }
     assert len(targets) > 80
     for target in targets:
-        known, _ = parameters(target)
+        known, _ = constructor_kinds(target)
         assert "_target_" not in known, target
 
 
@@ -134,9 +134,9 @@ def test_every_constructor_of_conf_is_known_by_its_annotations() -> None:
 )
 def test_a_constructor_is_held_to_its_annotations(value: dict, message: str) -> None:
     line = {"_target_": "ganlab.core.schedules.Linear", "start": 1.0, "end": 0, "steps": 1}
-    refuse_unfit([line], "x")
+    check_arguments([line], "x")
     with pytest.raises(ConfigError, match=message):
-        refuse_unfit(line | value, "x")
+        check_arguments(line | value, "x")
 
 
 BESIDE = ["trick=[" + ",".join(path.stem for path in (CONF / "trick").glob("*.yaml")) + "]"]
@@ -204,7 +204,7 @@ BESIDE = ["trick=[" + ",".join(path.stem for path in (CONF / "trick").glob("*.ya
 )
 def test_ranges_are_held_by_annotations(line: list[str], keys: str) -> None:
     cfg, place = compose(*line), ""
-    refuse_unfit(cfg)
+    check_arguments(cfg)
     for word in keys.split():
         key, given, values = word.partition("=")
         place = place if given else key
@@ -212,7 +212,7 @@ def test_ranges_are_held_by_annotations(line: list[str], keys: str) -> None:
             path, odd = f"{place}.{key}", cfg.copy()
             OmegaConf.update(odd, path, OmegaConf.create(f"x: {value}").x, merge=False, force_add=True)
             with pytest.raises(ConfigError, match=rf"^{re.escape(path)}=.* must be (a |one of |true |null)"):
-                refuse_unfit(odd)
+                check_arguments(odd)
 
 
 def test_slips_are_told_before_torch_is_imported() -> None:
@@ -308,7 +308,7 @@ def test_a_slope_per_sample_beside_batch_norm_is_told(capsys) -> None:
 
 
 def test_quick_settings_fit() -> None:
-    refuse_unfit(compose(*QUICK))
+    check_arguments(compose(*QUICK))
 
 
 @pytest.mark.parametrize("line", ["data=[digits,mnist]", "+experiment=[ring_modes,gmmn_mnist]"])

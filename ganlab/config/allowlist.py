@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import CONF
 from ganlab.core.errors import ConfigError, one_line
-from ganlab.filesystem import caches
+from ganlab.filesystem import cache_directory
 
 # What may be built though no file of conf/ names it.
 UNNAMED = """
@@ -39,7 +39,7 @@ PATH = "tag:yaml.org,2002:python/object/apply:pathlib."  # the only tag: what a 
 
 
 @cache
-def listed() -> frozenset[str]:
+def allowed_targets() -> frozenset[str]:
     """The dotted names of what any saved config may build: what the groups of conf/ name, and a few more."""
     shipped = " ".join(path.read_text() for path in CONF.glob("*/**/*.yaml"))
     return frozenset([*re.findall(r"_target_: *([\w.]+)", shipped), *UNNAMED.split()])
@@ -57,7 +57,7 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed: bool = False
     ):
         raise ConfigError(f"trust={trust} must be a list of packages, such as trust=[my_package]")
     allowed = tuple(f"{package}." for package in trust)
-    for place, node in targets(cfg):
+    for place, node in target_nodes(cfg):
         target = node["_target_"]
         if not isinstance(target, str) or not re.fullmatch(r"\w+(\.\w+)+", target):
             raise ConfigError(
@@ -66,7 +66,7 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed: bool = False
         if {key for key in node if str(key).startswith("_")} - {"_target_", "_partial_"}:
             raise ConfigError(f"{place} has settings of Hydra's own, as no run has: mend config.yaml")
         group = next((GROUPS[part] for part in target.split(".") if part in GROUPS), None)
-        if signed or (target in listed() and group in (None, place.split(".")[0])):
+        if signed or (target in allowed_targets() and group in (None, place.split(".")[0])):
             continue
         what = f"{place}: the config builds {target}, which"
         if not target.startswith(allowed):
@@ -94,14 +94,14 @@ def origin(target: str) -> str:
         ) from error
 
 
-def targets(node: Any, place: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
+def target_nodes(node: Any, place: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
     """The nodes of a config, or within one, that build something, and where they stand."""
     node = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     if isinstance(node, dict) and "_target_" in node:
         yield place, node
     inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in inside:
-        yield from targets(value, f"{place}.{key}" if place else str(key))
+        yield from target_nodes(value, f"{place}.{key}" if place else str(key))
 
 
 def parsed(content: bytes) -> Any:
@@ -138,7 +138,7 @@ def key() -> bytes:
     Raises:
         OSError: it cannot be kept, or others could have read or written it.
     """
-    place = caches() / "key"
+    place = cache_directory() / "key"
     place.parent.mkdir(parents=True, exist_ok=True)
     if not place.exists():
         fresh = place.with_name(f"key.{secrets.token_hex(4)}.part")

@@ -6,10 +6,10 @@ import hydra
 import torch
 from omegaconf import DictConfig
 
-from ganlab.config.checks import num_processes, selected
-from ganlab.config.kinds import refuse_unfit
+from ganlab.config.checks import selected_nodes
+from ganlab.config.kinds import check_arguments
 from ganlab.core.errors import ConfigError, completing, one_line
-from ganlab.core.randomness import fold
+from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
 from ganlab.game import Game
@@ -29,8 +29,8 @@ def instantiate(node: Any, kind: type = object) -> Any:
     Raises:
         ConfigError: its constructor refused a value, or would not take it, or it is of another kind.
     """
-    refuse_unfit(node)
-    with refusing():
+    check_arguments(node)
+    with as_config_errors():
         made = hydra.utils.instantiate(node, _convert_="all")
     makes = getattr(made, "func", None)  # of a partial
     if not (isinstance(made, kind) or (isinstance(makes, type) and issubclass(makes, kind))):
@@ -41,10 +41,10 @@ def instantiate(node: Any, kind: type = object) -> Any:
     return made
 
 
-def chosen(cfg: DictConfig, group: str) -> dict[str, Any]:
+def instantiate_group(cfg: DictConfig, group: str) -> dict[str, Any]:
     """The tricks or the metrics of a config, by name."""
     kind = {"trick": Trick, "metric": SampleMetric}[group]
-    return {name: instantiate(node, kind) for name, node in selected(cfg, group).items()}
+    return {name: instantiate(node, kind) for name, node in selected_nodes(cfg, group).items()}
 
 
 def build_data(cfg: DictConfig) -> Data:
@@ -55,10 +55,10 @@ def build_data(cfg: DictConfig) -> Data:
     return data
 
 
-def measuring(cfg: DictConfig, data: Data, *watch: Watch) -> Evaluation:
+def build_evaluation(cfg: DictConfig, data: Data, *watch: Watch) -> Evaluation:
     """What measures a game, by its config."""
     asked = cfg.evaluation
-    return Evaluation(chosen(cfg, "metric"), data, asked.n, asked.n_real, asked.seed, *watch)
+    return Evaluation(instantiate_group(cfg, "metric"), data, asked.n, asked.n_real, asked.seed, *watch)
 
 
 def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None = None) -> Game:
@@ -70,23 +70,23 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
     Raises:
         ConfigError: a value is out of its range, or a trick could not act.
     """
-    with refusing():
+    with as_config_errors():
         objective = instantiate(cfg.objective, Objective)
-        tricks = chosen(cfg, "trick")
+        tricks = instantiate_group(cfg, "trick")
         with torch.random.fork_rng(devices=[]):
             networks = {player: network(cfg, player, data) for player in objective.players}
-            if objective.statistics:
+            if objective.num_statistics:
                 generator = networks["generator"]
-                num_outputs = objective.statistics * generator.latent_dim
+                num_outputs = objective.num_statistics * generator.latent_dim
                 generator.encoder = network(cfg, "encoder", data, num_outputs=num_outputs)
             networks["generator"].class_counts = data and data.class_counts()
-            torch.default_generator.manual_seed(fold(cfg.seed, "tricks"))
+            torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
             game = Game(
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
                 objective,
                 tricks,
-                taken=frozenset(taken_by_setting(cfg)),
-                code_of=code_of,
+                unavailable=frozenset(taken_by_setting(cfg)),
+                autoencoder=code_of,
             )
             # Before any weights are restored: a detour over float32 would round them.
             game = game.double() if cfg.trainer.precision == "64-true" else game
@@ -100,7 +100,12 @@ def taken_by_setting(cfg: DictConfig) -> set[Capability]:
     """What no trick can have, because of where and how the networks are computed, and on which data."""
     taken = {Capability.ONE_PROCESS} if num_processes(cfg) > 1 else set()
     taken |= {Capability.SECOND_DERIVATIVES} if cfg.compile else set()
-    return taken if cfg.data.get("labelled") else taken | {Capability.EXTRA}
+    return taken if cfg.data.get("labelled") else taken | {Capability.LABELLED_BATCH}
+
+
+def num_processes(cfg: DictConfig) -> int:
+    """The number of processes of a run, on all machines."""
+    return int(cfg.trainer.devices * cfg.trainer.get("num_nodes", 1))
 
 
 def network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> Any:
@@ -110,7 +115,7 @@ def network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> An
             f"the objective needs an {player}, which this model does not have: choose model=vae or give it "
             f"model.{player}"
         )
-    torch.default_generator.manual_seed(fold(cfg.seed, player))
+    torch.default_generator.manual_seed(derive_seed(cfg.seed, player))
     kinds = {"generator": Generator, "discriminator": Discriminator}
     made = instantiate(cfg.model[player], kinds.get(player, object))
     made = made(**facts) if facts else made
@@ -119,7 +124,7 @@ def network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> An
     return made
 
 
-class refusing:  # noqa: N801, reads as a phrase
+class as_config_errors:  # noqa: N801, reads as a phrase
     """Turns an error of a constructor into one line that names the value."""
 
     def __enter__(self) -> None: ...

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.compose import rounds
-from ganlab.config.kinds import find, refuse_unfit, validate
+from ganlab.config.compose import num_steps
+from ganlab.config.kinds import check_arguments, check_kinds, import_object
 from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, within
 
@@ -13,11 +13,11 @@ OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_ba
 TRAINER = {"_target_", "_partial_", *OURS}
 
 
-def check(cfg: DictConfig) -> None:
+def check_config(cfg: DictConfig) -> None:
     """Refuses values of a wrong kind, or out of a range that no constructor checks, in every stage."""
-    for name, own in stage_configs(validate(cfg)):
+    for name, own in stage_configs(check_kinds(cfg)):
         with within(name and f"stages.{name}", "."):
-            refuse_unfit(validate(own))
+            check_arguments(check_kinds(own))
             check_game(own)
 
 
@@ -28,11 +28,11 @@ def check_game(cfg: DictConfig) -> None:
                 raise ConfigError(
                     f"{group}.{name}={node} must be a mapping, with a _target_ and its settings"
                 )
-    selected(cfg, "logger")
+    selected_nodes(cfg, "logger")
     for name in ("resume", "init_from", "run_dir"):
         if cfg[name] == "":
             raise ConfigError(f"{name}= is empty: give a directory, or leave it out")
-    if cfg.images is not None and cfg.steps != rounds(cfg.images, cfg.data.batch_size, cfg.default_steps):
+    if cfg.images is not None and cfg.steps != num_steps(cfg.images, cfg.data.batch_size, cfg.default_steps):
         raise ConfigError(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
     for name in set(cfg.trainer) - TRAINER:
         raise ConfigError(f"trainer.{name} is not supported; remove it (known: {', '.join(sorted(TRAINER))})")
@@ -53,12 +53,7 @@ def check_game(cfg: DictConfig) -> None:
         raise ConfigError(f"trainer.devices={cfg.trainer.devices} also needs trainer=ddp")
 
 
-def num_processes(cfg: DictConfig) -> int:
-    """The number of processes of a run, on all machines."""
-    return int(cfg.trainer.devices * cfg.trainer.get("num_nodes", 1))
-
-
-def refuse_unused(cfg: DictConfig, overrides: Sequence[str]) -> None:
+def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuses settings of networks, data and extractors that this game would ignore."""
     unused = [] if "discriminator" in cfg.objective.weight else ["discriminator"]
     # A resume keeps the saved objective; `training.resume` compares the overrides with it.
@@ -99,8 +94,8 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
     """Refuses labelled samples that no trick learns from."""
     from ganlab.core.turn import Capability  # imports torch, which other refusals need not wait for
 
-    tricks = [find(trick._target_) for trick in selected(cfg, "trick").values()]
-    if not any(Capability.EXTRA in getattr(trick, "needs", ()) for trick in tricks):
+    tricks = [import_object(trick._target_) for trick in selected_nodes(cfg, "trick").values()]
+    if not any(Capability.LABELLED_BATCH in getattr(trick, "needs", ()) for trick in tricks):
         raise ConfigError(
             f"data.labelled={cfg.data.labelled} would do nothing: add a trick that learns from labelled "
             "samples, such as semi_supervised, or leave it out"
@@ -110,12 +105,12 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
 def has_encoder(cfg: DictConfig) -> bool:
     """Whether the objective trains an encoder. True if its class cannot be imported: `build` reports that."""
     try:
-        return bool(find(cfg.objective._target_).statistics)
+        return bool(import_object(cfg.objective._target_).num_statistics)
     except Exception:  # whatever an import may raise
         return True
 
 
-def selected(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
+def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
     """The selected tricks, metrics or loggers. Refuses one that has settings but no class."""
     chosen = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
     for name, node in chosen.items():

@@ -12,8 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.kinds import validate
-from ganlab.config.overrides import refuse_unknown, typed
+from ganlab.config.kinds import check_kinds
+from ganlab.config.overrides import quote_override, refuse_unknown_keys
 from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, RankLost, for_terminal
 
 PACKAGE = Path(__file__).parent.parent
@@ -22,22 +22,22 @@ CONF = next(place for place in (PACKAGE / "conf", PACKAGE.parent / "conf") if pl
 SEVERAL = ("trick", "metric", "logger")  # groups of which a config takes many
 
 
-def rounds(images: int | None, batch_size: int, default: int) -> int:
+def num_steps(images: int | None, batch_size: int, default: int) -> int:
     """The budget in rounds: as many as show `images` real images, or the default where that is null."""
     return default if images is None else ceil(images / max(batch_size, 1))
 
 
-OmegaConf.register_new_resolver("rounds", rounds, replace=True)
+OmegaConf.register_new_resolver("num_steps", num_steps, replace=True)
 
 
 def compose(*overrides: str, config_name: str = "run") -> DictConfig:
     """The config of a command line, for notebooks, tests and commands that play runs of their own."""
-    overrides = tuple(map(typed, overrides))
+    overrides = tuple(map(quote_override, overrides))
     with hydra_ready():
         try:
             cfg = hydra.compose(config_name, list(overrides))
         except (HydraException, ValueError, TypeError) as error:
-            better = explained(error, config_name, overrides)
+            better = explain_error(error, config_name, overrides)
             raise better from (error.__cause__ if better is error else error)
         return validated(cfg, config_name, overrides)
 
@@ -51,19 +51,19 @@ def hydra_ready() -> AbstractContextManager[Any]:
 
 def validated(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
     """The config of a command, of which every override is read by something and each value is of its kind."""
-    refuse_lost(overrides)
+    refuse_dropped_overrides(overrides)
     if any(override.startswith("+") for override in overrides):
-        refuse_unread(config_name, overrides)
-    return validate(cfg, overrides)
+        refuse_unknown_overrides(config_name, overrides)
+    return check_kinds(cfg, overrides)
 
 
-def explained(error: BaseException, config_name: str, overrides: Sequence[str]) -> BaseException:
+def explain_error(error: BaseException, config_name: str, overrides: Sequence[str]) -> BaseException:
     """The error, or a refusal that names the nearest setting where an unknown one made Hydra raise it."""
     if isinstance(error, OverrideParseException):
         return ConfigError(f"{error.override} cannot be read: settings are given as key=value")
     try:
         if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, ConfigError):
-            refuse_unread(config_name, overrides)
+            refuse_unknown_overrides(config_name, overrides)
     except ConfigError as refusal:
         return refusal
     except HydraException:
@@ -71,7 +71,7 @@ def explained(error: BaseException, config_name: str, overrides: Sequence[str]) 
     return error
 
 
-def refuse_unread(config_name: str, overrides: Sequence[str]) -> None:
+def refuse_unknown_overrides(config_name: str, overrides: Sequence[str]) -> None:
     """Refuses overrides that nothing would read, with the nearest that something would."""
     with hydra_ready():
         options = GlobalHydra.instance().config_loader().get_group_options
@@ -79,10 +79,10 @@ def refuse_unread(config_name: str, overrides: Sequence[str]) -> None:
         # Those that choose options that there are, so that the config has their keys.
         good = [set(value.strip("[]").split(",")) <= {*options(key.split("@")[0])} for key, _, value in pairs]
         base = hydra.compose(config_name, list(compress(overrides, good)))
-        refuse_unknown(overrides, base, options)
+        refuse_unknown_keys(overrides, base, options)
 
 
-def refuse_lost(overrides: Sequence[str]) -> None:
+def refuse_dropped_overrides(overrides: Sequence[str]) -> None:
     """Refuses what Hydra would drop in silence: of `+group=a` beside `group=[b]`, or of `data=[a,b]`."""
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
     for key, value in given.items():

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin,
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Count, Whole, whole
+from ganlab.core.validation import Count, Whole, is_whole_number
 
 ROOTS = ("data.root", "data.test_root", "metric.weights")
 PATHS = ("run_dir", "resume", "init_from", "output", "generated", "real", "root", "suite", "sweep", *ROOTS)
@@ -55,7 +55,7 @@ KINDS: dict[str, Any] = {
 }
 
 
-def validate(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
+def check_kinds(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
     """The config with `~` of its paths expanded.
 
     Raises:
@@ -68,33 +68,33 @@ def validate(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
             raise ConfigError(f"{given[key]} takes away {key}, which is needed: leave it out")
         if value is KINDS:
             continue
-        if not (isinstance(value, DictConfig) if wanted is dict else fits(container(value), wanted)):
-            raise ConfigError(f"{given.get(key, f'{key}={shown(value)}')} must be {said(wanted)}")
+        if not (isinstance(value, DictConfig) if wanted is dict else matches(container(value), wanted)):
+            raise ConfigError(f"{given.get(key, f'{key}={shown(value)}')} must be {describe_kind(wanted)}")
         if key in PATHS and isinstance(value, str) and value.startswith("~"):
             OmegaConf.update(cfg, key, os.path.expanduser(value))
     return cfg
 
 
-def refuse_unfit(node: Any, name: str = "") -> None:
+def check_arguments(node: Any, name: str = "") -> None:
     """Refuses what a constructor anywhere below a node of the config would not take, by its annotations."""
     node, name = container(node), name or (node._get_full_key(None) if OmegaConf.is_config(node) else "")
     target = node.get("_target_") if isinstance(node, dict) else None
-    known, takes_more = parameters(str(target))
+    known, takes_more = constructor_kinds(str(target))
     inside = dict(enumerate(node)) if isinstance(node, list) else node
     for key, value in inside.items() if isinstance(inside, dict) else ():
         path = f"{name}.{key}".lstrip(".")
-        if key in known and not fits(value, wanted := known[key]):
-            odd = fits("", wanted) and isinstance(value, int | float)
+        if key in known and not matches(value, wanted := known[key]):
+            odd = matches("", wanted) and isinstance(value, int | float)
             quotes = f""": a text that looks otherwise is quoted, '{path}="{value}"'""" if odd else ""
-            raise ConfigError(f"{path}={shown(value)} must be {said(wanted)}{quotes}")
+            raise ConfigError(f"{path}={shown(value)} must be {describe_kind(wanted)}{quotes}")
         if key not in known and not takes_more and not str(key).startswith("_"):
             near = get_close_matches(str(key), known, cutoff=0.5) or known
             takes = ", ".join(near) or "nothing"
             raise ConfigError(f"{path}={shown(value)} would be read by nothing: {target} takes {takes}")
-        refuse_unfit(value, path)
+        check_arguments(value, path)
 
 
-def find(target: str) -> Any:
+def import_object(target: str) -> Any:
     """What a dotted name means; None: nothing. Own code is looked for where one works, once it is asked for.
 
     Earlier, what lies there would be run as a plugin of Hydra's or an optional module of a library's.
@@ -105,10 +105,10 @@ def find(target: str) -> Any:
 
 
 @cache
-def parameters(target: str) -> tuple[dict[Any, Any], bool]:
+def constructor_kinds(target: str) -> tuple[dict[Any, Any], bool]:
     """The annotations of a constructor by name, and whether it takes more: of none that is there, it does."""
     try:
-        made = find(target)
+        made = import_object(target)
         found = inspect.signature(made).parameters
         maker = inspect.getattr_static(made, "__init__") if isinstance(made, type) else made
         hints = get_type_hints(maker, include_extras=True)
@@ -126,30 +126,34 @@ def container(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def fits(value: Any, wanted: Any) -> bool:
+def matches(value: Any, wanted: Any) -> bool:
     """Whether a value of a config is what an annotation asks for; a schedule may stand where a number may."""
     origin, inside = get_origin(wanted), get_args(wanted)
     if origin is Annotated:
-        return not isinstance(value, Mapping) and fits(value, inside[0]) and lies(value, *inside[1:])
+        return not isinstance(value, Mapping) and matches(value, inside[0]) and lies(value, *inside[1:])
     if origin is Literal:
         return any(type(value) is type(one) and value == one for one in inside)
     if origin in (Union, UnionType):
-        return any(fits(value, one) for one in inside)
+        return any(matches(value, one) for one in inside)
     kind = origin or wanted
     made = isinstance(value, Mapping) and "_target_" in value
     if made or kind in (Any, object) or not isinstance(kind, type):
         return True
     if kind is int or kind is float:
-        return whole(value) or (kind is float and isinstance(value, float) and abs(value) < float("inf"))
+        return is_whole_number(value) or (
+            kind is float and isinstance(value, float) and abs(value) < float("inf")
+        )
     if kind in (bool, str, NoneType):
         return isinstance(value, kind)
     if issubclass(kind, Mapping):
-        return isinstance(value, Mapping) and all(fits(one, (*inside, Any, Any)[1]) for one in value.values())
+        return isinstance(value, Mapping) and all(
+            matches(one, (*inside, Any, Any)[1]) for one in value.values()
+        )
     if not issubclass(kind, Iterable) or not isinstance(value, list):
         return issubclass(kind, Path) and isinstance(value, str)
     if kind is tuple and Ellipsis not in inside:
-        return len(inside) == len(value) and all(map(fits, value, inside))
-    return all(fits(one, (*inside, Any)[0]) for one in value)
+        return len(inside) == len(value) and all(map(matches, value, inside))
+    return all(matches(one, (*inside, Any)[0]) for one in value)
 
 
 def lies(value: Any, least: float | str, most: float = math.inf) -> bool:
@@ -164,7 +168,7 @@ INTERVALS = {"(0, inf)": "a positive number", "[0, inf)": "a number of at least 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
-def said(wanted: Any) -> str:
+def describe_kind(wanted: Any) -> str:
     """An annotation in words."""
     origin, inside = get_origin(wanted), get_args(wanted)
     kind = origin or wanted
@@ -174,17 +178,21 @@ def said(wanted: Any) -> str:
             return INTERVALS.get(reach, f"a number in {reach}")
         if inside[0] is int:
             return f"a whole number of at least {reach}"
-        return said(inside[0]).replace("a list", f"a list of {reach} or more", 1)
+        return describe_kind(inside[0]).replace("a list", f"a list of {reach} or more", 1)
     if origin is Literal:
         return f"one of {', '.join(map(shown, inside))}"
     if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(map(said, inside)))
+        return " or ".join(dict.fromkeys(map(describe_kind, inside)))
     if kind in WORDS or issubclass(kind, Mapping):
         return WORDS.get(kind, "a mapping")
     if not issubclass(kind, Iterable):
         return f"a {kind.__name__}, which is given by its _target_"
     size = f" of {len(inside)}" if kind is tuple and Ellipsis not in inside else ""
-    return f"a list{size}, each {said(inside[0])}" if inside and inside[0] is not Any else f"a list{size}"
+    return (
+        f"a list{size}, each {describe_kind(inside[0])}"
+        if inside and inside[0] is not Any
+        else f"a list{size}"
+    )
 
 
 def shown(value: Any) -> str:

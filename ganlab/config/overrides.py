@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.kinds import KINDS, parameters
+from ganlab.config.kinds import KINDS, constructor_kinds
 from ganlab.core.errors import ConfigError
 
 PARSER = OverridesParser.create()
@@ -27,7 +27,7 @@ ELSEWHERE = dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps"
 }
 
 
-def typed(argument: str, sweeps: bool = False) -> str:
+def quote_override(argument: str, sweeps: bool = False) -> str:
     """An override as Hydra is to read it, with quotes where its grammar would not read a text.
 
     These are words that look like numbers where a text is wanted, and what the grammar does not know, such
@@ -45,8 +45,8 @@ def typed(argument: str, sweeps: bool = False) -> str:
     if KINDS.get(name) in (list[str], str | list[str]) and text[:1] + text[-1:] == "[]":
         return f"{key}=[{listed(text[1:-1], '[]{}')}]"
     if KINDS.get(name) in (str | None, str | list[str]):
-        return f"{key}={listed(text) if sweeps and ',' in text else text if is_text(text) else quoted(text)}"
-    for override in (argument, f"{key}={quoted(text)}"):
+        return f"{key}={listed(text) if sweeps and ',' in text else text if is_text(text) else quote(text)}"
+    for override in (argument, f"{key}={quote(text)}"):
         with suppress(HydraException):
             if PARSER.parse_override(override).key_or_group:
                 return override
@@ -58,7 +58,7 @@ def listed(text: str, brackets: str = "[](){}") -> str:
     if set(text) & {*brackets, "'", '"'}:
         return text
     words = (word.strip() for word in text.split(","))
-    return ",".join(word if is_text(word) else quoted(word) for word in words)
+    return ",".join(word if is_text(word) else quote(word) for word in words)
 
 
 def is_text(word: str) -> bool:
@@ -70,11 +70,13 @@ def is_text(word: str) -> bool:
     return not override.is_sweep_override() and isinstance(override.value(), str | None)
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     return QuotedString(text, Quote.double).with_quotes()
 
 
-def refuse_unknown(overrides: Sequence[str], base: DictConfig, options: Callable[[str], list[str]]) -> None:
+def refuse_unknown_keys(
+    overrides: Sequence[str], base: DictConfig, options: Callable[[str], list[str]]
+) -> None:
     """Refuses the first override that no setting and no option of a group goes by, with the nearest.
 
     Args:
@@ -91,7 +93,7 @@ def refuse_unknown(overrides: Sequence[str], base: DictConfig, options: Callable
             refuse_option(override, known)
             continue
         known_below = opens(base, key) if key in added else key.startswith(given)
-        if not (known_below or key.startswith("hydra") or exists(base, key)):
+        if not (known_below or key.startswith("hydra") or has_key(base, key)):
             near = nearest(key, base, options)
             raise ConfigError(f"{override.input_line}: no setting is called {key}; {near}")
 
@@ -105,7 +107,7 @@ def refuse_option(override: Override, known: list[str]) -> None:
             raise ConfigError(f"{override.input_line}: no {override.key_or_group} is called so; {there}")
 
 
-def exists(base: DictConfig, key: str) -> bool:
+def has_key(base: DictConfig, key: str) -> bool:
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(base, parent) if parent else base
     return isinstance(node, DictConfig) and last in node
@@ -115,7 +117,7 @@ def opens(base: DictConfig, key: str) -> bool:
     """Whether something looks at an added key: a constructor above it, or the check of its kind."""
     parts = key.split(".")
     return key.startswith(OPEN) or any(
-        exists(base, ".".join([*parts[:i], "_target_"])) for i in range(1, len(parts))
+        has_key(base, ".".join([*parts[:i], "_target_"])) for i in range(1, len(parts))
     )
 
 
@@ -124,9 +126,9 @@ def nearest(key: str, base: DictConfig, options: Callable[[str], list[str]]) -> 
     parent, _, last = key.rpartition(".")
     first, *rest = key.split(".")
     target = OmegaConf.select(base, f"{parent}._target_")
-    if target is not None and last in parameters(target)[0]:
+    if target is not None and last in constructor_kinds(target)[0]:
         return f"{target} takes it where it is added: +{key}=..."
-    if rest and rest[0] in options(first) and not exists(base, f"{first}.{rest[0]}"):
+    if rest and rest[0] in options(first) and not has_key(base, f"{first}.{rest[0]}"):
         return f"it is one of {first}={rest[0]}: add that first"
     keys = list(leaves(OmegaConf.to_container(base)))
     siblings = [other for other in keys if parent and other.rpartition(".")[0] == parent]
@@ -147,9 +149,9 @@ def leaves(node: Any, name: str = "") -> Iterator[str]:
         yield from leaves(value, f"{name}{key}.")
 
 
-def override(key: str, text: object) -> str:
+def shell_override(key: str, text: object) -> str:
     """`key=text` to paste into a shell, quoted for it and, where it would read another value, for Hydra."""
     with suppress(HydraException):
         if PARSER.parse_override(f"{key}={text}").value() == str(text):
             return shlex.quote(f"{key}={text}")
-    return shlex.quote(f"{key}={quoted(str(text))}")
+    return shlex.quote(f"{key}={quote(str(text))}")

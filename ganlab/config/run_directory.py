@@ -26,9 +26,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.allowlist import LARGEST, check_trust, parsed, signature
 from ganlab.config.formats import FORMAT, PARTS, of_a_run
-from ganlab.config.overrides import override
+from ganlab.config.overrides import shell_override
 from ganlab.core.errors import ConfigError, one_line
-from ganlab.filesystem import Lock, read_regular, write_beside
+from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
 
 class RunDirectory:
@@ -71,7 +71,7 @@ class RunDirectory:
         except OSError as error:
             self.made = made
             self.discard()
-            raise self.refusal(error, begun=False) from error
+            raise self.io_error(error, begun=False) from error
 
     def _refuse_taken(self) -> None:
         # A kill may have left folders, a lock and what was to be renamed, and nothing of a run yet.
@@ -79,8 +79,8 @@ class RunDirectory:
         inside = (place.relative_to(self.path) for place in self.path.rglob("*") if not place.is_dir())
         if os.path.isfile(self.path) or any(not any(map(place.match, nothing)) for place in inside):
             raise ConfigError(
-                f"run_dir={self.path} exists and is not empty: {override('resume', self.path)} continues a "
-                "run, or choose another run_dir"
+                f"run_dir={self.path} exists and is not empty: {shell_override('resume', self.path)} "
+                "continues a run, or choose another run_dir"
             )
 
     def make_folders(self) -> None:
@@ -118,7 +118,7 @@ class RunDirectory:
             with suppress(OSError):  # others may have come to use it
                 place.rmdir()
 
-    def refusal(self, error: OSError, begun: bool) -> ConfigError:
+    def io_error(self, error: OSError, begun: bool) -> ConfigError:
         """What to say of a file of the run that cannot be written or read.
 
         Args:
@@ -130,7 +130,7 @@ class RunDirectory:
             return ConfigError(
                 f"run_dir={self.path} cannot be made: {reason}; make it possible, or choose another"
             )
-        go_on = f"then {override('resume', self.path)} goes on from the last checkpoint"
+        go_on = f"then {shell_override('resume', self.path)} goes on from the last checkpoint"
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             said = f"the disk of {self.path} is full, or a quota reached ({reason}): make room"
         elif not os.path.isdir(self.path):
@@ -144,14 +144,14 @@ class RunDirectory:
         path = self.path / "config.yaml"
         text = f"format: {FORMAT}\n{OmegaConf.to_yaml(cfg, resolve=True)}"
         if not path.exists():
-            write_beside(path, text)
+            write_atomically(path, text)
         self.written = text.encode()
         if self.signed and (mark := signature(self.written)):
             place = self.path / "signature"  # of what is there, too, for a kill or another process in between
-            write_beside(place, "\n".join([mark, *read_text(place).split()[:1]]) + "\n")
-        write_beside(path, text)
+            write_atomically(place, "\n".join([mark, *read_text(place).split()[:1]]) + "\n")
+        write_atomically(path, text)
 
-    def content(self) -> tuple[bytes, bool]:
+    def read_config(self) -> tuple[bytes, bool]:
         """The bytes of config.yaml, and whether it was signed on this machine.
 
         Raises:
@@ -167,7 +167,7 @@ class RunDirectory:
                 f"{self.path} is not a run: it has no config.yaml; give the directory of a run{near}"
             )
         try:
-            content = read_regular(path, LARGEST)
+            content = read_regular_file(path, LARGEST)
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be read ({error.strerror}): restore it, or start a new run"
@@ -182,7 +182,7 @@ class RunDirectory:
             ConfigError: the directory is not that of a run; or its config names code that is neither ganlab's
                 nor trusted.
         """
-        content, self.signed = self.content()
+        content, self.signed = self.read_config()
         path = self.path / "config.yaml"
         try:
             cfg = of_a_run(parsed(content), self.summary())
@@ -203,10 +203,10 @@ class RunDirectory:
 
     def write_summary(self, **values: Any) -> None:
         """Changes some entries of summary.json."""
-        write_beside(self.path / "summary.json", json.dumps(self.summary() | values, indent=2) + "\n")
+        write_atomically(self.path / "summary.json", json.dumps(self.summary() | values, indent=2) + "\n")
 
     @property
-    def begun(self) -> bool:
+    def has_checkpoint(self) -> bool:
         """Whether there is any checkpoint to go on from."""
         regular = (self.checkpoints / f"{name}.ckpt" for name in ("last", "previous"))
         return self.start != "last" or any(path.exists() for path in regular)
@@ -220,7 +220,7 @@ class RunDirectory:
         Raises:
             ConfigError: there is none that can be read.
         """
-        self.content()  # says so where this is no run at all
+        self.read_config()  # says so where this is no run at all
         name = name or self.start
         if name not in ("last", "previous", "best"):
             return Path(name), self._read(Path(name))
@@ -260,7 +260,7 @@ class RunDirectory:
         return content
 
 
-def directory_for(cfg: DictConfig) -> Path:
+def new_run_path(cfg: DictConfig) -> Path:
     """Where a new run goes; the jobs of a sweep each have a directory of their own."""
     if cfg.run_dir is not None:
         return Path(cfg.run_dir) if cfg.job is None else Path(cfg.run_dir) / str(cfg.job)
@@ -274,7 +274,7 @@ def directory_for(cfg: DictConfig) -> Path:
 def read_text(path: Path) -> str:
     """The text of a small file; empty where it is none, or cannot be read."""
     try:
-        return read_regular(path, LARGEST * 8).decode()
+        return read_regular_file(path, LARGEST * 8).decode()
     except (OSError, ValueError):
         return ""
 

@@ -27,30 +27,30 @@ class Timetable:
     """
 
     def __init__(self, cfg: DictConfig):
-        stages = earlier(cfg)
+        stages = earlier_stages(cfg)
         self.names = [*stages, None]
-        self.phases = [(stage.steps, stage.batch_size) for stage in stages.values()]
-        self.begins = sum(rounds for rounds, _ in self.phases)  # of the game that the run is about
+        self.budgets = [(stage.steps, stage.batch_size) for stage in stages.values()]
+        self.begins = sum(rounds for rounds, _ in self.budgets)  # of the game that the run is about
         self.total = self.begins + cfg.steps
-        self.phases.append((cfg.steps, cfg.data.batch_size))  # rounds and batch size of each
+        self.budgets.append((cfg.steps, cfg.data.batch_size))  # rounds and batch size of each
 
-    def share(self, data: Data, world_size: int) -> None:
+    def check_batches(self, data: Data, world_size: int) -> None:
         """Refuses batches that the data cannot give, or so many processes cannot share."""
-        for name, (_, batch_size) in zip(self.names, self.phases, strict=True):
+        for name, (_, batch_size) in zip(self.names, self.budgets, strict=True):
             with within(name and f"stages.{name}", "."):
-                data.share(world_size, batch_size)
+                data.check_batch_size(world_size, batch_size)
 
-    def images(self, step: int) -> int:
+    def images_seen(self, step: int) -> int:
         """How many real images were seen in so many rounds."""
         seen = 0
-        for i, (rounds, batch_size) in enumerate(self.phases):
-            played = step if i == len(self.phases) - 1 else min(step, rounds)
+        for i, (rounds, batch_size) in enumerate(self.budgets):
+            played = step if i == len(self.budgets) - 1 else min(step, rounds)
             seen += played * batch_size
             step -= played
         return seen
 
 
-def earlier(cfg: DictConfig) -> dict[str, Any]:
+def earlier_stages(cfg: DictConfig) -> dict[str, Any]:
     """The stages before the game itself, by name."""
     return {str(name): stage for name, stage in (cfg.get("stages") or {}).items()}
 
@@ -61,18 +61,18 @@ def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
     Raises:
         ConfigError: a stage lacks a setting or has an unknown one, or plays in the code of none before it.
     """
-    names = list(earlier(cfg))
+    names = list(earlier_stages(cfg))
     refuse_unknown(cfg)
     if not names:
         yield None, cfg
         return
-    from ganlab.core.randomness import fold
+    from ganlab.core.randomness import derive_seed
 
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     for name in names:
         stage = resolved["stages"][name]
         data = resolved["data"] | {"batch_size": stage.pop("batch_size")}
-        own = resolved | stage | {"data": data, "seed": fold(cfg.seed, "stage", name)}
+        own = resolved | stage | {"data": data, "seed": derive_seed(cfg.seed, "stage", name)}
         yield name, alone(own, resolved["stages"])
     yield None, alone(resolved, resolved["stages"])
 
@@ -88,7 +88,7 @@ def alone(own: dict[str, Any], stages: dict[str, Any]) -> DictConfig:
 
 def refuse_unknown(cfg: DictConfig) -> None:
     """Refuses stages that cannot be read as such."""
-    stages = earlier(cfg)
+    stages = earlier_stages(cfg)
     for i, (name, stage) in enumerate(stages.items()):
         given = set(stage) if isinstance(stage, DictConfig) else set()
         if differ := sorted(given ^ {*KEYS}):

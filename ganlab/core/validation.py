@@ -13,15 +13,15 @@ from ganlab.core.errors import ConfigError, require, shown
 # Kinds with a range, for the annotations of constructors, which `ganlab.config.kinds` holds the config to.
 Count = Annotated[int, 1]
 Whole = Annotated[int, 0]
-Several = Annotated[int, 2]
+TwoOrMore = Annotated[int, 2]
 Positive = Annotated[float, "(0, inf)"]
 NotNegative = Annotated[float, "[0, inf)"]
-Within = Annotated[float, "(0, 1)"]
+OpenFraction = Annotated[float, "(0, 1)"]
 Rate = Annotated[float, "[0, 1)"]
 Widths = Sequence[Count]
 
 
-def whole(value: object) -> TypeGuard[int]:
+def is_whole_number(value: object) -> TypeGuard[int]:
     """Whether it is a whole number; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -33,27 +33,26 @@ def check_count(key: str, value: object, least: int = 1, most: int | None = None
         ConfigError: it is anything else.
     """
     reach = f"of at least {least}" if most is None else f"from {least} to {most}"
-    fits = whole(value) and value >= least and (most is None or value <= most)
+    fits = is_whole_number(value) and value >= least and (most is None or value <= most)
     require(fits, key, value, f"must be a whole number {reach}")
     return cast(int, value)
 
 
-def digits(value: float) -> str:
+def format_number(value: float) -> str:
     """A measured number as it is printed: three places, and where these would say little, three digits."""
     return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"
 
 
-Range = tuple[float, float] | None  # of the values of a sample; None: unbounded
 Fact = int | Sequence[float] | None
 
 
-def agree(name: str, declared: Fact, found: Fact) -> None:
+def check_declared(name: str, declared: Fact, found: Fact) -> None:
     """Refuses a declared fact that the data contradict: networks are built from it, without the data."""
     key, there = f"data.{name}", shown(found)
     require(shown(declared) == there, key, declared, "contradicts the data", f"set {key}={there}")
 
 
-def image_range(declared: Sequence[float] | None) -> tuple[float, float]:
+def check_image_range(declared: Sequence[float] | None) -> tuple[float, float]:
     """The range of images as a pair.
 
     Raises:

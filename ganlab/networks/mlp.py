@@ -9,8 +9,8 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from ganlab.core.validation import Count, Rate, Several, Widths
-from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output, relu
+from ganlab.core.validation import Count, Rate, TwoOrMore, Widths
+from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
 
@@ -41,13 +41,13 @@ def generator(
         norm = [nn.BatchNorm1d(after)] if batch_norm else []
         layers += [nn.Linear(before, after), *norm, relu(slope)]
     last = hidden[-1] if hidden else latent_dim
-    layers += [nn.Linear(last, prod(shape)), output(value_range), nn.Unflatten(1, tuple(shape))]
+    layers += [nn.Linear(last, prod(shape)), output_layer(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
 
 def discriminator(
     hidden: Annotated[Widths, 1],
-    maxout: Several | None,
+    maxout: TwoOrMore | None,
     slope: float,
     dropout: Rate,
     input_dropout: Rate,

@@ -6,12 +6,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganlab.core.validation import Count, Several
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.densities import optimal_discriminator
 from ganlab.game import Game
 from ganlab.theory.density import Line
 from ganlab.theory.runs import schedule
-from ganlab.theory.style import BEST, MADE, TRUE, VERDICT, frame, legend, sheet, tidy
+from ganlab.theory.style import BEST, MADE, TRUE, VERDICT, add_legend, tidy, titled_figure
+from ganlab.visualize.grid import render
 
 
 @torch.no_grad()
@@ -27,7 +28,7 @@ def best(line: Line, made: Tensor) -> Tensor:
 
 
 def draw(
-    settings: Sequence[str], reach: tuple[float, float], steps: Count, frames: Several, seed: int
+    settings: Sequence[str], reach: tuple[float, float], steps: Count, frames: TwoOrMore, seed: int
 ) -> list[Image.Image]:
     """Both densities with D(x) and D*(x) = p / (p + q), round by round."""
     line = Line(settings, seed, reach)
@@ -36,7 +37,7 @@ def draw(
 
 def _frame(line: Line, step: int, made: Tensor) -> Image.Image:
     x, true = line.x, line.true
-    figure = sheet(7.5, 5, f"adversarial training, round {step}")
+    figure = titled_figure(7.5, 5, f"adversarial training, round {step}")
     axes = figure.add_subplot(xlabel="x, in the units of the data", ylabel="density")
     axes.fill_between(x, true, color=TRUE, alpha=0.2, linewidth=0)
     axes.plot(x, true, color=TRUE, linewidth=2, label="p, density of the data")
@@ -49,5 +50,5 @@ def _frame(line: Line, step: int, made: Tensor) -> Image.Image:
     right.set(ylabel="probability of being real", ylim=(0, 1.02))
     tidy(axes)
     right.spines["top"].set_visible(False)
-    legend(figure, [axes, right], 2)
-    return frame(figure)
+    add_legend(figure, [axes, right], 2)
+    return render(figure)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ganlab.config.build import build_data
-from ganlab.config.checks import check
+from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
 from ganlab.game import Game
 from ganlab.training.build import build
@@ -17,7 +17,7 @@ class Run:
 
     def __init__(self, overrides: Sequence[str], seed: int):
         cfg = compose(*overrides, f"seed={seed}")
-        check(cfg)
+        check_config(cfg)
         self.data = build_data(cfg)
         self._module = build(cfg)
         self._batches = iter(self.data.stream(seed, lambda: self.game.step, "cpu"))
@@ -30,7 +30,7 @@ class Run:
         """The game after `until` rounds, in evaluation mode."""
         self._module.train()
         while self.game.step < until:
-            self._module.round(next(self._batches))
+            self._module.play_step(next(self._batches))
         return self.game.eval()
 
 
