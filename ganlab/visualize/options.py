@@ -38,7 +38,9 @@ def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
         given: the options that the user set, with their values as typed.
     """
     for key, value in given.items():
-        require(key not in KNOWN - USES[cfg.what], key, value, f"has no effect with what={cfg.what}", "remove it")
+        require(
+            key not in KNOWN - USES[cfg.what], key, value, f"has no effect with what={cfg.what}", "remove it"
+        )
     for key in ("plus", "minus"):
         fits, span = all(i < cfg.n for i in cfg[key]), f"0 to {cfg.n - 1}, of a grid of n={cfg.n} samples"
         require(fits, key, [*cfg[key]], f"must be indices from {span}")
