@@ -298,9 +298,7 @@ def test_file_names_hold_class_names(named: Path) -> None:
 
 @pytest.mark.parametrize("typed", ["ten", "10", "-1", "1.0", "true"])
 def test_the_refusal_of_an_unknown_class_lists_the_known_ones(typed: str, named: Path) -> None:
-    message = (
-        f"class={typed}: must be a number from 0 to 9, or one of zero, one, two/three, 3, 4, 2, 7"
-    )
+    message = f"class={typed}: must be a number from 0 to 9, or one of zero, one, two/three, 3, 4, 2, 7"
     with pytest.raises(ConfigError, match=message):
         draw(named, f"class={typed}")
 
