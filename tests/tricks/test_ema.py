@@ -7,7 +7,7 @@ import torch
 from support.small_games import game, one_round, rounds
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp
+from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, as_schedule
 from ganlab.networks.norms import set_standing_statistics
 from ganlab.training.build import adopt
 from ganlab.tricks.ema import EMA, latents
