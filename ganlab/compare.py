@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ganlab.cli import launch
 from ganlab.core.errors import for_terminal, require
-from ganlab.core.validation import digits
+from ganlab.core.validation import format_number
 from ganlab.metrics.protocols import common_values, read_records
 
 
@@ -39,7 +39,7 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
     for source in sources:
         table.add_column(Text(for_terminal(source)), justify="right", overflow="fold")
     for name, found in values.items():
-        table.add_row(Text(for_terminal(name)), *map(digits, found.values()))
+        table.add_row(Text(for_terminal(name)), *map(format_number, found.values()))
     steps = [{str(record.get("step")) for record in records.values()} for records in sources.values()]
     table.add_row("step", *(Text(for_terminal(" ".join(found - {"None"}))) for found in steps))
     console = Console()

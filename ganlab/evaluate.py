@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.config.checks import refuse_unused_extractor
-from ganlab.core.validation import digits
-from ganlab.filesystem import write_beside, writing
+from ganlab.core.validation import format_number
+from ganlab.filesystem import refuse_unwritable, write_atomically
 from ganlab.metrics.protocols import Records, baseline_note
 from ganlab.training.measure import measure_folder, measure_run, refuse_settings
 
@@ -27,9 +27,9 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
     refuse_unused_extractor(cfg, overrides)
     records = measure_run(cfg) if cfg.generated is None else measure_folder(cfg)
     if cfg.output:
-        with writing(f"output={cfg.output}", "choose another"):
+        with refuse_unwritable(f"output={cfg.output}", "choose another"):
             Path(cfg.output).parent.mkdir(parents=True, exist_ok=True)
-            write_beside(Path(cfg.output), json.dumps(records, indent=1) + "\n")
+            write_atomically(Path(cfg.output), json.dumps(records, indent=1) + "\n")
     print_table(records)
     if cfg.output:
         print(f"  protocols: {cfg.output}")
@@ -40,7 +40,7 @@ def print_table(records: Records) -> None:
     """Prints the values, and those of real images."""
     width = max(map(len, records)) + 2
     for name, record in records.items():
-        print(f"  {name:<{width}}{digits(record['value'])}{baseline_note(record)}", flush=True)
+        print(f"  {name:<{width}}{format_number(record['value'])}{baseline_note(record)}", flush=True)
 
 
 def main() -> None:

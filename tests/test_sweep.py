@@ -334,7 +334,7 @@ def test_a_sweep_that_cannot_be_understood_is_refused_by_its_line(
         ),
         ("least_squares]", "lost_squares]", "line 10: objective=lost_squares does not compose"),
         ("least_squares]", "mmd]", "line 10: objective=mmd: "),
-        ("metric: fid", "metric: kid", "line 3: kid: not measured. Choose one of fid"),
+        ("metric: fid", "metric: kid", "line 3: kid: is not measured. Choose one of fid"),
         ("evaluate_every=10", "evaluate_every=30", "line 11: prune has no effect: with evaluate_every=30"),
         ("after: 10", "after: 21", "line 11: prune has no effect: .* between round 21 and the last, 30"),
         ("seed=3", "job=3", "line 2: job=3 is set for each run"),

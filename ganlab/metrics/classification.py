@@ -45,7 +45,7 @@ class ClassificationAccuracy(ConditionalMetric):
 
     def measure(self, game: Game, data: Data, seed: int) -> float:
         if not self._extras:
-            chosen = [(x, y) for x, y in data.choice("train", self._n, "cpu", CHUNK) if y is not None]
+            chosen = [(x, y) for x, y in data.subset("train", self._n, "cpu", CHUNK) if y is not None]
             real = (torch.cat(part) for part in zip(*chosen, strict=True))
             self._extras = {"real": self._accuracy(data, *real)}
         return self._accuracy(data, *self.samples(game, data, seed))

@@ -16,7 +16,7 @@ from ganlab.data.base import Data, Split
 from ganlab.data.sources import Samples
 from ganlab.game import Game
 from ganlab.metrics.base import ProtocolFields, SampleMetric, short
-from ganlab.networks.activations import hidden
+from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import evaluating
 
 CHUNK = 1000  # test images at a time
@@ -92,7 +92,7 @@ class ConditionalMetric(DownstreamMetric):
 
     def samples(self, game: Game, data: Data, seed: int) -> tuple[Tensor, Tensor]:
         """Samples [N, *shape] in the data's range, and their classes [N]."""
-        labels = game.labels(self._n, data.classes(self._n))
+        labels = game.labels(self._n, data.proportional_labels(self._n))
         assert labels is not None
         return game.sample(self._n, seed, labels), labels
 
@@ -154,7 +154,7 @@ class LinearProbe(DownstreamMetric):
         blank = torch.zeros(1, *game.shape, dtype=weight.dtype, device=weight.device)
         try:
             with evaluating(game.discriminator):
-                layers = hidden(game.discriminator, blank)
+                layers = hidden_activations(game.discriminator, blank)
         except (RuntimeError, AssertionError, TypeError, ConfigError) as error:
             raise ConfigError(
                 "needs a discriminator of single images without their classes",
@@ -169,7 +169,7 @@ class LinearProbe(DownstreamMetric):
         from sklearn.svm import LinearSVC
 
         device = next(game.parameters()).device
-        x, labels = self._features(game, data.choice("train", self.n_train, device, CHUNK))
+        x, labels = self._features(game, data.subset("train", self.n_train, device, CHUNK))
         x_test, labels_test = self._features(game, data.split("test", device, CHUNK))
         # For thousands of features the dual problem is solved in half of the time, with the same solution.
         solver = LinearSVC(C=self.cost, dual=True, tol=TOLERANCE, random_state=0)
@@ -183,7 +183,10 @@ class LinearProbe(DownstreamMetric):
         assert discriminator is not None
         dtype = next(discriminator.parameters()).dtype
         with evaluating(discriminator):
-            parts = [(torch.cat(hidden(discriminator, x.to(dtype)), 1), labels) for x, labels in batches]
+            parts = [
+                (torch.cat(hidden_activations(discriminator, x.to(dtype)), 1), labels)
+                for x, labels in batches
+            ]
         return tuple(torch.cat(part).cpu() for part in zip(*parts, strict=True))
 
     def protocol(self) -> ProtocolFields:

@@ -76,7 +76,7 @@ class Evaluation:
         splits = [
             m.subsampled_split for m in metrics.values() if len(m.references) == 1 and m.subsampled_split
         ]
-        self._classes = {split: data.classes(n, split) for split in splits or ["train"]}
+        self._classes = {split: data.proportional_labels(n, split) for split in splits or ["train"]}
         self.classes = next(iter(self._classes.values()))
         self.baselines: dict[str, dict[str, Any]] = {}  # by name of a value, as parts of its record
         self._protocols: dict[str, dict[str, Any]] = {}
@@ -139,7 +139,7 @@ class Evaluation:
         if asked is None:
             return (names[0], self.higher_is_better[names[0]]) if names else (None, False)
         found = [name for name in names if name == asked or name.startswith((f"{asked}/", f"{asked}_"))]
-        reason = f"may be {' or '.join(found)}" if found else "not measured"
+        reason = f"may be {' or '.join(found)}" if found else "is not measured"
         require(len(found) == 1, "monitor", asked, reason, f"choose one of {', '.join(names) or 'none'}")
         return found[0], self.higher_is_better[found[0]]
 
@@ -201,7 +201,7 @@ class Evaluation:
             for (split, size), names in references.items():
                 self._show(self._reference(split, size, device), names, f"real {split} images", size, split)
             for (split, size), names in baselines.items():
-                images = (x for x, _ in self.data.choice(split, size, device, BATCH))
+                images = (x for x, _ in self.data.subset(split, size, device, BATCH))
                 self._show(images, names, f"real {split} images as samples", size)
                 self.baselines |= {
                     value: {"floor": floor, "floor_n": size, "floor_split": split}
@@ -216,7 +216,7 @@ class Evaluation:
     def _reference(self, split: Split, size: int, device: torch.device) -> Iterator[Tensor]:
         """A split, or its random subset of a size, in batches [b, *shape]; stores the hash of the samples."""
         digest, value_range = sha256(), self.data.value_range
-        for x, _ in self.data.choice(split, size, device, BATCH):
+        for x, _ in self.data.subset(split, size, device, BATCH):
             levels = x if value_range is None else (to_unit_range(x, value_range) * 255).round().byte()
             digest.update(levels.cpu().contiguous().numpy().tobytes())
             yield x

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from ganlab.filesystem import caches, replacing
+from ganlab.filesystem import atomic_writer, cache_directory
 
 ENABLED: ContextVar[bool] = ContextVar("feature_cache", default=False)
 
@@ -44,7 +44,7 @@ def load_or_compute(levels: Tensor, facts: tuple[object, ...], compute: Callable
     """
     key = sha256(repr((tuple(levels.shape), facts)).encode())
     key.update(levels.cpu().contiguous().numpy().tobytes())
-    path = caches() / "features" / f"{key.hexdigest()}.safetensors"
+    path = cache_directory() / "features" / f"{key.hexdigest()}.safetensors"
     with suppress(OSError, SafetensorError, KeyError, TypeError), safe_open(path, framework="pt") as file:
         found = Features(file.get_tensor("features"), file.get_tensor("logits"))
         if file.metadata()["sha256"] == digest(found):
@@ -52,7 +52,7 @@ def load_or_compute(levels: Tensor, facts: tuple[object, ...], compute: Callable
     computed = compute()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
+        with atomic_writer(path) as file:
             file.write(safetensors.save(computed._asdict(), metadata={"sha256": digest(computed)}))
     return computed
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import UNSET, require
-from ganlab.core.randomness import generator
+from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, Split
 from ganlab.metrics.base import ProtocolFields, SampleMetric, short
 from ganlab.metrics.features import Extractor, cached, classifier
@@ -129,7 +129,7 @@ class Reservoir:
         self.limit = limit
         self._parts: list[Tensor] = []
         self._num_added = 0
-        self._generator = generator("features")
+        self._generator = seeded_generator("features")
 
     def add(self, rows: Tensor) -> None:
         """Adds rows [N, F]."""

@@ -23,7 +23,7 @@ MAX_DEVIATIONS = 3.0
 
 def high_quality_modes(x: Tensor, mixture: Mixture) -> Tensor:
     """The nearest mode of each sample of high quality among x [N, D]: int64 [at most N]."""
-    distance, nearest = mixture.deviations(x).min(1)  # [N], [N]
+    distance, nearest = mixture.mahalanobis(x).min(1)  # [N], [N]
     return nearest[distance < MAX_DEVIATIONS]
 
 

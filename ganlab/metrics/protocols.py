@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ganlab.core.errors import UNSET, ConfigError, require
-from ganlab.core.validation import digits
-from ganlab.filesystem import read_regular
+from ganlab.core.validation import format_number
+from ganlab.filesystem import read_regular_file
 
 Record = Mapping[str, Any]
 Records = dict[str, dict[str, Any]]  # by the names of values
@@ -55,7 +55,7 @@ def read_records(path: Path) -> Records:
         "give a finished run, or a file of ganlab.evaluate",
     )
     try:
-        content = json.loads(read_regular(file, LARGEST))
+        content = json.loads(read_regular_file(file, LARGEST))
         records = content.get("metrics", {}) if path.is_dir() else content
         values = [record["value"] for record in records.values()]
         if values and {*map(type, values)} <= {int, float} and not max(map(abs, values)) > 1e308:
@@ -98,4 +98,4 @@ def baseline_note(baseline: Record, things: str = "images") -> str:
     if "floor" not in baseline:
         return ""
     split = {"train": "training"}.get(baseline["floor_split"], baseline["floor_split"])
-    return f"   (real {split} {things}: {digits(baseline['floor'])})"
+    return f"   (real {split} {things}: {format_number(baseline['floor'])})"

@@ -75,18 +75,18 @@ def measure_folder(cfg: DictConfig) -> Records:
     require(Path(cfg.generated).is_dir(), "generated", cfg.generated, "not a folder", remedy)
     import torch
 
-    from ganlab.config.build import chosen
-    from ganlab.data.image_folder import ImageFolder
+    from ganlab.config.build import instantiate_group
+    from ganlab.data.folder import EvaluationFolder
 
     require(cfg.real, "real", UNSET, "missing", f"{remedy}, or the name of a data set")
     extracts = "${extractor}" in str(OmegaConf.to_container(cfg.metric))
     remedy = "choose inception, or a classifier for images like these, such as mnist"
     require(cfg.get("extractor") or not extracts, "extractor", UNSET, "missing", remedy)
-    for name, metric in chosen(cfg, "metric").items():
+    for name, metric in instantiate_group(cfg, "metric").items():
         reason = "needs a game, and these are images from files"
         require(not metric.needs_game, "metric", name, reason, "remove it")
     data = real_images(cfg)
-    generated = ImageFolder("generated", cfg.generated, data.shape[0])
+    generated = EvaluationFolder("generated", cfg.generated, data.shape[0])
     sizes = ["x".join(map(str, shape[:0:-1])) for shape in (generated.shape, data.shape)]
     reason = f"these images are {sizes[0]}, but the real ones are {sizes[1]}"
     require(sizes[0] == sizes[1], "generated", cfg.generated, reason, "resize one of them")
@@ -104,10 +104,10 @@ def measure_folder(cfg: DictConfig) -> Records:
 def real_images(cfg: DictConfig) -> Any:
     """The images of a folder, or a data set of images."""
     from ganlab.config.build import build_data
-    from ganlab.data.image_folder import ImageFolder
+    from ganlab.data.folder import EvaluationFolder
 
     if Path(cfg.real).expanduser().is_dir():
-        return ImageFolder("real", cfg.real)
+        return EvaluationFolder("real", cfg.real)
     known = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
     remedy = f"choose one of {', '.join(known)}"
     require(cfg.real in known, "real", cfg.real, "neither a folder nor a data set", remedy)
@@ -119,11 +119,11 @@ def real_images(cfg: DictConfig) -> Any:
 
 def build_evaluation(cfg: DictConfig, data: Any) -> Evaluation:
     """The evaluation that a config describes, with progress bars."""
-    from ganlab.config.build import measuring
+    from ganlab.config import build
     from ganlab.training.callbacks.progress import watch
 
     refuse_unused_weights(cfg)
-    evaluation = measuring(cfg, data, watch)
+    evaluation = build.build_evaluation(cfg, data, watch)
     require(
         evaluation.metrics,
         "metric",
