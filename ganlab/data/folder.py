@@ -9,7 +9,7 @@ from typing import Literal
 from PIL import ImageColor
 
 from ganlab.core.errors import ConfigError, printable
-from ganlab.core.validation import Count, Whole, agree, image_range
+from ganlab.core.validation import Count, Whole, check_declared, check_image_range
 from ganlab.data.base import Data
 from ganlab.data.files import Files
 from ganlab.data.image import ImageSpec, Unreadable, decode, opened, orientation
@@ -53,15 +53,15 @@ class Folder(Data):
         range: Sequence[float],
         batch_size: Count,
     ):
-        agree("shape", shape, (channels, height, width))
+        check_declared("shape", shape, (channels, height, width))
         refuse_background(background)
-        value_range = image_range(range)
+        value_range = check_image_range(range)
         self.skipped: list[str] = []
         skipped = self.skipped if on_corrupt == "skip" else None
         folders = find_splits(root, test_root)
         classes = class_names(folders["train"])
         if num_classes is not None:
-            agree("num_classes", num_classes, len(classes) or None)
+            check_declared("num_classes", num_classes, len(classes) or None)
         listings = {name: listing(folder, classes, skipped) for name, folder in folders.items()}
         look = ImageSpec(channels, height, width, crop, flip, background, white)
         files = {name: Files(found, look, num_workers, skipped) for name, found in listings.items()}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.randomness import seeded_generator
-from ganlab.core.validation import Count, Whole, agree, image_range
+from ganlab.core.validation import Count, Whole, check_declared, check_image_range
 from ganlab.data.base import Data
 from ganlab.data.sampler import BatchIndices
 from ganlab.data.sources import Samples, Source, present, send
@@ -41,8 +41,8 @@ class StackedMNIST(Data):
         range: Sequence[float],
         batch_size: Count,
     ):
-        agree("num_classes", num_classes, DIGITS**CHANNELS)
-        agree("shape", shape, (CHANNELS, 28, 28))
+        check_declared("num_classes", num_classes, DIGITS**CHANNELS)
+        check_declared("shape", shape, (CHANNELS, 28, 28))
         home = Path(root).expanduser()
         if not (home / FOLDERS["MNIST"]).is_dir():
             download("MNIST", home)
@@ -50,7 +50,7 @@ class StackedMNIST(Data):
             split: Stacks(*read("MNIST", home, train=split == "train"), n, data_seed, split)
             for split, n in {"train": size, "test": test_size}.items()
         }
-        super().__init__(shape, num_classes, image_range(range), batch_size, sources)
+        super().__init__(shape, num_classes, check_image_range(range), batch_size, sources)
 
 
 class Stacks(Source):

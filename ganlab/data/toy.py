@@ -10,7 +10,7 @@ import numpy as np
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import seeded_generator
-from ganlab.core.validation import Count, NotNegative, Positive, Several, Whole, agree
+from ganlab.core.validation import Count, NotNegative, Positive, TwoOrMore, Whole, check_declared
 from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
 from ganlab.data.sources import Memory
@@ -37,9 +37,9 @@ class Toy(Data):
     distribution: Mixture
 
     def __init__(self, distribution: Mixture, **facts: Unpack[Facts]):
-        agree("shape", facts["shape"], tuple(distribution.centres.shape[1:]))
-        agree("num_classes", facts["num_classes"], len(distribution.centres))
-        agree("range", facts["range"], None)
+        check_declared("shape", facts["shape"], tuple(distribution.centres.shape[1:]))
+        check_declared("num_classes", facts["num_classes"], len(distribution.centres))
+        check_declared("range", facts["range"], None)
         self.distribution = distribution
         sources = {}
         for split in ("train", "test"):
@@ -104,7 +104,7 @@ class Spiral(Toy):
     """
 
     def __init__(
-        self, turns: Positive, radius: Positive, components: Several, std: Positive, **facts: Unpack[Facts]
+        self, turns: Positive, radius: Positive, components: TwoOrMore, std: Positive, **facts: Unpack[Facts]
     ):
         distribution = Mixture.equal(spiral(turns, radius, components), std)
         super().__init__(distribution, **facts)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from ganlab.core.validation import Count, Rate, Several, Widths
+from ganlab.core.validation import Count, Rate, TwoOrMore, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
@@ -54,7 +54,7 @@ def generator(
 def discriminator(
     hidden: Annotated[Widths, 1],
     *,
-    maxout: Several | None,
+    maxout: TwoOrMore | None,
     slope: float,
     dropout: Rate,
     input_dropout: Rate,

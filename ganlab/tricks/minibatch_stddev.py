@@ -1,7 +1,7 @@
 from torch import nn
 
 from ganlab.core.turn import Capability, Networks
-from ganlab.core.validation import Several
+from ganlab.core.validation import TwoOrMore
 from ganlab.networks.base import add_inputs, replace_modules
 from ganlab.networks.minibatch import MinibatchStandardDeviation, refuse_partial_groups
 from ganlab.tricks.base import Trick
@@ -16,7 +16,7 @@ class MinibatchStddev(Trick):
 
     needs = frozenset({Capability.DISCRIMINATOR})
 
-    def __init__(self, group_size: Several, batch_size: int):
+    def __init__(self, group_size: TwoOrMore, batch_size: int):
         super().__init__()
         self.group_size = group_size
         refuse_partial_groups(group_size, batch_size)

@@ -79,7 +79,7 @@ def test_a_round_sets_the_scales_in_play_but_not_in_an_average() -> None:
     module = build(cfg)
     module.train()
     x, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
-    module.round((x, labels, x, labels))
+    module.play_step((x, labels, x, labels))
     average = module.game.tricks["ema"].averages["discriminator"]
     for mine, theirs in zip(average.parameters(), module.game.discriminator.parameters(), strict=True):
         assert torch.equal(mine, theirs)

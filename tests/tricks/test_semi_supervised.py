@@ -63,8 +63,8 @@ def test_no_label_of_the_batch_is_looked_at() -> None:
     for step in range(3):
         told = one_round(one)
         x, labels = real(step).real
-        other.round((x, labels.flip(0), *beside(step)))
-        assert {name: float(term) for name, term in other.logged.items()} == told
+        other.play_step((x, labels.flip(0), *beside(step)))
+        assert {name: float(term) for name, term in other.recorder.scalars.items()} == told
 
 
 def test_labelled_samples_are_seen_as_the_others_are() -> None:
