@@ -186,7 +186,7 @@ def orientation(number: int) -> Image.Exif:
         ("generated={large} real={made} extractor=digits", "generated images are 9x9, the real ones 8x8"),
         (
             "generated={broken} real={made} extractor=digits",
-            "0.png cannot be read as an image .*: mend it, or remove it$",
+            "0.png cannot be read as an image .*: Mend it, or remove it.$",
         ),
         (
             "generated={made} real={made} metric=one_nn",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import ConfigError, within
+from ganlab.core.errors import ConfigError, completing
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -37,7 +37,7 @@ class Timetable:
     def share(self, data: Data, world_size: int) -> None:
         """Refuses batches that the data cannot give, or so many processes cannot share."""
         for name, (_, batch_size) in zip(self.names, self.phases, strict=True):
-            with within(name and f"stages.{name}", "."):
+            with completing(f"stages.{name}" if name else "data"):
                 data.check_batch_size(world_size, batch_size)
 
     def images(self, step: int) -> int:
