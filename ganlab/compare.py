@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.core.errors import ConfigError, for_terminal
-from ganlab.core.validation import digits
+from ganlab.core.validation import format_number
 from ganlab.filesystem import read_regular_file
 
 Records = dict[str, dict[str, Any]]
@@ -73,7 +73,7 @@ def table(
         mine = {place: each[name] for place, each in found.items()}
         refuse_unlike(name, mine, ignored)
         values[name] = {place: float(record["value"]) for place, record in mine.items()}
-        shown.add_row(Text(for_terminal(name)), *map(digits, values[name].values()))
+        shown.add_row(Text(for_terminal(name)), *map(format_number, values[name].values()))
         first, *others = mine.items()
         for other, record in others:
             for key, (one, two) in differences(first[1], record).items():

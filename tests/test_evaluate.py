@@ -14,7 +14,7 @@ from scipy.linalg import sqrtm
 from support.commands import play, summary
 
 from ganlab.config.build import build_data
-from ganlab.config.build import chosen as chosen_metrics
+from ganlab.config.build import instantiate_group as chosen_metrics
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.data.folder import EvaluationFolder

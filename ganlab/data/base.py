@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, require, shown
-from ganlab.core.randomness import fold, generator, in_proportion
+from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count
 from ganlab.data.densities import Mixture
 from ganlab.data.sampler import BatchSampler, GlobalBatch, LabelledSubset, epoch_batches, in_order
@@ -105,7 +105,7 @@ class Data:
     def proportional_labels(self, n: int, split: Split = "train") -> Tensor | None:
         """Labels [n] int64 in the proportions of a split, the same in every run; None as `class_counts`."""
         counts = self.class_counts(split)
-        return None if counts is None else in_proportion(counts, n)
+        return None if counts is None else proportional_classes(counts, n)
 
     def mean(self) -> Tensor:
         """The mean training sample, [*shape] float64. Reads all of them."""
@@ -149,7 +149,7 @@ class Data:
             training = batches(epoch_batches(seed, len(source)), seed)
             if self.labelled is None:
                 return training
-            labelled = batches(self.labelled.batches(seed), fold(seed, "labelled"))
+            labelled = batches(self.labelled.batches(seed), derive_seed(seed, "labelled"))
             return ((*batch, *more) for batch, more in zip(training, labelled, strict=True))
 
         return Stream(stream)
@@ -178,7 +178,7 @@ class Data:
         size = len(self.sources[name])
         if n >= size:
             return everything
-        rows = torch.randperm(size, generator=generator("evaluation", name))[:n]
+        rows = torch.randperm(size, generator=seeded_generator("evaluation", name))[:n]
         return self.samples_at(name, rows, device, batch_size)
 
     def samples_at(self, name: Split, rows: Tensor, device: Device, batch_size: int) -> Iterator[Samples]:
@@ -218,7 +218,7 @@ def verify_images(declared: Declared, shape: Sequence[int], num_classes: int | N
     """
     verify(declared, shape=tuple(shape), num_classes=num_classes)
     fits = list(declared["range"] or ()) in ([-1, 1], [0, 1])
-    require(fits, ".range", declared["range"], "is not a range of images", "set it to [-1,1] or [0,1]")
+    require(fits, ".range", declared["range"], "is not a value range of images", "set it to [-1,1] or [0,1]")
 
 
 def scale(x: Tensor, value_range: ValueRange) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, require
-from ganlab.core.randomness import fold, generator
+from ganlab.core.randomness import derive_seed, seeded_generator
 
 GlobalBatch = Callable[[int, int], Tensor]  # k, B -> the rows of global batch k, [B] int64
 
@@ -49,7 +49,7 @@ class BatchSampler:
         own = slice(self.rank * size // self.world_size, (self.rank + 1) * size // self.world_size)
         random_numbers = None
         if self.augments:
-            random_numbers = torch.rand(size, 3, generator=generator(self.seed, "augment", k))[own]
+            random_numbers = torch.rand(size, 3, generator=seeded_generator(self.seed, "augment", k))[own]
         return BatchIndices(self.global_batch(k, size)[own], random_numbers)
 
 
@@ -59,7 +59,7 @@ def epoch_batches(seed: int, num_samples: int) -> GlobalBatch:
     @lru_cache(maxsize=1)
     def permutation(epoch: int) -> Tensor:
         # Drawn on the CPU, so that it is the same for every device.
-        return torch.randperm(num_samples, generator=generator(seed, "data", epoch))
+        return torch.randperm(num_samples, generator=seeded_generator(seed, "data", epoch))
 
     def batch(k: int, size: int) -> Tensor:
         epoch, i = divmod(k, num_samples // size)
@@ -92,7 +92,7 @@ class LabelledSubset:
 
     def rows(self, seed: int) -> Tensor:
         """Their rows among the training samples, [count]; the seed chooses them."""
-        order = torch.randperm(len(self.labels), generator=generator(seed, "labelled"))
+        order = torch.randperm(len(self.labels), generator=seeded_generator(seed, "labelled"))
         classes = self.labels[order]
         return torch.cat([order[classes == label][: self.per_class] for label in range(self.num_classes)])
 
@@ -101,13 +101,13 @@ class LabelledSubset:
 
         A batch may be larger than the subset. It then has some of the samples more than once.
         """
-        rows, own_seed = self.rows(seed), fold(seed, "labelled")
+        rows, own_seed = self.rows(seed), derive_seed(seed, "labelled")
         length = len(rows)
 
         def batch(k: int, size: int) -> Tensor:
             first, end = k * size, (k + 1) * size
             passes = range(first // length, -(-end // length))
-            order = [torch.randperm(length, generator=generator(own_seed, i)) for i in passes]
+            order = [torch.randperm(length, generator=seeded_generator(own_seed, i)) for i in passes]
             return rows[torch.cat(order)[first % length :][:size]]
 
         return batch

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import require
-from ganlab.core.randomness import generator
+from ganlab.core.randomness import seeded_generator
 from ganlab.data.sampler import BatchIndices, crop_offset, flips, in_order, no_augmentation
 
 Choice = Literal["last", "random"]  # of the samples that are held out
@@ -156,7 +156,7 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: b
     require(validation < len(x), ".validation", validation, f"holds out all {len(x)} samples", "lower it")
     order = torch.arange(len(x))
     if choice == "random":
-        order = torch.randperm(len(x), generator=generator("validation"))
+        order = torch.randperm(len(x), generator=seeded_generator("validation"))
     kept, held = order[:-validation].sort().values, order[-validation:]
     return {"train": Memory(x[kept], labels[kept], flip), "validation": Memory(x[held], labels[held], flip)}
 

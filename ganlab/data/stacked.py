@@ -5,7 +5,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from ganlab.core.randomness import generator
+from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, Declared, verify_images
 from ganlab.data.sources import InMemory
@@ -53,7 +53,7 @@ class Stacks(InMemory):
 
     def __init__(self, images: Tensor, labels: Tensor, n: int, data_seed: int, split: str):
         self.images = images
-        own = generator("stacked", data_seed, split)
+        own = seeded_generator("stacked", data_seed, split)
         self.parts = torch.randint(len(images), (n, CHANNELS), generator=own)  # [n, 3]
         powers = DIGITS ** torch.arange(CHANNELS - 1, -1, -1)
         self.labels = (labels[self.parts] * powers).sum(1)  # [n]

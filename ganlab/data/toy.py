@@ -7,8 +7,8 @@ from typing import Annotated, Unpack
 import numpy as np
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import generator
-from ganlab.core.validation import Count, NotNegative, Positive, Several, Whole
+from ganlab.core.randomness import seeded_generator
+from ganlab.core.validation import Count, NotNegative, Positive, TwoOrMore, Whole
 from ganlab.data.base import Data, Declared, verify
 from ganlab.data.densities import Mixture
 from ganlab.data.sources import Memory
@@ -36,7 +36,7 @@ class Toy(Data):
         self.distribution = distribution
         sources = {}
         for split in ("train", "test"):
-            x, modes = distribution.sample_with_modes(size, generator(data_seed, split))
+            x, modes = distribution.sample_with_modes(size, seeded_generator(data_seed, split))
             sources[split] = Memory(x, modes, flip=False)
         super().__init__(**declared, sources=sources)
 
@@ -44,8 +44,8 @@ class Toy(Data):
 class Gaussian1D(Toy):
     """A Gaussian on the line."""
 
-    def __init__(self, mean: float, std: Positive, **common: Unpack[Common]):
-        super().__init__(Mixture.equal([[mean]], std), **common)
+    def __init__(self, mean: float, std: Positive, **base: Unpack[Common]):
+        super().__init__(Mixture.equal([[mean]], std), **base)
 
 
 class Mixture1D(Toy):
@@ -63,13 +63,13 @@ class Mixture1D(Toy):
         means: Sequence[float],
         stds: Sequence[Positive],
         weights: Sequence[Positive],
-        **common: Unpack[Common],
+        **base: Unpack[Common],
     ):
         if not len(means) == len(stds) == len(weights) >= 1:
             found = f"{len(means)}, {len(stds)} and {len(weights)}"
             reason = f"means, stds and weights have {found} elements"
             raise ConfigError(reason, "give one of each for every Gaussian")
-        super().__init__(Mixture([[mean] for mean in means], stds, weights), **common)
+        super().__init__(Mixture([[mean] for mean in means], stds, weights), **base)
 
 
 class Ring(Toy):
@@ -78,17 +78,17 @@ class Ring(Toy):
     Eight with radius 1 are those of PacGAN (Lin et al. 2018) and of the released code of Metz et al. (2017).
     """
 
-    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **common: Unpack[Common]):
+    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **base: Unpack[Common]):
         angles = 2 * np.pi * np.arange(modes) / modes
         centres = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # [modes, 2]
-        super().__init__(Mixture.equal(centres.tolist(), std), **common)
+        super().__init__(Mixture.equal(centres.tolist(), std), **base)
 
 
 class Grid(Toy):
     """Gaussians at all pairs of `coordinates` in the plane (Lin et al. 2018)."""
 
-    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **common: Unpack[Common]):
-        super().__init__(Mixture.equal(list(product(coordinates, repeat=2)), std), **common)
+    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **base: Unpack[Common]):
+        super().__init__(Mixture.equal(list(product(coordinates, repeat=2)), std), **base)
 
 
 class Spiral(Toy):
@@ -102,11 +102,16 @@ class Spiral(Toy):
     """
 
     def __init__(
-        self, turns: Positive, radius: Positive, components: Several, std: Positive, **common: Unpack[Common]
+        self,
+        turns: Positive,
+        radius: Positive,
+        components: TwoOrMore,
+        std: Positive,
+        **base: Unpack[Common],
     ):
         # r = radius * angle / (2 pi turns)
         angles = np.linspace(0, 2 * np.pi * turns, 10_000)
         length = angles * np.hypot(1, angles) + np.arcsinh(angles)  # up to an angle, up to a factor
         angle = np.interp(np.linspace(0, length[-1], components), length, angles)  # [components]
         points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * angle[:, None]  # [components, 2]
-        super().__init__(Mixture.equal((radius / angles[-1] * points).tolist(), std), **common)
+        super().__init__(Mixture.equal((radius / angles[-1] * points).tolist(), std), **base)

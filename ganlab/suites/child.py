@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from ganlab.config.allowlist import listed, targets
+from ganlab.config.allowlist import allowed_targets, target_nodes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
@@ -124,7 +124,7 @@ def trusting(job: Job) -> list[str]:
 
 def packages(job: Job) -> list[str]:
     """Those whose classes who wrote the suite has named, or has trusted."""
-    named = {str(node["_target_"]) for _, node in targets(job.cfg)} - listed()
+    named = {str(node["_target_"]) for _, node in target_nodes(job.cfg)} - allowed_targets()
     return sorted({name.split(".")[0] for name in named} | set(job.cfg.trust))
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ganlab.core.errors import ConfigError
 from ganlab.filesystem import refuse_unwritable, write_atomically
-from ganlab.visualize.grid import save
+from ganlab.visualize.grid import save_png
 
 # So of a suite's as of a sweep's.
 MARK = "<!-- Written by python -m ganlab.report from {source} and results.csv: changes here are lost. -->"
@@ -32,6 +32,6 @@ def put(folder: Path, source: str, text: str, pictures: Mapping[str, Image.Image
             if image is None:
                 (folder / name).unlink(missing_ok=True)
             else:
-                save(image, folder / name)
+                save_png(image, folder / name)
         write_atomically(page, f"{mark}\n\n{text}")
     return page

@@ -43,8 +43,8 @@ def test_digits_are_those_of_scikit_learn():
         ("shape", [1, 16, 16], "contradicts the data", r"set it to \[1,8,8\]"),
         ("num_classes", 12, "contradicts the data", "set it to 10"),
         ("num_classes", None, "contradicts the data", "set it to 10"),
-        ("range", [0, 255], "is not a range of images", r"set it to \[-1,1\] or \[0,1\]"),
-        ("range", None, "is not a range of images", r"set it to \[-1,1\] or \[0,1\]"),
+        ("range", [0, 255], "is not a value range of images", r"set it to \[-1,1\] or \[0,1\]"),
+        ("range", None, "is not a value range of images", r"set it to \[-1,1\] or \[0,1\]"),
         ("validation", 1437, "holds out all 1437 samples", "lower it"),
     ],
 )

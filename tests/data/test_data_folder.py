@@ -34,7 +34,7 @@ def test_memory_limit_decides_if_in_memory_is_auto(album):
         ("batch_size", 12, "exceeds the 11 training samples", "lower it"),
         ("num_classes", 10, "contradicts the data", "set it to 3"),
         ("shape", [1, 8, 8], "contradicts the data", r"set it to \[3,8,8\]"),
-        ("range", [0, 255], "is not a range of images", "set it to"),
+        ("range", [0, 255], "is not a value range of images", "set it to"),
         ("background", "nope", "is not an opaque colour", "such as white"),
         ("background", "#12345678", "is not an opaque colour", "such as white"),
         ("background", [1, 2, 3], "is not an opaque colour", "such as white"),

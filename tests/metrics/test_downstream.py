@@ -17,7 +17,7 @@ from ganlab.metrics.classification import ClassificationAccuracy
 from ganlab.metrics.downstream import LinearProbe, NearestNeighbourError
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.networks import dcgan, mlp
-from ganlab.networks.activations import hidden
+from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import replace_modules
 
 
@@ -110,9 +110,9 @@ def test_planes_are_pooled_to_a_grid_and_smaller_ones_stay() -> None:
         maps[1].unflatten(2, (4, 2)).amax(3).flatten(1),
         maps[2],
     ]
-    assert all(torch.equal(*pair) for pair in zip(hidden(judge, x), by_hand, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(hidden_activations(judge, x), by_hand, strict=True))
     small = dcgan.discriminator(width=3, kernel=4, slope=0.2, shape=[1, 8, 8]).eval()
-    assert [part.shape[1] for part in hidden(small, x[..., :8, :8])] == [3 * 16, 6 * 4]
+    assert [part.shape[1] for part in hidden_activations(small, x[..., :8, :8])] == [3 * 16, 6 * 4]
     assert not any(layer._forward_hooks for layer in judge.modules())
 
 
@@ -133,9 +133,11 @@ def test_the_hidden_layers_are_found_below_tricks(tricks: str, model: str, width
     LinearProbe(10, 1.0).check_game(played)
     x = torch.rand(4, 1, 8, 8)
     judge = played.discriminator.eval()
-    together = hidden(judge, x)
+    together = hidden_activations(judge, x)
     assert [part.shape[1] for part in together] == widths
-    assert torch.allclose(torch.cat(together, 1)[:1], torch.cat(hidden(judge, x[:1]), 1), atol=1e-6)
+    assert torch.allclose(
+        torch.cat(together, 1)[:1], torch.cat(hidden_activations(judge, x[:1]), 1), atol=1e-6
+    )
 
 
 def test_a_discriminator_without_activations_is_refused() -> None:
@@ -146,11 +148,13 @@ def test_a_discriminator_without_activations_is_refused() -> None:
 
 
 def test_maxout_and_softplus_are_activations() -> None:
-    judge = mlp.discriminator([6, 4], 2, 0.0, 0.5, 0.2, [1, 4, 4]).eval()
+    judge = mlp.discriminator(
+        [6, 4], maxout=2, slope=0.0, dropout=0.5, input_dropout=0.2, shape=[1, 4, 4]
+    ).eval()
     x = torch.rand(3, 1, 4, 4)
-    assert torch.equal(hidden(judge, x)[1], judge.body(x))
+    assert torch.equal(hidden_activations(judge, x)[1], judge.body(x))
     replace_modules(judge.body, mlp.Maxout, lambda layer: nn.Sequential(layer, nn.Softplus()))
-    assert [part.shape[1] for part in hidden(judge, x)] == [6, 6, 4, 4]
+    assert [part.shape[1] for part in hidden_activations(judge, x)] == [6, 6, 4, 4]
 
 
 def test_a_game_without_a_discriminator_has_nothing_to_probe() -> None:

@@ -13,8 +13,8 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ganlab.filesystem import atomic_writer
-from ganlab.training.base import GameModule
 from ganlab.training.callbacks.log import WEIGHT, Log, largest
+from ganlab.training.module import GameModule
 
 NEXT = "next.ckpt"
 
@@ -55,7 +55,7 @@ class Checkpoint(Callback):
                 torn.unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        value = self.sign * module.measured.get(self.monitor or "", self.sign * inf)
+        value = self.sign * module.recorder.metrics.get(self.monitor or "", self.sign * inf)
         better = value < self.best
         due = module.game.step % self.every == 0 or trainer.should_stop
         if not (better or due):
