@@ -46,7 +46,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "data=ring data.num_classes=null metric=none": (
         "data.num_classes",
         "contradicts the data",
-        "num_classes=8",
+        "set it to 8",
     ),
     "images=abc": ("images", WHOLE),
     "images=-5": ("images", WHOLE),

@@ -334,9 +334,12 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
         ),
         (
             ["stages.autoencoder.batch_size=5000"],
-            "stages.autoencoder: data.batch_size=5000 exceeds the 1437 training samples",
+            "stages.autoencoder.batch_size=5000: exceeds the 1437 training samples",
         ),
-        (["trainer=ddp", "stages.autoencoder.batch_size=33"], "data.batch_size=33 does not divide among 2"),
+        (
+            ["trainer=ddp", "stages.autoencoder.batch_size=33"],
+            "autoencoder.batch_size=33: does not divide among 2",
+        ),
         (
             ["model.encoder.hidden=[3]"],
             "model.encoder.hidden=.* would do nothing: this objective has no encoder",
@@ -373,7 +376,7 @@ def test_batches_of_stages_are_a_function_of_the_round() -> None:
     phases = [(3, 16), (2, 8), (4, 32)]
 
     def since(k: int, n: int):
-        return list(islice(data.stream(0, lambda: k, "cpu", phases=phases), n))
+        return list(islice(data.stream(0, lambda: k, "cpu", stages=phases), n))
 
     whole = since(0, 12)
     assert [len(x) for x, _ in whole] == [16] * 3 + [8] * 2 + [32] * 7
