@@ -33,10 +33,10 @@ LINES = {  # a command line, and what its one line of error must name
     "seed=-1": "seed=-1 must be a whole number of at least 0",
     "data.batch_size=0": "batch_size=0",
     "data.batch_size=5000": "batch_size=5000 exceeds the 1437 training samples",
-    "trick=label_smoothing trick.label_smoothing.real=2": "real=2 must lie strictly between 0.5 and 1",
-    "trick=ema trick.ema.decay=2": "trick.ema.decay=2 must lie strictly between 0 and 1",
-    "trick=label_smoothing objective=hinge": "label_smoothing needs targets",
-    "trick=label_smoothing objective=mmd": "label_smoothing needs targets",
+    "trick=label_smoothing trick.label_smoothing.real=2": "trick.label_smoothing.real=2: must lie strictly between 0.5 and 1",
+    "trick=ema trick.ema.decay=2": "trick.ema.decay=2: must lie strictly between 0 and 1",
+    "trick=label_smoothing objective=hinge": "label_smoothing: needs an objective with targets",
+    "trick=label_smoothing objective=mmd": "label_smoothing: needs an objective with targets",
     "trick=virtual_batch_norm model.generator.batch_norm=false": "needs a generator with batch norm",
     "trick=label_conditioning data=ring data.num_classes=null metric=none": "num_classes|needs labels",
     "data=mnist data.root=nowhere": "nowhere",
@@ -51,14 +51,14 @@ LINES = {  # a command line, and what its one line of error must name
     "clip.generator=abc": "clip.generator=abc must be a number",
     "trick=ema trick.ema.decay=abc": "trick.ema.decay=abc must be a number",
     "trick=ema trick.ema.players=[]": r"trick.ema.players=\[\] must be a list of 1 or more",
-    "trick=ema trick.ema.players=[discriminator]": "the discriminator tells no classes",
-    "trick=semi_supervised": "trick semi_supervised needs labelled samples beside the batch",
+    "trick=ema trick.ema.players=[discriminator]": "has no effect on a discriminator without a class head",
+    "trick=semi_supervised": "trick=semi_supervised: needs labelled samples in addition to the batch",
     "trick=semi_supervised data.labelled=15": "data.labelled=15 must be as many of each of the 10 classes",
     "trick=semi_supervised data.labelled=0": "data.labelled=0 must be a whole number of at least 1",
     "trick=semi_supervised data.labelled=5000": "but one has only",
     "metric=errors": "no discriminator that tells classes",
     "data.labelled=100": "data.labelled=100 would do nothing",
-    "trick=r1 trick.r1.gamma=0": "gamma=0 would do nothing",
+    "trick=r1 trick.r1.gamma=0": "trick.r1.gamma=0: would have no effect",
     "optimizer.generator.lr=abc": "optimizer.generator",
     "data._target_=5": "data._target_=5 must be a text",
     "~optimizer.generator": "~optimizer.generator takes away optimizer.generator, which is needed: leave it",
@@ -75,7 +75,7 @@ LINES = {  # a command line, and what its one line of error must name
     "images=1000 steps=3": "images=1000 and steps=3 disagree",
     "trainer.devices=2": "trainer.devices=2 also needs trainer=ddp",
     "trainer.devices=0": "trainer.devices=0 must be",
-    "trainer=ddp trick=replay_buffer": "replay_buffer needs a single process",
+    "trainer=ddp trick=replay_buffer": "replay_buffer: needs a single process",
     "trainer=ddp data.batch_size=63": "data.batch_size=63 does not divide among 2 processes",
     "trainer.precision=16-mixed": "trainer.precision=16-mixed must be one of",
     "objective=mmd model.discriminator.slope=0.1": "model.discriminator.slope=0.1 would do nothing",
@@ -146,7 +146,7 @@ def test_no_traceback_reaches_the_shell(tmp_path: Path) -> None:
     assert code == 2
     assert out == ""
     assert len(err.splitlines()) == 1
-    assert err.startswith("run: trick label_smoothing needs targets")
+    assert err.startswith("run: trick=label_smoothing: needs an objective with targets")
 
 
 def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:

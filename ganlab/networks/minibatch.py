@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.distributed import all_gather_with_grad
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, require
 from ganlab.core.turn import at_least_float32
 from ganlab.networks.base import Conditioned
 
@@ -57,7 +57,7 @@ class StandardDeviation(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        check_groups(self.size, len(x))
+        refuse_partial_groups(len(x), self.size)
         groups = at_least_float32(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
         variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
         # Equal samples have no deviation, and the root no slope there.
@@ -66,9 +66,7 @@ class StandardDeviation(nn.Module):
         return torch.cat([x, rows.view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])], 1)
 
 
-def check_groups(size: int, rows: int) -> None:
-    if rows % size:
-        raise ConfigError(
-            f"trick.minibatch_stddev.group_size={size} does not divide a batch of {rows} on one process "
-            "(of packs, beside trick packing): change it, or data.batch_size"
-        )
+def refuse_partial_groups(rows: int, size: int) -> None:
+    """Refuses a batch of `rows` samples, or packs of samples, that is not a multiple of `size`."""
+    reason = f"gives each process {rows} samples or packs, which is not a multiple of group_size={size}"
+    require(rows % size == 0, "data.batch_size", UNSET, reason, "change one of them")

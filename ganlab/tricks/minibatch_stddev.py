@@ -3,15 +3,16 @@ from torch import nn
 from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Several
 from ganlab.networks.base import add_inputs, replace_modules
-from ganlab.networks.minibatch import StandardDeviation, check_groups
+from ganlab.networks.minibatch import StandardDeviation, refuse_partial_groups
 from ganlab.tricks.base import Trick
 
 
 class MinibatchStddev(Trick):
     """Appends the minibatch standard deviation as a feature map (Karras et al. 2018, section 3).
 
-    One more channel or feature, in front of the last layer of the discriminator's body: the standard
-    deviation within groups of `group_size` neighbours in the batch, averaged over features and places.
+    The map is one more channel or feature of the input of the last layer in the discriminator's body. It
+    holds the standard deviation within groups of `group_size` consecutive samples of the batch, averaged over
+    features and positions.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -19,17 +20,15 @@ class MinibatchStddev(Trick):
     def __init__(self, group_size: Several, batch_size: int):
         super().__init__()
         self.group_size = group_size
-        check_groups(group_size, batch_size)
+        refuse_partial_groups(batch_size, group_size)
 
     def networks(self, networks: Networks) -> Networks:
         body = networks.required_discriminator.body
         *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+
+        def extended(layer: nn.Module) -> nn.Module:
+            return nn.Sequential(StandardDeviation(self.group_size), layer) if layer is last else layer
+
         add_inputs(last, 1)
-        replace_modules(
-            body,
-            type(last),
-            lambda layer: (
-                nn.Sequential(StandardDeviation(self.group_size), layer) if layer is last else layer
-            ),
-        )
+        replace_modules(body, type(last), extended)
         return networks

@@ -147,7 +147,7 @@ class Profile(Callback):
             mover.differentiate = self._around(player, mover.differentiate)  # type: ignore[method-assign]
             mover.step = self._around(player, mover.step)  # type: ignore[method-assign]
         for name, trick in module.game.tricks.items():
-            self._put_around_trick(f"trick {name}", trick)  # type: ignore[arg-type]
+            self._put_around_trick(f"trick {name}", trick)
 
     def _put_around_trick(self, name: str, trick: Trick) -> None:
         for hook in HOOKS:
