@@ -60,12 +60,12 @@ class Augmentation(ABC):
         """
 
     @abstractmethod
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, stream: str) -> Tensor:
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
         """Transforms images [B, C, H, W]; images that no transform is applied to stay bit for bit.
 
         Args:
             p: the probability of each transform, a scalar; values above 1 act as 1.
-            stream: the prefix of the names of the random streams in `draw`.
+            stream: the prefix of the names of the random streams in `random`.
         """
 
 

@@ -26,12 +26,12 @@ class Corruption(Augmentation):
     def changes(self, shape: tuple[int, int, int]) -> bool:
         return bool(self.noise or self.cutout)
 
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, stream: str) -> Tensor:
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
         n = len(x)
-        uniform = draw.uniform(f"{stream}/corruption", n, 4).T
+        uniform = random.uniform(f"{stream}/corruption", n, 4).T
         if self.noise:
-            std = draw.normal(f"{stream}/corruption", n).abs() * self.noise * span.unit
-            noise = draw.normal(f"{stream}/noise", *x.shape)
+            std = random.normal(f"{stream}/corruption", n).abs() * self.noise * span.unit
+            noise = random.normal(f"{stream}/noise", *x.shape)
             x = x + per_image(apply_where(uniform[0], p, std, 0)) * noise
         if self.cutout:
             side = apply_where(uniform[1], p, uniform[1].new_full((n,), self.cutout), 0)

@@ -49,14 +49,14 @@ class Geometry(Augmentation):
         strengths = (self.translation, self.scale, self.rotation, self.anisotropy, self.shift)
         return self.flip or self.quarter_turns or any(strengths)
 
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, stream: str) -> Tensor:
-        return warp(x, self._inverse_maps(x, p, draw, f"{stream}/geometry"))
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
+        return warp(x, self._inverse_maps(x, p, random, f"{stream}/geometry"))
 
-    def _inverse_maps(self, x: Tensor, p: Tensor, draw: RandomStreams, stream: str) -> Tensor:
+    def _inverse_maps(self, x: Tensor, p: Tensor, random: RandomStreams, stream: str) -> Tensor:
         """Matrices from a pixel to its source, [B, 3, 3]: products of inverse maps, the first one left."""
         n, (height, width) = len(x), x.shape[2:]
-        chance, uniform = draw.uniform(stream, n, 2, 9).permute(1, 2, 0)  # [9, B] each
-        normal = draw.normal(stream, n, 4).T
+        chance, uniform = random.uniform(stream, n, 2, 9).permute(1, 2, 0)  # [9, B] each
+        normal = random.normal(stream, n, 4).T
         p_rotation = 1 - (1 - p.clamp(max=1)).sqrt()  # so that one of two is applied with probability p
         maps = []
         if self.flip:

@@ -3,7 +3,7 @@ from typing import Annotated, Unpack
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.turn import Capability, Networks, Player, Sample, Turn, at_least_float32
 from ganlab.core.validation import Count, Positive
 from ganlab.tricks.augmenting_trick import Augmentations, AugmentingTrick
@@ -46,8 +46,8 @@ class AdaptiveAugment(AugmentingTrick):
         terms = compute(turn)
         if turn.player == "discriminator" and not turn.is_ahead:
             signs = at_least_float32(turn.on_real.logits.detach()).sign()
-            self.latest.copy_(mean_of_ranks(signs.mean()))
-            self.batch_size = len(turn.real.x) * turn.draw.world_size
+            self.latest.copy_(mean_over_ranks(signs.mean()))
+            self.batch_size = len(turn.real.x) * turn.random.world_size
         return terms
 
     def after(self, player: Player, networks: Networks, step: int) -> None:

@@ -4,7 +4,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.errors import require
 from ganlab.core.turn import Capability, Player, Turn, at_least_float32
 from ganlab.core.validation import Positive
@@ -29,7 +29,7 @@ class AdaptiveBalance(Trick):
     """
 
     order = Order.PRESENT  # outermost: losses inside of unrolled steps are not measured
-    claims = frozenset({Capability.MOVES})
+    claims = frozenset({Capability.MOVE_CONTROL})
 
     def __init__(
         self, by: Literal["accuracy", "ranking", "loss_ratio"], low: Positive | None, high: Positive | None
@@ -59,9 +59,9 @@ class AdaptiveBalance(Trick):
         terms = compute(turn)
         if self.by == "loss_ratio":
             loss = torch.stack([at_least_float32(term.detach()).mean() for term in terms.values()]).sum()
-            self.latest[int(turn.player == "discriminator")] = mean_of_ranks(loss)
+            self.latest[int(turn.player == "discriminator")] = mean_over_ranks(loss)
         elif turn.player == "discriminator" or self.judged != turn.step:
-            self.latest[0] = mean_of_ranks(accuracy(turn) if self.by == "accuracy" else ranking(turn))
+            self.latest[0] = mean_over_ranks(accuracy(turn) if self.by == "accuracy" else ranking(turn))
         self.judged = turn.step
         return terms
 

@@ -43,5 +43,5 @@ class AugmentingTrick(Trick):
         """Applies each transform to each image with probability `p`, a scalar."""
         x = at_least_float32(sample.x)
         for group in self.active:
-            x = group(x, p, self.span, turn.draw, self.stream)
+            x = group(x, p, self.span, turn.random, self.stream)
         return sample._replace(x=x)

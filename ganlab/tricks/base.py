@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, completing
-from ganlab.core.randomness import fold
+from ganlab.core.profiling import in_range, profile_range
+from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
 
@@ -37,7 +38,7 @@ class Order(IntEnum):
 class Trick(nn.Module):
     """Base class of tricks. Every hook returns its first argument unchanged unless a trick overrides it.
 
-    Buffers are moved, saved and restored with the game. The objective, the data and the settings must
+    Buffers are optimised_weight, saved and restored with the game. The objective, the data and the settings must
     provide every capability in `needs` and `claims`. A claim is exclusive: no other trick may need it.
     """
 
@@ -47,7 +48,7 @@ class Trick(nn.Module):
     players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or losses it changes
     selects_player: ClassVar[bool] = False  # whether it has a setting `player`
     counts: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored like buffers
-    differentiates_inputs: ClassVar[bool] = False  # whether it takes gradients with respect to the samples
+    differentiates_inputs: ClassVar[bool] = False  # takes gradients with respect to the samples
 
     def networks(self, networks: Networks) -> Networks:
         """Changes the networks, once, when the game is built."""
@@ -123,7 +124,7 @@ def errors_about(trick: str) -> Iterator[None]:
 # Why capabilities that do not depend on the objective may be missing, and the remedy.
 MISSING: dict[str, tuple[str, str]] = {
     Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
-    Capability.EXTRA: ("data.labelled is not set", "set it, such as data.labelled=100"),
+    Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
     Capability.ONE_PROCESS: ("the run has several", "use one process"),
     Capability.SECOND_DERIVATIVES: ("compiled networks have none", "set compile=false"),
 }
@@ -196,7 +197,7 @@ class Tricks(nn.ModuleDict):
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.items():
-                torch.default_generator.manual_seed(fold(seed, name))
+                torch.default_generator.manual_seed(derive_seed(seed, name))
                 with errors_about(name):
                     networks = trick.networks(networks)
         return networks
@@ -204,7 +205,7 @@ class Tricks(nn.ModuleDict):
     def _fold(self, hook: str, value: Any, *rest: Turn) -> Any:
         """Passes a value through one hook of every trick."""
         for name, trick in self.items():
-            with errors_about(name):
+            with errors_about(name), profile_range(f"trick {name}"):
                 value = getattr(trick, hook)(value, *rest)
         return value
 
@@ -226,16 +227,19 @@ class Tricks(nn.ModuleDict):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         """Wraps `compute` in the hook of every trick; the first in order is the innermost."""
-        for trick in self.values():
-            compute = partial(trick.losses, compute=compute)
+        for name, trick in self.items():
+            # Whatever else a trick computes, such as the objective, is the player's time.
+            inner = in_range(turn.player, compute)
+            compute = in_range(f"trick {name}", partial(trick.losses, compute=inner))
         return compute(turn)
 
     def plays(self, player: Player, step: int) -> bool:
-        return all(trick.plays(player, step) for trick in self.values())
+        return all(in_range(f"trick {name}", trick.plays)(player, step) for name, trick in self.items())
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
-        for trick in self.values():
-            trick.after(player, networks, step)
+        for name, trick in self.items():
+            with profile_range(f"trick {name}"):
+                trick.after(player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
         """The scalars of all tricks, by "trick/name"."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import require
-from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
 from ganlab.tricks.augmenting_trick import Augmentations, AugmentingTrick
 from ganlab.tricks.base import Terms
@@ -30,9 +30,9 @@ class ConsistencyRegularisation(AugmentingTrick):
         **augmentations: Unpack[Augmentations],
     ):
         super().__init__(**augmentations)
-        self.lambda_real = schedule(".lambda_real", lambda_real, low=0)
-        self.lambda_fake = schedule(".lambda_fake", lambda_fake, low=0)
-        useful = self.lambda_real.top or self.lambda_fake.top
+        self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf)")
+        self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf)")
+        useful = self.lambda_real.maximum or self.lambda_fake.maximum
         reason = "has no effect together with lambda_fake=0"
         require(
             useful, ".lambda_real", 0, reason, "set one of them to a positive number, or remove the trick"
@@ -43,7 +43,7 @@ class ConsistencyRegularisation(AugmentingTrick):
         return {
             f"consistency_{kind}": weight(turn.step) * self._squared_gap(sample, turn)
             for kind, (weight, sample) in weighted.items()
-            if weight.top
+            if weight.maximum
         }
 
     def _squared_gap(self, sample: Sample, turn: Turn) -> Tensor:

@@ -4,7 +4,7 @@ from torch import Tensor
 from ganlab.augmentations.base import Span, image_shape
 from ganlab.augmentations.images import change_contrast, cut, per_image, saturate, translate, uniform_integers
 from ganlab.core.errors import ConfigError, require
-from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.tricks.base import Trick
 
@@ -38,35 +38,35 @@ class DiffAugment(Trick):
         range: tuple[float, float] | None,
     ):
         super().__init__()
-        self.brightness = schedule(".brightness", brightness, low=0, high=1)
-        self.saturation = schedule(".saturation", saturation, low=0, high=1)
-        self.contrast = schedule(".contrast", contrast, low=0, high=1)
-        self.translation = schedule(".translation", translation, low=0, high=1)
-        self.cutout = schedule(".cutout", cutout, low=0, high=1)
+        self.brightness = as_schedule(".brightness", brightness, "[0, 1]")
+        self.saturation = as_schedule(".saturation", saturation, "[0, 1]")
+        self.contrast = as_schedule(".contrast", contrast, "[0, 1]")
+        self.translation = as_schedule(".translation", translation, "[0, 1]")
+        self.cutout = as_schedule(".cutout", cutout, "[0, 1]")
         self.range = range
 
     def networks(self, networks: Networks) -> Networks:
         channels, *sides = image_shape(networks.generator.shape)
         self.middle, self.unit = Span.of_range(self.range)
-        largest, side = self.translation.top, max(sides)
+        largest, side = self.translation.maximum, max(sides)
         reason = f"is less than half a pixel of {side}"
         moves = largest == 0 or round(largest * side) > 0
         require(moves, ".translation", largest, reason, "set a larger one, or 0")
         strengths = [self.brightness, self.contrast, self.translation, self.cutout]
         if channels > 1:
             strengths.append(self.saturation)
-        if not any(strength.top for strength in strengths):
+        if not any(strength.maximum for strength in strengths):
             reason = f"has no effect on images with {channels} channels: all strengths that apply are 0"
             raise ConfigError(reason, "set another one, or remove the trick")
         return networks
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         x = self._recolour(at_least_float32(sample.x), turn)
-        if self.translation.top:
+        if self.translation.maximum:
             down, right = (self._shifts(turn, len(x), size) for size in x.shape[2:])
             x = translate(x, down, right, self.middle)
-        if self.cutout.top:
-            centre = turn.draw.uniform("diff_augment/cutout", len(x), 2)
+        if self.cutout.maximum:
+            centre = turn.random.uniform("diff_augment/cutout", len(x), 2)
             side = torch.full_like(centre[:, 0], self.cutout(turn.step))
             x = cut(x, centre, side, self.middle)
         return sample._replace(x=x)
@@ -74,17 +74,17 @@ class DiffAugment(Trick):
     def _recolour(self, x: Tensor, turn: Turn) -> Tensor:
         def draw(name: str, strength: Schedule) -> Tensor:
             """Uniform numbers in [-strength, strength], [B]."""
-            return strength(turn.step) * (2 * turn.draw.uniform(f"diff_augment/{name}", len(x)) - 1)
+            return strength(turn.step) * (2 * turn.random.uniform(f"diff_augment/{name}", len(x)) - 1)
 
-        if self.brightness.top:
+        if self.brightness.maximum:
             x = x + per_image(self.unit * draw("brightness", self.brightness))
-        if self.saturation.top and x.shape[1] > 1:
+        if self.saturation.maximum and x.shape[1] > 1:
             x = saturate(x, 1 + draw("saturation", self.saturation))
-        if self.contrast.top:
+        if self.contrast.maximum:
             x = change_contrast(x, 1 + draw("contrast", self.contrast))
         return x
 
     def _shifts(self, turn: Turn, n: int, size: int) -> Tensor:
         """Random shifts by whole pixels, [n]."""
         largest = round(self.translation(turn.step) * size)
-        return uniform_integers(turn.draw.uniform("diff_augment/translation", n), largest)
+        return uniform_integers(turn.random.uniform("diff_augment/translation", n), largest)

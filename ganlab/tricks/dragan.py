@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.gradients import input_gradients, row_norms
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Sample, Turn, at_least_float32
@@ -31,8 +31,8 @@ class DRAGAN(GradientRegulariser):
     def _points_around_real(self, turn: Turn) -> Sample:
         x = turn.real.x.detach()
         n = len(turn.on_real.logits)
-        noise = turn.draw.uniform("dragan", *x.shape).to(x.dtype)
-        share = turn.draw.uniform("dragan", n, *[1] * (x.ndim - 1)).to(x.dtype)
+        noise = turn.random.uniform("dragan", *x.shape).to(x.dtype)
+        share = turn.random.uniform("dragan", n, *[1] * (x.ndim - 1)).to(x.dtype)
         share = share.repeat_interleave(len(x) // n, 0)  # one for all samples of a pack
         points = x + share * self.size(turn.step) * standard_deviation(x) * noise
         return turn.real._replace(x=points.requires_grad_())
@@ -41,4 +41,4 @@ class DRAGAN(GradientRegulariser):
 def standard_deviation(x: Tensor) -> Tensor:
     """The standard deviation of all elements of the global batch, without Bessel's correction, a scalar."""
     x = at_least_float32(x)
-    return mean_of_ranks((x - mean_of_ranks(x.mean())).square().mean()).sqrt()
+    return mean_over_ranks((x - mean_over_ranks(x.mean())).square().mean()).sqrt()

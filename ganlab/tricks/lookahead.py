@@ -1,11 +1,11 @@
 import torch
 
 from ganlab.core.errors import require
-from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Networks, Player
 from ganlab.core.validation import Count
 from ganlab.networks.salimans2016 import NormalisedLinear
-from ganlab.networks.weights import flat, set_singular_vectors
+from ganlab.networks.weights import flat_weights, set_singular_vectors
 from ganlab.tricks.base import Order
 from ganlab.tricks.player_trick import PlayerTrick, Side
 
@@ -31,23 +31,23 @@ class Lookahead(PlayerTrick):
     def __init__(self, k: Count, alpha: float | Schedule, player: Side):
         super().__init__(player)
         self.k = k
-        self.alpha = schedule(".alpha", alpha, low=0, high=1, strict=True)
+        self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
         if "discriminator" in self.players:
-            self.claims = frozenset({Capability.LASTING_MOVES})
+            self.claims = frozenset({Capability.IRREVOCABLE_MOVES})
         self.moves = 0
 
     def networks(self, networks: Networks) -> Networks:
         layers = [layer for player in self.players for layer in getattr(networks, player).modules()]
-        waits = any(isinstance(layer, NormalisedLinear) and layer.waits for layer in layers)
+        uninitialised = any(isinstance(layer, NormalisedLinear) and layer.uninitialised for layer in layers)
         reason = "would undo the scales and biases that model=improved computes from its first batch"
         remedy = "set it to generator, or choose another model, such as model=gan"
-        require(not waits, ".player", self.player, reason, remedy)
+        require(not uninitialised, ".player", self.player, reason, remedy)
         self.on_weights_loaded(networks)
         return networks
 
     def on_weights_loaded(self, networks: Networks) -> None:
         for player in self.players:
-            self.register_buffer(player, flat(getattr(networks, player)).detach())
+            self.register_buffer(player, flat_weights(getattr(networks, player)).detach())
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":
@@ -60,7 +60,7 @@ class Lookahead(PlayerTrick):
     @torch.no_grad()
     def _interpolate(self, player: Player, network: torch.nn.Module, alpha: float) -> None:
         slow = self.get_buffer(player)
-        slow.lerp_(flat(network), alpha)
+        slow.lerp_(flat_weights(network), alpha)
         weights = list(network.parameters())
         for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
             weight.copy_(part.view_as(weight))

@@ -1,9 +1,9 @@
 from torch import nn
 
 from ganlab.core.turn import Capability, Networks
-from ganlab.core.validation import Several
+from ganlab.core.validation import TwoOrMore
 from ganlab.networks.base import add_inputs, replace_modules
-from ganlab.networks.minibatch import StandardDeviation, refuse_partial_groups
+from ganlab.networks.minibatch import MinibatchStandardDeviation, refuse_partial_groups
 from ganlab.tricks.base import Trick
 
 
@@ -17,17 +17,19 @@ class MinibatchStddev(Trick):
 
     needs = frozenset({Capability.DISCRIMINATOR})
 
-    def __init__(self, group_size: Several, batch_size: int):
+    def __init__(self, group_size: TwoOrMore, batch_size: int):
         super().__init__()
         self.group_size = group_size
-        refuse_partial_groups(batch_size, group_size)
+        refuse_partial_groups(group_size, batch_size)
 
     def networks(self, networks: Networks) -> Networks:
         body = networks.required_discriminator.body
         *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
 
         def extended(layer: nn.Module) -> nn.Module:
-            return nn.Sequential(StandardDeviation(self.group_size), layer) if layer is last else layer
+            return (
+                nn.Sequential(MinibatchStandardDeviation(self.group_size), layer) if layer is last else layer
+            )
 
         add_inputs(last, 1)
         replace_modules(body, type(last), extended)

@@ -6,7 +6,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Sample, Turn
 from ganlab.networks.base import ConditionalSequential
-from ganlab.networks.noise import Noise, insert_before_hidden
+from ganlab.networks.noise import ScheduledNoise, insert_before_hidden
 from ganlab.tricks.player_trick import PlayerTrick, Side
 
 
@@ -24,7 +24,7 @@ class NoiseLayers(PlayerTrick):
     def __init__(self, std: float | Schedule, player: Side):
         super().__init__(player)
         self.std = nonzero_schedule(".std", std)
-        self.layers: dict[Player, list[Noise]] = {player: [] for player in self.players}
+        self.layers: dict[Player, list[ScheduledNoise]] = {player: [] for player in self.players}
 
     def networks(self, networks: Networks) -> Networks:
         for player in self.players:
@@ -39,8 +39,8 @@ class NoiseLayers(PlayerTrick):
             raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
         return networks
 
-    def _add_layer(self, player: Player, index: int) -> Noise:
-        layer = Noise(f"noise_layers/{player}/{index}")
+    def _add_layer(self, player: Player, index: int) -> ScheduledNoise:
+        layer = ScheduledNoise(f"noise_layers/{player}/{index}")
         self.layers[player].append(layer)
         return layer
 
@@ -58,4 +58,4 @@ class NoiseLayers(PlayerTrick):
         rows: only the last rows have noise, because the first may be a reference batch; None: all.
         """
         for layer in self.layers.get(player, []):
-            layer.draw, layer.rows, layer.std = turn.draw, rows, self.std(turn.step)
+            layer.random, layer.rows, layer.std = turn.random, rows, self.std(turn.step)

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import require
-from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Targets, Turn
 from ganlab.tricks.base import Trick
 
@@ -26,18 +26,16 @@ class NoisyLabels(Trick):
         reason = f"must have a lower mean than real={list(real)}, or the discriminator would learn nothing"
         require(sum(fake) < sum(real), ".fake", fake, reason)
         self.real, self.fake = real, fake
-        self.flip = schedule(".flip", flip, low=0, high=0.5)
-        largest = self.flip.top
-        require(largest < 0.5, ".flip", largest, "must be at least 0 and less than 0.5")
-        useful = (*real, *fake, largest) != (1, 1, 0, 0, 0)
+        self.flip = as_schedule(".flip", flip, "[0, 0.5)")
+        useful = (*real, *fake, self.flip.maximum) != (1, 1, 0, 0, 0)
         reason = "has no effect together with real=[1,1] and fake=[0,0]"
-        require(useful, ".flip", largest, reason, "set a positive flip, or a wider range")
+        require(useful, ".flip", 0, reason, "set a positive flip, or a wider range")
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
         return Targets(self._randomise(targets.real, turn), self._randomise(targets.fake, turn))
 
     def _randomise(self, target: Tensor, turn: Turn) -> Tensor:
-        flip, real, fake = (turn.draw.uniform("noisy_labels", *target.shape) for _ in range(3))
+        flip, real, fake = (turn.random.uniform("noisy_labels", *target.shape) for _ in range(3))
         target = torch.where(flip < self.flip(turn.step), 1 - target, target)
         noisy = target * scale_to(real, *self.real) + (1 - target) * scale_to(fake, *self.fake)
         return noisy.to(target.dtype)

@@ -6,7 +6,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import replace_modules
-from ganlab.networks.norms import BATCH_NORMS, without_norm
+from ganlab.networks.norms import BATCH_NORMS, remove_batch_norm
 from ganlab.tricks.base import Order
 from ganlab.tricks.player_trick import PlayerTrick, Side
 
@@ -46,7 +46,7 @@ class Normalisation(PlayerTrick):
     def _replace(self, body: nn.Module) -> int:
         """Replaces the batch norms of a network; returns their number."""
         if self.kind == "none":
-            return without_norm(body)
+            return remove_batch_norm(body)
         return replace_modules(body, BATCH_NORMS, self._new_norm)
 
     def _new_norm(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn, at_least_float32
-from ganlab.networks.weights import moved, weight_layers
+from ganlab.networks.weights import optimised_weight, weight_layers
 from ganlab.tricks.base import Order, Terms
 from ganlab.tricks.player_trick import PlayerTrick, Side
 
@@ -47,7 +47,7 @@ class OrthogonalRegularisation(PlayerTrick):
 def find_filters(network: nn.Module) -> list[tuple[int, int]]:
     """The indices of a network's filters among its parameters, and the dimension of their outputs."""
     indices = {id(weight): index for index, weight in enumerate(network.parameters())}
-    layers = [(moved(layer), dim) for layer, dim in weight_layers(network)]
+    layers = [(optimised_weight(layer), dim) for layer, dim in weight_layers(network)]
     return [(indices[id(weight)], dim) for weight, dim in layers if weight.shape[dim] > 1]
 
 

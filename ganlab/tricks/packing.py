@@ -6,7 +6,7 @@ from torch import nn
 from ganlab.core.errors import UNSET, require
 from ganlab.core.turn import Capability, Networks, Sample, Turn
 from ganlab.networks.base import add_inputs, input_layer
-from ganlab.networks.minibatch import StandardDeviation, refuse_partial_groups
+from ganlab.networks.minibatch import MinibatchStandardDeviation, refuse_partial_groups
 from ganlab.tricks.base import Order, Trick
 
 
@@ -33,8 +33,8 @@ class Packing(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         for layer in networks.required_discriminator.modules():
-            if isinstance(layer, StandardDeviation):
-                refuse_partial_groups(self.batch_size // self.size, layer.size)
+            if isinstance(layer, MinibatchStandardDeviation):
+                refuse_partial_groups(layer.size, self.batch_size // self.size)
         first = input_layer(networks.required_discriminator.body)
         shape = networks.generator.shape
         add_inputs(first, (self.size - 1) * (shape[0] if isinstance(first, nn.Conv2d) else prod(shape)))

@@ -54,8 +54,8 @@ class ReplayBuffer(Trick):
         """Replaces a share of the fakes by stored ones."""
         n = min(len(fake.x), self.size)  # fakes beyond the size of the buffer are judged as they are
         # n different indices: the largest n of `size` uniform numbers, which needs no host synchronisation.
-        index = turn.draw.uniform("replay_buffer", self.size).topk(n).indices  # [n]
-        chosen = turn.draw.uniform("replay_buffer", n) < self.share  # [n]
+        index = turn.random.uniform("replay_buffer", self.size).topk(n).indices  # [n]
+        chosen = turn.random.uniform("replay_buffer", n) < self.share  # [n]
         x, stored = exchange(self.samples[index], fake.x.detach(), chosen)
         if fake.condition is None:
             self._next = index, stored, None

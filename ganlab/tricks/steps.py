@@ -2,7 +2,7 @@ from bisect import bisect_right
 
 from ganlab.core.errors import require
 from ganlab.core.turn import Capability, Player
-from ganlab.core.validation import Several, Whole
+from ganlab.core.validation import TwoOrMore, Whole
 from ganlab.tricks.base import Trick
 
 
@@ -13,7 +13,7 @@ class Burst:
     starts with a burst even with `first` = 0.
     """
 
-    def __init__(self, n: Several, first: Whole, every: Several):
+    def __init__(self, n: TwoOrMore, first: Whole, every: TwoOrMore):
         self.n, self.first, self.every = n, first, every
 
     def covers(self, update: int) -> bool:
@@ -32,9 +32,9 @@ class CriticSteps(Trick):
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
-    claims = frozenset({Capability.MOVES})
+    claims = frozenset({Capability.MOVE_CONTROL})
 
-    def __init__(self, n: Several, burst: Burst | None):
+    def __init__(self, n: TwoOrMore, burst: Burst | None):
         super().__init__()
         useful = burst is None or burst.n != n
         require(
@@ -59,9 +59,9 @@ class GeneratorSteps(Trick):
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
-    claims = frozenset({Capability.MOVES})
+    claims = frozenset({Capability.MOVE_CONTROL})
 
-    def __init__(self, k: Several):
+    def __init__(self, k: TwoOrMore):
         super().__init__()
         self.k = k
 

@@ -3,7 +3,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import all_gather_with_grad, local_rows
 from ganlab.core.errors import UNSET, require
-from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Turn, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
@@ -24,10 +24,9 @@ class TopK(Trick):
 
     def __init__(self, share: float | Schedule):
         super().__init__()
-        self.share = schedule(".share", share, low=0, high=1)
-        ends = {self.share.start, self.share.end}
-        require(ends != {1}, ".share", 1, "has no effect", "set a smaller one, or remove the trick")
-        require(0 not in ends, ".share", 0, "would leave no fake to learn from", "set a larger one")
+        self.share = as_schedule(".share", share, "(0, 1]")
+        useful = (self.share.start, self.share.end) != (1, 1)
+        require(useful, ".share", 1, "has no effect", "set a smaller one, or remove the trick")
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)

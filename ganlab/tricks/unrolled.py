@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.networks.base import replace_modules
@@ -100,7 +100,7 @@ class FunctionalNetwork:
         """The network after one step of gradient descent, through which gradients flow."""
         gradients = torch.autograd.grad(loss, list(self.parameters()), create_graph=True, allow_unused=True)
         updated = {
-            name: w if gradient is None else w - lr * mean_of_ranks(gradient)
+            name: w if gradient is None else w - lr * mean_over_ranks(gradient)
             for (name, w), gradient in zip(self.weights.items(), gradients, strict=True)
         }
         return FunctionalNetwork(self.network, updated, self.buffers)
