@@ -38,7 +38,7 @@ class Order(IntEnum):
 class Trick(nn.Module):
     """Base class of tricks. Every hook returns its first argument unchanged unless a trick overrides it.
 
-    Buffers are optimised_weight, saved and restored with the game. The objective, the data and the settings must
+    Buffers are moved, saved and restored with the game. The objective, the data and the settings must
     provide every capability in `needs` and `claims`. A claim is exclusive: no other trick may need it.
     """
 

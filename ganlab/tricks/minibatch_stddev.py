@@ -27,9 +27,9 @@ class MinibatchStddev(Trick):
         *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
 
         def extended(layer: nn.Module) -> nn.Module:
-            return (
-                nn.Sequential(MinibatchStandardDeviation(self.group_size), layer) if layer is last else layer
-            )
+            if layer is not last:
+                return layer
+            return nn.Sequential(MinibatchStandardDeviation(self.group_size), layer)
 
         add_inputs(last, 1)
         replace_modules(body, type(last), extended)

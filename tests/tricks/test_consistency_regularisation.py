@@ -146,7 +146,7 @@ def test_half_types_are_raised() -> None:
             lambda: made(lambda_real=0, lambda_fake=0),
             (".lambda_real", 0, "no effect together with lambda_fake=0"),
         ),
-        (lambda: made(lambda_real=-1), (".lambda_real", -1, "must be at least 0")),
+        (lambda: made(lambda_real=-1), (".lambda_real", -1, "of at least 0")),
         (lambda: made(geometry=None), ("", UNSET, "no effect on images with 1 channel")),
         (lambda: made(2), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
         (lambda: game("mmd", [NAME]), ("trick", NAME, "objective with a discriminator")),

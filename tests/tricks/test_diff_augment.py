@@ -166,8 +166,8 @@ def test_half_types_are_raised() -> None:
         (lambda: made(3, 8, 8), ("", UNSET, "no effect on images with 3 channels")),
         (lambda: made(1, 8, 8, saturation=1.0), ("", UNSET, "all strengths that apply are 0")),
         (lambda: made(2, brightness=0.5), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
-        (lambda: made(3, 8, 8, brightness=-0.5), (".brightness", -0.5, "must lie between 0 and 1")),
-        (lambda: made(3, 8, 8, cutout=1.5), (".cutout", 1.5, "must lie between 0 and 1")),
+        (lambda: made(3, 8, 8, brightness=-0.5), (".brightness", -0.5, "between 0 and 1")),
+        (lambda: made(3, 8, 8, cutout=1.5), (".cutout", 1.5, "between 0 and 1")),
         (lambda: made(3, 8, 8, translation=0.05), (".translation", 0.05, "less than half a pixel of 8")),
         (
             lambda: made(3, 8, 8, contrast=0.5, value_range=None),

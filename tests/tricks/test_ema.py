@@ -138,7 +138,7 @@ def test_the_average_is_sampled() -> None:
 
 @pytest.mark.parametrize("decay", [2, 1, 0, -0.1, Linear(0.9, 1.5, 10)])
 def test_a_decay_out_of_range_is_refused(decay: float) -> None:
-    with refuses(".decay", reason="must lie strictly between 0 and 1"):
+    with refuses(".decay", reason="strictly between 0 and 1"):
         EMA(decay, ["generator"])
 
 

@@ -222,10 +222,10 @@ def test_a_replay_buffers_fakes_are_judged_in_every_play(name: str) -> None:
 @pytest.mark.parametrize(
     ("make", "refusal"),
     [
-        (lambda: R1(-1, 1), (".gamma", -1, "must be at least 0")),
+        (lambda: R1(-1, 1), (".gamma", -1, "of at least 0")),
         (lambda: R2(0, 1), (".gamma", 0, "no effect")),
         (lambda: DRAGAN(1.0, 1.0, 0.0, 1), (".size", 0, "no effect")),
-        (lambda: GradientPenalty(1.0, -1.0, "two", 1), (".target", -1, "must be at least 0")),
+        (lambda: GradientPenalty(1.0, -1.0, "two", 1), (".target", -1, "of at least 0")),
     ],
 )
 def test_bad_values_are_refused(make, refusal: tuple) -> None:

@@ -32,5 +32,5 @@ def test_the_real_and_the_fake_get_noise_of_their_own() -> None:
 
 
 def test_a_negative_std_is_refused() -> None:
-    with refuses(".std", -0.1, "must be at least 0"):
+    with refuses(".std", -0.1, "of at least 0"):
         InstanceNoise(-0.1)

@@ -35,7 +35,7 @@ def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
 
 @pytest.mark.parametrize("target", [2, 1, 0.5, -0.1])
 def test_a_target_out_of_range_is_refused(target: float) -> None:
-    with refuses(".real", target, "must lie strictly between"):
+    with refuses(".real", target, "strictly between 0.5 and 1"):
         LabelSmoothing(target)
 
 

@@ -110,7 +110,7 @@ def test_half_types_are_raised() -> None:
     ("make", "refusal"),
     [
         (lambda: LeCam(0, 0.9), (".weight", 0, "no effect")),
-        (lambda: LeCam(1.0, 1.0), (".decay", 1, "must lie strictly between 0 and 1")),
+        (lambda: LeCam(1.0, 1.0), (".decay", 1, "strictly between 0 and 1")),
         (lambda: game("mmd", ["lecam"]), ("trick", "lecam", "objective with a discriminator")),
         (lambda: game("mmd_gan", ["lecam"]), ("trick", "lecam", "objective with a loss on logits")),
     ],

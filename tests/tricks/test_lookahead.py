@@ -163,7 +163,7 @@ def test_weights_that_other_tricks_add_go_back_too() -> None:
 @pytest.mark.parametrize(
     ("make", "refusal"),
     [
-        (lambda: Lookahead(5, 1, "both"), (".alpha", 1, "must lie strictly between 0 and 1")),
+        (lambda: Lookahead(5, 1, "both"), (".alpha", 1, "strictly between 0 and 1")),
         (
             lambda: game("mmd", ["lookahead"]),
             ("trick", "lookahead", "objective with a discriminator", "set trick.lookahead.player"),

@@ -123,5 +123,5 @@ def test_a_generator_without_a_hidden_layer_is_refused() -> None:
 
 
 def test_a_negative_std_is_refused() -> None:
-    with refuses(".std", -0.1, "must be at least 0"):
+    with refuses(".std", -0.1, "of at least 0"):
         NoiseLayers(-0.1, "both")

@@ -92,9 +92,9 @@ def test_the_discriminator_learns_towards_them() -> None:
         ([0.9, 1.2], [0, 0.3], 0, (".real", (0.9, 1.2), "with a mean in")),
         ([0.7, 1.2], [-0.3, 0.1], 0, (".fake", (-0.3, 0.1), "with a mean in")),
         ([0.2, 0.4], [0.2, 0.4], 0, (".fake", [0.2, 0.4], "must have a lower mean than real")),
-        ([0.7, 1.2], [0, 0.3], 0.5, (".flip", 0.5, "at least 0 and less than 0.5")),
-        ([0.7, 1.2], [0, 0.3], Linear(0.5, 0, 10), (".flip", 0.5, "at least 0 and less than 0.5")),
-        ([0.7, 1.2], [0, 0.3], -0.1, (".flip", -0.1, "must lie between 0 and 0.5")),
+        ([0.7, 1.2], [0, 0.3], 0.5, (".flip", 0.5, r"in \[0, 0.5\)")),
+        ([0.7, 1.2], [0, 0.3], Linear(0.5, 0, 10), (".flip", 0.5, r"in \[0, 0.5\)")),
+        ([0.7, 1.2], [0, 0.3], -0.1, (".flip", -0.1, r"in \[0, 0.5\)")),
         ([1, 1], [0, 0], 0, (".flip", 0, "no effect together with")),
     ],
 )
