@@ -185,7 +185,7 @@ def test_no_traceback_reaches_the_shell(tmp_path: Path) -> None:
     assert code == 2
     assert out == ""
     assert len(err.splitlines()) == 1
-    assert err.startswith("run: trick label_smoothing needs targets")
+    assert err.startswith("run: trick=label_smoothing: needs an objective with targets")
 
 
 def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
