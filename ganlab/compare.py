@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from ganlab.cli import launch
 from ganlab.core.errors import ConfigError, for_terminal
 from ganlab.core.validation import format_number
-from ganlab.filesystem import read_regular
+from ganlab.filesystem import read_regular_file
 
 Records = dict[str, dict[str, Any]]
 
@@ -44,7 +44,7 @@ def records(place: Path) -> Records:
     """
     file = place / "summary.json" if place.is_dir() else place
     try:
-        content = json.loads(read_regular(file, 1 << 20))
+        content = json.loads(read_regular_file(file, 1 << 20))
         found = content.get("metrics", {}) if place.is_dir() else content
         values = [record["value"] for record in found.values()]
         if values and {*map(type, values)} <= {int, float} and not max(map(abs, values)) > 1e308:

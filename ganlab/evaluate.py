@@ -13,7 +13,7 @@ from ganlab.config.compose import CONF, compose
 from ganlab.config.run_directory import RunDirectory, warn_if_other_data
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import format_number
-from ganlab.filesystem import write_beside, writing
+from ganlab.filesystem import refuse_unwritable, write_atomically
 
 Records = dict[str, dict[str, Any]]
 
@@ -95,15 +95,17 @@ def of_folder(cfg: DictConfig) -> Records:
         raise ConfigError(f"generated={cfg.generated} is no folder: give a folder of images")
     import torch
 
-    from ganlab.data.image_folder import ImageFolder
+    from ganlab.data.folder import EvaluationFolder
 
     if cfg.real is None:
         raise ConfigError("real is missing: give a folder of images, or the name of a data set")
     if cfg.get("extractor") is None and "${extractor}" in str(OmegaConf.to_container(cfg.metric)):
-        raise ConfigError("extractor is missing: extractor=inception, or mnist, digits for images like these")
+        raise ConfigError(
+            "extractor is missing: extractor=inception, or mnist, format_number for images like these"
+        )
     refuse_of_games(cfg)
     data = reals(cfg)
-    made = ImageFolder("generated", cfg.generated, data.shape[0])
+    made = EvaluationFolder("generated", cfg.generated, data.shape[0])
     if made.shape != data.shape:
         sizes = ["x".join(map(str, shape[:0:-1])) for shape in (made.shape, data.shape)]
         raise ConfigError(
@@ -134,10 +136,10 @@ def refuse_of_games(cfg: DictConfig) -> None:
 def reals(cfg: DictConfig) -> Any:
     """The images of a folder, or a data set of images."""
     from ganlab.config.build import build_data
-    from ganlab.data.image_folder import ImageFolder
+    from ganlab.data.folder import EvaluationFolder
 
     if Path(cfg.real).expanduser().is_dir():
-        return ImageFolder("real", cfg.real)
+        return EvaluationFolder("real", cfg.real)
     if not (CONF / "data" / f"{cfg.real}.yaml").is_file():
         known = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
         raise ConfigError(f"real={cfg.real} is no folder and no data set: choose one of {known}")
@@ -186,9 +188,9 @@ def show(records: Records) -> None:
 
 
 def write(path: Path, records: Records) -> None:
-    with writing(f"output={path}", "choose another"):
+    with refuse_unwritable(f"output={path}", "choose another"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_beside(path, json.dumps(records, indent=1) + "\n")
+        write_atomically(path, json.dumps(records, indent=1) + "\n")
 
 
 def main() -> None:

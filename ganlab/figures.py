@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig
 
 from ganlab.cli import launch
 from ganlab.core.errors import ConfigError
-from ganlab.filesystem import writing
+from ganlab.filesystem import refuse_unwritable
 
 NAMES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
 
@@ -27,7 +27,7 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
         known = ", ".join(f"{n} {name}" for n, name in enumerate(NAMES, 1))
         raise ConfigError(f"figures={cfg.figures} must be a list of numbers: {known}")
     from ganlab.config.build import instantiate
-    from ganlab.theory.style import write
+    from ganlab.theory.style import save_frames
     from ganlab.training.process import quiet
 
     quiet()
@@ -35,9 +35,9 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     for number in sorted(set(numbers)):
         name, began = NAMES[number - 1], perf_counter()
         frames = instantiate(cfg[name])
-        with writing(output, "choose another output"):
+        with refuse_unwritable(output, "choose another output"):
             output.mkdir(parents=True, exist_ok=True)
-            files = write(frames, output / f"{number}_{name}")
+            files = save_frames(frames, output / f"{number}_{name}")
         print(f"{perf_counter() - began:5.1f} s  {'  '.join(map(str, files))}", flush=True)
         written += files
     return written

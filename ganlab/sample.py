@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError, printable
-from ganlab.filesystem import writing
-from ganlab.visualize.options import check, file_name, fit, refuse_output
+from ganlab.filesystem import refuse_unwritable
+from ganlab.visualize.options import check_options, check_output, file_name, fit_to_game
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
@@ -24,9 +24,9 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     if cfg.run_dir is None:
         raise ConfigError("run_dir is missing: give the directory of a run, run_dir=outputs/...")
     typed = {key.lstrip("+~"): value for key, _, value in (text.partition("=") for text in overrides)}
-    check(cfg, typed)
+    check_options(cfg, typed)
     if cfg.output:
-        refuse_output(Path(cfg.output), cfg)
+        check_output(Path(cfg.output), cfg)
     run = RunDirectory(cfg.run_dir, cfg.trust)
     own = run.config()  # before torch is imported
     if not cfg.output:
@@ -37,11 +37,11 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     names = own.get("class_names") or ()
-    fit(cfg, game, names, typed.get("class"))
+    fit_to_game(cfg, game, names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
     with as_config_errors():
         view = VIEWS[cfg.what](cfg, run, game, None)
-    with writing(output, "choose another output"):
+    with refuse_unwritable(output, "choose another output"):
         view.write(output)
     label = cfg["class"]
     called = f" named {names[label]}" if label is not None and names else ""

@@ -20,9 +20,9 @@ from ganlab import cli
 from ganlab.config import run_directory
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, ConfigError, Diverged, shown
-from ganlab.training.base import GameModule
 from ganlab.training.callbacks.log import Log
 from ganlab.training.callbacks.progress import ResumeClock
+from ganlab.training.module import GameModule
 from ganlab.tricks.base import Trick
 
 UNIFORM = "{_target_:ganlab.networks.initial.Uniform"
@@ -427,7 +427,7 @@ def test_a_disk_that_is_full_at_the_start_keeps_no_directory(file: str, tmp_path
             raise OSError(errno.ENOSPC, "No space left on device")
         path.write_text(text)
 
-    monkeypatch.setattr(run_directory, "write_beside", full)
+    monkeypatch.setattr(run_directory, "write_atomically", full)
     with refuses("run_dir", tmp_path / "deep" / "run", "cannot be created .No space left on device"):
         play(tmp_path / "deep" / "run", "steps=2")
     assert not (tmp_path / "deep").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.commands import play
+from support.refusals import refuses
 from support.small_games import SMALL, one_round
 from torch import nn
 
@@ -83,8 +84,8 @@ def test_any_number_of_an_optimiser_may_be_a_schedule() -> None:
         compose(*SMALL, f"optimizer.generator.lr={line}", f"optimizer.discriminator.betas=[0.5,{line}]")
     )
     generator, discriminator = (
-        module.player_optimizers["generator"].optimizer,
-        module.player_optimizers["discriminator"].optimizer,
+        module.stage.player_optimizers["generator"].optimizer,
+        module.stage.player_optimizers["discriminator"].optimizer,
     )
     rates, betas = [], []
     for _ in range(5):
@@ -100,9 +101,9 @@ def test_the_norm_of_a_gradient_is_told_where_it_is_clipped_and_inf_only_watches
     one_round(plain)
     weights = module.game.weights("generator")
     norm = torch.cat([weight.grad.flatten() for weight in weights]).norm()
-    assert float(module.logged["generator/gradient_norm"]) == pytest.approx(float(norm))
+    assert float(module.recorder.scalars["generator/gradient_norm"]) == pytest.approx(float(norm))
     assert all(map(torch.equal, weights, plain.game.weights("generator")))
-    assert set(module.logged) - set(plain.logged) == {"generator/gradient_norm"}
+    assert set(module.recorder.scalars) - set(plain.recorder.scalars) == {"generator/gradient_norm"}
 
 
 def test_the_gradient_is_clipped_to_its_norm() -> None:
@@ -141,7 +142,7 @@ def test_a_trick_of_ones_own(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=1", *given)
     assert load(tmp_path / "run").step == 1
     (tmp_path / "run" / "signature").unlink()  # as if it were of elsewhere
-    with pytest.raises(ConfigError, match=r"the config builds test_config.Shift.*trust=\[test_config\]"):
+    with refuses("trick.mine", "test_config.Shift", "not on the list", r"trust=\[test_config\]"):
         load(tmp_path / "run")
     assert load(tmp_path / "run", trust=["test_config"]).step == 1
 

@@ -32,8 +32,8 @@ from ganlab.config.allowlist import target_nodes
 from ganlab.config.compose import CONF, compose
 from ganlab.config.kinds import constructor_kinds
 from ganlab.core.randomness import RandomStreams
-from ganlab.training.base import GameModule
 from ganlab.training.build import adopt, build
+from ganlab.training.module import GameModule
 
 TRICKS, OBJECTIVES = options("trick"), options("objective")
 WRITTEN = docs.written()
@@ -87,7 +87,7 @@ def test_a_restored_twin_plays_on_alike(trick: str, play: str, tmp_path: Path) -
     )
     state = torch.load(tmp_path / "state", weights_only=True)
     twin = game(home(*tricks), tricks, play, "seed=7")
-    twin.seed = module.seed
+    twin.stage.seed = module.stage.seed
     twin.game.load_state_dict(state["game"])
     for optimizer, saved in zip(twin.configure_optimizers(), state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
@@ -125,7 +125,7 @@ def test_an_objective_moves_a_gaussian_onto_the_data(objective: str) -> None:
     module = build(compose(*settings(objective, steps)))
     for step in range(steps):
         x = 2 + 0.5 * torch.randn(64, 2, generator=torch.Generator().manual_seed(step))
-        module.round((x, None))
+        module.play_step((x, None))
     mean = module.game.sample(500).mean(0)
     # Of three seeds the worst was 0.25 away: absolute_error, which fades where it is sure.
     assert ((mean - 2).abs() < 0.4).all(), f"from 0 to {mean.tolist()} instead of 2"
@@ -255,7 +255,7 @@ def test_a_trick_remembers_no_weights_that_were_put_aside(trick: str) -> None:
     ones = [game(home(trick), [trick], "alternating", f"seed={seed}") for seed in (1, 2)]
     for module in ones:
         adopt(module, trained)
-        module.seed = 0
+        module.stage.seed = 0
         rounds(module, LATER.get(trick, 2))
     assert not differs(*ones)
 

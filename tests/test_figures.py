@@ -26,10 +26,10 @@ from ganlab.theory.density import Line
 from ganlab.theory.intuition import accuracy
 from ganlab.theory.inverse_transform import transform
 from ganlab.theory.runs import Run, schedule
-from ganlab.theory.style import overview, write
+from ganlab.theory.style import overview, save_frames
 from ganlab.training.session import Session
-from ganlab.visualize.latent import nearest
-from ganlab.visualize.portraits import covered
+from ganlab.visualize.latent import nearest_images
+from ganlab.visualize.portraits import describe_coverage
 
 FILMS = {1, 2, 4, 6}
 SHEET = 7  # of images: it has no axes
@@ -56,10 +56,15 @@ def drawn(output: Path, *overrides: str) -> list[Path]:
 
 @pytest.fixture
 def sheets(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures whose pixels are taken while a test runs."""
+    """The figures that are drawn while a test runs."""
     found: list[Figure] = []
-    take = style.drawn
-    monkeypatch.setattr(style, "drawn", lambda figure: (found.append(figure), take(figure))[1])
+    new_figure = style.new_figure
+
+    def recorded(width: float, height: float) -> Figure:
+        found.append(new_figure(width, height))
+        return found[-1]
+
+    monkeypatch.setattr(style, "new_figure", recorded)
     return found
 
 
@@ -222,7 +227,7 @@ def test_the_nearest_is_the_nearest() -> None:
     among = torch.tensor([[0.0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0]]).view(3, 1, 2, 2)
     x = torch.tensor([[1.0, 1, 1, 0.4], [0, 0, 0, 0]]).view(2, 1, 2, 2)
     for batches in ([among], among.split(1)):
-        images, distance = nearest(x, batches)
+        images, distance = nearest_images(x, batches)
         assert torch.equal(images, among[[2, 0]])
         assert distance.tolist() == pytest.approx([sqrt(0.16 / 4), 0])
 
@@ -235,7 +240,7 @@ def test_what_is_told_of_the_ring_is_what_the_metrics_say() -> None:
         layer.weight.fill_(0.001)
         layer.bias.copy_(torch.tensor([0.0, 1.0]))
     samples = run.play(0).sample(2500)
-    assert covered(samples, run.data.distribution) == "modes 1 of 8, high quality 100%"
+    assert describe_coverage(samples, run.data.distribution) == "modes 1 of 8, high quality 100%"
     spread = samples + 0.05 * torch.randn(2500, 2, generator=torch.Generator().manual_seed(0))
     numbers = {}
     for metric in (ModesCovered(), HighQuality()):
@@ -243,7 +248,7 @@ def test_what_is_told_of_the_ring_is_what_the_metrics_say() -> None:
         metric.update(spread, real=False)
         numbers |= metric.compute()
     told = f"modes {numbers['modes']:.0f} of 8, high quality {numbers['high_quality']:.0%}"
-    assert covered(spread, run.data.distribution) == told
+    assert describe_coverage(spread, run.data.distribution) == told
     assert 0 < numbers["high_quality"] < 0.5
 
 
@@ -259,12 +264,12 @@ def test_a_film_holds_its_frames_and_the_overview_four_of_them(tmp_path: Path) -
     sheet = overview(frames)
     marked = {(x, y) for x in range(40) for y in range(20) if sheet.getpixel((x, y)) != (255, 255, 255)}
     assert marked == {(0, 5), (20 + 2, 5), (4, 15), (20 + 6, 15)}
-    film = Image.open(write(frames, tmp_path / "film")[1])
+    film = Image.open(save_frames(frames, tmp_path / "film")[1])
     assert film.n_frames == 7
     for i, image in enumerate(frames):
         film.seek(i)
         assert np.array_equal(np.asarray(film.convert("RGB")), np.asarray(image))
-    assert [path.suffix for path in write(frames[:1], tmp_path / "still")] == [".png"]
+    assert [path.suffix for path in save_frames(frames[:1], tmp_path / "still")] == [".png"]
 
 
 LINES = {
@@ -283,7 +288,7 @@ LINES = {
     "figures=[6] ring.settings=['data=digits','metric=none']": "toy data in the plane",
     "figures=[3] intuition.settings=['data=ring','metric=none']": r"samples of shape \[2\] from 64 latents",
     "figures=[7] neighbours.settings=['data=ring','metric=none']": "shows images",
-    "figures=[5] costs.objectives=[mystery]": "objective=mystery: no objective is called so",
+    "figures=[5] costs.objectives=[mystery]": "objective=mystery: there is no such objective",
     "figures=[5] costs.objectives=[mmd]": "objective mmd judges no samples",
 }
 

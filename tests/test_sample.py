@@ -18,7 +18,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.sample import sample
 from ganlab.training.build import load
-from ganlab.visualize.grid import GROUND, grid, images
+from ganlab.visualize.grid import BACKGROUND, grid, images
 from ganlab.visualize.latent import slerp
 
 
@@ -121,7 +121,7 @@ def test_neighbours_among_other_data_are_said_to_be_so(points: Path, tmp_path: P
     shutil.copytree(points, tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_text('{"data_sha256": "another"}')
     draw(tmp_path / "run", "what=neighbours", "n=2")
-    assert capsys.readouterr().err == "these are other data than those that the run was trained on\n"
+    assert capsys.readouterr().err == "the run was trained on other data than these\n"
 
 
 def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: Path, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_grid_shows_each_sample_in_its_place() -> None:
     assert shown.shape == ((2 * 10 + 2) * scale, (3 * 12 + 2) * scale, 3)
     assert (shown[12 * scale : 20 * scale, 2 * scale : 12 * scale] == 255).all()
     assert (shown[2 * scale : 10 * scale, 2 * scale : 12 * scale] == 0).all()
-    assert (shown[:8] == GROUND).all()
+    assert (shown[:8] == BACKGROUND).all()
 
 
 def test_levels_and_colours() -> None:

@@ -12,9 +12,9 @@ from ganlab.core.schedules import (
     Linear,
     Piecewise,
     WarmUp,
-    at,
-    schedule,
-    varies,
+    as_schedule,
+    at_step,
+    has_schedule,
 )
 
 
@@ -45,21 +45,21 @@ def test_a_young_average_forgets_fast() -> None:
 
 def test_schedules_are_found_in_lists() -> None:
     betas = [0.5, Linear(0.9, 0.99, 10)]
-    assert varies(betas)
-    assert not varies([0.5, 0.9])
-    assert at(betas, 0) == [0.5, 0.9]
-    assert at(betas, 10) == [0.5, 0.99]
+    assert has_schedule(betas)
+    assert not has_schedule([0.5, 0.9])
+    assert at_step(betas, 0) == [0.5, 0.9]
+    assert at_step(betas, 10) == [0.5, 0.99]
 
 
 def test_a_number_out_of_range_is_refused() -> None:
     with pytest.raises(ConfigError, match="^trick.x=1.5: must be a number between 0 and 1$"):
-        schedule("trick.x", Linear(0, 1.5, 10), "[0, 1]")
+        as_schedule("trick.x", Linear(0, 1.5, 10), "[0, 1]")
     with refuses("x", 2, "between 0 and 1"):
-        schedule("x", Piecewise([2, 0.2], [10]), "[0, 1]")
+        as_schedule("x", Piecewise([2, 0.2], [10]), "[0, 1]")
     with refuses("x", 0, "strictly between 0 and 1"):
-        schedule("x", 0.0, "(0, 1)")
+        as_schedule("x", 0.0, "(0, 1)")
     with refuses("x", True, "a number"):
-        schedule("x", True)
+        as_schedule("x", True)
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,8 @@ LISTED = {
     "ganlab.training.callbacks.weights_and_biases": "Wandb",
     "ganlab.data.digits": "Digits",
     "ganlab.data.folder": "Folder",
-    "ganlab.data.line": "Gaussian1D Mixture1D",
     "ganlab.data.stacked": "StackedMNIST",
-    "ganlab.data.toy": "Grid Ring Spiral",
+    "ganlab.data.toy": "Gaussian1D Grid Mixture1D Ring Spiral",
     "ganlab.data.vision": "Vision",
     "ganlab.functional.kernels": "Energy GaussianMixture Laplacian Linear Polynomial RationalQuadratic",
     "ganlab.functional.likelihoods": "Bernoulli Gaussian",
@@ -239,7 +238,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "library_of_ganlab": builds("ganlab.training.provenance.subprocess.run", args=TOUCH, shell=True),
     "helper": builds("ganlab.config.build.instantiate", node={"_target_": "os.system"}),
     "loader": builds("ganlab.config.build.load", run_dir="x", trust=["os"]),
-    "writer": builds("ganlab.filesystem.write_beside", path="PWNED", text=""),
+    "writer": builds("ganlab.filesystem.write_atomically", path="PWNED", text=""),
     "method": builds("ganlab.metrics.features.Classifier.load", name="digits"),
     "method_of_a_listed": builds("ganlab.core.schedules.Linear.__init__.__globals__.get"),
     "wrapped": builds("ganlab.metrics.features.classifier.__wrapped__", name="digits"),
@@ -434,7 +433,7 @@ def test_a_key_that_others_may_know_signs_nothing(tmp_path: Path, monkeypatch: p
 def test_a_run_without_a_key_is_played_and_not_signed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trust, "caches", lambda: tmp_path / "file" / "key")
+    monkeypatch.setattr(trust, "cache_directory", lambda: tmp_path / "file" / "key")
     (tmp_path / "file").touch()
     play(tmp_path / "run", "steps=1", "views=[neighbours]", *OWN)  # which reads the config once more
     with refuses("trick.mine", "test_config.Shift", remedy=r"trust=\[test_config\]$"):
@@ -679,7 +678,9 @@ def test_what_lies_where_one_works_is_not_run(honest: Path, tmp_path: Path) -> N
     for name in ("pynvml", "dill", "psutil"):
         (evil / f"{name}.py").write_text(touch)
     (evil / "mine.py").write_text("class Own:\n    pass\n")
-    script = "import sys; sys.path.pop(0); from ganlab.config.kinds import import_object; print(import_object('mine.Own'))"
+    script = (
+        "import sys; sys.path.pop(0); from ganlab.config import kinds; print(kinds.import_object('mine.Own'))"
+    )
     for words in (["-m", "ganlab.sample", "run_dir=.", "n=1"], ["-c", script]):
         options: dict[str, Any] = {"cwd": evil, "env": environment(), "capture_output": True, "text": True}
         told = subprocess.run([sys.executable, *words], check=True, **options)

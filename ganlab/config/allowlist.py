@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from ganlab.config.compose import CONF
 from ganlab.config.kinds import to_plain
 from ganlab.core.errors import ConfigError, one_line, require
-from ganlab.filesystem import caches
+from ganlab.filesystem import cache_directory
 
 # Objects that may be built although no file of conf/ names them.
 UNNAMED = """
@@ -113,7 +113,7 @@ def signing_key() -> bytes:
     Raises:
         OSError: it cannot be stored, or others could have read or written it.
     """
-    path = caches() / "key"
+    path = cache_directory() / "key"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         new = path.with_name(f"key.{secrets.token_hex(4)}.part")

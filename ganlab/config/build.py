@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from ganlab.config.checks import selected_nodes
 from ganlab.config.kinds import check_arguments
 from ganlab.core.errors import UNSET, ConfigError, completing, one_line, require
-from ganlab.core.randomness import fold
+from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
 from ganlab.game import Game
@@ -97,18 +97,18 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
         tricks = instantiate_group(cfg, "trick")
         with torch.random.fork_rng(devices=[]):
             networks = {player: build_network(cfg, player, data) for player in objective.players}
-            if objective.statistics:
+            if objective.num_statistics:
                 generator = networks["generator"]
-                num_outputs = objective.statistics * generator.latent_dim
+                num_outputs = objective.num_statistics * generator.latent_dim
                 generator.encoder = build_network(cfg, "encoder", data, num_outputs=num_outputs)
             networks["generator"].class_counts = data and data.class_counts()
-            torch.default_generator.manual_seed(fold(cfg.seed, "tricks"))
+            torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
             game = Game(
                 Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
                 objective,
                 tricks,
-                taken=frozenset(unavailable_capabilities(cfg)),
-                code_of=code_of,
+                unavailable=frozenset(unavailable_capabilities(cfg)),
+                autoencoder=code_of,
             )
             # Before weights are loaded: a conversion by way of float32 would round them.
             game = game.double() if cfg.trainer.precision == "64-true" else game
@@ -122,7 +122,7 @@ def unavailable_capabilities(cfg: DictConfig) -> set[Capability]:
     """The capabilities that no trick can have because of the hardware, the compiler or the data."""
     taken = {Capability.ONE_PROCESS} if num_processes(cfg) > 1 else set()
     taken |= {Capability.SECOND_DERIVATIVES} if cfg.compile else set()
-    return taken if cfg.data.get("labelled") else taken | {Capability.EXTRA}
+    return taken if cfg.data.get("labelled") else taken | {Capability.LABELLED_BATCH}
 
 
 def num_processes(cfg: DictConfig) -> int:
@@ -140,7 +140,7 @@ def build_network(cfg: DictConfig, player: str, data: Data | None, **facts: int)
         "is missing, but the objective needs it",
         "add it, or choose model=vae",
     )
-    torch.default_generator.manual_seed(fold(cfg.seed, player))
+    torch.default_generator.manual_seed(derive_seed(cfg.seed, player))
     kind = {"generator": Generator, "discriminator": Discriminator}.get(player, object)
     network = instantiate(cfg.model[player], kind)
     with completing(key):

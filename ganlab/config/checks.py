@@ -99,7 +99,7 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
     from ganlab.core.turn import Capability  # imports torch, which other checks do not need
 
     tricks = [import_object(trick._target_) for trick in selected_nodes(cfg, "trick").values()]
-    used = any(Capability.EXTRA in getattr(trick, "needs", ()) for trick in tricks)
+    used = any(Capability.LABELLED_BATCH in getattr(trick, "needs", ()) for trick in tricks)
     remedy = "add a trick that learns from labelled samples, such as semi_supervised, or remove it"
     require(used, "data.labelled", cfg.data.labelled, "has no effect", remedy)
 
@@ -107,7 +107,7 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
 def has_encoder(cfg: DictConfig) -> bool:
     """Whether the objective trains an encoder; True if its class cannot be imported, as building reports."""
     try:
-        return bool(import_object(cfg.objective._target_).statistics)
+        return bool(import_object(cfg.objective._target_).num_statistics)
     except Exception:  # whatever an import may raise
         return True
 

@@ -28,7 +28,7 @@ from ganlab.config.allowlist import check_trust, signature
 from ganlab.config.overrides import shell_override
 from ganlab.config.saved_config import FORMAT, MAX_BYTES, RESTORE, check_saved_config, parse_saved_config
 from ganlab.core.errors import UNSET, ConfigError, one_line, require
-from ganlab.filesystem import Lock, read_regular, write_beside
+from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
 # Entries that every checkpoint of Lightning's has.
 PARTS = {
@@ -146,13 +146,13 @@ class RunDirectory:
         path = self.path / "config.yaml"
         text = f"format: {FORMAT}\n{OmegaConf.to_yaml(cfg, resolve=True)}"
         if not path.exists():
-            write_beside(path, text)
+            write_atomically(path, text)
         self.written = text.encode()
         if self.signed and (new := signature(self.written)):
             # Signs the old config as well: it stays if the process is killed before the last line.
             old = self._read_text("signature").split()[:1]
-            write_beside(self.path / "signature", "\n".join([new, *old]) + "\n")
-        write_beside(path, text)
+            write_atomically(self.path / "signature", "\n".join([new, *old]) + "\n")
+        write_atomically(path, text)
 
     def read_config(self) -> tuple[bytes, bool]:
         """The bytes of config.yaml, and whether it was signed on this machine.
@@ -168,7 +168,7 @@ class RunDirectory:
             remedy = f"give the directory of a run{f', such as {newest.parent}' if newest else ''}"
             raise ConfigError(f"{self.path} is not a run: it has no config.yaml", remedy)
         try:
-            content = read_regular(path, MAX_BYTES)
+            content = read_regular_file(path, MAX_BYTES)
         except OSError as error:
             raise ConfigError(f"{path} cannot be read ({error.strerror})", RESTORE) from error
         signatures = self._read_text("signature").split()
@@ -194,7 +194,7 @@ class RunDirectory:
     def _read_text(self, name: str) -> str:
         """A small text file of the directory; empty if it cannot be read."""
         try:
-            return read_regular(self.path / name, MAX_BYTES * 8).decode()
+            return read_regular_file(self.path / name, MAX_BYTES * 8).decode()
         except (OSError, ValueError):
             return ""
 
@@ -208,7 +208,7 @@ class RunDirectory:
 
     def write_summary(self, **values: Any) -> None:
         """Replaces some entries of summary.json."""
-        write_beside(self.path / "summary.json", json.dumps(self.summary() | values, indent=2) + "\n")
+        write_atomically(self.path / "summary.json", json.dumps(self.summary() | values, indent=2) + "\n")
 
     @property
     def has_checkpoint(self) -> bool:

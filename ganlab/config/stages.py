@@ -43,7 +43,7 @@ class Timetable:
         """Raises `ConfigError` if a batch exceeds the data, or cannot be shared among the processes."""
         for name, (_, batch_size) in zip(self.names, self.budgets, strict=True):
             with within(name and f"stages.{name}", "."):
-                data.share(world_size, batch_size)
+                data.check_batch_size(world_size, batch_size)
 
     def images_seen(self, step: int) -> int:
         """The number of real images seen in the first `step` steps of the run."""
@@ -70,13 +70,13 @@ def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
     if not stages:
         yield None, cfg
         return
-    from ganlab.core.randomness import fold
+    from ganlab.core.randomness import derive_seed
 
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     for name in stages:
         stage = resolved["stages"][name]
         data = resolved["data"] | {"batch_size": stage.pop("batch_size")}
-        own = resolved | stage | {"data": data, "seed": fold(cfg.seed, "stage", name)}
+        own = resolved | stage | {"data": data, "seed": derive_seed(cfg.seed, "stage", name)}
         yield name, standalone_config(own, resolved["stages"])
     yield None, standalone_config(resolved, resolved["stages"])
 

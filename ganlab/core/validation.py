@@ -55,7 +55,6 @@ def format_number(value: float) -> str:
     return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"
 
 
-Range = tuple[float, float] | None  # smallest and largest value of a sample's elements; None: unbounded
 Fact = int | Sequence[float] | None
 
 

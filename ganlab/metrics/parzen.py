@@ -34,7 +34,7 @@ class Parzen(SampleMetric):
 
     higher_is_better = True
     references = ("validation", "test")
-    anchor = "train"
+    baseline_split = "train"
     names = ("parzen/validation", "parzen/test")
 
     def __init__(self, widths: Annotated[Sequence[Positive], 1], num_validation: TwoOrMore | None):

@@ -34,7 +34,7 @@ SIDE = 4  # of the grid that planes are pooled to
 
 
 @torch.no_grad()
-def hidden(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
+def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
     """What each activation in the body makes of samples [N, *shape], in their order: float32 [N, F] each.
 
     Planes are max-pooled to a grid of 4 x 4, smaller ones stay as they are. They are handed to the CPU layer

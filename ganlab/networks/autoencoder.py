@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count, Rate, Widths
-from ganlab.networks.base import ConditionalSequential, Generator, output
+from ganlab.networks.base import ConditionalSequential, Generator, output_layer
 from ganlab.networks.priors import Prior
 
 Activation = Literal["relu", "sigmoid"]
@@ -50,7 +50,7 @@ def encoder(
         ConfigError: too few or too many rates.
     """
     layers = stack([prod(shape), *hidden, num_outputs], activation, dropout)
-    return ConditionalSequential(nn.Flatten(), *layers, output(code_range, "model.encoder.code_range"))
+    return ConditionalSequential(nn.Flatten(), *layers, output_layer(code_range, "model.encoder.code_range"))
 
 
 def decoder(
@@ -64,7 +64,7 @@ def decoder(
     """A generator that mirrors such an encoder."""
     widths = [latent_dim, *hidden, prod(shape)]
     layers = stack(widths, activation, [0.0] * (len(widths) - 1))
-    body = ConditionalSequential(*layers, output(value_range), nn.Unflatten(1, tuple(shape)))
+    body = ConditionalSequential(*layers, output_layer(value_range), nn.Unflatten(1, tuple(shape)))
     return Generator(body, latent_dim, tuple(shape), prior)
 
 
@@ -80,7 +80,7 @@ def stack(widths: Sequence[int], activation: Activation, dropout: Sequence[float
     return layers[:-1]
 
 
-def pretrained(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], None]:
+def copy_of_pretrained(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], None]:
     """What starts a deep autoencoder from shallow ones, the outermost first (Hinton & Salakhutdinov 2006).
 
     Raises:
@@ -88,13 +88,13 @@ def pretrained(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], No
     """
     if not shallow:
         return lambda: None
-    encoders = [layer for part in shallow for layer in linear(part.encoder)]
-    decoders = [layer for part in reversed(shallow) for layer in linear(part.body)]
-    sources, targets = [*encoders, *decoders], [*linear(deep.encoder), *linear(deep.body)]
+    encoders = [layer for part in shallow for layer in linear_layers(part.encoder)]
+    decoders = [layer for part in reversed(shallow) for layer in linear_layers(part.body)]
+    sources, targets = [*encoders, *decoders], [*linear_layers(deep.encoder), *linear_layers(deep.body)]
     shapes = [[list(layer.weight.shape) for layer in layers] for layers in (sources, targets)]
     if shapes[0] != shapes[1]:
         raise ConfigError(
-            f"pretrained has layers of {shapes[0]}, but this autoencoder {shapes[1]}: let them agree"
+            f"pretrained has layers of {shapes[0]}, but this autoencoder {shapes[1]}: let them check_declared"
         )
 
     @torch.no_grad()
@@ -105,5 +105,5 @@ def pretrained(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], No
     return start
 
 
-def linear(network: nn.Module | None) -> list[nn.Linear]:
+def linear_layers(network: nn.Module | None) -> list[nn.Linear]:
     return [layer for layer in network.modules() if isinstance(layer, nn.Linear)] if network else []

@@ -96,7 +96,7 @@ class Discriminator(nn.Module):
         return Verdict(logits, features, self.classes(features) if self.classes is not None else None)
 
 
-def output(value_range: tuple[float, float] | None, name: str = "data.range") -> nn.Module:
+def output_layer(value_range: tuple[float, float] | None, name: str = "data.range") -> nn.Module:
     """The last layer of a network whose outputs lie in a range; None: anywhere. `name` is the setting's.
 
     Raises:

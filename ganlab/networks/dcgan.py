@@ -10,7 +10,7 @@ from torch import nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
-from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output, relu
+from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
 Kernel = Annotated[int, 3]
@@ -41,7 +41,7 @@ def generator(
     ]
     for before, after in pairwise(widths):
         layers += [_up(before, after, kernel, bias=False), nn.BatchNorm2d(after), relu(slope)]
-    layers += [_up(widths[-1], channels, kernel, bias=True), output(value_range)]
+    layers += [_up(widths[-1], channels, kernel, bias=True), output_layer(value_range)]
     body = ConditionalSequential(*layers)
     initialise(body)
     return Generator(body, latent_dim, tuple(shape), prior)

@@ -10,7 +10,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from ganlab.core.validation import Count, Rate, TwoOrMore, Widths
-from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output, relu
+from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
 
@@ -41,7 +41,7 @@ def generator(
         norm = [nn.BatchNorm1d(after)] if batch_norm else []
         layers += [nn.Linear(before, after), *norm, relu(slope)]
     last = hidden[-1] if hidden else latent_dim
-    layers += [nn.Linear(last, prod(shape)), output(value_range), nn.Unflatten(1, tuple(shape))]
+    layers += [nn.Linear(last, prod(shape)), output_layer(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
 

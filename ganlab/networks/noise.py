@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.randomness import RandomStreams, fold
+from ganlab.core.randomness import RandomStreams, derive_seed
 from ganlab.networks.base import Conditioned, input_layer, replace_modules
 from ganlab.networks.initial import WEIGHTED
 
@@ -30,7 +30,7 @@ def insert_before_hidden(body: nn.Module, make: Callable[[int], nn.Module]) -> i
     return made
 
 
-class Keys(Conditioned):
+class LatentKeys(Conditioned):
     """Keeps a key of each latent, [B], for the layers behind; changes nothing.
 
     It is a function of the latent's bits: the sum of its float32 numbers, read as integers, each mixed with
@@ -55,10 +55,10 @@ class KeyedDropout(nn.Module):
     by 1 / (1 - rate).
     """
 
-    def __init__(self, keys: Keys, layer: int, rate: float, at_test: bool):
+    def __init__(self, keys: LatentKeys, layer: int, rate: float, at_test: bool):
         super().__init__()
         self.keys = keys
-        self.salt = fold("dropout", layer) >> 1
+        self.salt = derive_seed("dropout", layer) >> 1
         self.rate = rate
         self.at_test = at_test
 
@@ -85,7 +85,7 @@ def shifted(x: Tensor, bits: int) -> Tensor:
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
-class Noise(nn.Module):
+class ScheduledNoise(nn.Module):
     """x + std noise, in training: [B, ...] -> the same shape.
 
     Its trick hands it the numbers of the turn before each pass, so that several processes draw those of one.
@@ -98,15 +98,15 @@ class Noise(nn.Module):
     def __init__(self, name: str):
         super().__init__()
         self.name = name
-        self.draw: RandomStreams | None = None
+        self.random: RandomStreams | None = None
         self.rows: int | None = None  # None: all
         self.std = 0.0
 
     # Not compiled: the streams of each round would trigger a compilation of their own.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.draw is None:
+        if not self.training or self.random is None:
             return x
         batch = x if self.rows is None else x[len(x) - self.rows :]
-        noisy = batch + self.std * self.draw.normal(self.name, *batch.shape).to(x.dtype)
+        noisy = batch + self.std * self.random.normal(self.name, *batch.shape).to(x.dtype)
         return noisy if len(batch) == len(x) else torch.cat([x[: -len(batch)], noisy])

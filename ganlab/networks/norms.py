@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ganlab.core.distributed import is_distributed, mean_of_ranks
+from ganlab.core.distributed import is_distributed, mean_over_ranks
 from ganlab.core.turn import at_least_float32
 from ganlab.networks.base import evaluating, replace_modules
 from ganlab.networks.initial import WEIGHTED
@@ -17,7 +17,7 @@ from ganlab.networks.initial import WEIGHTED
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-def without_norm(root: nn.Module) -> int:
+def remove_batch_norm(root: nn.Module) -> int:
     """Takes every batch norm below `root` away, and says how many.
 
     The layer in front of one gets a bias, where it has none because the norm's stood for it.
@@ -33,7 +33,7 @@ def without_norm(root: nn.Module) -> int:
 
 
 @torch.no_grad()
-def standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | None, ...]]) -> None:
+def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | None, ...]]) -> None:
     """Sets the running statistics of all batch norms to those of the network's own activations.
 
     For weights that were never trained as they are, such as averages: the statistics of others are not
@@ -135,7 +135,7 @@ class SynchronisedNorm(ElementaryNorm):
     """
 
     def _of_all(self, statistic: Tensor) -> Tensor:
-        return mean_of_ranks(statistic)
+        return mean_over_ranks(statistic)
 
     def _count(self, x: Tensor) -> int:
         return super()._count(x) * (dist.get_world_size() if is_distributed() else 1)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.validation import Count, NotNegative, Widths
-from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output
+from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer
 from ganlab.networks.priors import Prior
 
 
-class Noise(nn.Module):
+class GaussianNoise(nn.Module):
     """Gaussian noise of deviation `std` in training, the identity in evaluation; any shape."""
 
     def __init__(self, std: float):
@@ -59,8 +59,8 @@ class NormalisedLinear(nn.Linear):
     @torch.no_grad()
     def _initialise(self, direction: Tensor) -> None:
         self.waits = False
-        mean = mean_of_ranks(direction.mean(0))  # [num_outputs]
-        std = mean_of_ranks((direction - mean).square().mean(0)).sqrt()
+        mean = mean_over_ranks(direction.mean(0))  # [num_outputs]
+        std = mean_over_ranks((direction - mean).square().mean(0)).sqrt()
         self.scale.copy_(1 / std)
         self.bias.copy_(-mean / std)
 
@@ -87,7 +87,7 @@ def generator(
         layers += [dense, norm, nn.Softplus()]
     last = NormalisedLinear(hidden[-1] if hidden else latent_dim, prod(shape), False, True)
     nn.init.xavier_uniform_(last.weight)
-    layers += [last, output(value_range), nn.Unflatten(1, tuple(shape))]
+    layers += [last, output_layer(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
 
@@ -103,9 +103,9 @@ def discriminator(
     layers: list[nn.Module] = [nn.Flatten()]
     for i, (before, after) in enumerate(pairwise([prod(shape), *hidden])):
         std = noise if i else input_noise
-        layers += [Noise(std), NormalisedLinear(before, after, True, False), nn.ReLU()]
+        layers += [GaussianNoise(std), NormalisedLinear(before, after, True, False), nn.ReLU()]
 
     def head(num_features: int, num_outputs: int) -> nn.Module:
-        return nn.Sequential(Noise(noise), NormalisedLinear(num_features, num_outputs, True, True))
+        return nn.Sequential(GaussianNoise(noise), NormalisedLinear(num_features, num_outputs, True, True))
 
     return Discriminator(ConditionalSequential(*layers), hidden[-1], head)

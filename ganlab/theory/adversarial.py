@@ -11,7 +11,8 @@ from ganlab.data.densities import optimal_discriminator
 from ganlab.game import Game
 from ganlab.theory.density import Line
 from ganlab.theory.runs import schedule
-from ganlab.theory.style import BEST, MADE, TRUE, VERDICT, frame, legend, sheet, tidy
+from ganlab.theory.style import BEST, MADE, TRUE, VERDICT, add_legend, tidy, titled_figure
+from ganlab.visualize.grid import render
 
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ def draw(
 
 def _frame(line: Line, step: int, made: Tensor) -> Image.Image:
     x, true = line.x, line.true
-    figure = sheet(7.5, 5, f"adversarial training, round {step}")
+    figure = titled_figure(7.5, 5, f"adversarial training, round {step}")
     axes = figure.add_subplot(xlabel="x, in the units of the data", ylabel="density")
     axes.fill_between(x, true, color=TRUE, alpha=0.2, linewidth=0)
     axes.plot(x, true, color=TRUE, linewidth=2, label="p, density of the data")
@@ -49,5 +50,5 @@ def _frame(line: Line, step: int, made: Tensor) -> Image.Image:
     right.set(ylabel="probability of being real", ylim=(0, 1.02))
     tidy(axes)
     right.spines["top"].set_visible(False)
-    legend(figure, [axes, right], 2)
-    return frame(figure)
+    add_legend(figure, [axes, right], 2)
+    return render(figure)

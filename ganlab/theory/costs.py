@@ -14,8 +14,9 @@ from ganlab.core.turn import Batch, Capability, Sample, Turn, Verdict
 from ganlab.networks.base import ConditionalSequential, Generator
 from ganlab.networks.priors import Normal
 from ganlab.objectives.base import Objective
-from ganlab.theory.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, frame, legend, sheet, tidy
+from ganlab.theory.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, add_legend, tidy, titled_figure
 from ganlab.tricks.base import Tricks
+from ganlab.visualize.grid import render
 
 COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, BLACK)
 STROKES = ("-", "--", "-.", ":")
@@ -29,7 +30,7 @@ def cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor]:
     logits = logits.clone().requires_grad_()
     nobody = Generator(ConditionalSequential(), 1, (1,), Normal())
     real = Sample(torch.zeros(len(logits), 1))
-    turn = Turn("generator", 0, Batch(real), nobody, _itself, Tricks({}), RandomStreams(0), False)
+    turn = Turn("generator", 0, Batch(real), nobody, _itself, Tricks({}), RandomStreams(0))
     (term,) = objective(turn.replace(generated=Sample(logits[:, None]))).values()
     (slope,) = torch.autograd.grad(term.sum(), logits)
     return term.detach(), slope
@@ -43,7 +44,7 @@ def _itself(x: Tensor, condition: Tensor | None) -> Verdict:
 def draw(objectives: Sequence[str], depth: float, seed: int) -> list[Image.Image]:
     """Costs and slopes of objectives by name against D(G(z)); the axes end at -depth and depth."""
     judged = torch.linspace(0.002, 0.998, 499)
-    figure = sheet(9.5, 4.8, "What the generator minimises, against how real its sample seems")
+    figure = titled_figure(9.5, 4.8, "What the generator minimises, against how real its sample seems")
     left, right = figure.subplots(1, 2)
     for i, name in enumerate(objectives):
         objective = instantiate(compose(f"objective={name}").objective)
@@ -60,5 +61,5 @@ def draw(objectives: Sequence[str], depth: float, seed: int) -> list[Image.Image
         tidy(axes)
     left.set_ylim(-depth, depth)
     right.set_ylim(-depth, 0.5)
-    legend(figure, [left], len(objectives))
-    return [frame(figure)]
+    add_legend(figure, [left], len(objectives))
+    return [render(figure)]

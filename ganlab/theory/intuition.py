@@ -9,7 +9,8 @@ from torch import Tensor
 from ganlab.core.validation import Count
 from ganlab.data.densities import oracle_accuracy
 from ganlab.theory.density import Line
-from ganlab.theory.style import BLACK, MADE, SKY, TRUE, VERMILION, frame, legend, sheet, tidy
+from ganlab.theory.style import BLACK, MADE, SKY, TRUE, VERMILION, add_legend, tidy, titled_figure
+from ganlab.visualize.grid import render
 
 
 def accuracy(line: Line, made: Tensor) -> Tensor:
@@ -21,7 +22,9 @@ def draw(settings: Sequence[str], reach: tuple[float, float], steps: Count, seed
     """The densities of a game that has played `steps` rounds, and how often an oracle is right."""
     line = Line(settings, seed, reach)
     x, true, made = line.x, line.true, line.made(steps)
-    figure = sheet(8, 5, f"Where the densities differ, an oracle tells real from generated (round {steps})")
+    figure = titled_figure(
+        8, 5, f"Where the densities differ, an oracle tells real from generated (round {steps})"
+    )
     axes = figure.add_subplot(xlabel="x, in the units of the data", ylabel="density")
     axes.fill_between(
         x, true, made, where=made > true, color=VERMILION, alpha=0.35, label="generated too often"
@@ -37,5 +40,5 @@ def draw(settings: Sequence[str], reach: tuple[float, float], steps: Count, seed
     right.set(ylabel="probability that the oracle is right", ylim=(0.48, 1.075))
     tidy(axes)
     right.spines["top"].set_visible(False)
-    legend(figure, [axes, right], 3)
-    return [frame(figure)]
+    add_legend(figure, [axes, right], 3)
+    return [render(figure)]

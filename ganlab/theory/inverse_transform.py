@@ -9,7 +9,8 @@ from torch import Tensor
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.runs import schedule
-from ganlab.theory.style import BLACK, MADE, PURPLE, TRUE, frame, sheet, tidy
+from ganlab.theory.style import BLACK, MADE, PURPLE, TRUE, tidy, titled_figure
+from ganlab.visualize.grid import render
 
 REACH = 3.5  # of the axis, in deviations
 
@@ -26,7 +27,7 @@ def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
 
 
 def _frame(u: Tensor) -> Image.Image:
-    figure = sheet(7.5, 6, f"inverse transform x = F⁻¹(u), number of samples: {len(u)}")
+    figure = titled_figure(7.5, 6, f"inverse transform x = F⁻¹(u), number of samples: {len(u)}")
     places = figure.add_gridspec(2, 2, width_ratios=[1, 3.2], height_ratios=[2.2, 1])
     curve = figure.add_subplot(places[0, 1])
     noise = figure.add_subplot(places[0, 0], sharey=curve)
@@ -42,7 +43,7 @@ def _frame(u: Tensor) -> Image.Image:
     for axes in (curve, noise, made):
         tidy(axes)
     _legend(figure, places[1, 0])
-    return frame(figure)
+    return render(figure)
 
 
 def _curve(axes: Axes, latest: Tensor) -> None:

@@ -8,7 +8,8 @@ from PIL import Image
 from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.density import Line
 from ganlab.theory.runs import schedule
-from ganlab.theory.style import MADE, TRUE, frame, legend, sheet, tidy
+from ganlab.theory.style import MADE, TRUE, add_legend, tidy, titled_figure
+from ganlab.visualize.grid import render
 
 
 def draw(
@@ -34,7 +35,7 @@ def draw(
 def _frame(
     lines: Mapping[tuple[str, str], Line], data: Sequence[str], objectives: Sequence[str], step: int
 ) -> Image.Image:
-    figure = sheet(4.5 * len(objectives), 1.1 + 2.6 * len(data), f"direct matching, round {step}")
+    figure = titled_figure(4.5 * len(objectives), 1.1 + 2.6 * len(data), f"direct matching, round {step}")
     panels = figure.subplots(len(data), len(objectives), sharex=True, sharey="row", squeeze=False)
     for row, source in enumerate(data):
         for column, objective in enumerate(objectives):
@@ -43,8 +44,8 @@ def _frame(
         panels[row, 0].set_ylabel("density")
     for axes in panels[-1]:
         axes.set_xlabel("x, in the units of the data")
-    legend(figure, [panels[0, 0]], 2)
-    return frame(figure)
+    add_legend(figure, [panels[0, 0]], 2)
+    return render(figure)
 
 
 def _panel(axes: Axes, line: Line, step: int) -> None:

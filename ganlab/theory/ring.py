@@ -7,8 +7,9 @@ from PIL import Image
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.runs import Run, schedule
-from ganlab.theory.style import frame, legend, sheet, tidy
-from ganlab.visualize.portraits import covered, plane
+from ganlab.theory.style import add_legend, tidy, titled_figure
+from ganlab.visualize.grid import render
+from ganlab.visualize.portraits import describe_coverage, scatter
 
 JUDGED = 2500  # samples, as in the published tables
 
@@ -34,14 +35,14 @@ def draw(
 
 
 def _frame(runs: Mapping[str, Run], step: int, reach: float) -> Image.Image:
-    figure = sheet(3.6 * len(runs), 4.9, f"a ring of Gaussians, round {step}")
+    figure = titled_figure(3.6 * len(runs), 4.9, f"a ring of Gaussians, round {step}")
     panels = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, run) in zip(panels, runs.items(), strict=True):
         samples = run.play(step).sample(JUDGED)
-        plane(axes, samples, run.data)
+        scatter(axes, samples, run.data)
         tidy(axes)
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="x₁, in the units of the data")
-        axes.set_title(f"{name}\n{covered(samples, run.data.distribution)}", fontsize=10)
+        axes.set_title(f"{name}\n{describe_coverage(samples, run.data.distribution)}", fontsize=10)
     panels[0].set_ylabel("x₂, in the units of the data")
-    legend(figure, [panels[0]], 3)
-    return frame(figure)
+    add_legend(figure, [panels[0]], 3)
+    return render(figure)

@@ -30,7 +30,7 @@ class Run:
         """The game after `until` rounds, in evaluation mode."""
         self._module.train()
         while self.game.step < until:
-            self._module.round(next(self._batches))
+            self._module.play_step(next(self._batches))
         return self.game.eval()
 
 

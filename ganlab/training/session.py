@@ -21,7 +21,7 @@ from ganlab.training.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.training.callbacks.evaluate import Evaluate
 from ganlab.training.callbacks.final_images import LastViews
 from ganlab.training.callbacks.log import Log
-from ganlab.training.callbacks.profile import Profile
+from ganlab.training.callbacks.profile import CallbackRanges, Profile
 from ganlab.training.callbacks.progress import Bar, ResumeClock, watch
 from ganlab.training.callbacks.samples import Samples
 from ganlab.training.callbacks.stop import Stop
@@ -31,7 +31,6 @@ from ganlab.training.process import keep_memory, quiet
 from ganlab.training.processes import LocalRanks, between_processes, environment, launches_ranks
 from ganlab.training.provenance import command, commit, device_name, versions
 from ganlab.training.resume import refuse_other_data
-from ganlab.training.unprofiled import NoOpProfiler
 
 
 class Session:
@@ -113,7 +112,7 @@ class Session:
                 callbacks=self.callbacks,
                 max_epochs=-1,
                 logger=False,
-                profiler=NoOpProfiler(),
+                profiler=CallbackRanges(),
                 plugins=[AtomicIO(), *environment()],
                 default_root_dir=self.directory.path,  # elsewhere it might take up another run's hpc_ckpt
                 enable_checkpointing=False,
@@ -155,7 +154,7 @@ class Session:
             self._restore()
             if self.module.game.step > self.times.total:
                 raise ConfigError(
-                    f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.played} rounds: "
+                    f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.steps_played} rounds: "
                     "ask for more"
                 )
         else:
@@ -213,8 +212,6 @@ class Session:
         module, trainer = self.module, self.trainer
         where = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
         stream = self.data.stream(self.cfg.seed, lambda: module.game.step, *where, self.times.budgets)
-        if self.profile is not None:
-            stream = self.profile.fed(stream)
         trainer.fit(module, stream, ckpt_path=self.checkpoint, weights_only=True)
 
     @property
@@ -224,8 +221,8 @@ class Session:
 
     def _measure(self) -> dict[str, float]:
         """What was measured after the last round; measured now if that round was played before."""
-        if self.module.measured:
-            return self.module.measured
+        if self.module.recorder.metrics:
+            return self.module.recorder.metrics
         found = self.evaluation(self.module.to(self.trainer.strategy.root_device).game)
         self.measuring.record = self.evaluation.record(found, self.module.game)
         return found

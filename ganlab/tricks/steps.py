@@ -30,7 +30,7 @@ class CriticSteps(Trick):
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
-    claims = frozenset({Capability.MOVES})
+    claims = frozenset({Capability.MOVE_CONTROL})
 
     def __init__(self, n: TwoOrMore, burst: Burst | None):
         super().__init__()
@@ -61,7 +61,7 @@ class GeneratorSteps(Trick):
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
-    claims = frozenset({Capability.MOVES})
+    claims = frozenset({Capability.MOVE_CONTROL})
 
     def __init__(self, k: TwoOrMore):
         super().__init__()

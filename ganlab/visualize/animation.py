@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganlab.filesystem import replacing
+from ganlab.filesystem import atomic_writer
 
 PAUSE = 90  # milliseconds a frame
 LAST = 2500  # milliseconds of the last frame
@@ -21,11 +21,11 @@ def overview(frames: Sequence[Image.Image]) -> Image.Image:
     return canvas
 
 
-def save_film(frames: Sequence[Image.Image], path: Path) -> None:
+def save_gif(frames: Sequence[Image.Image], path: Path) -> None:
     """Writes an animated GIF in one step; it is shown over and over, and rests on its last frame."""
     # One palette for all frames, or the colours would flicker.
     palette = overview(frames).quantize(256, dither=Image.Dither.NONE)
     flat = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in frames]
     pauses = [PAUSE] * (len(frames) - 1) + [LAST]
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         flat[0].save(file, format="GIF", save_all=True, append_images=flat[1:], duration=pauses, loop=0)

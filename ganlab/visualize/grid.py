@@ -11,22 +11,22 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Range
-from ganlab.filesystem import replacing
+from ganlab.data.base import ValueRange
+from ganlab.filesystem import atomic_writer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
 GAP = 2  # pixels between the images of a grid, before enlarging
-GROUND = (0, 98, 155)  # what is seen there: a hue, for images may be of any grey
+BACKGROUND = (0, 98, 155)  # what is seen there: a hue, for images may be of any grey
 # Of points: what is real, and what a game made.
 REAL, FAKE = "#7F7F7F", "#E69F00"
 LETTERS = 20  # of a name, at most
 Names = Sequence[str]
 
 
-def images(samples: Tensor, value_range: Range) -> list[Image.Image]:
+def images(samples: Tensor, value_range: ValueRange) -> list[Image.Image]:
     """Samples [N, C, H, W] as single images of their own size; channels that are no colours lie side by side.
 
     Raises:
@@ -35,7 +35,7 @@ def images(samples: Tensor, value_range: Range) -> list[Image.Image]:
     return [Image.fromarray(pixels) for pixels in _pixels(samples, value_range)]
 
 
-def grid(samples: Tensor, value_range: Range, columns: int = 0, turn: int = 0) -> Image.Image:
+def grid(samples: Tensor, value_range: ValueRange, columns: int = 0, turn: int = 0) -> Image.Image:
     """Samples [N, C, H, W] in rows, nearly square where no number of columns is given.
 
     Small ones are enlarged to at least 32 pixels a side. Where they are of so many kinds in `turn`, each
@@ -48,7 +48,7 @@ def grid(samples: Tensor, value_range: Range, columns: int = 0, turn: int = 0) -
     turn = turn or columns
     each, down, right = columns // turn, height + GAP, width + GAP
     canvas = np.empty((ceil(ceil(n / turn) / each) * down + GAP, columns * right + GAP, 3), np.uint8)
-    canvas[:] = GROUND
+    canvas[:] = BACKGROUND
     for i, image in enumerate(pixels):
         place, kind = divmod(i, turn)
         top, left = place // each * down + GAP, (kind * each + place % each) * right + GAP
@@ -57,7 +57,7 @@ def grid(samples: Tensor, value_range: Range, columns: int = 0, turn: int = 0) -
     return Image.fromarray(canvas.repeat(scale, 0).repeat(scale, 1))
 
 
-def empty(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     """A figure of a size in inches at 100 dpi, independent of any matplotlibrc."""
     from matplotlib import rcdefaults
     from matplotlib.figure import Figure
@@ -66,14 +66,14 @@ def empty(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
-def stacked(parts: Sequence[Image.Image | Names]) -> Image.Image:
+def stack_rows(parts: Sequence[Image.Image | Names]) -> Image.Image:
     """Pictures of one width below each other, and between them words, each over its share of the width."""
     (width,) = {part.width for part in parts if isinstance(part, Image.Image)}
     pictures = (part if isinstance(part, Image.Image) else _written(part, width) for part in parts)
     return Image.fromarray(np.concatenate([*map(np.asarray, pictures)]))
 
 
-def drawn(figure: Figure) -> Image.Image:
+def render(figure: Figure) -> Image.Image:
     """The pixels of a figure, RGB."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -82,9 +82,9 @@ def drawn(figure: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def save(image: Image.Image, path: Path) -> None:
+def save_png(image: Image.Image, path: Path) -> None:
     """Writes a PNG in one step."""
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         image.save(file, format="PNG")
 
 
@@ -98,14 +98,14 @@ def _written(words: Names, width: int) -> Image.Image:
     turned = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if upright else None)
     boxes = [turned.getbbox(word) for word in shown]
     deepest = max(box[3] for box in boxes)
-    strip = Image.new("RGB", (width, ceil(deepest) + 4), GROUND)
+    strip = Image.new("RGB", (width, ceil(deepest) + 4), BACKGROUND)
     for i, (word, box) in enumerate(zip(shown, boxes, strict=True)):
         corner = ((i + 0.5) * share - box[2] / 2, strip.height - (box[3] if upright else deepest) - 3)
         ImageDraw.Draw(strip).text(corner, word, "white", turned)
     return strip
 
 
-def _pixels(samples: Tensor, value_range: Range) -> np.ndarray:
+def _pixels(samples: Tensor, value_range: ValueRange) -> np.ndarray:
     """[N, ..., H, W] in a range -> uint8 [N, H, W] or [N, H, W, 3]; what are no colours lies side by side."""
     if samples.ndim < 3 or value_range is None:
         raise ConfigError(f"samples of shape {list(samples.shape[1:])} are no images; what=grid shows points")

@@ -11,15 +11,14 @@ from torch import Tensor
 from ganlab.config.build import build_data, instantiate
 from ganlab.config.run_directory import RunDirectory, warn_if_other_data
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Range
-from ganlab.data.base import Data
+from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, opened
 from ganlab.game import Game
 from ganlab.metrics.features import cached
 from ganlab.metrics.reference import BATCH, to_unit_range
-from ganlab.visualize.animation import save_film
-from ganlab.visualize.grid import grid, images, save
-from ganlab.visualize.options import file_part, through_extractor
+from ganlab.visualize.animation import save_gif
+from ganlab.visualize.grid import grid, images, save_png
+from ganlab.visualize.options import slug
 from ganlab.visualize.portraits import portrait
 
 
@@ -35,13 +34,13 @@ class View(NamedTuple):
         """As PNG, a folder of PNG, or GIF."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if self.form == "film":
-            save_film(self.pictures, path)
+            save_gif(self.pictures, path)
         elif self.form == "picture":
-            save(self.pictures[0], path)
+            save_png(self.pictures[0], path)
         else:
             path.mkdir(exist_ok=True)
             for i, image in enumerate(self.pictures):
-                save(image, path / ("_".join([f"{i:05d}", *self.names[i : i + 1]]) + ".png"))
+                save_png(image, path / ("_".join([f"{i:05d}", *self.names[i : i + 1]]) + ".png"))
 
 
 def samples(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
@@ -53,7 +52,7 @@ def samples(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> Vie
     if asked.format == "files":
         classes = game.labels(asked.n, label)
         numbers = [] if classes is None else classes.tolist()
-        called = [file_part(names[i]) if names else str(i) for i in numbers]
+        called = [slug(names[i]) if names else str(i) for i in numbers]
         return View(caption, images(found, value_range), "files", called)
     if data is None and value_range is None:
         data = build_data(own)  # whose reach the picture has
@@ -72,15 +71,15 @@ def neighbours(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> 
         own.data.root = asked.root
     data, n = data or warn_if_other_data(run, build_data(own)), asked.n
     columns = min(asked.columns, n)
-    if through_extractor(asked):
-        see, where = features_of(own, data)
+    if asked.space == "features":
+        see, where = feature_space(own, data)
     else:
         see, where = pixels, "pixels, by the root of the mean squared difference"
     found = game.sample(n, asked.seed, asked["class"])
-    beside, distances = nearest(found, (x for x, _ in data.split("train", found.device, 1000)), see)
+    beside, distances = nearest_images(found, (x for x, _ in data.split("train", found.device, 1000)), see)
     far = f"in {where}: median {float(distances.median()):.3f}"
     caption = f"{n} samples of round {game.step} above their nearest training images ({far})"
-    return View(caption, [pairs(found, beside, data.value_range, columns)])
+    return View(caption, [interleave_rows(found, beside, data.value_range, columns)])
 
 
 def interpolate(asked: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
@@ -148,19 +147,12 @@ VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
 }
 
 
-def show(logger: object, name: str, image: Image.Image | Path, step: int) -> None:
-    """Hands a picture, or the file of a film, to a logger that takes such."""
-    film = isinstance(image, Path)
-    if (log := getattr(logger, "log_video" if film else "log_image", None)) is not None:
-        log(name, [str(image) if film else image], step, **({"format": ["gif"]} if film else {}))
-
-
 def pixels(x: Tensor) -> Tensor:
     """Rows whose Euclidean distance is the root of the mean squared difference of the images [N, ...]."""
     return x.flatten(1).double() / x[0].numel() ** 0.5
 
 
-def nearest(
+def nearest_images(
     x: Tensor, batches: Iterable[Tensor], see: Callable[[Tensor], Tensor] = pixels
 ) -> tuple[Tensor, Tensor]:
     """The nearest images to x [N, ...] in some batches, [N, ...], and how far they are, float64 [N].
@@ -179,7 +171,7 @@ def nearest(
     return images, best
 
 
-def pairs(above: Tensor, below: Tensor, value_range: Range, columns: int) -> Image.Image:
+def interleave_rows(above: Tensor, below: Tensor, value_range: ValueRange, columns: int) -> Image.Image:
     """Rows of images [N, ...], each above the row of those that belong to them."""
     rows = zip(above.split(columns), below.split(columns), strict=True)
     blank = above.new_full((-len(above) % columns, *above.shape[1:]), (value_range or (0.0, 1.0))[0])
@@ -187,7 +179,7 @@ def pairs(above: Tensor, below: Tensor, value_range: Range, columns: int) -> Ima
     return grid(torch.cat(padded), value_range, columns)
 
 
-def features_of(cfg: Any, data: Data) -> tuple[Callable[[Tensor], Tensor], str]:
+def feature_space(cfg: Any, data: Data) -> tuple[Callable[[Tensor], Tensor], str]:
     """What a run's extractor sees in images of its data, [N, *shape] -> [N, F], and a name for it.
 
     Raises:

@@ -11,14 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganlab.core.randomness import generator
-from ganlab.core.validation import Range
-from ganlab.data.base import Data, delivered
+from ganlab.core.randomness import seeded_generator
+from ganlab.data.base import Data, ValueRange
 from ganlab.data.densities import Mixture
-from ganlab.data.sampler import Request
 from ganlab.game import Game
 from ganlab.metrics.modes import high_quality
-from ganlab.visualize.grid import FAKE, REAL, Names, drawn, empty, grid, stacked
+from ganlab.visualize.grid import FAKE, REAL, Names, grid, new_figure, render, stack_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +28,12 @@ MANY = 50  # modes from which on they are not marked one by one
 
 
 def portrait(
-    game: Game, samples: Tensor, data: Data | None, value_range: Range, names: Names, label: int | None = None
+    game: Game,
+    samples: Tensor,
+    data: Data | None,
+    value_range: ValueRange,
+    names: Names,
+    label: int | None = None,
 ) -> Image.Image:
     """Samples that the game made: images below a row of real ones, points among real ones.
 
@@ -47,12 +50,12 @@ def portrait(
     titles = names[: turn if 0 < (turns or 0) <= NAMED else 0] if label is None else names[label : label + 1]
     named = [titles] if titles else []
     if data is None:
-        return stacked([*named, grid(samples, value_range, columns, turn)])
+        return stack_rows([*named, grid(samples, value_range, columns, turn)])
     classes = game.labels(columns, label)
-    real = beside(data, columns, None if classes is None else tuple(classes.tolist()))
+    real = reference_images(data, columns, None if classes is None else tuple(classes.tolist()))
     reach = value_range or (float(real.min()), float(real.max()))
     above, below = (grid(x, reach, columns, turn) for x in (real, samples))
-    return stacked([["real"], *named, above, ["samples"], below])
+    return stack_rows([["real"], *named, above, ["samples"], below])
 
 
 def layout(n: int, num_classes: int | None) -> tuple[int, int]:
@@ -64,19 +67,18 @@ def layout(n: int, num_classes: int | None) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=1)  # a run asks for the same in every picture, and may read files for it
-def beside(data: Data, n: int, classes: tuple[int, ...] | None) -> Tensor:
+def reference_images(data: Data, n: int, classes: tuple[int, ...] | None) -> Tensor:
     """At most n training samples, the same ones in every run, of these classes [n] where they are given."""
     source = data.sources["train"]
-    order = torch.randperm(len(source), generator=generator("beside"))
+    order = torch.randperm(len(source), generator=seeded_generator("beside"))
     if classes is not None and source.labels is not None:
         labels = source.labels.cpu()[order]
         found = {label: cycle(order[labels == label].tolist() or [0]) for label in classes}
         order = torch.tensor([next(found[label]) for label in classes])
-    batches = source.batches(iter([Request(order[:n], None)]))
-    return next(delivered(batches, torch.device("cpu"), data.value_range))[0]
+    return next(data.samples_at("train", order[:n], "cpu", n))[0]
 
 
-def covered(samples: Tensor, known: Mixture | None) -> str:
+def describe_coverage(samples: Tensor, known: Mixture | None) -> str:
     """What the metrics say of samples; nothing where the distribution is not known."""
     if known is None:
         return ""
@@ -84,7 +86,7 @@ def covered(samples: Tensor, known: Mixture | None) -> str:
     return f"modes {len(good.unique())} of {num_modes}, high quality {len(good) / len(samples):.0%}"
 
 
-def plane(axes: Axes, samples: Tensor, data: Data) -> None:
+def scatter(axes: Axes, samples: Tensor, data: Data) -> None:
     """Samples [N, D], along the first two axes, over real ones and the modes, where they are few."""
     real, known, made = _real(data), data.distribution, samples[:SHOWN].float().cpu()
     axes.scatter(real[:, 0], real[:, 1], s=5, color=REAL, alpha=0.5, linewidths=0, label="real")
@@ -95,7 +97,7 @@ def plane(axes: Axes, samples: Tensor, data: Data) -> None:
     axes.set_aspect("equal")
 
 
-def line(axes: Axes, samples: Tensor, data: Data, low: float, high: float) -> None:
+def histogram(axes: Axes, samples: Tensor, data: Data, low: float, high: float) -> None:
     """The histogram of samples [N, 1] over the true density, or the histogram of real ones."""
     edges, known = torch.linspace(low, high, BINS + 1, dtype=torch.float64), data.distribution
     real, made = (
@@ -114,22 +116,22 @@ def _points(samples: Tensor, data: Data, step: int) -> Image.Image:
     real = _real(data)[:, :2]
     margin = 0.25 * float((real.amax(0) - real.amin(0)).max()) or 1.0
     low, high = real.amin(0) - margin, real.amax(0) + margin
-    figure = empty(4, 4.6)
+    figure = new_figure(4, 4.6)
     (left, right), *upright = zip(low.tolist(), high.tolist(), strict=True)
     axes = figure.add_subplot(xlim=(left, right))
     if upright:
-        plane(axes, samples, data)
+        scatter(axes, samples, data)
         axes.set(ylim=upright[0], xlabel="x₁", ylabel="x₂")
     else:
-        line(axes, samples, data, left, right)
+        histogram(axes, samples, data, left, right)
     here = samples[:, :2].float().cpu()
     outside = float(((here < low) | (here > high)).any(1).double().mean())
     title = f"{len(samples):,} samples of round {step:,}" + f", {outside:.0%} outside" * (outside >= 0.005)
-    axes.set_title(f"{title}\n{covered(samples, data.distribution)}", fontsize=10)
+    axes.set_title(f"{title}\n{describe_coverage(samples, data.distribution)}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    return drawn(figure)
+    return render(figure)
 
 
 def _real(data: Data) -> Tensor:
     """Some real points [N, D], the same ones in every run."""
-    return next(data.choice("train", SHOWN, "cpu", SHOWN))[0].float()
+    return next(data.subset("train", SHOWN, "cpu", SHOWN))[0].float()

@@ -8,7 +8,7 @@ from torch import nn
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.networks import dcgan, mlp
-from ganlab.networks.base import add_inputs, input_layer, output
+from ganlab.networks.base import add_inputs, input_layer, output_layer
 from ganlab.networks.mlp import Maxout
 from ganlab.networks.norms import ElementaryNorm
 from ganlab.networks.priors import Normal, Sphere, Uniform
@@ -127,11 +127,11 @@ def test_the_discriminator_of_2014() -> None:
 
 def test_outputs_lie_in_the_datas_range() -> None:
     x = torch.tensor([-100.0, 0.0, 100.0])
-    assert output((-1, 1))(x).tolist() == [-1, 0, 1]
-    assert output((0, 1))(x).tolist() == [0, 0.5, 1]
-    assert output(None)(x).tolist() == x.tolist()
+    assert output_layer((-1, 1))(x).tolist() == [-1, 0, 1]
+    assert output_layer((0, 1))(x).tolist() == [0, 0.5, 1]
+    assert output_layer(None)(x).tolist() == x.tolist()
     with pytest.raises(ConfigError, match=r"data.range=\[0, 255\]"):
-        output((0, 255))
+        output_layer((0, 255))
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(3, 2), nn.Conv2d(3, 2, 3)])

@@ -7,7 +7,7 @@ from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.game import Game
-from ganlab.networks.noise import KeyedDropout, Keys, mix
+from ganlab.networks.noise import KeyedDropout, LatentKeys, mix
 
 PLAIN = "model.generator.batch_norm=false"
 
@@ -17,7 +17,7 @@ def built(*overrides: str, base: tuple[str, ...] = SMALL, tricks: str = "generat
 
 
 def masks(latent: Tensor, layer: int, rate: float, width: int) -> Tensor:
-    keys = Keys()
+    keys = LatentKeys()
     keys(latent, None)
     return KeyedDropout(keys, layer, rate, at_test=False)(torch.ones(len(latent), width))
 

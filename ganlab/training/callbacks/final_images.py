@@ -6,9 +6,10 @@ from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.training.base import GameModule
-from ganlab.visualize.latent import VIEWS, features_of, show
-from ganlab.visualize.options import asked, called, file_name, fit, through_extractor
+from ganlab.training.callbacks.samples import log_image
+from ganlab.training.module import GameModule
+from ganlab.visualize.latent import VIEWS, feature_space
+from ganlab.visualize.options import file_name, fit_to_game, parse_views, view_name
 
 
 class LastViews(Callback):
@@ -19,15 +20,15 @@ class LastViews(Callback):
     """
 
     def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, game: Game, times: Timetable):
-        self.wanted = asked(cfg.views, data.value_range is not None)
-        if any(through_extractor(view) for view in self.wanted):
-            features_of(cfg, data)  # refused here, not after the last round
+        self.wanted = parse_views(cfg.views, data.value_range is not None)
+        if any(view.space == "features" for view in self.wanted):
+            feature_space(cfg, data)  # refused here, not after the last round
         self.data, self.names = data, data.class_names or ()
         self.run = run
         self.steps = times.total
         once = all(step % cfg.sample_every for step in range(times.begins + 1, times.total))
         for view in self.wanted:
-            fit(view, game, self.names)
+            fit_to_game(view, game, self.names)
             if view.what == "animate" and once:
                 few = f"sample_every={cfg.sample_every} makes one picture of this run, and a film takes two"
                 raise ConfigError(f"views: animate, but {few}: lower it, or leave animate out")
@@ -40,5 +41,6 @@ class LastViews(Callback):
             view = VIEWS[wanted.what](wanted, self.run, game, self.data)
             place = self.run.samples / file_name(wanted, game.step, self.names)
             view.write(place)
+            image = place if place.suffix == ".gif" else view.pictures[0]
             for logger in trainer.loggers:
-                show(logger, called(wanted), place if view.form == "film" else view.pictures[0], game.step)
+                log_image(logger, view_name(wanted), image, game.step)

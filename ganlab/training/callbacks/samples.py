@@ -1,12 +1,12 @@
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from pytorch_lightning import Callback, Trainer
 
 from ganlab.data.base import Data
-from ganlab.training.base import GameModule
-from ganlab.visualize.grid import save
-from ganlab.visualize.latent import show
+from ganlab.training.module import GameModule
+from ganlab.visualize.grid import save_png
 from ganlab.visualize.portraits import portrait
 
 IMAGES, POINTS = 64, 2500  # so many points the published counts of modes are of
@@ -37,7 +37,14 @@ class Samples(Callback):
         image = portrait(game, samples, data, data.value_range, data.class_names or ())
         place = self.folder / f"{step:07d}.png"
         known = place.exists()  # to the loggers too: a resume plays some rounds again
-        save(image, place)
+        save_png(image, place)
         if not known:
             for logger in trainer.loggers:
-                show(logger, "samples", image, step)
+                log_image(logger, "samples", image, step)
+
+
+def log_image(logger: object, name: str, image: Image.Image | Path, step: int) -> None:
+    """Logs an image, or the file of an animation, if the logger takes such."""
+    animated = isinstance(image, Path)
+    if (log := getattr(logger, "log_video" if animated else "log_image", None)) is not None:
+        log(name, [str(image) if animated else image], step, **({"format": ["gif"]} if animated else {}))
