@@ -348,7 +348,7 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
         (["+stages.keys=${stages.autoencoder}"], "keys"),
         (
             ["stages.autoencoder.objective.weight.generator=-1"],
-            "stages.autoencoder.objective.weight.generator=-1: must be a number of at least 0",
+            "objective.weight.generator=-1: must be a number of at least 0",
         ),
     ],
 )

@@ -114,7 +114,7 @@ class HalfLife(Schedule):
         return 0.5 ** (1 / min(self.steps, self.share * max(step, 1)))
 
 
-def as_schedule(key: str, value: float | Schedule, interval: str = "(-inf, inf)") -> Schedule:
+def as_schedule(key: str, value: float | Schedule, interval: str) -> Schedule:
     """A number or a schedule as a schedule.
 
     Raises:
@@ -134,7 +134,7 @@ def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
     Raises:
         ConfigError: it is negative somewhere, or zero throughout, which would have no effect.
     """
-    schedule = as_schedule(key, value, "[0, inf)")
+    schedule = as_schedule(key, value, "[0, inf]")
     require(schedule.maximum > 0, key, 0, "would have no effect", "give a positive number, or leave it out")
     return schedule
 
