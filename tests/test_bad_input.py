@@ -427,7 +427,7 @@ def test_a_disk_that_is_full_at_the_start_keeps_no_directory(file: str, tmp_path
             raise OSError(errno.ENOSPC, "No space left on device")
         path.write_text(text)
 
-    monkeypatch.setattr(run_directory, "write_beside", full)
+    monkeypatch.setattr(run_directory, "write_atomically", full)
     with refuses("run_dir", tmp_path / "deep" / "run", "cannot be created .No space left on device"):
         play(tmp_path / "deep" / "run", "steps=2")
     assert not (tmp_path / "deep").exists()

@@ -215,7 +215,7 @@ def orientation(number: int) -> Image.Exif:
         ("generated={made} real=digits extractor=digits seed=3", "seed has no effect with generated"),
         (
             "generated={made} real=digits extractor=digits metric.weights=w.pth",
-            "metric.weights=w.pth would do nothing",
+            "metric.weights=w.pth: has no effect",
         ),
         ("run_dir=nowhere extractor=digits metric=parzen", "extractor has no effect"),
         ("run_dir=nowhere real=digits", "real has no effect with run_dir"),

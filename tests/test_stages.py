@@ -314,16 +314,19 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["~stages.autoencoder.clip"], "stages.autoencoder lacks clip: it needs steps, batch_size"),
-        (["+stages.autoencoder.precision=3"], "stages.autoencoder has precision: it needs"),
-        (["stages.autoencoder=3"], "stages.autoencoder lacks batch_size"),
-        (["stages.autoencoder.steps=0"], "stages.autoencoder: steps=0 must be a whole number of at least 1"),
-        (["code_of=nothing"], r"code_of=nothing must be a stage before it \(autoencoder\), or null"),
-        (["stages.autoencoder.code_of=autoencoder"], "code_of=autoencoder must be a stage before it"),
-        (["~stages.autoencoder.model.encoder"], "that stage has no encoder"),
-        (["images=1000"], "images=1000, but the stages of this run are counted in rounds: give steps"),
-        (["model.generator.shape=[5]"], r"model.generator.shape=\[5\] contradicts data.shape=\[6\]"),
-        (["model.generator.value_range=[-1,1]"], r"value_range=\[-1, 1\] contradicts data.range=\[0, 1\]"),
+        (["~stages.autoencoder.clip"], "stages.autoencoder: lacks clip. Give steps, batch_size"),
+        (["+stages.autoencoder.precision=3"], "stages.autoencoder: has precision. Give steps"),
+        (["stages.autoencoder=3"], "stages.autoencoder: lacks batch_size"),
+        (["stages.autoencoder.steps=0"], "stages.autoencoder.steps=0: must be a whole number of at least 1"),
+        (["code_of=nothing"], "code_of=nothing: must be an earlier stage. Choose from autoencoder, or null"),
+        (
+            ["stages.autoencoder.code_of=autoencoder"],
+            "stages.autoencoder.code_of=autoencoder: must be an earlier stage. Set null",
+        ),
+        (["~stages.autoencoder.model.encoder"], "code_of=autoencoder: refers to a stage without an encoder"),
+        (["images=1000"], "images=1000: has no meaning in a run with stages. Give steps"),
+        (["model.generator.shape=[5]"], r"model.generator.shape=\[5\]: contradicts data.shape=\[6\]"),
+        (["model.generator.value_range=[-1,1]"], r"value_range=\[-1,1\]: contradicts data.range=\[0,1\]"),
         (
             ["+stages.autoencoder.clip.discriminator=1"],
             "stages.autoencoder.clip.discriminator=1: this objective trains no discriminator. Remove it.",
@@ -342,11 +345,14 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
         ),
         (
             ["model.encoder.hidden=[3]"],
-            "model.encoder.hidden=.* would do nothing: this objective has no encoder",
+            "model.encoder.hidden=.*: has no effect: the objective has no encoder",
         ),
         (["stages.autoencoder.objective=${objective}"], "code_of needs a game that trains an encoder"),
         (["+stages.keys=${stages.autoencoder}"], "keys"),
-        (["stages.autoencoder.objective.weight.generator=-1"], "objective.weight.generator=-1 must lie"),
+        (
+            ["stages.autoencoder.objective.weight.generator=-1"],
+            "objective.weight.generator=-1: must be a number of at least 0",
+        ),
     ],
 )
 def test_stages_that_cannot_be_played_are_refused(overrides: list[str], message: str, tmp_path: Path) -> None:
