@@ -358,9 +358,7 @@ def test_one_picture_is_no_film(conditional: Path, tmp_path: Path) -> None:
         ConfigError, match="has 1 pictures of training, and a film takes two: .* sample_every="
     ):
         draw(conditional, "what=animate")
-    with pytest.raises(
-        ConfigError, match="sample_every=2 makes one picture of this run, and a film takes two"
-    ):
+    with pytest.raises(ConfigError, match="sample_every=2: makes a single picture of this run"):
         play(tmp_path / "run", "steps=2", "sample_every=2", "views=[animate]")
     with pytest.raises(ConfigError, match="class=10 must lie between 0 and 9"):
         play(tmp_path / "run", "steps=2", "trick=label_conditioning", "views=[{what:grid,class:10}]")

@@ -10,7 +10,7 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Networks
 from ganlab.networks.weights import flat
-from ganlab.training.build import adopt
+from ganlab.training.build import init_from
 from ganlab.tricks.lookahead import Lookahead
 
 PLAYERS = ("discriminator", "generator")
@@ -172,7 +172,7 @@ def test_bad_values_are_refused(make, message: str) -> None:
 
 def test_the_first_way_back_is_to_weights_that_were_adopted() -> None:
     old, module = (game("hinge", ["lookahead"], "alternating", f"seed={seed}") for seed in (1, 2))
-    adopt(module, {"state_dict": old.state_dict()})
+    init_from(module, {"state_dict": old.state_dict()})
     for player in PLAYERS:
         assert torch.equal(getattr(module.game.tricks["lookahead"], player), flat(getattr(old.game, player)))
 
