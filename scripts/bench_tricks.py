@@ -64,7 +64,7 @@ def turn(module: GameModule, streams: int) -> float:
 
 def cost(trick: str, workload: str) -> float:
     """Per cent that a round takes longer with a trick."""
-    beside = Capability.EXTRA in trick_class(trick).needs
+    beside = Capability.LABELLED_BATCH in trick_class(trick).needs
     setting = [*WORKLOADS[workload], f"objective={home(trick)}", *(["data.labelled=64"] if beside else [])]
     rivals = game(*setting, f"trick={trick}"), game(*setting)
     times = [[turn(module, 1 + beside) for module in rivals] for _ in range(1 + TURNS)][1:]

@@ -11,7 +11,7 @@ from support.small_games import SMALL, one_round
 from torch import nn
 
 from ganlab.config.build import build_game
-from ganlab.config.compose import compose, rounds
+from ganlab.config.compose import compose, num_steps
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Networks
@@ -47,7 +47,7 @@ def test_a_model_brings_its_objective_and_the_command_line_wins() -> None:
 def test_the_budget_in_rounds_or_images() -> None:
     assert compose("images=1000").steps == 16
     assert compose("steps=7").steps == 7
-    assert rounds(None, 64, 3000) == compose().steps == 3000
+    assert num_steps(None, 64, 3000) == compose().steps == 3000
     assert compose("model=dcgan").steps == compose("model=dcgan").default_steps != 3000
 
 

@@ -28,9 +28,9 @@ from support.trick_effects import (
     seen,
 )
 
-from ganlab.config.allowlist import targets
+from ganlab.config.allowlist import target_nodes
 from ganlab.config.compose import CONF, compose
-from ganlab.config.kinds import parameters
+from ganlab.config.kinds import constructor_kinds
 from ganlab.core.randomness import RandomStreams
 from ganlab.training.build import build, init_from
 from ganlab.training.module import GameModule
@@ -220,7 +220,7 @@ def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
     for place, node_ in nodes(file, path.stem):
         module, _, name = node_._target_.rpartition(".")
         signature = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-        known = set(parameters(node_._target_)[0])
+        known = set(constructor_kinds(node_._target_)[0])
         chosen = {str(group) for default in node_.get("defaults", []) for group in default}
         keys = set(node_) - {"_target_", "_partial_", "defaults"} | {g for g in chosen if " " not in g}
         keys |= brought(file, place.partition(".")[2])
@@ -232,7 +232,7 @@ def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_trick_and_its_file_have_one_name(trick: str) -> None:
     assert set(OmegaConf.load(CONF / "trick" / f"{trick}.yaml")) == {trick}
-    found = [node["_target_"] for _, node in targets(composed(*SMALL, f"trick={trick}").trick)]
+    found = [node["_target_"] for _, node in target_nodes(composed(*SMALL, f"trick={trick}").trick)]
     (target,) = [t for t in found if ".tricks." in t]
     assert target.startswith("ganlab.tricks.")
 

@@ -19,8 +19,8 @@ from ganlab.data.base import Data
 from ganlab.data.sources import Memory
 from ganlab.training.build import load
 from ganlab.visualize import portraits
-from ganlab.visualize.grid import GAP, GROUND, REAL, grid, images, stacked
-from ganlab.visualize.portraits import beside, layout, portrait
+from ganlab.visualize.grid import BACKGROUND, GAP, REAL, grid, new_figure, stack_rows, to_images
+from ganlab.visualize.portraits import layout, portrait, reference_images
 
 SIDE = 32  # pixels, which are not enlarged
 
@@ -39,7 +39,7 @@ def classes_of(pixels: np.ndarray, num_classes: int) -> list[list[int | None]]:
     """The classes of a picture's images, row by row; None where there is only ground."""
     middles = pixels[GAP + SIDE // 2 :: SIDE + GAP, GAP + SIDE // 2 :: SIDE + GAP]
     return [
-        [None if tuple(p) == GROUND else round(p[0] / 255 * max(num_classes - 1, 1)) for p in row]
+        [None if tuple(p) == BACKGROUND else round(p[0] / 255 * max(num_classes - 1, 1)) for p in row]
         for row in middles
     ]
 
@@ -61,18 +61,18 @@ def test_a_class_keeps_to_its_columns(n: int, num_classes: int) -> None:
 def test_the_gap_is_seen_between_images_of_any_grey(level: float) -> None:
     pixels = np.asarray(grid(torch.full((4, 1, SIDE, SIDE), level), (0, 1))).astype(int)
     assert np.abs(pixels[GAP + 5, GAP + 5] - pixels[0, 0]).max() > 60
-    assert tuple(pixels[GAP + SIDE, GAP + 5]) == GROUND
+    assert tuple(pixels[GAP + SIDE, GAP + 5]) == BACKGROUND
 
 
 def lit(strip: np.ndarray) -> np.ndarray:
     """The columns of a strip that hold letters."""
-    return (strip != GROUND).any(2).any(0).nonzero()[0]
+    return (strip != BACKGROUND).any(2).any(0).nonzero()[0]
 
 
 def test_real_images_stand_above_marked_off_and_names_above_their_columns() -> None:
     picture = grid(bright(9, 3), (0, 1), *layout(9, 3))
     for names in (("", "dog", ""), ("", "an unusually long name", "")):
-        marked = np.asarray(stacked([["real"], names, picture, ["samples"], picture]))
+        marked = np.asarray(stack_rows([["real"], names, picture, ["samples"], picture]))
         rows = np.asarray(picture)
         assert np.array_equal(marked[-len(rows) :], rows)
         (top,) = [
@@ -86,16 +86,16 @@ def test_real_images_stand_above_marked_off_and_names_above_their_columns() -> N
 def test_what_are_no_colours_lies_side_by_side() -> None:
     x = torch.rand(1, 2, 8, 9)
     assert np.array_equal(
-        np.asarray(images(x, (0, 1))[0]),
+        np.asarray(to_images(x, (0, 1))[0]),
         (torch.cat([x[0, 0], x[0, 1]], 1) * 255).round().byte().numpy(),
     )
-    assert images(torch.rand(2, 5, 7), (0, 1))[0].size == (7, 5)
+    assert to_images(torch.rand(2, 5, 7), (0, 1))[0].size == (7, 5)
 
 
 def test_a_run_shows_real_images_of_the_classes_below_them(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=1", "trick=label_conditioning", "metric=none", "views=[{what:grid,n:20}]")
     data = build_data(composed())
-    real = beside(data, 10, tuple(range(10)))
+    real = reference_images(data, 10, tuple(range(10)))
     x, labels = next(data.split("train", "cpu", 2000))
     for label, image in enumerate(real):
         assert label in labels[(x == image).flatten(1).all(1)]
@@ -110,12 +110,12 @@ def test_a_run_shows_real_images_of_the_classes_below_them(tmp_path: Path) -> No
 
 def test_what_stands_beside_is_the_same_in_every_run_and_draws_nothing() -> None:
     state = torch.random.get_rng_state()
-    one, other = (beside(build_data(composed()), 8, None) for _ in range(2))
+    one, other = (reference_images(build_data(composed()), 8, None) for _ in range(2))
     assert torch.equal(one, other)
     assert one.shape == (8, 1, 8, 8)
     assert torch.equal(torch.random.get_rng_state(), state)
     few = Data((1, 2, 2), None, (0, 1), 1, {"train": Memory(torch.zeros(3, 1, 2, 2).byte(), None, False)})
-    assert len(beside(few, 8, None)) == 3
+    assert len(reference_images(few, 8, None)) == 3
 
 
 TOYS = ("ring", "grid", "spiral", "mixture_1d", "gaussian_1d")
@@ -123,12 +123,11 @@ TOYS = ("ring", "grid", "spiral", "mixture_1d", "gaussian_1d")
 
 def figure(samples: torch.Tensor, data: Data, monkeypatch: pytest.MonkeyPatch) -> Figure:
     """That of some samples of round 1,234, as it is drawn."""
-    found: list[Figure] = []
-    draw = portraits.drawn
-    monkeypatch.setattr(portraits, "drawn", lambda figure: (found.append(figure), draw(figure))[1])
+    drawn = new_figure(4, 4.6)
+    monkeypatch.setattr(portraits, "new_figure", lambda *_: drawn)
     game = SimpleNamespace(step=1234)
     assert portrait(game, samples, data, None, ()).size == (400, 460)
-    return found[0]
+    return drawn
 
 
 @pytest.mark.parametrize("name", TOYS)
@@ -159,7 +158,7 @@ def test_the_modes_and_real_points_are_drawn_in_grey(name: str, monkeypatch: pyt
     assert np.allclose(np.asarray(modes.get_offsets()), data.distribution.centres)
     assert to_hex(modes.get_edgecolor()[0]) == to_hex(real.get_facecolor()[0]) == REAL.lower()
     assert len(real.get_offsets()) == 1000
-    assert data.distribution.deviations(torch.tensor(np.asarray(real.get_offsets()))).min(1).values.max() < 6
+    assert data.distribution.mahalanobis(torch.tensor(np.asarray(real.get_offsets()))).min(1).values.max() < 6
     assert len(made.get_offsets()) == 5
 
 

@@ -188,7 +188,7 @@ AUTOENCODER = (
 
 def test_the_autoencoder_of_gmmn_to_the_letter() -> None:
     module = GameModule(build(compose(*AUTOENCODER)).stages[-2:-1])
-    module.game.begins = 6000  # two stages of 3,000 steps come before it
+    module.game.first_step = 6000  # two stages of 3,000 steps come before it
 
     def loss(_: Player, weights: dict[Player, list[Tensor]], x: Tensor, __: Tensor) -> Tensor:
         reseed(module.stage.seed, 0, module.game.step)  # as the round does, for equal masks

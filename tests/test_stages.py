@@ -24,13 +24,13 @@ from support.commands import (
 )
 from support.small_games import batch, one_round
 
-from ganlab.config.checks import check
+from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Batch, Sample
 from ganlab.data.digits import Digits
-from ganlab.networks.autoencoder import linear
+from ganlab.networks.autoencoder import linear_layers
 from ganlab.run import run
 from ganlab.sample import sample
 from ganlab.training.build import build, load
@@ -60,7 +60,7 @@ def small(*overrides: str):
 
 def built(*overrides: str) -> GameModule:
     cfg = small(*overrides)
-    check(cfg)
+    check_config(cfg)
     return build(cfg)
 
 
@@ -205,7 +205,7 @@ def test_networks_of_stages_have_seeds_of_their_own() -> None:
         cfg = small(f"seed={seed}")
         cfg.model.generator.shape, cfg.model.generator.value_range = [6], [0, 1]
         cfg.stages, cfg.code_of = {name: cfg.stages.autoencoder}, name
-        return linear(build(cfg).stages[0].game.generator.body)[0].weight
+        return linear_layers(build(cfg).stages[0].game.generator.body)[0].weight
 
     assert torch.equal(drawn(0, "a"), drawn(0, "a"))
     assert not torch.equal(drawn(0, "a"), drawn(1, "a"))
@@ -218,7 +218,7 @@ def test_layers_that_were_trained_alone_start_the_deep_autoencoder() -> None:
     optimizer = module.stages[-2].player_optimizers["generator"].optimizer
 
     def weights(*networks) -> list[torch.Tensor]:
-        return [layer.weight.detach().clone() for network in networks for layer in linear(network)]
+        return [layer.weight.detach().clone() for network in networks for layer in linear_layers(network)]
 
     def a_round(rate: float) -> list[torch.Tensor]:
         optimizer.param_groups[0]["lr"] = rate
@@ -255,7 +255,7 @@ def test_layers_that_do_not_fit_are_refused() -> None:
 
 
 def test_schedules_begin_with_their_game() -> None:
-    line = "{_target_: ganlab.core.schedules.Steps, values: [0.1, 0.2], rounds: [1]}"
+    line = "{_target_: ganlab.core.schedules.Piecewise, values: [0.1, 0.2], milestones: [1]}"
     module = built("stages.autoencoder.steps=3", f"optimizer.generator.lr={line}")
     rates = []
     for _ in range(6):
@@ -363,7 +363,7 @@ def test_a_resume_with_another_stage_is_refused_by_name(tmp_path: Path) -> None:
 def test_the_timetable_counts_images() -> None:
     times = Timetable(small("stages.autoencoder.steps=10", "steps=5"))
     assert (times.begins, times.total) == (10, 15)
-    assert [times.images(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
+    assert [times.images_seen(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
     plain = Timetable(compose("steps=5"))
     assert (plain.begins, plain.total, plain.images(3)) == (0, 5, 192)
 

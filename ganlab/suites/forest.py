@@ -6,7 +6,8 @@ from PIL import Image
 from ganlab.suites.answer import digits, direction
 from ganlab.suites.findings import Findings, Found
 from ganlab.suites.words import between, number
-from ganlab.theory.style import BLACK, BLUE, ORANGE, PURPLE, SKY, VERMILION, frame, sheet, tidy
+from ganlab.theory.style import BLACK, BLUE, ORANGE, PURPLE, SKY, VERMILION, tidy, titled_figure
+from ganlab.visualize.grid import render
 
 LIFT = 0.22  # of a seed's dot above its arm's line, in rows
 
@@ -17,7 +18,7 @@ def forest(findings: Findings) -> Image.Image | None:
     if not compared:
         return None
     height = 1.9 + 0.45 * len(compared)
-    figure = sheet(9, height, f"{findings.suite.name}: difference to {findings.suite.reference}")
+    figure = titled_figure(9, height, f"{findings.suite.name}: difference to {findings.suite.reference}")
     axes = figure.add_subplot()
     tidy(axes)
     axes.axvline(0, color=BLACK, linewidth=1)
@@ -37,7 +38,7 @@ def forest(findings: Findings) -> Image.Image | None:
     numbers.spines["right"].set_visible(False)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # each once
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
-    return frame(figure)
+    return render(figure)
 
 
 def draw(axes: Axes, findings: Findings, found: Found, row: int) -> None:

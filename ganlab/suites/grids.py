@@ -5,7 +5,8 @@ from math import ceil
 from PIL import Image
 
 from ganlab.suites.suite import Suite
-from ganlab.theory.style import frame, sheet
+from ganlab.theory.style import titled_figure
+from ganlab.visualize.grid import render
 
 COLUMNS = 4
 SIDE = 2.6  # inches of a grid
@@ -19,11 +20,11 @@ def grids(suite: Suite) -> Image.Image | None:
         return None
     columns = min(len(files), COLUMNS)
     rows = ceil(len(files) / columns)
-    figure = sheet(SIDE * columns, (SIDE + 0.3) * rows + 0.3, f"{suite.name}: samples")
+    figure = titled_figure(SIDE * columns, (SIDE + 0.3) * rows + 0.3, f"{suite.name}: samples")
     for place, (arm, path) in enumerate(files.items(), 1):
         axes = figure.add_subplot(rows, columns, place)
         with Image.open(path) as image:
             axes.imshow(image.convert("RGB"), interpolation="antialiased")
         axes.set_title(arm, fontsize=10)
         axes.set_axis_off()
-    return frame(figure)
+    return render(figure)

@@ -11,7 +11,8 @@ from PIL import Image
 from ganlab.sweeps.parameters import Choice, Range
 from ganlab.sweeps.sweep import Sweep
 from ganlab.sweeps.tried import Tried
-from ganlab.theory.style import BEST, BLUE, ORANGE, VERMILION, frame, legend, sheet, tidy
+from ganlab.theory.style import BEST, BLUE, ORANGE, VERMILION, add_legend, tidy, titled_figure
+from ganlab.visualize.grid import render
 
 COLUMNS = 3
 WIDTH, HEIGHT = 3.4, 2.9  # inches of a panel
@@ -31,7 +32,7 @@ def panels(sweep: Sweep, rows: Sequence[Tried], ranked: Sequence[Tried], name: s
         return None
     columns = min(len(sweep.parameters), COLUMNS)
     lines = ceil(len(sweep.parameters) / columns)
-    figure = sheet(max(WIDTH * columns, 5), HEIGHT * lines + 0.8, f"{sweep.name}: {name}")
+    figure = titled_figure(max(WIDTH * columns, 5), HEIGHT * lines + 0.8, f"{sweep.name}: {name}")
     first: Axes | None = None
     for place, parameter in enumerate(sweep.parameters, 1):
         axes = figure.add_subplot(lines, columns, place, sharey=first)
@@ -42,8 +43,8 @@ def panels(sweep: Sweep, rows: Sequence[Tried], ranked: Sequence[Tried], name: s
     assert first is not None
     if logarithmic(rows):
         first.set_yscale("log")
-    legend(figure, [first], 4)
-    return frame(figure)
+    add_legend(figure, [first], 4)
+    return render(figure)
 
 
 def draw(axes: Axes, sweep: Sweep, name: str, rows: Sequence[Tried], ranked: Sequence[Tried]) -> None:

@@ -11,15 +11,14 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganlab.config.build import ROLES, build_game, instantiate, refusing
-from ganlab.config.checks import num_processes
-from ganlab.config.overrides import override
+from ganlab.config.build import ROLES, as_config_errors, build_game, instantiate, num_processes
+from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, require, within
 from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.networks.autoencoder import pretrained
+from ganlab.networks.autoencoder import copy_of_pretrained
 from ganlab.networks.norms import ElementaryNorm
 from ganlab.training.module import GameModule
 from ganlab.training.play import Play
@@ -37,11 +36,11 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
         torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
     stages: list[Stage] = []
     for name, own in stage_configs(cfg):
-        with within(name and f"stages.{name}", "."), refusing():
+        with within(name and f"stages.{name}", "."), as_config_errors():
             stages.append(
                 build_stage(own, data, {stage.name: stage.game for stage in stages}, cfg.seed, name)
             )
-    with refusing():
+    with as_config_errors():
         return GameModule(stages)
 
 
@@ -50,7 +49,7 @@ def build_stage(
 ) -> Stage:
     """A stage by its own config; `earlier` are the games of the stages before it, by name."""
     game = build_game(cfg, data, earlier[cfg.code_of] if cfg.get("code_of") else None)
-    trained = {*game.players, *(["encoder"] if game.objective.statistics else [])}
+    trained = {*game.players, *(["encoder"] if game.objective.num_statistics else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
             unset = player in ROLES and value in (None, [])
@@ -64,10 +63,10 @@ def build_stage(
     play, optimizers, clip = instantiate(cfg.play, Play), instantiate(cfg.optimizer), instantiate(cfg.clip)
     if name is None:
         return Stage(game, play, optimizers, clip, seed)
-    load_pretrained = pretrained(game.generator, [earlier[part].generator for part in cfg.pretrained])
+    copy_pretrained = copy_of_pretrained(game.generator, [earlier[part].generator for part in cfg.pretrained])
 
     def prepare() -> None:
-        load_pretrained()
+        copy_pretrained()
         game.on_weights_loaded()
 
     return Stage(game, play, optimizers, clip, seed, name, cfg.steps, prepare)
@@ -115,9 +114,9 @@ def load(
     module = build(run.config())
     load_weights(module, run.checkpoint(checkpoint)[1])
     game = module.game
-    reason = f"stopped after {game.step} of the {game.begins} steps before its generator learns"
-    untrained = game.begins and game.played <= 0
-    require(not untrained, "run_dir", run_dir, reason, f"continue it: {override('resume', run.path)}")
+    reason = f"stopped after {game.step} of the {game.first_step} steps before its generator learns"
+    untrained = game.first_step and game.steps_played <= 0
+    require(not untrained, "run_dir", run_dir, reason, f"continue it: {shell_override('resume', run.path)}")
     module.to(device).eval()
     return game
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from ganlab.config.overrides import override
+from ganlab.config.overrides import shell_override
 from ganlab.core.errors import printable
-from ganlab.core.validation import digits
+from ganlab.core.validation import format_number
 
 if TYPE_CHECKING:
     from ganlab.training.session import Session
@@ -42,12 +42,12 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
     speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
     lines = {"steps": f"{session.module.game.step:,}", "training": speed}
     things = "samples" if data.value_range is None else "images"
-    run = override("run_dir", path)
+    run = shell_override("run_dir", path)
     for name, value in metrics.items():
         split = {"train": "training"}.get(evaluation.baseline_split[name], evaluation.baseline_split[name])
-        lines[name] = digits(value)
+        lines[name] = format_number(value)
         if (floor := evaluation.floor.get(name)) is not None:
-            lines[name] += f"   (real {split} {things}: {digits(floor)})"
+            lines[name] += f"   (real {split} {things}: {format_number(floor)})"
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
         small = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
         lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'{small}"
@@ -57,7 +57,7 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
         lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
     lines |= {"samples": str(path / "samples"), "everything": str(path)} | logger_locations(session)
     if status == "stopped":
-        lines["resume"] = f"python -m ganlab.run {override('resume', path)}"
+        lines["resume"] = f"python -m ganlab.run {shell_override('resume', path)}"
     else:
         lines["more"] = f"python -m ganlab.sample {run}"
     print_table(f"\n{status}", lines)

@@ -13,8 +13,7 @@ from torch.optim import Optimizer
 
 from ganlab.core.errors import require
 from ganlab.core.profiling import profile_range
-from ganlab.data.labelled import Pair
-from ganlab.data.sources import Samples
+from ganlab.data.sources import LabelledBatch, Samples
 from ganlab.training.recorder import Recorder
 from ganlab.training.stage import Stage
 
@@ -42,14 +41,14 @@ class GameModule(pl.LightningModule):
         self.recorder = Recorder()
         begins = 0
         for stage in stages:
-            stage.game.begins, stage.recorder = begins, self.recorder
+            stage.game.first_step, stage.recorder = begins, self.recorder
             begins += stage.steps
 
     @property
     def stage(self) -> Stage:
         """The stage of the next step."""
         *earlier, last = self.stages
-        unfinished = (stage for stage in earlier if self.game.step < stage.game.begins + stage.steps)
+        unfinished = (stage for stage in earlier if self.game.step < stage.game.first_step + stage.steps)
         return next(unfinished, last)
 
     def setup(self, stage: str) -> None:
@@ -72,11 +71,11 @@ class GameModule(pl.LightningModule):
         except StopIteration as end:  # which Lightning would take for the end of an epoch
             raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
 
-    def play_step(self, batch: Samples | Pair) -> None:
+    def play_step(self, batch: Samples | LabelledBatch) -> None:
         """Plays one step on a batch: samples [B, ...], alone or with classes [B], or two such pairs."""
         stage = self.stage
         stage.game.step = self.game.step
-        if stage.game.played == 0:
+        if stage.game.steps_played == 0:
             stage.prepare()
         self.recorder.scalars = {}
         stage.play_step(batch)

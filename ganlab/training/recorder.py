@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 
 
 class Recorder:
@@ -27,4 +27,4 @@ class Recorder:
     def read(self, **more: Tensor) -> dict[str, float]:
         """All scalars, and more, as means over the processes, in a single wait for the device."""
         scalars = self.scalars | more
-        return dict(zip(scalars, mean_of_ranks(torch.stack([*scalars.values()])).tolist(), strict=True))
+        return dict(zip(scalars, mean_over_ranks(torch.stack([*scalars.values()])).tolist(), strict=True))

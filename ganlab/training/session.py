@@ -11,10 +11,10 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import Logger
 
-from ganlab.config.build import build_data, instantiate, measuring, refusing
-from ganlab.config.checks import check, num_processes, refuse_unused
-from ganlab.config.overrides import override
-from ganlab.config.run_directory import RunDirectory, directory_for
+from ganlab.config.build import as_config_errors, build_data, build_evaluation, instantiate, num_processes
+from ganlab.config.checks import check_config, refuse_unused_settings
+from ganlab.config.overrides import shell_override
+from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError, Diverged, RankLost, ending, one_line, printable, require
 from ganlab.training.build import build, init_from, load_weights
@@ -46,23 +46,23 @@ class Session:
     def __init__(self, cfg: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None):
         quiet()
         keep_memory()
-        refuse_unused(cfg, overrides)
-        with refusing():
-            check(cfg)
+        refuse_unused_settings(cfg, overrides)
+        with as_config_errors():
+            check_config(cfg)
         check_mode(cfg)
         self.cfg = cfg
         self.command = command(overrides)
         self.data = build_data(cfg)
         self.times = Timetable(cfg)
-        self.times.share(self.data, num_processes(cfg))
+        self.times.check_batches(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
-        self.evaluation = measuring(cfg, self.data, progress_bar)
+        self.evaluation = build_evaluation(cfg, self.data, progress_bar)
         self.evaluation.check_game(self.module.game)
-        self.directory = directory or RunDirectory(cfg.resume or directory_for(cfg))
+        self.directory = directory or RunDirectory(cfg.resume or new_run_path(cfg))
         self.checkpoint: Path | None = None
         self.began = 0  # the step that this process starts from
         self.before: list[dict[str, Any]] = []  # earlier parts of the run that differ in hardware
-        with refusing():
+        with as_config_errors():
             self._build_callbacks()
         self.local_ranks = LocalRanks(cfg.trainer.devices, cfg.trainer.get("num_nodes", 1))
         try:
@@ -73,7 +73,7 @@ class Session:
             self.directory.discard()
             self.directory.release()
             if isinstance(error, OSError):
-                raise self.directory.refusal(error, bool(cfg.resume)) from error
+                raise self.directory.io_error(error, bool(cfg.resume)) from error
             raise
 
     def play(self) -> dict[str, float]:
@@ -130,7 +130,7 @@ class Session:
 
     def _build_trainer(self) -> None:
         make = instantiate(self.cfg.trainer, pl.Trainer)
-        with refusing():
+        with as_config_errors():
             self.trainer: pl.Trainer = make(
                 callbacks=self.callbacks,
                 max_epochs=-1,
@@ -162,7 +162,7 @@ class Session:
             self._resume()
         else:
             self._init_from()
-            self.directory.signed = not cfg.init_from or RunDirectory(cfg.init_from).content()[1]
+            self.directory.signed = not cfg.init_from or RunDirectory(cfg.init_from).read_config()[1]
         with open_dict(cfg):
             cfg.run_dir = str(self.directory.path)
             cfg.class_names = self.data.class_names and list(self.data.class_names)
@@ -181,13 +181,13 @@ class Session:
         saved = self.directory.summary()
         self.before = before if isinstance(before := saved.get("before"), list) else []
         refuse_other_data(self.cfg, saved, self.data, self.data_sha256)
-        if not self.directory.begun:
+        if not self.directory.has_checkpoint:
             self._init_from()
             return
         self.checkpoint, content = self.directory.checkpoint()
         load_weights(self.module, content)
         self.began = self.module.game.step
-        reason = f"{self.cfg.resume} has already played {self.module.game.played} steps"
+        reason = f"{self.cfg.resume} has already played {self.module.game.steps_played} steps"
         require(self.began <= self.times.total, "steps", self.cfg.steps, reason, "raise it")
         changed = {name: saved[name] for name, now in self.hardware.items() if saved.get(name, now) != now}
         if changed and self.is_main:
@@ -198,7 +198,7 @@ class Session:
     def _fit(self) -> None:
         module, trainer = self.module, self.trainer
         where = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
-        stream = self.data.stream(self.cfg.seed, lambda: module.game.step, *where, self.times.phases)
+        stream = self.data.stream(self.cfg.seed, lambda: module.game.step, *where, self.times.budgets)
         trainer.fit(module, stream, ckpt_path=self.checkpoint, weights_only=True)
 
     def _final_metrics(self) -> dict[str, float]:
@@ -211,7 +211,7 @@ class Session:
 
     def _user_facing(self, error: BaseException) -> BaseException:
         """The error that the user sees."""
-        path = self.directory.path
+        resume = shell_override("resume", self.directory.path)
         if isinstance(error, SystemExit):
             return KeyboardInterrupt()  # Lightning exits upon a Ctrl-C before the first step
         if isinstance(error, ConfigError | Diverged | RankLost):
@@ -220,9 +220,9 @@ class Session:
             return RankLost(lost)
         if self.trainer.world_size > 1 and is_lost_connection(error):
             self.stop.ignore_sigterm()
-            return RankLost(f"another process is gone, so all end; {override('resume', path)} continues")
+            return RankLost(f"another process is gone, so all end; {resume} continues")
         if isinstance(error, OSError) and (self.module.game.step or self.cfg.resume):
-            return self.directory.refusal(error, begun=True)
+            return self.directory.io_error(error, begun=True)
         if self.module.game.step > self.began or not isinstance(error, Exception):
             return error
         return ConfigError(f"the first step failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
@@ -257,7 +257,7 @@ class Session:
             "status": status,
             "reason": reason,
             "steps": step,
-            "images": self.times.images(step),
+            "images": self.times.images_seen(step),
             "seconds": round(self.bar.seconds, 3),
             "images_per_second": round(self.bar.images_per_second, 1),
             "skipped": len(self.data.skipped),

@@ -16,10 +16,9 @@ from ganlab.core.distributed import all_reduce_mean_
 from ganlab.core.errors import ConfigError
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
-from ganlab.core.schedules import Schedule, at, nonzero_schedule, schedule, varies
+from ganlab.core.schedules import Schedule, as_schedule, at_step, has_schedule, nonzero_schedule
 from ganlab.core.turn import Batch, Player, Sample, Turn
-from ganlab.data.labelled import Pair
-from ganlab.data.sources import Samples
+from ganlab.data.sources import LabelledBatch, Samples
 from ganlab.game import Game
 from ganlab.training.play import Moves, Play, Weights
 from ganlab.training.recorder import Recorder
@@ -40,17 +39,17 @@ class PlayerOptimizer:
         self.player = player
         self.weights = weights
         self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
-        self.schedules = {name: value for name, value in make.keywords.items() if varies(value)}
+        self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
         for name, value in self.schedules.items():
             for part in value if isinstance(value, list) else [value]:
-                schedule(f"optimizer.{player}.{name}", part, low=0)
+                as_schedule(f"optimizer.{player}.{name}", part, "[0, inf)")
         try:
             self.optimizer: Optimizer = make(weights, **self._hyper_parameters(0))
         except (TypeError, ValueError, RuntimeError) as error:
             raise ConfigError(str(error), key=f"optimizer.{player}") from error
 
     def _hyper_parameters(self, step: int) -> dict[str, Any]:
-        return {name: at(value, step) for name, value in self.schedules.items()}
+        return {name: at_step(value, step) for name, value in self.schedules.items()}
 
     def differentiate(self, loss: Tensor, retain_graph: bool) -> None:
         """Computes the gradient of this player's weights alone, so the other player's need no freezing."""
@@ -110,7 +109,7 @@ class Stage:
             for player in self.game.players
         }
 
-    def play_step(self, batch: Samples | Pair) -> None:
+    def play_step(self, batch: Samples | LabelledBatch) -> None:
         """Plays one step on real samples, followed by those of a second stream if there is one."""
         batch = (batch, None) if isinstance(batch, Tensor) else batch  # from a loader without labels
         reseed(self.seed, self.rank, self.game.step)
@@ -168,4 +167,4 @@ class Stage:
     def _step(self, players: Iterable[Player]) -> None:
         for player in players:
             with profile_range(player):
-                self.player_optimizers[player].step(self.game.played, self.record)
+                self.player_optimizers[player].step(self.game.steps_played, self.record)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, completing
 from ganlab.core.profiling import in_range, profile_range
-from ganlab.core.randomness import fold
+from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
 
@@ -170,7 +170,7 @@ class Tricks(nn.ModuleDict):
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.named():
-                torch.default_generator.manual_seed(fold(seed, name))
+                torch.default_generator.manual_seed(derive_seed(seed, name))
                 with completing(f"trick.{name}"):
                     networks = trick.networks(networks)
         return networks

@@ -21,7 +21,7 @@ class Squares(nn.Module):
 def turn(player: str = "generator", step: int = 0) -> Turn:
     draw = torch.Generator().manual_seed(0)
     x, fake = (torch.randn(5, 3, generator=draw, dtype=torch.float64) for _ in range(2))
-    view = Turn(player, step, Batch(Sample(x)), None, Squares(), Tricks({}), RandomStreams(0), False)
+    view = Turn(player, step, Batch(Sample(x)), None, Squares(), Tricks({}), RandomStreams(0))
     return view.replace(generated=Sample(fake.requires_grad_()))
 
 

@@ -49,7 +49,14 @@ def turn(
     x, fake = samples()
     classes = torch.arange(len(x))
     view = Turn(
-        player, step, Batch(Sample(x, classes)), None, judge, Tricks(tricks or {}), RandomStreams(0), True
+        player,
+        step,
+        Batch(Sample(x, classes)),
+        None,
+        judge,
+        Tricks(tricks or {}),
+        RandomStreams(0),
+        differentiates_inputs=True,
     )
     return view.replace(generated=Sample(fake, classes))
 

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from ganlab.filesystem import replacing
+from ganlab.filesystem import atomic_writer
 from ganlab.training.callbacks.log_scalars import WEIGHT, LogScalars, largest_weight
 from ganlab.training.module import GameModule
 
@@ -28,7 +28,7 @@ class AtomicIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         content = io.BytesIO()  # torch's own writer hides the system's error when the disk is full
         torch.save(checkpoint, content)
-        with replacing(Path(path)) as file:
+        with atomic_writer(Path(path)) as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())

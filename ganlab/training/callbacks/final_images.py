@@ -5,12 +5,13 @@ from pytorch_lightning import Callback, Trainer
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import require
+from ganlab.core.errors import require, within
 from ganlab.data.base import Data
 from ganlab.game import Game
+from ganlab.training.callbacks.samples import log_image
 from ganlab.training.module import GameModule
-from ganlab.visualize.latent import VIEWS, features_of, show
-from ganlab.visualize.options import asked, called, file_name, fit, through_extractor
+from ganlab.visualize.latent import VIEWS, feature_space
+from ganlab.visualize.options import file_name, fit_to_game, parse_views, view_name
 
 
 class FinalImages(Callback):
@@ -21,17 +22,19 @@ class FinalImages(Callback):
     """
 
     def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, game: Game, times: Timetable):
-        self.views = asked(cfg.views, data.value_range is not None)
-        if any(through_extractor(view) for view in self.views):
-            features_of(cfg, data)  # raises now, not after the last step
+        self.views = parse_views(cfg.views, data.value_range is not None)
         self.data, self.class_names = data, data.class_names or ()
         self.run, self.steps = run, times.total
         only_last = all(step % cfg.sample_every for step in range(times.begins + 1, times.total))
-        reason = "makes a single picture of this run, and views=[animate] takes two"
-        for view in self.views:
-            fit(view, game, self.class_names)
-            enough = view.what != "animate" or not only_last
-            require(enough, "sample_every", cfg.sample_every, reason, "lower it, or remove animate")
+        reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
+        for i, view in enumerate(self.views):
+            with within(f"views[{i}]", joint="."):
+                fit_to_game(view, game, self.class_names)
+                if view.space == "features":
+                    feature_space(cfg, data)  # raises now, not after the last step
+                require(
+                    view.what != "animate" or not only_last, "what", "animate", reason, "lower sample_every"
+                )
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         game = module.game
@@ -41,5 +44,6 @@ class FinalImages(Callback):
             view = VIEWS[options.what](options, self.run, game, self.data)
             path = self.run.samples / file_name(options, game.step, self.class_names)
             view.write(path)
+            image = path if path.suffix == ".gif" else view.images[0]
             for logger in trainer.loggers:
-                show(logger, called(options), path if view.form == "film" else view.pictures[0], game.step)
+                log_image(logger, view_name(options), image, game.step)

@@ -60,7 +60,7 @@ class LogScalars(Callback):
         step, recorder = module.game.step, module.recorder
         found = recorder.read(**{WEIGHT: largest_weight(module)})
         self.last = {name: found[name] for name in recorder.scalars}
-        row = {"step": step, "images": self.times.images(step), **self.last, **recorder.metrics}
+        row = {"step": step, "images": self.times.images_seen(step), **self.last, **recorder.metrics}
         if trainer.is_global_zero:
             self.file.append(row)
         if step > self.logged:

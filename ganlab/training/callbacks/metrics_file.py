@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from ganlab.filesystem import write_beside
+from ganlab.filesystem import write_atomically
 
 FIRST = ["step", "images"]
 
@@ -53,7 +53,7 @@ class MetricsFile:
 
     def _rewrite(self, columns: list[str], rows: list[list[str]]) -> None:
         padded = [(row + [""] * len(columns))[: len(columns)] for row in rows]
-        write_beside(self.path, "".join(map(csv_line, [columns, *padded])))
+        write_atomically(self.path, "".join(map(csv_line, [columns, *padded])))
 
 
 def csv_line(cells: list[str]) -> str:

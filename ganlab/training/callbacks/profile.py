@@ -13,7 +13,7 @@ from torch.profiler import profile, schedule
 
 from ganlab.config.stages import Timetable
 from ganlab.core.profiling import NO_RANGE, Stopwatch, profile_range
-from ganlab.filesystem import write_beside
+from ganlab.filesystem import write_atomically
 from ganlab.training.module import GameModule
 
 WARM_UP = 10  # steps before the trace
@@ -75,7 +75,7 @@ class Profile(Callback):
         Stopwatch.running = None
         if trainer.is_global_zero:
             self.trace.stop()
-            write_beside(self.folder / "profile.txt", self.table())
+            write_atomically(self.folder / "profile.txt", self.table())
 
     def on_exception(self, trainer: Trainer, module: GameModule, exception: BaseException) -> None:  # type: ignore[override]
         self.on_train_end(trainer, module)
@@ -90,5 +90,5 @@ class Profile(Callback):
         rows = [f"{'phase':<32}{'ms a step':>12}{'share':>9}"]
         for name, spent in [*seconds.items(), ("all", total)]:
             rows.append(f"{name:<32}{1000 * spent / timed:>12.3f}{spent / total:>9.1%}")
-        speed = (self.times.images(self.end) - self.times.images(self.begin)) / total
+        speed = (self.times.images_seen(self.end) - self.times.images_seen(self.begin)) / total
         return "\n".join([*rows, f"{speed:,.0f} images/s over {timed} steps\n"])

@@ -42,7 +42,7 @@ class ProgressBar(Callback):
 
     @property
     def images_per_second(self) -> float:
-        return self.times.images(self.timed_steps) / self.seconds if self.seconds else 0.0
+        return self.times.images_seen(self.timed_steps) / self.seconds if self.seconds else 0.0
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero and self._console.is_terminal:

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from pytorch_lightning import Callback, Trainer
 
 from ganlab.config.stages import Timetable
 from ganlab.data.base import Data
 from ganlab.training.module import GameModule
-from ganlab.visualize.grid import save
-from ganlab.visualize.latent import show
+from ganlab.visualize.grid import save_png
 from ganlab.visualize.portraits import portrait
 
 IMAGES, POINTS = 64, 2500  # samples of a picture; published mode counts are those of 2500 points
@@ -39,7 +39,14 @@ class Samples(Callback):
         image = portrait(game, samples, data, data.value_range, data.class_names or ())
         path = self.folder / f"{step:07d}.png"
         logged = path.exists()  # a resume plays some steps again, and the loggers have their pictures
-        save(image, path)
+        save_png(image, path)
         if not logged:
             for logger in trainer.loggers:
-                show(logger, "samples", image, step)
+                log_image(logger, "samples", image, step)
+
+
+def log_image(logger: object, name: str, image: Image.Image | Path, step: int) -> None:
+    """Logs an image, or the file of an animation, if the logger supports it."""
+    animated = isinstance(image, Path)
+    if (log := getattr(logger, "log_video" if animated else "log_image", None)) is not None:
+        log(name, [str(image) if animated else image], step, **({"format": ["gif"]} if animated else {}))
