@@ -306,7 +306,7 @@ def test_weights_that_a_new_run_starts_from_are_those_of_all_stages(tmp_path: Pa
 def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=4", "steps=2", "checkpoint_every=3")
     with pytest.raises(
-        ConfigError, match="has played 3 of the 4 rounds before its generator learns: resume="
+        ConfigError, match="stopped after 3 of the 4 steps before its generator learns. Continue it: resume="
     ):
         load(tmp_path / "run" / "checkpoints" / "previous.ckpt")
 
