@@ -22,7 +22,7 @@ def draw_intuition(settings: Overrides, reach: Ends, steps: Count, seed: int) ->
     """
     run = DensityRun(settings, seed, reach)
     x, p, q = run.x, run.p, run.q(steps)
-    title = f"Where the densities differ, an oracle tells real from generated (round {steps})"
+    title = f"Where the densities differ, an oracle tells real from generated (step {steps})"
     figure, left, right = _twin_axes(8, title)
     left.fill_between(x, p, q, where=q > p, color=style.VERMILION, alpha=0.35, label="generated too often")
     left.fill_between(x, p, q, where=q < p, color=style.SKY, alpha=0.45, label="generated too rarely")
@@ -44,7 +44,7 @@ def draw(settings: Overrides, reach: Ends, steps: Count, frames: Several, seed: 
 
 def _frame(run: DensityRun, step: int) -> Image.Image:
     x, p, q = run.x, run.p, run.q(step)
-    figure, left, right = _twin_axes(7.5, f"adversarial training, round {step}")
+    figure, left, right = _twin_axes(7.5, f"adversarial training, step {step}")
     left.fill_between(x, p, color=style.DATA, alpha=0.2, linewidth=0)
     left.fill_between(x, q, color=style.GENERATOR, alpha=0.2, linewidth=0)
     left.set_ylim(0, 1.6 * float(p.max()))
