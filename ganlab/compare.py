@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.core.errors import ConfigError, for_terminal
-from ganlab.core.validation import digits
-from ganlab.filesystem import read_regular
+from ganlab.core.validation import format_number
+from ganlab.filesystem import read_regular_file
 
 Records = dict[str, dict[str, Any]]
 
@@ -44,7 +44,7 @@ def records(place: Path) -> Records:
     """
     file = place / "summary.json" if place.is_dir() else place
     try:
-        content = json.loads(read_regular(file, 1 << 20))
+        content = json.loads(read_regular_file(file, 1 << 20))
         found = content.get("metrics", {}) if place.is_dir() else content
         values = [record["value"] for record in found.values()]
         if values and {*map(type, values)} <= {int, float} and not max(map(abs, values)) > 1e308:
@@ -73,7 +73,7 @@ def table(
         mine = {place: each[name] for place, each in found.items()}
         refuse_unlike(name, mine, ignored)
         values[name] = {place: float(record["value"]) for place, record in mine.items()}
-        shown.add_row(Text(for_terminal(name)), *map(digits, values[name].values()))
+        shown.add_row(Text(for_terminal(name)), *map(format_number, values[name].values()))
         first, *others = mine.items()
         for other, record in others:
             for key, (one, two) in differences(first[1], record).items():

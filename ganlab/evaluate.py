@@ -12,8 +12,8 @@ from ganlab.config.checks import refuse_unused_extractor, refuse_unused_weights
 from ganlab.config.compose import CONF, compose
 from ganlab.config.run_directory import RunDirectory, warn_if_other_data
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import digits
-from ganlab.filesystem import write_beside, writing
+from ganlab.core.validation import format_number
+from ganlab.filesystem import refuse_unwritable, write_atomically
 
 Records = dict[str, dict[str, Any]]
 
@@ -95,15 +95,17 @@ def of_folder(cfg: DictConfig) -> Records:
         raise ConfigError(f"generated={cfg.generated} is no folder: give a folder of images")
     import torch
 
-    from ganlab.data.image_folder import ImageFolder
+    from ganlab.data.folder import EvaluationFolder
 
     if cfg.real is None:
         raise ConfigError("real is missing: give a folder of images, or the name of a data set")
     if cfg.get("extractor") is None and "${extractor}" in str(OmegaConf.to_container(cfg.metric)):
-        raise ConfigError("extractor is missing: extractor=inception, or mnist, digits for images like these")
+        raise ConfigError(
+            "extractor is missing: extractor=inception, or mnist, format_number for images like these"
+        )
     refuse_of_games(cfg)
     data = reals(cfg)
-    made = ImageFolder("generated", cfg.generated, data.shape[0])
+    made = EvaluationFolder("generated", cfg.generated, data.shape[0])
     if made.shape != data.shape:
         sizes = ["x".join(map(str, shape[:0:-1])) for shape in (made.shape, data.shape)]
         raise ConfigError(
@@ -123,10 +125,10 @@ def of_folder(cfg: DictConfig) -> Records:
 
 def refuse_of_games(cfg: DictConfig) -> None:
     """Refuses metrics that look at a game, where there are but images."""
-    from ganlab.config.build import chosen
+    from ganlab.config.build import instantiate_group
     from ganlab.metrics.base import SampleMetric
 
-    for name, metric in chosen(cfg, "metric").items():
+    for name, metric in instantiate_group(cfg, "metric").items():
         if type(metric).observe_game is not SampleMetric.observe_game:
             raise ConfigError(f"metric {name} looks at a game, not at images from files: leave it out")
 
@@ -134,10 +136,10 @@ def refuse_of_games(cfg: DictConfig) -> None:
 def reals(cfg: DictConfig) -> Any:
     """The images of a folder, or a data set of images."""
     from ganlab.config.build import build_data
-    from ganlab.data.image_folder import ImageFolder
+    from ganlab.data.folder import EvaluationFolder
 
     if Path(cfg.real).expanduser().is_dir():
-        return ImageFolder("real", cfg.real)
+        return EvaluationFolder("real", cfg.real)
     if not (CONF / "data" / f"{cfg.real}.yaml").is_file():
         known = ", ".join(sorted(path.stem for path in (CONF / "data").glob("*.yaml")))
         raise ConfigError(f"real={cfg.real} is no folder and no data set: choose one of {known}")
@@ -149,11 +151,11 @@ def reals(cfg: DictConfig) -> Any:
 
 def built(cfg: DictConfig, data: Any) -> Any:
     """The evaluation that a config describes, on some data."""
-    from ganlab.config.build import measuring
+    from ganlab.config.build import build_evaluation
     from ganlab.training.callbacks.progress import watch
 
     refuse_unused_weights(cfg)
-    evaluation = measuring(cfg, data, watch)
+    evaluation = build_evaluation(cfg, data, watch)
     if not evaluation.metrics:
         raise ConfigError("metric is empty: give some, such as 'metric=[fid,kid]'")
     return evaluation
@@ -181,14 +183,14 @@ def show(records: Records) -> None:
     width = max(map(len, records)) + 2
     for name, record in records.items():
         floor = record.get("floor")
-        beside = "" if floor is None else f"   (real {record['floor_split']} images: {digits(floor)})"
-        print(f"  {name:<{width}}{digits(record['value'])}{beside}", flush=True)
+        beside = "" if floor is None else f"   (real {record['floor_split']} images: {format_number(floor)})"
+        print(f"  {name:<{width}}{format_number(record['value'])}{beside}", flush=True)
 
 
 def write(path: Path, records: Records) -> None:
-    with writing(f"output={path}", "choose another"):
+    with refuse_unwritable(f"output={path}", "choose another"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_beside(path, json.dumps(records, indent=1) + "\n")
+        write_atomically(path, json.dumps(records, indent=1) + "\n")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from time import perf_counter
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.filesystem import writing
+from ganlab.filesystem import refuse_unwritable
 
 FIGURES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
 
@@ -27,7 +27,7 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     for number in sorted(set(cfg.figures)):
         name, began = FIGURES[number - 1], perf_counter()
         frames = instantiate(cfg[name])
-        with writing(output, "choose another output"):
+        with refuse_unwritable(output, "choose another output"):
             output.mkdir(parents=True, exist_ok=True)
             files = save_frames(frames, output / f"{number}_{name}")
         print(f"{perf_counter() - began:5.1f} s  {'  '.join(map(str, files))}", flush=True)

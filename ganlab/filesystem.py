@@ -19,7 +19,7 @@ HELD: set[FileIO] = set()
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` at the end; nothing is left of it where an error comes first.
 
     The name is one that nobody knows before, and must be free: a link that lies there would be followed.
@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def read_regular(path: Path, most: int | None = None) -> bytes:
+def read_regular_file(path: Path, most: int | None = None) -> bytes:
     """The bytes of a file; a pipe or a device, which may have no end, is none.
 
     Raises:
@@ -47,7 +47,7 @@ def read_regular(path: Path, most: int | None = None) -> bytes:
 
 
 @contextmanager
-def writing(place: Path | str, remedy: str = "make room, or give rights") -> Iterator[None]:
+def refuse_unwritable(place: Path | str, remedy: str = "make room, or give rights") -> Iterator[None]:
     """Refuses what the system would not write at a place."""
     try:
         yield
@@ -55,9 +55,9 @@ def writing(place: Path | str, remedy: str = "make room, or give rights") -> Ite
         raise ConfigError(f"{place} cannot be written: {error.strerror}; {remedy}") from error
 
 
-def write_beside(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Replaces a file of text in one step."""
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         file.write(text.encode())
 
 
@@ -110,7 +110,7 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-def caches() -> Path:
+def cache_directory() -> Path:
     """Where the user keeps what ganlab has made and may need again; a relative place counts as none."""
     given = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "ganlab"

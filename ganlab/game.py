@@ -8,7 +8,7 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.distributed import broadcast_, gather
+from ganlab.core.distributed import broadcast_, make_in_parallel
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import (
@@ -21,7 +21,7 @@ from ganlab.core.turn import (
     Turn,
     at_least_float32,
 )
-from ganlab.core.validation import check_count
+from ganlab.core.validation import check_whole_number
 from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick, Tricks
@@ -52,8 +52,8 @@ class Game(nn.Module):
         networks: the bare players; tricks change them here.
         objective: makes the first terms.
         tricks: keyed by their names in the config.
-        taken: what the way of playing, the machine and the data take, so that no trick may need it.
-        code_of: a trained game in whose latents this one is played; None: in the data.
+        unavailable: what the way of playing, the machine and the data take, so that no trick may need it.
+        autoencoder: a trained game in whose latents this one is played; None: in the data.
 
     Raises:
         ConfigError: a trick could not act here, or the objective could not train these networks.
@@ -64,8 +64,8 @@ class Game(nn.Module):
         networks: Networks,
         objective: Objective,
         tricks: Mapping[str, Trick],
-        taken: frozenset[str] = frozenset(),
-        code_of: Game | None = None,
+        unavailable: frozenset[str] = frozenset(),
+        autoencoder: Game | None = None,
     ):
         super().__init__()
         self.objective = objective
@@ -74,21 +74,23 @@ class Game(nn.Module):
         here = ALWAYS_AVAILABLE | ({Capability.LABELS} if classes > 1 else set())  # one class tells nothing
         data = ("unlabelled data", "data of one class, such as a folder with one sub-folder", "labelled data")
         setting = f"objective {type(objective).__name__}, {data[min(classes, 2)]}"
-        self.tricks.check((objective.provides | here) - taken, setting)
-        for thing in sorted(objective.needs & taken):
+        self.tricks.check((objective.provides | here) - unavailable, setting)
+        for thing in sorted(objective.needs & unavailable):
             raise ConfigError(f"objective {type(objective).__name__} needs {thing}: change one of them")
-        objective.check(networks)
+        objective.check_networks(networks)
         networks = self.tricks.networks(networks)
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes
-        if code_of is not None and (code_of.generator.encoder is None or code_of.generator.num_classes):
+        if autoencoder is not None and (
+            autoencoder.generator.encoder is None or autoencoder.generator.num_classes
+        ):
             raise ConfigError(
                 "code_of needs a game that trains an encoder and no classes: choose another stage"
             )
-        self.autoencoder = None if code_of is None else SharedReference(code_of)
+        self.autoencoder = None if autoencoder is None else SharedReference(autoencoder)
         self.step = 0  # rounds of the run that were played
-        self.begins = 0  # at this one, after the stages before it
+        self.first_step = 0  # at this one, after the stages before it
 
     @property
     def players(self) -> tuple[Player, ...]:
@@ -104,9 +106,9 @@ class Game(nn.Module):
         return cast(Generator, self.tricks.sampler(self.generator))
 
     @property
-    def played(self) -> int:
+    def steps_played(self) -> int:
         """Rounds of this game that were played: schedules and tricks know no others."""
-        return self.step - self.begins
+        return self.step - self.first_step
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,16 +119,17 @@ class Game(nn.Module):
         """The trainable parameters of a player."""
         return [p for p in getattr(self, player).parameters() if p.requires_grad]
 
-    def turn(self, player: Player, batch: Batch, draw: RandomStreams) -> Turn:
+    def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
+        real, labelled = self._encode(batch.real), batch.labelled and self._encode(batch.labelled)
         return Turn(
             player,
-            self.played,
-            Batch(self._encode(batch.real), batch.extra and self._encode(batch.extra)),
+            self.steps_played,
+            Batch(real, labelled),
             self.generator,
             self.discriminator,
             self.tricks,
-            draw,
-            self.tricks.differentiates_inputs,
+            random,
+            differentiates_inputs=self.tricks.differentiates_inputs,
         )
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
@@ -136,14 +139,14 @@ class Game(nn.Module):
 
     def plays(self, player: Player) -> bool:
         """Whether a player moves in this round."""
-        return self.tricks.plays(player, self.played)
+        return self.tricks.plays(player, self.steps_played)
 
     def on_weights_loaded(self) -> None:
         """Tells the tricks that weights were loaded."""
         self.tricks.on_weights_loaded(self.networks)
 
     def after(self, player: Player) -> None:
-        self.tricks.after(player, self.networks, self.played)
+        self.tricks.after(player, self.networks, self.steps_played)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Samples [N, *shape] in the data's range from latents [N, latent_dim], with gradients."""
@@ -218,7 +221,7 @@ class Game(nn.Module):
         Raises:
             ConfigError: a label for a generator without one, or outside of its classes; n is no whole number.
         """
-        check_count("n", n, 0)
+        check_whole_number("n", n)
         z, classes = self.latents(n, seed), self.labels(n, label)
         parts = torch.arange(n)[rows].split(batch_size)
         with evaluating(self.sampler):
@@ -235,7 +238,7 @@ class Game(nn.Module):
         def make(part: slice) -> Tensor:
             return self.sample(n, seed, label, rows=slice(first + part.start, first + part.stop))
 
-        return gather(make, last - first)
+        return make_in_parallel(make, last - first)
 
     def labels(self, n: int, label: Label = None) -> Tensor | None:
         """The classes [n] that `sample` asks for; None for a generator that knows none."""
@@ -271,11 +274,11 @@ class Game(nn.Module):
         return {"step": self.step, "class_counts": self.generator.class_counts}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.step = check_count("step", state["step"], 0)
+        self.step = check_whole_number("step", state["step"])
         counts = state.get("class_counts")
         if counts is not None:
             known = isinstance(counts, list) and len(counts) == (self.generator.num_classes or len(counts))
-            known = known and sum(check_count("class_counts", n, 0) for n in counts) > 0
+            known = known and sum(check_whole_number("class_counts", n) for n in counts) > 0
             require(known, "class_counts", counts, "no numbers of samples", "restore the checkpoint")
         for network in self.modules():  # and what tricks have copied
             if isinstance(network, Generator):

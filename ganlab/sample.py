@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import printable, require
-from ganlab.filesystem import writing
+from ganlab.filesystem import refuse_unwritable
 from ganlab.visualize.options import check_options, check_output, file_name, fit_to_game
 
 
@@ -30,16 +30,16 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     names = run.config().get("class_names") or ()  # refuses a config before the slow imports
     if not cfg.output:
         run.refuse_links()
-    from ganlab.config.build import refusing
+    from ganlab.config.build import as_config_errors
     from ganlab.training.build import load
     from ganlab.visualize.latent import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     fit_to_game(cfg, game, names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
-    with refusing():
+    with as_config_errors():
         view = VIEWS[cfg.what](cfg, run, game, None)
-    with writing(output, "choose another output"):
+    with refuse_unwritable(output, "choose another output"):
         view.write(output)
     label = "" if cfg["class"] is None else f", class {cfg['class']}"
     named = f" named {names[cfg['class']]}" if label and names else ""

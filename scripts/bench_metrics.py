@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from ganlab.config.build import build_data, chosen
+from ganlab.config.build import build_data, instantiate_group
 from ganlab.config.compose import compose
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.inception import Inception
@@ -36,7 +36,7 @@ def mnist(options: argparse.Namespace) -> None:
     times = []
     for _ in range(options.turns + 1):  # the first fills the cache
         began = perf_counter()
-        evaluation = Evaluation(chosen(cfg, "metric"), data, len(images), 10_000, 0)
+        evaluation = Evaluation(instantiate_group(cfg, "metric"), data, len(images), 10_000, 0)
         (value,) = evaluation.measure(images.split(1000), torch.device("cpu")).values()
         times.append(perf_counter() - began)
     print(
@@ -88,7 +88,7 @@ def memory(options: argparse.Namespace) -> None:
 
     cfg = compose("metric=[fid,kid]", "metric.kid.subsets=10")
     for n in (20_000, 50_000, 100_000, 200_000):
-        evaluation = Evaluation(chosen(cfg, "metric"), build_data(cfg), n, None, 0)
+        evaluation = Evaluation(instantiate_group(cfg, "metric"), build_data(cfg), n, None, 0)
         evaluation.measure(noise(n), torch.device("cpu"))
         status = Path("/proc/self/status").read_text()
         print(f"{n:7,} samples: {int(status.split('VmRSS:')[1].split()[0]) / 1024:,.1f} MiB resident")

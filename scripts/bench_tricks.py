@@ -25,8 +25,8 @@ from torch import Tensor
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability
-from ganlab.training.base import GameModule
 from ganlab.training.build import build
+from ganlab.training.module import GameModule
 from ganlab.training.process import keep_memory, quiet
 
 BLOCK, TURNS = 16, 3  # rounds of a turn; turns of each, after one that is not counted
@@ -58,13 +58,13 @@ def turn(module: GameModule, streams: int) -> float:
     batch: Any = tuple(part for _ in range(streams) for part in stream(generator))
     began = process_time()
     for _ in range(BLOCK):
-        module.round(batch)
+        module.play_step(batch)
     return process_time() - began
 
 
 def cost(trick: str, workload: str) -> float:
     """Per cent that a round takes longer with a trick."""
-    beside = Capability.EXTRA in trick_class(trick).needs
+    beside = Capability.LABELLED_BATCH in trick_class(trick).needs
     setting = [*WORKLOADS[workload], f"objective={home(trick)}", *(["data.labelled=64"] if beside else [])]
     rivals = game(*setting, f"trick={trick}"), game(*setting)
     times = [[turn(module, 1 + beside) for module in rivals] for _ in range(1 + TURNS)][1:]

@@ -35,7 +35,26 @@ SMALL = (
     "model.discriminator.hidden=[16]",
 )
 # What is the data's, the machine's or the compiler's to offer, not the objective's.
-ELSEWHERE = (Capability.LABELS, Capability.EXTRA, Capability.ONE_PROCESS, Capability.SECOND_DERIVATIVES)
+ELSEWHERE = (
+    Capability.LABELS,
+    Capability.LABELLED_BATCH,
+    Capability.ONE_PROCESS,
+    Capability.SECOND_DERIVATIVES,
+)
+INTRODUCTION = """# Tricks
+
+A trick is a published technique that changes one part of the training of a GAN: the networks, what the
+discriminator sees, the losses, which player moves, or the network that samples are drawn from. Tricks can be
+combined with each other. A combination that cannot work is refused before training, with a remedy.
+
+`trick=r1` selects one trick and `'trick=[r1,ema]'` several; `+trick=r1` adds one to those of an experiment,
+and `'~trick.ema'` removes one. `conf/trick/<name>.yaml` holds the settings of a trick; `trick.ema.decay=0.99`
+changes one of them. Some tricks also need something of the networks or the data, such as images, a hidden
+layer, batch norm or normal latents; this is checked when the game is built. To write your own, see
+[A trick of your own](../README.md#a-trick-of-your-own).
+
+`make docs` writes this page from the code; do not edit it.
+"""
 PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")
 
 
@@ -199,13 +218,7 @@ def tips() -> list[str]:
 def document(refusals: Refusals) -> str:
     tricks = options("trick")
     parts = [
-        "# Tricks",
-        "",
-        "Written by `make docs` from the code; do not edit.",
-        "",
-        "`trick=name`, or `'trick=[one,two]'`; the numbers of each stand in `conf/trick/name.yaml`.",
-        "What hangs on the networks or the samples at hand - images, a hidden layer, batch norm, normal",
-        "latents - is refused when they are built, in a line that says what to choose.",
+        INTRODUCTION,
         measured(costs()),
         "",
         *overview(tricks, refusals.pairs),

@@ -23,9 +23,9 @@ from support.warm_process import Warm
 from test_suite import ROW, written
 
 from ganlab.ablate import ablate, shared_out
-from ganlab.config.allowlist import listed
+from ganlab.config.allowlist import allowed_targets
 from ganlab.config.build import build_data
-from ganlab.config.checks import check, refuse_unused
+from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
@@ -119,8 +119,8 @@ def test_the_suites_that_are_shipped_can_be_played(place: Path) -> None:
     }
     refuse_twins(suite, arms)
     for arm in arms.values():
-        refuse_unused(arm.cfg, arm.overrides)
-        check(arm.of(0))
+        refuse_unused_settings(arm.cfg, arm.overrides)
+        check_config(arm.of(0))
 
 
 @pytest.mark.parametrize(
@@ -560,7 +560,7 @@ def test_a_class_counts_by_its_own_name_and_a_function_by_that_of_its_module_too
     assert found["trick"]["mine"]["_target_"] == "my.tricks.R1"
     assert found["model"]["generator"]["_target_"] == "dcgan.generator"
     assert found["model"]["generator"]["prior"]["_target_"] == "Uniform"
-    shipped = [target.split(".") for target in listed() if target.startswith("ganlab.")]
+    shipped = [target.split(".") for target in allowed_targets() if target.startswith("ganlab.")]
     functions = [tuple(parts[-2:]) for parts in shipped if parts[-1][0].islower()]
     assert len(set(functions)) == len(functions)
 

@@ -11,7 +11,7 @@ from support.small_games import SMALL, one_round
 from torch import nn
 
 from ganlab.config.build import build_game
-from ganlab.config.compose import compose, rounds
+from ganlab.config.compose import compose, num_steps
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Networks
@@ -47,7 +47,7 @@ def test_a_model_brings_its_objective_and_the_command_line_wins() -> None:
 def test_the_budget_in_rounds_or_images() -> None:
     assert compose("images=1000").steps == 16
     assert compose("steps=7").steps == 7
-    assert rounds(None, 64, 3000) == compose().steps == 3000
+    assert num_steps(None, 64, 3000) == compose().steps == 3000
     assert compose("model=dcgan").steps == compose("model=dcgan").default_steps != 3000
 
 
@@ -83,8 +83,8 @@ def test_any_number_of_an_optimiser_may_be_a_schedule() -> None:
         compose(*SMALL, f"optimizer.generator.lr={line}", f"optimizer.discriminator.betas=[0.5,{line}]")
     )
     generator, discriminator = (
-        module.player_optimizers["generator"].optimizer,
-        module.player_optimizers["discriminator"].optimizer,
+        module.stage.player_optimizers["generator"].optimizer,
+        module.stage.player_optimizers["discriminator"].optimizer,
     )
     rates, betas = [], []
     for _ in range(5):
@@ -100,9 +100,9 @@ def test_the_norm_of_a_gradient_is_told_where_it_is_clipped_and_inf_only_watches
     one_round(plain)
     weights = module.game.weights("generator")
     norm = torch.cat([weight.grad.flatten() for weight in weights]).norm()
-    assert float(module.logged["generator/gradient_norm"]) == pytest.approx(float(norm))
+    assert float(module.recorder.scalars["generator/gradient_norm"]) == pytest.approx(float(norm))
     assert all(map(torch.equal, weights, plain.game.weights("generator")))
-    assert set(module.logged) - set(plain.logged) == {"generator/gradient_norm"}
+    assert set(module.recorder.scalars) - set(plain.recorder.scalars) == {"generator/gradient_norm"}
 
 
 def test_the_gradient_is_clipped_to_its_norm() -> None:

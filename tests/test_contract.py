@@ -28,12 +28,12 @@ from support.trick_effects import (
     seen,
 )
 
-from ganlab.config.allowlist import targets
+from ganlab.config.allowlist import target_nodes
 from ganlab.config.compose import CONF, compose
-from ganlab.config.kinds import parameters
+from ganlab.config.kinds import constructor_kinds
 from ganlab.core.randomness import RandomStreams
-from ganlab.training.base import GameModule
 from ganlab.training.build import adopt, build
+from ganlab.training.module import GameModule
 
 TRICKS, OBJECTIVES = options("trick"), options("objective")
 WRITTEN = docs.written()
@@ -87,7 +87,7 @@ def test_a_restored_twin_plays_on_alike(trick: str, play: str, tmp_path: Path) -
     )
     state = torch.load(tmp_path / "state", weights_only=True)
     twin = game(home(*tricks), tricks, play, "seed=7")
-    twin.seed = module.seed
+    twin.stage.seed = module.stage.seed
     twin.game.load_state_dict(state["game"])
     for optimizer, saved in zip(twin.configure_optimizers(), state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
@@ -125,7 +125,7 @@ def test_an_objective_moves_a_gaussian_onto_the_data(objective: str) -> None:
     module = build(compose(*settings(objective, steps)))
     for step in range(steps):
         x = 2 + 0.5 * torch.randn(64, 2, generator=torch.Generator().manual_seed(step))
-        module.round((x, None))
+        module.play_step((x, None))
     mean = module.game.sample(500).mean(0)
     # Of three seeds the worst was 0.25 away: absolute_error, which fades where it is sure.
     assert ((mean - 2).abs() < 0.4).all(), f"from 0 to {mean.tolist()} instead of 2"
@@ -220,7 +220,7 @@ def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
     for place, node_ in nodes(file, path.stem):
         module, _, name = node_._target_.rpartition(".")
         signature = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-        known = set(parameters(node_._target_)[0])
+        known = set(constructor_kinds(node_._target_)[0])
         chosen = {str(group) for default in node_.get("defaults", []) for group in default}
         keys = set(node_) - {"_target_", "_partial_", "defaults"} | {g for g in chosen if " " not in g}
         keys |= brought(file, place.partition(".")[2])
@@ -232,7 +232,7 @@ def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_trick_and_its_file_have_one_name(trick: str) -> None:
     assert set(OmegaConf.load(CONF / "trick" / f"{trick}.yaml")) == {trick}
-    found = [node["_target_"] for _, node in targets(composed(*SMALL, f"trick={trick}").trick)]
+    found = [node["_target_"] for _, node in target_nodes(composed(*SMALL, f"trick={trick}").trick)]
     (target,) = [t for t in found if ".tricks." in t]
     assert target.startswith("ganlab.tricks.")
 
@@ -255,7 +255,7 @@ def test_a_trick_remembers_no_weights_that_were_put_aside(trick: str) -> None:
     ones = [game(home(trick), [trick], "alternating", f"seed={seed}") for seed in (1, 2)]
     for module in ones:
         adopt(module, trained)
-        module.seed = 0
+        module.stage.seed = 0
         rounds(module, LATER.get(trick, 2))
     assert not differs(*ones)
 

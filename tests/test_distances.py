@@ -62,9 +62,9 @@ class Rowwise(GaussianMixture):
 
     evaluated = 0
 
-    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+    def diagonal(self, x: Tensor, y: Tensor) -> Tensor:
         self.evaluated += len(x)
-        return super().paired(x, y)
+        return super().diagonal(x, y)
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         raise AssertionError("the linear-time estimate asked for a matrix")
@@ -132,7 +132,7 @@ def test_the_biased_estimate_is_too_large_at_equal_distributions_by_its_bias() -
     assert float(same) == pytest.approx(0, abs=1e-12)
     # The diagonals, which the unbiased estimate leaves out, are 1.
     biased, unbiased = (mmd2(x, y, gaussian, estimator) for estimator in ("biased", "unbiased"))
-    within = (gaussian.total_within(x) + gaussian.total_within(y)) / (20 * 19)
+    within = (gaussian.off_diagonal_sum(x) + gaussian.off_diagonal_sum(y)) / (20 * 19)
     assert float(biased - unbiased) == pytest.approx(float(2 - within) / 20)
 
 

@@ -14,10 +14,10 @@ from scipy.linalg import sqrtm
 from support.commands import play, summary
 
 from ganlab.config.build import build_data
-from ganlab.config.build import chosen as chosen_metrics
+from ganlab.config.build import instantiate_group as chosen_metrics
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.data.image_folder import ImageFolder
+from ganlab.data.folder import EvaluationFolder
 from ganlab.evaluate import evaluate, main
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.features import Classifier
@@ -62,7 +62,7 @@ def test_a_runs_numbers_are_those_of_its_end_and_each_has_its_protocol(tmp_path:
     part = measured(f"run_dir={run}", "metric=fid", "n=60", "evaluation.split=test", "evaluation.n_real=100")
     record = part["fid/digits_test_60"]
     assert (record["n_real"], record["split"], record["shape"]) == (100, "test", [1, 8, 8])
-    chosen = [x for x, _ in build_data(compose()).choice("test", 100, "cpu", 50)]
+    chosen = [x for x, _ in build_data(compose()).subset("test", 100, "cpu", 50)]
     levels = ((torch.cat(chosen) + 1) / 2 * 255).round().byte().numpy().tobytes()
     assert record["reference_sha256"] == hashlib.sha256(levels).hexdigest()[:16]
     early = compose("metric=kid", "evaluation.split=test")
@@ -118,23 +118,27 @@ def test_a_folder_is_measured_against_a_data_set(tmp_path: Path) -> None:
 
 def test_a_gallery_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_path: Path) -> None:
     grey = album(tmp_path / "grey", 3, 0, size=(7, 9))
-    data = ImageFolder("real", str(grey))
+    data = EvaluationFolder("real", str(grey))
     assert data.shape == (1, 9, 7)
     (x, _), *_ = data.split("train", "cpu", 10)
     assert torch.equal((x[:, 0] * 255).round().byte(), torch.from_numpy(pixels(grey)))
-    (coloured, _), *_ = ImageFolder("real", str(grey), channels=3).split("train", "cpu", 10)
+    (coloured, _), *_ = EvaluationFolder("real", str(grey), channels=3).split("train", "cpu", 10)
     assert torch.equal(coloured, x.expand(-1, 3, -1, -1))
     Image.new("RGB", (7, 9), (1, 1, 2)).save(grey / "z.png")
     (grey / "notes.txt").write_text("passed over")
-    assert ImageFolder("real", str(grey)).shape == (3, 9, 7)  # colours are not lost, whichever comes first
+    assert EvaluationFolder("real", str(grey)).shape == (
+        3,
+        9,
+        7,
+    )  # coloured, whichever file comes first
     side, lying = tmp_path / "side", Image.new("L", (9, 7), 50)
     side.mkdir()
     lying.save(side / "0.jpg", exif=orientation(6))
-    assert ImageFolder("real", str(side)).shape == (1, 9, 7)
+    assert EvaluationFolder("real", str(side)).shape == (1, 9, 7)
     deep = tmp_path / "deep"
     deep.mkdir()
     Image.fromarray(np.full((8, 8), 65535 // 5, np.uint16)).save(deep / "0.png")
-    (x, _), *_ = ImageFolder("real", str(deep)).split("train", "cpu", 1)
+    (x, _), *_ = EvaluationFolder("real", str(deep)).split("train", "cpu", 1)
     assert float(x[0, 0, 0, 0]) == pytest.approx(0.2)
 
 
@@ -147,17 +151,17 @@ def test_three_equal_channels_are_grey(tmp_path: Path) -> None:
         for file in sorted((tmp_path / "grey").iterdir()):
             image = Image.open(file).convert("L")
             (image if mode is None else image.convert(mode)).save(folder / f"{file.stem}.png")
-        assert ImageFolder("generated", str(folder)).shape[0] == 1
+        assert EvaluationFolder("generated", str(folder)).shape[0] == 1
         found.append(
-            torch.cat([x for x, _ in ImageFolder("generated", str(folder), 1).split("train", "cpu", 9)])
+            torch.cat([x for x, _ in EvaluationFolder("generated", str(folder), 1).split("train", "cpu", 9)])
         )
     assert all(torch.equal(x, found[0]) for x in found)
     Image.new("RGB", (8, 8), (9, 9, 8)).save(tmp_path / "RGB" / "tinted.png")
-    assert ImageFolder("generated", str(tmp_path / "RGB")).shape[0] == 3
+    assert EvaluationFolder("generated", str(tmp_path / "RGB")).shape[0] == 3
     with pytest.raises(
         ConfigError, match=r"tinted.png has colours, and what it is measured against has none"
     ):
-        ImageFolder("generated", str(tmp_path / "RGB"), 1)
+        EvaluationFolder("generated", str(tmp_path / "RGB"), 1)
 
 
 def orientation(number: int) -> Image.Exif:

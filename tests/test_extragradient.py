@@ -91,7 +91,7 @@ def test_adam_takes_both_gradients_into_its_moments() -> None:
 def test_both_halves_see_the_rounds_real_samples_and_latents_of_their_own() -> None:
     module = game(play="extragradient")
     turns = []
-    module.losses = lambda turn, losses=module.losses: (turns.append(turn), losses(turn))[1]
+    module.stage.losses = lambda turn, losses=module.stage.losses: (turns.append(turn), losses(turn))[1]
     one_round(module)
     assert [turn.player for turn in turns] == ["discriminator", "generator"] * 2
     assert all(turn.real.x.equal(batch(0)[0]) for turn in turns)
@@ -112,8 +112,8 @@ def test_in_half_precision_the_second_half_sees_the_weights_a_step_ahead() -> No
     """A cast of a weight that outlived the step would show the second half the weights in front of it."""
     one = game("non_saturating", [], "extragradient", *SGD, *LRS)
     other, before = copy.deepcopy(one), copy.deepcopy(one)
-    ahead = other.step_ahead
-    other.step_ahead = lambda moves: (ahead(moves), torch.clear_autocast_cache())[0]
+    ahead = other.stage.step_ahead
+    other.stage.step_ahead = lambda moves: (ahead(moves), torch.clear_autocast_cache())[0]
     for module in (one, other):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             one_round(module)

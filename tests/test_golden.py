@@ -12,7 +12,7 @@ import torch
 from support.small_games import game, home, one_round, options, rounds
 from support.trick_effects import LATER
 
-from ganlab.config.build import build_data, measuring
+from ganlab.config.build import build_data, build_evaluation
 from ganlab.config.compose import compose
 from ganlab.core.numerics import NUMERICS
 
@@ -83,7 +83,7 @@ def measured(case: str) -> dict[str, float]:
     """Metrics of 200 training samples with noise."""
     cfg = compose("logger=csv", "evaluation.n=200", *MEASURED[case])
     data = build_data(cfg)
-    found = measuring(cfg, data)
+    found = build_evaluation(cfg, data)
     samples = next(iter(data.split("train", "cpu", 200)))[0]
     noise = torch.randn(samples.shape, generator=torch.Generator().manual_seed(0))
     return found.measure([(samples + 0.1 * noise).clamp(*data.value_range or (-9, 9))], torch.device("cpu"))

@@ -31,7 +31,7 @@ if torch.cuda.is_available():
             on_device = tuple(part.to("cuda") for part in parts)
             if step == 4:  # by now a buffer is full, and libraries have made their choices
                 torch.cuda.set_sync_debug_mode("error")
-            module.round(on_device)
+            module.play_step(on_device)
             torch.cuda.set_sync_debug_mode("default")
 
     def test_the_same_seed_plays_the_same_game() -> None:
@@ -39,6 +39,6 @@ if torch.cuda.is_available():
         for module in (one, other):
             for step in range(5):
                 x, labels = batch(step)
-                module.round((x.to("cuda"), labels.to("cuda")))
+                module.play_step((x.to("cuda"), labels.to("cuda")))
         for mine, theirs in zip(one.game.parameters(), other.game.parameters(), strict=True):
             assert torch.equal(mine, theirs)

@@ -68,10 +68,10 @@ def test_a_kernel_is_its_formula(name: str) -> None:
     kernel, (x, y) = CASES[name][0], samples()
     expected = loop(name, x, y)
     assert torch.allclose(kernel(x, y), expected, rtol=1e-6)
-    assert torch.allclose(kernel.paired(x, y[:5]), expected.diagonal(), rtol=1e-6)
-    assert torch.allclose(kernel.total(x, y), expected.sum(), rtol=1e-6)
+    assert torch.allclose(kernel.diagonal(x, y[:5]), expected.diagonal(), rtol=1e-6)
+    assert torch.allclose(kernel.matrix_sum(x, y), expected.sum(), rtol=1e-6)
     within = loop(name, x, x)
-    assert torch.allclose(kernel.total_within(x), within.sum() - within.diagonal().sum(), rtol=1e-6)
+    assert torch.allclose(kernel.off_diagonal_sum(x), within.sum() - within.diagonal().sum(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -79,7 +79,11 @@ def test_sums_over_pairs_have_their_first_and_second_derivatives(name: str) -> N
     kernel, (x, y) = CASES[name][0], samples(n=3, m=4)
     x.requires_grad_()
     y.requires_grad_()
-    for function, given in ((kernel.total, (x, y)), (kernel.total_within, (x,)), (kernel.paired, (x, y[:3]))):
+    for function, given in (
+        (kernel.matrix_sum, (x, y)),
+        (kernel.off_diagonal_sum, (x,)),
+        (kernel.diagonal, (x, y[:3])),
+    ):
         assert torch.autograd.gradcheck(function, given)
         assert torch.autograd.gradgradcheck(function, given)
 
@@ -91,9 +95,9 @@ def test_slopes_that_are_differentiated_lose_no_digits_to_a_sample_s_distance_to
     exact = torch.randn(32, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = []
     for x in (exact.requires_grad_(), exact.detach().float().requires_grad_()):
-        (slope,) = torch.autograd.grad(kernel.total_within(x), x, create_graph=True)
+        (slope,) = torch.autograd.grad(kernel.off_diagonal_sum(x), x, create_graph=True)
         (second,) = torch.autograd.grad(slope.square().sum(), x)
-        (plain,) = torch.autograd.grad(kernel.total_within(x), x)
+        (plain,) = torch.autograd.grad(kernel.off_diagonal_sum(x), x)
         assert torch.equal(slope, plain)
         found.append((slope.detach().double(), second.double()))
     for mine, theirs in zip(found[1], found[0], strict=True):

@@ -11,7 +11,7 @@ from support.daily_sample import pairs
 from support.small_games import game, home, options, rounds
 from support.trick_effects import LATER, MODELS, PLAYS, attempt, differ, differs, largest_set, played, seen
 
-from ganlab.training.base import GameModule
+from ganlab.training.module import GameModule
 
 TRICKS = options("trick")
 WRITTEN = docs.written()

@@ -158,7 +158,7 @@ def test_the_modes_and_real_points_are_drawn_in_grey(name: str, monkeypatch: pyt
     assert np.allclose(np.asarray(modes.get_offsets()), data.distribution.centres)
     assert to_hex(modes.get_edgecolor()[0]) == to_hex(real.get_facecolor()[0]) == REAL.lower()
     assert len(real.get_offsets()) == 1000
-    assert data.distribution.deviations(torch.tensor(np.asarray(real.get_offsets()))).min(1).values.max() < 6
+    assert data.distribution.mahalanobis(torch.tensor(np.asarray(real.get_offsets()))).min(1).values.max() < 6
     assert len(made.get_offsets()) == 5
 
 

@@ -3,19 +3,19 @@ import random
 import numpy as np
 import torch
 
-from ganlab.core.randomness import RandomStreams, fold, reseed
+from ganlab.core.randomness import RandomStreams, derive_seed, reseed
 
 
 def test_seeds_do_not_collide_where_only_the_low_bits_count() -> None:
-    assert len({fold(seed, step) & 0xFFFFFFFF for seed in range(50) for step in range(50)}) == 2500
-    assert fold(1, 2) != fold(2, 1)
-    assert fold(0, "a") != fold(0, "b")
-    assert fold(1, 23) != fold(12, 3)
-    assert fold("1", 2) != fold(1, 2)
+    assert len({derive_seed(seed, step) & 0xFFFFFFFF for seed in range(50) for step in range(50)}) == 2500
+    assert derive_seed(1, 2) != derive_seed(2, 1)
+    assert derive_seed(0, "a") != derive_seed(0, "b")
+    assert derive_seed(1, 23) != derive_seed(12, 3)
+    assert derive_seed("1", 2) != derive_seed(1, 2)
 
 
 def test_a_seed_is_the_same_on_every_machine() -> None:
-    assert fold(0, 1, "data") == 1865695772601585422
+    assert derive_seed(0, 1, "data") == 1865695772601585422
 
 
 def test_reseeding_sets_all_generators() -> None:

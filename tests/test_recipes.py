@@ -21,8 +21,8 @@ from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
 from ganlab.core.randomness import reseed
 from ganlab.core.turn import Batch, Player, Sample
-from ganlab.training.base import GameModule
 from ganlab.training.build import build
+from ganlab.training.module import GameModule
 from ganlab.training.play import Simultaneous
 
 GENERATOR = ("data.batch_size=20", "model.generator.latent_dim=5", "model.generator.hidden=[9,8]")
@@ -71,7 +71,7 @@ def replay(
     for step in steps:
         module.game.step = step
         x = batch(step)
-        latent = module.turn("generator", Batch(Sample(x))).latent
+        latent = module.stage.turn("generator", Batch(Sample(x))).latent
         moves = {p: torch.autograd.grad(loss(p, weights, x.flatten(1), latent), weights[p]) for p in players}
         for p in players:
             norms.append(float(torch.stack([g.norm() for g in moves[p]]).norm()))
@@ -80,7 +80,7 @@ def replay(
                 v.mul_(momentum(step)).sub_(rate(step) * scale * g)
                 w.data.add_(v)
         module.train()
-        module.round((x, None))
+        module.play_step((x, None))
         for p in players:
             for mine, w in zip(module.game.weights(p), weights[p], strict=True):
                 assert torch.allclose(mine, w, rtol=1e-4, atol=1e-6), (step, p)
@@ -107,7 +107,7 @@ def test_goodfellow_2014_to_the_letter() -> None:
 
     # Within an epoch the momentum stands still in the released code; here it follows the round.
     replay(module, loss, lambda k: 0.1 / 1.000004**k, lambda k: 0.5 + 0.2 * min(k / 500 / 249, 1), [0, 1, 2])
-    latent = module.turn("generator", Batch(Sample(batch(0)))).latent
+    latent = module.stage.turn("generator", Batch(Sample(batch(0)))).latent
     assert float(latent.abs().max()) <= 3**0.5
     assert float(latent.var()) == pytest.approx(1, abs=0.3)
 
@@ -120,12 +120,14 @@ def test_both_players_of_2014_see_one_dropout_mask() -> None:
     )
     x = batch(0)
     module.train()
-    module.round((x, None))
+    module.play_step((x, None))
     logits = {"real" if given.equal(x) else "fake": verdict for given, verdict in seen}
     assert len(seen) == len(logits) == 2  # one verdict on each
     cost = softplus(-logits["real"]).mean() + softplus(logits["fake"]).mean()
-    assert float(module.logged["discriminator/adversarial"]) == pytest.approx(float(cost) / 2, rel=1e-6)
-    assert float(module.logged["generator/adversarial"]) == pytest.approx(
+    assert float(module.recorder.scalars["discriminator/adversarial"]) == pytest.approx(
+        float(cost) / 2, rel=1e-6
+    )
+    assert float(module.recorder.scalars["generator/adversarial"]) == pytest.approx(
         float(softplus(-logits["fake"]).mean()), rel=1e-6
     )
     again = {tuple(module.game.discriminator(x, None).logits.tolist()) for _ in range(2)}
@@ -151,7 +153,7 @@ def test_where_the_players_of_2014_start() -> None:
 
 def test_the_schedules_of_2014_reach_their_ends() -> None:
     module = build(compose("experiment=goodfellow2014_mnist"))
-    for mover in module.player_optimizers.values():
+    for mover in module.stage.player_optimizers.values():
         lr, momentum = mover.schedules["lr"], mover.schedules["momentum"]
         for step in (0, 1, 500, 62_250, 124_500, 125_000):
             assert lr(step) == pytest.approx(0.1 / 1.000004**step, rel=1e-6)
@@ -185,10 +187,11 @@ AUTOENCODER = (
 
 
 def test_the_autoencoder_of_gmmn_to_the_letter() -> None:
-    module = build(compose(*AUTOENCODER)).stages["autoencoder"].module
+    module = GameModule(build(compose(*AUTOENCODER)).stages[-2:-1])
+    module.game.first_step = 6000  # two stages of 3,000 steps come before it
 
     def loss(_: Player, weights: dict[Player, list[Tensor]], x: Tensor, __: Tensor) -> Tensor:
-        reseed(module.seed, 0, module.game.step)  # as the round does, for equal masks
+        reseed(module.stage.seed, 0, module.game.step)  # as the round does, for equal masks
         (up, a, out, b), (into, c, down, d) = weights["generator"][:4], weights["generator"][4:]
         hidden = ((x * (torch.rand_like(x) >= 0.2)) @ into.T + c).sigmoid()
         code = ((hidden * (torch.rand_like(hidden) >= 0.5)) @ down.T + d).sigmoid()
@@ -205,7 +208,7 @@ def test_the_autoencoder_of_gmmn_to_the_letter() -> None:
 
 
 def test_the_schedules_of_gmmn_drop_once() -> None:
-    mover = build(compose("experiment=gmmn_mnist", *GENERATOR)).player_optimizers["generator"]
+    mover = build(compose("experiment=gmmn_mnist", *GENERATOR)).stage.player_optimizers["generator"]
     for step, expected in {0: (2, 0.9), 9_999: (2, 0.9), 10_000: (0.2, 0.99), 39_999: (0.2, 0.99)}.items():
         assert (mover.schedules["lr"](step), mover.schedules["momentum"](step)) == expected
 
@@ -315,7 +318,7 @@ def test_the_kernels_are_those_of_the_papers(experiment: str) -> None:
 def test_both_players_of_pacgan_move_at_the_same_weights() -> None:
     """By one set of fakes, as the released code has it."""
     module = build(compose("experiment=pacgan_modes", "trick=packing", "logger=csv"))
-    assert type(module.play) is Simultaneous
+    assert type(module.stage.play) is Simultaneous
 
 
 def test_the_critic_of_li_2017_moves_in_bursts() -> None:

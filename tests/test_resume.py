@@ -37,14 +37,14 @@ from test_contract import largest_set
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
-from ganlab.config.overrides import override
+from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.data.digits import Digits
 from ganlab.filesystem import Lock
 from ganlab.run import run
-from ganlab.training.base import GameModule
 from ganlab.training.callbacks.stop import Stop
+from ganlab.training.module import GameModule
 from ganlab.training.resume import changes
 from ganlab.training.session import Session
 
@@ -513,7 +513,7 @@ def test_a_group_without_a_node_of_its_own_changes_no_names_of_classes(tmp_path:
     "name", ["my run", "20261121", "lr=3", "Bilder_ä", "it's", 'a"b', "x,y", "null", "(1)"]
 )
 def test_the_command_that_goes_on_can_be_pasted(name: str, tmp_path: Path) -> None:
-    (word,) = shlex.split(override("resume", name))
+    (word,) = shlex.split(shell_override("resume", name))
     assert OverridesParser.create().parse_override(word).value() == name
 
 

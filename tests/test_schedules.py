@@ -1,6 +1,7 @@
 import math
 
 import pytest
+from support.refusals import refuses
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import (
@@ -9,11 +10,11 @@ from ganlab.core.schedules import (
     Exponential,
     HalfLife,
     Linear,
-    Steps,
+    Piecewise,
     WarmUp,
-    at,
-    schedule,
-    varies,
+    as_schedule,
+    at_step,
+    has_schedule,
 )
 
 
@@ -27,8 +28,8 @@ def test_values_at_the_ends_and_between() -> None:
     falling = Exponential(1.0, 0.01, 2)
     assert [falling(step) for step in range(3)] == pytest.approx([1, 0.1, 0.01])
     assert Constant(0.5)(123) == 0.5
-    steps = Steps([2, 0.2, 0.1], [10, 30])
-    assert [steps(k) for k in (0, 9, 10, 29, 30, 999)] == [2, 2, 0.2, 0.2, 0.1, 0.1]
+    stairs = Piecewise([2, 0.2, 0.1], [10, 30])
+    assert [stairs(step) for step in (0, 9, 10, 29, 30, 999)] == [2, 2, 0.2, 0.2, 0.1, 0.1]
 
 
 def test_a_young_average_forgets_fast() -> None:
@@ -37,36 +38,42 @@ def test_a_young_average_forgets_fast() -> None:
     assert warm(8990) == pytest.approx(8991 / 9000)
     assert warm(9000) == warm(10**6) == 0.999
     half = HalfLife(100, 0.05)
-    assert half(200) ** 10 == pytest.approx(0.5)  # 5 % of 200 rounds
+    assert half(200) ** 10 == pytest.approx(0.5)  # 5 % of 200 steps
     assert half(2000) ** 100 == half(10**6) ** 100 == pytest.approx(0.5)
     assert 0 < half.start == half(0) < half.end
 
 
 def test_schedules_are_found_in_lists() -> None:
     betas = [0.5, Linear(0.9, 0.99, 10)]
-    assert varies(betas)
-    assert not varies([0.5, 0.9])
-    assert at(betas, 0) == [0.5, 0.9]
-    assert at(betas, 10) == [0.5, 0.99]
+    assert has_schedule(betas)
+    assert not has_schedule([0.5, 0.9])
+    assert at_step(betas, 0) == [0.5, 0.9]
+    assert at_step(betas, 10) == [0.5, 0.99]
 
 
 def test_a_number_out_of_range_is_refused() -> None:
-    with pytest.raises(ConfigError, match="trick.x=1.5 must lie between 0 and 1"):
-        schedule("trick.x", Linear(0, 1.5, 10), 0, 1)
-    with pytest.raises(ConfigError, match="x=2 must lie between 0 and 1"):
-        schedule("x", Steps([2, 0.2], [10]), 0, 1)
+    with pytest.raises(ConfigError, match="^trick.x=1.5: must be a number between 0 and 1$"):
+        as_schedule("trick.x", Linear(0, 1.5, 10), "[0, 1]")
+    with refuses("x", 2, "between 0 and 1"):
+        as_schedule("x", Piecewise([2, 0.2], [10]), "[0, 1]")
+    with refuses("x", 0, "strictly between 0 and 1"):
+        as_schedule("x", 0.0, "(0, 1)")
+    with refuses("x", True, "a number"):
+        as_schedule("x", True)
 
 
 @pytest.mark.parametrize(
-    ("values", "rounds", "message"),
+    ("values", "milestones", "key", "reason"),
     [
-        ([2], [10], "one value more"),
-        ([2, 1, 0], [10, 5], "rise"),
-        ([2, 1, 0], [10, 10], "rise"),
-        ([2, 1], [0], "rise"),
-        ([1, 2, 1], [5, 10], "rise or fall throughout"),
+        ([2], [10], ".values", "one element more"),
+        ([2, 1, 0], [10, 5], ".milestones", "rise"),
+        ([2, 1, 0], [10, 10], ".milestones", "rise"),
+        ([2, 1], [0], ".milestones", "rise"),
+        ([1, 2, 1], [5, 10], ".values", "rise or fall throughout"),
     ],
 )
-def test_steps_in_disorder_are_refused(values: list[float], rounds: list[int], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Steps(values, rounds)
+def test_a_piecewise_schedule_in_disorder_is_refused(
+    values: list[float], milestones: list[int], key: str, reason: str
+) -> None:
+    with refuses(key, reason=reason):
+        Piecewise(values, milestones)

@@ -24,18 +24,18 @@ from support.commands import (
 )
 from support.small_games import batch, one_round
 
-from ganlab.config.checks import check
+from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Batch, Sample
 from ganlab.data.digits import Digits
-from ganlab.networks.autoencoder import linear
+from ganlab.networks.autoencoder import linear_layers
 from ganlab.run import run
 from ganlab.sample import sample
 from ganlab.training.build import build, load
+from ganlab.training.module import GameModule
 from ganlab.training.session import Session
-from ganlab.training.stages import Stages
 
 SMALL = (
     "model=gmmn_autoencoder",
@@ -58,9 +58,9 @@ def small(*overrides: str):
     return compose(*SMALL, *overrides)
 
 
-def built(*overrides: str) -> Stages:
+def built(*overrides: str) -> GameModule:
     cfg = small(*overrides)
-    check(cfg)
+    check_config(cfg)
     return build(cfg)
 
 
@@ -160,10 +160,10 @@ def test_the_game_plays_in_the_code_and_its_samples_are_decoded() -> None:
     module = built("stages.autoencoder.steps=2")
     for _ in range(4):
         one_round(module)
-    host, game = module.stages["autoencoder"].module.game, module.game
+    host, game = module.stages[0].game, module.game
     x, labels = batch(0)
     module.train()
-    turn = module.turn("generator", Batch(Sample(x, labels)))
+    turn = module.stage.turn("generator", Batch(Sample(x, labels)))
     still = copy.deepcopy(host.generator).eval()
     assert torch.equal(turn.real.x, still.encode(x))  # without dropout
     assert not turn.real.x.requires_grad
@@ -180,7 +180,7 @@ def test_the_game_plays_in_the_code_and_its_samples_are_decoded() -> None:
 
 def test_the_code_is_borrowed_and_not_owned() -> None:
     module = built("stages.autoencoder.steps=2", "trick=ema")
-    host, game = module.stages["autoencoder"].module.game, module.game
+    host, game = module.stages[0].game, module.game
     owned = {id(weight) for weight in game.parameters()}
     assert not owned & {id(weight) for weight in host.parameters()}
     assert copy.deepcopy(game).autoencoder is game.autoencoder
@@ -205,7 +205,7 @@ def test_networks_of_stages_have_seeds_of_their_own() -> None:
         cfg = small(f"seed={seed}")
         cfg.model.generator.shape, cfg.model.generator.value_range = [6], [0, 1]
         cfg.stages, cfg.code_of = {name: cfg.stages.autoencoder}, name
-        return linear(build(cfg).stages[name].module.game.generator.body)[0].weight
+        return linear_layers(build(cfg).stages[0].game.generator.body)[0].weight
 
     assert torch.equal(drawn(0, "a"), drawn(0, "a"))
     assert not torch.equal(drawn(0, "a"), drawn(1, "a"))
@@ -214,11 +214,11 @@ def test_networks_of_stages_have_seeds_of_their_own() -> None:
 
 def test_layers_that_were_trained_alone_start_the_deep_autoencoder() -> None:
     module = build(pretrained(steps=3))
-    outer, inner, deep = (stage.module.game.generator for stage in module.stages.values())
-    optimizer = module.stages["autoencoder"].module.player_optimizers["generator"].optimizer
+    outer, inner, deep = (stage.game.generator for stage in module.stages[:-1])
+    optimizer = module.stages[-2].player_optimizers["generator"].optimizer
 
     def weights(*networks) -> list[torch.Tensor]:
-        return [layer.weight.detach().clone() for network in networks for layer in linear(network)]
+        return [layer.weight.detach().clone() for network in networks for layer in linear_layers(network)]
 
     def a_round(rate: float) -> list[torch.Tensor]:
         optimizer.param_groups[0]["lr"] = rate
@@ -231,7 +231,7 @@ def test_layers_that_were_trained_alone_start_the_deep_autoencoder() -> None:
     assert same(a_round(0), trained)
     moved = a_round(0.01)
     assert not any(map(torch.equal, moved, trained))
-    assert same(a_round(0), moved), "prepared more than once"
+    assert same(a_round(0), moved)
     assert same(weights(outer.encoder, inner.encoder, inner.body, outer.body), trained)
 
 
@@ -255,12 +255,12 @@ def test_layers_that_do_not_fit_are_refused() -> None:
 
 
 def test_schedules_begin_with_their_game() -> None:
-    line = "{_target_: ganlab.core.schedules.Steps, values: [0.1, 0.2], rounds: [1]}"
+    line = "{_target_: ganlab.core.schedules.Piecewise, values: [0.1, 0.2], milestones: [1]}"
     module = built("stages.autoencoder.steps=3", f"optimizer.generator.lr={line}")
     rates = []
     for _ in range(6):
         one_round(module)
-        rates.append(module.player_optimizers["generator"].optimizer.param_groups[0]["lr"])
+        rates.append(module.stages[-1].player_optimizers["generator"].optimizer.param_groups[0]["lr"])
     assert rates == [0.1, 0.1, 0.1, 0.1, 0.2, 0.2]
 
 
@@ -326,7 +326,7 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
         (["model.generator.value_range=[-1,1]"], r"value_range=\[-1, 1\] contradicts data.range=\[0, 1\]"),
         (
             ["+stages.autoencoder.clip.discriminator=1"],
-            "stages.autoencoder: clip.discriminator=1, but with this objective",
+            "stages.autoencoder.clip.discriminator=1: this objective trains no discriminator. Remove it.",
         ),
         (
             ["+stages.autoencoder.trick.r1={_target_: ganlab.tricks.r1.R1, gamma: 1, every: 1}"],
@@ -363,7 +363,7 @@ def test_a_resume_with_another_stage_is_refused_by_name(tmp_path: Path) -> None:
 def test_the_timetable_counts_images() -> None:
     times = Timetable(small("stages.autoencoder.steps=10", "steps=5"))
     assert (times.begins, times.total) == (10, 15)
-    assert [times.images(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
+    assert [times.images_seen(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
     plain = Timetable(compose("steps=5"))
     assert (plain.begins, plain.total, plain.images(3)) == (0, 5, 192)
 

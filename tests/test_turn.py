@@ -52,7 +52,16 @@ class Shown(Trick):
 
 def turn(player: str = "generator", tricks: dict[str, Trick] | None = None, slopes: bool = False) -> Turn:
     batch = Batch(Sample(torch.randn(4, 3), torch.arange(4)))
-    return Turn(player, 0, batch, Doubling(), Summing(), Tricks(tricks or {}), RandomStreams(0), slopes)
+    return Turn(
+        player,
+        0,
+        batch,
+        Doubling(),
+        Summing(),
+        Tricks(tricks or {}),
+        RandomStreams(0),
+        differentiates_inputs=slopes,
+    )
 
 
 def test_nothing_is_computed_before_it_is_asked_and_then_once() -> None:
@@ -141,7 +150,8 @@ def test_a_moved_discriminator_is_asked_again(play: str) -> None:
     assert torch.allclose(now, said) is (play == "simultaneous")
 
 
-KEPT = {  # what survives a change of each kind, of all that can be computed
+CACHED = {"latent", "generated", "fake", "verdicts", "targets"}
+KEPT = {  # the cached values that stay when a value is replaced
     "player": {"latent", "generated"},
     "real": {"verdicts"},
     "latent": {"latent", "verdicts"},
@@ -157,9 +167,9 @@ KEPT = {  # what survives a change of each kind, of all that can be computed
 def test_a_change_forgets_what_hangs_on_it_and_no_more(name: str) -> None:
     t = turn()
     t.targets  # noqa: B018, computes everything
-    assert set(t._computed) == {"latent", "generated", "fake", "verdicts", "targets"}
+    assert t.__dict__.keys() >= CACHED
     value = getattr(t, name)
-    assert set(t.replace(**{name: value})._computed) == KEPT[name]
+    assert t.replace(**{name: value}).__dict__.keys() & CACHED == KEPT[name]
 
 
 def test_shared_fakes_are_held_constant_on_the_discriminators_turn() -> None:
@@ -171,5 +181,5 @@ def test_shared_fakes_are_held_constant_on_the_discriminators_turn() -> None:
 
 
 def test_extra_samples_reach_the_turn() -> None:
-    extra = Sample(torch.zeros(2, 1, 8, 8))
-    assert game().game.turn("generator", Batch(real().real, extra), RandomStreams(0)).extra is extra
+    labelled = Sample(torch.zeros(2, 1, 8, 8))
+    assert game().game.turn("generator", Batch(real().real, labelled), RandomStreams(0)).labelled is labelled

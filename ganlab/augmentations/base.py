@@ -60,12 +60,12 @@ class Augmentation(ABC):
         """
 
     @abstractmethod
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, name: str) -> Tensor:
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, name: str) -> Tensor:
         """Images [B, C, H, W] changed; those that no transform meets are as they were, bit for bit.
 
         Args:
             p: the probability of each transform, []; above 1 it is as 1.
-            draw, name: a source of random numbers, and what they are called there.
+            random, name: a source of random numbers, and what they are called there.
         """
 
 

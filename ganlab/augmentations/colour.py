@@ -40,9 +40,9 @@ class Colour(Augmentation):
         grey = self.luma_flip or any((self.brightness, self.contrast))
         return grey or (shape[0] == 3 and any((self.hue, self.saturation)))
 
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, name: str) -> Tensor:
-        chance, uniform = draw.uniform(f"{name}/colour", len(x), 2, 5).permute(1, 2, 0)  # [5, B] each
-        normal = draw.normal(f"{name}/colour", len(x), 3).T
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, name: str) -> Tensor:
+        chance, uniform = random.uniform(f"{name}/colour", len(x), 2, 5).permute(1, 2, 0)  # [5, B] each
+        normal = random.normal(f"{name}/colour", len(x), 3).T
         added = gate(chance[0], p, span.unit * self.brightness * normal[0], 0)
         gain = gate(chance[1], p, (self.contrast * normal[1]).exp2(), 1)
         sign = gate(chance[2], p, 1 - 2 * (2 * uniform[2]).floor() * self.luma_flip, 1)

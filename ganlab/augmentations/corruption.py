@@ -23,12 +23,12 @@ class Corruption(Augmentation):
     def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
         return bool(self.noise or self.cutout)
 
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, name: str) -> Tensor:
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, name: str) -> Tensor:
         n = len(x)
-        uniform = draw.uniform(f"{name}/corruption", n, 4).T
+        uniform = random.uniform(f"{name}/corruption", n, 4).T
         if self.noise:
-            size = draw.normal(f"{name}/corruption", n).abs() * self.noise * span.unit
-            noise = draw.normal(f"{name}/noise", *x.shape)
+            size = random.normal(f"{name}/corruption", n).abs() * self.noise * span.unit
+            noise = random.normal(f"{name}/noise", *x.shape)
             x = x + per_image(gate(uniform[0], p, size, 0)) * noise
         if self.cutout:
             side = gate(uniform[1], p, uniform[1].new_full((n,), self.cutout), 0)

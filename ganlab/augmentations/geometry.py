@@ -50,14 +50,14 @@ class Geometry(Augmentation):
         strengths = (self.translation, self.scale, self.rotation, self.anisotropy, self.shift)
         return self.flip or self.quarter_turns or any(strengths)
 
-    def __call__(self, x: Tensor, p: Tensor, span: Span, draw: RandomStreams, name: str) -> Tensor:
-        return warp(x, self._sources(x, p, draw, f"{name}/geometry"))
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, name: str) -> Tensor:
+        return warp(x, self._sources(x, p, random, f"{name}/geometry"))
 
-    def _sources(self, x: Tensor, p: Tensor, draw: RandomStreams, name: str) -> Tensor:
+    def _sources(self, x: Tensor, p: Tensor, random: RandomStreams, name: str) -> Tensor:
         """Where a pixel comes from, [B, 3, 3]: the inverse maps, the first one leftmost."""
         n, (height, width) = len(x), x.shape[2:]
-        chance, uniform = draw.uniform(name, n, 2, 9).permute(1, 2, 0)  # [9, B] each
-        normal = draw.normal(name, n, 4).T
+        chance, uniform = random.uniform(name, n, 2, 9).permute(1, 2, 0)  # [9, B] each
+        normal = random.normal(name, n, 4).T
         either = 1 - (1 - p.clamp(max=1)).sqrt()  # of two rotations one is made with probability p
         maps = []
         if self.flip:

@@ -1,4 +1,4 @@
-"""Collectives of a run's processes. In a single process each of them is the identity."""
+"""Collective operations of a run's processes. In a single process each of them is the identity."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,12 +14,12 @@ def is_distributed() -> bool:
 
 
 def is_main_process() -> bool:
-    """Whether this is the first process: it alone writes files."""
+    """Whether this is the first process, the only one that writes files."""
     return not is_distributed() or dist.get_rank() == 0
 
 
 class SumOfRanks(torch.autograd.Function):
-    """The sum over processes. Its gradient is the sum of theirs, since every process uses the sum."""
+    """The sum over processes. Its gradient is the sum of the gradients on all processes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -28,15 +28,15 @@ class SumOfRanks(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
-        return SumOfRanks.apply(slopes[0])
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return SumOfRanks.apply(gradients[0])
 
 
 def all_gather_with_grad(x: Tensor) -> Tensor:
     """Concatenates the rows of all processes, [N, ...] -> [W N, ...]; N must be equal on all.
 
-    A loss that couples the samples of a batch is computed from all rows on every process. Averaged over the
-    processes, as every gradient is, its gradient is that of the global batch.
+    With it every process computes a loss that couples the samples of a batch from all rows. The gradient,
+    averaged over the processes as always, is then that of the global batch.
     """
     if not is_distributed():
         return x
@@ -49,13 +49,13 @@ def local_rows(rows: Tensor) -> Tensor:
     return rows.chunk(dist.get_world_size())[dist.get_rank()] if is_distributed() else rows
 
 
-def mean_of_ranks(x: Tensor) -> Tensor:
+def mean_over_ranks(x: Tensor) -> Tensor:
     """The mean over processes, with gradients."""
     return SumOfRanks.apply(x) / dist.get_world_size() if is_distributed() else x
 
 
 def all_reduce_mean_(gradients: list[Tensor]) -> None:
-    """Replaces gradients by their means over processes, in one flat message."""
+    """Replaces gradients by their means over processes, in one collective."""
     if not is_distributed() or not gradients:
         return
     flat = torch.cat([gradient.flatten() for gradient in gradients])
@@ -73,25 +73,27 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
             dist.broadcast(tensor, 0)
 
 
-def gather(make: Callable[[slice], Tensor], n: int) -> Tensor:
-    """Makes n rows [n, ...], a part on each process, and returns all of them on every one, without gradients.
+def make_in_parallel(make: Callable[[slice], Tensor], n: int) -> Tensor:
+    """Computes n rows [n, ...], a part on each process, and returns all of them on every process.
 
     Args:
-        make: a range of rows -> these rows; the last process may be asked for fewer, or for none.
+        make: computes a range of the rows; the range of the last processes may be shorter or empty.
+
+    No gradients flow through the result.
     """
     if not is_distributed():
         return make(slice(0, n))
     share = -(-n // dist.get_world_size())
     first = dist.get_rank() * share
     part = make(slice(first, min(first + share, n)))
-    whole = part.new_zeros(share * dist.get_world_size(), *part.shape[1:])
-    whole[first : first + len(part)] = part
-    dist.all_reduce(whole)
-    return whole[:n]
+    rows = part.new_zeros(share * dist.get_world_size(), *part.shape[1:])
+    rows[first : first + len(part)] = part
+    dist.all_reduce(rows)
+    return rows[:n]
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set on any process; `device` is that of the collectives."""
+    """Whether the flag is set on any process. `device`: where the collective runs."""
     if not is_distributed():
         return flag
     found = torch.tensor(float(flag), device=device)

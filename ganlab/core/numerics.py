@@ -1,5 +1,5 @@
-"""The version of ganlab's numbers."""
+"""The version of ganlab's numerical results."""
 
-# A recorded result is stale if its run was played under another one. It goes up in the commit that changes
-# tests/golden.json or tests/pinned.json, and in no other: a change of text leaves results valid.
+# A recorded result is stale if its run has another version. The version goes up in exactly those commits
+# that change tests/golden.json or tests/pinned.json, so edits of text leave results valid.
 NUMERICS = 1

@@ -1,28 +1,29 @@
-"""Randomness as a function of where we are: the same (seed, step) gives the same numbers, killed or not."""
+"""Random numbers as functions of a key such as (seed, step), so that a resumed run draws the same ones."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-def fold(*key: int | str) -> int:
-    """Mixes a key into one 64-bit seed; equal keys give equal seeds on every machine and Python.
+def derive_seed(*key: int | str) -> int:
+    """Hashes a key to a 64-bit seed, which is the same on every machine and Python version.
 
     The CPU generator reads only the low 32 bits of a seed, so `seed << 32 | step` would give every seed
-    the same run: hence the mixing. A hash is quick: numpy's SeedSequence took 0.1 ms, four times a round.
+    the same run. blake2b is used because numpy's SeedSequence took 0.1 ms, four times in a step.
     """
     words = "/".join(repr(part) if isinstance(part, str) else str(part) for part in key)
     return int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "little")
 
 
 def reseed(*key: int | str) -> None:
-    """Sets every default generator (torch, CUDA where it is in use, numpy, random) from a key."""
-    seed = fold(*key)
-    # torch.manual_seed formats a stack trace at each call: 100 to 300 us a round.
+    """Seeds the default generators of torch, numpy and `random` from a key; those of CUDA if it is in use."""
+    seed = derive_seed(*key)
+    # torch.manual_seed formats a stack trace at each call: 100 to 300 us in a step.
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
@@ -30,29 +31,38 @@ def reseed(*key: int | str) -> None:
     np.random.seed(seed & 0xFFFFFFFF)
 
 
-def generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator of its own, seeded from a key."""
-    return torch.Generator(device).manual_seed(fold(*key))
+def seeded_generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A new generator, seeded from a key."""
+    return torch.Generator(device).manual_seed(derive_seed(*key))
 
 
-def in_proportion(counts: Sequence[int], n: int) -> Tensor:
-    """Classes, int64 [n], class k being counts[k] / sum of them all; in turn where all counts are equal.
+def proportional_classes(counts: Sequence[int], n: int) -> Tensor:
+    """Classes, int64 [n], in proportion to `counts` [K]; in turn if all counts are equal.
 
-    The i-th hangs not on n, and any first so many hold the classes in proportion: the j-th of class k comes
-    at (j + 1/2) / counts[k], as seats are dealt by Webster's method.
+    The i-th class does not depend on n, and the first m classes are in proportion for every m: the j-th
+    element of class k is placed at (j + 1/2) / counts[k], which is Webster's method of apportionment.
     """
     share = torch.tensor(counts, dtype=torch.float64)
-    enough = ((n + len(share) / 2) * share / share.sum()).ceil().long() + 1
+    enough = ((n + len(share) / 2) * share / share.sum()).ceil().long() + 1  # of each class, [K]
     classes = torch.repeat_interleave(torch.arange(len(share)), enough)
-    place = torch.arange(len(classes)) - (enough.cumsum(0) - enough)[classes]  # among its class
-    return classes[((place + 0.5) / share[classes]).argsort(stable=True)[:n]]
+    index = torch.arange(len(classes)) - (enough.cumsum(0) - enough)[classes]  # within its class
+    return classes[((index + 0.5) / share[classes]).argsort(stable=True)[:n]]
+
+
+class RandomSource(Protocol):
+    """Named streams of random numbers. Successive calls with the same name continue its stream."""
+
+    def normal(self, name: str, n: int, *shape: int) -> Tensor:
+        """Standard normal numbers, [n, *shape]."""
+
+    def uniform(self, name: str, n: int, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), [n, *shape]."""
 
 
 class RandomStreams:
-    """Random numbers of the global batch, of which this process takes its rows.
+    """A `RandomSource` seeded from a key. Each process receives its rows of the numbers of the global batch.
 
-    Every use names itself and has a stream of its own, so that a trick which draws does not shift the
-    numbers of another. Calls with one name continue one stream.
+    Every use has a stream of its own, so a trick that draws numbers does not shift those of another.
     """
 
     def __init__(
@@ -65,22 +75,20 @@ class RandomStreams:
         self._streams: dict[str, torch.Generator] = {}
 
     def normal(self, name: str, n: int, *shape: int) -> Tensor:
-        """Standard normal numbers, [n, *shape]."""
         return self._rows(torch.randn, name, n, *shape)
 
     def uniform(self, name: str, n: int, *shape: int) -> Tensor:
-        """Uniform numbers in [0, 1), [n, *shape]."""
         return self._rows(torch.rand, name, n, *shape)
 
     def common(self, name: str, *shape: int) -> Tensor:
-        """Standard normal numbers that all processes share, [*shape]."""
+        """Standard normal numbers that are equal on all processes, [*shape]."""
         return torch.randn(*shape, generator=self._stream(name), device=self.device)
 
     def _stream(self, name: str) -> torch.Generator:
         if name not in self._streams:
-            self._streams[name] = generator(*self.key, name, device=self.device)
+            self._streams[name] = seeded_generator(*self.key, name, device=self.device)
         return self._streams[name]
 
-    def _rows(self, make, name: str, n: int, *shape: int) -> Tensor:  # type: ignore[no-untyped-def]
-        everyone = make(n * self.world_size, *shape, generator=self._stream(name), device=self.device)
+    def _rows(self, sample: Callable[..., Tensor], name: str, n: int, *shape: int) -> Tensor:
+        everyone = sample(n * self.world_size, *shape, generator=self._stream(name), device=self.device)
         return everyone[self.rank * n : (self.rank + 1) * n]

@@ -8,8 +8,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from ganlab.core.errors import require
-from ganlab.core.validation import Count, Positive, Whole
+from ganlab.core.errors import require, shown
+from ganlab.core.validation import Count, Positive, Whole, describe_interval, in_interval
 
 
 class Schedule(ABC):
@@ -22,7 +22,7 @@ class Schedule(ABC):
     def __call__(self, step: int) -> float: ...
 
     @property
-    def top(self) -> float:
+    def maximum(self) -> float:
         """The largest number."""
         return max(self.start, self.end)
 
@@ -37,21 +37,22 @@ class Constant(Schedule):
         return self.start
 
 
-class Steps(Schedule):
-    """values[0] until round rounds[0], from there on values[1] until rounds[1], and so on."""
+class Piecewise(Schedule):
+    """values[0] before step milestones[0], then values[1] before milestones[1], and so on."""
 
-    def __init__(self, values: Sequence[float], rounds: Sequence[int]):
-        rising = list(rounds) == sorted({*rounds} - {0})
-        require(rising, ".rounds", list(rounds), "must rise from 1 or more")
-        one_more = len(values) == len(rounds) + 1
-        require(one_more, ".values", list(values), f"must be one more than rounds={list(rounds)}")
-        monotone = list(values) in (sorted(values), sorted(values, reverse=True))
-        require(monotone, ".values", list(values), "must rise or fall throughout")
-        self.values, self.rounds = list(map(float, values)), list(rounds)
+    def __init__(self, values: Sequence[float], milestones: Sequence[int]):
+        values, milestones = list(values), list(milestones)
+        rising = milestones == sorted({*milestones} - {0})
+        require(rising, ".milestones", milestones, "must rise from 1 or more")
+        one_more = len(values) == len(milestones) + 1
+        require(one_more, ".values", values, f"needs one element more than milestones={shown(milestones)}")
+        monotone = values in (sorted(values), sorted(values, reverse=True))
+        require(monotone, ".values", values, "must rise or fall throughout")
+        self.values, self.milestones = list(map(float, values)), milestones
         self.start, self.end = self.values[0], self.values[-1]
 
     def __call__(self, step: int) -> float:
-        return self.values[bisect_right(self.rounds, step)]
+        return self.values[bisect_right(self.milestones, step)]
 
 
 class Ramp(Schedule):
@@ -60,8 +61,8 @@ class Ramp(Schedule):
     def __init__(self, start: float, end: float, steps: Count, after: Whole = 0):
         self.start, self.end, self.steps, self.after = float(start), float(end), steps, after
 
-    def done(self, step: int) -> float:
-        """Which share of the rounds is gone, in [0, 1]."""
+    def progress(self, step: int) -> float:
+        """The share of the ramp that is completed, in [0, 1]."""
         return min(max((step - self.after) / self.steps, 0.0), 1.0)
 
 
@@ -69,24 +70,24 @@ class Linear(Ramp):
     """A straight line."""
 
     def __call__(self, step: int) -> float:
-        return self.start + (self.end - self.start) * self.done(step)
+        return self.start + (self.end - self.start) * self.progress(step)
 
 
 class Cosine(Ramp):
     """Half a period of a cosine: flat at both ends (Loshchilov & Hutter 2017, equation 5, one cycle)."""
 
     def __call__(self, step: int) -> float:
-        return self.end + (self.start - self.end) * (0.5 + 0.5 * math.cos(math.pi * self.done(step)))
+        return self.end + (self.start - self.end) * (0.5 + 0.5 * math.cos(math.pi * self.progress(step)))
 
 
 class Exponential(Ramp):
-    """A constant factor per round: start (end / start)^done. Both ends must be positive."""
+    """A constant factor per round: start (end / start)^progress. Both ends must be positive."""
 
     def __init__(self, start: Positive, end: Positive, steps: Count, after: Whole = 0):
         super().__init__(start, end, steps, after)
 
     def __call__(self, step: int) -> float:
-        return self.start * (self.end / self.start) ** self.done(step)
+        return self.start * (self.end / self.start) ** self.progress(step)
 
 
 class WarmUp(Schedule):
@@ -100,36 +101,30 @@ class WarmUp(Schedule):
 
 
 class HalfLife(Schedule):
-    """The decay 2^(-1 / h) of a moving average whose half-life h is `rounds`, or `share` of those played.
+    """The decay 2^(-1 / h) of a moving average, where the half-life h = min(steps, share * step).
 
-    The smaller of both counts, so a young average forgets fast (Karras et al. 2020, code: share 0.05).
+    So a young average forgets fast (the code of Karras et al. 2020: share 0.05).
     """
 
-    def __init__(self, rounds: Positive, share: Positive):
-        self.rounds, self.share = float(rounds), float(share)
-        self.start, self.end = self(1), 0.5 ** (1 / self.rounds)
+    def __init__(self, steps: Positive, share: Positive):
+        self.steps, self.share = float(steps), float(share)
+        self.start, self.end = self(1), 0.5 ** (1 / self.steps)
 
     def __call__(self, step: int) -> float:
-        return 0.5 ** (1 / min(self.rounds, self.share * max(step, 1)))
+        return 0.5 ** (1 / min(self.steps, self.share * max(step, 1)))
 
 
-def schedule(
-    key: str, value: float | Schedule, low: float = -math.inf, high: float = math.inf, strict: bool = False
-) -> Schedule:
+def as_schedule(key: str, value: float | Schedule, interval: str = "(-inf, inf)") -> Schedule:
     """A number or a schedule as a schedule.
 
     Raises:
-        ConfigError: it leaves [low, high], or (low, high) if strict.
+        ConfigError: it leaves the interval, such as "[0, 1)", or is not a number.
     """
     number = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
     require(number, key, value, "must be a number")
     made = value if isinstance(value, Schedule) else Constant(value)
-    least = f"must be {'more than' if strict else 'at least'} {low:g}"
-    reach = (
-        least if high == math.inf else f"must lie {'strictly ' if strict else ''}between {low:g} and {high:g}"
-    )
     for end in (made.start, made.end):
-        require(low < end < high if strict else low <= end <= high, key, end, reach)
+        require(in_interval(end, interval), key, end, f"must be {describe_interval(interval)}")
     return made
 
 
@@ -139,21 +134,20 @@ def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
     Raises:
         ConfigError: it is negative somewhere, or zero throughout, which would have no effect.
     """
-    made = schedule(key, value, low=0)
-    useless = made.start == made.end == 0
-    require(not useless, key, 0, "would have no effect", "give a positive number, or leave it out")
+    made = as_schedule(key, value, "[0, inf)")
+    require(made.maximum > 0, key, 0, "would have no effect", "give a positive number, or leave it out")
     return made
 
 
-def at(value: Any, step: int) -> Any:
+def at_step(value: Any, step: int) -> Any:
     """The value with every schedule in it (also inside a list) replaced by its number at a round."""
     if isinstance(value, Schedule):
         return value(step)
     if isinstance(value, list | tuple):
-        return type(value)(at(part, step) for part in value)
+        return type(value)(at_step(part, step) for part in value)
     return value
 
 
-def varies(value: Any) -> bool:
+def has_schedule(value: Any) -> bool:
     """Whether there is a schedule in it."""
-    return isinstance(value, Schedule) or (isinstance(value, list | tuple) and any(map(varies, value)))
+    return isinstance(value, Schedule) or (isinstance(value, list | tuple) and any(map(has_schedule, value)))

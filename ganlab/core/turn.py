@@ -1,9 +1,11 @@
-"""Turn: a player's view of a round, each part of which is computed when it is first used."""
+"""The turn of a player in one step of a game, and the types that it consists of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import InitVar, dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import torch
@@ -26,12 +28,12 @@ class Capability(StrEnum):
     TARGETS = "targets"
     COSTS = "costs of both players that are never negative"
     FAKE_COSTS = "a generator's cost of each fake by itself"
-    MOVES = "control over which player moves"
-    LASTING_MOVES = "moves of the discriminator that are not taken back later"
+    MOVE_CONTROL = "control over which player moves"
+    IRREVOCABLE_MOVES = "moves of the discriminator that are not taken back later"
     GENERATOR_TERM = "the generator's adversarial term"
     ZERO_SUM = "a generator that minimises log(1 - D) (objective=minimax)"
     LABELS = "labels"
-    EXTRA = "labelled samples beside the batch (such as data.labelled=100)"
+    LABELLED_BATCH = "labelled samples beside the batch (such as data.labelled=100)"
     ONE_PROCESS = "a single process"
     SECOND_DERIVATIVES = "second derivatives (compile=false)"
     DISCRIMINATOR_SCALE = "the scale of the discriminator's weights"
@@ -40,7 +42,7 @@ class Capability(StrEnum):
     SINGLE_SAMPLES = "samples that are judged one by one"
 
 
-# Capabilities that every game has, whatever its objective and data.
+# The capabilities that do not depend on the objective and the data.
 ALWAYS_AVAILABLE = frozenset(Capability) - {
     Capability.DISCRIMINATOR,
     Capability.SCORES,
@@ -54,20 +56,20 @@ ALWAYS_AVAILABLE = frozenset(Capability) - {
 
 
 class Sample(NamedTuple):
-    """Samples and the condition of each."""
+    """A batch of samples and the condition of each."""
 
     x: Tensor  # [B, ...]
-    condition: Tensor | None = None  # class [B], image [B, C, H, W], embedding [B, E]
+    condition: Tensor | None = None  # class [B], image [B, C, H, W] or embedding [B, E]
 
     def detach(self) -> Sample:
         return self._replace(x=self.x.detach())
 
 
 class Batch(NamedTuple):
-    """The data of one round."""
+    """The data of one step."""
 
     real: Sample
-    extra: Sample | None = None  # a second stream: labelled or paired data
+    labelled: Sample | None = None  # a second batch, if the data have labels for a part of the samples only
 
 
 class Verdict(NamedTuple):
@@ -75,7 +77,7 @@ class Verdict(NamedTuple):
 
     logits: Tensor  # [B], or [B, h, w] over patches
     features: Tensor  # [B, F]
-    classes: Tensor | None = None  # [B, K] class logits, where the head has them
+    classes: Tensor | None = None  # class logits [B, K], if the discriminator has a classifier head
 
 
 class Targets(NamedTuple):
@@ -91,7 +93,7 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 class Networks(NamedTuple):
-    """The players' networks; direct matching has no discriminator."""
+    """The players' networks. An objective of direct matching has no discriminator."""
 
     generator: Generator
     discriminator: Discriminator | None
@@ -104,8 +106,8 @@ class Networks(NamedTuple):
         return self.discriminator
 
 
-# By what is replaced: the computed values that are stale then.
-STALE = {
+# The cached values of a turn that `replace` drops, by the name of what is replaced.
+STALE: dict[str, set[str]] = {
     "player": {"fake", "targets", "verdicts"},
     "real": {"latent", "generated", "fake", "targets"},
     "latent": {"generated", "fake", "targets"},
@@ -116,58 +118,65 @@ STALE = {
     "verdicts": {"targets"},
     "is_ahead": set(),
 }
-COMPUTED = {"latent", "generated", "fake", "targets", "verdicts"}
 
 
+@dataclass(eq=False)
 class Turn:
-    """One player's view of a round: real samples, fakes, and the discriminator's verdicts on both.
+    """One player's view of a step: real samples, fakes, and the discriminator's verdicts on both.
+
+    Latents, samples, verdicts and targets are computed when they are first used, and then cached.
 
     `latent -> generated -> fake`: `generated` is the generator's output, `fake` is what the discriminator
-    judges as fake. They differ on the discriminator's turn if a trick replaces samples, as a replay buffer.
+    judges as fake. They differ on the discriminator's turn if a trick replaces samples, like a replay buffer.
+
+    Args:
+        step: the number of steps of this game before this one.
+        discriminator: samples and condition -> verdict; None for an objective of direct matching.
+        tricks: their hooks are applied to latents, fakes, inputs and targets.
+        differentiates_inputs: whether a trick takes gradients with respect to the real and fake samples.
     """
 
-    def __init__(
-        self,
-        player: Player,
-        step: int,
-        batch: Batch,
-        generator: Generator,
-        discriminator: Callable[[Tensor, Tensor | None], Verdict] | None,
-        hooks: Tricks,
-        draw: RandomStreams,
-        differentiates_inputs: bool,
-    ):
-        self.player: Player = player
-        self.step = step  # rounds played so far
-        self.real = differentiable(batch.real) if differentiates_inputs else batch.real
-        self.extra = batch.extra
-        self.generator = generator
-        self.discriminator = discriminator
-        self.is_ahead = False  # whether the discriminator has weights of later steps: tricks count no move
-        self.draw = draw
-        self._hooks = hooks
-        self._differentiates_inputs = differentiates_inputs
-        self._computed: dict[str, Any] = {}
+    player: Player
+    step: int
+    batch: InitVar[Batch]
+    generator: Generator
+    discriminator: Callable[[Tensor, Tensor | None], Verdict] | None
+    tricks: Tricks
+    random: RandomStreams
+    differentiates_inputs: bool = False
+    real: Sample = field(init=False)
+    labelled: Sample | None = field(init=False)
+    is_ahead: bool = False  # whether the discriminator has weights of later steps, so tricks count no update
 
-    @property
+    def __post_init__(self, batch: Batch) -> None:
+        self.real = as_leaf(batch.real) if self.differentiates_inputs else batch.real
+        self.labelled = batch.labelled
+
+    @cached_property
     def latent(self) -> Tensor:
         """Latents for as many fakes as there are real samples, [B, latent_dim]."""
-        return self._once("latent", self._draw_latent)
+        latent = self.generator.prior(self.random, len(self.real.x), self.generator.latent_dim)
+        return self.tricks.latents(latent, self)
 
-    @property
+    @cached_property
     def generated(self) -> Sample:
-        """The generator's samples; they carry a gradient on the generator's turn only."""
-        return self._once("generated", self._generate)
+        """The generator's samples. They carry a gradient on the generator's turn only."""
+        latent = self.latent
+        with torch.set_grad_enabled(self.player == "generator"):
+            return Sample(self.generator(latent, self.real.condition), self.real.condition)
 
-    @property
+    @cached_property
     def fake(self) -> Sample:
         """The samples that are judged as fake."""
-        return self._once("fake", self._show)
+        if self.player == "generator":
+            return self.generated
+        fake = self.tricks.fakes(self.generated, self)
+        return as_leaf(fake) if self.differentiates_inputs and not fake.x.requires_grad else fake
 
-    @property
+    @cached_property
     def verdicts(self) -> list[tuple[Sample, Verdict]]:
         """The samples that were judged in this turn so far, each with its verdict."""
-        return self._once("verdicts", list)
+        return []
 
     @property
     def on_real(self) -> Verdict:
@@ -177,64 +186,35 @@ class Turn:
     def on_fake(self) -> Verdict:
         return self.judge(self.fake)
 
-    @property
+    @cached_property
     def targets(self) -> Targets:
         """Ones for the real samples and zeros for the fakes, changed by tricks."""
-        return self._once("targets", self._aim)
+        real = at_least_float32(self.on_real.logits)  # bfloat16 cannot represent 0.999
+        fake = at_least_float32(self.on_fake.logits)
+        return self.tricks.targets(Targets(torch.ones_like(real), torch.zeros_like(fake)), self)
 
     def decode(self, latent: Tensor) -> Sample:
         """Generates from the given latents instead of the prior's; the tricks' `latents` hooks apply."""
-        return self.replace(latent=self._hooks.latents(latent, self)).generated
+        return self.replace(latent=self.tricks.latents(latent, self)).generated
 
     def judge(self, sample: Sample) -> Verdict:
         """The verdict on a sample after the tricks' `inputs` hooks, cached by the identity of the sample."""
-        for known, verdict in self.verdicts:
-            if known is sample:
+        for judged, verdict in self.verdicts:
+            if judged is sample:
                 return verdict
         assert self.discriminator is not None, "a matching objective needs no verdict"
-        verdict = self.discriminator(*self._hooks.inputs(sample, self))
+        verdict = self.discriminator(*self.tricks.inputs(sample, self))
         self.verdicts.append((sample, verdict))
         return verdict
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values, without the computed values that they make stale."""
-        stale = set().union(*(STALE[name] for name in changes)) - set(changes)
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)  # as copy.copy would, in a tenth of its time
-        other._computed = {name: value for name, value in self._computed.items() if name not in stale}
-        for name, value in changes.items():
-            if name in COMPUTED:
-                other._computed[name] = value
-            else:
-                setattr(other, name, value)
+        """A copy with other values, without the cached values that they make stale."""
+        stale = set().union(*(STALE[name] for name in changes))
+        other = object.__new__(type(self))  # as copy.copy would, in a tenth of its time
+        other.__dict__ = {name: value for name, value in self.__dict__.items() if name not in stale} | changes
         return other
 
-    def _once(self, name: str, compute: Callable[[], Any]) -> Any:
-        if name not in self._computed:
-            self._computed[name] = compute()
-        return self._computed[name]
 
-    def _draw_latent(self) -> Tensor:
-        n = len(self.real.x)
-        return self._hooks.latents(self.generator.prior(self.draw, n, self.generator.latent_dim), self)
-
-    def _generate(self) -> Sample:
-        latent = self.latent
-        with torch.set_grad_enabled(self.player == "generator"):
-            return Sample(self.generator(latent, self.real.condition), self.real.condition)
-
-    def _show(self) -> Sample:
-        if self.player == "generator":
-            return self.generated
-        fake = self._hooks.fakes(self.generated, self)
-        return differentiable(fake) if self._differentiates_inputs and not fake.x.requires_grad else fake
-
-    def _aim(self) -> Targets:
-        real = at_least_float32(self.on_real.logits)  # bf16 has no 0.999
-        fake = at_least_float32(self.on_fake.logits)
-        return self._hooks.targets(Targets(torch.ones_like(real), torch.zeros_like(fake)), self)
-
-
-def differentiable(sample: Sample) -> Sample:
-    """The same samples as a leaf of the graph, which gradients can be taken at."""
+def as_leaf(sample: Sample) -> Sample:
+    """The same samples as a leaf of the autograd graph, which gradients can be taken at."""
     return sample._replace(x=sample.x.detach().requires_grad_())

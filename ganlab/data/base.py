@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import generator, in_proportion
-from ganlab.core.validation import Range
+from ganlab.core.randomness import proportional_classes, seeded_generator
 from ganlab.data.densities import Mixture
-from ganlab.data.labelled import Labelled, LabelledPlan, Pair, Pairs
-from ganlab.data.sampler import Plan, Request, StageSampler
-from ganlab.data.sources import Samples, Source, send, send_labels
+from ganlab.data.labelled import Labelled, LabelledPlan, Pairs
+from ganlab.data.sampler import BatchIndices, Plan, StageSampler
+from ganlab.data.sources import LabelledBatch, Samples, Source, send, send_labels
 
 Split = Literal["train", "validation", "test"]
+ValueRange = tuple[float, float] | None  # of the values of a sample; None: unbounded
 
 
 class Data:
@@ -33,7 +33,7 @@ class Data:
     shape: tuple[int, ...]  # of one sample: (C, H, W), or (D,)
     num_classes: int | None
     class_names: tuple[str, ...] | None = None  # by label; None: classes have numbers only
-    value_range: Range  # (-1, 1) or (0, 1) for images; None: unbounded
+    value_range: ValueRange  # (-1, 1) or (0, 1) for images; None: unbounded
     batch_size: int  # of the global batch, all processes together
     labelled: Labelled | None = None  # samples whose labels a second stream shows
     distribution: Mixture | None = None  # what the samples are drawn from, where that is known
@@ -43,7 +43,7 @@ class Data:
         self,
         shape: Sequence[int],
         num_classes: int | None,
-        value_range: Range,
+        value_range: ValueRange,
         batch_size: int,
         sources: Mapping[str, Source],
         origins: Mapping[str, Source] | None = None,
@@ -54,7 +54,7 @@ class Data:
         self.batch_size = batch_size
         self.sources = sources
         self.origins = origins or sources  # what the sources were read from, where that is something else
-        self.share(1, batch_size)
+        self.check_batch_size(1, batch_size)
 
     def __len__(self) -> int:
         """The number of training samples."""
@@ -71,7 +71,7 @@ class Data:
                     digest.update(part.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
-    def share(self, world_size: int, batch_size: int) -> None:
+    def check_batch_size(self, world_size: int, batch_size: int) -> None:
         """Refuses a global batch that is too large, or does not divide among so many processes."""
         if batch_size > len(self):
             raise ConfigError(
@@ -90,10 +90,10 @@ class Data:
             return None
         return torch.bincount(labels.cpu(), minlength=self.num_classes).tolist()
 
-    def classes(self, n: int, split: Split = "train") -> Tensor | None:
+    def proportional_labels(self, n: int, split: Split = "train") -> Tensor | None:
         """Classes [n] as often as a split has them, the same in every run; None as `class_counts`."""
         counts = self.class_counts(split)
-        return None if counts is None else in_proportion(counts, n)
+        return None if counts is None else proportional_classes(counts, n)
 
     def mean(self) -> Tensor:
         """The mean training sample, [*shape] float64; reads them all."""
@@ -107,7 +107,7 @@ class Data:
         rank: int = 0,
         world_size: int = 1,
         phases: Sequence[tuple[int, int]] = (),
-    ) -> Iterable[Samples | Pair]:
+    ) -> Iterable[Samples | LabelledBatch]:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
         Where some samples are `labelled`, as many of these and their labels follow in the same tuple.
@@ -122,7 +122,7 @@ class Data:
         source, device = self.sources["train"], torch.device(device)
         phases = phases or [(0, self.batch_size)]
         for _, batch_size in phases:
-            self.share(world_size, batch_size)
+            self.check_batch_size(world_size, batch_size)
         source.move(device)
 
         def stream(plan: Callable[[int, int, int, bool], Plan]) -> Stream:
@@ -147,19 +147,25 @@ class Data:
             raise ConfigError(f"the data have no split {name!r}: choose from {', '.join(self.sources)}{more}")
         return delivered(self.sources[name].sweep(batch_size), torch.device(device), self.value_range)
 
-    def choice(self, name: Split, n: int, device: torch.device | str, batch_size: int) -> Iterator[Samples]:
+    def subset(self, name: Split, n: int, device: torch.device | str, batch_size: int) -> Iterator[Samples]:
         """At most n samples of a split, not augmented, the same ones in every run; no others are read.
 
         Raises:
             ConfigError: as `split`.
         """
         everything = self.split(name, device, batch_size)
-        source = self.sources[name]
-        if n >= len(source):
+        size = len(self.sources[name])
+        if n >= size:
             return everything
-        rows = torch.randperm(len(source), generator=generator("evaluation", name))[:n]
-        requests = (Request(some, None) for some in rows.split(batch_size))
-        return delivered(source.batches(requests), torch.device(device), self.value_range)
+        rows = torch.randperm(size, generator=seeded_generator("evaluation", name))[:n]
+        return self.samples_at(name, rows, device, batch_size)
+
+    def samples_at(
+        self, name: Split, rows: Tensor, device: torch.device | str, batch_size: int
+    ) -> Iterator[Samples]:
+        """The samples in these rows [n] of a split, not augmented."""
+        batches = self.sources[name].batches(BatchIndices(part, None) for part in rows.split(batch_size))
+        return delivered(batches, torch.device(device), self.value_range)
 
 
 @dataclass
@@ -174,20 +180,20 @@ class Stream:
     plan: StageSampler
     start: Callable[[], int]
     device: torch.device
-    value_range: Range
+    value_range: ValueRange
 
     def __iter__(self) -> Iterator[Samples]:
         batches = self.source.batches(self.plan.since(self.start()))
         return delivered(batches, self.device, self.value_range)
 
 
-def delivered(batches: Iterator[Samples], device: torch.device, value_range: Range) -> Iterator[Samples]:
+def delivered(batches: Iterator[Samples], device: torch.device, value_range: ValueRange) -> Iterator[Samples]:
     """The batches on a device and in float32: bytes travel, a quarter of what floats would be."""
     for x, labels in batches:
         yield scale(send(x, device), value_range), send_labels(labels, device)
 
 
-def scale(x: Tensor, value_range: Range) -> Tensor:
+def scale(x: Tensor, value_range: ValueRange) -> Tensor:
     """uint8 to float32, 0 to the low end and 255 to the high end exactly; unbounded samples as they are."""
     if value_range is None:
         return x

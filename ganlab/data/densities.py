@@ -34,15 +34,15 @@ class Mixture:
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Samples, float32 [n, D]."""
-        return self.labelled(n, generator)[0]
+        return self.sample_with_modes(n, generator)[0]
 
-    def labelled(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sample_with_modes(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Samples, float32 [n, D], and which Gaussian each is of, int64 [n]."""
         component = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.centres.shape[1], generator=generator, dtype=torch.float64)
         return (self.centres[component] + self.stds[component, None] * noise).float(), component
 
-    def deviations(self, x: Tensor) -> Tensor:
+    def mahalanobis(self, x: Tensor) -> Tensor:
         """How many deviations lie between samples [N, D] and each centre (Mahalanobis), float64 [N, M]."""
         # A product of matrices would lose what two near points differ by.
         gap = x.double()[:, None] - self.centres.to(x.device)  # [N, M, D]
@@ -51,7 +51,7 @@ class Mixture:
     def log_prob(self, x: Tensor) -> Tensor:
         """The logarithm of the density at x [N, D], in nats, float64 [N]."""
         stds, weights = self.stds.to(x.device), self.weights.to(x.device)
-        normal = -0.5 * self.deviations(x).square() - x.shape[1] * (stds.log() + 0.5 * LOG_2_PI)  # [N, M]
+        normal = -0.5 * self.mahalanobis(x).square() - x.shape[1] * (stds.log() + 0.5 * LOG_2_PI)  # [N, M]
         return (normal + weights.log()).logsumexp(1)
 
 

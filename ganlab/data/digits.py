@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ganlab.core.validation import Count, Whole, agree, image_range
+from ganlab.core.validation import Count, Whole, check_declared, check_image_range
 from ganlab.data.base import Data
 from ganlab.data.labelled import labelled_among
 from ganlab.data.sources import Choice, Memory, hold_out
@@ -38,9 +38,9 @@ class Digits(Data):
         images = torch.from_numpy(found.images)[:, None]  # [1797, 1, 8, 8], 0 to 16
         pixels = (images * 255 / 16).round().byte()
         labels = torch.from_numpy(found.target).long()
-        agree("shape", shape, tuple(pixels.shape[1:]))
-        agree("num_classes", num_classes, 10)
+        check_declared("shape", shape, tuple(pixels.shape[1:]))
+        check_declared("num_classes", num_classes, 10)
         training = hold_out(pixels[:TRAINING], labels[:TRAINING], validation, validation_choice, flip=False)
         sources = training | {"test": Memory(pixels[TRAINING:], labels[TRAINING:], flip=False)}
-        super().__init__(shape, num_classes, image_range(range), batch_size, sources)
+        super().__init__(shape, num_classes, check_image_range(range), batch_size, sources)
         self.labelled = labelled_among(sources["train"], labelled, num_classes)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, printable
-from ganlab.data.image import Look, cut, decode
+from ganlab.data.image import ImageSpec, cut, decode
 from ganlab.data.listing import Listing
 from ganlab.data.readers import Answer, Key, read
-from ganlab.data.sampler import Request, still
+from ganlab.data.sampler import BatchIndices, no_augmentation
 from ganlab.data.sources import Memory, Samples, Source, VariableSizeImages, pick, present
 
 CHUNK = 64  # files that a worker reads before it answers
@@ -37,7 +37,7 @@ class Files(Source):
 
     remedy = "mend or remove it, or set data.on_corrupt=skip"  # of a file that cannot be read
 
-    def __init__(self, found: Listing, look: Look, num_workers: int, skipped: list[str] | None):
+    def __init__(self, found: Listing, look: ImageSpec, num_workers: int, skipped: list[str] | None):
         self.files = found.files
         self.labels = found.labels
         self.look = look
@@ -59,7 +59,7 @@ class Files(Source):
     def move(self, device: torch.device) -> None:
         """Nothing is held in memory."""
 
-    def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
+    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
         for answer in self._read(self._batch, requests):
             if isinstance(answer, str):
                 raise ConfigError(f"{answer}: {self.remedy}")
@@ -69,7 +69,7 @@ class Files(Source):
             yield torch.from_numpy(x), pick(self.labels, used)
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
-        middles = ((i, cut(image, self.look, still(1)[0])) for i, image in self.images())
+        middles = ((i, cut(image, self.look, no_augmentation(1)[0])) for i, image in self.images())
         while some := list(islice(middles, batch_size)):
             numbers, windows = zip(*some, strict=True)
             yield torch.stack(windows), pick(self.labels, list(numbers))
@@ -112,7 +112,7 @@ class Files(Source):
         numbers, kept = [], []
         for i, image in self.images():
             numbers.append(i)
-            kept.append(image if look.crop == "random" else cut(image, look, still(1)[0]))
+            kept.append(image if look.crop == "random" else cut(image, look, no_augmentation(1)[0]))
         labels = pick(self.labels, numbers)
         if look.crop == "random":
             source: Source = VariableSizeImages(
@@ -144,9 +144,9 @@ class Files(Source):
         """Many files at a time: one by one they would spend their time between processes."""
         return [decode(self.files[i], self.look, self._met) for i in numbers]
 
-    def _batch(self, wanted: Request) -> Found | str:
+    def _batch(self, wanted: BatchIndices) -> Found | str:
         """A whole batch, a broken file replaced by the next good one, or the reason for none."""
-        chances = still(len(wanted.rows)) if wanted.chance is None else wanted.chance
+        chances = no_augmentation(len(wanted.rows)) if wanted.chance is None else wanted.chance
         windows: list[Tensor] = []
         used: list[int] = []
         passed: list[int] = []
@@ -193,8 +193,8 @@ class WithReplacements(Source):
     def move(self, device: torch.device) -> None:
         self.source.move(device)
 
-    def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
-        return self.source.batches(Request(self.place[rows], chance) for rows, chance in requests)
+    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
+        return self.source.batches(BatchIndices(self.place[rows], chance) for rows, chance in requests)
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         return self.source.sweep(batch_size)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from PIL import ImageColor
 
 from ganlab.core.errors import ConfigError, printable
-from ganlab.core.validation import Count, Whole, agree, image_range
+from ganlab.core.validation import Count, Whole, check_declared, check_image_range
 from ganlab.data.base import Data
 from ganlab.data.files import Files
-from ganlab.data.image import Look
+from ganlab.data.image import ImageSpec, Unreadable, decode, opened, orientation
 from ganlab.data.listing import class_names, find_splits, listing
 
 
@@ -52,17 +53,17 @@ class Folder(Data):
         range: Sequence[float],
         batch_size: Count,
     ):
-        agree("shape", shape, (channels, height, width))
+        check_declared("shape", shape, (channels, height, width))
         refuse_background(background)
-        value_range = image_range(range)
+        value_range = check_image_range(range)
         self.skipped: list[str] = []
         skipped = self.skipped if on_corrupt == "skip" else None
         folders = find_splits(root, test_root)
         classes = class_names(folders["train"])
         if num_classes is not None:
-            agree("num_classes", num_classes, len(classes) or None)
+            check_declared("num_classes", num_classes, len(classes) or None)
         listings = {name: listing(folder, classes, skipped) for name, folder in folders.items()}
-        look = Look(channels, height, width, crop, flip, background, white)
+        look = ImageSpec(channels, height, width, crop, flip, background, white)
         files = {name: Files(found, look, num_workers, skipped) for name, found in listings.items()}
         if in_memory == "auto":
             in_memory = sum(source.num_bytes for source in files.values()) <= memory_limit
@@ -78,3 +79,67 @@ def refuse_background(colour: str) -> None:
         _red, _green, _blue = map(int, ImageColor.getrgb(colour))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"data.background={colour} is no colour: set it to one, as white") from error
+
+
+GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
+REMEDY = "mend it, or remove it"  # of a file that cannot be read
+TURNED = (5, 6, 7, 8)  # orientations of a camera that lay on its side
+
+
+class EvaluationFolder(Data):
+    """The images of a folder, however deep they lie below it, all of one size, which is kept; split train.
+
+    Args:
+        name: of the setting that names the folder, for messages.
+        root: the folder. What is no image, by its ending, is passed over.
+        channels: 1 grey, 3 colour; None: 3 where any image has colours. Grey ones get three equal channels,
+            and three equal channels are grey.
+
+    Raises:
+        ConfigError: there are no images, one cannot be read, they are of several sizes, or have colours that
+            one channel would lose.
+    """
+
+    def __init__(self, name: str, root: str, channels: int | None = None):
+        home = Path(root).expanduser()
+        if not home.is_dir():
+            raise ConfigError(f"{name}={root} is no folder: give a folder of images")
+        others: list[str] = []
+        found = listing(home, class_names(home), others)
+        files = found.files
+        (width, height), _ = header(files[0])
+        coloured = None
+        for file in files:
+            size, mode = header(file)
+            if size != (width, height):
+                raise ConfigError(
+                    f"{file} is {size[0]}x{size[1]}, but {files[0]} is {width}x{height}: metrics want images "
+                    "of one size; resize them, or keep them in folders of their own"
+                )
+            if coloured is None and mode not in GREY and tinted(file, (height, width)):
+                coloured = file
+        if channels == 1 and coloured is not None:
+            raise ConfigError(
+                f"{coloured} has colours, and what it is measured against has none: make both grey, or both "
+                "coloured"
+            )
+        channels = channels or (1 if coloured is None else 3)
+        source = Files(found, ImageSpec(channels, height, width, "none", False), 0, None)
+        source.remedy = REMEDY
+        super().__init__((channels, height, width), None, (0.0, 1.0), 1, {"train": source})
+
+
+def tinted(file: Path, size: tuple[int, int]) -> bool:
+    """Whether the channels of an image differ anywhere; of what cannot be read its reader will tell."""
+    pixels = decode(file, ImageSpec(3, *size, "none", False), {})
+    return not isinstance(pixels, str) and bool((pixels != pixels[:1]).any())
+
+
+def header(file: Path) -> tuple[tuple[int, int], str]:
+    """Width and height of an image held upright, and PIL's name of what a pixel is; no pixel is read."""
+    try:
+        with opened(file) as image:
+            turned = orientation(image) in TURNED
+            return (image.size[::-1] if turned else image.size), image.mode
+    except Unreadable as error:
+        raise ConfigError(f"{error}: {REMEDY}") from error

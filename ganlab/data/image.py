@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ganlab.core.errors import one_line, printable
 from ganlab.data.readers import scarce
-from ganlab.data.sampler import flips, offset, still
+from ganlab.data.sampler import flips, no_augmentation, offset
 
 Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many; scans are large, and are shrunk here
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # nobody here reads the texts
@@ -28,7 +28,7 @@ SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's orientations, and what of PIL undoes each
 
 
-class Look(NamedTuple):
+class ImageSpec(NamedTuple):
     """What every image is made into."""
 
     channels: int  # 1 grey, 3 colour
@@ -75,7 +75,7 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
-def decode(file: Path, look: Look, met: dict[str, str]) -> np.ndarray | str:
+def decode(file: Path, look: ImageSpec, met: dict[str, str]) -> np.ndarray | str:
     """One image, uint8 [C, h, w], of the size asked for or just covering it where it is to be cropped.
 
     Or the reason why it cannot be read: an exception would end a sweep of many files at the first.
@@ -101,7 +101,7 @@ def decode(file: Path, look: Look, met: dict[str, str]) -> np.ndarray | str:
     return np.ascontiguousarray(planes)
 
 
-def _eight_bit(image: Image.Image, look: Look, file: Path, met: dict[str, str]) -> Image.Image:
+def _eight_bit(image: Image.Image, look: ImageSpec, file: Path, met: dict[str, str]) -> Image.Image:
     """Grey or colour with 8 bits, from any of PIL's modes; the background shows where it is transparent."""
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers, whose range is not known")
@@ -118,7 +118,7 @@ def _eight_bit(image: Image.Image, look: Look, file: Path, met: dict[str, str]) 
     return image.convert("L" if look.channels == 1 else "RGB")
 
 
-def _tell_of_dark(high: int, look: Look, file: Path, met: dict[str, str]) -> None:
+def _tell_of_dark(high: int, look: ImageSpec, file: Path, met: dict[str, str]) -> None:
     if 0 < high <= look.white // 4:
         met["dark"] = (
             f"the largest value of {file} is {high:,} of {look.white:,}, so it comes out dark: scale such "
@@ -127,7 +127,7 @@ def _tell_of_dark(high: int, look: Look, file: Path, met: dict[str, str]) -> Non
         )
 
 
-def _resized(image: Image.Image, look: Look) -> Image.Image:
+def _resized(image: Image.Image, look: ImageSpec) -> Image.Image:
     width, height = look.width, look.height
     if look.crop != "none":
         scale = max(width / image.width, height / image.height)
@@ -135,9 +135,9 @@ def _resized(image: Image.Image, look: Look) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BICUBIC)  # PIL always antialiases
 
 
-def cut(image: Tensor, look: Look, chance: Tensor) -> Tensor:
+def cut(image: Tensor, look: ImageSpec, chance: Tensor) -> Tensor:
     """The window of a decoded image [C, h, w] that `chance` [3] chooses, mirrored or not; [C, H, W]."""
-    where = chance if look.crop == "random" else still(1)[0]
+    where = chance if look.crop == "random" else no_augmentation(1)[0]
     top = int(offset(where[1], torch.tensor(image.shape[1] - look.height)))
     left = int(offset(where[2], torch.tensor(image.shape[2] - look.width)))
     window = image[:, top : top + look.height, left : left + look.width]

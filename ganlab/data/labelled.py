@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import fold, generator
-from ganlab.data.sampler import Plan, Request
-from ganlab.data.sources import Samples, Source
-
-Pair = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # a batch, and the labelled one beside it
+from ganlab.core.randomness import derive_seed, seeded_generator
+from ganlab.data.sampler import BatchIndices, Plan
+from ganlab.data.sources import LabelledBatch, Samples, Source
 
 
 class Labelled:
@@ -41,7 +39,7 @@ class Labelled:
 
     def rows(self, seed: int) -> Tensor:
         """Their numbers among the training samples, [count]."""
-        order = torch.randperm(len(self.labels), generator=generator(seed, "labelled"))
+        order = torch.randperm(len(self.labels), generator=seeded_generator(seed, "labelled"))
         classes = self.labels[order]
         return torch.cat([order[classes == label][: self.each] for label in range(self.num_classes)])
 
@@ -62,17 +60,17 @@ class LabelledPlan(Plan):
         self, chosen: Tensor, seed: int, batch_size: int, rank: int, world_size: int, augments: bool
     ):
         # A seed of its own: what chance does to it has nothing to do with the batch beside it.
-        super().__init__(fold(seed, "labelled"), len(chosen), batch_size, rank, world_size, augments)
+        super().__init__(derive_seed(seed, "labelled"), len(chosen), batch_size, rank, world_size, augments)
         self.chosen = chosen
 
-    def request(self, k: int) -> Request:
+    def request(self, k: int) -> BatchIndices:
         first, last = k * self.batch_size, (k + 1) * self.batch_size
         turns = range(first // self.size, -(-last // self.size))
         order = torch.cat([self._permutation(turn) for turn in turns])[first - turns[0] * self.size :]
-        return Request(self.chosen[order[: self.batch_size]][self.rows], self._chance(k))
+        return BatchIndices(self.chosen[order[: self.batch_size]][self.rows], self._chance(k))
 
     def _permutation(self, turn: int) -> Tensor:
-        return torch.randperm(self.size, generator=generator(self.seed, turn))
+        return torch.randperm(self.size, generator=seeded_generator(self.seed, turn))
 
 
 @dataclass
@@ -82,6 +80,6 @@ class Pairs:
     batches: Iterable[Samples]
     labelled: Iterable[Samples]
 
-    def __iter__(self) -> Iterator[Pair]:
+    def __iter__(self) -> Iterator[LabelledBatch]:
         for batch, labelled in zip(self.batches, self.labelled, strict=True):
             yield *batch, *labelled

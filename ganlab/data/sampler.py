@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ganlab.core.randomness import generator
+from ganlab.core.randomness import seeded_generator
 
 
-class Request(NamedTuple):
+class BatchIndices(NamedTuple):
     """One process's rows of one global batch, on the CPU."""
 
     rows: Tensor  # [b] which samples
@@ -31,24 +31,24 @@ class Plan:
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
-    def since(self, k: int) -> Iterator[Request]:
+    def since(self, k: int) -> Iterator[BatchIndices]:
         """The requests k, k + 1, ... without an end."""
         return map(self.request, itertools.count(k))
 
-    def request(self, k: int) -> Request:
+    def request(self, k: int) -> BatchIndices:
         """This process's rows of global batch k."""
         epoch, batch = divmod(k, self.size // self.batch_size)
         if epoch != self._epoch:
             # Permutations are drawn on the CPU whatever the device, so that they are the same everywhere.
-            self._order = torch.randperm(self.size, generator=generator(self.seed, "data", epoch))
+            self._order = torch.randperm(self.size, generator=seeded_generator(self.seed, "data", epoch))
             self._epoch = epoch
         batch_order = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]  # [B]
-        return Request(batch_order[self.rows], self._chance(k))
+        return BatchIndices(batch_order[self.rows], self._chance(k))
 
     def _chance(self, k: int) -> Tensor | None:
         if not self.augments:
             return None
-        numbers = torch.rand(self.batch_size, 3, generator=generator(self.seed, "augment", k))
+        numbers = torch.rand(self.batch_size, 3, generator=seeded_generator(self.seed, "augment", k))
         return numbers[self.rows]
 
 
@@ -62,7 +62,7 @@ class StageSampler:
     def __init__(self, plans: Sequence[tuple[Plan, int]]):
         self.plans = plans
 
-    def since(self, k: int) -> Iterator[Request]:
+    def since(self, k: int) -> Iterator[BatchIndices]:
         """The requests k, k + 1, ... without an end."""
         end = 0
         for plan, length in self.plans[:-1]:
@@ -72,13 +72,13 @@ class StageSampler:
         yield from self.plans[-1][0].since(k)
 
 
-def in_order(size: int, batch_size: int) -> Iterator[Request]:
+def in_order(size: int, batch_size: int) -> Iterator[BatchIndices]:
     """Requests for every sample once; the last may be smaller."""
     for first in range(0, size, batch_size):
-        yield Request(torch.arange(first, min(first + batch_size, size)), None)
+        yield BatchIndices(torch.arange(first, min(first + batch_size, size)), None)
 
 
-def still(n: int, device: torch.device | str = "cpu") -> Tensor:
+def no_augmentation(n: int, device: torch.device | str = "cpu") -> Tensor:
     """The chance of n samples to which nothing happens: not flipped, cut in the middle; [n, 3]."""
     return torch.full((n, 3), 0.5, device=device)
 

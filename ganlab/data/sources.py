@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import generator
-from ganlab.data.sampler import Request, flips, in_order, offset, still
+from ganlab.core.randomness import seeded_generator
+from ganlab.data.sampler import BatchIndices, flips, in_order, no_augmentation, offset
 
 Choice = Literal["last", "random"]  # of the samples that are held out
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64
+LabelledBatch = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # a batch, and the labelled one beside it
 
 
 class Source(ABC):
@@ -34,7 +35,7 @@ class Source(ABC):
                 setattr(self, name, value.to(device))
 
     @abstractmethod
-    def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
+    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
         """One batch per request, augmented as its chance says."""
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
@@ -57,7 +58,7 @@ class Memory(Source):
     def __len__(self) -> int:
         return len(self.x)
 
-    def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
+    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
         for rows, chance in requests:
             here = send(rows, self.x.device)
             x = self.x[here]  # [b, *shape]
@@ -86,7 +87,7 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: b
         )
     order = torch.arange(len(x))
     if choice == "random":
-        order = torch.randperm(len(x), generator=generator("validation"))
+        order = torch.randperm(len(x), generator=seeded_generator("validation"))
     kept, held = order[:-validation].sort().values, order[-validation:]
     return {"train": Memory(x[kept], labels[kept], flip), "validation": Memory(x[held], labels[held], flip)}
 
@@ -107,7 +108,7 @@ class VariableSizeImages(Source):
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
+    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
         for rows, chance in requests:
             here = send(rows, self.pixels.device)
             yield self._windows(here, chance), pick(self.labels, here)
@@ -119,7 +120,7 @@ class VariableSizeImages(Source):
         """All windows in one gather, [b, C, H, W]: no loop over images."""
         channels, height, width = self.shape
         device = self.pixels.device
-        chance = still(len(index), device) if chance is None else send(chance, device)
+        chance = no_augmentation(len(index), device) if chance is None else send(chance, device)
         tall, wide = self.sizes[index].T  # [b], [b]
         rows = offset(chance[:, 1], tall - height)[:, None] + torch.arange(height, device=device)  # [b, H]
         step = torch.arange(width, device=device).expand(len(index), width)  # [b, W]

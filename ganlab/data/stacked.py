@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganlab.core.randomness import generator
-from ganlab.core.validation import Count, Whole, agree, image_range
+from ganlab.core.randomness import seeded_generator
+from ganlab.core.validation import Count, Whole, check_declared, check_image_range
 from ganlab.data.base import Data
-from ganlab.data.sampler import Request
+from ganlab.data.sampler import BatchIndices
 from ganlab.data.sources import Samples, Source, present, send
 from ganlab.data.vision import FOLDERS, download, read
 
@@ -41,8 +41,8 @@ class StackedMNIST(Data):
         range: Sequence[float],
         batch_size: Count,
     ):
-        agree("num_classes", num_classes, DIGITS**CHANNELS)
-        agree("shape", shape, (CHANNELS, 28, 28))
+        check_declared("num_classes", num_classes, DIGITS**CHANNELS)
+        check_declared("shape", shape, (CHANNELS, 28, 28))
         home = Path(root).expanduser()
         if not (home / FOLDERS["MNIST"]).is_dir():
             download("MNIST", home)
@@ -50,7 +50,7 @@ class StackedMNIST(Data):
             split: Stacks(*read("MNIST", home, train=split == "train"), n, data_seed, split)
             for split, n in {"train": size, "test": test_size}.items()
         }
-        super().__init__(shape, num_classes, image_range(range), batch_size, sources)
+        super().__init__(shape, num_classes, check_image_range(range), batch_size, sources)
 
 
 class Stacks(Source):
@@ -61,7 +61,7 @@ class Stacks(Source):
 
     def __init__(self, images: Tensor, labels: Tensor, n: int, data_seed: int, split: str):
         self.images = images
-        chance = generator("stacked", data_seed, split)
+        chance = seeded_generator("stacked", data_seed, split)
         self.parts = torch.randint(len(images), (n, CHANNELS), generator=chance)  # [n, 3]
         powers = DIGITS ** torch.arange(CHANNELS - 1, -1, -1)
         self.labels = (labels[self.parts] * powers).sum(1)  # [n]
@@ -69,7 +69,7 @@ class Stacks(Source):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def batches(self, requests: Iterator[Request]) -> Iterator[Samples]:
+    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
         for rows, _ in requests:
             here = send(rows, self.images.device)
             yield self.images[self.parts[here]].squeeze(2), self.labels[here]

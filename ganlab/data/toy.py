@@ -8,8 +8,9 @@ from typing import Annotated, TypedDict, Unpack
 
 import numpy as np
 
-from ganlab.core.randomness import generator
-from ganlab.core.validation import Count, NotNegative, Positive, Several, Whole, agree
+from ganlab.core.errors import ConfigError
+from ganlab.core.randomness import seeded_generator
+from ganlab.core.validation import Count, NotNegative, Positive, TwoOrMore, Whole, check_declared
 from ganlab.data.base import Data
 from ganlab.data.densities import Mixture
 from ganlab.data.sources import Memory
@@ -36,15 +37,44 @@ class Toy(Data):
     distribution: Mixture
 
     def __init__(self, distribution: Mixture, **facts: Unpack[Facts]):
-        agree("shape", facts["shape"], tuple(distribution.centres.shape[1:]))
-        agree("num_classes", facts["num_classes"], len(distribution.centres))
-        agree("range", facts["range"], None)
+        check_declared("shape", facts["shape"], tuple(distribution.centres.shape[1:]))
+        check_declared("num_classes", facts["num_classes"], len(distribution.centres))
+        check_declared("range", facts["range"], None)
         self.distribution = distribution
         sources = {}
         for split in ("train", "test"):
-            x, modes = distribution.labelled(facts["size"], generator(facts["data_seed"], split))
+            x, modes = distribution.sample_with_modes(
+                facts["size"], seeded_generator(facts["data_seed"], split)
+            )
             sources[split] = Memory(x, modes, flip=False)
         super().__init__(facts["shape"], facts["num_classes"], None, facts["batch_size"], sources)
+
+
+class Gaussian1D(Toy):
+    """A single Gaussian."""
+
+    def __init__(self, mean: float, std: Positive, **facts: Unpack[Facts]):
+        distribution = Mixture.equal([[mean]], std)
+        super().__init__(distribution, **facts)
+
+
+class Mixture1D(Toy):
+    """Gaussians, each with its own mean, deviation and weight; weights are probabilities up to a factor."""
+
+    def __init__(
+        self,
+        means: Sequence[float],
+        stds: Sequence[Positive],
+        weights: Sequence[Positive],
+        **facts: Unpack[Facts],
+    ):
+        if not len(means) == len(stds) == len(weights) >= 1:
+            raise ConfigError(
+                f"data.means, data.stds and data.weights have {len(means)}, {len(stds)} and {len(weights)} "
+                "numbers: give one of each for every Gaussian"
+            )
+        distribution = Mixture([[mean] for mean in means], stds, weights)
+        super().__init__(distribution, **facts)
 
 
 class Ring(Toy):
@@ -74,7 +104,7 @@ class Spiral(Toy):
     """
 
     def __init__(
-        self, turns: Positive, radius: Positive, components: Several, std: Positive, **facts: Unpack[Facts]
+        self, turns: Positive, radius: Positive, components: TwoOrMore, std: Positive, **facts: Unpack[Facts]
     ):
         distribution = Mixture.equal(spiral(turns, radius, components), std)
         super().__init__(distribution, **facts)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Count, Whole, agree, image_range
+from ganlab.core.validation import Count, Whole, check_declared, check_image_range
 from ganlab.data.base import Data
 from ganlab.data.labelled import labelled_among
 from ganlab.data.sources import Choice, Memory, hold_out
@@ -52,16 +52,16 @@ class Vision(Data):
         validation_choice: Choice,
         labelled: Count | None,
     ):
-        agree("num_classes", num_classes, 10)
+        check_declared("num_classes", num_classes, 10)
         home = Path(root).expanduser()
         if home.exists() and not home.is_dir():
             raise ConfigError(f"data.root={root} is a file: set data.root to a folder")
         if not (home / FOLDERS[dataset]).is_dir():
             download(dataset, home)
         training, test = read(dataset, home, train=True), read(dataset, home, train=False)
-        agree("shape", shape, tuple(training[0].shape[1:]))
+        check_declared("shape", shape, tuple(training[0].shape[1:]))
         sources = hold_out(*training, validation, validation_choice, flip) | {"test": Memory(*test, flip)}
-        super().__init__(shape, num_classes, image_range(range), batch_size, sources)
+        super().__init__(shape, num_classes, check_image_range(range), batch_size, sources)
         self.class_names = tuple(NAMES[dataset].split(",")) if dataset in NAMES else None
         self.labelled = labelled_among(sources["train"], labelled, num_classes)
 

@@ -27,10 +27,10 @@ def mmd2(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
     """
     if estimator == "linear":
         return _linear_time(x, y, kernel)
-    cross = kernel.total(x, y) / (len(x) * len(y))
+    cross = kernel.matrix_sum(x, y) / (len(x) * len(y))
     if estimator == "u_statistic":
         equal(x, y, "the U-statistic")
-        cross = (kernel.total(x, y) - kernel.paired(x, y).sum()) / (len(x) * (len(x) - 1))
+        cross = (kernel.matrix_sum(x, y) - kernel.diagonal(x, y).sum()) / (len(x) * (len(x) - 1))
     return _mean_within(x, kernel, estimator) + _mean_within(y, kernel, estimator) - 2 * cross
 
 
@@ -38,9 +38,9 @@ def _mean_within(x: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
     """Mean of k(x_i, x_j), without i = j where that must be unbiased."""
     n = len(x)
     if estimator == "biased":
-        return (kernel.total_within(x) + kernel.paired(x, x).sum()) / n**2
+        return (kernel.off_diagonal_sum(x) + kernel.diagonal(x, x).sum()) / n**2
     at_least_two(n, "an unbiased estimate")
-    return kernel.total_within(x) / (n * (n - 1))
+    return kernel.off_diagonal_sum(x) / (n * (n - 1))
 
 
 def _linear_time(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
@@ -49,7 +49,7 @@ def _linear_time(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
     end = len(x) // 2 * 2
     x0, x1, y0, y1 = x[0:end:2], x[1:end:2], y[0:end:2], y[1:end:2]
     return (
-        kernel.paired(x0, x1) + kernel.paired(y0, y1) - kernel.paired(x0, y1) - kernel.paired(x1, y0)
+        kernel.diagonal(x0, x1) + kernel.diagonal(y0, y1) - kernel.diagonal(x0, y1) - kernel.diagonal(x1, y0)
     ).mean()
 
 

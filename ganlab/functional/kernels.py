@@ -29,16 +29,16 @@ class Kernel(ABC):
         """k(x_i, y_j), [N, M]."""
 
     @abstractmethod
-    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+    def diagonal(self, x: Tensor, y: Tensor) -> Tensor:
         """k(x_i, y_i), [N], in N evaluations."""
 
-    def total(self, x: Tensor, y: Tensor) -> Tensor:
+    def matrix_sum(self, x: Tensor, y: Tensor) -> Tensor:
         """Sum over all i, j of k(x_i, y_j), a scalar."""
         return self(x, y).sum()
 
-    def total_within(self, x: Tensor) -> Tensor:
+    def off_diagonal_sum(self, x: Tensor) -> Tensor:
         """Sum over i != j of k(x_i, x_j), a scalar."""
-        return self(x, x).sum() - self.paired(x, x).sum()
+        return self(x, x).sum() - self.diagonal(x, x).sum()
 
 
 class Radial(Kernel):
@@ -58,19 +58,19 @@ class Radial(Kernel):
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return self.value(squared_distances(x, y))
 
-    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+    def diagonal(self, x: Tensor, y: Tensor) -> Tensor:
         return self.value((x - y).square().sum(1))
 
-    def total(self, x: Tensor, y: Tensor) -> Tensor:
+    def matrix_sum(self, x: Tensor, y: Tensor) -> Tensor:
         # Distances know no origin, and rounding is least at the samples' own.
         centre = y.detach().mean(0)
-        return Total.apply(x - centre, y - centre, self)
+        return MatrixSum.apply(x - centre, y - centre, self)
 
-    def total_within(self, x: Tensor) -> Tensor:
-        return TotalWithin.apply(x - x.detach().mean(0), self)
+    def off_diagonal_sum(self, x: Tensor) -> Tensor:
+        return OffDiagonalSum.apply(x - x.detach().mean(0), self)
 
 
-class Total(torch.autograd.Function):
+class MatrixSum(torch.autograd.Function):
     """Sum over i, j of value(|x_i - y_j|^2).
 
     Its gradient at x_i is sum over j of 2 slope_ij (x_i - y_j): one matrix of slopes is kept for it,
@@ -95,7 +95,7 @@ class Total(torch.autograd.Function):
         return at_x, at_y, None
 
 
-class TotalWithin(torch.autograd.Function):
+class OffDiagonalSum(torch.autograd.Function):
     """Sum over i != j of value(|x_i - x_j|^2); its gradient is twice that at the first place alone."""
 
     @staticmethod
@@ -134,13 +134,13 @@ class Linear(Kernel):
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return x @ y.T
 
-    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+    def diagonal(self, x: Tensor, y: Tensor) -> Tensor:
         return (x * y).sum(1)
 
-    def total(self, x: Tensor, y: Tensor) -> Tensor:
+    def matrix_sum(self, x: Tensor, y: Tensor) -> Tensor:
         return x.sum(0) @ y.sum(0)
 
-    def total_within(self, x: Tensor) -> Tensor:
+    def off_diagonal_sum(self, x: Tensor) -> Tensor:
         return x.sum(0).square().sum() - x.square().sum()
 
 
@@ -153,7 +153,7 @@ class Polynomial(Kernel):
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         return (x @ y.T / x.shape[1] + self.offset) ** self.degree
 
-    def paired(self, x: Tensor, y: Tensor) -> Tensor:
+    def diagonal(self, x: Tensor, y: Tensor) -> Tensor:
         return ((x * y).mean(1) + self.offset) ** self.degree
 
 

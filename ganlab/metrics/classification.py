@@ -48,9 +48,9 @@ class ClassificationAccuracy(Transfer):
 
     def share(self, game: Game, data: Data, seed: int) -> float:
         if self._real is None:
-            chosen = [(x, y) for x, y in data.choice("train", self._n, "cpu", CHUNK) if y is not None]
+            chosen = [(x, y) for x, y in data.subset("train", self._n, "cpu", CHUNK) if y is not None]
             self._real = self._learned(data, *(torch.cat(part) for part in zip(*chosen, strict=True)))
-        labels = game.labels(self._n, data.classes(self._n))
+        labels = game.labels(self._n, data.proportional_labels(self._n))
         assert labels is not None
         return self._learned(data, game.sample(self._n, seed, labels), labels)
 

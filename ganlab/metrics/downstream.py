@@ -17,7 +17,7 @@ from ganlab.data.sources import Samples
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.feature_metric import short
-from ganlab.networks.activations import hidden
+from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import evaluating
 
 CHUNK = 1000  # test images at a time
@@ -99,7 +99,7 @@ class NearestNeighbourError(Transfer):
     higher_is_better = False
 
     def share(self, game: Game, data: Data, seed: int) -> float:
-        classes = game.labels(self._n, data.classes(self._n))
+        classes = game.labels(self._n, data.proportional_labels(self._n))
         assert classes is not None
         samples = game.sample(self._n, seed, classes).flatten(1)
 
@@ -149,7 +149,7 @@ class LinearProbe(Transfer):
         blank = torch.zeros(1, *game.shape, dtype=weight.dtype, device=weight.device)
         try:
             with evaluating(game.discriminator):
-                layers = hidden(game.discriminator, blank)
+                layers = hidden_activations(game.discriminator, blank)
         except (RuntimeError, AssertionError, TypeError, ConfigError) as error:
             raise ConfigError(
                 f"{self.name} shows the discriminator single images without their classes, which this one "
@@ -167,7 +167,7 @@ class LinearProbe(Transfer):
         from sklearn.svm import LinearSVC
 
         device = next(game.parameters()).device
-        train = list(data.choice("train", self.n_train, device, CHUNK))
+        train = list(data.subset("train", self.n_train, device, CHUNK))
         test = list(data.split("test", device, CHUNK))
         # Thousands of features: the dual problem has the same solution, and is solved in half of the time.
         solver = LinearSVC(C=self.cost, dual=True, tol=TOLERANCE, random_state=0)
@@ -182,7 +182,9 @@ class LinearProbe(Transfer):
         assert judge is not None
         weight = next(judge.parameters())
         with evaluating(judge):
-            return torch.cat([torch.cat(hidden(judge, x.to(weight.dtype)), 1) for x, _ in batches])
+            return torch.cat(
+                [torch.cat(hidden_activations(judge, x.to(weight.dtype)), 1) for x, _ in batches]
+            )
 
     def protocol(self) -> dict[str, str | int | float]:
         return {

@@ -67,7 +67,7 @@ class Evaluation:
         wanted = [
             m.subsampled_split for m in metrics.values() if m.subsampled_split and len(m.references) == 1
         ]
-        self._asked = {split: data.classes(n, split) for split in wanted or ["train"]}
+        self._asked = {split: data.proportional_labels(n, split) for split in wanted or ["train"]}
         self.classes = next(iter(self._asked.values()))
         self.watch = watch
         self.floor: dict[str, float] = {}

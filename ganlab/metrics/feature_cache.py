@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from ganlab.filesystem import caches, replacing
+from ganlab.filesystem import atomic_writer, cache_directory
 
 ENABLED: ContextVar[bool] = ContextVar("feature_cache", default=False)
 
@@ -39,7 +39,7 @@ def path(levels: Tensor, *facts: object) -> Path:
     """The file of the features of uint8 images: a function of the images and of the extractor."""
     key = sha256(repr((tuple(levels.shape), facts)).encode())
     key.update(levels.cpu().contiguous().numpy().tobytes())
-    return caches() / "features" / f"{key.hexdigest()}.safetensors"
+    return cache_directory() / "features" / f"{key.hexdigest()}.safetensors"
 
 
 def load(path: Path) -> Features | None:
@@ -57,7 +57,7 @@ def save(path: Path, features: Features) -> None:
     whole = Features(*(part.cpu().contiguous() for part in features))
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
+        with atomic_writer(path) as file:
             file.write(safetensors.save(whole._asdict(), metadata={"sha256": digest(whole)}))
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import generator
+from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, Split
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.feature_cache import Features
@@ -93,7 +93,7 @@ class FeatureReservoir:
         self.limit = limit
         self._parts: list[Tensor] = []
         self._came = 0
-        self._chance = generator("features")
+        self._chance = seeded_generator("features")
 
     def add(self, features: Tensor) -> None:
         """Some more, [N, F]."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, one_line
-from ganlab.filesystem import read_regular
+from ganlab.filesystem import read_regular_file
 from ganlab.metrics.feature_cache import Features
 
 Layer = Literal[64, 192, 768, 2048]
@@ -102,7 +102,7 @@ def harmless(path: Path) -> bytes:
         ConfigError: it cannot be read, or it holds something else.
     """
     try:
-        content = read_regular(path)
+        content = read_regular_file(path)
         torch.load(io.BytesIO(content), weights_only=True, map_location="meta")
         return content
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:

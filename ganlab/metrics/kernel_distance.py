@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from ganlab.core.validation import Count, Several
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.base import Split
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Polynomial
@@ -40,7 +40,7 @@ class KernelDistance(FeatureMetric):
         extractor: str | Extractor,
         split: Split,
         subsets: Count,
-        subset_size: Several,
+        subset_size: TwoOrMore,
         estimator: Literal["unbiased", "u_statistic", "biased"] = "unbiased",
     ):
         super().__init__(extractor, split)

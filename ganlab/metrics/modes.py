@@ -22,7 +22,7 @@ NEAR = 3.0  # deviations
 
 def high_quality(x: Tensor, known: Mixture) -> Tensor:
     """The nearest modes of those of the samples x [N, D] that are of high quality, int64 [at most N]."""
-    distance, nearest = known.deviations(x).min(1)  # [N], [N]
+    distance, nearest = known.mahalanobis(x).min(1)  # [N], [N]
     return nearest[distance < NEAR]
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Positive, Several
+from ganlab.core.validation import Positive, TwoOrMore
 from ganlab.data.base import Data, Split
 from ganlab.functional.kernels import squared_distances
 from ganlab.metrics.base import SampleMetric
@@ -34,10 +34,10 @@ class Parzen(SampleMetric):
 
     higher_is_better = True
     references = ("validation", "test")
-    anchor = "train"
+    baseline_split = "train"
     names = ("parzen/validation", "parzen/test")
 
-    def __init__(self, widths: Annotated[Sequence[Positive], 1], num_validation: Several | None):
+    def __init__(self, widths: Annotated[Sequence[Positive], 1], num_validation: TwoOrMore | None):
         self._widths = [float(width) for width in widths]
         self._num_validation = num_validation
         self._reals: dict[Split, list[Tensor]] = {"validation": [], "test": []}

@@ -45,7 +45,7 @@ class ReferenceSamples:
 
 def fixed_subset(data: Data, split: Split, n: int | None, device: torch.device) -> Iterator[Tensor]:
     """At most n samples of a split, the same in every run; all in their order where n is None."""
-    found = data.split(split, device, BATCH) if n is None else data.choice(split, n, device, BATCH)
+    found = data.split(split, device, BATCH) if n is None else data.subset(split, n, device, BATCH)
     return (x for x, _ in found)
 
 

@@ -13,7 +13,7 @@ from ganlab.core.turn import Sample, Turn, at_least_float32
 from ganlab.networks.base import Conditioned, Generator, add_inputs, input_layer, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
-GeneratorWay = Literal["concat", "embedding", "norm"]
+GeneratorMode = Literal["concat", "embedding", "norm"]
 
 
 class Embedded(Conditioned):
@@ -98,13 +98,13 @@ class Projection(Embedded):
         return (self.embedding(condition) * features).sum(1)
 
 
-def ask_for_classes(setting: str, way: GeneratorWay, generator: Generator, num_classes: int) -> None:
+def condition_generator(setting: str, way: GeneratorMode, generator: Generator, num_classes: int) -> None:
     """Conditions a generator on classes.
 
     Raises:
         ConfigError: the way is `norm`, and the generator has no batch norm.
     """
-    if not GENERATOR_WAYS[way](generator, num_classes):
+    if not GENERATOR_MODES[way](generator, num_classes):
         raise ConfigError(
             f"{setting}={way} needs a generator with batch norm: choose concat or embedding, or "
             "model.generator.batch_norm=true and no trick.normalisation.kind=none"
@@ -137,7 +137,7 @@ def condition_norm(generator: Generator, num_classes: int) -> bool:
     return bool(replace_modules(generator.body, (*BATCH_NORMS, VirtualNorm, nn.GroupNorm), conditional))
 
 
-GENERATOR_WAYS = {"concat": concat_latent, "embedding": embed_latent, "norm": condition_norm}
+GENERATOR_MODES = {"concat": concat_latent, "embedding": embed_latent, "norm": condition_norm}
 
 
 class KPlusOneLogit(nn.Module):

@@ -44,7 +44,7 @@ class ClosenessScore(Conditioned):
         return self.score(self.closeness(features)).squeeze(1)
 
 
-class StandardDeviation(nn.Module):
+class MinibatchStandardDeviation(nn.Module):
     """[B, C, ...] -> [B, C + 1, ...]: one more channel says how much the samples of a group differ.
 
     Neighbours in the batch form groups of `size`; in the code of StyleGAN2 those that lie B / size apart do,
@@ -57,7 +57,7 @@ class StandardDeviation(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        check_groups(self.size, len(x))
+        refuse_partial_groups(self.size, len(x))
         groups = at_least_float32(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
         variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
         # Equal samples have no deviation, and the root no slope there.
@@ -66,7 +66,7 @@ class StandardDeviation(nn.Module):
         return torch.cat([x, rows.view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])], 1)
 
 
-def check_groups(size: int, rows: int) -> None:
+def refuse_partial_groups(size: int, rows: int) -> None:
     if rows % size:
         raise ConfigError(
             f"trick.minibatch_stddev.group_size={size} does not divide a batch of {rows} on one process "

@@ -49,7 +49,7 @@ def refuse_normalised(trick: str, network: nn.Module) -> None:
         )
 
 
-def moved(layer: nn.Module) -> Tensor:
+def optimised_weight(layer: nn.Module) -> Tensor:
     """The tensor that an optimiser moves where a layer has its weight; of weight norm, the directions."""
     if not is_parametrized(layer, "weight"):
         return cast(Tensor, layer.weight)
@@ -57,7 +57,7 @@ def moved(layer: nn.Module) -> Tensor:
     return last
 
 
-def flat(network: nn.Module) -> Tensor:
+def flat_weights(network: nn.Module) -> Tensor:
     """All weights of a network in one row."""
     return torch.cat([weight.flatten() for weight in network.parameters()])
 
@@ -71,7 +71,7 @@ def set_singular_vectors(network: nn.Module) -> None:
     """
     for name, norm in network.named_modules():
         if isinstance(norm, _SpectralNorm):
-            weight = moved(network.get_submodule(name.split("parametrizations.")[0].rstrip(".")))
+            weight = optimised_weight(network.get_submodule(name.split("parametrizations.")[0].rstrip(".")))
             matrix = norm._reshape_weight_to_matrix(weight)
             exact = matrix.double().nan_to_num(0, 0, 0)  # what is not finite is told when it is sampled
             tall = len(matrix) > matrix.shape[1]

@@ -21,7 +21,7 @@ class Reconstruction(Objective):
     """
 
     players = ("generator",)
-    statistics = 1
+    num_statistics = 1
     provides = frozenset()
 
     def __init__(self, likelihood: Likelihood, weight: Mapping[Player, float | Schedule]):
@@ -45,7 +45,7 @@ class VAE(Objective):
     """
 
     players = ("generator",)
-    statistics = 2
+    num_statistics = 2
     provides = frozenset()
 
     def __init__(
@@ -55,7 +55,7 @@ class VAE(Objective):
         self.likelihood = likelihood
         self.beta = nonzero_schedule(".beta", beta)
 
-    def check(self, networks: Networks) -> None:
+    def check_networks(self, networks: Networks) -> None:
         prior = networks.generator.prior
         if not isinstance(prior, Normal):
             raise ConfigError(
@@ -67,7 +67,7 @@ class VAE(Objective):
         mean, log_variance = at_least_float32(turn.generator.encode(turn.real.x)).chunk(
             2, 1
         )  # [B, latent_dim]
-        noise = turn.draw.normal("posterior", *mean.shape).to(mean.dtype)
+        noise = turn.random.normal("posterior", *mean.shape).to(mean.dtype)
         made = turn.decode(mean + (log_variance / 2).exp() * noise)
         return {
             "reconstruction": -self.likelihood(turn.real.x, made.x),

@@ -22,7 +22,9 @@ class Objective(nn.Module, ABC):
     """
 
     players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
-    statistics: ClassVar[int] = 0  # numbers that it has an encoder say of each latent; 0: no encoder is built
+    num_statistics: ClassVar[int] = (
+        0  # numbers that it has an encoder say of each latent; 0: no encoder is built
+    )
     provides: frozenset[str]
     needs: frozenset[str] = frozenset()  # of the machine
 
@@ -42,7 +44,7 @@ class Objective(nn.Module, ABC):
         # A product with one would change nothing, and costs a pass forward and one back.
         return terms if weight == 1 else {name: weight * term for name, term in terms.items()}
 
-    def check(self, networks: Networks) -> None:
+    def check_networks(self, networks: Networks) -> None:
         """Refuses networks that it could not train.
 
         Raises:

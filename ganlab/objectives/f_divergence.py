@@ -62,7 +62,7 @@ class FDivergence(Adversarial):
         return -self.divergence.output(fake)
 
 
-class Exponential(Divergence):
+class ExponentialDivergence(Divergence):
     """One with exponentials of the logit, none of which is steeper anywhere than where |l| is `max_logit`.
 
     Beyond, one of g and f* goes on along its tangent, and the other as f* has it: were both held, some l
@@ -81,7 +81,7 @@ class Exponential(Divergence):
         return relu(logits - self.max_logit)
 
 
-class KullbackLeibler(Exponential):
+class KullbackLeibler(ExponentialDivergence):
     """KL(P || Q): f(u) = u log u, f*(t) = exp(t - 1), g(l) = l; best at l = 1 + log u.
 
     For l > m, f* goes on along its tangent: g(l) = m + log(1 + l - m).
@@ -96,7 +96,7 @@ class KullbackLeibler(Exponential):
         return (logits - above - 1).exp() * (1 + above)
 
 
-class ReverseKullbackLeibler(Exponential):
+class ReverseKullbackLeibler(ExponentialDivergence):
     """KL(Q || P): f(u) = -log u, f*(t) = -1 - log(-t) for t < 0, g(l) = -exp(-l); best at l = log u.
 
     For l < -m, g goes on along its tangent.
@@ -125,7 +125,7 @@ class Pearson(Divergence):
         return logits.square() / 4 + logits
 
 
-class Neyman(Exponential):
+class Neyman(ExponentialDivergence):
     """The integral of (p - q)^2 / p: f(u) = (1 - u)^2 / u, f*(t) = 2 - 2 sqrt(1 - t) for t < 1.
 
     g(l) = 1 - exp(-l); best at l = 2 log u. For l < -m, g goes on along its tangent.
@@ -140,7 +140,7 @@ class Neyman(Exponential):
         return 2 - 2 * ((-logits - below) / 2).exp() * (1 + below).sqrt()
 
 
-class SquaredHellinger(Exponential):
+class SquaredHellinger(ExponentialDivergence):
     """The integral of (sqrt p - sqrt q)^2: f(u) = (sqrt u - 1)^2, f*(t) = t / (1 - t) for t < 1.
 
     g(l) = 1 - exp(-l); best at l = log(u) / 2. For l < -m, g goes on along its tangent; for l > m, f* does.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.distributed import all_gather_with_grad
-from ganlab.core.gradients import between, input_gradients, row_norms
+from ganlab.core.gradients import input_gradients, interpolates, row_norms
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
 from ganlab.functional.distances import mmd2
@@ -66,7 +66,7 @@ class LearnedMMD(Objective):
 
     def _slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
         """|grad w| at one point between each real and fake sample, [B]; of packs, over all that is in one."""
-        points = between(turn, "between", len(turn.on_real.features))
+        points = interpolates(turn, "between", len(turn.on_real.features))
         seen = at_least_float32(turn.judge(points).features)
         with torch.autocast(real.device.type, enabled=False):
             witness = self.kernel(seen, real).mean(1) - self.kernel(seen, fake).mean(1)  # [B]

@@ -105,7 +105,7 @@ class SlicedWasserstein(Matching):
         self.projections, self.p = projections, p
 
     def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        directions = turn.draw.common("projections", self.projections, made.shape[1]).to(made.dtype)
+        directions = turn.random.common("projections", self.projections, made.shape[1]).to(made.dtype)
         return sliced_wasserstein(made, real, normalize(directions), self.p)
 
 

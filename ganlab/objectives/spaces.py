@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import fold
+from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Sample
 from ganlab.core.validation import Widths
 
@@ -45,7 +45,7 @@ class RandomFeatures(nn.Module):
                 f"too often for shape {list(shape)}: give fewer"
             )
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(fold("random features", seed))
+            torch.default_generator.manual_seed(derive_seed("random features", seed))
             self.body = nn.Sequential(*_layers(widths, shape)).requires_grad_(False)
 
     def forward(self, sample: Sample) -> Tensor:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from ganlab.config.allowlist import listed, targets
+from ganlab.config.allowlist import allowed_targets, target_nodes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
-from ganlab.filesystem import writing
+from ganlab.filesystem import refuse_unwritable
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended
@@ -37,7 +37,7 @@ def right_to(folder: Path, job: Job) -> TextIO | None:
         ConfigError: it cannot be written there.
     """
     path = folder / ".locks" / job.directory.name
-    with writing(path):
+    with refuse_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     try:
@@ -124,7 +124,7 @@ def trusting(job: Job) -> list[str]:
 
 def packages(job: Job) -> list[str]:
     """Those whose classes who wrote the suite has named, or has trusted."""
-    named = {str(node["_target_"]) for _, node in targets(job.cfg)} - listed()
+    named = {str(node["_target_"]) for _, node in target_nodes(job.cfg)} - allowed_targets()
     return sorted({name.split(".")[0] for name in named} | set(job.cfg.trust))
 
 

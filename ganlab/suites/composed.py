@@ -8,10 +8,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.config.build import build_data, measuring
-from ganlab.config.checks import check, num_processes, refuse_unused
+from ganlab.config.build import build_data, build_evaluation, num_processes
+from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.compose import compose, one_line_message
-from ganlab.config.overrides import quoted
+from ganlab.config.overrides import quote
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError, within
 from ganlab.data.base import Data
@@ -67,7 +67,7 @@ class Composed:
         if node is not None:
             told_of = {"group": group, "job_type": name}
             self.outside += [
-                f"logger.wandb.{key}={quoted(text)}" for key, text in told_of.items() if node[key] is None
+                f"logger.wandb.{key}={quote(text)}" for key, text in told_of.items() if node[key] is None
             ]
         self.data = json.dumps(
             OmegaConf.to_container(self.cfg.data, resolve=True), sort_keys=True, default=str
@@ -105,11 +105,11 @@ def built(run: Composed, data: Data) -> Evaluation:
     cfg = run.of(0)
     if cfg.data.num_classes is None:
         cfg.data.num_classes = data.num_classes
-    refuse_unused(cfg, run.overrides)
-    check(cfg)
-    Timetable(cfg).share(data, num_processes(cfg))
+    refuse_unused_settings(cfg, run.overrides)
+    check_config(cfg)
+    Timetable(cfg).check_batches(data, num_processes(cfg))
     game = build(cfg, data).game
-    evaluation = measuring(cfg, data)
+    evaluation = build_evaluation(cfg, data)
     evaluation.check_game(game)
     evaluation.monitored(cfg.monitor)
     return evaluation

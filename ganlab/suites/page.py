@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ganlab.config.kinds import fits, said
+from ganlab.config.kinds import describe_kind, matches
 from ganlab.core.errors import ConfigError
 
 
@@ -110,8 +110,8 @@ class Page:
     def plain(self, node: yaml.Node, what: str, kind: Any) -> Any:
         """A value of a kind, as `ganlab.config.kinds` has them."""
         value = self.value(node)
-        if not fits(value, kind):
-            raise self.refusal(node, f"{what}: {value} must be {said(kind)}")
+        if not matches(value, kind):
+            raise self.refusal(node, f"{what}: {value} must be {describe_kind(kind)}")
         return value
 
     def text(self, node: yaml.Node | None, what: str) -> str | None:

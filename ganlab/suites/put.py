@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from ganlab.core.errors import ConfigError
-from ganlab.filesystem import write_beside, writing
+from ganlab.filesystem import refuse_unwritable, write_atomically
 from ganlab.visualize.grid import save_png
 
 # So of a suite's as of a sweep's.
@@ -27,11 +27,11 @@ def put(folder: Path, source: str, text: str, pictures: Mapping[str, Image.Image
         raise ConfigError(
             f"{page} is not a report's: give it another name, what it says may go into {source}"
         )
-    with writing(folder):
+    with refuse_unwritable(folder):
         for name, image in pictures.items():
             if image is None:
                 (folder / name).unlink(missing_ok=True)
             else:
                 save_png(image, folder / name)
-        write_beside(page, f"{mark}\n\n{text}")
+        write_atomically(page, f"{mark}\n\n{text}")
     return page

@@ -62,7 +62,7 @@ def rounds(directory: Path) -> int | None:
     run = RunDirectory(directory)
     if not (directory / "config.yaml").is_file():
         return None
-    return clock(run, "last")[0] if run.begun else 0
+    return clock(run, "last")[0] if run.has_checkpoint else 0
 
 
 def clock(run: RunDirectory, checkpoint: str) -> tuple[int, float]:

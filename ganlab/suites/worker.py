@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.filesystem import replacing, writing
+from ganlab.filesystem import atomic_writer, refuse_unwritable
 from ganlab.suites import results
 from ganlab.suites.child import Child, recorded, right_to
 from ganlab.suites.plan import Job
@@ -99,9 +99,9 @@ class Worker(Players):
         if not pictures:
             return
         place = self.suite.folder / "samples" / f"{job.arm}.png"
-        with writing(place):
+        with refuse_unwritable(place):
             place.parent.mkdir(exist_ok=True)
-            with replacing(place) as file:
+            with atomic_writer(place) as file:
                 file.write(pictures[-1].read_bytes())
 
     def name(self, job: Job) -> str:

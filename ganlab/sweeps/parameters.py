@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from ganlab.config.kinds import fits
-from ganlab.core.validation import whole
+from ganlab.config.kinds import matches
+from ganlab.core.validation import is_whole_number
 from ganlab.suites.page import Page
 
 NEAR = 1e-9  # of a step: what counts as no rest
@@ -24,7 +24,7 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        return all(whole(part) for part in (self.low, self.high, self.step))
+        return all(is_whole_number(part) for part in (self.low, self.high, self.step))
 
     @property
     def tried(self) -> list[str]:
@@ -126,6 +126,6 @@ def number(page: Page, name: str, key: str, node: yaml.Node) -> float:
             value = float(value)
         except ValueError:
             value = None
-    if not fits(value, float):
+    if not matches(value, float):
         raise page.refusal(node, f"{name}: {key}={page.value(node)} must be a number")
     return value

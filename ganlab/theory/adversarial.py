@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from ganlab.core.validation import Count, Several
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.densities import optimal_discriminator, oracle_accuracy
 from ganlab.game import Game
 from ganlab.theory import style
@@ -36,7 +36,7 @@ def draw_intuition(settings: Overrides, reach: Ends, steps: Count, seed: int) ->
     return [render(figure)]
 
 
-def draw(settings: Overrides, reach: Ends, steps: Count, frames: Several, seed: int) -> list[Image.Image]:
+def draw(settings: Overrides, reach: Ends, steps: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
     """Figure 4: both densities, D(x) and the optimal discriminator p / (p + q), step by step."""
     run = DensityRun(settings, seed, reach)
     return [_frame(run, step) for step in frame_steps(steps, frames)]

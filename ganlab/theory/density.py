@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import RandomStreams
 from ganlab.game import Game
 from ganlab.theory.runs import Overrides, SteppedRun
 
@@ -49,11 +48,10 @@ class DensityRun:
         return float(((q - self.p).abs() * self.edges.diff()).sum() / 2)
 
 
-class Quantiles(RandomStreams):
-    """The quantiles of each distribution at given levels [n], [n, 1], instead of random numbers."""
+class Quantiles:
+    """A `RandomSource` that returns the quantiles of each distribution at given levels: [n] -> [n, 1]."""
 
     def __init__(self, levels: Tensor):
-        super().__init__(0)
         self.levels = levels
 
     def normal(self, name: str, n: int, *shape: int) -> Tensor:

@@ -5,7 +5,7 @@ from PIL import Image
 from torch import Tensor
 
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.validation import Count, Several
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.runs import frame_steps
 from ganlab.theory.style import BLACK, DATA, GENERATOR, PURPLE, tidy, titled_figure
 from ganlab.visualize.grid import render
@@ -20,7 +20,7 @@ LEGEND = (
 )
 
 
-def draw(samples: Count, frames: Several, seed: int) -> list[Image.Image]:
+def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
     """More and more samples, from u on the left through the distribution function to x below it."""
     u = RandomStreams(seed, "inverse_transform").uniform("u", samples).double().clamp(1e-9, 1 - 1e-9)
     return [_frame(u[:n]) for n in frame_steps(samples, frames) if n > 0]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from ganlab.core.validation import Count, Several
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.density import DensityRun, Ends
 from ganlab.theory.runs import Overrides, Variants, frame_steps
 from ganlab.theory.style import DATA, GENERATOR, add_legend, tidy, titled_figure
@@ -17,7 +17,7 @@ def draw(
     settings: Overrides,
     reach: Ends,
     steps: Count,
-    frames: Several,
+    frames: TwoOrMore,
     seed: int,
 ) -> list[Image.Image]:
     """One column per objective and one row per data set, each with overrides of its own after `settings`."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from PIL import Image
 
 from ganlab.core.errors import require
-from ganlab.core.validation import Count, Several
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.runs import Overrides, SteppedRun, Variants, frame_steps
 from ganlab.theory.style import add_legend, tidy, titled_figure
 from ganlab.visualize.grid import render
@@ -15,7 +15,7 @@ SAMPLES = 2500  # that the numbers of modes are of, as in published tables
 
 
 def draw(
-    players: Variants, settings: Overrides, reach: float, steps: Count, frames: Several, seed: int
+    players: Variants, settings: Overrides, reach: float, steps: Count, frames: TwoOrMore, seed: int
 ) -> list[Image.Image]:
     """One panel per way of training, given by name with its overrides after `settings`.
 

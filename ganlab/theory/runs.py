@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from ganlab.config.build import build_data
-from ganlab.config.checks import check
+from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
 from ganlab.game import Game
 from ganlab.training.build import build
@@ -17,7 +17,7 @@ class SteppedRun:
 
     def __init__(self, overrides: Overrides, seed: int):
         cfg = compose(*overrides, f"seed={seed}")
-        check(cfg)
+        check_config(cfg)
         self.data = build_data(cfg)
         self._module = build(cfg)
         self.game = self._module.game
@@ -27,7 +27,7 @@ class SteppedRun:
         """The game after `step` steps, in evaluation mode; calls must not go back."""
         self._module.train()
         while self.game.step < step:
-            self._module.round(next(self._batches))
+            self._module.play_step(next(self._batches))
         return self.game.eval()
 
 

@@ -1,7 +1,7 @@
 """Builds the Lightning module of a config, and loads the weights of a run into it."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,69 +11,67 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganlab.config.build import ROLES, build_game, instantiate, refusing
-from ganlab.config.checks import num_processes
+from ganlab.config.build import ROLES, as_config_errors, build_game, instantiate, num_processes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import stage_configs
-from ganlab.core.errors import ConfigError, within
+from ganlab.core.errors import ConfigError, require, within
 from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.networks.autoencoder import pretrained
+from ganlab.networks.autoencoder import copy_of_pretrained
 from ganlab.networks.norms import ElementaryNorm
-from ganlab.training.base import GameModule
+from ganlab.training.module import GameModule
 from ganlab.training.play import Play
-from ganlab.training.stages import Stage, Stages
+from ganlab.training.stage import Stage
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
-    """The game with its way of playing and its optimisers, after its stages; data as in `build_game`.
+    """The module of a run, with all of its stages; data as in `build_game`.
 
     Raises:
         ConfigError: as `build_game`; or a value of an optimiser is out of its range.
     """
     if cfg.compile:
-        torch._dynamo.reset()  # what the last job of a sweep has compiled
-    before: dict[str, Stage] = {}
+        torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
+    stages: list[Stage] = []
     for name, own in stage_configs(cfg):
-        with within(name and f"stages.{name}", "."), refusing():
-            code_of = before[own.code_of].module.game if own.get("code_of") else None
-            made = parts(own, data, code_of) | {"seed": cfg.seed}
-            if name is None:
-                break
-            module = GameModule(**made)
-            shallow = [before[part].module.game.generator for part in own.pretrained]
-            before[name] = Stage(module, own.steps, pretrained(module.game.generator, shallow))
-    with refusing():
-        return Stages(before, **made) if before else GameModule(**made)
+        with within(name and f"stages.{name}", "."), as_config_errors():
+            stages.append(
+                build_stage(own, data, {stage.name: stage.game for stage in stages}, cfg.seed, name)
+            )
+    with as_config_errors():
+        return GameModule(stages)
 
 
-def parts(cfg: DictConfig, data: Data | None, code_of: Game | None) -> dict[str, Any]:
-    """What a module that plays one game is made of."""
-    game = build_game(cfg, data, code_of)
-    here = {*game.players, *(["encoder"] if game.objective.statistics else [])}
+def build_stage(
+    cfg: DictConfig, data: Data | None, earlier: Mapping[str, Game], seed: int, name: str | None
+) -> Stage:
+    """A stage by its own config; `earlier` are the games of the stages before it, by name."""
+    game = build_game(cfg, data, earlier[cfg.code_of] if cfg.get("code_of") else None)
+    trained = {*game.players, *(["encoder"] if game.objective.num_statistics else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
-            if player not in here and not (player in ROLES and value in (None, [])):
-                raise ConfigError(
-                    f"{setting}.{player}={value}, but with this objective the {player} does not play: "
-                    "leave it out"
-                )
-    refuse_single(cfg, game)
+            unset = player in ROLES and value in (None, [])
+            reason = f"this objective trains no {player}"
+            require(player in trained or unset, f"{setting}.{player}", value, reason, "remove it")
+    refuse_single_rows(cfg, game)
     if data is not None:
-        tell_of_norm(game)
+        warn_of_batch_norm(game)
     if cfg.compile:
         game.compile()
-    with refusing():
-        return {
-            "game": game,
-            "play": instantiate(cfg.play, Play),
-            "optimizers": instantiate(cfg.optimizer),
-            "clip": instantiate(cfg.clip),
-        }
+    play, optimizers, clip = instantiate(cfg.play, Play), instantiate(cfg.optimizer), instantiate(cfg.clip)
+    if name is None:
+        return Stage(game, play, optimizers, clip, seed)
+    load_pretrained = copy_of_pretrained(game.generator, [earlier[part].generator for part in cfg.pretrained])
+
+    def prepare() -> None:
+        load_pretrained()
+        game.on_weights_loaded()
+
+    return Stage(game, play, optimizers, clip, seed, name, cfg.steps, prepare)
 
 
-def refuse_single(cfg: DictConfig, game: Game) -> None:
+def refuse_single_rows(cfg: DictConfig, game: Game) -> None:
     """Refuses batches of one row on a process where batch norm of vectors has nothing to average over."""
     processes = num_processes(cfg)
     # The other one averages over all processes.
@@ -86,7 +84,7 @@ def refuse_single(cfg: DictConfig, game: Game) -> None:
 
 
 @rank_zero_only
-def tell_of_norm(game: Game) -> None:
+def warn_of_batch_norm(game: Game) -> None:
     """Warns where a gradient penalty acts per sample, but batch norm couples the samples of a batch."""
     critic = game.discriminator
     names = [name for name, trick in game.tricks.items() if isinstance(trick, GradientRegulariser)]
@@ -116,9 +114,9 @@ def load(
     module = build(run.config())
     restore(module, run.checkpoint(checkpoint)[1])
     game = module.game
-    if game.begins and game.played <= 0:
+    if game.first_step and game.steps_played <= 0:
         raise ConfigError(
-            f"{run_dir} has played {game.step} of the {game.begins} rounds before its generator learns: "
+            f"{run_dir} has played {game.step} of the {game.first_step} rounds before its generator learns: "
             f"resume={run.path} goes on"
         )
     module.to(device).eval()

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from ganlab.config.overrides import override
+from ganlab.config.overrides import shell_override
 from ganlab.core.errors import printable
-from ganlab.core.validation import digits
+from ganlab.core.validation import format_number
 
 if TYPE_CHECKING:
     from ganlab.training.session import Session
@@ -42,12 +42,12 @@ def conclude(session: Session, status: str, metrics: Mapping[str, float]) -> Non
     speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
     lines = {"rounds": f"{session.module.game.step:,}", "training": speed}
     things = "samples" if data.value_range is None else "images"
-    run = override("run_dir", path)
+    run = shell_override("run_dir", path)
     for name, value in metrics.items():
         split = {"train": "training"}.get(evaluation.baseline_split[name], evaluation.baseline_split[name])
         floor = evaluation.floor.get(name)
-        real = f"   (real {split} {things}: {digits(floor)})" if floor is not None else ""
-        lines[name] = digits(value) + real
+        real = f"   (real {split} {things}: {format_number(floor)})" if floor is not None else ""
+        lines[name] = format_number(value) + real
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
         lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'" + (
             f" metric.kid.subset_size={len(data)}" * (len(data) < 1000)
@@ -57,7 +57,7 @@ def conclude(session: Session, status: str, metrics: Mapping[str, float]) -> Non
     if session.profile is not None:
         lines["profile"] = f"{path / 'profile.txt'}, and profile.json for chrome://tracing or Perfetto"
     lines |= {"samples": str(path / "samples"), "everything": str(path)} | whereabouts(session)
-    go_on = {"to go on": f"python -m ganlab.run {override('resume', path)}"}
+    go_on = {"to go on": f"python -m ganlab.run {shell_override('resume', path)}"}
     show(
         f"\n{status}", lines | (go_on if status == "stopped" else {"more": f"python -m ganlab.sample {run}"})
     )

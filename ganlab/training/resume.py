@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ganlab.config.compose import rounds
-from ganlab.config.kinds import validate
-from ganlab.config.overrides import PARSER, exists, refuse_unknown
+from ganlab.config.compose import num_steps
+from ganlab.config.kinds import check_kinds
+from ganlab.config.overrides import PARSER, has_key, refuse_unknown_keys
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 
@@ -41,8 +41,8 @@ def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> Dic
     saved = run.config()
     parsed = PARSER.parse_overrides(list(overrides))
     given = {override.key_or_group: override for override in parsed}.values()  # the last of a key counts
-    dotted = [o for o in parsed if "." in o.key_or_group and not exists(cfg, o.key_or_group)]
-    refuse_unknown([str(o.input_line) for o in dotted if not o.is_add()], saved, lambda _: [])
+    dotted = [o for o in parsed if "." in o.key_or_group and not has_key(cfg, o.key_or_group)]
+    refuse_unknown_keys([str(o.input_line) for o in dotted if not o.is_add()], saved, lambda _: [])
     refuse_changes(given, cfg, saved)
     keys = [override.key_or_group for override in given]
     if not run.signed:
@@ -58,12 +58,12 @@ def resumed(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> Dic
         OmegaConf.update(saved, key, value, merge=False, force_add=True)
     with open_dict(saved):
         if "images" in keys:
-            saved.steps = rounds(saved.images, saved.data.batch_size, saved.default_steps)
+            saved.steps = num_steps(saved.images, saved.data.batch_size, saved.default_steps)
         elif "steps" in keys:
             saved.images = None
         saved.run_dir = str(run.path)
         saved.resume = cfg.resume
-    return validate(saved, overrides)
+    return check_kinds(saved, overrides)
 
 
 def refuse_changes(given: Iterable[Override], cfg: DictConfig, saved: DictConfig) -> None:

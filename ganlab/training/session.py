@@ -10,10 +10,10 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.loggers import Logger
 
-from ganlab.config.build import build_data, instantiate, measuring, refusing
-from ganlab.config.checks import check, num_processes, refuse_unused
-from ganlab.config.overrides import override
-from ganlab.config.run_directory import RunDirectory, directory_for
+from ganlab.config.build import as_config_errors, build_data, build_evaluation, instantiate, num_processes
+from ganlab.config.checks import check_config, refuse_unused_settings
+from ganlab.config.overrides import shell_override
+from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError, Diverged, RankLost, ending, one_line, printable
 from ganlab.training.build import adopt, build, restore
@@ -21,7 +21,7 @@ from ganlab.training.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.training.callbacks.evaluate import Evaluate
 from ganlab.training.callbacks.final_images import LastViews
 from ganlab.training.callbacks.log import Log
-from ganlab.training.callbacks.profile import Profile
+from ganlab.training.callbacks.profile import CallbackRanges, Profile
 from ganlab.training.callbacks.progress import Bar, ResumeClock, watch
 from ganlab.training.callbacks.samples import Samples
 from ganlab.training.callbacks.stop import Stop
@@ -31,7 +31,6 @@ from ganlab.training.process import keep_memory, quiet
 from ganlab.training.processes import LocalRanks, between_processes, environment, launches_ranks
 from ganlab.training.provenance import command, commit, device_name, versions
 from ganlab.training.resume import refuse_other_data
-from ganlab.training.unprofiled import NoOpProfiler
 
 
 class Session:
@@ -46,23 +45,23 @@ class Session:
     def __init__(self, cfg: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None):
         quiet()
         keep_memory()
-        refuse_unused(cfg, overrides)
+        refuse_unused_settings(cfg, overrides)
         self.checkpoint: Path | None = None
         self.began = 0  # the round that this process starts from
         self.before: list[dict[str, Any]] = []  # where earlier parts of the run were played otherwise
-        with refusing():
-            check(cfg)
+        with as_config_errors():
+            check_config(cfg)
         check_mode(cfg)
         self.cfg = cfg
         self.command = command(overrides)
         self.data = build_data(cfg)
         self.times = Timetable(cfg)
-        self.times.share(self.data, num_processes(cfg))
+        self.times.check_batches(self.data, num_processes(cfg))
         self.module = build(cfg, self.data)
-        self.evaluation = measuring(cfg, self.data, watch)
+        self.evaluation = build_evaluation(cfg, self.data, watch)
         self.evaluation.check_game(self.module.game)
-        self.directory = directory or RunDirectory(cfg.resume or directory_for(cfg))
-        with refusing():
+        self.directory = directory or RunDirectory(cfg.resume or new_run_path(cfg))
+        with as_config_errors():
             self._callbacks()
         nodes = cfg.trainer.get("num_nodes", 1)
         self.workers = LocalRanks(cfg.trainer.devices) if launches_ranks(cfg.trainer.devices, nodes) else None
@@ -75,7 +74,7 @@ class Session:
             self.directory.discard()
             self.directory.release()
             if isinstance(error, OSError):
-                raise self.directory.refusal(error, bool(cfg.resume)) from error
+                raise self.directory.io_error(error, bool(cfg.resume)) from error
             raise
 
     def play(self) -> dict[str, float]:
@@ -108,12 +107,12 @@ class Session:
 
     def _trainer(self) -> pl.Trainer:
         make = instantiate(self.cfg.trainer, pl.Trainer)
-        with refusing():
+        with as_config_errors():
             return make(
                 callbacks=self.callbacks,
                 max_epochs=-1,
                 logger=False,
-                profiler=NoOpProfiler(),
+                profiler=CallbackRanges(),
                 plugins=[AtomicIO(), *environment()],
                 default_root_dir=self.directory.path,  # elsewhere it might take up another run's hpc_ckpt
                 enable_checkpointing=False,
@@ -126,10 +125,10 @@ class Session:
 
     def _callbacks(self) -> None:
         cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
-        self.terms = Log(directory, times.images, cfg.log_every, times.total)
+        self.terms = Log(directory, times.images_seen, cfg.log_every, times.total)
         monitored = self.evaluation.monitored(cfg.monitor)
         self.measuring = Evaluate(self.evaluation, cfg.evaluate_every, times.begins, times.total)
-        self.bar = Bar(self.terms, times.images, times.total)
+        self.bar = Bar(self.terms, times.images_seen, times.total)
         self.stop = Stop(times.total)
         self.callbacks = [
             self.bar,  # first, so that its clock stops before the others work
@@ -140,7 +139,7 @@ class Session:
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, self.terms, *monitored),
         ]
-        self.profile = Profile(directory.path, times.images) if cfg.profile else None
+        self.profile = Profile(directory.path, times.images_seen) if cfg.profile else None
         if self.profile is not None:
             self.callbacks.append(self.profile)
         self.callbacks.append(ResumeClock(self.bar))
@@ -155,12 +154,12 @@ class Session:
             self._restore()
             if self.module.game.step > self.times.total:
                 raise ConfigError(
-                    f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.played} rounds: "
+                    f"steps={cfg.steps}, but {cfg.resume} has played {self.module.game.steps_played} rounds: "
                     "ask for more"
                 )
         else:
             self._adopt()
-            self.directory.signed = not cfg.init_from or RunDirectory(cfg.init_from).content()[1]
+            self.directory.signed = not cfg.init_from or RunDirectory(cfg.init_from).read_config()[1]
         with open_dict(cfg):
             cfg.run_dir = str(self.directory.path)
             cfg.class_names = self.data.class_names and list(self.data.class_names)
@@ -178,7 +177,7 @@ class Session:
         saved = self.directory.summary()
         self.before = before if isinstance(before := saved.get("before"), list) else []
         refuse_other_data(self.cfg, saved, self.data, self.data_sha256)
-        if not self.directory.begun:
+        if not self.directory.has_checkpoint:
             self._adopt()
             return
         self.checkpoint, content = self.directory.checkpoint()
@@ -212,9 +211,7 @@ class Session:
     def _fit(self) -> None:
         module, trainer = self.module, self.trainer
         where = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
-        stream = self.data.stream(self.cfg.seed, lambda: module.game.step, *where, self.times.phases)
-        if self.profile is not None:
-            stream = self.profile.fed(stream)
+        stream = self.data.stream(self.cfg.seed, lambda: module.game.step, *where, self.times.budgets)
         trainer.fit(module, stream, ckpt_path=self.checkpoint, weights_only=True)
 
     @property
@@ -224,8 +221,8 @@ class Session:
 
     def _measure(self) -> dict[str, float]:
         """What was measured after the last round; measured now if that round was played before."""
-        if self.module.measured:
-            return self.module.measured
+        if self.module.recorder.metrics:
+            return self.module.recorder.metrics
         found = self.evaluation(self.module.to(self.trainer.strategy.root_device).game)
         self.measuring.record = self.evaluation.record(found, self.module.game)
         return found
@@ -241,9 +238,9 @@ class Session:
             return RankLost(lost)
         if self.trainer.world_size > 1 and between_processes(error):
             self.stop.hold()
-            return RankLost(f"another process is gone, so all end; {override('resume', path)} goes on")
+            return RankLost(f"another process is gone, so all end; {shell_override('resume', path)} goes on")
         if isinstance(error, OSError) and (self.module.game.step or self.cfg.resume):
-            return self.directory.refusal(error, begun=True)
+            return self.directory.io_error(error, begun=True)
         if self.module.game.step > self.began or not isinstance(error, Exception):
             return error
         return ConfigError(f"the first round failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
@@ -280,7 +277,7 @@ class Session:
             "status": status,
             "reason": reason,
             "steps": step,
-            "images": self.times.images(step),
+            "images": self.times.images_seen(step),
             "seconds": round(self.bar.seconds, 3),
             "images_per_second": round(self.bar.images_per_second, 1),
             "skipped": len(self.data.skipped),

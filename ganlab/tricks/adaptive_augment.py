@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, acting, images, span
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.turn import Capability, Networks, Player, Sample, Turn, at_least_float32
 from ganlab.core.validation import Count, Positive
 from ganlab.tricks.base import Compute, Terms, Trick
@@ -59,15 +59,15 @@ class AdaptiveAugment(Trick):
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         x = at_least_float32(sample.x)
         for part in self.acting:
-            x = part(x, self.p, self.span, turn.draw, "adaptive_augment")
+            x = part(x, self.p, self.span, turn.random, "adaptive_augment")
         return sample._replace(x=x)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
         if turn.player == "discriminator" and not turn.is_ahead:
             signs = at_least_float32(turn.on_real.logits.detach()).sign()
-            self.latest.copy_(mean_of_ranks(signs.mean()))
-            self.shown = len(turn.real.x) * turn.draw.world_size
+            self.latest.copy_(mean_over_ranks(signs.mean()))
+            self.shown = len(turn.real.x) * turn.random.world_size
         return terms
 
     def after(self, player: Player, networks: Networks, step: int) -> None:

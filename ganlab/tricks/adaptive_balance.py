@@ -4,7 +4,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability, Player, Turn, at_least_float32
 from ganlab.core.validation import Positive
@@ -30,7 +30,7 @@ class AdaptiveBalance(Trick):
     """
 
     order = Order.PRESENT  # outside of unrolled steps, which are no moves
-    claims = frozenset({Capability.MOVES})
+    claims = frozenset({Capability.MOVE_CONTROL})
     latest: Tensor
 
     def __init__(self, by: By, low: Positive | None, high: Positive | None):
@@ -53,9 +53,9 @@ class AdaptiveBalance(Trick):
         terms = compute(turn)
         if self.by == "loss_ratio":
             loss = torch.stack([at_least_float32(term.detach()).mean() for term in terms.values()]).sum()
-            self.latest[int(turn.player == "discriminator")] = mean_of_ranks(loss)
+            self.latest[int(turn.player == "discriminator")] = mean_over_ranks(loss)
         elif turn.player == "discriminator" or self.judged != turn.step:
-            self.latest[0] = mean_of_ranks(SHARES[self.by](turn))
+            self.latest[0] = mean_over_ranks(SHARES[self.by](turn))
         self.judged = turn.step
         return terms
 

@@ -1,6 +1,6 @@
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Turn
-from ganlab.networks.class_conditioning import GeneratorWay, ask_for_classes, class_cross_entropy
+from ganlab.networks.class_conditioning import GeneratorMode, class_cross_entropy, condition_generator
 from ganlab.tricks.base import Compute, Terms, Trick
 
 SETTING = "trick.auxiliary_classifier.generator"
@@ -17,14 +17,14 @@ class AuxiliaryClassifier(Trick):
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
     claims = frozenset({Capability.LABELS})  # who told the discriminator the class would give the answer away
 
-    def __init__(self, generator: GeneratorWay, weight: float | Schedule):
+    def __init__(self, generator: GeneratorMode, weight: float | Schedule):
         super().__init__()
         self.generator_way = generator
         self.weight = nonzero_schedule(".weight", weight)
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None
-        ask_for_classes(SETTING, self.generator_way, networks.generator, networks.num_classes)
+        condition_generator(SETTING, self.generator_way, networks.generator, networks.num_classes)
         networks.required_discriminator.classes = networks.required_discriminator.head(networks.num_classes)
         return networks
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, completing
-from ganlab.core.randomness import fold
+from ganlab.core.profiling import in_range, profile_range
+from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
 
@@ -169,14 +170,15 @@ class Tricks(nn.ModuleDict):
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.named():
-                torch.default_generator.manual_seed(fold(seed, name))
+                torch.default_generator.manual_seed(derive_seed(seed, name))
                 with completing(f"trick.{name}"):
                     networks = trick.networks(networks)
         return networks
 
     def _fold(self, hook: str, value: Any, *rest: Turn) -> Any:
-        for trick in self.each():
-            value = getattr(trick, hook)(value, *rest)
+        for name, trick in self.items():
+            with profile_range(f"trick {name}"):
+                value = getattr(trick, hook)(value, *rest)
         return value
 
     def on_weights_loaded(self, networks: Networks) -> None:
@@ -197,16 +199,19 @@ class Tricks(nn.ModuleDict):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         """Wraps `compute` in every trick; the first in order is the innermost."""
-        for trick in self.each():
-            compute = partial(trick.losses, compute=compute)
+        for name, trick in self.named():
+            # What a trick has others compute, such as the objective, is the player's time.
+            inner = in_range(turn.player, compute)
+            compute = in_range(f"trick {name}", partial(trick.losses, compute=inner))
         return compute(turn)
 
     def plays(self, player: Player, step: int) -> bool:
-        return all(trick.plays(player, step) for trick in self.each())
+        return all(in_range(f"trick {name}", trick.plays)(player, step) for name, trick in self.named())
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
-        for trick in self.each():
-            trick.after(player, networks, step)
+        for name, trick in self.named():
+            with profile_range(f"trick {name}"):
+                trick.after(player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
         """The scalars of all tricks, by "trick/name"."""

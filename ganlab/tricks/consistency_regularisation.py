@@ -3,7 +3,7 @@ from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, acting, images, span
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
@@ -31,9 +31,9 @@ class ConsistencyRegularisation(Trick):
         range: tuple[float, float] | None,
     ):
         super().__init__()
-        self.lambda_real = schedule(".lambda_real", lambda_real, low=0)
-        self.lambda_fake = schedule(".lambda_fake", lambda_fake, low=0)
-        if not (self.lambda_real.top or self.lambda_fake.top):
+        self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf)")
+        self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf)")
+        if not (self.lambda_real.maximum or self.lambda_fake.maximum):
             raise ConfigError(
                 "trick.consistency_regularisation.lambda_real=0 and lambda_fake=0 would do nothing: give a "
                 "positive number for one, or leave it out"
@@ -59,7 +59,7 @@ class ConsistencyRegularisation(Trick):
 
     def _term(self, kind: str, weight: Schedule, sample: Sample, turn: Turn) -> Terms:
         """One number per verdict; none where the weight is 0 throughout."""
-        if not weight.top:
+        if not weight.maximum:
             return {}
         logits = at_least_float32(turn.judge(sample).logits)
         gap = logits - at_least_float32(turn.judge(self.augment(sample, turn)).logits)
@@ -69,5 +69,5 @@ class ConsistencyRegularisation(Trick):
         """T: every transform meets every image."""
         x: Tensor = at_least_float32(sample.x)
         for part in self.acting:
-            x = part(x, torch.ones((), device=x.device), self.span, turn.draw, "consistency_regularisation")
+            x = part(x, torch.ones((), device=x.device), self.span, turn.random, "consistency_regularisation")
         return sample._replace(x=x)

@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.gradients import input_gradients, row_norms
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Sample, Turn, at_least_float32
@@ -32,8 +32,8 @@ class DRAGAN(GradientRegulariser):
     def _around(self, turn: Turn) -> Sample:
         x = turn.real.x.detach()
         n = len(turn.on_real.logits)
-        noise = turn.draw.uniform("dragan", *x.shape).to(x.dtype)
-        share = turn.draw.uniform("dragan", n, *[1] * (x.ndim - 1)).to(x.dtype)
+        noise = turn.random.uniform("dragan", *x.shape).to(x.dtype)
+        share = turn.random.uniform("dragan", n, *[1] * (x.ndim - 1)).to(x.dtype)
         share = share.repeat_interleave(len(x) // n, 0)  # one for all samples of a pack
         points = x + share * self.size(turn.step) * spread(x) * noise
         return turn.real._replace(x=points.requires_grad_())
@@ -42,4 +42,4 @@ class DRAGAN(GradientRegulariser):
 def spread(x: Tensor) -> Tensor:
     """The standard deviation, without Bessel's correction, of all numbers of the global batch."""
     x = at_least_float32(x)
-    return mean_of_ranks((x - mean_of_ranks(x.mean())).square().mean()).sqrt()
+    return mean_over_ranks((x - mean_over_ranks(x.mean())).square().mean()).sqrt()

@@ -8,11 +8,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import RandomStreams, in_proportion
-from ganlab.core.schedules import Schedule, WarmUp, schedule
+from ganlab.core.randomness import RandomStreams, proportional_classes
+from ganlab.core.schedules import Schedule, WarmUp, as_schedule
 from ganlab.core.turn import Capability, Networks, Player
 from ganlab.networks.base import Discriminator, Generator
-from ganlab.networks.norms import standing_statistics
+from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import set_singular_vectors
 from ganlab.tricks.base import Order, Trick
 
@@ -39,11 +39,11 @@ class EMA(Trick):
 
     def __init__(self, decay: float | Schedule, players: Annotated[Sequence[Player], 1]):
         super().__init__()
-        self.decay = schedule(".decay", decay, low=0, high=1, strict=True)
+        self.decay = as_schedule(".decay", decay, "(0, 1)")
         if not isinstance(decay, Schedule):
             self.decay = WarmUp(decay)
         if "discriminator" in players:
-            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.LASTING_MOVES})
+            self.needs = frozenset({Capability.DISCRIMINATOR, Capability.IRREVOCABLE_MOVES})
         self.moves = dict.fromkeys(players, 0)
         self.averages = nn.ModuleDict()
         # The averages under statistics and singular vectors of their own, and where: beside the state, which
@@ -90,7 +90,7 @@ class EMA(Trick):
             network = deepcopy(average, {id(weight): weight for weight in average.parameters()})  # shared
             set_singular_vectors(network)
             if isinstance(network, Generator):
-                standing_statistics(network, latents(network))
+                set_standing_statistics(network, latents(network))
             self.shown[player] = device, network
         return self.shown[player][1]
 
@@ -121,7 +121,7 @@ def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
     classes = None
     if generator.num_classes is not None:  # in each batch as often as in training, however many there are
         counts = generator.class_counts or [1] * generator.num_classes
-        classes = in_proportion(counts, SIZE * BATCHES).sort().values.to(rows.device)
+        classes = proportional_classes(counts, SIZE * BATCHES).sort().values.to(rows.device)
     for number in range(BATCHES):
         latent = generator.prior(
             RandomStreams("ema", number, device=weight.device), SIZE, generator.latent_dim

@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Turn, Verdict, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
@@ -30,7 +30,7 @@ class FeatureMatching(Trick):
         if turn.player == "discriminator":
             return terms
         kept = {n: term for n, term in terms.items() if not (self.replace and n.startswith("adversarial"))}
-        gap = mean_of_ranks(mean(turn.on_real) - mean(turn.on_fake))  # [F]
+        gap = mean_over_ranks(mean(turn.on_real) - mean(turn.on_fake))  # [F]
         return {**kept, "feature_matching": self.weight(turn.step) * gap.square().sum()}
 
 

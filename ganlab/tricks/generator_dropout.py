@@ -1,7 +1,7 @@
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Networks
-from ganlab.core.validation import Within
-from ganlab.networks.noise import KeyedDropout, Keys, insert_before_hidden
+from ganlab.core.validation import OpenFraction
+from ganlab.networks.noise import KeyedDropout, LatentKeys, insert_before_hidden
 from ganlab.tricks.base import Trick
 
 
@@ -13,12 +13,12 @@ class GeneratorDropout(Trick):
     the latents determines the masks, on any number of processes and in batches of any size.
     """
 
-    def __init__(self, rate: Within, at_test: bool):
+    def __init__(self, rate: OpenFraction, at_test: bool):
         super().__init__()
         self.rate, self.at_test = rate, at_test
 
     def networks(self, networks: Networks) -> Networks:
-        keys = Keys()
+        keys = LatentKeys()
         networks.generator.latents.append(keys)
         if not insert_before_hidden(
             networks.generator.body, lambda layer: KeyedDropout(keys, layer, self.rate, self.at_test)

@@ -2,7 +2,7 @@ import torch
 
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Player, Turn
-from ganlab.networks.weights import flat
+from ganlab.networks.weights import flat_weights
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
 
@@ -15,7 +15,7 @@ class HistoricalAveraging(Trick):
     """
 
     order = Order.OBSERVE  # the weights of layers that other tricks add count too
-    needs = frozenset({Capability.LASTING_MOVES})
+    needs = frozenset({Capability.IRREVOCABLE_MOVES})
     counts = ("moves",)
 
     def __init__(self, weight: float | Schedule):
@@ -27,7 +27,7 @@ class HistoricalAveraging(Trick):
         for player in ("generator", "discriminator"):
             network = getattr(networks, player)
             if network is not None:
-                self.register_buffer(player, torch.zeros_like(flat(network)))
+                self.register_buffer(player, torch.zeros_like(flat_weights(network)))
                 self.moves[player] = 0
         return networks
 
@@ -35,10 +35,10 @@ class HistoricalAveraging(Trick):
         terms = compute(turn)
         if not self.moves[turn.player]:
             return terms
-        gap = flat(getattr(turn, turn.player)) - self.get_buffer(turn.player)
+        gap = flat_weights(getattr(turn, turn.player)) - self.get_buffer(turn.player)
         return {**terms, "historical_averaging": self.weight(turn.step) * gap.square().sum()}
 
     @torch.no_grad()
     def after(self, player: Player, networks: Networks, step: int) -> None:
         self.moves[player] += 1
-        self.get_buffer(player).lerp_(flat(getattr(networks, player)), 1 / self.moves[player])
+        self.get_buffer(player).lerp_(flat_weights(getattr(networks, player)), 1 / self.moves[player])

@@ -17,5 +17,5 @@ class InstanceNoise(Trick):
         self.std = nonzero_schedule(".std", std)
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        noise = turn.draw.normal("instance_noise", *sample.x.shape)
+        noise = turn.random.normal("instance_noise", *sample.x.shape)
         return sample._replace(x=sample.x + self.std(turn.step) * noise)

@@ -10,9 +10,9 @@ from ganlab.networks.class_conditioning import (
     ConcatVector,
     EmbedImage,
     EmbedVector,
-    GeneratorWay,
+    GeneratorMode,
     Projection,
-    ask_for_classes,
+    condition_generator,
 )
 from ganlab.tricks.base import Trick
 
@@ -31,7 +31,7 @@ class LabelConditioning(Trick):
 
     needs = frozenset({Capability.LABELS, Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
 
-    def __init__(self, generator: GeneratorWay, discriminator: DiscriminatorWay):
+    def __init__(self, generator: GeneratorMode, discriminator: DiscriminatorWay):
         super().__init__()
         self.generator_way = generator
         self.discriminator_way = discriminator
@@ -40,7 +40,7 @@ class LabelConditioning(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         assert networks.num_classes is not None
-        ask_for_classes(SETTING, self.generator_way, networks.generator, networks.num_classes)
+        condition_generator(SETTING, self.generator_way, networks.generator, networks.num_classes)
         shape = networks.generator.shape
         DISCRIMINATOR_WAYS[self.discriminator_way](
             networks.required_discriminator, networks.num_classes, shape

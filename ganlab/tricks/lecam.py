@@ -1,8 +1,8 @@
 import torch
 from torch import Tensor
 
-from ganlab.core.distributed import mean_of_ranks
-from ganlab.core.schedules import Schedule, nonzero_schedule, schedule
+from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.schedules import Schedule, as_schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Player, Turn, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
@@ -23,7 +23,7 @@ class LeCam(Trick):
     def __init__(self, weight: float | Schedule, decay: float | Schedule):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
-        self.decay = schedule(".decay", decay, low=0, high=1, strict=True)
+        self.decay = as_schedule(".decay", decay, "(0, 1)")
         self.register_buffer("averages", torch.zeros(2))  # of the logits on real samples and on fakes
         self.register_buffer("latest", torch.zeros(2))  # the same with the move that is under way
         self.moves = 0
@@ -42,7 +42,7 @@ class LeCam(Trick):
     @torch.no_grad()
     def _followed(self, real: Tensor, fake: Tensor, step: int) -> Tensor:
         """The averages with this batch in them, [2]."""
-        means = mean_of_ranks(torch.stack([real.mean(), fake.mean()]))
+        means = mean_over_ranks(torch.stack([real.mean(), fake.mean()]))
         decay = self.decay(step)
         return self.averages.lerp(means.to(self.averages), (1 - decay) / (1 - decay ** (self.moves + 1)))
 

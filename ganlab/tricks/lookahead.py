@@ -1,10 +1,10 @@
 import torch
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Networks, Player
 from ganlab.core.validation import Count
-from ganlab.networks.weights import flat, set_singular_vectors
+from ganlab.networks.weights import flat_weights, set_singular_vectors
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import SIDES, Side, needed
 
@@ -30,16 +30,16 @@ class Lookahead(Trick):
     def __init__(self, k: Count, alpha: float | Schedule, player: Side):
         super().__init__()
         self.k = k
-        self.alpha = schedule(".alpha", alpha, low=0, high=1, strict=True)
+        self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
         self.players = SIDES[player]
         self.needs = needed(self.players)
         if "discriminator" in self.players:
-            self.claims = frozenset({Capability.LASTING_MOVES})
+            self.claims = frozenset({Capability.IRREVOCABLE_MOVES})
         self.moves = 0
 
     def networks(self, networks: Networks) -> Networks:
         if any(
-            getattr(layer, "waits", False)
+            getattr(layer, "uninitialised", False)
             for mover in self.players
             for layer in getattr(networks, mover).modules()
         ):
@@ -52,7 +52,7 @@ class Lookahead(Trick):
 
     def on_weights_loaded(self, networks: Networks) -> None:
         for player in self.players:
-            self.register_buffer(player, flat(getattr(networks, player)).detach())
+            self.register_buffer(player, flat_weights(getattr(networks, player)).detach())
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":
@@ -65,7 +65,7 @@ class Lookahead(Trick):
     @torch.no_grad()
     def _go_back(self, player: Player, network: torch.nn.Module, alpha: float) -> None:
         slow = self.get_buffer(player)
-        slow.lerp_(flat(network), alpha)
+        slow.lerp_(flat_weights(network), alpha)
         weights = list(network.parameters())
         for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
             weight.copy_(part.view_as(weight))

@@ -1,9 +1,9 @@
 from torch import nn
 
 from ganlab.core.turn import Capability, Networks
-from ganlab.core.validation import Several
+from ganlab.core.validation import TwoOrMore
 from ganlab.networks.base import add_inputs, replace_modules
-from ganlab.networks.minibatch import StandardDeviation, check_groups
+from ganlab.networks.minibatch import MinibatchStandardDeviation, refuse_partial_groups
 from ganlab.tricks.base import Trick
 
 
@@ -16,10 +16,10 @@ class MinibatchStddev(Trick):
 
     needs = frozenset({Capability.DISCRIMINATOR})
 
-    def __init__(self, group_size: Several, batch_size: int):
+    def __init__(self, group_size: TwoOrMore, batch_size: int):
         super().__init__()
         self.group_size = group_size
-        check_groups(group_size, batch_size)
+        refuse_partial_groups(group_size, batch_size)
 
     def networks(self, networks: Networks) -> Networks:
         body = networks.required_discriminator.body
@@ -29,7 +29,7 @@ class MinibatchStddev(Trick):
             body,
             type(last),
             lambda layer: (
-                nn.Sequential(StandardDeviation(self.group_size), layer) if layer is last else layer
+                nn.Sequential(MinibatchStandardDeviation(self.group_size), layer) if layer is last else layer
             ),
         )
         return networks

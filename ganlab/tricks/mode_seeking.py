@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Turn, at_least_float32
 from ganlab.core.validation import Positive
@@ -33,4 +33,4 @@ class ModeSeeking(Trick):
 
 def gap(one: Tensor, other: Tensor) -> Tensor:
     """The mean absolute difference of all numbers of two global batches."""
-    return mean_of_ranks((at_least_float32(one) - at_least_float32(other)).abs().mean())
+    return mean_over_ranks((at_least_float32(one) - at_least_float32(other)).abs().mean())

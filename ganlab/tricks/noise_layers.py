@@ -6,7 +6,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Sample, Turn
 from ganlab.networks.base import ConditionalSequential
-from ganlab.networks.noise import Noise, insert_before_hidden
+from ganlab.networks.noise import ScheduledNoise, insert_before_hidden
 from ganlab.tricks.base import Trick
 from ganlab.tricks.players import SIDES, Side, needed
 
@@ -26,7 +26,7 @@ class NoiseLayers(Trick):
         self.std = nonzero_schedule(".std", std)
         self.players = SIDES[player]
         self.needs = needed(self.players)
-        self.layers: dict[Player, list[Noise]] = {player: [] for player in self.players}
+        self.layers: dict[Player, list[ScheduledNoise]] = {player: [] for player in self.players}
 
     def networks(self, networks: Networks) -> Networks:
         for player in self.players:
@@ -40,8 +40,8 @@ class NoiseLayers(Trick):
             raise ConfigError("trick noise_layers needs a generator with a hidden layer: give it one")
         return networks
 
-    def _layer(self, player: Player, number: int) -> Noise:
-        layer = Noise(f"noise_layers/{player}/{number}")
+    def _layer(self, player: Player, number: int) -> ScheduledNoise:
+        layer = ScheduledNoise(f"noise_layers/{player}/{number}")
         self.layers[player].append(layer)
         return layer
 
@@ -55,4 +55,4 @@ class NoiseLayers(Trick):
 
     def _hand(self, player: Player, turn: Turn, rows: int | None) -> None:
         for layer in self.layers.get(player, []):
-            layer.draw, layer.rows, layer.std = turn.draw, rows, self.std(turn.step)
+            layer.random, layer.rows, layer.std = turn.random, rows, self.std(turn.step)

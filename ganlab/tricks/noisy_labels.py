@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, schedule
+from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Targets, Turn
 from ganlab.tricks.base import Trick
 
@@ -22,8 +22,8 @@ class NoisyLabels(Trick):
         super().__init__()
         self.real = interval("trick.noisy_labels.real", real)
         self.fake = interval("trick.noisy_labels.fake", fake)
-        self.flip = schedule(".flip", flip, low=0, high=0.5)
-        often = self.flip.top
+        self.flip = as_schedule(".flip", flip, "[0, 0.5]")
+        often = self.flip.maximum
         if often >= 0.5:
             raise ConfigError(
                 f"trick.noisy_labels.flip={often:g} must be a number of at least 0 and below 0.5"
@@ -40,7 +40,7 @@ class NoisyLabels(Trick):
         return Targets(self._drawn(targets.real, turn), self._drawn(targets.fake, turn))
 
     def _drawn(self, target: Tensor, turn: Turn) -> Tensor:
-        flip, real, fake = (turn.draw.uniform("noisy_labels", *target.shape) for _ in range(3))
+        flip, real, fake = (turn.random.uniform("noisy_labels", *target.shape) for _ in range(3))
         target = torch.where(flip < self.flip(turn.step), 1 - target, target)
         drawn = target * between(self.real, real) + (1 - target) * between(self.fake, fake)
         return drawn.to(target.dtype)

@@ -6,7 +6,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import replace_modules
-from ganlab.networks.norms import BATCH_NORMS, without_norm
+from ganlab.networks.norms import BATCH_NORMS, remove_batch_norm
 from ganlab.tricks.base import Order, Trick
 from ganlab.tricks.players import SIDES, Side, needed
 
@@ -49,7 +49,11 @@ class Normalisation(Trick):
         return networks
 
     def _replace(self, body: nn.Module) -> int:
-        return without_norm(body) if self.kind == "none" else replace_modules(body, BATCH_NORMS, self._other)
+        return (
+            remove_batch_norm(body)
+            if self.kind == "none"
+            else replace_modules(body, BATCH_NORMS, self._other)
+        )
 
     def _other(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
         channels = norm.num_features

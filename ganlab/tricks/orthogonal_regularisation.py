@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn, at_least_float32
-from ganlab.networks.weights import moved, weight_layers
+from ganlab.networks.weights import optimised_weight, weight_layers
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 from ganlab.tricks.players import SIDES, Side, needed
 
@@ -54,7 +54,7 @@ class OrthogonalRegularisation(Trick):
 def filters(network: nn.Module) -> list[tuple[int, int]]:
     """The places of a network's filters among its parameters, with the dimension that counts outputs."""
     places = {id(weight): place for place, weight in enumerate(network.parameters())}
-    layers = [(moved(layer), dim) for layer, dim in weight_layers(network)]
+    layers = [(optimised_weight(layer), dim) for layer, dim in weight_layers(network)]
     return [(places[id(weight)], dim) for weight, dim in layers if weight.shape[dim] > 1]
 
 

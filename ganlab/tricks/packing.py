@@ -6,7 +6,7 @@ from torch import nn
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability, Networks, Sample, Turn
 from ganlab.networks.base import add_inputs, input_layer
-from ganlab.networks.minibatch import StandardDeviation
+from ganlab.networks.minibatch import MinibatchStandardDeviation
 from ganlab.tricks.base import Order, Trick
 
 
@@ -34,7 +34,7 @@ class Packing(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         for group in networks.required_discriminator.modules():
-            if isinstance(group, StandardDeviation):
+            if isinstance(group, MinibatchStandardDeviation):
                 self._check_groups(group.size)
         layer = input_layer(networks.required_discriminator.body)
         shape = networks.generator.shape

@@ -56,8 +56,8 @@ class ReplayBuffer(Trick):
     def _exchange(self, fake: Sample, turn: Turn) -> Sample:
         n = min(len(fake.x), self.size)  # what goes beyond the buffer is shown as it is
         # The places of the n largest of `size` uniform numbers: n different ones, without a host sync.
-        place = turn.draw.uniform("replay_buffer", self.size).topk(n).indices  # [n]
-        old = turn.draw.uniform("replay_buffer", n) < self.share  # [n]
+        place = turn.random.uniform("replay_buffer", self.size).topk(n).indices  # [n]
+        old = turn.random.uniform("replay_buffer", n) < self.share  # [n]
         x, kept = swapped(self.samples[place], fake.x.detach(), old)
         if fake.condition is None:
             self._next = place, kept, None

@@ -13,7 +13,7 @@ class SemiSupervised(Trick):
     """
 
     needs = frozenset(
-        {Capability.DISCRIMINATOR, Capability.SCORES, Capability.EXTRA, Capability.SINGLE_SAMPLES}
+        {Capability.DISCRIMINATOR, Capability.SCORES, Capability.LABELLED_BATCH, Capability.SINGLE_SAMPLES}
     )
     claims = frozenset({Capability.LABELS})
 
@@ -32,5 +32,5 @@ class SemiSupervised(Trick):
         terms = compute(turn)
         if turn.player == "generator":
             return terms
-        assert turn.extra is not None
-        return {**terms, "supervised": self.weight(turn.step) * class_cross_entropy(turn, turn.extra)}
+        assert turn.labelled is not None
+        return {**terms, "supervised": self.weight(turn.step) * class_cross_entropy(turn, turn.labelled)}

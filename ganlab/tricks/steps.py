@@ -2,7 +2,7 @@ from bisect import bisect_right
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability, Player
-from ganlab.core.validation import Several, Whole
+from ganlab.core.validation import TwoOrMore, Whole
 from ganlab.tricks.base import Trick
 
 
@@ -12,7 +12,7 @@ class Burst:
     100, 25 and 500 in the code of Li et al. 2017. Moves are counted from zero, so a burst comes first of all.
     """
 
-    def __init__(self, n: Several, first: Whole, every: Several):
+    def __init__(self, n: TwoOrMore, first: Whole, every: TwoOrMore):
         self.n, self.first, self.every = n, first, every
 
     def covers(self, move: int) -> bool:
@@ -30,9 +30,9 @@ class CriticSteps(Trick):
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
-    claims = frozenset({Capability.MOVES})
+    claims = frozenset({Capability.MOVE_CONTROL})
 
-    def __init__(self, n: Several, burst: Burst | None):
+    def __init__(self, n: TwoOrMore, burst: Burst | None):
         super().__init__()
         self.n = n
         if burst and burst.n == n:
@@ -61,9 +61,9 @@ class GeneratorSteps(Trick):
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
-    claims = frozenset({Capability.MOVES})
+    claims = frozenset({Capability.MOVE_CONTROL})
 
-    def __init__(self, k: Several):
+    def __init__(self, k: TwoOrMore):
         super().__init__()
         self.k = k
 

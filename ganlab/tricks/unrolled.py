@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ganlab.core.distributed import mean_of_ranks
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.networks.base import replace_modules
@@ -101,7 +101,7 @@ class Functional:
         """The network one gradient step ahead; gradients flow through the step."""
         slopes = torch.autograd.grad(loss, list(self.weights.values()), create_graph=True, allow_unused=True)
         moved = {
-            name: w if slope is None else w - lr * mean_of_ranks(slope)
+            name: w if slope is None else w - lr * mean_over_ranks(slope)
             for (name, w), slope in zip(self.weights.items(), slopes, strict=True)
         }
         return Functional(self.network, moved, self.buffers)

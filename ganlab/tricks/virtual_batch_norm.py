@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Capability, Networks
-from ganlab.core.validation import Several
+from ganlab.core.validation import TwoOrMore
 from ganlab.networks.base import Conditioned, Generator, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 from ganlab.tricks.base import Order, Trick
@@ -22,7 +22,7 @@ class VirtualBatchNorm(Trick):
     order = Order.REPLACE
     claims = frozenset({Capability.GENERATOR_NORM})
 
-    def __init__(self, size: Several):
+    def __init__(self, size: TwoOrMore):
         super().__init__()
         self.size = size
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ganlab.filesystem import replacing
+from ganlab.filesystem import atomic_writer
 
 PAUSE, LAST_PAUSE = 90, 2500  # milliseconds that a frame is shown, and the last frame
 
@@ -26,5 +26,5 @@ def save_gif(frames: Sequence[Image.Image], path: Path) -> None:
     palette = overview(frames).quantize(256, dither=Image.Dither.NONE)
     flat = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     pauses = [PAUSE] * (len(frames) - 1) + [LAST_PAUSE]
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         flat[0].save(file, format="GIF", save_all=True, append_images=flat[1:], duration=pauses, loop=0)

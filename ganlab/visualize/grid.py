@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Range
-from ganlab.filesystem import replacing
+from ganlab.data.base import ValueRange
+from ganlab.filesystem import atomic_writer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ MAX_LABEL = 20  # characters of a label that are shown
 Names = Sequence[str]
 
 
-def to_images(samples: Tensor, value_range: Range) -> list[Image.Image]:
+def to_images(samples: Tensor, value_range: ValueRange) -> list[Image.Image]:
     """Samples [N, C, H, W] as images; channels that are not RGB are shown side by side.
 
     Raises:
@@ -41,7 +41,7 @@ def to_images(samples: Tensor, value_range: Range) -> list[Image.Image]:
     return [Image.fromarray(x.swapaxes(1, 2) if rgb else x.reshape(len(x), -1)) for x in levels]
 
 
-def grid(samples: Tensor, value_range: Range, columns: int = 0, period: int = 0) -> Image.Image:
+def grid(samples: Tensor, value_range: ValueRange, columns: int = 0, period: int = 0) -> Image.Image:
     """Samples [N, C, H, W] as one image, in reading order; nearly square if `columns` is 0.
 
     Samples of fewer than 32 pixels a side are enlarged. If the class of sample i is i modulo `period`, each
@@ -104,5 +104,5 @@ def render(figure: Figure) -> Image.Image:
 
 def save_png(image: Image.Image, path: Path) -> None:
     """Writes a PNG file atomically."""
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         image.save(file, format="PNG")

@@ -12,8 +12,7 @@ from torch import Tensor
 from ganlab.config.build import build_data, instantiate
 from ganlab.config.run_directory import RunDirectory, warn_if_other_data
 from ganlab.core.errors import ConfigError, require
-from ganlab.core.validation import Range
-from ganlab.data.base import Data
+from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, opened
 from ganlab.game import Game
 from ganlab.metrics.features import cached
@@ -188,7 +187,7 @@ def nearest_images(x: Tensor, batches: Iterable[Tensor], space: Space = pixel_sp
     return images, distances
 
 
-def interleave_rows(above: Tensor, below: Tensor, value_range: Range, columns: int) -> Image.Image:
+def interleave_rows(above: Tensor, below: Tensor, value_range: ValueRange, columns: int) -> Image.Image:
     """A grid that alternates rows of two batches of images [N, C, H, W]; missing images are black."""
     rows = zip(above.split(columns), below.split(columns), strict=True)
     blank = above.new_full((-len(above) % columns, *above.shape[1:]), (value_range or (0.0, 1.0))[0])

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from ganlab.config.compose import compose
-from ganlab.config.kinds import validate
+from ganlab.config.kinds import check_kinds
 from ganlab.core.errors import require, within
-from ganlab.core.validation import whole
+from ganlab.core.validation import is_whole_number
 
 if TYPE_CHECKING:
     from ganlab.game import Game
@@ -64,7 +64,7 @@ def parse_views(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]
                 available = key in ("what", *KNOWN - SAMPLE_ONLY)
                 require(available, key, value, "has no effect at the end of a run", "remove it")
                 cfg[key] = value
-            check_options(validate(cfg), given)
+            check_options(check_kinds(cfg), given)
             suits = of_images or cfg.what in ("grid", "animate")
             require(suits, "what", cfg.what, "is for images, but this data set has none", "remove this view")
         parsed.append(cfg)
@@ -85,7 +85,7 @@ def fit_to_game(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | 
     require(fits, "n", cfg.n, many, "lower n or columns")
     if num_classes is not None and (label, typed) != (None, None):
         label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
-        known = label is None or (whole(label) and 0 <= label < num_classes)
+        known = label is None or (is_whole_number(label) and 0 <= label < num_classes)
         by_name = f", or one of {', '.join(names)}" if names else ""
         require(known, "class", typed or label, f"must be a number from 0 to {num_classes - 1}{by_name}")
     game.labels(1, label)  # refuses a class of a game without classes

@@ -11,11 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganlab.core.randomness import generator
-from ganlab.core.validation import Range
-from ganlab.data.base import Data, delivered
+from ganlab.core.randomness import seeded_generator
+from ganlab.data.base import Data, ValueRange
 from ganlab.data.densities import Mixture
-from ganlab.data.sampler import Request
 from ganlab.game import Game
 from ganlab.metrics.modes import high_quality
 from ganlab.visualize.grid import FAKE, REAL, Names, grid, new_figure, render, stack_rows
@@ -30,7 +28,12 @@ MAX_MARKED = 50  # modes that are marked
 
 
 def portrait(
-    game: Game, samples: Tensor, data: Data | None, value_range: Range, names: Names, label: int | None = None
+    game: Game,
+    samples: Tensor,
+    data: Data | None,
+    value_range: ValueRange,
+    names: Names,
+    label: int | None = None,
 ) -> Image.Image:
     """Samples of a game: images below a row of real images, points over real points.
 
@@ -67,13 +70,12 @@ def layout(n: int, num_classes: int | None) -> tuple[int, int]:
 def reference_images(data: Data, n: int, labels: tuple[int, ...] | None) -> Tensor:
     """At most n training images [n, *shape], the same in every run; image i has class labels[i], if given."""
     source = data.sources["train"]
-    order = torch.randperm(len(source), generator=generator("beside"))
+    order = torch.randperm(len(source), generator=seeded_generator("beside"))
     if labels is not None and source.labels is not None:
         real_labels = source.labels.cpu()[order]
         found = {label: cycle(order[real_labels == label].tolist() or [0]) for label in labels}
         order = torch.tensor([next(found[label]) for label in labels])
-    batches = source.batches(iter([Request(order[:n], None)]))
-    return next(delivered(batches, torch.device("cpu"), data.value_range))[0]
+    return next(data.samples_at("train", order[:n], "cpu", n))[0]
 
 
 def describe_coverage(samples: Tensor, known: Mixture | None) -> str:
@@ -132,4 +134,4 @@ def _plot_points(samples: Tensor, data: Data, step: int) -> Image.Image:
 
 def _real_points(data: Data) -> Tensor:
     """At most `MAX_POINTS` training points [N, D], the same in every run."""
-    return next(data.choice("train", MAX_POINTS, "cpu", MAX_POINTS))[0].float()
+    return next(data.subset("train", MAX_POINTS, "cpu", MAX_POINTS))[0].float()

@@ -9,29 +9,29 @@ from pathlib import Path
 import pytest
 from support.commands import play
 
-from ganlab.training.callbacks.profile import REST, Stopwatch
+from ganlab.core.profiling import OUTSIDE, Stopwatch
 
 
 def test_a_phase_inside_stops_the_outer_clock() -> None:
     watch = Stopwatch(lambda: None)
     watch.reset()
-    with watch.phase("outer"):
+    with watch.range("outer"):
         time.sleep(0.02)
-        with watch.phase("inner"):
+        with watch.range("inner"):
             time.sleep(0.05)
     time.sleep(0.01)
-    with watch.phase("outer"):
+    with watch.range("outer"):
         pass
     assert watch.seconds["inner"] == pytest.approx(0.05, abs=0.015)
     assert watch.seconds["outer"] == pytest.approx(0.02, abs=0.015)
-    assert watch.seconds[REST] == pytest.approx(0.01, abs=0.008)
+    assert watch.seconds[OUTSIDE] == pytest.approx(0.01, abs=0.008)
 
 
 def test_a_run_leaves_a_table_and_a_trace(tmp_path: Path) -> None:
     play(tmp_path / "run", "profile=true", "steps=40", "trick=[r1,ema]")
     rows = [line.split("  ")[0] for line in (tmp_path / "run" / "profile.txt").read_text().splitlines()]
     assert {"data", "discriminator", "generator", "trick r1", "trick ema", "callback log", "all"} <= set(rows)
-    assert rows[-1].endswith("images/s over 25 rounds")
+    assert rows[-1].endswith("images/s over 25 steps")
     events = json.loads((tmp_path / "run" / "profile.json").read_text())["traceEvents"]
     named = [event["name"] for event in events if event.get("cat") == "user_annotation"]
     assert named.count("callback log") == 5  # once in each of the rounds traced
@@ -41,7 +41,7 @@ def test_too_short_a_run_says_so(tmp_path: Path) -> None:
     play(tmp_path / "run", "profile=true", "steps=2")
     assert (
         tmp_path / "run" / "profile.txt"
-    ).read_text() == "only 2 rounds: the clock counts from round 16 on\n"
+    ).read_text() == "only 2 steps: the table is of those from step 16 on\n"
 
 
 def test_the_numbers_are_those_of_a_run_without_it(tmp_path: Path) -> None:

@@ -47,16 +47,16 @@ def test_split_is_every_sample_once_in_order_unflipped_with_a_smaller_last_batch
 
 
 def test_a_choice_is_some_samples_of_a_split_none_twice_the_same_in_every_run():
-    batches = list(numbered(flip=True).choice("train", 10, "cpu", 4))
+    batches = list(numbered(flip=True).subset("train", 10, "cpu", 4))
     assert [len(x) for x, _ in batches] == [4, 4, 2]
     x, y = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
     assert len(y.unique()) == 10
     assert y.tolist() != sorted(y.tolist())
     assert torch.equal((x[:, 0, 0, 0] * 255).round().long(), y)
-    assert same(batches, list(numbered().choice("train", 10, "cpu", 4)))
-    assert same(list(numbered().choice("train", N, "cpu", 4)), list(numbered().split("train", "cpu", 4)))
+    assert same(batches, list(numbered().subset("train", 10, "cpu", 4)))
+    assert same(list(numbered().subset("train", N, "cpu", 4)), list(numbered().split("train", "cpu", 4)))
     with pytest.raises(ConfigError, match="no split 'test'"):
-        numbered().choice("test", 10, "cpu", 4)
+        numbered().subset("test", 10, "cpu", 4)
 
 
 @pytest.mark.parametrize("ends", [(-1.0, 1.0), (0.0, 1.0)])

@@ -16,8 +16,8 @@ from support.data_streams import sweep, take
 from support.image_folders import folder, picture
 
 from ganlab.core.errors import ConfigError
-from ganlab.data.image import Look, decode
-from ganlab.data.image_folder import ImageFolder
+from ganlab.data.folder import EvaluationFolder
+from ganlab.data.image import ImageSpec, decode
 
 
 def test_pixels_arrive_as_they_were_written(tmp_path):
@@ -128,7 +128,7 @@ def test_broken_exif_leaves_a_sound_image_as_it_lies(tmp_path):
     x = sweep(folder(tmp_path))[0]
     assert x.shape[0] == 6
     assert ((x[:, 0] * 255 - 200).abs() < 3).all()
-    assert ImageFolder("real", str(tmp_path)).shape == (3, 8, 8)
+    assert EvaluationFolder("real", str(tmp_path)).shape == (3, 8, 8)
 
 
 def test_large_scans_and_long_texts_are_read(tmp_path):
@@ -144,7 +144,10 @@ def test_what_is_too_large_is_told(tmp_path):
     (tmp_path / "x.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + header + struct.pack(">II4s", zlib.crc32(header[4:]), 9, b"IDAT")
     )
-    for read in (lambda: sweep(folder(tmp_path, batch_size=1)), lambda: ImageFolder("real", str(tmp_path))):
+    for read in (
+        lambda: sweep(folder(tmp_path, batch_size=1)),
+        lambda: EvaluationFolder("real", str(tmp_path)),
+    ):
         with pytest.raises(
             ConfigError, match=r"x.png cannot be read as an image .*exceeds limit of 1073741824 pixels"
         ):
@@ -174,7 +177,7 @@ def test_whatever_is_wrong_with_a_file_is_told_in_one_line(tmp_path, kind):
         file.write_bytes(content[: 0 if kind == "empty.png" else len(content) // 2])
     for read in (
         lambda: sweep(folder(tmp_path, batch_size=1)),
-        lambda: sweep(ImageFolder("real", str(tmp_path))),
+        lambda: sweep(EvaluationFolder("real", str(tmp_path))),
     ):
         with pytest.raises(ConfigError, match=f"{kind} cannot be read as an image.*: mend ") as refusal:
             read()
@@ -193,7 +196,7 @@ def test_several_frames_are_told_once(tmp_path, capfd):
         said = capfd.readouterr().err.splitlines()
         assert len(said) == 2, (ending, said)
         assert all("holds 5 frames, of which the first is taken" in line for line in said)
-    sweep(ImageFolder("real", str(tmp_path / "gif")))
+    sweep(EvaluationFolder("real", str(tmp_path / "gif")))
     assert "a.gif holds 5 frames" in capfd.readouterr().err
 
 
@@ -239,5 +242,5 @@ def test_dark_colour_of_16_bits_is_told(tmp_path: Path) -> None:
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
     met: dict[str, str] = {}
-    decode(tmp_path / "x.png", Look(3, 8, 8, "none", False), met)
+    decode(tmp_path / "x.png", ImageSpec(3, 8, 8, "none", False), met)
     assert "is 3,840 of 65,535, so it comes out dark" in met["dark"]

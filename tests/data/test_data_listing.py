@@ -10,7 +10,7 @@ from support.data_streams import sweep
 from support.image_folders import folder, picture
 
 from ganlab.core.errors import ConfigError
-from ganlab.data.image_folder import ImageFolder
+from ganlab.data.folder import EvaluationFolder
 from ganlab.data.listing import find_splits
 
 
@@ -128,7 +128,7 @@ def test_links_to_folders_are_followed_and_each_folder_is_seen_once(tmp_path):
     (home / "a" / "9.png").symlink_to("0.png")
     data = folder(home)
     assert (len(data), data.class_names) == (7, ("a",))
-    assert len(ImageFolder("real", str(home))) == 7
+    assert len(EvaluationFolder("real", str(home))) == 7
     (home / "b").symlink_to(elsewhere)
     with pytest.raises(ConfigError, match="b holds no images of its own"):
         folder(home)
@@ -137,7 +137,7 @@ def test_links_to_folders_are_followed_and_each_folder_is_seen_once(tmp_path):
 def test_a_wrong_link_at_the_root_of_a_gallery_is_no_folder_beside_images(tmp_path):
     picture(tmp_path / "0.png", 0)
     (tmp_path / "self").symlink_to(".")
-    assert len(ImageFolder("real", str(tmp_path))) == len(folder(tmp_path, batch_size=1)) == 1
+    assert len(EvaluationFolder("real", str(tmp_path))) == len(folder(tmp_path, batch_size=1)) == 1
 
 
 def test_the_test_split_may_lie_elsewhere(album, tmp_path_factory):

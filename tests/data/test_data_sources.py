@@ -12,7 +12,7 @@ from support.data_streams import BATCH, N, numbered, take
 from torch import Tensor
 
 from ganlab.data.base import Data, scale
-from ganlab.data.image import Look, cut
+from ganlab.data.image import ImageSpec, cut
 from ganlab.data.sampler import Plan
 from ganlab.data.sources import Memory, Source, VariableSizeImages
 
@@ -86,7 +86,7 @@ def test_batches_are_those_of_one_image_at_a_time_on_every_device_without_waitin
         batches = list(islice(stream, 5))
     plan = Plan(0, N, BATCH, rank=0, world_size=1, augments=True)
     for (x, y), (rows, chance) in zip(batches, map(plan.request, range(1, 6)), strict=True):
-        look = Look(3, 5, 4, crop, flip=True)
+        look = ImageSpec(3, 5, 4, crop, flip=True)
         windows = [cut(images[i], look, luck) for i, luck in zip(rows, chance, strict=True)]
         assert x.device.type == y.device.type == device
         assert torch.equal(x.cpu(), scale(torch.stack(windows), (-1.0, 1.0)))

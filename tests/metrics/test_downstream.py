@@ -17,7 +17,7 @@ from ganlab.metrics.classification import ClassificationAccuracy
 from ganlab.metrics.downstream import LinearProbe, NearestNeighbourError
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.networks import dcgan, mlp
-from ganlab.networks.activations import hidden
+from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import replace_modules
 
 
@@ -31,7 +31,7 @@ def test_the_nearest_sample_says_the_class() -> None:
     evaluation = Evaluation({"one_nn": NearestNeighbourError()}, build_data(cfg), n=200, n_real=10, seed=0)
     evaluation.check_game(played)
     found = evaluation(played)
-    asked = build_data(cfg).classes(200)  # as often as training has them
+    asked = build_data(cfg).proportional_labels(200)  # as often as training has them
     samples, (x, labels) = played.sample(200, 0, asked), digits("test")
     machine = KNeighborsClassifier(1).fit(samples.flatten(1), asked)
     assert found == {"1nn_error/test_200": pytest.approx(1 - machine.score(x.flatten(1), labels))}
@@ -54,7 +54,7 @@ def test_a_classifier_that_learned_from_samples_is_tested_on_real_images() -> No
     """A generator that repeats the training images teaches as much as they do, one of noise nothing."""
     cfg = compose(*SMALL, "trick=label_conditioning")
     data, played = build_data(cfg), build_game(cfg)
-    x, y = (torch.cat(part) for part in zip(*data.choice("train", 600, "cpu", 1000), strict=True))
+    x, y = (torch.cat(part) for part in zip(*data.subset("train", 600, "cpu", 1000), strict=True))
     noise = 2 * torch.rand_like(x) - 1
     before = torch.get_rng_state()
     metric = ClassificationAccuracy(epochs=12, lr=0.004)
@@ -79,7 +79,7 @@ def test_the_probe_is_a_linear_machine_on_the_features_of_all_layers() -> None:
     found = evaluation(played)
     record = evaluation.record(found, played)["linear_probe/test_500"]
     assert record["features"] == "all hidden layers, max-pooled to 4x4"
-    chosen = build_data(cfg).choice("train", 500, "cpu", 500)
+    chosen = build_data(cfg).subset("train", 500, "cpu", 500)
     (x, y), (t, s) = next(chosen), digits("test")
     flatten, first, active, second, again = played.discriminator.body
     seen = []
@@ -110,9 +110,9 @@ def test_planes_are_pooled_to_a_grid_and_smaller_ones_stay() -> None:
         maps[1].unflatten(2, (4, 2)).amax(3).flatten(1),
         maps[2],
     ]
-    assert all(torch.equal(*pair) for pair in zip(hidden(judge, x), by_hand, strict=True))
+    assert all(torch.equal(*pair) for pair in zip(hidden_activations(judge, x), by_hand, strict=True))
     small = dcgan.discriminator(width=3, kernel=4, slope=0.2, shape=[1, 8, 8]).eval()
-    assert [part.shape[1] for part in hidden(small, x[..., :8, :8])] == [3 * 16, 6 * 4]
+    assert [part.shape[1] for part in hidden_activations(small, x[..., :8, :8])] == [3 * 16, 6 * 4]
     assert not any(layer._forward_hooks for layer in judge.modules())
 
 
@@ -133,9 +133,11 @@ def test_the_hidden_layers_are_found_below_tricks(tricks: str, model: str, width
     LinearProbe(10, 1.0).check_game(played)
     x = torch.rand(4, 1, 8, 8)
     judge = played.discriminator.eval()
-    together = hidden(judge, x)
+    together = hidden_activations(judge, x)
     assert [part.shape[1] for part in together] == widths
-    assert torch.allclose(torch.cat(together, 1)[:1], torch.cat(hidden(judge, x[:1]), 1), atol=1e-6)
+    assert torch.allclose(
+        torch.cat(together, 1)[:1], torch.cat(hidden_activations(judge, x[:1]), 1), atol=1e-6
+    )
 
 
 def test_a_discriminator_without_activations_is_refused() -> None:
@@ -146,11 +148,13 @@ def test_a_discriminator_without_activations_is_refused() -> None:
 
 
 def test_maxout_and_softplus_are_activations() -> None:
-    judge = mlp.discriminator([6, 4], 2, 0.0, 0.5, 0.2, [1, 4, 4]).eval()
+    judge = mlp.discriminator(
+        [6, 4], maxout=2, slope=0.0, dropout=0.5, input_dropout=0.2, shape=[1, 4, 4]
+    ).eval()
     x = torch.rand(3, 1, 4, 4)
-    assert torch.equal(hidden(judge, x)[1], judge.body(x))
+    assert torch.equal(hidden_activations(judge, x)[1], judge.body(x))
     replace_modules(judge.body, mlp.Maxout, lambda layer: nn.Sequential(layer, nn.Softplus()))
-    assert [part.shape[1] for part in hidden(judge, x)] == [6, 6, 4, 4]
+    assert [part.shape[1] for part in hidden_activations(judge, x)] == [6, 6, 4, 4]
 
 
 def test_a_game_without_a_discriminator_has_nothing_to_probe() -> None:

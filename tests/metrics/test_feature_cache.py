@@ -35,7 +35,7 @@ def files(home: Path) -> list[Path]:
 
 
 def seen(lens: CachedExtractor, x: Tensor) -> Features:
-    with feature_cache.keeping():
+    with feature_cache.enabled():
         return lens.extract(x.clone())
 
 

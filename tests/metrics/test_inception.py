@@ -18,7 +18,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.data.image_folder import ImageFolder
+from ganlab.data.folder import EvaluationFolder
 from ganlab.evaluate import evaluate
 from ganlab.metrics.fidelity import InceptionScore
 from ganlab.metrics.inception import Inception
@@ -100,7 +100,7 @@ def test_the_score_is_that_of_torch_fidelity_on_the_same_files(weights: Path, tm
     ):
         ours(weights, *line)
     score = InceptionScore(Inception(str(weights), 2048), 2)
-    images = ImageFolder("generated", str(folder), 3).split("train", "cpu", 8)
+    images = EvaluationFolder("generated", str(folder), 3).split("train", "cpu", 8)
     score.update(next(images)[0], real=False)
     (found,) = score.numbers()  # not yet refused: the formula is that of more images too
     assert found - 1 == pytest.approx(theirs["inception_score_mean"] - 1, rel=1e-2)  # of 2e-4

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import in_proportion
+from ganlab.core.randomness import proportional_classes
 from ganlab.data.base import Data, scale
 from ganlab.data.sources import Memory
 from ganlab.metrics.evaluation import Evaluation
@@ -89,9 +89,9 @@ def test_classes_are_asked_for_as_often_as_the_reference_has_them() -> None:
 
 
 def test_classes_in_proportion_hang_not_on_how_many() -> None:
-    assert in_proportion([5, 5, 5], 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert proportional_classes([5, 5, 5], 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
     for counts in ([178, 182, 177, 183], [1000, 3, 7], [1] * 30, [0, 5, 2], [4]):
-        many = in_proportion(counts, 2000)
-        assert all(torch.equal(in_proportion(counts, n), many[:n]) for n in (0, 1, 7, 500))
+        many = proportional_classes(counts, 2000)
+        assert all(torch.equal(proportional_classes(counts, n), many[:n]) for n in (0, 1, 7, 500))
         expected = 2000 * torch.tensor(counts) / sum(counts)
         assert (torch.bincount(many, minlength=len(counts)) - expected).abs().max() < 1

@@ -13,7 +13,7 @@ from torch import Tensor
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import generator
+from ganlab.core.randomness import seeded_generator
 from ganlab.data.toy import Toy
 from ganlab.metrics.modes import HighQuality, ModesCovered, ReverseKL
 from ganlab.metrics.wasserstein import Wasserstein
@@ -82,7 +82,7 @@ def test_modes_of_unlike_weights_and_deviations() -> None:
 
 def test_exact_samples_reach_the_floor_of_the_plane() -> None:
     data = toy("data=ring")
-    found = numbers(data, data.distribution.sample(100_000, generator(0)))
+    found = numbers(data, data.distribution.sample(100_000, seeded_generator(0)))
     assert found["modes"] == 8
     assert found["high_quality"] == pytest.approx(1 - exp(-4.5), abs=0.002)
     # The expectation at uniform shares is (M - 1) / 2n.
@@ -113,7 +113,7 @@ def test_the_reals_are_not_looked_at_and_reset_forgets_the_fakes() -> None:
 
 def test_wasserstein_is_the_shift_and_the_area_between_distribution_functions() -> None:
     metric = Wasserstein()
-    x = torch.randn(500, 1, generator=generator(0))
+    x = torch.randn(500, 1, generator=seeded_generator(0))
     metric.update(x, real=True)
     metric.update(x[torch.randperm(500)] - 0.25, real=False)
     assert metric.compute() == pytest.approx({"wasserstein": 0.25}, rel=1e-5)

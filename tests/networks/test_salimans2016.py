@@ -7,7 +7,7 @@ from torch import nn
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.networks.salimans2016 import Noise, NormalisedLinear
+from ganlab.networks.salimans2016 import GaussianNoise, NormalisedLinear
 from ganlab.training.build import build
 
 SMALLER = ("logger=csv", "model=improved", "model.generator.latent_dim=5", "model.generator.hidden=[7]")
@@ -37,7 +37,7 @@ def test_the_first_training_batch_sets_scale_and_shift(learn: bool) -> None:
     layer = NormalisedLinear(6, 3, initialise=True, learn_scale=learn)
     x = 2 + 3 * torch.randn(50, 6)
     layer.eval()(x)
-    assert layer.waits
+    assert layer.uninitialised
     first = layer.train()(x)
     assert torch.allclose(first.mean(0), torch.zeros(3), atol=1e-5)
     assert torch.allclose(first.var(0, correction=0), torch.ones(3), atol=1e-4)
@@ -51,7 +51,7 @@ def test_the_first_training_batch_sets_scale_and_shift(learn: bool) -> None:
 
 
 def test_noise_is_for_training() -> None:
-    noise, x = Noise(0.5), torch.zeros(20_000)
+    noise, x = GaussianNoise(0.5), torch.zeros(20_000)
     assert noise(x).std() == pytest.approx(0.5, abs=0.02)
     assert torch.equal(noise.eval()(x), x)
 
@@ -61,7 +61,7 @@ def test_the_players_are_those_of_the_paper() -> None:
         compose(*RECIPE, "model.discriminator.input_noise=0.3", "model.discriminator.noise=0.5")
     )
     judge = game.discriminator
-    noise = [layer.std for layer in judge.modules() if isinstance(layer, Noise)]
+    noise = [layer.std for layer in judge.modules() if isinstance(layer, GaussianNoise)]
     assert noise == [0.3, 0.5, 0.5]
     assert isinstance(judge.body[-1], nn.ReLU)  # features are free of the noise that follows
     assert [layer.out_features for layer in judge.modules() if isinstance(layer, NormalisedLinear)] == [
@@ -79,7 +79,7 @@ def test_a_round_sets_the_scales_in_play_but_not_in_an_average() -> None:
     module = build(cfg)
     module.train()
     x, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
-    module.round((x, labels, x, labels))
+    module.play_step((x, labels, x, labels))
     average = module.game.tricks["ema"].averages["discriminator"]
     for mine, theirs in zip(average.parameters(), module.game.discriminator.parameters(), strict=True):
         assert torch.equal(mine, theirs)

@@ -58,7 +58,7 @@ def pca(noise: float = 0.6) -> tuple[Generator, Tensor, Tensor]:
 
 def turn_on(generator: Generator, x: Tensor, seed: int = 0, tricks: Tricks | None = None) -> Turn:
     batch = Batch(Sample(x))
-    return Turn("generator", 0, batch, generator, None, tricks or Tricks({}), RandomStreams(seed), False)
+    return Turn("generator", 0, batch, generator, None, tricks or Tricks({}), RandomStreams(seed))
 
 
 def bounds(generator: Generator, x: Tensor, beta: float = 1.0, std: float = 0.6) -> Tensor:

@@ -40,9 +40,7 @@ def samples() -> tuple[Tensor, Tensor]:
 
 def turn(player: str, network: nn.Module | None = None) -> Turn:
     data, made = samples()
-    seen = Turn(
-        player, 0, Batch(Sample(data)), None, network or Smooth(), Tricks({}), RandomStreams(0), False
-    )
+    seen = Turn(player, 0, Batch(Sample(data)), None, network or Smooth(), Tricks({}), RandomStreams(0))
     return seen.replace(fake=Sample(made))
 
 

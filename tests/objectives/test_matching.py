@@ -24,7 +24,7 @@ DIRECT = ["mmd", "energy", "moments", "sliced_wasserstein"]
 
 
 def turn(made: Tensor, data: Tensor) -> Turn:
-    seen = Turn("generator", 0, Batch(Sample(data)), None, None, Tricks({}), RandomStreams(0), False)
+    seen = Turn("generator", 0, Batch(Sample(data)), None, None, Tricks({}), RandomStreams(0))
     return seen.replace(generated=Sample(made))
 
 

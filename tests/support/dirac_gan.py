@@ -18,8 +18,9 @@ from ganlab.game import Game
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator
 from ganlab.networks.priors import Normal
 from ganlab.objectives.base import Objective
-from ganlab.training.base import GameModule
+from ganlab.training.module import GameModule
 from ganlab.training.play import Play
+from ganlab.training.stage import Stage
 from ganlab.tricks.base import Trick
 
 START = (1.0, 1.0)  # theta, psi
@@ -44,13 +45,9 @@ def dirac(objective: Objective, play: Play, tricks: Mapping[str, Trick]) -> Game
     discriminator.score = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     nn.init.constant_(discriminator.score.weight, psi)
     players = ("discriminator", "generator")
-    return GameModule(
-        Game(Networks(generator, discriminator, None), objective, tricks),
-        play,
-        {player: partial(SGD, lr=LR) for player in players},
-        {player: None for player in players},
-        seed=0,
-    )
+    game = Game(Networks(generator, discriminator, None), objective, tricks)
+    optimizers = dict.fromkeys(players, partial(SGD, lr=LR))
+    return GameModule([Stage(game, play, optimizers, dict.fromkeys(players), seed=0)])
 
 
 def path(
@@ -61,7 +58,7 @@ def path(
     numbers = [*module.game.weights("generator"), *module.game.weights("discriminator")]
     places = [START]
     for _ in range(rounds):
-        module.round((torch.zeros(1, 1, dtype=torch.float64), None))
+        module.play_step((torch.zeros(1, 1, dtype=torch.float64), None))
         theta, psi = (number.item() for number in numbers)
         places.append((theta, psi))
     return places

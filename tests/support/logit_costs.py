@@ -30,7 +30,7 @@ def terms(
     tricks: Tricks | None = None,
 ) -> Tensor:
     """A player's cost where the discriminator says `real` of the data and `fake` of the fakes."""
-    turn = Turn(player, 0, Batch(Sample(real)), None, Said(), tricks or Tricks({}), RandomStreams(0), False)
+    turn = Turn(player, 0, Batch(Sample(real)), None, Said(), tricks or Tricks({}), RandomStreams(0))
     return objective(turn.replace(fake=Sample(fake)))["adversarial"]
 
 

@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.compose import CONF, compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Batch, Sample
-from ganlab.training.base import GameModule
 from ganlab.training.build import build
+from ganlab.training.module import GameModule
 
 ROOT = Path(__file__).parent.parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -108,7 +108,7 @@ def in_plays(
     copies = {play: copy.deepcopy(made) for play in others}
     yield first, made
     for play in others:
-        copies[play].play = instantiate(node("play", play))
+        copies[play].stage.play = instantiate(node("play", play))
         yield play, copies[play]
 
 
@@ -150,8 +150,8 @@ def rounds(module: GameModule, n: int) -> list[dict[str, float]]:
 
 def one_round(module: GameModule) -> dict[str, float]:
     module.train()
-    module.round((*batch(module.game.step), *beside(module.game.step)))
-    return {name: float(term) for name, term in module.logged.items()}
+    module.play_step((*batch(module.game.step), *beside(module.game.step)))
+    return {name: float(term) for name, term in module.recorder.scalars.items()}
 
 
 def real(step: int = 0) -> Batch:

@@ -8,7 +8,7 @@ import torch
 from support.small_games import game, in_plays, one_round, options
 
 from ganlab.core.errors import ConfigError
-from ganlab.training.base import GameModule
+from ganlab.training.module import GameModule
 
 PLAYS = options("play")
 MODELS = {"mlp": PLAYS, "dcgan": ["shared"]}  # and the ways in which they are played
@@ -24,7 +24,7 @@ LATER = {
 
 def seen(module: GameModule) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
     """What a trick may change: terms, weights, samples."""
-    return dict(module.logged), [*module.game.weights("generator"), module.game.sample(8)]
+    return dict(module.recorder.scalars), [*module.game.weights("generator"), module.game.sample(8)]
 
 
 def differ(one, other) -> bool:

@@ -122,14 +122,14 @@ def played(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | None:
     module = made(*case)
     if module is None:
         return None
-    module.rank, module.world_size = rank, world_size
+    module.stage.rank, module.stage.world_size = rank, world_size
     share = 16 // world_size
     for step in range(ROUNDS):
         rows = slice(rank * share, (rank + 1) * share)
         module.train()
         (x, labels), (y, classes) = batch(step), beside(step)
         given = x.double()[rows], labels[rows], y.double()[rows], classes[rows]
-        module.round(given)
+        module.play_step(given)
     state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
     return {**state, "samples": module.game.sample_on_all(7)}
 

@@ -22,8 +22,9 @@ from ganlab.networks.mlp import discriminator
 from ganlab.networks.priors import Normal
 from ganlab.objectives.adversarial import AbsoluteError, Minimax
 from ganlab.objectives.base import Objective
-from ganlab.training.base import GameModule
+from ganlab.training.module import GameModule
 from ganlab.training.play import Alternating
+from ganlab.training.stage import Stage
 from ganlab.tricks.base import Trick
 
 ROUNDS = 500
@@ -65,19 +66,15 @@ class Rest(Trick):
 
 def trained(objective: Objective) -> GameModule:
     torch.manual_seed(0)
-    critic = discriminator([64, 64], None, slope=0.2, dropout=0.0, input_dropout=0.0, shape=[1])
+    critic = discriminator([64, 64], maxout=None, slope=0.2, dropout=0.0, input_dropout=0.0, shape=[1])
     generator = Generator(ConditionalSequential(Spread()), latent_dim=1, shape=(1,), prior=Normal())
     adam = partial(Adam, lr=Cosine(0.01, 0.0, ROUNDS))
     game = Game(Networks(generator, critic, None), objective, {"rest": Rest()})
-    module = GameModule(
-        game,
-        Alternating(),
-        {"discriminator": adam, "generator": adam},
-        {"discriminator": None, "generator": None},
-        seed=0,
-    )
+    players = ("discriminator", "generator")
+    stage = Stage(game, Alternating(), dict.fromkeys(players, adam), dict.fromkeys(players), seed=0)
+    module = GameModule([stage])
     for step in range(ROUNDS):
-        module.round((samples(step, 1024), None))
+        module.play_step((samples(step, 1024), None))
     return module
 
 

@@ -40,7 +40,7 @@ def made(*shape: int, geometry=FLIP, colour=None, value_range=(-1, 1), **setting
 
 def move(trick: AdaptiveAugment, logits: list[float], player="discriminator") -> None:
     x = torch.tensor(logits).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
-    view = Turn(player, 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0), False)
+    view = Turn(player, 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0))
     trick.losses(view, lambda _: {})
     trick.after(player, Networks(None, None, None), 0)
 
@@ -97,7 +97,7 @@ def test_the_generators_moves_and_a_discriminator_ahead_do_not_count() -> None:
     move(trick, [1.0] * 10)
     before = trick.latest.clone()
     x = -torch.ones(10, 1, 8, 8)
-    view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0), False)
+    view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0))
     trick.losses(view.replace(is_ahead=True), lambda _: {})
     assert torch.equal(trick.latest, before)
 
@@ -144,7 +144,7 @@ def test_images_are_augmented_as_often_as_p_says(play: str) -> None:
             trick.p.fill_(p)
             view = module.game.turn(player, real(), RandomStreams(0))
             for sample in (view.real, view.fake):
-                shown = view._hooks.inputs(sample, view)
+                shown = view.tricks.inputs(sample, view)
                 assert shown.condition is sample.condition
                 touched = (shown.x != sample.x).flatten(1).any(1)
                 assert bool(touched.any()) == (p > 0)
@@ -164,7 +164,16 @@ def test_r1_is_taken_through_the_augmentation() -> None:
     trick.p.fill_(1.0)
     hooks = Tricks({"adaptive_augment": trick, "r1": R1(3.0, 1)})
     x = torch.rand(10, 1, 8, 8) + 0.1
-    view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), hooks, RandomStreams(0), True)
+    view = Turn(
+        "discriminator",
+        0,
+        Batch(Sample(x)),
+        None,
+        First(),
+        hooks,
+        RandomStreams(0),
+        differentiates_inputs=True,
+    )
     factor = view.on_real.features[:, 0] / x[:, 0, 0, 0]
     assert factor.std() > 0.1
     assert torch.allclose(hooks.losses(view, lambda _: {})["r1"], 3 / 2 * factor.square())

@@ -45,10 +45,12 @@ def test_on_known_logits(on_real, on_fake, right: float, ahead: float) -> None:
 @pytest.mark.parametrize(("by", "share"), [("accuracy", accuracy), ("ranking", ranking)])
 def test_the_share_that_was_chosen_is_that_before_the_discriminators_move(by: str, share) -> None:
     module = trick(f"trick.adaptive_balance.by={by}")
-    expected = share(module.turn("discriminator", real(module.game.step)))
+    expected = share(module.stage.turn("discriminator", real(module.game.step)))
     one_round(module)
     assert module.game.tricks["adaptive_balance"].latest == expected
-    assert accuracy(module.turn("discriminator", real())) != ranking(module.turn("discriminator", real()))
+    assert accuracy(module.stage.turn("discriminator", real())) != ranking(
+        module.stage.turn("discriminator", real())
+    )
 
 
 def test_the_ranking_needs_no_signs() -> None:

@@ -53,7 +53,7 @@ def made(
 def turn(judge: nn.Module, player: str = "discriminator") -> Turn:
     x, fake = torch.randn(2, 30, 1, 4, 4, dtype=torch.float64)
     labels = torch.arange(30)
-    view = Turn(player, 0, Batch(Sample(x, labels)), None, judge, Tricks({}), RandomStreams(0), False)
+    view = Turn(player, 0, Batch(Sample(x, labels)), None, judge, Tricks({}), RandomStreams(0))
     return view.replace(generated=Sample(fake, labels))
 
 

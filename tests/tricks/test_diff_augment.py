@@ -116,7 +116,7 @@ def test_the_slope_of_all_parts_together_is_right() -> None:
     view = turn()
 
     def augmented(x: Tensor) -> Tensor:
-        view.draw = RandomStreams(1)
+        view.random = RandomStreams(1)
         return trick.inputs(Sample(x), view).x
 
     assert torch.autograd.gradcheck(augmented, x)
@@ -129,7 +129,7 @@ def test_the_generator_learns_through_the_augmentation(play: str) -> None:
     module = game("hinge", ["diff_augment"], play, *off)
     view = module.game.turn("generator", real(), RandomStreams(0))
     slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.generated.x)[0]
-    shown = view._hooks.inputs(view.generated, module.game.turn("generator", real(), RandomStreams(0))).x
+    shown = view.tricks.inputs(view.generated, module.game.turn("generator", real(), RandomStreams(0))).x
     assert torch.equal(slope == 0, shown == 0), "what was cut out teaches nothing, and all else does"
     assert (slope == 0).any()
     rounds(module, 2)

@@ -7,8 +7,8 @@ import torch
 from support.small_games import game, one_round, rounds
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, schedule
-from ganlab.networks.norms import standing_statistics
+from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, as_schedule
+from ganlab.networks.norms import set_standing_statistics
 from ganlab.training.build import adopt
 from ganlab.tricks.ema import EMA, latents
 
@@ -71,7 +71,7 @@ def test_a_layer_behind_others_sees_what_it_would_in_training() -> None:
         assert torch.allclose(mine.running_mean, theirs.running_mean, atol=1e-6)
         assert torch.allclose(mine.running_var, theirs.running_var, rtol=0.03)
     # The first batch alone, whose deviation from the others' mean counts for nothing.
-    standing_statistics(average, itertools.islice(latents(average), 1))
+    set_standing_statistics(average, itertools.islice(latents(average), 1))
     for norm in norms:
         norm.reset_running_stats()
     with torch.no_grad():
@@ -83,7 +83,7 @@ def test_a_layer_behind_others_sees_what_it_would_in_training() -> None:
 def test_batches_that_differ_are_pooled() -> None:
     norm = torch.nn.BatchNorm1d(3)
     batches = torch.randn(50, 3), 2 * torch.randn(50, 3) + 5
-    standing_statistics(norm, [(batch,) for batch in batches])
+    set_standing_statistics(norm, [(batch,) for batch in batches])
     assert torch.allclose(norm.running_mean, torch.cat(batches).mean(0))
     assert torch.allclose(norm.running_var, torch.cat(batches).var(0), rtol=0.02)
 
@@ -103,7 +103,7 @@ def test_who_looks_changes_nothing_in_the_game() -> None:
 def test_a_ramp_weighs_the_rounds_as_its_decays_say(ramp: Schedule) -> None:
     module = game(tricks=["ema"])
     ema = module.game.tricks["ema"]
-    ema.decay = schedule("trick.ema.decay", ramp, low=0, high=1, strict=True)
+    ema.decay = as_schedule("trick.ema.decay", ramp, "(0, 1)")
     history = []
     for _ in range(4):
         one_round(module)

@@ -21,7 +21,7 @@ class Squares(nn.Module):
 def turn(player: str = "generator", step: int = 0) -> Turn:
     draw = torch.Generator().manual_seed(0)
     x, fake = (torch.randn(5, 3, generator=draw, dtype=torch.float64) for _ in range(2))
-    view = Turn(player, step, Batch(Sample(x)), None, Squares(), Tricks({}), RandomStreams(0), False)
+    view = Turn(player, step, Batch(Sample(x)), None, Squares(), Tricks({}), RandomStreams(0))
     return view.replace(generated=Sample(fake.requires_grad_()))
 
 
@@ -53,7 +53,7 @@ def test_it_replaces_all_that_pits_the_players_against_each_other() -> None:
     tricks = ["feature_matching", "weight_clip", "feature_autoencoder"]
     for settings, kept in (([], []), (["trick.feature_matching.replace=false"], ["", "_one_sided"])):
         module = game("mmd_gan", tricks, "alternating", *settings)
-        terms = module.losses(module.turn("generator", real()))
+        terms = module.stage.losses(module.stage.turn("generator", real()))
         assert list(terms) == [*(f"adversarial{name}" for name in kept), "feature_matching"]
 
 

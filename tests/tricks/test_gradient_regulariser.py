@@ -49,7 +49,14 @@ def turn(
     x, fake = samples()
     classes = torch.arange(len(x))
     view = Turn(
-        player, step, Batch(Sample(x, classes)), None, judge, Tricks(tricks or {}), RandomStreams(0), True
+        player,
+        step,
+        Batch(Sample(x, classes)),
+        None,
+        judge,
+        Tricks(tricks or {}),
+        RandomStreams(0),
+        differentiates_inputs=True,
     )
     return view.replace(generated=Sample(fake, classes))
 
@@ -185,7 +192,7 @@ def test_no_gradient_goes_to_the_generator(name: str, play: str) -> None:
     with_penalty.game.plays = without.game.plays = lambda player: True
     if play == "shared":  # where the generator faces the moved discriminator: hold that still
         for module in (with_penalty, without):
-            module.player_optimizers["discriminator"].step = lambda step: {}
+            module.stage.player_optimizers["discriminator"].step = lambda *_: None
     one_round(with_penalty)
     one_round(without)
     for mine, theirs in zip(

@@ -27,7 +27,7 @@ def test_the_noise_is_as_large_as_the_schedule_says() -> None:
 def test_the_real_and_the_fake_get_noise_of_their_own() -> None:
     turn = game(tricks=["instance_noise"]).game.turn("discriminator", real(), RandomStreams(0))
     sample = turn.real
-    hooks = turn._hooks
+    hooks = turn.tricks
     assert not torch.equal(hooks.inputs(sample, turn).x, hooks.inputs(sample, turn).x)
 
 

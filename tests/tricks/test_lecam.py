@@ -20,7 +20,7 @@ class Sums(nn.Module):
 def turn(step: int, player: str = "discriminator") -> Turn:
     draw = torch.Generator().manual_seed(step)
     x, fake = (torch.randn(4, 3, generator=draw, dtype=torch.float64) + shift for shift in (1, -1))
-    view = Turn(player, step, Batch(Sample(x)), None, Sums(), Tricks({}), RandomStreams(0), False)
+    view = Turn(player, step, Batch(Sample(x)), None, Sums(), Tricks({}), RandomStreams(0))
     return view.replace(generated=Sample(fake))
 
 

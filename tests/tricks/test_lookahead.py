@@ -9,7 +9,7 @@ from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Networks
-from ganlab.networks.weights import flat
+from ganlab.networks.weights import flat_weights
 from ganlab.training.build import adopt
 from ganlab.tricks.lookahead import Lookahead
 
@@ -17,14 +17,14 @@ PLAYERS = ("discriminator", "generator")
 
 
 def weights(module) -> dict[str, torch.Tensor]:
-    return {player: flat(getattr(module.game, player)).detach().double() for player in PLAYERS}
+    return {player: flat_weights(getattr(module.game, player)).detach().double() for player in PLAYERS}
 
 
 class Fast(Lookahead):
     """Notes what the weights were before they went back."""
 
     def after(self, player, networks, step) -> None:
-        self.fast = {name: flat(getattr(networks, name)).detach().double() for name in PLAYERS}
+        self.fast = {name: flat_weights(getattr(networks, name)).detach().double() for name in PLAYERS}
         super().after(player, networks, step)
 
 
@@ -107,11 +107,11 @@ def test_averages_see_the_weights_that_have_gone_back() -> None:
     settings = ("trick.lookahead.k=1", "trick.lookahead.player=generator")
     module = game("hinge", tricks, "alternating", *settings)
     one_round(module)
-    generator = flat(module.game.generator)
-    assert torch.equal(flat(module.game.tricks["ema"].averages["generator"]), generator)
+    generator = flat_weights(module.game.generator)
+    assert torch.equal(flat_weights(module.game.tricks["ema"].averages["generator"]), generator)
     for player in PLAYERS:
         average = getattr(module.game.tricks["historical_averaging"], player)
-        assert torch.equal(average, flat(getattr(module.game, player)))
+        assert torch.equal(average, flat_weights(getattr(module.game, player)))
 
 
 @pytest.mark.parametrize("player", ["both", "discriminator"])
@@ -134,7 +134,9 @@ def test_an_average_of_discriminators_that_are_taken_back_is_refused(player: str
 def test_an_average_of_the_generator_alone_goes_beside_both() -> None:
     module = game("hinge", ["ema", "lookahead"], "alternating", "trick.lookahead.k=1")
     one_round(module)
-    assert torch.equal(flat(module.game.tricks["ema"].averages["generator"]), flat(module.game.generator))
+    assert torch.equal(
+        flat_weights(module.game.tricks["ema"].averages["generator"]), flat_weights(module.game.generator)
+    )
 
 
 @pytest.mark.parametrize("player", ["generator", "both"])
@@ -155,7 +157,7 @@ def test_weights_that_other_tricks_add_go_back_too() -> None:
     many = sum(w.numel() for w in module.game.weights("discriminator"))
     assert module.game.tricks["lookahead"].discriminator.shape == (many,)
     one_round(module)
-    assert torch.equal(module.game.tricks["lookahead"].discriminator, flat(module.game.discriminator))
+    assert torch.equal(module.game.tricks["lookahead"].discriminator, flat_weights(module.game.discriminator))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,9 @@ def test_the_first_way_back_is_to_weights_that_were_adopted() -> None:
     old, module = (game("hinge", ["lookahead"], "alternating", f"seed={seed}") for seed in (1, 2))
     adopt(module, {"state_dict": old.state_dict()})
     for player in PLAYERS:
-        assert torch.equal(getattr(module.game.tricks["lookahead"], player), flat(getattr(old.game, player)))
+        assert torch.equal(
+            getattr(module.game.tricks["lookahead"], player), flat_weights(getattr(old.game, player))
+        )
 
 
 def test_weights_that_wait_for_their_first_batch_are_refused() -> None:

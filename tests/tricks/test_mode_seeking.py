@@ -28,7 +28,7 @@ class Scaled(nn.Module):
 
 def turn(generator: nn.Module, player: str = "generator") -> Turn:
     sample = Sample(torch.zeros(4, 1, 2, 3, dtype=torch.float64), torch.arange(4))
-    return Turn(player, 0, Batch(sample), generator, None, Tricks({}), RandomStreams(0), False)
+    return Turn(player, 0, Batch(sample), generator, None, Tricks({}), RandomStreams(0))
 
 
 @pytest.mark.parametrize("a", [0.25, 3.0])

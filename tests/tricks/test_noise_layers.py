@@ -11,12 +11,12 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample
-from ganlab.networks.noise import Noise
+from ganlab.networks.noise import ScheduledNoise
 from ganlab.tricks.noise_layers import NoiseLayers
 
 
 def test_the_noise_is_as_large_as_the_schedule_says_and_fresh_in_each_pass() -> None:
-    trick, layer = NoiseLayers(Linear(0.4, 0.0, 10), "discriminator"), Noise("noise")
+    trick, layer = NoiseLayers(Linear(0.4, 0.0, 10), "discriminator"), ScheduledNoise("noise")
     trick.layers["discriminator"].append(layer)
     turn = game().game.turn("discriminator", real(), RandomStreams(0))
     x = torch.zeros(2000, 5)
@@ -39,11 +39,13 @@ def test_every_hidden_layer_gets_noise_of_its_own_the_features_too(
     base: tuple[str, ...], layers: int
 ) -> None:
     table = build_game(compose(*base, "trick=noise_layers"))
-    found = [m for m in table.discriminator.modules() if isinstance(m, Noise)]
+    found = [m for m in table.discriminator.modules() if isinstance(m, ScheduledNoise)]
     assert len({layer.name for layer in found}) == len(found) == layers
     assert list(table.discriminator.body)[-1] is table.tricks["noise_layers"].layers["discriminator"][-1]
-    first = next(m for m in table.discriminator.modules() if isinstance(m, nn.Linear | nn.Conv2d | Noise))
-    assert not isinstance(first, Noise)
+    first = next(
+        m for m in table.discriminator.modules() if isinstance(m, nn.Linear | nn.Conv2d | ScheduledNoise)
+    )
+    assert not isinstance(first, ScheduledNoise)
 
 
 def test_both_players_verdicts_are_noisy_and_those_of_the_turn() -> None:
@@ -68,9 +70,11 @@ def test_both_players_verdicts_are_noisy_and_those_of_the_turn() -> None:
 )
 def test_noise_in_the_generator_lies_between_its_layers(base: tuple[str, ...], layers: int) -> None:
     table = build_game(compose(*base, "trick=noise_layers", "trick.noise_layers.player=generator"))
-    weighted = [m for m in table.generator.modules() if isinstance(m, nn.Linear | nn.ConvTranspose2d | Noise)]
-    assert [isinstance(m, Noise) for m in weighted] == [False, *[True, False] * layers]
-    assert not any(isinstance(m, Noise) for m in table.discriminator.modules())
+    weighted = [
+        m for m in table.generator.modules() if isinstance(m, nn.Linear | nn.ConvTranspose2d | ScheduledNoise)
+    ]
+    assert [isinstance(m, ScheduledNoise) for m in weighted] == [False, *[True, False] * layers]
+    assert not any(isinstance(m, ScheduledNoise) for m in table.discriminator.modules())
 
 
 IN_GENERATOR = ("trick.noise_layers.player=generator", "trick.noise_layers.std=0.5")
@@ -106,10 +110,10 @@ def test_samples_are_free_of_the_noise_in_the_generator_and_each_pass_of_trainin
 
 
 def test_the_reference_of_virtual_batch_norm_stays_as_it_is() -> None:
-    layer, x = Noise("noise"), torch.zeros(7, 3)
-    layer.draw, layer.rows, layer.std = RandomStreams(0), 5, 1.0
+    layer, x = ScheduledNoise("noise"), torch.zeros(7, 3)
+    layer.random, layer.rows, layer.std = RandomStreams(0), 5, 1.0
     assert layer(x)[:2].equal(x[:2])
-    layer.draw = RandomStreams(0)
+    layer.random = RandomStreams(0)
     assert layer(x)[2:].equal(RandomStreams(0).normal("noise", 5, 3))
 
 

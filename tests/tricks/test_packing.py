@@ -79,7 +79,16 @@ class Quadratic(nn.Module):
 def test_a_penalty_is_that_of_a_pack_over_all_of_its_numbers() -> None:
     x = torch.randn(8, 1, 2, 3)
     tricks = Tricks({"packing": Packing(4, 8), "r1": R1(2.0, 1)})
-    turn = Turn("discriminator", 0, Batch(Sample(x)), None, Quadratic(), tricks, RandomStreams(0), True)
+    turn = Turn(
+        "discriminator",
+        0,
+        Batch(Sample(x)),
+        None,
+        Quadratic(),
+        tricks,
+        RandomStreams(0),
+        differentiates_inputs=True,
+    )
     penalty = tricks.losses(turn, lambda _: {})["r1"]
     assert torch.allclose(penalty, (3 * x).square().reshape(2, -1).sum(1), rtol=1e-5)
 

@@ -11,16 +11,15 @@ from ganlab.tricks.replay_buffer import ReplayBuffer
 
 def buffer(size: int, share: float) -> ReplayBuffer:
     trick = ReplayBuffer(size, share)
-    trick.networks(Networks(generator(2, [], False, 0.0, [1], None, Normal()), None, 10))
+    network = generator(2, [], batch_norm=False, slope=0.0, shape=[1], value_range=None, prior=Normal())
+    trick.networks(Networks(network, None, 10))
     return trick
 
 
 def show(trick: ReplayBuffer, step: int, n: int, look: str = "") -> Sample:
     """Round `step` makes n fakes that say their round, of the class round % 10; a look is no move."""
     fake = Sample(torch.full((n, 1), float(step)), torch.full((n,), step % 10))
-    turn = Turn(
-        "discriminator", step, Batch(fake), None, None, Tricks({}), RandomStreams(0, step, look), False
-    )
+    turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), RandomStreams(0, step, look))
     shown = trick.fakes(fake, turn)
     if not look:
         moved(trick, step)
@@ -81,7 +80,7 @@ def test_no_graph_is_kept() -> None:
     trick = buffer(size=10, share=0.5)
     for step in range(3):
         fake = Sample(torch.full((10, 1), float(step), requires_grad=True) * 1)
-        turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), RandomStreams(0, step), False)
+        turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), RandomStreams(0, step))
         assert not trick.fakes(fake, turn).x.requires_grad or step == 0
         moved(trick, step)
         assert not trick.samples.requires_grad

@@ -42,14 +42,14 @@ def test_the_terms_are_those_of_section_5() -> None:
     assert list(terms) == ["adversarial", "supervised"]
     on = {
         name: probabilities(module.discriminator(getattr(seen, name).x).classes)
-        for name in ("real", "fake", "extra")
+        for name in ("real", "fake", "labelled")
     }
     unsupervised = [
         -math.log(1 - x[-1]) - math.log(y[-1]) for x, y in zip(on["real"], on["fake"], strict=True)
     ]
     assert terms["adversarial"].tolist() == pytest.approx(unsupervised, rel=1e-4)
-    classes = seen.extra.condition.tolist()
-    supervised = [-math.log(p[c] / sum(p[:-1])) for p, c in zip(on["extra"], classes, strict=True)]
+    classes = seen.labelled.condition.tolist()
+    supervised = [-math.log(p[c] / sum(p[:-1])) for p, c in zip(on["labelled"], classes, strict=True)]
     assert terms["supervised"].tolist() == pytest.approx([WEIGHT * s for s in supervised], rel=1e-4)
 
 
@@ -63,14 +63,14 @@ def test_no_label_of_the_batch_is_looked_at() -> None:
     for step in range(3):
         told = one_round(one)
         x, labels = real(step).real
-        other.round((x, labels.flip(0), *beside(step)))
-        assert {name: float(term) for name, term in other.logged.items()} == told
+        other.play_step((x, labels.flip(0), *beside(step)))
+        assert {name: float(term) for name, term in other.recorder.scalars.items()} == told
 
 
 def test_labelled_samples_are_seen_as_the_others_are() -> None:
     module, seen = turn("discriminator", "instance_noise")
-    classes = seen.judge(seen.extra).classes
-    assert not torch.equal(classes, module.discriminator(seen.extra.x).classes)
+    classes = seen.judge(seen.labelled).classes
+    assert not torch.equal(classes, module.discriminator(seen.labelled.x).classes)
 
 
 def test_the_class_is_not_given_away() -> None:

@@ -13,8 +13,8 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Constant
 from ganlab.game import Game
 from ganlab.networks.initial import WEIGHTED
-from ganlab.networks.norms import standing_statistics
-from ganlab.networks.weights import FullPrecision, moved, parametrise, set_singular_vectors
+from ganlab.networks.norms import set_standing_statistics
+from ganlab.networks.weights import FullPrecision, optimised_weight, parametrise, set_singular_vectors
 from ganlab.tricks.ema import latents
 
 WEIGHTS = (*WEIGHTED, nn.Embedding)
@@ -130,7 +130,7 @@ def test_the_average_of_a_constrained_generator_is_sampled() -> None:
     module = game("hinge", ["ema", "spectral_norm"], "alternating", "trick.spectral_norm.player=both")
     one_round(module)  # whose weights and vectors the average takes over
     sampler, generator = module.game.sampler, module.game.generator
-    standing_statistics(generator, latents(generator))  # as the average has them
+    set_standing_statistics(generator, latents(generator))  # as the average has them
     latent = torch.randn(3, 6)
     assert torch.allclose(sampler.eval()(latent), generator.eval()(latent), atol=0.05)
     assert largest(sampler.body[0]) == pytest.approx(1, abs=1e-4)
@@ -159,7 +159,7 @@ def test_averages_are_divided_by_their_own_singular_values(model: str) -> None:
 def test_weights_that_are_not_finite_are_told_when_they_are_sampled() -> None:
     network = nn.Sequential(nn.Linear(4, 3))
     parametrise("spectral_norm", network[0], spectral_norm)
-    moved(network[0]).detach()[0, 0] = torch.inf
+    optimised_weight(network[0]).detach()[0, 0] = torch.inf
     set_singular_vectors(network)
     assert not network.eval()(torch.ones(1, 4)).isfinite().all()
 

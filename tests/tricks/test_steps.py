@@ -51,7 +51,7 @@ def test_who_sits_keeps_its_weights_and_each_move_has_a_batch_and_latents_of_its
     module = game("wasserstein", ["critic_steps"], "alternating", "trick.critic_steps.n=2")
     before = [w.detach().clone() for w in module.game.weights("generator")]
     turns = []
-    module.losses = lambda turn, losses=module.losses: (turns.append(turn), losses(turn))[1]
+    module.stage.losses = lambda turn, losses=module.stage.losses: (turns.append(turn), losses(turn))[1]
     one_round(module)
     for weight, was in zip(module.game.weights("generator"), before, strict=True):
         assert weight.equal(was)

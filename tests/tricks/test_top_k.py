@@ -21,7 +21,7 @@ class Given(nn.Module):
 
 
 def turn(logits: Tensor = LOGITS, player: str = "generator", step: int = 0) -> Turn:
-    view = Turn(player, step, Batch(Sample(logits)), None, Given(), Tricks({}), RandomStreams(0), False)
+    view = Turn(player, step, Batch(Sample(logits)), None, Given(), Tricks({}), RandomStreams(0))
     return view.replace(generated=Sample(logits.clone().requires_grad_()))
 
 

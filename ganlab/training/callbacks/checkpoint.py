@@ -12,9 +12,9 @@ import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from ganlab.filesystem import replacing
-from ganlab.training.base import GameModule
+from ganlab.filesystem import atomic_writer
 from ganlab.training.callbacks.log import WEIGHT, Log, largest
+from ganlab.training.module import GameModule
 
 NEXT = "next.ckpt"
 
@@ -28,7 +28,7 @@ class AtomicIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         content = io.BytesIO()  # torch's own writer hides what the system says of a full disk
         torch.save(checkpoint, content)
-        with replacing(Path(path)) as file:
+        with atomic_writer(Path(path)) as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
@@ -55,7 +55,7 @@ class Checkpoint(Callback):
                 torn.unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        value = self.sign * module.measured.get(self.monitor or "", self.sign * inf)
+        value = self.sign * module.recorder.metrics.get(self.monitor or "", self.sign * inf)
         better = value < self.best
         due = module.game.step % self.every == 0 or trainer.should_stop
         if not (better or due):

@@ -3,11 +3,11 @@ from typing import Any
 from pytorch_lightning import Callback, Trainer
 
 from ganlab.metrics.evaluation import Evaluation
-from ganlab.training.base import GameModule
+from ganlab.training.module import GameModule
 
 
 class Evaluate(Callback):
-    """Measures the game every `every` rounds and after the last; `module.measured` holds what it found.
+    """Evaluates the game every `every` steps and after the last, and records the metrics.
 
     Up to round `begins` other stages are played, and its generator is not worth a number.
     """
@@ -21,9 +21,9 @@ class Evaluate(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
-        module.measured = {}
+        module.recorder.metrics = {}
         if step > self.begins and (step % self.every == 0 or step == self.steps):
             found = self.evaluation(module.game)
             self.record = self.evaluation.record(found, module.game)
             # All must know it: the best checkpoint is saved by all or by none.
-            module.measured = trainer.strategy.broadcast(found)
+            module.recorder.metrics = trainer.strategy.broadcast(found)

@@ -6,8 +6,8 @@ from ganlab.config.stages import Timetable
 from ganlab.core.errors import require, within
 from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.training.base import GameModule
 from ganlab.training.callbacks.samples import log_image
+from ganlab.training.module import GameModule
 from ganlab.visualize.latent import VIEWS, feature_space
 from ganlab.visualize.options import file_name, fit_to_game, parse_views, view_name
 

@@ -8,11 +8,10 @@ from pytorch_lightning import Callback, Trainer
 from torch import Tensor, nn
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.distributed import mean_of_ranks
 from ganlab.core.errors import Diverged
 from ganlab.core.turn import Player
-from ganlab.training.base import GameModule
 from ganlab.training.callbacks.metrics_file import MetricsFile
+from ganlab.training.module import GameModule
 
 EARLY = 100  # rounds whose losses are those that later ones are held against
 TIMES = 1e6
@@ -50,15 +49,15 @@ class Log(Callback):
     def due(self, module: GameModule) -> bool:
         """Whether the terms of the round that was just played are read, which waits for the device."""
         step = module.game.step
-        return step % self.every == 0 or step == self.steps or bool(module.measured)
+        return step % self.every == 0 or step == self.steps or bool(module.recorder.metrics)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
         if not self.due(module):
             return
-        found = read({**module.logged, WEIGHT: largest(module)})
-        self.last = {name: found[name] for name in module.logged}
-        row = {"step": step, "images": self.images(step), **self.last, **module.measured}
+        found = module.recorder.read(**{WEIGHT: largest(module)})
+        self.last = {name: found[name] for name in module.recorder.scalars}
+        row = {"step": step, "images": self.images(step), **self.last, **module.recorder.metrics}
         if trainer.is_global_zero:
             self.file.append(row)
         if step > self.logged:
@@ -101,8 +100,3 @@ def is_loss(name: str) -> bool:
 def largest(module: nn.Module) -> Tensor:
     """The largest absolute value of all weights, [] on their device; NaN where one is."""
     return nn.utils.get_total_norm(module.parameters(), torch.inf)
-
-
-def read(terms: dict[str, torch.Tensor]) -> dict[str, float]:
-    """All the terms, as means over processes, in one wait for the device."""
-    return dict(zip(terms, mean_of_ranks(torch.stack(list(terms.values()))).tolist(), strict=True))

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from ganlab.filesystem import write_beside
+from ganlab.filesystem import write_atomically
 
 FIRST = ["step", "images"]
 
@@ -54,7 +54,9 @@ class MetricsFile:
 
     def _rewrite(self, columns: list[str], rows: list[list[str]]) -> None:
         empty = [""] * len(columns)
-        write_beside(self.path, line(columns) + "".join(line((row + empty)[: len(columns)]) for row in rows))
+        write_atomically(
+            self.path, line(columns) + "".join(line((row + empty)[: len(columns)]) for row in rows)
+        )
 
 
 def line(cells: list[str]) -> str:

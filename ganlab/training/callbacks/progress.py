@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ganlab.core.turn import Player
-from ganlab.training.base import GameModule
 from ganlab.training.callbacks.log import Log
+from ganlab.training.module import GameModule
 
 LONG = 60.0  # seconds that are still to be waited for, from which on that is said beforehand
 LOOK = 3.0  # seconds of work that the estimate is made of

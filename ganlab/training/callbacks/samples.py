@@ -5,7 +5,7 @@ from PIL import Image
 from pytorch_lightning import Callback, Trainer
 
 from ganlab.data.base import Data
-from ganlab.training.base import GameModule
+from ganlab.training.module import GameModule
 from ganlab.visualize.grid import save_png
 from ganlab.visualize.portraits import portrait
 

@@ -6,7 +6,7 @@ from typing import Any
 from pytorch_lightning import Callback, Trainer
 
 from ganlab.core.distributed import any_rank
-from ganlab.training.base import GameModule
+from ganlab.training.module import GameModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ASK_EVERY = 10  # rounds, where the others must be asked and the answer waits for a device
