@@ -134,7 +134,7 @@ def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
     Raises:
         ConfigError: it is negative somewhere, or zero throughout, which would have no effect.
     """
-    made = as_schedule(key, value, "[0, inf)")
+    made = as_schedule(key, value, "[0, inf]")
     require(made.maximum > 0, key, 0, "would have no effect", "give a positive number, or leave it out")
     return made
 
