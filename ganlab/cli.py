@@ -1,4 +1,7 @@
-"""The command line: composing a config, and telling errors in one line. Imports nothing heavy."""
+"""Entry point of all commands: composes the config, runs the task, prints errors in one line.
+
+Imports nothing heavy such as torch.
+"""
 
 import errno
 import os
@@ -18,140 +21,143 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganlab.config.compose import CONF, explain_error, one_line_message, validated
+from ganlab.config.compose import CONF, OWN_ERRORS, check_composed, explain_error, one_line_message
 from ganlab.config.overrides import quote_override
-from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, RankLost, ending
+from ganlab.core.errors import ConfigError, Diverged, ending
 from ganlab.core.validation import format_number
 
-FULL = "HYDRA_FULL_ERROR"
-LONGEST = 200  # characters of a name; that of a directory or a file beside it has 255 at most
-UNPRINTED = (errno.EPIPE, errno.ENOSPC)  # of standard output that nobody reads, or that is full
-# What is told in one line; anything else is a mistake of ours, and shows its trace.
-ERRORS = (ConfigError, Diverged, RankLost, IncompleteStudy, HydraException, OmegaConfBaseException)
+TRACEBACKS = "HYDRA_FULL_ERROR"
+MAX_NAME = 200  # characters of a job's name; file systems allow names of 255
+UNWRITABLE = (errno.EPIPE, errno.ENOSPC)  # standard output was closed, or the disk is full
+# Printed in one line. Any other exception is a bug, and shows its traceback.
+ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException)
 
 
 def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
     """Runs a command: `task(cfg, overrides)` once, or once per job of a sweep (`-m`).
 
-    What the user got wrong is told in one line, with exit status 2; a run that diverged gives 1.
+    Errors of the user are printed in one line, with exit status 2; divergence gives status 1.
     """
-    wants_traces = os.environ.get(FULL) == "1"
-    os.environ[FULL] = "1"  # or Hydra prints the errors itself, in its own way
-    asked, command = sys.argv, Command(config_name, task, wants_traces)
+    arguments, command = sys.argv, Command(config_name, task)
+    os.environ[TRACEBACKS] = "1"  # otherwise Hydra prints the errors itself, in its own way
     try:
         command.start()
     except KeyboardInterrupt:
         print(f"{config_name}: interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        sys.argv = asked
-        os.environ[FULL] = str(int(wants_traces))
-        command.jobs.show()
-    if command.refusals:
-        sys.exit(1 if isinstance(command.refusals[0], Diverged | RuntimeError) else 2)
+        sys.argv = arguments
+        os.environ[TRACEBACKS] = str(int(command.raises))
+        command.jobs.print()
+    if command.failures:
+        sys.exit(1 if isinstance(command.failures[0], Diverged | RuntimeError) else 2)
 
 
 class Command:
-    """A command line, what Hydra makes of it, and what was refused."""
+    """A command line, the jobs that Hydra makes of it, and their failures."""
 
-    def __init__(self, name: str, task: Callable[[DictConfig, list[str]], Any], wants_traces: bool):
-        self.name, self.task, self.wants_traces = name, task, wants_traces
-        self.asked = sys.argv
-        self.jobs = Jobs(sys.argv[1:])
-        self.kept: list[str] = []
-        self.refusals: list[BaseException] = []
-        self.begun = False  # a ValueError before any job is Hydra's, about the command line
-        self.process = os.getpid()  # another one plays a job on a cluster, and raises: this one must know
+    def __init__(self, name: str, task: Callable[[DictConfig, list[str]], Any]):
+        self.name, self.task, self.arguments = name, task, sys.argv
+        self.raises = os.environ.get(TRACEBACKS) == "1"  # instead of printing errors in one line
+        self.jobs = JobTable(sys.argv[1:])
+        self.saved: list[str] = []  # overrides of the config of a run that is resumed
+        self.failures: list[BaseException] = []
+        self.started = False  # a ValueError before any job is Hydra's, about the command line
+        self.process = os.getpid()  # jobs in others, as on a cluster, raise so that this one learns of it
 
     def start(self) -> None:
-        """Has Hydra compose the config and call `job`."""
-        given: list[str] = []
+        """Lets Hydra compose the config and call `job`."""
+        overrides: list[str] = []
         try:
-            given = [
-                quote_override(word, bool({"-m", "--multirun"} & {*self.asked})) for word in self.asked[1:]
-            ]
-            self.kept = keep_for_resume(given)
-            sys.argv = [self.asked[0], *given]
+            sweeps = bool({"-m", "--multirun"} & {*self.arguments})
+            words = [quote_override(word, sweeps) for word in self.arguments[1:]]
+            self.saved = pop_overrides_of_saved_config(words)
+            overrides = [word for word in words if word[0] == "~" or (word[0] != "-" and "=" in word)]
+            sys.argv = [self.arguments[0], *words]
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(self.job)()
         except (*ERRORS, ValueError, TypeError) as error:
-            if self.begun and not isinstance(error, ERRORS):
+            if self.started and not isinstance(error, ERRORS):
                 raise
-            overrides = [word for word in given if word[0] == "~" or (word[0] != "-" and "=" in word)]
-            self.refuse(explain_error(error, self.name, overrides))
+            self.report(explain_error(error, self.name, overrides))
 
     def job(self, cfg: DictConfig) -> Any:
-        """Calls the task with what Hydra composed."""
+        """Runs the task with a config that Hydra composed."""
         context = HydraConfig.get()
-        self.begun = True
-        sys.argv = self.asked
-        if context.mode == RunMode.MULTIRUN:
-            cfg.job = self.jobs.begin(context.job.num, context.overrides.task)
+        overrides, sweep = context.overrides.task, context.mode == RunMode.MULTIRUN
+        self.started = True
+        sys.argv = self.arguments
+        if sweep:
+            cfg.job = self.jobs.add(context.job.num, overrides)
         try:
-            given = context.overrides.task
-            return self.jobs.end(self.task(validated(cfg, self.name, given), [*given, *self.kept]))
-        except ERRORS as error:  # here, since an error that Hydra sees ends a sweep
-            self.refuse(error)
+            cfg = check_composed(cfg, self.name, overrides)
+            return self.jobs.finish(self.task(cfg, [*overrides, *self.saved]))
+        except ERRORS as error:  # caught here, because Hydra ends a sweep at the first error that it sees
+            self.report(error)
             if os.getpid() != self.process:
                 raise
         except Exception as error:
-            if isinstance(error, OSError) and error.filename is None and error.errno in UNPRINTED:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails at it once more, at its end
-                return self.refuse(ConfigError(f"what it prints cannot be written: {error.strerror}"))
-            self.jobs.end(error)
-            if context.mode != RunMode.MULTIRUN or os.getpid() != self.process:
+            if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise Python fails again when it exits
+                return self.report(ConfigError(f"the output cannot be written: {error.strerror}"))
+            self.jobs.finish(error)
+            if not sweep or os.getpid() != self.process:
                 raise
             traceback.print_exc()
-            self.refusals.append(RuntimeError("a job failed"))
+            self.failures.append(RuntimeError("a job failed"))
 
-    def refuse(self, error: BaseException) -> None:
-        """Tells an error in one line, or raises it where the user wants traces."""
-        if self.wants_traces:
+    def report(self, error: BaseException) -> None:
+        """Prints an error in one line, or raises it if the user wants tracebacks."""
+        if self.raises:
             raise error
-        self.jobs.end(error)
+        self.jobs.finish(error)
         print(f"{self.name}: {one_line_message(error)}", file=sys.stderr, flush=True)
-        self.refusals.append(error)
+        self.failures.append(error)
 
 
-def keep_for_resume(arguments: list[str]) -> list[str]:
-    """Takes overrides of single values out of a command line that resumes, and gives them back.
+def pop_overrides_of_saved_config(words: list[str]) -> list[str]:
+    """Removes overrides with dotted keys from a command line that resumes a run, and returns them.
 
-    They change the config of the run, not the default one, which need not have their keys.
+    They apply to the config of the run: the default config need not have their keys.
     """
-    if not any(argument.startswith("resume=") for argument in arguments):
+    if not any(word.startswith("resume=") for word in words):
         return []
-    words = [a for a in arguments if "." in a.split("=")[0] and ("=" in a or a[0] == "~")]
-    kept = [a for a in words if not a.lstrip("+~").startswith("hydra.")]
-    arguments[:] = [a for a in arguments if a not in kept]
-    return kept
+    dotted = [word for word in words if "." in word.split("=")[0] and ("=" in word or word[0] == "~")]
+    popped = [word for word in dotted if not word.lstrip("+~").startswith("hydra.")]
+    words[:] = [word for word in words if word not in popped]
+    return popped
 
 
-class Jobs:
-    """The jobs of a command line, whose words are `line`, as far as this process plays them."""
+class JobTable:
+    """A table of the jobs of a sweep that this process runs.
 
-    def __init__(self, line: Sequence[str]):
-        self.line = line
-        self.swept = {word.split("=")[0] for word in line if set(word) & set(",(")}  # and some that are not
+    Args:
+        arguments: of the command line.
+    """
+
+    def __init__(self, arguments: Sequence[str]):
+        self.arguments = arguments
+        self.swept = {word.split("=")[0] for word in arguments if set(word) & set(",(")}  # and a few others
         self.rows: list[list[str]] = []
 
-    def begin(self, number: int, overrides: Sequence[str]) -> str:
-        """A name for a job, unlike that of any other, which a shell and Hydra read without quotes."""
-        own = [word for word in overrides if word not in self.line and word.split("=")[0] in self.swept]
+    def add(self, number: int, overrides: Sequence[str]) -> str:
+        """Adds a job, and returns a unique name for it that needs no quotes in a shell or for Hydra."""
+        own = [word for word in overrides if word not in self.arguments and word.split("=")[0] in self.swept]
         words = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *own))
         print(f"\njob {number}: {' '.join(overrides) or 'no overrides'}", flush=True)
         self.rows.append([str(number), " ".join(own), "stopped", ""])
-        return "_".join(words)[:LONGEST]
+        return "_".join(words)[:MAX_NAME]
 
-    def end(self, result: Any) -> Any:
-        """Notes what the last job returned, or the error that it ended with, and gives it back."""
-        error = isinstance(result, BaseException)
-        status = "refused" if isinstance(result, ConfigError) else ending(result)[0] if error else "finished"
-        found = result.items() if isinstance(result, dict) else ()
+    def finish(self, result: Any) -> Any:
+        """Enters the metrics that the last job returned, or the error that ended it, and returns them."""
+        failed = isinstance(result, BaseException)
+        status = "refused" if isinstance(result, ConfigError) else ending(result)[0] if failed else "finished"
+        metrics = result.items() if isinstance(result, dict) else ()
         for row in self.rows[-1:]:
-            row[2:] = status, ", ".join(f"{name} {format_number(value)}" for name, value in found)
+            row[2:] = status, ", ".join(f"{name} {format_number(value)}" for name, value in metrics)
         return result
 
-    def show(self) -> None:
-        """Prints the table; nothing where this was no sweep."""
+    def print(self) -> None:
+        """Prints the table; nothing unless there is a sweep."""
         table = Table("job", "overrides", "status", "metrics", box=None, pad_edge=False)
         for row in self.rows:
             table.add_row(*map(Text, row))

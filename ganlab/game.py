@@ -21,7 +21,7 @@ from ganlab.core.turn import (
     Turn,
     at_least_float32,
 )
-from ganlab.core.validation import check_count
+from ganlab.core.validation import check_whole_number
 from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick, Tricks
@@ -221,7 +221,7 @@ class Game(nn.Module):
         Raises:
             ConfigError: a label for a generator without one, or outside of its classes; n is no whole number.
         """
-        check_count("n", n, 0)
+        check_whole_number("n", n)
         z, classes = self.latents(n, seed), self.labels(n, label)
         parts = torch.arange(n)[rows].split(batch_size)
         with evaluating(self.sampler):
@@ -274,11 +274,11 @@ class Game(nn.Module):
         return {"step": self.step, "class_counts": self.generator.class_counts}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.step = check_count("step", state["step"], 0)
+        self.step = check_whole_number("step", state["step"])
         counts = state.get("class_counts")
         if counts is not None:
             known = isinstance(counts, list) and len(counts) == (self.generator.num_classes or len(counts))
-            known = known and sum(check_count("class_counts", n, 0) for n in counts) > 0
+            known = known and sum(check_whole_number("class_counts", n) for n in counts) > 0
             require(known, "class_counts", counts, "no numbers of samples", "restore the checkpoint")
         for network in self.modules():  # and what tricks have copied
             if isinstance(network, Generator):

@@ -52,12 +52,12 @@ def test_schedules_are_found_in_lists() -> None:
 
 
 def test_a_number_out_of_range_is_refused() -> None:
-    with pytest.raises(ConfigError, match="^trick.x=1.5: must lie between 0 and 1$"):
-        as_schedule("trick.x", Linear(0, 1.5, 10), 0, 1)
+    with pytest.raises(ConfigError, match="^trick.x=1.5: must be a number between 0 and 1$"):
+        as_schedule("trick.x", Linear(0, 1.5, 10), "[0, 1]")
     with refuses("x", 2, "between 0 and 1"):
-        as_schedule("x", Piecewise([2, 0.2], [10]), 0, 1)
+        as_schedule("x", Piecewise([2, 0.2], [10]), "[0, 1]")
     with refuses("x", 0, "strictly between 0 and 1"):
-        as_schedule("x", 0.0, 0, 1, strict=True)
+        as_schedule("x", 0.0, "(0, 1)")
     with refuses("x", True, "a number"):
         as_schedule("x", True)
 

@@ -1,4 +1,4 @@
-"""What a run directory may have us do: build what is on a list, and write into itself."""
+"""Runs of other people: their configs build only objects on a list, and nothing is written outside them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import importlib
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from support.commands import environment, finish, go_on, play, start
+from support.refusals import refuses
 from test_config import Shift  # noqa: F401, a class of a user's own
 
 from ganlab.cli import launch
@@ -294,16 +296,16 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
 }
 
 
-# How a config is refused as such, and not because something failed that was built of it.
-TOLD = "|".join(
+# The reasons for which a config is refused, rather than something that was built from it.
+REASONS = "|".join(
     (
-        "the config builds .* is not ganlab's to build there: (take it out|if you know where)",
-        "must be the dotted name of a class: mend",
-        "clip.generator has settings of Hydra's own, as no run has: mend",
+        "is not on the list of objects to build$",
+        "must be the dotted name of a class$",
+        "has settings of Hydra's, which no run has$",
         "config.yaml has (an alias, a tag, an interpolation or too much in line)",
-        "config.yaml cannot be read.*: restore it",
-        "config.yaml is not the config of a run, with (trick|optimizer|clip)=",
-        "trick.ema has values but was not selected",
+        "config.yaml cannot be read",
+        "config.yaml is not the config of a run: (trick|optimizer|clip)=",
+        "has settings but was not selected$",
     )
 )
 
@@ -318,8 +320,9 @@ def test_an_attack_is_refused_in_one_line(
     before = {path: path.read_bytes() for path in evil.rglob("*") if path.is_file()}
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
-        with pytest.raises(ConfigError, match=TOLD) as refusal:
+        with pytest.raises(ConfigError) as refusal:
             attacked(command, evil)
+        assert re.search(REASONS, refusal.value.reason), refusal.value
         assert len(str(refusal.value)) < 1000
         assert str(refusal.value).isprintable()
     assert [*tmp_path.iterdir()] == [evil], "something was run"
@@ -361,21 +364,19 @@ def test_one_changed_byte_takes_the_signature_away(own: Path, tmp_path: Path) ->
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("by: 3", "by: 4"))
     for command in COMMANDS.values():
-        with pytest.raises(
-            ConfigError, match=r"trick.mine: the config builds test_config.Shift.*trust=\[test_config\]"
-        ):
+        with refuses("trick.mine", "test_config.Shift", remedy=r"trust=\[test_config\]"):
             command(tmp_path / "run")
     for command in COMMANDS.values():
         command(tmp_path / "run", "trust=[test_config]")
     # What was trusted on a command line is not on the next one.
-    with pytest.raises(ConfigError, match="trust="):
+    with refuses("trick.mine", "test_config.Shift", remedy="trust="):
         go_on(tmp_path / "run", "steps=4")
 
 
 def test_weights_of_elsewhere_do_not_earn_a_signature(own: Path, honest: Path, tmp_path: Path) -> None:
     play(tmp_path / "theirs", "steps=1", *OWN, f"init_from={honest}")
     assert not (tmp_path / "theirs" / "signature").exists()
-    with pytest.raises(ConfigError, match="trust="):
+    with refuses("trick.mine", "test_config.Shift", remedy="trust="):
         go_on(tmp_path / "theirs", "steps=2")
     play(tmp_path / "mine", "steps=1", *OWN, f"init_from={own}")
     go_on(tmp_path / "mine", "steps=2")
@@ -385,7 +386,7 @@ def test_a_start_from_a_run_with_classes_of_ones_own_is_trusted_likewise(own: Pa
     shutil.copytree(own, tmp_path / "own")
     (tmp_path / "own" / "signature").unlink()
     start = ("steps=1", f"init_from={tmp_path / 'own'}", *OWN)
-    with pytest.raises(ConfigError, match=r"trust=\[test_config\] allows it"):
+    with refuses("trick.mine", "test_config.Shift", remedy=r"trust=\[test_config\]$"):
         play(tmp_path / "run", *start)
     play(tmp_path / "run", *start, "trust=[test_config]")
 
@@ -435,7 +436,7 @@ def test_a_run_without_a_key_is_played_and_not_signed(
     monkeypatch.setattr(trust, "cache_directory", lambda: tmp_path / "file" / "key")
     (tmp_path / "file").touch()
     play(tmp_path / "run", "steps=1", "views=[neighbours]", *OWN)  # which reads the config once more
-    with pytest.raises(ConfigError, match=r"trust=\[test_config\]"):
+    with refuses("trick.mine", "test_config.Shift", remedy=r"trust=\[test_config\]$"):
         load(tmp_path / "run")
     assert load(tmp_path / "run", trust=["test_config"]).step == 1
 
@@ -460,15 +461,13 @@ def test_a_signature_holds_at_every_moment_of_a_resume(own: Path, tmp_path: Path
 
 @pytest.mark.parametrize("given", ["joblib", -1, [5], [""]])
 def test_trust_is_a_list_of_packages(given: Any) -> None:
-    with pytest.raises(ConfigError, match=r"trust=.* must be a list of packages"):
+    with refuses("trust", given, "must be a list of packages"):
         check_trust(OmegaConf.create({}), given)
 
 
 def test_a_trusted_package_does_not_lend_its_name() -> None:
     cfg = OmegaConf.create({"trick": {"mine": {"_target_": "test_trust.os.system"}}})
-    with pytest.raises(
-        ConfigError, match="trick.mine: the config builds test_trust.os.system, which comes from posix"
-    ):
+    with refuses("trick.mine", "test_trust.os.system", "is defined in posix"):
         check_trust(cfg, ["test_trust"])
     assert [place for place, _ in target_nodes(cfg)] == ["trick.mine"]
 
@@ -499,9 +498,7 @@ def test_nothing_is_written_through_a_link(honest: Path, tmp_path: Path) -> None
     shutil.copytree(honest, evil)
     links(evil, elsewhere)
     for command in (sampled, resumed):
-        with pytest.raises(
-            ConfigError, match="is a link or no file, and a run writes into its own directory: remove it"
-        ):
+        with refuses(reason="is a link out of the run directory, or not a file", remedy="remove it"):
             command(evil)
     sampled(evil, f"output={tmp_path / 'grid.png'}")
     (evil / "found.json.part").symlink_to(elsewhere / "mine")
@@ -510,7 +507,7 @@ def test_nothing_is_written_through_a_link(honest: Path, tmp_path: Path) -> None
         shutil.copytree(honest, tmp_path / folder)
         shutil.rmtree(tmp_path / folder / folder)
         (tmp_path / folder / folder).symlink_to(elsewhere / "folder")
-        with pytest.raises(ConfigError, match="is a link"):
+        with refuses(reason=f"{folder} is a link out of the run directory"):
             resumed(tmp_path / folder)
     assert (elsewhere / "mine").read_text() == "precious"
     assert not any((elsewhere / "folder").iterdir())
@@ -577,7 +574,7 @@ def test_a_value_of_another_kind_is_told_in_one_line(
     cfg = OmegaConf.load(honest / "config.yaml")
     OmegaConf.update(cfg, place, value, merge=False)
     (tmp_path / "run" / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
-    with pytest.raises(ConfigError, match=f"shows where|views|{place}={value} must be"):
+    with pytest.raises(ConfigError, match=f"shows where|views|{place}={value}: must be"):
         attacked(command, tmp_path / "run")
 
 
@@ -600,8 +597,8 @@ def test_a_command_says_so_with_status_2(honest: Path, tmp_path: Path) -> None:
     status, out, err = finish(start("run_dir=run", module=("ganlab.sample",), cwd=tmp_path))
     assert (status, out) == (2, "")
     assert err == (
-        "sample: clip.generator: the config builds pytorch_lightning.cli.instantiate_class, which is not "
-        "ganlab's to build there: take it out of config.yaml\n"
+        "sample: clip.generator=pytorch_lightning.cli.instantiate_class: is not on the list of objects to "
+        "build. Remove it from config.yaml.\n"
     )
 
 
@@ -639,7 +636,7 @@ def test_no_special_file_of_a_stranger_holds_us_up_or_leads_out(
         os.mkfifo(place)
     else:
         place.symlink_to("/dev/zero" if kind == "device" else new)
-    with pytest.raises(ConfigError, match="is a link or no file, and a run|mend it, then resume="):
+    with pytest.raises(ConfigError, match="is a link out of the run directory, or not|cannot write or read"):
         resumed(tmp_path / "run")
     with suppress(ConfigError):
         compare(compose(f"of=[{tmp_path / 'run'},{honest}]", config_name="compare"))
@@ -667,7 +664,7 @@ def test_a_checkpoint_whose_parts_stand_many_times_is_damaged(honest: Path, tmp_
         file.writestr("x/data", bytes(10**6))
         file.filelist = [copy.copy(file.filelist[0]) for _ in range(20_000)]
     (place.parent / "previous.ckpt").unlink(missing_ok=True)
-    with pytest.raises(ConfigError, match="last.ckpt is damaged"):
+    with refuses(reason="last.ckpt is damaged"):
         sampled(tmp_path / "run")
 
 
@@ -681,7 +678,8 @@ def test_what_lies_where_one_works_is_not_run(honest: Path, tmp_path: Path) -> N
     for name in ("pynvml", "dill", "psutil"):
         (evil / f"{name}.py").write_text(touch)
     (evil / "mine.py").write_text("class Own:\n    pass\n")
-    script = "import sys; sys.path.pop(0); from ganlab.config.kinds import find; print(find('mine.Own'))"
+    script = "import sys; sys.path.pop(0); from ganlab.config.kinds import import_object as find; "
+    script += "print(find('mine.Own'))"
     for words in (["-m", "ganlab.sample", "run_dir=.", "n=1"], ["-c", script]):
         options: dict[str, Any] = {"cwd": evil, "env": environment(), "capture_output": True, "text": True}
         told = subprocess.run([sys.executable, *words], check=True, **options)
@@ -717,7 +715,7 @@ def test_names_of_classes_are_texts(names: str, honest: Path, tmp_path: Path) ->
     config = tmp_path / "run" / "config.yaml"
     names = f"{{{names}}}" if ":" in names else names
     config.write_text(config.read_text().replace("class_names: null", f"class_names: {names}"))
-    with pytest.raises(ConfigError, match="has class_names=.* which are no texts: restore it"):
+    with refuses(reason="config.yaml has class_names=.* which must be texts", remedy="restore it"):
         sampled(tmp_path / "run")
 
 
@@ -740,7 +738,7 @@ def test_a_run_that_is_refused_takes_nothing_of_mine_along(tmp_path: Path) -> No
     mine = tmp_path / "keep"
     (mine / "empty").mkdir(parents=True)
     (mine / "data").symlink_to(tmp_path)
-    with pytest.raises(ConfigError, match="data is a link"):
+    with refuses(reason="data is a link"):
         play(mine, "steps=1")
     assert {path.name for path in mine.iterdir()} == {"empty", "data"}
 

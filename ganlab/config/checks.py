@@ -1,68 +1,73 @@
-"""Checks of a config before anything is built: unknown settings, wrong kinds, settings without effect."""
+"""Checks of a composed config before anything is built: contradictions, and settings without effect."""
 
 from collections.abc import Sequence
 
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_steps
-from ganlab.config.kinds import check_arguments, check_kinds, import_object
+from ganlab.config.kinds import check_arguments, check_kinds, import_object, to_plain
 from ganlab.config.stages import stage_configs
-from ganlab.core.errors import ConfigError, within
+from ganlab.core.errors import ConfigError, require, shown, within
 
-OURS = ("accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm")
-TRAINER = {"_target_", "_partial_", *OURS}
+# The settings of Lightning's Trainer that a config may have; ganlab sets the others itself.
+TRAINER = {
+    "_target_", "_partial_", "accelerator", "devices", "num_nodes", "precision", "strategy", "sync_batchnorm",
+}  # fmt: skip
 
 
 def check_config(cfg: DictConfig) -> None:
-    """Refuses values of a wrong kind, or out of a range that no constructor checks, in every stage."""
+    """Checks the config of a run, and of each of its stages.
+
+    Raises:
+        ConfigError: a value is of the wrong kind or out of its range, or two settings contradict each other.
+    """
     for name, own in stage_configs(check_kinds(cfg)):
         with within(name and f"stages.{name}", "."):
             check_arguments(check_kinds(own))
-            check_game(own)
+            check_game_config(own)
 
 
-def check_game(cfg: DictConfig) -> None:
+def check_game_config(cfg: DictConfig) -> None:
+    """The part of `check_config` that is about the settings of one game."""
     for group in ("model", "optimizer", "logger"):
         for name, node in cfg[group].items():
-            if not isinstance(node, DictConfig):
-                raise ConfigError(
-                    f"{group}.{name}={node} must be a mapping, with a _target_ and its settings"
-                )
+            is_mapping = isinstance(node, DictConfig)
+            remedy = "give a _target_ and its settings"
+            require(is_mapping, f"{group}.{name}", to_plain(node), "must be a mapping", remedy)
     selected_nodes(cfg, "logger")
-    for name in ("resume", "init_from", "run_dir"):
-        if cfg[name] == "":
-            raise ConfigError(f"{name}= is empty: give a directory, or leave it out")
-    if cfg.images is not None and cfg.steps != num_steps(cfg.images, cfg.data.batch_size, cfg.default_steps):
-        raise ConfigError(f"images={cfg.images} and steps={cfg.steps} disagree: give one of them")
+    for key in ("resume", "init_from", "run_dir"):
+        require(cfg[key] != "", key, "", "is empty", "give a directory, or remove it")
+    agrees = cfg.images is None or cfg.steps == num_steps(cfg.images, cfg.data.batch_size, cfg.default_steps)
+    require(agrees, "images", cfg.images, f"contradicts steps={cfg.steps}", "give only one of them")
     for name in set(cfg.trainer) - TRAINER:
-        raise ConfigError(f"trainer.{name} is not supported; remove it (known: {', '.join(sorted(TRAINER))})")
-    # A game on codes builds the networks of its objective only: the others keep the shape of the data.
-    for player in cfg.objective.weight if cfg.get("code_of") else cfg.model:
-        shape = OmegaConf.select(cfg, f"model.{player}.shape", default=cfg.data.shape)
-        if list(shape) != list(cfg.data.shape):
-            raise ConfigError(
-                f"model.{player}.shape={shape} contradicts data.shape={cfg.data.shape}: set the latter"
-            )
-    value_range = OmegaConf.select(cfg, "model.generator.value_range", default=cfg.data.range)
-    if value_range != cfg.data.range:
-        raise ConfigError(
-            f"model.generator.value_range={value_range} contradicts data.range={cfg.data.range}: "
-            "set the latter"
-        )
-    if cfg.trainer.devices > 1 and "strategy" not in cfg.trainer:
-        raise ConfigError(f"trainer.devices={cfg.trainer.devices} also needs trainer=ddp")
+        remedy = f"remove it; supported are {', '.join(sorted(TRAINER))}"
+        raise ConfigError("is not supported", remedy, f"trainer.{name}", to_plain(cfg.trainer[name]))
+    # A game on an encoder's codes builds only its objective's networks; the others keep the data's shape.
+    players = cfg.objective.weight if cfg.get("code_of") else cfg.model
+    facts = {f"model.{player}.shape": "shape" for player in players} | {
+        "model.generator.value_range": "range"
+    }
+    for key, name in facts.items():
+        fact = to_plain(cfg.data[name])
+        value = to_plain(OmegaConf.select(cfg, key, default=fact))
+        reason = f"contradicts data.{name}={shown(fact)}"
+        require(value == fact, key, value, reason, f"remove it; it follows data.{name}")
+    devices = cfg.trainer.devices
+    require(
+        devices == 1 or "strategy" in cfg.trainer, "trainer.devices", devices, "needs trainer=ddp", "add it"
+    )
 
 
 def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuses settings of networks, data and extractors that this game would ignore."""
-    unused = [] if "discriminator" in cfg.objective.weight else ["discriminator"]
+    """Refuses settings of networks, data and extractors that the game would ignore."""
     # A resume keeps the saved objective; `training.resume` compares the overrides with it.
-    unused += [] if cfg.resume or has_encoder(cfg) else ["encoder"]
-    for override in overrides:
-        for name in unused:
-            if override.lstrip("+").startswith((f"model.{name}", f"optimizer.{name}")):
-                raise ConfigError(f"{override} would do nothing: this objective has no {name}; leave it out")
-        if override.startswith("data.labelled=") and cfg.data.labelled and not cfg.resume:
+    used = {"discriminator": "discriminator" in cfg.objective.weight}
+    used["encoder"] = bool(cfg.resume) or has_encoder(cfg)
+    for key, _, value in (override.lstrip("+").partition("=") for override in overrides):
+        for player in (player for player in used if not used[player]):
+            idle = key.startswith((f"model.{player}", f"optimizer.{player}"))
+            require(not idle, key, value, f"has no effect: the objective has no {player}", "remove it")
+        if key == "data.labelled" and cfg.data.labelled and not cfg.resume:
             refuse_unused_labelled(cfg)
     if not cfg.resume:
         refuse_unused_extractor(cfg, overrides)
@@ -73,37 +78,34 @@ def refuse_unused_extractor(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuses an extractor that no metric and no view uses."""
     given = {override.lstrip("+~").split("=")[0] for override in overrides}
     views = (view for view in cfg.get("views") or [] if isinstance(view, DictConfig))
-    looked = any(view.get("space") == "features" for view in views)
-    if "extractor" in given and not looked and "${extractor}" not in str(OmegaConf.to_container(cfg.metric)):
-        raise ConfigError(
-            "extractor has no effect: no metric uses it; add one, such as metric=fid, or leave it out"
-        )
+    used = any(view.get("space") == "features" for view in views) or (
+        "${extractor}" in str(OmegaConf.to_container(cfg.metric))
+    )
+    if "extractor" in given and not used:
+        remedy = "add one, such as metric=fid, or remove the extractor"
+        raise ConfigError("has no effect: no metric uses it", remedy, "extractor")
 
 
 def refuse_unused_weights(cfg: DictConfig) -> None:
     """Refuses a file of weights that no extractor reads."""
     weights = cfg.metric.get("weights")
-    if weights is not None and "weights" not in (cfg.get("extractor") or {}):
-        raise ConfigError(
-            f"metric.weights={weights} would do nothing: they are for extractor=inception; add it, or leave "
-            "them out"
-        )
+    used = weights is None or "weights" in (cfg.get("extractor") or {})
+    remedy = "add extractor=inception, which reads them, or remove them"
+    require(used, "metric.weights", weights, "has no effect", remedy)
 
 
 def refuse_unused_labelled(cfg: DictConfig) -> None:
     """Refuses labelled samples that no trick learns from."""
-    from ganlab.core.turn import Capability  # imports torch, which other refusals need not wait for
+    from ganlab.core.turn import Capability  # imports torch, which other checks do not need
 
     tricks = [import_object(trick._target_) for trick in selected_nodes(cfg, "trick").values()]
-    if not any(Capability.LABELLED_BATCH in getattr(trick, "needs", ()) for trick in tricks):
-        raise ConfigError(
-            f"data.labelled={cfg.data.labelled} would do nothing: add a trick that learns from labelled "
-            "samples, such as semi_supervised, or leave it out"
-        )
+    used = any(Capability.LABELLED_BATCH in getattr(trick, "needs", ()) for trick in tricks)
+    remedy = "add a trick that learns from labelled samples, such as semi_supervised, or remove it"
+    require(used, "data.labelled", cfg.data.labelled, "has no effect", remedy)
 
 
 def has_encoder(cfg: DictConfig) -> bool:
-    """Whether the objective trains an encoder. True if its class cannot be imported: `build` reports that."""
+    """Whether the objective trains an encoder; True if its class cannot be imported, as building reports."""
     try:
         return bool(import_object(cfg.objective._target_).num_statistics)
     except Exception:  # whatever an import may raise
@@ -111,12 +113,14 @@ def has_encoder(cfg: DictConfig) -> bool:
 
 
 def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
-    """The selected tricks, metrics or loggers. Refuses one that has settings but no class."""
-    chosen = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
-    for name, node in chosen.items():
-        if not isinstance(node, DictConfig) or not isinstance(node.get("_target_"), str):
-            raise ConfigError(
-                f"{group}.{name} has values but was not selected: add it with +{group}={name}, or drop its "
-                f"values with '~{group}.{name}'"
-            )
-    return chosen
+    """The selected tricks, metrics or loggers, by name.
+
+    Raises:
+        ConfigError: an override gives settings of one that was not selected, so that it has no class.
+    """
+    found = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
+    for name, node in found.items():
+        complete = isinstance(node, DictConfig) and isinstance(node.get("_target_"), str)
+        remedy = f"select it with +{group}={name}, or remove its settings with '~{group}.{name}'"
+        require(complete, f"{group}.{name}", to_plain(node), "has settings but was not selected", remedy)
+    return found

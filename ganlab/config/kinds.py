@@ -1,4 +1,4 @@
-"""Kinds of settings: plain ones by one table of their keys, a constructor's by its annotations."""
+"""Kinds of settings: plain ones by one table of their keys, those of a constructor by its annotations."""
 
 from __future__ import annotations
 
@@ -17,87 +17,100 @@ from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin,
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Count, Whole, is_whole_number
+from ganlab.core.errors import UNSET, ConfigError, require, shown
+from ganlab.core.validation import Count, Whole, describe_interval, in_interval, is_whole_number
 
-ROOTS = ("data.root", "data.test_root", "metric.weights")
-PATHS = ("run_dir", "resume", "init_from", "output", "generated", "real", "root", "suite", "sweep", *ROOTS)
-WANDB = tuple(f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
+PATHS = (
+    "run_dir", "resume", "init_from", "output", "generated", "real", "root", "suite", "sweep",
+    "data.root", "data.test_root", "metric.weights",
+)  # fmt: skip
+WANDB = (f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
 # A key has the same kind in every command. Mappings come first, and what `steps` is computed from before it.
 KINDS: dict[str, Any] = {
     key: kind
     for keys, kind in (
-        (("data", "model", "objective", "objective.weight", "optimizer", "play", "trainer"), dict),
-        (("evaluation", "trick", "metric", "logger", "stages", "initial", "clip"), dict),
-        (("model.generator", "optimizer.generator", "optimizer.discriminator"), dict),
-        ((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device"), str | None),
-        (("rerun",), Literal["stale", "failed"] | None),
-        (("compile", "profile", "dry_run", "wandb", "trainer.sync_batchnorm"), bool),
-        (("images", "evaluation.n_real", "processes", "threads"), Count | None),
-        (("data.batch_size", "default_steps", "steps", "log_every", "evaluate_every"), Count),
-        (("sample_every", "checkpoint_every"), Count),
-        (("n", "evaluation.n"), Annotated[int, 1, 10_000_000]),
-        (("trainer.devices", "trainer.num_nodes"), Count),
-        (("seed", "evaluation.seed"), Whole),
-        (("trust", "only", "extra", "ignore"), list[str]),
-        (("of",), str | list[str]),
-        (("views",), str | list[Any]),
-        (("plus", "minus"), list[Whole]),
-        (("evaluation.split", "trainer.accelerator"), str),
-        (("trainer.precision",), Literal["32-true", "bf16-mixed", "64-true"]),
-        (("what",), Literal["grid", "neighbours", "interpolate", "arithmetic", "animate"]),
-        (("format",), Literal["grid", "files"]),
-        (("path",), Literal["slerp", "lerp"]),
-        (("space",), Literal["pixels", "features"]),
-        (("columns",), Annotated[int, 2, 1000]),
+        ("data model objective objective.weight optimizer play trainer evaluation trick metric", dict),
+        ("logger stages initial clip model.generator optimizer.generator optimizer.discriminator", dict),
+        (" ".join((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device")), str | None),
+        ("rerun", Literal["stale", "failed"] | None),
+        ("compile profile dry_run wandb trainer.sync_batchnorm", bool),
+        ("images evaluation.n_real processes threads", Count | None),
+        ("data.batch_size default_steps steps log_every evaluate_every sample_every", Count),
+        ("checkpoint_every trainer.devices trainer.num_nodes", Count),
+        ("n evaluation.n", Annotated[int, 1, 10_000_000]),
+        ("seed evaluation.seed", Whole),
+        ("trust only extra ignore", list[str]),
+        ("of", str | list[str]),
+        ("views", str | list[Any]),
+        ("plus", Annotated[list[Whole], 1]),
+        ("minus", list[Whole]),
+        ("figures", Annotated[list[Annotated[int, 1, 7]], 1]),
+        ("evaluation.split trainer.accelerator", str),
+        ("trainer.precision", Literal["32-true", "bf16-mixed", "64-true"]),
+        ("what", Literal["grid", "neighbours", "interpolate", "arithmetic", "animate"]),
+        ("format", Literal["grid", "files"]),
+        ("path", Literal["slerp", "lerp"]),
+        ("space", Literal["pixels", "features"]),
+        ("columns", Annotated[int, 2, 1000]),
     )
-    for key in keys
+    for key in keys.split()
 }
 
 
 def check_kinds(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
-    """The config with `~` of its paths expanded.
+    """Returns the config with `~` of its paths expanded.
 
     Raises:
-        ConfigError: a plain setting is of another kind or out of its range, or was taken away.
+        ConfigError: a plain setting is of the wrong kind, out of its range, or removed by an override.
     """
-    given = {override.lstrip("+~").split("=")[0]: override.lstrip("+") for override in overrides}
-    for key, wanted in KINDS.items():
-        value = OmegaConf.select(cfg, key, default=KINDS)
-        if value is KINDS and key in given and wanted != str | None:
-            raise ConfigError(f"{given[key]} takes away {key}, which is needed: leave it out")
-        if value is KINDS:
+    removed = {override[1:].split("=")[0] for override in overrides if override.startswith("~")}
+    for key, kind in KINDS.items():
+        value = OmegaConf.select(cfg, key, default=UNSET)
+        if value is UNSET:
+            optional = key not in removed or kind == str | None
+            require(optional, key, UNSET, "is required", f"do not remove it with ~{key}")
             continue
-        if not (isinstance(value, DictConfig) if wanted is dict else matches(container(value), wanted)):
-            raise ConfigError(f"{given.get(key, f'{key}={shown(value)}')} must be {describe_kind(wanted)}")
+        fits = isinstance(value, DictConfig) if kind is dict else matches(to_plain(value), kind)
+        require(fits, key, to_plain(value), f"must be {describe_kind(kind)}")
         if key in PATHS and isinstance(value, str) and value.startswith("~"):
             OmegaConf.update(cfg, key, os.path.expanduser(value))
     return cfg
 
 
-def check_arguments(node: Any, name: str = "") -> None:
-    """Refuses what a constructor anywhere below a node of the config would not take, by its annotations."""
-    node, name = container(node), name or (node._get_full_key(None) if OmegaConf.is_config(node) else "")
+def check_arguments(node: Any, key: str = "") -> None:
+    """Checks the settings of every object in a config against the annotations of its constructor.
+
+    Args:
+        node: a config, or a part of one.
+        key: of the node; empty: its key in the config that it belongs to.
+
+    Raises:
+        ConfigError: a constructor lacks the parameter, or the value is of the wrong kind or out of its range.
+    """
+    key = key or (node._get_full_key(None) if OmegaConf.is_config(node) else "")
+    node = to_plain(node)
     target = node.get("_target_") if isinstance(node, dict) else None
-    known, takes_more = constructor_kinds(str(target))
-    inside = dict(enumerate(node)) if isinstance(node, list) else node
-    for key, value in inside.items() if isinstance(inside, dict) else ():
-        path = f"{name}.{key}".lstrip(".")
-        if key in known and not matches(value, wanted := known[key]):
-            odd = matches("", wanted) and isinstance(value, int | float)
-            quotes = f""": a text that looks otherwise is quoted, '{path}="{value}"'""" if odd else ""
-            raise ConfigError(f"{path}={shown(value)} must be {describe_kind(wanted)}{quotes}")
-        if key not in known and not takes_more and not str(key).startswith("_"):
-            near = get_close_matches(str(key), known, cutoff=0.5) or known
-            takes = ", ".join(near) or "nothing"
-            raise ConfigError(f"{path}={shown(value)} would be read by nothing: {target} takes {takes}")
+    kinds, takes_more = constructor_kinds(str(target))
+    children = dict(enumerate(node)) if isinstance(node, list) else node
+    for name, value in children.items() if isinstance(children, dict) else ():
+        path = f"{key}.{name}".lstrip(".")
+        if name in kinds:
+            is_number = isinstance(value, int | float) and matches("", kinds[name])
+            quoted = f"""to give a text that looks like a number, quote it: '{path}="{value}"'"""
+            reason = f"must be {describe_kind(kinds[name])}"
+            require(matches(value, kinds[name]), path, value, reason, quoted if is_number else "")
+        elif not takes_more and not str(name).startswith("_"):
+            near = ", ".join(get_close_matches(str(name), kinds, cutoff=0.5) or kinds)
+            remedy = f"choose from {near}" if near else "remove it"
+            raise ConfigError(f"{target} has no such parameter", remedy, path, value)
         check_arguments(value, path)
 
 
 def import_object(target: str) -> Any:
-    """What a dotted name means; None: nothing. Own code is looked for where one works, once it is asked for.
+    """The object of a dotted name, or None; the working directory is searched last.
 
-    Earlier, what lies there would be run as a plugin of Hydra's or an optional module of a library's.
+    It is searched from the first call on only: earlier, files in it would be loaded as plugins of Hydra or
+    optional modules of a library.
     """
     if find_spec(target.partition(".")[0]) is None and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
@@ -106,95 +119,79 @@ def import_object(target: str) -> Any:
 
 @cache
 def constructor_kinds(target: str) -> tuple[dict[Any, Any], bool]:
-    """The annotations of a constructor by name, and whether it takes more: of none that is there, it does."""
+    """The annotations of a constructor's parameters, and whether it takes more; anything if there is none."""
     try:
-        made = import_object(target)
-        found = inspect.signature(made).parameters
-        maker = inspect.getattr_static(made, "__init__") if isinstance(made, type) else made
-        hints = get_type_hints(maker, include_extras=True)
-    except Exception:  # whatever an import may raise: it is told when the object is built
+        maker = import_object(target)
+        parameters = inspect.signature(maker).parameters
+        function = inspect.getattr_static(maker, "__init__") if isinstance(maker, type) else maker
+        hints = get_type_hints(function, include_extras=True)
+    except Exception:  # whatever an import may raise: building the object reports it
         return {"_target_": str}, True
-    kinds = {key: parameter.kind.name for key, parameter in found.items()}
-    known = {key: hints.get(key, Any) for key, kind in kinds.items() if not kind.startswith("VAR_")}
-    more = [hints.get(key) for key, kind in kinds.items() if kind == "VAR_KEYWORD"]
+    modes = {name: parameter.kind.name for name, parameter in parameters.items()}
+    kinds = {name: hints.get(name, Any) for name, mode in modes.items() if not mode.startswith("VAR_")}
+    more = [hints.get(name) for name, mode in modes.items() if mode == "VAR_KEYWORD"]
     if more and get_origin(more[0]) is Unpack:
-        return known | get_type_hints(get_args(more[0])[0], include_extras=True), False
-    return known, bool(more)
+        return kinds | get_type_hints(get_args(more[0])[0], include_extras=True), False
+    return kinds, bool(more)
 
 
-def container(node: Any) -> Any:
+def to_plain(node: Any) -> Any:
+    """A node of a config as dictionaries, lists and values, with interpolations resolved."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def matches(value: Any, wanted: Any) -> bool:
-    """Whether a value of a config is what an annotation asks for; a schedule may stand where a number may."""
-    origin, inside = get_origin(wanted), get_args(wanted)
-    if origin is Annotated:
-        return not isinstance(value, Mapping) and matches(value, inside[0]) and lies(value, *inside[1:])
-    if origin is Literal:
-        return any(type(value) is type(one) and value == one for one in inside)
-    if origin in (Union, UnionType):
-        return any(matches(value, one) for one in inside)
-    kind = origin or wanted
-    made = isinstance(value, Mapping) and "_target_" in value
-    if made or kind in (Any, object) or not isinstance(kind, type):
+def matches(value: Any, annotation: Any) -> bool:
+    """Whether a value of a config suits an annotation; an object to be built (`_target_`) suits any class."""
+    arguments = get_args(annotation)
+    kind = get_origin(annotation) or annotation
+    if kind is Annotated:
+        base, low, *high = arguments
+        if isinstance(value, Mapping) or not matches(value, base):
+            return False
+        interval = low if isinstance(low, str) else f"[{low}, {(*high, 'inf')[0]}]"
+        return in_interval(len(value) if isinstance(value, list) else value, interval)
+    if kind is Literal:
+        return any(type(value) is type(one) and value == one for one in arguments)
+    if kind in (Union, UnionType):
+        return any(matches(value, one) for one in arguments)
+    built = isinstance(value, Mapping) and "_target_" in value
+    if built or kind in (Any, object) or not isinstance(kind, type):
         return True
-    if kind is int or kind is float:
-        return is_whole_number(value) or (
-            kind is float and isinstance(value, float) and abs(value) < float("inf")
-        )
+    if kind in (int, float):
+        return is_whole_number(value) or (kind is float and isinstance(value, float) and math.isfinite(value))
     if kind in (bool, str, NoneType):
         return isinstance(value, kind)
     if issubclass(kind, Mapping):
-        return isinstance(value, Mapping) and all(
-            matches(one, (*inside, Any, Any)[1]) for one in value.values()
-        )
+        of_values = (*arguments, Any, Any)[1]
+        return isinstance(value, Mapping) and all(matches(one, of_values) for one in value.values())
     if not issubclass(kind, Iterable) or not isinstance(value, list):
         return issubclass(kind, Path) and isinstance(value, str)
-    if kind is tuple and Ellipsis not in inside:
-        return len(inside) == len(value) and all(map(matches, value, inside))
-    return all(matches(one, (*inside, Any)[0]) for one in value)
+    if kind is tuple and Ellipsis not in arguments:
+        return len(arguments) == len(value) and all(map(matches, value, arguments))
+    return all(matches(one, (*arguments, Any)[0]) for one in value)
 
 
-def lies(value: Any, least: float | str, most: float = math.inf) -> bool:
-    """Whether a number, or how many a list has, lies from `least` to `most`, or in an interval."""
-    if not isinstance(least, str):
-        return least <= (len(value) if isinstance(value, list) else value) <= most
-    low, high = map(float, least[1:-1].split(","))
-    return low < value < high or value in ([low] * (least[0] == "[") + [high] * (least[-1] == "]"))
+PHRASES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
-INTERVALS = {"(0, inf)": "a positive number", "[0, inf)": "a number of at least 0"}
-WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
-
-
-def describe_kind(wanted: Any) -> str:
+def describe_kind(annotation: Any) -> str:
     """An annotation in words."""
-    origin, inside = get_origin(wanted), get_args(wanted)
-    kind = origin or wanted
-    if origin is Annotated:
-        reach = " and at most ".join(map(str, inside[1:]))
-        if isinstance(inside[1], str):
-            return INTERVALS.get(reach, f"a number in {reach}")
-        if inside[0] is int:
-            return f"a whole number of at least {reach}"
-        return describe_kind(inside[0]).replace("a list", f"a list of {reach} or more", 1)
-    if origin is Literal:
-        return f"one of {', '.join(map(shown, inside))}"
-    if origin in (Union, UnionType):
-        return " or ".join(dict.fromkeys(map(describe_kind, inside)))
-    if kind in WORDS or issubclass(kind, Mapping):
-        return WORDS.get(kind, "a mapping")
+    arguments = get_args(annotation)
+    kind = get_origin(annotation) or annotation
+    if kind is Annotated:
+        base, *bounds = arguments
+        if isinstance(bounds[0], str):
+            return describe_interval(bounds[0])
+        if base is int:
+            return f"a whole number of at least {' and at most '.join(map(str, bounds))}"
+        return describe_kind(base).replace("a list", f"a list of {bounds[0]} or more", 1)
+    if kind is Literal:
+        return f"one of {', '.join(map(shown, arguments))}"
+    if kind in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(describe_kind, arguments)))
+    if kind in PHRASES or issubclass(kind, Mapping):
+        return PHRASES.get(kind, "a mapping")
     if not issubclass(kind, Iterable):
-        return f"a {kind.__name__}, which is given by its _target_"
-    size = f" of {len(inside)}" if kind is tuple and Ellipsis not in inside else ""
-    return (
-        f"a list{size}, each {describe_kind(inside[0])}"
-        if inside and inside[0] is not Any
-        else f"a list{size}"
-    )
-
-
-def shown(value: Any) -> str:
-    """A value as it is typed."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        return f"a {kind.__name__}, given by its _target_"
+    size = f" of {len(arguments)}" if kind is tuple and Ellipsis not in arguments else ""
+    return f"a list{size}" + (f", each {describe_kind(arguments[0])}" if {*arguments} - {Any} else "")

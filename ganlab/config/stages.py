@@ -1,4 +1,4 @@
-"""A run as a list of games: the config of each of them, and when it is played."""
+"""A run as a sequence of games: the config of each, and the steps at which it is played."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import ConfigError, within
+from ganlab.core.errors import UNSET, require, within
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
 
-# What a stage has of its own; all else it shares with the run.
+# The settings that a stage has of its own; it shares all others with the run.
 KEYS = (
     "steps", "batch_size", "code_of", "pretrained",
     "objective", "model", "initial", "optimizer", "play", "trick", "clip",
@@ -20,99 +20,96 @@ KEYS = (
 
 
 class Timetable:
-    """When which game is played, in rounds of the run.
+    """The steps of a run at which each of its games is played.
 
     Args:
         cfg: of a run.
+
+    Attributes:
+        budgets: steps and batch size of each stage, then of the main game.
+        begins: the step of the run at which the main game begins.
+        total: steps of the run.
     """
 
     def __init__(self, cfg: DictConfig):
         stages = earlier_stages(cfg)
         self.names = [*stages, None]
         self.budgets = [(stage.steps, stage.batch_size) for stage in stages.values()]
-        self.begins = sum(rounds for rounds, _ in self.budgets)  # of the game that the run is about
+        self.begins = sum(steps for steps, _ in self.budgets)
         self.total = self.begins + cfg.steps
-        self.budgets.append((cfg.steps, cfg.data.batch_size))  # rounds and batch size of each
+        self.budgets.append((cfg.steps, cfg.data.batch_size))
 
     def check_batches(self, data: Data, world_size: int) -> None:
-        """Refuses batches that the data cannot give, or so many processes cannot share."""
+        """Raises `ConfigError` if a batch exceeds the data, or cannot be shared among the processes."""
         for name, (_, batch_size) in zip(self.names, self.budgets, strict=True):
             with within(name and f"stages.{name}", "."):
                 data.check_batch_size(world_size, batch_size)
 
     def images_seen(self, step: int) -> int:
-        """How many real images were seen in so many rounds."""
+        """The number of real images seen in the first `step` steps of the run."""
         seen = 0
-        for i, (rounds, batch_size) in enumerate(self.budgets):
-            played = step if i == len(self.budgets) - 1 else min(step, rounds)
-            seen += played * batch_size
-            step -= played
-        return seen
+        for steps, batch_size in self.budgets[:-1]:
+            seen += min(step, steps) * batch_size
+            step -= min(step, steps)
+        return seen + step * self.budgets[-1][1]
 
 
 def earlier_stages(cfg: DictConfig) -> dict[str, Any]:
-    """The stages before the game itself, by name."""
+    """The stages before the main game, by name."""
     return {str(name): stage for name, stage in (cfg.get("stages") or {}).items()}
 
 
 def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
-    """The config of each game, as if it were a run of its own; the last, None, is the game itself.
+    """The name of each game, and its config as that of a run of its own; the main game comes last, as None.
 
     Raises:
-        ConfigError: a stage lacks a setting or has an unknown one, or plays in the code of none before it.
+        ConfigError: a stage lacks a setting, has an unknown one, or refers to a stage that it cannot use.
     """
-    names = list(earlier_stages(cfg))
-    refuse_unknown(cfg)
-    if not names:
+    stages = earlier_stages(cfg)
+    check_stages(cfg, stages)
+    if not stages:
         yield None, cfg
         return
     from ganlab.core.randomness import derive_seed
 
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    for name in names:
+    for name in stages:
         stage = resolved["stages"][name]
         data = resolved["data"] | {"batch_size": stage.pop("batch_size")}
         own = resolved | stage | {"data": data, "seed": derive_seed(cfg.seed, "stage", name)}
-        yield name, alone(own, resolved["stages"])
-    yield None, alone(resolved, resolved["stages"])
+        yield name, standalone_config(own, resolved["stages"])
+    yield None, standalone_config(resolved, resolved["stages"])
 
 
-def alone(own: dict[str, Any], stages: dict[str, Any]) -> DictConfig:
-    """A game's config, whose data are codes where it is played in these."""
+def standalone_config(own: dict[str, Any], stages: dict[str, Any]) -> DictConfig:
+    """The config of a game without stages; with `code_of`, its data are codes of that stage's encoder."""
     if own["code_of"] is not None:
-        host = stages[own["code_of"]]["model"]
-        facts = {"shape": [host["generator"]["latent_dim"]], "range": host["encoder"].get("code_range")}
+        model = stages[own["code_of"]]["model"]
+        facts = {"shape": [model["generator"]["latent_dim"]], "range": model["encoder"].get("code_range")}
         own = own | {"data": own["data"] | facts}
     return OmegaConf.create(own | {"stages": {}, "images": None})
 
 
-def refuse_unknown(cfg: DictConfig) -> None:
-    """Refuses stages that cannot be read as such."""
-    stages = earlier_stages(cfg)
+def check_stages(cfg: DictConfig, stages: dict[str, Any]) -> None:
+    """Raises `ConfigError` if stages have other settings than `KEYS`, or refer to stages they cannot use."""
+    names = list(stages)
     for i, (name, stage) in enumerate(stages.items()):
         given = set(stage) if isinstance(stage, DictConfig) else set()
-        if differ := sorted(given ^ {*KEYS}):
-            wrong = ", ".join(f"{'has' if key in given else 'lacks'} {key}" for key in differ)
-            raise ConfigError(f"stages.{name} {wrong}: it needs {', '.join(KEYS)} and no more")
-        refuse_code(f"stages.{name}.code_of", stage.code_of, list(stages)[:i], stages)
-        for part in stage.pretrained:
-            refuse_code(f"stages.{name}.pretrained", part, list(stages)[:i], stages)
-    refuse_code("code_of", cfg.get("code_of"), list(stages), stages)
-    if stages and cfg.images is not None:
-        raise ConfigError(
-            f"images={cfg.images}, but the stages of this run are counted in rounds: give steps instead"
-        )
+        wrong = (f"{'has' if key in given else 'lacks'} {key}" for key in sorted(given ^ {*KEYS}))
+        only = f"give {', '.join(KEYS)} and nothing else"
+        require(given == {*KEYS}, f"stages.{name}", UNSET, ", ".join(wrong), only)
+        for key, used in (("code_of", [stage.code_of]), ("pretrained", stage.pretrained)):
+            for other in used:
+                check_reference(f"stages.{name}.{key}", other, names[:i], stages)
+    check_reference("code_of", cfg.get("code_of"), names, stages)
+    by_images = bool(stages) and cfg.images is not None
+    require(not by_images, "images", cfg.images, "has no meaning in a run with stages", "give steps instead")
 
 
-def refuse_code(key: str, name: str | None, known: list[str], stages: dict[str, Any]) -> None:
-    """Refuses to play in the code of a game that is not played before, or makes none."""
-    if name is None:
-        return
-    if name not in known:
-        raise ConfigError(
-            f"{key}={name} must be a stage before it ({', '.join(known) or 'there is none'}), or null"
-        )
-    if "encoder" not in stages[name].model:
-        raise ConfigError(
-            f"{key}={name}, but that stage has no encoder: give it an autoencoder, or choose another"
-        )
+def check_reference(key: str, name: str | None, earlier: list[str], stages: dict[str, Any]) -> None:
+    """Raises `ConfigError` unless the name is null or that of an earlier stage with an encoder."""
+    if name is not None:
+        known = f"choose from {', '.join(earlier)}, or null" if earlier else "set null"
+        require(name in earlier, key, name, "must be an earlier stage", known)
+        remedy = "give this stage an autoencoder, or choose another"
+        require("encoder" in stages[name].model, key, name, "refers to a stage without an encoder", remedy)

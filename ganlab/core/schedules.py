@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganlab.core.errors import require, shown
-from ganlab.core.validation import Count, Positive, Whole
+from ganlab.core.validation import Count, Positive, Whole, describe_interval, in_interval
 
 
 class Schedule(ABC):
@@ -114,23 +114,17 @@ class HalfLife(Schedule):
         return 0.5 ** (1 / min(self.steps, self.share * max(step, 1)))
 
 
-def as_schedule(
-    key: str, value: float | Schedule, low: float = -math.inf, high: float = math.inf, strict: bool = False
-) -> Schedule:
+def as_schedule(key: str, value: float | Schedule, interval: str = "(-inf, inf)") -> Schedule:
     """A number or a schedule as a schedule.
 
     Raises:
-        ConfigError: it leaves [low, high], or (low, high) if strict.
+        ConfigError: it leaves the interval, such as "[0, 1)", or is not a number.
     """
     number = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
     require(number, key, value, "must be a number")
     made = value if isinstance(value, Schedule) else Constant(value)
-    least = f"must be {'more than' if strict else 'at least'} {low:g}"
-    reach = (
-        least if high == math.inf else f"must lie {'strictly ' if strict else ''}between {low:g} and {high:g}"
-    )
     for end in (made.start, made.end):
-        require(low < end < high if strict else low <= end <= high, key, end, reach)
+        require(in_interval(end, interval), key, end, f"must be {describe_interval(interval)}")
     return made
 
 
@@ -140,9 +134,8 @@ def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
     Raises:
         ConfigError: it is negative somewhere, or zero throughout, which would have no effect.
     """
-    made = as_schedule(key, value, low=0)
-    useless = made.start == made.end == 0
-    require(not useless, key, 0, "would have no effect", "give a positive number, or leave it out")
+    made = as_schedule(key, value, "[0, inf)")
+    require(made.maximum > 0, key, 0, "would have no effect", "give a positive number, or leave it out")
     return made
 
 

@@ -1,7 +1,4 @@
-"""Settings of plain types, refused in one line where they are of another or out of range.
-
-A command line makes words of what is no number: `no` and `off` are texts there, and true as such.
-"""
+"""Ranges and kinds of settings: annotations of constructors, and checks of single values."""
 
 from __future__ import annotations
 
@@ -10,7 +7,8 @@ from typing import Annotated, TypeGuard, cast
 
 from ganlab.core.errors import ConfigError, require, shown
 
-# Kinds with a range, for the annotations of constructors, which `ganlab.config.kinds` holds the config to.
+# Annotations of constructor parameters, which `ganlab.config.kinds` checks: of integers the least value,
+# of floats the interval.
 Count = Annotated[int, 1]
 Whole = Annotated[int, 0]
 TwoOrMore = Annotated[int, 2]
@@ -22,24 +20,38 @@ Widths = Sequence[Count]
 
 
 def is_whole_number(value: object) -> TypeGuard[int]:
-    """Whether it is a whole number; true and false are none."""
+    """Whether it is an integer; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def check_count(key: str, value: object, least: int = 1, most: int | None = None) -> int:
-    """Returns a whole number from `least` to `most`.
+def in_interval(value: float, interval: str) -> bool:
+    """Whether a number lies in an interval, such as "(0, 1]"."""
+    low, high = map(float, interval[1:-1].split(","))
+    return low < value < high or value in ([low] * (interval[0] == "[") + [high] * (interval[-1] == "]"))
+
+
+def describe_interval(interval: str) -> str:
+    """The numbers of an interval in words."""
+    low, high = interval[1:-1].split(", ")
+    if high == "inf":
+        return "a positive number" if interval[0] == "(" else f"a number of at least {low}"
+    joint = {"()": "strictly between", "[]": "between"}.get(interval[0] + interval[-1])
+    return f"a number {joint} {low} and {high}" if joint else f"a number in {interval}"
+
+
+def check_whole_number(key: str, value: object) -> int:
+    """Returns a whole number of at least 0.
 
     Raises:
         ConfigError: it is anything else.
     """
-    reach = f"of at least {least}" if most is None else f"from {least} to {most}"
-    fits = is_whole_number(value) and value >= least and (most is None or value <= most)
-    require(fits, key, value, f"must be a whole number {reach}")
+    fits = is_whole_number(value) and value >= 0
+    require(fits, key, value, "must be a whole number of at least 0")
     return cast(int, value)
 
 
 def format_number(value: float) -> str:
-    """A measured number as it is printed: three places, and where these would say little, three digits."""
+    """A measured number for print: three decimal places, or three significant digits below 0.1."""
     return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"
 
 
@@ -47,17 +59,17 @@ Fact = int | Sequence[float] | None
 
 
 def check_declared(name: str, declared: Fact, found: Fact) -> None:
-    """Refuses a declared fact that the data contradict: networks are built from it, without the data."""
+    """Raises `ConfigError` if data contradict a setting, from which networks are built without the data."""
     key, there = f"data.{name}", shown(found)
     require(shown(declared) == there, key, declared, "contradicts the data", f"set {key}={there}")
 
 
 def check_image_range(declared: Sequence[float] | None) -> tuple[float, float]:
-    """The range of images as a pair.
+    """The value range of images as a pair.
 
     Raises:
-        ConfigError: it is neither [-1, 1] nor [0, 1], the two that generators end in.
+        ConfigError: it is neither [-1, 1] nor [0, 1], the output ranges of the generators.
     """
     if declared is None or list(declared) not in ([-1, 1], [0, 1]):
-        raise ConfigError("not a range of images", "set [-1,1] or [0,1]", "data.range", declared)
+        raise ConfigError("is not a value range of images", "set [-1,1] or [0,1]", "data.range", declared)
     return float(declared[0]), float(declared[1])

@@ -31,8 +31,8 @@ class ConsistencyRegularisation(Trick):
         range: tuple[float, float] | None,
     ):
         super().__init__()
-        self.lambda_real = as_schedule(".lambda_real", lambda_real, low=0)
-        self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, low=0)
+        self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf)")
+        self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf)")
         if not (self.lambda_real.maximum or self.lambda_fake.maximum):
             raise ConfigError(
                 "trick.consistency_regularisation.lambda_real=0 and lambda_fake=0 would do nothing: give a "

@@ -97,4 +97,4 @@ class DiffAugment(Trick):
 
 
 def strength(part: str, value: float | Schedule) -> Schedule:
-    return as_schedule(f".{part}", value, low=0, high=1)
+    return as_schedule(f".{part}", value, "[0, 1]")

@@ -39,7 +39,7 @@ class EMA(Trick):
 
     def __init__(self, decay: float | Schedule, players: Annotated[Sequence[Player], 1]):
         super().__init__()
-        self.decay = as_schedule(".decay", decay, low=0, high=1, strict=True)
+        self.decay = as_schedule(".decay", decay, "(0, 1)")
         if not isinstance(decay, Schedule):
             self.decay = WarmUp(decay)
         if "discriminator" in players:

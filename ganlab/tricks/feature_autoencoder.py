@@ -37,7 +37,13 @@ class FeatureAutoencoder(Trick):
         num_features = networks.required_discriminator.num_features
         # A decoder is a generator whose latents are features.
         networks.required_discriminator.decoder = mlp.generator(
-            num_features, self.hidden, False, 0.0, self.shape, self.value_range, Normal()
+            latent_dim=num_features,
+            hidden=self.hidden,
+            batch_norm=False,
+            slope=0.0,
+            shape=self.shape,
+            value_range=self.value_range,
+            prior=Normal(),
         ).body
         return networks
 

@@ -14,7 +14,7 @@ class LabelSmoothing(Trick):
 
     def __init__(self, real: float | Schedule):
         super().__init__()
-        self.real = as_schedule(".real", real, low=0.5, high=1, strict=True)
+        self.real = as_schedule(".real", real, "(0.5, 1)")
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
         return targets._replace(real=targets.real * self.real(turn.step))

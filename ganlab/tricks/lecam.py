@@ -23,7 +23,7 @@ class LeCam(Trick):
     def __init__(self, weight: float | Schedule, decay: float | Schedule):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
-        self.decay = as_schedule(".decay", decay, low=0, high=1, strict=True)
+        self.decay = as_schedule(".decay", decay, "(0, 1)")
         self.register_buffer("averages", torch.zeros(2))  # of the logits on real samples and on fakes
         self.register_buffer("latest", torch.zeros(2))  # the same with the move that is under way
         self.moves = 0

@@ -30,7 +30,7 @@ class Lookahead(Trick):
     def __init__(self, k: Count, alpha: float | Schedule, player: Side):
         super().__init__()
         self.k = k
-        self.alpha = as_schedule(".alpha", alpha, low=0, high=1, strict=True)
+        self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
         self.players = SIDES[player]
         self.needs = needed(self.players)
         if "discriminator" in self.players:
@@ -39,7 +39,7 @@ class Lookahead(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         if any(
-            getattr(layer, "waits", False)
+            getattr(layer, "uninitialised", False)
             for mover in self.players
             for layer in getattr(networks, mover).modules()
         ):

@@ -22,7 +22,7 @@ class NoisyLabels(Trick):
         super().__init__()
         self.real = interval("trick.noisy_labels.real", real)
         self.fake = interval("trick.noisy_labels.fake", fake)
-        self.flip = as_schedule(".flip", flip, low=0, high=0.5)
+        self.flip = as_schedule(".flip", flip, "[0, 0.5]")
         often = self.flip.maximum
         if often >= 0.5:
             raise ConfigError(

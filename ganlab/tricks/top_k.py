@@ -24,7 +24,7 @@ class TopK(Trick):
 
     def __init__(self, share: float | Schedule):
         super().__init__()
-        self.share = as_schedule(".share", share, low=0, high=1)
+        self.share = as_schedule(".share", share, "[0, 1]")
         if self.share.start == self.share.end == 1:
             raise ConfigError("trick.top_k.share=1 would do nothing: give a smaller one, or leave it out")
         if 0 in (self.share.start, self.share.end):

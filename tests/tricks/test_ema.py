@@ -103,7 +103,7 @@ def test_who_looks_changes_nothing_in_the_game() -> None:
 def test_a_ramp_weighs_the_rounds_as_its_decays_say(ramp: Schedule) -> None:
     module = game(tricks=["ema"])
     ema = module.game.tricks["ema"]
-    ema.decay = as_schedule("trick.ema.decay", ramp, low=0, high=1, strict=True)
+    ema.decay = as_schedule("trick.ema.decay", ramp, "(0, 1)")
     history = []
     for _ in range(4):
         one_round(module)

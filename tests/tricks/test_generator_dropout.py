@@ -7,7 +7,7 @@ from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.game import Game
-from ganlab.networks.noise import KeyedDropout, LatentKeys, mix
+from ganlab.networks.noise import KeyedDropout, LatentKeys, splitmix64
 
 PLAIN = "model.generator.batch_norm=false"
 
@@ -30,7 +30,9 @@ def test_the_hash_is_splitmix64() -> None:
         return x ^ (x >> 31)
 
     numbers = [0, 1, -1, 12345, -(2**63), 2**63 - 1]
-    assert [x % 2**64 for x in mix(torch.tensor(numbers)).tolist()] == [by_hand(x % 2**64) for x in numbers]
+    assert [x % 2**64 for x in splitmix64(torch.tensor(numbers)).tolist()] == [
+        by_hand(x % 2**64) for x in numbers
+    ]
     assert by_hand(0) == 0xE220A8397B1DCDAF  # the first number of its authors' generator at seed 0
 
 
