@@ -267,7 +267,7 @@ def test_unsuitable_settings_are_refused(
         ("run_dir=nowhere n=0", "n=0.* must be a whole number of at least 1"),
         (
             "generated={made} real=digits extractor=digits metric.weights=w.pth",
-            "metric.weights=w.pth.* would do nothing",
+            "metric.weights=w.pth.* has no effect",
         ),
         ("run_dir=nowhere extractor=digits metric=parzen", "extractor.* has no effect"),
     ],

@@ -120,10 +120,10 @@ def real_images(cfg: DictConfig) -> Any:
 def build_evaluation(cfg: DictConfig, data: Any) -> Evaluation:
     """The evaluation that a config describes, with progress bars."""
     from ganlab.config import build
-    from ganlab.training.callbacks.progress import watch
+    from ganlab.training.callbacks.progress import progress_bar
 
     refuse_unused_weights(cfg)
-    evaluation = build.build_evaluation(cfg, data, watch)
+    evaluation = build.build_evaluation(cfg, data, progress_bar)
     require(
         evaluation.metrics,
         "metric",
