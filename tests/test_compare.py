@@ -66,7 +66,7 @@ def test_a_full_output_is_one_line_of_error(tmp_path: Path) -> None:
             command, cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert done.returncode == 2
-    assert done.stderr == "compare: what it prints cannot be written: No space left on device\n"
+    assert done.stderr == "compare: the output cannot be written: No space left on device\n"
 
 
 def test_values_of_different_protocols_are_refused_unless_the_difference_is_ignored(

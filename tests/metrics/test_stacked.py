@@ -90,7 +90,7 @@ def test_a_run_reports_its_modes(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("data=stacked_mnist data.num_classes=10", "num_classes=10: contradicts the data. Set it to 1000"),
-        ("data=stacked_mnist data.size=0", "data.size=0 must be a whole number"),
+        ("data=stacked_mnist data.size=0", "data.size=0: must be a whole number"),
         ("data=stacked_mnist data.root=nowhere", "nowhere"),
     ],
 )
