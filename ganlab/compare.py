@@ -25,14 +25,9 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
             differ in keys that are not in `ignore`.
     """
     places = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
-    enough = len(places) > 1 and len(set(places)) == len(places)
-    require(
-        enough,
-        "of",
-        places,
-        "needs two or more runs or files, each once",
-        "set 'of=[<run or file>,<run or file>]'",
-    )
+    several = len(places) > 1 and len(set(places)) == len(places)
+    remedy = "set 'of=[<run or file>,<run or file>]'"
+    require(several, "of", places, "needs two or more runs or files, each once", remedy)
     sources = {str(place): read_records(Path(place).expanduser()) for place in places}
     values, remarks = common_values(sources, set(cfg.ignore))
     table = Table("", box=None, pad_edge=False)

@@ -7,11 +7,11 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.config.checks import refuse_unused_extractor
+from ganlab.config.checks import check_evaluation_config
+from ganlab.config.run_directory import RunDirectory
 from ganlab.core.validation import format_number
 from ganlab.filesystem import refuse_unwritable, write_atomically
 from ganlab.metrics.protocols import Records, baseline_note
-from ganlab.training.measure import measure_folder, measure_run, refuse_settings
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
@@ -23,9 +23,12 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
     Raises:
         ConfigError: no run and no images, or a metric cannot measure them.
     """
-    refuse_settings(cfg, {override.lstrip("+~").split("=")[0] for override in overrides})
-    refuse_unused_extractor(cfg, overrides)
-    records = measure_run(cfg) if cfg.generated is None else measure_folder(cfg)
+    check_evaluation_config(cfg, overrides)
+    if cfg.run_dir is not None:
+        RunDirectory(cfg.run_dir, cfg.trust).config()  # raises its errors before torch is imported
+    from ganlab.training.measure import measure_folder, measure_run
+
+    records = measure_folder(cfg) if cfg.run_dir is None else measure_run(cfg)
     if cfg.output:
         with refuse_unwritable(f"output={cfg.output}", "choose another"):
             Path(cfg.output).parent.mkdir(parents=True, exist_ok=True)

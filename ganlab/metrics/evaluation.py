@@ -107,7 +107,7 @@ class Evaluation:
     def measure(self, samples: Iterable[Tensor], device: torch.device) -> dict[str, float]:
         """The values by name for pieces of samples [N, *shape] in the data's range."""
         self._prepare(device)
-        self._show(samples, self.metrics, "samples", self.n)
+        self._show(samples, self.metrics, "samples", self.n, None)
         return self._compute(self.metrics)
 
     def check_game(self, game: Game) -> None:
@@ -202,7 +202,7 @@ class Evaluation:
                 self._show(self._reference(split, size, device), names, f"real {split} images", size, split)
             for (split, size), names in baselines.items():
                 images = (x for x, _ in self.data.subset(split, size, device, BATCH))
-                self._show(images, names, f"real {split} images as samples", size)
+                self._show(images, names, f"real {split} images as samples", size, None)
                 self.baselines |= {
                     value: {"floor": floor, "floor_n": size, "floor_split": split}
                     for value, floor in self._compute(names).items()
@@ -223,12 +223,7 @@ class Evaluation:
         self._hashes[split, size] = digest.hexdigest()[:NUM_DIGITS]
 
     def _show(
-        self,
-        samples: Iterable[Tensor],
-        names: Collection[str],
-        what: str,
-        total: int,
-        split: Split | None = None,
+        self, samples: Iterable[Tensor], names: Collection[str], what: str, total: int, split: Split | None
     ) -> None:
         """Passes generated samples, or real samples of a split, to metrics.
 
