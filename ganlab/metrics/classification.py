@@ -64,16 +64,15 @@ class ClassificationAccuracy(ConditionalMetric):
 
     def _accuracy(self, data: Data, x: Tensor, labels: Tensor) -> float:
         """The test accuracy of a classifier trained on images [N, C, H, W] with labels [N]."""
-        with (
-            torch.random.fork_rng(devices=[]),
-            torch.enable_grad(),
-        ):  # the run's random numbers stay as they are
+        # The random numbers of the run must not be shifted.
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(SEED)
             classifier = self._classifier(data)
             self._train(classifier, quantise(x, data).cpu(), labels.cpu())
         classifier.eval()
-        wrong, total = count_errors(lambda x: classifier.predict(quantise(x, data)), data, "cpu")
-        return (total - wrong) / total
+        num_test = len(data.sources["test"])
+        wrong = count_errors(lambda x: classifier.predict(quantise(x, data)), data, "cpu")
+        return (num_test - wrong) / num_test
 
     def _train(self, classifier: Classifier, x: Tensor, labels: Tensor) -> None:
         num_steps = self.epochs * -(-len(x) // BATCH)

@@ -113,8 +113,7 @@ class NearestNeighbourError(ConditionalMetric):
         def classify(x: Tensor) -> Tensor:
             return labels[torch.cdist(x.flatten(1).to(samples.dtype), samples).argmin(1)]
 
-        wrong, total = count_errors(classify, data, samples.device)
-        return wrong / total
+        return count_errors(classify, data, samples.device) / len(data.sources["test"])
 
     def protocol(self) -> ProtocolFields:
         return {"unit": UNIT, "n_fake": self._n, "distance": "pixels"}
@@ -201,13 +200,7 @@ class LinearProbe(DownstreamMetric):
         }
 
 
-def count_errors(
-    classify: Callable[[Tensor], Tensor], data: Data, device: torch.device | str
-) -> tuple[int, int]:
-    """The number of test samples that are classified wrongly, and the number of test samples."""
-    wrong = total = 0
-    for x, labels in data.split("test", device, CHUNK):
-        assert labels is not None
-        wrong += int(classify(x).ne(labels).sum())
-        total += len(x)
-    return wrong, total
+def count_errors(classify: Callable[[Tensor], Tensor], data: Data, device: torch.device | str) -> int:
+    """The number of test samples that are classified wrongly."""
+    batches = data.split("test", device, CHUNK)
+    return sum(int(classify(x).ne(labels).sum()) for x, labels in batches if labels is not None)

@@ -36,12 +36,10 @@ class Errors(DownstreamMetric):
             raise ConfigError("needs a discriminator of single images", remedy) from error
 
     def measure(self, game: Game, data: Data, seed: int) -> float:
-        discriminator, device = game.discriminator, next(game.parameters()).device
-        self._classifier = (
-            "+".join(game.tricks.classifiers(discriminator)) if discriminator is not None else ""
-        )
-        wrong, self._num_test = count_errors(lambda x: game.classify(x).argmax(1), data, device)
-        return float(wrong)
+        device, network = next(game.parameters()).device, game.discriminator
+        self._classifier = "" if network is None else "+".join(game.tricks.classifiers(network))
+        self._num_test = len(data.sources["test"])
+        return float(count_errors(lambda x: game.classify(x).argmax(1), data, device))
 
     def protocol(self) -> ProtocolFields:
         classifier = self._classifier or "discriminator"
