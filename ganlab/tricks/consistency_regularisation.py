@@ -30,8 +30,8 @@ class ConsistencyRegularisation(AugmentingTrick):
         **augmentations: Unpack[Augmentations],
     ):
         super().__init__(**augmentations)
-        self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf)")
-        self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf)")
+        self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf]")
+        self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf]")
         useful = self.lambda_real.maximum or self.lambda_fake.maximum
         reason = "has no effect together with lambda_fake=0"
         require(

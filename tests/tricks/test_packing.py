@@ -101,7 +101,7 @@ def test_the_witness_of_a_learned_mmd_is_penalised_per_pack() -> None:
     turn = table.turn("discriminator", Batch(Sample(sample.x.double())), RandomStreams(0))
     turn = turn.replace(latent=torch.randn(16, 6).double())
     seen = turn.judge(turn.real).features, turn.judge(turn.fake).features
-    slopes = table.objective._slope(turn, *seen)
+    slopes = table.objective._witness_slope(turn, *seen)
     points = next(s for s, _ in turn.verdicts if s is not turn.real and s is not turn.fake)
     assert slopes.shape == (8,)
     share = (points.x - turn.fake.x) / (turn.real.x - turn.fake.x)  # one for a pack
