@@ -145,7 +145,7 @@ def test_half_precision_stays_finite(objective: str) -> None:
     "line", ["trick=r1", "trick=label_conditioning trick.label_conditioning.discriminator=projection"]
 )
 def test_tricks_on_scores_are_refused(line: str) -> None:
-    with pytest.raises(ConfigError, match="needs scores, which is not available here"):
+    with pytest.raises(ConfigError, match="needs an objective with a loss on logits"):
         build_game(compose(*SMALL, "objective=learned_mmd", *line.split()))
 
 

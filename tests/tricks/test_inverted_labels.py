@@ -1,13 +1,13 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import game, real, rounds
 
-from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 
 
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
-def test_the_generator_of_the_zero_sum_game_becomes_the_non_saturating_one(play: str) -> None:
+def test_the_generators_loss_becomes_non_saturating(play: str) -> None:
     inverted = rounds(game("minimax", ["inverted_labels"], play), 5)
     expected = rounds(game("non_saturating", [], play), 5)
     assert len(inverted) == len(expected) == 5
@@ -15,7 +15,7 @@ def test_the_generator_of_the_zero_sum_game_becomes_the_non_saturating_one(play:
         assert one == pytest.approx(other, rel=1e-5)
 
 
-def test_the_cost_is_that_of_the_other_label_as_it_is_weighed() -> None:
+def test_the_loss_of_the_inverted_label_keeps_its_weight() -> None:
     module = game("minimax", ["inverted_labels"]).game
     module.objective.weight["generator"] = lambda step: 0.5
     turn = module.turn("generator", real(), RandomStreams(0))
@@ -23,12 +23,13 @@ def test_the_cost_is_that_of_the_other_label_as_it_is_weighed() -> None:
     assert torch.allclose(terms["adversarial"], -0.5 * turn.on_fake.logits.sigmoid().log(), atol=1e-6)
 
 
-def test_the_discriminators_labels_stay() -> None:
+def test_the_discriminators_labels_are_unchanged() -> None:
     module, plain = (game("minimax", tricks).game for tricks in (["inverted_labels"], []))
     one, other = (m.losses(m.turn("discriminator", real(), RandomStreams(0))) for m in (module, plain))
     assert one == other
 
 
-def test_where_the_generator_learns_so_already_it_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"inverted_labels needs a generator that minimises log\(1 - D\)"):
+def test_an_objective_without_the_zero_sum_loss_is_refused() -> None:
+    reason, remedy = r"objective with the generator loss log\(1 - D\), but NonSaturating", "such as minimax"
+    with refuses("trick", "inverted_labels", reason, remedy):
         game("non_saturating", ["inverted_labels"])

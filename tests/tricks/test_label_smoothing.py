@@ -1,5 +1,6 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import game, real
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -9,7 +10,7 @@ from ganlab.core.turn import Targets
 from ganlab.tricks.label_smoothing import LabelSmoothing
 
 
-def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
+def test_the_optimal_discriminator_is_target_times_p_over_p_plus_q() -> None:
     p, q = (
         torch.tensor([0.1, 0.2, 0.7], dtype=torch.float64),
         torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64),
@@ -34,16 +35,20 @@ def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
 
 @pytest.mark.parametrize("target", [2, 1, 0.5, -0.1])
 def test_a_target_out_of_range_is_refused(target: float) -> None:
-    with pytest.raises(ConfigError, match=f"real={target} must lie strictly between"):
+    with refuses(".real", target, "strictly between 0.5 and 1"):
         LabelSmoothing(target)
 
 
-def test_only_an_objective_with_targets_can_be_smoothed() -> None:
-    with pytest.raises(ConfigError, match="label_smoothing needs targets, .*objective Hinge"):
+def test_only_objectives_with_targets_have_label_smoothing() -> None:
+    message = (
+        "trick=label_smoothing: needs an objective with targets, but Hinge has none. "
+        "Remove the trick, or choose an objective such as non_saturating."
+    )
+    with pytest.raises(ConfigError, match=f"^{message}$"):
         game("hinge", ["label_smoothing"])
 
 
-def test_a_target_keeps_its_digits_in_mixed_precision() -> None:
+def test_a_target_keeps_its_precision_under_autocast() -> None:
     module = game(
         "non_saturating", ["label_smoothing"], "alternating", "trick.label_smoothing.real=0.999"
     ).game

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game
 from torch import Tensor, nn
 
@@ -25,7 +26,7 @@ def norms(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.GroupNorm
 @pytest.mark.parametrize(
     ("kind", "parts"), [("layer", lambda c: 1), ("instance", lambda c: c), ("group", lambda c: 2)]
 )
-def test_a_sample_is_normalised_by_statistics_of_its_own(kind: str, parts) -> None:
+def test_a_sample_is_normalised_by_its_own_statistics(kind: str, parts) -> None:
     made = norms(built(DCGAN, *of_kind(kind)).generator)
     assert len(made) == 2
     for norm in made:
@@ -45,7 +46,7 @@ def test_a_sample_is_normalised_by_statistics_of_its_own(kind: str, parts) -> No
 
 @pytest.mark.parametrize("kind", ["layer", "instance", "group", "none"])
 @pytest.mark.parametrize("player", ["discriminator", "generator", "both"])
-def test_no_sample_of_the_player_hangs_on_the_others(kind: str, player: str) -> None:
+def test_no_sample_of_the_player_depends_on_the_others(kind: str, player: str) -> None:
     game = built(DCGAN, *of_kind(kind), f"normalisation.player={player}").train()
 
     def alone(of: str, network, x: Tensor) -> None:
@@ -56,13 +57,13 @@ def test_no_sample_of_the_player_hangs_on_the_others(kind: str, player: str) -> 
         assert bool(norms(network, BATCH_NORMS)) != free
 
     with torch.no_grad():
-        for weight in game.parameters():  # the paper's initial weights are too small to tell apart
+        for weight in game.parameters():  # the paper's initial weights are too small for visible differences
             weight.normal_(0, 0.3)
         alone("generator", game.generator, torch.randn(6, 6))
         alone("discriminator", game.discriminator, torch.randn(6, 1, 8, 8))
 
 
-def test_a_layer_whose_norm_is_taken_away_gets_a_bias() -> None:
+def test_a_layer_whose_batch_norm_is_removed_gets_a_bias() -> None:
     game, plain = built(DCGAN, "normalisation.kind=none"), build_game(compose(*DCGAN))
     for player in ("generator", "discriminator"):
         free, normed = (
@@ -81,39 +82,49 @@ def test_a_layer_whose_norm_is_taken_away_gets_a_bias() -> None:
             assert not layer.bias.any()
 
 
-def test_classes_may_scale_the_other_norm_and_a_virtual_one_is_refused() -> None:
+def test_norm_conditioning_is_accepted_and_virtual_batch_norm_is_refused() -> None:
     both = "normalisation,label_conditioning"
     game = built(SMALL, "label_conditioning.generator=norm", tricks=both)
     (norm,) = norms(game.generator)
     assert norm.weight is None
-    with pytest.raises(ConfigError, match="generator=norm needs a generator with batch norm"):
+    with refuses("trick.label_conditioning.generator", "norm", "needs a generator with batch norm"):
         built(SMALL, "label_conditioning.generator=norm", "normalisation.kind=none", tricks=both)
-    with pytest.raises(ConfigError, match="virtual_batch_norm takes the generator's batch norm"):
+    with refuses("trick", ["virtual_batch_norm", "normalisation"], "claims the generator's batch norm"):
         built(SMALL, tricks="normalisation,virtual_batch_norm")
     built(DCGAN, "normalisation.player=discriminator", tricks="normalisation,virtual_batch_norm")
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("overrides", "key", "value", "reason"),
     [
-        (["kind=batch"], "kind=batch must be one of layer, instance, group, none"),
-        (["groups=2"], "groups=2 does not go with trick.normalisation.kind=layer: give a number"),
-        (["kind=group"], "groups=None does not go with trick.normalisation.kind=group"),
-        (["kind=group", "groups=0"], "groups=0 must be a whole number of at least 1"),
-        (["kind=group", "groups=3"], "groups=3 does not divide 16 channels"),
-        (["kind=group", "groups=8"], "groups=8 leaves fewer than 3 of 16 numbers in a group"),
-        (["kind=instance"], "kind=instance has nothing to average over"),
-        (["player=none"], "player=none must be one of discriminator"),
+        (["groups=2"], "groups", 2, "does not go with kind=layer"),
+        (["kind=group"], "groups", None, "does not go with kind=group"),
+        (["kind=group", "groups=3"], "groups", 3, "does not divide 16 channels"),
+        (["kind=group", "groups=8"], "groups", 8, "leaves fewer than 3 of 16 features in a group"),
+        (["kind=instance"], "kind", "instance", "has nothing to average over"),
     ],
 )
-def test_what_cannot_be_is_refused(overrides: list[str], message: str) -> None:
+def test_a_norm_that_does_not_fit_is_refused(overrides: list[str], key: str, value, reason: str) -> None:
+    with refuses(f"trick.normalisation.{key}", value, reason):
+        built(SMALL, *(f"normalisation.{override}" for override in overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["kind=batch"], "kind=batch:? must be one of layer, instance, group, none"),
+        (["kind=group", "groups=0"], "groups=0:? must be a whole number of at least 1"),
+        (["player=none"], "player=none:? must be one of discriminator"),
+    ],
+)
+def test_settings_out_of_range_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=f"trick.normalisation.{message}"):
         built(SMALL, *(f"normalisation.{override}" for override in overrides))
 
 
 def test_a_player_without_batch_norm_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match="normalisation finds no batch norm in the discriminator: leave it out"
+    with refuses(
+        "trick", "normalisation", "no effect on a discriminator without batch norm", "remove the trick"
     ):
         game("hinge", ["normalisation"], "alternating", "trick.normalisation.player=discriminator")
 
