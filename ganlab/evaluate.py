@@ -188,7 +188,7 @@ def show(records: Records) -> None:
 
 
 def write(path: Path, records: Records) -> None:
-    with refuse_unwritable(f"output={path}", "choose another"):
+    with refuse_unwritable(path, key="output"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(records, indent=1) + "\n")
 

@@ -378,7 +378,8 @@ def test_the_timetable_counts_images() -> None:
 
 
 def test_batches_of_stages_are_a_function_of_the_round() -> None:
-    data = Digits((1, 8, 8), 10, (-1, 1), 32, validation=0, validation_choice="last", labelled=None)
+    facts = {"shape": (1, 8, 8), "num_classes": 10, "range": (-1, 1), "batch_size": 32}
+    data = Digits(validation=0, validation_choice="last", labelled=None, **facts)
     phases = [(3, 16), (2, 8), (4, 32)]
 
     def since(k: int, n: int):
