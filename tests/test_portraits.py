@@ -19,7 +19,7 @@ from ganlab.data.base import Data
 from ganlab.data.sources import Memory
 from ganlab.training.build import load
 from ganlab.visualize import portraits
-from ganlab.visualize.grid import BACKGROUND, GAP, REAL, grid, images, new_figure, stack_rows
+from ganlab.visualize.grid import BACKGROUND, GAP, REAL, grid, new_figure, stack_rows, to_images
 from ganlab.visualize.portraits import layout, portrait, reference_images
 
 SIDE = 32  # pixels, which are not enlarged
@@ -86,10 +86,10 @@ def test_real_images_stand_above_marked_off_and_names_above_their_columns() -> N
 def test_what_are_no_colours_lies_side_by_side() -> None:
     x = torch.rand(1, 2, 8, 9)
     assert np.array_equal(
-        np.asarray(images(x, (0, 1))[0]),
+        np.asarray(to_images(x, (0, 1))[0]),
         (torch.cat([x[0, 0], x[0, 1]], 1) * 255).round().byte().numpy(),
     )
-    assert images(torch.rand(2, 5, 7), (0, 1))[0].size == (7, 5)
+    assert to_images(torch.rand(2, 5, 7), (0, 1))[0].size == (7, 5)
 
 
 def test_a_run_shows_real_images_of_the_classes_below_them(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ TOYS = ("ring", "grid", "spiral", "mixture_1d", "gaussian_1d")
 
 
 def figure(samples: torch.Tensor, data: Data, monkeypatch: pytest.MonkeyPatch) -> Figure:
-    """That of some samples of round 1,234, as it is drawn."""
+    """The figure of samples at step 1,234."""
     drawn = new_figure(4, 4.6)
     monkeypatch.setattr(portraits, "new_figure", lambda *_: drawn)
     game = SimpleNamespace(step=1234)
@@ -144,7 +144,7 @@ def test_points_are_shown_on_the_axes_of_their_data(name: str, monkeypatch: pyte
     ((low, high), _) = reaches.pop()
     assert low < real[:, 0].min() < real[:, 0].max() < high
     total = len(data.distribution.centres)
-    assert "2,500 samples of round 1,234" in titles[0]
+    assert "2,500 samples at step 1,234" in titles[0]
     assert f"modes {total} of {total}" in titles[0]
     assert f"modes 1 of {total}" in titles[1]
     assert "100% outside\nmodes 0 of" in titles[2]

@@ -46,7 +46,7 @@ from ganlab.filesystem import Lock
 from ganlab.run import run
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.module import GameModule
-from ganlab.training.resume import changes
+from ganlab.training.resume import changed_keys
 from ganlab.training.session import Session
 
 STEPS = 48
@@ -465,7 +465,7 @@ def test_another_number_of_threads_is_told(tmp_path: Path, capsys) -> None:
         go_on(tmp_path / "run", "steps=3")
     finally:
         torch.set_num_threads(1)
-    assert "going on with threads 2 (1 before): the last bits may differ" in capsys.readouterr().out
+    assert "resuming with threads 2 (1 before): the last bits may differ" in capsys.readouterr().out
     assert summary(tmp_path / "run")["threads"] == 2
     assert summary(tmp_path / "run")["before"] == [{"steps": 2, "threads": 1}]
     go_on(tmp_path / "run", "steps=4")
@@ -507,7 +507,7 @@ def test_a_group_without_a_node_of_its_own_changes_no_names_of_classes(tmp_path:
     with open_dict(saved):
         saved.class_names = ["a", "b"]
     override = OverridesParser.create().parse_override("experiment=pacgan_modes")
-    assert list(changes(override, cfg, saved)) == []
+    assert list(changed_keys(override, cfg, saved)) == []
 
 
 @pytest.mark.parametrize(
@@ -522,8 +522,8 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Stop, "on_train_batch_end", stopped)
     play(Path('"my lr=3"'), "steps=9")
-    line = next(line for line in capsys.readouterr().out.splitlines() if "to go on" in line)
-    _, _, _, module, *words = shlex.split(line.replace("to go on", "going"))
+    line = next(line for line in capsys.readouterr().out.splitlines() if "resume " in line)
+    _, _, _, module, *words = shlex.split(line)
     assert module == "ganlab.run"
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

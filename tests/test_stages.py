@@ -306,7 +306,7 @@ def test_weights_that_a_new_run_starts_from_are_those_of_all_stages(tmp_path: Pa
 def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=4", "steps=2", "checkpoint_every=3")
     with pytest.raises(
-        ConfigError, match="has played 3 of the 4 rounds before its generator learns: resume="
+        ConfigError, match="stopped after 3 of the 4 steps before its generator learns. Continue it: resume="
     ):
         load(tmp_path / "run" / "checkpoints" / "previous.ckpt")
 
@@ -337,9 +337,12 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
         ),
         (
             ["stages.autoencoder.batch_size=5000"],
-            "stages.autoencoder: data.batch_size=5000 exceeds the 1437 training samples",
+            "stages.autoencoder.batch_size=5000: exceeds the 1437 training samples",
         ),
-        (["trainer=ddp", "stages.autoencoder.batch_size=33"], "data.batch_size=33 does not divide among 2"),
+        (
+            ["trainer=ddp", "stages.autoencoder.batch_size=33"],
+            "autoencoder.batch_size=33: does not divide among 2",
+        ),
         (
             ["model.encoder.hidden=[3]"],
             "model.encoder.hidden=.*: has no effect: the objective has no encoder",
@@ -379,7 +382,7 @@ def test_batches_of_stages_are_a_function_of_the_round() -> None:
     phases = [(3, 16), (2, 8), (4, 32)]
 
     def since(k: int, n: int):
-        return list(islice(data.stream(0, lambda: k, "cpu", phases=phases), n))
+        return list(islice(data.stream(0, lambda: k, "cpu", stages=phases), n))
 
     whole = since(0, 12)
     assert [len(x) for x, _ in whole] == [16] * 3 + [8] * 2 + [32] * 7

@@ -585,7 +585,7 @@ def test_a_stranger_does_not_say_where_to_upload(honest: Path, tmp_path: Path) -
     cfg.logger = OmegaConf.to_container(compose("logger=wandb").logger, resolve=True)
     cfg.logger.wandb.entity = "stranger"
     config.write_text(OmegaConf.to_yaml(cfg))
-    with pytest.raises(ConfigError, match="logger.wandb.entity=stranger is where this run"):
+    with pytest.raises(ConfigError, match="logger.wandb.entity=stranger: is the account that this run"):
         resumed(tmp_path / "run")
     resumed(tmp_path / "run", "logger=csv")
 

@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from ganlab.networks.base import Discriminator
 from ganlab.networks.mlp import Maxout
 
-# What ends a hidden layer; nn.ReLU6 is an nn.Hardtanh.
+# nn.ReLU6 is a subclass of nn.Hardtanh.
 ACTIVATIONS = (
     nn.CELU,
     nn.ELU,
@@ -30,36 +30,36 @@ ACTIVATIONS = (
     nn.Tanh,
     Maxout,
 )
-SIDE = 4  # of the grid that planes are pooled to
+GRID = 4  # height and width to which feature maps are pooled
 
 
 @torch.no_grad()
 def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
-    """What each activation in the body makes of samples [N, *shape], in their order: float32 [N, F] each.
+    """Outputs of the activations in the body for samples [N, *shape], in order, as float32 [N, F] each.
 
-    Planes are max-pooled to a grid of 4 x 4, smaller ones stay as they are. They are handed to the CPU layer
-    by layer; scores and heads are not asked. Empty where the body has no activation as a module of its own.
+    Feature maps are max-pooled to 4 x 4, unless they are smaller. Each output is moved to the CPU at once.
+    The list is empty if no activation of the body is a module. Scores and heads are not evaluated.
     """
     outputs: list[Tensor] = []
 
-    def take(_: nn.Module, __: object, output: Tensor) -> None:
-        # A copy: layers behind may work in place.
-        outputs.append(pooled(output).to("cpu", torch.float32, copy=True))
+    def record(_: nn.Module, __: object, output: Tensor) -> None:
+        # Copied because the next layer may work in place.
+        outputs.append(pool_to_grid(output).to("cpu", torch.float32, copy=True))
 
     condition: Tensor | None = None
     with ExitStack() as hooks:
         for layer in discriminator.body.modules():
             if isinstance(layer, ACTIVATIONS):
-                hooks.enter_context(layer.register_forward_hook(take))
-        for step in discriminator.inputs:
-            x, condition = step(x, condition)
+                hooks.enter_context(layer.register_forward_hook(record))
+        for transform in discriminator.inputs:
+            x, condition = transform(x, condition)
         discriminator.body(x, condition)
     return outputs
 
 
-def pooled(x: Tensor) -> Tensor:
-    """The largest numbers of [N, C, H, W] in a grid of 4 x 4, or of fewer where there are fewer; [N, F]."""
+def pool_to_grid(x: Tensor) -> Tensor:
+    """Max-pools feature maps [N, C, H, W] to at most 4 x 4, and flattens any shape to [N, F]."""
     if x.ndim == 4:
-        height, width = (min(side, SIDE) for side in x.shape[2:])
+        height, width = (min(side, GRID) for side in x.shape[2:])
         x = adaptive_max_pool2d(x, (height, width))
     return x.flatten(1)

@@ -1,4 +1,4 @@
-"""Fully connected autoencoders, that of Li, Swersky & Zemel (2015) among them."""
+"""Fully connected autoencoders, among them that of Li, Swersky & Zemel (2015)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, require
 from ganlab.core.validation import Count, Rate, Widths
 from ganlab.networks.base import ConditionalSequential, Generator, output_layer
 from ganlab.networks.priors import Prior
@@ -20,10 +20,10 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn
 
 
 class MaskedLinear(nn.Linear):
-    """A linear map whose inputs are dropped in training, and whose outputs are scaled by 1 - `rate` else.
+    """A linear layer with dropout on its inputs that scales its outputs by 1 - rate in evaluation.
 
-    So in the code of Li, Swersky & Zemel (2015), biases and all. torch's dropout scales in training
-    instead: with these weights learned at another rate.
+    This is dropout in the code of Li, Swersky & Zemel (2015), which scales the biases too. torch's dropout
+    scales the inputs by 1 / (1 - rate) in training instead, so the weights would learn at another rate.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, rate: float):
@@ -44,13 +44,17 @@ def encoder(
     code_range: tuple[float, float] | None,
     num_outputs: int,
 ) -> ConditionalSequential:
-    """Samples [B, *shape] -> [B, num_outputs]; `dropout` has a rate for the inputs of each linear layer.
+    """Samples [B, *shape] -> [B, num_outputs].
+
+    Args:
+        dropout: a rate for the inputs of each linear layer.
+        code_range: of the outputs: [-1, 1], [0, 1], or None for any.
 
     Raises:
         ConfigError: too few or too many rates.
     """
-    layers = stack([prod(shape), *hidden, num_outputs], activation, dropout)
-    return ConditionalSequential(nn.Flatten(), *layers, output_layer(code_range, "model.encoder.code_range"))
+    layers = dense_layers([prod(shape), *hidden, num_outputs], activation, dropout)
+    return ConditionalSequential(nn.Flatten(), *layers, output_layer(code_range, ".code_range"))
 
 
 def decoder(
@@ -61,18 +65,17 @@ def decoder(
     value_range: tuple[float, float] | None,
     prior: Prior,
 ) -> Generator:
-    """A generator that mirrors such an encoder."""
+    """A generator that mirrors such an encoder, without dropout."""
     widths = [latent_dim, *hidden, prod(shape)]
-    layers = stack(widths, activation, [0.0] * (len(widths) - 1))
+    layers = dense_layers(widths, activation, [0.0] * (len(widths) - 1))
     body = ConditionalSequential(*layers, output_layer(value_range), nn.Unflatten(1, tuple(shape)))
     return Generator(body, latent_dim, tuple(shape), prior)
 
 
-def stack(widths: Sequence[int], activation: Activation, dropout: Sequence[float]) -> list[nn.Module]:
-    """Linear layers of these widths, with an activation between two."""
-    if len(dropout) != len(widths) - 1:
-        wanted = f"{len(widths) - 1} rates, one for the inputs of each layer"
-        raise ConfigError(f"model.encoder.dropout={list(dropout)} must be {wanted}")
+def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequence[float]) -> list[nn.Module]:
+    """Linear layers of these widths with an activation after each but the last."""
+    wanted = f"needs {len(widths) - 1} rates, one for the inputs of each layer"
+    require(len(dropout) == len(widths) - 1, ".dropout", list(dropout), wanted)
     layers: list[nn.Module] = []
     for (before, after), rate in zip(pairwise(widths), dropout, strict=True):
         layers += [MaskedLinear(before, after, rate) if rate else nn.Linear(before, after)]
@@ -81,21 +84,22 @@ def stack(widths: Sequence[int], activation: Activation, dropout: Sequence[float
 
 
 def copy_of_pretrained(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], None]:
-    """What starts a deep autoencoder from shallow ones, the outermost first (Hinton & Salakhutdinov 2006).
+    """A function that starts a deep autoencoder from trained shallow ones (Hinton & Salakhutdinov 2006).
+
+    Args:
+        shallow: autoencoders whose linear layers are those of the deep one, the outermost first.
 
     Raises:
-        ConfigError: their linear layers are not those of the deep one.
+        ConfigError: their linear layers have other shapes than those of the deep one.
     """
     if not shallow:
         return lambda: None
     encoders = [layer for part in shallow for layer in linear_layers(part.encoder)]
     decoders = [layer for part in reversed(shallow) for layer in linear_layers(part.body)]
     sources, targets = [*encoders, *decoders], [*linear_layers(deep.encoder), *linear_layers(deep.body)]
-    shapes = [[list(layer.weight.shape) for layer in layers] for layers in (sources, targets)]
-    if shapes[0] != shapes[1]:
-        raise ConfigError(
-            f"pretrained has layers of {shapes[0]}, but this autoencoder {shapes[1]}: let them check_declared"
-        )
+    there, here = ([list(layer.weight.shape) for layer in layers] for layers in (sources, targets))
+    reason = f"has layers of shapes {there}, but this autoencoder has {here}"
+    require(there == here, ".pretrained", UNSET, reason, "make them agree")
 
     @torch.no_grad()
     def start() -> None:

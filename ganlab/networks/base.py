@@ -1,4 +1,4 @@
-"""What a generator and a discriminator are, and how tricks change their layers."""
+"""Base classes of generators and discriminators, and the tools with which tricks change their layers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import ConfigError, require
 from ganlab.core.turn import Verdict
 from ganlab.networks.priors import Prior
 
 
 class Conditioned(nn.Module):
-    """A layer that takes (x, condition); any other layer takes x alone."""
+    """Base class of layers that take (x, condition). Any other layer takes x alone."""
 
 
 class ConditionalSequential(nn.Sequential, Conditioned):
-    """A sequence that hands the condition to the layers which take it."""
+    """A sequence that passes the condition to its `Conditioned` layers."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         for layer in self:
@@ -29,9 +29,9 @@ class ConditionalSequential(nn.Sequential, Conditioned):
 class Generator(nn.Module):
     """Latent [B, latent_dim] and condition -> samples [B, *shape].
 
-    Tricks append steps (latent, condition) -> (latent, condition) to `latents`, change layers of
-    `body`, and set `num_classes` when the samples depend on a class. An objective that reads latents off
-    samples gives it an `encoder`, which then is part of this player.
+    Tricks append transforms (latent, condition) -> (latent, condition) to `latents`, change layers of
+    `body`, and set `num_classes` if the samples depend on a class. An objective that infers latents from
+    samples sets the `encoder`, which is trained as a part of this player.
     """
 
     def __init__(self, body: ConditionalSequential, latent_dim: int, shape: tuple[int, ...], prior: Prior):
@@ -42,18 +42,20 @@ class Generator(nn.Module):
         self.shape = shape
         self.prior = prior
         self.num_classes: int | None = None
-        self.class_counts: list[int] | None = None  # how often the training data have each; None: not known
+        self.class_counts: list[int] | None = None  # training samples of each class; None: not known
         self.encoder: nn.Module | None = None
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        for step in self.latents:
-            latent, condition = step(latent, condition)
+        for transform in self.latents:
+            latent, condition = transform(latent, condition)
         return self.body(latent, condition)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Samples [B, *shape] -> what the encoder says of their latents, [B, S latent_dim], statistic by
-        statistic: the code, or the mean and the log-variance of a normal distribution."""
-        assert self.encoder is not None, "an objective asked for codes, but builds no encoder"
+        """Samples [B, *shape] -> S statistics of their latents, concatenated: [B, S latent_dim].
+
+        They are the code (S = 1), or the means and the log-variances of a normal distribution (S = 2).
+        """
+        assert self.encoder is not None, "the objective reads codes, but builds no encoder"
         codes: Tensor = self.encoder(x)
         return codes
 
@@ -61,9 +63,12 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Samples [B, *shape] and condition -> Verdict.
 
-    Tricks append steps (x, condition) -> (x, condition) to `inputs`, replace `score`, append
-    further scores (features, condition) -> [B] to `scores`, or set a head of `classes` or a `decoder`.
-    `make_head` makes the last layers, (num_features, num_outputs) -> a layer; None: a linear map.
+    Tricks append transforms (x, condition) -> (x, condition) to `inputs`, replace `score`, append scores
+    (features, condition) -> [B] that are added to it to `scores`, or set a head of `classes` or a `decoder`.
+
+    Args:
+        body: samples and condition -> features [B, num_features].
+        make_head: (num_features, num_outputs) -> the layer that maps features to outputs; None: nn.Linear.
     """
 
     def __init__(
@@ -83,12 +88,12 @@ class Discriminator(nn.Module):
         self.decoder: nn.Module | None = None  # features -> samples; verdicts do not depend on it
 
     def head(self, num_outputs: int) -> nn.Module:
-        """A new last layer, features [B, F] -> [B, num_outputs], such as this network's score is."""
+        """A new layer of the same kind as the score, features [B, F] -> [B, num_outputs]."""
         return self.make_head(self.num_features, num_outputs)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
-        for step in self.inputs:
-            x, condition = step(x, condition)
+        for transform in self.inputs:
+            x, condition = transform(x, condition)
         features = self.body(x, condition)  # [B, F]
         logits = self.score(features).squeeze(1)  # [B]
         for score in self.scores:
@@ -96,61 +101,68 @@ class Discriminator(nn.Module):
         return Verdict(logits, features, self.classes(features) if self.classes is not None else None)
 
 
-def output_layer(value_range: tuple[float, float] | None, name: str = "data.range") -> nn.Module:
-    """The last layer of a network whose outputs lie in a range; None: anywhere. `name` is the setting's.
+def output_layer(value_range: tuple[float, float] | None, key: str = "data.range") -> nn.Module:
+    """The last layer of a network: tanh for the range [-1, 1], sigmoid for [0, 1], the identity for None.
+
+    Args:
+        key: the setting that holds the range, for errors.
 
     Raises:
-        ConfigError: a range other than [-1, 1] or [0, 1].
+        ConfigError: the range is another one.
     """
-    if value_range is None:
-        return nn.Identity()
-    layers = {(-1.0, 1.0): nn.Tanh, (0.0, 1.0): nn.Sigmoid}
-    low, high = map(float, value_range)
-    if (low, high) not in layers:
-        raise ConfigError(f"{name}={list(value_range)} must be [-1, 1] or [0, 1]")
-    return layers[low, high]()
+    layers: dict[tuple[float, ...] | None, type[nn.Module]]
+    layers = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
+    ends = value_range and tuple(value_range)
+    require(ends in layers, key, value_range, "must be [-1,1] or [0,1]")
+    return layers[ends]()
 
 
 def relu(slope: float) -> nn.Module:
-    """ReLU, or leaky ReLU where negative inputs are to keep a slope."""
+    """ReLU, or leaky ReLU if the slope for negative inputs is not 0."""
     return nn.LeakyReLU(slope) if slope else nn.ReLU()
 
 
 def replace_modules(
     root: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], make: Callable[..., nn.Module]
 ) -> int:
-    """Replaces every layer of the given kinds below `root` by `make(layer)`; returns how many."""
-    swapped = 0
-    for parent in list(root.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, kinds):
-                setattr(parent, name, make(layer))
-                swapped += 1
-    return swapped
+    """Replaces every module of the given kinds below `root` by `make(module)`; returns their number."""
+    found = [
+        (parent, name, layer)
+        for parent in root.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, kinds)
+    ]
+    for parent, name, layer in found:
+        setattr(parent, name, make(layer))
+    return len(found)
 
 
 def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:
-    """The first layer with weights, the one that sees the input."""
+    """The first linear or convolutional layer, which receives the input.
+
+    Raises:
+        ConfigError: the network has none.
+    """
     for layer in root.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             return layer
-    raise ConfigError("this network has no linear or convolutional layer that a condition could enter")
+    raise ConfigError("the network has no linear or convolutional layer for a condition to enter")
 
 
-def add_inputs(layer: nn.Linear | nn.Conv2d, extra: int) -> None:
-    """Gives a layer `extra` more inputs, in place; their weights are drawn like the others' are spread."""
+def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:
+    """Appends inputs to a layer, in place, with normal weights as spread as those that it has."""
     weight = layer.weight.detach()
-    new = weight.new_empty(len(weight), extra, *weight.shape[2:]).normal_(0, float(weight.std()))
+    new = weight.new_empty(len(weight), num_inputs, *weight.shape[2:]).normal_(0, float(weight.std()))
     layer.weight = nn.Parameter(torch.cat([weight, new], 1))
     if isinstance(layer, nn.Linear):
-        layer.in_features += extra
+        layer.in_features += num_inputs
     else:
-        layer.in_channels += extra
+        layer.in_channels += num_inputs
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode for a while."""
+    """Puts a network in evaluation mode for the block, and then back in the mode that it had."""
     mode = network.training
     network.eval()
     try:

@@ -1,4 +1,4 @@
-"""The deep convolutional players of Radford, Metz & Chintala (2016), for even sizes that halve well."""
+"""The deep convolutional players of Radford, Metz & Chintala (2016), for images with even sides."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Annotated
 
 from torch import nn
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import Count
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
+from ganlab.networks.initial import WEIGHTED
 from ganlab.networks.priors import Prior
 
 Kernel = Annotated[int, 3]
@@ -19,20 +20,23 @@ Kernel = Annotated[int, 3]
 def generator(
     latent_dim: Count,
     width: Count,
+    *,
     kernel: Kernel,
     slope: float,
     shape: Sequence[int],
     value_range: tuple[float, float] | None,
     prior: Prior,
 ) -> Generator:
-    """A projection to the smallest plane, then transposed convolutions with batch norm and (leaky) ReLU.
+    """A linear layer to the smallest plane, then transposed convolutions with batch norm and (leaky) ReLU.
 
-    `width` is the number of channels at half of the final size; it doubles with each halving.
+    Args:
+        width: channels at half of the final size; they double with each halving.
+        slope: of leaky ReLU for negative inputs; 0: ReLU.
+        value_range: of the images: [-1, 1] or [0, 1].
     """
-    channels, height, width_px = _image(shape)
-    depth = halvings(height, width_px)
+    channels, sides, depth = _plan(shape)
     widths = [width * 2**i for i in reversed(range(depth))]
-    base = (widths[0], height >> depth, width_px >> depth)
+    base = (widths[0], sides[0] >> depth, sides[1] >> depth)
     layers: list[nn.Module] = [
         nn.Linear(latent_dim, base[0] * base[1] * base[2], bias=False),
         nn.Unflatten(1, base),
@@ -40,75 +44,75 @@ def generator(
         relu(slope),
     ]
     for before, after in pairwise(widths):
-        layers += [_up(before, after, kernel, bias=False), nn.BatchNorm2d(after), relu(slope)]
-    layers += [_up(widths[-1], channels, kernel, bias=True), output_layer(value_range)]
+        layers += [_upsample(before, after, kernel, bias=False), nn.BatchNorm2d(after), relu(slope)]
+    layers += [_upsample(widths[-1], channels, kernel, bias=True), output_layer(value_range)]
     body = ConditionalSequential(*layers)
     initialise(body)
     return Generator(body, latent_dim, tuple(shape), prior)
 
 
 def discriminator(
-    width: Count, kernel: Kernel, slope: float, shape: Sequence[int], features: Count | None = None
+    width: Count, *, kernel: Kernel, slope: float, shape: Sequence[int], features: Count | None = None
 ) -> Discriminator:
-    """Strided convolutions with batch norm (but for the first) and leaky ReLU, then one linear score.
+    """Strided convolutions with batch norm (except the first) and leaky ReLU, then a linear score.
 
-    features: how many linear ones are made of the last plane, as learned kernels compare samples by
-        (Li et al. 2017; Binkowski et al. 2018); None: that plane's own numbers are the features.
+    Args:
+        width: channels at half of the images' size; they double with each halving.
+        features: size of a linear layer between the last plane and the score, as in MMD GANs (Li et al.
+            2017; Binkowski et al. 2018); None: the features are the elements of the last plane.
     """
-    channels, height, width_px = _image(shape)
-    depth = halvings(height, width_px)
+    channels, sides, depth = _plan(shape)
     widths = [channels, *(width * 2**i for i in range(depth))]
     layers: list[nn.Module] = []
     for i, (before, after) in enumerate(pairwise(widths)):
-        norm = [nn.BatchNorm2d(after)] if i else []
-        layers += [_down(before, after, kernel, bias=not norm), *norm, nn.LeakyReLU(slope)]
+        layers.append(nn.Conv2d(before, after, kernel, stride=2, padding=(kernel - 1) // 2, bias=i == 0))
+        layers += [*([nn.BatchNorm2d(after)] if i else []), nn.LeakyReLU(slope)]
     layers.append(nn.Flatten())
-    num_features = widths[-1] * (height >> depth) * (width_px >> depth)
+    num_features = widths[-1] * (sides[0] >> depth) * (sides[1] >> depth)
     if features is not None:
         layers.append(nn.Linear(num_features, features))
         num_features = features
-    made = Discriminator(ConditionalSequential(*layers), num_features)
-    initialise(made)
-    return made
+    network = Discriminator(ConditionalSequential(*layers), num_features)
+    initialise(network)
+    return network
 
 
 def halvings(height: int, width: int) -> int:
-    """How often an image is halved: down to a side of 4 to 7, and twice where a small one allows it."""
+    """How often an image is halved: until a side is from 4 to 7, but at least twice if possible."""
     n = 0
     while height % 2 == width % 2 == 0 and (min(height, width) >= 8 or (n < 2 and min(height, width) >= 4)):
         height, width, n = height // 2, width // 2, n + 1
     return n
 
 
-def _image(shape: Sequence[int]) -> tuple[int, int, int]:
-    wanted = f"model=dcgan makes images with even sides of at least 8, not shape {list(shape)}"
-    if len(shape) != 3 or min(shape[1:]) < 8:
-        raise ConfigError(f"{wanted}: choose model=gan, or another image size")
-    channels, height, across = shape
-    if not _halves_well(height, across):
-        n = halvings(height, across)
+def _plan(shape: Sequence[int]) -> tuple[int, tuple[int, int], int]:
+    """The channels, the height and width, and the number of halvings of images [C, H, W]."""
+    wanted = "model=dcgan needs images with even sides of at least 8"
+    is_large = len(shape) == 3 and min(shape[1:]) >= 8
+    require(is_large, "data.shape", list(shape), wanted, "choose model=gan, or another image size")
+    channels, height, width = shape
+    depth = halvings(height, width)
+    if not _halves_well(height, width):
         # Sides rounded down to multiples of 2, 4, ..., 32.
-        good = ((height >> i << i, across >> i << i) for i in range(1, 6))
-        tall, wide = next(sides for sides in good if _halves_well(*sides))
+        rounded = ((height >> i << i, width >> i << i) for i in range(1, 6))
+        tall, wide = next(sides for sides in rounded if _halves_well(*sides))
         raise ConfigError(
-            f"{wanted}: halving ends at {height >> n}x{across >> n} there; crop or resize to {tall}x{wide} "
-            f"(data.height={tall} data.width={wide}), or choose model=gan"
+            f"{wanted}, but halving this size ends at {height >> depth}x{width >> depth}",
+            f"crop or resize with data.height={tall} data.width={wide}, or choose model=gan",
+            "data.shape",
+            list(shape),
         )
-    return channels, height, across
+    return channels, (height, width), depth
 
 
 def _halves_well(height: int, width: int) -> bool:
-    """Whether several convolutions make the image, and not one linear layer that paints large planes."""
+    """Whether the linear layer has to fill small planes only, so that convolutions form the image."""
     n = halvings(height, width)
-    last = min(height, width) >> n  # the side of the plane that the linear layer paints
+    last = min(height, width) >> n  # side of the plane that the linear layer fills
     return n > 0 and last < (16 if n == 1 else 32)
 
 
-def _down(before: int, after: int, kernel: int, bias: bool) -> nn.Conv2d:
-    return nn.Conv2d(before, after, kernel, stride=2, padding=(kernel - 1) // 2, bias=bias)
-
-
-def _up(before: int, after: int, kernel: int, bias: bool) -> nn.ConvTranspose2d:
+def _upsample(before: int, after: int, kernel: int, *, bias: bool) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(
         before, after, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias
     )
@@ -120,11 +124,7 @@ def initialise(root: nn.Module) -> None:
     The gains are those of the released code (Newmu/dcgan_code); the paper does not mention them.
     """
     for layer in root.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(layer.weight, 0, 0.02)
-        elif isinstance(layer, nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1, 0.02)
-        else:
-            continue
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+        if isinstance(layer, (*WEIGHTED, nn.BatchNorm2d)):
+            nn.init.normal_(layer.weight, 1 if isinstance(layer, nn.BatchNorm2d) else 0, 0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

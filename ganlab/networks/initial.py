@@ -1,13 +1,14 @@
-"""Weights that a new network starts from, where they are not those that its layers draw by themselves.
+"""Initial weights of a network, for those that its layers do not draw themselves as wanted.
 
-Each of these changes a network in place. `mean` gives the mean training sample, [*shape]; None: data are not
-at hand, since the weights will be restored.
+Each initialiser changes a network in place. It is called with the network and with `mean`, a function that
+returns the mean training sample [*shape]; None if the data are not available, since weights will be restored.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -18,52 +19,70 @@ from ganlab.core.validation import Positive
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
-class Uniform:
+class LayerInitialiser(ABC):
+    """Draws the weights of every linear and convolutional layer, and sets the biases to zero."""
+
+    @torch.no_grad()
+    def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
+        for layer in network.modules():
+            if isinstance(layer, WEIGHTED):
+                self.draw(layer)
+                if layer.bias is not None:
+                    layer.bias.zero_()
+
+    @abstractmethod
+    def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+        """Replaces the weight of a layer, in place."""
+
+
+class Uniform(LayerInitialiser):
     """Weights uniform in [-bound, bound], biases zero (Goodfellow et al. 2014)."""
 
     def __init__(self, bound: Positive):
         self.bound = bound
 
-    @torch.no_grad()
-    def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
-        for layer in weighted(network):
-            layer.weight.uniform_(-self.bound, self.bound)
+    def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+        layer.weight.uniform_(-self.bound, self.bound)
 
 
-class Normal:
-    """Weights normal of one deviation, biases zero (the earlier code of Li, Swersky & Zemel 2015: 0.1)."""
+class Normal(LayerInitialiser):
+    """Weights from N(0, std^2), biases zero (the earlier code of Li, Swersky & Zemel 2015: 0.1)."""
 
     def __init__(self, std: Positive):
         self.std = std
 
-    @torch.no_grad()
-    def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
-        for layer in weighted(network):
-            layer.weight.normal_(0, self.std)
+    def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+        layer.weight.normal_(0, self.std)
 
 
-class FanIn:
-    """Weights normal of variance scale / inputs, biases zero (the code of Li, Swersky & Zemel 2015: 0.1)."""
+class FanIn(LayerInitialiser):
+    """Weights from N(0, scale / inputs), biases zero (the code of Li, Swersky & Zemel 2015: scale 0.1).
+
+    Raises:
+        ConfigError: when called on a network with transposed convolutions.
+    """
 
     def __init__(self, scale: Positive):
         self.scale = scale
 
-    @torch.no_grad()
-    def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
-        for layer in weighted(network):
-            if isinstance(layer, nn.ConvTranspose2d):
-                raise ConfigError(
-                    "initial: FanIn counts no inputs of a transposed convolution: take "
-                    "ganlab.networks.initial.Uniform, or ganlab.networks.mlp.generator"
-                )
-            layer.weight.normal_(0, math.sqrt(self.scale / layer.weight[0].numel()))
+    def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+        if isinstance(layer, nn.ConvTranspose2d):
+            raise ConfigError(
+                "FanIn does not count the inputs of a transposed convolution",
+                "choose ganlab.networks.initial.Uniform, or model=gan",
+            )
+        layer.weight.normal_(0, math.sqrt(self.scale / layer.weight[0].numel()))
 
 
 class OutputMean:
-    """The last bias such that a generator whose last weights are zero makes the mean training sample.
+    """The last bias of a generator, such that with last weights of zero it generates the mean sample.
 
-    Means are kept `margin` away from the ends of the output's range, where the bias would be infinite
-    (Goodfellow et al. 2014: 1e-7).
+    Args:
+        margin: the least distance of the means from the ends of the output's range, where the bias would be
+            infinite (Goodfellow et al. 2014: 1e-7).
+
+    Raises:
+        ConfigError: when called on a generator that does not end in a linear layer.
     """
 
     def __init__(self, margin: Positive):
@@ -75,24 +94,14 @@ class OutputMean:
             return
         layers = [m for m in network.modules() if isinstance(m, (*WEIGHTED, nn.Sigmoid, nn.Tanh))]
         last = next((layer for layer in reversed(layers) if isinstance(layer, WEIGHTED)), None)
-        made = mean().double().flatten()  # [D]
-        if not isinstance(last, nn.Linear) or last.out_features != len(made):
-            raise ConfigError(
-                "initial: OutputMean needs a generator that ends in a linear layer with one output for each "
-                "value: leave it out, or take ganlab.networks.mlp.generator"
+        bias = mean().double().flatten()  # [D]
+        if not isinstance(last, nn.Linear) or last.out_features != len(bias):
+            reason = (
+                "OutputMean needs a generator that ends in a linear layer with one output for each element"
             )
-        margin = self.margin
+            raise ConfigError(reason, "remove it, or choose model=gan")
         if isinstance(layers[-1], nn.Sigmoid):
-            made = made.clamp(margin, 1 - margin).logit()
+            bias = bias.clamp(self.margin, 1 - self.margin).logit()
         elif isinstance(layers[-1], nn.Tanh):
-            made = made.clamp(margin - 1, 1 - margin).atanh()
-        last.bias.copy_(made)
-
-
-def weighted(network: nn.Module) -> Iterator[nn.Linear | nn.Conv2d | nn.ConvTranspose2d]:
-    """The linear and convolutional layers, their biases set to zero."""
-    for layer in network.modules():
-        if isinstance(layer, WEIGHTED):
-            if layer.bias is not None:
-                layer.bias.zero_()
-            yield layer
+            bias = bias.clamp(self.margin - 1, 1 - self.margin).atanh()
+        last.bias.copy_(bias)

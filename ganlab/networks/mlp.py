@@ -1,4 +1,4 @@
-"""Fully connected players, those of Goodfellow et al. (2014) among them."""
+"""Fully connected players, with the options of Goodfellow et al. (2014) among others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ganlab.networks.priors import Prior
 
 
 class Maxout(nn.Module):
-    """The largest of `pieces` linear maps (Goodfellow et al. 2013), [B, F] -> [B, G]."""
+    """The maximum of `pieces` linear maps (Goodfellow et al. 2013), [B, num_inputs] -> [B, num_outputs]."""
 
     def __init__(self, num_inputs: int, num_outputs: int, pieces: int):
         super().__init__()
@@ -29,13 +29,19 @@ class Maxout(nn.Module):
 def generator(
     latent_dim: Count,
     hidden: Widths,
+    *,
     batch_norm: bool,
     slope: float,
     shape: Sequence[int],
     value_range: tuple[float, float] | None,
     prior: Prior,
 ) -> Generator:
-    """Linear, (leaky) ReLU layers of `hidden` widths, with or without batch norm, and a bounded output."""
+    """Linear layers of `hidden` widths with batch norm, if any, and (leaky) ReLU; then a linear layer.
+
+    Args:
+        slope: of leaky ReLU for negative inputs; 0: ReLU.
+        value_range: of the samples: [-1, 1], [0, 1], or None for any.
+    """
     layers: list[nn.Module] = []
     for before, after in pairwise([latent_dim, *hidden]):
         norm = [nn.BatchNorm1d(after)] if batch_norm else []
@@ -47,19 +53,24 @@ def generator(
 
 def discriminator(
     hidden: Annotated[Widths, 1],
+    *,
     maxout: TwoOrMore | None,
     slope: float,
     dropout: Rate,
     input_dropout: Rate,
     shape: Sequence[int],
 ) -> Discriminator:
-    """Leaky ReLU layers of `hidden` widths, or maxout ones of `maxout` pieces (2014), with dropout."""
+    """Hidden layers of `hidden` widths with dropout, the last of which gives the features; a linear score.
+
+    Args:
+        maxout: pieces of maxout layers (Goodfellow et al. 2014); None: linear layers with leaky ReLU.
+    """
     layers: list[nn.Module] = [nn.Flatten(), *_dropout(input_dropout)]
     for before, after in pairwise([prod(shape), *hidden]):
-        active = (
-            [Maxout(before, after, maxout)] if maxout else [nn.Linear(before, after), nn.LeakyReLU(slope)]
-        )
-        layers += [*active, *_dropout(dropout)]
+        if maxout:
+            layers += [Maxout(before, after, maxout), *_dropout(dropout)]
+        else:
+            layers += [nn.Linear(before, after), nn.LeakyReLU(slope), *_dropout(dropout)]
     return Discriminator(ConditionalSequential(*layers), hidden[-1])
 
 

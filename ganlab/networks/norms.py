@@ -1,8 +1,10 @@
-"""Normalisation layers that replace batch norm."""
+"""Normalisation layers that replace batch norm, and tools that change a network's batch norm."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,9 +20,9 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def remove_batch_norm(root: nn.Module) -> int:
-    """Takes every batch norm below `root` away, and says how many.
+    """Removes every batch norm below `root`, and returns their number.
 
-    The layer in front of one gets a bias, where it has none because the norm's stood for it.
+    The layer before each gets a bias if it has none, since the bias of the batch norm is lost.
     """
     before = None
     for layer in root.modules():
@@ -36,12 +38,13 @@ def remove_batch_norm(root: nn.Module) -> int:
 def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | None, ...]]) -> None:
     """Sets the running statistics of all batch norms to those of the network's own activations.
 
-    For weights that were never trained as they are, such as averages: the statistics of others are not
-    theirs (Izmailov et al. 2018, section 3.2; Brock et al. 2019 name them so). A layer normalises each
-    batch by the statistics of that batch, as in training, and in the end has those of all, with the
-    unbiased variance; anything else is as in evaluation. No process waits for another.
+    For weights that were not trained, such as averages, to which other statistics do not apply (Izmailov et
+    al. 2018, section 3.2; Brock et al. 2019 call them standing statistics). During the passes each layer
+    normalises a batch by the statistics of that batch, as in training. All other layers are in evaluation
+    mode. Afterwards it has the statistics of all batches, with the unbiased variance.
 
-    batches: the arguments of each pass, as many rows in each.
+    Args:
+        batches: the arguments of each pass, with the same number of rows in each.
     """
     found: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
 
@@ -50,25 +53,23 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
         dims = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(x, dims, correction=0)  # [C]
         set_statistics(norm, mean, variance)
-        found.setdefault(norm, []).append((mean, torch.var(x, dims)))  # torch, too, keeps the unbiased one
+        found.setdefault(norm, []).append((mean, torch.var(x, dims)))  # torch keeps the unbiased one, too
 
-    hooks = [
-        layer.register_forward_pre_hook(measure)
+    norms = [
+        layer
         for layer in network.modules()
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
     ]
-    if not hooks:
+    if not norms:
         return
-    try:
-        with evaluating(network):
-            for batch in batches:
-                network(*batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    for norm, seen in found.items():
-        means, variances = (torch.stack(part) for part in zip(*seen, strict=True))  # [batches, C]
-        set_statistics(norm, means.mean(0), variances.mean(0) + means.var(0, correction=0))
+    with ExitStack() as hooks, evaluating(network):
+        for norm in norms:
+            hooks.enter_context(norm.register_forward_pre_hook(measure))
+        for batch in batches:
+            network(*batch)
+    for layer, statistics in found.items():
+        means, variances = (torch.stack(part) for part in zip(*statistics, strict=True))  # [batches, C]
+        set_statistics(layer, means.mean(0), variances.mean(0) + means.var(0, correction=0))
 
 
 def set_statistics(norm: Any, mean: Tensor, variance: Tensor) -> None:
@@ -79,27 +80,24 @@ def set_statistics(norm: Any, mean: Tensor, variance: Tensor) -> None:
 class ElementaryNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm in elementary operations: x [B, C, ...] -> the same shape.
 
-    It can be differentiated as often as one likes, torch's own only twice: the slope of a penalty within
-    the gradient of an unrolled step is a third time. Weights, buffers and their names are those of the
-    batch norm that it stands for.
+    It can be differentiated any number of times, torch's own only twice. A gradient penalty within the
+    gradient of an unrolled step needs a third time.
+
+    Args:
+        norm: the batch norm that it replaces, whose parameters, buffers and their names it takes over.
+        synchronised: whether the statistics are those of the batches of all processes, which must have
+            equally many rows. torch's own SyncBatchNorm does not run on CPUs.
     """
 
-    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | ElementaryNorm):
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | ElementaryNorm, synchronised: bool = False):
         super().__init__(norm.num_features, norm.eps, norm.momentum, False, norm.track_running_stats)
+        self.synchronised = synchronised
         self.weight, self.bias = norm.weight, norm.bias
         for name, buffer in norm.named_buffers():
             self.register_buffer(name, buffer)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Any shape with channels."""
-
-    def _of_all(self, statistic: Tensor) -> Tensor:
-        """A statistic of all rows, from that of the rows here."""
-        return statistic
-
-    def _count(self, x: Tensor) -> int:
-        """How many numbers a channel has."""
-        return x.numel() // x.shape[1]
+        """Accepts any shape with channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -107,45 +105,44 @@ class ElementaryNorm(nn.modules.batchnorm._BatchNorm):
         rows = at_least_float32(x)
         dims = [0, *range(2, x.ndim)]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        mean = self._of_all(rows.mean(dims))  # [C]
+        mean = self._mean(rows.mean(dims))  # [C]
         centred = rows - mean.view(shape)
-        variance = self._of_all(centred.square().mean(dims))  # [C]
-        self._remember(mean.detach(), variance.detach(), self._count(x))
+        variance = self._mean(centred.square().mean(dims))  # [C]
+        self._update_running_statistics(mean.detach(), variance.detach(), x.numel() // x.shape[1])
         scale = (variance + self.eps).rsqrt()
         if self.weight is not None:
             scale = scale * self.weight
-        shown = centred * scale.view(shape)
-        return (shown if self.bias is None else shown + self.bias.view(shape)).to(x.dtype)
+        normalised = centred * scale.view(shape)
+        return (normalised if self.bias is None else normalised + self.bias.view(shape)).to(x.dtype)
+
+    def _mean(self, statistic: Tensor) -> Tensor:
+        """The mean over processes, if the statistics are synchronised."""
+        return mean_over_ranks(statistic) if self.synchronised else statistic
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """The running statistics, with the unbiased variance as torch has it."""
+    def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Updates the running statistics as torch does; `count`: elements per channel on this process."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
+        count *= dist.get_world_size() if self.synchronised and is_distributed() else 1
         self.num_batches_tracked.add_(1)
         share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
         self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), share)
 
 
-class SynchronisedNorm(ElementaryNorm):
-    """Batch norm over the batches of all processes, which must bring as many rows each.
-
-    torch's own SyncBatchNorm refuses CPUs.
-    """
-
-    def _of_all(self, statistic: Tensor) -> Tensor:
-        return mean_over_ranks(statistic)
-
-    def _count(self, x: Tensor) -> int:
-        return super()._count(x) * (dist.get_world_size() if is_distributed() else 1)
+SynchronisedNorm = partial(ElementaryNorm, synchronised=True)
 
 
 class VirtualNorm(nn.Module):
-    """x [R + B, C, ...], the reference first -> the same shape, with the gain and bias of a batch norm.
+    """Virtual batch norm (Salimans et al. 2016, section 3.4): x [R + B, C, ...] -> the same shape.
 
-    The statistics of row b are the mean over R + 1 rows, (R m_ref + m_b) / (R + 1), and so is that of the
-    squares; the reference's own rows are normalised by the reference alone.
+    The first R rows are a reference batch, normalised by its own statistics. Row b of the others is
+    normalised by a mean over R + 1 rows, (R m_ref + m_b) / (R + 1), and by the same of the squares.
+
+    Args:
+        norm: the batch norm whose gain and bias it takes over.
+        size: R.
     """
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, size: int):
@@ -156,21 +153,19 @@ class VirtualNorm(nn.Module):
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = (
-            at_least_float32(x).flatten(2) if x.ndim > 2 else at_least_float32(x).unsqueeze(2)
-        )  # [R + B, C, S]
-        # The result is free of a shift, and squares of centred numbers lose no digits.
+        rows = at_least_float32(x).reshape(*x.shape[:2], -1)  # [R + B, C, S]
+        # The result does not depend on a shift, and squares of centred elements lose no digits.
         rows = rows - rows[: self.size].detach().mean((0, 2), keepdim=True)
         mean, square = rows.mean(2), rows.square().mean(2)  # [R + B, C]
-        mean, square = self._with_reference(mean), self._with_reference(square)
+        mean, square = self._include_reference(mean), self._include_reference(square)
         scale = (square - mean.square() + self.eps).rsqrt()
         if self.weight is not None:
             scale = scale * self.weight
         shift = -mean * scale if self.bias is None else self.bias - mean * scale
         return (rows * scale.unsqueeze(2) + shift.unsqueeze(2)).to(x.dtype).view_as(x)
 
-    def _with_reference(self, moment: Tensor) -> Tensor:
-        """Moments of single rows [R + B, C] -> those by which each row is normalised."""
+    def _include_reference(self, moment: Tensor) -> Tensor:
+        """Moments of single rows [R + B, C] -> the moments by which each row is normalised."""
         reference = moment[: self.size].mean(0)  # [C]
         own = (self.size * reference + moment[self.size :]) / (self.size + 1)  # [B, C]
         return torch.cat([reference.expand(self.size, -1), own])

@@ -18,7 +18,7 @@ from ganlab.networks.priors import Prior
 
 
 class GaussianNoise(nn.Module):
-    """Gaussian noise of deviation `std` in training, the identity in evaluation; any shape."""
+    """Adds normal noise of standard deviation `std` in training; the identity in evaluation; any shape."""
 
     def __init__(self, std: float):
         super().__init__()
@@ -32,43 +32,44 @@ class NormalisedLinear(nn.Linear):
     """s_j (v_j . x) / |v_j| + b_j: a linear map with weight normalisation (Salimans & Kingma 2016).
 
     Args:
-        initialise: the first training batch sets s and b such that its outputs have mean 0 and variance 1
-            over its rows, on all processes (their section 3); else s = 1 and b = 0.
-        learn_scale: whether s is learned; else it stays what it was set to.
+        initialise: whether the first training batch sets s and b such that the outputs have mean 0 and
+            variance 1 over the rows of all processes (section 3). Otherwise s = 1 and b = 0 at first.
+        learn_scale: whether s is trained.
     """
 
     scale: Tensor
 
-    def __init__(self, num_inputs: int, num_outputs: int, initialise: bool, learn_scale: bool):
+    def __init__(self, num_inputs: int, num_outputs: int, *, initialise: bool, learn_scale: bool):
         super().__init__(num_inputs, num_outputs)
-        nn.init.normal_(self.weight, 0, 0.1)  # its length is divided out: it says how fast v_j turns
+        # The length of v_j cancels in the output; it determines how fast the direction of v_j changes.
+        nn.init.normal_(self.weight, 0, 0.1)
         nn.init.zeros_(self.bias)
         scale = torch.ones(num_outputs)
         if learn_scale:
             self.scale = nn.Parameter(scale)
         else:
             self.register_buffer("scale", scale)
-        self.waits = initialise
+        self.uninitialised = initialise
 
     def forward(self, x: Tensor) -> Tensor:
         direction = linear(x, self.weight) / self.weight.norm(dim=1)  # [B, num_outputs]
-        if self.waits and self.training:
+        if self.uninitialised and self.training:
             self._initialise(direction.detach())
         return direction * self.scale + self.bias
 
     @torch.no_grad()
     def _initialise(self, direction: Tensor) -> None:
-        self.waits = False
+        self.uninitialised = False
         mean = mean_over_ranks(direction.mean(0))  # [num_outputs]
         std = mean_over_ranks((direction - mean).square().mean(0)).sqrt()
         self.scale.copy_(1 / std)
         self.bias.copy_(-mean / std)
 
     def get_extra_state(self) -> dict[str, bool]:
-        return {"waits": self.waits}
+        return {"waits": self.uninitialised}  # the key of existing checkpoints
 
     def set_extra_state(self, state: dict[str, bool]) -> None:
-        self.waits = state["waits"]
+        self.uninitialised = state["waits"]
 
 
 def generator(
@@ -78,14 +79,15 @@ def generator(
     value_range: tuple[float, float] | None,
     prior: Prior,
 ) -> Generator:
-    """Linear, batch norm without a gain, softplus; the last layer's weights are normalised."""
+    """Linear layers with batch norm without a gain, and softplus; then a layer with weight normalisation."""
     layers: list[nn.Module] = []
     for before, after in pairwise([latent_dim, *hidden]):
         dense, norm = nn.Linear(before, after, bias=False), nn.BatchNorm1d(after, eps=1e-6)
         nn.init.xavier_uniform_(dense.weight)
         norm.weight.requires_grad_(False)
         layers += [dense, norm, nn.Softplus()]
-    last = NormalisedLinear(hidden[-1] if hidden else latent_dim, prod(shape), False, True)
+    num_inputs = hidden[-1] if hidden else latent_dim
+    last = NormalisedLinear(num_inputs, prod(shape), initialise=False, learn_scale=True)
     nn.init.xavier_uniform_(last.weight)
     layers += [last, output_layer(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
@@ -94,18 +96,21 @@ def generator(
 def discriminator(
     hidden: Annotated[Widths, 1], input_noise: NotNegative, noise: NotNegative, shape: Sequence[int]
 ) -> Discriminator:
-    """ReLU layers of `hidden` widths with normalised weights, and Gaussian noise on the inputs of each.
+    """Hidden layers with weight normalisation and ReLU, and a linear score, each with noise on its inputs.
 
-    The features are those of the last hidden layer, before the noise on its outputs.
+    The features are the outputs of the last hidden layer, without noise.
 
+    Args:
+        input_noise: standard deviation of the noise on the samples.
+        noise: standard deviation of the noise on the outputs of the hidden layers.
     """
-
     layers: list[nn.Module] = [nn.Flatten()]
     for i, (before, after) in enumerate(pairwise([prod(shape), *hidden])):
-        std = noise if i else input_noise
-        layers += [GaussianNoise(std), NormalisedLinear(before, after, True, False), nn.ReLU()]
+        dense = NormalisedLinear(before, after, initialise=True, learn_scale=False)
+        layers += [GaussianNoise(noise if i else input_noise), dense, nn.ReLU()]
 
-    def head(num_features: int, num_outputs: int) -> nn.Module:
-        return nn.Sequential(GaussianNoise(noise), NormalisedLinear(num_features, num_outputs, True, True))
+    def make_head(num_features: int, num_outputs: int) -> nn.Module:
+        dense = NormalisedLinear(num_features, num_outputs, initialise=True, learn_scale=True)
+        return nn.Sequential(GaussianNoise(noise), dense)
 
-    return Discriminator(ConditionalSequential(*layers), hidden[-1], head)
+    return Discriminator(ConditionalSequential(*layers), hidden[-1], make_head)

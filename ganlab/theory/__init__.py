@@ -1,1 +1,1 @@
-"""The introductory theory as pictures: one figure a file, from real games where a game is shown."""
+"""Figures of the introductory theory, drawn from real games."""

@@ -1,54 +1,79 @@
-"""Figure 4: adversarial training on the line, beside the best discriminator there could be."""
-
-from collections.abc import Sequence
+"""Figures 3 and 4: adversarial training on one-dimensional data."""
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from ganlab.core.validation import Count, TwoOrMore
-from ganlab.data.densities import optimal_discriminator
+from ganlab.data.densities import optimal_discriminator, oracle_accuracy
 from ganlab.game import Game
-from ganlab.theory.density import Line
-from ganlab.theory.runs import schedule
-from ganlab.theory.style import BEST, MADE, TRUE, VERDICT, add_legend, tidy, titled_figure
+from ganlab.theory import style
+from ganlab.theory.density import DensityRun, Ends
+from ganlab.theory.runs import Overrides, frame_steps
 from ganlab.visualize.grid import render
+
+
+def draw_intuition(settings: Overrides, reach: Ends, steps: Count, seed: int) -> list[Image.Image]:
+    """Figure 3: the densities after `steps` steps, and the accuracy of an oracle that knows which is greater.
+
+    Such an oracle alone would tell a generator where its samples are too frequent, and where too rare.
+    """
+    run = DensityRun(settings, seed, reach)
+    x, p, q = run.x, run.p, run.q(steps)
+    title = f"Where the densities differ, an oracle tells real from generated (step {steps})"
+    figure, left, right = _twin_axes(8, title)
+    left.fill_between(x, p, q, where=q > p, color=style.VERMILION, alpha=0.35, label="generated too often")
+    left.fill_between(x, p, q, where=q < p, color=style.SKY, alpha=0.45, label="generated too rarely")
+    left.set_ylim(0, 1.15 * float(torch.maximum(p, q).max()))
+    _plot_densities(left, run, q, "--")
+    accuracy = run.compare(q, oracle_accuracy)
+    right.plot(x, accuracy, color=style.BLACK, linewidth=1.5, linestyle=":", label="max(p, q) / (p + q)")
+    right.set(ylabel="probability that the oracle is right", ylim=(0.48, 1.075))
+    style.tidy(left)
+    style.add_legend(figure, [left, right], 3)
+    return [render(figure)]
+
+
+def draw(settings: Overrides, reach: Ends, steps: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
+    """Figure 4: both densities, D(x) and the optimal discriminator p / (p + q), step by step."""
+    run = DensityRun(settings, seed, reach)
+    return [_frame(run, step) for step in frame_steps(steps, frames)]
+
+
+def _frame(run: DensityRun, step: int) -> Image.Image:
+    x, p, q = run.x, run.p, run.q(step)
+    figure, left, right = _twin_axes(7.5, f"adversarial training, step {step}")
+    left.fill_between(x, p, color=style.DATA, alpha=0.2, linewidth=0)
+    left.fill_between(x, q, color=style.GENERATOR, alpha=0.2, linewidth=0)
+    left.set_ylim(0, 1.6 * float(p.max()))
+    _plot_densities(left, run, q, "-")
+    right.plot(x, verdict(run.run.game, x), color=style.VERDICT, linewidth=1.5, label="D(x)")
+    best = run.compare(q, optimal_discriminator)
+    right.plot(x, best, color=style.BEST, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
+    right.set(ylabel="probability of being real", ylim=(0, 1.02))
+    style.tidy(left)
+    style.add_legend(figure, [left, right], 2)
+    return render(figure)
+
+
+def _twin_axes(width: float, title: str) -> tuple[Figure, Axes, Axes]:
+    """A figure with axes of a density on the left, and of a probability on the right."""
+    figure = style.titled_figure(width, 5, title)
+    left = figure.add_subplot(xlabel="x, in the units of the data", ylabel="density")
+    right = left.twinx()
+    right.spines["top"].set_visible(False)
+    return figure, left, right
+
+
+def _plot_densities(axes: Axes, run: DensityRun, q: Tensor, linestyle: str) -> None:
+    axes.plot(run.x, run.p, color=style.DATA, linewidth=2, label="p, density of the data")
+    label = "q, density of the generator"
+    axes.plot(run.x, q, color=style.GENERATOR, linewidth=2, linestyle=linestyle, label=label)
 
 
 @torch.no_grad()
 def verdict(game: Game, x: Tensor) -> Tensor:
-    """D(x) of points [N] on the line, [N] in [0, 1]."""
-    assert game.discriminator is not None, "a game with a discriminator"
-    return game.discriminator(x.float()[:, None]).logits.sigmoid()
-
-
-def best(line: Line, made: Tensor) -> Tensor:
-    """D*(x) against a generator of that density, [BINS]."""
-    return line.where_seen(made, optimal_discriminator(line.log_true, made.log()))
-
-
-def draw(
-    settings: Sequence[str], reach: tuple[float, float], steps: Count, frames: TwoOrMore, seed: int
-) -> list[Image.Image]:
-    """Both densities with D(x) and D*(x) = p / (p + q), round by round."""
-    line = Line(settings, seed, reach)
-    return [_frame(line, step, line.made(step)) for step in schedule(steps, frames)]
-
-
-def _frame(line: Line, step: int, made: Tensor) -> Image.Image:
-    x, true = line.x, line.true
-    figure = titled_figure(7.5, 5, f"adversarial training, round {step}")
-    axes = figure.add_subplot(xlabel="x, in the units of the data", ylabel="density")
-    axes.fill_between(x, true, color=TRUE, alpha=0.2, linewidth=0)
-    axes.plot(x, true, color=TRUE, linewidth=2, label="p, density of the data")
-    axes.fill_between(x, made, color=MADE, alpha=0.2, linewidth=0)
-    axes.plot(x, made, color=MADE, linewidth=2, label="q, density of the generator")
-    axes.set_ylim(0, 1.6 * float(true.max()))
-    right = axes.twinx()
-    right.plot(x, verdict(line.run.game, x), color=VERDICT, linewidth=1.5, label="D(x)")
-    right.plot(x, best(line, made), color=BEST, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
-    right.set(ylabel="probability of being real", ylim=(0, 1.02))
-    tidy(axes)
-    right.spines["top"].set_visible(False)
-    add_legend(figure, [axes, right], 2)
-    return render(figure)
+    """D(x) at points [N] -> [N], in [0, 1]."""
+    return game.networks.required_discriminator(x.float()[:, None]).logits.sigmoid()

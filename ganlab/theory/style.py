@@ -1,4 +1,4 @@
-"""How the figures look: colours that a colour-blind reader can tell apart, sizes, and files."""
+"""The style of all figures: colours, axes and files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,11 @@ from PIL import Image
 from ganlab.visualize.animation import overview, save_gif
 from ganlab.visualize.grid import FAKE, new_figure, save_png
 
-# Okabe and Ito (2008).
+# Okabe and Ito (2008): also distinct for colour-blind readers.
 BLACK, ORANGE, SKY, GREEN = "#000000", FAKE, "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-TRUE, MADE, VERDICT, BEST = BLUE, ORANGE, BLACK, PURPLE  # the same things have the same colours throughout
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+# The same in all figures: the density p of the data, q of the generator, D(x), and its optimum.
+DATA, GENERATOR, VERDICT, BEST = BLUE, ORANGE, BLACK, PURPLE
 
 
 def titled_figure(width: float, height: float, title: str) -> Figure:
@@ -25,30 +26,25 @@ def titled_figure(width: float, height: float, title: str) -> Figure:
 
 
 def tidy(axes: Axes) -> None:
-    """No frame where there is no axis, and a light grid."""
+    """Removes the top border and the horizontal margins, and adds a light grid."""
     axes.margins(x=0)
     axes.spines["top"].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def add_legend(figure: Figure, axes: Sequence[Axes], columns: int) -> None:
-    """What the lines of some axes are, below all of them."""
-    handles, labels = [], []
-    for part in axes:
-        found = part.get_legend_handles_labels()
-        handles += found[0]
-        labels += found[1]
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, markerscale=1.5)
+def add_legend(figure: Figure, axes: Sequence[Axes], ncols: int) -> None:
+    """Adds one legend of several axes below a figure."""
+    handles = [handle for part in axes for handle in part.get_legend_handles_labels()[0]]
+    figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False, markerscale=1.5)
 
 
 def save_frames(frames: Sequence[Image.Image], stem: Path) -> list[Path]:
-    """A single frame as PNG; several as an animated GIF, and four of them as PNG. The files written."""
-    picture = stem.with_suffix(".png")
+    """Writes a single frame as PNG, or an animated GIF and four of its frames as PNG; returns the files."""
+    png, gif = stem.with_suffix(".png"), stem.with_suffix(".gif")
     if len(frames) == 1:
-        save_png(frames[0], picture)
-        return [picture]
-    save_png(overview(frames), picture)
-    film = stem.with_suffix(".gif")
-    save_gif(frames, film)
-    return [picture, film]
+        save_png(frames[0], png)
+        return [png]
+    save_png(overview(frames), png)
+    save_gif(frames, gif)
+    return [png, gif]

@@ -148,7 +148,9 @@ def test_a_discriminator_without_activations_is_refused() -> None:
 
 
 def test_maxout_and_softplus_are_activations() -> None:
-    judge = mlp.discriminator([6, 4], 2, 0.0, 0.5, 0.2, [1, 4, 4]).eval()
+    judge = mlp.discriminator(
+        [6, 4], maxout=2, slope=0.0, dropout=0.5, input_dropout=0.2, shape=[1, 4, 4]
+    ).eval()
     x = torch.rand(3, 1, 4, 4)
     assert torch.equal(hidden_activations(judge, x)[1], judge.body(x))
     replace_modules(judge.body, mlp.Maxout, lambda layer: nn.Sequential(layer, nn.Softplus()))

@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import SMALL
 from torch import nn
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.networks import dcgan, initial, mlp
 from ganlab.networks.base import Generator
 from ganlab.networks.initial import FanIn, OutputMean, Uniform
@@ -22,7 +22,15 @@ MEAN = torch.tensor([0.0, 0.2, 0.5, 1.0], dtype=torch.float64).view(1, 2, 2)
 
 
 def generator(value_range: tuple[float, float] | None = (0, 1)) -> Generator:
-    return mlp.generator(5, [400, 300], False, 0.0, (1, 2, 2), value_range, Normal())
+    return mlp.generator(
+        5,
+        [400, 300],
+        batch_norm=False,
+        slope=0.0,
+        shape=(1, 2, 2),
+        value_range=value_range,
+        prior=Normal(),
+    )
 
 
 def linear(network: nn.Module) -> list[nn.Linear]:
@@ -30,7 +38,9 @@ def linear(network: nn.Module) -> list[nn.Linear]:
 
 
 def test_uniform_weights_fill_their_range_in_every_layer() -> None:
-    discriminator = mlp.discriminator([50, 40], 5, 0.2, 0.0, 0.0, (1, 8, 8))
+    discriminator = mlp.discriminator(
+        [50, 40], maxout=5, slope=0.2, dropout=0.0, input_dropout=0.0, shape=(1, 8, 8)
+    )
     Uniform(0.005)(discriminator, None)
     layers = linear(discriminator)
     assert [layer.out_features for layer in layers] == [250, 200, 1]
@@ -49,7 +59,7 @@ def test_fan_in_weights_have_a_variance_over_the_number_of_inputs() -> None:
     convolution = nn.Conv2d(16, 64, 5)
     FanIn(0.1)(convolution, None)
     assert float(convolution.weight.detach().var()) * 16 * 25 == pytest.approx(0.1, rel=0.1)
-    with pytest.raises(ConfigError, match="transposed"):
+    with refuses(reason="transposed"):
         FanIn(0.1)(nn.ConvTranspose2d(2, 2, 3), None)
 
 
@@ -75,12 +85,12 @@ def test_without_data_the_bias_stays() -> None:
 @pytest.mark.parametrize(
     "network",
     [
-        dcgan.generator(4, 2, 5, 0.0, (1, 8, 8), (0, 1), Normal()),
-        mlp.discriminator([4], None, 0.2, 0, 0, (1, 2, 2)),
+        dcgan.generator(4, 2, kernel=5, slope=0.0, shape=(1, 8, 8), value_range=(0, 1), prior=Normal()),
+        mlp.discriminator([4], maxout=None, slope=0.2, dropout=0, input_dropout=0, shape=(1, 2, 2)),
     ],
 )
 def test_a_mean_that_no_layer_can_hold_is_refused(network: nn.Module) -> None:
-    with pytest.raises(ConfigError, match="ends in a linear layer"):
+    with refuses(reason="ends in a linear layer"):
         OutputMean(1e-7)(network, lambda: torch.full((1, 8, 8), 0.5))
 
 

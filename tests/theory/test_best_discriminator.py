@@ -66,7 +66,7 @@ class Rest(Trick):
 
 def trained(objective: Objective) -> GameModule:
     torch.manual_seed(0)
-    critic = discriminator([64, 64], None, slope=0.2, dropout=0.0, input_dropout=0.0, shape=[1])
+    critic = discriminator([64, 64], maxout=None, slope=0.2, dropout=0.0, input_dropout=0.0, shape=[1])
     generator = Generator(ConditionalSequential(Spread()), latent_dim=1, shape=(1,), prior=Normal())
     adam = partial(Adam, lr=Cosine(0.01, 0.0, ROUNDS))
     game = Game(Networks(generator, critic, None), objective, {"rest": Rest()})

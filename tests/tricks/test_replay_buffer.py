@@ -11,7 +11,8 @@ from ganlab.tricks.replay_buffer import ReplayBuffer
 
 def buffer(size: int, share: float) -> ReplayBuffer:
     trick = ReplayBuffer(size, share)
-    trick.networks(Networks(generator(2, [], False, 0.0, [1], None, Normal()), None, 10))
+    network = generator(2, [], batch_norm=False, slope=0.0, shape=[1], value_range=None, prior=Normal())
+    trick.networks(Networks(network, None, 10))
     return trick
 
 

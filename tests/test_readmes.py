@@ -1,0 +1,244 @@
+"""The README files against the code: commands, links, options, error messages and examples."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+from support.commands import play
+from support.small_games import ROOT, options
+
+from ganlab.config.compose import CONF, compose
+from ganlab.core.errors import ConfigError
+from ganlab.run import run
+from ganlab.suites import suite as suites
+
+LIMIT = 8000  # bytes of the README of the repository
+FOLDERS = ("conf", "ganlab", "experiments", "scripts")
+NAMES = [
+    ".",
+    *sorted(
+        str(path.parent.relative_to(ROOT)) for top in FOLDERS for path in (ROOT / top).rglob("README.md")
+    ),
+]
+# The page that describes each config group.
+PAGES = {
+    "model": "ganlab/networks",
+    "model/prior": "ganlab/networks",
+    "objective": "ganlab/objectives",
+    "objective/kernel": "ganlab/objectives",
+    "objective/space": "ganlab/objectives",
+    "trick": "ganlab/tricks",
+    "data": "ganlab/data",
+    "metric": "ganlab/metrics",
+    "extractor": "ganlab/metrics",
+    "protocol": "ganlab/metrics",
+    "play": "ganlab/training",
+    "trainer": "ganlab/training",
+    "logger": "ganlab/training",
+    "optimizer": "conf",
+    "experiment": "conf",
+}
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:[^$].*)?-m ganlab\.(run|sample|evaluate|compare|figures|ablate|report)(.*)")
+OTHERS = ("sample", "evaluate", "compare", "figures", "ablate")  # commands with settings of their own
+# Settings that an override may need in addition, which the text around it names.
+CONTEXTS = ("data=folder", "data=mnist", "objective=mmd", "objective=f_kl", "trainer=ddp")
+PLACE = "somewhere"  # what a placeholder stands for
+OWN = ("key=", "latent_jitter", "experiment=mine")  # what the reader of a page adds
+
+
+def text(name: str) -> str:
+    return (ROOT / name / "README.md").read_text()
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The contents of the code blocks in a language."""
+    return [content for found, content in FENCE.findall(page) if found == language]
+
+
+def spans(page: str) -> list[str]:
+    """The inline code outside of code blocks."""
+    return re.findall(r"`([^`\n]+)`", FENCE.sub("", page))
+
+
+def words(line: str) -> list[str]:
+    """The words of a command line, with a name for each placeholder; none that is Hydra's own."""
+    found = shlex.split(re.sub(r"<[^>]+>|\.\.\.", PLACE, line), comments=True)
+    return [word for word in found if not word.startswith(("-", "hydra/", PLACE))]
+
+
+def command_lines(page: str) -> list[tuple[str, list[str]]]:
+    """Every command of ganlab on a page, with its overrides."""
+    lines = "\n".join(blocks(page, "")).replace("\\\n", " ").splitlines()
+    lines = [
+        re.sub(r'^make run ARGS="(.*)"', r"python -m ganlab.run \1", line) for line in [*lines, *spans(page)]
+    ]
+    return [(found[1], words(found[2])) for line in lines if (found := COMMAND.match(line))]
+
+
+def jobs(overrides: list[str]) -> Iterator[list[str]]:
+    """The overrides of the first and of the last job, where some are lists of a sweep."""
+    for i in (0, -1):
+        swept = (re.fullmatch(r"([^=]+)=([^\[{'\"]*,[^\[{]*)", word) for word in overrides)
+        yield [
+            f"{found[1]}={found[2].split(',')[i]}" if found else word
+            for word, found in zip(overrides, swept, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_commands_compose(name: str) -> None:
+    for command, overrides in command_lines(text(name)):
+        if not any(own in word for own in OWN for word in overrides):
+            for job in jobs(overrides):
+                compose(*job, config_name=command)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("experiments/")])
+def test_overrides_in_the_text_are_settings(name: str) -> None:
+    for span in dict.fromkeys(spans(text(name))):
+        if not re.match(r"'?[+~]?[a-z]\w*([./@]\w+)*=[^=\s]", span) or any(own in span for own in OWN):
+            continue
+        for job in jobs(words(span)):
+            assert accepted(job), f"{name}: `{span}`"
+
+
+def accepted(overrides: list[str]) -> bool:
+    """Whether some command takes the overrides, in a context that names what they need."""
+    pairs = [word.partition("=")[::2] for word in overrides]
+    if all(key in PAGES and option in [*options(key), PLACE] for key, option in pairs):
+        return True
+    groups = {re.split(r"[./@]", key.lstrip("+~"))[0] for key, _ in pairs}
+    tricks = [f"trick={key.split('.')[1]}" for key, _ in pairs if key.startswith("trick.")]
+    contexts = ["", *tricks, *(context for context in CONTEXTS if context.partition("=")[0] in groups)]
+    tries = [("run", context) for context in contexts if groups <= {*compose(), *PAGES}]
+    for command, context in [*tries, *((command, "") for command in OTHERS)]:
+        try:
+            compose(*filter(None, [context]), *overrides, config_name=command)
+        except ConfigError:
+            continue
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text(name))):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        place = (ROOT / name / path) if path else ROOT / name / "README.md"
+        assert place.exists(), f"{name}: {target}"
+        assert not anchor or anchor in anchors(place), f"{name}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_that_are_named_exist(name: str) -> None:
+    for span in spans(text(name)):
+        path = re.fullmatch(
+            r"(?:python )?((?:ganlab|conf|tests|scripts|experiments)/[\w./]+\.\w+)(?: .*)?", span
+        )
+        if path and "latent_jitter" not in span:
+            assert (ROOT / path[1]).is_file(), f"{name}: {span}"
+
+
+@pytest.mark.parametrize("group", PAGES)
+def test_every_option_is_on_its_page(group: str) -> None:
+    page = " ".join(spans(text(PAGES[group])))
+    missing = [option for option in options(group) if not re.search(rf"(?<![\w.]){option}(?!\w)", page)]
+    assert missing == [] or (group == "trainer" and missing == ["default"])
+
+
+def test_every_group_has_a_page() -> None:
+    assert {str(path.parent.relative_to(CONF)) for path in CONF.glob("*/**/*.yaml")} == set(PAGES)
+
+
+def test_the_readme_of_the_repository_is_short() -> None:
+    assert (ROOT / "README.md").stat().st_size <= LIMIT
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    """By one link, or by two for what has a folder within a folder."""
+    reached, new = set(), {"."}
+    while new:
+        reached |= new
+        links = (
+            (name, target) for name in new for target in re.findall(r"\]\(([^)#\s]+README.md)", text(name))
+        )
+        new = {
+            str((ROOT / name / target).resolve().parent.relative_to(ROOT)) for name, target in links
+        } - reached
+    assert reached == set(NAMES)
+
+
+def test_every_experiment_is_listed() -> None:
+    folders = {path.parent.name for path in (ROOT / "experiments").glob("*/*") if path.is_file()}
+    assert {name for name in folders if f"]({name}/" not in text("experiments")} == set()
+
+
+def test_every_script_is_listed() -> None:
+    assert [p.name for p in (ROOT / "scripts").glob("*.py") if p.name not in text("scripts")] == []
+
+
+REFUSALS = re.findall(r"^\$ python -m ganlab\.run (.*)\nrun: (.*)$", text("conf"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("line", "message"), REFUSALS)
+def test_refusals_read_as_shown(line: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        run(compose(*line.split(), f"run_dir={tmp_path / 'run'}"), line.split())
+    assert str(refused.value) == message
+
+
+def test_refusals_are_shown() -> None:
+    assert len(REFUSALS) == 2
+
+
+def test_the_directory_of_a_run_is_as_described(tmp_path: Path) -> None:
+    play(tmp_path / "run", "steps=2")
+    table = text("ganlab/training").partition("## The directory of a run")[2].partition("##")[0]
+    described = set(re.findall(r"^\| `([\w.]+)/?` \|", table, re.MULTILINE))
+    assert {path.name for path in (tmp_path / "run").iterdir()} == described - {"wandb"}
+
+
+def test_the_trick_of_the_guide_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = text("ganlab").partition("## A trick of your own")[2]
+    (code,), (settings,) = blocks(guide, "python"), blocks(guide, "yaml")
+    ((key, node),) = yaml.safe_load(settings).items()
+    module = ModuleType(node["_target_"].rpartition(".")[0])
+    exec(code, vars(module))  # noqa: S102
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    added = [f"+trick.{key}.{name}={value}" for name, value in node.items()]
+    play(tmp_path / "run", *added, "steps=2")
+    assert key in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_the_notebook_of_the_guide_samples(tmp_path: Path) -> None:
+    play(tmp_path / "run", "steps=2")
+    code = blocks(text("ganlab").partition("## In a notebook")[2], "python")[0]
+    found: dict = {}
+    exec(code.replace("outputs/gan/...", str(tmp_path / "run")), found)  # noqa: S102
+    assert list(found["images"].shape) == [64, 1, 8, 8]
+    assert found["images"].abs().max() <= 1
+
+
+def test_the_suite_of_the_guide_is_one(tmp_path: Path) -> None:
+    (example,) = blocks(text("experiments"), "yaml")
+    (tmp_path / "suite.yaml").write_text(example)
+    suite = suites.read(tmp_path)
+    assert suite.reference == "plain"
+    for arm in suite.arms.values():
+        compose(*suite.base, *arm.overrides)
