@@ -374,7 +374,7 @@ def test_the_timetable_counts_images() -> None:
     assert (times.begins, times.total) == (10, 15)
     assert [times.images_seen(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
     plain = Timetable(compose("steps=5"))
-    assert (plain.begins, plain.total, plain.images(3)) == (0, 5, 192)
+    assert (plain.begins, plain.total, plain.images_seen(3)) == (0, 5, 192)
 
 
 def test_batches_of_stages_are_a_function_of_the_round() -> None:
