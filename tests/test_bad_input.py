@@ -18,6 +18,7 @@ from support.refusals import refuses
 
 from ganlab import cli
 from ganlab.config import run_directory
+from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import UNSET, ConfigError, Diverged, shown

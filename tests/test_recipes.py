@@ -233,8 +233,8 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "objective": {"estimator": "biased", "root": True, "median": False},
         "objective.kernel": {"widths": [1], "width_is": "variance"},
         "optimizer.generator._target_": "torch.optim.SGD",
-        "optimizer.generator.lr": {"values": [2, 0.2], "rounds": [10_000]},
-        "optimizer.generator.momentum": {"values": [0.9, 0.99], "rounds": [10_000]},
+        "optimizer.generator.lr": {"values": [2, 0.2], "milestones": [10_000]},
+        "optimizer.generator.momentum": {"values": [0.9, 0.99], "milestones": [10_000]},
         "default_steps": 40_000,
         "code_of": "autoencoder",
         **{
@@ -253,7 +253,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
             for name, code, hidden, dropout, momentum in (
                 ("outer", 1024, [], [0.2], 0.5),
                 ("inner", 32, [], [0.5], 0.5),
-                ("autoencoder", 32, [1024], [0.2, 0.5], {"values": [0, 0.5, 0.9], "rounds": [50, 200]}),
+                ("autoencoder", 32, [1024], [0.2, 0.5], {"values": [0, 0.5, 0.9], "milestones": [50, 200]}),
             )
         },
     },
