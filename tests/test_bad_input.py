@@ -48,7 +48,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "data=ring data.num_classes=null metric=none": (
         "data.num_classes",
         "contradicts the data",
-        "num_classes=8",
+        "set it to 8",
     ),
     "images=abc": ("images", WHOLE),
     "images=-5": ("images", WHOLE),
@@ -187,7 +187,7 @@ def test_no_traceback_reaches_the_shell(tmp_path: Path) -> None:
     assert code == 2
     assert out == ""
     assert len(err.splitlines()) == 1
-    assert err.startswith("run: trick label_smoothing needs targets")
+    assert err.startswith("run: trick=label_smoothing: needs an objective with targets")
 
 
 def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
@@ -429,7 +429,7 @@ def test_a_disk_that_is_full_at_the_start_keeps_no_directory(file: str, tmp_path
             raise OSError(errno.ENOSPC, "No space left on device")
         path.write_text(text)
 
-    monkeypatch.setattr(run_directory, "write_beside", full)
+    monkeypatch.setattr(run_directory, "write_atomically", full)
     with refuses("run_dir", tmp_path / "deep" / "run", "cannot be created .No space left on device"):
         play(tmp_path / "deep" / "run", "steps=2")
     assert not (tmp_path / "deep").exists()

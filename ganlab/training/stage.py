@@ -42,7 +42,7 @@ class PlayerOptimizer:
         self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
         for name, value in self.schedules.items():
             for part in value if isinstance(value, list) else [value]:
-                as_schedule(f"optimizer.{player}.{name}", part, "[0, inf)")
+                as_schedule(f"optimizer.{player}.{name}", part, "[0, inf]")
         try:
             self.optimizer: Optimizer = make(weights, **self._hyper_parameters(0))
         except (TypeError, ValueError, RuntimeError) as error:

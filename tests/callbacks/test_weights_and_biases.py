@@ -46,7 +46,9 @@ def test_settings_of_a_stranger_send_no_key_anywhere(folder: str, tmp_path: Path
     Path(folder).mkdir()
     Path(folder, "settings").write_text("[default]\nbase_url = http://127.0.0.1:9\n")
     Path("signature").unlink()
-    with refuses(reason=f"^{re.escape(folder)}/settings would tell W&B where to send your key", remedy="remove it"):
+    with refuses(
+        reason=f"^{re.escape(folder)}/settings would tell W&B where to send your key", remedy="remove it"
+    ):
         go_on(Path(), "steps=2", "logger=wandb", "logger.wandb.mode=offline")
 
 
