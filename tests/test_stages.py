@@ -1,4 +1,4 @@
-"""A run as a list of games: it resumes anywhere, and a game in a code borrows the network that makes it."""
+"""Runs of several stages: they resume at any step, and a game on codes references the autoencoder."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def play(run_dir: Path, *overrides: str) -> dict[str, float]:
 
 
 def pretrained(steps: int):
-    """A run of three stages: an autoencoder of one layer, a deeper one that starts from it, and the game."""
+    """The config of a run with two one-layer autoencoders, a deep one initialised by them, and the game."""
     cfg = small("steps=3")
     deep = copy.deepcopy(cfg.stages.autoencoder)
     outer = copy.deepcopy(deep)
@@ -94,7 +94,7 @@ def pretrained(steps: int):
 
 
 @pytest.mark.parametrize("length", [2, 3, 4])
-def test_a_run_goes_on_before_at_and_after_the_switch(length: int, tmp_path: Path) -> None:
+def test_a_run_resumes_before_at_and_after_the_change_of_stage(length: int, tmp_path: Path) -> None:
     settings = [
         f"stages.autoencoder.steps={length}",
         f"steps={6 - length}",
@@ -116,7 +116,7 @@ def test_a_run_goes_on_before_at_and_after_the_switch(length: int, tmp_path: Pat
     ]
 
 
-def test_a_run_of_stages_that_was_killed_is_the_run_that_was_not(tmp_path: Path) -> None:
+def test_a_killed_run_of_stages_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     moments = random.Random(1)
     settings = [*SMALL, "stages.autoencoder.steps=100", "steps=100", "checkpoint_every=20", "trick=ema"]
     left_alone = start(*settings, f"run_dir={tmp_path / 'whole'}")
@@ -140,7 +140,7 @@ def reached(run_dir: Path) -> int:
     return int(lines[-1].split(",")[0]) if len(lines) > 1 and lines[-1][:1].isdigit() else 0
 
 
-def test_two_processes_play_the_stages_of_one(tmp_path: Path) -> None:
+def test_stages_on_two_processes_equal_one(tmp_path: Path) -> None:
     settings = [
         *SMALL,
         "stages.autoencoder.steps=4",
@@ -159,7 +159,7 @@ def test_two_processes_play_the_stages_of_one(tmp_path: Path) -> None:
             assert torch.allclose(value, two[name], rtol=0, atol=1e-10), name
 
 
-def test_the_game_plays_in_the_code_and_its_samples_are_decoded() -> None:
+def test_the_game_is_played_on_codes_and_its_samples_are_decoded() -> None:
     module = built("stages.autoencoder.steps=2")
     for _ in range(4):
         one_round(module)
@@ -181,7 +181,7 @@ def test_the_game_plays_in_the_code_and_its_samples_are_decoded() -> None:
     assert host.generator.training
 
 
-def test_the_code_is_borrowed_and_not_owned() -> None:
+def test_the_autoencoder_is_referenced_and_not_owned() -> None:
     module = built("stages.autoencoder.steps=2", "trick=ema")
     host, game = module.stages[0].game, module.game
     owned = {id(weight) for weight in game.parameters()}
@@ -203,7 +203,7 @@ def test_the_code_is_borrowed_and_not_owned() -> None:
     assert moved == [[True, True, False, False], [False, False, True, True]]
 
 
-def test_networks_of_stages_have_seeds_of_their_own() -> None:
+def test_the_networks_of_each_stage_have_their_own_seed() -> None:
     def drawn(seed: int, name: str) -> torch.Tensor:
         cfg = small(f"seed={seed}")
         cfg.model.generator.shape, cfg.model.generator.value_range = [6], [0, 1]
@@ -215,7 +215,7 @@ def test_networks_of_stages_have_seeds_of_their_own() -> None:
     assert not torch.equal(drawn(0, "a"), drawn(0, "b"))
 
 
-def test_layers_that_were_trained_alone_start_the_deep_autoencoder() -> None:
+def test_pretrained_layers_initialise_the_deep_autoencoder() -> None:
     module = build(pretrained(steps=3))
     outer, inner, deep = (stage.game.generator for stage in module.stages[:-1])
     optimizer = module.stages[-2].player_optimizers["generator"].optimizer
@@ -239,7 +239,7 @@ def test_layers_that_were_trained_alone_start_the_deep_autoencoder() -> None:
 
 
 @pytest.mark.parametrize("every", [2, 4])
-def test_a_pretrained_run_goes_on_alike(every: int, tmp_path: Path) -> None:
+def test_a_pretrained_run_resumes_exactly(every: int, tmp_path: Path) -> None:
     for name in ("whole", "again"):
         cfg = pretrained(steps=2)
         cfg.checkpoint_every, cfg.run_dir, cfg.steps = every, str(tmp_path / name), every - 1
@@ -248,14 +248,14 @@ def test_a_pretrained_run_goes_on_alike(every: int, tmp_path: Path) -> None:
     assert_same_run(tmp_path / "whole", tmp_path / "again")
 
 
-def test_layers_that_do_not_fit_are_refused() -> None:
+def test_pretrained_layers_of_other_shapes_are_refused() -> None:
     cfg = pretrained(steps=2)
     cfg.stages.autoencoder.pretrained = ["outer"]
     with refuses("stages.autoencoder.pretrained", reason=r"\[\[16, 64\], \[64, 16\]\]"):
         build(cfg)
 
 
-def test_schedules_begin_with_their_game() -> None:
+def test_schedules_begin_with_their_stage() -> None:
     line = "{_target_: ganlab.core.schedules.Piecewise, values: [0.1, 0.2], milestones: [1]}"
     module = built("stages.autoencoder.steps=3", f"optimizer.generator.lr={line}")
     rates = []
@@ -265,7 +265,7 @@ def test_schedules_begin_with_their_game() -> None:
     assert rates == [0.1, 0.1, 0.1, 0.1, 0.2, 0.2]
 
 
-def test_nothing_is_measured_or_shown_before_the_game(tmp_path: Path) -> None:
+def test_nothing_is_evaluated_or_shown_before_the_last_stage(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=3", "steps=2", "evaluate_every=1", "checkpoint_every=2")
     assert [bool(row["fid/digits_train_100"]) for row in rows(tmp_path / "run")] == [
         False,
@@ -294,7 +294,7 @@ def test_a_run_of_stages_is_loaded_sampled_and_extended(tmp_path: Path) -> None:
     assert_same_run(tmp_path / "run", tmp_path / "long")
 
 
-def test_weights_that_a_new_run_starts_from_are_those_of_all_stages(tmp_path: Path) -> None:
+def test_init_from_loads_the_weights_of_all_stages(tmp_path: Path) -> None:
     still = ["stages.autoencoder.optimizer.generator.lr=1e-12", "optimizer.generator.lr=1e-12"]
     play(tmp_path / "old", "stages.autoencoder.steps=3", "steps=2")
     play(tmp_path / "new", "stages.autoencoder.steps=1", "steps=1", f"init_from={tmp_path / 'old'}", *still)
@@ -304,7 +304,7 @@ def test_weights_that_a_new_run_starts_from_are_those_of_all_stages(tmp_path: Pa
             assert torch.allclose(value, new[name], atol=1e-9), name
 
 
-def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path) -> None:
+def test_a_run_whose_generator_is_untrained_is_not_sampled(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=4", "steps=2", "checkpoint_every=3")
     path = tmp_path / "run" / "checkpoints" / "previous.ckpt"
     with refuses("run_dir", path, "stopped after 3 of the 4 steps before its generator learns", "resume="):
@@ -364,7 +364,7 @@ def test_the_timetable_counts_images() -> None:
     assert (plain.begins, plain.total, plain.images(3)) == (0, 5, 192)
 
 
-def test_batches_of_stages_are_a_function_of_the_round() -> None:
+def test_the_batches_of_stages_are_a_function_of_the_step() -> None:
     data = Digits((1, 8, 8), 10, (-1, 1), 32, validation=0, validation_choice="last", labelled=None)
     phases = [(3, 16), (2, 8), (4, 32)]
 
