@@ -154,7 +154,7 @@ def test_the_initial_weights_of_goodfellow_2014() -> None:
 def test_the_schedules_of_goodfellow_2014_reach_their_ends() -> None:
     module = build(compose("experiment=goodfellow2014_mnist"))
     for player in module.stage.player_optimizers.values():
-        lr, momentum = player.schedules["lr"], optimizer.schedules["momentum"]
+        lr, momentum = player.schedules["lr"], player.schedules["momentum"]
         for step in (0, 1, 500, 62_250, 124_500, 125_000):
             assert lr(step) == pytest.approx(0.1 / 1.000004**step, rel=1e-6)
         assert lr(10**7) == 1e-6
