@@ -19,6 +19,7 @@ from support.refusals import refuses
 from support.two_processes import cases, made, play_all, played
 
 from ganlab.config.compose import compose
+from ganlab.training.lifecycle import play as play_session
 from ganlab.training.processes import free_port, launches_ranks, slurm_plugins
 from ganlab.training.session import Session
 
@@ -249,5 +250,5 @@ def test_lightnings_collective_about_signals_is_removed(tmp_path: Path) -> None:
     assert callable(_TrainingEpochLoop._broadcast_sigterm_tensor)
     cfg = compose(*QUICK, "steps=1", f"run_dir={tmp_path / 'run'}")
     session = Session(cfg)
-    session.play()
+    play_session(session)
     assert "_broadcast_sigterm_tensor" in vars(session.trainer.fit_loop.epoch_loop)

@@ -36,6 +36,7 @@ from ganlab.networks.autoencoder import linear_layers
 from ganlab.run import run
 from ganlab.sample import sample
 from ganlab.training.build import build, load
+from ganlab.training.lifecycle import play as play_session
 from ganlab.training.module import GameModule
 from ganlab.training.session import Session
 
@@ -243,7 +244,7 @@ def test_a_pretrained_run_resumes_exactly(every: int, tmp_path: Path) -> None:
     for name in ("whole", "again"):
         cfg = pretrained(steps=2)
         cfg.checkpoint_every, cfg.run_dir, cfg.steps = every, str(tmp_path / name), every - 1
-        Session(cfg).play()
+        play_session(Session(cfg))
     go_on(tmp_path / "again" / "checkpoints" / "previous.ckpt")
     assert_same_run(tmp_path / "whole", tmp_path / "again")
 
@@ -328,7 +329,7 @@ STAGE = "stages.autoencoder"
         (["model.generator.shape=[5]"], "model.generator.shape", "contradicts data.shape=.6."),
         (["model.generator.value_range=[-1,1]"], "model.generator.value_range", "contradicts data.range"),
         ([f"+{STAGE}.clip.discriminator=1"], f"{STAGE}.clip.discriminator", "trains no discriminator"),
-        ([f"+{STAGE}.trick.r1={R1}"], STAGE, "needs a discriminator"),
+        ([f"+{STAGE}.trick.r1={R1}"], STAGE, "with a discriminator"),
         ([f"{STAGE}.batch_size=5000"], STAGE, "exceeds the 1437 training samples"),
         (["trainer=ddp", f"{STAGE}.batch_size=33"], STAGE, "2 processes"),
         (["model.encoder.hidden=[3]"], "model.encoder.hidden", "no encoder"),
@@ -361,11 +362,12 @@ def test_the_timetable_counts_images() -> None:
     assert (times.begins, times.total) == (10, 15)
     assert [times.images_seen(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
     plain = Timetable(compose("steps=5"))
-    assert (plain.begins, plain.total, plain.images(3)) == (0, 5, 192)
+    assert (plain.begins, plain.total, plain.images_seen(3)) == (0, 5, 192)
 
 
 def test_the_batches_of_stages_are_a_function_of_the_step() -> None:
-    data = Digits((1, 8, 8), 10, (-1, 1), 32, validation=0, validation_choice="last", labelled=None)
+    facts = {"shape": (1, 8, 8), "num_classes": 10, "range": (-1, 1), "batch_size": 32}
+    data = Digits(validation=0, validation_choice="last", labelled=None, **facts)
     phases = [(3, 16), (2, 8), (4, 32)]
 
     def since(k: int, n: int):
