@@ -241,7 +241,7 @@ def measure(workload: str, play: str, precision: str, options: argparse.Namespac
         "bare": best(cfg, batches, device, play, precision),
     }
     with redirect_stdout(io.StringIO()):
-        Session(cfg).play()
+        play(Session(cfg))
     warm = {name: row[options.rounds // 5 :] for name, row in times.items()}
     found = {f"{name} ms": 1000 * median(row) for name, row in warm.items()}
     found["copied / ganlab"] = median(a / c for a, c in zip(warm["copied"], warm["ganlab"], strict=False))

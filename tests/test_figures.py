@@ -27,6 +27,7 @@ from ganlab.theory.density import DensityRun
 from ganlab.theory.inverse_transform import transform
 from ganlab.theory.runs import SteppedRun, frame_steps
 from ganlab.theory.style import overview, save_frames
+from ganlab.training.lifecycle import play
 from ganlab.training.session import Session
 from ganlab.visualize.latent import nearest_images
 from ganlab.visualize.portraits import describe_coverage
@@ -122,7 +123,7 @@ def test_equal_seeds_give_equal_files(tmp_path: Path) -> None:
 def test_steps_equal_those_of_the_run_command(tmp_path: Path) -> None:
     settings = [*ONE_DIMENSIONAL, "logger=csv", "steps=5", f"run_dir={tmp_path / 'run'}", "seed=3"]
     session = Session(compose(*settings))
-    session.play()
+    play(session)
     expected = session.module.game.sample(20)
     assert torch.equal(SteppedRun(ONE_DIMENSIONAL, 3).game_after(5).sample(20), expected)
 
