@@ -1,8 +1,9 @@
-# make run     trains the default GAN; ARGS="model=dcgan" passes overrides
-# make test    the test suite; ARGS="tests/tricks -k ema" passes arguments to pytest
-# make test-all  with every pair of tricks, and every objective on the DCGAN, of which make test plays a sample
-# make lint    format, lint and types
-# make docs    the table of all tricks
+# make run       trains the default GAN; ARGS="model=dcgan" passes settings
+# make test      runs the tests, with a daily sample of the cases that are alike; ARGS="tests/tricks -k ema" is for pytest
+# make test-all  runs all of these cases: every pair of tricks, and every objective on the DCGAN
+# make lint      checks format, lint and types
+# make docs      writes ganlab/tricks/README.md from the code
+# make clean     removes the virtual environment and all outputs
 
 PYTHON ?= python3
 VENV := .venv
