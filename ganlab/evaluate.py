@@ -152,10 +152,10 @@ def reals(cfg: DictConfig) -> Any:
 def built(cfg: DictConfig, data: Any) -> Any:
     """The evaluation that a config describes, on some data."""
     from ganlab.config.build import build_evaluation
-    from ganlab.training.callbacks.progress import watch
+    from ganlab.training.callbacks.progress import progress_bar
 
     refuse_unused_weights(cfg)
-    evaluation = build_evaluation(cfg, data, watch)
+    evaluation = build_evaluation(cfg, data, progress_bar)
     if not evaluation.metrics:
         raise ConfigError("metric is empty: give some, such as 'metric=[fid,kid]'")
     return evaluation

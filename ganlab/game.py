@@ -70,11 +70,9 @@ class Game(nn.Module):
         super().__init__()
         self.objective = objective
         self.tricks = Tricks(tricks)
-        classes = networks.num_classes or 0
-        here = ALWAYS_AVAILABLE | ({Capability.LABELS} if classes > 1 else set())  # one class tells nothing
-        data = ("unlabelled data", "data of one class, such as a folder with one sub-folder", "labelled data")
-        setting = f"objective {type(objective).__name__}, {data[min(classes, 2)]}"
-        self.tricks.check((objective.provides | here) - unavailable, setting)
+        labels = {Capability.LABELS} if (networks.num_classes or 0) > 1 else set()
+        provided = (objective.provides | ALWAYS_AVAILABLE | labels) - unavailable
+        self.tricks.check(provided, type(objective).__name__)
         for thing in sorted(objective.needs & unavailable):
             raise ConfigError(f"objective {type(objective).__name__} needs {thing}: change one of them")
         objective.check_networks(networks)

@@ -63,9 +63,9 @@ def digits() -> Data:
 
 def files(dataset: str, root: Path) -> Data:
     """A set of torchvision's by its own split, [N, 1, 28, 28]; the files must be there."""
-    from ganlab.data.vision import read
+    from ganlab.data.vision import load
 
-    (train, train_classes), (test, test_classes) = (read(dataset, root, train) for train in (True, False))
+    (train, train_classes), (test, test_classes) = load(dataset, str(root))
     return Data(train.float() / 255, train_classes, test.float() / 255, test_classes)
 
 

@@ -2,15 +2,23 @@ from math import cos, floor, pi, sin, sqrt
 
 import pytest
 import torch
+from support.refusals import refuses
+from support.small_games import game
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Span, acting, images, span
-from ganlab.augmentations.colour import Colour, mix
+from ganlab.augmentations.base import Augmentation, Span, image_shape
+from ganlab.augmentations.colour import Colour, mix_channels
 from ganlab.augmentations.corruption import Corruption
-from ganlab.augmentations.geometry import Geometry, moved, rotated, scaled, turned
+from ganlab.augmentations.geometry import (
+    Geometry,
+    inverse_quarter_turns,
+    inverse_rotation,
+    inverse_scaling,
+    inverse_translation,
+    warp,
+)
 from ganlab.augmentations.images import translate
-from ganlab.augmentations.warp import warp
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET
 from ganlab.core.randomness import RandomStreams
 
 STILL = {"flip": False, "quarter_turns": False, "translation": 0, "scale": 0, "rotation": 0}
@@ -58,21 +66,23 @@ def test_a_warp_is_what_torch_makes_of_the_same_map() -> None:
 @pytest.mark.parametrize("quarters", range(4))
 def test_a_quarter_turn_is_that_of_torch_bit_for_bit(quarters: int) -> None:
     x = torch.randn(3, 2, 7, 7)
-    assert torch.equal(warp(x, turned(torch.full((3,), float(quarters)))), torch.rot90(x, quarters, (2, 3)))
+    assert torch.equal(
+        warp(x, inverse_quarter_turns(torch.full((3,), float(quarters)))), torch.rot90(x, quarters, (2, 3))
+    )
     x = noise(3, 2, 8, 8)
     angle = each(3, quarters * pi / 2)
-    assert torch.allclose(warp(x, rotated(angle)), torch.rot90(x, quarters, (2, 3)))
+    assert torch.allclose(warp(x, inverse_rotation(angle)), torch.rot90(x, quarters, (2, 3)))
 
 
 def test_a_flip_is_that_of_torch_bit_for_bit() -> None:
     x = torch.randn(3, 2, 5, 8)
-    assert torch.equal(warp(x, scaled(-torch.ones(3), 1)), x.flip(3))
+    assert torch.equal(warp(x, inverse_scaling(-torch.ones(3), 1)), x.flip(3))
 
 
 def test_a_shift_by_whole_pixels_is_a_translation_within_the_image() -> None:
     x = torch.randn(2, 1, 8, 8)
     right, down = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0])
-    warped, translated = warp(x, moved(right, down)), translate(x, down, right, torch.nan)
+    warped, translated = warp(x, inverse_translation(right, down)), translate(x, down, right, torch.nan)
     inside = ~translated.isnan()
     assert inside.sum() == 6 * 7 + 7 * 5
     assert torch.equal(warped[inside], translated[inside])
@@ -82,8 +92,8 @@ def test_a_shift_by_whole_pixels_is_a_translation_within_the_image() -> None:
 def test_a_scale_by_two_doubles_a_line() -> None:
     place = torch.arange(16, dtype=torch.float64) - 7.5
     x = place.expand(1, 1, 16, 16)
-    assert torch.allclose(warp(x, scaled(each(1, 2), each(1, 2))), x / 2)
-    wide = warp(x, scaled(each(1, 2), 1 / each(1, 2)))[0, 0, 8]
+    assert torch.allclose(warp(x, inverse_scaling(each(1, 2), each(1, 2))), x / 2)
+    wide = warp(x, inverse_scaling(each(1, 2), 1 / each(1, 2)))[0, 0, 8]
     assert torch.allclose(wide, place / 2)
 
 
@@ -154,7 +164,7 @@ def test_the_map_of_colours_is_the_product_of_the_papers_matrices() -> None:
         matrix = torch.linalg.matrix_exp(angle * cross) @ matrix
         matrix = (projection + saturation * (eye - projection)) @ matrix
         sign = 1 - 2 * flip
-        mixed = mix(x, each(1, contrast * sign), each(1, contrast * saturation), each(1, angle))
+        mixed = mix_channels(x, each(1, contrast * sign), each(1, contrast * saturation), each(1, angle))
         assert torch.allclose(mixed[0], torch.einsum("ij,jhw->ihw", matrix, x[0]))
 
 
@@ -167,7 +177,7 @@ def drawn(augmentation: str, n: int, transforms: int, normals: int) -> tuple[lis
 
 def test_the_map_of_pixels_is_the_papers_transforms_one_after_the_other() -> None:
     n, height, width = 6, 8, 16
-    source = PAPER[0]._sources(
+    source = PAPER[0]._inverse_maps(
         torch.zeros(n, 1, height, width), torch.tensor(1.0), RandomStreams(0), "test/geometry"
     )
     for found, u, z in zip(source, *drawn("geometry", n, 9, 4), strict=True):
@@ -257,16 +267,21 @@ def test_strengths_are_those_of_the_numbers_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "refusal"),
     [
-        (lambda: geometry(translation=0.01).acts("it", (1, 8, 8)), "it.translation=0.01 is less than half"),
-        (lambda: colour(hue=1).acts("it", (2, 8, 8)), "images of 1 or 3 channels, not of 2: set it=null"),
-        (lambda: images("it", (2,)), r"trick it changes images, but a sample here has the shape \[2\]"),
-        (lambda: span("it", (1, 0)), r"trick.it.range=\[1, 0\] must rise"),
-        (lambda: acting("it", {"colour": True}, (1, 8, 8)), "trick.it.colour=True must be null or an"),
-        (lambda: span("it", None), "trick it needs the range of the data, but trick.it.range=null"),
+        (lambda: geometry(translation=0.01).changes((1, 8, 8)), (".translation", 0.01, "is less than half")),
+        (lambda: colour(hue=1).changes((2, 8, 8)), ("", UNSET, "images with 1 or 3 channels")),
+        (lambda: image_shape((2,)), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
+        (lambda: Span.of_range((1, 0)), (".range", (1, 0), "must be two rising numbers")),
+        (lambda: Span.of_range(None), (".range", None, "must be two rising numbers")),
     ],
 )
-def test_bad_values_are_refused(make, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_bad_values_are_refused(make, refusal: tuple) -> None:
+    with refuses(*refusal):
         make()
+
+
+def test_a_group_that_does_not_apply_to_the_images_is_named() -> None:
+    half_a_pixel = "trick.consistency_regularisation.geometry.translation=0.01"
+    with refuses(half_a_pixel.partition("=")[0], 0.01, "is less than half a pixel of 8"):
+        game("hinge", ["consistency_regularisation"], "alternating", half_a_pixel)

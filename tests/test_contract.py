@@ -32,7 +32,7 @@ from ganlab.config.allowlist import target_nodes
 from ganlab.config.compose import CONF, compose
 from ganlab.config.kinds import constructor_kinds
 from ganlab.core.randomness import RandomStreams
-from ganlab.training.build import adopt, build
+from ganlab.training.build import build, init_from
 from ganlab.training.module import GameModule
 
 TRICKS, OBJECTIVES = options("trick"), options("objective")
@@ -254,7 +254,7 @@ def test_a_trick_remembers_no_weights_that_were_put_aside(trick: str) -> None:
     trained = {"state_dict": game(home(trick), [trick]).state_dict()}
     ones = [game(home(trick), [trick], "alternating", f"seed={seed}") for seed in (1, 2)]
     for module in ones:
-        adopt(module, trained)
+        init_from(module, trained)
         module.stage.seed = 0
         rounds(module, LATER.get(trick, 2))
     assert not differs(*ones)

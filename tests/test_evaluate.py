@@ -159,7 +159,7 @@ def test_three_equal_channels_are_grey(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), (9, 9, 8)).save(tmp_path / "RGB" / "tinted.png")
     assert EvaluationFolder("generated", str(tmp_path / "RGB")).shape[0] == 3
     with pytest.raises(
-        ConfigError, match=r"tinted.png has colours, and what it is measured against has none"
+        ConfigError, match=r"tinted.png has colours, and the images it is compared with have none"
     ):
         EvaluationFolder("generated", str(tmp_path / "RGB"), 1)
 
@@ -182,11 +182,14 @@ def orientation(number: int) -> Image.Exif:
             "real=letters is no folder and no data set: choose",
         ),
         ("generated=nowhere real={made} extractor=digits", "generated=nowhere is no folder: give"),
-        ("generated={coloured} real={made} extractor=digits", "has colours, and what it is measured against"),
+        (
+            "generated={coloured} real={made} extractor=digits",
+            "has colours, and the images it is compared with have none",
+        ),
         ("generated={large} real={made} extractor=digits", "generated images are 9x9, the real ones 8x8"),
         (
             "generated={broken} real={made} extractor=digits",
-            "0.png cannot be read as an image .*: mend it, or remove it$",
+            "0.png cannot be read as an image .*\\. Mend it, or remove it.$",
         ),
         (
             "generated={made} real={made} metric=one_nn",
@@ -212,7 +215,7 @@ def orientation(number: int) -> Image.Exif:
         ("generated={made} real=digits extractor=digits seed=3", "seed has no effect with generated"),
         (
             "generated={made} real=digits extractor=digits metric.weights=w.pth",
-            "metric.weights=w.pth would do nothing",
+            "metric.weights=w.pth: has no effect",
         ),
         ("run_dir=nowhere extractor=digits metric=parzen", "extractor has no effect"),
         ("run_dir=nowhere real=digits", "real has no effect with run_dir"),

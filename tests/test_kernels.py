@@ -1,4 +1,4 @@
-"""Kernels against formulas of two vectors, and their sums over pairs against loops."""
+"""Kernels, compared with formulas of two vectors, and their sums over pairs with loops."""
 
 import math
 
@@ -89,7 +89,7 @@ def test_sums_over_pairs_have_their_first_and_second_derivatives(name: str) -> N
 
 
 @pytest.mark.parametrize("kernel", [Energy(), Laplacian([3.0, 8.0])])
-def test_slopes_that_are_differentiated_lose_no_digits_to_a_sample_s_distance_to_itself(
+def test_a_differentiated_slope_loses_no_digits_to_the_zero_distance_of_a_sample_to_itself(
     kernel: Radial,
 ) -> None:
     exact = torch.randn(32, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -135,12 +135,12 @@ def test_an_offset_of_all_samples_costs_no_precision() -> None:
 
 
 @pytest.mark.parametrize("grad_of_y", [False, True])
-def test_one_matrix_of_pairs_is_kept_for_a_gradient(grad_of_y: bool) -> None:
+def test_one_matrix_of_pairs_is_saved_for_a_gradient(grad_of_y: bool) -> None:
     x, y = torch.randn(40, 3, requires_grad=True), torch.randn(50, 3, requires_grad=grad_of_y)
-    kept: list[int] = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+    saved: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
         mmd2(x, y, GaussianMixture([2, 5, 10, 20, 40, 80], "variance"), "biased")
-    large = sorted(size for size in kept if size > 40 * 3 and size not in (50 * 3,))
+    large = sorted(size for size in saved if size > 40 * 3 and size not in (50 * 3,))
     assert large == [40 * 40, 40 * 50] + [50 * 50] * grad_of_y
 
 
@@ -152,7 +152,7 @@ class Counting(Energy):
         return super().value_and_slope(squared)
 
 
-def test_no_slope_is_taken_between_two_samples_of_the_data() -> None:
+def test_no_slope_between_two_samples_without_gradients_is_computed() -> None:
     kernel, (x, y) = Counting(), samples()
     mmd2(x.requires_grad_(), y, kernel, "biased")
     assert kernel.slopes == 2

@@ -122,7 +122,7 @@ TOYS = ("ring", "grid", "spiral", "mixture_1d", "gaussian_1d")
 
 
 def figure(samples: torch.Tensor, data: Data, monkeypatch: pytest.MonkeyPatch) -> Figure:
-    """That of some samples of round 1,234, as it is drawn."""
+    """The figure of samples at step 1,234."""
     drawn = new_figure(4, 4.6)
     monkeypatch.setattr(portraits, "new_figure", lambda *_: drawn)
     game = SimpleNamespace(step=1234)
@@ -144,7 +144,7 @@ def test_points_are_shown_on_the_axes_of_their_data(name: str, monkeypatch: pyte
     ((low, high), _) = reaches.pop()
     assert low < real[:, 0].min() < real[:, 0].max() < high
     total = len(data.distribution.centres)
-    assert "2,500 samples of round 1,234" in titles[0]
+    assert "2,500 samples at step 1,234" in titles[0]
     assert f"modes {total} of {total}" in titles[0]
     assert f"modes 1 of {total}" in titles[1]
     assert "100% outside\nmodes 0 of" in titles[2]

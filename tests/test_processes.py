@@ -15,11 +15,11 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from support.commands import QUICK, checkpoint, finish, play, rows, same, start, start_pair, summary
+from support.refusals import refuses
 from support.two_processes import cases, made, play_all, played
 
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
-from ganlab.training.processes import environment, free_port, launches_ranks
+from ganlab.training.processes import free_port, launches_ranks, slurm_plugins
 from ganlab.training.session import Session
 
 PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
@@ -193,7 +193,7 @@ def test_a_refused_job_of_several_processes_leaves_the_next_one_its_own(tmp_path
 def test_machines_that_nobody_started_are_refused(tmp_path: Path) -> None:
     code, _, err = finish(start(*PLAIN, "trainer=ddp", "trainer.num_nodes=2", f"run_dir={tmp_path / 'run'}"))
     assert code == 2
-    assert "trainer.num_nodes=2 waits for processes on other machines" in err
+    assert "trainer.num_nodes=2: waits for processes on other machines" in err
     assert not (tmp_path / "run").exists()
 
 
@@ -215,7 +215,8 @@ def test_as_many_processes_play_as_were_started(launcher: str, monkeypatch: pyte
     assert not launches_ranks(devices=4, num_nodes=1)
     assert not launches_ranks(devices=2, num_nodes=2)
     for devices in (1, 2):
-        with pytest.raises(ConfigError, match=f"is {devices} processes, but torchrun or SLURM has started 4"):
+        reason = f"asks for {devices} processes in all, but torchrun or SLURM has started 4"
+        with refuses("trainer.devices", devices, reason):
             launches_ranks(devices, num_nodes=1)
 
 
@@ -227,10 +228,10 @@ def test_a_shell_on_a_machine_of_slurm_starts_its_own(monkeypatch: pytest.Monkey
 
 
 def test_slurm_puts_no_job_back_into_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert environment() == []
+    assert slurm_plugins() == []
     for name, value in STARTED["srun"].items():
         monkeypatch.setenv(name, value)
-    (slurm,) = environment()
+    (slurm,) = slurm_plugins()
     assert not slurm.auto_requeue
 
 
@@ -239,7 +240,7 @@ def test_torchrun_in_a_job_of_slurm_is_torchrun(monkeypatch: pytest.MonkeyPatch)
     for name, value in (STARTED["srun"] | STARTED["torchrun"] | ours).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(rank_zero_only, "rank", 0)  # a Trainer sets it, for all that come after
-    trainer = Trainer(accelerator="cpu", devices=2, plugins=environment(), logger=False)
+    trainer = Trainer(accelerator="cpu", devices=2, plugins=slurm_plugins(), logger=False)
     assert (trainer.global_rank, trainer.world_size) == (1, 2)
 
 

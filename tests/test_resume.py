@@ -32,6 +32,7 @@ from support.commands import (
     start,
     summary,
 )
+from support.refusals import refuses
 from support.small_games import options
 from test_contract import largest_set
 
@@ -45,7 +46,7 @@ from ganlab.filesystem import Lock
 from ganlab.run import run
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.module import GameModule
-from ganlab.training.resume import changes
+from ganlab.training.resume import changed_keys
 from ganlab.training.session import Session
 
 STEPS = 48
@@ -158,7 +159,7 @@ def test_a_truncated_checkpoint_gives_way_to_the_previous_one(tmp_path: Path, ca
     capsys.readouterr()
     go_on(tmp_path / "torn")
     assert (
-        "last.ckpt is truncated or not a checkpoint; going on from previous.ckpt" in capsys.readouterr().out
+        "last.ckpt is truncated or not a checkpoint; continuing from previous.ckpt" in capsys.readouterr().out
     )
     assert_same_run(tmp_path / "run", tmp_path / "torn")
 
@@ -166,7 +167,7 @@ def test_a_truncated_checkpoint_gives_way_to_the_previous_one(tmp_path: Path, ca
 def test_no_readable_checkpoint_is_refused(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"")
-    with pytest.raises(ConfigError, match="has no checkpoint to go on from"):
+    with pytest.raises(ConfigError, match="has no checkpoint to continue from"):
         go_on(tmp_path / "run")
 
 
@@ -206,7 +207,7 @@ def test_a_setting_that_nothing_reads_is_refused_with_the_nearest(
 ) -> None:
     play(tmp_path / "run", "steps=1", "metric=none")
     key = override.partition("=")[0]
-    with pytest.raises(ConfigError, match=f"^{override}: no setting is called {key}; the nearest: .*{near}"):
+    with refuses(key, "2", "there is no such setting", near):
         go_on(tmp_path / "run", override)
 
 
@@ -450,7 +451,7 @@ def test_a_flipped_bit_gives_way_to_the_previous_checkpoint(tmp_path: Path, caps
     capsys.readouterr()
     go_on(tmp_path / "flipped")
     assert (
-        "last.ckpt is damaged, as a checksum in it tells; going on from previous.ckpt"
+        "last.ckpt is damaged: a checksum does not match; continuing from previous.ckpt"
         in capsys.readouterr().out
     )
     assert_same_run(tmp_path / "run", tmp_path / "flipped")
@@ -464,7 +465,7 @@ def test_another_number_of_threads_is_told(tmp_path: Path, capsys) -> None:
         go_on(tmp_path / "run", "steps=3")
     finally:
         torch.set_num_threads(1)
-    assert "going on with threads 2 (1 before): the last bits may differ" in capsys.readouterr().out
+    assert "resuming with threads 2 (1 before): the last bits may differ" in capsys.readouterr().out
     assert summary(tmp_path / "run")["threads"] == 2
     assert summary(tmp_path / "run")["before"] == [{"steps": 2, "threads": 1}]
     go_on(tmp_path / "run", "steps=4")
@@ -506,7 +507,7 @@ def test_a_group_without_a_node_of_its_own_changes_no_names_of_classes(tmp_path:
     with open_dict(saved):
         saved.class_names = ["a", "b"]
     override = OverridesParser.create().parse_override("experiment=pacgan_modes")
-    assert list(changes(override, cfg, saved)) == []
+    assert list(changed_keys(override, cfg, saved)) == []
 
 
 @pytest.mark.parametrize(
@@ -521,8 +522,8 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Stop, "on_train_batch_end", stopped)
     play(Path('"my lr=3"'), "steps=9")
-    line = next(line for line in capsys.readouterr().out.splitlines() if "to go on" in line)
-    _, _, _, module, *words = shlex.split(line.replace("to go on", "going"))
+    line = next(line for line in capsys.readouterr().out.splitlines() if "resume " in line)
+    _, _, _, module, *words = shlex.split(line)
     assert module == "ganlab.run"
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

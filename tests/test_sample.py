@@ -120,7 +120,7 @@ def test_neighbours_in_other_data_than_the_run_s_give_a_warning(points: Path, tm
     shutil.copytree(points, tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_text('{"data_sha256": "another"}')
     draw(tmp_path / "run", "what=neighbours", "n=2")
-    assert capsys.readouterr().err == "these are other data than those that the run was trained on\n"
+    assert capsys.readouterr().err == "the run was trained on other data than these\n"
 
 
 def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: Path, tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_class_is_given_by_its_name(typed: str, label: int, named: Path, tmp_p
     folder = draw(named, f"class={typed}", "n=2", "format=files", f"output={tmp_path / 'out'}")
     name = NAMES[label].replace("/", "_")
     assert sorted(path.name for path in folder.iterdir()) == [f"00000_{name}.png", f"00001_{name}.png"]
-    assert f"2 samples of round 2, class {label} named {NAMES[label]}" in capsys.readouterr().out
+    assert f"2 samples at step 2, class {label} named {NAMES[label]}" in capsys.readouterr().out
     expected = levels(load(named).sample(2, label=label))
     assert np.array_equal(np.asarray(Image.open(folder / f"00001_{name}.png")), expected[1])
 

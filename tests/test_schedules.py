@@ -59,7 +59,7 @@ def test_a_number_out_of_range_is_refused() -> None:
     with refuses("x", 0, "strictly between 0 and 1"):
         as_schedule("x", 0.0, "(0, 1)")
     with refuses("x", True, "a number"):
-        as_schedule("x", True)
+        as_schedule("x", True, "[0, inf]")
 
 
 @pytest.mark.parametrize(

@@ -306,7 +306,7 @@ def test_weights_that_a_new_run_starts_from_are_those_of_all_stages(tmp_path: Pa
 def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=4", "steps=2", "checkpoint_every=3")
     with pytest.raises(
-        ConfigError, match="has played 3 of the 4 rounds before its generator learns: resume="
+        ConfigError, match="stopped after 3 of the 4 steps before its generator learns. Continue it: resume="
     ):
         load(tmp_path / "run" / "checkpoints" / "previous.ckpt")
 
@@ -314,16 +314,19 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["~stages.autoencoder.clip"], "stages.autoencoder lacks clip: it needs steps, batch_size"),
-        (["+stages.autoencoder.precision=3"], "stages.autoencoder has precision: it needs"),
-        (["stages.autoencoder=3"], "stages.autoencoder lacks batch_size"),
-        (["stages.autoencoder.steps=0"], "stages.autoencoder: steps=0 must be a whole number of at least 1"),
-        (["code_of=nothing"], r"code_of=nothing must be a stage before it \(autoencoder\), or null"),
-        (["stages.autoencoder.code_of=autoencoder"], "code_of=autoencoder must be a stage before it"),
-        (["~stages.autoencoder.model.encoder"], "that stage has no encoder"),
-        (["images=1000"], "images=1000, but the stages of this run are counted in rounds: give steps"),
-        (["model.generator.shape=[5]"], r"model.generator.shape=\[5\] contradicts data.shape=\[6\]"),
-        (["model.generator.value_range=[-1,1]"], r"value_range=\[-1, 1\] contradicts data.range=\[0, 1\]"),
+        (["~stages.autoencoder.clip"], "stages.autoencoder: lacks clip. Give steps, batch_size"),
+        (["+stages.autoencoder.precision=3"], "stages.autoencoder: has precision. Give steps"),
+        (["stages.autoencoder=3"], "stages.autoencoder: lacks batch_size"),
+        (["stages.autoencoder.steps=0"], "stages.autoencoder.steps=0: must be a whole number of at least 1"),
+        (["code_of=nothing"], "code_of=nothing: must be an earlier stage. Choose from autoencoder, or null"),
+        (
+            ["stages.autoencoder.code_of=autoencoder"],
+            "stages.autoencoder.code_of=autoencoder: must be an earlier stage. Set null",
+        ),
+        (["~stages.autoencoder.model.encoder"], "code_of=autoencoder: refers to a stage without an encoder"),
+        (["images=1000"], "images=1000: has no meaning in a run with stages. Give steps"),
+        (["model.generator.shape=[5]"], r"model.generator.shape=\[5\]: contradicts data.shape=\[6\]"),
+        (["model.generator.value_range=[-1,1]"], r"value_range=\[-1,1\]: contradicts data.range=\[0,1\]"),
         (
             ["+stages.autoencoder.clip.discriminator=1"],
             "stages.autoencoder.clip.discriminator=1: this objective trains no discriminator. Remove it.",
@@ -334,16 +337,22 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
         ),
         (
             ["stages.autoencoder.batch_size=5000"],
-            "stages.autoencoder: data.batch_size=5000 exceeds the 1437 training samples",
+            "stages.autoencoder.batch_size=5000: exceeds the 1437 training samples",
         ),
-        (["trainer=ddp", "stages.autoencoder.batch_size=33"], "data.batch_size=33 does not divide among 2"),
+        (
+            ["trainer=ddp", "stages.autoencoder.batch_size=33"],
+            "autoencoder.batch_size=33: does not divide among 2",
+        ),
         (
             ["model.encoder.hidden=[3]"],
-            "model.encoder.hidden=.* would do nothing: this objective has no encoder",
+            "model.encoder.hidden=.*: has no effect: the objective has no encoder",
         ),
         (["stages.autoencoder.objective=${objective}"], "code_of needs a game that trains an encoder"),
         (["+stages.keys=${stages.autoencoder}"], "keys"),
-        (["stages.autoencoder.objective.weight.generator=-1"], "objective.weight.generator=-1 must lie"),
+        (
+            ["stages.autoencoder.objective.weight.generator=-1"],
+            "objective.weight.generator=-1: must be a number of at least 0",
+        ),
     ],
 )
 def test_stages_that_cannot_be_played_are_refused(overrides: list[str], message: str, tmp_path: Path) -> None:
@@ -373,7 +382,7 @@ def test_batches_of_stages_are_a_function_of_the_round() -> None:
     phases = [(3, 16), (2, 8), (4, 32)]
 
     def since(k: int, n: int):
-        return list(islice(data.stream(0, lambda: k, "cpu", phases=phases), n))
+        return list(islice(data.stream(0, lambda: k, "cpu", stages=phases), n))
 
     whole = since(0, 12)
     assert [len(x) for x, _ in whole] == [16] * 3 + [8] * 2 + [32] * 7

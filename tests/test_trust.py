@@ -585,7 +585,7 @@ def test_a_stranger_does_not_say_where_to_upload(honest: Path, tmp_path: Path) -
     cfg.logger = OmegaConf.to_container(compose("logger=wandb").logger, resolve=True)
     cfg.logger.wandb.entity = "stranger"
     config.write_text(OmegaConf.to_yaml(cfg))
-    with pytest.raises(ConfigError, match="logger.wandb.entity=stranger is where this run"):
+    with pytest.raises(ConfigError, match="logger.wandb.entity=stranger: is the account that this run"):
         resumed(tmp_path / "run")
     resumed(tmp_path / "run", "logger=csv")
 
@@ -678,8 +678,9 @@ def test_what_lies_where_one_works_is_not_run(honest: Path, tmp_path: Path) -> N
     for name in ("pynvml", "dill", "psutil"):
         (evil / f"{name}.py").write_text(touch)
     (evil / "mine.py").write_text("class Own:\n    pass\n")
-    script = "import sys; sys.path.pop(0); from ganlab.config.kinds import import_object as find; "
-    script += "print(find('mine.Own'))"
+    script = (
+        "import sys; sys.path.pop(0); from ganlab.config import kinds; print(kinds.import_object('mine.Own'))"
+    )
     for words in (["-m", "ganlab.sample", "run_dir=.", "n=1"], ["-c", script]):
         options: dict[str, Any] = {"cwd": evil, "env": environment(), "capture_output": True, "text": True}
         told = subprocess.run([sys.executable, *words], check=True, **options)

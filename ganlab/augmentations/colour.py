@@ -1,4 +1,4 @@
-"""What becomes of the colours of an image: one linear map of the channels for each image."""
+"""Colour augmentations: one linear map of the channels per image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from math import pi, sqrt
 
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, UpTo3, gate
+from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, UpTo3, apply_where
 from ganlab.augmentations.images import per_image
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
@@ -15,17 +15,17 @@ from ganlab.core.randomness import RandomStreams
 
 @dataclass
 class Colour(Augmentation):
-    """Brightness, contrast, luma, hue and saturation (Karras et al. 2020, appendix B).
+    """Brightness, contrast, luma flip, hue and saturation (Karras et al. 2020, appendix B).
 
-    With the grey axis v = (1, 1, 1) / sqrt(3), brightness adds along v, and each of the others is a gain
-    along v, or a gain or a rotation across it. These commute, so their product is found without matrices. An
-    image of one channel has its part along v alone.
+    With the grey axis v = (1, 1, 1) / sqrt(3), brightness adds along v, and each other transform is a gain
+    along v, or a gain or a rotation in the plane orthogonal to v. These commute, so their product needs no
+    matrices. Grey images have only the part along v.
 
-    brightness: standard deviation of what is added, in half widths of the data's range.
-    contrast: standard deviation of the binary logarithm of a factor about the middle of the range.
+    brightness: standard deviation of the added amount, in units of half the width of the data's range.
+    contrast: standard deviation of log2 of a factor about the middle of the range.
     luma_flip: the part along v is negated in half of the images.
-    hue: largest angle about v, in half turns.
-    saturation: standard deviation of the binary logarithm of a factor across v.
+    hue: largest angle of a rotation about v, in units of 180 degrees.
+    saturation: standard deviation of log2 of a factor orthogonal to v.
     """
 
     brightness: UpTo2
@@ -34,30 +34,31 @@ class Colour(Augmentation):
     hue: Share
     saturation: UpTo3
 
-    def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
+    def changes(self, shape: tuple[int, int, int]) -> bool:
         if shape[0] not in (1, 3):
-            raise ConfigError(f"{name} knows images of 1 or 3 channels, not of {shape[0]}: set {name}=null")
+            reason = f"needs images with 1 or 3 channels for its colour transforms, but these have {shape[0]}"
+            raise ConfigError(reason, "set its colour to null")
         grey = self.luma_flip or any((self.brightness, self.contrast))
         return grey or (shape[0] == 3 and any((self.hue, self.saturation)))
 
-    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, name: str) -> Tensor:
-        chance, uniform = random.uniform(f"{name}/colour", len(x), 2, 5).permute(1, 2, 0)  # [5, B] each
-        normal = random.normal(f"{name}/colour", len(x), 3).T
-        added = gate(chance[0], p, span.unit * self.brightness * normal[0], 0)
-        gain = gate(chance[1], p, (self.contrast * normal[1]).exp2(), 1)
-        sign = gate(chance[2], p, 1 - 2 * (2 * uniform[2]).floor() * self.luma_flip, 1)
-        angle = gate(chance[3], p, self.hue * pi * (2 * uniform[3] - 1), 0)
-        across = gain * gate(chance[4], p, (self.saturation * normal[2]).exp2(), 1)
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
+        chance, uniform = random.uniform(f"{stream}/colour", len(x), 2, 5).permute(1, 2, 0)  # [5, B] each
+        normal = random.normal(f"{stream}/colour", len(x), 3).T
+        added = apply_where(chance[0], p, span.unit * self.brightness * normal[0], 0)
+        gain = apply_where(chance[1], p, (self.contrast * normal[1]).exp2(), 1)
+        sign = apply_where(chance[2], p, 1 - 2 * (2 * uniform[2]).floor() * self.luma_flip, 1)
+        angle = apply_where(chance[3], p, self.hue * pi * (2 * uniform[3] - 1), 0)
+        across = gain * apply_where(chance[4], p, (self.saturation * normal[2]).exp2(), 1)
         along = gain * sign
         offset = along * added + (1 - along) * span.middle
         if x.shape[1] == 1:
             return per_image(along) * x + per_image(offset)
-        return mix(x, along, across, angle) + per_image(offset)
+        return mix_channels(x, along, across, angle) + per_image(offset)
 
 
-def mix(x: Tensor, along: Tensor, across: Tensor, angle: Tensor) -> Tensor:
-    """Gains along and across the grey axis, and a rotation about it, of three channels."""
-    plane, turn = per_image(across * angle.cos()), per_image(across * angle.sin())
+def mix_channels(x: Tensor, along: Tensor, across: Tensor, angle: Tensor) -> Tensor:
+    """Applies gains along and orthogonal to the grey axis, and a rotation about it, to [B, 3, H, W]."""
+    cos, sin = per_image(across * angle.cos()), per_image(across * angle.sin())
     grey = x.mean(1, keepdim=True)
-    crossed = (x.roll(-2, 1) - x.roll(-1, 1)) / sqrt(3)  # the cross product of v and the colour
-    return plane * x + (per_image(along) - plane) * grey + turn * crossed
+    cross_product = (x.roll(-2, 1) - x.roll(-1, 1)) / sqrt(3)  # of v and the colour
+    return cos * x + (per_image(along) - cos) * grey + sin * cross_product

@@ -1,4 +1,4 @@
-"""Where the pixels of an image go: one affine map for each image."""
+"""Geometric augmentations: images are warped by one affine map each."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from math import pi
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Share, Span, UpTo3, gate
-from ganlab.augmentations.warp import warp
-from ganlab.core.errors import ConfigError
+from ganlab.augmentations.base import Augmentation, Share, Span, UpTo3, apply_where
+from ganlab.augmentations.images import pick, uniform_integers
+from ganlab.core.errors import require
 from ganlab.core.randomness import RandomStreams
 
 
 @dataclass
 class Geometry(Augmentation):
-    """Flips, turns, shifts and scales, as one affine map (Karras et al. 2020, appendix B).
+    """Flips, rotations, shifts and scalings, combined into one affine map (Karras et al. 2020, appendix B).
 
-    Pixels are interpolated linearly, where the paper filters with wavelets; beyond its edge an image is
-    mirrored. What moves pixels to pixels is exact.
+    Pixels are interpolated linearly, where the paper uses wavelet filters; images are mirrored beyond their
+    edges. Maps of pixels to pixels are exact.
 
-    flip: left and right change places in half of the images.
-    quarter_turns: by 0, 90, 180 or 270 degrees, each as likely.
-    translation: largest shift along each axis, in shares of the side, rounded to pixels. All shifts are as
-        likely; in the released code the two largest come half as often, for it rounds after it draws.
-    scale: standard deviation of the binary logarithm of a factor.
-    rotation: largest angle, in half turns; one comes before `anisotropy` and one after it, and either of
-        them with probability p.
-    anisotropy: as scale, of a factor along the width, by which the height is divided.
-    shift: standard deviation of a shift along each axis, in shares of the side, not rounded.
+    flip: horizontal reflection of half of the images.
+    quarter_turns: rotation by 0, 90, 180 or 270 degrees with equal probability.
+    translation: largest shift along each axis, as a share of the side, rounded to pixels. All shifts have
+        equal probability; in the released code the two largest have half of it, because it rounds after
+        drawing.
+    scale: standard deviation of log2 of a scale factor.
+    rotation: largest angle, in units of 180 degrees. There is one rotation before `anisotropy` and one
+        after it; at least one of the two is applied with probability p.
+    anisotropy: standard deviation of log2 of a factor that scales the width and divides the height.
+    shift: standard deviation of a shift along each axis, as a share of the side, not rounded.
     """
 
     flip: bool
@@ -40,83 +41,116 @@ class Geometry(Augmentation):
     anisotropy: UpTo3
     shift: Share
 
-    def acts(self, name: str, shape: tuple[int, int, int]) -> bool:
+    def changes(self, shape: tuple[int, int, int]) -> bool:
         side = max(shape[1:])
-        if self.translation and not round(self.translation * side):
-            raise ConfigError(
-                f"{name}.translation={self.translation:g} is less than half a pixel of {side}: "
-                "give a larger one, or 0"
-            )
+        moves = not self.translation or round(self.translation * side) > 0
+        reason = f"is less than half a pixel of {side}"
+        require(moves, ".translation", self.translation, reason, "set a larger one, or 0")
         strengths = (self.translation, self.scale, self.rotation, self.anisotropy, self.shift)
         return self.flip or self.quarter_turns or any(strengths)
 
-    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, name: str) -> Tensor:
-        return warp(x, self._sources(x, p, random, f"{name}/geometry"))
+    def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
+        return warp(x, self._inverse_maps(x, p, random, f"{stream}/geometry"))
 
-    def _sources(self, x: Tensor, p: Tensor, random: RandomStreams, name: str) -> Tensor:
-        """Where a pixel comes from, [B, 3, 3]: the inverse maps, the first one leftmost."""
+    def _inverse_maps(self, x: Tensor, p: Tensor, random: RandomStreams, stream: str) -> Tensor:
+        """Matrices from a pixel to its source, [B, 3, 3]: products of inverse maps, the first one left."""
         n, (height, width) = len(x), x.shape[2:]
-        chance, uniform = random.uniform(name, n, 2, 9).permute(1, 2, 0)  # [9, B] each
-        normal = random.normal(name, n, 4).T
-        either = 1 - (1 - p.clamp(max=1)).sqrt()  # of two rotations one is made with probability p
+        chance, uniform = random.uniform(stream, n, 2, 9).permute(1, 2, 0)  # [9, B] each
+        normal = random.normal(stream, n, 4).T
+        p_rotation = 1 - (1 - p.clamp(max=1)).sqrt()  # so that one of two is applied with probability p
         maps = []
         if self.flip:
-            maps.append(scaled(gate(chance[0], p, 1 - 2 * (2 * uniform[0]).floor(), 1), 1))
+            maps.append(inverse_scaling(apply_where(chance[0], p, 1 - 2 * (2 * uniform[0]).floor(), 1), 1))
         if self.quarter_turns:
-            maps.append(turned(gate(chance[1], p, (4 * uniform[1]).floor(), 0)))
+            maps.append(inverse_quarter_turns(apply_where(chance[1], p, (4 * uniform[1]).floor(), 0)))
         if self.translation:
-            across, down = (
-                gate(chance[2], p, whole(u, round(self.translation * size)), 0)
+            right, down = (
+                apply_where(chance[2], p, uniform_integers(u, round(self.translation * size)), 0)
                 for u, size in ((uniform[2], width), (uniform[3], height))
             )
-            maps.append(moved(across, down))
+            maps.append(inverse_translation(right, down))
         if self.scale:
-            factor = gate(chance[3], p, (self.scale * normal[0]).exp2(), 1)
-            maps.append(scaled(factor, factor))
+            factor = apply_where(chance[3], p, (self.scale * normal[0]).exp2(), 1)
+            maps.append(inverse_scaling(factor, factor))
         if self.rotation:
-            maps.append(rotated(gate(chance[4], either, self.rotation * pi * (2 * uniform[4] - 1), 0)))
+            maps.append(self._rotation(chance[4], p_rotation, uniform[4]))
         if self.anisotropy:
-            factor = gate(chance[5], p, (self.anisotropy * normal[1]).exp2(), 1)
-            maps.append(scaled(factor, 1 / factor))
+            factor = apply_where(chance[5], p, (self.anisotropy * normal[1]).exp2(), 1)
+            maps.append(inverse_scaling(factor, 1 / factor))
         if self.rotation:
-            maps.append(rotated(gate(chance[6], either, self.rotation * pi * (2 * uniform[5] - 1), 0)))
+            maps.append(self._rotation(chance[6], p_rotation, uniform[5]))
         if self.shift:
-            across, down = (self.shift * size * z for z, size in ((normal[2], width), (normal[3], height)))
-            maps.append(moved(gate(chance[7], p, across, 0), gate(chance[7], p, down, 0)))
-        source = scaled(torch.ones_like(chance[8]), 1)
+            right, down = (
+                apply_where(chance[7], p, self.shift * size * z, 0)
+                for z, size in ((normal[2], width), (normal[3], height))
+            )
+            maps.append(inverse_translation(right, down))
+        product = inverse_scaling(torch.ones_like(chance[8]), 1)
         for inverse in maps:
-            # No matrix product: autocast would take it in half a type's precision.
-            source = (source[:, :, :, None] * inverse[:, None]).sum(2)
-        return source
+            # Not a matrix product, which autocast would compute in half precision.
+            product = (product[:, :, :, None] * inverse[:, None]).sum(2)
+        return product
+
+    def _rotation(self, chance: Tensor, p: Tensor, uniform: Tensor) -> Tensor:
+        return inverse_rotation(apply_where(chance, p, self.rotation * pi * (2 * uniform - 1), 0))
 
 
-def whole(uniform: Tensor, most: int) -> Tensor:
-    """Whole numbers between -most and most, each as likely."""
-    return ((2 * most + 1) * uniform).floor() - most
-
-
-def affine(*rows: list[Tensor | float]) -> Tensor:
-    """Two rows of three numbers, some of them [B], as matrices [B, 3, 3]."""
-    entries = [entry for row in rows for entry in row]
+def affine(*entries: Tensor | float) -> Tensor:
+    """Matrices [B, 3, 3] from the six entries of their first two rows, some of which are [B]."""
     like = next(entry for entry in entries if isinstance(entry, Tensor))
     full = [torch.zeros_like(like) + entry for entry in (*entries, 0.0, 0.0, 1.0)]
     return torch.stack(full, 1).view(-1, 3, 3)
 
 
-def scaled(across: Tensor, down: Tensor | float) -> Tensor:
-    return affine([1 / across, 0.0, 0.0], [0.0, 1 / down, 0.0])
+def inverse_scaling(horizontal: Tensor, vertical: Tensor | float) -> Tensor:
+    return affine(1 / horizontal, 0.0, 0.0, 0.0, 1 / vertical, 0.0)
 
 
-def moved(across: Tensor, down: Tensor) -> Tensor:
-    return affine([1.0, 0.0, -across], [0.0, 1.0, -down])
+def inverse_translation(right: Tensor, down: Tensor) -> Tensor:
+    return affine(1.0, 0.0, -right, 0.0, 1.0, -down)
 
 
-def rotated(angle: Tensor) -> Tensor:
-    """Against the clock, for one looks down the rows."""
-    return affine([angle.cos(), -angle.sin(), 0.0], [angle.sin(), angle.cos(), 0.0])
+def inverse_rotation(angle: Tensor) -> Tensor:
+    """Of a rotation that is counter-clockwise, because rows are counted downwards."""
+    return affine(angle.cos(), -angle.sin(), 0.0, angle.sin(), angle.cos(), 0.0)
 
 
-def turned(quarters: Tensor) -> Tensor:
-    """As rotated, by quarters of a turn: without the rounding of pi."""
+def inverse_quarter_turns(quarters: Tensor) -> Tensor:
+    """`inverse_rotation` by multiples of 90 degrees, without rounding errors."""
     cos, sin = (quarters * pi / 2).cos().round(), (quarters * pi / 2).sin().round()
-    return affine([cos, -sin, 0.0], [sin, cos, 0.0])
+    return affine(cos, -sin, 0.0, sin, cos, 0.0)
+
+
+def warp(x: Tensor, inverse: Tensor) -> Tensor:
+    """Images [B, C, H, W] under affine maps, interpolated linearly and mirrored beyond their edges.
+
+    Args:
+        inverse: matrices from the position (column, row, 1) of a pixel to that of its source, in pixels from
+            the centre, [B, 3, 3].
+    """
+    height, width = x.shape[2:]
+    row = torch.arange(height, device=x.device)[:, None] - (height - 1) / 2
+    column = torch.arange(width, device=x.device) - (width - 1) / 2
+    horizontal, vertical = (
+        inverse[:, i, 0, None, None] * column
+        + inverse[:, i, 1, None, None] * row
+        + inverse[:, i, 2, None, None]
+        for i in (0, 1)
+    )  # [B, H, W] each
+    above, below, down = neighbours(vertical + (height - 1) / 2, height)
+    left, right, across = neighbours(horizontal + (width - 1) / 2, width)
+    top = interpolate(pick(x, above, left), pick(x, above, right), across)
+    bottom = interpolate(pick(x, below, left), pick(x, below, right), across)
+    return interpolate(top, bottom, down)
+
+
+def neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The indices of the pixels before and after a position, and its distance from the first one."""
+    folded = (position + 0.5).remainder(2 * size)
+    folded = (folded.minimum(2 * size - folded) - 0.5).clamp(0, size - 1)
+    first = folded.floor()
+    return first.long(), (first + 1).clamp(max=size - 1).long(), folded - first
+
+
+def interpolate(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    return one + share[:, None] * (other - one)

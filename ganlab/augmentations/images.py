@@ -1,4 +1,4 @@
-"""Changes of images [B, C, H, W], each image by numbers of its own, [B]; differentiable in the images."""
+"""Differentiable transforms of images [B, C, H, W], with parameters [B] for each image."""
 
 from __future__ import annotations
 
@@ -11,63 +11,59 @@ def per_image(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
-def brighten(x: Tensor, amount: Tensor) -> Tensor:
-    """Adds an amount to all numbers of an image."""
-    return x + per_image(amount)
+def uniform_integers(uniform: Tensor, largest: int) -> Tensor:
+    """Maps uniform numbers in [0, 1) to integers from -largest to largest with equal probability."""
+    return ((2 * largest + 1) * uniform).floor() - largest
 
 
 def saturate(x: Tensor, factor: Tensor) -> Tensor:
-    """Stretches each pixel about the mean of its channels: 0 makes it grey, 1 leaves it."""
+    """Scales each pixel about the mean of its channels: 0 makes it grey, 1 leaves it unchanged."""
     grey = x.mean(1, keepdim=True)
     return grey + (x - grey) * per_image(factor)
 
 
-def stretch(x: Tensor, factor: Tensor) -> Tensor:
-    """Changes the contrast: stretches an image about its mean."""
+def change_contrast(x: Tensor, factor: Tensor) -> Tensor:
+    """Scales the values of each image about their mean."""
     mean = x.mean((1, 2, 3), keepdim=True)
     return mean + (x - mean) * per_image(factor)
 
 
 def translate(x: Tensor, down: Tensor, right: Tensor, fill: float) -> Tensor:
-    """Moves images by whole pixels; where nothing comes from is filled.
+    """Shifts images by whole pixels, and fills the pixels that have no source.
 
     Args:
-        down, right: whole numbers of any sign, [B].
+        down, right: integers of any sign, [B].
     """
     height, width = x.shape[2:]
-    rows = torch.arange(height, device=x.device) - down.long()[:, None]  # [B, H]: where a row comes from
+    rows = torch.arange(height, device=x.device) - down.long()[:, None]  # [B, H]: the source of each row
     columns = torch.arange(width, device=x.device) - right.long()[:, None]  # [B, W]
-    inside = _within(rows, height)[:, None, :, None] & _within(columns, width)[:, None, None, :]
-    moved = pick(x, rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None, :])
-    return moved.where(inside, fill)
-
-
-def _within(index: Tensor, size: int) -> Tensor:
-    return (index >= 0) & (index < size)
+    valid_rows, valid_columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    inside = (rows == valid_rows)[:, None, :, None] & (columns == valid_columns)[:, None, None, :]
+    return pick(x, valid_rows[:, :, None], valid_columns[:, None, :]).where(inside, fill)
 
 
 def pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """The pixels at indices that broadcast to [B, H, W], as [B, C, H, W].
 
-    By indexing: its slope is the same in every run on a GPU, which that of `grid_sample` is not.
+    By indexing, whose gradient is deterministic on a GPU, unlike that of `grid_sample`.
     """
     image = torch.arange(len(x), device=x.device)[:, None, None]
     return x[image, :, rows, columns].movedim(-1, 1)
 
 
 def cut(x: Tensor, centre: Tensor, side: Tensor, fill: float) -> Tensor:
-    """Fills a rectangle; what of it lies outside of the image is lost.
+    """Fills a rectangle, which may extend beyond the image.
 
     Args:
-        centre: in shares of height and width, [B, 2].
-        side: of the rectangle, in shares of height and width; 0 cuts nothing, [B].
+        centre: as shares of height and width, [B, 2].
+        side: of the rectangle, as a share of height and width, [B]; 0 cuts nothing.
     """
     height, width = x.shape[2:]
-    rows, columns = _near(centre[:, 0], side, height), _near(centre[:, 1], side, width)
+    rows, columns = _overlap(centre[:, 0], side, height), _overlap(centre[:, 1], side, width)
     return x.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], fill)
 
 
-def _near(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """Which of the rows, or columns, have their middle in the rectangle, [B, size]."""
+def _overlap(centre: Tensor, side: Tensor, size: int) -> Tensor:
+    """Whether the middle of each of `size` rows or columns lies in the rectangle, [B, size]."""
     middle = (torch.arange(size, device=centre.device) + 0.5) / size
     return (middle - centre[:, None]).abs() < side[:, None] / 2

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter
-from typing import ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch.profiler import record_function
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Function = TypeVar("Function", bound=Callable[..., Any])
 OUTSIDE = "Lightning's loop"  # the range of the time outside of every other
 NO_RANGE = nullcontext()
 
@@ -62,11 +61,6 @@ def profile_range(name: str) -> AbstractContextManager[None]:
     return NO_RANGE if Stopwatch.running is None else Stopwatch.running.range(name)
 
 
-def in_range(name: str, function: Callable[P, R]) -> Callable[P, R]:
+def in_range(name: str, function: Function) -> Function:
     """The function, each of whose calls is a range while a stopwatch runs."""
-
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        with profile_range(name):
-            return function(*args, **kwargs)
-
-    return function if Stopwatch.running is None else call
+    return function if Stopwatch.running is None else Stopwatch.running.range(name)(function)

@@ -114,18 +114,18 @@ class HalfLife(Schedule):
         return 0.5 ** (1 / min(self.steps, self.share * max(step, 1)))
 
 
-def as_schedule(key: str, value: float | Schedule, interval: str = "(-inf, inf)") -> Schedule:
+def as_schedule(key: str, value: float | Schedule, interval: str) -> Schedule:
     """A number or a schedule as a schedule.
 
     Raises:
         ConfigError: it leaves the interval, such as "[0, 1)", or is not a number.
     """
-    number = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
-    require(number, key, value, "must be a number")
-    made = value if isinstance(value, Schedule) else Constant(value)
-    for end in (made.start, made.end):
+    is_number = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
+    require(is_number, key, value, "must be a number")
+    schedule = value if isinstance(value, Schedule) else Constant(value)
+    for end in (schedule.start, schedule.end):
         require(in_interval(end, interval), key, end, f"must be {describe_interval(interval)}")
-    return made
+    return schedule
 
 
 def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
@@ -134,9 +134,9 @@ def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
     Raises:
         ConfigError: it is negative somewhere, or zero throughout, which would have no effect.
     """
-    made = as_schedule(key, value, "[0, inf)")
-    require(made.maximum > 0, key, 0, "would have no effect", "give a positive number, or leave it out")
-    return made
+    schedule = as_schedule(key, value, "[0, inf]")
+    require(schedule.maximum > 0, key, 0, "would have no effect", "give a positive number, or leave it out")
+    return schedule
 
 
 def at_step(value: Any, step: int) -> Any:

@@ -20,26 +20,29 @@ Player = Literal["discriminator", "generator"]
 
 
 class Capability(StrEnum):
-    """Properties of an objective, of data or of a setting that a trick may need, or claim for itself."""
+    """Properties of an objective, of data or of a setting that a trick may need, or claim for itself.
+
+    The values are noun phrases for messages.
+    """
 
     DISCRIMINATOR = "a discriminator"
-    SCORES = "scores"  # the discriminator's logits: some objectives judge by its features alone
-    SIGNS = "logits that are positive where the discriminator takes a sample for real"
+    SCORES = "a loss on logits"  # of the discriminator: some objectives use its features alone
+    SIGNS = "logits that are positive for real samples and negative for fakes"
     TARGETS = "targets"
-    COSTS = "costs of both players that are never negative"
-    FAKE_COSTS = "a generator's cost of each fake by itself"
+    COSTS = "losses of both players that are never negative"
+    FAKE_COSTS = "a generator loss for each fake"
     MOVE_CONTROL = "control over which player moves"
-    IRREVOCABLE_MOVES = "moves of the discriminator that are not taken back later"
+    IRREVOCABLE_MOVES = "discriminator updates that are never undone"
     GENERATOR_TERM = "the generator's adversarial term"
-    ZERO_SUM = "a generator that minimises log(1 - D) (objective=minimax)"
+    ZERO_SUM = "the generator loss log(1 - D)"
     LABELS = "labels"
-    LABELLED_BATCH = "labelled samples beside the batch (such as data.labelled=100)"
+    LABELLED_BATCH = "labelled samples in addition to the batch"
     ONE_PROCESS = "a single process"
-    SECOND_DERIVATIVES = "second derivatives (compile=false)"
+    SECOND_DERIVATIVES = "second derivatives"
     DISCRIMINATOR_SCALE = "the scale of the discriminator's weights"
     GENERATOR_SCALE = "the scale of the generator's weights"
     GENERATOR_NORM = "the generator's batch norm"
-    SINGLE_SAMPLES = "samples that are judged one by one"
+    SINGLE_SAMPLES = "verdicts on single samples"
 
 
 # The capabilities that do not depend on the objective and the data.

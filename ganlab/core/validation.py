@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, TypeGuard, cast
 
-from ganlab.core.errors import ConfigError, require, shown
+from ganlab.core.errors import require
 
 # Annotations of constructor parameters, which `ganlab.config.kinds` checks: of integers the least value,
 # of floats the interval.
@@ -53,23 +53,3 @@ def check_whole_number(key: str, value: object) -> int:
 def format_number(value: float) -> str:
     """A measured number for print: three decimal places, or three significant digits below 0.1."""
     return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"
-
-
-Fact = int | Sequence[float] | None
-
-
-def check_declared(name: str, declared: Fact, found: Fact) -> None:
-    """Raises `ConfigError` if data contradict a setting, from which networks are built without the data."""
-    key, there = f"data.{name}", shown(found)
-    require(shown(declared) == there, key, declared, "contradicts the data", f"set {key}={there}")
-
-
-def check_image_range(declared: Sequence[float] | None) -> tuple[float, float]:
-    """The value range of images as a pair.
-
-    Raises:
-        ConfigError: it is neither [-1, 1] nor [0, 1], the output ranges of the generators.
-    """
-    if declared is None or list(declared) not in ([-1, 1], [0, 1]):
-        raise ConfigError("is not a value range of images", "set [-1,1] or [0,1]", "data.range", declared)
-    return float(declared[0]), float(declared[1])

@@ -1,154 +1,175 @@
-"""Training data: the facts of a data set, its training batches without an end, and sweeps over its splits."""
-
-from __future__ import annotations
+"""Base class of data sets: their declared facts, endless training batches, and passes over their splits."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
-from typing import Literal
+from itertools import count
+from typing import Literal, TypedDict
 
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError
-from ganlab.core.randomness import proportional_classes, seeded_generator
+from ganlab.core.errors import ConfigError, require, shown
+from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
+from ganlab.core.validation import Count
 from ganlab.data.densities import Mixture
-from ganlab.data.labelled import Labelled, LabelledPlan, Pairs
-from ganlab.data.sampler import BatchIndices, Plan, StageSampler
-from ganlab.data.sources import LabelledBatch, Samples, Source, send, send_labels
+from ganlab.data.sampler import BatchSampler, GlobalBatch, LabelledSubset, epoch_batches, in_order
+from ganlab.data.sources import LabelledBatch, Samples, Source, send
 
 Split = Literal["train", "validation", "test"]
-ValueRange = tuple[float, float] | None  # of the values of a sample; None: unbounded
+Device = torch.device | str
+ValueRange = tuple[float, float] | None  # of the elements of a sample; None: unbounded
+
+
+class Declared(TypedDict):
+    """Settings of every data set. Networks are built from the declared facts, without reading the data."""
+
+    shape: Sequence[int]
+    num_classes: int | None
+    range: Sequence[float] | None
+    batch_size: Count
 
 
 class Data:
-    """A data set: the facts that networks are built from, and its samples. Subclasses only find the sources.
+    """A data set. Subclasses only find its sources.
+
+    Args:
+        shape: of one sample, (C, H, W) or (D,).
+        num_classes: of the labels; None: there are no labels.
+        range: [-1, 1] or [0, 1] for images; None: unbounded samples, which are not scaled.
+        batch_size: of the global batch, all processes together.
+        sources: by the name of the split; `train` is always there.
+        origins: the sources whose contents are the data set's fingerprint; None: `sources`.
+        labelled: the number of training samples whose labels a second stream shows; None: no such stream.
 
     Raises:
-        ConfigError: a batch size above the number of training samples.
+        ConfigError: the batch size exceeds the number of training samples, or `labelled` does not suit them.
     """
 
-    shape: tuple[int, ...]  # of one sample: (C, H, W), or (D,)
-    num_classes: int | None
-    class_names: tuple[str, ...] | None = None  # by label; None: classes have numbers only
-    value_range: ValueRange  # (-1, 1) or (0, 1) for images; None: unbounded
-    batch_size: int  # of the global batch, all processes together
-    labelled: Labelled | None = None  # samples whose labels a second stream shows
-    distribution: Mixture | None = None  # what the samples are drawn from, where that is known
-    skipped: Sequence[str] = ()  # files that were passed over, so far
+    shape: tuple[int, ...]
+    class_names: tuple[str, ...] | None = None  # by label; None: classes have no names
+    distribution: Mixture | None = None  # of the samples, if it is known
+    skipped: Sequence[str] = ()  # paths of the files skipped so far, escaped
 
     def __init__(
         self,
         shape: Sequence[int],
         num_classes: int | None,
-        value_range: ValueRange,
+        range: Sequence[float] | None,
         batch_size: int,
         sources: Mapping[str, Source],
         origins: Mapping[str, Source] | None = None,
+        labelled: int | None = None,
     ):
         self.shape = tuple(shape)
         self.num_classes = num_classes
-        self.value_range = value_range
+        self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
         self.batch_size = batch_size
         self.sources = sources
-        self.origins = origins or sources  # what the sources were read from, where that is something else
+        self.origins = origins or sources
         self.check_batch_size(1, batch_size)
+        labels = sources["train"].labels
+        self.labelled = None if labelled is None else LabelledSubset(labels, labelled, num_classes)
 
     def __len__(self) -> int:
         """The number of training samples."""
         return len(self.sources["train"])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the samples of all splits, not of where they lie; of files as `Files.contents` says."""
+        """SHA-256 of the samples of all splits, wherever they are stored; of files see `Files.contents`."""
         digest = sha256()
         for split, source in sorted(self.origins.items()):
             for part in (split, *source.contents()):
-                named = part if isinstance(part, str) else f"{part.dtype} {tuple(part.shape)}"
-                digest.update(os.fsencode(named) + b"\0")
+                header = part if isinstance(part, str) else f"{part.dtype} {tuple(part.shape)}"
+                digest.update(os.fsencode(header) + b"\0")
                 if isinstance(part, Tensor):
                     digest.update(part.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def check_batch_size(self, world_size: int, batch_size: int) -> None:
-        """Refuses a global batch that is too large, or does not divide among so many processes."""
-        if batch_size > len(self):
-            raise ConfigError(
-                f"data.batch_size={batch_size} exceeds the {len(self)} training samples: lower it"
-            )
-        if batch_size % world_size:
-            raise ConfigError(
-                f"data.batch_size={batch_size} does not divide among {world_size} processes: "
-                "make it a multiple of them"
-            )
+        """Refuses a global batch that is too large, or does not divide among `world_size` processes."""
+        reason = f"exceeds the {len(self)} training samples"
+        require(batch_size <= len(self), ".batch_size", batch_size, reason, "lower it")
+        reason = f"does not divide among {world_size} processes"
+        multiple = f"set it to a multiple of {world_size}"
+        require(batch_size % world_size == 0, ".batch_size", batch_size, reason, multiple)
 
     def class_counts(self, split: Split = "train") -> list[int] | None:
-        """How many samples of a split each class has; None where there are no classes, or no such split."""
+        """The number of samples of each class in a split; None without classes or without that split."""
         labels = self.sources[split].labels if split in self.sources else None
         if labels is None or not self.num_classes:
             return None
         return torch.bincount(labels.cpu(), minlength=self.num_classes).tolist()
 
     def proportional_labels(self, n: int, split: Split = "train") -> Tensor | None:
-        """Classes [n] as often as a split has them, the same in every run; None as `class_counts`."""
+        """Labels [n] int64 in the proportions of a split, the same in every run; None as `class_counts`."""
         counts = self.class_counts(split)
         return None if counts is None else proportional_classes(counts, n)
 
     def mean(self) -> Tensor:
-        """The mean training sample, [*shape] float64; reads them all."""
+        """The mean training sample, [*shape] float64. Reads all of them."""
         return sum(x.double().sum(0) for x, _ in self.split("train", "cpu", 1000)) / len(self)  # type: ignore[return-value]
 
     def stream(
         self,
         seed: int,
         start: Callable[[], int],
-        device: torch.device | str,
+        device: Device,
         rank: int = 0,
         world_size: int = 1,
-        phases: Sequence[tuple[int, int]] = (),
+        stages: Sequence[tuple[int, int]] = (),
     ) -> Iterable[Samples | LabelledBatch]:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
-        Where some samples are `labelled`, as many of these and their labels follow in the same tuple.
+        If the data set has a `labelled` subset, each batch also holds b of its samples and their labels.
+        Global batch k is a function of (seed, k). Rank r of n gets its rows r b to (r + 1) b, with
+        b = batch_size / n. Moves samples that are held in memory to the device.
 
-        Global batch k is a function of (seed, k); rank r of n gets its rows r * b to (r + 1) * b, where
-        b = batch_size / n. What is held in memory is moved to the device here. In a run of several stages,
-        `phases` are how many batches each has and of which size; there is no end to the last.
+        Args:
+            start: called by every `iter`. A loader with a count of its own would be ahead of the game after
+                a resume, wherever something fetches a batch before it is played.
+            stages: of a run of several stages, the number of batches of each and their global size. The last
+                stage has no end. Empty: one stage.
 
         Raises:
-            ConfigError: a batch size is no multiple of the number of processes, or is too large.
+            ConfigError: see `check_batch_size`.
         """
         source, device = self.sources["train"], torch.device(device)
-        phases = phases or [(0, self.batch_size)]
-        for _, batch_size in phases:
+        stages = stages or [(0, self.batch_size)]
+        for _, batch_size in stages:
             self.check_batch_size(world_size, batch_size)
         source.move(device)
 
-        def stream(plan: Callable[[int, int, int, bool], Plan]) -> Stream:
-            plans = [(plan(size, rank, world_size, source.augments), length) for length, size in phases]
-            return Stream(source, StageSampler(plans), start, device, self.value_range)
+        def batches(global_batch: GlobalBatch, seed: int) -> Iterator[Samples]:
+            sampler = BatchSampler(global_batch, seed, stages, rank, world_size, source.augments)
+            return self._prepare(source.batches(map(sampler.batch, count(start()))), device)
 
-        batches = stream(partial(Plan, seed, len(source)))
-        if self.labelled is None:
-            return batches
-        return Pairs(batches, stream(partial(LabelledPlan, self.labelled.rows(seed), seed)))
+        def stream() -> Iterator[Samples | LabelledBatch]:
+            training = batches(epoch_batches(seed, len(source)), seed)
+            if self.labelled is None:
+                return training
+            labelled = batches(self.labelled.batches(seed), derive_seed(seed, "labelled"))
+            return ((*batch, *more) for batch, more in zip(training, labelled, strict=True))
 
-    def split(self, name: Split, device: torch.device | str, batch_size: int) -> Iterator[Samples]:
+        return Stream(stream)
+
+    def split(self, name: Split, device: Device, batch_size: int) -> Iterator[Samples]:
         """Every sample of a split once, in a fixed order, not augmented; the last batch may be smaller.
 
         Raises:
             ConfigError: there is no such split, or the batch size is below 1.
         """
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size} of a split is too small: set it to 1 or more")
+        require(batch_size >= 1, "batch_size", batch_size, "must be at least 1")
         if name not in self.sources:
-            more = ", or hold some out with data.validation" if name == "validation" else ""
-            raise ConfigError(f"the data have no split {name!r}: choose from {', '.join(self.sources)}{more}")
-        return delivered(self.sources[name].sweep(batch_size), torch.device(device), self.value_range)
+            more = ", or hold some samples out with data.validation" if name == "validation" else ""
+            raise ConfigError(
+                f"the data have no split {name!r}", f"choose from {', '.join(self.sources)}{more}"
+            )
+        return self._prepare(self.sources[name].sweep(batch_size), torch.device(device))
 
-    def subset(self, name: Split, n: int, device: torch.device | str, batch_size: int) -> Iterator[Samples]:
-        """At most n samples of a split, not augmented, the same ones in every run; no others are read.
+    def subset(self, name: Split, n: int, device: Device, batch_size: int) -> Iterator[Samples]:
+        """At most n samples of a split, not augmented, the same ones in every run; reads no others.
 
         Raises:
             ConfigError: as `split`.
@@ -160,41 +181,48 @@ class Data:
         rows = torch.randperm(size, generator=seeded_generator("evaluation", name))[:n]
         return self.samples_at(name, rows, device, batch_size)
 
-    def samples_at(
-        self, name: Split, rows: Tensor, device: torch.device | str, batch_size: int
-    ) -> Iterator[Samples]:
+    def samples_at(self, name: Split, rows: Tensor, device: Device, batch_size: int) -> Iterator[Samples]:
         """The samples in these rows [n] of a split, not augmented."""
-        batches = self.sources[name].batches(BatchIndices(part, None) for part in rows.split(batch_size))
-        return delivered(batches, torch.device(device), self.value_range)
+        batches = self.sources[name].batches(in_order(rows, batch_size))
+        return self._prepare(batches, torch.device(device))
+
+    def _prepare(self, batches: Iterator[Samples], device: torch.device) -> Iterator[Samples]:
+        """The batches on a device, scaled there: as uint8 they are a quarter as large on the way."""
+        for x, labels in batches:
+            there = None if labels is None else send(labels, device)
+            yield scale(send(x, device), self.value_range), there
 
 
 @dataclass
 class Stream:
-    """Training batches without an end; every `iter` begins at batch `start()`.
+    """An iterable that makes a new iterator at each `iter`."""
 
-    The position is asked for and never kept: a loader that counts for itself is ahead of the game after a
-    resume wherever something fetches a batch before it is played.
+    make: Callable[[], Iterator[Samples | LabelledBatch]]
+
+    def __iter__(self) -> Iterator[Samples | LabelledBatch]:
+        return self.make()
+
+
+def verify(declared: Declared, **found: object) -> None:
+    """Refuses declared facts, by name, that contradict the data."""
+    for name, fact in found.items():
+        value, right = dict(declared)[name], shown(fact)
+        require(shown(value) == right, f".{name}", value, "contradicts the data", f"set it to {right}")
+
+
+def verify_images(declared: Declared, shape: Sequence[int], num_classes: int | None) -> None:
+    """Refuses declared facts of images that contradict the data.
+
+    Raises:
+        ConfigError: also if the range is neither [-1, 1] nor [0, 1], the two that generators end in.
     """
-
-    source: Source
-    plan: StageSampler
-    start: Callable[[], int]
-    device: torch.device
-    value_range: ValueRange
-
-    def __iter__(self) -> Iterator[Samples]:
-        batches = self.source.batches(self.plan.since(self.start()))
-        return delivered(batches, self.device, self.value_range)
-
-
-def delivered(batches: Iterator[Samples], device: torch.device, value_range: ValueRange) -> Iterator[Samples]:
-    """The batches on a device and in float32: bytes travel, a quarter of what floats would be."""
-    for x, labels in batches:
-        yield scale(send(x, device), value_range), send_labels(labels, device)
+    verify(declared, shape=tuple(shape), num_classes=num_classes)
+    fits = list(declared["range"] or ()) in ([-1, 1], [0, 1])
+    require(fits, ".range", declared["range"], "is not a value range of images", "set it to [-1,1] or [0,1]")
 
 
 def scale(x: Tensor, value_range: ValueRange) -> Tensor:
-    """uint8 to float32, 0 to the low end and 255 to the high end exactly; unbounded samples as they are."""
+    """uint8 to float32, 0 to the low end and 255 to the high end exactly; unbounded samples are unchanged."""
     if value_range is None:
         return x
     low, high = value_range

@@ -1,6 +1,4 @@
-"""Distributions of which everything is known, and what the best of all discriminators would say of them."""
-
-from __future__ import annotations
+"""Known distributions: mixtures of Gaussians, and the optimal discriminator between two densities."""
 
 from collections.abc import Sequence
 from math import log, pi
@@ -13,12 +11,12 @@ LOG_2_PI = log(2 * pi)
 
 
 class Mixture:
-    """Isotropic Gaussians with centres [M, D], deviations [M] and probabilities [M]; each is a mode.
+    """A mixture of M isotropic Gaussians in D dimensions; each of them is a mode.
 
     Args:
-        centres: in the units of the data.
-        stds: of each Gaussian, along each axis; positive.
-        weights: their probabilities, up to a factor; not negative.
+        centres: [M, D], in the units of the data.
+        stds: standard deviation of each Gaussian along each axis, [M]; positive.
+        weights: probabilities up to a common factor, [M]; not negative.
     """
 
     def __init__(self, centres: Sequence[Sequence[float]], stds: Sequence[float], weights: Sequence[float]):
@@ -29,7 +27,7 @@ class Mixture:
 
     @classmethod
     def equal(cls, centres: Sequence[Sequence[float]], std: float) -> Self:
-        """Equally likely Gaussians of one deviation."""
+        """Equally likely Gaussians of one standard deviation."""
         return cls(centres, [std] * len(centres), [1.0] * len(centres))
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
@@ -37,14 +35,14 @@ class Mixture:
         return self.sample_with_modes(n, generator)[0]
 
     def sample_with_modes(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Samples, float32 [n, D], and which Gaussian each is of, int64 [n]."""
-        component = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        """Samples, float32 [n, D], and the index of the Gaussian that each is from, int64 [n]."""
+        mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.centres.shape[1], generator=generator, dtype=torch.float64)
-        return (self.centres[component] + self.stds[component, None] * noise).float(), component
+        return (self.centres[mode] + self.stds[mode, None] * noise).float(), mode
 
     def mahalanobis(self, x: Tensor) -> Tensor:
-        """How many deviations lie between samples [N, D] and each centre (Mahalanobis), float64 [N, M]."""
-        # A product of matrices would lose what two near points differ by.
+        """Distances of samples [N, D] to the centres, in standard deviations of each, float64 [N, M]."""
+        # Differences, because |x|^2 - 2 x c + |c|^2 would cancel where a sample is close to a centre.
         gap = x.double()[:, None] - self.centres.to(x.device)  # [N, M, D]
         return gap.square().sum(2).sqrt() / self.stds.to(x.device)
 
@@ -56,13 +54,13 @@ class Mixture:
 
 
 def optimal_discriminator(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """p / (p + q), where data have density p and fakes q (Goodfellow et al. 2014, proposition 1)."""
+    """p / (p + q) for densities p of the data and q of fakes (Goodfellow et al. 2014, proposition 1)."""
     return (log_p - log_q).sigmoid()
 
 
 def oracle_accuracy(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """max(p, q) / (p + q): how often at x the guess is right that a sample is of the denser class.
+    """max(p, q) / (p + q): the accuracy, at each point, of guessing the class with the larger density.
 
-    Both classes are equally likely. 1/2 where they cannot be told apart, 1 where only one is found.
+    Both classes are equally likely: 1/2 where the densities are equal, 1 where one of them is zero.
     """
     return (log_p - log_q).abs().sigmoid()

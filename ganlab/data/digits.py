@@ -1,46 +1,47 @@
-"""The 8x8 handwritten digits that come with scikit-learn: the default data, nothing is downloaded."""
+"""Handwritten digits of 8x8 pixels, which scikit-learn ships: the default data, nothing is downloaded."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 
-from ganlab.core.validation import Count, Whole, check_declared, check_image_range
-from ganlab.data.base import Data
-from ganlab.data.labelled import labelled_among
+from ganlab.core.validation import Count, Whole
+from ganlab.data.base import Data, Declared, verify_images
 from ganlab.data.sources import Choice, Memory, hold_out
 
-TRAINING = 1437  # of the 1797
+TRAINING = 1437  # training images, of 1797
 
 
 class Digits(Data):
     """Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998).
 
-    The last fifth is for testing. Images that are near each other in the file are alike, as by one hand: a
-    test interleaved with the training images scores a fid/digits of 1.5 against them, a fifth in one piece
-    4 to 9. Only the latter says how much unseen writing differs.
+    The last fifth is the test split. Neighbours in the file look alike, as if written by one hand: an
+    interleaved test split has a fid/digits of 1.5 to the training images, and the last fifth one of 4 to 9.
+    Only the latter measures generalisation to other handwriting.
+
+    Args:
+        validation: the number of training images that are held out.
+        validation_choice: last, those at the end; random, the same ones in every run.
+        labelled: the number of training images whose labels a semi-supervised trick may see; None: no trick
+            may see them.
+
+    Raises:
+        ConfigError: a declared fact contradicts the data, or too few images are left.
     """
 
     def __init__(
         self,
-        shape: Sequence[int],
-        num_classes: int,
-        range: Sequence[float],
-        batch_size: Count,
         validation: Whole,
         validation_choice: Choice,
         labelled: Count | None,
+        **declared: Unpack[Declared],
     ):
-        from sklearn.datasets import load_digits  # a second of import that other data need not pay
+        from sklearn.datasets import load_digits  # imported here because it takes a second
 
         found = load_digits()
         images = torch.from_numpy(found.images)[:, None]  # [1797, 1, 8, 8], 0 to 16
         pixels = (images * 255 / 16).round().byte()
         labels = torch.from_numpy(found.target).long()
-        check_declared("shape", shape, tuple(pixels.shape[1:]))
-        check_declared("num_classes", num_classes, 10)
+        verify_images(declared, shape=pixels.shape[1:], num_classes=10)
         training = hold_out(pixels[:TRAINING], labels[:TRAINING], validation, validation_choice, flip=False)
-        sources = training | {"test": Memory(pixels[TRAINING:], labels[TRAINING:], flip=False)}
-        super().__init__(shape, num_classes, check_image_range(range), batch_size, sources)
-        self.labelled = labelled_among(sources["train"], labelled, num_classes)
+        test = Memory(pixels[TRAINING:], labels[TRAINING:], flip=False)
+        super().__init__(**declared, sources=training | {"test": test}, labelled=labelled)

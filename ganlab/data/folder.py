@@ -1,36 +1,49 @@
-"""Any folder of images: its sub-folders are the classes, held in memory where it fits, else read as we go."""
+"""Folders of images: one to train on, whose sub-folders are the classes, and one to evaluate."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from PIL import ImageColor
 
 from ganlab.core.errors import ConfigError, printable
-from ganlab.core.validation import Count, Whole, check_declared, check_image_range
-from ganlab.data.base import Data
+from ganlab.core.validation import Count, Whole
+from ganlab.data.base import Data, Declared, verify_images
 from ganlab.data.files import Files
-from ganlab.data.image import ImageSpec, Unreadable, decode, opened, orientation
-from ganlab.data.listing import class_names, find_splits, listing
+from ganlab.data.image import SIDEWAYS, ImageSpec, Unreadable, decode, opened, orientation
+from ganlab.data.listing import class_names, existing_folder, find_splits, list_images
+
+GREY = ("1", "L", "LA", "I", "I;16", "I;16B")  # modes of PIL
+MEND = "mend it, or remove it"  # remedy for an unreadable file
 
 
 class Folder(Data):
-    """Images of any size in `root`, or in its training and test folders, by any name, if it holds just two.
+    """Images of any size in a folder, which may consist of a training and a test folder of any usual names.
 
-    A folder of sub-folders has their names as classes, sorted, as numbers where all are, however deep the
-    files lie below them; one of images only has no labels. Hidden files are ignored. Links to folders are
-    followed, and a folder to which several lead is seen once. Where an image is transparent the `background`
-    is seen; `white` is the value that is white in files of more than 8 bits a value. Whether the images are
-    held in memory (where they take no more than `memory_limit` bytes, if `in_memory` is auto) changes no
-    batch; `num_workers` processes read the files. A file that is no readable image is refused by name
-    (`on_corrupt` is error), or its place is taken by the next good one (skip) and its path appended to
-    `skipped`: files that do not look like images at once, others when they are read.
+    Sub-folders are the classes, sorted, as numbers if all their names are; files may be at any depth below
+    them. A folder that contains only images has no labels. Hidden files are ignored. Links to folders are
+    followed, and every folder is read once.
+
+    Args:
+        root: the folder.
+        test_root: a folder of the test split; None: that of `root`, if there is one.
+        channels: 1 grey, 3 colour.
+        height: of a sample, pixels.
+        width: of a sample, pixels.
+        crop: none, images are resized whatever their aspect ratio; center or random, they are resized to
+            cover a sample and then cropped.
+        flip: mirror half of the training images.
+        background: the colour behind transparent pixels, a name or #rrggbb.
+        white: the value that is white in files of more than 8 bits.
+        on_corrupt: error, an unreadable file is refused by name; skip, the next readable one replaces it, and
+            its path is appended to `skipped`: at once if its suffix is not that of an image, otherwise when
+            it is read.
+        in_memory: whether images are held in memory, which changes no batch; auto: if they take no more
+            than `memory_limit` bytes.
+        num_workers: processes that read files; 0: none but the training process.
 
     Raises:
-        ConfigError: there are no images, a setting is not known, `shape` or `num_classes` contradict the
-            rest, or, while reading, a file that cannot be read.
+        ConfigError: there are no images, a setting is unknown, or a declared fact contradicts the rest; while
+            images are read, a file is unreadable.
     """
 
     def __init__(
@@ -48,98 +61,90 @@ class Folder(Data):
         in_memory: bool | Literal["auto"],
         memory_limit: Whole,
         num_workers: Whole,
-        shape: Sequence[int],
-        num_classes: int | None,
-        range: Sequence[float],
-        batch_size: Count,
+        **declared: Unpack[Declared],
     ):
-        check_declared("shape", shape, (channels, height, width))
-        refuse_background(background)
-        value_range = check_image_range(range)
-        self.skipped: list[str] = []
-        skipped = self.skipped if on_corrupt == "skip" else None
+        spec = ImageSpec(channels, height, width, crop, flip, background, white)
+        refuse_transparent(background)
         folders = find_splits(root, test_root)
         classes = class_names(folders["train"])
-        if num_classes is not None:
-            check_declared("num_classes", num_classes, len(classes) or None)
-        listings = {name: listing(folder, classes, skipped) for name, folder in folders.items()}
-        look = ImageSpec(channels, height, width, crop, flip, background, white)
-        files = {name: Files(found, look, num_workers, skipped) for name, found in listings.items()}
+        if declared["num_classes"] is None:
+            declared["num_classes"] = len(classes) or None
+        verify_images(declared, (channels, height, width), len(classes) or None)
+        self.skipped: list[str] = []
+        skipped = self.skipped if on_corrupt == "skip" else None
+        remedy = "mend or remove it, or set data.on_corrupt=skip"
+        files = {
+            split: Files(*list_images(folder, classes, skipped), spec, num_workers, skipped, remedy)
+            for split, folder in folders.items()
+        }
         if in_memory == "auto":
-            in_memory = sum(source.num_bytes for source in files.values()) <= memory_limit
-        sources = {name: source.held() if in_memory else source for name, source in files.items()}
-        super().__init__(shape, len(classes) or None, value_range, batch_size, sources, origins=files)
-        # In a config "${" would begin an interpolation.
+            crops = 2 if crop == "random" else 1  # an estimate: an image has the room of two crops
+            in_memory = sum(map(len, files.values())) * crops * channels * height * width <= memory_limit
+        sources = {split: source.in_memory() if in_memory else source for split, source in files.items()}
+        super().__init__(**declared, sources=sources, origins=files)
+        # In a config, "${" would begin an interpolation.
         self.class_names = tuple(printable(name).replace("${", "$ {") for name in classes) or None
 
 
-def refuse_background(colour: str) -> None:
-    """Refuses what is no opaque colour, by name or as #rrggbb."""
+def refuse_transparent(colour: str) -> None:
+    """Refuses a text that is not an opaque colour, by name or as #rrggbb."""
     try:
         _red, _green, _blue = map(int, ImageColor.getrgb(colour))
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"data.background={colour} is no colour: set it to one, as white") from error
-
-
-GREY = ("1", "L", "LA", "I", "I;16", "I;16B")
-REMEDY = "mend it, or remove it"  # of a file that cannot be read
-TURNED = (5, 6, 7, 8)  # orientations of a camera that lay on its side
+        reason = "is not an opaque colour"
+        raise ConfigError(reason, "choose one, such as white", ".background", colour) from error
 
 
 class EvaluationFolder(Data):
-    """The images of a folder, however deep they lie below it, all of one size, which is kept; split train.
+    """Images to be evaluated, at their own size, which is one for all; they are the split `train`.
+
+    Images at any depth belong to it, and other files are skipped, by their suffix.
 
     Args:
-        name: of the setting that names the folder, for messages.
-        root: the folder. What is no image, by its ending, is passed over.
-        channels: 1 grey, 3 colour; None: 3 where any image has colours. Grey ones get three equal channels,
-            and three equal channels are grey.
+        key: the setting that names the folder.
+        root: the folder.
+        channels: 1 grey, 3 colour; None: 3 if any image has colours. Grey images get three equal channels,
+            and images of three equal channels count as grey.
 
     Raises:
-        ConfigError: there are no images, one cannot be read, they are of several sizes, or have colours that
-            one channel would lose.
+        ConfigError: there are no images, one is unreadable, they differ in size, or have colours that one
+            channel would lose.
     """
 
-    def __init__(self, name: str, root: str, channels: int | None = None):
-        home = Path(root).expanduser()
-        if not home.is_dir():
-            raise ConfigError(f"{name}={root} is no folder: give a folder of images")
-        others: list[str] = []
-        found = listing(home, class_names(home), others)
-        files = found.files
-        (width, height), _ = header(files[0])
-        coloured = None
-        for file in files:
-            size, mode = header(file)
+    def __init__(self, key: str, root: str, channels: int | None = None):
+        home = existing_folder(key, root)
+        found, labels = list_images(home, class_names(home), skipped=[])
+        first = found[0]
+        headers = {file: header(file) for file in found}
+        (width, height), _ = headers[first]
+        for file, (size, _) in headers.items():
             if size != (width, height):
-                raise ConfigError(
-                    f"{file} is {size[0]}x{size[1]}, but {files[0]} is {width}x{height}: metrics want images "
-                    "of one size; resize them, or keep them in folders of their own"
-                )
-            if coloured is None and mode not in GREY and tinted(file, (height, width)):
-                coloured = file
+                reason = f"{file} is {size[0]}x{size[1]}, but {first} is {width}x{height}"
+                raise ConfigError(reason, "resize them, or put each size in a folder of its own")
+        candidates = (file for file, (_, mode) in headers.items() if mode not in GREY)
+        coloured = next((file for file in candidates if has_colours(file, height, width)), None)
         if channels == 1 and coloured is not None:
-            raise ConfigError(
-                f"{coloured} has colours, and what it is measured against has none: make both grey, or both "
-                "coloured"
-            )
+            reason = f"{coloured} has colours, and the images it is compared with have none"
+            raise ConfigError(reason, "make both grey, or both coloured")
         channels = channels or (1 if coloured is None else 3)
-        source = Files(found, ImageSpec(channels, height, width, "none", False), 0, None)
-        source.remedy = REMEDY
-        super().__init__((channels, height, width), None, (0.0, 1.0), 1, {"train": source})
+        spec = ImageSpec(channels, height, width)
+        source = Files(found, labels, spec, num_workers=0, skipped=None, remedy=MEND)
+        super().__init__((channels, height, width), None, (0, 1), 1, {"train": source})
 
 
-def tinted(file: Path, size: tuple[int, int]) -> bool:
-    """Whether the channels of an image differ anywhere; of what cannot be read its reader will tell."""
-    pixels = decode(file, ImageSpec(3, *size, "none", False), {})
-    return not isinstance(pixels, str) and bool((pixels != pixels[:1]).any())
+def has_colours(file: Path, height: int, width: int) -> bool:
+    """Whether the channels of an image differ anywhere; False if it is unreadable."""
+    try:
+        pixels = decode(file, ImageSpec(3, height, width), {})
+    except Unreadable:
+        return False
+    return bool((pixels != pixels[:1]).any())
 
 
 def header(file: Path) -> tuple[tuple[int, int], str]:
-    """Width and height of an image held upright, and PIL's name of what a pixel is; no pixel is read."""
+    """Width and height of an image held upright, and its mode in PIL; reads no pixels."""
     try:
         with opened(file) as image:
-            turned = orientation(image) in TURNED
-            return (image.size[::-1] if turned else image.size), image.mode
+            return (image.size[::-1] if orientation(image) in SIDEWAYS else image.size), image.mode
     except Unreadable as error:
-        raise ConfigError(f"{error}: {REMEDY}") from error
+        raise ConfigError(str(error), MEND) from error

@@ -1,6 +1,4 @@
-"""What every image file is made into: decoded, upright, 8 bits a value, resized, and cut."""
-
-from __future__ import annotations
+"""Decoding of image files to uint8 tensors of one size."""
 
 import errno
 import os
@@ -9,136 +7,144 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base
+from PIL.Image import Transpose
 from torch import Tensor
 
 from ganlab.core.errors import one_line, printable
-from ganlab.data.readers import scarce
-from ganlab.data.sampler import flips, no_augmentation, offset
+from ganlab.data.readers import resource_error
+from ganlab.data.sampler import crop_offset, flips, no_augmentation
 
-Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many; scans are large, and are shrunk here
-PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # nobody here reads the texts
-warnings.filterwarnings("ignore", module=r"PIL\.")  # what damaged files hold beside their pixels
-SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-UPRIGHT = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's orientations, and what of PIL undoes each
+Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many; large scans are resized here
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # texts are not used
+warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata
+# Of the content of a file, whatever its name. PIL has others, one of which starts a program.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+# What undoes each of EXIF's orientations; 1 is upright.
+UPRIGHT = {
+    2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
+}  # fmt: skip
+SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 
 
 class ImageSpec(NamedTuple):
-    """What every image is made into."""
+    """The form of every decoded image."""
 
     channels: int  # 1 grey, 3 colour
     height: int  # pixels
     width: int
-    crop: str  # none: squeezed to the size; center, random: a window of the image resized to just cover it
-    flip: bool  # mirror half of the training images
-    background: str = "white"  # the colour that is seen through what is transparent
-    white: int = 65535  # the value that is white where files have more than 8 bits a value
+    # none: resized to the size, whatever its aspect ratio; center, random: resized to cover it, then cropped
+    crop: Literal["none", "center", "random"] = "none"
+    flip: bool = False  # mirror half of the training images
+    background: str = "white"  # the colour behind transparent pixels
+    white: int = 65535  # the value that is white in files of more than 8 bits
 
 
-# By what is in a file, whatever its name: PIL has others, one of which starts a program.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-
-
-class Unreadable(ValueError):  # noqa: N818, the reason why a file is no image; without a remedy
-    """A file holds no image that could be used."""
+class Unreadable(ValueError):  # noqa: N818
+    """A file is not a usable image. The message is a reason without a remedy."""
 
 
 @contextmanager
 def opened(file: Path) -> Iterator[Image.Image]:
-    """An image file, of which nothing but the header was read so far.
+    """An image file of which only the header has been read.
 
     Raises:
-        Unreadable: whatever decoders say of damaged bytes, here or while the image is used.
-        ConfigError: nothing is wrong with the file, but the system gives no more memory, or open files.
+        Unreadable: the file is damaged or not an image; also for errors while the image is used.
+        ConfigError: the file may be intact, but the system lacks memory or open files.
     """
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode):  # to open a pipe would wait for who writes into it
-            raise ValueError("it is no regular file")
+        if not stat.S_ISREG(os.stat(file).st_mode):  # opening a pipe would wait for its writer
+            raise ValueError("it is not a regular file")
         with Image.open(file, formats=FORMATS) as image:
             yield image
-    except Exception as error:  # decoders meet broken bytes with every kind of exception
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in SCARCE):
-            raise scarce(str(file), error) from error
+    except Exception as error:  # decoders raise every kind of exception on damaged bytes
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES):
+            raise resource_error(str(file), error) from error
         raise Unreadable(f"{printable(str(file))} cannot be read as an image ({one_line(error)})") from error
 
 
 def orientation(image: Image.Image) -> int:
-    """How the camera was held, as EXIF counts it, 1 upright; an image whose EXIF is broken lies right."""
+    """EXIF's orientation, 1 to 8; 1, upright, if the EXIF data are damaged."""
     try:
         return int(image.getexif().get(Base.Orientation, 1))
     except Exception:
         return 1
 
 
-def decode(file: Path, look: ImageSpec, met: dict[str, str]) -> np.ndarray | str:
-    """One image, uint8 [C, h, w], of the size asked for or just covering it where it is to be cropped.
+def decode(file: Path, spec: ImageSpec, remarks: dict[str, str]) -> np.ndarray:
+    """An image, uint8 [C, h, w], of the size of `spec`, or just covering it if it is to be cropped.
 
-    Or the reason why it cannot be read: an exception would end a sweep of many files at the first.
+    Args:
+        remarks: receives what a user should know about the file, one remark of each kind.
 
-    met: takes what a user should know of the file beside, the first remark of each kind.
+    Raises:
+        Unreadable, ConfigError: as `opened`.
     """
-    try:
-        with opened(file) as image:
-            # A phone's MPO has a preview behind the photograph.
-            frames = 1 if "frames" in met or image.format == "MPO" else getattr(image, "n_frames", 1)
-            if frames > 1:
-                met["frames"] = f"{file} holds {frames} frames, of which the first is taken"
-            deep = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
-            image.load()  # before EXIF is asked for: what is amiss with the pixels must be told
-            turn = UPRIGHT.get(orientation(image))
-            upright = image if turn is None else image.transpose(Image.Transpose(turn))
-            if deep:  # of which PIL gives the high bytes alone
-                _tell_of_dark(int(np.asarray(image.convert("RGB")).max()) << 8, look, file, met)
-            pixels = np.array(_resized(_eight_bit(upright, look, file, met), look))  # [h, w] or [h, w, 3]
-    except Unreadable as error:
-        return str(error)
-    planes = pixels.reshape(*pixels.shape[:2], look.channels).transpose(2, 0, 1)
+    with opened(file) as image:
+        # An MPO of a phone has a preview after the photograph.
+        frames = 1 if "frames" in remarks or image.format == "MPO" else getattr(image, "n_frames", 1)
+        if frames > 1:
+            remarks["frames"] = f"{file} has {frames} frames, of which the first is used"
+        deep = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
+        image.load()  # before EXIF is read, so that damaged pixels are reported
+        transpose = UPRIGHT.get(orientation(image))
+        upright = image if transpose is None else image.transpose(transpose)
+        if deep:  # PIL keeps only the high bytes
+            _remark_on_dark(int(np.asarray(image.convert("RGB")).max()) << 8, spec, file, remarks)
+        width, height = spec.width, spec.height
+        if spec.crop != "none":
+            scale = max(width / upright.width, height / upright.height)
+            width = max(width, round(upright.width * scale))
+            height = max(height, round(upright.height * scale))
+        # PIL always antialiases.
+        resized = _eight_bit(upright, spec, file, remarks).resize((width, height), Image.Resampling.BICUBIC)
+        pixels = np.array(resized)  # [h, w] or [h, w, 3]
+    planes = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)
     return np.ascontiguousarray(planes)
 
 
-def _eight_bit(image: Image.Image, look: ImageSpec, file: Path, met: dict[str, str]) -> Image.Image:
-    """Grey or colour with 8 bits, from any of PIL's modes; the background shows where it is transparent."""
+def _eight_bit(image: Image.Image, spec: ImageSpec, file: Path, remarks: dict[str, str]) -> Image.Image:
+    """A grey or colour image of 8 bits, from any mode of PIL, over the background where it is transparent."""
     if image.mode == "F":
-        raise ValueError("pixels are floating-point numbers, whose range is not known")
-    if image.mode.startswith("I"):  # which PIL's convert would cut off at 255
-        deep, white = np.asarray(image), look.white
+        raise ValueError("pixels are floating-point numbers of unknown range")
+    if image.mode.startswith("I"):  # PIL's convert would clip it at 255
+        deep = np.asarray(image)
         low, high = int(deep.min()), int(deep.max())
-        if low < 0 or high > white:
-            raise ValueError(f"pixels are from {low:,} to {high:,}, but white is data.white={white}")
-        _tell_of_dark(high, look, file, met)
-        image = Image.fromarray(np.round(deep / (white / 255)).astype(np.uint8))
+        if low < 0 or high > spec.white:
+            raise ValueError(f"pixels are from {low:,} to {high:,}, but white is data.white={spec.white}")
+        _remark_on_dark(high, spec, file, remarks)
+        image = Image.fromarray(np.round(deep / (spec.white / 255)).astype(np.uint8))
     if image.has_transparency_data:
-        behind = Image.new("RGBA", image.size, look.background)
-        image = Image.alpha_composite(behind, image.convert("RGBA"))
-    return image.convert("L" if look.channels == 1 else "RGB")
+        background = Image.new("RGBA", image.size, spec.background)
+        image = Image.alpha_composite(background, image.convert("RGBA"))
+    return image.convert("L" if spec.channels == 1 else "RGB")
 
 
-def _tell_of_dark(high: int, look: ImageSpec, file: Path, met: dict[str, str]) -> None:
-    if 0 < high <= look.white // 4:
-        met["dark"] = (
-            f"the largest value of {file} is {high:,} of {look.white:,}, so it comes out dark: scale such "
-            "files, or, for grey ones that a run reads, set data.white to what is white in them, perhaps "
+def _remark_on_dark(high: int, spec: ImageSpec, file: Path, remarks: dict[str, str]) -> None:
+    if 0 < high <= spec.white // 4:
+        remarks["dark"] = (
+            f"the largest value of {file} is {high:,} of {spec.white:,}, so the image is dark: scale such "
+            "files, or, if they are grey and a run reads them, set data.white to their white, perhaps "
             f"{2 ** high.bit_length() - 1}"
         )
 
 
-def _resized(image: Image.Image, look: ImageSpec) -> Image.Image:
-    width, height = look.width, look.height
-    if look.crop != "none":
-        scale = max(width / image.width, height / image.height)
-        width, height = max(width, round(image.width * scale)), max(height, round(image.height * scale))
-    return image.resize((width, height), Image.Resampling.BICUBIC)  # PIL always antialiases
+def crop(image: Tensor, spec: ImageSpec, random_numbers: Tensor | None = None) -> Tensor:
+    """A crop [C, H, W] of a decoded image [C, h, w] where its random numbers [3] say, maybe mirrored.
 
-
-def cut(image: Tensor, look: ImageSpec, chance: Tensor) -> Tensor:
-    """The window of a decoded image [C, h, w] that `chance` [3] chooses, mirrored or not; [C, H, W]."""
-    where = chance if look.crop == "random" else no_augmentation(1)[0]
-    top = int(offset(where[1], torch.tensor(image.shape[1] - look.height)))
-    left = int(offset(where[2], torch.tensor(image.shape[2] - look.width)))
-    window = image[:, top : top + look.height, left : left + look.width]
-    return window.flip(-1) if look.flip and flips(chance[None]) else window
+    Without random numbers, it is the middle.
+    """
+    middle = no_augmentation(1)[0]
+    numbers = middle if random_numbers is None else random_numbers
+    where = numbers if spec.crop == "random" else middle
+    top = int(crop_offset(where[1], torch.tensor(image.shape[1] - spec.height)))
+    left = int(crop_offset(where[2], torch.tensor(image.shape[2] - spec.width)))
+    window = image[:, top : top + spec.height, left : left + spec.width]
+    return window.flip(-1) if spec.flip and flips(numbers[None]) else window

@@ -1,6 +1,4 @@
-"""Processes that make one thing after another ahead of who takes them."""
-
-from __future__ import annotations
+"""Reader processes: a parallel map whose results are computed ahead of their use."""
 
 import os
 import signal
@@ -15,78 +13,75 @@ import torch
 from ganlab.core.errors import ConfigError, RankLost, one_line
 
 Key = TypeVar("Key")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def read(make: Callable[[Key], Answer], keys: Iterable[Key], num_workers: int) -> Iterator[Answer]:
-    """make(key) of every key, in order; by `num_workers` processes in turn, each one answer ahead.
+def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers: int) -> Iterator[Result]:
+    """make(key) of every key, in order, by `num_workers` processes in turn, each one result ahead.
 
-    Answers, none of which may be None, come through pipes: containers have little shared memory. A process
-    ends when nobody holds the other end of its pipe any more, so none is left whatever ends this one.
+    Results travel through pipes, because containers have little shared memory; none may be None. A reader
+    ends when no process holds the other end of its pipe, so none survives, however this process ends.
 
     Raises:
-        RankLost: a process died.
-        ConfigError: the system gives no more processes, files or memory.
+        RankLost: a reader died.
+        ConfigError: the system has too few processes, open files or memory.
     """
     if num_workers == 0:
         yield from map(make, keys)
         return
     readers: list[tuple[int, Connection]] = []
-    here = os.getpid()
+    own_process = os.getpid()
     try:
         for turn in range(num_workers):
-            readers.append(_reader(make, islice(keys, turn, None, num_workers)))
+            readers.append(_start_reader(make, islice(keys, turn, None, num_workers)))
         for _, pipe in cycle(readers):
-            answer = pipe.recv()
-            if isinstance(answer, Exception):
-                raise answer
-            if answer is None:
+            result = pipe.recv()
+            if isinstance(result, Exception):
+                raise result
+            if result is None:
                 return
-            yield answer
+            yield result
     except (EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # a pipe that ends amid an answer has none
-            raise scarce("images", error) from error
+        if isinstance(error, OSError) and error.errno is not None:  # a pipe that ends amid a result has none
+            raise resource_error("images", error) from error
         raise RankLost(
-            "a process that reads images has died, perhaps killed for want of memory: resume= goes on from "
-            "the last checkpoint, with fewer data.num_workers, or 0, if that was the cause"
+            "a process that reads images has died, perhaps for lack of memory. Continue from the last "
+            "checkpoint with resume=, and lower data.num_workers if that was the cause."
         ) from error
     finally:
-        for process, pipe in readers if os.getpid() == here else ():  # a fork may drop its copy of this
+        for process, pipe in readers if os.getpid() == own_process else ():  # a fork may drop its copy
             pipe.close()
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
 
 
-def _reader(make: Callable[[Key], Answer], keys: Iterable[Key]) -> tuple[int, Connection]:
-    """A new process, and the end of the pipe at which its answers come out."""
-    out, into = Pipe(duplex=False)
+def _start_reader(make: Callable[[Key], Result], keys: Iterable[Key]) -> tuple[int, Connection]:
+    """A new process, and the end of the pipe from which its results are received."""
+    receiver, sender = Pipe(duplex=False)
     if process := os.fork():
-        into.close()
-        return process, out
+        sender.close()
+        return process, receiver
     try:
-        _answer(make, keys, into)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # the main process ends a run, and then its readers
+        # Locks and sockets of a process that was killed must not stay open in its readers.
+        last = max(map(int, os.listdir("/dev/fd")))
+        os.closerange(3, sender.fileno())
+        os.closerange(sender.fileno() + 1, last + 1)
+        torch.set_num_threads(1)
+        for key in keys:
+            sender.send(make(key))
+        sender.send(None)
     except Exception as error:
-        into.send(error)
+        sender.send(error)
     finally:
-        os._exit(0)  # what this process has open and registered is its parent's to end
+        os._exit(0)  # what this process has open and registered is for its parent to end
 
 
-def _answer(make: Callable[[Key], Answer], keys: Iterable[Key], pipe: Connection) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the first process ends a run, and its readers in order
-    # Locks and sockets of a process that was killed must not live on in its readers.
-    last = max(map(int, os.listdir("/dev/fd")))
-    os.closerange(3, pipe.fileno())
-    os.closerange(pipe.fileno() + 1, last + 1)
-    torch.set_num_threads(1)
-    for key in keys:
-        pipe.send(make(key))
-    pipe.send(None)
-
-
-def scarce(what: str, error: BaseException) -> ConfigError:
-    """What to say where nothing is wrong with the files, but the system gives no more of something."""
+def resource_error(what: str, error: BaseException) -> ConfigError:
+    """The error for images that are intact, but for which the system lacks memory, files or processes."""
     return ConfigError(
-        f"{what} cannot be read ({one_line(error)}): lower data.num_workers, or raise the limit (of open "
-        "files: ulimit -n, of processes: ulimit -u, of memory: ulimit -v)"
+        f"{what} cannot be read ({one_line(error)})",
+        "lower data.num_workers, or raise the limit (of open files: ulimit -n, of processes: ulimit -u, of "
+        "memory: ulimit -v)",
     )

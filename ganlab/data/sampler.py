@@ -1,94 +1,134 @@
-"""Which samples make batch k, and what chance does to each: functions of (seed, k)."""
+"""Batch samplers: the rows of batch k and their random numbers, as functions of (seed, k)."""
 
-from __future__ import annotations
-
-import itertools
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ganlab.core.randomness import seeded_generator
+from ganlab.core.errors import ConfigError, require
+from ganlab.core.randomness import derive_seed, seeded_generator
+
+GlobalBatch = Callable[[int, int], Tensor]  # k, B -> the rows of global batch k, [B] int64
 
 
 class BatchIndices(NamedTuple):
-    """One process's rows of one global batch, on the CPU."""
+    """The part of one global batch that one process reads, on the CPU."""
 
-    rows: Tensor  # [b] which samples
-    chance: Tensor | None  # [b, 3] uniform in [0, 1): flip, top, left; None: nothing is left to chance
-
-
-class Plan:
-    """Batch k as a function of (seed, k): an epoch is a permutation, whose incomplete rest is dropped."""
-
-    def __init__(self, seed: int, size: int, batch_size: int, rank: int, world_size: int, augments: bool):
-        self.seed = seed
-        self.size = size
-        self.batch_size = batch_size
-        self.rows = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
-        self.augments = augments
-        self._epoch = -1
-        self._order = torch.empty(0, dtype=torch.int64)
-
-    def since(self, k: int) -> Iterator[BatchIndices]:
-        """The requests k, k + 1, ... without an end."""
-        return map(self.request, itertools.count(k))
-
-    def request(self, k: int) -> BatchIndices:
-        """This process's rows of global batch k."""
-        epoch, batch = divmod(k, self.size // self.batch_size)
-        if epoch != self._epoch:
-            # Permutations are drawn on the CPU whatever the device, so that they are the same everywhere.
-            self._order = torch.randperm(self.size, generator=seeded_generator(self.seed, "data", epoch))
-            self._epoch = epoch
-        batch_order = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]  # [B]
-        return BatchIndices(batch_order[self.rows], self._chance(k))
-
-    def _chance(self, k: int) -> Tensor | None:
-        if not self.augments:
-            return None
-        numbers = torch.rand(self.batch_size, 3, generator=seeded_generator(self.seed, "augment", k))
-        return numbers[self.rows]
+    rows: Tensor  # [b] int64, of the samples of a source
+    random_numbers: Tensor | None  # [b, 3] uniform in [0, 1): flip, top, left; None: no augmentation
 
 
-class StageSampler:
-    """Plans that follow one another: each but the last makes so many batches, and the count goes on.
+@dataclass(frozen=True)
+class BatchSampler:
+    """The batches of one process: rows r B / n to (r + 1) B / n of each global batch, for rank r of n.
 
     Args:
-        plans: and how many batches each of them makes.
+        global_batch: the rows of all processes.
+        seed: of the random numbers for augmentation.
+        stages: the number of batches of each stage, and their global size B, which `world_size` divides. The
+            last stage has no end.
+        augments: whether batches come with random numbers.
     """
 
-    def __init__(self, plans: Sequence[tuple[Plan, int]]):
-        self.plans = plans
+    global_batch: GlobalBatch
+    seed: int
+    stages: Sequence[tuple[int, int]]
+    rank: int
+    world_size: int
+    augments: bool
 
-    def since(self, k: int) -> Iterator[BatchIndices]:
-        """The requests k, k + 1, ... without an end."""
-        end = 0
-        for plan, length in self.plans[:-1]:
-            end += length
-            yield from itertools.islice(plan.since(k), max(end - k, 0))
-            k = max(k, end)
-        yield from self.plans[-1][0].since(k)
+    def batch(self, k: int) -> BatchIndices:
+        """This process's part of global batch k, which counts on from stage to stage."""
+        ends = accumulate(length for length, _ in self.stages[:-1])
+        _, size = self.stages[bisect_right(list(ends), k)]
+        own = slice(self.rank * size // self.world_size, (self.rank + 1) * size // self.world_size)
+        random_numbers = None
+        if self.augments:
+            random_numbers = torch.rand(size, 3, generator=seeded_generator(self.seed, "augment", k))[own]
+        return BatchIndices(self.global_batch(k, size)[own], random_numbers)
 
 
-def in_order(size: int, batch_size: int) -> Iterator[BatchIndices]:
-    """Requests for every sample once; the last may be smaller."""
-    for first in range(0, size, batch_size):
-        yield BatchIndices(torch.arange(first, min(first + batch_size, size)), None)
+def epoch_batches(seed: int, num_samples: int) -> GlobalBatch:
+    """Each epoch is a permutation of all samples; its incomplete last batch is dropped."""
+
+    @lru_cache(maxsize=1)
+    def permutation(epoch: int) -> Tensor:
+        # Drawn on the CPU, so that it is the same for every device.
+        return torch.randperm(num_samples, generator=seeded_generator(seed, "data", epoch))
+
+    def batch(k: int, size: int) -> Tensor:
+        epoch, i = divmod(k, num_samples // size)
+        return permutation(epoch)[i * size : (i + 1) * size]
+
+    return batch
+
+
+class LabelledSubset:
+    """The training samples whose labels a semi-supervised run may see: `count / num_classes` of each class.
+
+    Args:
+        labels: of all training samples, [N].
+
+    Raises:
+        ConfigError: there are no labels, `count` does not divide among the classes, or one is too small.
+    """
+
+    def __init__(self, labels: Tensor | None, count: int, num_classes: int | None):
+        if labels is None or num_classes is None:
+            raise ConfigError("needs data with labels", key=".labelled", value=count)
+        self.labels, self.num_classes = labels.cpu(), num_classes
+        self.per_class, rest = divmod(count, num_classes)
+        reason = f"does not divide among the {num_classes} classes"
+        require(not rest, ".labelled", count, reason, f"set it to a multiple of {num_classes}")
+        fewest = int(torch.bincount(self.labels, minlength=num_classes).min())
+        reason = f"takes {self.per_class} samples of each class, but one class has only {fewest}"
+        most = fewest * num_classes
+        require(count <= most, ".labelled", count, reason, f"set it to {most} or less")
+
+    def rows(self, seed: int) -> Tensor:
+        """Their rows among the training samples, [count]; the seed chooses them."""
+        order = torch.randperm(len(self.labels), generator=seeded_generator(seed, "labelled"))
+        classes = self.labels[order]
+        return torch.cat([order[classes == label][: self.per_class] for label in range(self.num_classes)])
+
+    def batches(self, seed: int) -> GlobalBatch:
+        """Permutations of the subset, concatenated and then cut into batches: no rest is dropped.
+
+        A batch may be larger than the subset. It then has some of the samples more than once.
+        """
+        rows, own_seed = self.rows(seed), derive_seed(seed, "labelled")
+        length = len(rows)
+
+        def batch(k: int, size: int) -> Tensor:
+            first, end = k * size, (k + 1) * size
+            passes = range(first // length, -(-end // length))
+            order = [torch.randperm(length, generator=seeded_generator(own_seed, i)) for i in passes]
+            return rows[torch.cat(order)[first % length :][:size]]
+
+        return batch
+
+
+def in_order(rows: Tensor, batch_size: int) -> Iterator[BatchIndices]:
+    """These rows [n], not augmented; the last batch may be smaller."""
+    return (BatchIndices(part, None) for part in rows.split(batch_size))
 
 
 def no_augmentation(n: int, device: torch.device | str = "cpu") -> Tensor:
-    """The chance of n samples to which nothing happens: not flipped, cut in the middle; [n, 3]."""
+    """The random numbers, [n, 3], of samples that are not flipped and are cropped in the middle."""
     return torch.full((n, 3), 0.5, device=device)
 
 
-def flips(chance: Tensor) -> Tensor:
-    """Which samples are mirrored, [b] bool, from chance [b, 3]."""
-    return chance[:, 0] < 0.5
+def flips(random_numbers: Tensor) -> Tensor:
+    """Whether each sample is mirrored, [b] bool, by its random numbers [b, 3]."""
+    return random_numbers[:, 0] < 0.5
 
 
-def offset(chance: Tensor, spare: Tensor) -> Tensor:
-    """Where a window begins that has `spare` pixels of room: 0 to spare, equally likely; same shape."""
-    # float32 on purpose: files are cut one at a time, memory at once, and both must round alike.
-    return (chance * (spare + 1)).long().minimum(spare)
+def crop_offset(uniform: Tensor, spare: Tensor) -> Tensor:
+    """The first row or column of a crop, in 0, ..., `spare`, equally likely; of the shape of `uniform`."""
+    # In float32 on purpose: files are cropped one at a time and memory at once, and both must round alike.
+    return (uniform * (spare + 1)).long().minimum(spare)

@@ -1,6 +1,4 @@
-"""Where samples lie and how a batch of them is made: what a source promises, and the two held in memory."""
-
-from __future__ import annotations
+"""Sources: the samples of one split, in memory or in files, and the batches made of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -9,46 +7,80 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
-from ganlab.data.sampler import BatchIndices, flips, in_order, no_augmentation, offset
+from ganlab.data.sampler import BatchIndices, crop_offset, flips, in_order, no_augmentation
 
 Choice = Literal["last", "random"]  # of the samples that are held out
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64
-LabelledBatch = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # a batch, and the labelled one beside it
+LabelledBatch = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # a batch, then the labelled one
 
 
 class Source(ABC):
-    """The samples of one split, wherever they lie."""
+    """The samples of one split."""
 
-    augments: bool  # whether a training batch leaves anything to chance
-    labels: Tensor | None  # [N]
+    augments: bool  # whether training batches are augmented at random
+    labels: Tensor | None  # [N] int64
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many samples there are to draw from."""
+        """The number of samples in an epoch."""
+
+    @abstractmethod
+    def move(self, device: torch.device) -> None:
+        """Moves what is held in memory to a device, where a batch is then an index operation."""
+
+    @abstractmethod
+    def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
+        """One batch for each of the indices, augmented by their random numbers."""
+
+    @abstractmethod
+    def sweep(self, batch_size: int) -> Iterator[Samples]:
+        """Every sample once, in a fixed order, not augmented; the last batch may be smaller."""
+
+    @abstractmethod
+    def contents(self) -> Iterator[Tensor | str]:
+        """What a fingerprint of these samples hashes, wherever they are stored; quick to read."""
+
+
+class InMemory(Source):
+    """Samples in tensors, all of which move to the device of the game."""
+
+    device = torch.device("cpu")
+    swept: Tensor | None = None  # the rows that a sweep visits; None: all
 
     def move(self, device: torch.device) -> None:
-        """Moves to `device` what is held in memory, so that a batch is an index operation there."""
+        self.device = device
         for name, value in vars(self).items():
             if isinstance(value, Tensor):
                 setattr(self, name, value.to(device))
 
-    @abstractmethod
-    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
-        """One batch per request, augmented as its chance says."""
+    def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
+        for rows, random_numbers in indices:
+            here = send(rows, self.device)
+            numbers = None if random_numbers is None else send(random_numbers, self.device)
+            yield self.take(here, numbers), labels_at(self.labels, here)
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
-        """Every sample once, in a fixed order, not augmented; the last batch may be smaller."""
-        return self.batches(in_order(len(self), batch_size))
+        rows = torch.arange(len(self)) if self.swept is None else self.swept
+        return self.batches(in_order(rows, batch_size))
+
+    def contents(self) -> Iterator[Tensor | str]:
+        return (value for value in vars(self).values() if isinstance(value, Tensor))
 
     @abstractmethod
-    def contents(self) -> Iterator[Tensor | str]:
-        """What tells these samples from others, wherever they lie; nothing large is read for it."""
+    def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
+        """The samples [b, *shape] in these rows [b], augmented by random numbers [b, 3] or not."""
 
 
-class Memory(Source):
-    """Samples of one size: x [N, *shape] uint8 or float32, labels [N]; `flip` mirrors half of them."""
+class Memory(InMemory):
+    """Samples of one size.
+
+    Args:
+        x: [N, *shape] uint8 or float32.
+        labels: [N] int64.
+        flip: mirror half of the training samples, which are images.
+    """
 
     def __init__(self, x: Tensor, labels: Tensor | None, flip: bool):
         self.x = x
@@ -58,33 +90,70 @@ class Memory(Source):
     def __len__(self) -> int:
         return len(self.x)
 
-    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
-        for rows, chance in requests:
-            here = send(rows, self.x.device)
-            x = self.x[here]  # [b, *shape]
-            if chance is not None:
-                flipped = flips(send(chance, x.device))[:, None, None, None]  # [b, 1, 1, 1]
-                x = torch.where(flipped, x.flip(-1), x)
-            yield x, pick(self.labels, here)
+    def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
+        x = self.x[rows]  # [b, *shape]
+        if random_numbers is None:
+            return x
+        return torch.where(flips(random_numbers)[:, None, None, None], x.flip(-1), x)
 
-    def contents(self) -> Iterator[Tensor | str]:
-        return present(self.x, self.labels)
+
+class VariableSizeImages(InMemory):
+    """Images of many sizes, of which a batch has random crops of one size.
+
+    Args:
+        images: [C, h, w] uint8, each h >= H and w >= W.
+        labels: [N] int64.
+        shape: of a crop, (C, H, W).
+        flip: mirror half of the training samples.
+    """
+
+    augments = True
+
+    def __init__(self, images: Sequence[Tensor], labels: Tensor | None, shape: tuple[int, ...], flip: bool):
+        self.pixels = torch.cat([image.flatten() for image in images])  # [sum of all C * h * w]
+        self.sizes = torch.tensor([image.shape[1:] for image in images])  # [N, 2] h, w
+        lengths = shape[0] * self.sizes.prod(1)  # [N]
+        self.starts = lengths.cumsum(0) - lengths  # [N]
+        self.labels = labels
+        self.shape = shape
+        self.flip = flip
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
+        # All crops in one gather, without a loop over images.
+        channels, height, width = self.shape
+        device = self.device
+        numbers = no_augmentation(len(rows), device) if random_numbers is None else random_numbers
+        tall, wide = self.sizes[rows].T  # [b], [b]
+        top, left = crop_offset(numbers[:, 1], tall - height), crop_offset(numbers[:, 2], wide - width)
+        step = torch.arange(width, device=device).expand(len(rows), width)  # [b, W]
+        if self.flip:
+            step = torch.where(flips(numbers)[:, None], width - 1 - step, step)
+        down = top[:, None] + torch.arange(height, device=device)  # [b, H]
+        plane = down[:, :, None] * wide[:, None, None] + (left[:, None] + step)[:, None, :]  # [b, H, W]
+        planes = torch.arange(channels, device=device) * (tall * wide)[:, None]  # [b, C]
+        first = self.starts[rows][:, None] + planes  # [b, C]
+        return self.pixels[first[:, :, None, None] + plane[:, None]]
 
 
 def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: bool) -> dict[str, Source]:
-    """The training samples as sources train and validation; all are for training where `validation` is 0.
+    """The sources `train` and, of the samples held out, `validation`; only `train` if `validation` is 0.
 
-    choice: last, the end of the file, or random, the same choice in every run.
+    Args:
+        x: [N, *shape].
+        labels: [N].
+        validation: the number of samples to hold out.
+        choice: last, those at the end; random, the same ones in every run.
+        flip: mirror half of the training samples.
 
     Raises:
-        ConfigError: all of the samples are held out.
+        ConfigError: no sample would be left to train on.
     """
     if validation == 0:
         return {"train": Memory(x, labels, flip)}
-    if validation >= len(x):
-        raise ConfigError(
-            f"data.validation={validation} leaves none of {len(x)} samples to train on: lower it"
-        )
+    require(validation < len(x), ".validation", validation, f"holds out all {len(x)} samples", "lower it")
     order = torch.arange(len(x))
     if choice == "random":
         order = torch.randperm(len(x), generator=seeded_generator("validation"))
@@ -92,64 +161,13 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: b
     return {"train": Memory(x[kept], labels[kept], flip), "validation": Memory(x[held], labels[held], flip)}
 
 
-class VariableSizeImages(Source):
-    """Images of many sizes, each at least [C, H, W] = `shape`, of which a batch takes random windows."""
-
-    def __init__(self, images: Sequence[Tensor], labels: Tensor | None, shape: tuple[int, ...], flip: bool):
-        self.pixels = torch.cat([image.flatten() for image in images])  # [sum of all C * h * w] uint8
-        self.sizes = torch.tensor([image.shape[1:] for image in images])  # [N, 2] h, w
-        lengths = shape[0] * self.sizes.prod(1)  # [N]
-        self.starts = lengths.cumsum(0) - lengths  # [N]
-        self.labels = labels
-        self.shape = shape
-        self.flip = flip
-        self.augments = True
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
-        for rows, chance in requests:
-            here = send(rows, self.pixels.device)
-            yield self._windows(here, chance), pick(self.labels, here)
-
-    def contents(self) -> Iterator[Tensor | str]:
-        return present(self.pixels, self.sizes, self.labels)
-
-    def _windows(self, index: Tensor, chance: Tensor | None) -> Tensor:
-        """All windows in one gather, [b, C, H, W]: no loop over images."""
-        channels, height, width = self.shape
-        device = self.pixels.device
-        chance = no_augmentation(len(index), device) if chance is None else send(chance, device)
-        tall, wide = self.sizes[index].T  # [b], [b]
-        rows = offset(chance[:, 1], tall - height)[:, None] + torch.arange(height, device=device)  # [b, H]
-        step = torch.arange(width, device=device).expand(len(index), width)  # [b, W]
-        if self.flip:
-            step = torch.where(flips(chance)[:, None], width - 1 - step, step)
-        columns = offset(chance[:, 2], wide - width)[:, None] + step  # [b, W]
-        plane = rows[:, :, None] * wide[:, None, None] + columns[:, None, :]  # [b, H, W]
-        below = torch.arange(channels, device=device) * (tall * wide)[:, None]  # [b, C]
-        first = self.starts[index][:, None] + below  # [b, C]
-        return self.pixels[first[:, :, None, None] + plane[:, None]]
-
-
 def send(x: Tensor, device: torch.device) -> Tensor:
-    """A batch's tensor on a device; a GPU takes it over while the host goes on."""
+    """A batch on a device; the host does not wait for a copy to a GPU."""
     if x.device.type == "cpu" and device.type == "cuda":
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
 
 
-def send_labels(labels: Tensor | None, device: torch.device) -> Tensor | None:
-    """Labels, where there are any, on a device."""
-    return None if labels is None else send(labels, device)
-
-
-def pick(labels: Tensor | None, rows: Tensor | list[int]) -> Tensor | None:
-    """The labels of some samples, where there are any."""
+def labels_at(labels: Tensor | None, rows: Tensor | list[int]) -> Tensor | None:
+    """The labels in these rows; None without labels."""
     return None if labels is None else labels[rows]
-
-
-def present(*tensors: Tensor | None) -> Iterator[Tensor]:
-    """The tensors that are there."""
-    return (tensor for tensor in tensors if tensor is not None)

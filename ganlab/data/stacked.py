@@ -1,78 +1,65 @@
-"""Stacked MNIST: three digits as the channels of one image, so a thousand modes that can be counted."""
+"""Stacked MNIST: images of three digits, one per channel, with a thousand modes that can be counted."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from ganlab.core.randomness import seeded_generator
-from ganlab.core.validation import Count, Whole, check_declared, check_image_range
-from ganlab.data.base import Data
-from ganlab.data.sampler import BatchIndices
-from ganlab.data.sources import Samples, Source, present, send
-from ganlab.data.vision import FOLDERS, download, read
+from ganlab.core.validation import Count, Whole
+from ganlab.data.base import Data, Declared, verify_images
+from ganlab.data.sources import InMemory
+from ganlab.data.vision import load
 
 DIGITS = 10
 CHANNELS = 3
 
 
 class StackedMNIST(Data):
-    """Images [3, 28, 28] of three MNIST digits drawn at random (Metz et al. 2017; Srivastava et al. 2017).
+    """Images [3, 28, 28] of three random MNIST digits (Metz et al. 2017; Srivastava et al. 2017).
 
-    The class is the number that the digits make, red first: 0 to 999. `size` stacks of training images, the
-    same ones in every run, and `test_size` of test images, are drawn with `data_seed`; they are put together
-    when a batch wants them, so the images of MNIST are held once.
+    The class is the number that the digits form, red first: 0 to 999. Stacks are put together batch by
+    batch, so every MNIST image is in memory once.
+
+    Args:
+        root: folder that contains torchvision's folder of MNIST.
+        size: stacks in the training split, the same ones in every run.
+        test_size: stacks in the test split.
+        data_seed: of the choice of digits.
 
     Raises:
-        ConfigError: MNIST is not in `root` and cannot be downloaded, or a setting contradicts the rest.
+        ConfigError: MNIST is not in `root` and cannot be downloaded, or a declared fact contradicts it.
     """
 
     def __init__(
-        self,
-        root: str,
-        size: Count,
-        test_size: Count,
-        data_seed: Whole,
-        shape: Sequence[int],
-        num_classes: int,
-        range: Sequence[float],
-        batch_size: Count,
+        self, root: str, size: Count, test_size: Count, data_seed: Whole, **declared: Unpack[Declared]
     ):
-        check_declared("num_classes", num_classes, DIGITS**CHANNELS)
-        check_declared("shape", shape, (CHANNELS, 28, 28))
-        home = Path(root).expanduser()
-        if not (home / FOLDERS["MNIST"]).is_dir():
-            download("MNIST", home)
-        sources = {
-            split: Stacks(*read("MNIST", home, train=split == "train"), n, data_seed, split)
-            for split, n in {"train": size, "test": test_size}.items()
-        }
-        super().__init__(shape, num_classes, check_image_range(range), batch_size, sources)
+        verify_images(declared, shape=(CHANNELS, 28, 28), num_classes=DIGITS**CHANNELS)
+        splits = zip(("train", "test"), (size, test_size), load("MNIST", root), strict=True)
+        sources = {split: Stacks(*images, n, data_seed, split) for split, n, images in splits}
+        super().__init__(**declared, sources=sources)
 
 
-class Stacks(Source):
-    """n stacks of single-channel images [N, 1, H, W] with labels [N], drawn with replacement."""
+class Stacks(InMemory):
+    """Stacks of images [N, 1, H, W] with labels [N], drawn with replacement.
+
+    Args:
+        n: the number of stacks.
+        split: whose stacks these are: part of the seed.
+    """
 
     augments = False
     labels: Tensor
 
     def __init__(self, images: Tensor, labels: Tensor, n: int, data_seed: int, split: str):
         self.images = images
-        chance = seeded_generator("stacked", data_seed, split)
-        self.parts = torch.randint(len(images), (n, CHANNELS), generator=chance)  # [n, 3]
+        own = seeded_generator("stacked", data_seed, split)
+        self.parts = torch.randint(len(images), (n, CHANNELS), generator=own)  # [n, 3]
         powers = DIGITS ** torch.arange(CHANNELS - 1, -1, -1)
         self.labels = (labels[self.parts] * powers).sum(1)  # [n]
 
     def __len__(self) -> int:
         return len(self.parts)
 
-    def batches(self, requests: Iterator[BatchIndices]) -> Iterator[Samples]:
-        for rows, _ in requests:
-            here = send(rows, self.images.device)
-            yield self.images[self.parts[here]].squeeze(2), self.labels[here]
-
-    def contents(self) -> Iterator[Tensor | str]:
-        return present(self.images, self.parts, self.labels)
+    def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
+        return self.images[self.parts[rows]].squeeze(2)

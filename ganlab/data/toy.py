@@ -1,34 +1,28 @@
-"""Toy data in the plane, with exact answers: mixtures of Gaussians on a circle, a grid and a spiral."""
-
-from __future__ import annotations
+"""Toy data: mixtures of Gaussians on the line and in the plane, whose densities are known."""
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Annotated, TypedDict, Unpack
+from typing import Annotated, Unpack
 
 import numpy as np
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import seeded_generator
-from ganlab.core.validation import Count, NotNegative, Positive, TwoOrMore, Whole, check_declared
-from ganlab.data.base import Data
+from ganlab.core.validation import Count, NotNegative, Positive, TwoOrMore, Whole
+from ganlab.data.base import Data, Declared, verify
 from ganlab.data.densities import Mixture
 from ganlab.data.sources import Memory
 
 
-class Facts(TypedDict):
-    """What is said of all toys alike."""
+class Common(Declared):
+    """Settings of every toy."""
 
-    size: Count
-    data_seed: Whole
-    shape: Sequence[int]
-    num_classes: int | None
-    range: None
-    batch_size: Count
+    size: Count  # samples of each split
+    data_seed: Whole  # of the samples
 
 
 class Toy(Data):
-    """Both splits, `size` samples each, of a known distribution; where it has modes they are the classes.
+    """Base class of toys: two splits, `train` and `test`, drawn from a mixture whose modes are the classes.
 
     Raises:
         ConfigError: a declared fact contradicts the distribution.
@@ -36,90 +30,88 @@ class Toy(Data):
 
     distribution: Mixture
 
-    def __init__(self, distribution: Mixture, **facts: Unpack[Facts]):
-        check_declared("shape", facts["shape"], tuple(distribution.centres.shape[1:]))
-        check_declared("num_classes", facts["num_classes"], len(distribution.centres))
-        check_declared("range", facts["range"], None)
+    def __init__(self, distribution: Mixture, size: int, data_seed: int, **declared: Unpack[Declared]):
+        centres = distribution.centres
+        verify(declared, shape=tuple(centres.shape[1:]), num_classes=len(centres), range=None)
         self.distribution = distribution
         sources = {}
         for split in ("train", "test"):
-            x, modes = distribution.sample_with_modes(
-                facts["size"], seeded_generator(facts["data_seed"], split)
-            )
+            x, modes = distribution.sample_with_modes(size, seeded_generator(data_seed, split))
             sources[split] = Memory(x, modes, flip=False)
-        super().__init__(facts["shape"], facts["num_classes"], None, facts["batch_size"], sources)
+        super().__init__(**declared, sources=sources)
 
 
 class Gaussian1D(Toy):
-    """A single Gaussian."""
+    """A Gaussian on the line."""
 
-    def __init__(self, mean: float, std: Positive, **facts: Unpack[Facts]):
-        distribution = Mixture.equal([[mean]], std)
-        super().__init__(distribution, **facts)
+    def __init__(self, mean: float, std: Positive, **base: Unpack[Common]):
+        super().__init__(Mixture.equal([[mean]], std), **base)
 
 
 class Mixture1D(Toy):
-    """Gaussians, each with its own mean, deviation and weight; weights are probabilities up to a factor."""
+    """Gaussians on the line, each with its own mean, standard deviation and weight.
+
+    Args:
+        weights: probabilities of the Gaussians, up to a common factor.
+
+    Raises:
+        ConfigError: the three lists differ in length, or are empty.
+    """
 
     def __init__(
         self,
         means: Sequence[float],
         stds: Sequence[Positive],
         weights: Sequence[Positive],
-        **facts: Unpack[Facts],
+        **base: Unpack[Common],
     ):
         if not len(means) == len(stds) == len(weights) >= 1:
-            raise ConfigError(
-                f"data.means, data.stds and data.weights have {len(means)}, {len(stds)} and {len(weights)} "
-                "numbers: give one of each for every Gaussian"
-            )
-        distribution = Mixture([[mean] for mean in means], stds, weights)
-        super().__init__(distribution, **facts)
+            found = f"{len(means)}, {len(stds)} and {len(weights)}"
+            reason = f"means, stds and weights have {found} elements"
+            raise ConfigError(reason, "give one of each for every Gaussian")
+        super().__init__(Mixture([[mean] for mean in means], stds, weights), **base)
 
 
 class Ring(Toy):
-    """Gaussians of deviation `std` at equal angles on a circle, the first on the first axis.
+    """Gaussians at equal angles on a circle of a `radius`, the first on the first axis.
 
-    Eight of radius 1 are what PacGAN (Lin et al. 2018) and the released code of Metz et al. (2017) draw.
+    Eight with radius 1 are those of PacGAN (Lin et al. 2018) and of the released code of Metz et al. (2017).
     """
 
-    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **facts: Unpack[Facts]):
-        distribution = Mixture.equal(circle(modes, radius), std)
-        super().__init__(distribution, **facts)
+    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **base: Unpack[Common]):
+        angles = 2 * np.pi * np.arange(modes) / modes
+        centres = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # [modes, 2]
+        super().__init__(Mixture.equal(centres.tolist(), std), **base)
 
 
 class Grid(Toy):
-    """Gaussians of deviation `std` at all pairs of `coordinates` (Lin et al. 2018)."""
+    """Gaussians at all pairs of `coordinates` in the plane (Lin et al. 2018)."""
 
-    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **facts: Unpack[Facts]):
-        distribution = Mixture.equal(list(product(coordinates, repeat=2)), std)
-        super().__init__(distribution, **facts)
+    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **base: Unpack[Common]):
+        super().__init__(Mixture.equal(list(product(coordinates, repeat=2)), std), **base)
 
 
 class Spiral(Toy):
-    """Gaussians of deviation `std` at equal distances along an Archimedean spiral of some `turns`.
+    """Gaussians at equal distances along an Archimedean spiral, from the origin to `radius`.
 
-    Its distance from the origin grows from 0 to `radius`. The Gaussians, which touch, are its modes: how many
-    are covered says how much of the curve is.
+    They touch, so the share of modes that are covered is the share of the curve that is.
+
+    Args:
+        turns: of the spiral around the origin.
+        components: the number of Gaussians.
     """
 
     def __init__(
-        self, turns: Positive, radius: Positive, components: TwoOrMore, std: Positive, **facts: Unpack[Facts]
+        self,
+        turns: Positive,
+        radius: Positive,
+        components: TwoOrMore,
+        std: Positive,
+        **base: Unpack[Common],
     ):
-        distribution = Mixture.equal(spiral(turns, radius, components), std)
-        super().__init__(distribution, **facts)
-
-
-def circle(num: int, radius: float) -> list[list[float]]:
-    """Points at equal angles, [num, 2]."""
-    angles = 2 * np.pi * np.arange(num) / num
-    return (radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)).tolist()
-
-
-def spiral(turns: float, radius: float, num: int) -> list[list[float]]:
-    """Points at equal distances along r = radius * angle / (2 pi turns), both ends included, [num, 2]."""
-    angles = np.linspace(0, 2 * np.pi * turns, 10_000)
-    length = angles * np.hypot(1, angles) + np.arcsinh(angles)  # of the curve up to an angle, up to a factor
-    angle = np.interp(np.linspace(0, length[-1], num), length, angles)  # [num]
-    points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * angle[:, None]  # [num, 2]
-    return (radius / angles[-1] * points).tolist()
+        # r = radius * angle / (2 pi turns)
+        angles = np.linspace(0, 2 * np.pi * turns, 10_000)
+        length = angles * np.hypot(1, angles) + np.arcsinh(angles)  # up to an angle, up to a factor
+        angle = np.interp(np.linspace(0, length[-1], components), length, angles)  # [components]
+        points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * angle[:, None]  # [components, 2]
+        super().__init__(Mixture.equal((radius / angles[-1] * points).tolist(), std), **base)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.turn import Sample, Turn, at_least_float32
 from ganlab.networks.base import Conditioned, Generator, add_inputs, input_layer, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
@@ -98,17 +98,17 @@ class Projection(Embedded):
         return (self.embedding(condition) * features).sum(1)
 
 
-def condition_generator(setting: str, way: GeneratorMode, generator: Generator, num_classes: int) -> None:
+def condition_generator(generator: Generator, mode: GeneratorMode, num_classes: int) -> None:
     """Conditions a generator on classes.
 
     Raises:
-        ConfigError: the way is `norm`, and the generator has no batch norm.
+        ConfigError: the mode is `norm`, but the generator has no batch norm.
     """
-    if not GENERATOR_MODES[way](generator, num_classes):
-        raise ConfigError(
-            f"{setting}={way} needs a generator with batch norm: choose concat or embedding, or "
-            "model.generator.batch_norm=true and no trick.normalisation.kind=none"
-        )
+    conditioned = GENERATOR_MODES[mode](generator, num_classes)
+    remedy = (
+        "choose concat or embedding, or model.generator.batch_norm=true and no trick.normalisation.kind=none"
+    )
+    require(conditioned, ".generator", mode, "needs a generator with batch norm", remedy)
     generator.num_classes = num_classes
 
 

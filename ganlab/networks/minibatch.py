@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.distributed import all_gather_with_grad
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, require
 from ganlab.core.turn import at_least_float32
 from ganlab.networks.base import Conditioned
 
@@ -67,8 +67,6 @@ class MinibatchStandardDeviation(nn.Module):
 
 
 def refuse_partial_groups(size: int, rows: int) -> None:
-    if rows % size:
-        raise ConfigError(
-            f"trick.minibatch_stddev.group_size={size} does not divide a batch of {rows} on one process "
-            "(of packs, beside trick packing): change it, or data.batch_size"
-        )
+    """Refuses a batch of `rows` samples, or packs of samples, that is not a multiple of `size`."""
+    reason = f"gives each process {rows} samples or packs, which is not a multiple of group_size={size}"
+    require(rows % size == 0, "data.batch_size", UNSET, reason, "change one of them")

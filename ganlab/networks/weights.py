@@ -28,24 +28,24 @@ def weight_layers(
             yield layer, 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 
-def parametrise(trick: str, layer: nn.Module, make: Callable[..., object], **settings: int) -> None:
+def parametrise(layer: nn.Module, make: Callable[..., object], **settings: int) -> None:
     """Lets a parametrisation compute a layer's weight, in place.
 
     Raises:
         ConfigError: the layer divides by the length of its weights, whatever computes them.
     """
-    refuse_normalised(trick, layer)
+    refuse_normalised(layer)
     make(layer, "weight", **settings)
     parts = cast(nn.ModuleList, layer.get_submodule("parametrizations.weight"))
     parts[0] = FullPrecision(parts[0])
 
 
-def refuse_normalised(trick: str, network: nn.Module) -> None:
+def refuse_normalised(network: nn.Module) -> None:
     """Refuses layers that divide by the length of their weights, to which their outputs are blind."""
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
         raise ConfigError(
-            f"trick {trick} changes nothing in model=improved, whose layers divide by the length of their "
-            f"weights themselves: leave trick {trick} out, or choose another model, such as model=gan"
+            "has no effect on the layers of model=improved, which divide by the norm of their weights",
+            "remove the trick, or choose another model, such as model=gan",
         )
 
 

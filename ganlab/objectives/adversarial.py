@@ -11,32 +11,37 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 from torch.nn.functional import relu, softplus
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.schedules import Schedule
 from ganlab.core.turn import Capability, Player, Turn, at_least_float32
 from ganlab.objectives.base import Objective
 
-MaxLogit = Annotated[float, "(0, 40]"]  # of exponents, far from the largest float32, exp(88)
+MaxLogit = Annotated[float, "(0, 40]"]  # largest exponent; exp(88) is the largest in float32
 
 
 class Adversarial(Objective):
-    """One cost per player, each [B] or [B, h, w]."""
+    """Base class of objectives with one loss per player, each [B] or [B, h, w]."""
 
     provides = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.FAKE_COSTS})
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        cost = self.discriminator if turn.player == "discriminator" else self.generator
-        return {"adversarial": cost(turn)}
+        loss = self.discriminator if turn.player == "discriminator" else self.generator
+        return {"adversarial": loss(turn)}
 
     @abstractmethod
-    def discriminator(self, turn: Turn) -> Tensor: ...
+    def discriminator(self, turn: Turn) -> Tensor:
+        """The discriminator's loss."""
 
     @abstractmethod
-    def generator(self, turn: Turn) -> Tensor: ...
+    def generator(self, turn: Turn) -> Tensor:
+        """The generator's loss."""
 
 
-class Classifying(Adversarial):
-    """-log D(x) - log(1 - D(G(z))), towards the turn's targets, [B]."""
+class BinaryCrossEntropy(Adversarial):
+    """Base class of objectives whose discriminator minimises -log D(x) - log(1 - D(G(z))), [B].
+
+    With the turn's targets t the terms are -t log D - (1 - t) log(1 - D).
+    """
 
     def discriminator(self, turn: Turn) -> Tensor:
         return cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none") + cross_entropy(
@@ -44,17 +49,16 @@ class Classifying(Adversarial):
         )
 
 
-def exponential(x: Tensor, ceiling: float) -> Tensor:
-    """exp(x) up to `ceiling`, and its tangent there beyond it.
+def linearised_exp(x: Tensor, ceiling: float) -> Tensor:
+    """exp(x) for x <= ceiling, continued by its tangent at the ceiling.
 
-    The slope is held, not cut to 0: where an exponential cost is steepest lie the very samples that
-    it is about, and a clamp would take their gradient away without a word.
+    Clamping x would remove the gradient of the samples where the loss is steepest.
     """
     below = x.clamp(max=ceiling)
     return below.exp() * (1 + x - below)
 
 
-class Minimax(Classifying):
+class Minimax(BinaryCrossEntropy):
     """The zero-sum game (Goodfellow et al. 2014, equation 1): the generator minimises log(1 - D(G(z)))."""
 
     provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.ZERO_SUM}
@@ -63,7 +67,7 @@ class Minimax(Classifying):
         return -softplus(turn.on_fake.logits)
 
 
-class NonSaturating(Classifying):
+class NonSaturating(BinaryCrossEntropy):
     """The generator minimises -log D(G(z)) instead (Goodfellow et al. 2014, section 3)."""
 
     provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.COSTS}
@@ -72,12 +76,14 @@ class NonSaturating(Classifying):
         return softplus(-turn.on_fake.logits)
 
 
-class MaximumLikelihood(Classifying):
+class MaximumLikelihood(BinaryCrossEntropy):
     """The generator minimises -D / (1 - D) = -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
 
-    Against the best discriminator its expected gradient is that of KL(p_data || p_g); the tutorial's
-    factors 1/2 are `weight`. Few samples carry most of it. Beyond `max_logit` the slope stays
-    exp(max_logit).
+    Against the optimal discriminator its expected gradient is that of KL(p_data || p_g). A few samples make
+    up most of it. The tutorial's factors 1/2 can be set by `weight`.
+
+    Args:
+        max_logit: logit beyond which the exponential is replaced by its tangent.
     """
 
     provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS}
@@ -87,15 +93,16 @@ class MaximumLikelihood(Classifying):
         self.max_logit = max_logit
 
     def generator(self, turn: Turn) -> Tensor:
-        return -exponential(at_least_float32(turn.on_fake.logits), self.max_logit)
+        return -linearised_exp(at_least_float32(turn.on_fake.logits), self.max_logit)
 
 
 class AbsoluteError(Adversarial):
-    """1/2 (1 - D(x)) + 1/2 D(G(z)), which the discriminator minimises and the generator maximises.
+    """(1 - D(x)) / 2 + D(G(z)) / 2, which the discriminator minimises and the generator maximises.
 
-    The expected absolute error of a judge who is shown real and generated samples equally often. The best
-    one is sure: D = 1 where p_data > p_g, else 0, and errs with probability 1/2 - TV(p_data, p_g) / 2.
-    The slope D (1 - D) / 2 fades on both sides, so a sure discriminator leaves the generator without one.
+    This is the expected absolute error of a discriminator that is shown real and generated samples equally
+    often. The optimal one has D = 1 where p_data > p_g and D = 0 elsewhere, and the error probability
+    1/2 - TV(p_data, p_g) / 2. The slope D (1 - D) / 2 vanishes at both ends, so a confident discriminator
+    leaves the generator without a gradient.
     """
 
     provides = Adversarial.provides | {Capability.SIGNS}
@@ -109,23 +116,25 @@ class AbsoluteError(Adversarial):
 
 
 class LeastSquares(Adversarial):
-    """1/2 (l(x) - b)^2 + 1/2 (l(G(z)) - a)^2; 1/2 (l(G(z)) - c)^2 (Mao et al. 2017, equation 2).
+    """(l(x) - b)^2 / 2 + (l(G(z)) - a)^2 / 2; the generator (l(G(z)) - c)^2 / 2 (Mao et al. 2017, eq. 2).
 
-    Targets as probabilities move the goals on the line from a (0) to b (1). With b - c = 1 and b - a = 2
-    the generator minimises Pearson's chi^2 of p_data + p_g and 2 p_g (section 3.2.1).
+    The turn's targets, as probabilities, are mapped linearly from a (0) to b (1). With b - c = 1 and
+    b - a = 2 the generator minimises Pearson's chi^2 between p_data + p_g and 2 p_g (section 3.2.1).
+
+    Raises:
+        ConfigError: c does not lie on the same side of a as b.
     """
 
     provides = Adversarial.provides | {Capability.TARGETS, Capability.COSTS}
 
     def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
-        if (c - a) * (b - a) <= 0:
-            raise ConfigError(
-                f"objective.c={c:g} must lie on the side of objective.b={b:g} seen from objective.a={a:g}, "
-                "or the generator would be driven away from the data"
-            )
+        reason = (
+            f"would drive the generator away from the data, since b={b:g} is on the other side of a={a:g}"
+        )
+        require((c - a) * (b - a) > 0, ".c", c, reason, "choose c on the side of b")
         self.a, self.b, self.c = a, b, c
-        if b == -a > 0:  # else the verdict turns elsewhere than at 0
+        if b == -a > 0:  # otherwise the decision boundary is not at 0
             self.provides = self.provides | {Capability.SIGNS}
 
     def discriminator(self, turn: Turn) -> Tensor:
@@ -151,8 +160,8 @@ class Hinge(Adversarial):
 class Wasserstein(Adversarial):
     """-l(x) + l(G(z)); -l(G(z)) (Arjovsky, Chintala & Bottou 2017, equations 2, 3).
 
-    The supremum over 1-Lipschitz l is the Wasserstein-1 distance. Nothing here bounds the slope of l: that
-    is for a trick or a layer.
+    The supremum over 1-Lipschitz l is the Wasserstein-1 distance. This objective does not bound the slope of
+    l; a trick or a layer has to.
     """
 
     def discriminator(self, turn: Turn) -> Tensor:

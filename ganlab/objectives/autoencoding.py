@@ -1,4 +1,4 @@
-"""Objectives that read latents off the data: the generator and its encoder are one player, and play alone."""
+"""Objectives of autoencoders. The generator with its encoder is the only player."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn, at_least_float32
 from ganlab.functional.likelihoods import Likelihood
@@ -14,63 +14,62 @@ from ganlab.networks.priors import Normal
 from ganlab.objectives.base import Objective
 
 
-class Reconstruction(Objective):
-    """An autoencoder: -log p(x | G(E(x))), [B].
-
-    It says nothing of latents that are no codes: such a generator is there to be played in, not sampled.
-    """
+class Autoencoding(Objective):
+    """Base class of objectives with a likelihood of the data given their reconstruction."""
 
     players = ("generator",)
-    num_statistics = 1
     provides = frozenset()
 
     def __init__(self, likelihood: Likelihood, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
         self.likelihood = likelihood
 
-    def terms(self, turn: Turn) -> dict[str, Tensor]:
-        made = turn.decode(turn.generator.encode(turn.real.x))
-        return {"reconstruction": -self.likelihood(turn.real.x, made.x)}
 
+class Reconstruction(Autoencoding):
+    """-log p(x | G(E(x))), [B].
 
-class VAE(Objective):
-    """The evidence lower bound, negated (Kingma & Welling 2014, equation 10 with one latent per sample).
-
-    -log p(x | G(z)) and `beta` KL(q || N(0, 1)), each [B], where the encoder reads the statistics of
-    q = N(mean, diag exp(log-variance)) off x, and z is drawn from q. beta = 1 is the bound; another weighs
-    codes against reconstructions (Higgins et al. 2017).
-
-    Raises:
-        ConfigError: the prior of the generator is not normal, so that the divergence would be from another.
+    It constrains only latents that encode data. Such a generator serves as the space of a later stage, since
+    samples from its prior mean nothing.
     """
 
-    players = ("generator",)
+    num_statistics = 1
+
+    def terms(self, turn: Turn) -> dict[str, Tensor]:
+        reconstruction = turn.decode(turn.generator.encode(turn.real.x))
+        return {"reconstruction": -self.likelihood(turn.real.x, reconstruction.x)}
+
+
+class VAE(Autoencoding):
+    """The negative evidence lower bound (Kingma & Welling 2014, equation 10 with one latent per sample).
+
+    The terms are -log p(x | G(z)) and `beta` KL(q || N(0, 1)), each [B], with q = N(mean,
+    diag exp(log-variance)), whose statistics the encoder infers from x, and z drawn from q.
+
+    Args:
+        beta: 1 for the bound; other values weigh the divergence (Higgins et al. 2017).
+    """
+
     num_statistics = 2
-    provides = frozenset()
 
     def __init__(
         self, likelihood: Likelihood, beta: float | Schedule, weight: Mapping[Player, float | Schedule]
     ):
-        super().__init__(weight)
-        self.likelihood = likelihood
+        super().__init__(likelihood, weight)
         self.beta = nonzero_schedule(".beta", beta)
 
     def check_networks(self, networks: Networks) -> None:
         prior = networks.generator.prior
-        if not isinstance(prior, Normal):
-            raise ConfigError(
-                f"model.generator.prior: a VAE needs a normal prior, not {type(prior).__name__}: "
-                "choose ganlab.networks.priors.Normal"
-            )
+        reason = f"must be normal for a VAE, whose divergence is from N(0, 1), not {type(prior).__name__}"
+        remedy = "choose ganlab.networks.priors.Normal"
+        require(isinstance(prior, Normal), "model.generator.prior", UNSET, reason, remedy)
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        mean, log_variance = at_least_float32(turn.generator.encode(turn.real.x)).chunk(
-            2, 1
-        )  # [B, latent_dim]
+        statistics = at_least_float32(turn.generator.encode(turn.real.x))
+        mean, log_variance = statistics.chunk(2, 1)  # [B, latent_dim]
         noise = turn.random.normal("posterior", *mean.shape).to(mean.dtype)
-        made = turn.decode(mean + (log_variance / 2).exp() * noise)
+        reconstruction = turn.decode(mean + (log_variance / 2).exp() * noise)
         return {
-            "reconstruction": -self.likelihood(turn.real.x, made.x),
+            "reconstruction": -self.likelihood(turn.real.x, reconstruction.x),
             "divergence": self.beta(turn.step) * divergence(mean, log_variance),
         }
 

@@ -1,4 +1,4 @@
-"""What an objective is: both sides of the game in one class."""
+"""Base class of objectives."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn
 
 
 class Objective(nn.Module, ABC):
-    """turn -> named terms, which the player on turn minimises.
+    """The loss of each player: turn -> named terms, whose weighted sum the player on turn minimises.
 
-    The first term is called "adversarial", "matching" or "reconstruction", and the names of further ones of
-    the kind begin so. Terms are [B], [B, h, w] or
-    (); the game takes their means after the tricks have had their say.
+    Terms are [B], [B, h, w] or (); the game averages them after the tricks have changed them. The first one
+    is called "adversarial", "matching" or "reconstruction"; further terms of that kind have it as a prefix.
+
+    Args:
+        weight: a factor for all terms of each player, positive or a schedule.
+
+    Raises:
+        ConfigError: a weight is missing, negative or zero, or is that of a player who does not take part.
     """
 
     players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
-    num_statistics: ClassVar[int] = (
-        0  # numbers that it has an encoder say of each latent; 0: no encoder is built
-    )
-    provides: frozenset[str]
-    needs: frozenset[str] = frozenset()  # of the machine
+    num_statistics: ClassVar[int] = 0  # outputs of the encoder for each latent element; 0: no encoder
+    provides: frozenset[str]  # capabilities that tricks may need
+    needs: frozenset[str] = frozenset()  # capabilities of the settings, such as second derivatives
 
     def __init__(self, weight: Mapping[Player, float | Schedule]):
         super().__init__()
-        if set(weight) != set(self.players):
-            raise ConfigError(
-                f"objective.weight has {sorted(weight)}, but the players are {sorted(self.players)}"
-            )
+        players = " and ".join(self.players)
+        require(
+            set(weight) == set(self.players), ".weight", UNSET, f"needs the keys {players}, and no others"
+        )
         self.weight = {
             player: nonzero_schedule(f".weight.{player}", value) for player, value in weight.items()
         }
@@ -41,16 +44,12 @@ class Objective(nn.Module, ABC):
     def forward(self, turn: Turn) -> dict[str, Tensor]:
         weight = self.weight[turn.player](turn.step)
         terms = self.terms(turn)
-        # A product with one would change nothing, and costs a pass forward and one back.
+        # A product with 1 would change nothing, but costs a pass forward and one backward.
         return terms if weight == 1 else {name: weight * term for name, term in terms.items()}
 
     def check_networks(self, networks: Networks) -> None:
-        """Refuses networks that it could not train.
-
-        Raises:
-            ConfigError: the objective cannot train these networks.
-        """
+        """Raises `ConfigError` if the objective cannot train these networks."""
 
     @abstractmethod
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        """The terms before they are weighed."""
+        """The terms before they are weighted."""

@@ -1,9 +1,9 @@
-"""f-divergences as games (Nowozin, Cseke & Tomioka 2016).
+"""f-divergences as adversarial objectives (Nowozin, Cseke & Tomioka 2016).
 
-D_f(P || Q) = E_Q f(p / q) is the supremum over t of E_P t(x) - E_Q f*(t(x)), where f* is the convex
-conjugate of f. The discriminator's logit l reaches the domain of f* through an output activation:
-t = g(l), with g increasing, so a larger logit means more real, as everywhere. P is the data, Q the
-generator's density, and u = p / q below.
+D_f(P || Q) = E_Q f(p / q) is the supremum over functions t of E_P t(x) - E_Q f*(t(x)), where f* is the
+convex conjugate of f. P is the distribution of the data, Q that of the generator, and u = p / q. An
+increasing output activation g maps the discriminator's logit l to the domain of f*, t = g(l), so larger
+logits mean "more real", as in all objectives.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GeneratorCost = Literal["bound", "output"]
 
 
 class Divergence(ABC):
-    """g and f* of one f, composed by hand so that no exponential is taken of a logarithm."""
+    """Base class of divergences: g and f* of one f, without exponentials of logarithms."""
 
     @abstractmethod
     def output(self, logits: Tensor) -> Tensor:
@@ -37,11 +37,13 @@ class Divergence(ABC):
 
 
 class FDivergence(Adversarial):
-    """-g(l(x)) + f*(g(l(G(z)))); the generator minimises the bound, -f*(g(l(G(z)))), or -g(l(G(z))).
+    """The discriminator minimises -g(l(x)) + f*(g(l(G(z)))), the negative lower bound of the divergence.
 
-    `generator_cost` bound is the saddle point (equation 6), whose minimum over the generator is the
-    divergence's; output is the alternative of section 3.2, with the same fixed points and, for bounded
-    divergences, a slope where the discriminator is sure of the fakes.
+    Args:
+        generator_cost: what the generator minimises. "bound" is -f*(g(l(G(z)))), the saddle point problem
+            (equation 6), whose minimum over the generator is that of the divergence. "output" is -g(l(G(z)))
+            (section 3.2), which has the same fixed points and, for bounded divergences, a slope where the
+            discriminator is sure that a sample is fake.
     """
 
     def __init__(
@@ -56,35 +58,37 @@ class FDivergence(Adversarial):
         return self.divergence.conjugate(fake) - self.divergence.output(real)
 
     def generator(self, turn: Turn) -> Tensor:
-        fake = at_least_float32(turn.on_fake.logits)
-        if self.generator_cost == "bound":
-            return -self.divergence.conjugate(fake)
-        return -self.divergence.output(fake)
+        value = self.divergence.conjugate if self.generator_cost == "bound" else self.divergence.output
+        return -value(at_least_float32(turn.on_fake.logits))
 
 
 class ExponentialDivergence(Divergence):
-    """One with exponentials of the logit, none of which is steeper anywhere than where |l| is `max_logit`.
+    """Base class of divergences whose g or f* is exponential in the logit.
 
-    Beyond, one of g and f* goes on along its tangent, and the other as f* has it: were both held, some l
-    would score more than the divergence, and the discriminator would run off to it.
+    Beyond |l| = m the exponential is replaced by its tangent at m, so it is nowhere steeper than there. Only
+    one of g and f* is replaced; the other is recomputed to match. If both were replaced, some l would score
+    more than the divergence, and the discriminator would diverge towards it.
+
+    Args:
+        max_logit: m.
     """
 
     def __init__(self, max_logit: MaxLogit):
         self.max_logit = max_logit
 
     def below(self, logits: Tensor) -> Tensor:
-        """How far l lies below -max_logit, else 0."""
+        """max(0, -m - l)."""
         return relu(-self.max_logit - logits)
 
     def above(self, logits: Tensor) -> Tensor:
-        """How far l lies above max_logit, else 0."""
+        """max(0, l - m)."""
         return relu(logits - self.max_logit)
 
 
 class KullbackLeibler(ExponentialDivergence):
-    """KL(P || Q): f(u) = u log u, f*(t) = exp(t - 1), g(l) = l; best at l = 1 + log u.
+    """KL(P || Q): f(u) = u log u, f*(t) = exp(t - 1), g(l) = l. The optimal l is 1 + log u.
 
-    For l > m, f* goes on along its tangent: g(l) = m + log(1 + l - m).
+    For l > m, f*(g(l)) is the tangent and g(l) = m + log(1 + l - m).
     """
 
     def output(self, logits: Tensor) -> Tensor:
@@ -97,9 +101,9 @@ class KullbackLeibler(ExponentialDivergence):
 
 
 class ReverseKullbackLeibler(ExponentialDivergence):
-    """KL(Q || P): f(u) = -log u, f*(t) = -1 - log(-t) for t < 0, g(l) = -exp(-l); best at l = log u.
+    """KL(Q || P): f(u) = -log u, f*(t) = -1 - log(-t) for t < 0, g(l) = -exp(-l). The optimal l is log u.
 
-    For l < -m, g goes on along its tangent.
+    For l < -m, g is the tangent.
     """
 
     def output(self, logits: Tensor) -> Tensor:
@@ -112,10 +116,10 @@ class ReverseKullbackLeibler(ExponentialDivergence):
 
 
 class Pearson(Divergence):
-    """The integral of (p - q)^2 / q: f(u) = (u - 1)^2, f*(t) = t^2 / 4 + t, g(l) = l; best at l = 2 (u - 1).
+    """The integral of (p - q)^2 / q: f(u) = (u - 1)^2, f*(t) = t^2 / 4 + t, g(l) = l.
 
-    The best l is never below -2, where the bound's slope in l changes sign: below it, -f* would drive the
-    generator's samples further off.
+    The optimal l is 2 (u - 1), so at least -2. Below -2 the slope of f* in l is negative, and the generator
+    cost "bound" would push samples away from the data.
     """
 
     def output(self, logits: Tensor) -> Tensor:
@@ -128,7 +132,7 @@ class Pearson(Divergence):
 class Neyman(ExponentialDivergence):
     """The integral of (p - q)^2 / p: f(u) = (1 - u)^2 / u, f*(t) = 2 - 2 sqrt(1 - t) for t < 1.
 
-    g(l) = 1 - exp(-l); best at l = 2 log u. For l < -m, g goes on along its tangent.
+    g(l) = 1 - exp(-l). The optimal l is 2 log u. For l < -m, g is the tangent.
     """
 
     def output(self, logits: Tensor) -> Tensor:
@@ -143,7 +147,7 @@ class Neyman(ExponentialDivergence):
 class SquaredHellinger(ExponentialDivergence):
     """The integral of (sqrt p - sqrt q)^2: f(u) = (sqrt u - 1)^2, f*(t) = t / (1 - t) for t < 1.
 
-    g(l) = 1 - exp(-l); best at l = log(u) / 2. For l < -m, g goes on along its tangent; for l > m, f* does.
+    g(l) = 1 - exp(-l). The optimal l is log(u) / 2. For l < -m, g is the tangent; for l > m, f*(g(l)) is.
     """
 
     def output(self, logits: Tensor) -> Tensor:
@@ -156,10 +160,10 @@ class SquaredHellinger(ExponentialDivergence):
 
 
 class JensenShannon(Divergence):
-    """KL(P || M) + KL(Q || M) with M = (P + Q) / 2, twice the Jensen-Shannon divergence.
+    """KL(P || M) + KL(Q || M) with M = (P + Q) / 2, which is twice the Jensen-Shannon divergence.
 
     f(u) = u log u - (u + 1) log((u + 1) / 2), f*(t) = -log(2 - exp t) for t < log 2,
-    g(l) = log 2 - log(1 + exp(-l)); best at l = log u. Minimax with the constant 2 log 2 added.
+    g(l) = log 2 - log(1 + exp(-l)). The optimal l is log u. Equal to Minimax but for a constant 2 log 2.
     """
 
     def output(self, logits: Tensor) -> Tensor:
@@ -172,8 +176,8 @@ class JensenShannon(Divergence):
 class TotalVariation(Divergence):
     """Half the integral of |p - q|: f(u) = |u - 1| / 2, f*(t) = t for |t| <= 1/2, g(l) = tanh(l) / 2.
 
-    Best at l = +-infinity: the game of absolute errors with D = sigmoid(2 l), which is how tanh is
-    computed, for its slope is not rounded away at negative l.
+    The optimal l is infinite. The game is that of AbsoluteError with D = sigmoid(2 l). tanh(l) / 2 is
+    computed as sigmoid(2 l) - 1/2, because rounding makes the slope of tanh zero at large negative l.
     """
 
     def output(self, logits: Tensor) -> Tensor:

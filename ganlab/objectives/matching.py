@@ -1,4 +1,4 @@
-"""Direct matching: the generator alone moves, towards the data as a whole."""
+"""Objectives of direct matching: the generator alone is trained, to minimise a distance between batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ganlab.core.distributed import all_gather_with_grad
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.schedules import Schedule
 from ganlab.core.turn import Player, Turn, at_least_float32
 from ganlab.core.validation import Count, Widths
@@ -21,11 +21,11 @@ from ganlab.objectives.base import Objective
 from ganlab.objectives.spaces import Space
 
 Weight = Mapping[Player, float | Schedule]
-OfBatches = Literal["biased", "unbiased", "linear"]
+BatchEstimator = Literal["biased", "unbiased", "linear"]
 
 
 class Matching(Objective):
-    """A distance of the made from the real samples of the global batch, taken in a space."""
+    """Base class of distances between the generated and the real samples of the global batch, in a space."""
 
     players = ("generator",)
     provides = frozenset()
@@ -35,87 +35,100 @@ class Matching(Objective):
         self.space = space
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        made, real = (
-            all_gather_with_grad(self.space(turn.generated)),
-            all_gather_with_grad(self.space(turn.real)),
-        )  # [W B, D]
-        # Nearly equal sums of many values are subtracted: bfloat16 would leave nothing.
-        with torch.autocast(made.device.type, enabled=False):
-            return {"matching": self.distance(at_least_float32(made), at_least_float32(real), turn)}
+        fake, real = self.space(turn.generated), self.space(turn.real)
+        fake, real = all_gather_with_grad(fake), all_gather_with_grad(real)  # [W B, D]
+        # Differences of nearly equal sums would be lost in bfloat16.
+        with torch.autocast(fake.device.type, enabled=False):
+            return {"matching": self.distance(at_least_float32(fake), at_least_float32(real), turn)}
 
     @abstractmethod
-    def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        """A scalar, from [N, D] and [N, D]."""
+    def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
+        """A scalar, from samples [N, D] and [N, D]."""
 
 
 class MMD(Matching):
-    """Squared maximum mean discrepancy, or its root (Li, Swersky & Zemel 2015).
+    """The squared maximum mean discrepancy, or its root (Li, Swersky & Zemel 2015).
 
-    median: the samples are divided by the median distance between two real ones of this round's global
-    batch, without a gradient: a kernel's widths are then multiples of it (of its square where the width
-    is a variance).
+    Args:
+        root: whether the root is taken, which needs the biased estimator.
+        median: whether the samples are divided by the median distance between two real samples of the global
+            batch, without a gradient. The widths of the kernel are then multiples of it, or of its square if
+            they are variances.
+
+    Raises:
+        ConfigError: the root of an estimate that can be negative, or a median for a kernel without widths.
     """
 
     def __init__(
-        self, kernel: Kernel, estimator: OfBatches, root: bool, median: bool, space: Space, weight: Weight
+        self,
+        kernel: Kernel,
+        estimator: BatchEstimator,
+        *,
+        root: bool,
+        median: bool,
+        space: Space,
+        weight: Weight,
     ):
         super().__init__(space, weight)
-        check_estimator(estimator, root)
-        self.kernel = kernel
-        self.estimator: OfBatches = estimator
-        self.root = root
+        self.mmd = KernelDistance(kernel, estimator, root=root)
         self.median = median
-        if median and not kernel.has_scale:
-            raise ConfigError(
-                "objective.median=true scales the widths of a kernel, and this one has none: leave it out, "
-                "or choose another, such as objective/kernel=gaussian_mixture"
-            )
+        reason = "scales the widths of a kernel, but this kernel has none"
+        remedy = "set it to false, or choose a kernel such as objective/kernel=gaussian_mixture"
+        require(kernel.has_scale or not median, ".median", median, reason, remedy)
 
-    def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
+    def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
         if self.median:
             unit = median_distance(real)
-            made, real = made / unit, real / unit
-        squared = mmd2(made, real, self.kernel, self.estimator)
-        return rooted(squared) if self.root else squared
+            fake, real = fake / unit, real / unit
+        return self.mmd(fake, real)
+
+
+class KernelDistance:
+    """An estimate of the squared MMD of x [N, D] and y [N, D], or its root; a scalar."""
+
+    def __init__(self, kernel: Kernel, estimator: BatchEstimator, *, root: bool):
+        reason = f"cannot be taken of the {estimator} estimate, which can be negative"
+        require(estimator == "biased" or not root, ".root", root, reason, "choose the biased estimator")
+        self.kernel = kernel
+        self.estimator: BatchEstimator = estimator
+        self.root = root
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        squared = mmd2(x, y, self.kernel, self.estimator)
+        # Rounding may have made it negative, and the root has no finite slope at 0.
+        return squared.clamp_min(1e-12).sqrt() if self.root else squared
 
 
 class Moments(Matching):
-    """Sum over orders of the squared gap between moments: means (1), and central ones of each feature.
+    """The sum of the squared gaps between moments.
 
-    covariance: the squared gap between the covariance matrices, D x D, beside them.
+    Args:
+        orders: of the moments of each feature: the mean (1) and central moments.
+        covariance: whether the squared gap between the covariance matrices [D, D] is added.
+
+    Raises:
+        ConfigError: neither orders nor the covariance.
     """
 
-    def __init__(self, orders: Widths, covariance: bool, space: Space, weight: Weight):
+    def __init__(self, orders: Widths, *, covariance: bool, space: Space, weight: Weight):
         super().__init__(space, weight)
-        if not orders and not covariance:
-            raise ConfigError("objective.orders=[] without objective.covariance=true would match nothing")
+        remedy = "give an order, or set covariance=true"
+        require(orders or covariance, ".orders", list(orders), "would match nothing", remedy)
         self.orders = list(orders)
         self.covariance = covariance
 
-    def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        gaps = [moment_gap(made, real, order) for order in self.orders]
-        return torch.stack([*gaps, *([covariance_gap(made, real)] if self.covariance else [])]).sum()
+    def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
+        gaps = [moment_gap(fake, real, order) for order in self.orders]
+        return torch.stack([*gaps, *([covariance_gap(fake, real)] if self.covariance else [])]).sum()
 
 
 class SlicedWasserstein(Matching):
-    """W_p^p on random lines, redrawn in each turn (Deshpande, Zhang & Schwing 2018)."""
+    """W_p^p on random lines, which are drawn for each turn (Deshpande, Zhang & Schwing 2018)."""
 
     def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: Weight):
         super().__init__(space, weight)
         self.projections, self.p = projections, p
 
-    def distance(self, made: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        directions = turn.random.common("projections", self.projections, made.shape[1]).to(made.dtype)
-        return sliced_wasserstein(made, real, normalize(directions), self.p)
-
-
-def check_estimator(estimator: OfBatches, root: bool) -> None:
-    if root and estimator != "biased":
-        raise ConfigError(
-            f"objective.root=true needs objective.estimator=biased: the {estimator} estimate can be negative"
-        )
-
-
-def rooted(squared: Tensor) -> Tensor:
-    """The root of a squared distance that rounding may have made negative; it has no slope at zero."""
-    return squared.clamp_min(1e-12).sqrt()
+    def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
+        directions = turn.random.common("projections", self.projections, fake.shape[1]).to(fake.dtype)
+        return sliced_wasserstein(fake, real, normalize(directions), self.p)

@@ -1,6 +1,6 @@
-"""Relativistic objectives (Jolicoeur-Martineau 2018): real samples are judged against generated ones.
+"""Relativistic objectives (Jolicoeur-Martineau 2018), which judge real samples relative to generated ones.
 
-l is the discriminator's logit. Both players judge both kinds of samples, on the generator's turn too.
+l is the discriminator's logit. Both players judge both kinds of samples, also on the generator's turn.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ganlab.objectives.adversarial import Adversarial
 
 
 class Relativistic(Adversarial):
-    """-log sigmoid(l(x) - l(G(z))) in pairs, and the same with the roles exchanged (section 4.1).
+    """-log sigmoid(l(x) - l(G(z))); the generator minimises the same with the roles exchanged (section 4.1).
 
-    The i-th real sample is paired with the i-th fake; over patches [B, h, w], place with place.
+    The i-th real sample is paired with the i-th fake; over patches [B, h, w], each patch with the same patch.
     """
 
     provides = Adversarial.provides | {Capability.COSTS}
@@ -31,21 +31,22 @@ class Relativistic(Adversarial):
 class RelativisticAverage(Adversarial):
     """-log sigmoid(l(x) - E l(G(z))) - log sigmoid(E l(x) - l(G(z))) (section 4.3).
 
-    The generator minimises the same with the roles exchanged. The averages are those of the global batch,
-    over all patches.
+    The generator minimises the same with the roles exchanged. The averages are over the global batch and over
+    all patches.
     """
 
     provides = Adversarial.provides - {Capability.FAKE_COSTS} | {Capability.COSTS}
 
     def discriminator(self, turn: Turn) -> Tensor:
-        real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
-        return beats(real, fake) + beats(-fake, -real)
+        return average_loss(turn.on_real.logits, turn.on_fake.logits)
 
     def generator(self, turn: Turn) -> Tensor:
-        real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
-        return beats(fake, real) + beats(-real, -fake)
+        real, fake = turn.on_real.logits, turn.on_fake.logits  # real ones are judged first
+        return average_loss(fake, real)
 
 
-def beats(winner: Tensor, loser: Tensor) -> Tensor:
-    """-log of the probability that each winner is more real than the average loser, shaped like both."""
-    return softplus(all_gather_with_grad(loser).mean() - winner)
+def average_loss(high: Tensor, low: Tensor) -> Tensor:
+    """-log sigmoid(high - E low) - log sigmoid(E high - low), of the shape of both logits."""
+    high, low = at_least_float32(high), at_least_float32(low)
+    mean_high, mean_low = all_gather_with_grad(high).mean(), all_gather_with_grad(low).mean()
+    return softplus(mean_low - high) + softplus(low - mean_high)

@@ -20,7 +20,7 @@ from ganlab.filesystem import refuse_unwritable
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended
-from ganlab.training.provenance import searched
+from ganlab.training.provenance import config_dirs
 
 COMMAND = (sys.executable, "-m", "ganlab.run")
 # Of a crash: it would come again. Others, such as SIGKILL for want of memory, may be of the moment.
@@ -63,7 +63,7 @@ class Child:
         self.log = beside(job, ".log")
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("w") as log:
-            self.process = start([*searched(), *arguments(job)], lock, threads, log)
+            self.process = start([*config_dirs(), *arguments(job)], lock, threads, log)
 
     def row(self) -> Row | None:
         """What is to be recorded; None where it was interrupted, and goes on at another time."""

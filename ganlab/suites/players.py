@@ -16,7 +16,7 @@ from ganlab.suites.child import Child
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 from ganlab.suites.words import duration
-from ganlab.training.callbacks.stop import handle
+from ganlab.training.callbacks.stop import set_handler
 
 if TYPE_CHECKING:
     from ganlab.sweeps.tried import Tried
@@ -123,12 +123,12 @@ class Players(ABC):
         """Notes the signals that end the work; the runs themselves are told of them."""
         before = {number: signal.getsignal(number) for number in SIGNALS}
         for number in SIGNALS:
-            handle(number, self.note)
+            set_handler(number, self.note)
         try:
             yield
         finally:
             for number, handler in before.items():
-                handle(number, handler)
+                set_handler(number, handler)
 
     def note(self, number: int, frame: FrameType | None) -> None:
         self.signals.append(number)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from ganlab.core.errors import ConfigError
 from ganlab.suites import lines
-from ganlab.training.callbacks.metrics_file import line
+from ganlab.training.callbacks.metrics_file import csv_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +97,8 @@ class Records(Generic[R]):
         """
         torn = lines.append(
             self.path,
-            line([written(getattr(record, name)) for name in self.columns]),
-            first=line(list(self.columns)),
+            csv_line([written(getattr(record, name)) for name in self.columns]),
+            first=csv_line(list(self.columns)),
         )
         return f"{self.path}: a half-written last row was cut off" if torn else None
 

@@ -22,7 +22,7 @@ def draw_intuition(settings: Overrides, reach: Ends, steps: Count, seed: int) ->
     """
     run = DensityRun(settings, seed, reach)
     x, p, q = run.x, run.p, run.q(steps)
-    title = f"Where the densities differ, an oracle tells real from generated (round {steps})"
+    title = f"Where the densities differ, an oracle tells real from generated (step {steps})"
     figure, left, right = _twin_axes(8, title)
     left.fill_between(x, p, q, where=q > p, color=style.VERMILION, alpha=0.35, label="generated too often")
     left.fill_between(x, p, q, where=q < p, color=style.SKY, alpha=0.45, label="generated too rarely")
@@ -31,6 +31,7 @@ def draw_intuition(settings: Overrides, reach: Ends, steps: Count, seed: int) ->
     accuracy = run.compare(q, oracle_accuracy)
     right.plot(x, accuracy, color=style.BLACK, linewidth=1.5, linestyle=":", label="max(p, q) / (p + q)")
     right.set(ylabel="probability that the oracle is right", ylim=(0.48, 1.075))
+    style.tidy(left)
     style.add_legend(figure, [left, right], 3)
     return [render(figure)]
 
@@ -43,7 +44,7 @@ def draw(settings: Overrides, reach: Ends, steps: Count, frames: TwoOrMore, seed
 
 def _frame(run: DensityRun, step: int) -> Image.Image:
     x, p, q = run.x, run.p, run.q(step)
-    figure, left, right = _twin_axes(7.5, f"adversarial training, round {step}")
+    figure, left, right = _twin_axes(7.5, f"adversarial training, step {step}")
     left.fill_between(x, p, color=style.DATA, alpha=0.2, linewidth=0)
     left.fill_between(x, q, color=style.GENERATOR, alpha=0.2, linewidth=0)
     left.set_ylim(0, 1.6 * float(p.max()))
@@ -52,6 +53,7 @@ def _frame(run: DensityRun, step: int) -> Image.Image:
     best = run.compare(q, optimal_discriminator)
     right.plot(x, best, color=style.BEST, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
     right.set(ylabel="probability of being real", ylim=(0, 1.02))
+    style.tidy(left)
     style.add_legend(figure, [left, right], 2)
     return render(figure)
 
@@ -69,7 +71,6 @@ def _plot_densities(axes: Axes, run: DensityRun, q: Tensor, linestyle: str) -> N
     axes.plot(run.x, run.p, color=style.DATA, linewidth=2, label="p, density of the data")
     label = "q, density of the generator"
     axes.plot(run.x, q, color=style.GENERATOR, linewidth=2, linestyle=linestyle, label=label)
-    style.tidy(axes)
 
 
 @torch.no_grad()

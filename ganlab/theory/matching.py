@@ -32,7 +32,7 @@ def draw(
 
 
 def _frame(runs: Mapping[str, DensityRun], step: int, rows: int, columns: int) -> Image.Image:
-    figure = titled_figure(4.5 * columns, 1.1 + 2.6 * rows, f"direct matching, round {step}")
+    figure = titled_figure(4.5 * columns, 1.1 + 2.6 * rows, f"direct matching, step {step}")
     panels = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
     for axes, (title, run) in zip(panels.flat, runs.items(), strict=True):
         q = run.q(step)

@@ -27,7 +27,7 @@ def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: i
         float(nearest_images(x, [train])[1].median()) for x in (game.sample(len(test), seed=1), test)
     )
     low, high = value_range
-    title = f"Samples and their nearest training images (round {steps})"
+    title = f"Samples and their nearest training images (step {steps})"
     figure = titled_figure(0.85 * columns + 2.0, 1.75 * rows + 1.0, title)
     figure.supxlabel(
         "median distance to the nearest training image, root mean square of pixels "

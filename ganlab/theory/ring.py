@@ -31,7 +31,7 @@ def draw(
 
 
 def _frame(runs: Mapping[str, SteppedRun], step: int, reach: float) -> Image.Image:
-    figure = titled_figure(3.6 * len(runs), 4.9, f"a ring of Gaussians, round {step}")
+    figure = titled_figure(3.6 * len(runs), 4.9, f"a ring of Gaussians, step {step}")
     panels = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (name, run) in zip(panels, runs.items(), strict=True):
         samples = run.game_after(step).sample(SAMPLES)

@@ -1,4 +1,4 @@
-"""Builds the Lightning module of a config, and loads the weights of a run into it."""
+"""Builds the module of a run from its config, and loads weights into it."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganlab.config.build import ROLES, as_config_errors, build_game, instantiate, num_processes
+from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import stage_configs
 from ganlab.core.errors import ConfigError, require, within
@@ -62,30 +63,29 @@ def build_stage(
     play, optimizers, clip = instantiate(cfg.play, Play), instantiate(cfg.optimizer), instantiate(cfg.clip)
     if name is None:
         return Stage(game, play, optimizers, clip, seed)
-    load_pretrained = copy_of_pretrained(game.generator, [earlier[part].generator for part in cfg.pretrained])
+    copy_pretrained = copy_of_pretrained(game.generator, [earlier[part].generator for part in cfg.pretrained])
 
     def prepare() -> None:
-        load_pretrained()
+        copy_pretrained()
         game.on_weights_loaded()
 
     return Stage(game, play, optimizers, clip, seed, name, cfg.steps, prepare)
 
 
 def refuse_single_rows(cfg: DictConfig, game: Game) -> None:
-    """Refuses batches of one row on a process where batch norm of vectors has nothing to average over."""
+    """Refuses a batch of one row on each process if a batch norm of vectors would have only that row."""
     processes = num_processes(cfg)
-    # The other one averages over all processes.
-    norms = (nn.BatchNorm1d, ElementaryNorm if processes == 1 else nn.BatchNorm1d)
-    if cfg.data.batch_size == processes and any(isinstance(layer, norms) for layer in game.modules()):
-        raise ConfigError(
-            f"data.batch_size={cfg.data.batch_size} leaves a process one sample, of which batch norm makes "
-            "nothing: raise it, or set model.generator.batch_norm=false"
-        )
+    # ElementaryNorm averages over all processes.
+    norms = (nn.BatchNorm1d, ElementaryNorm) if processes == 1 else nn.BatchNorm1d
+    single = cfg.data.batch_size == processes and any(isinstance(layer, norms) for layer in game.modules())
+    reason = "leaves each process one sample, which batch norm cannot normalise"
+    remedy = "raise it, or set model.generator.batch_norm=false"
+    require(not single, "data.batch_size", cfg.data.batch_size, reason, remedy)
 
 
 @rank_zero_only
 def warn_of_batch_norm(game: Game) -> None:
-    """Warns where a gradient penalty acts per sample, but batch norm couples the samples of a batch."""
+    """Warns if a gradient penalty acts per sample, but batch norm couples the samples of a batch."""
     critic = game.discriminator
     names = [name for name, trick in game.tricks.items() if isinstance(trick, GradientRegulariser)]
     if names and critic is not None and any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
@@ -99,11 +99,11 @@ def warn_of_batch_norm(game: Game) -> None:
 def load(
     run_dir: str | Path, checkpoint: str | None = None, trust: Iterable[str] = (), device: str = "cpu"
 ) -> Game:
-    """The game of a run, for sampling and for notebooks; reads no data.
+    """The trained game of a run, in evaluation mode; reads no data.
 
     Args:
         run_dir: a run directory, or one of its checkpoints.
-        checkpoint: last, previous or best, or a path; None: as run_dir says, else the last.
+        checkpoint: last, previous or best, or a path; None: the one that run_dir names, or the last.
         trust: further packages from which its config may build objects.
 
     Raises:
@@ -112,56 +112,43 @@ def load(
     """
     run = RunDirectory(run_dir, trust)
     module = build(run.config())
-    restore(module, run.checkpoint(checkpoint)[1])
+    load_weights(module, run.checkpoint(checkpoint)[1])
     game = module.game
-    if game.first_step and game.steps_played <= 0:
-        raise ConfigError(
-            f"{run_dir} has played {game.step} of the {game.first_step} rounds before its generator learns: "
-            f"resume={run.path} goes on"
-        )
+    reason = f"stopped after {game.step} of the {game.first_step} steps before its generator learns"
+    untrained = game.first_step and game.steps_played <= 0
+    require(not untrained, "run_dir", run_dir, reason, f"continue it: {shell_override('resume', run.path)}")
     module.to(device).eval()
     return game
 
 
-def restore(module: GameModule, checkpoint: dict[str, Any]) -> None:
-    """The weights and states of a checkpoint.
+def init_from(module: GameModule, checkpoint: dict[str, Any]) -> None:
+    """Loads the players' weights only; the step and the states of tricks stay those of a new run.
 
     Raises:
-        ConfigError: they are those of another game.
-    """
-    fit(module, checkpoint, "")
-
-
-def adopt(module: GameModule, checkpoint: dict[str, Any]) -> None:
-    """The players' weights of a checkpoint; the round and the states of tricks stay those of a new run.
-
-    Raises:
-        ConfigError: they are those of other networks.
+        ConfigError: the weights are those of other networks.
     """
     for name, game in module.named_modules():
         if isinstance(game, Game):
             for player in game.players:
-                fit(getattr(game, player), checkpoint, f"{name}.{player}.")
+                load_weights(getattr(game, player), checkpoint, f"{name}.{player}.")
             game.on_weights_loaded()
 
 
-def fit(module: nn.Module, checkpoint: dict[str, Any], prefix: str) -> None:
-    """What a checkpoint holds below a prefix, into a module that it must fit."""
+def load_weights(module: nn.Module, checkpoint: dict[str, Any], prefix: str = "") -> None:
+    """Loads the entries of a checkpoint whose names begin with a prefix.
+
+    Raises:
+        ConfigError: the entries do not fit the module.
+    """
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     own = module.state_dict()
     try:
         for name, value in state.items():
-            if (
-                torch.is_tensor(value)
-                and value.is_floating_point() != own.get(name, value).is_floating_point()
-            ):
+            expected = own.get(name, value)
+            if torch.is_tensor(value) and value.is_floating_point() != expected.is_floating_point():
                 raise TypeError(f"{name} is of {value.dtype}")
         module.load_state_dict(state)
-    except Exception as error:  # whatever a layer may raise of a state that is not its own
-        raise ConfigError(f"these weights belong to another game: {first_difference(error)}") from error
-
-
-def first_difference(error: Exception) -> str:
-    """The first of the differences that torch lists, on one line."""
-    lines = [line.strip() for line in str(error).splitlines()[1:]]
-    return lines[0].rstrip(".") if lines else str(error)
+    except Exception as error:  # a layer may raise anything about a state that is not its own
+        # torch lists the differences on the lines below the first.
+        lines = [line.strip().rstrip(".") for line in str(error).splitlines()]
+        raise ConfigError(f"these weights belong to another game: {''.join(lines[1:2] or lines)}") from error

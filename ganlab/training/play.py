@@ -1,56 +1,46 @@
-"""Plays: the order in which the players of a round compute their losses and move."""
+"""Plays: the order in which the players of a step compute their losses and move."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ganlab.core.turn import Batch, Player, Turn
 
-Moves = dict[Player, dict[str, Tensor]]
+if TYPE_CHECKING:
+    from ganlab.training.stage import Stage
+
+Moves = dict[Player, dict[str, Tensor]]  # the loss terms of each player that moves
 Weights = dict[Player, list[Tensor]]
 
 
-class Stepper(Protocol):
-    """What a play steps through: the training module."""
-
-    def active_players(self) -> tuple[Player, ...]: ...
-
-    def turn(self, player: Player, batch: Batch, *phase: str) -> Turn: ...
-
-    def losses(self, turn: Turn) -> dict[str, Tensor]: ...
-
-    def move(self, moves: Moves, start: Weights | None = None) -> None: ...
-
-    def step_ahead(self, moves: Moves) -> Weights: ...
-
-
 class Play(ABC):
-    """Plays one round."""
+    """Base class of the four plays."""
 
     @abstractmethod
-    def __call__(self, stepper: Stepper, batch: Batch) -> None: ...
+    def __call__(self, stage: Stage, batch: Batch) -> None:
+        """Plays one step: calls the stage for turns, losses and moves."""
 
 
 class Alternating(Play):
-    """The discriminator moves, then the generator on fresh fakes against the updated discriminator."""
+    """The discriminator moves, then the generator on new fakes against the updated discriminator."""
 
-    def __call__(self, stepper: Stepper, batch: Batch) -> None:
-        for player in stepper.active_players():
-            stepper.move({player: stepper.losses(stepper.turn(player, batch))})
+    def __call__(self, stage: Stage, batch: Batch) -> None:
+        for player in stage.active_players():
+            stage.move({player: stage.losses(stage.turn(player, batch))})
 
 
 class Shared(Play):
-    """Alternating, but both turns judge the same fakes: saves one pass through the generator."""
+    """Alternating, but both turns judge the same fakes, which saves one pass through the generator."""
 
-    def __call__(self, stepper: Stepper, batch: Batch) -> None:
-        players = stepper.active_players()
-        turn = stepper.turn("generator", batch)
+    def __call__(self, stage: Stage, batch: Batch) -> None:
+        players = stage.active_players()
+        turn = stage.turn("generator", batch)
         for player in players:
-            seen = turn if player == "generator" else discriminator_view(turn)
-            stepper.move({player: stepper.losses(seen)})
+            view = turn if player == "generator" else discriminator_view(turn)
+            stage.move({player: stage.losses(view)})
 
 
 class Simultaneous(Play):
@@ -59,39 +49,35 @@ class Simultaneous(Play):
     This is what the code of Goodfellow et al. (2014) does.
     """
 
-    def __call__(self, stepper: Stepper, batch: Batch) -> None:
-        stepper.move(simultaneous_losses(stepper, stepper.active_players(), stepper.turn("generator", batch)))
+    def __call__(self, stage: Stage, batch: Batch) -> None:
+        stage.move(simultaneous_losses(stage, stage.active_players(), stage.turn("generator", batch)))
 
 
 class Extragradient(Play):
-    """Both players take a step ahead, and move from their start by the gradients at the point they reached.
+    """Both players take a step ahead, then move from where they started by the gradients found ahead.
 
     w' = w - step(F(w)), then w <- w - step(F(w')), where F is the gradients of both players at the same
     weights (Gidel et al. 2019, algorithm 2). Both are steps of the optimiser, so the moments of Adam see
-    both gradients; this is their Extra-Adam (algorithm 4), whose bias correction in round t is
+    both gradients; this is their Extra-Adam (algorithm 4), whose bias correction in step t is
     1 - beta^(2 t). The second half draws new latents and noise; the real samples are the same in both
-    halves. Only the second half is logged and seen by tricks. So weight_clip projects only the final
-    weights, where the paper projects those ahead too. Running statistics, as of batch norm, are updated
+    halves. Only the second half is recorded and seen by the tricks, so weight_clip projects only the final
+    weights, where the paper also projects those ahead. Running statistics, as of batch norm, are updated
     in both halves. The paper's average of the weights is the trick ema.
     """
 
-    def __call__(self, stepper: Stepper, batch: Batch) -> None:
-        players = stepper.active_players()
-        start = stepper.step_ahead(
-            simultaneous_losses(stepper, players, stepper.turn("generator", batch, "ahead"))
-        )
-        stepper.move(simultaneous_losses(stepper, players, stepper.turn("generator", batch)), start)
+    def __call__(self, stage: Stage, batch: Batch) -> None:
+        players = stage.active_players()
+        ahead = simultaneous_losses(stage, players, stage.turn("generator", batch, "ahead"))
+        start = stage.step_ahead(ahead)
+        stage.move(simultaneous_losses(stage, players, stage.turn("generator", batch)), start)
 
 
-def simultaneous_losses(stepper: Stepper, players: tuple[Player, ...], turn: Turn) -> Moves:
+def simultaneous_losses(stage: Stage, players: tuple[Player, ...], turn: Turn) -> Moves:
     """The loss terms of all active players from the generator's turn: one pass, one set of verdicts."""
-    views = {
-        "generator": turn,
-        "discriminator": turn.replace(
-            player="discriminator", generated=turn.generated, verdicts=turn.verdicts
-        ),
-    }
-    return {player: stepper.losses(views[player]) for player in players}
+    # `replace` would drop them, because some are stale once another player is on turn.
+    same = turn.replace(player="discriminator", generated=turn.generated, verdicts=turn.verdicts)
+    views = {"generator": turn, "discriminator": same}
+    return {player: stage.losses(views[player]) for player in players}
 
 
 def discriminator_view(turn: Turn) -> Turn:

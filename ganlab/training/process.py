@@ -1,4 +1,4 @@
-"""Process-wide settings: malloc, warnings."""
+"""Settings of the whole process: memory that malloc keeps, and warnings of Lightning."""
 
 import ctypes
 import logging
@@ -10,11 +10,10 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def keep_memory() -> bool:
-    """Has glibc keep what is freed; says whether it does so from now on.
+    """Lets glibc's malloc keep memory that is freed; returns whether it does. No effect without glibc.
 
-    By default large tensors are returned to the system as soon as they are freed, and a round on the CPU
-    touches each of its pages again: that took up to half of the time of a round. Where there is another
-    C library nothing is changed.
+    By default large tensors are returned to the system as soon as they are freed, and a step on the CPU
+    touches each of their pages again, which took up to half of its time.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -23,9 +22,9 @@ def keep_memory() -> bool:
 
 
 def quiet() -> None:
-    """Lightning's advice is about loops other than this one."""
+    """Silences Lightning's advice, which does not apply to this loop, and a slow check of the driver."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
-    # Otherwise Lightning makes torch search for a driver library in every optimiser step: 0.2 ms each.
+    # Otherwise Lightning has torch search for a driver library in every optimiser step: 0.2 ms each.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"

@@ -1,4 +1,4 @@
-"""Several processes on one machine: who starts them, and who ends them together."""
+"""The processes of a run: how they are started, watched and ended together."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import chain
-from typing import Any
 
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.strategies import DDPStrategy
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.validation import Positive
+
+RANK_ZERO = {"NODE_RANK": "0", "LOCAL_RANK": "0"}
 
 
 class UnwrappedDDPStrategy(DDPStrategy):
-    """Processes, devices and barriers from Lightning; gradients are averaged in the update, by us.
+    """Lightning's DDP without the wrapper around the module: each `PlayerOptimizer` averages its gradients.
 
-    Lightning's wrapper around the module lets the ranks drift apart under simultaneous play, without an
-    error, since it sees no gradient that was asked for by name.
+    With the wrapper the ranks would drift apart under simultaneous play, without an error, because it does
+    not see gradients that `backward(inputs=...)` computes.
 
     Args:
-        patience: for how many hours a process waits for the others: the first one evaluates alone.
-
+        patience: hours that a process waits for the others; the first one evaluates alone.
     """
 
     def __init__(self, patience: Positive):
-
         super().__init__(timeout=timedelta(hours=patience))
 
     def configure_ddp(self) -> None:
@@ -45,47 +45,45 @@ class UnwrappedDDPStrategy(DDPStrategy):
 
 
 def launches_ranks(devices: int, num_nodes: int) -> bool:
-    """Whether the other processes are ours to start.
+    """Whether this process has to start the other ones.
 
     Raises:
-        ConfigError: torchrun or SLURM has started another number of processes; or there are several machines,
-            and nobody has started a process on each.
+        ConfigError: torchrun or SLURM has started another number of processes; or a run on several machines
+            was started by neither.
     """
     if "GANLAB_PARENT" in os.environ:
         return False
-    asked, there = devices * num_nodes, started_outside()
-    if there not in (None, asked):
-        raise ConfigError(
-            f"trainer.devices={devices} on {num_nodes} machines is {asked} processes, but torchrun or SLURM "
-            f"has started {there}: ask for as many with trainer=ddp trainer.devices=... "
-            "trainer.num_nodes=..., or unset SLURM_NTASKS where each is to play a run of its own"
-        )
-    if num_nodes > 1 and there is None:
-        raise ConfigError(
-            f"trainer.num_nodes={num_nodes} waits for processes on other machines: start all of them with "
-            "torchrun or srun (README, Several processes), or leave it out"
-        )
-    return devices > 1 and there is None
+    wanted, started = devices * num_nodes, num_started()
+    reason = f"asks for {wanted} processes in all, but torchrun or SLURM has started {started}"
+    remedy = (
+        "set trainer=ddp, trainer.devices and trainer.num_nodes to match, or unset SLURM_NTASKS if each "
+        "process is to play a run of its own"
+    )
+    require(started in (None, wanted), "trainer.devices", devices, reason, remedy)
+    reason = "waits for processes on other machines"
+    remedy = "start all of them with torchrun or srun (README, Several processes), or leave it out"
+    require(num_nodes == 1 or started, "trainer.num_nodes", num_nodes, reason, remedy)
+    return devices > 1 and started is None
 
 
-def started_outside() -> int | None:
-    """How many processes torchrun or SLURM has started; None: neither has."""
+def num_started() -> int | None:
+    """The number of processes that torchrun or SLURM has started; None: neither has."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ["WORLD_SIZE"])
     return int(os.environ["SLURM_NTASKS"]) if SLURMEnvironment.detect() else None
 
 
-def environment() -> list[SLURMEnvironment]:
-    """SLURM's, without Lightning's own way of putting a job back into the queue: resume does that.
+def slurm_plugins() -> list[SLURMEnvironment]:
+    """SLURM's environment for Lightning, which does not requeue the job: `resume` continues a run.
 
-    Lightning finds torchrun's by itself, on a machine of SLURM too; one that is given would go before it.
+    Empty under torchrun, also within a SLURM job: Lightning finds torchrun's environment by itself.
     """
     slurm = SLURMEnvironment.detect() and "TORCHELASTIC_RUN_ID" not in os.environ
     return [SLURMEnvironment(auto_requeue=False)] if slurm else []
 
 
-def between_processes(error: BaseException) -> bool:
-    """Whether an error is that of a message to a process which is not there any more."""
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether an error is that of a collective with a process that is gone."""
     text = str(error)
     return isinstance(error, dist.DistError) or (
         isinstance(error, RuntimeError) and any(name in text for name in ("gloo/", "NCCL"))
@@ -93,69 +91,68 @@ def between_processes(error: BaseException) -> bool:
 
 
 class LocalRanks:
-    """The other processes of a run, each of which plays the config that this one has written.
+    """The other processes of a run on this machine, if this one has to start them.
 
-    A replay of the command line, as Lightning has it, would start a sweep once more in each of them.
+    Each plays the config that this process has written. Lightning would replay the command line, which
+    would start a sweep once more in each process.
     """
 
-    def __init__(self, count: int):
-        self.count = count
+    def __init__(self, devices: int, num_nodes: int):
+        self.count = devices if launches_ranks(devices, num_nodes) else 1
         self.running: list[subprocess.Popen[bytes]] = []
         self.over = threading.Event()
-        os.environ |= {
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(free_port()),
-            "NODE_RANK": "0",
-            "LOCAL_RANK": "0",
-        }
+        if self.count > 1:
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()} | RANK_ZERO
 
-    def start(self, config: str, on_loss: Callable[[str], None]) -> None:
-        """Starts ranks 1, 2, ...; if one of them dies, this process ends too, with one line.
+    def start(self, cfg: DictConfig, on_loss: Callable[[str], None]) -> None:
+        """Starts ranks 1, 2, ...; if one of them dies, this process prints one line and ends.
 
         Args:
-            config: what they play, as YAML: a file could be another by now than was looked at.
-            on_loss: is told of it, if this process still waits for the one that died.
+            cfg: the config that they play, handed over in the environment.
+            on_loss: called with that line before the end, if this process still waits for the dead one.
         """
-        # Modules are looked for where this process does, and nowhere before; not while Python itself starts.
+        if self.count == 1:
+            return
+        # Each finds its class names itself: thousands of them do not fit into an environment.
+        config = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"class_names": None}), resolve=True)
+        common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config}
+        # The import path of this process and no other entry, such as the directory of a script.
         script = f"import sys; sys.path[:] = {sys.path}; from ganlab.training.rank import main; main()"
-        common = os.environ | {"GANLAB_PARENT": str(os.getpid())}
         for rank in range(1, self.count):
-            self.running.append(
-                subprocess.Popen(
-                    [sys.executable, "-P", "-c", script],
-                    preexec_fn=_ignore_interrupts,
-                    env=common | {"LOCAL_RANK": str(rank), "GANLAB_CONFIG": config},
-                )
-            )
+            command = [sys.executable, "-P", "-c", script]
+            env = common | {"LOCAL_RANK": str(rank)}
+            self.running.append(subprocess.Popen(command, preexec_fn=_ignore_interrupts, env=env))
         atexit.register(self.end)
         threading.Thread(target=self._watch, args=(on_loss,), daemon=True).start()
 
     def end(self) -> None:
         self.over.set()
-        for name in ("LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        if self.count == 1:
+            return
+        for name in ("MASTER_ADDR", "MASTER_PORT", *RANK_ZERO):
             os.environ.pop(name, None)
         for process in self.running:
             process.kill()
         if dist.is_initialized():
-            dist.destroy_process_group()  # the next job of a sweep makes one of its own
+            dist.destroy_process_group()  # the next job of a sweep creates its own
 
     def lost(self) -> str | None:
-        """Which process has died, if one has; one that has just been killed takes a moment to be seen."""
+        """A line about a process that has died, if one has; the death of one shows after a moment."""
         for _ in range(10):
             for rank, process in enumerate(self.running, start=1):
                 if process.poll():
                     return (
                         f"process {rank} of {self.count} ended with {process.returncode}, so all end; "
-                        "resume goes on from the last checkpoint"
+                        "resume continues from the last checkpoint"
                     )
-            time.sleep(0.05)
+            time.sleep(0.05 if self.running else 0)
         return None
 
     def _watch(self, on_loss: Callable[[str], None]) -> None:
         while not (lost := self.lost()):
             if self.over.wait(2):
                 return
-        # A collective that waits in vain mostly ends by itself, and then in order.
+        # A collective that waits in vain mostly fails by itself, and then the run ends in order.
         if not self.over.wait(10):
             on_loss(lost)
             print(f"run: {lost}", file=sys.stderr, flush=True)
@@ -183,8 +180,7 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def free_port() -> int:
+def free_port() -> str:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        port: Any = listening.getsockname()[1]
-    return int(port)
+        return str(listening.getsockname()[1])

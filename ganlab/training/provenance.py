@@ -1,4 +1,4 @@
-"""Where a run comes from: its command, its code and the versions it ran with."""
+"""The provenance of a run: its command, its code, the versions of packages and the hardware."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL, CalledProcessError, check_output
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 
 if TYPE_CHECKING:
     import torch
 
-
-ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # a hook names another checkout in these
+GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # of another checkout, within a git hook
+PACKAGES = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
 def command(overrides: Sequence[str]) -> str:
-    """The command line of a run, as one types it; of a sweep's job, of this one alone."""
-    return shlex.join(["python", "-m", "ganlab.run", *searched(), *overrides])
+    """The command line of a run, quoted for a shell; in a sweep, that of the single job."""
+    return shlex.join(["python", "-m", "ganlab.run", *config_dirs(), *overrides])
 
 
-def searched() -> list[str]:
-    """Where the command was told to look for configs of one's own; so must the runs that it plays."""
+def config_dirs() -> list[str]:
+    """The command's `--config-dir=...` of the user's own configs, which the runs it starts need, too."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def commit() -> str | None:
-    """The commit of the checkout that the package is part of, with a plus where it was changed.
+    """The hash of the commit that the package is checked out from, with a plus if files were changed.
 
-    None where there is none: a package that is installed below another project's checkout is not of it.
+    None if the package is not part of a checkout; it may be installed below another project's.
     """
-
     here = Path(__file__).resolve()
-    own = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    env = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
 
     def git(*words: str) -> str:
-        return check_output(["git", *words], cwd=here.parent, env=own, text=True, stderr=DEVNULL).strip()
+        return check_output(["git", *words], cwd=here.parent, env=env, text=True, stderr=DEVNULL).strip()
 
     try:
         git("ls-files", "--error-unmatch", here.name)
@@ -51,14 +50,12 @@ def commit() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    packages = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
-    return {"python": sys.version.split()[0], **{package: version(package) for package in packages}}
+    return {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}}
 
 
-def device_name(device: torch.device) -> str:
-    """cpu, or what a GPU calls itself."""
+def hardware(device: torch.device, num_processes: int) -> dict[str, Any]:
+    """What the last bits of a run depend on besides its config."""
     import torch
 
-    if device.type == "cpu":
-        return "cpu"
-    return str(torch.get_device_module(device).get_device_name(device))
+    name = "cpu" if device.type == "cpu" else torch.get_device_module(device).get_device_name(device)
+    return {"device": str(name), "threads": torch.get_num_threads(), "processes": num_processes}

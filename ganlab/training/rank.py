@@ -1,7 +1,4 @@
-"""python -m ganlab.training.rank: one of the further processes of a run, as the first starts it.
-
-The config comes from that one too, in the environment.
-"""
+"""`python -m ganlab.training.rank`: one of the further processes of a run, started by `LocalRanks`."""
 
 import os
 import sys
@@ -20,7 +17,7 @@ def main() -> None:
     try:
         Session(cfg).play()
     except BaseException as error:
-        if has_parent():  # else it is the first process that has a story to tell
+        if has_parent():  # otherwise the first process has died, and its error is the one to report
             print(f"process {os.environ['LOCAL_RANK']}: {one_line(error)}", file=sys.stderr)
         os._exit(1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import InitVar, dataclass, field
 from functools import reduce
 from operator import add
 from typing import Any
@@ -41,7 +42,7 @@ class PlayerOptimizer:
         self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
         for name, value in self.schedules.items():
             for part in value if isinstance(value, list) else [value]:
-                as_schedule(f"optimizer.{player}.{name}", part, "[0, inf)")
+                as_schedule(f"optimizer.{player}.{name}", part, "[0, inf]")
         try:
             self.optimizer: Optimizer = make(weights, **self._hyper_parameters(0))
         except (TypeError, ValueError, RuntimeError) as error:
@@ -72,41 +73,41 @@ class PlayerOptimizer:
             weight.copy_(before)
 
 
+@dataclass(eq=False)
 class Stage:
-    """Plays the steps of one game; the `Stepper` of its play.
+    """A game, its play and its optimisers, which take a step together.
 
     Args:
         optimizers: by player, a partial: parameters -> optimiser.
-        clip: by player, the largest norm of its gradient.
+        clip: by player, the largest norm of its gradient; None: no clipping.
         seed: of the run.
         name: prefix of the recorded names; empty for the last stage.
         steps: length of the stage; the last one ends with the run.
         prepare: called before the first step.
+        rank, world_size: among the processes that share each batch.
     """
 
-    def __init__(
+    game: Game
+    play: Play
+    optimizers: InitVar[Mapping[Player, Callable[..., Optimizer]]]
+    clip: InitVar[Mapping[Player, float | Schedule | None]]
+    seed: int
+    name: str = ""
+    steps: int = 0
+    prepare: Callable[[], None] = lambda: None
+    rank: int = 0
+    world_size: int = 1
+    recorder: Recorder = field(default_factory=Recorder)
+
+    def __post_init__(
         self,
-        game: Game,
-        play: Play,
         optimizers: Mapping[Player, Callable[..., Optimizer]],
         clip: Mapping[Player, float | Schedule | None],
-        seed: int,
-        name: str = "",
-        steps: int = 0,
-        prepare: Callable[[], None] = lambda: None,
-    ):
-        self.game = game
-        self.play = play
+    ) -> None:
         self.player_optimizers = {
-            player: PlayerOptimizer(player, game.weights(player), optimizers[player], clip[player])
-            for player in game.players
+            player: PlayerOptimizer(player, self.game.weights(player), optimizers[player], clip[player])
+            for player in self.game.players
         }
-        self.seed = seed
-        self.name = name
-        self.steps = steps
-        self.prepare = prepare
-        self.rank, self.world_size = 0, 1  # among the processes that share each batch
-        self.recorder = Recorder()
 
     def play_step(self, batch: Samples | LabelledBatch) -> None:
         """Plays one step on real samples, followed by those of a second stream if there is one."""

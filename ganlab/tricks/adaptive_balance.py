@@ -2,49 +2,55 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlab.core.distributed import mean_over_ranks
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.turn import Capability, Player, Turn, at_least_float32
 from ganlab.core.validation import Positive
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
-By = Literal["accuracy", "ranking", "loss_ratio"]
-
 
 class AdaptiveBalance(Trick):
-    """A player that is too far ahead sits the next round out.
+    """A player that is too far ahead skips the next step.
 
-    A number that grows with the discriminator's lead is taken in each round, over the global batch: above
-    `high` the discriminator sits out, below `low` the generator. As long as one sits, the other moves.
-    In 3D-GAN a discriminator that is right too often sits out (Wu et al. 2016, section 3.1); ganhacks 11
-    advises against rules of this kind.
+    The discriminator's lead is measured in each step, over the global batch. If it is above `high`, the
+    discriminator skips the step; if it is below `low`, the generator does. The other player still moves. In
+    3D-GAN the discriminator skips steps when it is right too often (Wu et al. 2016, section 3.1); ganhacks
+    11 advises against rules of this kind.
 
-    by: `accuracy`, how often the discriminator is right: the mean of the share of real samples with a logit
-        above 0 and that of fakes with one below. `ranking`, how often a real sample has a higher logit than
-        the fake beside it, where logits have no sign. Both are 1/2 where the discriminator cannot tell, and
-        cost a pass in rounds in which it sits. `loss_ratio`: the sum of the generator's terms over that of
-        the discriminator's; who sits keeps its last.
-    low, high: null for either lets that player always move.
+    by: the measure of the lead. `accuracy`: the mean of two shares, that of real samples with a positive
+        logit and that of fakes with a negative one. `ranking`: the share of pairs in which the real sample
+        has a higher logit than the fake, for logits without a meaningful sign. Both are 1/2 for a
+        discriminator that cannot distinguish the samples, and cost one pass in steps that the discriminator
+        skips. `loss_ratio`: the generator's loss over the discriminator's; a player that skips keeps its
+        last loss.
+    low, high: null disables a threshold.
     """
 
-    order = Order.PRESENT  # outside of unrolled steps, which are no moves
+    order = Order.PRESENT  # outermost: losses inside of unrolled steps are not measured
     claims = frozenset({Capability.MOVE_CONTROL})
-    latest: Tensor
 
-    def __init__(self, by: By, low: Positive | None, high: Positive | None):
+    def __init__(
+        self, by: Literal["accuracy", "ranking", "loss_ratio"], low: Positive | None, high: Positive | None
+    ):
         super().__init__()
         self.needs = NEEDS[by]
         self.by = by
-        self.low, self.high = check(by, low, high)
-        # The share, or the losses of generator and discriminator; NaN as long as there is none.
-        self.register_buffer("latest", torch.full((2 if by == "loss_ratio" else 1,), math.nan))
-        self._known = -1, math.nan  # a round, and how far the discriminator is ahead in it
-        self.judged = -1  # the last round in which the discriminator moved
+        reason = "has no effect together with high=null"
+        require((low, high) != (None, None), ".low", low, reason, "set one of them")
+        for key, share in ((".low", low), (".high", high)):
+            valid = by == "loss_ratio" or share is None or share < 1
+            require(valid, key, share, "must be a number in (0, 1)")
+        self.low, self.high = -math.inf if low is None else low, math.inf if high is None else high
+        require(self.low < self.high, ".low", low, f"must be less than high={high}, or neither player moves")
+        # The share, or the losses of generator and discriminator; NaN before the first step.
+        self.latest = nn.Buffer(torch.full((2 if by == "loss_ratio" else 1,), math.nan))
+        self._known = -1, math.nan  # a step, and the discriminator's lead in it
+        self.judged = -1  # the last step whose lead was measured
 
     def plays(self, player: Player, step: int) -> bool:
-        if self._known[0] != step:  # both players are asked: one wait for the device, not two
+        if self._known[0] != step:  # called for both players: reading `latest` waits for the device once
             self._known = step, self._lead()
         lead = self._known[1]
         return not (lead > self.high if player == "discriminator" else lead < self.low)
@@ -55,12 +61,12 @@ class AdaptiveBalance(Trick):
             loss = torch.stack([at_least_float32(term.detach()).mean() for term in terms.values()]).sum()
             self.latest[int(turn.player == "discriminator")] = mean_over_ranks(loss)
         elif turn.player == "discriminator" or self.judged != turn.step:
-            self.latest[0] = mean_over_ranks(SHARES[self.by](turn))
+            self.latest[0] = mean_over_ranks(accuracy(turn) if self.by == "accuracy" else ranking(turn))
         self.judged = turn.step
         return terms
 
     def _lead(self) -> float:
-        """How far the discriminator is ahead; NaN, which is neither above nor below, where none is known."""
+        """The discriminator's lead; NaN, which is neither above nor below a threshold, if it is unknown."""
         generator, *discriminator = self.latest.tolist()
         if not discriminator:
             return generator
@@ -69,34 +75,18 @@ class AdaptiveBalance(Trick):
 
 @torch.no_grad()
 def accuracy(turn: Turn) -> Tensor:
-    """The share of samples that are taken for what they are, both kinds counting as much; 0 is no answer."""
+    """The mean accuracy on real samples and on fakes, a scalar; a logit of 0 is wrong for both."""
     right = turn.on_real.logits > 0, turn.on_fake.logits < 0
     return torch.stack([kind.float().mean() for kind in right]).mean()
 
 
 @torch.no_grad()
 def ranking(turn: Turn) -> Tensor:
-    """The share of pairs in which the real sample is ahead; a tie counts half."""
+    """The share of pairs whose real sample has the higher logit, a scalar; a tie counts half."""
     gap = at_least_float32(turn.on_real.logits) - at_least_float32(turn.on_fake.logits)
     return (1 + gap.sign()).mean() / 2
 
 
-def check(by: By, low: float | None, high: float | None) -> tuple[float, float]:
-    """Thresholds between which both players move; what is null is never passed."""
-    if low is None and high is None:
-        raise ConfigError("trick.adaptive_balance.low=null and high=null would do nothing: give one of them")
-    for name, value in (("low", low), ("high", high)):
-        if by != "loss_ratio" and value is not None and value >= 1:
-            raise ConfigError(f"trick.adaptive_balance.{name}={value} must be a number in (0, 1)")
-    lower, upper = -math.inf if low is None else low, math.inf if high is None else high
-    if lower >= upper:
-        raise ConfigError(
-            f"trick.adaptive_balance.low={low} must be less than high={high}, or nobody would move"
-        )
-    return lower, upper
-
-
-SHARES = {"accuracy": accuracy, "ranking": ranking}
 NEEDS = {
     "accuracy": frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.SIGNS}),
     "ranking": frozenset({Capability.DISCRIMINATOR, Capability.SCORES}),

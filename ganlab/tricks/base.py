@@ -1,14 +1,14 @@
-"""Tricks: each has hooks that map a value to a changed one; tricks compose by folding every hook."""
+"""Base class of tricks, and their composition: each hook maps a value to a changed value of the same type."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
+from contextlib import contextmanager
 from copy import copy
 from enum import IntEnum
 from functools import partial
-from inspect import signature
 from itertools import combinations
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,79 +16,85 @@ from torch import Tensor, nn
 from ganlab.core.errors import ConfigError, completing
 from ganlab.core.profiling import in_range, profile_range
 from ganlab.core.randomness import derive_seed
-from ganlab.core.turn import Networks, Player, Sample, Targets, Turn
+from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
 
-Terms = dict[str, Tensor]
+Terms = dict[str, Tensor]  # loss terms by name, each a scalar or one number per verdict
 Compute = Callable[[Turn], Terms]
 
 
 class Order(IntEnum):
-    """The position of a trick in every fold; ties are broken by name, never by the user's list."""
+    """The position of a trick among all tricks. Tricks of one position are sorted by name."""
 
-    REPLACE = 0  # replaces layers: must see the bare networks
+    REPLACE = 0  # replaces layers of the unchanged networks
     EXTEND = 1  # adds layers, heads, inputs
-    RESHAPE = 2  # changes what a sample is for the discriminator
-    CONSTRAIN = 3  # constrains all weights, those of added layers too
-    MOVE = 4  # changes what a move has done to all weights, before anybody observes it
-    OBSERVE = 5  # watches or copies finished networks; runs other tricks' losses inside its own
-    PRESENT = 6  # changes what is shown of an observer's copy
+    RESHAPE = 2  # changes the shape of the discriminator's samples
+    CONSTRAIN = 3  # constrains all weights, including those of added layers
+    MOVE = 4  # changes the weights after an update, before other tricks read them
+    OBSERVE = 5  # reads or copies the finished networks, or evaluates the losses of other tricks
+    PRESENT = 6  # changes the copies that observers provide for sampling
 
 
 class Trick(nn.Module):
-    """Base class. Every hook maps a type to itself; a trick overrides the hooks that it uses.
+    """Base class of tricks. Every hook returns its first argument unchanged unless a trick overrides it.
 
     Buffers are moved, saved and restored with the game. The objective, the data and the settings must
-    provide every capability in `needs` and `claims`; no other trick may need what one claims.
+    provide every capability in `needs` and `claims`. A claim is exclusive: no other trick may need it.
     """
 
     order: ClassVar[Order] = Order.EXTEND
     needs: frozenset[str] = frozenset()
     claims: frozenset[str] = frozenset()
-    players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or terms it changes
+    players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or losses it changes
+    selects_player: ClassVar[bool] = False  # whether it has a setting `player`
     counts: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored like buffers
-    differentiates_inputs: ClassVar[bool] = False  # takes gradients at the samples
+    differentiates_inputs: ClassVar[bool] = False  # takes gradients with respect to the samples
 
     def networks(self, networks: Networks) -> Networks:
-        """Changes the networks, once, at construction."""
+        """Changes the networks, once, when the game is built."""
         return networks
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        """Reacts to weights that were loaded from another run or stage."""
+        """Is called after weights were loaded from another run or stage."""
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
         """Changes the latents, [B, latent_dim]."""
         return latent
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
-        """Changes the fakes that the discriminator sees on its own turn."""
+        """Changes the fakes that the discriminator judges on its own turn."""
         return fake
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        """Changes every input of the discriminator; must not depend on the player."""
+        """Changes every input of the discriminator, in the same way on both players' turns."""
         return sample
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
         """Changes the targets of the discriminator."""
         return targets
 
+    def terms(self, turn: Turn) -> Terms:
+        """Terms that are added to the loss on the turns of `players`."""
+        return {}
+
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        """Adds, weighs or replaces terms, or computes them on a changed turn."""
-        return compute(turn)
+        """Changes the loss terms, or computes them on a changed turn; by default adds `terms`."""
+        terms = compute(turn)
+        return {**terms, **self.terms(turn)} if turn.player in self.players else terms
 
     def plays(self, player: Player, step: int) -> bool:
-        """Whether this player may move in this round; all tricks must agree, on all ranks."""
+        """Whether the player may move in this step, equal on all ranks. It moves if all tricks agree."""
         return True
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
-        """Reacts to a player's update."""
+        """Is called after each update of a player."""
 
     def scalars(self) -> dict[str, Tensor]:
-        """Scalars of the trick that are logged like loss terms."""
+        """Scalars that are logged like loss terms."""
         return {}
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        """Replaces the network that is sampled."""
+        """Replaces the network that samples are drawn from."""
         return generator
 
     def classifier(self, discriminator: Discriminator) -> Discriminator:
@@ -103,86 +109,108 @@ class Trick(nn.Module):
             setattr(self, name, copy(state[name]))
 
 
-def remedy(name: str, trick: Trick) -> str:
-    """A further remedy for a trick with a setting `player`."""
-    return f"set trick.{name}.player, " if "player" in signature(type(trick)).parameters else ""
+@contextmanager
+def errors_about(trick: str) -> Iterator[None]:
+    """Completes the keys of a trick's errors; an error without a key is about the trick as a whole."""
+    try:
+        with completing(f"trick.{trick}"):
+            yield
+    except ConfigError as error:
+        if error.key:
+            raise
+        raise ConfigError(error.reason, error.remedy, "trick", trick) from error.__cause__
+
+
+# Why capabilities that do not depend on the objective may be missing, and the remedy.
+MISSING: dict[str, tuple[str, str]] = {
+    Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
+    Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
+    Capability.ONE_PROCESS: ("the run has several", "use one process"),
+    Capability.SECOND_DERIVATIVES: ("compiled networks have none", "set compile=false"),
+}
+
+
+def missing(name: str, trick: Trick, capability: str, objective: str) -> ConfigError:
+    """The error of a trick that needs a capability which is not provided."""
+    if capability in MISSING:
+        cause, remedy = MISSING[capability]
+        reason = f"needs {capability}, but {cause}"
+    else:
+        reason = f"needs an objective with {capability}, but {objective} has none"
+        example = "minimax" if capability == Capability.ZERO_SUM else "non_saturating"
+        remedy = f"choose an objective such as {example}"
+    player = f"set trick.{name}.player, " if trick.selects_player else ""
+    return ConfigError(reason, f"remove the trick, {player}or {remedy}", "trick", name)
 
 
 class Tricks(nn.ModuleDict):
-    """All tricks of a game by their names in the config; folds every hook over them."""
+    """All tricks of a game by their names in the config. Each hook calls that of every trick, in order."""
+
+    if TYPE_CHECKING:  # torch returns modules of any class
+
+        def items(self) -> ItemsView[str, Trick]: ...
+
+        def values(self) -> ValuesView[Trick]: ...
 
     def __init__(self, tricks: Mapping[str, Trick]):
         super().__init__()
         for name in sorted(tricks, key=lambda name: (tricks[name].order, name)):
             if "." in name or hasattr(self, name):
-                raise ConfigError(f"a trick cannot be called {name}: choose another key for it under trick")
+                raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
-        self._refuse_doubles()
+        self._refuse_duplicates()
 
-    def each(self) -> Iterator[Trick]:
-        return cast(Iterator[Trick], iter(self.values()))
-
-    def named(self) -> list[tuple[str, Trick]]:
-        """The tricks with their names in the config."""
-        return cast("list[tuple[str, Trick]]", list(self.items()))
-
-    def _refuse_doubles(self) -> None:
-        """Refuses two tricks of a class that would overwrite each other's loss term: those of one player."""
-        for (one, trick), (other, twin) in combinations(self.named(), 2):
+    def _refuse_duplicates(self) -> None:
+        """Refuses two tricks of one class on the same player: their loss terms would share one name."""
+        for (one, trick), (other, twin) in combinations(self.items(), 2):
             kind = type(twin) if isinstance(trick, type(twin)) else type(trick)
-            adding = isinstance(twin, kind) and kind.losses is not Trick.losses
-            if adding and set(trick.players) & set(twin.players):
-                raise ConfigError(
-                    f"tricks {one} and {other} are both {kind.__name__}, of which only one can act: "
-                    "leave one out"
-                )
+            adds_terms = kind.losses is not Trick.losses or kind.terms is not Trick.terms
+            if isinstance(twin, kind) and adds_terms and set(trick.players) & set(twin.players):
+                reason = f"both are {kind.__name__} and would overwrite each other's loss terms"
+                raise ConfigError(reason, "remove one of them", "trick", [one, other])
 
     @property
     def differentiates_inputs(self) -> bool:
-        return any(trick.differentiates_inputs for trick in self.each())
+        return any(trick.differentiates_inputs for trick in self.values())
 
-    def check(self, provided: frozenset[str], setting: str) -> None:
+    def check(self, provided: frozenset[str], objective: str) -> None:
         """Refuses a trick that could not act.
 
         Args:
             provided: the capabilities of objective, data and settings.
-            setting: describes them in the message.
+            objective: the name of its class, for the message.
 
         Raises:
             ConfigError: a needed or claimed capability is not provided, or another trick claims it.
         """
-        claimant = {thing: name for name, trick in self.named() for thing in trick.claims}
-        for name, trick in self.named():
-            for thing in sorted(trick.needs | trick.claims):
-                if thing not in provided:
-                    raise ConfigError(
-                        f"trick {name} needs {thing}, which is not available here ({setting}): "
-                        f"leave out trick {name}, {remedy(name, trick)}or change that"
-                    )
-                if claimant.get(thing, name) != name:
-                    raise ConfigError(
-                        f"tricks {claimant[thing]} and {name} cannot act together: "
-                        f"{claimant[thing]} takes {thing}, which {name} needs; leave one out"
-                    )
+        claimant = {capability: name for name, trick in self.items() for capability in trick.claims}
+        for name, trick in self.items():
+            for capability in sorted(trick.needs | trick.claims):
+                if capability not in provided:
+                    raise missing(name, trick, capability, objective)
+                if (other := claimant.get(capability, name)) != name:
+                    reason = f"{other} claims {capability}, which {name} needs as well"
+                    raise ConfigError(reason, "remove one of them", "trick", [other, name])
 
     def networks(self, networks: Networks) -> Networks:
-        """Folds the hook; every trick draws its weights from its own seed, whatever other tricks exist."""
+        """Changes the networks. Each trick has a seed of its own, independent of the other tricks."""
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
-            for name, trick in self.named():
+            for name, trick in self.items():
                 torch.default_generator.manual_seed(derive_seed(seed, name))
-                with completing(f"trick.{name}"):
+                with errors_about(name):
                     networks = trick.networks(networks)
         return networks
 
     def _fold(self, hook: str, value: Any, *rest: Turn) -> Any:
+        """Passes a value through one hook of every trick."""
         for name, trick in self.items():
-            with profile_range(f"trick {name}"):
+            with errors_about(name), profile_range(f"trick {name}"):
                 value = getattr(trick, hook)(value, *rest)
         return value
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        for trick in self.each():
+        for trick in self.values():
             trick.on_weights_loaded(networks)
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
@@ -198,26 +226,24 @@ class Tricks(nn.ModuleDict):
         return self._fold("targets", targets, turn)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        """Wraps `compute` in every trick; the first in order is the innermost."""
-        for name, trick in self.named():
-            # What a trick has others compute, such as the objective, is the player's time.
+        """Wraps `compute` in the hook of every trick; the first in order is the innermost."""
+        for name, trick in self.items():
+            # Whatever else a trick computes, such as the objective, is the player's time.
             inner = in_range(turn.player, compute)
             compute = in_range(f"trick {name}", partial(trick.losses, compute=inner))
         return compute(turn)
 
     def plays(self, player: Player, step: int) -> bool:
-        return all(in_range(f"trick {name}", trick.plays)(player, step) for name, trick in self.named())
+        return all(in_range(f"trick {name}", trick.plays)(player, step) for name, trick in self.items())
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
-        for name, trick in self.named():
+        for name, trick in self.items():
             with profile_range(f"trick {name}"):
                 trick.after(player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
         """The scalars of all tricks, by "trick/name"."""
-        return {
-            f"{name}/{key}": value for name, trick in self.named() for key, value in trick.scalars().items()
-        }
+        return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
 
     def sampler(self, generator: nn.Module) -> nn.Module:
         return self._fold("sampler", generator)
@@ -226,9 +252,9 @@ class Tricks(nn.ModuleDict):
         return self._fold("classifier", discriminator)
 
     def samplers(self, generator: nn.Module) -> list[str]:
-        """The names of the tricks that replace the network that is sampled."""
-        return [name for name, trick in self.named() if trick.sampler(generator) is not generator]
+        """The names of the tricks that replace the network that samples are drawn from."""
+        return [name for name, trick in self.items() if trick.sampler(generator) is not generator]
 
     def classifiers(self, network: Discriminator) -> list[str]:
-        """The names of the tricks that replace the network that classifies."""
-        return [name for name, trick in self.named() if trick.classifier(network) is not network]
+        """The names of the tricks that replace the network that classifies samples."""
+        return [name for name, trick in self.items() if trick.classifier(network) is not network]

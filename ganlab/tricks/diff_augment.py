@@ -1,29 +1,29 @@
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import images, span
-from ganlab.augmentations.images import brighten, cut, saturate, stretch, translate
-from ganlab.core.errors import ConfigError
+from ganlab.augmentations.base import Span, image_shape
+from ganlab.augmentations.images import change_contrast, cut, per_image, saturate, translate, uniform_integers
+from ganlab.core.errors import ConfigError, require
 from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.tricks.base import Trick
 
 
 class DiffAugment(Trick):
-    """Everything the discriminator sees is augmented, real or not, on both turns (Zhao et al. 2020).
+    """All inputs of the discriminator are augmented, real and fake, on both turns (Zhao et al. 2020).
 
-    The discriminator judges T(x) and T(G(z)) (figure 4 there), and the generator's gradient flows through T.
-    Each image has its own random numbers, redrawn whenever it is judged; its class goes with it. A strength
-    of 0 leaves a part out.
+    The discriminator judges T(x) and T(G(z)), and the generator's gradient flows through T (figure 4 of the
+    paper). Each image has its own random numbers, drawn again whenever it is judged, and keeps its class. A
+    strength of 0 disables a transform; all strengths lie in [0, 1].
 
-    brightness: largest amount that is added, in half widths of the data's range.
-    saturation: largest relative change of a pixel's distance from its grey; images of one channel have none.
+    brightness: largest amount that is added, in units of half the width of the data's range.
+    saturation: largest relative change of a pixel's distance from its grey value; grey images have none.
     contrast: largest relative change of the distance from the image's mean.
-    translation: largest shift along each axis, in shares of the side, rounded to pixels; beyond the image
-        lies the middle of the range.
-    cutout: side of the square, in shares of the image's, that is filled with the middle of the range; its
-        centre is anywhere in the image, between pixels too, where the released code has whole pixels and, for
-        even squares, one place more beyond the edge.
+    translation: largest shift along each axis, as a share of the side, rounded to pixels. Pixels from outside
+        the image have the middle of the range.
+    cutout: side of a square that is filled with the middle of the range, as a share of the image's side. Its
+        centre is uniform in the image, also between pixels. The released code uses whole pixels and, for
+        even squares, one more position beyond the edge.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -38,35 +38,30 @@ class DiffAugment(Trick):
         range: tuple[float, float] | None,
     ):
         super().__init__()
-        self.brightness = strength("brightness", brightness)
-        self.saturation = strength("saturation", saturation)
-        self.contrast = strength("contrast", contrast)
-        self.translation = strength("translation", translation)
-        self.cutout = strength("cutout", cutout)
+        self.brightness = as_schedule(".brightness", brightness, "[0, 1]")
+        self.saturation = as_schedule(".saturation", saturation, "[0, 1]")
+        self.contrast = as_schedule(".contrast", contrast, "[0, 1]")
+        self.translation = as_schedule(".translation", translation, "[0, 1]")
+        self.cutout = as_schedule(".cutout", cutout, "[0, 1]")
         self.range = range
 
     def networks(self, networks: Networks) -> Networks:
-        channels, *sides = images("diff_augment", networks.generator.shape)
-        self.middle, self.unit = span("diff_augment", self.range)
-        moves = self.translation.maximum
-        if moves and not round(moves * max(sides)):
-            raise ConfigError(
-                f"trick.diff_augment.translation={moves:g} is less than half a pixel of {max(sides)}: "
-                "give a larger one, or 0"
-            )
-        # On images of one channel saturation is left out, as long as there is anything else to do.
-        coloured = [self.saturation] if channels > 1 else []
-        parts = [self.brightness, self.contrast, self.translation, self.cutout, *coloured]
-        if not any(part.maximum for part in parts):
-            raise ConfigError(
-                f"trick diff_augment would do nothing to images of {channels} channel(s) with "
-                f"trick.diff_augment.saturation={self.saturation.maximum:g} and all else 0: "
-                "give another strength, or leave it out"
-            )
+        channels, *sides = image_shape(networks.generator.shape)
+        self.middle, self.unit = Span.of_range(self.range)
+        largest, side = self.translation.maximum, max(sides)
+        reason = f"is less than half a pixel of {side}"
+        moves = largest == 0 or round(largest * side) > 0
+        require(moves, ".translation", largest, reason, "set a larger one, or 0")
+        strengths = [self.brightness, self.contrast, self.translation, self.cutout]
+        if channels > 1:
+            strengths.append(self.saturation)
+        if not any(strength.maximum for strength in strengths):
+            reason = f"has no effect on images with {channels} channels: all strengths that apply are 0"
+            raise ConfigError(reason, "set another one, or remove the trick")
         return networks
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        x = self._coloured(at_least_float32(sample.x), turn)
+        x = self._recolour(at_least_float32(sample.x), turn)
         if self.translation.maximum:
             down, right = (self._shifts(turn, len(x), size) for size in x.shape[2:])
             x = translate(x, down, right, self.middle)
@@ -76,25 +71,20 @@ class DiffAugment(Trick):
             x = cut(x, centre, side, self.middle)
         return sample._replace(x=x)
 
-    def _coloured(self, x: Tensor, turn: Turn) -> Tensor:
+    def _recolour(self, x: Tensor, turn: Turn) -> Tensor:
+        def draw(name: str, strength: Schedule) -> Tensor:
+            """Uniform numbers in [-strength, strength], [B]."""
+            return strength(turn.step) * (2 * turn.random.uniform(f"diff_augment/{name}", len(x)) - 1)
+
         if self.brightness.maximum:
-            x = brighten(x, self.unit * self._about_zero("brightness", turn, len(x)))
+            x = x + per_image(self.unit * draw("brightness", self.brightness))
         if self.saturation.maximum and x.shape[1] > 1:
-            x = saturate(x, 1 + self._about_zero("saturation", turn, len(x)))
+            x = saturate(x, 1 + draw("saturation", self.saturation))
         if self.contrast.maximum:
-            x = stretch(x, 1 + self._about_zero("contrast", turn, len(x)))
+            x = change_contrast(x, 1 + draw("contrast", self.contrast))
         return x
 
-    def _about_zero(self, part: str, turn: Turn, n: int) -> Tensor:
-        """Uniform numbers between minus and plus a part's strength, [n]."""
-        drawn = turn.random.uniform(f"diff_augment/{part}", n)
-        return getattr(self, part)(turn.step) * (2 * drawn - 1)
-
     def _shifts(self, turn: Turn, n: int, size: int) -> Tensor:
-        """Pixels, each number of them between the largest shifts as likely as any other, [n]."""
-        most = round(self.translation(turn.step) * size)
-        return (turn.random.uniform("diff_augment/translation", n) * (2 * most + 1)).floor() - most
-
-
-def strength(part: str, value: float | Schedule) -> Schedule:
-    return as_schedule(f".{part}", value, "[0, 1]")
+        """Random shifts by whole pixels, [n]."""
+        largest = round(self.translation(turn.step) * size)
+        return uniform_integers(turn.random.uniform("diff_augment/translation", n), largest)

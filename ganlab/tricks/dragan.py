@@ -11,9 +11,9 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 class DRAGAN(GradientRegulariser):
     """weight E (|grad D| - target)^2 around real samples (Kodali et al. 2017).
 
-    As in the authors' code a point is drawn uniformly from the line between a real sample x and
-    x + size std U, with one U(0, 1) for each number of the sample and the std of all numbers of the global
-    batch, which divides by their number n (StudioGAN's by n - 1). The paper's text has Gaussian noise.
+    As in the authors' code, a point is drawn uniformly from the line between a real sample x and
+    x + size std U, where each element of U is uniform in [0, 1). std is the standard deviation of all
+    elements of the global batch, with divisor n (StudioGAN: n - 1). The paper's text has Gaussian noise.
     """
 
     def __init__(
@@ -24,22 +24,21 @@ class DRAGAN(GradientRegulariser):
         self.size = nonzero_schedule(".size", size)
 
     def penalty(self, turn: Turn) -> Tensor:
-        points = self._around(turn)
-        return (
-            row_norms(input_gradients(turn.judge(points).logits, points.x)) - self.target(turn.step)
-        ).square()
+        points = self._points_around_real(turn)
+        norms = row_norms(input_gradients(turn.judge(points).logits, points.x))
+        return (norms - self.target(turn.step)).square()
 
-    def _around(self, turn: Turn) -> Sample:
+    def _points_around_real(self, turn: Turn) -> Sample:
         x = turn.real.x.detach()
         n = len(turn.on_real.logits)
         noise = turn.random.uniform("dragan", *x.shape).to(x.dtype)
         share = turn.random.uniform("dragan", n, *[1] * (x.ndim - 1)).to(x.dtype)
         share = share.repeat_interleave(len(x) // n, 0)  # one for all samples of a pack
-        points = x + share * self.size(turn.step) * spread(x) * noise
+        points = x + share * self.size(turn.step) * standard_deviation(x) * noise
         return turn.real._replace(x=points.requires_grad_())
 
 
-def spread(x: Tensor) -> Tensor:
-    """The standard deviation, without Bessel's correction, of all numbers of the global batch."""
+def standard_deviation(x: Tensor) -> Tensor:
+    """The standard deviation of all elements of the global batch, without Bessel's correction, a scalar."""
     x = at_least_float32(x)
     return mean_over_ranks((x - mean_over_ranks(x.mean())).square().mean()).sqrt()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.randomness import RandomStreams, proportional_classes
 from ganlab.core.schedules import Schedule, WarmUp, as_schedule
 from ganlab.core.turn import Capability, Networks, Player
@@ -16,22 +16,22 @@ from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import set_singular_vectors
 from ganlab.tricks.base import Order, Trick
 
-BATCHES, SIZE = 4, 250  # samples from which the average's batch norm takes its statistics
+BATCHES, SIZE = 4, 250  # of the samples from which batch norm statistics of the average are computed
 
 
 class EMA(Trick):
-    """Samples come from an exponential moving average of the generator (Yazici et al. 2019).
+    """Samples are drawn from an exponential moving average of the generator (Yazici et al. 2019).
 
-    average <- decay average + (1 - decay) weights, after each move of the player; buffers are copied. The
-    first move copies the weights, so the average never remembers the initialisation. Where the generator has
-    batch norm, the statistics of its average are taken from samples of the average itself before it is shown:
-    under those of the generator it shows what neither has learned. Likewise the singular vectors of spectral
-    norm are those of the averaged weights, of either player. The discriminator's average says the
-    classes of samples, where it tells any, outside of the game (Salimans et al. 2016, code); one with batch
-    norm is refused, whose statistics mix real samples and fakes and are none of the average's.
+    average <- decay average + (1 - decay) weights, after each update of the player; buffers are copied. The
+    first update copies the weights, so the initialisation has no weight in the average. Batch norm
+    statistics of the generator's average are computed from its own samples before it is used, because with
+    the generator's statistics its samples match neither network. The singular vectors of spectral norm are
+    those of the averaged weights, for both players. The discriminator's average classifies samples outside
+    of training, if the discriminator has a class head (Salimans et al. 2016, code). A discriminator with
+    batch norm is refused: its statistics mix real samples and fakes, and are not those of the average.
 
-    decay: between 0 and 1, neither of them. A number is warmed up (`core.schedules.WarmUp`): an average that
-    remembers more rounds than were played is mostly the first weights. A schedule is taken as it is.
+    decay: strictly between 0 and 1. A number is warmed up (`core.schedules.WarmUp`), because an average over
+        more steps than were played consists mostly of the first weights. A schedule is used as it is.
     """
 
     order = Order.OBSERVE
@@ -39,20 +39,19 @@ class EMA(Trick):
 
     def __init__(self, decay: float | Schedule, players: Annotated[Sequence[Player], 1]):
         super().__init__()
-        self.decay = as_schedule(".decay", decay, "(0, 1)")
-        if not isinstance(decay, Schedule):
-            self.decay = WarmUp(decay)
+        valid = as_schedule(".decay", decay, "(0, 1)")
+        self.decay = valid if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
             self.needs = frozenset({Capability.DISCRIMINATOR, Capability.IRREVOCABLE_MOVES})
         self.moves = dict.fromkeys(players, 0)
         self.averages = nn.ModuleDict()
-        # The averages under statistics and singular vectors of their own, and where: beside the state, which
-        # to look at the game must not change.
-        self.shown: dict[str, tuple[torch.device, nn.Module]] = {}
+        # The averages with statistics and singular vectors of their own, and their devices. They are not part
+        # of the state, so sampling does not change the game.
+        self._prepared: dict[str, tuple[torch.device, nn.Module]] = {}
 
     def networks(self, networks: Networks) -> Networks:
         if "discriminator" in self.moves:
-            check(networks.discriminator)
+            refuse_unusable(networks.required_discriminator, list(self.moves))
         for player in self.moves:
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
         return networks
@@ -60,7 +59,7 @@ class EMA(Trick):
     def on_weights_loaded(self, networks: Networks) -> None:
         for player in self.moves:
             self.averages[player].load_state_dict(getattr(networks, player).state_dict())
-        self.shown = {}
+        self._prepared = {}
 
     @torch.no_grad()
     def after(self, player: Player, networks: Networks, step: int) -> None:
@@ -72,58 +71,55 @@ class EMA(Trick):
         get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
         for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)
-        self.shown = {}
+        self._prepared = {}
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        return self._shown("generator", generator)
+        return self._average("generator", generator)
 
     def classifier(self, discriminator: Discriminator) -> Discriminator:
-        return cast(Discriminator, self._shown("discriminator", discriminator))
+        return cast(Discriminator, self._average("discriminator", discriminator))
 
-    def _shown(self, player: Player, network: nn.Module) -> nn.Module:
-        """A player's average as it is shown, or the network itself where none is kept."""
+    def _average(self, player: Player, network: nn.Module) -> nn.Module:
+        """A player's average, ready for evaluation, or the network itself if it is not averaged."""
         if player not in self.moves:
             return network
         average = self.averages[player]
         device = next(average.parameters()).device
-        if player not in self.shown or self.shown[player][0] != device:
+        if player not in self._prepared or self._prepared[player][0] != device:
             network = deepcopy(average, {id(weight): weight for weight in average.parameters()})  # shared
             set_singular_vectors(network)
             if isinstance(network, Generator):
                 set_standing_statistics(network, latents(network))
-            self.shown[player] = device, network
-        return self.shown[player][1]
+            self._prepared[player] = device, network
+        return self._prepared[player][1]
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
-        self.shown = {}
+        self._prepared = {}
 
 
-def check(judge: Discriminator | None) -> None:
-    """Refuses to average a discriminator that nobody would ask, or not as it is."""
-    if judge is None or judge.classes is None:
-        raise ConfigError(
-            "trick.ema.players=[..., discriminator] would do nothing where the discriminator tells no "
-            "classes: leave it out, or add trick semi_supervised or auxiliary_classifier"
-        )
-    if any(isinstance(layer, _BatchNorm) for layer in judge.modules()):
-        raise ConfigError(
-            "trick.ema.players=[..., discriminator] would classify under batch statistics that are not "
-            "the average's: leave it out, or add trick=normalisation "
-            "trick.normalisation.player=discriminator"
-        )
+def refuse_unusable(discriminator: Discriminator, players: Sequence[Player]) -> None:
+    """Refuses a discriminator whose average would have no effect, or wrong batch norm statistics."""
+    reason = "has no effect on a discriminator without a class head"
+    remedy = "leave discriminator out, or add trick semi_supervised or auxiliary_classifier"
+    require(discriminator.classes is not None, ".players", players, reason, remedy)
+    has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
+    reason = "would classify with batch norm statistics that are not those of the average"
+    remedy = (
+        "leave discriminator out, or add trick=normalisation with trick.normalisation.player=discriminator"
+    )
+    require(not has_norm, ".players", players, reason, remedy)
 
 
 def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Latents and classes of a few batches of samples, always the same ones."""
+    """Fixed batches of latents, with classes as frequent as in the training data."""
     weight = next(generator.parameters())
-    rows = torch.arange(SIZE, device=weight.device)
     classes = None
-    if generator.num_classes is not None:  # in each batch as often as in training, however many there are
+    if generator.num_classes is not None:
         counts = generator.class_counts or [1] * generator.num_classes
-        classes = proportional_classes(counts, SIZE * BATCHES).sort().values.to(rows.device)
-    for number in range(BATCHES):
-        latent = generator.prior(
-            RandomStreams("ema", number, device=weight.device), SIZE, generator.latent_dim
-        )
-        yield latent.to(weight.dtype), None if classes is None else classes[rows * BATCHES + number]
+        classes = proportional_classes(counts, SIZE * BATCHES).sort().values.to(weight.device)
+    for batch in range(BATCHES):
+        draw = RandomStreams("ema", batch, device=weight.device)
+        latent = generator.prior(draw, SIZE, generator.latent_dim)
+        # Every batch holds each class equally often, up to one sample.
+        yield latent.to(weight.dtype), None if classes is None else classes[batch::BATCHES]

@@ -7,18 +7,19 @@ from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float3
 from ganlab.core.validation import Widths
 from ganlab.networks import mlp
 from ganlab.networks.priors import Normal
-from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.tricks.base import Terms, Trick
 
 
 class FeatureAutoencoder(Trick):
-    """The discriminator's features must tell the sample: it learns to decode them (Li et al. 2017).
+    """A decoder reconstructs each sample from the discriminator's features (Li et al. 2017).
 
-    weight * mean over a sample's numbers of (x - decoded)^2, for real and fake samples, as the
-    discriminator's own terms. A sample is decoded as it was before other tricks changed what the
-    discriminator sees. The decoder is fully connected, of `hidden` widths.
+    weight * mean over the elements of a sample of (x - decoded)^2, for real and fake samples, as terms of the
+    discriminator, which trains the decoder. The target is the sample before other tricks changed the
+    discriminator's input. The decoder is fully connected, with hidden layers of the widths `hidden`.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
+    players = ("discriminator",)
 
     def __init__(
         self,
@@ -29,15 +30,12 @@ class FeatureAutoencoder(Trick):
     ):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
-        self.hidden = hidden
-        self.shape = shape
-        self.value_range = value_range
+        self.hidden, self.shape, self.value_range = hidden, shape, value_range
 
     def networks(self, networks: Networks) -> Networks:
-        num_features = networks.required_discriminator.num_features
         # A decoder is a generator whose latents are features.
         networks.required_discriminator.decoder = mlp.generator(
-            latent_dim=num_features,
+            latent_dim=networks.required_discriminator.num_features,
             hidden=self.hidden,
             batch_norm=False,
             slope=0.0,
@@ -47,17 +45,14 @@ class FeatureAutoencoder(Trick):
         ).body
         return networks
 
-    def losses(self, turn: Turn, compute: Compute) -> Terms:
-        terms = compute(turn)
-        if turn.player == "generator":
-            return terms
+    def terms(self, turn: Turn) -> Terms:
+        weight = self.weight(turn.step)
         return {
-            **terms,
-            "decoded_real": self.weight(turn.step) * self._error(turn, turn.real),
-            "decoded_fake": self.weight(turn.step) * self._error(turn, turn.fake),
+            "decoded_real": weight * self._error(turn, turn.real),
+            "decoded_fake": weight * self._error(turn, turn.fake),
         }
 
     def _error(self, turn: Turn, sample: Sample) -> Tensor:
-        """[B]"""
+        """The mean squared error of each decoded sample, [B]."""
         decoded = turn.discriminator.decoder(turn.judge(sample).features)  # type: ignore[union-attr]
         return (at_least_float32(decoded) - at_least_float32(sample.x)).square().flatten(1).mean(1)

@@ -9,11 +9,10 @@ from ganlab.tricks.base import Compute, Terms, Trick
 class FeatureMatching(Trick):
     """The generator minimises weight |E f(x) - E f(G(z))|^2 (Salimans et al. 2016, section 3.1).
 
-    f are the discriminator's features, those before its score, and the expectations are the means of the
+    f are the discriminator's features, the inputs of its last layer; the expectations are means over the
     global batch. The discriminator's loss is unchanged.
 
-    replace: whether this replaces the generator's adversarial terms, as in the paper, or
-        beside them.
+    replace: true replaces the generator's adversarial terms, as in the paper; false adds to them.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -30,10 +29,10 @@ class FeatureMatching(Trick):
         if turn.player == "discriminator":
             return terms
         kept = {n: term for n, term in terms.items() if not (self.replace and n.startswith("adversarial"))}
-        gap = mean_over_ranks(mean(turn.on_real) - mean(turn.on_fake))  # [F]
+        gap = mean_over_ranks(mean_features(turn.on_real) - mean_features(turn.on_fake))  # [F]
         return {**kept, "feature_matching": self.weight(turn.step) * gap.square().sum()}
 
 
-def mean(verdict: Verdict) -> Tensor:
-    """The features' means over this process's batch, [F]."""
+def mean_features(verdict: Verdict) -> Tensor:
+    """The means of the features over this process's batch, [F]."""
     return at_least_float32(verdict.features).mean(0)

@@ -6,11 +6,12 @@ from ganlab.tricks.base import Trick
 
 
 class GeneratorDropout(Trick):
-    """Dropout of the generator's hidden layers, in training and, if asked, when it is sampled.
+    """Dropout on the generator's hidden layers in training (Isola et al. 2017, section 3.1).
 
-    Isola et al. 2017, section 3.1, keep it on at test time: with it as the only noise, samples vary
-    (Chintala et al. 2016, tip 17). A mask is a function of the sample's latent: the seed that determines
-    the latents determines the masks, on any number of processes and in batches of any size.
+    Each mask is a function of the sample's latent. So the seed of the latents also determines the masks, for
+    any number of processes and any batch size.
+
+    at_test: true applies dropout when sampling too, as the paper does and ganhacks 17 recommends.
     """
 
     def __init__(self, rate: OpenFraction, at_test: bool):
@@ -23,5 +24,6 @@ class GeneratorDropout(Trick):
         if not insert_before_hidden(
             networks.generator.body, lambda layer: KeyedDropout(keys, layer, self.rate, self.at_test)
         ):
-            raise ConfigError("trick generator_dropout needs a generator with a hidden layer: give it one")
+            reason = "needs a generator with a hidden layer"
+            raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
         return networks

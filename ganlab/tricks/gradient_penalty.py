@@ -12,11 +12,11 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 class GradientPenalty(GradientRegulariser):
     """weight E (|grad D| - target)^2 between real and fake samples (Gulrajani et al. 2017, equation 3).
 
-    One point is drawn uniformly from the line between each real sample and a fake, and has the real one's
-    condition; the norm is over all of a point's numbers. A discriminator with batch norm has no slope at
-    one sample alone: the paper uses none (section 4).
+    One point is drawn uniformly from the line between each real sample and a fake; it has the real sample's
+    condition. The norm is over all elements of a point. The paper uses no batch norm in the discriminator,
+    because it makes the gradient at one sample depend on the others (section 4).
 
-    sided: `two` as in the paper; `one` leaves slopes below the target alone.
+    sided: `two` as in the paper; `one` does not penalise norms below the target.
     """
 
     def __init__(

@@ -5,44 +5,42 @@ from torch import Tensor
 from ganlab.core.schedules import Schedule
 from ganlab.core.turn import Capability, Networks, Player, Turn
 from ganlab.core.validation import Count
-from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.tricks.base import Terms, Trick
 
 
 class GradientRegulariser(Trick):
-    """A penalty on the slope of the discriminator's logits, on each `every`-th of its moves.
+    """Base class of penalties on the gradient of the discriminator's logits with respect to its inputs.
 
-    Where it is left out meanwhile it is multiplied by `every`, so its mean stays (lazy regularisation,
-    StyleGAN2, Karras et al. 2020, section 3.1). It is one sum with the other terms and no step of its own,
-    so the rates of Adam need no correction. Of the steps of an unrolled discriminator each has it once.
+    The penalty is computed at every `every`-th update of the discriminator and multiplied by `every`, so its
+    mean stays the same (lazy regularisation, StyleGAN2, Karras et al. 2020, section 3.1). It is added to the
+    other terms instead of taking a step of its own, so the hyperparameters of Adam need no correction. In
+    unrolled steps of the discriminator it is computed at each step.
 
-    In a discriminator with batch norm, as model=dcgan has, each logit depends on the whole batch, and so does
-    the slope at a sample; trick normalisation takes the batch norm out.
+    In a discriminator with batch norm, as in model=dcgan, the gradient at a sample depends on the whole
+    batch; trick normalisation replaces the batch norm.
 
     Args:
-        name: of the trick and of its term.
-        weight: of the penalty.
+        name: of the trick and of its loss term.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.SECOND_DERIVATIVES})
+    players = ("discriminator",)
     counts = ("moves",)
 
     def __init__(self, name: str, weight: Schedule, every: Count):
         super().__init__()
-        self.name = name
-        self.weight = weight
-        self.every = every
-        self.moves = 0  # of the discriminator: it may sit rounds out
+        self.name, self.weight, self.every = name, weight, every
+        self.moves = 0  # of the discriminator, which may skip steps
 
     @abstractmethod
     def penalty(self, turn: Turn) -> Tensor:
-        """One number per verdict, [B]."""
+        """The penalty of each verdict, [B]."""
 
-    def losses(self, turn: Turn, compute: Compute) -> Terms:
-        terms = compute(turn)
+    def terms(self, turn: Turn) -> Terms:
         every = 1 if turn.is_ahead else self.every
-        if turn.player == "generator" or self.moves % every:
-            return terms
-        return {**terms, self.name: every * self.weight(turn.step) * self.penalty(turn)}
+        if self.moves % every:
+            return {}
+        return {self.name: every * self.weight(turn.step) * self.penalty(turn)}
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         self.moves += player == "discriminator"

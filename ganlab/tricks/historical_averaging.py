@@ -3,18 +3,18 @@ import torch
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Player, Turn
 from ganlab.networks.weights import flat_weights
-from ganlab.tricks.base import Compute, Order, Terms, Trick
+from ganlab.tricks.base import Order, Terms, Trick
 
 
 class HistoricalAveraging(Trick):
-    """Each player also minimises weight |w - (w[1] + ... + w[t]) / t|^2 (Salimans et al. 2016, section 3.3).
+    """Adds weight |w - (w[1] + ... + w[t]) / t|^2 to each player's loss (Salimans et al. 2016, section 3.3).
 
-    w[i] are all of a player's weights after its i-th move, so w[t] are those that it has. The average is held
-    constant: the gradient is 2 weight (w - average). Nothing is added before the first move: weights that
-    were only drawn are no part of the history.
+    w[i] are all weights of a player after its i-th update, so w[t] are the current ones. The average is held
+    constant: the gradient is 2 weight (w - average). The term is zero before the first update, because the
+    initial weights are not part of the average.
     """
 
-    order = Order.OBSERVE  # the weights of layers that other tricks add count too
+    order = Order.OBSERVE  # includes the weights of layers that other tricks add
     needs = frozenset({Capability.IRREVOCABLE_MOVES})
     counts = ("moves",)
 
@@ -31,12 +31,11 @@ class HistoricalAveraging(Trick):
                 self.moves[player] = 0
         return networks
 
-    def losses(self, turn: Turn, compute: Compute) -> Terms:
-        terms = compute(turn)
+    def terms(self, turn: Turn) -> Terms:
         if not self.moves[turn.player]:
-            return terms
+            return {}
         gap = flat_weights(getattr(turn, turn.player)) - self.get_buffer(turn.player)
-        return {**terms, "historical_averaging": self.weight(turn.step) * gap.square().sum()}
+        return {"historical_averaging": self.weight(turn.step) * gap.square().sum()}
 
     @torch.no_grad()
     def after(self, player: Player, networks: Networks, step: int) -> None:

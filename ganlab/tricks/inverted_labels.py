@@ -3,14 +3,15 @@ from ganlab.tricks.base import Compute, Order, Terms, Trick
 
 
 class InvertedLabels(Trick):
-    """The generator learns with the labels inverted (Goodfellow et al. 2014, section 3; ganhacks 2).
+    """The generator is trained with inverted labels (Goodfellow et al. 2014, section 3; ganhacks 2).
 
-    It minimises the discriminator's cost of calling its samples real, -log D(G(z)), and no longer maximises
-    that of calling them fake. To invert a label is to negate the logit, and minimising for maximising is
-    one more sign: c(l) becomes -c(-l). Inverted for the discriminator too, names alone would change.
+    It minimises -log D(G(z)), the discriminator's loss for fakes labelled as real, instead of log(1 -
+    D(G(z))). Inverting a label negates the logit, and maximising instead of minimising changes the sign: a
+    loss c(l) of the logit l becomes -c(-l). The discriminator's labels are not inverted, because that would
+    only exchange the names of the two classes.
     """
 
-    order = Order.REPLACE  # it changes the objective's cost; what others add stands
+    order = Order.REPLACE  # replaces the objective's loss; terms of other tricks are kept
     needs = frozenset({Capability.ZERO_SUM, Capability.GENERATOR_TERM})
 
     def __init__(self) -> None:
@@ -20,5 +21,5 @@ class InvertedLabels(Trick):
         terms = compute(turn)
         if turn.player == "discriminator":
             return terms
-        inverted = [(sample, said._replace(logits=-said.logits)) for sample, said in turn.verdicts]
+        inverted = [(sample, verdict._replace(logits=-verdict.logits)) for sample, verdict in turn.verdicts]
         return {**terms, "adversarial": -compute(turn.replace(verdicts=inverted))["adversarial"]}

@@ -4,10 +4,10 @@ from ganlab.tricks.base import Trick
 
 
 class LabelSmoothing(Trick):
-    """One-sided label smoothing (Salimans et al. 2016, section 3.4): the target of real samples is `real`.
+    """One-sided label smoothing: real samples have the target `real` (Salimans et al. 2016, section 3.4).
 
-    The best discriminator is then `real` p / (p + q). Fakes keep the target 0: a positive one would
-    reward samples for staying where they are.
+    The optimal discriminator is then `real` p / (p + q), where p and q are the densities of data and fakes.
+    Fakes keep the target 0: with a positive one, fakes far from the data would have no incentive to move.
     """
 
     needs = frozenset({Capability.TARGETS})

@@ -5,11 +5,11 @@ from ganlab.tricks.base import Trick
 
 
 class MinibatchDiscrimination(Trick):
-    """The discriminator also sees how close a sample is to the others (Salimans et al. 2016, section 3.2).
+    """The discriminator sees how close a sample is to its batch (Salimans et al. 2016, section 3.2).
 
-    `kernels` closenesses o(x) in `dims` dimensions stand beside the features that the linear score sees;
-    verdicts report the features without. Real samples and fakes are compared among themselves, as they are
-    judged. Time and memory grow with kernels dims B^2.
+    `kernels` closenesses o(x), each in `dims` dimensions, are appended to the features that the linear
+    score uses; the features of a verdict do not include them. Real samples and fakes are compared
+    among themselves. Time and memory grow with kernels dims B^2.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
@@ -19,6 +19,6 @@ class MinibatchDiscrimination(Trick):
         self.kernels, self.dims = kernels, dims
 
     def networks(self, networks: Networks) -> Networks:
-        judge = networks.required_discriminator
-        judge.scores.append(ClosenessScore(judge.num_features, self.kernels, self.dims))
+        discriminator = networks.required_discriminator
+        discriminator.scores.append(ClosenessScore(discriminator.num_features, self.kernels, self.dims))
         return networks

@@ -10,8 +10,9 @@ from ganlab.tricks.base import Trick
 class MinibatchStddev(Trick):
     """Appends the minibatch standard deviation as a feature map (Karras et al. 2018, section 3).
 
-    One more channel or feature, in front of the last layer of the discriminator's body: the standard
-    deviation within groups of `group_size` neighbours in the batch, averaged over features and places.
+    The map is one more channel or feature of the input of the last layer in the discriminator's body. It
+    holds the standard deviation within groups of `group_size` consecutive samples of the batch, averaged over
+    features and positions.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -24,12 +25,12 @@ class MinibatchStddev(Trick):
     def networks(self, networks: Networks) -> Networks:
         body = networks.required_discriminator.body
         *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+
+        def extended(layer: nn.Module) -> nn.Module:
+            if layer is not last:
+                return layer
+            return nn.Sequential(MinibatchStandardDeviation(self.group_size), layer)
+
         add_inputs(last, 1)
-        replace_modules(
-            body,
-            type(last),
-            lambda layer: (
-                nn.Sequential(MinibatchStandardDeviation(self.group_size), layer) if layer is last else layer
-            ),
-        )
+        replace_modules(body, type(last), extended)
         return networks

@@ -4,33 +4,32 @@ from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Turn, at_least_float32
 from ganlab.core.validation import Positive
-from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.tricks.base import Terms, Trick
 
 
 class ModeSeeking(Trick):
-    """The generator wants two fakes of one condition to differ as their latents do (Mao et al. 2019).
+    """Pairs of fakes with the same condition are pushed to differ as much as their latents (Mao et al. 2019).
 
-    It also minimises weight / (d(G(z), G(z')) / d(z, z') + eps), where d is the mean absolute difference of
-    all numbers of the global batch: the paper seeks the largest mean ratio of the pairs (equation 3), and its
-    code minimises the inverse of the ratio of the means. Costs another pass of the generator, whose second
-    fakes nobody judges.
+    Adds weight / (d(G(z), G(z')) / d(z, z') + eps) to the generator's loss, where d is the mean absolute
+    difference over all elements of the global batch. The paper maximises the mean ratio of the pairs
+    (equation 3); its code minimises the inverse of the ratio of the means, as here. Costs one more pass of
+    the generator, whose samples G(z') are not judged.
     """
+
+    players = ("generator",)
 
     def __init__(self, weight: float | Schedule, eps: Positive):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.eps = eps
 
-    def losses(self, turn: Turn, compute: Compute) -> Terms:
-        terms = compute(turn)
-        if turn.player == "discriminator":
-            return terms
-        latent, made = turn.latent, turn.generated.x  # drawn first, whatever the objective asked for
-        other = turn.replace(real=turn.real)  # as before, with nothing drawn
-        ratio = gap(made, other.generated.x) / gap(latent, other.latent)
-        return {**terms, "mode_seeking": self.weight(turn.step) / (ratio + self.eps)}
+    def terms(self, turn: Turn) -> Terms:
+        latent, fake = turn.latent, turn.generated.x  # drawn before z', whichever of them the objective uses
+        other = turn.replace(real=turn.real)  # the same turn with new latents
+        ratio = mean_distance(fake, other.generated.x) / mean_distance(latent, other.latent)
+        return {"mode_seeking": self.weight(turn.step) / (ratio + self.eps)}
 
 
-def gap(one: Tensor, other: Tensor) -> Tensor:
-    """The mean absolute difference of all numbers of two global batches."""
+def mean_distance(one: Tensor, other: Tensor) -> Tensor:
+    """The mean absolute difference over all elements of two global batches, a scalar."""
     return mean_over_ranks((at_least_float32(one) - at_least_float32(other)).abs().mean())

@@ -10,9 +10,9 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 class R2(GradientRegulariser):
     """gamma / 2 E |grad D(G(z))|^2 at fakes (Mescheder, Geiger & Nowozin 2018, equation 10).
 
-    Beside R1 it is the regulariser of R3GAN (Huang et al. 2025). Like R1 it adds no pass. The fakes are
-    those that the discriminator is shown, so a replay buffer's among them; the generator feels nothing of
-    it, unless it looks ahead (unrolled).
+    Together with R1 it is the regulariser of R3GAN (Huang et al. 2025). Like R1 it adds no pass. The fakes
+    are those that the discriminator judges, including those of a replay buffer. The generator has no
+    gradient of the penalty unless the discriminator is unrolled.
     """
 
     differentiates_inputs = True

@@ -1,21 +1,22 @@
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Turn
 from ganlab.networks.class_conditioning import KPlusOneLogit, class_cross_entropy
-from ganlab.tricks.base import Compute, Terms, Trick
+from ganlab.tricks.base import Terms, Trick
 
 
 class SemiSupervised(Trick):
-    """The discriminator tells K + 1 classes, the last of them `generated` (Salimans et al. 2016, section 5).
+    """The discriminator is a classifier with K classes and one for fakes (Salimans et al. 2016, section 5).
 
-    With class logits l_1 ... l_K and l_(K+1) = 0, D = Z / (Z + 1), Z = sum_k exp l_k: the verdict's logit
-    is log Z, and the objective's terms are the unsupervised loss. The supervised one is added, on labelled
-    samples beside the batch: weight * -log p(y | x, y <= K). No other label is looked at.
+    With class logits l_1 ... l_K and l_(K+1) = 0, D = Z / (Z + 1), where Z = sum_k exp l_k. The verdict's
+    logit is log Z, and the objective's terms are the unsupervised loss. The supervised loss, weight * -log
+    p(y | x, y <= K), is added for a second batch of labelled samples. No other labels are used.
     """
 
     needs = frozenset(
         {Capability.DISCRIMINATOR, Capability.SCORES, Capability.LABELLED_BATCH, Capability.SINGLE_SAMPLES}
     )
     claims = frozenset({Capability.LABELS})
+    players = ("discriminator",)
 
     def __init__(self, weight: float | Schedule):
         super().__init__()
@@ -28,9 +29,6 @@ class SemiSupervised(Trick):
         networks.required_discriminator.score = KPlusOneLogit(classes)
         return networks
 
-    def losses(self, turn: Turn, compute: Compute) -> Terms:
-        terms = compute(turn)
-        if turn.player == "generator":
-            return terms
+    def terms(self, turn: Turn) -> Terms:
         assert turn.labelled is not None
-        return {**terms, "supervised": self.weight(turn.step) * class_cross_entropy(turn, turn.labelled)}
+        return {"supervised": self.weight(turn.step) * class_cross_entropy(turn, turn.labelled)}

@@ -4,31 +4,29 @@ from ganlab.core.turn import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.class_conditioning import Projection
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order, Trick
-from ganlab.tricks.players import SIDES, Side, needed, scales
+from ganlab.tricks.base import Order
+from ganlab.tricks.player_trick import PlayerTrick, Side
 
 
-class SpectralNorm(Trick):
+class SpectralNorm(PlayerTrick):
     """Every weight is divided by its largest singular value (Miyato et al. 2018, equation 8).
 
-    W / sigma(W), where W is a layer's weight as a matrix [outputs, the rest]; so a fully connected
-    discriminator without norms and with slopes of at most 1 in between is 1-Lipschitz. A convolution whose
-    kernels overlap may stretch more than its weight as a matrix. sigma is estimated by `iterations` steps of
-    the power method in each pass of training, which go on from the last pass (algorithm 1); its gradient
-    takes the singular vectors for constants, as equation 12 does. Gains and biases are left free, and so is
-    batch norm, which undoes the constraint: trick normalisation takes it out.
+    W / sigma(W), where W is a layer's weight as a matrix [outputs, inputs]. A fully connected discriminator
+    without norms and with activations of slope at most 1 is then 1-Lipschitz; a convolution with overlapping
+    kernels may have a larger norm than its weight matrix. sigma is estimated by `iterations` steps of
+    power iteration in each training pass, which start at the last estimate (algorithm 1). Its gradient holds
+    the singular vectors constant, as in equation 12. Gains and biases are not constrained, and neither is
+    batch norm, which undoes the constraint; trick normalisation removes it.
 
     player: `discriminator`, `generator` or `both` (Zhang et al. 2019). The class embedding of a projection
-    is constrained too, as Miyato & Koyama 2018 have it; planes or columns of a class, which stand beside the
-    sample, are not.
+        discriminator is constrained as in Miyato & Koyama 2018; class planes or columns in the input are not.
     """
 
     order = Order.CONSTRAIN
 
     def __init__(self, player: Side, iterations: Count):
-        super().__init__()
-        self.players = SIDES[player]
-        self.needs, self.claims = needed(self.players), scales(self.players)
+        super().__init__(player)
+        self.claims = self.weight_scales
         self.iterations = iterations
 
     def networks(self, networks: Networks) -> Networks:
@@ -36,7 +34,5 @@ class SpectralNorm(Trick):
             network = getattr(networks, player)
             classes = [(m.embedding, 0) for m in network.modules() if isinstance(m, Projection)]
             for layer, dim in [*weight_layers(network), *classes]:
-                parametrise(
-                    "spectral_norm", layer, spectral_norm, n_power_iterations=self.iterations, dim=dim
-                )
+                parametrise(layer, spectral_norm, n_power_iterations=self.iterations, dim=dim)
         return networks

@@ -1,32 +1,34 @@
 from bisect import bisect_right
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 from ganlab.core.turn import Capability, Player
 from ganlab.core.validation import TwoOrMore, Whole
 from ganlab.tricks.base import Trick
 
 
 class Burst:
-    """`n` moves of the discriminator for the generator's first `first` moves and for each `every`-th.
+    """`n` discriminator updates before the generator's first `first` updates and before each `every`-th.
 
-    100, 25 and 500 in the code of Li et al. 2017. Moves are counted from zero, so a burst comes first of all.
+    100, 25 and 500 in the code of Li et al. 2017. The generator's updates are counted from zero, so training
+    starts with a burst even with `first` = 0.
     """
 
     def __init__(self, n: TwoOrMore, first: Whole, every: TwoOrMore):
         self.n, self.first, self.every = n, first, every
 
-    def covers(self, move: int) -> bool:
-        return move < self.first or move % self.every == 0
+    def covers(self, update: int) -> bool:
+        """Whether the burst precedes this update of the generator, counted from zero."""
+        return update < self.first or update % self.every == 0
 
 
 class CriticSteps(Trick):
-    """The generator moves in each n-th round only, after n moves of the discriminator.
+    """The generator is updated once after every n updates of the discriminator (Goodfellow et al. 2014).
 
-    The k of the first algorithm (Goodfellow et al. 2014, algorithm 1); n = 5 in Arjovsky, Chintala & Bottou
-    2017. Each move of the discriminator sees a batch of its own, as each round does, so in `steps` rounds
-    the generator makes steps / n moves.
+    This is the k of their algorithm 1; n = 5 in Arjovsky, Chintala & Bottou 2017. The discriminator is
+    updated in each step, on a batch of its own, and the generator in each n-th step. So in `steps` steps the
+    generator has steps / n updates.
 
-    burst: at which of its moves the generator waits for another number than n; null: at none.
+    burst: some updates of the generator come after another number of discriminator updates; null: none do.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -34,30 +36,26 @@ class CriticSteps(Trick):
 
     def __init__(self, n: TwoOrMore, burst: Burst | None):
         super().__init__()
-        self.n = n
-        if burst and burst.n == n:
-            raise ConfigError(f"trick.critic_steps.burst.n={n} is n itself and would do nothing")
-        self.burst = burst
-        self.ends = [0]  # after how many rounds the generator has made none, one, two, ... moves
+        useful = burst is None or burst.n != n
+        require(
+            useful, ".burst.n", n, f"has no effect together with n={n}", "set another number, or burst=null"
+        )
+        self.n, self.burst = n, burst
+        self.ends = [0]  # the number of steps after which the generator has had 0, 1, 2, ... updates
 
     def plays(self, player: Player, step: int) -> bool:
-        return player == "discriminator" or step + 1 == self._end(step)
-
-    def _end(self, step: int) -> int:
-        """The number of rounds after which the generator's wait is over that a round is a part of."""
         while self.ends[-1] <= step:
-            self.ends.append(self.ends[-1] + self._wait(len(self.ends) - 1))
-        return self.ends[bisect_right(self.ends, step)]
-
-    def _wait(self, move: int) -> int:
-        return self.burst.n if self.burst and self.burst.covers(move) else self.n
+            update = len(self.ends) - 1
+            n = self.burst.n if self.burst and self.burst.covers(update) else self.n
+            self.ends.append(self.ends[-1] + n)
+        return player == "discriminator" or step + 1 == self.ends[bisect_right(self.ends, step)]
 
 
 class GeneratorSteps(Trick):
-    """The discriminator moves in each k-th round only, in front of k moves of the generator.
+    """The discriminator is updated once before every k updates of the generator (Salimans et al. 2016, code).
 
-    Three against minibatch discrimination (Salimans et al. 2016, code), and two in the code of PacGAN. Each
-    move has latents of its own.
+    k = 3 there against minibatch discrimination, and 2 in the code of PacGAN. Each update of the generator
+    has latents of its own.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})

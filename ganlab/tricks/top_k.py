@@ -2,20 +2,20 @@ import torch
 from torch import Tensor
 
 from ganlab.core.distributed import all_gather_with_grad, local_rows
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Turn, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
 
 class TopK(Trick):
-    """The generator learns from the fakes with the largest logits alone (Sinha et al. 2020, algorithm 1).
+    """The generator is trained on the k fakes with the largest logits only (Sinha et al. 2020, algorithm 1).
 
-    Its adversarial term is the mean over the k of them that the discriminator takes most for real, of all
-    fakes of the global batch; terms of other tricks are about every fake. Of packs, whole ones are taken;
-    of verdicts over patches, a sample's mean counts.
+    The adversarial term is the mean over the k fakes of the global batch that look most real to the
+    discriminator; terms of other tricks use every fake. With packing, k counts packs; with verdicts over
+    patches, a sample's mean logit counts.
 
-    share: k as a part of the batch, rounded down; the paper's falls from 1 to 1/2.
+    share: k as a share of the batch, rounded down; the paper's falls from 1 to 1/2.
     """
 
     needs = frozenset(
@@ -24,11 +24,9 @@ class TopK(Trick):
 
     def __init__(self, share: float | Schedule):
         super().__init__()
-        self.share = as_schedule(".share", share, "[0, 1]")
-        if self.share.start == self.share.end == 1:
-            raise ConfigError("trick.top_k.share=1 would do nothing: give a smaller one, or leave it out")
-        if 0 in (self.share.start, self.share.end):
-            raise ConfigError("trick.top_k.share=0 would leave no fake to learn from: give a larger one")
+        self.share = as_schedule(".share", share, "(0, 1]")
+        useful = (self.share.start, self.share.end) != (1, 1)
+        require(useful, ".share", 1, "has no effect", "set a smaller one, or remove the trick")
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
@@ -39,13 +37,11 @@ class TopK(Trick):
         return {**terms, "adversarial": costs * weights.view(-1, *[1] * (costs.ndim - 1))}
 
     def _weights(self, logits: Tensor, step: int) -> Tensor:
-        """What each of the costs counts, so that their mean is that over the k best, [N]."""
-        scores = all_gather_with_grad(
-            at_least_float32(logits).flatten(1).mean(1) if logits.ndim > 1 else at_least_float32(logits)
-        )
+        """Weights of the costs whose mean is that of the k best fakes, [N]: global batch size / k, or 0."""
+        scores = at_least_float32(logits)
+        scores = all_gather_with_grad(scores.flatten(1).mean(1) if scores.ndim > 1 else scores)
         n = len(scores)
-        if n < 2:
-            raise ConfigError("trick top_k has one fake to choose from: give a larger data.batch_size")
-        k = max(1, int(self.share(step) * n + 1e-6))  # 0.29 times 100 is a little less than 29
+        require(n > 1, "data.batch_size", UNSET, "leaves top_k one fake to choose from", "set a larger one")
+        k = max(1, int(self.share(step) * n + 1e-6))  # 0.29 * 100 is slightly less than 29
         kept = torch.zeros_like(scores).index_fill(0, scores.topk(k).indices, n / k)
         return local_rows(kept)

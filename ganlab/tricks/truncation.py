@@ -12,10 +12,10 @@ from ganlab.tricks.base import Order, Trick
 
 
 class Truncation(Trick):
-    """Samples come from latents of which no number exceeds `threshold` (Brock et al. 2019, section 3.1).
+    """Samples are drawn with truncated normal latents (Brock et al. 2019, section 3.1).
 
-    Normal numbers beyond it are redrawn until they lie within it: the less is left of the latents, the
-    better and the more alike the samples are. Training is untouched.
+    Elements of a latent beyond `threshold` are drawn again until they lie within it. A smaller threshold
+    gives samples of higher quality and lower diversity. Training is unchanged.
     """
 
     order = Order.PRESENT
@@ -26,13 +26,11 @@ class Truncation(Trick):
 
     def networks(self, networks: Networks) -> Networks:
         if not isinstance(networks.generator.prior, Normal):
-            raise ConfigError(
-                "trick truncation needs normal latents: leave it out, or add "
-                "model/prior@model.generator.prior=normal"
-            )
+            remedy = "remove the trick, or add model/prior@model.generator.prior=normal"
+            raise ConfigError("needs normal latents", remedy)
         return networks
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        shown = cast(Generator, copy(generator))  # shares all weights and layers
-        shown.prior = self.prior
-        return shown
+        truncated = cast(Generator, copy(generator))  # shares all weights and layers
+        truncated.prior = self.prior
+        return truncated

@@ -14,15 +14,15 @@ from ganlab.tricks.base import Compute, Order, Terms, Trick
 
 
 class Unrolled(Trick):
-    """The generator moves against a discriminator that is `steps` ahead (Metz et al. 2017, section 2.2).
+    """The generator plays against a discriminator that is `steps` updates ahead (Metz et al. 2017).
 
-    w_(k+1) = w_k - lr grad L_D(w_k), from its own weights w_0 on, L_D the sum of the means of its terms; the
-    generator minimises L_G(w_steps), and its gradient flows through the steps. The discriminator itself is
-    untouched and moves as without the trick; what happens to its weights after a move, such as a clipping,
-    does not happen to those ahead.
+    Section 2.2: w_(k+1) = w_k - lr grad L_D(w_k), where w_0 are the current weights and L_D is the sum of
+    the means of the discriminator's terms. The generator minimises L_G(w_steps), and its gradient flows
+    through the steps. The discriminator itself is unchanged and is updated as without the trick. Changes of
+    its weights after an update, such as clipping, are not applied to the unrolled weights.
     """
 
-    order = Order.OBSERVE  # the steps ahead feel the penalties of other tricks
+    order = Order.OBSERVE  # the unrolled steps include the penalties of other tricks
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SECOND_DERIVATIVES})
 
     def __init__(self, steps: Annotated[int, 1, 10], lr: float | Schedule):
@@ -31,77 +31,76 @@ class Unrolled(Trick):
         self.lr = nonzero_schedule(".lr", lr)
 
     def networks(self, networks: Networks) -> Networks:
-        # The slope of a penalty is differentiated through the steps ahead, a third time in all.
+        # The gradient of a gradient penalty through unrolled steps is a third derivative.
         replace_modules(networks.required_discriminator, BATCH_NORMS, ElementaryNorm)
         return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.player == "discriminator":
             return compute(turn)
-        return compute(turn.replace(discriminator=self._ahead(turn, compute), is_ahead=True))
+        return compute(turn.replace(discriminator=self._unroll(turn, compute), is_ahead=True))
 
-    def _ahead(self, turn: Turn, compute: Compute) -> "Functional":
-        ahead = Functional.of(turn.discriminator)  # type: ignore[arg-type]
+    def _unroll(self, turn: Turn, compute: Compute) -> "FunctionalNetwork":
+        unrolled = FunctionalNetwork.of(turn.discriminator)  # type: ignore[arg-type]
         for _ in range(self.steps):
-            # The fake is named, or a replay buffer would be asked for one and cut the gradient.
             inner = turn.replace(
                 player="discriminator",
-                discriminator=ahead,
+                discriminator=unrolled,
                 is_ahead=True,
-                real=anew(turn.real),
-                fake=anew(turn.fake),
+                real=new_node(turn.real),
+                # Given here, because a replay buffer would replace it and cut the gradient.
+                fake=new_node(turn.fake),
             )
             loss = torch.stack([at_least_float32(term).mean() for term in compute(inner).values()]).sum()
-            ahead = ahead.descend(loss, self.lr(turn.step))
-        return ahead
+            unrolled = unrolled.descend(loss, self.lr(turn.step))
+        return unrolled
 
 
-def anew(sample: Sample) -> Sample:
-    """The same samples as another node of the graph.
+def new_node(sample: Sample) -> Sample:
+    """The same samples as a new node of the graph.
 
-    The weights ahead depend on the samples themselves: a penalty's slope at those would run through the
-    weights too.
+    The unrolled weights depend on the original node, so the gradient of a penalty at that node would also
+    include its path through the weights.
     """
     return sample._replace(x=sample.x.view_as(sample.x))
 
 
-class Functional:
-    """A network at other weights; its buffers are copies, so the network itself stays as it is."""
+class FunctionalNetwork:
+    """A network with other weights and with copies of its buffers; the network itself stays unchanged."""
 
     def __init__(self, network: nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor]):
-        self.network = network
-        self.weights = weights
-        self.buffers = buffers
+        self.network, self.weights, self.buffers = network, weights, buffers
 
     @classmethod
-    def of(cls, network: nn.Module) -> "Functional":
+    def of(cls, network: nn.Module) -> "FunctionalNetwork":
+        """The network with differentiable copies of its weights."""
         weights = {name: w.detach().requires_grad_() for name, w in network.named_parameters()}
         return cls(network, weights, {name: b.clone() for name, b in network.named_buffers()})
 
-    def __getattr__(self, name: str) -> "Functional":
-        """A part of the network, at these weights; one may stand in it under more than one name."""
+    def __getattr__(self, name: str) -> "FunctionalNetwork":
+        """A submodule with these weights; its tensors may be registered under several names."""
         part = self.network.get_submodule(name)
         weights = {id(w): self.weights[key] for key, w in self.network.named_parameters()}
         buffers = {id(b): self.buffers[key] for key, b in self.network.named_buffers()}
-        return Functional(
+        return FunctionalNetwork(
             part,
             {key: weights[id(w)] for key, w in part.named_parameters()},
             {key: buffers[id(b)] for key, b in part.named_buffers()},
         )
 
     def __call__(self, *inputs: Any) -> Any:
-        # With tie_weights a layer that stands under two names would keep the weights it was called with.
+        # With tie_weights a layer that is registered under two names would keep the weights of this call.
         tensors = (self.weights, self.buffers)
         return functional_call(self.network, tensors, inputs, tie_weights=False)
 
     def parameters(self) -> Iterator[Tensor]:
         return iter(self.weights.values())
 
-    def descend(self, loss: Tensor, lr: float) -> "Functional":
-        """The network one gradient step ahead; gradients flow through the step."""
-        slopes = torch.autograd.grad(loss, list(self.weights.values()), create_graph=True, allow_unused=True)
-        moved = {
-            name: w if slope is None else w - lr * mean_over_ranks(slope)
-            for (name, w), slope in zip(self.weights.items(), slopes, strict=True)
+    def descend(self, loss: Tensor, lr: float) -> "FunctionalNetwork":
+        """The network after one step of gradient descent, through which gradients flow."""
+        gradients = torch.autograd.grad(loss, list(self.parameters()), create_graph=True, allow_unused=True)
+        updated = {
+            name: w if gradient is None else w - lr * mean_over_ranks(gradient)
+            for (name, w), gradient in zip(self.weights.items(), gradients, strict=True)
         }
-        return Functional(self.network, moved, self.buffers)
+        return FunctionalNetwork(self.network, updated, self.buffers)

@@ -13,10 +13,9 @@ from ganlab.tricks.base import Order, Trick
 class VirtualBatchNorm(Trick):
     """Virtual batch norm in the generator (Salimans et al. 2016, section 3.5).
 
-    Each sample is normalised by the statistics of a fixed reference batch and of itself, as if it were
-    the one further row of that batch; so it depends on no other sample of its own batch, in training
-    and in evaluation alike. The reference runs through the network in front of every batch: a round
-    costs `size` more rows.
+    Each sample is normalised by the statistics of a fixed reference batch extended by the sample itself. So
+    it depends on no other sample of its own batch, and training and evaluation are the same. The reference
+    passes through the network with every batch, which costs `size` more rows per step.
     """
 
     order = Order.REPLACE
@@ -29,40 +28,33 @@ class VirtualBatchNorm(Trick):
     def networks(self, networks: Networks) -> Networks:
         generator = networks.generator
         if not replace_modules(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size)):
-            raise ConfigError(
-                "trick virtual_batch_norm needs a generator with batch norm: choose model=dcgan, "
-                "or model.generator.batch_norm=true"
-            )
-        generator.latents.append(Reference(generator, self.size, networks.num_classes))
-        generator.body = WithoutReference(generator.body, self.size)
+            remedy = "choose model=dcgan, or model.generator.batch_norm=true"
+            raise ConfigError("needs a generator with batch norm", remedy)
+        generator.latents.append(PrependReference(generator, self.size, networks.num_classes))
+        generator.body = DropReference(generator.body, self.size)
         return networks
 
 
-class Reference(Conditioned):
-    """Puts the reference's latents, and their classes in turn, in front of a batch."""
-
-    latent: Tensor
-    classes: Tensor
+class PrependReference(Conditioned):
+    """Prepends the reference's latents, with cyclic classes, to a batch: [B, D] -> [size + B, D]."""
 
     def __init__(self, generator: Generator, size: int, num_classes: int | None):
         super().__init__()
-        self.register_buffer(
-            "latent", generator.prior(RandomStreams(torch.initial_seed()), size, generator.latent_dim)
-        )
-        self.register_buffer("classes", torch.arange(size) % (num_classes or 1))
+        draw = RandomStreams(torch.initial_seed())
+        self.latent = nn.Buffer(generator.prior(draw, size, generator.latent_dim))
+        self.classes = nn.Buffer(torch.arange(size) % (num_classes or 1))
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
         latent = torch.cat([self.latent.to(latent.dtype), latent])
         return latent, None if condition is None else torch.cat([self.classes, condition])
 
 
-class WithoutReference(Conditioned):
-    """A generator's body that drops the reference's rows from what it made."""
+class DropReference(Conditioned):
+    """A generator's body without the reference's rows in its output."""
 
     def __init__(self, body: nn.Module, size: int):
         super().__init__()
-        self.body = body
-        self.size = size
+        self.body, self.size = body, size
 
     def forward(self, x: Tensor, condition: Tensor | None) -> Tensor:
         return self.body(x, condition)[self.size :]

@@ -7,10 +7,10 @@ from ganlab.tricks.base import Order, Trick
 
 
 class WeightClip(Trick):
-    """The discriminator's weights are clipped to [-bound, bound] after each of its moves.
+    """The discriminator's weights are clipped to [-bound, bound] after each update (Arjovsky et al. 2017).
 
-    It bounds the slope (Arjovsky, Chintala & Bottou 2017, algorithm 1). Li et al. 2017 clip the encoder
-    alone, so a decoder of the features is left free. The first clipping comes before the first move.
+    Clipping bounds the gradient of the discriminator (algorithm 1). The initial weights are clipped too. A
+    decoder of the features is not clipped, as in Li et al. 2017.
     """
 
     order = Order.CONSTRAIN
@@ -22,19 +22,17 @@ class WeightClip(Trick):
         self.bound = nonzero_schedule(".bound", bound)
 
     def networks(self, networks: Networks) -> Networks:
-        refuse_normalised("weight_clip", networks.required_discriminator)
-        self._clip(networks, 0)
+        refuse_normalised(networks.required_discriminator)
+        self.on_weights_loaded(networks)
         return networks
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        self._clip(networks, 0)
-
-    def after(self, player: Player, networks: Networks, step: int) -> None:
-        if player == "discriminator":
-            self._clip(networks, step)
+        self.after("discriminator", networks, 0)
 
     @torch.no_grad()
-    def _clip(self, networks: Networks, step: int) -> None:
+    def after(self, player: Player, networks: Networks, step: int) -> None:
+        if player == "generator":
+            return
         bound = self.bound(step)
         for name, weight in networks.required_discriminator.named_parameters():
             if not name.startswith("decoder."):

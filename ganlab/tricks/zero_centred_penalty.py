@@ -10,9 +10,9 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 class ZeroCentredPenalty(GradientRegulariser):
     """weight E |grad D|^2 between real and fake samples (0-GP, Thanh-Tung, Tran & Venkatesh 2019).
 
-    One point is drawn uniformly from the line between each real sample and a fake, and has the real one's
-    condition. The slope is that of the logits; the authors' code takes that of sigmoid(logits), which fades
-    where the discriminator is sure.
+    One point is drawn uniformly from the line between each real sample and a fake; it has the real sample's
+    condition. The gradient is that of the logits; the authors' code takes that of sigmoid(logits), which
+    vanishes where the discriminator is confident.
     """
 
     def __init__(self, weight: float | Schedule, every: Count):

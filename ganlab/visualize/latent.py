@@ -50,7 +50,7 @@ def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) 
     config, label = run.config(), options["class"]
     value_range, names = config.data.get("range"), config.get("class_names") or ()
     samples = game.sample(options.n, options.seed, label)
-    caption = f"{options.n} samples of round {game.step}"
+    caption = f"{options.n} samples at step {game.step}"
     if options.format == "files":
         labels = game.labels(options.n, label)
         numbers = [] if labels is None else labels.tolist()
@@ -78,7 +78,7 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     train = (x for x, _ in data.split("train", samples.device, 1000))
     images, distances = nearest_images(samples, train, space)
     caption = (
-        f"{options.n} samples of round {game.step} above their nearest training images "
+        f"{options.n} samples at step {game.step} above their nearest training images "
         f"(in {distance}: median {float(distances.median()):.3f})"
     )
     columns = min(options.columns, options.n)
@@ -94,7 +94,7 @@ def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data |
     latents = torch.cat([between(a, b, shares) for a, b in zip(ends[::2], ends[1::2], strict=True)])
     labels = game.labels(rows, options["class"])
     labels = None if labels is None else labels.repeat_interleave(columns)
-    caption = f"{rows} paths between samples of round {game.step}, by {options.path}"
+    caption = f"{rows} paths between samples at step {game.step}, by {options.path}"
     return View(caption, [grid(decode(game, latents, labels), run.config().data.range, columns)])
 
 
@@ -109,7 +109,7 @@ def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     result = latents[plus].sum(0) - latents[minus].sum(0)
     row = torch.cat([latents[[*plus, *minus]], result[None]])
     labels = None if labels is None else labels[[*plus, *minus, plus[0]]]
-    caption = f"samples {plus} less {minus}, and the sum, of round {game.step}"
+    caption = f"samples {plus} less {minus}, and the sum, at step {game.step}"
     return View(caption, [grid(decode(game, row, labels), run.config().data.range, len(row))])
 
 

@@ -126,7 +126,7 @@ def _plot_points(samples: Tensor, data: Data, step: int) -> Image.Image:
         histogram(axes, samples, data, left, right)
     points = samples[:, :2].float().cpu()
     outside = float(((points < low) | (points > high)).any(1).double().mean())
-    title = f"{len(samples):,} samples of round {step:,}" + f", {outside:.0%} outside" * (outside >= 0.005)
+    title = f"{len(samples):,} samples at step {step:,}" + f", {outside:.0%} outside" * (outside >= 0.005)
     axes.set_title(f"{title}\n{describe_coverage(samples, data.distribution)}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return render(figure)

@@ -45,13 +45,13 @@ def test_something_long_says_so_beforehand(monkeypatch: pytest.MonkeyPatch, caps
 
     clock = iter([0.0, 1.0, 4.0, 5.0])
     monkeypatch.setattr(progress, "perf_counter", lambda: next(clock))
-    with progress.watch("samples", 10_000) as done:
+    with progress.progress_bar("samples", 10_000) as done:
         done(50)
         done(50)  # 4 s for the first hundredth
         done(50)
     assert capsys.readouterr().out.split("\n")[0] == "10,000 samples: 7 min"
     clock = iter([0.0, 4.0])
-    with progress.watch("samples", 200) as done:
+    with progress.progress_bar("samples", 200) as done:
         done(100)
     assert capsys.readouterr().out == ""
 
@@ -66,13 +66,13 @@ def test_a_run_says_what_it_is_and_what_to_do_next(tmp_path: Path, capsys) -> No
     for player in ("discriminator", "generator"):
         weights = sum(weight.numel() for weight in getattr(game, player).parameters())
         assert f"{player} mlp of {weights:,} weights" in said["networks"]
-    assert said["data"] == "1,437 images of 1x8x8 (Digits), 32 a round"
-    assert said["game"] == "NonSaturating with ema, r1, rounds 1 to 4"
+    assert said["data"] == "1,437 images of 1x8x8 (Digits), 32 a step"
+    assert said["game"] == "NonSaturating with ema, r1, steps 1 to 4"
     assert said["device"] == "cpu, threads: 1, processes: 1, precision: 32-true"
     assert said["more"] == f"python -m ganlab.sample 'run_dir={run_dir}'"
     assert said["measured"] == f"nothing: python -m ganlab.evaluate 'run_dir={run_dir}' 'metric=[kid]'"
     assert "wandb" not in said
     go_on(Path(f'"{run_dir}"'), "steps=6", "logger=tensorboard")
     said = capsys.readouterr().out
-    assert "with ema, r1, rounds 5 to 6" in said
+    assert "with ema, r1, steps 5 to 6" in said
     assert said.count(f"tensorboard --logdir '{run_dir}'") == 2

@@ -18,7 +18,7 @@ from support.small_games import ROOT
 
 from ganlab.core.errors import ConfigError
 from ganlab.training.callbacks.tensorboard import TensorBoard
-from ganlab.training.callbacks.wandb_mode import wanted_mode
+from ganlab.training.callbacks.wandb_mode import environment_mode
 
 
 def records(path: Path) -> Iterator[bytes]:
@@ -165,12 +165,12 @@ def test_jobs_of_a_sweep_have_runs_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_answer_leaves_it_offline(monkeypatch, capsys) -> None:
-    from ganlab.training.callbacks.weights_and_biases import reachable
+    from ganlab.training.callbacks.weights_and_biases import is_reachable
 
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    assert not reachable()
+    assert not is_reachable()
     assert "does not answer: logging to W&B offline" in capsys.readouterr().out
 
 
@@ -218,11 +218,11 @@ def test_a_mode_that_is_none_is_refused_before_anything_is_built(
 
 def test_an_empty_mode_is_none_and_an_old_way_to_disable_counts(monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "")
-    assert wanted_mode() is None
+    assert environment_mode() is None
     monkeypatch.setenv("WANDB_DISABLED", "false")
-    assert wanted_mode() is None
+    assert environment_mode() is None
     monkeypatch.setenv("WANDB_DISABLED", "true")
-    assert wanted_mode() == "disabled"
+    assert environment_mode() == "disabled"
 
 
 def test_names_in_the_environment_count_or_are_said_not_to(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -233,7 +233,7 @@ def test_names_in_the_environment_count_or_are_said_not_to(tmp_path: Path, monke
     assert (run.project, run.entity, run.display_name) == ("my-project", "my-entity", "my-name")
     assert (run.run_group, run.job_type) == ("my-run_group", "given")
     out = capsys.readouterr().out
-    assert f"WANDB_DIR have no effect: the W&B run and its files belong to {tmp_path / 'run'}" in out
+    assert f"WANDB_DIR have no effect: the W&B run belongs to {tmp_path / 'run'}" in out
     assert (
         out.count(f"wandb       offline; wandb sync {tmp_path / 'run'}/wandb/offline-run-*") == 1
     )  # at the end

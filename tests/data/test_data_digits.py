@@ -1,4 +1,4 @@
-"""The digits against scikit-learn's."""
+"""The digits, compared with those of scikit-learn."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 import torch
+from support.refusals import refuses
 
-from ganlab.core.errors import ConfigError
 from ganlab.data.digits import Digits
 
 FACTS = {
@@ -38,19 +38,19 @@ def test_digits_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("key", "value", "reason", "remedy"),
     [
-        ({"shape": [1, 16, 16]}, r"data.shape=\[1,16,16\] .*data.shape=\[1,8,8\]"),
-        ({"num_classes": 12}, "data.num_classes=12 .*=10"),
-        ({"num_classes": None}, "data.num_classes=null"),
-        ({"range": [0, 255]}, r"data.range=\[0,255\]"),
-        ({"range": None}, "data.range=null"),
-        ({"validation": 1437}, "data.validation=1437 leaves none of 1437 samples to train on"),
+        ("shape", [1, 16, 16], "contradicts the data", r"set it to \[1,8,8\]"),
+        ("num_classes", 12, "contradicts the data", "set it to 10"),
+        ("num_classes", None, "contradicts the data", "set it to 10"),
+        ("range", [0, 255], "is not a value range of images", r"set it to \[-1,1\] or \[0,1\]"),
+        ("range", None, "is not a value range of images", r"set it to \[-1,1\] or \[0,1\]"),
+        ("validation", 1437, "holds out all 1437 samples", "lower it"),
     ],
 )
-def test_declared_facts_that_contradict_the_data_are_refused(change, message):
-    with pytest.raises(ConfigError, match=message):
-        Digits(**(FACTS | change))
+def test_settings_that_contradict_the_data_are_refused(key, value, reason, remedy):
+    with refuses(f".{key}", value, reason, remedy):
+        Digits(**(FACTS | {key: value}))
 
 
 def rows(data: Digits, split: str) -> torch.Tensor:
@@ -60,14 +60,14 @@ def rows(data: Digits, split: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("choice", ["last", "random"])
-def test_what_is_held_out_is_not_trained_on(choice):
+def test_held_out_images_are_not_trained_on(choice):
     everything = rows(Digits(**FACTS), "train")
     data = Digits(**(FACTS | {"validation": 200, "validation_choice": choice}))
     training, validation = rows(data, "train"), rows(data, "validation")
     assert len(data) == len(training) == 1237
-    together = torch.cat([training, validation])
-    assert torch.equal(together, everything) == (choice == "last")
-    assert sorted(together.tolist()) == sorted(everything.tolist())
+    both = torch.cat([training, validation])
+    assert torch.equal(both, everything) == (choice == "last")
+    assert sorted(both.tolist()) == sorted(everything.tolist())
     again = Digits(**(FACTS | {"validation": 200, "validation_choice": choice}))
     assert torch.equal(rows(again, "validation"), validation)
     drawn = torch.cat([x for x, _ in itertools.islice(data.stream(0, lambda: 0, "cpu"), 19)])  # an epoch
@@ -76,14 +76,12 @@ def test_what_is_held_out_is_not_trained_on(choice):
     assert not seen & {tuple(row) for row in validation[:, :64].tolist()}
 
 
-def test_the_mean_is_that_of_the_training_samples():
+def test_the_mean_is_over_the_training_samples():
     data = Digits(**(FACTS | {"validation": 200}))
     assert data.mean().shape == (1, 8, 8)
     assert torch.allclose(data.mean().flatten(), rows(data, "train")[:, :64].double().mean(0), atol=1e-6)
 
 
 def test_there_is_no_validation_split_unless_one_is_held_out():
-    with pytest.raises(
-        ConfigError, match="no split 'validation': choose from train, test, .* data.validation"
-    ):
+    with refuses(reason="no split 'validation'", remedy="train, test, or .* data.validation"):
         Digits(**FACTS).split("validation", "cpu", 10)

@@ -1,14 +1,16 @@
-"""Image files as a source: memory against files, bit for bit, and what happens to broken ones."""
+"""Image files as a source: the same batches from memory and from files, and unreadable files."""
 
 from __future__ import annotations
 
 import os
+import re
 from hashlib import sha256
 
 import pytest
 import torch
-from support.data_streams import same, sweep, take
-from support.image_folders import folder, picture
+from support.data_streams import same_batches, sweep, take
+from support.image_folders import image_folder, write_image
+from support.refusals import refuses
 
 from ganlab.core.errors import ConfigError
 from ganlab.data import files
@@ -17,53 +19,53 @@ from ganlab.data import files
 @pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize("crop", ["none", "center", "random"])
 def test_files_and_memory_give_the_same_batches_bit_for_bit(album, crop, num_workers):
-    look = {"crop": crop, "flip": True, "batch_size": 3, "width": 6}
-    held = folder(album, in_memory=True, **look)
-    read = folder(album, in_memory=False, num_workers=num_workers, **look)
+    settings = {"crop": crop, "flip": True, "batch_size": 3, "width": 6}
+    held = image_folder(album, in_memory=True, **settings)
+    read = image_folder(album, in_memory=False, num_workers=num_workers, **settings)
     batches = take(held, 7)
     assert batches[0][0].shape == (3, 3, 8, 6)
-    assert same(batches, take(read, 7))
-    assert same(batches[4:], take(read, 3, start=4))
-    assert same(list(held.split("train", "cpu", 4)), list(read.split("train", "cpu", 4)))
+    assert same_batches(batches, take(read, 7))
+    assert same_batches(batches[4:], take(read, 3, start=4))
+    assert same_batches(list(held.split("train", "cpu", 4)), list(read.split("train", "cpu", 4)))
     assert len(held) == len(read) == 11
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_choice_reads_no_other_files(album, num_workers):
-    held = folder(album, in_memory=True, width=6)
+def test_a_subset_reads_no_other_files(album, num_workers):
+    held = image_folder(album, in_memory=True, width=6)
     chosen = {int(label) for _, label in held.subset("train", 2, "cpu", 1)}
     (spoilt,) = {"a", "b", "c"} - {"abc"[label] for label in chosen}
     expected = list(held.subset("train", 2, "cpu", 1))
-    data = folder(album, in_memory=False, num_workers=num_workers, width=6)
+    data = image_folder(album, in_memory=False, num_workers=num_workers, width=6)
     for path in (album / spoilt).iterdir():
         path.write_bytes(b"")
-    assert same(list(data.subset("train", 2, "cpu", 1)), expected)
+    assert same_batches(list(data.subset("train", 2, "cpu", 1)), expected)
 
 
-def test_random_crops_and_flips_differ_from_round_to_round(album):
-    data = folder(album, crop="random", flip=True, batch_size=11)
+def test_random_crops_and_flips_differ_from_step_to_step(album):
+    data = image_folder(album, crop="random", flip=True, batch_size=11)
     by_class = [x[y.argsort(stable=True)] for x, y in take(data, 4)]
     assert all(not torch.equal(by_class[0], other) for other in by_class[1:])
 
 
-def test_ranks_share_the_batch_that_is_read_from_files(album):
-    look = {"crop": "random", "flip": True, "batch_size": 4, "in_memory": False}
-    parts = [take(folder(album, **look), 4, rank=r, world_size=2) for r in (0, 1)]
+def test_ranks_together_read_the_global_batch_from_files(album):
+    settings = {"crop": "random", "flip": True, "batch_size": 4, "in_memory": False}
+    parts = [take(image_folder(album, **settings), 4, rank=r, world_size=2) for r in (0, 1)]
     whole = [(torch.cat([x, u]), torch.cat([y, v])) for (x, y), (u, v) in zip(*parts, strict=True)]
-    assert same(whole, take(folder(album, **look), 4))
+    assert same_batches(whole, take(image_folder(album, **settings), 4))
 
 
-def test_reading_with_workers_leaves_the_default_generator_alone(album):
+def test_workers_do_not_use_the_default_generator(album):
     before = torch.get_rng_state()
-    take(folder(album, in_memory=False, num_workers=2), 2)
+    take(image_folder(album, in_memory=False, num_workers=2), 2)
     assert torch.equal(before, torch.get_rng_state())
 
 
 @pytest.fixture
 def broken(album):
-    """The album with a torn file (c, last but one), a text named like an image (b, first), and notes."""
-    torn = album / "c" / "2.png"
-    torn.write_bytes(torn.read_bytes()[:-40])
+    """The album with a truncated image (c, last but one) and a text named like an image (b, first)."""
+    truncated = album / "c" / "2.png"
+    truncated.write_bytes(truncated.read_bytes()[:-40])
     (album / "b" / "1.png").write_text("not an image")
     (album / ".hidden.png").write_text("")
     (album / "a" / ".DS_Store").write_text("")
@@ -71,114 +73,115 @@ def broken(album):
 
 
 @pytest.mark.parametrize("reading", [{"in_memory": True}, {"in_memory": True, "num_workers": 2}])
-def test_a_broken_file_is_refused_by_name_before_training(broken, reading):
-    with pytest.raises(ConfigError, match=r"b/1.png cannot be read as an image .*on_corrupt=skip") as refusal:
-        folder(broken, **reading)
-    assert "\n" not in str(refusal.value)
+def test_an_unreadable_file_is_refused_by_name_before_training(broken, reading):
+    with pytest.raises(ConfigError) as refusal:
+        image_folder(broken, **reading)
+    sentence = r"[^\n]*b/1.png cannot be read as an image \([^\n]*\)"
+    remedy = "Mend or remove it, or set data.on_corrupt=skip"
+    assert re.fullmatch(rf"{sentence}\. {remedy}\.", str(refusal.value))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_a_broken_file_is_refused_by_name_when_met(broken, num_workers):
-    data = folder(broken, in_memory=False, num_workers=num_workers)
-    with pytest.raises(ConfigError, match=r"(b/1|c/2).png cannot be read as an image") as refusal:
+def test_an_unreadable_file_is_refused_by_name_when_it_is_read(broken, num_workers):
+    data = image_folder(broken, in_memory=False, num_workers=num_workers)
+    remedy = "mend or remove it, or set data.on_corrupt=skip"
+    with refuses(reason=r"(b/1|c/2).png cannot be read as an image [^\n]*$", remedy=remedy):
         take(data, 10)
-    assert type(refusal.value) is ConfigError
-    assert "\n" not in str(refusal.value)
-    with pytest.raises(ConfigError, match="b/1.png cannot be read"):
+    with refuses(reason="b/1.png cannot be read as an image", remedy=remedy):
         sweep(data)
 
 
-def test_broken_files_can_be_skipped_and_memory_and_files_agree(broken):
+def test_unreadable_files_can_be_skipped_and_memory_and_files_agree(broken):
     (broken / "notes.txt").write_text("a, b, c")
     (broken / "b" / "7.png").write_text("")
-    look = {"crop": "random", "flip": True, "batch_size": 11, "on_corrupt": "skip"}
-    held = folder(broken, in_memory=True, **look)
+    settings = {"crop": "random", "flip": True, "batch_size": 11, "on_corrupt": "skip"}
+    held = image_folder(broken, in_memory=True, **settings)
     lost = [str(broken / name) for name in ("notes.txt", "b/1.png", "b/7.png", "c/2.png")]
     assert held.skipped == lost
-    read = [folder(broken, in_memory=False, num_workers=n, **look) for n in (0, 2)]
+    read = [image_folder(broken, in_memory=False, num_workers=n, **settings) for n in (0, 2)]
     assert read[0].skipped == lost[:1]
     batches = take(held, 4)
-    assert same(batches, take(read[0], 4))
-    assert same(batches[2:], take(read[1], 2, start=2))
+    assert same_batches(batches, take(read[0], 4))
+    assert same_batches(batches[2:], take(read[1], 2, start=2))
     assert sorted(read[0].skipped) == sorted(read[1].skipped) == sorted(lost)
-    # b/1 is replaced by b/4, b/7 and c/2 by c/5: a label belongs to the image that is there.
+    # b/4 replaces b/1, and c/5 replaces b/7 and c/2: each label is that of the replacement.
     assert batches[0][1].bincount().tolist() == [4, 2, 5]
     assert sweep(held)[1].tolist() == sweep(read[1])[1].tolist() == [0] * 4 + [1] * 1 + [2] * 3
 
 
-def test_the_first_good_image_follows_the_last(tmp_path):
+def test_the_first_readable_image_follows_the_last(tmp_path):
     for i in range(3):
-        picture(tmp_path / f"{i}.png", i)
+        write_image(tmp_path / f"{i}.png", i)
     (tmp_path / "3.png").write_text("")
     for in_memory in (True, False):
-        x, _ = take(folder(tmp_path, on_corrupt="skip", batch_size=4, in_memory=in_memory), 1)[0]
-        first = sweep(folder(tmp_path, on_corrupt="skip", in_memory=in_memory))[0][0]
+        x, _ = take(image_folder(tmp_path, on_corrupt="skip", batch_size=4, in_memory=in_memory), 1)[0]
+        first = sweep(image_folder(tmp_path, on_corrupt="skip", in_memory=in_memory))[0][0]
         assert sum(torch.equal(one, first) for one in x) == 2
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_nothing_but_broken_files_is_refused(tmp_path, num_workers):
+def test_a_folder_of_unreadable_files_is_refused(tmp_path, num_workers):
     for i in range(3):
         (tmp_path / f"{i}.png").write_text("")
-    how = {"on_corrupt": "skip", "num_workers": num_workers}
-    with pytest.raises(ConfigError, match="none of the 3 images can be read"):
-        folder(tmp_path, in_memory=True, **how)
-    with pytest.raises(ConfigError, match="none of the 3 images can be read"):
-        take(folder(tmp_path, in_memory=False, **how), 1)
+    settings = {"on_corrupt": "skip", "num_workers": num_workers}
+    with refuses(reason="none of the 3 images can be read", remedy="set data.root"):
+        image_folder(tmp_path, in_memory=True, **settings)
+    with refuses(reason="none of the 3 images can be read", remedy="set data.root"):
+        take(image_folder(tmp_path, in_memory=False, **settings), 1)
 
 
 NAMES = ("caf\udce9", "line\nend", "bell\a", "plain")
 
 
-def test_names_of_all_bytes_are_hashed_and_told_escaped(tmp_path):
+def test_names_of_any_bytes_are_hashed_and_printed_escaped(tmp_path):
     for i, name in enumerate(NAMES):
-        picture(tmp_path / f"{name} class" / f"{i}.png", i)
-        picture(tmp_path / f"{name} class" / f"{name}.png", i)
-        (tmp_path / f"{name} class" / f"torn {name}.png").write_text("")
-    data = folder(tmp_path, on_corrupt="skip", in_memory=True)
+        write_image(tmp_path / f"{name} class" / f"{i}.png", i)
+        write_image(tmp_path / f"{name} class" / f"{name}.png", i)
+        (tmp_path / f"{name} class" / f"empty {name}.png").write_text("")
+    data = image_folder(tmp_path, on_corrupt="skip", in_memory=True)
     assert len(data.fingerprint()) == 64
     for text in (*data.skipped, *data.class_names):
         assert text.isprintable()
         text.encode()
     assert data.class_names[1:3] == ("caf\\udce9 class", "line\\nend class")
-    with pytest.raises(ConfigError, match=r"torn .* cannot be read") as refusal:
-        folder(tmp_path, in_memory=True)
+    with pytest.raises(ConfigError, match=r"empty .* cannot be read") as refusal:
+        image_folder(tmp_path, in_memory=True)
     assert str(refusal.value).isprintable()
     (tmp_path / "x\udce9.txt").write_text("")
-    with pytest.raises(ConfigError, match=r"x\\udce9.txt is no image"):
-        folder(tmp_path)
+    with pytest.raises(ConfigError, match=r"x\\udce9.txt is not an image"):
+        image_folder(tmp_path)
     (tmp_path / "x\udce9.png").write_text("")
     with pytest.raises(ConfigError, match=r"both images \(x\\udce9.png\)"):
-        folder(tmp_path)
+        image_folder(tmp_path)
 
 
-def test_a_fingerprint_tells_names_orders_and_contents_apart(album, tmp_path_factory):
-    def now() -> str:
-        return folder(album, on_corrupt="skip", in_memory=False).fingerprint()
+def test_a_fingerprint_depends_on_names_order_and_contents(album, tmp_path_factory):
+    def fingerprint() -> str:
+        return image_folder(album, on_corrupt="skip", in_memory=False).fingerprint()
 
     (album / "a" / "nowhere.png").symlink_to("nowhere")
     os.mkfifo(album / "a" / "pipe.png")
-    seen = [now()]
-    assert folder(album, on_corrupt="skip", in_memory=True).fingerprint() == seen[0]
+    seen = [fingerprint()]
+    assert image_folder(album, on_corrupt="skip", in_memory=True).fingerprint() == seen[0]
     moved = album.rename(tmp_path_factory.mktemp("moved") / "album")
-    assert folder(moved, on_corrupt="skip", in_memory=False).fingerprint() == seen[0]
+    assert image_folder(moved, on_corrupt="skip", in_memory=False).fingerprint() == seen[0]
     moved.rename(album)
     one = album / "b" / "1.png"
     content = one.read_bytes()
     one.write_bytes(content[:-20] + b"x" + content[-19:])  # of the same size
-    seen.append(now())
+    seen.append(fingerprint())
     (album / "a").rename(album / "z")
-    seen.append(now())
+    seen.append(fingerprint())
     (album / "b" / "1.png").rename(album / "b" / "1b.png")
-    seen.append(now())
+    seen.append(fingerprint())
     assert len(set(seen)) == len(seen)
 
 
-def test_a_fingerprint_of_much_reads_a_part_of_it(album, monkeypatch):
+def test_a_fingerprint_of_large_data_reads_a_part_of_it(album, monkeypatch):
     read = []
     monkeypatch.setattr(files, "sha256", lambda piece: read.append(piece) or sha256(piece))
-    for budget, few in ((1, 1), (2**30, 11)):
-        monkeypatch.setattr(files, "BUDGET", budget)
+    for most, num_read in ((1, 1), (2**30, 11)):
+        monkeypatch.setattr(files, "TOTAL_BYTES", most)
         read.clear()
-        assert len(folder(album, in_memory=False).fingerprint()) == 64
-        assert len(read) == few
+        assert len(image_folder(album, in_memory=False).fingerprint()) == 64
+        assert len(read) == num_read

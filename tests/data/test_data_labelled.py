@@ -1,4 +1,4 @@
-"""The second stream: which samples show their labels, and when."""
+"""The labelled subset of a semi-supervised run, and its batches."""
 
 from __future__ import annotations
 
@@ -6,37 +6,36 @@ from itertools import islice
 
 import pytest
 import torch
-from support.data_streams import same
+from support.data_streams import same_batches
+from support.refusals import refuses
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
-from ganlab.data.labelled import Labelled, labelled_among
+from ganlab.data.sampler import LabelledSubset
 from ganlab.data.sources import Memory
 
 CLASSES = torch.arange(40) % 4
 
 
-def classed(count: int, batch_size: int = 6, flip: bool = False) -> Data:
-    """Images [40, 1, 1, 2] of four classes: their number on the left, 255 on the right."""
+def images_of_classes(count: int, batch_size: int = 6, flip: bool = False) -> Data:
+    """Images [40, 1, 1, 2] of four classes: their index on the left, 255 on the right."""
     x = torch.full((40, 1, 1, 2), 255, dtype=torch.uint8)
     x[:, 0, 0, 0] = torch.arange(40)
-    data = Data((1, 1, 2), 4, (0.0, 1.0), batch_size, {"train": Memory(x, CLASSES, flip)})
-    data.labelled = labelled_among(data.sources["train"], count, 4)
-    return data
+    sources = {"train": Memory(x, CLASSES, flip)}
+    return Data((1, 1, 2), 4, (0.0, 1.0), batch_size, sources, labelled=count)
 
 
 def take(data: Data, n: int, seed: int = 0, start: int = 0, **where: int) -> list[tuple[Tensor, ...]]:
     return list(islice(data.stream(seed, lambda: start, "cpu", **where), n))
 
 
-def numbers(x: Tensor) -> list[int]:
-    """Which samples these are."""
+def indices(x: Tensor) -> list[int]:
+    """The indices of these samples."""
     return (x.amin((1, 2, 3)) * 255).round().long().tolist()
 
 
-def test_as_many_of_each_class_are_chosen_by_the_seed() -> None:
-    labelled = Labelled(CLASSES, 12, 4)
+def test_the_seed_chooses_equally_many_of_each_class() -> None:
+    labelled = LabelledSubset(CLASSES, 12, 4)
     rows = labelled.rows(3)
     assert sorted(CLASSES[rows].tolist()) == sorted([*range(4)] * 3)
     assert len(set(rows.tolist())) == 12
@@ -44,37 +43,37 @@ def test_as_many_of_each_class_are_chosen_by_the_seed() -> None:
     assert set(rows.tolist()) != set(labelled.rows(4).tolist())
 
 
-def test_the_batch_is_as_it_is_without_and_the_labels_belong_to_the_samples() -> None:
-    plain = classed(12)
+def test_training_batches_stay_the_same_and_labels_belong_to_their_samples() -> None:
+    plain = images_of_classes(12)
     plain.labelled = None
-    given = take(classed(12), 10)
-    assert same([(x, y) for x, y, _, _ in given], take(plain, 10))
+    given = take(images_of_classes(12), 10)
+    assert same_batches([(x, y) for x, y, _, _ in given], take(plain, 10))
     for _, _, x, labels in given:
-        assert torch.equal(labels, CLASSES[numbers(x)])
+        assert torch.equal(labels, CLASSES[indices(x)])
 
 
 @pytest.mark.parametrize("count", [4, 8])  # fewer and more than a batch holds
-def test_each_is_shown_equally_often(count: int) -> None:
-    shown = [i for _, _, x, _ in take(classed(count), 4 * count) for i in numbers(x)]
+def test_all_samples_of_the_subset_are_equally_frequent(count: int) -> None:
+    shown = [i for _, _, x, _ in take(images_of_classes(count), 4 * count) for i in indices(x)]
     assert {shown.count(i) for i in set(shown)} == {24}
-    assert set(shown) == set(classed(count).labelled.rows(0).tolist())
+    assert set(shown) == set(images_of_classes(count).labelled.rows(0).tolist())
     for first in range(0, len(shown), count):
         assert len(set(shown[first : first + count])) == count
     assert len({tuple(shown[first : first + count]) for first in range(0, len(shown), count)}) > 10
 
 
-def test_batch_k_hangs_on_the_seed_and_k_and_ranks_share_it() -> None:
-    whole = take(classed(8), 9)
-    later = take(classed(8), 4, start=5)
+def test_batch_k_is_a_function_of_seed_and_k_and_ranks_share_it() -> None:
+    whole = take(images_of_classes(8), 9)
+    later = take(images_of_classes(8), 4, start=5)
     for one, other in zip(whole[5:], later, strict=True):
         assert all(map(torch.equal, one, other))
-    parts = zip(*(take(classed(8), 9, rank=r, world_size=2) for r in range(2)), strict=True)
+    parts = zip(*(take(images_of_classes(8), 9, rank=r, world_size=2) for r in range(2)), strict=True)
     for batch, (left, right) in zip(whole, parts, strict=True):
         assert all(torch.equal(b, torch.cat(part)) for b, *part in zip(batch, left, right, strict=True))
 
 
-def test_its_flips_are_its_own() -> None:
-    given = take(classed(12, flip=True), 20)
+def test_labelled_batches_have_flips_of_their_own() -> None:
+    given = take(images_of_classes(12, flip=True), 20)
     flips = [torch.stack([(x[:, 0, 0, 0] == 1) for x in (one, two)]) for one, _, two, _ in given]
     batch, labelled = torch.cat(flips, 1)
     assert 0 < labelled.float().mean() < 1
@@ -82,12 +81,18 @@ def test_its_flips_are_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "message"),
+    ("count", "reason", "remedy"),
     [
-        (10, "labelled=10 must be as many of each of the 4 classes"),
-        (44, "one has only 10: set it to 40"),
+        (10, "does not divide among the 4 classes", "multiple of 4"),
+        (44, "takes 11 samples of each class, but one class has only 10", "40 or less"),
     ],
 )
-def test_counts_that_cannot_be_are_refused(count: int, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Labelled(CLASSES, count, 4)
+def test_impossible_counts_are_refused(count: int, reason: str, remedy: str) -> None:
+    with refuses(".labelled", count, reason, remedy):
+        LabelledSubset(CLASSES, count, 4)
+
+
+def test_data_without_labels_have_no_labelled_subset() -> None:
+    sources = {"train": Memory(torch.zeros(8, 2), None, flip=False)}
+    with refuses(".labelled", 4, "needs data with labels"):
+        Data((2,), None, None, 4, sources, labelled=4)

@@ -1,4 +1,4 @@
-"""Samples in memory: the batches that were asked for, on every device."""
+"""Samples in memory: their batches, on every device."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from itertools import islice
 
 import pytest
 import torch
-from support.data_streams import BATCH, N, numbered, take
+from support.data_streams import BATCH, N, numbered_images, take
 from torch import Tensor
 
 from ganlab.data.base import Data, scale
-from ganlab.data.image import ImageSpec, cut
-from ganlab.data.sampler import Plan
+from ganlab.data.image import ImageSpec, crop
+from ganlab.data.sampler import BatchSampler, epoch_batches
 from ganlab.data.sources import Memory, Source, VariableSizeImages
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-def test_windows_of_ragged_images_are_windows_of_those_images():
+def test_crops_of_images_of_many_sizes_are_parts_of_these_images():
     generator = torch.Generator().manual_seed(0)
     sizes = [(5, 9), (8, 4), (5, 4)]
     images = [torch.randint(256, (3, *s), generator=generator).byte() for s in sizes]
@@ -29,36 +29,36 @@ def test_windows_of_ragged_images_are_windows_of_those_images():
     kinds = set()
     for x, labels in islice(data.stream(0, lambda: 0, "cpu"), 300):
         assert labels is None
-        kinds |= {find((one * 255).round().byte(), images) for one in x}
-    # 6 places in the first, 4 in the second, 1 in the third, each mirrored or not: all, and nothing else.
+        kinds |= {locate((one * 255).round().byte(), images) for one in x}
+    # 6 crops of the first, 4 of the second, 1 of the third, each mirrored or not: all, and nothing else.
     assert len(kinds) == 2 * (6 + 4 + 1)
 
 
-def find(window: Tensor, images: list[Tensor]) -> tuple[int, int, int, bool]:
-    """Which image, which corner and whether mirrored; fails where it is no window of any."""
+def locate(window: Tensor, images: list[Tensor]) -> tuple[int, int, int, bool]:
+    """The image, the corner and whether it is mirrored; fails unless it is a part of an image."""
     _, height, width = window.shape
     for i, image in enumerate(images):
         for top in range(image.shape[1] - height + 1):
             for left in range(image.shape[2] - width + 1):
-                place = image[:, top : top + height, left : left + width]
+                part = image[:, top : top + height, left : left + width]
                 for mirrored in (False, True):
-                    if torch.equal(window, place.flip(-1) if mirrored else place):
+                    if torch.equal(window, part.flip(-1) if mirrored else part):
                         return i, top, left, mirrored
-    raise AssertionError("not a window of any image")
+    raise AssertionError("not a part of any image")
 
 
 def test_half_of_the_samples_are_mirrored_and_labels_stay_with_their_images():
-    batches = take(numbered(flip=True), 100)
+    batches = take(numbered_images(flip=True), 100)
     x, y = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
     mirrored = x[:, 0, 0, 0] > 0.5
-    assert abs(mirrored.float().mean().item() - 0.5) < 0.1  # four deviations of 600 coins
+    assert abs(mirrored.float().mean().item() - 0.5) < 0.1  # four standard deviations of 600 coins
     number = torch.where(mirrored, x[:, 0, 0, 2], x[:, 0, 0, 0])
     assert torch.equal((number * 255).round().long(), y)
 
 
 @contextmanager
 def never_waiting(device: str) -> Iterator[None]:
-    """Fails where the host waits for a GPU; on the CPU there is nobody to wait for."""
+    """Fails if the host waits for a GPU; nothing to check on the CPU."""
     if device == "cpu":
         yield
         return
@@ -70,24 +70,24 @@ def never_waiting(device: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("crop", ["none", "random"])
-def test_batches_are_those_of_one_image_at_a_time_on_every_device_without_waiting(crop, device):
+@pytest.mark.parametrize("how", ["none", "random"])
+def test_batches_equal_crops_of_single_images_on_every_device_without_waiting(how, device):
     generator = torch.Generator().manual_seed(0)
-    sizes = [(5 + i % 4, 4 + i % 7) if crop == "random" else (5, 4) for i in range(N)]
+    sizes = [(5 + i % 4, 4 + i % 7) if how == "random" else (5, 4) for i in range(N)]
     images = [torch.randint(256, (3, *size), generator=generator).byte() for size in sizes]
     source: Source = (
         VariableSizeImages(images, torch.arange(N), (3, 5, 4), flip=True)
-        if crop == "random"
+        if how == "random"
         else Memory(torch.stack(images), torch.arange(N), flip=True)
     )
     stream = iter(Data((3, 5, 4), N, (-1.0, 1.0), BATCH, {"train": source}).stream(0, lambda: 0, device))
-    next(stream)  # what a first batch sets up may wait
+    next(stream)  # the first one may wait, as it sets things up
     with never_waiting(device):
         batches = list(islice(stream, 5))
-    plan = Plan(0, N, BATCH, rank=0, world_size=1, augments=True)
-    for (x, y), (rows, chance) in zip(batches, map(plan.request, range(1, 6)), strict=True):
-        look = ImageSpec(3, 5, 4, crop, flip=True)
-        windows = [cut(images[i], look, luck) for i, luck in zip(rows, chance, strict=True)]
+    sampler = BatchSampler(epoch_batches(0, N), 0, [(0, BATCH)], rank=0, world_size=1, augments=True)
+    for (x, y), (rows, numbers) in zip(batches, map(sampler.batch, range(1, 6)), strict=True):
+        spec = ImageSpec(3, 5, 4, how, flip=True)
+        crops = [crop(images[i], spec, own) for i, own in zip(rows, numbers, strict=True)]
         assert x.device.type == y.device.type == device
-        assert torch.equal(x.cpu(), scale(torch.stack(windows), (-1.0, 1.0)))
+        assert torch.equal(x.cpu(), scale(torch.stack(crops), (-1.0, 1.0)))
         assert torch.equal(y.cpu(), rows)

@@ -1,4 +1,4 @@
-"""Adversarial costs against formulas in the probability D, and what every one of them must keep."""
+"""Adversarial losses, compared with formulas in the probability D, and properties that all of them share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 from hydra.utils import get_class
 from support.logit_costs import FAKE, ONES, REAL, slopes, terms
+from support.refusals import refuses
 from support.small_games import SMALL, node, options
 
 from ganlab.config.build import build_game, instantiate
@@ -22,7 +23,7 @@ from ganlab.objectives.adversarial import (
     Minimax,
     NonSaturating,
     Wasserstein,
-    exponential,
+    linearised_exp,
 )
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.label_smoothing import LabelSmoothing
@@ -59,7 +60,7 @@ def test_a_term_is_shaped_like_the_logits(name: str, player, shape: tuple[int, .
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
-def test_the_generator_wants_larger_logits_and_the_discriminator_smaller_ones(name: str) -> None:
+def test_the_generators_loss_falls_with_the_logit_and_the_discriminators_rises(name: str) -> None:
     objective = instantiate(node("objective", name))
     real, fake = torch.tensor([0.4, 0.6]), torch.tensor([0.3, 0.5])
     assert (slopes(objective, "generator", real, fake)[1] < 0).all()
@@ -86,15 +87,15 @@ def test_maximum_likelihood_in_the_probability() -> None:
 )
 @pytest.mark.parametrize("weight", [ONES, HALVES], ids=["whole", "half"])
 def test_the_generators_slope_in_the_logit(make, slope, weight) -> None:
-    """The curves of the tutorial's figure 16 (Goodfellow 2016)."""
+    """The slopes of the curves in figure 16 of the tutorial (Goodfellow 2016)."""
     logits = torch.linspace(-6, 6, 50, dtype=torch.float64)
     _, found = slopes(make(weight), "generator", logits, logits)
     assert torch.allclose(found, weight["generator"] * slope(probability(logits)))
 
 
-def test_an_exponential_goes_on_along_its_tangent() -> None:
+def test_a_linearised_exponential_continues_along_its_tangent() -> None:
     x = torch.tensor([-40.0, -1.0, 1.9, 2.0, 2.1, 7.0], dtype=torch.float64, requires_grad=True)
-    value = exponential(x, 2.0)
+    value = linearised_exp(x, 2.0)
     (slope,) = torch.autograd.grad(value.sum(), x)
     expected = [math.exp(v) if v <= 2 else math.exp(2) * (v - 1) for v in x.tolist()]
     assert value.tolist() == pytest.approx(expected)
@@ -107,7 +108,7 @@ def test_the_most_real_fakes_keep_their_slope() -> None:
     assert torch.allclose(slope, torch.full((3,), -math.exp(3)))
 
 
-def test_absolute_error_is_what_its_name_says() -> None:
+def test_absolute_error_by_hand() -> None:
     objective = AbsoluteError(ONES)
     real, fake = (1 - probability(REAL)).abs(), (0 - probability(FAKE)).abs()
     assert torch.allclose(terms(objective, "discriminator"), real / 2 + fake / 2)
@@ -134,18 +135,18 @@ def test_least_squares_by_hand(a: float, b: float, c: float) -> None:
     assert terms(objective, "generator").tolist() == pytest.approx(wanted)
 
 
-def test_smoothing_moves_the_goal_of_real_samples_towards_that_of_fakes() -> None:
-    """With a share 0.9 of right labels the mean goal of real samples is 0.9 b + 0.1 a."""
+def test_label_smoothing_moves_the_target_of_real_samples_towards_that_of_fakes() -> None:
+    """With 90 % correct labels the mean target of real samples is 0.9 b + 0.1 a."""
     tricks = Tricks({"label_smoothing": LabelSmoothing(0.9)})
     found = terms(LeastSquares(-1, 1, 1, ONES), "discriminator", tricks=tricks)
     assert torch.allclose(found, (REAL - 0.8).square() / 2 + (FAKE + 1).square() / 2)
 
 
 @pytest.mark.parametrize("c", [0, -1])
-def test_a_goal_away_from_the_data_is_refused(c: float) -> None:
-    with pytest.raises(ConfigError, match=f"objective.c={c} must lie on the side of objective.b=1"):
+def test_a_target_away_from_the_data_is_refused(c: float) -> None:
+    with refuses(".c", c, "away from the data, since b=1 is on the other side of a=0"):
         LeastSquares(0, 1, c, ONES)
-    with pytest.raises(ConfigError, match="objective.c=1"):
+    with refuses("objective.c", 1):
         build_game(compose(*SMALL, "objective=least_squares", "objective.a=1"))
 
 

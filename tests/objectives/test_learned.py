@@ -1,9 +1,10 @@
-"""MMD in learned features against formulas of features that are known."""
+"""MMD in learned features, compared with formulas for known features."""
 
 import copy
 
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import SMALL, game, real
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ ONES = {"discriminator": 1.0, "generator": 1.0}
 
 
 class Smooth(nn.Module):
-    """Features tanh(A x): slopes differ from point to point."""
+    """Features tanh(A x), whose slopes differ from point to point."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,8 +45,10 @@ def turn(player: str, network: nn.Module | None = None) -> Turn:
     return seen.replace(fake=Sample(made))
 
 
-def test_the_players_want_opposite_things() -> None:
-    objective = LearnedMMD(GaussianMixture([1.0], "std"), "biased", True, None, 16.0, ONES)
+def test_the_players_have_opposite_losses() -> None:
+    objective = LearnedMMD(
+        GaussianMixture([1.0], "std"), "biased", root=True, gradient_penalty=None, one_sided=16.0, weight=ONES
+    )
     data, made = (Smooth()(x).features.detach() for x in samples())
     distance = mmd2(made, data, GaussianMixture([1.0], "std"), "biased").sqrt()
     lead = [min(float(data[:, i].mean() - made[:, i].mean()), 0.0) for i in range(4)]
@@ -69,7 +72,7 @@ def witness(network: nn.Module, kernel, t: Tensor) -> Tensor:
 @pytest.mark.parametrize("kernel", [RationalQuadratic([0.5, 2]), Energy()], ids=["rational", "energy"])
 def test_the_penalty_is_on_the_slope_of_the_witness(kernel) -> None:
     network = Smooth()
-    objective = LearnedMMD(kernel, "unbiased", False, 3.0, None, ONES)
+    objective = LearnedMMD(kernel, "unbiased", root=False, gradient_penalty=3.0, one_sided=None, weight=ONES)
     penalty = objective(turn("discriminator", network))["gradient_penalty"]
     share = RandomStreams(0).uniform("between", 5, 1).double()
     data, made = samples()
@@ -86,7 +89,7 @@ def test_the_penalty_is_on_the_slope_of_the_witness(kernel) -> None:
 @pytest.mark.parametrize("kernel", [RationalQuadratic([0.5, 2]), Energy(), Linear()])
 def test_the_discriminators_gradient_is_that_of_finite_differences(kernel) -> None:
     network = Smooth()
-    objective = LearnedMMD(kernel, "unbiased", False, 2.0, 1.0, ONES)
+    objective = LearnedMMD(kernel, "unbiased", root=False, gradient_penalty=2.0, one_sided=1.0, weight=ONES)
 
     def loss(weight: Tensor) -> Tensor:
         network = copy.deepcopy(Smooth())
@@ -97,10 +100,10 @@ def test_the_discriminators_gradient_is_that_of_finite_differences(kernel) -> No
     assert torch.autograd.gradcheck(loss, (network.weight.detach().requires_grad_(),))
 
 
-def test_the_generator_feels_the_steps_ahead_of_an_unrolled_discriminator() -> None:
+def test_the_generators_gradient_passes_through_the_steps_of_an_unrolled_discriminator() -> None:
     line = ["objective=learned_mmd", "trick=[unrolled,feature_autoencoder]", "trick.unrolled.steps=2"]
     module = build_game(compose(*SMALL, *line, "model.generator.batch_norm=false")).double()
-    # Finite differences stumble over the kinks of ReLU.
+    # Finite differences are wrong at the kinks of ReLU.
     for i, layer in enumerate(module.generator.body):
         if isinstance(layer, nn.ReLU):
             module.generator.body[i] = nn.SiLU()
@@ -142,11 +145,11 @@ def test_half_precision_stays_finite(objective: str) -> None:
     "line", ["trick=r1", "trick=label_conditioning trick.label_conditioning.discriminator=projection"]
 )
 def test_tricks_on_scores_are_refused(line: str) -> None:
-    with pytest.raises(ConfigError, match="needs scores, which is not available here"):
+    with pytest.raises(ConfigError, match="needs an objective with a loss on logits"):
         build_game(compose(*SMALL, "objective=learned_mmd", *line.split()))
 
 
-def test_weights_that_do_nothing_are_refused() -> None:
+def test_weights_without_effect_are_refused() -> None:
     for name in ("gradient_penalty", "one_sided"):
-        with pytest.raises(ConfigError, match=f"objective.{name}=0 would do nothing"):
+        with refuses(f"objective.{name}", 0, "no effect"):
             build_game(compose(*SMALL, "objective=learned_mmd", f"objective.{name}=0"))

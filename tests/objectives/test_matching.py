@@ -1,4 +1,4 @@
-"""Direct matching: what is compared, where, and what is refused."""
+"""Direct matching: distances, spaces and refusals."""
 
 import math
 
@@ -37,7 +37,7 @@ def pair(n: int = 6, *shape: int) -> tuple[Tensor, Tensor]:
     return draws[0], draws[1] * 0.5 + 1
 
 
-def test_mmd_compares_what_was_made_with_the_data() -> None:
+def test_mmd_is_between_generated_and_real_samples() -> None:
     module = game("mmd").game
     seen = module.turn("generator", real(), RandomStreams(0))
     made, data = seen.generated.x.detach().flatten(1).double(), seen.real.x.flatten(1).double()
@@ -54,7 +54,9 @@ def test_with_median_the_widths_are_multiples_of_the_median_distance() -> None:
     made, data = pair()
     median = torch.pdist(data).median()
     for width_is, width in (("std", 0.5 * float(median)), ("variance", 0.5 * float(median) ** 2)):
-        objective = MMD(GaussianMixture([0.5], width_is), "unbiased", False, True, Pixels(), ONE)
+        objective = MMD(
+            GaussianMixture([0.5], width_is), "unbiased", root=False, median=True, space=Pixels(), weight=ONE
+        )
         expected = mmd2(made, data, GaussianMixture([width], width_is), "unbiased")
         assert matched(objective, made, data) == pytest.approx(float(expected), rel=1e-4)
 
@@ -65,12 +67,14 @@ def test_moments_are_summed_over_orders() -> None:
     expected = (made.mean(0) - data.mean(0)).square().sum() + (
         made.var(0, correction=0) - data.var(0, correction=0)
     ).square().sum()
-    assert matched(Moments([1, 2], False, Pixels(), ONE), made, data) == pytest.approx(float(expected))
-    both = matched(Moments([1, 2], True, Pixels(), ONE), made, data)
+    assert matched(
+        Moments([1, 2], covariance=False, space=Pixels(), weight=ONE), made, data
+    ) == pytest.approx(float(expected))
+    both = matched(Moments([1, 2], covariance=True, space=Pixels(), weight=ONE), made, data)
     assert both == pytest.approx(float(expected + covariance))
 
 
-def test_sliced_wasserstein_draws_directions_anew_and_of_unit_length() -> None:
+def test_sliced_wasserstein_draws_new_directions_of_unit_length() -> None:
     data = torch.zeros(5, 3)
     shift = torch.tensor([3.0, 0.0, 0.0])
     objective = SlicedWasserstein(20000, 2, Pixels(), ONE)
@@ -103,7 +107,7 @@ def test_half_precision_stays_finite_and_near(objective: str, precision: str) ->
 
 @pytest.mark.parametrize("space", ["pixels", "digits", "random"])
 @pytest.mark.parametrize("objective", DIRECT)
-def test_every_distance_is_taken_in_every_space(objective: str, space: str) -> None:
+def test_every_distance_works_in_every_space(objective: str, space: str) -> None:
     module = build_game(composed(*SMALL, f"objective={objective}", f"objective/space={space}"))
     module.train()
     seen = module.turn("generator", real(), RandomStreams(0))
@@ -123,7 +127,7 @@ def test_a_classifiers_features_are_those_of_evaluation_and_it_stays_frozen() ->
     assert not any(weight.requires_grad for weight in space.parameters())
 
 
-def test_random_features_hang_on_their_own_seed_alone() -> None:
+def test_random_features_depend_on_their_own_seed_only() -> None:
     x = Sample(torch.randn(3, 1, 8, 8))
     torch.manual_seed(1)
     one = RandomFeatures([4, 6], 0, [1, 8, 8])
@@ -138,7 +142,7 @@ def test_random_features_hang_on_their_own_seed_alone() -> None:
     assert not any(weight.requires_grad for weight in one.parameters())
 
 
-def test_random_features_are_as_large_as_the_samples() -> None:
+def test_random_features_have_the_scale_of_the_samples() -> None:
     space = RandomFeatures([512, 512], 0, [100])
     seen = space(Sample(torch.randn(500, 100)))
     assert 0.8 < float(seen.square().mean()) < 1.2
@@ -178,7 +182,7 @@ def test_random_features_are_as_large_as_the_samples() -> None:
         ("objective=mmd objective/space=random objective.space.widths=[1,1,1,1]", "too often for shape"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused(line: str, message: str) -> None:
+def test_an_unusable_setting_is_refused(line: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_game(compose(*SMALL, *line.split()))
 
@@ -195,7 +199,7 @@ def test_a_root_of_a_biased_energy_distance_is_allowed() -> None:
     assert values[0] ** 2 == pytest.approx(values[1], rel=1e-5)
 
 
-def test_an_unequal_kernel_is_a_word_away() -> None:
+def test_another_kernel_is_selected_by_one_override() -> None:
     kernel = compose("model=gmn", "objective/kernel=laplacian").objective.kernel
     assert kernel._target_ == "ganlab.functional.kernels.Laplacian"
     assert "width_is" not in kernel

@@ -1,4 +1,4 @@
-"""Images that say which they are, and what the tests do with any data: take batches, sweep, compare."""
+"""Numbered images, and functions that read and compare batches of any data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 from ganlab.data.base import Data
 from ganlab.data.sources import Memory
 
-N, BATCH = 23, 6  # an epoch is three batches, and five samples are left over
+N, BATCH = 23, 6  # an epoch is three batches; five samples are dropped
 
 
-def numbered(flip: bool = False, batch_size: int = BATCH) -> Data:
-    """Images [N, 1, 2, 3] that say which they are: i in the left column, 255 - i in the right one."""
+def numbered_images(flip: bool = False, batch_size: int = BATCH) -> Data:
+    """Images [N, 1, 2, 3] of their index i: i in the left column, 255 - i in the right one."""
     x = torch.zeros(N, 1, 2, 3, dtype=torch.uint8)
     x[:, 0, :, 0] = torch.arange(N, dtype=torch.uint8)[:, None]
     x[:, 0, :, 2] = 255 - x[:, 0, :, 0]
@@ -27,7 +27,7 @@ def take(
     return list(islice(data.stream(seed, lambda: start, "cpu", **where), n))
 
 
-def same(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) -> bool:
+def same_batches(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Tensor]]) -> bool:
     pairs = zip(one, other, strict=True)
     return all(torch.equal(x, u) and torch.equal(y, v) for (x, y), (u, v) in pairs)
 

@@ -113,7 +113,7 @@ def made(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[st
         settings += ("trick.unrolled.steps=2",) if "unrolled" in tricks else ()  # each sends as many messages
         return game(objective, tricks, play, *settings).double()
     except ConfigError as refusal:
-        if "a single process" in str(refusal) or "cannot act together" in str(refusal):
+        if "a single process" in refusal.reason or "needs as well" in refusal.reason:
             return None
         raise
 

@@ -2,11 +2,11 @@ import copy
 
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import SMALL, game, real, rounds
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 
 
@@ -52,7 +52,7 @@ def test_an_unrolled_discriminator_decodes_with_the_weights_ahead() -> None:
     tricks = ["feature_autoencoder", "unrolled"]
     module = game("hinge", tricks, "alternating", "trick.unrolled.steps=2", "trick.unrolled.lr=0.1").game
     turn = module.turn("generator", real(), RandomStreams(0))
-    ahead = module.tricks["unrolled"]._ahead(
+    ahead = module.tricks["unrolled"]._unroll(
         turn, lambda t: module.tricks["feature_autoencoder"].losses(t, lambda _: {})
     )
     by_hand = copy.deepcopy(module.discriminator)
@@ -73,13 +73,12 @@ def test_an_unrolled_discriminator_decodes_with_the_weights_ahead() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "refusal"),
     [
-        ("trick.feature_autoencoder.weight=0", "weight=0 would do nothing"),
-        ("trick.feature_autoencoder.hidden=[0]", r"trick.feature_autoencoder.hidden=\[0\] must be"),
-        ("objective=mmd", "feature_autoencoder needs a discriminator"),
+        ("trick.feature_autoencoder.weight=0", ("trick.feature_autoencoder.weight", 0, "no effect")),
+        ("objective=mmd", ("trick", "feature_autoencoder", "objective with a discriminator")),
     ],
 )
-def test_bad_values_are_refused(line: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_bad_values_are_refused(line: str, refusal: tuple) -> None:
+    with refuses(*refusal):
         build_game(compose(*SMALL, "trick=feature_autoencoder", line))

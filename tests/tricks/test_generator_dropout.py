@@ -1,5 +1,6 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game, rounds
 from torch import Tensor, nn
 
@@ -115,13 +116,11 @@ def test_an_average_has_masks_of_its_own() -> None:
     assert len(module.game.sampler.latents[0].key) == 3
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("trick.generator_dropout.at_test=2", "trick.generator_dropout.at_test=2 must be true or false"),
-        ("model.generator.hidden=[]", "generator_dropout needs a generator with a hidden layer"),
-    ],
-)
-def test_what_could_not_act_is_refused(override: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        built(override)
+def test_a_generator_without_a_hidden_layer_is_refused() -> None:
+    with refuses("trick", "generator_dropout", "needs a generator with a hidden layer"):
+        built("model.generator.hidden=[]")
+
+
+def test_at_test_is_true_or_false() -> None:
+    with pytest.raises(ConfigError, match="trick.generator_dropout.at_test=2:? must be true or false"):
+        built("trick.generator_dropout.at_test=2")

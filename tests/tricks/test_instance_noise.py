@@ -1,8 +1,8 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import game, real
 
-from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Sample
@@ -32,5 +32,5 @@ def test_the_real_and_the_fake_get_noise_of_their_own() -> None:
 
 
 def test_a_negative_std_is_refused() -> None:
-    with pytest.raises(ConfigError, match="std=-0.1 must lie between 0"):
+    with refuses(".std", -0.1, "of at least 0"):
         InstanceNoise(-0.1)

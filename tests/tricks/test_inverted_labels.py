@@ -1,8 +1,8 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import game, real, rounds
 
-from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 
 
@@ -29,6 +29,7 @@ def test_the_discriminators_labels_stay() -> None:
     assert one == other
 
 
-def test_where_the_generator_learns_so_already_it_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"inverted_labels needs a generator that minimises log\(1 - D\)"):
+def test_an_objective_without_the_zero_sum_loss_is_refused() -> None:
+    reason, remedy = r"objective with the generator loss log\(1 - D\), but NonSaturating", "such as minimax"
+    with refuses("trick", "inverted_labels", reason, remedy):
         game("non_saturating", ["inverted_labels"])

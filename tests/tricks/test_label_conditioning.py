@@ -1,5 +1,6 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import SMALL
 from torch import nn
 
@@ -138,18 +139,18 @@ def test_a_conditional_norm_scales_and_shifts_by_class() -> None:
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
-def test_another_way_is_refused(player: str) -> None:
-    with pytest.raises(ConfigError, match=f"{player}=mystery must be one of concat"):
+def test_an_unknown_mode_is_refused(player: str) -> None:
+    with pytest.raises(ConfigError, match=f"{player}=mystery:? must be one of concat"):
         conditional(f"trick.label_conditioning.{player}=mystery")
 
 
 def test_unlabelled_data_are_refused() -> None:
-    with pytest.raises(ConfigError, match="label_conditioning needs labels, .* unlabelled data"):
+    with refuses("trick", "label_conditioning", "needs labels, but the data have no labels", "labelled data"):
         conditional("data.num_classes=null")
 
 
-def test_a_norm_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match="generator=norm needs a generator with batch norm"):
+def test_norm_conditioning_without_batch_norm_is_refused() -> None:
+    with refuses("trick.label_conditioning.generator", "norm", "needs a generator with batch norm"):
         conditional("trick.label_conditioning.generator=norm", "model.generator.batch_norm=false")
 
 

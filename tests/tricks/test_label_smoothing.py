@@ -1,5 +1,6 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import game, real
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -34,12 +35,16 @@ def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
 
 @pytest.mark.parametrize("target", [2, 1, 0.5, -0.1])
 def test_a_target_out_of_range_is_refused(target: float) -> None:
-    with pytest.raises(ConfigError, match=f"real={target} must lie strictly between"):
+    with refuses(".real", target, "strictly between 0.5 and 1"):
         LabelSmoothing(target)
 
 
-def test_only_an_objective_with_targets_can_be_smoothed() -> None:
-    with pytest.raises(ConfigError, match="label_smoothing needs targets, .*objective Hinge"):
+def test_only_objectives_with_targets_have_label_smoothing() -> None:
+    message = (
+        "trick=label_smoothing: needs an objective with targets, but Hinge has none. "
+        "Remove the trick, or choose an objective such as non_saturating."
+    )
+    with pytest.raises(ConfigError, match=f"^{message}$"):
         game("hinge", ["label_smoothing"])
 
 

@@ -3,12 +3,12 @@ from itertools import product
 
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game, real
 from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.networks.minibatch import MinibatchStandardDeviation
 
 
@@ -52,16 +52,16 @@ def test_it_stands_in_front_of_the_last_layer_of_the_body() -> None:
     assert not any(isinstance(layer, nn.Conv2d) for layer in body[place + 1 :])
 
 
-def test_a_batch_that_is_no_whole_number_of_groups_is_refused() -> None:
-    with pytest.raises(ConfigError, match="group_size=4 does not divide a batch of 18 on one process"):
+def test_a_batch_that_is_not_a_multiple_of_the_group_size_is_refused() -> None:
+    reason = "gives each process {} samples or packs, which is not a multiple of group_size=4"
+    with refuses("data.batch_size", reason=reason.format(18)):
         build_game(compose(*SMALL, "data.batch_size=18", "trick=minibatch_stddev"))
-    with pytest.raises(ConfigError, match="group_size=4 does not divide a batch of 6 on one process"):
+    with refuses("data.batch_size", reason=reason.format(6)):
         game(tricks=["minibatch_stddev"]).game.discriminator(torch.randn(6, 1, 8, 8))
 
 
-def test_packs_that_are_no_whole_number_of_groups_are_refused_before_the_first_round() -> None:
-    message = "group_size=4 does not divide the 10 packs that trick.packing.size=2 makes of a batch of 20"
+def test_packs_that_are_not_a_multiple_of_the_group_size_are_refused_when_the_game_is_built() -> None:
     settings = (*SMALL, "trick=[minibatch_stddev,packing]")
-    with pytest.raises(ConfigError, match=message):
+    with refuses("data.batch_size", reason="10 samples or packs, which is not a multiple of group_size=4"):
         build_game(compose(*settings, "data.batch_size=20"))
     build_game(compose(*settings, "data.batch_size=24"))

@@ -2,12 +2,12 @@ import copy
 
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game, real, rounds
 from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample
@@ -118,10 +118,10 @@ def test_the_reference_of_virtual_batch_norm_stays_as_it_is() -> None:
 
 
 def test_a_generator_without_a_hidden_layer_is_refused() -> None:
-    with pytest.raises(ConfigError, match="noise_layers needs a generator with a hidden layer"):
+    with refuses("trick", "noise_layers", "needs a generator with a hidden layer"):
         game("mmd", ["noise_layers"], "shared", *IN_GENERATOR, "model.generator.hidden=[]")
 
 
 def test_a_negative_std_is_refused() -> None:
-    with pytest.raises(ConfigError, match="trick.noise_layers.std=-0.1 must lie between 0"):
+    with refuses(".std", -0.1, "of at least 0"):
         NoiseLayers(-0.1, "both")

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, game
 from torch import Tensor, nn
 
@@ -86,34 +87,44 @@ def test_classes_may_scale_the_other_norm_and_a_virtual_one_is_refused() -> None
     game = built(SMALL, "label_conditioning.generator=norm", tricks=both)
     (norm,) = norms(game.generator)
     assert norm.weight is None
-    with pytest.raises(ConfigError, match="generator=norm needs a generator with batch norm"):
+    with refuses("trick.label_conditioning.generator", "norm", "needs a generator with batch norm"):
         built(SMALL, "label_conditioning.generator=norm", "normalisation.kind=none", tricks=both)
-    with pytest.raises(ConfigError, match="virtual_batch_norm takes the generator's batch norm"):
+    with refuses("trick", ["virtual_batch_norm", "normalisation"], "claims the generator's batch norm"):
         built(SMALL, tricks="normalisation,virtual_batch_norm")
     built(DCGAN, "normalisation.player=discriminator", tricks="normalisation,virtual_batch_norm")
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("overrides", "key", "value", "reason"),
     [
-        (["kind=batch"], "kind=batch must be one of layer, instance, group, none"),
-        (["groups=2"], "groups=2 does not go with trick.normalisation.kind=layer: give a number"),
-        (["kind=group"], "groups=None does not go with trick.normalisation.kind=group"),
-        (["kind=group", "groups=0"], "groups=0 must be a whole number of at least 1"),
-        (["kind=group", "groups=3"], "groups=3 does not divide 16 channels"),
-        (["kind=group", "groups=8"], "groups=8 leaves fewer than 3 of 16 numbers in a group"),
-        (["kind=instance"], "kind=instance has nothing to average over"),
-        (["player=none"], "player=none must be one of discriminator"),
+        (["groups=2"], "groups", 2, "does not go with kind=layer"),
+        (["kind=group"], "groups", None, "does not go with kind=group"),
+        (["kind=group", "groups=3"], "groups", 3, "does not divide 16 channels"),
+        (["kind=group", "groups=8"], "groups", 8, "leaves fewer than 3 of 16 features in a group"),
+        (["kind=instance"], "kind", "instance", "has nothing to average over"),
     ],
 )
-def test_what_cannot_be_is_refused(overrides: list[str], message: str) -> None:
+def test_a_norm_that_does_not_fit_is_refused(overrides: list[str], key: str, value, reason: str) -> None:
+    with refuses(f"trick.normalisation.{key}", value, reason):
+        built(SMALL, *(f"normalisation.{override}" for override in overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["kind=batch"], "kind=batch:? must be one of layer, instance, group, none"),
+        (["kind=group", "groups=0"], "groups=0:? must be a whole number of at least 1"),
+        (["player=none"], "player=none:? must be one of discriminator"),
+    ],
+)
+def test_settings_out_of_range_are_refused(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=f"trick.normalisation.{message}"):
         built(SMALL, *(f"normalisation.{override}" for override in overrides))
 
 
 def test_a_player_without_batch_norm_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match="normalisation finds no batch norm in the discriminator: leave it out"
+    with refuses(
+        "trick", "normalisation", "no effect on a discriminator without batch norm", "remove the trick"
     ):
         game("hinge", ["normalisation"], "alternating", "trick.normalisation.player=discriminator")
 

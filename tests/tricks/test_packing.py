@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import DCGAN, SMALL, composed, game, real
 from torch import Tensor, nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.game import Game
@@ -101,7 +101,7 @@ def test_the_witness_of_a_learned_mmd_is_bound_per_pack() -> None:
     turn = table.turn("discriminator", Batch(Sample(sample.x.double())), RandomStreams(0))
     turn = turn.replace(latent=torch.randn(16, 6).double())
     seen = turn.judge(turn.real).features, turn.judge(turn.fake).features
-    slopes = table.objective._slope(turn, *seen)
+    slopes = table.objective._witness_slope(turn, *seen)
     points = next(s for s, _ in turn.verdicts if s is not turn.real and s is not turn.fake)
     assert slopes.shape == (8,)
     share = (points.x - turn.fake.x) / (turn.real.x - turn.fake.x)  # one for a pack
@@ -117,18 +117,18 @@ def test_the_witness_of_a_learned_mmd_is_bound_per_pack() -> None:
         assert float(slope.norm()) == pytest.approx(float(slopes[i].detach()), rel=1e-9)
 
 
-def test_a_batch_that_is_no_whole_number_of_packs_is_refused() -> None:
-    message = "packing.size=3 does not divide a batch of {} on one process"
-    with pytest.raises(ConfigError, match=message.format(16)):
+def test_a_batch_that_is_not_a_multiple_of_the_pack_size_is_refused() -> None:
+    reason = "gives each process 16 samples, which is not a multiple of size=3"
+    with refuses("data.batch_size", reason=reason):
         packed(SMALL, 3, "data.batch_size=16")
     turn = packed(SMALL, 3).turn("discriminator", real(), RandomStreams(0))
-    with pytest.raises(ConfigError, match=message.format(16)):
+    with refuses("data.batch_size", reason=reason):
         assert turn.on_real
 
 
 @pytest.mark.parametrize("trick", ["label_conditioning", "feature_autoencoder"])
-def test_what_judges_or_decodes_single_samples_is_refused(trick: str) -> None:
-    with pytest.raises(
-        ConfigError, match=f"packing takes samples that are judged one by one, which {trick} needs"
+def test_tricks_that_judge_or_decode_single_samples_are_refused(trick: str) -> None:
+    with refuses(
+        "trick", ["packing", trick], f"claims verdicts on single samples, which {trick} needs as well"
     ):
         game("non_saturating", ["packing", trick])

@@ -1,9 +1,10 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import game, real, rounds
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
@@ -105,20 +106,23 @@ def test_features_that_are_matched_beside_it_are_those_of_all_fakes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "refusal"),
     [
-        (lambda: TopK(1.0), "trick.top_k.share=1 would do nothing"),
-        (lambda: TopK(Linear(1, 0, 5)), "trick.top_k.share=0 would leave no fake"),
-        (lambda: TopK(1.5), "trick.top_k.share=1.5 must lie between 0 and 1"),
-        (lambda: slope(turn(torch.zeros(1)), TopK(0.5)), "top_k has one fake to choose from"),
+        (lambda: TopK(1.0), (".share", 1, "no effect")),
+        (lambda: TopK(Linear(1, 0, 5)), (".share", 0, r"in \(0, 1\]")),
+        (lambda: TopK(1.5), (".share", 1.5, r"in \(0, 1\]")),
+        (lambda: slope(turn(torch.zeros(1)), TopK(0.5)), ("data.batch_size", UNSET, "leaves top_k one fake")),
         (
             lambda: game("hinge", ["top_k", "feature_matching"]),
-            "feature_matching and top_k cannot act together",
+            ("trick", ["feature_matching", "top_k"], "claims the generator's adversarial term"),
         ),
-        (lambda: game("mmd", ["top_k"]), "top_k needs a discriminator"),
-        (lambda: game("relativistic_average", ["top_k"]), "top_k needs a generator's cost of each fake"),
+        (lambda: game("mmd", ["top_k"]), ("trick", "top_k", "objective with a discriminator")),
+        (
+            lambda: game("relativistic_average", ["top_k"]),
+            ("trick", "top_k", "objective with a generator loss for each fake"),
+        ),
     ],
 )
-def test_what_could_not_act_is_refused(make, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_a_trick_without_effect_is_refused(make, refusal: tuple) -> None:
+    with refuses(*refusal):
         make()

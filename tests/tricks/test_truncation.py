@@ -44,6 +44,6 @@ def test_an_average_is_truncated_too() -> None:
 @pytest.mark.parametrize("prior", ["sphere", "uniform"])
 def test_other_latents_are_refused_and_the_remedy_helps(prior: str) -> None:
     base = (*SMALL, "trick=truncation", f"model/prior@model.generator.prior={prior}")
-    with pytest.raises(ConfigError, match="truncation needs normal latents") as refusal:
+    with pytest.raises(ConfigError, match="trick=truncation: needs normal latents") as refusal:
         build_game(compose(*base))
-    build_game(compose(*base[:-1], str(refusal.value).split()[-1]))
+    build_game(compose(*base[:-1], refusal.value.remedy.split()[-1]))

@@ -10,7 +10,7 @@ from ganlab.config.compose import compose
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch
 from ganlab.game import Game
-from ganlab.tricks.unrolled import Functional, Unrolled
+from ganlab.tricks.unrolled import FunctionalNetwork, Unrolled
 
 LR = 0.3
 
@@ -137,7 +137,7 @@ def test_beside_any_trick_the_discriminator_keeps_its_own_weights(trick: str) ->
 def test_a_part_under_two_names_is_ahead_under_both() -> None:
     played = game("hinge", ["semi_supervised"]).game
     assert played.discriminator.score.classes is played.discriminator.classes
-    ahead = Functional.of(played.discriminator)
+    ahead = FunctionalNetwork.of(played.discriminator)
     features = torch.randn(3, played.discriminator.num_features)
     before = ahead.classes(features)
     assert torch.equal(before, played.discriminator.classes(features))

@@ -1,9 +1,9 @@
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import game
 from torch import nn
 
-from ganlab.core.errors import ConfigError
 from ganlab.networks.norms import VirtualNorm
 
 SIZE = 5
@@ -61,5 +61,5 @@ def conditioned(override: str) -> nn.Module:
 
 
 def test_a_generator_without_batch_norm_is_refused() -> None:
-    with pytest.raises(ConfigError, match="virtual_batch_norm needs a generator with batch norm"):
+    with refuses("trick", "virtual_batch_norm", "needs a generator with batch norm"):
         game("non_saturating", ["virtual_batch_norm"], "alternating", "model.generator.batch_norm=false")

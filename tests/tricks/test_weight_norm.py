@@ -44,5 +44,5 @@ def test_the_optimiser_moves_length_and_direction() -> None:
 
 
 def test_an_unknown_player_is_refused() -> None:
-    with pytest.raises(ConfigError, match="trick.weight_norm.player=none must be one of discriminator"):
+    with pytest.raises(ConfigError, match="trick.weight_norm.player=none:? must be one of discriminator"):
         game("hinge", ["weight_norm"], "alternating", "trick.weight_norm.player=none")

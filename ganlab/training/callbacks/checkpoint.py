@@ -1,4 +1,4 @@
-"""Checkpoints: written beside and renamed, so that a kill at any moment leaves a whole one."""
+"""Checkpoints, each written to another file and renamed, so that a kill at any moment leaves a whole one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from ganlab.filesystem import atomic_writer
-from ganlab.training.callbacks.log import WEIGHT, Log, largest
+from ganlab.training.callbacks.log_scalars import WEIGHT, LogScalars, largest_weight
 from ganlab.training.module import GameModule
 
 NEXT = "next.ckpt"
 
 
 class AtomicIO(TorchCheckpointIO):
-    """Saves beside and renames.
+    """Writes a checkpoint to a file in the same folder, which it then renames.
 
-    Lightning's own save goes through the system's temporary folder: across file systems that is a copy.
+    Lightning's own goes through the system's temporary folder, and across file systems that is a copy.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        content = io.BytesIO()  # torch's own writer hides what the system says of a full disk
+        content = io.BytesIO()  # torch's own writer hides the system's error when the disk is full
         torch.save(checkpoint, content)
         with atomic_writer(Path(path)) as file:
             file.write(content.getbuffer())
@@ -35,19 +35,23 @@ class AtomicIO(TorchCheckpointIO):
 
 
 class Checkpoint(Callback):
-    """last.ckpt every `every` rounds and when training stops; the one before it; and the best by a metric.
+    """Writes last.ckpt every `every` steps and at the end, and keeps the one before it as previous.ckpt.
+
+    best.ckpt is written whenever the monitored metric improves.
 
     Raises:
-        Diverged: a weight is not finite, or explodes; the checkpoints on disk stay as they are.
+        Diverged: a weight is not finite, or exploded; the checkpoints on disk stay as they are.
     """
 
-    def __init__(self, folder: Path, every: int, terms: Log, monitor: str | None, higher_is_better: bool):
+    def __init__(
+        self, folder: Path, every: int, scalars: LogScalars, monitor: str | None, higher_is_better: bool
+    ):
         self.folder = folder
         self.every = every
-        self.terms = terms
+        self.scalars = scalars
         self.monitor = monitor
         self.sign = -1 if higher_is_better else 1
-        self.best = inf  # of sign * value: the lowest is the best
+        self.best = inf  # of sign * metric: the lowest is the best
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
@@ -60,7 +64,7 @@ class Checkpoint(Callback):
         due = module.game.step % self.every == 0 or trainer.should_stop
         if not (better or due):
             return
-        self.terms.check(module.game.step, {WEIGHT: float(largest(module))})
+        self.scalars.check(module.game.step, {WEIGHT: float(largest_weight(module))})
         self.best = min(value, self.best)
         if better:
             trainer.save_checkpoint(self.folder / "best.ckpt")
@@ -70,7 +74,7 @@ class Checkpoint(Callback):
                 self._rotate()
 
     def _rotate(self) -> None:
-        """Only once the next one is whole: a full disk must not cost the last."""
+        """Renames the checkpoints once the next one is whole: a full disk must not cost the last one."""
         last = self.folder / "last.ckpt"
         if last.exists():
             os.replace(last, self.folder / "previous.ckpt")

@@ -1,3 +1,5 @@
+"""Images and animations of the game after its last step."""
+
 from omegaconf import DictConfig
 from pytorch_lightning import Callback, Trainer
 
@@ -12,35 +14,36 @@ from ganlab.visualize.latent import VIEWS, feature_space
 from ganlab.visualize.options import file_name, fit_to_game, parse_views, view_name
 
 
-class LastViews(Callback):
-    """Views of the game after its last round, among its samples and for the loggers.
+class FinalImages(Callback):
+    """Writes the views of `cfg.views` to the folder of the samples and to the loggers.
 
     Raises:
-        ConfigError: there is no such view, or it does not suit these data, or this run.
+        ConfigError: there is no such view, or the data or the length of the run do not allow it.
     """
 
     def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, game: Game, times: Timetable):
-        self.wanted = parse_views(cfg.views, data.value_range is not None)
-        self.data, self.names = data, data.class_names or ()
-        self.run = run
-        self.steps = times.total
-        once = all(step % cfg.sample_every for step in range(times.begins + 1, times.total))
-        for i, view in enumerate(self.wanted):
+        self.views = parse_views(cfg.views, data.value_range is not None)
+        self.data, self.class_names = data, data.class_names or ()
+        self.run, self.steps = run, times.total
+        only_last = all(step % cfg.sample_every for step in range(times.begins + 1, times.total))
+        reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
+        for i, view in enumerate(self.views):
             with within(f"views[{i}]", joint="."):
-                fit_to_game(view, game, self.names)
+                fit_to_game(view, game, self.class_names)
                 if view.space == "features":
-                    feature_space(cfg, data)  # refused here, not after the last round
-                few = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
-                require(view.what != "animate" or not once, "what", "animate", few, "lower sample_every")
+                    feature_space(cfg, data)  # raises now, not after the last step
+                require(
+                    view.what != "animate" or not only_last, "what", "animate", reason, "lower sample_every"
+                )
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         game = module.game
         if game.step < self.steps or not trainer.is_global_zero:
             return
-        for wanted in self.wanted:
-            view = VIEWS[wanted.what](wanted, self.run, game, self.data)
-            place = self.run.samples / file_name(wanted, game.step, self.names)
-            view.write(place)
-            image = place if place.suffix == ".gif" else view.images[0]
+        for options in self.views:
+            view = VIEWS[options.what](options, self.run, game, self.data)
+            path = self.run.samples / file_name(options, game.step, self.class_names)
+            view.write(path)
+            image = path if path.suffix == ".gif" else view.images[0]
             for logger in trainer.loggers:
-                log_image(logger, view_name(wanted), image, game.step)
+                log_image(logger, view_name(options), image, game.step)

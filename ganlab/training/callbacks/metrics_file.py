@@ -1,4 +1,4 @@
-"""metrics.csv: appended a row at a time, cut at a resume, so that no row is lost or doubled."""
+"""metrics.csv: rows are appended one by one and cut by a resume, so that none is lost or doubled."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ FIRST = ["step", "images"]
 
 
 class MetricsFile:
-    """Rows of numbers by round. A column is added when a number first appears; empty: not measured."""
+    """Rows of scalars by step. A column is added when its scalar first appears; an empty cell has none."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def cut(self, step: int) -> None:
-        """Drops the rows after a round, and a last row that a kill has torn."""
+        """Drops the rows after a step, and a last row that a kill has torn."""
         if self._columns():
             self._rewrite(*self._read(step))
 
     def last_step(self) -> int:
-        """The round of the last whole row; 0 where there is none."""
+        """The step of the last whole row; 0 if there is none."""
         rows = self._read()[1] if self._columns() else []
         return int(rows[-1][0]) if rows else 0
 
     def append(self, row: Mapping[str, float]) -> None:
         """Adds a row, which must have `step` and `images`."""
         columns = self._columns()
-        new = [name for name in row if name not in columns]
-        if new:
+        if any(name not in columns for name in row):
             columns, rows = self._read() if columns else (FIRST, [])
-            columns = [*columns, *(name for name in new if name not in columns)]
+            columns = list(dict.fromkeys([*columns, *row]))
             self._rewrite(columns, rows)
         with self.path.open("a", newline="") as file:
-            file.write(line([cell(row.get(name)) for name in columns]))
+            file.write(csv_line(["" if row.get(name) is None else repr(row[name]) for name in columns]))
 
     def _columns(self) -> list[str]:
         if not self.path.is_file():
@@ -46,24 +45,19 @@ class MetricsFile:
             return next(csv.reader(file), [])
 
     def _read(self, until: int | None = None) -> tuple[list[str], list[list[str]]]:
-        """The columns and the whole rows, up to a round."""
+        """The columns and the whole rows, up to a step."""
         with self.path.open(newline="") as file:
             text = file.read()
         columns, *rows = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
         return columns, [row for row in rows if until is None or int(row[0]) <= until]
 
     def _rewrite(self, columns: list[str], rows: list[list[str]]) -> None:
-        empty = [""] * len(columns)
-        write_atomically(
-            self.path, line(columns) + "".join(line((row + empty)[: len(columns)]) for row in rows)
-        )
+        padded = [(row + [""] * len(columns))[: len(columns)] for row in rows]
+        write_atomically(self.path, "".join(map(csv_line, [columns, *padded])))
 
 
-def line(cells: list[str]) -> str:
+def csv_line(cells: list[str]) -> str:
+    """A line of a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
-
-
-def cell(value: float | None) -> str:
-    return "" if value is None else repr(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.profilers import PassThroughProfiler
-from torch.profiler import profile
+from torch.profiler import profile, schedule
 
+from ganlab.config.stages import Timetable
 from ganlab.core.profiling import NO_RANGE, Stopwatch, profile_range
 from ganlab.filesystem import write_atomically
 from ganlab.training.module import GameModule
@@ -43,38 +43,38 @@ class Profile(Callback):
     Args:
         folder: where profile.txt, the table, and profile.json, a trace for chrome://tracing or Perfetto,
             are written.
-        images: steps -> the number of real images that they show.
     """
 
     state_key = "Profile"
 
-    def __init__(self, folder: Path, images: Callable[[int], int]):
+    def __init__(self, folder: Path, times: Timetable):
         self.folder = folder
-        self.images = images
-        self.stopwatch = Stopwatch(lambda: None)
+        self.times = times
         self.steps = 0  # of this process
         self.begin = self.end = 0  # the steps of the run that the table is about: after `begin`, up to `end`
-        self._trace: profile | None = None
+        self.trace = profile(
+            schedule=schedule(wait=WARM_UP - 1, warmup=1, active=TRACED, repeat=1),
+            on_trace_ready=lambda trace: trace.export_chrome_trace(str(self.folder / "profile.json")),
+        )
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        if module.device.type != "cpu":
-            self.stopwatch.synchronize = getattr(torch, module.device.type).synchronize
-        Stopwatch.running = self.stopwatch
+        self.stopwatch = Stopwatch.running = Stopwatch(getattr(torch, module.device.type).synchronize)
+        if trainer.is_global_zero:
+            self.trace.start()
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         self.steps += 1
         self.end = module.game.step
-        if self.steps == WARM_UP:
-            self._trace = profile().__enter__() if trainer.is_global_zero else None
-        elif self.steps == WARM_UP + TRACED:
-            self._end_trace()
+        if trainer.is_global_zero:
+            self.trace.step()
+        if self.steps == WARM_UP + TRACED:
             self.begin = self.end
             self.stopwatch.reset()
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         Stopwatch.running = None
-        self._end_trace()
         if trainer.is_global_zero:
+            self.trace.stop()
             write_atomically(self.folder / "profile.txt", self.table())
 
     def on_exception(self, trainer: Trainer, module: GameModule, exception: BaseException) -> None:  # type: ignore[override]
@@ -90,11 +90,5 @@ class Profile(Callback):
         rows = [f"{'phase':<32}{'ms a step':>12}{'share':>9}"]
         for name, spent in [*seconds.items(), ("all", total)]:
             rows.append(f"{name:<32}{1000 * spent / timed:>12.3f}{spent / total:>9.1%}")
-        speed = (self.images(self.end) - self.images(self.begin)) / total
+        speed = (self.times.images_seen(self.end) - self.times.images_seen(self.begin)) / total
         return "\n".join([*rows, f"{speed:,.0f} images/s over {timed} steps\n"])
-
-    def _end_trace(self) -> None:
-        if self._trace is not None:
-            self._trace.__exit__(None, None, None)
-            self._trace.export_chrome_trace(str(self.folder / "profile.json"))
-            self._trace = None

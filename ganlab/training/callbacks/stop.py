@@ -1,3 +1,5 @@
+"""Ends training after the last step, or upon a signal."""
+
 import signal
 import threading
 from types import FrameType
@@ -9,13 +11,13 @@ from ganlab.core.distributed import any_rank
 from ganlab.training.module import GameModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-ASK_EVERY = 10  # rounds, where the others must be asked and the answer waits for a device
+SYNC_EVERY = 10  # steps between two collectives about a signal, each of which waits for the device
 
 
 class Stop(Callback):
-    """Ends training after `steps` rounds, or at the end of the round in which SIGINT or SIGTERM came.
+    """Ends training after `steps` steps, or after the step during which SIGINT or SIGTERM came.
 
-    Several processes agree on it, on GPUs within ten rounds. A second signal acts at once.
+    All processes of a run end after the same step, on GPUs within ten steps. A second signal acts at once.
     """
 
     def __init__(self, steps: int):
@@ -24,41 +26,38 @@ class Stop(Callback):
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        # Here and not earlier: Lightning has put its own handlers in place by now.
+        # Not earlier, because Lightning installs its own handlers first.
         self._before = {number: signal.getsignal(number) for number in SIGNALS}
         for number in SIGNALS:
-            handle(number, self._note)
-        # Lightning would have the processes agree once more, with a wait for the device in every round.
-        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
+            set_handler(number, self._note)
+        # A collective of Lightning's about SIGTERM, which would wait for the device in every step.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         trainer.should_stop = module.game.step >= self.steps
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         step = module.game.step
-        due = trainer.world_size == 1 or module.device.type == "cpu" or step % ASK_EVERY == 0
-        asked = due and any_rank(self.signal is not None, module.device)
-        trainer.should_stop = trainer.should_stop or step >= self.steps or asked
-        if asked and self.signal is None:
+        due = trainer.world_size == 1 or module.device.type == "cpu" or step % SYNC_EVERY == 0
+        signalled = due and any_rank(self.signal is not None, module.device)
+        trainer.should_stop = trainer.should_stop or step >= self.steps or signalled
+        if signalled and self.signal is None:
             self.signal = "another process's signal"
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        # Lightning does it after an exception, later: torchrun's signal must not cut off the reason.
+        # After an exception Lightning restores them, later: torchrun's signal must not hide the reason.
         for number, handler in self._before.items():
-            handle(number, handler)
+            set_handler(number, handler)
 
-    def hold(self) -> None:
-        """Lets no SIGTERM, such as torchrun's to all, cut off what there is to say."""
-        handle(signal.SIGTERM, signal.SIG_IGN)
+    def ignore_sigterm(self) -> None:
+        """From now on a SIGTERM, such as torchrun's to all processes, does not cut off the last messages."""
+        set_handler(signal.SIGTERM, signal.SIG_IGN)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name
-        # Not Lightning's own, which would send a message that no other process waits for.
-        handle(number, signal.default_int_handler)
+        # Not Lightning's own handler, which would send a message that no other process waits for.
+        set_handler(number, signal.default_int_handler)
 
 
-def handle(number: int, handler: Any) -> None:
-    """Sets a signal's handler, where that is possible: signals reach the main thread only."""
+def set_handler(number: int, handler: Any) -> None:
+    """Sets the handler of a signal. No effect beside the main thread, the only one that signals reach."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(number, handler)
-
-
-def _nothing() -> None: ...

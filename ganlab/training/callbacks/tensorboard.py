@@ -1,3 +1,5 @@
+"""TensorBoard as a logger of a run."""
+
 import shlex
 import threading
 from collections.abc import Callable
@@ -12,32 +14,31 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 
 
-def silence_writers(told: Callable[[threading.ExceptHookArgs], Any] = threading.excepthook) -> None:
-    """Keeps the threads that write events from printing a trace: the next event raises the same error."""
+def silence_writers(default: Callable[[threading.ExceptHookArgs], Any] = threading.excepthook) -> None:
+    """Keeps the threads that write events from printing a traceback: the next event raises the error."""
     threading.excepthook = lambda args: (
-        None if type(args.thread).__name__ == "_AsyncWriterThread" else told(args)
+        None if type(args.thread).__name__ == "_AsyncWriterThread" else default(args)
     )
 
 
 class TensorBoard(TensorBoardLogger):
-    """TensorBoard's events in the run directory, by the round of the game; a resume adds to them.
+    """Writes TensorBoard's events to the run directory, by the step of the game; a resume appends to them.
 
     Raises:
         ConfigError: tensorboard is not installed.
     """
 
     def __init__(self, directory: RunDirectory, cfg: DictConfig):
-        self.whereabouts = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
+        self.location = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
         silence_writers()
         try:
             super().__init__(save_dir=str(directory.path), name="tensorboard", version="")
         except ModuleNotFoundError as error:
-            raise ConfigError(
-                "logger=tensorboard needs pip install tensorboard; logger=csv does without"
-            ) from error
+            remedy = "run pip install tensorboard, or set logger=csv"
+            raise ConfigError("needs the package tensorboard", remedy, "logger", "tensorboard") from error
 
     def log_image(self, key: str, images: list[Image.Image], step: int) -> None:
-        """Pictures [H, W] or [H, W, 3] under one key."""
+        """Logs images [H, W] or [H, W, 3] under one key."""
         for i, image in enumerate(images):
             name = key if len(images) == 1 else f"{key}/{i}"
             pixels: Any = np.asarray(image.convert("RGB"))

@@ -1,4 +1,4 @@
-"""How W&B is to be used, as the config and the environment say; imports nothing heavy."""
+"""The mode of Weights & Biases that the environment sets. Does not import wandb."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import os
 
 from omegaconf import DictConfig
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import require
 
-# The last two are wandb's old ones.
+# dryrun and run are old names of wandb's own.
 MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
 
 
-def wanted_mode() -> str | None:
-    """What WANDB_MODE and its older sister WANDB_DISABLED ask for; None: nothing."""
+def environment_mode() -> str | None:
+    """The mode that WANDB_MODE, or the older WANDB_DISABLED, asks for; None: neither is set."""
     disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes", "on")
     return "disabled" if disabled else os.environ.get("WANDB_MODE") or None
 
 
 def check_mode(cfg: DictConfig) -> None:
-    """Refuses a mode that W&B does not know, before anything is built."""
-    asked = wanted_mode()
-    if "wandb" in cfg.logger and asked not in MODES:
-        raise ConfigError(
-            f"WANDB_MODE={asked} must be online, offline or disabled; logger=csv does without W&B"
-        )
+    """Refuses an unknown mode, before anything is built."""
+    mode = environment_mode()
+    allowed = "wandb" not in cfg.logger or mode in MODES
+    reason, remedy = "must be online, offline or disabled", "correct it, or set logger=csv"
+    require(allowed, "WANDB_MODE", mode, reason, remedy)

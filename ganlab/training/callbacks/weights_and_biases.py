@@ -1,4 +1,4 @@
-"""Weights & Biases, without ever asking: online when one is logged in, else offline."""
+"""Weights & Biases as a logger of a run: online after `wandb login`, otherwise offline; it never prompts."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import ConfigError, one_line
-from ganlab.training.callbacks.wandb_mode import wanted_mode
+from ganlab.core.errors import UNSET, ConfigError, one_line, require
+from ganlab.training.callbacks.wandb_mode import environment_mode
 
 PATIENCE = 3.0  # seconds that the server has to answer; wandb itself gives up after 100
-FINISH = 300.0  # seconds for what is still to be sent at the end; wandb itself waits for ever
-# Without effect: the run directory says where W&B writes and which W&B run a resume continues.
-IDLE = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
+FINISH = 300.0  # seconds for the upload at the end; wandb itself waits without limit
+# Without effect: the run directory decides where W&B writes and which W&B run a resume continues.
+IGNORED = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
 
 
 class Wandb(WandbLogger):
-    """A W&B run beside the run directory, which a resume continues; its x-axis is the round of the game.
+    """A W&B run in the run directory, which a resume continues; its x-axis is the step of the game.
 
     Args:
-        mode: auto is what WANDB_MODE says; else online with a key and a server that answers, or offline.
-        project, entity, group, job_type: of W&B's run; null and empty: W&B's own.
+        mode: auto: WANDB_MODE, or if it is not set, online with a key and a server that answers.
+        project, entity, group, job_type: of the W&B run; null or empty: W&B's defaults.
 
     Raises:
-        ConfigError: W&B does not take the run.
+        ConfigError: W&B rejects the run.
     """
 
     def __init__(
@@ -49,11 +49,10 @@ class Wandb(WandbLogger):
         directory: RunDirectory,
         cfg: DictConfig,
     ):
-        refuse_settings(directory)
-        chosen = chosen_mode(mode)
-        if (idle := [name for name in IDLE if os.environ.get(name)]) and given_id() is None:
-            print(f"{', '.join(idle)} have no effect: the W&B run and its files belong to {directory.path}")
-        run_id = given_id() or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
+        refuse_foreign_settings(directory)
+        if (ignored := [name for name in IGNORED if os.environ.get(name)]) and sweep_run_id() is None:
+            print(f"{', '.join(ignored)} have no effect: the W&B run belongs to {directory.path}")
+        run_id = sweep_run_id() or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = begin(
@@ -66,7 +65,7 @@ class Wandb(WandbLogger):
             dir=directory.path,
             id=run_id,
             resume="allow",
-            mode=chosen,
+            mode=resolved_mode(mode),
             config={**settings, "commit": directory.summary().get("commit")},
             allow_val_change=True,
             settings=wandb.Settings(
@@ -74,9 +73,9 @@ class Wandb(WandbLogger):
             ),
         )
         run.define_metric("*", step_metric="step")
-        # All parts of a resumed run in one command: wandb sends those of one run in their order.
+        # All parts of a resumed run in one command: wandb uploads those of one run in their order.
         parts = f"{shlex.quote(str(directory.path))}/wandb/offline-run-*"
-        self.whereabouts = f"offline; wandb sync {parts}" if run.offline else run.url or chosen
+        self.location = f"offline; wandb sync {parts}" if run.offline else run.url or run.settings.mode
         super().__init__(experiment=run)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
@@ -87,33 +86,31 @@ class Wandb(WandbLogger):
         self.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
-def refuse_settings(directory: RunDirectory) -> None:
-    """Refuses the settings that W&B reads where one works, beside a stranger's run: they name a server."""
-    for place in filter(os.path.exists, () if directory.signed else ("wandb/settings", ".wandb/settings")):
-        raise ConfigError(f"{place} would tell W&B where to send your key: remove it, or give logger=csv")
+def refuse_foreign_settings(directory: RunDirectory) -> None:
+    """Refuses settings of W&B in the working directory if the run is somebody else's: they name a server."""
+    for path in () if directory.signed else ("wandb/settings", ".wandb/settings"):
+        reason = f"{path} would tell W&B where to send your key"
+        require(not os.path.exists(path), "", UNSET, reason, "remove it, or set logger=csv")
 
 
-def chosen_mode(mode: str) -> str:
-    """The mode for W&B: what was asked for, else online where that goes."""
+def resolved_mode(mode: str) -> str:
+    """The mode that wandb gets: `auto` becomes that of the environment, or online if possible."""
     if os.environ.get("WANDB_MODE") == "":
-        del os.environ["WANDB_MODE"]  # W&B would take it for a mode
-    asked = wanted_mode() if mode == "auto" else mode
-    return asked or ("online" if reachable() else "offline")
+        del os.environ["WANDB_MODE"]  # which W&B would read as a mode
+    given = environment_mode() if mode == "auto" else mode
+    return given or ("online" if is_reachable() else "offline")
 
 
-def given_id() -> str | None:
-    """The id that `wandb agent` has given the run, in which its sweep looks for the metric.
-
-    In a sweep wandb.init takes no other, and says nothing of it.
-    """
+def sweep_run_id() -> str | None:
+    """The id that `wandb agent` has given the run; wandb.init silently ignores any other."""
     return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
 
 
-def reachable() -> bool:
-    """Whether W&B may be used online: a key is known, and the server answers in time."""
+def is_reachable() -> bool:
+    """Whether W&B can be used online: there is a key, and the server answers in time."""
     url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     host = urlparse(url).hostname or ""
-    if not (os.environ.get("WANDB_API_KEY") or stored_key(host)):
+    if not (os.environ.get("WANDB_API_KEY") or has_stored_key(host)):
         return False
     if not answers(url):
         print(f"{host} does not answer: logging to W&B offline")
@@ -122,24 +119,22 @@ def reachable() -> bool:
 
 
 def answers(url: str) -> bool:
-    """Whether a server says anything in time, through a proxy where one is set."""
+    """Whether a server answers in time, with whatever status; through a proxy if one is set."""
     reached = threading.Event()
 
-    def ask() -> None:
+    def request() -> None:
         with suppress(OSError, HTTPException):
-            with suppress(HTTPError):  # an answer, too
+            with suppress(HTTPError):  # a status of failure is an answer, too
                 urlopen(url, timeout=PATIENCE).close()
             reached.set()
 
-    # In a thread: looking up a name, and trying all of its addresses, have limits of their own.
-    attempt = threading.Thread(target=ask, daemon=True)
-    attempt.start()
-    attempt.join(PATIENCE)
-    return reached.is_set()
+    # In a thread, because looking up the name and trying all of its addresses have time limits of their own.
+    threading.Thread(target=request, daemon=True).start()
+    return reached.wait(PATIENCE)
 
 
-def stored_key(host: str) -> bool:
-    """Whether `wandb login` has left a key: it writes it to the netrc file."""
+def has_stored_key(host: str) -> bool:
+    """Whether `wandb login` has left a key in the netrc file."""
     try:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
@@ -147,19 +142,18 @@ def stored_key(host: str) -> bool:
 
 
 def begin(may_stay_offline: bool, **settings: Any) -> Any:
-    """A W&B run; offline where the server does not take it, if it may be.
+    """Begins a W&B run; offline if the server rejects it and that is allowed.
 
     Raises:
-        ConfigError: the server does not take it.
+        ConfigError: wandb or its server rejects the run.
     """
     try:
         return wandb.init(**settings)
-    except (wandb.Error, ValueError) as error:  # the latter of a setting, by its name
+    except (wandb.Error, ValueError) as error:  # a ValueError is about a setting
         if may_stay_offline and settings["mode"] == "online":
-            print(f"W&B does not take the run ({one_line(error)}): logging to W&B offline")
+            print(f"W&B rejects the run ({one_line(error)}): logging to W&B offline")
             wandb.teardown()  # its service still holds the id
             return begin(False, **{**settings, "mode": "offline"})
-        remedy = "log in, or give logger.wandb.mode=offline" if settings["mode"] == "online" else "mend it"
-        raise ConfigError(
-            f"W&B refuses: {one_line(error)}; {remedy}, or logger=csv, which does without"
-        ) from error
+        first = "log in, or set logger.wandb.mode=offline" if settings["mode"] == "online" else "correct it"
+        remedy = f"{first}, or set logger=csv"
+        raise ConfigError(f"W&B rejects the run: {one_line(error)}", remedy, "logger", "wandb") from error

@@ -1,0 +1,39 @@
+"""`train` plays the run that a config describes. Imports torch and Lightning only when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from ganlab.config.run_directory import RunDirectory
+from ganlab.core.errors import require
+from ganlab.training.resume import resumed_config
+
+
+def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
+    """Trains a game to the end of its budget, then evaluates it.
+
+    Args:
+        cfg: composed from conf/run.yaml.
+        overrides: those of the command line; one that would have no effect is refused.
+
+    Returns:
+        The metrics by name after the last step; empty if a signal stopped the run.
+
+    Raises:
+        ConfigError: the config cannot be played; nothing was written.
+        Diverged: a loss or a weight is not finite, or explodes; the last good checkpoint is kept.
+        RankLost: another process of the run has died.
+    """
+    reason = "cannot be combined with resume"
+    require(not (cfg.resume and cfg.init_from), "init_from", cfg.init_from, reason, "remove one of them")
+    directory = None
+    if cfg.resume:
+        directory = RunDirectory(cfg.resume, cfg.trust)
+        cfg = resumed_config(directory, cfg, overrides)
+    elif cfg.init_from:
+        RunDirectory(cfg.init_from, cfg.trust).config()  # refuses code that is not trusted
+    from ganlab.training.session import Session
+
+    return Session(cfg, overrides, directory).play()

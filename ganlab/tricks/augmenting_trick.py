@@ -1,0 +1,47 @@
+from typing import ClassVar, TypedDict, Unpack
+
+from torch import Tensor
+
+from ganlab.augmentations.base import Augmentation, Span, image_shape
+from ganlab.core.errors import ConfigError, completing
+from ganlab.core.turn import Networks, Sample, Turn, at_least_float32
+from ganlab.tricks.base import Trick
+
+
+class Augmentations(TypedDict):
+    """Three groups of transforms, each of which None disables, and the range of the data."""
+
+    geometry: Augmentation | None
+    colour: Augmentation | None
+    corruption: Augmentation | None
+    range: tuple[float, float] | None
+
+
+class AugmentingTrick(Trick):
+    """Base class of tricks with the augmentations of ADA (Karras et al. 2020, appendix B)."""
+
+    stream: ClassVar[str]  # the name of its random numbers
+
+    def __init__(self, **augmentations: Unpack[Augmentations]):
+        super().__init__()
+        self.augmentations = augmentations
+
+    def networks(self, networks: Networks) -> Networks:
+        shape = image_shape(networks.generator.shape)
+        self.span = Span.of_range(self.augmentations["range"])
+        self.active = []
+        for key in ("geometry", "colour", "corruption"):
+            with completing(f".{key}"):
+                if (group := self.augmentations[key]) and group.changes(shape):
+                    self.active.append(group)
+        if not self.active:
+            reason = f"has no effect on images with {shape[0]} channels: all strengths are 0 or null"
+            raise ConfigError(reason, "set one, or remove the trick")
+        return networks
+
+    def augment(self, sample: Sample, p: Tensor, turn: Turn) -> Sample:
+        """Applies each transform to each image with probability `p`, a scalar."""
+        x = at_least_float32(sample.x)
+        for group in self.active:
+            x = group(x, p, self.span, turn.random, self.stream)
+        return sample._replace(x=x)
