@@ -246,8 +246,8 @@ def test_the_coverage_of_the_ring_equals_the_metrics() -> None:
     spread = samples + 0.05 * torch.randn(2500, 2, generator=torch.Generator().manual_seed(0))
     values = {}
     for metric in (ModesCovered(), HighQuality()):
-        metric.check(run.data, 2500, 0)
-        metric.update(spread, real=False)
+        metric.setup(run.data, 2500, 0)
+        metric.update(spread)
         values |= metric.compute()
     expected = f"modes {values['modes']:.0f} of 8, high quality {values['high_quality']:.0%}"
     assert describe_coverage(spread, run.data.distribution) == expected

@@ -54,7 +54,7 @@ def final_metrics(session: Session) -> dict[str, float]:
     if session.module.recorder.metrics:
         return session.module.recorder.metrics
     metrics = session.evaluation(session.module.to(session.trainer.strategy.root_device).game)
-    session.evaluate.record = session.evaluation.record(metrics, session.module.game)
+    session.evaluate.record = session.evaluation.records(metrics, session.module.game)
     return metrics
 
 
