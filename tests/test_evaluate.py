@@ -79,7 +79,7 @@ def test_records_are_written_before_anything_is_printed(tmp_path: Path, monkeypa
         raise BrokenPipeError
 
     made, output = album(tmp_path / "made", 60, 0), tmp_path / "numbers.json"
-    monkeypatch.setattr("ganlab.evaluate.print_table", fail)
+    monkeypatch.setattr("ganlab.evaluate.print_records", fail)
     with pytest.raises(BrokenPipeError):
         measured(f"generated={made}", f"real={made}", "extractor=digits", "metric=[fid]", f"output={output}")
     assert "fid/digits_train_60" in json.loads(output.read_text())
