@@ -72,7 +72,7 @@ class Game(nn.Module):
         self.tricks = Tricks(tricks)
         labels = {Capability.LABELS} if (networks.num_classes or 0) > 1 else set()
         provided = (objective.provides | ALWAYS_AVAILABLE | labels) - unavailable
-        self.tricks.check(provided, type(objective).__name__)
+        self.tricks.check_capabilities(provided, type(objective).__name__)
         for thing in sorted(objective.needs & unavailable):
             raise ConfigError(f"objective {type(objective).__name__} needs {thing}: change one of them")
         objective.check_networks(networks)
