@@ -16,7 +16,7 @@ class OrthogonalRegularisation(PlayerTrick):
     penalised, their norms are not. The weights are the parameters that the optimiser updates: with trick
     spectral_norm those before the division, with trick weight_norm the directions.
 
-    The gradient is that of the equation. BigGAN-PyTorch adds half of it, so its strength is twice this weight.
+    The gradient is that of the equation. BigGAN-PyTorch adds half of it: its strength is twice this weight.
 
     player: `generator`, as in the paper, `discriminator` or `both`.
     """
