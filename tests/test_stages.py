@@ -22,6 +22,7 @@ from support.commands import (
     start_pair,
     summary,
 )
+from support.refusals import refuses
 from support.small_games import batch, one_round
 
 from ganlab.config.checks import check_config
@@ -248,9 +249,7 @@ def test_a_pretrained_run_goes_on_alike(every: int, tmp_path: Path) -> None:
 def test_layers_that_do_not_fit_are_refused() -> None:
     cfg = pretrained(steps=2)
     cfg.stages.autoencoder.pretrained = ["outer"]
-    with pytest.raises(
-        ConfigError, match=r"stages.autoencoder: pretrained has layers of \[\[16, 64\], \[64, 16\]\]"
-    ):
+    with refuses("stages.autoencoder.pretrained", reason=r"has layers of shapes \[\[16, 64\], \[64, 16\]\]"):
         build(cfg)
 
 
@@ -347,7 +346,7 @@ def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path
             ["model.encoder.hidden=[3]"],
             "model.encoder.hidden=.*: has no effect: the objective has no encoder",
         ),
-        (["stages.autoencoder.objective=${objective}"], "code_of needs a game that trains an encoder"),
+        (["stages.autoencoder.objective=${objective}"], "code_of: needs a stage with an encoder"),
         (["+stages.keys=${stages.autoencoder}"], "keys"),
         (
             ["stages.autoencoder.objective.weight.generator=-1"],

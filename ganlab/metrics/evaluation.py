@@ -110,7 +110,7 @@ class Evaluation:
         for start in range(0, self.n, PIECE):
             rows = slice(start, min(start + PIECE, self.n))
             asked = self.classes if game.generator.num_classes else None
-            samples = game.sample_on_all(self.n, self.seed, rows, asked)
+            samples = game.sample_on_all_ranks(self.n, self.seed, rows, asked)
             if not samples.isfinite().all():
                 raise Diverged(game.step, "a sample is not finite")
             yield samples

@@ -50,7 +50,7 @@ def test_unlabelled_data_and_a_discriminator_without_classes_are_refused() -> No
     cfg = compose(*SMALL, "metric=errors")
     data = build_data(cfg)
     evaluation = Evaluation({"errors": Errors()}, data, n=10, n_real=10, seed=0)
-    with pytest.raises(ConfigError, match="no discriminator that tells classes"):
+    with pytest.raises(ConfigError, match="no discriminator that classifies"):
         evaluation.check_game(build_game(cfg))
     for data.num_classes in (None, 1):
         with pytest.raises(ConfigError, match="unlabelled, or of one"):
