@@ -128,7 +128,7 @@ def test_the_embedding_has_the_size_of_one_channel(data: str, columns: int) -> N
 
 
 def test_a_conditional_norm_scales_and_shifts_by_class() -> None:
-    norm = ConditionalNorm(nn.BatchNorm2d(2, affine=False), 2, 3)
+    norm = ConditionalNorm(nn.BatchNorm2d(2), 3)
     nn.init.normal_(norm.gain.weight)
     nn.init.normal_(norm.bias.weight)
     x, classes = torch.randn(4, 2, 3, 3), torch.tensor([0, 2, 2, 1])
