@@ -55,9 +55,7 @@ def check_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
             raise ConfigError(f"is not the config of a run: {name}={shown(cfg.get(name))}", RESTORE)
     names = cfg.get("class_names") or []
     are_strings = (OmegaConf.is_list(names) or names == []) and all(isinstance(name, str) for name in names)
-    require(
-        are_strings, "", UNSET, f"has class_names={cfg.get('class_names')}, which must be strings", RESTORE
-    )
+    require(are_strings, "", UNSET, f"has class_names={names}, which must be strings", RESTORE)
     check_format(found, summary)
     return cfg
 
