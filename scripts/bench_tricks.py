@@ -27,7 +27,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
-from ganlab.training.process import keep_memory, quiet
+from ganlab.training.process import keep_memory, silence_lightning
 
 BLOCK, TURNS = 16, 3  # rounds of a turn; turns of each, after one that is not counted
 BATCH = 64
@@ -93,7 +93,7 @@ def machine() -> str:
 
 
 def main() -> None:
-    quiet()
+    silence_lightning()
     keep_memory()
     where = machine()
     old = list(csv.DictReader(COSTS.open())) if COSTS.exists() else []

@@ -18,7 +18,7 @@ def environment_mode() -> str | None:
     return "disabled" if disabled else os.environ.get("WANDB_MODE") or None
 
 
-def check_mode(cfg: DictConfig) -> None:
+def check_wandb_mode(cfg: DictConfig) -> None:
     """Refuses an unknown mode, before anything is built."""
     mode = environment_mode()
     allowed = "wandb" not in cfg.logger or mode in MODES
