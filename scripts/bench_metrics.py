@@ -1,10 +1,10 @@
-"""python scripts/bench_metrics.py <what>: what measuring costs.
+"""python scripts/bench_metrics.py <what>: measures the cost of evaluation.
 
-mnist      seconds for the Frechet distance of 10,000 MNIST images through the small classifier, the
-           reference being on disk already; median of the turns (--root: where MNIST lies)
-inception  the Inception path against torch-fidelity alone, on the same images and with the same random
-           weights; they take turns in one process, and the ratio is the median of those of the turns
-memory     resident memory after the Frechet distance and KID of ever more samples
+mnist      seconds for the Frechet distance of 10,000 MNIST images through the small classifier, with the
+           reference in the cache; median of the turns (--root: the folder of MNIST)
+inception  Inception features compared with torch-fidelity alone, on the same images and with the same random
+           weights; both take turns in one process, and the ratio is the median over the turns
+memory     resident memory after the Frechet distance and KID of more and more samples
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.inception import Inception
 from ganlab.training.process import keep_memory
 
-SIZE, BATCH = 32, 50  # of the images, and how many of them a turn
+SIZE, BATCH = 32, 50  # pixels a side, and images of a turn
 
 
 def mnist(options: argparse.Namespace) -> None:
@@ -39,9 +39,7 @@ def mnist(options: argparse.Namespace) -> None:
         evaluation = Evaluation(instantiate_group(cfg, "metric"), data, len(images), 10_000, 0)
         (value,) = evaluation.measure(images.split(1000), torch.device("cpu")).values()
         times.append(perf_counter() - began)
-    print(
-        f"fid {value:.3f}: {median(times[1:]):.1f} s, the reference on disk; {times[0]:.1f} s the first time"
-    )
+    print(f"fid {value:.3f}: {median(times[1:]):.1f} s with a cached reference, {times[0]:.1f} s without")
 
 
 def inception(options: argparse.Namespace) -> None:
@@ -50,10 +48,10 @@ def inception(options: argparse.Namespace) -> None:
         Inception(str(weights), "2048"),
         FeatureExtractorInceptionV3("theirs", ["2048"], str(weights)),
     )
-    chance = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     ratios, times = [], []
     for turn in range(options.turns + 1):
-        images = torch.randint(256, (BATCH, 3, SIZE, SIZE), generator=chance, dtype=torch.uint8)
+        images = torch.randint(256, (BATCH, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
         began = perf_counter()
         with torch.no_grad():
             ours.extract(images.double() / 255)
@@ -66,11 +64,11 @@ def inception(options: argparse.Namespace) -> None:
 
 
 def random_weights(path: Path) -> Path:
-    """In torch-fidelity's format: how long a network takes does not hang on what it has learned."""
+    """Writes weights in torch-fidelity's format; the time of a network does not depend on them."""
 
     class Blank(FeatureExtractorInceptionV3):
         def load_state_dict(self, *arguments: object, **named: object) -> None:
-            """The constructor insists on loading something."""
+            """Loads nothing, although the constructor asks for a file."""
 
     torch.save({}, path)
     network = Blank("blank", ["2048"], str(path))
@@ -83,8 +81,8 @@ def random_weights(path: Path) -> Path:
 
 def memory(options: argparse.Namespace) -> None:
     def noise(n: int) -> Iterator[Tensor]:
-        chance = torch.Generator().manual_seed(n)
-        return (2 * torch.rand(1000, 1, 8, 8, generator=chance) - 1 for _ in range(n // 1000))
+        generator = torch.Generator().manual_seed(n)
+        return (2 * torch.rand(1000, 1, 8, 8, generator=generator) - 1 for _ in range(n // 1000))
 
     cfg = compose("metric=[fid,kid]", "metric.kid.subsets=10")
     for n in (20_000, 50_000, 100_000, 200_000):
@@ -99,11 +97,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=["mnist", "inception", "memory"])
-    parser.add_argument("--root", type=Path, help="where MNIST/raw is")
+    parser.add_argument("--root", type=Path, help="folder of MNIST/raw")
     parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args()
     if options.what == "mnist" and options.root is None:
-        parser.error("mnist needs --root, the folder that holds MNIST/raw")
+        parser.error("mnist needs --root, the folder of MNIST/raw")
     keep_memory()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     {"mnist": mnist, "inception": inception, "memory": memory}[options.what](options)

@@ -1,14 +1,14 @@
-"""python scripts/bench_mmd.py: what the six-width MMD of GMMN and its gradient cost, against plain autograd.
+"""python scripts/bench_mmd.py: measures the six-width MMD of GMMN with its gradient, against plain autograd.
 
-Rivals take turns, one trial each, in one process, so that a noisy machine is noisy for all:
+The implementations take turns of one trial in one process, so that a noisy machine is noisy for all:
 
   naive     a matrix of distances for each width, between all samples at once, with all its gradients
   once      one matrix of distances for all widths, otherwise the same
-  compiled  that through torch.compile
+  compiled  `once` through torch.compile
   ganlab    ganlab.functional.distances.mmd2
 
-A trial is the loss and its gradient at the made samples. The data are as far apart as images in [0, 1].
-Printed are medians: milliseconds, and ratios of the times within each turn.
+A trial is the loss and its gradient in the generated samples. The data are as far apart as images in [0, 1].
+The printed numbers are medians: milliseconds, and ratios of the times within each turn.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ VARIANCES = [2, 5, 10, 20, 40, 80]
 KERNEL = GaussianMixture(VARIANCES, "variance")
 
 
-def halves(gram: Tensor, n: int) -> Tensor:
+def mmd_of_gram(gram: Tensor, n: int) -> Tensor:
     return gram[:n, :n].mean() + gram[n:, n:].mean() - 2 * gram[:n, n:].mean()
 
 
 def naive(x: Tensor, y: Tensor) -> Tensor:
     both = torch.cat([x, y])
-    grams = [halves(torch.exp(-squared_distances(both, both) / (2 * v)), len(x)) for v in VARIANCES]
+    grams = [mmd_of_gram(torch.exp(-squared_distances(both, both) / (2 * v)), len(x)) for v in VARIANCES]
     return torch.stack(grams).sum()
 
 
 def once(x: Tensor, y: Tensor) -> Tensor:
     both = torch.cat([x, y])
     squared = squared_distances(both, both)
-    return torch.stack([halves(torch.exp(-squared / (2 * v)), len(x)) for v in VARIANCES]).sum()
+    return torch.stack([mmd_of_gram(torch.exp(-squared / (2 * v)), len(x)) for v in VARIANCES]).sum()
 
 
 def ganlab(x: Tensor, y: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def ganlab(x: Tensor, y: Tensor) -> Tensor:
 
 
 compiled = torch.compile(once)
-RIVALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "naive": naive,
     "once": once,
     "compiled": compiled,
@@ -57,10 +57,10 @@ RIVALS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def trial(rival: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> float:
-    """Seconds of a loss and its gradient, with all that a device still had to do."""
+def trial(implementation: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> float:
+    """Seconds of a loss and its gradient, including pending work of the device."""
     begin = perf_counter()
-    rival(x, y).backward()
+    implementation(x, y).backward()
     if x.is_cuda:
         torch.cuda.synchronize()
     spent = perf_counter() - begin
@@ -69,16 +69,16 @@ def trial(rival: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> fl
 
 
 def measure(batch: int, dim: int, trials: int, device: str) -> Iterator[str]:
-    """A line for each rival."""
+    """A line for each implementation."""
     torch.manual_seed(0)
     # Sparse strokes on a dark ground: squared distances around 100, as between images of MNIST.
     x, y = ((torch.rand(2, batch, dim) < 0.15) * torch.rand(2, 1, dim)).to(device).unbind()
     x.requires_grad_()
-    values = {float(rival(x, y).detach()) for rival in RIVALS.values()}
+    values = {float(loss(x, y).detach()) for loss in IMPLEMENTATIONS.values()}
     assert max(values) - min(values) < 1e-4, values
-    turns = [{name: trial(rival, x, y) for name, rival in RIVALS.items()} for _ in range(trials)]
+    turns = [{name: trial(loss, x, y) for name, loss in IMPLEMENTATIONS.items()} for _ in range(trials)]
     warm = turns[trials // 5 :]
-    for name in RIVALS:
+    for name in IMPLEMENTATIONS:
         ratio = median(times[name] / times["ganlab"] for times in warm)
         spent = 1000 * median(times[name] for times in warm)
         yield f"{name:8} {spent:8.1f} ms  {ratio:5.2f} x ganlab"

@@ -1,10 +1,10 @@
-"""python scripts/bench_scale.py <what>: how ganlab's cost grows.
+"""python scripts/bench_scale.py <what>: measures how the cost of ganlab grows.
 
-  memory     resident memory of a run of 10,000 rounds, early and late
+  memory     resident memory of a run of 10,000 steps, early and late
   batches    images a second at batch sizes 64 to 512, as ratios to 64; the sizes take turns
   processes  images a second of two processes with a thread each, against one with two; they take turns
-  streaming  a folder of 1,000,000 images: what listing them takes, and what a batch takes beside decoding it
-  start      seconds from the command to the end of the first round, and of --help
+  streaming  a folder of 1,000,000 images: the time of listing them, and of a batch, against decoding alone
+  start      seconds from the command to the end of the first step, and of --help
 
 Every run is `python -m ganlab.run` as a user starts it.
 """
@@ -26,16 +26,16 @@ from typing import Any
 QUIET = ("logger=csv", "metric=none", "sample_every=1000000", "checkpoint_every=1000000")
 
 
-def begin(directory: Path, *overrides: str, threads: int = 2) -> subprocess.Popen[str]:
+def start_run(directory: Path, *overrides: str, threads: int = 2) -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", "ganlab.run", f"run_dir={directory}", *QUIET, *overrides]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True, env=environment)
 
 
 def speed(*overrides: str, threads: int = 2) -> float:
-    """Images a second, as the run's own clock has it."""
+    """Images a second, as the run measures them."""
     directory = Path(tempfile.mkdtemp()) / "run"
-    process = begin(directory, *overrides, threads=threads)
+    process = start_run(directory, *overrides, threads=threads)
     process.communicate()
     if process.returncode:
         sys.exit(process.returncode)
@@ -44,31 +44,31 @@ def speed(*overrides: str, threads: int = 2) -> float:
 
 def memory(options: argparse.Namespace) -> None:
     directory = Path(tempfile.mkdtemp()) / "run"
-    # Some more, for the last round of a run saves a checkpoint.
-    process = begin(directory, "steps=10500", "log_every=10", *options.overrides)
-    seen = {}
+    # Some more steps, because a run saves a checkpoint after its last.
+    process = start_run(directory, "steps=10500", "log_every=10", *options.overrides)
+    resident = {}  # MiB by step
     while process.poll() is None:
         try:
             step = int((directory / "metrics.csv").read_text().split()[-1].split(",")[0])
             status = Path(f"/proc/{process.pid}/status").read_text()
-            seen[step] = int(status.split("VmRSS:")[1].split()[0]) / 1024
+            resident[step] = int(status.split("VmRSS:")[1].split()[0]) / 1024
         except (OSError, IndexError, ValueError):
             pass
         time.sleep(0.2)
-    for aim in (1000, 2000, 4000, 6000, 8000, 10_000):
-        step = min(seen, key=lambda step: abs(step - aim))
-        print(f"round {step:6,}: {seen[step]:,.1f} MiB resident")
+    for target in (1000, 2000, 4000, 6000, 8000, 10_000):
+        step = min(resident, key=lambda step: abs(step - target))
+        print(f"step {step:6,}: {resident[step]:,.1f} MiB resident")
 
 
 def batches(options: argparse.Namespace) -> None:
     sizes = (64, 128, 256, 512)
-    found: dict[int, list[float]] = {size: [] for size in sizes}
+    speeds: dict[int, list[float]] = {size: [] for size in sizes}
     for _ in range(options.turns):
         for size in sizes:
-            found[size].append(speed(f"data.batch_size={size}", "images=25600", *options.overrides))
+            speeds[size].append(speed(f"data.batch_size={size}", "images=25600", *options.overrides))
     for size in sizes:
-        ratio = median(a / b for a, b in zip(found[size], found[64], strict=True))
-        print(f"batch {size:4}: {median(found[size]):10,.0f} images/s, {ratio:.2f} times that of 64")
+        ratio = median(a / b for a, b in zip(speeds[size], speeds[64], strict=True))
+        print(f"batch {size:4}: {median(speeds[size]):10,.0f} images/s, {ratio:.2f} times that of 64")
 
 
 def processes(options: argparse.Namespace) -> None:
@@ -86,18 +86,18 @@ def streaming(options: argparse.Namespace) -> None:
 
     from ganlab.config.build import build_data
     from ganlab.config.compose import compose
-    from ganlab.data.files import decode
+    from ganlab.data.image import decode
 
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp())
-    distinct(folder, options.images)
+    write_images(folder, options.images)
     began = time.perf_counter()
     cfg = compose("data=folder", f"data.root={folder}", "data.batch_size=256", *options.overrides)
     data: Any = build_data(cfg)
     print(f"listing {len(data):,} images: {time.perf_counter() - began:.1f} s")
     source = data.sources["train"]
     batches, ratios = iter(data.stream(0, lambda: 0, "cpu")), []
-    for _ in islice(batches, 20):  # the workers are up, and ahead by what they may be
+    for _ in islice(batches, 20):  # the workers have started, and filled their queues
         pass
     order = torch.randperm(len(data))
     for turn in range(options.turns):
@@ -107,7 +107,7 @@ def streaming(options: argparse.Namespace) -> None:
         streamed = (time.perf_counter() - began) / (40 * 256)
         began = time.perf_counter()
         for i in order[turn * 2560 : (turn + 1) * 2560].tolist():
-            decode(source.files[i], source.look, {})
+            decode(source.files[i], source.spec, {})
         decoded = (time.perf_counter() - began) / 2560
         ratios.append(decoded / streamed)
         print(f"{1 / streamed:,.0f} images/s streamed, {1 / decoded:,.0f} decoded by one thread")
@@ -115,32 +115,32 @@ def streaming(options: argparse.Namespace) -> None:
     print(f"streamed / decoded by one thread: {median(ratios):.2f}; {rss:,.0f} MiB resident")
 
 
-def distinct(folder: Path, count: int) -> None:
-    """`count` images of 64x64: one in a hundred is drawn, and has a hundred names."""
+def write_images(folder: Path, count: int) -> None:
+    """Writes `count` images of 64x64; every hundred of them are hard links to one file."""
     import numpy as np
     from PIL import Image
 
-    draw = np.random.default_rng(0)
-    coarse = draw.integers(0, 256, (max(count // 100, 1), 8, 8, 3), dtype=np.uint8)
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(0, 256, (max(count // 100, 1), 8, 8, 3), dtype=np.uint8)
     for i, pixels in enumerate(coarse):
-        place = folder / f"{i // 1000:03d}"
-        place.mkdir(exist_ok=True)
-        first = place / f"{i:06d}_00.jpg"
+        subfolder = folder / f"{i // 1000:03d}"
+        subfolder.mkdir(exist_ok=True)
+        first = subfolder / f"{i:06d}_00.jpg"
         Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(first, quality=90)
         for copy in range(1, 100):
-            os.link(first, place / f"{i:06d}_{copy:02d}.jpg")
+            os.link(first, subfolder / f"{i:06d}_{copy:02d}.jpg")
 
 
 def start(options: argparse.Namespace) -> None:
-    whole, help_ = [], []
+    first_step, help_ = [], []
     for _ in range(options.turns):
         began = time.perf_counter()
-        begin(Path(tempfile.mkdtemp()) / "run", "steps=1", *options.overrides).communicate()
-        whole.append(time.perf_counter() - began)
+        start_run(Path(tempfile.mkdtemp()) / "run", "steps=1", *options.overrides).communicate()
+        first_step.append(time.perf_counter() - began)
         began = time.perf_counter()
         subprocess.run([sys.executable, "-m", "ganlab.run", "--help"], stdout=subprocess.DEVNULL, check=True)
         help_.append(time.perf_counter() - began)
-    print(f"one round, whole process: {median(whole):.1f} s; --help: {median(help_):.2f} s")
+    print(f"one step, whole process: {median(first_step):.1f} s; --help: {median(help_):.2f} s")
 
 
 def main() -> None:
@@ -149,8 +149,8 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["memory", "batches", "processes", "streaming", "start"])
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--images", type=int, default=1_000_000, help="of streaming")
-    parser.add_argument("overrides", nargs="*", help="of every run, such as model=dcgan")
+    parser.add_argument("--images", type=int, default=1_000_000, help="number of files for streaming")
+    parser.add_argument("overrides", nargs="*", help="overrides of every run, such as model=dcgan")
     options = parser.parse_intermixed_args()
     globals()[options.what](options)
 

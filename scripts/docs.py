@@ -1,14 +1,16 @@
-"""python scripts/docs.py: writes ganlab/tricks/README.md, every trick with what it does and what it refuses.
+"""python scripts/docs.py: writes ganlab/tricks/README.md, a page with every trick.
 
-Everything in it is read off the code: names and hooks of the classes, their docstrings, which objectives and
-which other tricks they refuse (each combination is built), and what a round costs, from costs.csv beside it,
-which `python scripts/bench_tricks.py` writes.
+The page is generated from the code: class names, docstrings and hooks of the tricks, and their costs in
+costs.csv, which `python scripts/bench_tricks.py` measures. The objectives and other tricks that a trick
+refuses are found by building each combination. tests/support/refused_combinations.json keeps them for the
+page and for the tests.
 """
 
 from __future__ import annotations
 
 import csv
 import inspect
+import json
 import re
 from functools import cache
 from itertools import combinations, product
@@ -25,22 +27,24 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability
 from ganlab.tricks.base import Trick
 
-FOLDER = Path(__file__).parent.parent / "ganlab" / "tricks"
-README, COSTS = FOLDER / "README.md", FOLDER / "costs.csv"
-# A batch norm in the generator and labelled images of even sides: then as few tricks as may be refuse.
+ROOT = Path(__file__).parent.parent
+REFUSED = ROOT / "tests" / "support" / "refused_combinations.json"
+README, COSTS = ROOT / "ganlab" / "tricks" / "README.md", ROOT / "ganlab" / "tricks" / "costs.csv"
+# With batch norm in the generator and labelled images of even sides, as few tricks as possible refuse.
 SMALL = (
     "logger=csv",
     "model.generator.hidden=[16]",
     "model.generator.batch_norm=true",
     "model.discriminator.hidden=[16]",
 )
-# What is the data's, the machine's or the compiler's to offer, not the objective's.
-ELSEWHERE = (
+# Capabilities that depend on the data, the machine or the compiler, and not on the objective.
+OF_SETTINGS = (
     Capability.LABELS,
     Capability.LABELLED_BATCH,
     Capability.ONE_PROCESS,
     Capability.SECOND_DERIVATIVES,
 )
+PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")
 INTRODUCTION = """# Tricks
 
 A trick is a published technique that changes one part of the training of a GAN: the networks, what the
@@ -55,33 +59,86 @@ layer, batch norm or normal latents; this is checked when the game is built. To 
 
 `make docs` writes this page from the code; do not edit it.
 """
-PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")
+COST = (
+    "The cost is the additional time of a step of a DCGAN in per cent, or of the network in brackets if a "
+    "DCGAN refuses the trick; `costs.csv` has the objective of each. It is the median of three ratios. "
+    "Tricks that can only add work come out as low as -5, so differences of five points mean nothing. "
+    "Measured on {machines}."
+)
 
 
-def options(group: str) -> list[str]:
+def option_names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 @cache
 def composed(*overrides: str) -> DictConfig:
-    """Composing takes a hundred times as long as building so small a game: once for each option."""
+    """The config of a small game, composed once: composing takes a hundred times as long as building."""
     cfg = compose(*SMALL, *overrides)
     OmegaConf.resolve(cfg)
     return cfg
 
 
 @cache
-def refusal(objective: str, *tricks: str) -> str | None:
-    """Why an objective and tricks cannot go together; None: they can."""
+def is_refused(objective: str, *tricks: str) -> bool:
+    """Whether a game with this objective and these tricks is refused."""
     cfg = composed().copy()
     cfg.data.labelled = 10
     cfg.objective = composed(f"objective={objective}").objective
     cfg.trick = OmegaConf.merge({}, *(composed(f"trick={trick}").trick for trick in tricks))
     try:
         build_game(cfg)
-    except ConfigError as refused:
-        return str(refused)
+    except ConfigError:
+        return True
+    return False
+
+
+def common_objective(*tricks: str) -> str | None:
+    """An objective that accepts each of the tricks alone, preferably non_saturating; None: there is none."""
+    for objective in ("non_saturating", *option_names("objective")):
+        if not any(is_refused(objective, trick) for trick in tricks):
+            return objective
     return None
+
+
+def can_be_combined(*tricks: str) -> bool:
+    objective = common_objective(*tricks)
+    return objective is not None and not is_refused(objective, *sorted(tricks))
+
+
+class Refused(NamedTuple):
+    """Combinations that are refused."""
+
+    objectives: set[tuple[str, str]]  # trick, objective
+    pairs: set[tuple[str, str]]  # two tricks, in alphabetical order
+
+
+def find_refused() -> Refused:
+    """Builds each combination; takes minutes."""
+    tricks = option_names("trick")
+    choices = product(tricks, option_names("objective"))
+    return Refused(
+        {(trick, objective) for trick, objective in choices if is_refused(objective, trick)},
+        {pair for pair in combinations(tricks, 2) if not can_be_combined(*pair)},
+    )
+
+
+def write_refused(refused: Refused) -> None:
+    by_trick = {
+        group: {trick: sorted(b for a, b in pairs if a == trick) for trick in sorted({a for a, _ in pairs})}
+        for group, pairs in refused._asdict().items()
+    }
+    REFUSED.write_text(json.dumps(by_trick, indent=2) + "\n")
+
+
+def read_refused() -> Refused:
+    groups = json.loads(REFUSED.read_text())
+    return Refused(
+        **{
+            group: {(trick, other) for trick, others in by_trick.items() for other in others}
+            for group, by_trick in groups.items()
+        }
+    )
 
 
 def trick_class(trick: str) -> type[Trick]:
@@ -89,156 +146,105 @@ def trick_class(trick: str) -> type[Trick]:
 
 
 def hooks(trick: type[Trick]) -> list[str]:
-    """What a trick takes part in: the methods of `Trick` that it overrides."""
-    own = [name for name, _ in inspect.getmembers(Trick, inspect.isfunction) if name in vars(Trick)]
-    apart = ("__init__", "set_extra_state")
-    return [name for name in own if name not in apart and getattr(trick, name) is not getattr(Trick, name)]
+    """The methods of `Trick` that a trick overrides."""
+    names = [name for name, _ in inspect.getmembers(Trick, inspect.isfunction) if name in vars(Trick)]
+    names = [name for name in names if name not in ("__init__", "set_extra_state")]
+    return [name for name in names if getattr(trick, name) is not getattr(Trick, name)]
 
 
-def settings(trick: str) -> list[str]:
-    """What a trick as its YAML has it needs of other settings than the objective."""
-    made: Trick = instantiate(composed(f"trick={trick}").trick[trick])
-    return [str(offer) for offer in ELSEWHERE if offer in made.needs | made.claims]
+def needed_settings(trick: str) -> list[str]:
+    """What a trick with its default settings needs of other settings than the objective."""
+    built: Trick = instantiate(composed(f"trick={trick}").trick[trick])
+    return [str(capability) for capability in OF_SETTINGS if capability in built.needs | built.claims]
 
 
-def what(trick: type[Trick]) -> tuple[str, str]:
-    """The first sentence of its docstring without the paper, and the paper."""
-    text = " ".join((inspect.getdoc(trick) or "").split("\n\n")[0].split())
-    paper = PAPER.search(inspect.getdoc(trick) or "")
-    sentence = re.split(r"(?<=[a-z0-9)])[.:;](?: |$)", PAPER.sub("", text))[0]
-    return re.sub(r"\s+([,:;]|\.(?!\.))", r"\1", sentence).strip().replace("|", "\\|"), (
-        " ".join(paper[1].split()) if paper else ""
-    )
+def summary(trick: type[Trick]) -> tuple[str, str]:
+    """The first sentence of a trick's docstring without the paper, and the paper."""
+    docstring = inspect.getdoc(trick) or ""
+    paper = PAPER.search(docstring)
+    text = PAPER.sub("", " ".join(docstring.split("\n\n")[0].split()))
+    sentence = re.split(r"(?<=[a-z0-9)])[.:;](?: |$)", text)[0]
+    sentence = re.sub(r"\s+([,:;]|\.(?!\.))", r"\1", sentence).strip().replace("|", "\\|")
+    return sentence, " ".join(paper[1].split()) if paper else ""
 
 
-def home(*tricks: str) -> str | None:
-    """An objective in which each of some tricks plays alone; non_saturating, where that is one."""
-    for objective in ("non_saturating", *options("objective")):
-        if not any(refusal(objective, trick) for trick in tricks):
-            return objective
-    return None
-
-
-def go_together(*tricks: str) -> bool:
-    objective = home(*tricks)
-    return objective is not None and refusal(objective, *sorted(tricks)) is None
-
-
-class Refusals(NamedTuple):
-    """Which objectives tricks refuse, and which tricks each other."""
-
-    objectives: set[tuple[str, str]]  # trick, objective
-    pairs: set[tuple[str, str]]  # by name
-
-
-def built() -> Refusals:
-    """What is refused when each combination is built."""
-    tricks = options("trick")
-    return Refusals(
-        {(trick, name) for trick, name in product(tricks, options("objective")) if refusal(name, trick)},
-        {pair for pair in combinations(tricks, 2) if not go_together(*pair)},
-    )
-
-
-def written() -> Refusals:
-    """What the document says is refused."""
-    above, (header, _, *below), _ = (cells(section) for section in README.read_text().split("\n## "))
-    return Refusals(
-        {(row[0], header[i]) for row in below for i, cell in enumerate(row) if cell == "–"},
-        {(row[0], name) for row in above[2:] for name in re.split("`?, `?", row[-1]) if row[0] < name},
-    )
-
-
-def cells(section: str) -> list[list[str]]:
-    """The rows of the table in a section, its header and the line below it among them."""
-    lines = (re.split(r"(?<!\\)\|", line)[1:-1] for line in section.splitlines() if line.startswith("|"))
-    return [[cell.strip(" `") for cell in line] for line in lines]
-
-
-def costs() -> list[dict[str, str]]:
-    """The rows of costs.csv; none, where nothing has been measured."""
+def read_costs() -> list[dict[str, str]]:
+    """The rows of costs.csv; none if nothing has been measured."""
     if not COSTS.exists():
         return []
     with COSTS.open() as file:
         return list(csv.DictReader(file))
 
 
-def cost(row: dict[str, str]) -> str:
-    """Per cent of a round, and of which network, unless it is the DCGAN that most were measured on."""
+def cost_cell(row: dict[str, str]) -> str:
+    """Per cent of a step, with the network unless it is the DCGAN that most are measured on."""
     network = row["workload"].partition(" ")[0]
-    return row["per cent of a round"] + ("" if network in ("", "DCGAN") else f" ({network})")
+    return row["per cent of a step"] + ("" if network in ("", "DCGAN") else f" ({network})")
 
 
-def measured(rows: list[dict[str, str]]) -> str:
-    """What the column of costs says."""
-    if not rows:
-        return "What each costs, `python scripts/bench_tricks.py` measures; here it has not been run."
-    machines = "; ".join(sorted({row["machine"] for row in rows}))
-    return (
-        "The cost is what a round of a DCGAN takes longer with it, or of the network in brackets where a "
-        "DCGAN refuses it; `costs.csv` has the objective of each. It is the median of three ratios: "
-        "tricks that can only add work come out as low as -5, so read differences of five points as none. "
-        f"Measured on {machines}."
-    )
+def cost_note(costs: list[dict[str, str]]) -> str:
+    """A paragraph about the column of costs."""
+    if not costs:
+        return "`python scripts/bench_tricks.py` measures the cost of each trick; it has not been run."
+    return COST.format(machines="; ".join(sorted({row["machine"] for row in costs})))
 
 
-def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
+def markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
 
 
-def overview(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
+def trick_table(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
     rows = []
-    found = {row["trick"]: cost(row) for row in costs()}
+    costs = {row["trick"]: cost_cell(row) for row in read_costs()}
     for trick in tricks:
-        made = trick_class(trick)
-        sentence, paper = what(made)
-        apart = ", ".join(f"`{name}`" for name in tricks if tuple(sorted((trick, name))) in refused)
-        named = ", ".join(f"`{hook}`" for hook in hooks(made))
-        needed = ", ".join(settings(trick))
-        rows.append([f"`{trick}`", sentence, paper, named, found.get(trick, ""), needed, apart])
-    header = ["trick", "what it does", "paper", "hooks", "cost, %", "needs", "not beside"]
-    return table(header, rows)
+        sentence, paper = summary(trick_class(trick))
+        others = ", ".join(f"`{name}`" for name in tricks if tuple(sorted((trick, name))) in refused)
+        overridden = ", ".join(f"`{hook}`" for hook in hooks(trick_class(trick)))
+        needs = ", ".join(needed_settings(trick))
+        rows.append([f"`{trick}`", sentence, paper, overridden, costs.get(trick, ""), needs, others])
+    header = ["trick", "what it does", "paper", "hooks", "cost, %", "needs", "refuses"]
+    return markdown_table(header, rows)
 
 
-def matrix(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
-    objectives = options("objective")
+def objective_table(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
+    objectives = option_names("objective")
     rows = [[f"`{trick}`", *("–" if (trick, o) in refused else "" for o in objectives)] for trick in tricks]
-    return table(["", *(f"`{objective}`" for objective in objectives)], rows)
+    return markdown_table(["", *(f"`{objective}`" for objective in objectives)], rows)
 
 
-def tips() -> list[str]:
+def ganhacks_table() -> list[str]:
     rows = [
         [str(i), tip, f"`{' '.join(settings)}`", remark]
         for i, (tip, settings, remark) in enumerate(GANHACKS, 1)
     ]
-    return table(["", "tip", "setting", ""], rows)
+    return markdown_table(["", "tip", "setting", ""], rows)
 
 
-def document(refusals: Refusals) -> str:
-    tricks = options("trick")
-    parts = [
+def page(refused: Refused) -> str:
+    tricks = option_names("trick")
+    lines = [
         INTRODUCTION,
-        measured(costs()),
+        cost_note(read_costs()),
         "",
-        *overview(tricks, refusals.pairs),
+        *trick_table(tricks, refused.pairs),
         "",
         "## Objectives",
         "",
         "`–`: the trick refuses this objective, and says why.",
         "",
-        *matrix(tricks, refusals.objectives),
+        *objective_table(tricks, refused.objectives),
         "",
         "## ganhacks",
         "",
-        "How to follow each of the seventeen tips of ganhacks (Chintala, Denton, Arjovsky & Mathieu 2016).",
+        "Settings for each of the seventeen tips of ganhacks (Chintala, Denton, Arjovsky & Mathieu 2016).",
         "",
-        *tips(),
+        *ganhacks_table(),
         "",
     ]
-    return "\n".join(parts)
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    README.write_text(document(built()))
-    print(f"{README}: {len(options('trick'))} tricks")
+    write_refused(find_refused())
+    README.write_text(page(read_refused()))
+    print(f"{README}: {len(option_names('trick'))} tricks")

@@ -1,8 +1,8 @@
-"""The seventeen tips of ganhacks (Chintala, Denton, Arjovsky & Mathieu 2016), each as settings of ganlab."""
+"""The seventeen tips of ganhacks (Chintala, Denton, Arjovsky & Mathieu 2016) as settings of ganlab."""
 
 from __future__ import annotations
 
-# Tip, settings that follow it (none: it is so anyhow), and what there is to say.
+# The tip, the settings that follow it, and a remark.
 GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "Normalise the inputs",
@@ -23,67 +23,67 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "Batch norm, real and fake samples in batches of their own",
         ("model=dcgan",),
-        "Always so: no pass sees both. Where there can be no batch norm: `trick=normalisation "
+        "Always so: no pass has both. If batch norm is not possible: `trick=normalisation "
         "trick.normalisation.kind=instance`.",
     ),
     (
         "No sparse gradients: no ReLU, no max pooling",
         ("model=dcgan", "model.generator.slope=0.2"),
         "Leaky ReLU in both players, and strided convolutions. Without the slope the generator has ReLU, as "
-        "in the paper.",
+        "in the DCGAN paper.",
     ),
     (
         "Soft and noisy labels",
         ("trick=noisy_labels",),
-        "Their ranges, with flips. `trick=label_smoothing` is the one-sided version of the paper.",
+        "With their ranges and flips. `trick=label_smoothing` is one-sided, as in Salimans et al. (2016).",
     ),
     (
-        "DCGAN where one can",
+        "DCGAN if possible",
         ("model=dcgan",),
-        "Their other family, a VAE and a GAN in one, is not available; `model=vae` is the plain one.",
+        "Their alternative, a VAE combined with a GAN, is not available; `model=vae` is a plain VAE.",
     ),
     (
         "Tricks of reinforcement learning",
         ("trick=replay_buffer",),
-        "Fakes of earlier rounds are shown again. Old checkpoints of both players are not brought back.",
+        "Fakes of earlier steps are shown again. Swapping in old checkpoints is not available.",
     ),
     (
         "Adam",
         ("optimizer=adam",),
-        "With the rate 0.0002 of DCGAN, whose default it is; every model comes with an Adam of its own. SGD "
-        "for the discriminator: `optimizer=sgd_adam`.",
+        "With the learning rate 0.0002 of DCGAN; every model has an Adam of its own by default. SGD for the "
+        "discriminator: `optimizer=sgd_adam`.",
     ),
     (
         "Track failures early",
         ("log_every=10", "clip.discriminator=inf", "clip.generator=inf"),
-        "Each term of each player is logged, and NaN ends a run. Norms of gradients are logged where `clip` "
-        "bounds them: `inf` watches, `100` also bounds.",
+        "Each loss term of each player is logged, and NaN ends a run. Gradient norms are logged if `clip` is "
+        "given: `inf` only logs, `100` also clips.",
     ),
     (
-        "No balance by the loss",
+        "No balancing by the loss",
         ("play=alternating",),
-        "The default is one move each. Who wants to see it: `trick=adaptive_balance`.",
+        "By default each player moves once a step. Balancing is `trick=adaptive_balance`.",
     ),
     (
         "Use labels",
         ("trick=auxiliary_classifier",),
-        "Or give them to both players: `trick=label_conditioning`.",
+        "Or conditional networks: `trick=label_conditioning`.",
     ),
     (
-        "Noise on the inputs, falling with time, and on the generator's layers",
+        "Noise on the inputs, decaying over time, and on the generator's layers",
         ("trick=[instance_noise,noise_layers]", "trick.noise_layers.player=generator"),
-        "Linear to zero by default; any schedule. In the discriminator's layers: "
+        "Linear to zero by default; any schedule is possible. In the discriminator's layers: "
         "`trick.noise_layers.player=discriminator`.",
     ),
     (
         "Train the discriminator more",
         ("trick=critic_steps",),
-        "They were not sure.",
+        "The authors are not sure about it.",
     ),
     (
         "Batch discrimination",
         ("trick=minibatch_discrimination",),
-        "They were not sure. Cheaper: `trick=minibatch_stddev`.",
+        "The authors are not sure about it. Cheaper: `trick=minibatch_stddev`.",
     ),
     (
         "Discrete conditions by an embedding",
@@ -92,11 +92,11 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
             "trick.label_conditioning.generator=embedding",
             "trick.label_conditioning.discriminator=embedding",
         ),
-        "One-hot planes are the default; `norm` and `projection` are the others.",
+        "One-hot planes are the default; `norm` and `projection` are alternatives.",
     ),
     (
         "Dropout in the generator, when training and when testing",
         ("trick=generator_dropout", "trick.generator_dropout.at_test=true"),
-        "With noise that hangs on the seed of the samples, so they can be drawn again.",
+        "The noise depends on the seed of the samples, so they can be reproduced.",
     ),
 ]

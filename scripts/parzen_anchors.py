@@ -1,8 +1,8 @@
-"""What real images and k-means score as "models" of MNIST, beside which the Parzen table is to be read.
+"""python scripts/parzen_anchors.py: Parzen scores of real images and k-means centroids, as models of MNIST.
 
-`parzen_anchors.py --root DIR` reads MNIST in DIR and takes minutes on one core. Each anchor is a set of
-points that takes the place of a model's samples, drawn from the images that the experiment trains on.
-`--runs RUN ...` scores 10,000 samples of runs instead, or of single checkpoints.
+They put the table of Parzen scores into perspective. `--root DIR` is the folder of MNIST; the scores take
+minutes on one core. Each anchor is a set of points in place of a model's samples, drawn from the images that
+the experiment trains on. `--runs RUN ...` scores 10,000 samples of runs, or of single checkpoints, instead.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from ganlab.metrics.parzen import Parzen
 from ganlab.training.build import load
 
 
-def images(data: Data, split: Split) -> Tensor:
-    """A whole split, [N, 1, 28, 28] in [0, 1]."""
+def all_images(data: Data, split: Split) -> Tensor:
+    """All images of a split, [N, 1, 28, 28] in [0, 1]."""
     return torch.cat([x for x, _ in data.split(split, "cpu", 1000)])
 
 
-def centroids(x: Tensor, number: int, iterations: int, seed: int) -> Tensor:
-    """Those of k-means by Lloyd's algorithm, from images drawn at random, [number, 1, 28, 28]."""
+def centroids(x: Tensor, k: int, iterations: int, seed: int) -> Tensor:
+    """Centroids of k-means by Lloyd's algorithm, started from random images, [k, 1, 28, 28]."""
     from sklearn.cluster import KMeans
 
-    found = KMeans(number, init="random", n_init=1, max_iter=iterations, tol=0, random_state=seed)
-    return torch.from_numpy(found.fit(x.flatten(1).numpy()).cluster_centers_).view(-1, *x.shape[1:])
+    kmeans = KMeans(k, init="random", n_init=1, max_iter=iterations, tol=0, random_state=seed)
+    return torch.from_numpy(kmeans.fit(x.flatten(1).numpy()).cluster_centers_).view(-1, *x.shape[1:])
 
 
 def anchors(data: Data, seed: int) -> Iterator[tuple[str, Tensor]]:
-    """The names of the anchors, and their points."""
-    x = images(data, "train")
+    """The anchors: names and points."""
+    x = all_images(data, "train")
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     yield "10,000 real training images", x[order[:10_000]]
     yield "1,000 real training images", x[order[:1_000]]
@@ -49,17 +49,17 @@ def samples(runs: list[str], seed: int) -> Iterator[tuple[str, Tensor]]:
     """10,000 samples of each run."""
     for run in runs:
         game = load(run)
-        yield f"{run}, round {game.step}", game.sample(10_000, seed=seed)
+        yield f"{run}, step {game.step}", game.sample(10_000, seed=seed)
 
 
 def main() -> None:
-    """Prints a row of the table for each."""
+    """Prints a row of the table for each anchor or run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="where MNIST/raw is")
+    parser.add_argument("--root", type=Path, required=True, help="folder of MNIST/raw")
     parser.add_argument(
-        "--protocol", default="goodfellow2014_mnist", help="the experiment whose data and grid"
+        "--protocol", default="goodfellow2014_mnist", help="experiment that sets the data and the widths"
     )
-    parser.add_argument("--runs", nargs="+", help="run directories or checkpoints, in the place of anchors")
+    parser.add_argument("--runs", nargs="+", help="run directories or checkpoints, instead of the anchors")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
@@ -67,20 +67,20 @@ def main() -> None:
     data, metric = build_data(cfg), instantiate(cfg.metric.parzen)
     assert isinstance(metric, Parzen)
     for split in metric.references:
-        metric.update_reference(images(data, split), split)
-    print("| | width | validation | test | made in | scored in |\n|---|---|---|---|---|---|")
+        metric.update(all_images(data, split), split)
+    print("| | width | validation | test | sampling | scoring |\n|---|---|---|---|---|---|")
     began = time.perf_counter()
     source = samples(arguments.runs, arguments.seed) if arguments.runs else anchors(data, arguments.seed)
     for name, points in source:
-        made = time.perf_counter()
-        metric.update(points, real=False)
-        found, how = metric.compute(), metric.extras()
+        sampled = time.perf_counter()
+        metric.update(points)
+        scores, extras = metric.compute(), metric.extras()
         metric.reset()
         scored = time.perf_counter()
         print(
-            f"| {name} | {how['width']:.3g} | {found['parzen/validation']:.1f} "
-            f"| {found['parzen/test']:.1f} ± {how['standard_error']:.1f} "
-            f"| {made - began:.0f} s | {scored - made:.0f} s |",
+            f"| {name} | {extras['width']:.3g} | {scores['parzen/validation']:.1f} "
+            f"| {scores['parzen/test']:.1f} ± {extras['standard_error']:.1f} "
+            f"| {sampled - began:.0f} s | {scored - sampled:.0f} s |",
             flush=True,
         )
         began = scored

@@ -1,7 +1,7 @@
-"""Trains a classifier whose features metrics look through: `train_classifier.py digits`, in 15 seconds.
+"""python scripts/train_classifier.py <data>: trains one of the classifiers whose features metrics compare.
 
-`train_classifier.py mnist --root DIR`, and `fashion_mnist` likewise, read torchvision's layout in DIR and
-take some minutes on one core.
+`digits` takes 15 seconds; `mnist` and `fashion_mnist` read torchvision's files in `--root DIR` and take some
+minutes on one core.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ganlab.metrics.features import WEIGHTS, Classifier, eight_bit
 
 
 class Data(NamedTuple):
-    """Images [N, 1, H, W] in [0, 1] and their classes [N], for training and for the test."""
+    """Images [N, 1, H, W] in [0, 1] and their classes [N], for training and for testing."""
 
     train: Tensor
     train_classes: Tensor
@@ -32,12 +32,12 @@ class Data(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """How long a classifier is trained, and how much its images are changed meanwhile."""
+    """The length of training, and the augmentation of images."""
 
     epochs: int
-    degrees: float
-    pixels: float
-    noise: float
+    degrees: float  # largest rotation
+    pixels: float  # largest shift
+    noise: float  # largest standard deviation
     mirror: bool
 
 
@@ -49,7 +49,7 @@ RECIPES = {
 
 
 def digits() -> Data:
-    """The 1797 digits of scikit-learn, 8 x 8, as 8-bit images; the last fifth is for the test."""
+    """The 1797 digits of scikit-learn as 8-bit images of 8 x 8; the last fifth is for testing."""
     from sklearn.datasets import load_digits
 
     from ganlab.data.digits import TRAINING
@@ -61,67 +61,65 @@ def digits() -> Data:
     return Data(images[:TRAINING], classes[:TRAINING], images[TRAINING:], classes[TRAINING:])
 
 
-def files(dataset: str, root: Path) -> Data:
-    """A set of torchvision's by its own split, [N, 1, 28, 28]; the files must be there."""
+def torchvision_data(dataset: str, root: Path) -> Data:
+    """A data set of torchvision in its own split, [N, 1, 28, 28]; the files must exist."""
     from ganlab.data.vision import load
 
     (train, train_classes), (test, test_classes) = load(dataset, str(root))
     return Data(train.float() / 255, train_classes, test.float() / 255, test_classes)
 
 
-def augmented(x: Tensor, how: Recipe) -> Tensor:
-    """Turned, moved, mirrored and made noisy at random, as the recipe says; the noise is Gaussian."""
+def augment(x: Tensor, recipe: Recipe) -> Tensor:
+    """Rotates, shifts and mirrors images at random, and adds Gaussian noise."""
     n, _, height, width = x.shape
-    degrees, pixels = how.degrees, how.pixels
-    x = torch.where(torch.rand(n, 1, 1, 1) < 0.5, x.flip(3), x) if how.mirror else x
-    angle = (2 * torch.rand(n) - 1) * math.radians(degrees)
-    shift = (2 * torch.rand(n, 2, 1) - 1) * pixels * 2 / torch.tensor([[width], [height]])
-    turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2)
-    grid = functional.affine_grid(torch.cat([turn, shift], 2), list(x.shape), align_corners=False)
+    x = torch.where(torch.rand(n, 1, 1, 1) < 0.5, x.flip(3), x) if recipe.mirror else x
+    angle = (2 * torch.rand(n) - 1) * math.radians(recipe.degrees)
+    shift = (2 * torch.rand(n, 2, 1) - 1) * recipe.pixels * 2 / torch.tensor([[width], [height]])
+    rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2)
+    grid = functional.affine_grid(torch.cat([rotation, shift], 2), list(x.shape), align_corners=False)
     moved = functional.grid_sample(x, grid, align_corners=False)
-    return (moved + how.noise * torch.rand(n, 1, 1, 1) * torch.randn_like(x)).clamp(0, 1)
+    return (moved + recipe.noise * torch.rand(n, 1, 1, 1) * torch.randn_like(x)).clamp(0, 1)
 
 
-def train(classifier: Classifier, data: Data, how: Recipe) -> None:
-    """Adam with weight decay on a one-cycle rate, batches of 128."""
-    epochs = how.epochs
+def train(classifier: Classifier, data: Data, recipe: Recipe) -> None:
+    """Trains with AdamW, a one-cycle learning rate and batches of 128."""
     optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=1e-2)
-    rounds = epochs * (len(data.train) // 128)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=rounds)
+    steps = recipe.epochs * (len(data.train) // 128)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
     classifier.train()
-    for epoch in range(epochs):
+    for epoch in range(recipe.epochs):
         order = torch.randperm(len(data.train))
         for rows in torch.split(order, 128)[: len(order) // 128]:
-            logits = classifier(augmented(data.train[rows], how))
+            logits = classifier(augment(data.train[rows], recipe))
             loss = nn.functional.cross_entropy(logits, data.train_classes[rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-        if epoch % 10 == 9 or epochs <= 14:
-            print(f"epoch {epoch + 1} of {epochs}: loss {loss.item():.4f}", flush=True)
+        if epoch % 10 == 9 or recipe.epochs <= 14:
+            print(f"epoch {epoch + 1} of {recipe.epochs}: loss {loss.item():.4f}", flush=True)
 
 
 def accuracy(classifier: Classifier, x: Tensor, classes: Tensor) -> float:
-    """The share of images whose class is found, measured in float64 as metrics do."""
+    """The share of images that are classified correctly, in float64 as metrics compute."""
     classifier = classifier.eval().double()
-    found = torch.cat([classifier.predict(eight_bit(rows)) for rows in torch.split(x, 500)])
-    return float((found == classes).double().mean())
+    predicted = torch.cat([classifier.predict(eight_bit(rows)) for rows in torch.split(x, 500)])
+    return float((predicted == classes).double().mean())
 
 
 def main() -> None:
-    """Trains, writes the weights and prints what the README beside them says."""
+    """Trains, writes the weights, and prints the numbers of their README."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=RECIPES)
-    parser.add_argument("--root", type=Path, help="where MNIST/raw or FashionMNIST/raw is")
+    parser.add_argument("--root", type=Path, help="folder of MNIST/raw or FashionMNIST/raw")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    if arguments.name != "digits" and arguments.root is None:
-        parser.error(f"{arguments.name} needs --root, the folder that holds MNIST/raw or FashionMNIST/raw")
+    options = parser.parse_args()
+    if options.name != "digits" and options.root is None:
+        parser.error(f"{options.name} needs --root, the folder of MNIST/raw or FashionMNIST/raw")
 
     datasets = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
-    data = digits() if arguments.name == "digits" else files(datasets[arguments.name], arguments.root)
-    torch.manual_seed(arguments.seed)
+    data = digits() if options.name == "digits" else torchvision_data(datasets[options.name], options.root)
+    torch.manual_seed(options.seed)
     torch.use_deterministic_algorithms(True)
     architecture: dict[str, Any] = {
         "shape": tuple(data.train.shape[1:]),
@@ -130,14 +128,14 @@ def main() -> None:
         "num_features": 48,
     }
     classifier = Classifier(**architecture)
-    train(classifier, data, RECIPES[arguments.name])
+    train(classifier, data, RECIPES[options.name])
 
-    # One key only: safetensors writes several in an order that changes from run to run.
-    path = WEIGHTS / f"{arguments.name}.safetensors"
+    # One key of metadata: safetensors writes several in an order that changes from run to run.
+    path = WEIGHTS / f"{options.name}.safetensors"
     save_file(classifier.state_dict(), path, metadata={"architecture": json.dumps(architecture)})
-    share = accuracy(classifier, data.test, data.test_classes)
+    test_accuracy = accuracy(classifier, data.test, data.test_classes)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    print(f"{path.name}: test accuracy {share:.4f}, {path.stat().st_size} bytes, SHA-256 {digest}")
+    print(f"{path.name}: test accuracy {test_accuracy:.4f}, {path.stat().st_size} bytes, SHA-256 {digest}")
 
 
 if __name__ == "__main__":

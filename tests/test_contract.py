@@ -36,7 +36,7 @@ from ganlab.training.build import build, init_from
 from ganlab.training.module import GameModule
 
 TRICKS, OBJECTIVES = options("trick"), options("objective")
-WRITTEN = docs.written()
+REFUSED = docs.read_refused()
 PATIENCE = 80  # rounds after which a trick that changed nothing is inert
 
 
@@ -55,7 +55,7 @@ def test_a_trick_acts_or_refuses(model: str, trick: str, objective: str) -> None
     plays = MODELS[model]
     games, refusal = attempt(plays, objective, [trick], model)
     without = refused(objective, model)
-    assert bool(refusal) == bool(without or (trick, objective) in WRITTEN.objectives), "run make docs"
+    assert bool(refusal) == bool(without or (trick, objective) in REFUSED.objectives), "run make docs"
     if refusal:
         assert trick in refusal or refusal == without
         assert "\n" not in refusal

@@ -1,4 +1,4 @@
-"""The table of all tricks is the code's: run `make docs` where these fail."""
+"""The page of tricks is generated from the code: if these tests fail, run `make docs`."""
 
 import re
 from pathlib import Path
@@ -13,57 +13,66 @@ from ganlab.config.compose import compose
 from ganlab.training.build import build
 
 
-def test_the_table_of_tricks_is_up_to_date() -> None:
-    """But for what is refused, which the contract compares with what it builds."""
-    assert docs.README.read_text() == docs.document(docs.written()), "run make docs"
+def test_the_page_of_tricks_is_up_to_date() -> None:
+    """test_contract.py and test_pairs.py compare the refused combinations with what they build."""
+    assert docs.README.read_text() == docs.page(docs.read_refused()), "run make docs"
 
 
-def test_every_trick_names_what_it_does_and_its_paper() -> None:
-    for trick in docs.options("trick"):
-        sentence, paper = docs.what(docs.trick_class(trick))
+def test_refused_combinations_are_read_as_they_were_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(docs, "REFUSED", tmp_path / "refused.json")
+    refused = docs.Refused({("r1", "mmd"), ("r1", "energy"), ("r2", "mmd")}, {("lecam", "r1")})
+    docs.write_refused(refused)
+    assert docs.read_refused() == refused
+
+
+def test_every_trick_has_a_summary_and_a_paper() -> None:
+    for trick in docs.option_names("trick"):
+        sentence, paper = docs.summary(docs.trick_class(trick))
         assert 20 < len(sentence) < 200, (trick, sentence)
         assert re.search(r"[A-Z]\S+.* (19|20)\d\d", paper), (trick, paper)
 
 
-def test_a_cost_says_where_it_was_measured_unless_on_the_dcgan(
+def test_a_cost_names_its_network_unless_it_is_the_dcgan(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(docs, "COSTS", tmp_path / "costs.csv")
     docs.COSTS.write_text(
-        "trick,per cent of a round,workload,machine\n"
+        "trick,per cent of a step,workload,machine\n"
         'r1,31,"DCGAN 28x28, batch 64",a Cray\n'
         'r2,7,"MLP 1200-1200, batch 64",a Cray\n'
         "ema,,,an abacus\n"
     )
-    rows = docs.cells("\n".join(docs.overview(["ema", "r1", "r2"], set())))[2:]
+    rows = [re.split(r"(?<!\\) \| ", line) for line in docs.trick_table(["ema", "r1", "r2"], set())[2:]]
     assert [row[4] for row in rows] == ["", "31", "7 (MLP)"]
-    assert "Measured on a Cray; an abacus." in docs.measured(docs.costs())
+    assert "Measured on a Cray; an abacus." in docs.cost_note(docs.read_costs())
 
 
 def test_there_are_seventeen_ganhacks() -> None:
     assert len(GANHACKS) == 17
 
 
-def test_no_relu_is_left_where_there_are_to_be_no_sparse_gradients() -> None:
+def test_the_ganhack_against_sparse_gradients_leaves_no_relu() -> None:
     game = build(compose("logger=csv", *GANHACKS[4][1])).game
     kinds = {type(layer) for layer in game.modules()}
     assert nn.LeakyReLU in kinds
     assert not {nn.ReLU, nn.MaxPool2d} & kinds
 
 
-def test_dropout_stays_on_in_testing_where_it_is_to() -> None:
-    tip = build(compose("logger=csv", *GANHACKS[16][1])).game.eval()
-    off = build(compose("logger=csv", "trick=generator_dropout")).game.eval()
-    off.load_state_dict(tip.state_dict())
-    assert not torch.equal(tip.sample(4), off.sample(4))
+def test_the_ganhack_of_dropout_keeps_it_on_when_sampling() -> None:
+    with_dropout = build(compose("logger=csv", *GANHACKS[16][1])).game.eval()
+    without = build(compose("logger=csv", "trick=generator_dropout")).game.eval()
+    without.load_state_dict(with_dropout.state_dict())
+    assert not torch.equal(with_dropout.sample(4), without.sample(4))
 
 
 def commands(tip: int) -> list[list[str]]:
-    """The settings of a tip, and in the place of some or beside them those that its remark names."""
+    """The settings of a tip, and their variants with each of the settings that its remark names."""
     _, settings, remark = GANHACKS[tip]
-    named = [part.split() for part in re.findall(r"`([^`]*)`", remark)]
-    keyed = [{word.split("=")[0]: word for word in (*settings, *part)} for part in ([], *named)]
-    return [list(words.values()) for words in keyed if all("=" in word for word in words.values())]
+    variants = [code.split() for code in re.findall(r"`([^`]*)`", remark)]
+    by_key = [{word.split("=")[0]: word for word in (*settings, *variant)} for variant in ([], *variants)]
+    return [list(words.values()) for words in by_key if all("=" in word for word in words.values())]
 
 
 @pytest.mark.parametrize(("tip", "settings"), [(i, settings) for i in range(17) for settings in commands(i)])
@@ -72,6 +81,7 @@ def test_the_settings_of_a_ganhack_build(tip: int, settings: list[str]) -> None:
 
 
 def test_every_trick_has_a_cost() -> None:
-    for row in docs.costs():
-        assert docs.cost(row) or row["machine"] == "", row
-    assert {row["trick"] for row in docs.costs()} == set(docs.options("trick")), "run scripts/bench_tricks.py"
+    for row in docs.read_costs():
+        assert docs.cost_cell(row) or row["machine"] == "", row
+    measured = {row["trick"] for row in docs.read_costs()}
+    assert measured == set(docs.option_names("trick")), "run scripts/bench_tricks.py"

@@ -14,7 +14,7 @@ from support.trick_effects import LATER, MODELS, PLAYS, attempt, differ, differs
 from ganlab.training.module import GameModule
 
 TRICKS = options("trick")
-WRITTEN = docs.written()
+REFUSED = docs.read_refused()
 # What acts on a game that needs it, and settings with which it does so on any.
 EAGER = {"adaptive_balance": ["trick.adaptive_balance.low=null", "trick.adaptive_balance.high=0.1"]}
 # What is only seen once the generator moves, which critic_steps lets it do in each fifth round.
@@ -38,7 +38,7 @@ def test_a_pair_plays_alike_in_both_orders_or_refuses(
     pair = one, other
     objective = home(*pair)
     games, refusal = attempt(plays, objective, pair, model)
-    assert bool(refusal) == (pair in WRITTEN.pairs), "run make docs"
+    assert bool(refusal) == (pair in REFUSED.pairs), "run make docs"
     if refusal:
         assert pair[0] in refusal
         assert pair[1] in refusal

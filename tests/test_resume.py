@@ -390,7 +390,7 @@ def test_a_run_is_played_by_one_process_at_a_time(tmp_path: Path) -> None:
         time.sleep(60)
         os._exit(0)
     try:
-        with refuses(reason=f"is being played by process {os.getpid()} of .* since 20"):
+        with refuses(reason=f"is in use by process {os.getpid()} of .* since 20"):
             go_on(tmp_path / "run", "steps=4")
         assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
         assert summary(tmp_path / "run")["status"] == "finished"
@@ -406,7 +406,7 @@ def test_a_run_is_played_by_one_process_at_a_time(tmp_path: Path) -> None:
 def test_a_new_run_that_another_process_plays_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     lock = Lock(tmp_path / "run" / "lock")
-    with refuses(reason="is being played by"):
+    with refuses(reason="is in use by"):
         play(tmp_path / "run", "steps=2")
     assert (tmp_path / "run" / "lock").exists()
     lock.release()

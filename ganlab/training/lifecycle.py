@@ -13,7 +13,7 @@ from ganlab.training.summary import write_failure, write_summary
 
 
 def play(session: Session) -> dict[str, float]:
-    """Trains and evaluates. However the run ends, summary.json says so."""
+    """Trains and evaluates. However the run ends, summary.json records it."""
     outcome = "failed"
     try:
         session.trainer.loggers = session.build_loggers()
@@ -54,7 +54,7 @@ def final_metrics(session: Session) -> dict[str, float]:
     if session.module.recorder.metrics:
         return session.module.recorder.metrics
     metrics = session.evaluation(session.module.to(session.trainer.strategy.root_device).game)
-    session.evaluate_callback.record = session.evaluation.record(metrics, session.module.game)
+    session.evaluate_callback.record = session.evaluation.records(metrics, session.module.game)
     return metrics
 
 

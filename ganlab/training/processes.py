@@ -54,14 +54,14 @@ def launches_ranks(devices: int, num_nodes: int) -> bool:
     if "GANLAB_PARENT" in os.environ:
         return False
     wanted, started = devices * num_nodes, num_started()
-    reason = f"asks for {wanted} processes in all, but torchrun or SLURM has started {started}"
+    reason = f"requests {wanted} processes in all, but torchrun or SLURM has started {started}"
     remedy = (
         "set trainer=ddp, trainer.devices and trainer.num_nodes to match, or unset SLURM_NTASKS if each "
         "process is to play a run of its own"
     )
     require(started in (None, wanted), "trainer.devices", devices, reason, remedy)
     reason = "waits for processes on other machines"
-    remedy = "start all of them with torchrun or srun (README, Several processes), or leave it out"
+    remedy = "start all of them with torchrun or srun (ganlab/training/README.md), or leave it out"
     require(num_nodes == 1 or started, "trainer.num_nodes", num_nodes, reason, remedy)
     return devices > 1 and started is None
 

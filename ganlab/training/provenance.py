@@ -54,7 +54,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device, num_processes: int) -> dict[str, Any]:
-    """What the last bits of a run depend on besides its config."""
+    """The hardware that the last bits of a run depend on, in addition to its config."""
     import torch
 
     name = "cpu" if device.type == "cpu" else torch.get_device_module(device).get_device_name(device)

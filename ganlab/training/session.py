@@ -36,9 +36,9 @@ class Session:
     """A run that is ready to be played. Everything is built before anything is written.
 
     Args:
-        cfg: of a new run; or of one to resume, from `ganlab.training.resume.resumed_config`.
+        cfg: the config of a new run; to resume one, that of `ganlab.training.resume.resumed_config`.
         overrides: those of the command line.
-        directory: of a run to resume, from which its config was read; None: as cfg says.
+        directory: that of the run to resume, from which its config was read; None: by cfg.run_dir.
     """
 
     def __init__(self, cfg: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None):

@@ -13,7 +13,7 @@ MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
 
 
 def environment_mode() -> str | None:
-    """The mode that WANDB_MODE, or the older WANDB_DISABLED, asks for; None: neither is set."""
+    """The mode set by WANDB_MODE or the older WANDB_DISABLED; None: neither is set."""
     disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes", "on")
     return "disabled" if disabled else os.environ.get("WANDB_MODE") or None
 
