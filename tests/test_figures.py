@@ -27,8 +27,8 @@ from ganlab.theory.inverse_transform import transform
 from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
 from ganlab.theory.style import overview, save_frames
 from ganlab.training.session import Session
-from ganlab.visualize.latent import nearest_images
 from ganlab.visualize.portraits import describe_coverage
+from ganlab.visualize.views import nearest_images
 
 ANIMATED = {1, 2, 4, 6}
 NEIGHBOURS = 7  # a grid of images without axes
