@@ -27,7 +27,7 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     for number in sorted(set(cfg.figures)):
         name, began = FIGURES[number - 1], perf_counter()
         frames = instantiate(cfg[name])
-        with refuse_unwritable(output, "choose another output"):
+        with refuse_unwritable(output, key="output"):
             output.mkdir(parents=True, exist_ok=True)
             files = save_frames(frames, output / f"{number}_{name}")
         print(f"{perf_counter() - began:5.1f} s  {'  '.join(map(str, files))}", flush=True)

@@ -1,4 +1,4 @@
-"""Files written in one step, read without waiting, and locked."""
+"""Files: atomic writes, reads that cannot block, locks, and the user's cache directory."""
 
 import errno
 import fcntl
@@ -15,14 +15,14 @@ from typing import BinaryIO
 
 from ganlab.core.errors import ConfigError
 
-HELD: set[FileIO] = set()
+LOCKED: set[FileIO] = set()
 
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` at the end; nothing is left of it where an error comes first.
+    """A new file that replaces `path` at the end of the block; an error in the block leaves nothing.
 
-    The name is one that nobody knows before, and must be free: a link that lies there would be followed.
+    It has a random name and must be new, because an existing link of that name would be followed.
     """
     part = path.with_name(f"{path.name[:200]}.{secrets.token_hex(4)}.part")
     try:
@@ -33,84 +33,86 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def read_regular_file(path: Path, most: int | None = None) -> bytes:
-    """The bytes of a file; a pipe or a device, which may have no end, is none.
-
-    Raises:
-        OSError: it cannot be read, is no regular file, or has more than `most` bytes.
-    """
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or (most is not None and found.st_size > most):
-            raise OSError(errno.EINVAL, "it is no regular file, or too large", str(path))
-        return file.read()
-
-
-@contextmanager
-def refuse_unwritable(place: Path | str, remedy: str = "make room, or give rights") -> Iterator[None]:
-    """Refuses what the system would not write at a place."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"{place} cannot be written: {error.strerror}; {remedy}") from error
-
-
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file of text in one step."""
+    """Replaces the text of a file."""
     with atomic_writer(path) as file:
         file.write(text.encode())
 
 
-class Lock:
-    """A file that is locked until `release`, or until this process ends in whatever way.
-
-    On a file system that knows no locks it keeps nobody out.
+def read_regular_file(path: Path, most: int | None = None) -> bytes:
+    """The content of a file that is not a pipe or a device, which might have no end.
 
     Raises:
-        ConfigError: another process has it; the message says which.
+        OSError: the file cannot be read, is not a regular file, or has more than `most` bytes.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or (most is not None and status.st_size > most):
+            raise OSError(errno.EINVAL, "it is not a regular file, or too large", str(path))
+        return file.read()
+
+
+@contextmanager
+def refuse_unwritable(path: Path | str, key: str = "") -> Iterator[None]:
+    """Turns an `OSError` of the block into a `ConfigError` about `path`, the value of the setting `key`."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror})"
+        if key:
+            raise ConfigError(reason, "choose another", key, path) from error
+        raise ConfigError(f"{path} {reason}", "free some space, or change the permissions") from error
+
+
+class Lock:
+    """An exclusive lock on a file, until `release` or the end of this process.
+
+    It has no effect on a file system without locks.
+
+    Raises:
+        ConfigError: another process holds the lock.
         OSError: the file cannot be written.
     """
 
     def __init__(self, path: Path):
-        # Not through a link: by one in a stranger's run a file of one's own would be emptied.
+        # Links are not followed: a link in the run of another user could point to a file of this user.
         self.file = FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644), "r+")
         if not stat.S_ISREG(os.fstat(self.file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is no file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         holder = " ".join(self.file.read(200).decode(errors="replace").split()) or "another process"
         with suppress(OSError):
             try:
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self.file.close()
-                raise ConfigError(
-                    f"{path.parent} is being played by {holder}: wait for its end, or end it"
-                ) from None
-        HELD.add(self.file)
-        self._write(
-            f"process {os.getpid()} of {socket.gethostname()} since {datetime.now():%Y-%m-%d %H:%M:%S}"
-        )
+                remedy = "wait until it ends, or end it"
+                raise ConfigError(f"{path.parent} is in use by {holder}", remedy) from None
+        LOCKED.add(self.file)
+        since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
+        self._write(f"process {os.getpid()} of {socket.gethostname()} since {since}")
 
     def release(self) -> None:
+        """Releases the lock."""
         self._write("")
-        HELD.discard(self.file)
+        LOCKED.discard(self.file)
         self.file.close()
 
     def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # the lock holds on a full disk, too; it may have been released
+        with suppress(OSError, ValueError):  # a full disk, or a lock that has been released
             self.file.truncate(0)
             os.pwrite(self.file.fileno(), text.encode(), 0)
 
 
-def _let_go() -> None:
-    """In a fork, such as one that reads data: it may outlive the process that plays."""
-    for file in HELD:
+def _close_inherited_locks() -> None:
+    # A fork, such as a reader process, may outlive the process that trains.
+    for file in LOCKED:
         file.close()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_close_inherited_locks)
 
 
 def cache_directory() -> Path:
-    """Where the user keeps what ganlab has made and may need again; a relative place counts as none."""
+    """The user's cache directory of ganlab: in $XDG_CACHE_HOME if it is an absolute path, or in ~/.cache."""
     given = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "ganlab"

@@ -39,7 +39,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
     with as_config_errors():
         view = VIEWS[cfg.what](cfg, run, game, None)
-    with refuse_unwritable(output, "choose another output"):
+    with refuse_unwritable(output, key="output"):
         view.write(output)
     label = "" if cfg["class"] is None else f", class {cfg['class']}"
     named = f" named {names[cfg['class']]}" if label and names else ""

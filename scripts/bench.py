@@ -242,7 +242,7 @@ def measure(workload: str, play: str, precision: str, options: argparse.Namespac
         "bare": best(cfg, batches, device, play, precision),
     }
     with redirect_stdout(io.StringIO()):
-        Session(cfg).play()
+        play(Session(cfg))
     warm = {name: row[options.turns // 5 :] for name, row in times.items()}
     results = {f"{name} ms": 1000 * median(row) for name, row in warm.items()}
     results["copied / ganlab"] = median(a / c for a, c in zip(warm["copied"], warm["ganlab"], strict=False))

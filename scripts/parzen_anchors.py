@@ -67,13 +67,13 @@ def main() -> None:
     data, metric = build_data(cfg), instantiate(cfg.metric.parzen)
     assert isinstance(metric, Parzen)
     for split in metric.references:
-        metric.update_reference(all_images(data, split), split)
+        metric.update(all_images(data, split), split)
     print("| | width | validation | test | sampling | scoring |\n|---|---|---|---|---|---|")
     began = time.perf_counter()
     source = samples(arguments.runs, arguments.seed) if arguments.runs else anchors(data, arguments.seed)
     for name, points in source:
         sampled = time.perf_counter()
-        metric.update(points, real=False)
+        metric.update(points)
         scores, extras = metric.compute(), metric.extras()
         metric.reset()
         scored = time.perf_counter()

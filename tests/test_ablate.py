@@ -458,7 +458,7 @@ def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
             "metrics: [fid]",
             "metrics: [fid, kid]",
             (),
-            "line 4: in arm plain kid is not measured: choose one of",
+            "line 4: in arm plain kid: is not measured. Choose one of",
         ),
         ("[trick=ema]", "['name=other']", (), "line 7: arm ema has the config of arm plain: change"),
         ("trick=ema", "seed=3", (), "line 7: seed=3 is set for each run .the seeds stand in `seeds`"),

@@ -40,7 +40,7 @@ def colour(**strengths) -> Colour:
     return Colour(**PLAIN | strengths)
 
 
-def augmented(augmentation: Augmentation, x: Tensor, p: float = 1.0, span: Span = SPAN) -> Tensor:
+def augment(augmentation: Augmentation, x: Tensor, p: float = 1.0, span: Span = SPAN) -> Tensor:
     return augmentation(x, torch.tensor(p), span, RandomStreams(0), "test")
 
 
@@ -48,11 +48,11 @@ def noise(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64)
 
 
-def each(n: int, value: float) -> Tensor:
+def filled(n: int, value: float) -> Tensor:
     return torch.full((n,), value, dtype=torch.float64)
 
 
-def test_a_warp_is_what_torch_makes_of_the_same_map() -> None:
+def test_a_warp_equals_grid_sample() -> None:
     for height, width in ((8, 8), (5, 9)):
         x = noise(20, 2, height, width)
         source = noise(20, 3, 3) * torch.tensor([[1, 1, 6], [1, 1, 6], [0, 0, 0]])
@@ -64,22 +64,22 @@ def test_a_warp_is_what_torch_makes_of_the_same_map() -> None:
 
 
 @pytest.mark.parametrize("quarters", range(4))
-def test_a_quarter_turn_is_that_of_torch_bit_for_bit(quarters: int) -> None:
+def test_a_quarter_turn_equals_rot90_bit_for_bit(quarters: int) -> None:
     x = torch.randn(3, 2, 7, 7)
     assert torch.equal(
         warp(x, inverse_quarter_turns(torch.full((3,), float(quarters)))), torch.rot90(x, quarters, (2, 3))
     )
     x = noise(3, 2, 8, 8)
-    angle = each(3, quarters * pi / 2)
+    angle = filled(3, quarters * pi / 2)
     assert torch.allclose(warp(x, inverse_rotation(angle)), torch.rot90(x, quarters, (2, 3)))
 
 
-def test_a_flip_is_that_of_torch_bit_for_bit() -> None:
+def test_a_flip_equals_that_of_torch_bit_for_bit() -> None:
     x = torch.randn(3, 2, 5, 8)
     assert torch.equal(warp(x, inverse_scaling(-torch.ones(3), 1)), x.flip(3))
 
 
-def test_a_shift_by_whole_pixels_is_a_translation_within_the_image() -> None:
+def test_a_warp_by_whole_pixels_equals_translate_within_the_image() -> None:
     x = torch.randn(2, 1, 8, 8)
     right, down = torch.tensor([2.0, -1.0]), torch.tensor([1.0, 3.0])
     warped, translated = warp(x, inverse_translation(right, down)), translate(x, down, right, torch.nan)
@@ -89,24 +89,24 @@ def test_a_shift_by_whole_pixels_is_a_translation_within_the_image() -> None:
     assert torch.equal(warped[0, 0, 1:, 1], x[0, 0, :-1, 0]), "beyond its edge the image is mirrored"
 
 
-def test_a_scale_by_two_doubles_a_line() -> None:
+def test_scaling_by_two_doubles_a_line() -> None:
     place = torch.arange(16, dtype=torch.float64) - 7.5
     x = place.expand(1, 1, 16, 16)
-    assert torch.allclose(warp(x, inverse_scaling(each(1, 2), each(1, 2))), x / 2)
-    wide = warp(x, inverse_scaling(each(1, 2), 1 / each(1, 2)))[0, 0, 8]
+    assert torch.allclose(warp(x, inverse_scaling(filled(1, 2), filled(1, 2))), x / 2)
+    wide = warp(x, inverse_scaling(filled(1, 2), 1 / filled(1, 2)))[0, 0, 8]
     assert torch.allclose(wide, place / 2)
 
 
-def test_what_is_the_same_everywhere_stays_so() -> None:
+def test_a_constant_image_stays_constant() -> None:
     x = torch.full((50, 3, 8, 8), 0.7, dtype=torch.float64)
-    assert torch.allclose(augmented(PAPER[0], x), x)
+    assert torch.allclose(augment(PAPER[0], x), x)
 
 
 MOVES = [("flip", True), ("quarter_turns", True), ("translation", 0.25), ("scale", 0.2), ("rotation", 1.0)]
 MOVES += [("anisotropy", 0.2), ("shift", 0.1)]
 TINTS = [("brightness", 0.2), ("contrast", 0.5), ("luma_flip", True), ("hue", 1.0), ("saturation", 1.0)]
 LOSSES = [("noise", 0.1), ("cutout", 0.5)]
-# The part of the images that a transform leaves as they are, even where it is made.
+# The share of images that a transform leaves unchanged although it is applied.
 IDLE = {"flip": 1 / 2, "quarter_turns": 1 / 4, "translation": 1 / 25, "luma_flip": 1 / 2}
 
 
@@ -118,10 +118,10 @@ def alone(name: str, value: float) -> Augmentation:
 
 @pytest.mark.parametrize(("name", "value"), [*MOVES, *TINTS, *LOSSES])
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0, 1.7])
-def test_a_transform_meets_an_image_with_probability_p(name: str, value: float, p: float) -> None:
+def test_a_transform_is_applied_to_an_image_with_probability_p(name: str, value: float, p: float) -> None:
     n = 1500
     x = torch.randn(n, 3, 8, 8)
-    changed = (augmented(alone(name, value), x, p) != x).flatten(1).any(1)
+    changed = (augment(alone(name, value), x, p) != x).flatten(1).any(1)
     expected = min(p, 1) * (1 - IDLE.get(name, 0))
     spread = sqrt(expected * (1 - expected) / n)
     assert float(changed.float().mean()) == pytest.approx(expected, abs=4 * spread)
@@ -129,31 +129,31 @@ def test_a_transform_meets_an_image_with_probability_p(name: str, value: float, 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("part", PAPER, ids=lambda part: type(part).__name__)
-def test_nothing_is_changed_where_p_is_0(part: Augmentation, channels: int) -> None:
+def test_nothing_changes_with_probability_0(part: Augmentation, channels: int) -> None:
     x = torch.rand(20, channels, 8, 8)
-    assert torch.equal(augmented(part, x, 0.0, Span(0.5, 0.5)), x)
+    assert torch.equal(augment(part, x, 0.0, Span(0.5, 0.5)), x)
 
 
-def test_transforms_meet_an_image_independently() -> None:
+def test_transforms_are_applied_independently() -> None:
     x = torch.randn(3000, 3, 4, 4)
     p = 0.5
-    untouched = (augmented(colour(brightness=0.2, contrast=0.5, hue=1.0, saturation=1.0), x, p) == x).flatten(
-        1
-    )
+    untouched = (augment(colour(brightness=0.2, contrast=0.5, hue=1.0, saturation=1.0), x, p) == x).flatten(1)
     assert float(untouched.all(1).float().mean()) == pytest.approx(p**4, abs=0.02)
 
 
 @pytest.mark.parametrize("part", PAPER, ids=lambda part: type(part).__name__)
-def test_an_image_is_changed_whatever_else_is_in_its_batch_and_slopes_are_right(part: Augmentation) -> None:
+def test_an_image_is_transformed_independently_of_its_batch_with_correct_gradients(
+    part: Augmentation,
+) -> None:
     x = noise(2, 3, 3, 3).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: augmented(part, x, 0.7), x)
-    assert torch.autograd.gradgradcheck(lambda x: augmented(part, x, 0.7) ** 2, x)
+    assert torch.autograd.gradcheck(lambda x: augment(part, x, 0.7), x)
+    assert torch.autograd.gradgradcheck(lambda x: augment(part, x, 0.7) ** 2, x)
     other = x.detach().clone()
     other[1:] = 0
-    assert torch.equal(augmented(part, x, 0.7)[0], augmented(part, other, 0.7)[0])
+    assert torch.equal(augment(part, x, 0.7)[0], augment(part, other, 0.7)[0])
 
 
-def test_the_map_of_colours_is_the_product_of_the_papers_matrices() -> None:
+def test_the_colour_map_is_the_product_of_the_matrices_in_the_paper() -> None:
     v = torch.ones(3, dtype=torch.float64) / sqrt(3)
     projection, eye = torch.outer(v, v), torch.eye(3, dtype=torch.float64)
     cross = torch.linalg.cross(v.expand(3, 3), eye).T  # v x e_i in column i
@@ -164,23 +164,25 @@ def test_the_map_of_colours_is_the_product_of_the_papers_matrices() -> None:
         matrix = torch.linalg.matrix_exp(angle * cross) @ matrix
         matrix = (projection + saturation * (eye - projection)) @ matrix
         sign = 1 - 2 * flip
-        mixed = mix_channels(x, each(1, contrast * sign), each(1, contrast * saturation), each(1, angle))
+        mixed = mix_channels(
+            x, filled(1, contrast * sign), filled(1, contrast * saturation), filled(1, angle)
+        )
         assert torch.allclose(mixed[0], torch.einsum("ij,jhw->ihw", matrix, x[0]))
 
 
-def drawn(augmentation: str, n: int, transforms: int, normals: int) -> tuple[list, list]:
-    """The uniform and the normal numbers of n images, as `augmented` draws them."""
+def random_numbers(augmentation: str, n: int, transforms: int, normals: int) -> tuple[list, list]:
+    """The uniform and the normal numbers of n images, as `augment` draws them."""
     draw = RandomStreams(0)
     uniform = draw.uniform(f"test/{augmentation}", n, 2, transforms)[:, 1]
     return uniform.tolist(), draw.normal(f"test/{augmentation}", n, normals).tolist()
 
 
-def test_the_map_of_pixels_is_the_papers_transforms_one_after_the_other() -> None:
+def test_the_pixel_map_is_the_product_of_the_transforms_in_the_paper() -> None:
     n, height, width = 6, 8, 16
     source = PAPER[0]._inverse_maps(
         torch.zeros(n, 1, height, width), torch.tensor(1.0), RandomStreams(0), "test/geometry"
     )
-    for found, u, z in zip(source, *drawn("geometry", n, 9, 4), strict=True):
+    for found, u, z in zip(source, *random_numbers("geometry", n, 9, 4), strict=True):
         stretch = 2 ** (0.2 * z[1])
         transforms = [
             scaling(1 - 2 * floor(2 * u[0]), 1),
@@ -211,16 +213,16 @@ def shift(across: float, down: float) -> Tensor:
 
 
 def rotation(angle: float) -> Tensor:
-    """Against the clock where rows are counted downwards."""
+    """Counter-clockwise, with rows counted downwards."""
     return rows([cos(angle), sin(angle), 0], [-sin(angle), cos(angle), 0], [0, 0, 1])
 
 
-def test_colours_are_changed_by_the_papers_transforms_one_after_the_other() -> None:
+def test_colours_are_changed_by_the_transforms_in_the_paper_in_order() -> None:
     x = noise(6, 3, 4, 5)
-    found = augmented(PAPER[1], x)
+    found = augment(PAPER[1], x)
     grey = torch.ones(3, 3, dtype=torch.float64) / 3
     cross = rows([0, -1, 1], [1, 0, -1], [-1, 1, 0]) / sqrt(3)  # the cross product with the grey axis
-    for image, changed, u, z in zip(x, found, *drawn("colour", 6, 5, 3), strict=True):
+    for image, changed, u, z in zip(x, found, *random_numbers("colour", 6, 5, 3), strict=True):
         image = image + 0.2 * z[0]
         matrix = 2 ** (0.5 * z[1]) * torch.eye(3, dtype=torch.float64)
         matrix = matrix - 2 * floor(2 * u[2]) * grey @ matrix
@@ -229,39 +231,39 @@ def test_colours_are_changed_by_the_papers_transforms_one_after_the_other() -> N
         assert torch.allclose(changed, torch.einsum("ij,jhw->ihw", matrix, image), atol=1e-5)
 
 
-def test_a_grey_image_is_the_grey_of_three_equal_channels() -> None:
+def test_a_grey_image_equals_three_equal_channels() -> None:
     x = noise(30, 1, 4, 4)
     for of_data in (Span(0.0, 1.0), Span(0.5, 0.5)):
-        coloured = augmented(PAPER[1], x.expand(-1, 3, -1, -1), span=of_data)
-        alone = augmented(PAPER[1], x, span=of_data)
-        assert torch.allclose(coloured, alone.expand_as(coloured), atol=1e-5)  # factors are of float32
+        coloured = augment(PAPER[1], x.expand(-1, 3, -1, -1), span=of_data)
+        alone = augment(PAPER[1], x, span=of_data)
+        assert torch.allclose(coloured, alone.expand_as(coloured), atol=1e-5)  # factors are float32
 
 
 def test_contrast_is_one_factor_for_all_channels() -> None:
     x = noise(30, 3, 4, 4)
-    factor = augmented(colour(contrast=0.5), x) / x
+    factor = augment(colour(contrast=0.5), x) / x
     assert torch.allclose(factor, factor[:, :1, :1, :1].expand_as(x))
 
 
-def test_colours_do_the_same_in_any_range_of_the_data() -> None:
+def test_colour_transforms_are_equal_in_any_range_of_the_data() -> None:
     x = noise(30, 3, 4, 4)
-    narrow = augmented(PAPER[1], x / 2 + 0.5, span=Span(0.5, 0.5))
-    assert torch.allclose(narrow, augmented(PAPER[1], x) / 2 + 0.5, atol=1e-6)
+    narrow = augment(PAPER[1], x / 2 + 0.5, span=Span(0.5, 0.5))
+    assert torch.allclose(narrow, augment(PAPER[1], x) / 2 + 0.5, atol=1e-6)
 
 
-def test_strengths_are_those_of_the_numbers_drawn() -> None:
+def test_strengths_are_the_documented_deviations() -> None:
     x = torch.zeros(4000, 3, 2, 2, dtype=torch.float64)
-    assert float(augmented(colour(brightness=0.2), x)[:, 0, 0, 0].std()) == pytest.approx(0.2, rel=0.05)
-    factors = augmented(colour(contrast=0.5), x + 1)[:, 0, 0, 0].log2()
+    assert float(augment(colour(brightness=0.2), x)[:, 0, 0, 0].std()) == pytest.approx(0.2, rel=0.05)
+    factors = augment(colour(contrast=0.5), x + 1)[:, 0, 0, 0].log2()
     assert float(factors.std()) == pytest.approx(0.5, rel=0.05)
     assert float(factors.mean()) == pytest.approx(0, abs=0.03)
-    spread = augmented(Corruption(0.1, 0), x).square().mean()
+    spread = augment(Corruption(0.1, 0), x).square().mean()
     assert float(spread) == pytest.approx(0.1**2, rel=0.1)
     line = (torch.arange(64, dtype=torch.float64) - 31.5).expand(500, 1, 64, 64)
-    slope = augmented(geometry(scale=0.2), line)[:, 0, 32, 33] / 1.5
+    slope = augment(geometry(scale=0.2), line)[:, 0, 32, 33] / 1.5
     assert float(slope.log2().std()) == pytest.approx(0.2, rel=0.15)
     down = (torch.arange(64, dtype=torch.float64) - 31.5)[:, None].expand(500, 1, 64, 64)
-    turned_by = augmented(geometry(rotation=0.1), down)[:, 0, 32, 32:34].diff().asin()
+    turned_by = augment(geometry(rotation=0.1), down)[:, 0, 32, 32:34].diff().asin()
     # The sum of two angles, each uniform up to 0.1 pi.
     assert float(turned_by.std()) == pytest.approx(0.1 * pi * sqrt(2 / 3), rel=0.15)
 

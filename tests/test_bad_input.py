@@ -133,7 +133,7 @@ PRINTED = {
     f"objective=mmd initial.discriminator=[{UNIFORM},bound:1}}]": "initial.discriminator=",
     "metric=parzen": "validation",
     "optimizer.generator.lr=-1": "optimizer.generator.*Invalid learning rate: -1",
-    "evaluation.n=10": "fid/digits_train_10.*49",
+    "evaluation.n=10": "metric=fid.*49",
     "init_from=a resume=b": "init_from",
     "metric=[prdc] monitor=e": "monitor=e.* is not measured",
     "views=[{what:grid,columns:3}]": "columns.* has no effect",

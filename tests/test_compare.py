@@ -1,4 +1,4 @@
-"""Numbers of several runs side by side, where they were made alike."""
+"""python -m ganlab.compare: values of several runs side by side, if their protocols agree."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from support.commands import environment
+from support.refusals import refuses
 
 from ganlab.compare import compare
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 
 HOW = {"extractor": "digits", "n_fake": 1000, "sampler": "generator"}
 
@@ -27,7 +27,7 @@ def compared(*overrides: str) -> dict:
     return compare(compose(*overrides, config_name="compare"), overrides)
 
 
-def test_numbers_that_all_have_stand_side_by_side(tmp_path: Path, capsys) -> None:
+def test_common_values_are_in_one_table(tmp_path: Path, capsys) -> None:
     one = run(tmp_path / "one", fid={"value": 17.25, "step": 5, **HOW}, kid={"value": 0.5, **HOW})
     two = tmp_path / "two.json"
     two.write_text(json.dumps({"fid": {"value": 9.5, "floor": 1.0, **HOW}, "is": {"value": 8.0, **HOW}}))
@@ -36,10 +36,10 @@ def test_numbers_that_all_have_stand_side_by_side(tmp_path: Path, capsys) -> Non
     assert "17.250" in out
     assert "9.500" in out
     assert f"not common to all: kid of {one}" in out
-    assert "round" in out
+    assert "step" in out
 
 
-def test_a_file_of_somebody_else_says_nothing_to_the_terminal(tmp_path: Path, capsys) -> None:
+def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path: Path, capsys) -> None:
     for name in ("one", "two"):
         names = ("fid", "[red]fid[/red]\x1b]0;owned\x07") if name == "one" else ("fid",)
         (tmp_path / name).write_text(json.dumps({each: {"value": 1.0} for each in names}))
@@ -49,7 +49,7 @@ def test_a_file_of_somebody_else_says_nothing_to_the_terminal(tmp_path: Path, ca
     assert r"[red]fid[/red]\x1b]0;owned\x07" in out
 
 
-def test_brackets_in_a_name_are_no_markup(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_brackets_in_a_name_are_not_markup(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("[red]a", "[bold]b"):
         Path(name).write_text(json.dumps({"fid": {"value": 1.0}}))
@@ -57,7 +57,7 @@ def test_brackets_in_a_name_are_no_markup(tmp_path: Path, monkeypatch, capsys) -
     assert "[red]a  [bold]b" in capsys.readouterr().out
 
 
-def test_what_nobody_can_read_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_full_output_is_one_line_of_error(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_text(json.dumps({"fid": {"value": 1.0}}))
     with open("/dev/full", "w") as full:
@@ -66,37 +66,37 @@ def test_what_nobody_can_read_is_told_in_one_line(tmp_path: Path) -> None:
             command, cwd=tmp_path, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert done.returncode == 2
-    assert done.stderr == "compare: what it prints cannot be written: No space left on device\n"
+    assert done.stderr == "compare: the output cannot be written: No space left on device\n"
 
 
-def test_unlike_numbers_are_refused_but_for_what_is_ignored_and_said(tmp_path: Path, capsys) -> None:
+def test_values_of_different_protocols_are_refused_unless_the_difference_is_ignored(
+    tmp_path: Path, capsys
+) -> None:
     one = run(tmp_path / "one", fid={"value": 17.25, **HOW})
     two = run(tmp_path / "two", fid={"value": 9.5, **HOW, "sampler": "ema"})
-    with pytest.raises(
-        ConfigError, match="fid of .*one and of .*two do not compare: sampler is generator and ema"
-    ):
+    with refuses("fid", reason=".*one and .*two are not comparable: sampler is generator and ema"):
         compared(f"of=[{one},{two}]")
     compared(f"of=[{one},{two}]", "ignore=[sampler]")
     assert f"fid: sampler is generator of {one} and ema of {two}" in capsys.readouterr().out
     three = run(tmp_path / "three", fid={"value": 9.5, **HOW, "sampler": "ema", "n_fake": 50})
-    with pytest.raises(ConfigError, match="n_fake is 1000 and 50"):
+    with refuses("fid", reason="n_fake is 1000 and 50"):
         compared(f"of=[{one},{three}]", "ignore=[sampler]")
 
 
 @pytest.mark.parametrize(
-    ("of", "message"),
+    ("of", "key", "reason"),
     [
-        ("[{one}]", "give two or more"),
-        ("[{one},{one}]", "give two or more, each once"),
-        ("[{one},{empty}]", "of=.*empty has no numbers: give a finished run"),
-        ("[{one},{tmp}/missing]", "of=.*missing cannot be read"),
-        ("[{one},{odd}]", "of=.*odd has no numbers"),
-        ("[{one},{huge}]", "of=.*huge has no numbers"),
-        ("[{one},{listed}]", "listed do not compare"),
-        ("[{one},{other}]", "no number is common to all: .*one has fid; .*other has kid"),
+        ("[{one}]", "of", "two or more"),
+        ("[{one},{one}]", "of", "two or more .*, each once"),
+        ("[{one},{empty}]", "of", "has no metric values"),
+        ("[{one},{tmp}/missing]", "of", "cannot be read"),
+        ("[{one},{odd}]", "of", "has no metric values"),
+        ("[{one},{huge}]", "of", "has no metric values"),
+        ("[{one},{listed}]", "fid", "listed are not comparable"),
+        ("[{one},{other}]", "of", "no value is common to all: .*one has fid; .*other has kid"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(of: str, message: str, tmp_path: Path) -> None:
+def test_unsuitable_sources_are_refused(of: str, key: str, reason: str, tmp_path: Path) -> None:
     one, empty = run(tmp_path / "one", fid={"value": 1.0, **HOW}), run(tmp_path / "empty")
     other = run(tmp_path / "other", kid={"value": 1.0, **HOW})
     odd, huge = (
@@ -104,5 +104,5 @@ def test_what_cannot_be_compared_is_refused(of: str, message: str, tmp_path: Pat
     )
     listed = run(tmp_path / "listed", fid={"value": 1.0, "step": [1]})
     places = {"odd": odd, "huge": huge, "listed": listed, "tmp": tmp_path}
-    with pytest.raises(ConfigError, match=message):
+    with refuses(key, reason=reason):
         compared(f"of={of.format(one=one, empty=empty, other=other, **places)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from support.commands import play
 from support.refusals import refuses
 from support.small_games import SMALL, one_round
@@ -204,3 +205,26 @@ def test_a_claim_of_one_trick_is_a_need_of_no_other(names: str) -> None:
     with refuses("trick", ["b", "a"], "b claims targets"):
         Tricks({"a": Claiming(), "b": Claiming()}).check(frozenset({"targets"}), "this")
     Tricks({"a": Claiming()}).check(frozenset({"targets"}), "this")
+
+
+R1_WITH = "{_target_: ganlab.tricks.r1.R1, gamma: %s, every: 1}"
+
+
+def test_an_error_has_the_key_of_the_object_that_was_built() -> None:
+    with refuses("trick.mine.gamma", -1, "at least 0"):
+        build_game(compose(*SMALL, f"+trick.mine={R1_WITH % -1}"))
+    ends = "{_target_: ganlab.core.schedules.Piecewise, values: [1, 2, 0], milestones: [1, 2]}"
+    with refuses("trick.mine.gamma.values", [1, 2, 0], "rise or fall"):
+        build_game(compose(*SMALL, f"+trick.mine={R1_WITH % ends}"))
+
+
+def test_an_error_in_a_stage_has_the_key_that_the_user_typed() -> None:
+    stage = compose("experiment=gmmn_autoencoder_mnist")
+    stage.stages.autoencoder.trick = {"r1": OmegaConf.create(R1_WITH % -1)}
+    with refuses("stages.autoencoder.trick.r1.gamma", -1, "at least 0"):
+        build(stage)
+
+
+def test_an_error_of_another_library_has_the_key_of_the_object() -> None:
+    with refuses("trick.mine", reason="unexpected keyword argument|has no such parameter|missing"):
+        build_game(compose(*SMALL, "+trick.mine={_target_: ganlab.tricks.r1.R1, every: 1}"))

@@ -13,11 +13,11 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from support.refusals import refuses
 from support.small_games import composed
 
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.data.densities import optimal_discriminator, oracle_accuracy
 from ganlab.figures import FIGURES, figures, main
 from ganlab.metrics.modes import HighQuality, ModesCovered
@@ -26,6 +26,7 @@ from ganlab.theory.costs import generator_cost
 from ganlab.theory.inverse_transform import transform
 from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
 from ganlab.theory.style import overview, save_frames
+from ganlab.training.lifecycle import play
 from ganlab.training.session import Session
 from ganlab.visualize.portraits import describe_coverage
 from ganlab.visualize.views import nearest_images
@@ -121,7 +122,7 @@ def test_equal_seeds_give_equal_files(tmp_path: Path) -> None:
 def test_steps_equal_those_of_the_run_command(tmp_path: Path) -> None:
     settings = [*ONE_DIMENSIONAL, "logger=csv", "steps=5", f"run_dir={tmp_path / 'run'}", "seed=3"]
     session = Session(compose(*settings))
-    session.play()
+    play(session)
     expected = session.module.game.sample(20)
     assert torch.equal(SteppedRun(ONE_DIMENSIONAL, 3).game_after(5).sample(20), expected)
 
@@ -244,8 +245,8 @@ def test_the_coverage_of_the_ring_equals_the_metrics() -> None:
     spread = samples + 0.05 * torch.randn(2500, 2, generator=torch.Generator().manual_seed(0))
     values = {}
     for metric in (ModesCovered(), HighQuality()):
-        metric.check(run.data, 2500, 0)
-        metric.update(spread, real=False)
+        metric.setup(run.data, 2500, 0)
+        metric.update(spread)
         values |= metric.compute()
     expected = f"modes {values['modes']:.0f} of 8, high quality {values['high_quality']:.0%}"
     assert describe_coverage(spread, run.data.distribution) == expected
@@ -311,5 +312,5 @@ def test_a_refusal_is_one_line(line: str, tmp_path: Path, capsys, monkeypatch) -
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="file cannot be written"):
+    with refuses("output", tmp_path / "file", "cannot be written", "choose another"):
         drawn(tmp_path / "file", "figures=[5]")

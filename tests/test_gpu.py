@@ -1,4 +1,4 @@
-"""What only a GPU can show; where there is none, this file holds no test."""
+"""Tests that need a GPU; without one this file holds no test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.small_games import batch, beside, game, home, options
 
-# adaptive_balance decides who moves by what was measured, and so must know it.
+# adaptive_balance decides which player moves by the accuracy, which it has to read.
 ALONE = [
     *((objective, []) for objective in options("objective")),
     *((home(trick), [trick]) for trick in options("trick") if trick != "adaptive_balance"),
@@ -24,17 +24,17 @@ if torch.cuda.is_available():
     @pytest.mark.usefixtures("waits_are_errors")
     @pytest.mark.parametrize("play", options("play"))
     @pytest.mark.parametrize(("objective", "tricks"), ALONE)
-    def test_a_round_never_waits_for_the_device(objective: str, tricks: list[str], play: str) -> None:
+    def test_a_step_never_waits_for_the_device(objective: str, tricks: list[str], play: str) -> None:
         module = game(objective, tricks, play).to("cuda").train()
         given = [(*batch(step), *beside(step)) for step in range(8)]
         for step, parts in enumerate(given):
             on_device = tuple(part.to("cuda") for part in parts)
-            if step == 4:  # by now a buffer is full, and libraries have made their choices
+            if step == 4:  # now the replay buffer is full, and libraries have chosen their kernels
                 torch.cuda.set_sync_debug_mode("error")
             module.play_step(on_device)
             torch.cuda.set_sync_debug_mode("default")
 
-    def test_the_same_seed_plays_the_same_game() -> None:
+    def test_equal_seeds_give_equal_weights() -> None:
         one, other = (game("non_saturating", ["ema"]).to("cuda").train() for _ in range(2))
         for module in (one, other):
             for step in range(5):

@@ -17,7 +17,7 @@ assert after < (before / 20 if kept else before + 1), (before, kept, after)
 """
 
 
-def test_memory_that_a_round_frees_is_not_touched_anew() -> None:
+def test_memory_freed_by_a_step_is_not_returned_to_the_system() -> None:
     """In a process of its own: the setting cannot be taken back."""
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

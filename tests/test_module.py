@@ -1,4 +1,4 @@
-"""What stands between Lightning's loop and the game."""
+"""The Lightning module: how it reads data, and what it does when they end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ganlab.data.sources import Memory
 
 
 @pytest.mark.parametrize("precision", get_args(KINDS["trainer.precision"]))
-def test_data_know_nothing_of_the_precision(precision: str, monkeypatch, tmp_path: Path) -> None:
-    """Chance numbers are drawn in the default type, and autocast would blur what a user's data compute."""
+def test_data_do_not_depend_on_the_precision(precision: str, monkeypatch, tmp_path: Path) -> None:
+    """Random numbers are drawn in the default dtype, and autocast would round what a user's data compute."""
     quick, seen = Memory.batches, []
 
     def watched(self, requests):
@@ -26,11 +26,11 @@ def test_data_know_nothing_of_the_precision(precision: str, monkeypatch, tmp_pat
 
     monkeypatch.setattr(Memory, "batches", watched)
     play(tmp_path / "run", f"trainer.precision={precision}", "steps=3", "metric=none")
-    assert len(seen) == 3 + 1  # rounds, and the real images beside the samples
+    assert len(seen) == 3 + 1  # the steps, and the real images in the picture of samples
     assert set(seen) == {(torch.float32, False)}
 
 
-def test_data_that_end_are_no_round(monkeypatch, tmp_path: Path) -> None:
+def test_exhausted_data_raise_and_do_not_count_as_a_step(monkeypatch, tmp_path: Path) -> None:
     endless = Memory.batches
     monkeypatch.setattr(Memory, "batches", lambda self, requests: islice(endless(self, requests), 2))
     with pytest.raises(RuntimeError, match="the data ended"):

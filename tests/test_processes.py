@@ -1,4 +1,4 @@
-"""Two processes play exactly the game of one."""
+"""Runs on several processes: two of them train exactly the game of one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from support.refusals import refuses
 from support.two_processes import cases, made, play_all, played
 
 from ganlab.config.compose import compose
+from ganlab.training.lifecycle import play as play_session
 from ganlab.training.processes import free_port, launches_ranks, slurm_plugins
 from ganlab.training.session import Session
 
@@ -30,14 +31,14 @@ PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
 ]
 
 
-@pytest.mark.timeout(1200)  # minutes where two other test processes are busy, for there are three here
-def test_every_plug_in_plays_alike_on_two_processes(tmp_path: Path) -> None:
+@pytest.mark.timeout(1200)  # minutes when two other test processes are busy, because there are three here
+def test_two_processes_equal_one_for_every_plug_in(tmp_path: Path) -> None:
     port = free_port()
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
         for case in cases():
-            made(*case)  # and not once more in each of the processes that are forked here
+            made(*case)  # once here, instead of in each of the forked processes
         fork = multiprocessing.get_context("fork").Process
         ranks = [fork(target=play_all, args=(rank, port, tmp_path)) for rank in (0, 1)]
         for rank in ranks:
@@ -58,7 +59,7 @@ def test_every_plug_in_plays_alike_on_two_processes(tmp_path: Path) -> None:
             assert torch.allclose(value, mine[name], rtol=0, atol=1e-10), f"{case}: {name}"
 
 
-def test_a_run_on_two_processes_is_that_of_one_and_goes_on_with_one(tmp_path: Path) -> None:
+def test_a_run_on_two_processes_equals_one_and_resumes_with_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     plain = [*PLAIN, "metric=[fid,is,kid,prdc,neighbours]", "evaluate_every=4"]
     plain += ["metric.kid.subset_size=50", "metric.kid.subsets=5"]
@@ -85,7 +86,7 @@ def test_a_run_on_two_processes_is_that_of_one_and_goes_on_with_one(tmp_path: Pa
         assert float(rows(one)[7][name]) == pytest.approx(float(rows(two)[7][name]), rel=1e-6), name
 
 
-def test_compiled_networks_play_alike_on_two_processes(tmp_path: Path) -> None:
+def test_compiled_networks_on_two_processes_equal_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     pair = start_pair(*PLAIN, "steps=3", "trainer=ddp", "compile=true", f"run_dir={two}")
     play(one, *PLAIN, "steps=3")
@@ -114,7 +115,7 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
     assert "process 1 of 2" in summary(tmp_path / "run")["reason"]
 
 
-def test_a_process_killed_under_torchrun_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_process_killed_under_torchrun_is_reported_in_one_line(tmp_path: Path) -> None:
     overrides = [*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}"]
     launcher = ["torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", "-m"]
     process = start(*overrides, module=[*launcher, "ganlab.run"])
@@ -134,7 +135,7 @@ def test_a_process_killed_under_torchrun_is_told_in_one_line(tmp_path: Path) -> 
     assert summary(tmp_path / "run")["status"] == "failed"
 
 
-def test_a_divergence_of_all_is_told_as_such(tmp_path: Path) -> None:
+def test_a_divergence_on_all_processes_is_reported(tmp_path: Path) -> None:
     lr = [f"optimizer.{player}.lr=1e38" for player in ("discriminator", "generator")]
     process = start_pair(*QUICK, "steps=40", "log_every=1", "trainer=ddp", *lr, f"run_dir={tmp_path / 'run'}")
     code, _, err = finish(process)
@@ -143,7 +144,7 @@ def test_a_divergence_of_all_is_told_as_such(tmp_path: Path) -> None:
     assert summary(tmp_path / "run")["status"] == "diverged"
 
 
-def test_a_process_that_lost_the_first_one_ends_without_a_word(tmp_path: Path) -> None:
+def test_a_process_whose_parent_died_ends_silently(tmp_path: Path) -> None:
     process = start_pair(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
@@ -154,7 +155,7 @@ def test_a_process_that_lost_the_first_one_ends_without_a_word(tmp_path: Path) -
     assert "Traceback" not in err
 
 
-def test_a_sweep_starts_its_processes_anew_for_each_job(tmp_path: Path) -> None:
+def test_each_job_of_a_sweep_starts_its_own_processes(tmp_path: Path) -> None:
     code, _, err = finish(
         start_pair("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
     )
@@ -166,7 +167,7 @@ def test_a_sweep_starts_its_processes_anew_for_each_job(tmp_path: Path) -> None:
     ]
 
 
-def test_ctrl_c_ends_both_and_keeps_the_round(tmp_path: Path) -> None:
+def test_ctrl_c_ends_both_processes_after_the_step(tmp_path: Path) -> None:
     process = start_pair(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
@@ -179,7 +180,7 @@ def test_ctrl_c_ends_both_and_keeps_the_round(tmp_path: Path) -> None:
     assert summary(tmp_path / "run")["reason"] == "SIGINT"
 
 
-def test_a_refused_job_of_several_processes_leaves_the_next_one_its_own(tmp_path: Path) -> None:
+def test_the_job_after_a_refused_one_starts_its_own_processes(tmp_path: Path) -> None:
     (tmp_path / "sweep" / "0_seed-0").mkdir(parents=True)
     (tmp_path / "sweep" / "0_seed-0" / "theirs").touch()
     code, out, err = finish(
@@ -190,14 +191,14 @@ def test_a_refused_job_of_several_processes_leaves_the_next_one_its_own(tmp_path
     assert out.count("\nfinished\n") == 1
 
 
-def test_machines_that_nobody_started_are_refused(tmp_path: Path) -> None:
+def test_several_machines_without_a_launcher_are_refused(tmp_path: Path) -> None:
     code, _, err = finish(start(*PLAIN, "trainer=ddp", "trainer.num_nodes=2", f"run_dir={tmp_path / 'run'}"))
     assert code == 2
     assert "trainer.num_nodes=2: waits for processes on other machines" in err
     assert not (tmp_path / "run").exists()
 
 
-STARTED = {  # what torchrun and SLURM leave in the environment
+STARTED = {  # the variables that torchrun and SLURM set
     "torchrun": {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "LOCAL_RANK": "0"},
     "srun": {
         "SLURM_NTASKS": "4",
@@ -209,7 +210,7 @@ STARTED = {  # what torchrun and SLURM leave in the environment
 
 
 @pytest.mark.parametrize("launcher", STARTED)
-def test_as_many_processes_play_as_were_started(launcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_started_processes_must_match(launcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in STARTED[launcher].items():
         monkeypatch.setenv(name, value)
     assert not launches_ranks(devices=4, num_nodes=1)
@@ -220,14 +221,14 @@ def test_as_many_processes_play_as_were_started(launcher: str, monkeypatch: pyte
             launches_ranks(devices, num_nodes=1)
 
 
-def test_a_shell_on_a_machine_of_slurm_starts_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interactive_slurm_shell_launches_its_own_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "bash", "SLURM_PROCID": "0"}.items():
         monkeypatch.setenv(name, value)
     assert launches_ranks(devices=2, num_nodes=1)
     assert not launches_ranks(devices=1, num_nodes=1)
 
 
-def test_slurm_puts_no_job_back_into_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_jobs_are_not_requeued(monkeypatch: pytest.MonkeyPatch) -> None:
     assert slurm_plugins() == []
     for name, value in STARTED["srun"].items():
         monkeypatch.setenv(name, value)
@@ -235,7 +236,7 @@ def test_slurm_puts_no_job_back_into_the_queue(monkeypatch: pytest.MonkeyPatch) 
     assert not slurm.auto_requeue
 
 
-def test_torchrun_in_a_job_of_slurm_is_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchrun_takes_precedence_over_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = {"RANK": "1", "GROUP_RANK": "0", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "SLURM_NTASKS": "1"}
     for name, value in (STARTED["srun"] | STARTED["torchrun"] | ours).items():
         monkeypatch.setenv(name, value)
@@ -244,10 +245,10 @@ def test_torchrun_in_a_job_of_slurm_is_torchrun(monkeypatch: pytest.MonkeyPatch)
     assert (trainer.global_rank, trainer.world_size) == (1, 2)
 
 
-def test_lightning_asks_for_no_signal_in_every_round(tmp_path: Path) -> None:
-    """It waits for a device each time; `Stop` takes the question out, which must still be where it was."""
+def test_lightnings_collective_about_signals_is_removed(tmp_path: Path) -> None:
+    """It would wait for the device in each step. `Stop` replaces a private method, which must still exist."""
     assert callable(_TrainingEpochLoop._broadcast_sigterm_tensor)
     cfg = compose(*QUICK, "steps=1", f"run_dir={tmp_path / 'run'}")
     session = Session(cfg)
-    session.play()
+    play_session(session)
     assert "_broadcast_sigterm_tensor" in vars(session.trainer.fit_loop.epoch_loop)

@@ -1,4 +1,4 @@
-"""What a run says of where it comes from."""
+"""The provenance of a run: the commit of its code."""
 
 from __future__ import annotations
 
@@ -32,15 +32,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return place
 
 
-def test_the_commit_of_another_project_is_none_of_ours(package: Path) -> None:
+def test_the_commit_of_another_project_is_ignored(package: Path) -> None:
     assert commit() is None
     (package.parents[2] / ".gitignore").write_text(".venv\n")
     assert commit() is None
 
 
-def test_the_commit_is_that_of_the_checkout_of_the_package(
-    package: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commit_is_that_of_the_packages_checkout(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git(package, "add", ".")
     git(package, "commit", "-qm", "ours")
     head = git(package, "rev-parse", "HEAD")

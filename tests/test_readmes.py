@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -14,6 +15,7 @@ import yaml
 from support.commands import play
 from support.small_games import ROOT, options
 
+from ganlab.compare import compare
 from ganlab.config.compose import CONF, compose
 from ganlab.core.errors import ConfigError
 from ganlab.run import run
@@ -205,6 +207,18 @@ def test_refusals_read_as_shown(line: str, message: str, tmp_path: Path) -> None
 
 def test_refusals_are_shown() -> None:
     assert len(REFUSALS) == 2
+
+
+def test_the_refusal_of_a_comparison_reads_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (message,) = re.findall(r"^compare: (.*)$", text("ganlab/metrics"), re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("outputs").mkdir()
+    for name, sampler in (("a", "generator"), ("b", "ema")):
+        record = {"fid/mnist_train_1k": {"value": 1.0, "sampler": sampler}}
+        Path("outputs", name).write_text(json.dumps(record))
+    with pytest.raises(ConfigError) as refused:
+        compare(compose("of=[outputs/a,outputs/b]", config_name="compare"))
+    assert str(refused.value) == message
 
 
 def test_the_directory_of_a_run_is_as_described(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from ganlab.training.module import GameModule
 from ganlab.training.play import Simultaneous
 
 GENERATOR = ("data.batch_size=20", "model.generator.latent_dim=5", "model.generator.hidden=[9,8]")
-# Of a discriminator that tells samples apart, so that both players have gradients worth comparing.
+# Makes the discriminator's logits differ between samples, so that both players have sizeable gradients.
 WEIGHTS = "initial.discriminator=[{_target_: ganlab.networks.initial.FanIn, scale: 2}]"
 WITHOUT_CHANCE = ("model.discriminator.dropout=0", "model.discriminator.input_dropout=0")
 
@@ -59,7 +59,7 @@ def replay(
     steps: list[int],
     clip: float = math.inf,
 ) -> list[float]:
-    """Plays rounds, and by hand beside them: v = m v - lr g, w = w + v, all gradients at the same weights.
+    """Plays steps and compares them with v = m v - lr g, w = w + v, all gradients at the same weights.
 
     Returns:
         The norms of the gradients before they were clipped.
@@ -87,7 +87,7 @@ def replay(
     return norms
 
 
-def test_goodfellow_2014_to_the_letter() -> None:
+def test_goodfellow_2014_equals_its_update_rule() -> None:
     module = build(
         compose(
             "experiment=goodfellow2014_mnist",
@@ -105,14 +105,14 @@ def test_goodfellow_2014_to_the_letter() -> None:
         on_real = judge(weights["discriminator"], x)
         return 0.5 * (cross_entropy(on_real, torch.ones(20)) + cross_entropy(on_fake, torch.zeros(20)))
 
-    # Within an epoch the momentum stands still in the released code; here it follows the round.
+    # In the released code the momentum is constant within an epoch; here it follows the step.
     replay(module, loss, lambda k: 0.1 / 1.000004**k, lambda k: 0.5 + 0.2 * min(k / 500 / 249, 1), [0, 1, 2])
     latent = module.stage.turn("generator", Batch(Sample(batch(0)))).latent
     assert float(latent.abs().max()) <= 3**0.5
     assert float(latent.var()) == pytest.approx(1, abs=0.3)
 
 
-def test_both_players_of_2014_see_one_dropout_mask() -> None:
+def test_both_players_of_goodfellow_2014_share_one_dropout_mask() -> None:
     module = build(compose("experiment=goodfellow2014_mnist", *GENERATOR, WEIGHTS))
     seen: list[tuple[Tensor, Tensor]] = []
     module.game.discriminator.register_forward_hook(
@@ -134,7 +134,7 @@ def test_both_players_of_2014_see_one_dropout_mask() -> None:
     assert len(again) == 2  # there are masks
 
 
-def test_where_the_players_of_2014_start() -> None:
+def test_the_initial_weights_of_goodfellow_2014() -> None:
     mean = torch.rand(1, 28, 28, generator=torch.Generator().manual_seed(0))
     mean[0, 0, :2] = torch.tensor([0.0, 1.0])  # where its logit would be infinite
     data = SimpleNamespace(mean=lambda: mean, class_counts=lambda: None)
@@ -151,10 +151,10 @@ def test_where_the_players_of_2014_start() -> None:
         assert last.bias.isfinite().all()
 
 
-def test_the_schedules_of_2014_reach_their_ends() -> None:
+def test_the_schedules_of_goodfellow_2014_reach_their_ends() -> None:
     module = build(compose("experiment=goodfellow2014_mnist"))
-    for mover in module.stage.player_optimizers.values():
-        lr, momentum = mover.schedules["lr"], mover.schedules["momentum"]
+    for player in module.stage.player_optimizers.values():
+        lr, momentum = player.schedules["lr"], player.schedules["momentum"]
         for step in (0, 1, 500, 62_250, 124_500, 125_000):
             assert lr(step) == pytest.approx(0.1 / 1.000004**step, rel=1e-6)
         assert lr(10**7) == 1e-6
@@ -163,7 +163,7 @@ def test_the_schedules_of_2014_reach_their_ends() -> None:
         )
 
 
-def test_gmmn_to_the_letter() -> None:
+def test_gmmn_equals_its_update_rule() -> None:
     module = build(compose("experiment=gmmn_mnist", *GENERATOR))
 
     def loss(_: Player, weights: dict[Player, list[Tensor]], x: Tensor, latent: Tensor) -> Tensor:
@@ -186,12 +186,12 @@ AUTOENCODER = (
 )
 
 
-def test_the_autoencoder_of_gmmn_to_the_letter() -> None:
+def test_the_autoencoder_of_gmmn_equals_its_update_rule() -> None:
     module = GameModule(build(compose(*AUTOENCODER)).stages[-2:-1])
     module.game.first_step = 6000  # two stages of 3,000 steps come before it
 
     def loss(_: Player, weights: dict[Player, list[Tensor]], x: Tensor, __: Tensor) -> Tensor:
-        reseed(module.stage.seed, 0, module.game.step)  # as the round does, for equal masks
+        reseed(module.stage.seed, 0, module.game.step)  # as each step does, for equal masks
         (up, a, out, b), (into, c, down, d) = weights["generator"][:4], weights["generator"][4:]
         hidden = ((x * (torch.rand_like(x) >= 0.2)) @ into.T + c).sigmoid()
         code = ((hidden * (torch.rand_like(hidden) >= 0.5)) @ down.T + d).sigmoid()
@@ -202,15 +202,15 @@ def test_the_autoencoder_of_gmmn_to_the_letter() -> None:
         return 0 if step < 6050 else 0.5 if step < 6200 else 0.9
 
     norms = replay(module, loss, lambda k: 0.1, momentum, [6000, 6001], clip=10)
-    # torch gathers no momentum while it is zero, so the first round at 0.5 goes on from none.
+    # torch accumulates no velocity while the momentum is zero, so the first step at 0.5 starts from none.
     norms += replay(module, loss, lambda k: 0.1, momentum, [6050, 6051, 6200, 6201], clip=10)
     assert max(norms) > 10
 
 
 def test_the_schedules_of_gmmn_drop_once() -> None:
-    mover = build(compose("experiment=gmmn_mnist", *GENERATOR)).stage.player_optimizers["generator"]
+    optimizer = build(compose("experiment=gmmn_mnist", *GENERATOR)).stage.player_optimizers["generator"]
     for step, expected in {0: (2, 0.9), 9_999: (2, 0.9), 10_000: (0.2, 0.99), 39_999: (0.2, 0.99)}.items():
-        assert (mover.schedules["lr"](step), mover.schedules["momentum"](step)) == expected
+        assert (optimizer.schedules["lr"](step), optimizer.schedules["momentum"](step)) == expected
 
 
 def test_the_validation_splits_are_those_of_the_papers() -> None:
@@ -233,8 +233,8 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "objective": {"estimator": "biased", "root": True, "median": False},
         "objective.kernel": {"widths": [1], "width_is": "variance"},
         "optimizer.generator._target_": "torch.optim.SGD",
-        "optimizer.generator.lr": {"values": [2, 0.2], "rounds": [10_000]},
-        "optimizer.generator.momentum": {"values": [0.9, 0.99], "rounds": [10_000]},
+        "optimizer.generator.lr": {"values": [2, 0.2], "milestones": [10_000]},
+        "optimizer.generator.momentum": {"values": [0.9, 0.99], "milestones": [10_000]},
         "default_steps": 40_000,
         "code_of": "autoencoder",
         **{
@@ -253,7 +253,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
             for name, code, hidden, dropout, momentum in (
                 ("outer", 1024, [], [0.2], 0.5),
                 ("inner", 32, [], [0.5], 0.5),
-                ("autoencoder", 32, [1024], [0.2, 0.5], {"values": [0, 0.5, 0.9], "rounds": [50, 200]}),
+                ("autoencoder", 32, [1024], [0.2, 0.5], {"values": [0, 0.5, 0.9], "milestones": [50, 200]}),
             )
         },
     },
@@ -294,7 +294,7 @@ def numbers(table: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.parametrize("experiment", NUMBERS)
-def test_the_numbers_are_those_of_the_papers(experiment: str) -> None:
+def test_the_hyper_parameters_are_those_of_the_papers(experiment: str) -> None:
     cfg = OmegaConf.to_container(compose(f"experiment={experiment}"), resolve=True)
     for path, expected in numbers(NUMBERS[experiment]):
         assert reduce(getitem, path.split("."), cfg) == expected, path

@@ -1,4 +1,4 @@
-"""Whatever ends a run, it goes on as if nothing had happened."""
+"""Resuming: however a run ended, the resumed one equals an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import ConfigError
 from ganlab.data.digits import Digits
 from ganlab.filesystem import Lock
 from ganlab.run import run
@@ -61,12 +60,12 @@ SETTINGS = (
 
 
 def reached(run_dir: Path) -> int:
-    """The last round that is on file."""
+    """The last step in metrics.csv."""
     lines = (run_dir / "metrics.csv").read_text().splitlines() if (run_dir / "metrics.csv").exists() else []
     return int(lines[-1].split(",")[0]) if len(lines) > 1 and lines[-1][:1].isdigit() else 0
 
 
-# What the first two sets have no place for, and what takes most of their time.
+# Tricks that do not fit into the first two sets, and those that would take most of their time.
 FEW = {
     "semi_supervised": ["semi_supervised", "generator_steps", "weight_norm", "unrolled"],
     "inverted_labels": ["inverted_labels", "packing"],
@@ -75,14 +74,14 @@ FEW = {
 
 @cache
 def killed_sets() -> list[list[str]]:
-    """As many tricks as go together, as many as can of those which are not among them, and the rest."""
+    """Sets of tricks that can act together, which between them hold every trick."""
     few = [trick for tricks in FEW.values() for trick in tricks]
     many = tuple(trick for trick in options("trick") if trick not in few)
     first = largest_set(many)
     return [first, largest_set(tuple(sorted(many, key=first.__contains__))), *FEW.values()]
 
 
-def test_every_trick_is_in_a_run_that_is_killed() -> None:
+def test_every_trick_is_in_a_killed_run() -> None:
     assert {trick for tricks in killed_sets() for trick in tricks} == set(options("trick"))
 
 
@@ -99,7 +98,7 @@ KILL, INTERRUPT, TERMINATE = signal.SIGKILL, signal.SIGINT, signal.SIGTERM
     ],
     ids=["alternating", "simultaneous", *FEW],
 )
-def test_a_run_that_was_killed_is_the_run_that_was_not(
+def test_a_killed_run_equals_an_uninterrupted_one(
     play: str, number: int, objective: str, signals: list[int], tmp_path: Path
 ) -> None:
     tricks = killed_sets()[number]
@@ -143,7 +142,7 @@ def test_a_finished_run_is_extended_as_if_it_had_been_longer(play_: str, tmp_pat
     assert summary(tmp_path / "short")["steps"] == 12
 
 
-def test_any_checkpoint_goes_on_alike(tmp_path: Path) -> None:
+def test_a_resume_from_any_checkpoint_is_exact(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=9", "checkpoint_every=3", "log_every=1")
     play(tmp_path / "other", "steps=9", "checkpoint_every=3", "log_every=1")
     go_on(tmp_path / "other" / "checkpoints" / "previous.ckpt")
@@ -167,7 +166,7 @@ def test_a_truncated_checkpoint_gives_way_to_the_previous_one(tmp_path: Path, ca
 def test_no_readable_checkpoint_is_refused(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"")
-    with pytest.raises(ConfigError, match="has no checkpoint to continue from"):
+    with refuses(reason="has no checkpoint to continue from"):
         go_on(tmp_path / "run")
 
 
@@ -194,7 +193,7 @@ def test_evaluation_and_pictures_change_no_weight(tricks: str, tmp_path: Path) -
 )
 def test_changed_hyper_parameters_are_refused_by_name(override: str, named: str, tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
-    with pytest.raises(ConfigError, match=f"but .*{named}.* would change"):
+    with refuses("resume", str(tmp_path / "run"), f"but .*{named}.* would change", "init_from"):
         go_on(tmp_path / "run", override)
     assert summary(tmp_path / "run")["status"] == "finished"
 
@@ -211,7 +210,7 @@ def test_a_setting_that_nothing_reads_is_refused_with_the_nearest(
         go_on(tmp_path / "run", override)
 
 
-def test_the_same_command_with_resume_goes_on(tmp_path: Path) -> None:
+def test_the_original_command_with_resume_continues(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2", "trick=ema")
     given = [
         *QUICK,
@@ -234,7 +233,7 @@ def test_a_new_run_starts_from_old_weights(tmp_path: Path) -> None:
     name = "game.generator.body.0.weight"
     assert (old[name] - new[name]).abs().max() < 1e-8
     assert summary(tmp_path / "new")["steps"] == 1
-    with pytest.raises(ConfigError, match="these weights belong to another game: .*body"):
+    with refuses(reason="these weights belong to another game: .*body"):
         play(tmp_path / "misfit", f"init_from={tmp_path / 'old'}", "model.generator.hidden=[3]")
     assert not (tmp_path / "misfit").exists()
 
@@ -252,7 +251,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path: Path) ->
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
-def test_folders_that_a_kill_left_empty_are_used(tmp_path: Path) -> None:
+def test_empty_folders_left_by_a_kill_are_reused(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     play(tmp_path / "run", "steps=1")
     assert summary(tmp_path / "run")["status"] == "finished"
@@ -268,7 +267,7 @@ def test_other_precisions_resume_exactly(precision: str, tricks: str, tmp_path: 
     assert_same_run(tmp_path / "long", tmp_path / "short")
 
 
-def test_a_process_of_a_resumed_run_may_have_begun_from_another(tmp_path: Path) -> None:
+def test_a_further_rank_of_a_resumed_run_that_began_with_init_from(tmp_path: Path) -> None:
     play(tmp_path / "first", "steps=2")
     play(tmp_path / "second", "steps=2", f"init_from={tmp_path / 'first'}")
     cfg = RunDirectory(tmp_path / "second").config()
@@ -277,7 +276,7 @@ def test_a_process_of_a_resumed_run_may_have_begun_from_another(tmp_path: Path) 
     assert Session(cfg).began == 2  # as ganlab.training.rank makes it
 
 
-def test_a_run_may_be_played_beside_the_main_thread(tmp_path: Path) -> None:
+def test_a_run_can_be_played_outside_the_main_thread(tmp_path: Path) -> None:
     thread = threading.Thread(target=play, args=(tmp_path / "run", "steps=2"))
     thread.start()
     thread.join()
@@ -293,7 +292,7 @@ def test_a_second_signal_is_not_handed_to_lightning() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_run_whose_reader_was_killed_ends_with_one_line_and_goes_on(tmp_path: Path) -> None:
+def test_a_run_whose_data_worker_was_killed_fails_with_one_line_and_resumes(tmp_path: Path) -> None:
     root = tmp_path / "images"
     root.mkdir()
     for i in range(12):
@@ -321,7 +320,7 @@ def test_a_run_whose_reader_was_killed_ends_with_one_line_and_goes_on(tmp_path: 
     assert_same_run(whole, killed)
 
 
-def test_metrics_of_the_summary_say_their_round(tmp_path: Path) -> None:
+def test_metrics_of_the_summary_record_their_step(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=4", "evaluate_every=2")
     assert {record["step"] for record in summary(tmp_path / "run")["metrics"].values()} == {4}
     process = start(f"resume={tmp_path / 'run'}", "steps=1000000", "evaluate_every=1000000")
@@ -359,7 +358,7 @@ def test_a_setting_that_the_default_config_lacks_can_be_changed(tmp_path: Path) 
     assert "was trained on 40 samples, but there are 41 now" in err
 
 
-def test_the_best_checkpoint_is_the_best(tmp_path: Path) -> None:
+def test_the_best_checkpoint_has_the_best_metric(tmp_path: Path) -> None:
     names = {"fid": "fid/digits_train_100", "is/digits": "is/digits_100", "is/digits_100": "is/digits_100"}
     for monitor, best in (("fid", min), ("is/digits", max), ("is/digits_100", max)):
         run_dir = tmp_path / monitor.replace("/", "_")
@@ -371,7 +370,7 @@ def test_the_best_checkpoint_is_the_best(tmp_path: Path) -> None:
         assert values[step] == best(values.values())
 
 
-def test_a_best_checkpoint_alone_is_none_to_go_on_from(tmp_path: Path) -> None:
+def test_a_run_with_only_a_best_checkpoint_starts_over(tmp_path: Path) -> None:
     # Evaluation may come before the first regular checkpoint, and the kill between the two.
     settings = ["log_every=1", "evaluate_every=2"]
     play(tmp_path / "whole", *settings, "steps=6")
@@ -387,11 +386,11 @@ def test_a_run_is_played_by_one_process_at_a_time(tmp_path: Path) -> None:
     before = (tmp_path / "run" / "metrics.csv").read_bytes()
     lock = Lock(tmp_path / "run" / "lock")
     reader = os.fork()
-    if reader == 0:  # as one that reads data, which might outlive the process that plays
+    if reader == 0:  # like a data worker, which may outlive the process of the run
         time.sleep(60)
         os._exit(0)
     try:
-        with pytest.raises(ConfigError, match=f"is being played by process {os.getpid()} of .* since 20"):
+        with refuses(reason=f"is in use by process {os.getpid()} of .* since 20"):
             go_on(tmp_path / "run", "steps=4")
         assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
         assert summary(tmp_path / "run")["status"] == "finished"
@@ -407,13 +406,13 @@ def test_a_run_is_played_by_one_process_at_a_time(tmp_path: Path) -> None:
 def test_a_new_run_that_another_process_plays_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     lock = Lock(tmp_path / "run" / "lock")
-    with pytest.raises(ConfigError, match="is being played by"):
+    with refuses(reason="is in use by"):
         play(tmp_path / "run", "steps=2")
     assert (tmp_path / "run" / "lock").exists()
     lock.release()
 
 
-def test_a_file_system_without_locks_stops_no_run(tmp_path: Path, monkeypatch) -> None:
+def test_a_file_system_without_locks_is_accepted(tmp_path: Path, monkeypatch) -> None:
     def none(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -427,12 +426,12 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("keep")
     (tmp_path / "run" / "lock").unlink()
     (tmp_path / "run" / "lock").symlink_to(tmp_path / "mine")
-    with pytest.raises(ConfigError, match="lock: Too many levels of symbolic links"):
+    with refuses("run_dir", reason="lock .Too many levels of symbolic links"):
         go_on(tmp_path / "run", "steps=2")
     assert (tmp_path / "mine").read_text() == "keep"
 
 
-def test_what_a_kill_left_of_a_run_before_its_first_file_is_used(tmp_path: Path) -> None:
+def test_leftovers_of_a_run_killed_before_its_first_file_are_reused(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     for name in ("config.yaml.part", "lock", "checkpoints/next.ckpt.part"):
         (tmp_path / "run" / name).write_text("half")
@@ -457,7 +456,7 @@ def test_a_flipped_bit_gives_way_to_the_previous_checkpoint(tmp_path: Path, caps
     assert_same_run(tmp_path / "run", tmp_path / "flipped")
 
 
-def test_another_number_of_threads_is_told(tmp_path: Path, capsys) -> None:
+def test_another_number_of_threads_is_reported(tmp_path: Path, capsys) -> None:
     play(tmp_path / "run", "steps=2")
     capsys.readouterr()
     torch.set_num_threads(2)
@@ -483,9 +482,8 @@ def test_other_data_of_the_same_length_are_refused(tmp_path: Path, monkeypatch) 
 
     with monkeypatch.context() as patched:
         patched.setattr(Digits, "__init__", changed)
-        with pytest.raises(
-            ConfigError, match="was trained on data of SHA-256 .{12}, but it is .{12} now: restore the data"
-        ):
+        reason = "was trained on data of SHA-256 .{12}, but it is .{12} now"
+        with refuses("resume", str(tmp_path / "run"), reason, "restore the data"):
             go_on(tmp_path / "run", "steps=4")
     assert summary(tmp_path / "run")["status"] == "finished"
     go_on(tmp_path / "run", "steps=4")
@@ -497,11 +495,11 @@ def test_classes_of_other_names_are_refused(tmp_path: Path, monkeypatch) -> None
     assert RunDirectory(tmp_path / "run").config().class_names == list("abcdefghij")
     go_on(tmp_path / "run", "steps=3")
     monkeypatch.setattr(Digits, "class_names", tuple("bcdefghijz"))
-    with pytest.raises(ConfigError, match=r"on the classes \['a', 'b'.*but they are \['b', 'c'"):
+    with refuses("resume", reason=r"on the classes \['a', 'b'.*but they are \['b', 'c'"):
         go_on(tmp_path / "run", "steps=4")
 
 
-def test_a_group_without_a_node_of_its_own_changes_no_names_of_classes(tmp_path: Path) -> None:
+def test_a_group_without_its_own_node_does_not_change_class_names(tmp_path: Path) -> None:
     cfg = compose("data=digits")
     saved = copy.deepcopy(cfg)
     with open_dict(saved):
@@ -513,12 +511,12 @@ def test_a_group_without_a_node_of_its_own_changes_no_names_of_classes(tmp_path:
 @pytest.mark.parametrize(
     "name", ["my run", "20261121", "lr=3", "Bilder_ä", "it's", 'a"b', "x,y", "null", "(1)"]
 )
-def test_the_command_that_goes_on_can_be_pasted(name: str, tmp_path: Path) -> None:
+def test_the_resume_override_can_be_pasted_into_a_shell(name: str, tmp_path: Path) -> None:
     (word,) = shlex.split(shell_override("resume", name))
     assert OverridesParser.create().parse_override(word).value() == name
 
 
-def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_stopped_run_prints_the_command_that_resumes_it(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Stop, "on_train_batch_end", stopped)
     play(Path('"my lr=3"'), "steps=9")

@@ -127,7 +127,7 @@ def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: 
     foreign = tmp_path / "foreign"
     shutil.copytree(points, foreign)
     cfg = OmegaConf.load(foreign / "config.yaml")
-    reasons = {"mnist": "samples of shape .* 'mnist' takes", None: "this run has no extractor"}
+    reasons = {"mnist": "extractor=mnist: takes images of shape", None: "this run has no extractor"}
     for name, reason in reasons.items():
         cfg.extractor = name and {"_target_": "ganlab.metrics.features.classifier", "name": name}
         OmegaConf.save(cfg, foreign / "config.yaml")
@@ -137,7 +137,7 @@ def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: 
 
 def test_neighbours_in_features_at_the_end_of_a_run(tmp_path: Path) -> None:
     path, view = tmp_path / "run", "{what:neighbours,space:features,n:8}"
-    with refuses("views[1].space", "features", "'mnist' takes"):
+    with refuses("views[1].space", "features", "takes images of shape"):
         play(path, "metric=none", "extractor=mnist", f"views=[grid,{view}]", "steps=2")
     assert not path.exists()
     play(path, "metric=none", f"views=[neighbours,{view}]", "steps=2")

@@ -1,9 +1,10 @@
-"""A run as a list of games: it resumes anywhere, and a game in a code borrows the network that makes it."""
+"""Runs of several stages: they resume at any step, and a game on codes references the autoencoder."""
 
 from __future__ import annotations
 
 import copy
 import random
+import re
 import signal
 import time
 from itertools import islice
@@ -22,6 +23,7 @@ from support.commands import (
     start_pair,
     summary,
 )
+from support.refusals import refuses
 from support.small_games import batch, one_round
 
 from ganlab.config.checks import check_config
@@ -34,9 +36,11 @@ from ganlab.networks.autoencoder import linear_layers
 from ganlab.run import run
 from ganlab.sample import sample
 from ganlab.training.build import build, load
+from ganlab.training.lifecycle import play as play_session
 from ganlab.training.module import GameModule
 from ganlab.training.session import Session
 
+R1 = "{_target_: ganlab.tricks.r1.R1, gamma: 1, every: 1}"
 SMALL = (
     "model=gmmn_autoencoder",
     "logger=csv",
@@ -70,7 +74,7 @@ def play(run_dir: Path, *overrides: str) -> dict[str, float]:
 
 
 def pretrained(steps: int):
-    """A run of three stages: an autoencoder of one layer, a deeper one that starts from it, and the game."""
+    """The config of a run with two one-layer autoencoders, a deep one initialised by them, and the game."""
     cfg = small("steps=3")
     deep = copy.deepcopy(cfg.stages.autoencoder)
     outer = copy.deepcopy(deep)
@@ -91,7 +95,7 @@ def pretrained(steps: int):
 
 
 @pytest.mark.parametrize("length", [2, 3, 4])
-def test_a_run_goes_on_before_at_and_after_the_switch(length: int, tmp_path: Path) -> None:
+def test_a_run_resumes_before_at_and_after_the_change_of_stage(length: int, tmp_path: Path) -> None:
     settings = [
         f"stages.autoencoder.steps={length}",
         f"steps={6 - length}",
@@ -113,7 +117,7 @@ def test_a_run_goes_on_before_at_and_after_the_switch(length: int, tmp_path: Pat
     ]
 
 
-def test_a_run_of_stages_that_was_killed_is_the_run_that_was_not(tmp_path: Path) -> None:
+def test_a_killed_run_of_stages_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     moments = random.Random(1)
     settings = [*SMALL, "stages.autoencoder.steps=100", "steps=100", "checkpoint_every=20", "trick=ema"]
     left_alone = start(*settings, f"run_dir={tmp_path / 'whole'}")
@@ -137,7 +141,7 @@ def reached(run_dir: Path) -> int:
     return int(lines[-1].split(",")[0]) if len(lines) > 1 and lines[-1][:1].isdigit() else 0
 
 
-def test_two_processes_play_the_stages_of_one(tmp_path: Path) -> None:
+def test_stages_on_two_processes_equal_one(tmp_path: Path) -> None:
     settings = [
         *SMALL,
         "stages.autoencoder.steps=4",
@@ -156,7 +160,7 @@ def test_two_processes_play_the_stages_of_one(tmp_path: Path) -> None:
             assert torch.allclose(value, two[name], rtol=0, atol=1e-10), name
 
 
-def test_the_game_plays_in_the_code_and_its_samples_are_decoded() -> None:
+def test_the_game_is_played_on_codes_and_its_samples_are_decoded() -> None:
     module = built("stages.autoencoder.steps=2")
     for _ in range(4):
         one_round(module)
@@ -178,7 +182,7 @@ def test_the_game_plays_in_the_code_and_its_samples_are_decoded() -> None:
     assert host.generator.training
 
 
-def test_the_code_is_borrowed_and_not_owned() -> None:
+def test_the_autoencoder_is_referenced_and_not_owned() -> None:
     module = built("stages.autoencoder.steps=2", "trick=ema")
     host, game = module.stages[0].game, module.game
     owned = {id(weight) for weight in game.parameters()}
@@ -200,7 +204,7 @@ def test_the_code_is_borrowed_and_not_owned() -> None:
     assert moved == [[True, True, False, False], [False, False, True, True]]
 
 
-def test_networks_of_stages_have_seeds_of_their_own() -> None:
+def test_the_networks_of_each_stage_have_their_own_seed() -> None:
     def drawn(seed: int, name: str) -> torch.Tensor:
         cfg = small(f"seed={seed}")
         cfg.model.generator.shape, cfg.model.generator.value_range = [6], [0, 1]
@@ -212,7 +216,7 @@ def test_networks_of_stages_have_seeds_of_their_own() -> None:
     assert not torch.equal(drawn(0, "a"), drawn(0, "b"))
 
 
-def test_layers_that_were_trained_alone_start_the_deep_autoencoder() -> None:
+def test_pretrained_layers_initialise_the_deep_autoencoder() -> None:
     module = build(pretrained(steps=3))
     outer, inner, deep = (stage.game.generator for stage in module.stages[:-1])
     optimizer = module.stages[-2].player_optimizers["generator"].optimizer
@@ -236,25 +240,23 @@ def test_layers_that_were_trained_alone_start_the_deep_autoencoder() -> None:
 
 
 @pytest.mark.parametrize("every", [2, 4])
-def test_a_pretrained_run_goes_on_alike(every: int, tmp_path: Path) -> None:
+def test_a_pretrained_run_resumes_exactly(every: int, tmp_path: Path) -> None:
     for name in ("whole", "again"):
         cfg = pretrained(steps=2)
         cfg.checkpoint_every, cfg.run_dir, cfg.steps = every, str(tmp_path / name), every - 1
-        Session(cfg).play()
+        play_session(Session(cfg))
     go_on(tmp_path / "again" / "checkpoints" / "previous.ckpt")
     assert_same_run(tmp_path / "whole", tmp_path / "again")
 
 
-def test_layers_that_do_not_fit_are_refused() -> None:
+def test_pretrained_layers_of_other_shapes_are_refused() -> None:
     cfg = pretrained(steps=2)
     cfg.stages.autoencoder.pretrained = ["outer"]
-    with pytest.raises(
-        ConfigError, match=r"stages.autoencoder: pretrained has layers of \[\[16, 64\], \[64, 16\]\]"
-    ):
+    with refuses("stages.autoencoder.pretrained", reason=r"\[\[16, 64\], \[64, 16\]\]"):
         build(cfg)
 
 
-def test_schedules_begin_with_their_game() -> None:
+def test_schedules_begin_with_their_stage() -> None:
     line = "{_target_: ganlab.core.schedules.Piecewise, values: [0.1, 0.2], milestones: [1]}"
     module = built("stages.autoencoder.steps=3", f"optimizer.generator.lr={line}")
     rates = []
@@ -264,7 +266,7 @@ def test_schedules_begin_with_their_game() -> None:
     assert rates == [0.1, 0.1, 0.1, 0.1, 0.2, 0.2]
 
 
-def test_nothing_is_measured_or_shown_before_the_game(tmp_path: Path) -> None:
+def test_nothing_is_evaluated_or_shown_before_the_last_stage(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=3", "steps=2", "evaluate_every=1", "checkpoint_every=2")
     assert [bool(row["fid/digits_train_100"]) for row in rows(tmp_path / "run")] == [
         False,
@@ -293,7 +295,7 @@ def test_a_run_of_stages_is_loaded_sampled_and_extended(tmp_path: Path) -> None:
     assert_same_run(tmp_path / "run", tmp_path / "long")
 
 
-def test_weights_that_a_new_run_starts_from_are_those_of_all_stages(tmp_path: Path) -> None:
+def test_init_from_loads_the_weights_of_all_stages(tmp_path: Path) -> None:
     still = ["stages.autoencoder.optimizer.generator.lr=1e-12", "optimizer.generator.lr=1e-12"]
     play(tmp_path / "old", "stages.autoencoder.steps=3", "steps=2")
     play(tmp_path / "new", "stages.autoencoder.steps=1", "steps=1", f"init_from={tmp_path / 'old'}", *still)
@@ -303,69 +305,55 @@ def test_weights_that_a_new_run_starts_from_are_those_of_all_stages(tmp_path: Pa
             assert torch.allclose(value, new[name], atol=1e-9), name
 
 
-def test_a_run_whose_generator_has_learned_nothing_is_not_sampled(tmp_path: Path) -> None:
+def test_a_run_whose_generator_is_untrained_is_not_sampled(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=4", "steps=2", "checkpoint_every=3")
-    with pytest.raises(
-        ConfigError, match="stopped after 3 of the 4 steps before its generator learns. Continue it: resume="
-    ):
-        load(tmp_path / "run" / "checkpoints" / "previous.ckpt")
+    path = tmp_path / "run" / "checkpoints" / "previous.ckpt"
+    with refuses("run_dir", path, "stopped after 3 of the 4 steps before its generator learns", "resume="):
+        load(path)
+
+
+STAGE = "stages.autoencoder"
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("overrides", "key", "reason"),
     [
-        (["~stages.autoencoder.clip"], "stages.autoencoder: lacks clip. Give steps, batch_size"),
-        (["+stages.autoencoder.precision=3"], "stages.autoencoder: has precision. Give steps"),
-        (["stages.autoencoder=3"], "stages.autoencoder: lacks batch_size"),
-        (["stages.autoencoder.steps=0"], "stages.autoencoder.steps=0: must be a whole number of at least 1"),
-        (["code_of=nothing"], "code_of=nothing: must be an earlier stage. Choose from autoencoder, or null"),
-        (
-            ["stages.autoencoder.code_of=autoencoder"],
-            "stages.autoencoder.code_of=autoencoder: must be an earlier stage. Set null",
-        ),
-        (["~stages.autoencoder.model.encoder"], "code_of=autoencoder: refers to a stage without an encoder"),
-        (["images=1000"], "images=1000: has no meaning in a run with stages. Give steps"),
-        (["model.generator.shape=[5]"], r"model.generator.shape=\[5\]: contradicts data.shape=\[6\]"),
-        (["model.generator.value_range=[-1,1]"], r"value_range=\[-1,1\]: contradicts data.range=\[0,1\]"),
-        (
-            ["+stages.autoencoder.clip.discriminator=1"],
-            "stages.autoencoder.clip.discriminator=1: this objective trains no discriminator. Remove it.",
-        ),
-        (
-            ["+stages.autoencoder.trick.r1={_target_: ganlab.tricks.r1.R1, gamma: 1, every: 1}"],
-            "trick r1 needs a discriminator",
-        ),
-        (
-            ["stages.autoencoder.batch_size=5000"],
-            "stages.autoencoder.batch_size=5000: exceeds the 1437 training samples",
-        ),
-        (
-            ["trainer=ddp", "stages.autoencoder.batch_size=33"],
-            "autoencoder.batch_size=33: does not divide among 2",
-        ),
-        (
-            ["model.encoder.hidden=[3]"],
-            "model.encoder.hidden=.*: has no effect: the objective has no encoder",
-        ),
-        (["stages.autoencoder.objective=${objective}"], "code_of needs a game that trains an encoder"),
-        (["+stages.keys=${stages.autoencoder}"], "keys"),
-        (
-            ["stages.autoencoder.objective.weight.generator=-1"],
-            "objective.weight.generator=-1: must be a number of at least 0",
-        ),
+        ([f"~{STAGE}.clip"], STAGE, "lacks clip"),
+        ([f"+{STAGE}.precision=3"], STAGE, "has precision"),
+        ([f"{STAGE}=3"], STAGE, "lacks batch_size"),
+        ([f"{STAGE}.steps=0"], f"{STAGE}.steps", "at least 1"),
+        (["code_of=nothing"], "code_of", "must be an earlier stage"),
+        ([f"{STAGE}.code_of=autoencoder"], f"{STAGE}.code_of", "must be an earlier stage"),
+        ([f"~{STAGE}.model.encoder"], "code_of", "encoder"),
+        (["images=1000"], "images", "stages"),
+        (["model.generator.shape=[5]"], "model.generator.shape", "contradicts data.shape=.6."),
+        (["model.generator.value_range=[-1,1]"], "model.generator.value_range", "contradicts data.range"),
+        ([f"+{STAGE}.clip.discriminator=1"], f"{STAGE}.clip.discriminator", "trains no discriminator"),
+        ([f"+{STAGE}.trick.r1={R1}"], STAGE, "with a discriminator"),
+        ([f"{STAGE}.batch_size=5000"], STAGE, "exceeds the 1437 training samples"),
+        (["trainer=ddp", f"{STAGE}.batch_size=33"], STAGE, "2 processes"),
+        (["model.encoder.hidden=[3]"], "model.encoder.hidden", "no encoder"),
+        ([f"{STAGE}.objective=${{objective}}"], "", "trains an encoder"),
+        ([f"+stages.keys=${{{STAGE}}}"], "", "keys"),
+        ([f"{STAGE}.objective.weight.generator=-1"], f"{STAGE}.objective.weight.generator", "at least 0"),
     ],
 )
-def test_stages_that_cannot_be_played_are_refused(overrides: list[str], message: str, tmp_path: Path) -> None:
+def test_stages_that_cannot_be_played_are_refused(
+    overrides: list[str], key: str, reason: str, tmp_path: Path
+) -> None:
+    """The key of an error about a stage begins with that stage's."""
     given = [*SMALL, *(f"+{o}" if o.startswith("model.encoder") else o for o in overrides)]
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError) as caught:
         run(compose(*given, f"run_dir={tmp_path / 'run'}"), given)
+    assert caught.value.key.startswith(key)
+    assert re.search(reason, caught.value.reason)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_resume_with_another_stage_is_refused_by_name(tmp_path: Path) -> None:
     play(tmp_path / "run", "stages.autoencoder.steps=2", "steps=1")
     cfg = compose(f"resume={tmp_path / 'run'}")
-    with pytest.raises(ConfigError, match="but stages.autoencoder.steps would change"):
+    with refuses("resume", str(tmp_path / "run"), "but stages.autoencoder.steps would change"):
         run(cfg, [f"resume={tmp_path / 'run'}", "stages.autoencoder.steps=3"])
 
 
@@ -374,11 +362,12 @@ def test_the_timetable_counts_images() -> None:
     assert (times.begins, times.total) == (10, 15)
     assert [times.images_seen(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
     plain = Timetable(compose("steps=5"))
-    assert (plain.begins, plain.total, plain.images(3)) == (0, 5, 192)
+    assert (plain.begins, plain.total, plain.images_seen(3)) == (0, 5, 192)
 
 
-def test_batches_of_stages_are_a_function_of_the_round() -> None:
-    data = Digits((1, 8, 8), 10, (-1, 1), 32, validation=0, validation_choice="last", labelled=None)
+def test_the_batches_of_stages_are_a_function_of_the_step() -> None:
+    facts = {"shape": (1, 8, 8), "num_classes": 10, "range": (-1, 1), "batch_size": 32}
+    data = Digits(validation=0, validation_choice="last", labelled=None, **facts)
     phases = [(3, 16), (2, 8), (4, 32)]
 
     def since(k: int, n: int):

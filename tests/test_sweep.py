@@ -334,7 +334,7 @@ def test_a_sweep_that_cannot_be_understood_is_refused_by_its_line(
         ),
         ("least_squares]", "lost_squares]", "line 10: objective=lost_squares does not compose"),
         ("least_squares]", "mmd]", "line 10: objective=mmd: "),
-        ("metric: fid", "metric: kid", "line 3: kid is not measured: choose one of fid"),
+        ("metric: fid", "metric: kid", "line 3: kid: is not measured. Choose one of fid"),
         ("evaluate_every=10", "evaluate_every=30", "line 11: prune has no effect: with evaluate_every=30"),
         ("after: 10", "after: 21", "line 11: prune has no effect: .* between round 21 and the last, 30"),
         ("seed=3", "job=3", "line 2: job=3 is set for each run"),
@@ -529,10 +529,10 @@ def test_a_report_needs_neither_torch_nor_optuna(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({2: {"parameters": {"steps": 4}}}, "trial 2 has other parameters than .*sweep.yaml, line 7: give"),
-        ({2: {"metrics": {NAME: {"value": 1.0, "n_fake": 7}}}}, "do not compare: n_fake is 60 and 7"),
+        ({2: {"metrics": {NAME: {"value": 1.0, "n_fake": 7}}}}, "are not comparable: n_fake is 60 and 7"),
     ],
 )
-def test_trials_that_do_not_compare_are_not_ranked(
+def test_trials_that_are_not_comparable_are_not_ranked(
     changed: dict[int, dict[str, Any]], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):

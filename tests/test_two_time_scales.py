@@ -5,8 +5,8 @@ from ganlab.config.compose import compose
 
 
 @pytest.mark.parametrize(("player", "rate"), [("discriminator", 4e-4), ("generator", 1e-4)])
-def test_each_player_moves_at_a_rate_of_its_own(player: str, rate: float) -> None:
-    """The first step of Adam is as large as its rate, whatever the slope."""
+def test_each_player_has_its_own_learning_rate(player: str, rate: float) -> None:
+    """The first step of Adam is as large as its learning rate, whatever the gradient."""
     module = game("hinge", [], "alternating", "optimizer=two_time_scales")
     group = module.stage.player_optimizers[player].optimizer.param_groups[0]
     assert (group["lr"], list(group["betas"])) == (rate, [0, 0.9])
@@ -17,7 +17,7 @@ def test_each_player_moves_at_a_rate_of_its_own(player: str, rate: float) -> Non
 
 
 @pytest.mark.parametrize("model", options("model"))
-def test_the_rates_of_a_model_give_way_to_those_that_are_asked_for(model: str) -> None:
+def test_a_selected_optimizer_overrides_that_of_the_model(model: str) -> None:
     own = compose("logger=csv", f"model={model}").optimizer
     asked = compose("logger=csv", f"model={model}", "optimizer=two_time_scales").optimizer
     assert own.generator.lr != asked.generator.lr == 0.0001

@@ -48,6 +48,13 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return channels, height, width
 
 
+def refuse_subpixel_shift(share: float, shape: tuple[int, int, int]) -> None:
+    """Refuses a largest translation, as a share of the side, that is rounded to no pixel at all."""
+    side = max(shape[1:])
+    reason, remedy = f"is less than half a pixel of {side}", "set a larger one, or 0"
+    require(share == 0 or round(share * side) > 0, ".translation", share, reason, remedy)
+
+
 class Augmentation(ABC):
     """A group of image transforms. Each is applied to each image independently with probability p."""
 

@@ -8,9 +8,8 @@ from math import pi
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Share, Span, UpTo3, apply_where
+from ganlab.augmentations.base import Augmentation, Share, Span, UpTo3, apply_where, refuse_subpixel_shift
 from ganlab.augmentations.images import pick, uniform_integers
-from ganlab.core.errors import require
 from ganlab.core.randomness import RandomStreams
 
 
@@ -42,10 +41,7 @@ class Geometry(Augmentation):
     shift: Share
 
     def changes(self, shape: tuple[int, int, int]) -> bool:
-        side = max(shape[1:])
-        moves = not self.translation or round(self.translation * side) > 0
-        reason = f"is less than half a pixel of {side}"
-        require(moves, ".translation", self.translation, reason, "set a larger one, or 0")
+        refuse_subpixel_shift(self.translation, shape)
         strengths = (self.translation, self.scale, self.rotation, self.anisotropy, self.shift)
         return self.flip or self.quarter_turns or any(strengths)
 
@@ -58,41 +54,39 @@ class Geometry(Augmentation):
         chance, uniform = random.uniform(stream, n, 2, 9).permute(1, 2, 0)  # [9, B] each
         normal = random.normal(stream, n, 4).T
         p_rotation = 1 - (1 - p.clamp(max=1)).sqrt()  # so that one of two is applied with probability p
+
+        def where(i: int, parameter: Tensor, neutral: float, probability: Tensor = p) -> Tensor:
+            return apply_where(chance[i], probability, parameter, neutral)
+
         maps = []
         if self.flip:
-            maps.append(inverse_scaling(apply_where(chance[0], p, 1 - 2 * (2 * uniform[0]).floor(), 1), 1))
+            maps.append(inverse_scaling(where(0, 1 - 2 * (2 * uniform[0]).floor(), 1), 1))
         if self.quarter_turns:
-            maps.append(inverse_quarter_turns(apply_where(chance[1], p, (4 * uniform[1]).floor(), 0)))
+            maps.append(inverse_quarter_turns(where(1, (4 * uniform[1]).floor(), 0)))
         if self.translation:
-            right, down = (
-                apply_where(chance[2], p, uniform_integers(u, round(self.translation * size)), 0)
-                for u, size in ((uniform[2], width), (uniform[3], height))
-            )
-            maps.append(inverse_translation(right, down))
+            right = uniform_integers(uniform[2], round(self.translation * width))
+            down = uniform_integers(uniform[3], round(self.translation * height))
+            maps.append(inverse_translation(where(2, right, 0), where(2, down, 0)))
         if self.scale:
-            factor = apply_where(chance[3], p, (self.scale * normal[0]).exp2(), 1)
+            factor = where(3, (self.scale * normal[0]).exp2(), 1)
             maps.append(inverse_scaling(factor, factor))
         if self.rotation:
-            maps.append(self._rotation(chance[4], p_rotation, uniform[4]))
+            angle = self.rotation * pi * (2 * uniform[4] - 1)
+            maps.append(inverse_rotation(where(4, angle, 0, p_rotation)))
         if self.anisotropy:
-            factor = apply_where(chance[5], p, (self.anisotropy * normal[1]).exp2(), 1)
+            factor = where(5, (self.anisotropy * normal[1]).exp2(), 1)
             maps.append(inverse_scaling(factor, 1 / factor))
         if self.rotation:
-            maps.append(self._rotation(chance[6], p_rotation, uniform[5]))
+            angle = self.rotation * pi * (2 * uniform[5] - 1)
+            maps.append(inverse_rotation(where(6, angle, 0, p_rotation)))
         if self.shift:
-            right, down = (
-                apply_where(chance[7], p, self.shift * size * z, 0)
-                for z, size in ((normal[2], width), (normal[3], height))
-            )
-            maps.append(inverse_translation(right, down))
+            right, down = self.shift * width * normal[2], self.shift * height * normal[3]
+            maps.append(inverse_translation(where(7, right, 0), where(7, down, 0)))
         product = inverse_scaling(torch.ones_like(chance[8]), 1)
         for inverse in maps:
             # Not a matrix product, which autocast would compute in half precision.
             product = (product[:, :, :, None] * inverse[:, None]).sum(2)
         return product
-
-    def _rotation(self, chance: Tensor, p: Tensor, uniform: Tensor) -> Tensor:
-        return inverse_rotation(apply_where(chance, p, self.rotation * pi * (2 * uniform - 1), 0))
 
 
 def affine(*entries: Tensor | float) -> Tensor:

@@ -1,13 +1,14 @@
 """Checks of a composed config before anything is built: contradictions, and settings without effect."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_steps
 from ganlab.config.kinds import check_arguments, check_kinds, import_object, to_plain
 from ganlab.config.stages import stage_configs
-from ganlab.core.errors import ConfigError, require, shown, within
+from ganlab.core.errors import UNSET, ConfigError, require, shown, within
 
 # The settings of Lightning's Trainer that a config may have; ganlab sets the others itself.
 TRAINER = {
@@ -92,6 +93,40 @@ def refuse_unused_weights(cfg: DictConfig) -> None:
     used = weights is None or "weights" in (cfg.get("extractor") or {})
     remedy = "add extractor=inception, which reads them, or remove them"
     require(used, "metric.weights", weights, "has no effect", remedy)
+
+
+def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Checks the settings of `ganlab.evaluate` that need no run and no images.
+
+    Raises:
+        ConfigError: a setting is missing, has no effect together with others, or cannot be used.
+    """
+    images, reason = cfg.generated is not None, "needs exactly one of a run and generated images"
+    remedy = "give either run_dir, or generated and real"
+    require((cfg.run_dir is None) == images, "run_dir", cfg.run_dir, reason, remedy)
+    unused = {"protocol": {"n"}, "run_dir": {"real"}, "real, a folder": {"root"}}
+    unused["generated"] = {"n", "seed", "checkpoint", "evaluation.n", "evaluation.seed", "trust"}
+    given = {override.lstrip("+~").split("=")[0] for override in overrides}
+    if cfg.real is not None and Path(cfg.real).expanduser().is_dir():
+        given.add("real, a folder")
+    for cause, keys in unused.items():
+        for key in sorted(keys & given if cause in given else ()):
+            raise ConfigError(f"has no effect with {cause}", "remove it", key)
+    refuse_unused_extractor(cfg, overrides)
+    remedy = "select some, such as 'metric=[fid,kid]'"
+    require(set(cfg.metric) - {"weights"}, "metric", UNSET, "no metric is selected", remedy)
+    if images:
+        refuse_unused_weights(cfg)  # a run's own extractor may read them
+        is_folder, remedy = Path(cfg.generated).is_dir(), "give a folder of images"
+        require(is_folder, "generated", cfg.generated, "not a folder", remedy)
+        require(cfg.real, "real", UNSET, "missing", f"{remedy}, or the name of a data set")
+        extracts = "${extractor}" in str(OmegaConf.to_container(cfg.metric))
+        remedy = "choose inception, or a classifier for images like these, such as mnist"
+        require(cfg.get("extractor") or not extracts, "extractor", UNSET, "missing", remedy)
+    if output := cfg.output and Path(cfg.output):
+        usable = output.suffix == ".json" and output.name not in ("summary.json", "profile.json")
+        reason = "must be a file that ends in .json, and not a file of a run"
+        require(usable and not output.is_dir(), "output", cfg.output, reason, "choose another name")
 
 
 def refuse_unused_labelled(cfg: DictConfig) -> None:

@@ -70,10 +70,9 @@ def check_kinds(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
             optional = key not in removed or kind == str | None
             require(optional, key, UNSET, "is required", f"do not remove it with ~{key}")
             continue
-        if kind is dict and isinstance(value, DictConfig):
-            continue  # not resolved: a command need not have all settings that its groups refer to
-        plain = to_plain(value)
-        require(kind is not dict and matches(plain, kind), key, plain, f"must be {describe_kind(kind)}")
+        value = value if kind is dict else to_plain(value)  # groups may hold interpolations of missing keys
+        fits = isinstance(value, DictConfig) if kind is dict else matches(value, kind)
+        require(fits, key, value, f"must be {describe_kind(kind)}")
         if key in PATHS and isinstance(value, str) and value.startswith("~"):
             OmegaConf.update(cfg, key, os.path.expanduser(value))
     return cfg

@@ -1,4 +1,4 @@
-"""Base class of data sets: their declared facts, endless training batches, and passes over their splits."""
+"""Base class of data sets: endless training batches, passes over splits, and facts about the samples."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ ValueRange = tuple[float, float] | None  # of the elements of a sample; None: un
 
 
 class Declared(TypedDict):
-    """Settings of every data set. Networks are built from the declared facts, without reading the data."""
+    """Settings of every data set. Networks are built from the first three, without reading the data."""
 
     shape: Sequence[int]
     num_classes: int | None
@@ -77,7 +77,7 @@ class Data:
         return len(self.sources["train"])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the samples of all splits, wherever they are stored; of files see `Files.contents`."""
+        """SHA-256 of the samples of all splits, wherever they are stored; see also `ImageFiles`."""
         digest = sha256()
         for split, source in sorted(self.origins.items()):
             for part in (split, *source.contents()):
@@ -88,12 +88,11 @@ class Data:
         return digest.hexdigest()
 
     def check_batch_size(self, world_size: int, batch_size: int) -> None:
-        """Refuses a global batch that is too large, or does not divide among `world_size` processes."""
+        """Raises `ConfigError` if a global batch is too large, or does not divide among the processes."""
         reason = f"exceeds the {len(self)} training samples"
         require(batch_size <= len(self), ".batch_size", batch_size, reason, "lower it")
-        reason = f"does not divide among {world_size} processes"
-        multiple = f"set it to a multiple of {world_size}"
-        require(batch_size % world_size == 0, ".batch_size", batch_size, reason, multiple)
+        reason, remedy = f"does not divide among {world_size} processes", f"set a multiple of {world_size}"
+        require(batch_size % world_size == 0, ".batch_size", batch_size, reason, remedy)
 
     def class_counts(self, split: Split = "train") -> list[int] | None:
         """The number of samples of each class in a split; None without classes or without that split."""
@@ -127,8 +126,8 @@ class Data:
         b = batch_size / n. Moves samples that are held in memory to the device.
 
         Args:
-            start: called by every `iter`. A loader with a count of its own would be ahead of the game after
-                a resume, wherever something fetches a batch before it is played.
+            start: called by every `iter`; returns the step of the game. A count of the stream itself would be
+                too high after a resume, because batches are fetched before they are used.
             stages: of a run of several stages, the number of batches of each and their global size. The last
                 stage has no end. Empty: one stage.
 
@@ -187,7 +186,7 @@ class Data:
         return self._prepare(batches, torch.device(device))
 
     def _prepare(self, batches: Iterator[Samples], device: torch.device) -> Iterator[Samples]:
-        """The batches on a device, scaled there: as uint8 they are a quarter as large on the way."""
+        """Moves batches to a device and scales them there, because uint8 is smaller than float32."""
         for x, labels in batches:
             there = None if labels is None else send(labels, device)
             yield scale(send(x, device), self.value_range), there
@@ -204,17 +203,16 @@ class Stream:
 
 
 def verify(declared: Declared, **found: object) -> None:
-    """Refuses declared facts, by name, that contradict the data."""
+    """Raises `ConfigError` if a declared setting differs from what was found in the data."""
     for name, fact in found.items():
         value, right = dict(declared)[name], shown(fact)
         require(shown(value) == right, f".{name}", value, "contradicts the data", f"set it to {right}")
 
 
 def verify_images(declared: Declared, shape: Sequence[int], num_classes: int | None) -> None:
-    """Refuses declared facts of images that contradict the data.
+    """Raises `ConfigError` if declared settings of images contradict the data.
 
-    Raises:
-        ConfigError: also if the range is neither [-1, 1] nor [0, 1], the two that generators end in.
+    The range must be [-1, 1] or [0, 1], the output ranges of generators.
     """
     verify(declared, shape=tuple(shape), num_classes=num_classes)
     fits = list(declared["range"] or ()) in ([-1, 1], [0, 1])

@@ -25,7 +25,7 @@ class Digits(Data):
             may see them.
 
     Raises:
-        ConfigError: a declared fact contradicts the data, or too few images are left.
+        ConfigError: a declared setting contradicts the data, or too few images are left.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, printable
-from ganlab.data.image import ImageSpec, Unreadable, crop, decode
+from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode
 from ganlab.data.readers import Key, parallel_map
 from ganlab.data.sampler import BatchIndices, no_augmentation
 from ganlab.data.sources import InMemory, Memory, Samples, Source, VariableSizeImages, labels_at
@@ -30,7 +30,7 @@ Found = tuple[Images, list[int], list[int]]  # with the positions of their files
 
 
 @dataclass(eq=False)
-class Files(Source):
+class ImageFiles(Source):
     """Images that are read when a batch needs them, by `num_workers` processes.
 
     Args:
@@ -66,7 +66,7 @@ class Files(Source):
             yield torch.from_numpy(images), labels_at(self.labels, used)
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
-        crops = ((i, crop(image, self.spec)) for i, image in self.images())
+        crops = ((i, crop_image(image, self.spec)) for i, image in self.images())
         while batch := list(islice(crops, batch_size)):
             positions, x = zip(*batch, strict=True)
             yield torch.stack(x), labels_at(self.labels, list(positions))
@@ -101,7 +101,7 @@ class Files(Source):
     def in_memory(self) -> Source:
         """The same samples, read into memory now. Their batches are the same, bit for bit."""
         spec, keeps_all = self.spec, self.spec.crop == "random"
-        found = ((i, image if keeps_all else crop(image, spec)) for i, image in self.images())
+        found = ((i, image if keeps_all else crop_image(image, spec)) for i, image in self.images())
         positions, images = map(list, zip(*found, strict=True))
         readable = torch.tensor(positions)  # [M] of N
         replaced = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)  # [N]
@@ -150,7 +150,7 @@ class Files(Source):
             if found is None:
                 raise self._none_readable()
             used.append(found[0])
-            crops.append(crop(torch.from_numpy(found[1]), self.spec, own))
+            crops.append(crop_image(torch.from_numpy(found[1]), self.spec, own))
         return torch.stack(crops).numpy(), used, skipped
 
     def _decode(self, positions: Iterable[int], skipped: list[int]) -> Iterator[tuple[int, np.ndarray]]:

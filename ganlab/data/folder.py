@@ -8,7 +8,7 @@ from PIL import ImageColor
 from ganlab.core.errors import ConfigError, printable
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, Declared, verify_images
-from ganlab.data.files import Files
+from ganlab.data.files import ImageFiles
 from ganlab.data.image import SIDEWAYS, ImageSpec, Unreadable, decode, opened, orientation
 from ganlab.data.listing import class_names, existing_folder, find_splits, list_images
 
@@ -42,8 +42,8 @@ class Folder(Data):
         num_workers: processes that read files; 0: none but the training process.
 
     Raises:
-        ConfigError: there are no images, a setting is unknown, or a declared fact contradicts the rest; while
-            images are read, a file is unreadable.
+        ConfigError: there are no images, a declared setting contradicts the others, or, while images are
+            read, a file is unreadable.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Folder(Data):
         skipped = self.skipped if on_corrupt == "skip" else None
         remedy = "mend or remove it, or set data.on_corrupt=skip"
         files = {
-            split: Files(*list_images(folder, classes, skipped), spec, num_workers, skipped, remedy)
+            split: ImageFiles(*list_images(folder, classes, skipped), spec, num_workers, skipped, remedy)
             for split, folder in folders.items()
         }
         if in_memory == "auto":
@@ -87,7 +87,7 @@ class Folder(Data):
 
 
 def refuse_transparent(colour: str) -> None:
-    """Refuses a text that is not an opaque colour, by name or as #rrggbb."""
+    """Raises `ConfigError` unless a text is an opaque colour, by name or as #rrggbb."""
     try:
         _red, _green, _blue = map(int, ImageColor.getrgb(colour))
     except (ValueError, TypeError) as error:
@@ -128,7 +128,7 @@ class EvaluationFolder(Data):
             raise ConfigError(reason, "make both grey, or both coloured")
         channels = channels or (1 if coloured is None else 3)
         spec = ImageSpec(channels, height, width)
-        source = Files(found, labels, spec, num_workers=0, skipped=None, remedy=MEND)
+        source = ImageFiles(found, labels, spec, num_workers=0, skipped=None, remedy=MEND)
         super().__init__((channels, height, width), None, (0, 1), 1, {"train": source})
 
 

@@ -23,10 +23,10 @@ from ganlab.data.sampler import crop_offset, flips, no_augmentation
 Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many; large scans are resized here
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # texts are not used
 warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata
-# Of the content of a file, whatever its name. PIL has others, one of which starts a program.
+# By content, whatever the name of a file. PIL has other decoders, one of which starts a program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-# What undoes each of EXIF's orientations; 1 is upright.
+# The transposition that undoes each orientation of EXIF; 1 is upright.
 UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,
     5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
@@ -82,7 +82,7 @@ def decode(file: Path, spec: ImageSpec, remarks: dict[str, str]) -> np.ndarray:
     """An image, uint8 [C, h, w], of the size of `spec`, or just covering it if it is to be cropped.
 
     Args:
-        remarks: receives what a user should know about the file, one remark of each kind.
+        remarks: receives messages to the user about the file, at most one of each kind.
 
     Raises:
         Unreadable, ConfigError: as `opened`.
@@ -136,10 +136,10 @@ def _remark_on_dark(high: int, spec: ImageSpec, file: Path, remarks: dict[str, s
         )
 
 
-def crop(image: Tensor, spec: ImageSpec, random_numbers: Tensor | None = None) -> Tensor:
-    """A crop [C, H, W] of a decoded image [C, h, w] where its random numbers [3] say, maybe mirrored.
+def crop_image(image: Tensor, spec: ImageSpec, random_numbers: Tensor | None = None) -> Tensor:
+    """Crops a decoded image [C, h, w] to [C, H, W], and may mirror it, by its random numbers [3].
 
-    Without random numbers, it is the middle.
+    Without random numbers it takes the middle, not mirrored.
     """
     middle = no_augmentation(1)[0]
     numbers = middle if random_numbers is None else random_numbers

@@ -29,10 +29,10 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
         ConfigError: a folder is missing, or its sub-folders are splits that cannot be classes.
     """
     home = existing_folder(".root", root)
-    folders = visible(home)[0]
+    folders = list_folder(home)[0]
     names = [folder.name for folder in folders]
     found = {name: match for name in names if (match := SPLIT.fullmatch(name))}
-    kinds = {kind(match): name for name, match in found.items()}
+    kinds = {split_kind(match): name for name, match in found.items()}
     affixes = {match[2] for match in found.values()}  # "A" of trainA
     if len(names) == 2 and kinds.keys() == {"trai", "test"} and len(affixes) == 1:
         reason = f"root={root} also has a test split, {kinds['test']}/"
@@ -45,13 +45,13 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
         raise ConfigError(reason, "set it to one of them, and test_root to another or to null", ".root", root)
     for folder in folders:
         inside = [SPLIT.fullmatch(entry.name) for entry in os.scandir(folder) if entry.is_dir()]
-        if len({kind(match) for match in inside if match}) > 1:
+        if len({split_kind(match) for match in inside if match}) > 1:
             reason = f"{folder} contains splits, not images of a class"
             raise ConfigError(reason, "set data.root to it, or to one of them")
     return {"train": home} | ({} if test_root is None else {"test": existing_folder(".test_root", test_root)})
 
 
-def kind(split: re.Match[str]) -> str:
+def split_kind(split: re.Match[str]) -> str:
     """The kind of split that a name means, by four letters: trai, test, vali, ..."""
     return split[1].lower()[:4]
 
@@ -63,7 +63,7 @@ def existing_folder(key: str, folder: str) -> Path:
     return path
 
 
-def visible(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+def list_folder(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
     """The folders, the images and the other files in a folder, sorted, without hidden ones (.DS_Store).
 
     A link to a folder that contains this one is left out.
@@ -82,7 +82,7 @@ def visible(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
 
 def class_names(folder: Path) -> list[str]:
     """The names of the sub-folders, sorted, as numbers if all are; none if the folder contains images."""
-    folders, images, _ = visible(folder)
+    folders, images, _ = list_folder(folder)
     classes = [path.name for path in folders]
     if classes and images:
         reason = f"{folder} contains both images ({images[0].name}) and folders ({classes[0]})"
@@ -101,9 +101,9 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
     if not set(names) <= set(classes) or bool(names) != bool(classes):
         raise ConfigError(f"{folder} has other classes than the training images", "give both the same ones")
     seen: set[Path] = set()
-    groups = {folder: images_below(folder, seen, skipped, deep=False)}
+    groups = {folder: find_images(folder, seen, skipped, deep=False)}
     if names:  # then the folder has no images of its own
-        groups = {folder / name: images_below(folder / name, seen, skipped) for name in names}
+        groups = {folder / name: find_images(folder / name, seen, skipped) for name in names}
     for place, files in groups.items():
         if not files:
             reason = f"{place} contains no images of its own ({' '.join(SUFFIXES)})"
@@ -112,7 +112,7 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
     return list(chain(*groups.values())), torch.tensor(labels) if names else None
 
 
-def images_below(folder: Path, seen: set[Path], skipped: list[str] | None, deep: bool = True) -> list[Path]:
+def find_images(folder: Path, seen: set[Path], skipped: list[str] | None, deep: bool = True) -> list[Path]:
     """The images in a folder, sorted, then those in its sub-folders; each folder once.
 
     Args:
@@ -124,9 +124,9 @@ def images_below(folder: Path, seen: set[Path], skipped: list[str] | None, deep:
     if real in seen:
         return []
     seen.add(real)
-    folders, images, others = visible(folder)
+    folders, images, others = list_folder(folder)
     if skipped is not None:
         skipped += [printable(str(file)) for file in others]
     elif others:
         raise ConfigError(f"{others[0]} is not an image", "remove it, or set data.on_corrupt=skip")
-    return images + [file for below in folders if deep for file in images_below(below, seen, skipped)]
+    return images + [file for below in folders if deep for file in find_images(below, seen, skipped)]

@@ -19,7 +19,7 @@ GlobalBatch = Callable[[int, int], Tensor]  # k, B -> the rows of global batch k
 class BatchIndices(NamedTuple):
     """The part of one global batch that one process reads, on the CPU."""
 
-    rows: Tensor  # [b] int64, of the samples of a source
+    rows: Tensor  # [b] int64, positions of samples in their source
     random_numbers: Tensor | None  # [b, 3] uniform in [0, 1): flip, top, left; None: no augmentation
 
 

@@ -40,7 +40,7 @@ class Source(ABC):
 
     @abstractmethod
     def contents(self) -> Iterator[Tensor | str]:
-        """What a fingerprint of these samples hashes, wherever they are stored; quick to read."""
+        """The input of a fingerprint of these samples, wherever they are stored; quick to read."""
 
 
 class InMemory(Source):

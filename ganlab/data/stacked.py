@@ -28,7 +28,7 @@ class StackedMNIST(Data):
         data_seed: of the choice of digits.
 
     Raises:
-        ConfigError: MNIST is not in `root` and cannot be downloaded, or a declared fact contradicts it.
+        ConfigError: MNIST is not in `root` and cannot be downloaded, or a declared setting contradicts it.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ class Toy(Data):
     """Base class of toys: two splits, `train` and `test`, drawn from a mixture whose modes are the classes.
 
     Raises:
-        ConfigError: a declared fact contradicts the distribution.
+        ConfigError: a declared setting contradicts the distribution.
     """
 
     distribution: Mixture
@@ -102,12 +102,7 @@ class Spiral(Toy):
     """
 
     def __init__(
-        self,
-        turns: Positive,
-        radius: Positive,
-        components: TwoOrMore,
-        std: Positive,
-        **base: Unpack[Common],
+        self, turns: Positive, radius: Positive, components: TwoOrMore, std: Positive, **base: Unpack[Common]
     ):
         # r = radius * angle / (2 pi turns)
         angles = np.linspace(0, 2 * np.pi * turns, 10_000)

@@ -37,7 +37,7 @@ class Vision(Data):
             may see them.
 
     Raises:
-        ConfigError: the data are missing and cannot be downloaded, or are damaged; a declared fact
+        ConfigError: the data are missing and cannot be downloaded, or are damaged; a declared setting
             contradicts them; or too few images are left.
     """
 

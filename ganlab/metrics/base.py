@@ -1,4 +1,4 @@
-"""Base class of metrics: they take real and generated samples, and return numbers with their protocol."""
+"""Base class of metrics."""
 
 from __future__ import annotations
 
@@ -10,82 +10,94 @@ from torch import Tensor
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 
+ProtocolFields = dict[str, str | int | float]
+
 
 class SampleMetric(ABC):
-    """Numbers about a sample of fakes, measured against a sample of reals where a metric needs one.
+    """Base class of metrics of generated samples, most of them relative to real samples.
 
-    The reals come first and are kept, so that a run which is evaluated many times shows them once. A
-    metric works within one process: it must be given the whole sample, and never waits for other ranks.
+    `setup` comes first. Then real samples are passed to `update`, once in a run. Each evaluation passes
+    generated samples to `update`, calls `compute`, and then `reset`, which keeps the real samples. A metric
+    runs in one process, which passes all samples to it; it must not wait for other ranks.
+
+    Errors are raised with keys relative to the metric, such as ".k", or without a key; `Evaluation` completes
+    them to `metric.<name>.k` and `metric=<name>`.
     """
 
-    names: tuple[str, ...]  # of its numbers, such as "fid/digits_train_1k"
+    names: tuple[str, ...]  # the keys of `compute`, such as "fid/digits_train_1k"; final after `setup`
     higher_is_better: bool
-    references: tuple[Split, ...] = ("train",)  # the splits whose samples are its reals
-    subsampled_split: Split | None = None  # the one of these that evaluation.n_real subsamples
-    needs_samples: ClassVar[bool] = True  # it measures samples; otherwise the game itself
-    baseline_split: Split = "test"  # the split whose samples, measured as if generated, give the baseline
-    input_kind: ClassVar[Literal["images", "points"]] = "images"  # shown in [0, 1]; points: as they are
+    references: tuple[Split, ...] = ("train",)  # the splits whose samples are passed to `update` as real ones
+    subsampled_split: Split | None = None  # the reference that is limited to `evaluation.n_real` samples
+    baseline_split: Split = "test"  # its samples, passed as generated ones, give the baseline
+    input_kind: ClassVar[Literal["images", "points"]] = "images"  # images are passed in [0, 1]
+    needs_game: ClassVar[bool] = False  # whether `observe_game` measures something that samples do not show
+    uses_samples: ClassVar[bool] = True  # whether generated samples influence the values
 
-    def more_is_better(self, name: str) -> bool:
-        """Of one of its numbers."""
+    def is_higher_better(self, name: str) -> bool:
+        """Whether a higher value of this name is better."""
         return self.higher_is_better
 
     @abstractmethod
-    def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        """Learns of the data, before anything is shown, and refuses them or these numbers of samples.
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+        """Checks the data and the numbers of generated and real samples, before any samples are passed.
 
         Raises:
-            ConfigError: `update` or `compute` would refuse them.
+            ConfigError: the metric cannot measure these data, or so few samples.
         """
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:  # noqa: B027, a hook
-        """Refuses numbers of samples that are too small for the numbers to mean anything."""
+        """Checks that there are enough samples.
+
+        Raises:
+            ConfigError: the value of so few samples would mean nothing.
+        """
 
     @abstractmethod
-    def update(self, x: Tensor, real: bool) -> None:
-        """Takes some more samples, float [N, *shape], on any device: images in [0, 1], points as they are.
+    def update(self, x: Tensor, split: Split | None = None) -> None:
+        """Adds samples [N, *shape] on any device: images in [0, 1], points as they are.
+
+        Args:
+            split: the one of `references` that they come from; None: they are generated.
 
         Raises:
             ConfigError: the metric cannot measure samples of this shape, type or range.
         """
 
-    def update_reference(self, x: Tensor, split: Split) -> None:
-        """Takes some more reals of one of its `references`: for metrics that do not treat all splits alike.
-
-        Raises:
-            ConfigError: as `update`.
-        """
-        self.update(x, real=True)
-
     def check_game(self, game: Game) -> None:  # noqa: B027, a hook
-        """Refuses a game that lacks what the metric measures.
+        """Checks that the game has what the metric measures.
 
         Raises:
             ConfigError: the game lacks it.
         """
 
     def observe_game(self, game: Game, seed: int) -> None:  # noqa: B027, a hook
-        """Looks at the game whose samples it is about to judge: for metrics of more than samples.
+        """Measures the game itself, for metrics that need more than its samples.
 
-        seed: of the samples' latents.
+        Args:
+            seed: of the samples' latents.
         """
 
     @abstractmethod
     def compute(self) -> dict[str, float]:
-        """The numbers by name, such as "fid/digits_train_1k"; equal samples in equal order give equal ones.
+        """The values by name, deterministic in the samples and their order.
 
         Raises:
-            ConfigError: too few samples were seen.
+            ConfigError: too few samples were passed.
         """
 
     @abstractmethod
     def reset(self) -> None:
-        """Forgets the fakes and keeps the reals."""
+        """Drops the generated samples; the real ones are kept."""
 
     @abstractmethod
-    def protocol(self) -> dict[str, str | int | float]:
-        """How the numbers are made, as plain Python values: numbers of unlike protocols do not compare."""
+    def protocol(self) -> ProtocolFields:
+        """How the values are computed. Values of different protocols are not comparable."""
 
     def extras(self) -> dict[str, float]:
-        """What was found beside the last numbers, such as their spread."""
+        """Further results of the last `compute`, such as a standard deviation."""
         return {}
+
+
+def short(n: int) -> str:
+    """A number in a name: 1000 as 1k."""
+    return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)

@@ -1,33 +1,32 @@
-"""A classifier that has seen nothing but a game's samples, tested on real images."""
+"""Classification accuracy score: a classifier trained on generated samples, tested on real images."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, require
 from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.metrics.downstream import CHUNK, Transfer, mistaken
-from ganlab.metrics.features import Classifier, eight_bit
-from ganlab.metrics.reference import to_unit_range
+from ganlab.metrics.base import ProtocolFields
+from ganlab.metrics.downstream import CHUNK, UNIT, ConditionalMetric, count_errors
+from ganlab.metrics.features import Classifier, eight_bit, to_unit_range
 
 BATCH = 128
-SEED = 0  # of the classifier's weights, dropout and order; the same for samples and for real images
+SEED = 0  # of the classifier's weights, dropout and batches, for generated and for real images
 
 
-class ClassificationAccuracy(Transfer):
-    """The classification accuracy score: how well one learns the classes from samples alone; 1 is best.
+class ClassificationAccuracy(ConditionalMetric):
+    """The accuracy on real test images of a classifier trained on generated samples only; 1 is best.
 
-    Ravuri & Vinyals 2019. A `Classifier`, new each time, is trained on n samples of classes that were asked
-    for as often as the training data have them, by Adam on a one-cycle rate, and finds the classes of the
-    real test images. Beside the number stands what the same training on as many real images gives, `real`,
+    The classification accuracy score of Ravuri & Vinyals 2019. In each evaluation a new `Classifier` is
+    trained on n samples, whose classes are as frequent as in the training data, by Adam with a one-cycle
+    learning rate. The extra `real` is the accuracy after the same training on as many real images, which is
     measured once.
 
     Args:
-        epochs: of training, at least 1.
-        lr: the highest rate; positive.
+        lr: the maximum learning rate.
     """
 
     kind = "classification_accuracy"
@@ -35,63 +34,62 @@ class ClassificationAccuracy(Transfer):
 
     def __init__(self, epochs: Count, lr: Positive):
         super().__init__()
-        self.epochs = epochs
-        self.lr = lr
-        self._real: float | None = None
+        self.epochs, self.lr = epochs, lr
+        self._extras: dict[str, float] = {}
 
-    def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        super().check(data, n_fake, n_real)
-        if len(data.shape) != 3 or data.value_range is None:
-            raise ConfigError(f"{self.name} is of images, not of these data: choose another metric")
-        with torch.device("meta"):  # a size that it does not take is refused; no weights are drawn
-            self._new(data)
+    def check_data(self, data: Data) -> None:
+        images = len(data.shape) == 3 and data.value_range is not None
+        require(images, "", UNSET, "measures images, and these data are points", "choose another metric")
+        with torch.device("meta"):  # raises an error for images that are too small; no weights are drawn
+            self._classifier(data)
 
-    def share(self, game: Game, data: Data, seed: int) -> float:
-        if self._real is None:
+    def measure(self, game: Game, data: Data, seed: int) -> float:
+        if not self._extras:
             chosen = [(x, y) for x, y in data.subset("train", self._n, "cpu", CHUNK) if y is not None]
-            self._real = self._learned(data, *(torch.cat(part) for part in zip(*chosen, strict=True)))
-        labels = game.labels(self._n, data.proportional_labels(self._n))
-        assert labels is not None
-        return self._learned(data, game.sample(self._n, seed, labels), labels)
+            real = (torch.cat(part) for part in zip(*chosen, strict=True))
+            self._extras = {"real": self._accuracy(data, *real)}
+        return self._accuracy(data, *self.samples(game, data, seed))
 
     def extras(self) -> dict[str, float]:
-        return {} if self._real is None else {"real": self._real}
+        return self._extras
 
-    def protocol(self) -> dict[str, str | int | float]:
+    def protocol(self) -> ProtocolFields:
         return {
-            **super().protocol(),
+            "unit": UNIT,
             "n_fake": self._n,
             "classifier": "three convolutions, 48 features",
             "epochs": self.epochs,
             "lr": self.lr,
         }
 
-    def _learned(self, data: Data, x: Tensor, labels: Tensor) -> float:
-        """The accuracy on the test images of a classifier trained on some images [N, C, H, W]."""
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():  # a metric must not shift the run's
+    def _accuracy(self, data: Data, x: Tensor, labels: Tensor) -> float:
+        """The test accuracy of a classifier trained on images [N, C, H, W] with labels [N]."""
+        # The random numbers of the run must not be shifted.
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(SEED)
-            classifier = self._new(data)
-            self._train(classifier, as_filed(x, data).cpu(), labels.cpu())
+            classifier = self._classifier(data)
+            self._train(classifier, quantise(x, data).cpu(), labels.cpu())
         classifier.eval()
-        wrong, total = mistaken(lambda x: classifier.predict(as_filed(x, data)), data, "cpu")
-        return (total - wrong) / total
+        num_test = len(data.sources["test"])
+        wrong = count_errors(lambda x: classifier.predict(quantise(x, data)), data, "cpu")
+        return (num_test - wrong) / num_test
 
     def _train(self, classifier: Classifier, x: Tensor, labels: Tensor) -> None:
-        rounds = self.epochs * -(-len(x) // BATCH)
+        num_steps = self.epochs * -(-len(x) // BATCH)
         optimizer = torch.optim.Adam(classifier.parameters(), lr=self.lr)
-        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=rounds)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=num_steps)
         for _ in range(self.epochs):
             for rows in torch.randperm(len(x)).split(BATCH):
                 optimizer.zero_grad()
                 nn.functional.cross_entropy(classifier(x[rows]), labels[rows]).backward()
                 optimizer.step()
-                rate.step()
+                schedule.step()
 
-    def _new(self, data: Data) -> Classifier:
+    def _classifier(self, data: Data) -> Classifier:
         channels, height, width = data.shape
         return Classifier((channels, height, width), data.num_classes or 0, width=24, num_features=48)
 
 
-def as_filed(x: Tensor, data: Data) -> Tensor:
-    """Samples in [0, 1] as files hold them, float32."""
+def quantise(x: Tensor, data: Data) -> Tensor:
+    """Samples in the data's range, in [0, 1] and rounded to 256 levels, float32."""
     return eight_bit(to_unit_range(x, data.value_range or (0.0, 1.0))).float()

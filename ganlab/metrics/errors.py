@@ -1,4 +1,4 @@
-"""How well a discriminator that tells classes does it."""
+"""Test errors of a discriminator that classifies."""
 
 from __future__ import annotations
 
@@ -7,44 +7,40 @@ import torch
 from ganlab.core.errors import ConfigError
 from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.metrics.downstream import Transfer, mistaken
+from ganlab.metrics.base import ProtocolFields
+from ganlab.metrics.downstream import DownstreamMetric, count_errors
 
 
-class Errors(Transfer):
-    """How many test samples the discriminator's classes get wrong; 0 is best.
+class Errors(DownstreamMetric):
+    """The number of test images that the game's own classifier gets wrong; 0 is best.
 
-    It judges no generated sample. The network is the one that the game classifies with, in evaluation mode.
+    The classifier is the discriminator, or a trick's average of it, in evaluation mode. No generated samples
+    are used.
     """
 
     kind = "errors"
     higher_is_better = False
-    needs_samples = False
-    _seen = 0
+    uses_samples = False
+    _num_test = 0
     _classifier = ""
 
-    def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        if (data.num_classes or 0) < 2:
-            raise ConfigError(
-                "errors are those of classes: these data are unlabelled, or of one; choose others"
-            )
-        self._data = data
+    def num_training(self, data: Data, n_fake: int) -> int:
+        return 0
 
     def check_game(self, game: Game) -> None:
-        _ = game.classifier
+        _ = game.classifier  # raises an error if there is none
         try:
             game.classify(torch.zeros(1, *game.shape, device=next(game.parameters()).device))
         except ConfigError as error:
-            raise ConfigError(
-                "errors/test shows the discriminator single images, which this one does not take (trick "
-                "minibatch_stddev): choose another metric, or leave the trick out"
-            ) from error
+            remedy = "remove trick=minibatch_stddev, or choose another metric"
+            raise ConfigError("needs a discriminator of single images", remedy) from error
 
-    def share(self, game: Game, data: Data, seed: int) -> float:
-        judge = game.discriminator
-        self._classifier = "+".join(game.tricks.classifiers(judge)) if judge is not None else ""
-        device = next(game.parameters()).device
-        wrong, self._seen = mistaken(lambda x: game.classify(x).argmax(1), data, device)
-        return float(wrong)
+    def measure(self, game: Game, data: Data, seed: int) -> float:
+        device, network = next(game.parameters()).device, game.discriminator
+        self._classifier = "" if network is None else "+".join(game.tricks.classifiers(network))
+        self._num_test = len(data.sources["test"])
+        return float(count_errors(lambda x: game.classify(x).argmax(1), data, device))
 
-    def protocol(self) -> dict[str, str | int | float]:
-        return {"unit": "errors", "n_test": self._seen, "classifier": self._classifier or "discriminator"}
+    def protocol(self) -> ProtocolFields:
+        classifier = self._classifier or "discriminator"
+        return {"unit": "errors", "n_test": self._num_test, "classifier": classifier}

@@ -1,9 +1,11 @@
-"""The metrics of a run: reals are shown once, then any number of games are measured against them."""
+"""Evaluation of games: all metrics of a run, measured on the same samples, with records of how."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
 
@@ -11,34 +13,40 @@ import torch
 from torch import Tensor
 
 from ganlab.core.distributed import is_main_process
-from ganlab.core.errors import ConfigError, Diverged
+from ganlab.core.errors import ConfigError, Diverged, completing, require
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.feature_cache import enabled
-from ganlab.metrics.reference import BATCH, ReferenceSamples, fixed_subset, to_unit_range
+from ganlab.metrics.features import to_unit_range
+from ganlab.metrics.protocols import Records
 
-# Opened around something long, of what is done and how much of it; called with how much more was done.
+# Opens a progress bar from a text and a total; the result is called with every increment.
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-PIECE = 1000  # samples that are held at a time
+PIECE = 1000  # samples that are generated at a time
+BATCH = 100  # samples that metrics get at a time; values do not depend on it
+NUM_DIGITS = 16  # of a hash in a record
 
 
 class Evaluation:
-    """Measures the samples of a game against real ones, beside the floor.
+    """Measures the samples of a game by metrics, and how real samples score: the baseline.
 
-    The reference is what each metric asks for: a fixed choice of `n_real` images of a split, or all of it.
-    The floor is what a fixed choice of `n` real images of the metric's anchor (all, if there are fewer)
-    scores against it; there is none where these are too few for the metric. Samples are made and shown piece
-    by piece, so memory does not grow with their number but for what a metric keeps. A conditional generator
-    is asked for classes as often as the reference has them (Karras et al. 2020, code): any other choice would
-    be measured too; in turn where the reference has no labels.
+    Each metric compares with the splits in its `references`, or with a random subset of at most `n_real`
+    samples of them, the same in every run. The baseline ("floor" in records and tables) is the value of at
+    most `n` real samples of the metric's `baseline_split` in the place of generated ones; there is none if
+    these are too few for the metric.
+
+    Samples are generated and passed to the metrics in pieces, so that memory does not depend on their number
+    except for what a metric keeps. A conditional generator is given classes in the proportions of the
+    reference (Karras et al. 2020, code), because a difference of proportions would be measured as well;
+    without labels, all classes in turn.
 
     Args:
         metrics: by their names in the config.
-        n: how many samples.
-        n_real: how many real images, at most, for metrics with a reference of so many; None: all.
+        n: the number of generated samples.
+        n_real: the largest number of samples of a metric's `subsampled_split`; None: all.
         seed: of the samples' latents.
-        watch: tells who waits how far it is.
+        watch: opens a progress bar.
 
     Raises:
         ConfigError: a metric cannot measure these data, or needs a split that they do not have.
@@ -53,40 +61,36 @@ class Evaluation:
         seed: int,
         watch: Watch = lambda what, total: nullcontext(lambda done: None),
     ):
-        if data.value_range is None:
-            refuse_images(metrics)
-        self.reals = ReferenceSamples(data, n_real)
-        for metric in metrics.values():
-            for split in metric.references:
-                data.split(split, "cpu", BATCH)  # refused here, where there is none
-            metric.check(data, n, self.reals.count(metric.subsampled_split or "train", limited=True))
-        self.metrics = metrics
-        self.data = data
-        self.n = n
-        self.seed = seed
-        wanted = [
-            m.subsampled_split for m in metrics.values() if m.subsampled_split and len(m.references) == 1
+        self.metrics, self.data, self.n, self.seed, self.watch = metrics, data, n, seed, watch
+        self.n_real = n_real
+        self.higher_is_better: dict[str, bool] = {}
+        for name, metric in metrics.items():
+            with _completing_errors(name):
+                images_only = metric.input_kind == "images" and data.value_range is None
+                reason = "measures images, and these data are points"
+                require(not images_only, "metric", name, reason, "choose metric=none")
+                for split in metric.references:
+                    data.split(split, "cpu", BATCH)  # raises an error if there is no such split
+                metric.setup(data, n, self._size(metric, metric.subsampled_split or "train"))
+            self.higher_is_better |= {value: metric.is_higher_better(value) for value in metric.names}
+        splits = [
+            m.subsampled_split for m in metrics.values() if len(m.references) == 1 and m.subsampled_split
         ]
-        self._asked = {split: data.proportional_labels(n, split) for split in wanted or ["train"]}
-        self.classes = next(iter(self._asked.values()))
-        self.watch = watch
-        self.floor: dict[str, float] = {}
-        self.baseline_split = {
-            name: metric.baseline_split for metric in metrics.values() for name in metric.names
-        }
-        self.better = {name: m.more_is_better(name) for m in metrics.values() for name in m.names}
-        self._floor_size: dict[Split, int] = {}
+        self._classes = {split: data.proportional_labels(n, split) for split in splits or ["train"]}
+        self.classes = next(iter(self._classes.values()))
+        self.baselines: dict[str, dict[str, Any]] = {}  # by name of a value, as parts of its record
         self._protocols: dict[str, dict[str, Any]] = {}
+        self._hashes: dict[tuple[Split, int], str] = {}
         self._prepared = False
 
     def __call__(self, game: Game) -> dict[str, float]:
-        """The numbers by name, on the first process; the others make their part of the samples.
+        """The values by name on the main process; {} on the others, which generate their part of the samples.
 
-        The game's weights and the default generators stay as they are.
+        The game's weights and torch's default generators stay as they are.
         """
         if not self.metrics:
             return {}
-        pieces = self._pieces(game)
+        pieces = self._generate(game)
         if not is_main_process():
             for _ in pieces:
                 pass
@@ -94,191 +98,180 @@ class Evaluation:
         device = next(game.parameters()).device
         self._prepare(device)
         with self.watch("metrics that look at the game", len(self.metrics)) as done:
-            for metric in self.metrics.values():
-                metric.observe_game(game, self.seed)
+            for name, metric in self.metrics.items():
+                with _completing_errors(name):
+                    metric.observe_game(game, self.seed)
                 done(1)
         return self.measure(pieces, device)
 
-    def measure(self, fakes: Iterable[Tensor], device: torch.device) -> dict[str, float]:
-        """The numbers by name, of samples [N, *shape] in the data's range, piece by piece."""
+    def measure(self, samples: Iterable[Tensor], device: torch.device) -> dict[str, float]:
+        """The values by name for pieces of samples [N, *shape] in the data's range."""
         self._prepare(device)
-        self._show(fakes, self.metrics.values(), "samples", self.n)
-        return self._found(self.metrics.values())
+        self._show(samples, self.metrics, "samples", self.n, None)
+        return self._compute(self.metrics)
 
-    def _pieces(self, game: Game) -> Iterator[Tensor]:
-        """The samples; all processes must ask for each."""
+    def check_game(self, game: Game) -> None:
+        """Checks that all metrics can measure a game.
+
+        Raises:
+            ConfigError: a metric cannot.
+        """
+        for name, metric in self.metrics.items():
+            with _completing_errors(name):
+                metric.check_game(game)
+        proportions = {
+            None if classes is None else tuple(classes.tolist()) for classes in self._classes.values()
+        }
+        if game.generator.num_classes and len(proportions) > 1:
+            reason = f"the splits {' and '.join(self._classes)} have different proportions of classes"
+            raise ConfigError(reason, "compare a conditional game with one split at a time")
+
+    def monitored(self, asked: str | None) -> tuple[str | None, bool]:
+        """The name of the value that selects the best checkpoint, and whether higher is better.
+
+        Args:
+            asked: the name, or the beginning of it; None: the first value, if there is one.
+
+        Raises:
+            ConfigError: it is the beginning of no name, or of several.
+        """
+        names = list(self.higher_is_better)
+        if asked is None:
+            return (names[0], self.higher_is_better[names[0]]) if names else (None, False)
+        found = [name for name in names if name == asked or name.startswith((f"{asked}/", f"{asked}_"))]
+        reason = f"may be {' or '.join(found)}" if found else "is not measured"
+        require(len(found) == 1, "monitor", asked, reason, f"choose one of {', '.join(names) or 'none'}")
+        return found[0], self.higher_is_better[found[0]]
+
+    def records(self, values: Mapping[str, float], game: Game | None = None) -> Records:
+        """The values with their protocols and baselines, as plain values.
+
+        Args:
+            game: whose samples were measured; None: images from files.
+        """
+        sampled = {name for metric in self.metrics.values() if metric.uses_samples for name in metric.names}
+        return {
+            name: {
+                "value": value,
+                "better": "higher" if self.higher_is_better[name] else "lower",
+                "step": None if game is None else game.step,
+                **self._protocols[name],
+                **({"sampler": "images from files"} if game is None else {"batch_norm": "evaluation mode"}),
+                **({} if game is None or name not in sampled else self._sampling(game)),
+                **self.baselines.get(name, {}),
+            }
+            for name, value in values.items()
+        }
+
+    def _sampling(self, game: Game) -> dict[str, Any]:
+        """How the samples of a game are generated."""
+        classes = "in turn" if self.classes is None else "as the reference"
+        threshold = getattr(game.sampler.prior, "threshold", None)
+        return {
+            "sampler": "+".join(game.tricks.samplers(game.generator)) or "generator",
+            **({} if threshold is None else {"truncation": threshold}),
+            "classes": classes if game.generator.num_classes else "none",
+            "latent_seed": self.seed,
+        }
+
+    def _generate(self, game: Game) -> Iterator[Tensor]:
+        """The samples in pieces; all processes must iterate over them."""
         for start in range(0, self.n, PIECE):
             rows = slice(start, min(start + PIECE, self.n))
-            asked = self.classes if game.generator.num_classes else None
-            samples = game.sample_on_all(self.n, self.seed, rows, asked)
+            classes = self.classes if game.generator.num_classes else None
+            samples = game.sample_on_all(self.n, self.seed, rows, classes)
             if not samples.isfinite().all():
                 raise Diverged(game.step, "a sample is not finite")
             yield samples
 
-    def monitored(self, asked: str | None) -> tuple[str | None, bool]:
-        """The number by which the best checkpoint is kept, and whether more of it is better.
-
-        `asked` may leave out the end of its name; None: the first number there is.
-        """
-        better = self.better
-        asked = asked or next(iter(better), None)
-        if asked is None:
-            return None, False
-        meant = [name for name in better if name == asked or name.startswith((f"{asked}/", f"{asked}_"))]
-        if len(meant) != 1:
-            what = f"may be {' or '.join(meant)}" if meant else "is not measured"
-            raise ConfigError(f"monitor={asked} {what}: choose one of {', '.join(better) or 'none'}")
-        return meant[0], better[meant[0]]
-
-    def check_game(self, game: Game) -> None:
-        """Refuses a game that a metric cannot measure."""
-        for metric in self.metrics.values():
-            metric.check_game(game)
-        asked = {None if classes is None else tuple(classes.tolist()) for classes in self._asked.values()}
-        if game.generator.num_classes and len(asked) > 1:
-            raise ConfigError(
-                f"the splits {' and '.join(self._asked)} have classes in other proportions, and samples of "
-                "a conditional game are made in one of them: measure against one split at a time"
-            )
-
-    def record(self, numbers: Mapping[str, float], game: Game) -> dict[str, dict[str, Any]]:
-        """The numbers with how each was made, as plain values."""
-        judging = {name for metric in self.metrics.values() if metric.needs_samples for name in metric.names}
-        how = {"batch_norm": "evaluation mode"}
-        records = self.records(numbers, game.step, how)
-        return {
-            name: {**record, **sampling(game, self.seed, self.classes)} if name in judging else record
-            for name, record in records.items()
-        }
-
-    def records(
-        self, numbers: Mapping[str, float], step: int | None, how: Mapping[str, Any]
-    ) -> dict[str, dict[str, Any]]:
-        """The numbers with how each was made; `how` the samples were."""
-        return {
-            name: {
-                "value": value,
-                "better": "higher" if self.better[name] else "lower",
-                "step": step,
-                **self._protocols[name],
-                **how,
-                **self._floor(name),
-            }
-            for name, value in numbers.items()
-        }
-
-    def _floor(self, name: str) -> dict[str, Any]:
-        """What real images score, where that is a number of samples."""
-        if name not in self.floor:
-            return {}
-        split = self.baseline_split[name]
-        return {"floor": self.floor[name], "floor_n": self._floor_size[split], "floor_split": split}
-
     def _prepare(self, device: torch.device) -> None:
-        """Shows the references, and measures the floor with real images as fakes; once."""
-        if not self._prepared:
-            self._prepared = True
-            with enabled():
-                self._show_reals(device)
+        """Passes the real samples to the metrics, and measures the baselines; once."""
+        if self._prepared:
+            return
+        self._prepared = True
+        references, baselines = defaultdict(list), defaultdict(list)  # names of metrics
+        for name, metric in self.metrics.items():
+            for split in metric.references:
+                references[split, self._size(metric, split)].append(name)
+            with suppress(KeyError, ConfigError):  # no such split, or one that is too small for the metric
+                size = min(self.n, len(self.data.sources[metric.baseline_split]))
+                metric.check_sample_size(size, size)
+                baselines[metric.baseline_split, size].append(name)
+        with enabled():
+            for (split, size), names in references.items():
+                self._show(self._reference(split, size, device), names, f"real {split} images", size, split)
+            for (split, size), names in baselines.items():
+                images = (x for x, _ in self.data.subset(split, size, device, BATCH))
+                self._show(images, names, f"real {split} images as samples", size, None)
+                self.baselines |= {
+                    value: {"floor": floor, "floor_n": size, "floor_split": split}
+                    for value, floor in self._compute(names).items()
+                }
 
-    def _show_reals(self, device: torch.device) -> None:
-        for split, limited in dict.fromkeys(
-            (split, split == metric.subsampled_split)
-            for metric in self.metrics.values()
-            for split in metric.references
-        ):
-            asking = [
-                metric
-                for metric in self.metrics.values()
-                if split in metric.references and (split == metric.subsampled_split) is limited
-            ]
-            total = self.reals.count(split, limited)
-            self._show(self.reals.shown(split, limited, device), asking, f"real {split} images", total, split)
-        for split in dict.fromkeys(metric.baseline_split for metric in self.metrics.values()):
-            if split not in self.data.sources:
-                continue
-            self._floor_size[split] = min(self.n, len(self.data.sources[split]))
-            anchored = [
-                metric
-                for metric in self.metrics.values()
-                if metric.baseline_split == split and suffice(metric, self._floor_size[split])
-            ]
-            images = fixed_subset(self.data, split, self.n, device)
-            self._show(images, anchored, f"real {split} images as samples", self._floor_size[split])
-            self.floor |= self._found(anchored)
+    def _size(self, metric: SampleMetric, split: Split) -> int:
+        """The number of real samples of a split that a metric compares with."""
+        size = len(self.data.sources[split])
+        return min(self.n_real or size, size) if split == metric.subsampled_split else size
 
-    def _found(self, metrics: Collection[SampleMetric]) -> dict[str, float]:
-        """What the metrics say of the fakes that they were shown, which they forget."""
-        numbers: dict[str, float] = {}
-        with self.watch("metrics", len(metrics)) as done:
-            for metric in metrics:
-                found = metric.compute()
-                how: dict[str, Any] = {
+    def _reference(self, split: Split, size: int, device: torch.device) -> Iterator[Tensor]:
+        """A split, or its random subset of a size, in batches [b, *shape]; stores the hash of the samples."""
+        digest, value_range = sha256(), self.data.value_range
+        for x, _ in self.data.subset(split, size, device, BATCH):
+            levels = x if value_range is None else (to_unit_range(x, value_range) * 255).round().byte()
+            digest.update(levels.cpu().contiguous().numpy().tobytes())
+            yield x
+        self._hashes[split, size] = digest.hexdigest()[:NUM_DIGITS]
+
+    def _show(
+        self, samples: Iterable[Tensor], names: Collection[str], what: str, total: int, split: Split | None
+    ) -> None:
+        """Passes generated samples, or real samples of a split, to metrics.
+
+        All metrics get a batch before the next one, so that those with the same extractor extract it once.
+        """
+        value_range = self.data.value_range
+        with self.watch(what, total) as done:
+            for points in (rows for piece in samples for rows in torch.split(piece, BATCH)):
+                images = points if value_range is None else to_unit_range(points, value_range)
+                for name in names:
+                    metric = self.metrics[name]
+                    x = points if metric.input_kind == "points" else images
+                    with _completing_errors(name):
+                        metric.update(x, split)
+                done(len(points))
+
+    def _compute(self, names: Collection[str]) -> dict[str, float]:
+        """The values of metrics, whose generated samples are dropped."""
+        values: dict[str, float] = {}
+        with self.watch("metrics", len(names)) as done:
+            for name in names:
+                metric = self.metrics[name]
+                with _completing_errors(name):
+                    found = metric.compute()
+                hashes = [self._hashes[split, self._size(metric, split)] for split in metric.references]
+                protocol: dict[str, Any] = {
                     "split": "+".join(metric.references) or "none",
                     "shape": list(self.data.shape),
-                    **self.reals.named(metric),
+                    **({"reference_sha256": "+".join(hashes)} if hashes else {}),
                     "torch": version("torch"),
                     **metric.protocol(),
                 }
-                if beside := metric.extras():
-                    how["beside"] = beside
-                self._protocols |= dict.fromkeys(found, how)
-                numbers |= found
+                if extras := metric.extras():
+                    protocol["beside"] = extras
+                self._protocols |= dict.fromkeys(found, protocol)
+                values |= found
                 metric.reset()
                 done(1)
-        return numbers
-
-    def _show(
-        self,
-        samples: Iterable[Tensor],
-        metrics: Collection[SampleMetric],
-        what: str,
-        total: int,
-        split: Split | None = None,
-    ) -> None:
-        """Shows fakes, or reals of a split, batch by batch: all metrics look at one before the next.
-
-        So those that look through the same extractor let each batch pass it once.
-        """
-        with self.watch(what, total) as done:
-            for points in (rows for piece in samples for rows in torch.split(piece, BATCH)):
-                images = (
-                    None if self.data.value_range is None else to_unit_range(points, self.data.value_range)
-                )
-                for metric in metrics:
-                    x = points if metric.input_kind == "points" or images is None else images
-                    if split is None:
-                        metric.update(x, real=False)
-                    else:
-                        metric.update_reference(x, split)
-                done(len(points))
+        return values
 
 
-def sampling(game: Game, seed: int, classes: Tensor | None) -> dict[str, Any]:
-    """How the samples of a game are made, of some classes."""
-    asked = "in turn" if classes is None else "as the reference"
-    threshold = getattr(game.sampler.prior, "threshold", None)
-    return {
-        "sampler": "+".join(game.tricks.samplers(game.generator)) or "generator",
-        **({} if threshold is None else {"truncation": threshold}),
-        "classes": asked if game.generator.num_classes else "none",
-        "latent_seed": seed,
-    }
-
-
-def suffice(metric: SampleMetric, n: int) -> bool:
-    """Whether a metric can measure so many samples: some splits are too small for a baseline."""
+@contextmanager
+def _completing_errors(name: str) -> Iterator[None]:
+    """Completes the keys of a metric's errors by its name in the config: see `SampleMetric`."""
     try:
-        metric.check_sample_size(n, n)
-    except ConfigError:
-        return False
-    return True
-
-
-def refuse_images(metrics: Mapping[str, SampleMetric]) -> None:
-    """Refuses metrics that measure images."""
-    names = [name for name, metric in metrics.items() if metric.input_kind == "images"]
-    if names:
-        raise ConfigError(
-            f"the metrics {', '.join(names)} measure images, not these data: choose metric=none"
-        )
+        with completing(f"metric.{name}"):
+            yield
+    except ConfigError as error:
+        if error.key:
+            raise
+        raise ConfigError(error.reason, error.remedy, "metric", name) from error.__cause__

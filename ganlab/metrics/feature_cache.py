@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from hashlib import sha256
-from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
@@ -22,12 +21,12 @@ class Features(NamedTuple):
     """The output of an extractor on images."""
 
     features: Tensor  # [N, F]
-    logits: Tensor  # [N, K], of its classes
+    logits: Tensor  # [N, K], of its classes; K = 0: it has none
 
 
 @contextmanager
 def enabled() -> Iterator[None]:
-    """Within this context features are read from the cache and written to it."""
+    """A context in which features are read from the cache and written to it."""
     token = ENABLED.set(True)
     try:
         yield
@@ -35,31 +34,28 @@ def enabled() -> Iterator[None]:
         ENABLED.reset(token)
 
 
-def path(levels: Tensor, *facts: object) -> Path:
-    """The file of the features of uint8 images: a function of the images and of the extractor."""
+def load_or_compute(levels: Tensor, facts: tuple[object, ...], compute: Callable[[], Features]) -> Features:
+    """The features of uint8 images, from the cache if they are there and undamaged.
+
+    Otherwise they are computed and saved. An error of the disk is ignored: it only costs time.
+
+    Args:
+        facts: whatever the features depend on in addition to the images.
+    """
     key = sha256(repr((tuple(levels.shape), facts)).encode())
     key.update(levels.cpu().contiguous().numpy().tobytes())
-    return cache_directory() / "features" / f"{key.hexdigest()}.safetensors"
-
-
-def load(path: Path) -> Features | None:
-    """The features in a file; None if there is none, or if it is damaged."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = Features(file.get_tensor("features"), file.get_tensor("logits"))
-            return found if file.metadata()["sha256"] == digest(found) else None
-    except (OSError, SafetensorError, KeyError, TypeError):
-        return None
-
-
-def save(path: Path, features: Features) -> None:
-    """Writes features in one step. An error of the disk is ignored: it costs time only."""
-    whole = Features(*(part.cpu().contiguous() for part in features))
+    path = cache_directory() / "features" / f"{key.hexdigest()}.safetensors"
+    with suppress(OSError, SafetensorError, KeyError, TypeError), safe_open(path, framework="pt") as file:
+        found = Features(file.get_tensor("features"), file.get_tensor("logits"))
+        if file.metadata()["sha256"] == digest(found):
+            return found
+    computed = compute()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_writer(path) as file:
-            file.write(safetensors.save(whole._asdict(), metadata={"sha256": digest(whole)}))
+            file.write(safetensors.save(computed._asdict(), metadata={"sha256": digest(computed)}))
+    return computed
 
 
-def digest(seen: Features) -> str:
-    return sha256(b"".join(part.numpy().tobytes() for part in seen)).hexdigest()
+def digest(features: Features) -> str:
+    return sha256(b"".join(part.numpy().tobytes() for part in features)).hexdigest()

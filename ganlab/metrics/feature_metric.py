@@ -1,120 +1,151 @@
-"""Base class of metrics on extracted features."""
+"""Base classes of metrics on extracted features."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter, defaultdict
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, Split
-from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.feature_cache import Features
+from ganlab.metrics.base import ProtocolFields, SampleMetric, short
 from ganlab.metrics.features import Extractor, cached, classifier
 
 
 class FeatureMetric(SampleMetric):
-    """Numbers of what an extractor sees in images, called kind/extractor_split_number of fakes.
+    """Base class of metrics on the output of an extractor.
+
+    Values are named kind/extractor_split_n, where n is the number of generated samples.
 
     Args:
-        extractor: the name of a classifier that lies beside the metrics, or a network.
-        split: whose images are the reals; None: no reals are looked at.
+        extractor: a network, or the name of a classifier in `ganlab/metrics/weights`.
+        references: the splits of the real images; the first is the one that `evaluation.n_real` limits.
     """
 
-    kinds: ClassVar[tuple[str, ...]]  # such as "fid"
+    kinds: ClassVar[tuple[str, ...]]  # one for each value, such as "fid"
 
-    def __init__(self, extractor: str | Extractor, split: Split | None):
+    def __init__(self, extractor: str | Extractor, *references: Split):
         self.extractor = cached(classifier(extractor) if isinstance(extractor, str) else extractor)
-        self.references = () if split is None else (split,)
-        self.subsampled_split = split
-        self.baseline_split = "train" if split == "test" else "test"
-        self.n_real = self.n_fake = 0  # seen so far
-        self.num_classes = 0  # of the extractor; 0: not yet known, or it tells none
-        self.names = self._called()
+        self.references = references
+        self.subsampled_split = next(iter(references), None)
+        self.baseline_split = "train" if references == ("test",) else "test"
+        self.counts: Counter[Split | None] = Counter()  # samples passed so far; None: generated ones
+        self._set_names()
 
-    def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        self._named(n_fake)
-        self.check_sample_size(n_fake, n_real)  # before a network is read
-        seen = self.extractor.extract(torch.zeros(1, *data.shape))  # refuses a shape at once
-        self.num_classes = seen.logits.shape[1]
-        self.check_sample_size(n_fake, n_real)
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+        self._set_names(short(n_fake))
+        self.check_sample_size(n_fake, n_real)  # before a network is loaded
+        self.observe(torch.zeros(1, *data.shape))  # raises an error for other shapes
+        self.check_sample_size(n_fake, n_real)  # the number of classes is known only now
 
-    def update(self, x: Tensor, real: bool) -> None:
-        if real and not self.references:
-            return
-        self.take(self.extractor.extract(x), real)
-        self.n_real += len(x) if real else 0
-        self.n_fake += 0 if real else len(x)
+    def update(self, x: Tensor, split: Split | None = None) -> None:
+        self.add(self.observe(x), split)
+        self.counts[split] += len(x)
 
     def compute(self) -> dict[str, float]:
-        self.check_sample_size(self.n_fake, self.n_real)
-        return dict(zip(self.names, self.numbers(), strict=True))
+        self.check_sample_size(self.counts[None], self.n_real)
+        return dict(zip(self.names, self.values(), strict=True))
 
     def reset(self) -> None:
-        self.n_fake = 0
+        del self.counts[None]
+        self.forget()
 
-    def protocol(self) -> dict[str, str | int | float]:
-        return {**self.extractor.protocol(), "n_real": self.n_real, "n_fake": self.n_fake}
+    def protocol(self) -> ProtocolFields:
+        sizes = {"n_real": self.n_real, "n_fake": self.counts[None]}
+        return {**self.extractor.protocol(), **sizes, **self.settings()}
+
+    @property
+    def n_real(self) -> int:
+        """The number of images of the first reference."""
+        return sum(self.counts[split] for split in self.references[:1])
+
+    def observe(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the metric needs of images [N, C, H, W], on the CPU: by default their features [N, F]."""
+        return (self.extractor.extract(x).features,)
 
     @abstractmethod
-    def take(self, seen: Features, real: bool) -> None:
-        """Takes what was seen in some more samples, on the CPU."""
+    def add(self, observed: tuple[Tensor, ...], split: Split | None) -> None:
+        """Adds what was observed of real samples of a split, or of generated ones (None)."""
 
     @abstractmethod
-    def numbers(self) -> tuple[float, ...]:
-        """One for each kind."""
+    def forget(self) -> None:
+        """Drops what was observed of generated samples."""
 
-    def needs(self, least: int, why: str, remedy: str, **counts: int) -> None:
-        """Refuses counts, by what they count, below the least; `remedy` may name the count as {n}."""
-        for kind, n in counts.items():
-            if n < least:
-                short_of = f"{self.names[0]} of {n} {kind}: {why} need {least} samples or more"
-                raise ConfigError(f"{short_of}; give as many, or {remedy.format(n=n)}")
+    @abstractmethod
+    def values(self) -> tuple[float, ...]:
+        """One value for each kind."""
 
-    def _named(self, n_fake: int) -> None:
-        self.names = self._called(short(n_fake))
+    def settings(self) -> ProtocolFields:
+        """The settings of the metric that change its values, for the protocol."""
+        return {}
 
-    def _called(self, *more: str) -> tuple[str, ...]:
-        how = "_".join([self.extractor.network.name, *self.references[:1], *more])
-        return tuple(f"{kind}/{how}" for kind in self.kinds)
+    def require_samples(
+        self, least: int, reason: str, remedy: str, key: str = "", value: object = UNSET, **found: int
+    ) -> None:
+        """Refuses numbers of samples, given by their kind, below the least; `remedy` may contain {n}."""
+        for kind, n in found.items():
+            more = f"use more samples, or {remedy.format(n=n)}"
+            require(n >= least, key, value, f"{reason}, and there are {n} {kind} ones", more)
+
+    def _set_names(self, *n_fake: str) -> None:
+        suffix = "_".join([self.extractor.network.name, *self.references[:1], *n_fake])
+        self.names = tuple(f"{kind}/{suffix}" for kind in self.kinds)
 
 
-class FeatureReservoir:
-    """FeatureReservoir of one kind of samples, all or a fair choice of at most `limit`, so memory is flat.
+class ReservoirMetric(FeatureMetric):
+    """Base class of metrics that need all observed rows, or a random subset of them, at once."""
 
-    A sample that comes as the i-th, i > limit, is kept with probability limit / i, in the place of any
-    (Vitter 1985, algorithm R); the choice is a function of how many came and in which order.
+    limit: int | None = None  # rows of each kind of samples that are kept; None: all
+
+    def __init__(self, extractor: str | Extractor, *references: Split):
+        super().__init__(extractor, *references)
+        self._kept: dict[Split | None, list[Reservoir]] = defaultdict(list)
+
+    def add(self, observed: tuple[Tensor, ...], split: Split | None) -> None:
+        self._kept[split] = self._kept[split] or [Reservoir(self.limit) for _ in observed]
+        for reservoir, rows in zip(self._kept[split], observed, strict=True):
+            reservoir.add(rows)
+
+    def forget(self) -> None:
+        self._kept.pop(None, None)
+
+    def rows(self, split: Split | None, part: int = 0) -> Tensor:
+        """The kept rows [N, F] of one part of what was observed."""
+        return self._kept[split][part].rows
+
+
+class Reservoir:
+    """All rows that were added, or a uniformly random subset of `limit` of them, so that memory is bounded.
+
+    Row i > limit replaces a random kept row with probability limit / i (Vitter 1985, algorithm R). The subset
+    is a function of the rows' number and order.
     """
 
     def __init__(self, limit: int | None = None):
         self.limit = limit
         self._parts: list[Tensor] = []
-        self._came = 0
-        self._chance = seeded_generator("features")
+        self._num_added = 0
+        self._generator = seeded_generator("features")
 
-    def add(self, features: Tensor) -> None:
-        """Some more, [N, F]."""
-        free = len(features) if self.limit is None else max(self.limit - self._came, 0)
+    def add(self, rows: Tensor) -> None:
+        """Adds rows [N, F]."""
+        free = len(rows) if self.limit is None else max(self.limit - self._num_added, 0)
         if free:
-            self._parts.append(features[:free].clone())
-            self._came += len(features[:free])
-        for row in features[free:]:
-            self._came += 1
-            place = int(torch.randint(self._came, (), generator=self._chance))
-            if place < len(self.rows):
-                self.rows[place] = row
+            self._parts.append(rows[:free].clone())
+            self._num_added += len(rows[:free])
+        for row in rows[free:]:
+            self._num_added += 1
+            index = int(torch.randint(self._num_added, (), generator=self._generator))
+            if index < len(self.rows):
+                self.rows[index] = row
 
     @property
     def rows(self) -> Tensor:
-        """[N, F]"""
+        """The kept rows, [N, F]."""
         if len(self._parts) > 1:
             self._parts = [torch.cat(self._parts)]
         return self._parts[0]
-
-
-def short(n: int) -> str:
-    """1000 as 1k."""
-    return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)

@@ -1,4 +1,4 @@
-"""Extractors: small classifiers of grey images, whose features stand in for Inception's."""
+"""Feature extractors: their interface, and small classifiers that replace Inception for grey images."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import ConfigError, require
 from ganlab.metrics import feature_cache
+from ganlab.metrics.base import ProtocolFields
 from ganlab.metrics.feature_cache import Features
 
 WEIGHTS = Path(__file__).parent / "weights"
 
 
 class Extractor(Protocol):
-    """A network that turns images into features and class logits; a `Classifier`, or one's own module."""
+    """A network that computes features and class logits of images: a `Classifier`, or a user's own module."""
 
     name: str
-    sha256: str
+    sha256: str  # of its weights
     num_features: int
-    resize: str  # what it does to the size of images, for the protocol
-    antialias: str  # likewise
-    libraries: tuple[str, ...]  # whose versions may change what it sees
-    dtype: torch.dtype  # of its weights while it is looked through
+    resize: str  # how it resizes images, for the protocol
+    antialias: str  # how it filters them when it resizes, for the protocol
+    libraries: tuple[str, ...]  # whose versions may change its output
+    dtype: torch.dtype  # of its weights when it extracts
 
     def extract(self, x: Tensor) -> Features:
         """Features of images [N, C, H, W] in [0, 1], float64 with 256 levels."""
@@ -42,7 +43,7 @@ class Extractor(Protocol):
 
 
 class CachedExtractor:
-    """An extractor with its last output: metrics that share one extract each batch once."""
+    """An extractor that remembers its last output, so that metrics that share it extract each batch once."""
 
     def __init__(self, extractor: Extractor):
         self.network = extractor
@@ -50,29 +51,26 @@ class CachedExtractor:
 
     @torch.no_grad()
     def extract(self, x: Tensor) -> Features:
-        """Features of images [N, C, H, W] in [0, 1].
+        """Features on the CPU of images [N, C, H, W] in [0, 1].
 
         Raises:
             ConfigError: they are of another type or range, or of a shape that the extractor does not take.
         """
         if self._last is None or self._last[0] is not x:
-            self._last = x, self._kept(x) if feature_cache.ENABLED.get() else self._look(x)
+            facts = (*self.protocol().items(), x.device.type) if feature_cache.ENABLED.get() else None
+            self._last = (
+                x,
+                self._compute(x)
+                if facts is None
+                else feature_cache.load_or_compute(to_levels(x), facts, lambda: self._compute(x)),
+            )
         return self._last[1]
 
-    def _look(self, x: Tensor) -> Features:
+    def _compute(self, x: Tensor) -> Features:
         self.network.to(x.device, self.network.dtype)
-        seen = self.network.extract(eight_bit(x))
-        return Features(seen.features.cpu(), seen.logits.cpu())
+        return Features(*(part.cpu().contiguous() for part in self.network.extract(eight_bit(x))))
 
-    def _kept(self, x: Tensor) -> Features:
-        levels = (eight_bit(x) * 255).round().byte()
-        path = feature_cache.path(levels, *self.protocol().items(), x.device.type)
-        if (seen := feature_cache.load(path)) is None:
-            seen = self._look(x)
-            feature_cache.save(path, seen)
-        return seen
-
-    def protocol(self) -> dict[str, str | int | float]:
+    def protocol(self) -> ProtocolFields:
         """How features are computed from images."""
         return {
             "extractor": self.network.name,
@@ -87,45 +85,45 @@ class CachedExtractor:
 
 @cache
 def cached(extractor: Extractor) -> CachedExtractor:
-    """The cached extractor of a network; always the same object."""
+    """The cached extractor of a network: the same object in every call."""
     return CachedExtractor(extractor)
 
 
 @cache
 def classifier(name: str) -> Classifier:
-    """A trained classifier that lies beside this file, the same one for all who ask.
+    """A trained classifier from `ganlab/metrics/weights`: the same object in every call.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: no classifier has this name.
     """
     return Classifier.load(name)
 
 
 class Classifier(nn.Module):
-    """Three convolutions, a layer of features, a linear head; for images of at least 8 x 8 pixels.
+    """Three convolutions, a layer of features and a linear head, for images of at least 8 x 8 pixels.
 
-    Inception's features mean little on small grey images. A classifier trained on the data itself is the
-    usual stand-in, and the numbers made through it carry its name.
+    Inception's features mean little on small grey images. A classifier trained on the data set itself is the
+    usual replacement; its name is part of the names of the metrics that use it.
     """
 
     resize = antialias = "none"
     libraries = ()
-    dtype = torch.float64  # numbers then do not depend on the device, TF32, autocast or the size of batches
+    dtype = torch.float64  # values then do not depend on the device, TF32, autocast or the batch size
 
     def __init__(self, shape: tuple[int, int, int], num_classes: int, width: int, num_features: int):
         super().__init__()
-        if min(shape[1:]) < 8:
-            raise ConfigError(f"classifier of images {shape}: give height and width of at least 8")
+        remedy = "choose images of at least 8 x 8 pixels"
+        require(min(shape[1:]) >= 8, "data.shape", list(shape), "too small for this classifier", remedy)
         self.name = "untrained"
         self.sha256 = ""
         self.shape = shape
         self.num_features = num_features
         self.body = nn.Sequential(
-            *_stage(shape[0], width),
+            *_convolution(shape[0], width),
             nn.MaxPool2d(2),
-            *_stage(width, 2 * width),
+            *_convolution(width, 2 * width),
             nn.MaxPool2d(2),
-            *_stage(2 * width, 2 * width),
+            *_convolution(2 * width, 2 * width),
             nn.AdaptiveAvgPool2d(2),
             nn.Flatten(),
             nn.Dropout(0.2),
@@ -136,19 +134,18 @@ class Classifier(nn.Module):
 
     @classmethod
     def load(cls, name: str) -> Self:
-        """A trained classifier that lies beside this file, frozen and in evaluation mode.
+        """A trained classifier from `ganlab/metrics/weights`, frozen and in evaluation mode.
 
         Raises:
-            ConfigError: there is none of this name.
+            ConfigError: no classifier has this name.
         """
         path = WEIGHTS / f"{name}.safetensors"
-        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
-        if name not in known:  # a path of elsewhere is none either
-            raise ConfigError(f"extractor {name!r} is unknown: choose one of {', '.join(known)}")
+        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))  # not a path to another folder
+        require(name in known, "extractor", name, "unknown classifier", f"choose one of {', '.join(known)}")
         with safe_open(path, framework="pt") as file:
             architecture = json.loads(file.metadata()["architecture"])
         architecture["shape"] = tuple(architecture["shape"])
-        with torch.device("meta"):  # no weights are drawn: a metric must not shift the run's random numbers
+        with torch.device("meta"):  # no weights are drawn: the run's random numbers must not be shifted
             classifier = cls(**architecture)
         classifier.load_state_dict(load_file(path), assign=True)
         classifier.name = name
@@ -156,17 +153,15 @@ class Classifier(nn.Module):
         return classifier.eval().requires_grad_(False)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the head sees, after its ReLU: [N, C, H, W] in [0, 1] -> [N, F], not negative.
+        """The input of the head, after its ReLU: [N, C, H, W] in [0, 1] -> [N, F], not negative.
 
         Raises:
-            ConfigError: the images are not of the shape this classifier was made for.
+            ConfigError: the images are not of the shape that the classifier was made for.
         """
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape:
-            wanted = ", ".join(map(str, self.shape))
-            raise ConfigError(
-                f"samples of shape {tuple(x.shape)}: the classifier {self.name!r} takes (N, {wanted}); "
-                "choose a metric made for this data"
-            )
+        shape, own = list(x.shape[1:]), list(self.shape)
+        reason = f"takes images of shape {own}, and these samples have the shape {shape}"
+        remedy = "choose an extractor for these data, or a metric without one"
+        require(x.ndim == 4 and shape == own, "extractor", self.name, reason, remedy)
         return self.body(x)
 
     def extract(self, x: Tensor) -> Features:
@@ -180,26 +175,42 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def predict(self, x: Tensor) -> Tensor:
-        """The likeliest class: [N, C, H, W] in [0, 1] -> int64 [N]."""
+        """The most probable class: [N, C, H, W] in [0, 1] -> int64 [N]."""
         return self(x).argmax(1)
 
 
-def eight_bit(x: Tensor) -> Tensor:
-    """Samples in [0, 1] as an 8-bit image file would hold them, in float64.
-
-    Real images come from such files. Fakes must be rounded alike, or the metric sees the rounding
-    (Parmar, Zhang and Zhu 2022).
+def to_levels(x: Tensor) -> Tensor:
+    """Samples in [0, 1] as the uint8 levels of an image file.
 
     Raises:
         ConfigError: not floating point, or outside [0, 1], or not finite.
     """
     if not x.is_floating_point():
-        raise ConfigError(f"samples of type {x.dtype}: metrics take floating point in [0, 1]; divide by 255")
+        raise ConfigError(
+            f"samples are {x.dtype}, but metrics take floating point in [0, 1]", "divide by 255"
+        )
     low, high = float(x.min()), float(x.max())
-    if not (low >= 0 and high <= 1):  # so written, it is true of NaN too
-        raise ConfigError(f"samples from {low:.4g} to {high:.4g}: metrics take [0, 1]; rescale or clamp them")
-    return (x.double() * 255).round() / 255
+    if not (low >= 0 and high <= 1):  # true for NaN as well
+        raise ConfigError(
+            f"samples lie from {low:.4g} to {high:.4g}, but metrics take [0, 1]", "rescale or clamp them"
+        )
+    return (x.double() * 255).round().byte()
 
 
-def _stage(num_in: int, num_out: int) -> list[nn.Module]:
+def eight_bit(x: Tensor) -> Tensor:
+    """Samples in [0, 1] rounded to the 256 levels of an image file, in [0, 1] and float64.
+
+    Real images come from such files. Generated ones must be rounded as well, otherwise the metric sees the
+    rounding (Parmar, Zhang and Zhu 2022). Errors as in `to_levels`.
+    """
+    return to_levels(x).double() / 255
+
+
+def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:
+    """Samples of a range in [0, 1]."""
+    low, high = value_range
+    return ((x - low) / (high - low)).clamp(0, 1)
+
+
+def _convolution(num_in: int, num_out: int) -> list[nn.Module]:
     return [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]

@@ -1,119 +1,113 @@
-"""How near fakes come to reals in an extractor's features, and how clear and varied its classes are."""
+"""Frechet distance (FID) and Inception Score."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
-from ganlab.metrics.feature_cache import Features
-from ganlab.metrics.feature_metric import FeatureMetric
+from ganlab.metrics.base import ProtocolFields
+from ganlab.metrics.feature_metric import FeatureMetric, ReservoirMetric
 from ganlab.metrics.features import Extractor
 
-ENOUGH = 500  # images in a part for any number of classes: real photographs of ImageNet score half of it
-ORDER = 2020  # seed of torch-fidelity's order, in which a sample is cut into parts
+ENOUGH = 500  # samples in a split for any number of classes: photographs of ImageNet score half of it
+ORDER = 2020  # torch-fidelity's seed for the order in which samples are split
 
 
 class FrechetDistance(FeatureMetric):
-    """Frechet distance between Gaussians fitted to the features of reals and fakes (Heusel et al. 2017).
+    """Frechet distance between Gaussians fitted to real and generated features (Heusel et al. 2017).
 
         |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))
 
-    Zero is best. The expectation over samples lies above the true distance, the more so the fewer they
-    are (Chong and Forsyth 2020): compare only numbers of equal n_real and n_fake.
+    Zero is best. The expectation over samples is larger than the true distance, and the more so the fewer
+    samples there are (Chong and Forsyth 2020): compare only values of equal n_real and n_fake.
     """
 
     kinds = ("fid",)
     higher_is_better = False
 
     def __init__(self, extractor: str | Extractor, split: Split):
-        # Imported here: it takes as long as torch itself, and who only builds a game does not need it.
+        # Imported here because it takes as long as importing torch, and most commands do not need it.
         from torchmetrics.image.fid import FrechetInceptionDistance
 
         super().__init__(extractor, split)
-        # By default torchmetrics waits at compute() for the other ranks, which may not be evaluating.
-        seen = nn.Identity()  # what torchmetrics is shown are features already
-        seen.num_features = self.extractor.network.num_features  # type: ignore[assignment]
-        self._distance = FrechetInceptionDistance(seen, reset_real_features=False, sync_on_compute=False)
+        identity = nn.Identity()  # torchmetrics is given features, not images
+        identity.num_features = self.extractor.network.num_features  # type: ignore[assignment]
+        # With sync_on_compute torchmetrics would wait for the other ranks, which may not be evaluating.
+        self._distance = FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False)
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         """A covariance of fewer samples than features + 1 is singular whatever the samples are."""
-        num_features = self.extractor.network.num_features
+        n = self.extractor.network.num_features
+        reason = f"the covariance of {n} features needs {n + 1} samples"
         remedy = "choose metric=kid with metric.kid.subset_size={n}, or an extractor of fewer features"
-        self.needs(num_features + 1, f"{num_features} features", remedy, reals=n_real, fakes=n_fake)
+        self.require_samples(n + 1, reason, remedy, real=n_real, generated=n_fake)
 
-    def take(self, seen: Features, real: bool) -> None:
-        self._distance.update(seen.features, real=real)
+    def add(self, observed: tuple[Tensor, ...], split: Split | None) -> None:
+        self._distance.update(observed[0], real=split is not None)
 
-    def numbers(self) -> tuple[float, ...]:
-        return (max(float(self._distance.compute()), 0.0),)  # equal samples leave what rounding does
-
-    def reset(self) -> None:
-        super().reset()
+    def forget(self) -> None:
         self._distance.reset()
 
-    def protocol(self) -> dict[str, str | int | float]:
-        return {**super().protocol(), "torchmetrics": version("torchmetrics")}
+    def values(self) -> tuple[float, ...]:
+        return (max(float(self._distance.compute()), 0.0),)  # rounding may leave a negative value
+
+    def settings(self) -> ProtocolFields:
+        return {"torchmetrics": version("torchmetrics")}
 
 
-class InceptionScore(FeatureMetric):
+class InceptionScore(ReservoirMetric):
     """exp of the mean divergence of p(y|x) from p(y), over an extractor's classes (Salimans et al. 2016).
 
-    Between 1 and the number of classes, which clear and balanced classes reach. The mean over `splits`
-    parts in an order that has nothing to do with the samples'; more parts score lower (Barratt and
-    Sharma 2018). A part of m images cannot score above m: each must have as many as there are classes, or
-    `ENOUGH`. The reals are not looked at.
+    Between 1 and the number of classes, which samples of clear classes in equal shares reach. It is the mean
+    over `splits` parts of the samples in a fixed random order; more parts give lower scores (Barratt and
+    Sharma 2018). A part of m samples cannot score above m, so each needs as many as there are classes, or
+    `ENOUGH`. Real images are not used.
     """
 
     kinds = ("is",)
     higher_is_better = True
 
     def __init__(self, extractor: str | Extractor, splits: Count):
-        super().__init__(extractor, None)
+        super().__init__(extractor)
         self.splits = splits
-        self._logits: list[Tensor] = []
+        self.num_classes = 0  # of the extractor; 0: not yet known
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         each = min(self.num_classes, ENOUGH)
-        why = f"{self.splits} splits, whose score is at most their number of samples,"
-        remedy = f"set metric.is.splits={n_fake // each}" if n_fake >= each > 0 else "leave metric is out"
-        self.needs(self.splits * each, why, remedy, fakes=n_fake)
+        reason = f"a split scores at most its size, so that {self.splits * each} samples are needed"
+        remedy = f"lower it to {n_fake // each}" if n_fake >= each > 0 else "remove the metric"
+        self.require_samples(self.splits * each, reason, remedy, ".splits", self.splits, generated=n_fake)
 
-    def take(self, seen: Features, real: bool) -> None:
-        if not seen.logits.shape[1]:
-            raise ConfigError(
-                f"{self.names[0]}: this layer of the extractor sees no classes; choose the last"
-            )
-        self.num_classes = seen.logits.shape[1]
-        self._logits.append(seen.logits)
+    def observe(self, x: Tensor) -> tuple[Tensor, ...]:
+        logits = self.extractor.extract(x).logits
+        self.num_classes = logits.shape[1]
+        if not self.num_classes:
+            raise ConfigError("this layer of the extractor has no class logits", "choose its last layer")
+        return (logits,)
 
-    def numbers(self) -> tuple[float, ...]:
-        # torchmetrics' class warns whenever it is built, shuffles with the global generator, may use
-        # fewer splits than it was given; its and torch-fidelity's are NaN where a class has probability 0
-        # throughout. The parts are torch-fidelity's.
-        logits = torch.cat(self._logits).double()  # [N, K]
+    def values(self) -> tuple[float, ...]:
+        # torchmetrics' class warns whenever it is built, shuffles with the global generator, may use fewer
+        # splits than it was given; its and torch-fidelity's are NaN where a class has probability 0
+        # in all samples. The order and the splits are torch-fidelity's.
+        logits = self.rows(None).double()  # [N, K]
         n = len(logits)
         logits = logits[np.random.RandomState(ORDER).permutation(n)]
         edges = [i * n // self.splits for i in range(self.splits + 1)]
         scores = [_score(logits[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
         return (sum(scores) / self.splits,)
 
-    def reset(self) -> None:
-        super().reset()
-        self._logits = []
-
-    def protocol(self) -> dict[str, str | int | float]:
-        return {**super().protocol(), "splits": self.splits}
+    def settings(self) -> ProtocolFields:
+        return {"splits": self.splits}
 
 
 def _score(logits: Tensor) -> float:
     """exp(mean over x of KL(p(y|x) || p(y))) of logits [N, K]."""
     probabilities = logits.softmax(1)
-    entropy = -torch.xlogy(probabilities, probabilities).sum(1).mean()
+    entropy = -probabilities.xlogy(probabilities).sum(1).mean()
     marginal = probabilities.mean(0)  # [K]
-    return float((-torch.xlogy(marginal, marginal).sum() - entropy).exp())
+    return float((-marginal.xlogy(marginal).sum() - entropy).exp())

@@ -1,4 +1,4 @@
-"""How near samples on the line come to real ones."""
+"""Wasserstein-1 distance of samples on the line."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from importlib.metadata import version
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError
-from ganlab.data.base import Data
-from ganlab.metrics.base import SampleMetric
+from ganlab.core.errors import UNSET, require
+from ganlab.data.base import Data, Split
+from ganlab.metrics.base import ProtocolFields, SampleMetric
 
 
 class Wasserstein(SampleMetric):
-    """Wasserstein-1 distance between fakes and reals on the line, in the units of the data; 0 is best.
+    """Wasserstein-1 distance of generated and real samples on the line, in the data's units; 0 is best.
 
-    It is the area between their empirical distribution functions. Two samples of one distribution keep
-    a distance that falls with the root of their number: compare it with the floor.
+    It is the area between their empirical distribution functions. Two samples of one distribution have a
+    distance that falls with the square root of their size: compare it with the baseline of real samples.
     """
 
     input_kind = "points"
@@ -24,33 +24,28 @@ class Wasserstein(SampleMetric):
     higher_is_better = False
 
     def __init__(self) -> None:
-        self._reals: list[Tensor] = []
-        self._fakes: list[Tensor] = []
+        self._real, self._fake = list[Tensor](), list[Tensor]()
 
-    def check(self, data: Data, n_fake: int, n_real: int) -> None:
-        if data.shape != (1,):
-            raise ConfigError(
-                f"wasserstein measures samples of shape [1], not {list(data.shape)}: choose metric=none"
-            )
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+        reason = f"measures samples of shape [1], not {list(data.shape)}"
+        require(data.shape == (1,), "", UNSET, reason, "choose metric=none")
 
-    def update(self, x: Tensor, real: bool) -> None:
-        (self._reals if real else self._fakes).append(x.detach().flatten().double().cpu())
+    def update(self, x: Tensor, split: Split | None = None) -> None:
+        (self._real if split else self._fake).append(x.detach().flatten().double().cpu())
 
     def compute(self) -> dict[str, float]:
-        from scipy.stats import wasserstein_distance  # half a second that who only builds a game need not pay
+        from scipy.stats import wasserstein_distance  # imported here because it takes half a second
 
-        for kind, seen in {"reals": self._reals, "fakes": self._fakes}.items():
-            if not seen:
-                raise ConfigError(f"wasserstein of no {kind}: show 1 or more")
-        return {"wasserstein": float(wasserstein_distance(torch.cat(self._reals), torch.cat(self._fakes)))}
+        require(self._real and self._fake, "", UNSET, "needs real and generated samples")
+        return {"wasserstein": float(wasserstein_distance(torch.cat(self._real), torch.cat(self._fake)))}
 
     def reset(self) -> None:
-        self._fakes = []
+        self._fake = []
 
-    def protocol(self) -> dict[str, str | int | float]:
+    def protocol(self) -> ProtocolFields:
         return {
-            "n_real": sum(map(len, self._reals)),
-            "n_fake": sum(map(len, self._fakes)),
+            "n_real": sum(map(len, self._real)),
+            "n_fake": sum(map(len, self._fake)),
             "dtype": "float64",
             "scipy": version("scipy"),
         }

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ganlab.metrics.protocols import FOUND
+from ganlab.metrics.protocols import RESULTS
 from ganlab.suites.findings import FREE, Findings
 from ganlab.suites.words import shared
 
-TOLD = {"n_fake", "n_real", "split", "extractor", "weights_sha256", *FREE, *FOUND}
+TOLD = {"n_fake", "n_real", "split", "extractor", "weights_sha256", *FREE, *RESULTS}
 
 
 def protocol(findings: Findings) -> list[str]:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from ganlab.config.overrides import shell_override
 from ganlab.core.errors import printable
 from ganlab.core.validation import format_number
+from ganlab.metrics.protocols import baseline_note
 
 if TYPE_CHECKING:
     from ganlab.training.session import Session
@@ -44,10 +45,7 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
     things = "samples" if data.value_range is None else "images"
     run = shell_override("run_dir", path)
     for name, value in metrics.items():
-        split = {"train": "training"}.get(evaluation.baseline_split[name], evaluation.baseline_split[name])
-        lines[name] = format_number(value)
-        if (floor := evaluation.floor.get(name)) is not None:
-            lines[name] += f"   (real {split} {things}: {format_number(floor)})"
+        lines[name] = format_number(value) + baseline_note(evaluation.baselines.get(name, {}), things)
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
         small = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
         lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'{small}"

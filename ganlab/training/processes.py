@@ -61,7 +61,7 @@ def launches_ranks(devices: int, num_nodes: int) -> bool:
     )
     require(started in (None, wanted), "trainer.devices", devices, reason, remedy)
     reason = "waits for processes on other machines"
-    remedy = "start all of them with torchrun or srun (README, Several processes), or leave it out"
+    remedy = "start all of them with torchrun or srun (ganlab/training/README.md), or leave it out"
     require(num_nodes == 1 or started, "trainer.num_nodes", num_nodes, reason, remedy)
     return devices > 1 and started is None
 

@@ -6,6 +6,7 @@ import sys
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.core.errors import one_line
+from ganlab.training.lifecycle import play
 from ganlab.training.processes import end_with_parent, has_parent
 from ganlab.training.session import Session
 
@@ -15,7 +16,7 @@ def main() -> None:
     cfg = OmegaConf.create(os.environ["GANLAB_CONFIG"])
     assert isinstance(cfg, DictConfig)
     try:
-        Session(cfg).play()
+        play(Session(cfg))
     except BaseException as error:
         if has_parent():  # otherwise the first process has died, and its error is the one to report
             print(f"process {os.environ['LOCAL_RANK']}: {one_line(error)}", file=sys.stderr)

@@ -34,6 +34,7 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
         cfg = resumed_config(directory, cfg, overrides)
     elif cfg.init_from:
         RunDirectory(cfg.init_from, cfg.trust).config()  # refuses code that is not trusted
+    from ganlab.training.lifecycle import play
     from ganlab.training.session import Session
 
-    return Session(cfg, overrides, directory).play()
+    return play(Session(cfg, overrides, directory))

@@ -35,7 +35,8 @@ class AdaptiveBalance(Trick):
         self, by: Literal["accuracy", "ranking", "loss_ratio"], low: Positive | None, high: Positive | None
     ):
         super().__init__()
-        self.needs = NEEDS[by]
+        needs = {Capability.DISCRIMINATOR, Capability.COSTS if by == "loss_ratio" else Capability.SCORES}
+        self.needs = frozenset(needs | ({Capability.SIGNS} if by == "accuracy" else set()))
         self.by = by
         reason = "has no effect together with high=null"
         require((low, high) != (None, None), ".low", low, reason, "set one of them")
@@ -85,10 +86,3 @@ def ranking(turn: Turn) -> Tensor:
     """The share of pairs whose real sample has the higher logit, a scalar; a tie counts half."""
     gap = at_least_float32(turn.on_real.logits) - at_least_float32(turn.on_fake.logits)
     return (1 + gap.sign()).mean() / 2
-
-
-NEEDS = {
-    "accuracy": frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.SIGNS}),
-    "ranking": frozenset({Capability.DISCRIMINATOR, Capability.SCORES}),
-    "loss_ratio": frozenset({Capability.DISCRIMINATOR, Capability.COSTS}),
-}

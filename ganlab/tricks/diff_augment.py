@@ -1,9 +1,9 @@
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Span, image_shape
+from ganlab.augmentations.base import Span, image_shape, refuse_subpixel_shift
 from ganlab.augmentations.images import change_contrast, cut, per_image, saturate, translate, uniform_integers
-from ganlab.core.errors import ConfigError, require
+from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.tricks.base import Trick
@@ -46,17 +46,14 @@ class DiffAugment(Trick):
         self.range = range
 
     def networks(self, networks: Networks) -> Networks:
-        channels, *sides = image_shape(networks.generator.shape)
+        shape = image_shape(networks.generator.shape)
         self.middle, self.unit = Span.of_range(self.range)
-        largest, side = self.translation.maximum, max(sides)
-        reason = f"is less than half a pixel of {side}"
-        moves = largest == 0 or round(largest * side) > 0
-        require(moves, ".translation", largest, reason, "set a larger one, or 0")
+        refuse_subpixel_shift(self.translation.maximum, shape)
         strengths = [self.brightness, self.contrast, self.translation, self.cutout]
-        if channels > 1:
+        if shape[0] > 1:
             strengths.append(self.saturation)
         if not any(strength.maximum for strength in strengths):
-            reason = f"has no effect on images with {channels} channels: all strengths that apply are 0"
+            reason = f"has no effect on images with {shape[0]} channels: all strengths that apply are 0"
             raise ConfigError(reason, "set another one, or remove the trick")
         return networks
 

@@ -4,7 +4,7 @@ from typing import Literal
 from torch import nn
 
 from ganlab.core.turn import Capability, Networks
-from ganlab.networks.base import Discriminator, add_inputs, input_layer
+from ganlab.networks.base import add_inputs, input_layer
 from ganlab.networks.class_conditioning import (
     ConcatImage,
     ConcatVector,
@@ -35,30 +35,19 @@ class LabelConditioning(Trick):
             self.needs = self.needs | {Capability.SCORES}
 
     def networks(self, networks: Networks) -> Networks:
-        assert networks.num_classes is not None
-        condition_generator(networks.generator, self.generator_mode, networks.num_classes)
         discriminator, num_classes = networks.required_discriminator, networks.num_classes
+        assert num_classes is not None
+        condition_generator(networks.generator, self.generator_mode, num_classes)
         if self.discriminator_mode == "projection":
             discriminator.scores.append(Projection(num_classes, discriminator.num_features))
-        elif self.discriminator_mode == "concat":
-            concat_classes(discriminator, num_classes)
+            return networks
+        layer, shape = input_layer(discriminator.body), networks.generator.shape
+        is_image = isinstance(layer, nn.Conv2d)
+        if self.discriminator_mode == "concat":
+            add_inputs(layer, num_classes)
+            discriminator.inputs.append((ConcatImage if is_image else ConcatVector)(num_classes))
         else:
-            shape = networks.generator.shape
-            embed_classes(discriminator, num_classes, prod(shape[1:] or shape))  # a vector is one channel
+            size = prod(shape[1:] or shape)  # of one channel; a vector is one
+            add_inputs(layer, 1 if is_image else size)
+            discriminator.inputs.append((EmbedImage if is_image else EmbedVector)(num_classes, size))
         return networks
-
-
-def concat_classes(discriminator: Discriminator, num_classes: int) -> None:
-    """Appends one-hot classes to the discriminator's inputs."""
-    layer = input_layer(discriminator.body)
-    add_inputs(layer, num_classes)
-    concat = ConcatImage if isinstance(layer, nn.Conv2d) else ConcatVector
-    discriminator.inputs.append(concat(num_classes))
-
-
-def embed_classes(discriminator: Discriminator, num_classes: int, size: int) -> None:
-    """Appends class embeddings of `size` elements to the discriminator's inputs"""
-    layer = input_layer(discriminator.body)
-    is_image = isinstance(layer, nn.Conv2d)
-    add_inputs(layer, 1 if is_image else size)
-    discriminator.inputs.append((EmbedImage if is_image else EmbedVector)(num_classes, size))

@@ -30,10 +30,9 @@ class NoiseLayers(PlayerTrick):
         for player in self.players:
             insert_before_hidden(getattr(networks, player).body, partial(self._add_layer, player))
         if "discriminator" in self.players:
+            discriminator = networks.required_discriminator
             on_features = self._add_layer("discriminator", len(self.layers["discriminator"]))
-            networks.required_discriminator.body = ConditionalSequential(
-                networks.required_discriminator.body, on_features
-            )
+            discriminator.body = ConditionalSequential(discriminator.body, on_features)
         if not self.layers.get("generator", True):
             reason = "needs a generator with a hidden layer"
             raise ConfigError(reason, "set model.generator.hidden, or remove the trick")

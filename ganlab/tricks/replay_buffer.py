@@ -23,8 +23,9 @@ class ReplayBuffer(Trick):
         super().__init__()
         self.size, self.share = size, share
         self.stored = 0
-        # Indices, samples and classes to store after the discriminator's update: a look-ahead stores nothing.
-        self._next: tuple[Tensor, Tensor, Tensor | None] | None = None
+        # Indices, and the samples and classes to store there after the discriminator's update. Unrolled steps
+        # store nothing.
+        self._next: tuple[Tensor, list[Tensor]] | None = None
 
     def networks(self, networks: Networks) -> Networks:
         self.samples = nn.Buffer(torch.zeros(self.size, *networks.generator.shape))
@@ -36,33 +37,29 @@ class ReplayBuffer(Trick):
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator" and self._next is not None:
-            index, x, classes = self._next
-            self.samples[index] = x.to(self.samples.dtype)
-            if classes is not None:
-                self.classes[index] = classes
+            index, stored = self._next
+            for buffer, rows in zip((self.samples, self.classes), stored, strict=False):  # classes: if any
+                buffer[index] = rows.to(buffer.dtype)
             self.stored = min(self.stored + len(index), self.size)
             self._next = None
 
     def _fill(self, fake: Sample) -> Sample:
-        """Stores the fakes that there is space for, and returns them all."""
+        """Stores as many fakes as there is space for, and returns all of them."""
         n = min(len(fake.x), self.size - self.stored)
         index = torch.arange(self.stored, self.stored + n, device=fake.x.device)
-        self._next = index, fake.x.detach()[:n], None if fake.condition is None else fake.condition[:n]
+        self._next = index, [rows.detach()[:n] for rows in fake if rows is not None]
         return fake
 
     def _exchange(self, fake: Sample, turn: Turn) -> Sample:
-        """Replaces a share of the fakes by stored ones."""
+        """Exchanges a share of the fakes for stored ones."""
         n = min(len(fake.x), self.size)  # fakes beyond the size of the buffer are judged as they are
         # n different indices: the largest n of `size` uniform numbers, which needs no host synchronisation.
         index = turn.random.uniform("replay_buffer", self.size).topk(n).indices  # [n]
         chosen = turn.random.uniform("replay_buffer", n) < self.share  # [n]
-        x, stored = exchange(self.samples[index], fake.x.detach(), chosen)
-        if fake.condition is None:
-            self._next = index, stored, None
-            return Sample(x)
-        classes, stored_classes = exchange(self.classes[index], fake.condition, chosen)
-        self._next = index, stored, stored_classes
-        return Sample(x, classes)
+        pairs = zip((self.samples, self.classes), fake.detach(), strict=True)
+        exchanged = [exchange(old[index], new, chosen) for old, new in pairs if new is not None]
+        self._next = index, [stored for _, stored in exchanged]
+        return Sample(*(judged for judged, _ in exchanged))
 
 
 def exchange(old: Tensor, new: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

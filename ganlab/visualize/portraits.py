@@ -15,7 +15,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, ValueRange
 from ganlab.data.densities import Mixture
 from ganlab.game import Game
-from ganlab.metrics.modes import high_quality
+from ganlab.metrics.modes import high_quality_modes
 from ganlab.visualize.grid import FAKE, REAL, Names, grid, new_figure, render, stack_rows
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def describe_coverage(samples: Tensor, known: Mixture | None) -> str:
     """The covered modes and the share of high quality, as the metrics define them; empty without modes."""
     if known is None:
         return ""
-    good, num_modes = high_quality(samples, known), len(known.centres)
+    good, num_modes = high_quality_modes(samples, known), len(known.centres)
     return f"modes {len(good.unique())} of {num_modes}, high quality {len(good) / len(samples):.0%}"
 
 

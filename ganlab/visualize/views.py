@@ -15,8 +15,8 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, opened
 from ganlab.game import Game
-from ganlab.metrics.features import cached
-from ganlab.metrics.reference import BATCH, to_unit_range
+from ganlab.metrics.evaluation import BATCH
+from ganlab.metrics.features import cached, to_unit_range
 from ganlab.visualize.animation import save_gif
 from ganlab.visualize.grid import grid, save_png, to_images
 from ganlab.visualize.options import slug

@@ -3,7 +3,7 @@ from pathlib import Path
 from ganlab.training.callbacks.metrics_file import MetricsFile
 
 
-def test_rows_and_late_columns(tmp_path: Path) -> None:
+def test_a_new_scalar_adds_a_column(tmp_path: Path) -> None:
     file = MetricsFile(tmp_path / "metrics.csv")
     file.append({"step": 1, "images": 64, "a": 0.1})
     file.append({"step": 2, "images": 128, "a": 0.2, "b": 1e-30})
@@ -11,7 +11,7 @@ def test_rows_and_late_columns(tmp_path: Path) -> None:
     assert file.path.read_text() == "step,images,a,b\n1,64,0.1,\n2,128,0.2,1e-30\n3,192,,nan\n"
 
 
-def test_a_cut_drops_later_rows_and_a_torn_one(tmp_path: Path) -> None:
+def test_cut_drops_later_rows_and_an_incomplete_one(tmp_path: Path) -> None:
     file = MetricsFile(tmp_path / "metrics.csv")
     for step in range(1, 6):
         file.append({"step": step, "images": step, "a": step / 10})

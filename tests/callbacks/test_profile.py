@@ -1,4 +1,4 @@
-"""Where the time goes: phases add up, and each part of a run has its row."""
+"""Profiling: the ranges add up to the whole time, and each part of a step has its row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.commands import play
 from ganlab.core.profiling import OUTSIDE, Stopwatch
 
 
-def test_a_phase_inside_stops_the_outer_clock() -> None:
+def test_an_inner_range_pauses_the_outer_one() -> None:
     watch = Stopwatch(lambda: None)
     watch.reset()
     with watch.range("outer"):
@@ -27,7 +27,7 @@ def test_a_phase_inside_stops_the_outer_clock() -> None:
     assert watch.seconds[OUTSIDE] == pytest.approx(0.01, abs=0.008)
 
 
-def test_a_run_leaves_a_table_and_a_trace(tmp_path: Path) -> None:
+def test_a_run_writes_a_table_and_a_trace(tmp_path: Path) -> None:
     play(tmp_path / "run", "profile=true", "steps=40", "trick=[r1,ema]")
     rows = [line.split("  ")[0] for line in (tmp_path / "run" / "profile.txt").read_text().splitlines()]
     assert {"data", "discriminator", "generator", "trick r1", "trick ema", "callback log", "all"} <= set(rows)
@@ -37,14 +37,14 @@ def test_a_run_leaves_a_table_and_a_trace(tmp_path: Path) -> None:
     assert named.count("callback log") == 5  # once in each of the rounds traced
 
 
-def test_too_short_a_run_says_so(tmp_path: Path) -> None:
+def test_a_run_too_short_for_the_table_reports_it(tmp_path: Path) -> None:
     play(tmp_path / "run", "profile=true", "steps=2")
     assert (
         tmp_path / "run" / "profile.txt"
     ).read_text() == "only 2 steps: the table is of those from step 16 on\n"
 
 
-def test_the_numbers_are_those_of_a_run_without_it(tmp_path: Path) -> None:
+def test_profiling_does_not_change_the_losses(tmp_path: Path) -> None:
     for name in ("true", "false"):
         play(tmp_path / name, f"profile={name}", "steps=20", "trick=[r1,ema,replay_buffer]")
     assert len({(tmp_path / name / "metrics.csv").read_text() for name in ("true", "false")}) == 1

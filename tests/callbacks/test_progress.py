@@ -1,4 +1,4 @@
-"""The clock of a run."""
+"""The clock of a run, and what it prints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ganlab.data.sources import Memory
 from ganlab.training.build import load
 from ganlab.training.callbacks.samples import Samples
 
-ROUNDS, WAIT = 10, 0.1  # seconds
+STEPS, WAIT = 10, 0.1  # seconds
 
 
 @pytest.fixture
@@ -27,20 +27,20 @@ def slow_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Memory, "batches", batches)
 
 
-def test_the_wait_for_data_counts(slow_data: None, tmp_path: Path) -> None:
-    play(tmp_path / "run", f"steps={ROUNDS}", "metric=none")
-    told = summary(tmp_path / "run")
-    assert told["seconds"] > ROUNDS * WAIT
-    assert told["images_per_second"] < 32 / WAIT
+def test_the_clock_includes_the_wait_for_data(slow_data: None, tmp_path: Path) -> None:
+    play(tmp_path / "run", f"steps={STEPS}", "metric=none")
+    found = summary(tmp_path / "run")
+    assert found["seconds"] > STEPS * WAIT
+    assert found["images_per_second"] < 32 / WAIT
 
 
-def test_what_callbacks_do_does_not_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(Samples, "on_train_batch_end", lambda *_: time.sleep(3 / ROUNDS))
-    play(tmp_path / "run", f"steps={ROUNDS}", "metric=none")
+def test_the_clock_excludes_callbacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Samples, "on_train_batch_end", lambda *_: time.sleep(3 / STEPS))
+    play(tmp_path / "run", f"steps={STEPS}", "metric=none")
     assert summary(tmp_path / "run")["seconds"] < 2.5
 
 
-def test_something_long_says_so_beforehand(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_a_long_task_prints_an_estimate(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     from ganlab.training.callbacks import progress
 
     clock = iter([0.0, 1.0, 4.0, 5.0])
@@ -56,23 +56,23 @@ def test_something_long_says_so_beforehand(monkeypatch: pytest.MonkeyPatch, caps
     assert capsys.readouterr().out == ""
 
 
-def test_a_run_says_what_it_is_and_what_to_do_next(tmp_path: Path, capsys) -> None:
+def test_a_run_prints_a_header_and_a_summary(tmp_path: Path, capsys) -> None:
     run_dir = tmp_path / "my run"
     play(Path(f'"{run_dir}"'), "steps=4", "trick=[ema,r1]", "metric=none")
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == str(run_dir)
-    said = dict(line[2:].split(maxsplit=1) for line in lines if line.startswith("  "))
+    printed = dict(line[2:].split(maxsplit=1) for line in lines if line.startswith("  "))
     game = load(run_dir)
     for player in ("discriminator", "generator"):
         weights = sum(weight.numel() for weight in getattr(game, player).parameters())
-        assert f"{player} mlp of {weights:,} weights" in said["networks"]
-    assert said["data"] == "1,437 images of 1x8x8 (Digits), 32 a step"
-    assert said["game"] == "NonSaturating with ema, r1, steps 1 to 4"
-    assert said["device"] == "cpu, threads: 1, processes: 1, precision: 32-true"
-    assert said["more"] == f"python -m ganlab.sample 'run_dir={run_dir}'"
-    assert said["measured"] == f"nothing: python -m ganlab.evaluate 'run_dir={run_dir}' 'metric=[kid]'"
-    assert "wandb" not in said
+        assert f"{player} mlp of {weights:,} weights" in printed["networks"]
+    assert printed["data"] == "1,437 images of 1x8x8 (Digits), 32 a step"
+    assert printed["game"] == "NonSaturating with ema, r1, steps 1 to 4"
+    assert printed["device"] == "cpu, threads: 1, processes: 1, precision: 32-true"
+    assert printed["more"] == f"python -m ganlab.sample 'run_dir={run_dir}'"
+    assert printed["measured"] == f"nothing: python -m ganlab.evaluate 'run_dir={run_dir}' 'metric=[kid]'"
+    assert "wandb" not in printed
     go_on(Path(f'"{run_dir}"'), "steps=6", "logger=tensorboard")
-    said = capsys.readouterr().out
-    assert "with ema, r1, steps 5 to 6" in said
-    assert said.count(f"tensorboard --logdir '{run_dir}'") == 2
+    printed = capsys.readouterr().out
+    assert "with ema, r1, steps 5 to 6" in printed
+    assert printed.count(f"tensorboard --logdir '{run_dir}'") == 2

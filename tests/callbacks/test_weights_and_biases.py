@@ -1,8 +1,9 @@
-"""W&B's own offline files say what it was told."""
+"""What W&B receives, read from its own offline files."""
 
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import QUICK, finish, go_on, play, rows, start, summary
+from support.refusals import refuses
 from support.small_games import ROOT
 
 from ganlab.core.errors import ConfigError
@@ -38,20 +40,20 @@ def records(path: Path) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("folder", ["wandb", ".wandb"])
-def test_settings_of_a_stranger_send_no_key_anywhere(folder: str, tmp_path: Path, monkeypatch) -> None:
+def test_settings_of_a_foreign_run_are_refused(folder: str, tmp_path: Path, monkeypatch) -> None:
     play(tmp_path / "run", "steps=1", "metric=none")
     monkeypatch.chdir(tmp_path / "run")
     Path(folder).mkdir()
     Path(folder, "settings").write_text("[default]\nbase_url = http://127.0.0.1:9\n")
     Path("signature").unlink()
-    with pytest.raises(
-        ConfigError, match=f"{folder}/settings would tell W&B where to send your key: remove it"
+    with refuses(
+        reason=f"^{re.escape(folder)}/settings would tell W&B where to send your key", remedy="remove it"
     ):
         go_on(Path(), "steps=2", "logger=wandb", "logger.wandb.mode=offline")
 
 
 def parts(run_dir: Path) -> list:
-    """What each part says of the run it is of."""
+    """The run records of all parts of a run."""
     from wandb.proto import wandb_internal_pb2 as messages
 
     found = []
@@ -63,8 +65,8 @@ def parts(run_dir: Path) -> list:
     return found
 
 
-def told(run_dir: Path) -> tuple[set[str], list[dict]]:
-    """The ids of the runs, and every row of the history."""
+def logged(run_dir: Path) -> tuple[set[str], list[dict]]:
+    """The ids of the W&B runs, and every row of their history."""
     from wandb.proto import wandb_internal_pb2 as messages
 
     ids, history = set(), []
@@ -86,7 +88,7 @@ def test_a_resumed_run_continues_its_own_history(tmp_path: Path, monkeypatch) ->
     run_dir = tmp_path / "run"
     play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=2")
     go_on(run_dir, "steps=6", "views=[interpolate,animate]")
-    ids, history = told(run_dir)
+    ids, history = logged(run_dir)
     assert ids == {summary(run_dir)["wandb_run_id"]}
     losses = [row for row in history if "generator/adversarial" in row]
     assert [row["step"] for row in losses] == [1, 2, 3, 4, 5, 6]
@@ -99,30 +101,30 @@ def test_a_resumed_run_continues_its_own_history(tmp_path: Path, monkeypatch) ->
         assert [row["step"] for row in history if any(name.split("/")[0] == view for name in row)] == [6]
 
 
-def test_rounds_that_are_played_again_are_not_told_again(tmp_path: Path, monkeypatch) -> None:
+def test_steps_that_are_played_again_are_not_logged_again(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     run_dir = tmp_path / "run"
     play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=1", "checkpoint_every=2")
     go_on(run_dir / "checkpoints" / "previous.ckpt", "steps=3")  # as if killed a second time
     go_on(run_dir / "checkpoints" / "last.ckpt", "steps=5")
-    history = told(run_dir)[1]
+    history = logged(run_dir)[1]
     assert [row["step"] for row in history if "generator/adversarial" in row] == [1, 2, 3, 4, 5]
     assert [row["step"] for row in history if "samples/_type" in row or "samples" in row] == [1, 2, 3, 4, 5]
 
 
-def test_a_mute_server_costs_no_more_than_its_time(monkeypatch) -> None:
+def test_a_silent_server_costs_no_more_than_the_timeout(monkeypatch) -> None:
     from ganlab.training.callbacks import weights_and_biases
 
     monkeypatch.setattr(weights_and_biases, "PATIENCE", 0.5)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        listening.listen(4)  # it takes connections, and says nothing
+        listening.listen(4)  # it accepts connections, and sends nothing
         began = time.monotonic()
         assert not weights_and_biases.answers(f"http://127.0.0.1:{listening.getsockname()[1]}")
         assert time.monotonic() - began < 2
 
 
-def test_any_answer_is_one(tmp_path: Path) -> None:
+def test_an_error_status_is_an_answer(tmp_path: Path) -> None:
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
     from ganlab.training.callbacks.weights_and_biases import answers
@@ -132,8 +134,8 @@ def test_any_answer_is_one(tmp_path: Path) -> None:
         assert answers(f"http://127.0.0.1:{server.server_port}")
 
 
-def test_a_server_that_takes_no_run_leaves_it_offline(tmp_path: Path, monkeypatch, capsys) -> None:
-    """As one that answers a first time and then no more."""
+def test_a_run_that_the_server_rejects_stays_offline(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Such as a server that answers once and then falls silent."""
     from ganlab.training.callbacks import weights_and_biases
 
     monkeypatch.delenv("WANDB_MODE")
@@ -146,10 +148,10 @@ def test_a_server_that_takes_no_run_leaves_it_offline(tmp_path: Path, monkeypatc
         monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
         play(tmp_path / "run", "logger=wandb", "steps=2", "log_every=1")
     assert "logging to W&B offline" in capsys.readouterr().out
-    assert told(tmp_path / "run")[1]
+    assert logged(tmp_path / "run")[1]
 
 
-def test_a_user_who_disables_it_gets_nothing(tmp_path: Path, monkeypatch) -> None:
+def test_disabled_mode_writes_nothing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     play(tmp_path / "run", "logger=wandb", "steps=1")
     assert not list((tmp_path / "run").rglob("*.wandb"))
@@ -159,12 +161,12 @@ def test_jobs_of_a_sweep_have_runs_of_their_own(tmp_path: Path) -> None:
     sweep = f"run_dir={tmp_path / 'sweep'}"
     code, _, err = finish(start("-m", "seed=0,1", *QUICK, "logger=wandb", "steps=1", sweep, cwd=tmp_path))
     assert code == 0, err
-    ids = [told(config.parent)[0] for config in (tmp_path / "sweep").rglob("config.yaml")]
+    ids = [logged(config.parent)[0] for config in (tmp_path / "sweep").rglob("config.yaml")]
     assert [len(of_job) for of_job in ids] == [1, 1]
     assert ids[0] != ids[1]
 
 
-def test_a_server_that_does_not_answer_leaves_it_offline(monkeypatch, capsys) -> None:
+def test_an_unreachable_server_is_reported(monkeypatch, capsys) -> None:
     from ganlab.training.callbacks.weights_and_biases import is_reachable
 
     monkeypatch.delenv("WANDB_MODE")
@@ -174,7 +176,7 @@ def test_a_server_that_does_not_answer_leaves_it_offline(monkeypatch, capsys) ->
     assert "does not answer: logging to W&B offline" in capsys.readouterr().out
 
 
-def test_a_run_with_a_key_and_no_server_goes_on_offline(tmp_path: Path, monkeypatch) -> None:
+def test_a_run_with_a_key_but_no_server_logs_offline(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
@@ -183,12 +185,12 @@ def test_a_run_with_a_key_and_no_server_goes_on_offline(tmp_path: Path, monkeypa
     assert code == 0, err
     assert "127.0.0.1 does not answer: logging to W&B offline" in out
     assert time.monotonic() - began < 60  # wandb by itself: 100 s
-    ids, history = told(tmp_path / "run")
+    ids, history = logged(tmp_path / "run")
     assert ids == {summary(tmp_path / "run")["wandb_run_id"]}
     assert history
 
 
-def test_csv_alone_imports_no_wandb(tmp_path: Path) -> None:
+def test_csv_does_not_import_wandb(tmp_path: Path) -> None:
     program = (
         "import sys; from ganlab.config.compose import compose; from ganlab.run import run\n"
         f"run(compose('logger=csv', 'steps=1', 'metric=none', 'run_dir={tmp_path / 'run'}'))\n"
@@ -198,25 +200,21 @@ def test_csv_alone_imports_no_wandb(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["off", "false", "none", "OFFLINE "])
-def test_a_mode_that_is_none_is_refused_before_anything_is_built(
-    mode: str, tmp_path: Path, monkeypatch
-) -> None:
+def test_an_unknown_mode_is_refused_before_anything_is_built(mode: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", mode)
     monkeypatch.setattr("ganlab.training.session.build_data", lambda cfg: pytest.fail("data were built"))
-    with pytest.raises(
-        ConfigError, match=f"WANDB_MODE={mode} must be online, offline or disabled; logger=csv"
-    ):
+    with refuses("WANDB_MODE", mode, "must be online, offline or disabled", "logger=csv"):
         play(tmp_path / "run", "logger=wandb", "logger.wandb.mode=offline", "steps=1")
     monkeypatch.setenv("WANDB_MODE", "")
     for asked in ("off", "null", "''"):
         with pytest.raises(ConfigError, match=r"logger.wandb.mode=\w* must be one of auto, online, offline"):
             play(tmp_path / "run", "logger=wandb", f"logger.wandb.mode={asked}", "steps=1")
-    with pytest.raises(pytest.fail.Exception):  # of another logger it is no concern
+    with pytest.raises(pytest.fail.Exception):  # the mode does not concern another logger
         play(tmp_path / "run", "steps=1")
     assert not (tmp_path / "run").exists()
 
 
-def test_an_empty_mode_is_none_and_an_old_way_to_disable_counts(monkeypatch) -> None:
+def test_an_empty_mode_is_unset_and_the_old_variable_disables(monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "")
     assert environment_mode() is None
     monkeypatch.setenv("WANDB_DISABLED", "false")
@@ -225,7 +223,7 @@ def test_an_empty_mode_is_none_and_an_old_way_to_disable_counts(monkeypatch) -> 
     assert environment_mode() == "disabled"
 
 
-def test_names_in_the_environment_count_or_are_said_not_to(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_environment_variables_apply_or_are_reported(tmp_path: Path, monkeypatch, capsys) -> None:
     for name in ("PROJECT", "ENTITY", "RUN_GROUP", "JOB_TYPE", "NAME", "DIR"):
         monkeypatch.setenv(f"WANDB_{name}", f"my-{name.lower()}")
     play(tmp_path / "run", "logger=wandb", "logger.wandb.job_type=given", "steps=1", "metric=none")
@@ -242,16 +240,14 @@ def test_names_in_the_environment_count_or_are_said_not_to(tmp_path: Path, monke
     )  # at the start
 
 
-def test_a_name_that_wandb_does_not_take_is_refused_in_its_words(tmp_path: Path, monkeypatch) -> None:
+def test_a_name_that_wandb_rejects_is_refused_with_its_message(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_PROJECT", "a/b")
-    with pytest.raises(
-        ConfigError, match="W&B refuses: Invalid project name 'a/b'.*; mend it, or logger=csv"
-    ):
+    with refuses("logger", "wandb", "Invalid project name 'a/b'", "correct it, or set logger=csv"):
         play(tmp_path / "run", "logger=wandb", "steps=1", "metric=none")
     assert not (tmp_path / "run").exists()
 
 
-def test_a_logger_that_cannot_end_keeps_no_run_from_its_end(tmp_path: Path, monkeypatch, capsys) -> None:
+def test_a_logger_that_fails_at_the_end_does_not_fail_the_run(tmp_path: Path, monkeypatch, capsys) -> None:
     calls = []
 
     def fails(self: object, status: str) -> None:
@@ -266,7 +262,7 @@ def test_a_logger_that_cannot_end_keeps_no_run_from_its_end(tmp_path: Path, monk
 
 
 def test_wandb_sends_the_parts_of_a_run_in_their_order() -> None:
-    """Which is why one command for all of them is told."""
+    """This is why a run prints one command for all of its parts."""
     from wandb.cli.cli import sync
 
     helps = " ".join(" ".join((getattr(option, "help", "") or "").split()) for option in sync.params)

@@ -12,7 +12,7 @@ from support.data_streams import BATCH, N, numbered_images, take
 from torch import Tensor
 
 from ganlab.data.base import Data, scale
-from ganlab.data.image import ImageSpec, crop
+from ganlab.data.image import ImageSpec, crop_image
 from ganlab.data.sampler import BatchSampler, epoch_batches
 from ganlab.data.sources import Memory, Source, VariableSizeImages
 
@@ -87,7 +87,7 @@ def test_batches_equal_crops_of_single_images_on_every_device_without_waiting(ho
     sampler = BatchSampler(epoch_batches(0, N), 0, [(0, BATCH)], rank=0, world_size=1, augments=True)
     for (x, y), (rows, numbers) in zip(batches, map(sampler.batch, range(1, 6)), strict=True):
         spec = ImageSpec(3, 5, 4, how, flip=True)
-        crops = [crop(images[i], spec, own) for i, own in zip(rows, numbers, strict=True)]
+        crops = [crop_image(images[i], spec, own) for i, own in zip(rows, numbers, strict=True)]
         assert x.device.type == y.device.type == device
         assert torch.equal(x.cpu(), scale(torch.stack(crops), (-1.0, 1.0)))
         assert torch.equal(y.cpu(), rows)

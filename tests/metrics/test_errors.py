@@ -1,15 +1,15 @@
-"""The errors of a classifier, counted by hand."""
+"""The test errors of a classifier, counted by hand."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from support.commands import play, summary
+from support.refusals import refuses
 from support.small_games import SMALL
 
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.metrics.errors import Errors
 from ganlab.metrics.evaluation import Evaluation
@@ -29,7 +29,7 @@ def counted(game: Game, network: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize("players", [["generator"], ["generator", "discriminator"], ["discriminator"]])
-def test_the_errors_are_those_of_the_network_that_tells_the_classes(players: list[str]) -> None:
+def test_the_errors_are_those_of_the_network_that_classifies(players: list[str]) -> None:
     cfg = compose(*SEMI, f"trick.ema.players=[{','.join(players)}]")
     game = build_game(cfg)
     torch.nn.init.normal_(game.discriminator.classes.weight)
@@ -38,7 +38,7 @@ def test_the_errors_are_those_of_the_network_that_tells_the_classes(players: lis
     evaluation = Evaluation({"errors": Errors()}, build_data(cfg), n=10, n_real=10, seed=0)
     found = evaluation(game)
     assert found == {"errors/test": counted(game, judge)}
-    record = evaluation.record(found, game)["errors/test"]
+    record = evaluation.records(found, game)["errors/test"]
     assert record["n_test"] == 360
     assert record["classifier"] == ("ema" if averaged else "discriminator")
     assert record["split"] == "test"
@@ -50,26 +50,26 @@ def test_unlabelled_data_and_a_discriminator_without_classes_are_refused() -> No
     cfg = compose(*SMALL, "metric=errors")
     data = build_data(cfg)
     evaluation = Evaluation({"errors": Errors()}, data, n=10, n_real=10, seed=0)
-    with pytest.raises(ConfigError, match="no discriminator that tells classes"):
+    with refuses("metric", "errors", "no discriminator"):
         evaluation.check_game(build_game(cfg))
     for data.num_classes in (None, 1):
-        with pytest.raises(ConfigError, match="unlabelled, or of one"):
-            Errors().check(data, 10, 10)
+        with refuses(reason="do not have two classes or more"):
+            Errors().setup(data, 10, 10)
 
 
-def test_a_discriminator_that_takes_no_single_image_is_refused() -> None:
+def test_a_discriminator_of_batches_is_refused() -> None:
     cfg = compose(*SMALL, "trick=[semi_supervised,minibatch_stddev]", "data.labelled=100", "metric=errors")
     evaluation = Evaluation({"errors": Errors()}, build_data(cfg), n=10, n_real=10, seed=0)
-    with pytest.raises(ConfigError, match="single images, which this one does not take .*minibatch_stddev"):
+    with refuses("metric", "errors", "needs a discriminator of single images", "minibatch_stddev"):
         evaluation.check_game(build_game(cfg))
 
 
-def test_a_run_learns_and_says_so(tmp_path) -> None:
+def test_training_lowers_the_recorded_errors(tmp_path) -> None:
     play(tmp_path / "run", *SEMI, "steps=300", "model.discriminator.hidden=[64]", "data.batch_size=64")
     found = summary(tmp_path / "run")["metrics"]["errors/test"]
     assert found["value"] < 120
 
 
-def test_a_game_in_double_precision_is_counted_too(tmp_path) -> None:
+def test_errors_of_a_game_in_double_precision_are_counted(tmp_path) -> None:
     play(tmp_path / "run", *SEMI, "steps=1", "trainer.precision=64-true")
     assert summary(tmp_path / "run")["metrics"]["errors/test"]["value"] > 0

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from support.commands import finish, start
+from support.refusals import refuses
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -28,18 +29,18 @@ SHALLOW = 64  # the first layers alone: 140 images in some seconds
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights in torch-fidelity's format: the published ones cannot be had everywhere."""
+    """Random weights in torch-fidelity's format: the published ones are not available everywhere."""
 
     class Blank(FeatureExtractorInceptionV3):
         def load_state_dict(self, *arguments, **named) -> None:
-            """The constructor insists on loading something."""
+            """The constructor always loads weights."""
 
     path = tmp_path_factory.mktemp("inception") / "random.pth"
     torch.save({}, path)
     network = Blank("blank", ["2048"], str(path))
     chance = torch.Generator().manual_seed(0)
     for weight in network.parameters():
-        if weight.ndim > 1:  # torch's default fades to nothing on the way
+        if weight.ndim > 1:  # with torch's default the activations vanish
             nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=chance)
     torch.save(network.state_dict(), path)
     return path
@@ -60,7 +61,7 @@ def written(x: Tensor, folder: Path) -> Path:
 
 
 def fidelity(weights: Path, *line: str) -> dict[str, float]:
-    """What torch-fidelity's own command says, in a process that finds torch imported."""
+    """The values of torch-fidelity's own command, in a process that has imported torch."""
     how = ("--cpu", "--json", "--silent", "--no-cache", "--save-cpu-ram")
     how += ("--feature-extractor-weights-path", str(weights), *line)
     code, out, err = finish(start(*how, module=("torch_fidelity.fidelity",)))
@@ -95,32 +96,30 @@ def test_the_score_is_that_of_torch_fidelity_on_the_same_files(weights: Path, tm
     folder = written(pictures(8, 0), tmp_path / "fake")
     theirs = fidelity(weights, "--isc", "--isc-splits", "2", "--input1", str(folder))
     line = (f"generated={folder}", f"real={folder}", "metric=is", "metric.is.splits=2")
-    with pytest.raises(
-        ConfigError, match="is/inception_8 of 8 fakes: 2 splits, .* need 1000 samples or more"
-    ):
+    with refuses("metric.is.splits", 2, "1000 samples are needed, and there are 8 generated ones"):
         ours(weights, *line)
     score = InceptionScore(Inception(str(weights), 2048), 2)
     images = EvaluationFolder("generated", str(folder), 3).split("train", "cpu", 8)
-    score.update(next(images)[0], real=False)
-    (found,) = score.numbers()  # not yet refused: the formula is that of more images too
+    score.update(next(images)[0])
+    (found,) = score.values()  # not refused: the formula is the same for more images
     assert found - 1 == pytest.approx(theirs["inception_score_mean"] - 1, rel=1e-2)  # of 2e-4
     assert found > 1.0001
 
 
-def test_classes_are_seen_beside_the_last_features_and_grey_is_three_alike(weights: Path) -> None:
-    lens = Inception(str(weights), 2048)
+def test_the_last_layer_has_logits_and_grey_is_three_equal_channels(weights: Path) -> None:
+    network = Inception(str(weights), 2048)
     grey = pictures(2, 0, channels=1).double()
-    seen = lens.extract(grey)
+    seen = network.extract(grey)
     assert seen.features.shape == (2, 2048)
     assert seen.logits.shape == (2, 1008)
-    colour = lens.extract(grey.expand(-1, 3, -1, -1))
+    colour = network.extract(grey.expand(-1, 3, -1, -1))
     assert torch.equal(seen.features, colour.features)
-    assert lens.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
-    with pytest.raises(ConfigError, match="Inception takes images of 1 or 3 channels"):
-        lens.extract(torch.zeros(2, 2, 8, 8))
+    assert network.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    with refuses("extractor", "inception", "takes images of 1 or 3 channels"):
+        network.extract(torch.zeros(2, 2, 8, 8))
 
 
-def test_no_weights_and_no_network_is_one_line_that_says_both(
+def test_a_failed_download_names_the_alternatives_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -128,13 +127,13 @@ def test_no_weights_and_no_network_is_one_line_that_says_both(
         "torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3", "http://127.0.0.1:9/no-6726825d.pth"
     )
     with pytest.raises(
-        ConfigError, match=r"cannot be downloaded \(.*\): give them as metric.weights=<path>"
-    ) as told:
+        ConfigError, match=r"cannot be downloaded \(.*\). Set metric.weights to a copy"
+    ) as caught:
         Inception(None, 2048).extract(torch.zeros(1, 3, 8, 8))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_file_of_weights_is_refused_before_it_is_run(tmp_path: Path) -> None:
+def test_other_files_than_weights_are_refused_before_they_run_code(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "sprung",))
@@ -145,13 +144,13 @@ def test_what_is_no_file_of_weights_is_refused_before_it_is_run(tmp_path: Path) 
     for path, message in (
         (trap, "cannot be read as weights"),
         (missing, "cannot be read as weights"),
-        (other, "are not those of Inception"),
+        (other, "not the weights of Inception"),
     ):
-        with pytest.raises(ConfigError, match=f"metric.weights={path} {message}"):
+        with refuses("metric.weights", path, message):
             Inception(str(path), 2048).extract(torch.zeros(1, 3, 8, 8))
     assert not (tmp_path / "sprung").exists()
 
 
 def test_a_shallow_layer_has_no_classes(weights: Path) -> None:
-    with pytest.raises(ConfigError, match="sees no classes"):
-        InceptionScore(Inception(str(weights), SHALLOW), splits=2).update(pictures(4, 0), real=False)
+    with refuses(reason="this layer of the extractor has no class logits"):
+        InceptionScore(Inception(str(weights), SHALLOW), splits=2).update(pictures(4, 0))

@@ -7,19 +7,19 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.refusals import refuses
 from test_fidelity import Pixels, images, shown
 from torch import Tensor
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
-from ganlab.core.errors import ConfigError
 from ganlab.functional.distances import Estimator
-from ganlab.metrics.feature_metric import FeatureReservoir
+from ganlab.metrics.feature_metric import Reservoir
 from ganlab.metrics.features import eight_bit
 from ganlab.metrics.kernel_distance import KernelDistance
 from ganlab.metrics.protocols import refuse_unlike
 
 
-def test_it_is_that_of_torch_fidelity() -> None:
+def test_values_are_those_of_torch_fidelity() -> None:
     real, fake = images(90, 0), images(70, 1, brightness=0.8)
     seen = [eight_bit(x).flatten(1) for x in (fake, real)]
     theirs = kid_features_to_metric(*seen, kid_subsets=7, kid_subset_size=30, verbose=False)
@@ -47,22 +47,22 @@ def test_an_estimator_is_its_sum_over_pairs(estimator: Estimator) -> None:
     assert metric.protocol()["estimator"] == estimator
 
 
-def test_a_spread_over_subsets_with_all_fakes_says_that_it_is_that_of_the_reals() -> None:
+def test_the_deviation_over_subsets_with_all_generated_samples_has_another_name() -> None:
     metric = KernelDistance(Pixels(64), "train", 3, 40)
     shown(metric, images(80, 0), images(40, 1))
     assert list(metric.extras()) == ["std_over_subsets_of_reals_alone"]
 
 
-def test_numbers_of_two_estimators_do_not_compare() -> None:
+def test_values_of_two_estimators_are_not_comparable() -> None:
     one, other = (
         {"value": 1.0, **KernelDistance(Pixels(64), "train", 3, 40, estimator).protocol()}
         for estimator in ("unbiased", "u_statistic")
     )
-    with pytest.raises(ConfigError, match="do not compare: estimator is unbiased and u_statistic"):
+    with refuses("kid", reason="not comparable: estimator is unbiased and u_statistic"):
         refuse_unlike("kid", {"a": one, "b": other})
 
 
-def test_its_mean_is_zero_where_both_are_of_one_distribution() -> None:
+def test_the_mean_is_zero_for_samples_of_one_distribution() -> None:
     values = []
     for i in range(60):
         metric = KernelDistance(Pixels(64), "train", subsets=2, subset_size=40)
@@ -72,9 +72,9 @@ def test_its_mean_is_zero_where_both_are_of_one_distribution() -> None:
     assert min(values) < 0
 
 
-def test_what_is_kept_is_bounded_and_a_fair_choice() -> None:
+def test_a_reservoir_is_bounded_and_a_uniform_choice() -> None:
     def kept(seed: int) -> Tensor:
-        features = FeatureReservoir(limit=20)
+        features = Reservoir(limit=20)
         order = torch.randperm(100, generator=torch.Generator().manual_seed(seed)).double()
         for rows in order[:, None].split(7):
             features.add(rows)
@@ -88,14 +88,11 @@ def test_what_is_kept_is_bounded_and_a_fair_choice() -> None:
     # Each is kept 80 times of 400 in expectation, with deviation 8.
     assert (counts - 80).abs().max() < 8 * 4.5
     assert torch.equal(kept(0), kept(0))
-    few = FeatureReservoir(limit=20)
+    few = Reservoir(limit=20)
     few.add(torch.arange(5.0)[:, None])
     assert few.rows.flatten().tolist() == [0, 1, 2, 3, 4]
 
 
 def test_too_few_samples_or_subsets_are_refused() -> None:
-    with pytest.raises(
-        ConfigError,
-        match="kid/pixels_train of 20 reals: subsets of 30 need 30 samples or more; .*kid.subset_size=20",
-    ):
+    with refuses(".subset_size", 30, "there are 20 real ones", "lower it to 20"):
         shown(KernelDistance(Pixels(64), "train", 7, 30), images(20, 0), images(40, 1))

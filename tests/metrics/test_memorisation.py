@@ -1,4 +1,4 @@
-"""Copies are told from new images by what was held out."""
+"""Memorisation against the statistic of Mann and Whitney, and for copies and new images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from test_fidelity import Pixels, images
 from torch import Tensor
 
 from ganlab.metrics.features import eight_bit
-from ganlab.metrics.memorisation import Memorisation, nearest
+from ganlab.metrics.memorisation import Memorisation, nearest_distances
 
 NAMES = ("memorisation/pixels_train", "memorisation_pixels/pixels_train")
 
@@ -18,11 +18,11 @@ def found(train: Tensor, held_out: Tensor, fake: Tensor) -> dict[str, float]:
     metric = Memorisation(Pixels(64))
     for split, x in (("train", train), ("test", held_out)):
         for rows in x.split(30):
-            metric.update_reference(rows, split)
-    metric.update(fake, real=False)
+            metric.update(rows, split)
+    metric.update(fake)
     numbers = metric.compute()
     metric.reset()
-    metric.update(fake, real=False)
+    metric.update(fake)
     assert metric.compute() == numbers
     return numbers
 
@@ -36,7 +36,7 @@ def test_it_is_the_statistic_of_mann_and_whitney() -> None:
     assert numbers == pytest.approx(dict.fromkeys(NAMES, expected))
 
 
-def test_copies_score_one_and_what_is_far_from_all_data_zero() -> None:
+def test_copies_score_one_and_samples_far_from_all_data_zero() -> None:
     train, held_out = images(60, 0), images(40, 1)
     assert found(train, held_out, train[:20]) == dict.fromkeys(NAMES, 1.0)
     assert found(train, held_out, 1 - 0.1 * images(20, 2)) == dict.fromkeys(NAMES, 0.0)
@@ -50,12 +50,14 @@ def test_new_images_score_a_half() -> None:
     assert float(scores.mean()) == pytest.approx(0.5, abs=4 * float(scores.std()) / 30**0.5)
 
 
-def test_nearest_is_of_the_other_set() -> None:
+def test_nearest_distances_are_those_to_the_other_set() -> None:
     x, y = torch.tensor([[0.0], [2.0], [9.0]]), torch.tensor([[1.5], [8.0]])
-    assert nearest(x.double(), y.double()).tolist() == [1.5, 0.5, 1.0]
+    assert nearest_distances(x.double(), y.double()).tolist() == [1.5, 0.5, 1.0]
 
 
-def test_a_copy_is_at_no_distance_however_far_from_the_origin_it_lies() -> None:
+def test_a_copy_has_distance_zero_however_far_from_the_origin() -> None:
     x = 100 + torch.randn(300, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    assert nearest(x[:90], x).eq(0).all()  # a tie, where training and test images are copies alike
-    assert nearest(x[:90], x[90:]).gt(1).all()
+    assert (
+        nearest_distances(x[:90], x).eq(0).all()
+    )  # a tie, if test images are copies of training images as well
+    assert nearest_distances(x[:90], x[90:]).gt(1).all()

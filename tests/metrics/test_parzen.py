@@ -12,11 +12,11 @@ from omegaconf import OmegaConf
 from parzen_anchors import centroids
 from scipy.special import logsumexp
 from support.commands import play, summary
+from support.refusals import refuses
 from support.small_games import SHARED
 from torch import Tensor
 
 from ganlab.config.compose import CONF
-from ganlab.core.errors import ConfigError
 from ganlab.data.vision import load
 from ganlab.metrics.parzen import Parzen, log_densities
 
@@ -29,12 +29,12 @@ def images(n: int, seed: int) -> Tensor:
 
 
 def shown(metric: Parzen, fakes: Tensor, validation: Tensor, test: Tensor) -> dict[str, float]:
-    """The metric's numbers, with the samples in uneven batches."""
+    """The metric's values, with the samples in uneven batches."""
     for split, reals in (("validation", validation), ("test", test)):
         for x in torch.split(reals, 70):
-            metric.update_reference(x, split)
+            metric.update(x, split)
     for x in torch.split(fakes, 90):
-        metric.update(x, real=False)
+        metric.update(x)
     return metric.compute()
 
 
@@ -70,7 +70,7 @@ def test_far_from_every_centre_the_logarithm_stays_finite() -> None:
 
 def test_the_width_is_chosen_on_the_first_validation_images_alone() -> None:
     fakes, test = images(200, 0), images(150, 1)
-    # Near copies of fakes ask for a narrow width, images that are far from all for a wide one.
+    # Near copies of samples favour a narrow width, images that are far from all samples a wide one.
     validation = torch.cat([images(40, 2), fakes[:160] + 1e-4])
     widths = [0.01, 0.1, 0.3, 3.0]
     for num_validation, best in ((40, 0.3), (None, 0.1)):
@@ -104,7 +104,7 @@ def pixels(train: bool) -> Tensor:
 
 @mnist
 @pytest.mark.parametrize(("n", "expected"), [(10_000, 242.7), (1_000, 121.1)])
-def test_what_real_training_images_score(n: int, expected: float) -> None:
+def test_the_score_of_real_training_images(n: int, expected: float) -> None:
     """Measured with another program of the same protocol, on the same choice of images.
 
     Over twelve choices of 1,000 images the number spreads by 0.9, and the first 1,000 score 114.2.
@@ -119,7 +119,7 @@ def test_what_real_training_images_score(n: int, expected: float) -> None:
 
 @mnist
 def test_k_means_scores_better_than_real_images() -> None:
-    """Its 1,000 centroids are blurrier than images and score more, which is why the table has this anchor.
+    """Its 1,000 centroids are blurrier than images and score higher, which is why the table includes them.
 
     The 8 iterations of that table end at 284.7 (another program's at 285.1); 4, which take half as long,
     at 282.8, and from three other seeds at 282.5 to 283.7.
@@ -132,27 +132,25 @@ def test_k_means_scores_better_than_real_images() -> None:
     assert metric.extras()["width"] == pytest.approx(0.167, abs=1e-3)
 
 
-def test_reset_forgets_the_fakes_and_keeps_the_reals() -> None:
+def test_reset_drops_generated_samples_and_keeps_real_ones() -> None:
     metric = Parzen([0.1, 0.3], 20)
     first = shown(metric, images(50, 0), images(30, 1), images(40, 2))
     metric.reset()
-    with pytest.raises(ConfigError, match="needs fakes"):
+    with refuses(reason="needs generated samples"):
         metric.compute()
-    metric.update(images(50, 0), real=False)
+    metric.update(images(50, 0))
     assert metric.compute() == first
 
 
-def test_reals_of_no_split_are_refused() -> None:
+def test_missing_real_images_are_refused() -> None:
     metric = Parzen([0.1], None)
-    with pytest.raises(ConfigError, match="refer"):
-        metric.update(images(5, 0), real=True)
-    metric.update_reference(images(5, 0), "test")
-    metric.update(images(5, 1), real=False)
-    with pytest.raises(ConfigError, match="reals of both validation and test"):
+    metric.update(images(5, 0), "test")
+    metric.update(images(5, 1))
+    with refuses(reason="images of validation and test"):
         metric.compute()
 
 
-def test_a_run_measures_it_beside_another_metric(tmp_path: Path) -> None:
+def test_a_run_measures_it_together_with_other_metrics(tmp_path: Path) -> None:
     given = ["metric=[fid,is,parzen]", "data.validation=100", "data.range=[0,1]", "monitor=parzen/validation"]
     measured = play(tmp_path / "run", "steps=4", "evaluate_every=2", *given)
     assert set(measured) == {"fid/digits_train_100", "is/digits_100", "parzen/validation", "parzen/test"}
@@ -163,5 +161,5 @@ def test_a_run_measures_it_beside_another_metric(tmp_path: Path) -> None:
     assert (parzen["n_validation"], parzen["n_test"], parzen["n_fake"]) == (100, 360, 100)
     assert parzen["beside"]["width"] in FILE["widths"]
     assert parzen["beside"]["standard_error"] > 0
-    # Real images stand in for fakes: better than an untrained generator's.
+    # Real images in the place of generated ones score better than an untrained generator's.
     assert parzen["floor"] > parzen["value"]

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from support.refusals import refuses
 from test_fidelity import Pixels, images, shown
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError
-from ganlab.metrics import prdc as manifolds
+from ganlab.metrics import prdc as prdc_module
 from ganlab.metrics.prdc import PRDC, prdc, radii
 
 
@@ -38,8 +38,8 @@ def normal(n: int, dim: int, seed: int, shift: float = 0.0) -> Tensor:
 
 
 @pytest.mark.parametrize("k", [1, 3, 5])
-def test_they_are_what_the_papers_count(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifolds, "CHUNK", 7)  # of a matrix of 30 x 20
+def test_values_are_those_of_the_definitions(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prdc_module, "CHUNK", 7)  # of a matrix of 30 x 20
     real, fake = normal(30, 2, 0), normal(20, 2, 1, shift=0.7)
     assert prdc(real, fake, k) == pytest.approx(by_hand(real, fake, k))
 
@@ -51,7 +51,7 @@ def test_precision_of_one_is_recall_of_the_other() -> None:
     assert forth[:2] == back[1::-1]
 
 
-def test_of_one_distribution_density_is_one_and_coverage_what_chance_gives() -> None:
+def test_expected_density_and_coverage_of_one_distribution() -> None:
     n, k = 100, 5
     found = torch.tensor([prdc(normal(n, 4, 2 * i), normal(n, 4, 2 * i + 1), k) for i in range(200)])
     expected = 1 - math.prod((n - i) / (2 * n - i) for i in range(1, k + 1))
@@ -60,7 +60,7 @@ def test_of_one_distribution_density_is_one_and_coverage_what_chance_gives() -> 
         assert float(values.mean()) == pytest.approx(mean, abs=4 * float(values.std()) / math.sqrt(200))
 
 
-def test_a_sample_is_no_neighbour_of_its_own_but_its_double_is() -> None:
+def test_a_sample_is_not_its_own_neighbour_but_its_copy_is() -> None:
     x = torch.tensor([[0.0], [1.0], [3.0], [3.0]], dtype=torch.float64)
     assert radii(x, 1).tolist() == [1, 1, 0, 0]
     assert radii(x, 2).tolist() == [3, 2, 2, 2]
@@ -80,27 +80,27 @@ def test_copies_count_once() -> None:
     assert prdc(torch.cat([real, real + noise]), fake, 3) == expected
 
 
-def test_fakes_that_are_all_alike_cover_little_and_remember_nothing() -> None:
+def test_equal_samples_have_low_coverage_and_no_recall() -> None:
     real = normal(30, 3, 0)
     precision, recall, density, coverage = prdc(real, real[:1].repeat(50, 1), 3)
     assert (precision, recall) == (1, 0)
     assert density > 0
     assert 1 / 30 <= coverage < 0.5
-    with pytest.raises(ConfigError, match="metric.prdc.k=3 neighbours of 2 real images that differ: lower k"):
+    with refuses(".k", 3, "only 2 real images are distinct", "lower it"):
         prdc(real[:2].repeat(9, 1), real, 3)
 
 
-def test_the_metric_measures_what_the_extractor_sees() -> None:
+def test_the_metric_uses_the_features_of_the_extractor() -> None:
     real, fake = images(40, 0), images(30, 1, brightness=0.8)
     metric = PRDC(Pixels(64), "train", k=3)
     seen = [metric.extractor.network.extract((x.double() * 255).round() / 255).features for x in (real, fake)]
     names = [f"{kind}/pixels_train" for kind in ("precision", "recall", "density", "coverage")]
     assert shown(metric, real, fake) == pytest.approx(dict(zip(names, prdc(*seen, 3), strict=True)))
     metric.reset()
-    metric.update(fake, real=False)
+    metric.update(fake)
     assert metric.compute() == pytest.approx(dict(zip(names, prdc(*seen, 3), strict=True)))
 
 
 def test_too_few_samples_or_neighbours_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"precision/pixels_train of 3 fakes: 3 neighbours need 4 samples"):
+    with refuses(".k", 3, "there are 3 generated ones"):
         shown(PRDC(Pixels(64), "train", k=3), images(40, 0), images(3, 1))

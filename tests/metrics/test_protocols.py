@@ -1,13 +1,12 @@
-"""Numbers that were not made alike are not set beside each other."""
+"""Values of different protocols are not compared."""
 
-import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import SMALL
 from torch import Tensor, nn
 
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import proportional_classes
 from ganlab.data.base import Data, scale
 from ganlab.data.sources import Memory
@@ -18,7 +17,7 @@ from ganlab.metrics.protocols import differences, refuse_unlike
 RECORD = {"value": 17.0, "step": 3000, "floor": 7.1, "beside": {"width": 1}, "split": "train", "n_fake": 1000}
 
 
-def test_what_was_found_is_no_difference_and_how_it_was_made_is() -> None:
+def test_protocols_differ_in_how_values_are_computed_not_in_results() -> None:
     other = RECORD | {"value": 3.0, "step": 5, "floor": 9.0, "beside": {}}
     assert differences(RECORD, other) == {}
     assert differences(RECORD, other | {"n_fake": 5000}) == {"n_fake": (1000, 5000)}
@@ -26,12 +25,9 @@ def test_what_was_found_is_no_difference_and_how_it_was_made_is() -> None:
     assert differences({"split": "train"}, RECORD) == {"n_fake": (None, 1000)}
 
 
-def test_the_refusal_names_whose_numbers_and_what_differs() -> None:
+def test_the_refusal_names_the_sources_and_the_difference() -> None:
     records = {"one": RECORD, "two": RECORD | {"step": 1}, "three": RECORD | {"split": "test"}}
-    with pytest.raises(
-        ConfigError,
-        match="^fid of one and of three do not compare: split is train and test; measure both alike$",
-    ):
+    with refuses("fid", reason="^one and three are not comparable: split is train and test$"):
         refuse_unlike("fid", records)
     refuse_unlike("fid", {name: records[name] for name in ("one", "two")})
 
@@ -42,12 +38,12 @@ def uneven() -> Data:
     x, y = every.x, every.labels
     zeros, ones = ((y == label).nonzero()[:, 0] for label in (0, 1))
     rows = {"train": torch.cat([zeros[:130], ones[:13]]), "test": torch.cat([zeros[130:143], ones[13:52]])}
-    sources = {split: Memory(x[some], y[some], flip=False) for split, some in rows.items()}
+    sources = {split: Memory(x[own], y[own], flip=False) for split, own in rows.items()}
     return Data((1, 8, 8), 2, (-1.0, 1.0), 16, sources)
 
 
 class Perfect(nn.Module):
-    """Real images of the classes that are asked for, in the place of a conditional game's samples."""
+    """Real images of the requested classes in the place of a conditional generator's samples."""
 
     def __init__(self, data: Data):
         super().__init__()
@@ -58,11 +54,11 @@ class Perfect(nn.Module):
         x, y = self.data.sources["train"].x, self.data.sources["train"].labels
         own = [(y == label).nonzero()[:, 0] for label in condition.tolist()]
         chance = (latent[:, 0].abs() * 1e4).long().tolist()
-        rows = [some[k % len(some)] for some, k in zip(own, chance, strict=True)]
+        rows = [choice[k % len(choice)] for choice, k in zip(own, chance, strict=True)]
         return scale(x[torch.stack(rows)], (-1.0, 1.0))
 
 
-def test_classes_are_asked_for_as_often_as_the_reference_has_them() -> None:
+def test_samples_have_the_class_proportions_of_the_reference() -> None:
     data = uneven()
     cfg = compose(*SMALL, "trick=[label_conditioning,ema]", "data.num_classes=2")
     played = build_game(cfg, data)
@@ -71,24 +67,24 @@ def test_classes_are_asked_for_as_often_as_the_reference_has_them() -> None:
     metrics = {"fid": FrechetDistance("digits", "train"), "is": InceptionScore("digits", 10)}
     evaluation = Evaluation(metrics, data, 500, None, 0)
     found = evaluation(played)
-    record = evaluation.record(found, played)["fid/digits_train_500"]
+    record = evaluation.records(found, played)["fid/digits_train_500"]
     assert record["classes"] == "as the reference"
     assert torch.bincount(evaluation.classes).tolist() == [455, 45]
     in_turn = FrechetDistance("digits", "train")
-    in_turn.check(data, 500, 143)
+    in_turn.setup(data, 500, 143)
     for x, _ in data.split("train", "cpu", 143):
-        in_turn.update((x + 1) / 2, real=True)
-    in_turn.update((played.sample(500) + 1) / 2, real=False)
+        in_turn.update((x + 1) / 2, "train")
+    in_turn.update((played.sample(500) + 1) / 2)
     assert found["fid/digits_train_500"] < 5 < 50 < in_turn.compute()["fid/digits_train_500"]
     of_test = Evaluation({"fid": FrechetDistance("digits", "test")}, data, 400, None, 0)
     assert torch.bincount(of_test.classes).tolist() == [100, 300]
-    beside = {split: FrechetDistance("digits", split) for split in ("train", "test")}
-    with pytest.raises(ConfigError, match="the splits train and test have classes in other proportions"):
-        Evaluation(beside, data, 400, None, 0).check_game(played)
-    Evaluation(beside, data, 400, None, 0).check_game(build_game(compose(*SMALL), data))  # no classes
+    both = {split: FrechetDistance("digits", split) for split in ("train", "test")}
+    with refuses(reason="the splits train and test have different proportions of classes"):
+        Evaluation(both, data, 400, None, 0).check_game(played)
+    Evaluation(both, data, 400, None, 0).check_game(build_game(compose(*SMALL), data))  # no classes
 
 
-def test_classes_in_proportion_hang_not_on_how_many() -> None:
+def test_classes_in_proportion_begin_alike_whatever_their_number() -> None:
     assert proportional_classes([5, 5, 5], 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
     for counts in ([178, 182, 177, 183], [1000, 3, 7], [1] * 30, [0, 5, 2], [4]):
         many = proportional_classes(counts, 2000)

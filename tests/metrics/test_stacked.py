@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.commands import play, summary
+from support.refusals import refuses
 from support.small_games import SHARED
 from torch import Tensor, nn
 
@@ -32,29 +33,29 @@ class Brightness(nn.Module):
 
 
 def stacks(*numbers: int) -> Tensor:
-    """Images [N, 3, 4, 4] whose channels are as bright as the digits of the numbers say."""
+    """Images [N, 3, 4, 4] whose channels are as bright as the digits of the numbers."""
     digits = torch.tensor([[int(digit) for digit in f"{number:03d}"] for number in numbers])
     return (digits / 9)[:, :, None, None].expand(-1, -1, 4, 4)
 
 
 def test_modes_are_numbers_of_three_digits() -> None:
     metric = StackedModes(Brightness())
-    metric.update(stacks(7, 7, 999), real=False)
-    metric.update(stacks(123, 321), real=False)
-    metric.update(stacks(5, 6), real=True)
+    metric.update(stacks(7, 7, 999))
+    metric.update(stacks(123, 321))
+    assert metric.references == ()
     found = metric.compute()
     share = [2 / 5, 1 / 5, 1 / 5, 1 / 5]
     assert found == pytest.approx(
         {"modes/brightness": 4, "reverse_kl/brightness": sum(q * math.log(1000 * q) for q in share)}
     )
     metric.reset()
-    metric.update(stacks(*range(1000)), real=False)
+    metric.update(stacks(*range(1000)))
     assert metric.compute() == pytest.approx({"modes/brightness": 1000, "reverse_kl/brightness": 0}, abs=1e-9)
 
 
-def test_more_modes_are_better_and_less_divergence() -> None:
+def test_more_modes_and_less_divergence_are_better() -> None:
     metric = StackedModes(Brightness())
-    assert [metric.more_is_better(name) for name in metric.names] == [True, False]
+    assert [metric.is_higher_better(name) for name in metric.names] == [True, False]
 
 
 @MNIST
@@ -88,18 +89,19 @@ def test_a_run_reports_its_modes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("metric=stacked", "metric=stacked counts stacks of digits, not samples of shape .*: choose"),
-        (
-            "data=stacked_mnist data.num_classes=10",
-            "num_classes=10: contradicts the data. Set it to 1000",
-        ),
-        ("data=stacked_mnist data.size=0", "data.size=0 must be a whole number"),
+        ("data=stacked_mnist data.num_classes=10", "num_classes=10: contradicts the data. Set it to 1000"),
+        ("data=stacked_mnist data.size=0", "data.size=0: must be a whole number"),
         ("data=stacked_mnist data.root=nowhere", "nowhere"),
     ],
 )
-def test_what_are_no_stacks_is_refused(line: str, message: str, tmp_path: Path, monkeypatch) -> None:
+def test_unsuitable_stacks_are_refused(line: str, message: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(
         "ganlab.data.vision._download", lambda *_: (_ for _ in ()).throw(ConfigError("nowhere"))
     )
     with pytest.raises(ConfigError, match=message):
         play(tmp_path / "run", *line.split())
+
+
+def test_other_data_than_stacks_are_refused(tmp_path: Path) -> None:
+    with refuses("metric", "stacked", r"these samples have the shape \[1, 8, 8\]", "data=stacked_mnist"):
+        play(tmp_path / "run", "metric=stacked")

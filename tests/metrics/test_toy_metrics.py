@@ -1,4 +1,4 @@
-"""The metrics of toy data on hand-made samples whose numbers are known."""
+"""Metrics of toy data on constructed samples whose values are known."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from support.commands import play, summary
+from support.refusals import refuses
 from torch import Tensor
 
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import seeded_generator
 from ganlab.data.toy import Toy
 from ganlab.metrics.modes import HighQuality, ModesCovered, ReverseKL
@@ -24,18 +24,18 @@ def toy(*overrides: str) -> Toy:
 
 
 def numbers(data: Toy, *samples: Tensor) -> dict[str, float]:
-    """All three numbers of the modes, with the samples in parts."""
+    """All three metrics of modes, with the samples in parts."""
     found = {}
     for metric in (ModesCovered(), HighQuality(), ReverseKL()):
-        metric.check(data, 1, 1)
+        metric.setup(data, 1, 1)
         for x in samples:
-            metric.update(x, real=False)
+            metric.update(x)
         found |= metric.compute()
     return found
 
 
 def near(data: Toy, counts: list[int], deviations: float = 0.0) -> Tensor:
-    """As many samples at each centre, away from it along the first axis by some deviations."""
+    """These numbers of samples at the centres, shifted along the first axis by some standard deviations."""
     known = data.distribution
     x = known.centres.repeat_interleave(torch.tensor(counts), 0)
     x[:, 0] += deviations * known.stds.repeat_interleave(torch.tensor(counts), 0)
@@ -60,7 +60,7 @@ def test_high_quality_ends_at_three_deviations() -> None:
     data = toy("data=grid")
     inside, outside = near(data, [1] * 25, 2.999), near(data, [3] + [0] * 24, 3.001)
     found = numbers(data, inside, outside)
-    # Those outside count as samples, but nowhere in the histogram.
+    # Those outside count as samples, but not in the histogram.
     assert found == pytest.approx({"modes": 25, "high_quality": 25 / 28, "reverse_kl": 0}, abs=1e-12)
 
 
@@ -80,7 +80,7 @@ def test_modes_of_unlike_weights_and_deviations() -> None:
     assert found == pytest.approx({"modes": 2, "high_quality": 1, "reverse_kl": expected})
 
 
-def test_exact_samples_reach_the_floor_of_the_plane() -> None:
+def test_exact_samples_reach_the_values_of_the_plane() -> None:
     data = toy("data=ring")
     found = numbers(data, data.distribution.sample(100_000, seeded_generator(0)))
     assert found["modes"] == 8
@@ -89,17 +89,17 @@ def test_exact_samples_reach_the_floor_of_the_plane() -> None:
     assert found["reverse_kl"] < 5 * 7 / 200_000
 
 
-def test_the_reals_are_not_looked_at_and_reset_forgets_the_fakes() -> None:
+def test_real_samples_are_unused_and_reset_drops_generated_ones() -> None:
     data = toy("data=ring")
     metric = ModesCovered()
-    metric.check(data, 1, 1)
-    metric.update(near(data, [1] * 8), real=True)
-    with pytest.raises(ConfigError, match="modes of no samples"):
+    metric.setup(data, 1, 1)
+    metric.update(near(data, [1] * 8), "train")
+    with refuses(reason="modes of no samples"):
         metric.compute()
-    metric.update(near(data, [1] * 8), real=False)
+    metric.update(near(data, [1] * 8))
     assert metric.protocol()["n_fake"] == 8
     metric.reset()
-    metric.update(near(data, [1] + [0] * 7), real=False)
+    metric.update(near(data, [1] + [0] * 7))
     assert metric.compute() == {"modes": 1}
     assert metric.protocol() | {"torch": ""} == {
         "num_modes": 8,
@@ -114,12 +114,12 @@ def test_the_reals_are_not_looked_at_and_reset_forgets_the_fakes() -> None:
 def test_wasserstein_is_the_shift_and_the_area_between_distribution_functions() -> None:
     metric = Wasserstein()
     x = torch.randn(500, 1, generator=seeded_generator(0))
-    metric.update(x, real=True)
-    metric.update(x[torch.randperm(500)] - 0.25, real=False)
+    metric.update(x, "train")
+    metric.update(x[torch.randperm(500)] - 0.25)
     assert metric.compute() == pytest.approx({"wasserstein": 0.25}, rel=1e-5)
     metric.reset()
     assert (metric.protocol()["n_real"], metric.protocol()["n_fake"]) == (500, 0)
-    metric.update(torch.cat([x, x]), real=False)
+    metric.update(torch.cat([x, x]))
     assert metric.compute() == pytest.approx({"wasserstein": 0}, abs=1e-9)
 
 
@@ -129,23 +129,25 @@ def test_wasserstein_of_two_gaussians_is_the_closed_form() -> None:
     grid = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
     z = torch.special.ndtri(grid)[:, None]
     metric = Wasserstein()
-    metric.update(z, real=True)
-    metric.update(2 + 2 * z, real=False)
+    metric.update(z, "train")
+    metric.update(2 + 2 * z)
     phi = exp(-2) / (2 * torch.pi) ** 0.5
     expected = 2 * (2 * float(torch.special.ndtr(torch.tensor(2.0).double())) - 1) + 2 * phi
     assert metric.compute()["wasserstein"] == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "metric", "reason"),
     [
-        ("data=digits metric=modes", "modes needs data with known modes"),
-        ("data=ring metric=wasserstein", r"shape \[1\], not \[2\]"),
-        ("data=ring metric=[fid,is]", "the metrics fid, is measure images, not these data"),
+        ("data=digits metric=modes", "modes", "needs data with known modes"),
+        ("data=ring metric=wasserstein", "wasserstein", r"shape \[1\], not \[2\]"),
+        ("data=ring metric=[fid,is]", "fid", "measures images, and these data are points"),
     ],
 )
-def test_data_that_a_metric_cannot_measure_are_refused(line: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_data_that_a_metric_cannot_measure_are_refused(
+    line: str, metric: str, reason: str, tmp_path: Path
+) -> None:
+    with refuses("metric", metric, reason, "choose metric=none"):
         play(tmp_path / "run", *line.split())
 
 
@@ -157,7 +159,7 @@ def test_data_that_a_metric_cannot_measure_are_refused(line: str, message: str, 
         ("spiral data.components=12", {"modes", "high_quality", "reverse_kl"}),
     ],
 )
-def test_a_run_is_measured_as_its_data_say(data: str, names: set[str], tmp_path: Path) -> None:
+def test_a_run_is_measured_by_the_metrics_of_its_data(data: str, names: set[str], tmp_path: Path) -> None:
     line = f"data={data}".split()
     found = play(tmp_path / "run", *line, "data.size=400", "steps=2", "evaluation.n=300")
     assert set(found) == names

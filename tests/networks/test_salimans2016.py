@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from support.refusals import refuses
 from torch import nn
 
 from ganlab.config.build import build_game
@@ -14,7 +15,7 @@ SMALLER = ("logger=csv", "model=improved", "model.generator.latent_dim=5", "mode
 RECIPE = (*SMALLER, "model.discriminator.hidden=[9,8]", "trick=semi_supervised", "data.labelled=10")
 
 
-def test_a_row_of_weights_counts_by_its_direction_and_scale() -> None:
+def test_weight_normalisation_is_that_of_torch() -> None:
     layer = NormalisedLinear(4, 3, initialise=False, learn_scale=True)
     for part in layer.parameters():
         nn.init.normal_(part)
@@ -50,7 +51,7 @@ def test_the_first_training_batch_sets_scale_and_shift(learn: bool) -> None:
     assert (layer.scale in set(layer.parameters())) is learn
 
 
-def test_noise_is_for_training() -> None:
+def test_noise_is_added_in_training_only() -> None:
     noise, x = GaussianNoise(0.5), torch.zeros(20_000)
     assert noise(x).std() == pytest.approx(0.5, abs=0.02)
     assert torch.equal(noise.eval()(x), x)
@@ -89,16 +90,16 @@ def test_a_round_sets_the_scales_in_play_but_not_in_an_average() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("key", "value", "reason"),
     [
-        ("model.discriminator.hidden=[]", "must be a list of 1 or more"),
-        ("model.discriminator.noise=-1", "noise=-1 must be a number of at least 0"),
-        ("model.generator.hidden=[0]", "must be a list, each a whole number"),
+        ("model.discriminator.hidden", [], "must be a list of 1 or more"),
+        ("model.discriminator.noise", -1, "must be a number of at least 0"),
+        ("model.generator.hidden", [0], "must be a list, each a whole number"),
     ],
 )
-def test_bad_values_are_refused(line: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        build_game(compose(*SMALLER, line))
+def test_bad_values_are_refused(key: str, value: object, reason: str) -> None:
+    with refuses(key, value, reason):
+        build_game(compose(*SMALLER, f"{key}={value}"))
 
 
 @pytest.mark.parametrize("player", ["discriminator", "generator"])

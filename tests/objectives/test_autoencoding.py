@@ -1,4 +1,4 @@
-"""Autoencoders against exact likelihoods, and against torch's own distributions."""
+"""Autoencoders, compared with exact likelihoods and with torch's distributions."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import game, one_round, real
 from torch import Tensor, distributions, nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.functional.likelihoods import Bernoulli, Gaussian
@@ -24,8 +25,8 @@ from ganlab.tricks.base import Trick, Tricks
 ALONE = {"generator": 1.0}
 
 
-class Says(nn.Module):
-    """An encoder that says the same of every sample, but for a linear map of it."""
+class LinearEncoder(nn.Module):
+    """An encoder with a linear mean and a constant log-variance."""
 
     def __init__(self, map: Tensor, shift: Tensor, log_variance: Tensor):
         super().__init__()
@@ -52,7 +53,7 @@ def pca(noise: float = 0.6) -> tuple[Generator, Tensor, Tensor]:
     precision = (
         w.square().sum(0) + noise**2
     ) / noise**2  # [2], of the posterior N(M^-1 W' (x - mu), s^2 M^-1)
-    generator.encoder = Says(w.T / (w.square().sum(0) + noise**2)[:, None], mu, -precision.log())
+    generator.encoder = LinearEncoder(w.T / (w.square().sum(0) + noise**2)[:, None], mu, -precision.log())
     return generator, w, mu
 
 
@@ -76,13 +77,13 @@ def test_the_bound_of_probabilistic_pca_is_its_likelihood() -> None:
         assert abs(float(found.mean() - exact.log_prob(x))) < 4 * error
 
 
-def test_another_posterior_costs_its_divergence_from_the_exact_one() -> None:
+def test_another_posterior_lowers_the_bound_by_its_divergence_from_the_exact_one() -> None:
     generator, w, mu = pca()
     exact = distributions.MultivariateNormal(mu, w @ w.T + 0.36 * torch.eye(5))
     x = mu + 0.5
     mean, log_variance = generator.encode(x[None])[0].chunk(2)
     posterior = distributions.Normal(mean, (log_variance / 2).exp())
-    other = Says(generator.encoder.map, generator.encoder.shift, log_variance + 0.8)
+    other = LinearEncoder(generator.encoder.map, generator.encoder.shift, log_variance + 0.8)
     generator.encoder = other
     q = distributions.Normal(mean, ((log_variance + 0.8) / 2).exp())
     gap = distributions.kl_divergence(q, posterior).sum()
@@ -99,7 +100,7 @@ def test_the_divergence_is_that_of_torch() -> None:
     assert torch.allclose(divergence(mean, log_variance), expected)
 
 
-def test_beta_weighs_the_divergence_alone() -> None:
+def test_beta_weighs_only_the_divergence() -> None:
     generator, _, mu = pca()
     x = mu + torch.randn(9, 5, dtype=torch.float64)
     plain, heavy = (VAE(Gaussian(0.6), beta, ALONE)(turn_on(generator, x)) for beta in (1.0, 2.5))
@@ -142,7 +143,7 @@ def test_probabilities_at_their_ends_stay_finite() -> None:
     assert torch.autograd.grad(said.sum(), made)[0].isfinite().all()
 
 
-def test_an_autoencoder_compares_the_data_with_what_is_made_of_their_codes() -> None:
+def test_the_reconstruction_term_is_the_likelihood_of_the_data_given_the_decoded_codes() -> None:
     generator = decoder(3, [5], "relu", (1, 4, 4), (-1, 1), Normal())
     generator.encoder = encoder([5], "relu", [0.0, 0.0], (1, 4, 4), None, num_outputs=3)
     x = torch.rand(6, 1, 4, 4)
@@ -164,7 +165,7 @@ def test_tricks_change_codes_as_they_change_latents() -> None:
     assert torch.allclose(turn.decode(generator.encode(turn.real.x)[:, :2]).x, mu.expand(3, 5))
 
 
-def test_a_vae_learns_codes_that_tell_samples_apart() -> None:
+def test_a_vae_learns_codes_that_differ_between_samples() -> None:
     module = game("vae", [], "alternating", "optimizer.generator.lr=0.003")
     first = one_round(module)
     for _ in range(150):
@@ -175,7 +176,7 @@ def test_a_vae_learns_codes_that_tell_samples_apart() -> None:
     assert codes.std(0).max() > 0.5
 
 
-def test_dropped_inputs_are_made_up_for_afterwards() -> None:
+def test_outputs_are_scaled_in_evaluation_for_the_inputs_dropped_in_training() -> None:
     layer = MaskedLinear(400, 3, 0.25)
     x = torch.randn(1, 400)
     layer.train()
@@ -190,22 +191,29 @@ def test_dropped_inputs_are_made_up_for_afterwards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("overrides", "key", "value", "reason"),
     [
-        (["objective=vae", "model/prior@model.generator.prior=sphere"], "not Sphere"),
-        (["model=gmn", "objective=vae"], "needs an encoder, which this model does not have"),
-        (["model=vae", "objective.beta=-1"], "objective.beta=-1 must lie between 0"),
-        (["model=vae", "objective.likelihood.std=0"], "objective.likelihood.std=0 must be a positive number"),
-        (["model=vae", "model.encoder.dropout=[0.1]"], r"model.encoder.dropout=\[0.1\] must be 3 rates"),
-        (["model=vae", "model.encoder.activation=tanh"], "model.encoder.activation=tanh must be one of relu"),
-        (["model=vae", "model.encoder.code_range=[0,2]"], r"model.encoder.code_range=\[0, 2\] must be"),
+        (
+            ["objective=vae", "model/prior@model.generator.prior=sphere"],
+            "model.generator.prior",
+            UNSET,
+            "Sphere",
+        ),
+        (["model=gmn", "objective=vae"], "model.encoder", UNSET, "missing"),
+        (["model=vae", "objective.beta=-1"], "objective.beta", -1, "at least 0"),
+        (["model=vae", "objective.likelihood.std=0"], "objective.likelihood.std", 0, "positive"),
+        (["model=vae", "model.encoder.dropout=[0.1]"], "model.encoder.dropout", [0.1], "3 rates"),
+        (["model=vae", "model.encoder.activation=tanh"], "model.encoder.activation", "tanh", "one of relu"),
+        (["model=vae", "model.encoder.code_range=[0,2]"], "model.encoder.code_range", [0, 2], "must be"),
     ],
 )
-def test_what_could_not_be_trained_is_refused(overrides: list[str], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_an_untrainable_autoencoder_is_refused(
+    overrides: list[str], key: str, value: object, reason: str
+) -> None:
+    with refuses(key, value, reason):
         build_game(compose("logger=csv", *overrides))
 
 
-def test_coins_need_data_in_a_range() -> None:
-    with pytest.raises(ConfigError, match="Bernoulli needs data in a range"):
+def test_a_bernoulli_likelihood_needs_data_in_a_range() -> None:
+    with refuses(".value_range", None, "needs data in a range"):
         Bernoulli(None)

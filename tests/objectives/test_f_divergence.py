@@ -1,4 +1,4 @@
-"""f-divergences against their integrals, their conjugates as suprema, and each other."""
+"""f-divergences, compared with their integrals, with conjugates as suprema, and with each other."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 from support.logit_costs import FAKE, ONES, REAL, slopes, terms
+from support.refusals import refuses
 from support.small_games import SMALL, node, options
 
 from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.objectives.adversarial import AbsoluteError, MaximumLikelihood, Minimax
 from ganlab.objectives.f_divergence import FDivergence
 
@@ -28,7 +28,7 @@ def kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
 
 
 class Facts(NamedTuple):
-    divergence: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # its sum over p and q, not through f
+    divergence: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # its sum over p and q, without f
     f: Callable[[float], float]
     domain: tuple[float, float]  # of the conjugate
     best: Callable[[torch.Tensor], torch.Tensor] | None  # the critic's logit at u = p / q
@@ -68,7 +68,7 @@ FACTS = {
 
 
 def made(name: str, **changes) -> FDivergence:
-    """As in its file, but with exponentials that are exact as far as these tests look."""
+    """The objective of a config file, with a max_logit beyond the logits of these tests."""
     divergence = dict(node("objective", name).divergence)
     if "max_logit" in divergence:
         divergence["max_logit"] = 40.0
@@ -76,7 +76,7 @@ def made(name: str, **changes) -> FDivergence:
 
 
 def bound(objective: FDivergence, logits: torch.Tensor) -> torch.Tensor:
-    """E_P g - E_Q f*(g) of a critic over four points, from the costs of all pairs of real and fake."""
+    """E_P g - E_Q f*(g) of logits at four points, from the losses of all pairs of real and fake."""
     pairs = terms(objective, "discriminator", logits.repeat_interleave(4), logits.repeat(4))  # [16]
     return -(pairs * P.repeat_interleave(4) * Q.repeat(4)).sum()
 
@@ -97,14 +97,14 @@ def best_critic(objective: FDivergence) -> torch.Tensor:
     return logits.detach()
 
 
-def test_every_divergence_has_its_facts_here() -> None:
+def test_every_divergence_is_tested() -> None:
     assert set(FACTS) == {name for name in options("objective") if name.startswith("f_")}
 
 
 @pytest.mark.parametrize(
     "name", [name for name in FACTS if "max_logit" in node("objective", name).divergence]
 )
-def test_the_best_critic_attains_it_beyond_the_largest_logit_too(name: str) -> None:
+def test_the_best_critic_attains_it_beyond_max_logit(name: str) -> None:
     divergence = {**node("objective", name).divergence, "max_logit": 0.2}
     objective = instantiate({**node("objective", name), "divergence": divergence})
     value = float(bound(objective, best_critic(objective)))
@@ -134,7 +134,7 @@ def test_no_critic_exceeds_the_divergence(name: str, size: float) -> None:
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_the_output_reaches_all_of_the_conjugates_domain_and_no_more(name: str) -> None:
+def test_the_output_covers_exactly_the_domain_of_the_conjugate(name: str) -> None:
     logits = torch.linspace(-30, 30, 3001, dtype=torch.float64)
     t = made(name).divergence.output(logits)
     low, high = FACTS[name].domain
@@ -165,14 +165,14 @@ def test_the_conjugate_is_the_supremum(name: str, logit: float) -> None:
 
 
 @pytest.mark.parametrize("name", FACTS)
-def test_the_generator_plays_against_the_bound_or_for_the_output(name: str) -> None:
+def test_the_generator_minimises_the_bound_or_the_negative_output(name: str) -> None:
     objective = made(name, generator_cost="bound")
     assert torch.allclose(slopes(objective, "generator")[1], -slopes(objective, "discriminator")[1])
     towards, _ = slopes(objective, "discriminator", FAKE, REAL)
     assert torch.allclose(slopes(made(name, generator_cost="output"), "generator")[1], towards)
 
 
-def test_members_of_the_family_that_have_another_name() -> None:
+def test_divergences_that_equal_other_objectives() -> None:
     two_log_2 = 2 * math.log(2)
     jensen_shannon, minimax = made("f_jensen_shannon"), Minimax(ONES)
     expected = terms(minimax, "discriminator") - two_log_2
@@ -186,7 +186,7 @@ def test_members_of_the_family_that_have_another_name() -> None:
 
 @pytest.mark.parametrize("name", ["f_kl", "f_reverse_kl", "f_neyman", "f_squared_hellinger"])
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
-def test_nothing_is_steeper_or_flat_beyond_the_largest_logit(name: str, player) -> None:
+def test_slopes_beyond_max_logit_are_bounded_and_not_zero(name: str, player) -> None:
     target = node("objective", name).divergence._target_
     objective = made(name, divergence={"_target_": target, "max_logit": 2.0})
 
@@ -200,5 +200,5 @@ def test_nothing_is_steeper_or_flat_beyond_the_largest_logit(name: str, player) 
 
 
 def test_an_unknown_generator_cost_is_refused() -> None:
-    with pytest.raises(ConfigError, match="objective.generator_cost=mystery must be one of bound, output"):
+    with refuses("objective.generator_cost", "mystery", "one of bound, output"):
         build_game(compose(*SMALL, "objective=f_kl", "objective.generator_cost=mystery"))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import SMALL, composed, game, real
 from torch import Tensor
 
@@ -149,42 +150,56 @@ def test_random_features_have_the_scale_of_the_samples() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("line", "key", "value", "reason"),
     [
-        ("objective=mmd objective.estimator=unbiased", "root=true needs objective.estimator=biased"),
-        ("objective=mmd objective.estimator=linear", "root=true needs objective.estimator=biased"),
-        ("objective=energy objective.root=true", "root=true needs objective.estimator=biased"),
         (
-            "objective=energy objective.estimator=exact",
-            "estimator=exact must be one of biased",
+            "objective=mmd objective.estimator=unbiased",
+            "root",
+            True,
+            "the unbiased estimate, which can be neg",
         ),
-        ("objective=mmd objective.root=off", "objective.root=off must be true or false"),
-        ("objective=mmd objective.median=no", "objective.median=no must be true or false"),
-        ("objective=learned_mmd objective.root=no", "objective.root=no must be true or false"),
-        ("objective=moments objective.covariance=no", "objective.covariance=no must be true or false"),
-        ("objective=energy objective.median=true", "this one has none: leave it out, or choose another"),
-        ("objective=mmd objective/kernel=linear objective.median=true", "this one has none"),
-        ("objective=moments objective.orders=[true]", r"orders=\[True\] must be a list, each a whole number"),
         (
-            "objective=sliced_wasserstein objective.projections=true",
-            "projections=true must be a whole number",
+            "objective=mmd objective.estimator=linear",
+            "root",
+            True,
+            "the linear estimate, which can be negative",
         ),
         ("objective=moments objective.orders=[0]", r"orders=\[0\] must be a list, each a whole number"),
         ("objective=moments objective.orders=[] objective.covariance=false", "would match nothing"),
         ("objective=sliced_wasserstein objective.p=3", "p=3 must be one of 1, 2"),
         ("objective=sliced_wasserstein objective.projections=0", "projections=0 must be a whole number"),
-        ("objective=mmd objective/space=mnist", "objective/space=mnist: its classifier takes images"),
-        ("objective=mmd objective/space=digits data=ring", "objective/space=digits: its classifier takes"),
+        ("objective=mmd objective/space=mnist", "objective.space.extractor=mnist: takes images"),
+        ("objective=mmd objective/space=digits data=ring", "objective.space.extractor=digits: takes images"),
         (
-            "objective=mmd objective/space=random objective.space.widths=[]",
-            r"widths=\[\] must be a list of 1",
+            "objective=mmd objective/kernel=linear objective.median=true",
+            "median",
+            True,
+            "this kernel has none",
         ),
-        ("objective=mmd objective/space=random objective.space.widths=[1,1,1,1]", "too often for shape"),
+        ("objective=moments objective.orders=[true]", "orders", [True], "a list, each a whole number"),
+        ("objective=moments objective.orders=[0]", "orders", [0], "a list, each a whole number"),
+        ("objective=moments objective.orders=[] objective.covariance=false", "orders", [], "match nothing"),
+        ("objective=sliced_wasserstein objective.projections=true", "projections", True, "a whole number"),
+        ("objective=sliced_wasserstein objective.projections=0", "projections", 0, "a whole number"),
+        ("objective=sliced_wasserstein objective.p=3", "p", 3, "must be one of 1, 2"),
+        ("objective=mmd objective/space=random objective.space.widths=[]", "space.widths", [], "a list of 1"),
+        (
+            "objective=mmd objective/space=random objective.space.widths=[1,1,1,1]",
+            "space.widths",
+            [1, 1, 1, 1],
+            "too often for shape",
+        ),
     ],
 )
-def test_an_unusable_setting_is_refused(line: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+def test_an_unusable_setting_is_refused(line: str, key: str, value: object, reason: str) -> None:
+    with refuses(f"objective.{key}", value, reason):
         build_game(compose(*SMALL, *line.split()))
+
+
+@pytest.mark.parametrize("line", ["objective/space=mnist", "objective/space=digits data=ring"])
+def test_a_space_for_other_images_is_refused(line: str) -> None:
+    with pytest.raises(ConfigError, match="its classifier takes"):
+        build_game(compose(*SMALL, "objective=mmd", *line.split()))
 
 
 def test_a_root_of_a_biased_energy_distance_is_allowed() -> None:

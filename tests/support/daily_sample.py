@@ -47,7 +47,13 @@ def can_meet(one: str, other: str) -> bool:
     classes = [get_class(node("trick", trick)[trick]._target_) for trick in (one, other)]
     if any(of.order in FIRST_OR_LAST for of in classes):
         return True
-    return any(all(getattr(of, hook) is not getattr(Trick, hook) for of in classes) for hook in HOOKS)
+    return any(all(overrides(of, hook) for of in classes) for hook in HOOKS)
+
+
+def overrides(of: type[Trick], hook: str) -> bool:
+    """Whether a trick changes the value of a hook; added terms change the losses."""
+    hooks = ("losses", "terms") if hook == "losses" else (hook,)
+    return any(getattr(of, name) is not getattr(Trick, name) for name in hooks)
 
 
 def of_each_family(objectives: Iterable[str]) -> set[str]:

@@ -20,20 +20,20 @@ HUE = Colour(0, 0, False, 1.0, 0)
 
 
 class Shaped:
-    """A generator, as far as the trick looks at it."""
+    """A stand-in for a generator with a shape."""
 
     def __init__(self, *shape: int):
         self.shape = shape
 
 
 class First(nn.Module):
-    """The first number of a sample is its logit."""
+    """A discriminator whose logit is the first element of a sample."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         return Verdict(x.flatten(1)[:, 0], x.flatten(1))
 
 
-def made(*shape: int, geometry=FLIP, colour=None, value_range=(-1, 1), **settings) -> AdaptiveAugment:
+def build_trick(*shape: int, geometry=FLIP, colour=None, value_range=(-1, 1), **settings) -> AdaptiveAugment:
     settings = {"target": 0.6, "interval": 4, "kimg": 1.0} | settings
     trick = AdaptiveAugment(**settings, geometry=geometry, colour=colour, corruption=None, range=value_range)
     trick.networks(Networks(Shaped(*shape or (1, 8, 8)), None, None))
@@ -47,8 +47,8 @@ def move(trick: AdaptiveAugment, logits: list[float], player="discriminator") ->
     trick.after(player, Networks(None, None, None), 0)
 
 
-def by_rule(moves: list[list[float]], target: float, interval: int, images: float) -> list[float]:
-    """p after each move, as section 3 of the paper says it, in plain numbers."""
+def expected_p(moves: list[list[float]], target: float, interval: int, images: float) -> list[float]:
+    """p after each update, by section 3 of the paper."""
     p, passed = 0.0, []
     for t in range(len(moves)):
         if (t + 1) % interval == 0:
@@ -64,12 +64,12 @@ def by_rule(moves: list[list[float]], target: float, interval: int, images: floa
 
 @pytest.mark.parametrize(("interval", "kimg"), [(1, 1.0), (4, 0.1), (3, 0.02)])
 def test_p_follows_the_rule_of_the_paper(interval: int, kimg: float) -> None:
-    trick = made(interval=interval, kimg=kimg)
+    trick = build_trick(interval=interval, kimg=kimg)
     draws = torch.Generator().manual_seed(0)
-    # Sure at first, then less and less, then sure again, and at last mostly.
+    # The discriminator is confident, then less and less, then confident again, and finally mostly right.
     sure = [2.0] * 12 + [0.0] * 12 + [-1.0] * 12 + [2.0] * 12 + [2.0, -2.0, 2.0, 2.0] * 3
     moves = [(torch.randn(10, generator=draws) + mean).tolist() for mean in sure]
-    expected = by_rule(moves, 0.6, interval, 1000 * kimg)
+    expected = expected_p(moves, 0.6, interval, 1000 * kimg)
     found = []
     for logits in moves:
         move(trick, logits)
@@ -78,22 +78,22 @@ def test_p_follows_the_rule_of_the_paper(interval: int, kimg: float) -> None:
     assert max(expected) > min(expected[12:]), "it rose and fell"
 
 
-def test_p_rises_from_0_to_1_in_so_many_images() -> None:
-    trick = made(interval=4, kimg=0.2)
+def test_p_rises_from_0_to_1_in_kimg_thousand_images() -> None:
+    trick = build_trick(interval=4, kimg=0.2)
     for _ in range(20):  # of 10 images each
         move(trick, [1.0] * 10)
     assert float(trick.p) == pytest.approx(1)
 
 
 def test_p_never_falls_below_0() -> None:
-    trick = made(interval=1, kimg=0.1)
+    trick = build_trick(interval=1, kimg=0.1)
     for logit in (-1.0, -1.0, -1.0, 1.0):
         move(trick, [logit] * 10)
     assert float(trick.p) == pytest.approx(0.1)
 
 
-def test_the_generators_moves_and_a_discriminator_ahead_do_not_count() -> None:
-    trick = made(interval=1, kimg=0.1)
+def test_generator_updates_and_unrolled_steps_do_not_count() -> None:
+    trick = build_trick(interval=1, kimg=0.1)
     move(trick, [1.0] * 10, "generator")
     assert (trick.moves, float(trick.p)) == (0, 0)
     move(trick, [1.0] * 10)
@@ -104,8 +104,8 @@ def test_the_generators_moves_and_a_discriminator_ahead_do_not_count() -> None:
     assert torch.equal(trick.latest, before)
 
 
-def test_unrolling_leaves_the_signs_of_a_round_alone() -> None:
-    """Where both turns come before the move counts: the discriminator's next turn would hide it elsewhere."""
+def test_unrolled_steps_do_not_change_the_signs_of_a_step() -> None:
+    """In simultaneous play, because in other plays the discriminator's next turn would hide a difference."""
     settings = ("trick.adaptive_augment.interval=9", "trick.unrolled.lr=10")
     alone = game("hinge", ["adaptive_augment"], "simultaneous", settings[0])
     beside = game("hinge", ["adaptive_augment", "unrolled"], "simultaneous", *settings)
@@ -114,7 +114,7 @@ def test_unrolling_leaves_the_signs_of_a_round_alone() -> None:
 
 
 @pytest.mark.parametrize("play", PLAYS)
-def test_p_is_told_and_moves_as_the_latest_verdicts_say(play: str) -> None:
+def test_p_is_logged_and_follows_the_latest_verdicts(play: str) -> None:
     settings = ("interval=1", "kimg=500", "target=0.6")
     module = game("hinge", ["adaptive_augment"], play, *(f"trick.adaptive_augment.{s}" for s in settings))
     trick = module.game.tricks["adaptive_augment"]
@@ -126,11 +126,11 @@ def test_p_is_told_and_moves_as_the_latest_verdicts_say(play: str) -> None:
 
 
 @pytest.mark.parametrize("play", PLAYS)
-def test_the_signs_are_those_of_the_real_samples(play: str) -> None:
+def test_the_signs_are_computed_from_real_samples(play: str) -> None:
     module = game("hinge", ["adaptive_augment"], play)
     with torch.no_grad():
         judge = module.game.discriminator
-        judge.score.bias -= judge(*batch(0)).logits.median()  # else all are of one sign
+        judge.score.bias -= judge(*batch(0)).logits.median()  # otherwise all have one sign
         expected = judge(*batch(0)).logits.sign().mean()
     assert -1 < expected < 1
     one_round(module)
@@ -138,7 +138,7 @@ def test_the_signs_are_those_of_the_real_samples(play: str) -> None:
 
 
 @pytest.mark.parametrize("play", PLAYS)
-def test_images_are_augmented_as_often_as_p_says(play: str) -> None:
+def test_images_are_augmented_with_probability_p(play: str) -> None:
     module = game("hinge", ["adaptive_augment"], play)
     trick = module.game.tricks["adaptive_augment"]
     for player in ("discriminator", "generator"):
@@ -153,7 +153,7 @@ def test_images_are_augmented_as_often_as_p_says(play: str) -> None:
     rounds(module, 2)
 
 
-def test_the_generator_learns_through_the_augmentation() -> None:
+def test_the_generators_gradient_flows_through_the_augmentation() -> None:
     module = game("hinge", ["adaptive_augment"])
     module.game.tricks["adaptive_augment"].p.fill_(1.0)
     view = module.game.turn("generator", real(), RandomStreams(0))
@@ -161,8 +161,10 @@ def test_the_generator_learns_through_the_augmentation() -> None:
     assert (slope != 0).flatten(1).any(1).all()
 
 
-def test_r1_is_taken_through_the_augmentation() -> None:
-    trick = made(geometry=None, colour=Colour(0, 0.5, False, 0, 0))  # factors about the range's middle, 0
+def test_the_gradient_of_r1_flows_through_the_augmentation() -> None:
+    trick = build_trick(
+        geometry=None, colour=Colour(0, 0.5, False, 0, 0)
+    )  # factors about the range's middle, 0
     trick.p.fill_(1.0)
     hooks = Tricks({"adaptive_augment": trick, "r1": R1(3.0, 1)})
     x = torch.rand(10, 1, 8, 8) + 0.1
@@ -181,8 +183,8 @@ def test_r1_is_taken_through_the_augmentation() -> None:
     assert torch.allclose(hooks.losses(view, lambda _: {})["r1"], 3 / 2 * factor.square())
 
 
-def test_a_restored_twin_goes_on_in_the_middle_of_an_interval() -> None:
-    one, twin = made(interval=4, kimg=0.1), made(interval=4, kimg=0.1)
+def test_a_restored_trick_continues_in_the_middle_of_an_interval() -> None:
+    one, twin = build_trick(interval=4, kimg=0.1), build_trick(interval=4, kimg=0.1)
     for _ in range(6):
         move(one, [1.0] * 5)
     twin.load_state_dict(one.state_dict())
@@ -196,10 +198,13 @@ def test_a_restored_twin_goes_on_in_the_middle_of_an_interval() -> None:
 @pytest.mark.parametrize(
     ("make", "refusal"),
     [
-        (lambda: made(geometry=None), ("", UNSET, "has no effect on images with 1 channel")),
-        (lambda: made(1, 8, 8, geometry=None, colour=HUE), ("", UNSET, "no effect on images with 1 channel")),
-        (lambda: made(2), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
-        (lambda: made(value_range=None), (".range", None, "must be two rising numbers")),
+        (lambda: build_trick(geometry=None), ("", UNSET, "has no effect on images with 1 channel")),
+        (
+            lambda: build_trick(1, 8, 8, geometry=None, colour=HUE),
+            ("", UNSET, "no effect on images with 1 channel"),
+        ),
+        (lambda: build_trick(2), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
+        (lambda: build_trick(value_range=None), (".range", None, "must be two rising numbers")),
         (lambda: game("wasserstein", [NAME]), ("trick", NAME, "objective with logits that are positive")),
         (lambda: game("least_squares", [NAME]), ("trick", NAME, "objective with logits that are positive")),
         (lambda: game("mmd", [NAME]), ("trick", NAME, "objective with a discriminator")),
@@ -210,6 +215,6 @@ def test_a_trick_without_effect_is_refused(make, refusal: tuple) -> None:
         make()
 
 
-def test_least_squares_about_0_has_signs() -> None:
+def test_least_squares_with_targets_around_0_has_signs() -> None:
     about_zero = "least_squares objective.a=-1 objective.b=1 objective.c=0"
     assert "adaptive_augment/p" in one_round(game(about_zero, ["adaptive_augment"]))

@@ -13,15 +13,15 @@ PLAYS = ["alternating", "shared", "simultaneous", "extragradient"]
 LOSSES = [f"trick.adaptive_balance.{line}" for line in ("by=loss_ratio", "low=0.4", "high=2")]
 
 
-def trick(*overrides: str, play: str = "alternating", tricks=(), objective: str = "non_saturating"):
+def build(*overrides: str, play: str = "alternating", tricks=(), objective: str = "non_saturating"):
     return game(objective, ["adaptive_balance", *tricks], play, *overrides)
 
 
-def moved(row: dict[str, float]) -> set[str]:
+def active_players(row: dict[str, float]) -> set[str]:
     return {name.split("/")[0] for name in row}
 
 
-def judged(on_real: list[float], on_fake: list[float]) -> SimpleNamespace:
+def turn_with_logits(on_real: list[float], on_fake: list[float]) -> SimpleNamespace:
     """A turn with these logits."""
     said = (Verdict(torch.tensor(logits).float(), torch.empty(0)) for logits in (on_real, on_fake))
     return SimpleNamespace(**dict(zip(("on_real", "on_fake"), said, strict=True)))
@@ -31,20 +31,20 @@ def judged(on_real: list[float], on_fake: list[float]) -> SimpleNamespace:
     ("on_real", "on_fake", "right", "ahead"),
     [
         ([3, 2, 2, -1], [-1, -2, 1, 2], (3 / 4 + 2 / 4) / 2, 3 / 4),
-        ([5, 6, 7, 8], [1, 2, 3, 4], 1 / 2, 1),  # told apart, and all taken for real
+        ([5, 6, 7, 8], [1, 2, 3, 4], 1 / 2, 1),  # perfectly ranked, but all classified as real
         ([0, 0], [0, 0], 0, 1 / 2),
         ([[1, 1], [1, -1]], [[-1, 1], [1, -2]], (3 / 4 + 2 / 4) / 2, 3 / 4),  # over patches
     ],
 )
-def test_on_known_logits(on_real, on_fake, right: float, ahead: float) -> None:
-    turn = judged(on_real, on_fake)
+def test_accuracy_and_ranking_of_known_logits(on_real, on_fake, right: float, ahead: float) -> None:
+    turn = turn_with_logits(on_real, on_fake)
     assert float(accuracy(turn)) == right
     assert float(ranking(turn)) == ahead
 
 
 @pytest.mark.parametrize(("by", "share"), [("accuracy", accuracy), ("ranking", ranking)])
-def test_the_share_that_was_chosen_is_that_before_the_discriminators_move(by: str, share) -> None:
-    module = trick(f"trick.adaptive_balance.by={by}")
+def test_the_share_is_measured_before_the_discriminators_update(by: str, share) -> None:
+    module = build(f"trick.adaptive_balance.by={by}")
     expected = share(module.stage.turn("discriminator", real(module.game.step)))
     one_round(module)
     assert module.game.tricks["adaptive_balance"].latest == expected
@@ -56,13 +56,13 @@ def test_the_share_that_was_chosen_is_that_before_the_discriminators_move(by: st
 def test_ranking_needs_no_signs() -> None:
     remedy = "remove the trick, or choose an objective such as non_saturating"
     with refuses("trick", "adaptive_balance", "objective with logits that are positive", remedy):
-        trick(objective="wasserstein")
-    row = one_round(trick("trick.adaptive_balance.by=ranking", objective="wasserstein"))
-    assert len(moved(row)) == 2
+        build(objective="wasserstein")
+    row = one_round(build("trick.adaptive_balance.by=ranking", objective="wasserstein"))
+    assert len(active_players(row)) == 2
 
 
-def test_the_ranking_is_the_share_of_pairs_that_are_told_apart() -> None:
-    module = trick()
+def test_ranking_is_the_share_of_correctly_ordered_pairs() -> None:
+    module = build()
     for player in ("discriminator", "generator"):
         turn = module.game.turn(player, real(), RandomStreams(0))
         pairs = zip(turn.on_real.logits.tolist(), turn.on_fake.logits.tolist(), strict=True)
@@ -75,40 +75,42 @@ def test_the_ranking_is_the_share_of_pairs_that_are_told_apart() -> None:
     ("latest", "expected"),
     [(0.9, {"generator"}), (0.3, {"discriminator"}), (0.65, {"discriminator", "generator"})],
 )
-def test_who_is_too_far_ahead_sits_one_round_out(play: str, latest: float, expected: set[str]) -> None:
-    module = trick("trick.adaptive_balance.low=0.4", play=play)
+def test_a_player_that_is_too_far_ahead_skips_one_step(play: str, latest: float, expected: set[str]) -> None:
+    module = build("trick.adaptive_balance.low=0.4", play=play)
     module.game.tricks["adaptive_balance"].latest[0] = latest
-    assert moved(one_round(module)) == expected
-    assert float(module.game.tricks["adaptive_balance"].latest) != pytest.approx(latest)  # whoever moved
+    assert active_players(one_round(module)) == expected
+    assert float(module.game.tricks["adaptive_balance"].latest) != pytest.approx(
+        latest
+    )  # measured by the player that moved
 
 
-def test_both_move_as_long_as_nothing_is_known() -> None:
+def test_both_players_move_in_the_first_step() -> None:
     for overrides in ([], LOSSES):
-        module = trick(*overrides)
+        module = build(*overrides)
         assert module.game.tricks["adaptive_balance"].latest.isnan().all()
-        assert len(moved(one_round(module))) == 2
+        assert len(active_players(one_round(module))) == 2
 
 
 @pytest.mark.parametrize(
     ("high", "expected"), [(0.49, {"generator"}), (0.51, {"discriminator", "generator"})]
 )
-def test_the_losses_are_compared_as_a_ratio(high: float, expected: set[str]) -> None:
-    module = trick(*LOSSES, f"trick.adaptive_balance.high={high}", "trick.adaptive_balance.low=null")
+def test_the_upper_threshold_applies_to_the_ratio_of_losses(high: float, expected: set[str]) -> None:
+    module = build(*LOSSES, f"trick.adaptive_balance.high={high}", "trick.adaptive_balance.low=null")
     module.game.tricks["adaptive_balance"].latest.copy_(torch.tensor([0.7, 1.4]))
-    assert moved(one_round(module)) == expected
+    assert active_players(one_round(module)) == expected
 
 
 def test_a_ratio_below_the_lower_threshold_stops_the_generator() -> None:
-    module = trick(*LOSSES)
+    module = build(*LOSSES)
     module.game.tricks["adaptive_balance"].latest.copy_(torch.tensor([0.3, 1.4]))
     row = one_round(module)
-    assert moved(row) == {"discriminator"}
+    assert active_players(row) == {"discriminator"}
     latest = module.game.tricks["adaptive_balance"].latest.tolist()
     assert latest == pytest.approx([0.3, row["discriminator/adversarial"]])
 
 
-def test_the_losses_are_those_that_are_minimised_penalties_and_steps_ahead_included() -> None:
-    module = trick(*LOSSES, tricks=["r1", "unrolled", "historical_averaging"])
+def test_the_losses_include_penalties_and_unrolled_steps() -> None:
+    module = build(*LOSSES, tricks=["r1", "unrolled", "historical_averaging"])
     for _ in range(3):
         row = one_round(module)
         sums = [
@@ -118,12 +120,12 @@ def test_the_losses_are_those_that_are_minimised_penalties_and_steps_ahead_inclu
         assert module.game.tricks["adaptive_balance"].latest.tolist() == pytest.approx(sums)
 
 
-def test_a_restored_twin_decides_alike() -> None:
-    module, twin = (trick(*LOSSES) for _ in range(2))
+def test_a_restored_trick_decides_equally() -> None:
+    module, twin = (build(*LOSSES) for _ in range(2))
     one_round(module)
     module.game.tricks["adaptive_balance"].latest[0] = 9.0
     twin.game.load_state_dict(module.game.state_dict())
-    assert moved(one_round(twin)) == {"generator"}
+    assert active_players(one_round(twin)) == {"generator"}
 
 
 @pytest.mark.parametrize(
@@ -137,15 +139,15 @@ def test_a_restored_twin_decides_alike() -> None:
         (lambda: AdaptiveBalance("accuracy", 0.4, 1.5), (".high", 1.5, r"must be a number in \(0, 1\)")),
         (lambda: AdaptiveBalance("ranking", 0.4, 1.5), (".high", 1.5, r"must be a number in \(0, 1\)")),
         (
-            lambda: trick(*LOSSES, objective="wasserstein"),
+            lambda: build(*LOSSES, objective="wasserstein"),
             ("trick", "adaptive_balance", "objective with losses of both players that are never negative"),
         ),
         (
-            lambda: trick(tricks=["critic_steps"]),
+            lambda: build(tricks=["critic_steps"]),
             ("trick", ["adaptive_balance", "critic_steps"], "claims control over which player moves"),
         ),
         (
-            lambda: trick("trick.adaptive_balance.by=ranking", objective="mmd_gan"),
+            lambda: build("trick.adaptive_balance.by=ranking", objective="mmd_gan"),
             ("trick", "adaptive_balance", "objective with a loss on logits"),
         ),
     ],

@@ -22,13 +22,13 @@ def turn(player: Player) -> tuple[Game, Turn]:
 
 
 def surprise(logits: torch.Tensor, classes: torch.Tensor) -> list[float]:
-    """-log of the share of exp(logit) that the class has, row by row."""
+    """-log softmax of the class, for each row."""
     rows = zip(logits.double().tolist(), classes.tolist(), strict=True)
     return [-math.log(math.exp(row[c]) / sum(map(math.exp, row))) for row, c in rows]
 
 
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
-def test_the_terms_are_the_surprise_at_each_class(player: Player) -> None:
+def test_the_terms_are_the_cross_entropies_of_the_classes(player: Player) -> None:
     module, seen = turn(player)
     terms = module.tricks.losses(seen, module.objective)
     samples = {"class_of_fake": seen.fake, "class_of_real": seen.real}
@@ -41,14 +41,14 @@ def test_the_terms_are_the_surprise_at_each_class(player: Player) -> None:
         assert terms[name].tolist() == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_generators_gradient_comes_through_the_class_head() -> None:
+def test_the_generators_gradient_flows_through_the_class_head() -> None:
     module, seen = turn("generator")
     term = module.tricks.losses(seen, module.objective)["class_of_fake"]
     slopes = torch.autograd.grad(term.sum(), module.weights("generator"))
     assert any(slope.abs().max() > 0 for slope in slopes)
 
 
-def test_the_head_is_the_discriminators_and_the_score_knows_nothing_of_it() -> None:
+def test_the_class_head_belongs_to_the_discriminator_and_does_not_change_the_score() -> None:
     module = game(tricks=["auxiliary_classifier"]).game
     assert set(module.discriminator.classes.parameters()) <= set(module.weights("discriminator"))
     x = real().real.x
@@ -57,7 +57,7 @@ def test_the_head_is_the_discriminators_and_the_score_knows_nothing_of_it() -> N
     assert torch.equal(module.discriminator(x).logits, before)
 
 
-def test_samples_are_told_apart_by_class_after_a_while() -> None:
+def test_the_class_head_learns_to_classify() -> None:
     module = game(tricks=["auxiliary_classifier"])
     told = rounds(module, 150)
     assert told[-1]["generator/class_of_fake"] < told[0]["generator/class_of_fake"] / 2

@@ -21,14 +21,14 @@ CONTRAST = Colour(0, 0.5, False, 0, 0)
 
 
 class Shaped:
-    """A generator, as far as the trick looks at it."""
+    """A stand-in for a generator with a shape."""
 
     def __init__(self, *shape: int):
         self.shape = shape
 
 
 class Linear(nn.Module):
-    """The logit is <w, x>; remembers what it was shown."""
+    """A discriminator with the logit <w, x>, which records its inputs."""
 
     def __init__(self, weight: Tensor):
         super().__init__()
@@ -40,7 +40,7 @@ class Linear(nn.Module):
         return Verdict((x * self.weight).flatten(1).sum(1), x.flatten(1))
 
 
-def made(
+def build_trick(
     *shape: int, geometry=FLIP, colour=None, value_range=(-1, 1), **settings
 ) -> ConsistencyRegularisation:
     settings = {"lambda_real": 2.0, "lambda_fake": 3.0} | settings
@@ -62,8 +62,8 @@ def judge() -> Linear:
     return Linear(torch.randn(1, 4, 4, dtype=torch.float64))
 
 
-def test_the_terms_of_a_linear_discriminator_are_those_by_hand() -> None:
-    linear, trick = judge(), made()
+def test_the_terms_of_a_linear_discriminator_equal_a_manual_computation() -> None:
+    linear, trick = judge(), build_trick()
     view = turn(linear)
     terms = trick.losses(view, lambda _: {})
     assert set(terms) == {"consistency_real", "consistency_fake"}
@@ -75,8 +75,8 @@ def test_the_terms_of_a_linear_discriminator_are_those_by_hand() -> None:
         assert 5 < (term == 0).sum() < 25
 
 
-def test_the_slope_at_the_weights_is_that_by_hand() -> None:
-    linear, trick = judge(), made(geometry=None, colour=CONTRAST, lambda_fake=0)
+def test_the_gradient_of_the_weights_equals_a_manual_computation() -> None:
+    linear, trick = judge(), build_trick(geometry=None, colour=CONTRAST, lambda_fake=0)
     view = turn(linear)
     (term,) = trick.losses(view, lambda _: {}).values()
     x, augmented = linear.shown
@@ -89,32 +89,32 @@ def test_the_slope_at_the_weights_is_that_by_hand() -> None:
 @pytest.mark.parametrize(("kind", "other"), [("real", "fake"), ("fake", "real")])
 def test_a_lambda_of_0_costs_no_pass(kind: str, other: str) -> None:
     linear = judge()
-    terms = made(**{f"lambda_{other}": 0}).losses(turn(linear), lambda _: {})
+    terms = build_trick(**{f"lambda_{other}": 0}).losses(turn(linear), lambda _: {})
     assert set(terms) == {f"consistency_{kind}"}
     assert len(linear.shown) == 2
 
 
-def test_an_invariant_discriminator_pays_nothing() -> None:
+def test_the_terms_of_an_invariant_discriminator_are_zero() -> None:
     weight = torch.randn(1, 4, 4, dtype=torch.float64)
-    for term in made().losses(turn(Linear(weight)), lambda _: {}).values():
+    for term in build_trick().losses(turn(Linear(weight)), lambda _: {}).values():
         assert term.max() > 1e-3
-    for term in made().losses(turn(Linear(weight + weight.flip(2))), lambda _: {}).values():
+    for term in build_trick().losses(turn(Linear(weight + weight.flip(2))), lambda _: {}).values():
         assert term.max() < 1e-20
 
 
-def test_the_generator_learns_as_ever() -> None:
+def test_the_generators_loss_is_unchanged() -> None:
     linear = judge()
-    assert made().losses(turn(linear, "generator"), lambda _: {}) == {}
+    assert build_trick().losses(turn(linear, "generator"), lambda _: {}) == {}
     assert linear.shown == []
 
 
-def test_labels_go_with_their_samples() -> None:
-    trick, view = made(), turn(judge())
+def test_augmented_samples_keep_their_labels() -> None:
+    trick, view = build_trick(), turn(judge())
     assert trick.augment(view.real, torch.ones(()), view).condition is view.real.condition
 
 
 @pytest.mark.parametrize("play", PLAYS)
-def test_in_a_game_the_penalty_brings_both_verdicts_together(play: str) -> None:
+def test_the_penalty_reduces_the_gap_between_verdicts_in_a_game(play: str) -> None:
     gaps = []
     for weight in (1e-6, 100):
         overrides = [f"trick.{NAME}.lambda_{kind}={weight}" for kind in ("real", "fake")]
@@ -124,13 +124,13 @@ def test_in_a_game_the_penalty_brings_both_verdicts_together(play: str) -> None:
 
 
 @pytest.mark.parametrize("trick", ["packing", "unrolled", "r1", "diff_augment", "replay_buffer"])
-def test_the_terms_are_there_beside_other_tricks(trick: str) -> None:
+def test_the_terms_exist_together_with_other_tricks(trick: str) -> None:
     row = one_round(game("hinge", ["consistency_regularisation", trick]))
     assert isfinite(row["discriminator/consistency_real"])
     assert row["discriminator/consistency_fake"] > 0
 
 
-def test_half_types_are_raised() -> None:
+def test_half_precision_is_converted_to_float32() -> None:
     module = game("hinge", ["consistency_regularisation"]).game
     with torch.autocast("cpu", torch.bfloat16):
         view = module.turn("discriminator", real(), RandomStreams(0))
@@ -143,12 +143,12 @@ def test_half_types_are_raised() -> None:
     ("make", "refusal"),
     [
         (
-            lambda: made(lambda_real=0, lambda_fake=0),
+            lambda: build_trick(lambda_real=0, lambda_fake=0),
             (".lambda_real", 0, "no effect together with lambda_fake=0"),
         ),
-        (lambda: made(lambda_real=-1), (".lambda_real", -1, "of at least 0")),
-        (lambda: made(geometry=None), ("", UNSET, "no effect on images with 1 channel")),
-        (lambda: made(2), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
+        (lambda: build_trick(lambda_real=-1), (".lambda_real", -1, "of at least 0")),
+        (lambda: build_trick(geometry=None), ("", UNSET, "no effect on images with 1 channel")),
+        (lambda: build_trick(2), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
         (lambda: game("mmd", [NAME]), ("trick", NAME, "objective with a discriminator")),
         (lambda: game("mmd_gan", [NAME]), ("trick", NAME, "objective with a loss on logits")),
     ],

@@ -16,13 +16,13 @@ NOTHING = {"brightness": 0, "saturation": 0, "contrast": 0, "translation": 0, "c
 
 
 class Shaped:
-    """A generator, as far as the trick looks at it."""
+    """A stand-in for a generator with a shape."""
 
     def __init__(self, *shape: int):
         self.shape = shape
 
 
-def made(*shape: int, value_range=(-1.0, 1.0), **strengths) -> DiffAugment:
+def build_trick(*shape: int, value_range=(-1.0, 1.0), **strengths) -> DiffAugment:
     trick = DiffAugment(**NOTHING | strengths, range=value_range)
     trick.networks(Networks(Shaped(*shape), None, None))
     return trick
@@ -35,7 +35,7 @@ def turn(step: int = 0) -> Turn:
 
 
 def seen(x: Tensor, step: int = 0, **settings) -> Tensor:
-    return made(*x.shape[1:], **settings).inputs(Sample(x), turn(step)).x
+    return build_trick(*x.shape[1:], **settings).inputs(Sample(x), turn(step)).x
 
 
 def noise(*shape: int) -> Tensor:
@@ -52,7 +52,7 @@ def test_brightness_adds_one_number_to_an_image() -> None:
     assert float(amount.std()) == pytest.approx(0.5 / sqrt(3), rel=0.03)
 
 
-def test_brightness_is_in_half_widths_of_the_range() -> None:
+def test_brightness_is_in_units_of_half_the_range() -> None:
     x = noise(50, 1, 2, 2)
     narrow, wide = (seen(x, brightness=0.5, value_range=r) - x for r in ((0.0, 1.0), (-1.0, 1.0)))
     assert torch.allclose(2 * narrow, wide)
@@ -62,7 +62,9 @@ def test_saturation_keeps_the_grey_of_a_pixel_and_scales_its_colour() -> None:
     x = noise(4000, 3, 2, 2)
     y = seen(x, saturation=1.0)
     assert torch.allclose(y.mean(1), x.mean(1))
-    factor = (y[:, 0] - y[:, 1]) / (x[:, 0] - x[:, 1])  # of a difference of channels, [B, H, W]
+    factor = (y[:, 0] - y[:, 1]) / (
+        x[:, 0] - x[:, 1]
+    )  # by which a difference of channels is scaled, [B, H, W]
     assert torch.allclose(factor, factor[:, :1, :1].expand_as(factor))
     assert factor.min() >= 0
     assert factor.max() <= 2
@@ -80,7 +82,7 @@ def test_contrast_keeps_the_mean_of_an_image_and_scales_its_spread() -> None:
     assert float(factor.mean()) == pytest.approx(1, abs=0.02)
 
 
-def test_a_translation_is_a_crop_of_the_padded_image_and_each_is_as_likely() -> None:
+def test_translations_are_equally_likely_crops_of_the_padded_image() -> None:
     x = noise(1, 2, 8, 16).repeat(2000, 1, 1, 1)
     y = seen(x, translation=0.125)
     padded = torch.nn.functional.pad(x[0], (2, 2, 1, 1))
@@ -90,13 +92,13 @@ def test_a_translation_is_a_crop_of_the_padded_image_and_each_is_as_likely() -> 
     assert found.sum(0) == pytest.approx(2000 / 15, abs=4 * sqrt(2000 / 15))
 
 
-def test_beyond_the_image_lies_the_middle_of_the_range() -> None:
+def test_pixels_from_outside_the_image_have_the_middle_of_the_range() -> None:
     x = torch.ones(50, 1, 8, 8)
     assert set(seen(x, translation=0.125, value_range=(0.0, 1.0)).unique().tolist()) == {0.5, 1.0}
     assert set(seen(x, cutout=0.5, value_range=(0.0, 1.0)).unique().tolist()) == {0.5, 1.0}
 
 
-def test_a_cutout_is_a_square_of_half_the_side_wherever_it_fits() -> None:
+def test_a_cutout_is_a_square_that_may_extend_beyond_the_image() -> None:
     x = torch.ones(4000, 2, 16, 16)
     hole = seen(x, cutout=0.5) == 0
     assert torch.equal(hole[:, 0], hole[:, 1])
@@ -106,14 +108,14 @@ def test_a_cutout_is_a_square_of_half_the_side_wherever_it_fits() -> None:
         length = line.sum(1)
         whole = ~line[:, 0] & ~line[:, -1]
         assert set(length[whole].tolist()) == {8}
-        # A centre c in [0, 1) covers min(c, 1/4) + min(1 - c, 1/4) of the line, 7/16 in the mean.
+        # A centre c in [0, 1) covers min(c, 1/4) + min(1 - c, 1/4) of the line, 7/16 on average.
         assert float(length.double().mean()) == pytest.approx(7, abs=0.1)
 
 
-def test_the_slope_of_all_parts_together_is_right() -> None:
+def test_the_gradient_of_all_transforms_together_is_correct() -> None:
     x = noise(3, 3, 4, 4).requires_grad_()
     settings = {"brightness": 0.5, "saturation": 1.0, "contrast": 0.5, "translation": 0.25, "cutout": 0.5}
-    trick = made(3, 4, 4, **settings)
+    trick = build_trick(3, 4, 4, **settings)
     view = turn()
 
     def augmented(x: Tensor) -> Tensor:
@@ -125,7 +127,7 @@ def test_the_slope_of_all_parts_together_is_right() -> None:
 
 
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
-def test_the_generator_learns_through_the_augmentation(play: str) -> None:
+def test_the_generators_gradient_flows_through_the_augmentation(play: str) -> None:
     off = [f"trick.diff_augment.{part}=0" for part in ("brightness", "contrast", "translation")]
     module = game("hinge", ["diff_augment"], play, *off)
     view = module.game.turn("generator", real(), RandomStreams(0))
@@ -136,7 +138,7 @@ def test_the_generator_learns_through_the_augmentation(play: str) -> None:
     rounds(module, 2)
 
 
-def test_real_and_fake_get_numbers_of_their_own_and_the_labels_stay() -> None:
+def test_real_and_fake_samples_have_separate_random_numbers_and_keep_their_labels() -> None:
     module = game(tricks=["diff_augment"]).game
     view = module.turn("discriminator", real(), RandomStreams(0))
     one, other = (module.tricks.inputs(view.real, view) for _ in range(2))
@@ -151,30 +153,36 @@ def test_a_strength_may_follow_a_schedule() -> None:
         assert float(moved) == pytest.approx(most, rel=0.1)
 
 
-def test_saturation_is_left_out_of_grey_images() -> None:
+def test_saturation_has_no_effect_on_grey_images() -> None:
     x = noise(50, 1, 8, 8)
     assert torch.equal(seen(x, saturation=1.0, contrast=0.5), seen(x, contrast=0.5))
 
 
-def test_half_types_are_raised() -> None:
+def test_half_precision_is_converted_to_float32() -> None:
     assert seen(torch.zeros(4, 1, 8, 8, dtype=torch.bfloat16), cutout=0.5).dtype == torch.float32
 
 
 @pytest.mark.parametrize(
     ("make", "refusal"),
     [
-        (lambda: made(3, 8, 8), ("", UNSET, "no effect on images with 3 channels")),
-        (lambda: made(1, 8, 8, saturation=1.0), ("", UNSET, "all strengths that apply are 0")),
-        (lambda: made(2, brightness=0.5), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
-        (lambda: made(3, 8, 8, brightness=-0.5), (".brightness", -0.5, "between 0 and 1")),
-        (lambda: made(3, 8, 8, cutout=1.5), (".cutout", 1.5, "between 0 and 1")),
-        (lambda: made(3, 8, 8, translation=0.05), (".translation", 0.05, "less than half a pixel of 8")),
+        (lambda: build_trick(3, 8, 8), ("", UNSET, "no effect on images with 3 channels")),
+        (lambda: build_trick(1, 8, 8, saturation=1.0), ("", UNSET, "all strengths that apply are 0")),
         (
-            lambda: made(3, 8, 8, contrast=0.5, value_range=None),
+            lambda: build_trick(2, brightness=0.5),
+            ("", UNSET, r"needs images, but a sample has the shape \[2\]"),
+        ),
+        (lambda: build_trick(3, 8, 8, brightness=-0.5), (".brightness", -0.5, "between 0 and 1")),
+        (lambda: build_trick(3, 8, 8, cutout=1.5), (".cutout", 1.5, "between 0 and 1")),
+        (
+            lambda: build_trick(3, 8, 8, translation=0.05),
+            (".translation", 0.05, "less than half a pixel of 8"),
+        ),
+        (
+            lambda: build_trick(3, 8, 8, contrast=0.5, value_range=None),
             (".range", None, "must be two rising numbers"),
         ),
         (
-            lambda: made(3, 8, 8, contrast=0.5, value_range=(1, 0)),
+            lambda: build_trick(3, 8, 8, contrast=0.5, value_range=(1, 0)),
             (".range", (1, 0), "must be two rising numbers"),
         ),
         (lambda: game("mmd", ["diff_augment"]), ("trick", "diff_augment", "objective with a discriminator")),

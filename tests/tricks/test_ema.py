@@ -38,7 +38,7 @@ def test_buffers_are_copied_and_only_the_generator_counts() -> None:
     assert module.game.tricks["ema"].moves == {"generator": 2}
 
 
-def test_the_average_is_shown_under_statistics_of_its_own() -> None:
+def test_the_average_is_sampled_with_batch_norm_statistics_of_its_own() -> None:
     module = game(tricks=["ema"])
     rounds(module, 5)
     average = module.game.sampler
@@ -53,7 +53,7 @@ def test_the_average_is_shown_under_statistics_of_its_own() -> None:
     assert torch.allclose(module.game.sampler.body[1].running_mean, linear(z).detach().mean(0), atol=1e-6)
 
 
-def test_a_layer_behind_others_sees_what_it_would_in_training() -> None:
+def test_standing_statistics_equal_the_cumulative_statistics_of_training() -> None:
     module = game(tricks=["ema", "label_conditioning"], model="dcgan")
     rounds(module, 3)
     average = module.game.sampler
@@ -70,7 +70,7 @@ def test_a_layer_behind_others_sees_what_it_would_in_training() -> None:
     for mine, theirs in zip(ours, norms, strict=True):
         assert torch.allclose(mine.running_mean, theirs.running_mean, atol=1e-6)
         assert torch.allclose(mine.running_var, theirs.running_var, rtol=0.03)
-    # The first batch alone, whose deviation from the others' mean counts for nothing.
+    # With one batch there is no deviation between the means of batches.
     set_standing_statistics(average, itertools.islice(latents(average), 1))
     for norm in norms:
         norm.reset_running_stats()
@@ -80,7 +80,7 @@ def test_a_layer_behind_others_sees_what_it_would_in_training() -> None:
         assert torch.allclose(mine.running_var, theirs.running_var, rtol=1e-4)
 
 
-def test_batches_that_differ_are_pooled() -> None:
+def test_statistics_of_different_batches_are_pooled() -> None:
     norm = torch.nn.BatchNorm1d(3)
     batches = torch.randn(50, 3), 2 * torch.randn(50, 3) + 5
     set_standing_statistics(norm, [(batch,) for batch in batches])
@@ -88,7 +88,7 @@ def test_batches_that_differ_are_pooled() -> None:
     assert torch.allclose(norm.running_var, torch.cat(batches).var(0), rtol=0.02)
 
 
-def test_who_looks_changes_nothing_in_the_game() -> None:
+def test_sampling_does_not_change_the_game() -> None:
     seen, unseen = (game(tricks=["ema"]) for _ in range(2))
     for _ in range(4):
         one_round(seen)
@@ -100,7 +100,7 @@ def test_who_looks_changes_nothing_in_the_game() -> None:
 
 
 @pytest.mark.parametrize("ramp", [WarmUp(0.9), HalfLife(20, 0.5)])
-def test_a_ramp_weighs_the_rounds_as_its_decays_say(ramp: Schedule) -> None:
+def test_a_schedule_of_decays_weights_the_steps(ramp: Schedule) -> None:
     module = game(tricks=["ema"])
     ema = module.game.tricks["ema"]
     ema.decay = as_schedule("trick.ema.decay", ramp, "(0, 1)")
@@ -115,7 +115,7 @@ def test_a_ramp_weighs_the_rounds_as_its_decays_say(ramp: Schedule) -> None:
         assert torch.allclose(average.double(), expected, atol=1e-6)
 
 
-def test_the_discriminators_average_says_the_classes() -> None:
+def test_the_discriminators_average_classifies() -> None:
     module = game(
         "non_saturating", ["ema", "semi_supervised"], "alternating", "trick.ema.players=[discriminator]"
     )
@@ -142,7 +142,7 @@ def test_a_decay_out_of_range_is_refused(decay: float) -> None:
         EMA(decay, ["generator"])
 
 
-def test_adopted_weights_are_shown_before_the_first_move() -> None:
+def test_loaded_weights_are_sampled_before_the_first_update() -> None:
     old, module = (game("hinge", ["ema"], "alternating", f"seed={seed}") for seed in (1, 2))
     module.game.sample(2)
     init_from(module, {"state_dict": old.state_dict()})
@@ -156,13 +156,13 @@ def test_a_discriminator_with_batch_norm_is_refused() -> None:
     game("hinge", [*tricks, "normalisation"], "shared", both, model="dcgan")
 
 
-def test_a_number_is_warmed_up_and_a_schedule_is_taken_as_it_is() -> None:
+def test_a_number_is_warmed_up_and_a_schedule_is_not() -> None:
     ema = game(tricks=["ema"]).game.tricks["ema"]
     assert [ema.decay(step) for step in (0, 8, 10**6)] == [0.1, 0.5, DECAY]
     assert EMA(Constant(0.999), ["generator"]).decay(0) == 0.999
 
 
-def test_its_statistics_are_those_of_classes_as_often_as_the_data_have_them() -> None:
+def test_classes_of_the_statistics_are_as_frequent_as_in_the_data() -> None:
     module = game(tricks=["label_conditioning", "ema"])
     module.game.generator.class_counts = [900, 50, *[0] * 7, 50]
     seen = [classes for _, classes in latents(module.game.generator)]
@@ -173,7 +173,7 @@ def test_its_statistics_are_those_of_classes_as_often_as_the_data_have_them() ->
     assert again.game.sampler.class_counts == module.game.generator.class_counts
 
 
-def test_its_statistics_are_those_of_all_classes_alike() -> None:
+def test_classes_of_the_statistics_are_uniform_without_counts() -> None:
     for many in (3, 10, 1000):
         generator = game(tricks=["label_conditioning"]).game.generator
         generator.num_classes, generator.class_counts = many, None

@@ -10,7 +10,7 @@ from ganlab.config.compose import compose
 from ganlab.core.randomness import RandomStreams
 
 
-def test_the_error_is_that_of_decoded_features() -> None:
+def test_the_terms_are_squared_errors_of_decoded_features() -> None:
     module = game("hinge", ["feature_autoencoder"]).game.eval()
     turn = module.turn("discriminator", real(), RandomStreams(0))
     terms = module.tricks.losses(turn, module.objective)
@@ -23,7 +23,7 @@ def test_the_error_is_that_of_decoded_features() -> None:
         assert terms[name].tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_discriminator_learns_to_decode_and_the_generator_is_spared() -> None:
+def test_only_the_discriminator_learns_to_decode() -> None:
     module = game("mmd_gan", ["feature_autoencoder"])
     terms = rounds(module, 60)
     assert terms[-1]["discriminator/decoded_real"] < 0.7 * terms[0]["discriminator/decoded_real"]
@@ -32,7 +32,7 @@ def test_the_discriminator_learns_to_decode_and_the_generator_is_spared() -> Non
     assert decoder <= set(module.game.weights("discriminator"))
 
 
-def test_a_sample_is_decoded_as_it_was_before_other_tricks_changed_it() -> None:
+def test_the_target_is_the_sample_before_other_tricks_changed_it() -> None:
     module = game("hinge", ["feature_autoencoder", "instance_noise"]).game.eval()
     turn = module.turn("discriminator", real(), RandomStreams(0))
     terms = module.tricks.losses(turn, module.objective)
@@ -43,12 +43,12 @@ def test_a_sample_is_decoded_as_it_was_before_other_tricks_changed_it() -> None:
     assert not torch.allclose(seen, plain)
 
 
-def test_it_decodes_points_of_the_plane_too() -> None:
+def test_it_decodes_points_of_the_plane() -> None:
     module = build_game(compose(*SMALL, "data=ring", "metric=none", "trick=feature_autoencoder"))
     assert module.discriminator.decoder(torch.randn(3, 16)).shape == (3, 2)
 
 
-def test_an_unrolled_discriminator_decodes_with_the_weights_ahead() -> None:
+def test_an_unrolled_discriminator_decodes_with_unrolled_weights() -> None:
     tricks = ["feature_autoencoder", "unrolled"]
     module = game("hinge", tricks, "alternating", "trick.unrolled.steps=2", "trick.unrolled.lr=0.1").game
     turn = module.turn("generator", real(), RandomStreams(0))

@@ -12,7 +12,7 @@ from ganlab.tricks.feature_matching import FeatureMatching
 
 
 class Squares(nn.Module):
-    """x [B, 3] -> features x^2, and their sum as the logit."""
+    """A discriminator of x [B, 3] with features x^2 and their sum as the logit."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         return Verdict(x.square().sum(1), x.square())
@@ -43,13 +43,13 @@ def test_the_term_and_its_gradient_are_the_closed_form() -> None:
     assert torch.allclose(slope, expected)
 
 
-def test_it_replaces_the_adversarial_term_alone_or_none() -> None:
+def test_it_replaces_only_the_adversarial_term_or_none() -> None:
     assert list(FeatureMatching(1.0, True).losses(turn(), compute)) == ["other", "feature_matching"]
     beside = FeatureMatching(1.0, False).losses(turn(), compute)
     assert list(beside) == ["adversarial", "other", "feature_matching"]
 
 
-def test_it_replaces_all_that_pits_the_players_against_each_other() -> None:
+def test_it_replaces_all_adversarial_terms() -> None:
     tricks = ["feature_matching", "weight_clip", "feature_autoencoder"]
     for settings, kept in (([], []), (["trick.feature_matching.replace=false"], ["", "_one_sided"])):
         module = game("mmd_gan", tricks, "alternating", *settings)
@@ -57,7 +57,7 @@ def test_it_replaces_all_that_pits_the_players_against_each_other() -> None:
         assert list(terms) == [*(f"adversarial{name}" for name in kept), "feature_matching"]
 
 
-def test_the_discriminator_learns_as_ever() -> None:
+def test_the_discriminators_loss_is_unchanged() -> None:
     view = turn("discriminator")
     assert list(FeatureMatching(1.0, True).losses(view, compute)) == ["adversarial", "other"]
 
@@ -68,7 +68,7 @@ def test_the_weight_may_be_a_schedule() -> None:
     assert torch.allclose(first, 2 * half)
 
 
-def test_features_are_those_of_what_other_tricks_let_the_discriminator_see() -> None:
+def test_features_are_computed_from_inputs_that_other_tricks_changed() -> None:
     module = game("hinge", ["feature_matching", "instance_noise"]).game
     view = module.turn("generator", real(), RandomStreams(0))
     found = module.losses(view)["feature_matching"]
@@ -80,7 +80,7 @@ def test_features_are_those_of_what_other_tricks_let_the_discriminator_see() -> 
     assert not torch.allclose(found, plain.square().sum())
 
 
-def test_half_types_are_raised_before_they_are_averaged() -> None:
+def test_half_precision_is_converted_to_float32_before_averaging() -> None:
     module = game("hinge", ["feature_matching"]).game
     with torch.autocast("cpu", torch.bfloat16):
         view = module.turn("generator", real(), RandomStreams(0))

@@ -34,18 +34,18 @@ def test_the_hash_is_splitmix64() -> None:
     assert [x % 2**64 for x in splitmix64(torch.tensor(numbers)).tolist()] == [
         by_hand(x % 2**64) for x in numbers
     ]
-    assert by_hand(0) == 0xE220A8397B1DCDAF  # the first number of its authors' generator at seed 0
+    assert by_hand(0) == 0xE220A8397B1DCDAF  # the first output of the authors' generator at seed 0
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
-def test_numbers_are_dropped_at_the_rate_and_independently(rate: float) -> None:
+def test_elements_are_dropped_independently_at_the_rate(rate: float) -> None:
     torch.manual_seed(0)
     latent = torch.randn(400, 6)
     one, other = (masks(latent, layer, rate, 500) for layer in (0, 1))
     assert one.unique().tolist() == pytest.approx([0, 1 / (1 - rate)])
     deviation = (rate * (1 - rate)) ** 0.5
     assert float((one == 0).float().mean()) == pytest.approx(rate, abs=5 * deviation / 200_000**0.5)
-    for axis, n in ((0, 400), (1, 500)):  # the shares of each place and of each sample
+    for axis, n in ((0, 400), (1, 500)):  # the shares of each position and of each sample
         shares = (one == 0).float().mean(axis)
         assert float((shares - rate).abs().max()) < 5 * deviation / n**0.5
     dropped = (torch.stack([one, other]) == 0).double() - rate
@@ -58,13 +58,13 @@ def test_numbers_are_dropped_at_the_rate_and_independently(rate: float) -> None:
 
 
 @pytest.mark.parametrize("base", [(*SMALL, PLAIN), DCGAN], ids=["gan", "dcgan"])
-def test_no_samples_have_no_mask(base: tuple[str, ...]) -> None:
+def test_an_empty_batch_is_accepted(base: tuple[str, ...]) -> None:
     generator = built("trick.generator_dropout.at_test=true", base=base).generator.eval()
     assert generator(torch.randn(0, 6)).shape == (0, 1, 8, 8)
 
 
 @pytest.mark.parametrize("base", [(*SMALL, PLAIN), DCGAN], ids=["gan", "dcgan"])
-def test_a_mask_is_a_function_of_its_latent_alone(base: tuple[str, ...]) -> None:
+def test_a_mask_depends_on_its_latent_only(base: tuple[str, ...]) -> None:
     generator = built("trick.generator_dropout.at_test=true", base=base).generator.eval()
     latent = torch.randn(7, 6)
     together = generator(latent)
@@ -75,7 +75,7 @@ def test_a_mask_is_a_function_of_its_latent_alone(base: tuple[str, ...]) -> None
     assert not torch.allclose(generator(latent + 1e-6), together, atol=1e-5)
 
 
-def test_it_drops_in_training_and_in_evaluation_only_if_asked() -> None:
+def test_at_test_enables_dropout_in_evaluation() -> None:
     plain, latent = build_game(compose(*SMALL, PLAIN)).generator, torch.randn(5, 6)
     for at_test in (False, True):
         generator = built(PLAIN, f"trick.generator_dropout.at_test={str(at_test).lower()}").generator
@@ -84,7 +84,7 @@ def test_it_drops_in_training_and_in_evaluation_only_if_asked() -> None:
         assert torch.equal(generator.eval()(latent), generator.train()(latent)) == at_test
 
 
-def test_every_hidden_layer_is_reached_and_no_other() -> None:
+def test_every_hidden_layer_has_dropout_and_no_other() -> None:
     for base, hidden in ((DCGAN, 2), ((*SMALL, "model.generator.hidden=[8,8,8]"), 3)):
         body = built(base=base).generator.body
         pairs = [m for m in body.modules() if type(m) is nn.Sequential]
@@ -96,7 +96,7 @@ def test_every_hidden_layer_is_reached_and_no_other() -> None:
 @pytest.mark.parametrize(
     "tricks", ["generator_dropout", "generator_dropout,ema,virtual_batch_norm,label_conditioning"]
 )
-def test_samples_hang_on_the_seed_and_on_no_batch_size(tricks: str) -> None:
+def test_samples_depend_on_the_seed_but_not_on_the_batch_size(tricks: str) -> None:
     game = built("trick.generator_dropout.at_test=true", tricks=tricks)
     made = game.sample(20, seed=3)
     assert torch.equal(made, game.sample(20, seed=3))
@@ -105,7 +105,7 @@ def test_samples_hang_on_the_seed_and_on_no_batch_size(tricks: str) -> None:
     assert not torch.allclose(made, game.sample(20, seed=4), atol=1e-3)
 
 
-def test_an_average_has_masks_of_its_own() -> None:
+def test_an_averaged_generator_has_masks_of_its_own() -> None:
     module = game(
         "hinge", ["ema", "generator_dropout"], "alternating", "trick.generator_dropout.at_test=true"
     )

@@ -1,4 +1,4 @@
-"""R1, R2, WGAN-GP, DRAGAN and 0-GP: what they have in common, and the closed form of each."""
+"""Gradient regularisers R1, R2, WGAN-GP, DRAGAN and 0-GP against their closed forms."""
 
 import pytest
 import torch
@@ -70,7 +70,7 @@ def share(name: str, n: int = 4) -> Tensor:
 
 
 def points(trick: GradientRegulariser) -> Tensor:
-    """Where each takes its slope, by hand."""
+    """The points at which each regulariser takes the gradient, computed manually."""
     x, fake = samples()
     if isinstance(trick, DRAGAN):
         draw = RandomStreams(0)
@@ -81,7 +81,7 @@ def points(trick: GradientRegulariser) -> Tensor:
     return torch.stack([a * b + (1 - a) * c for a, b, c in zip(share(trick.name), x, fake, strict=True)])
 
 
-CASES = {  # a trick -> its penalty of a slope's length
+CASES = {  # a trick -> its penalty as a function of the gradient norm
     R1(3.0, 1): lambda length: 1.5 * length**2,
     R2(3.0, 1): lambda length: 1.5 * length**2,
     GradientPenalty(10.0, 1.0, "two", 1): lambda length: 10 * (length - 1) ** 2,
@@ -94,14 +94,14 @@ cases = pytest.mark.parametrize(("trick", "of"), CASES.items(), ids=lambda x: ge
 
 
 @cases
-def test_of_a_linear_discriminator(trick: GradientRegulariser, of) -> None:
-    """One slope, whatever the sample: the length of all its weights."""
+def test_the_penalty_of_a_linear_discriminator(trick: GradientRegulariser, of) -> None:
+    """The gradient norm is that of the weights at every sample."""
     assert term(trick, turn(Polynomial(1))).tolist() == pytest.approx([of(LENGTH)] * 4, rel=1e-5)
 
 
 @cases
-def test_of_a_quadratic_discriminator(trick: GradientRegulariser, of) -> None:
-    """Each sample has its own, over all of its numbers."""
+def test_the_penalty_of_a_quadratic_discriminator(trick: GradientRegulariser, of) -> None:
+    """The gradient norm of each sample is over all of its elements."""
     lengths = [float((2 * A * x).square().sum().sqrt()) for x in points(trick)]
     assert max(lengths) > 1.5 * min(lengths)
     found = term(trick, turn(Polynomial(2)))
@@ -109,15 +109,15 @@ def test_of_a_quadratic_discriminator(trick: GradientRegulariser, of) -> None:
 
 
 @cases
-def test_of_packs(trick: GradientRegulariser, of) -> None:
-    """A pack of two is one thing with twice the numbers."""
+def test_the_penalty_of_packs(trick: GradientRegulariser, of) -> None:
+    """A pack of two is one sample with twice the elements."""
     assert term(trick, turn(Polynomial(1, m=2))).tolist() == pytest.approx(
         [of(2**0.5 * LENGTH)] * 2, rel=1e-5
     )
 
 
 @pytest.mark.parametrize("trick", [GradientPenalty(1.0, 1.0, "two", 1), ZeroCentredPenalty(1.0, 1)])
-def test_a_line_runs_from_pack_to_pack(trick: GradientRegulariser) -> None:
+def test_interpolation_has_one_share_per_pack(trick: GradientRegulariser) -> None:
     judge = Polynomial(1, m=2)
     term(trick, turn(judge))
     x, fake = samples()
@@ -126,7 +126,7 @@ def test_a_line_runs_from_pack_to_pack(trick: GradientRegulariser) -> None:
 
 
 @cases
-def test_points_have_the_condition_of_a_sample_and_pass_the_inputs_of_other_tricks(trick, of) -> None:
+def test_points_have_the_condition_of_a_sample_and_are_inputs_of_other_tricks(trick, of) -> None:
     judge = Polynomial(2)
     view = turn(judge, tricks={"instance_noise": InstanceNoise(0.3)})
     found = term(trick, view)
@@ -138,7 +138,7 @@ def test_points_have_the_condition_of_a_sample_and_pass_the_inputs_of_other_tric
 
 
 @cases
-def test_the_generator_is_spared(trick: GradientRegulariser, of) -> None:
+def test_the_generator_has_no_penalty(trick: GradientRegulariser, of) -> None:
     assert trick.losses(turn(Polynomial(2), "generator"), lambda _: {}) == {}
 
 
@@ -156,29 +156,29 @@ def test_a_flat_discriminator_has_a_finite_gradient() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_terms_come_after_the_objectives_own(name: str) -> None:
+def test_the_terms_come_after_those_of_the_objective(name: str) -> None:
     terms = game("hinge", [name]).game
     assert list(terms.losses(terms.turn("discriminator", real(), RandomStreams(0)))) == ["adversarial", name]
 
 
 class EveryThird(Trick):
-    """The discriminator moves in every third round alone."""
+    """The discriminator moves in every third step only."""
 
     def plays(self, player: str, step: int) -> bool:
         return player == "generator" or step % 3 == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_lazily_taken_it_comes_on_each_third_move_threefold(name: str) -> None:
+def test_a_lazy_penalty_is_tripled_at_every_third_update(name: str) -> None:
     lazy, eager = (game("hinge", [name], "alternating", f"trick.{name}.every={every}") for every in (3, 1))
     term = f"discriminator/{name}"
     assert one_round(lazy)[term] == pytest.approx(3 * one_round(eager)[term])
     assert [term in row for row in rounds(lazy, 6)] == [False, False, True, False, False, True]
-    lazy.game.tricks["every_third"] = EveryThird()  # the moves 7 to 12, of which 9 and 12 count
+    lazy.game.tricks["every_third"] = EveryThird()  # the updates 7 to 12, of which 9 and 12 have the penalty
     assert [lazy.game.step - 1 for _ in range(18) if term in one_round(lazy)] == [15, 24]
 
 
-def test_a_restored_one_knows_how_many_moves_there_were() -> None:
+def test_the_number_of_updates_is_restored() -> None:
     module, twin = (game("hinge", ["r1"], "alternating", "trick.r1.every=3") for _ in range(2))
     rounds(module, 2)
     twin.game.load_state_dict(module.game.state_dict())
@@ -190,7 +190,7 @@ def test_a_restored_one_knows_how_many_moves_there_were() -> None:
 def test_no_gradient_goes_to_the_generator(name: str, play: str) -> None:
     with_penalty, without = game("hinge", [name], play), game("hinge", [], play)
     with_penalty.game.plays = without.game.plays = lambda player: True
-    if play == "shared":  # where the generator faces the moved discriminator: hold that still
+    if play == "shared":  # here the generator faces the updated discriminator, so it is not updated
         for module in (with_penalty, without):
             module.stage.player_optimizers["discriminator"].step = lambda *_: None
     one_round(with_penalty)
@@ -202,7 +202,7 @@ def test_no_gradient_goes_to_the_generator(name: str, play: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_half_types_are_raised(name: str) -> None:
+def test_half_precision_is_converted_to_float32(name: str) -> None:
     module = game("hinge", [name]).game
     terms = []
     for half in (False, True):
@@ -213,7 +213,7 @@ def test_half_types_are_raised(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_replay_buffers_fakes_are_judged_in_every_play(name: str) -> None:
+def test_fakes_of_a_replay_buffer_are_penalised_in_every_play(name: str) -> None:
     for play in ("alternating", "shared", "simultaneous"):
         module = game("hinge", [name, "replay_buffer"], play, "trick.replay_buffer.size=16")
         assert all(f"discriminator/{name}" in row for row in rounds(module, 3))
@@ -237,8 +237,8 @@ def adversarial(of: Game) -> float:
     return float(of.losses(of.turn("generator", real(), RandomStreams(0)))["adversarial"].detach())
 
 
-def test_an_unrolled_discriminator_has_the_penalty_once_in_each_step() -> None:
-    """Whatever the number of the next move, and as often as if it were not lazy."""
+def test_an_unrolled_discriminator_has_the_penalty_in_each_step() -> None:
+    """Independently of the number of updates, and not lazily."""
     ahead = []
     for every, moves in ((1, 0), (4, 0), (4, 1)):
         settings = (f"trick.r1.every={every}", "trick.r1.gamma=20", "trick.unrolled.lr=0.1")

@@ -38,7 +38,7 @@ def test_the_term_and_its_gradient_are_the_closed_form(player: str) -> None:
         assert torch.allclose(slope.double(), 6 * gap, atol=1e-6)
 
 
-def test_there_is_no_history_before_the_first_move() -> None:
+def test_there_is_no_term_before_the_first_update() -> None:
     module = game("hinge", ["historical_averaging"])
     terms = rounds(module, 3)
     names = [f"{player}/historical_averaging" for player in PLAYERS]
@@ -48,13 +48,13 @@ def test_there_is_no_history_before_the_first_move() -> None:
 
 
 class Still(HistoricalAveraging):
-    """As if the generator sat out all but the first round."""
+    """The generator moves in the first step only."""
 
     def plays(self, player: str, step: int) -> bool:
         return player == "discriminator" or step == 0
 
 
-def test_each_player_counts_its_own_moves() -> None:
+def test_each_player_counts_its_own_updates() -> None:
     module = game("hinge", ["historical_averaging"])
     module.game.tricks["historical_averaging"].__class__ = Still
     rounds(module, 4)
@@ -62,7 +62,7 @@ def test_each_player_counts_its_own_moves() -> None:
     assert float(term(module, "generator").detach()) == 0 < float(term(module, "discriminator").detach())
 
 
-def test_it_needs_no_discriminator_and_sees_the_weights_that_other_tricks_add() -> None:
+def test_it_needs_no_discriminator_and_includes_weights_that_other_tricks_add() -> None:
     module = game("mmd", ["historical_averaging"])
     assert "generator/historical_averaging" in rounds(module, 2)[1]
     tricks = ["historical_averaging", "label_conditioning"]
@@ -71,7 +71,7 @@ def test_it_needs_no_discriminator_and_sees_the_weights_that_other_tricks_add() 
     assert module.game.tricks["historical_averaging"].discriminator.shape == (many,)
 
 
-def test_an_unrolled_discriminator_feels_it_with_the_weights_ahead() -> None:
+def test_unrolled_steps_include_the_term_at_unrolled_weights() -> None:
     module = game("hinge", ["historical_averaging", "unrolled"])
     rounds(module, 2)
     turn = module.game.turn("generator", real(), RandomStreams(0))

@@ -16,7 +16,7 @@ def noise(trick: InstanceNoise, step: int) -> torch.Tensor:
     return trick.inputs(Sample(x), turn).x
 
 
-def test_the_noise_is_as_large_as_the_schedule_says() -> None:
+def test_the_noise_has_the_scheduled_standard_deviation() -> None:
     trick = InstanceNoise(Linear(0.4, 0.0, 10))
     for step, std in {0: 0.4, 5: 0.2, 10: 0.0, 50: 0.0}.items():
         made = noise(trick, step)
@@ -24,7 +24,7 @@ def test_the_noise_is_as_large_as_the_schedule_says() -> None:
         assert made.std() == pytest.approx(std, abs=0.01)
 
 
-def test_the_real_and_the_fake_get_noise_of_their_own() -> None:
+def test_real_and_fake_samples_have_separate_noise() -> None:
     turn = game(tricks=["instance_noise"]).game.turn("discriminator", real(), RandomStreams(0))
     sample = turn.real
     hooks = turn.tricks

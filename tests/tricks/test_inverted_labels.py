@@ -7,7 +7,7 @@ from ganlab.core.randomness import RandomStreams
 
 
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
-def test_the_generator_of_the_zero_sum_game_becomes_the_non_saturating_one(play: str) -> None:
+def test_the_generators_loss_becomes_non_saturating(play: str) -> None:
     inverted = rounds(game("minimax", ["inverted_labels"], play), 5)
     expected = rounds(game("non_saturating", [], play), 5)
     assert len(inverted) == len(expected) == 5
@@ -15,7 +15,7 @@ def test_the_generator_of_the_zero_sum_game_becomes_the_non_saturating_one(play:
         assert one == pytest.approx(other, rel=1e-5)
 
 
-def test_the_cost_is_that_of_the_other_label_as_it_is_weighed() -> None:
+def test_the_loss_of_the_inverted_label_keeps_its_weight() -> None:
     module = game("minimax", ["inverted_labels"]).game
     module.objective.weight["generator"] = lambda step: 0.5
     turn = module.turn("generator", real(), RandomStreams(0))
@@ -23,7 +23,7 @@ def test_the_cost_is_that_of_the_other_label_as_it_is_weighed() -> None:
     assert torch.allclose(terms["adversarial"], -0.5 * turn.on_fake.logits.sigmoid().log(), atol=1e-6)
 
 
-def test_the_discriminators_labels_stay() -> None:
+def test_the_discriminators_labels_are_unchanged() -> None:
     module, plain = (game("minimax", tricks).game for tricks in (["inverted_labels"], []))
     one, other = (m.losses(m.turn("discriminator", real(), RandomStreams(0))) for m in (module, plain))
     assert one == other

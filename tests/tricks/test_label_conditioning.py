@@ -27,7 +27,7 @@ WAYS = [(g, d) for g in ("concat", "embedding", "norm") for d in ("concat", "emb
 
 @pytest.mark.parametrize("model", ["gan", "dcgan"])
 @pytest.mark.parametrize(("generator", "discriminator"), WAYS)
-def test_both_players_hang_on_the_class(model: str, generator: str, discriminator: str) -> None:
+def test_both_players_depend_on_the_class(model: str, generator: str, discriminator: str) -> None:
     small = (
         SMALL
         if model == "gan"
@@ -41,11 +41,11 @@ def test_both_players_hang_on_the_class(model: str, generator: str, discriminato
             f"trick.label_conditioning.discriminator={discriminator}",
         )
     )
-    # A conditional norm starts as the plain one: its classes differ once it has learned.
+    # A conditional norm starts as the plain one; its classes differ after training.
     for weight in game.parameters():
         nn.init.normal_(weight, 0, 0.1)
     latent, one, two = torch.randn(4, game.generator.latent_dim), torch.full((4,), 1), torch.full((4,), 2)
-    game.eval()  # in training, a batch norm would take out what all rows share
+    game.eval()  # in training, batch norm would remove what all rows have in common
     made = game.generator(latent, one)
     assert not torch.allclose(made, game.generator(latent, two), atol=1e-5)
     assert not torch.allclose(
@@ -60,7 +60,7 @@ def test_projection_adds_the_product_of_embedding_and_features() -> None:
     assert torch.allclose(projection(features, classes), torch.stack(by_hand))
 
 
-def test_the_projection_is_added_to_the_score_of_the_features() -> None:
+def test_the_projection_is_added_to_the_score() -> None:
     game = conditional("trick.label_conditioning.discriminator=projection")
     judge, x, classes = game.discriminator, torch.randn(3, 1, 8, 8), torch.tensor([2, 0, 2])
     verdict = judge(x, classes)
@@ -93,7 +93,7 @@ def test_an_embedded_class_multiplies_the_latent() -> None:
             assert seen[i, j] == x[i, j] * layer.embedding.weight[c, j]
 
 
-def test_an_embedded_class_is_a_plane_of_its_own_as_a_last_channel() -> None:
+def test_a_class_embedding_is_appended_as_a_channel() -> None:
     layer, x, classes = EmbedImage(3, 20), torch.randn(2, 1, 4, 5), torch.tensor([2, 0])
     seen, _ = layer(x, classes)
     assert torch.equal(seen[:, :1], x)
@@ -108,7 +108,7 @@ def test_an_embedded_class_is_a_plane_of_its_own_as_a_last_channel() -> None:
     [("digits", 8 * 8), ("digits data.shape=[3,8,8]", 8 * 8), ("ring", 2), ("mixture_1d", 1)],
 )
 def test_the_embedding_has_the_size_of_one_channel(data: str, columns: int) -> None:
-    """As many new columns, which see it, and the class moves a verdict by what these say of it alone."""
+    """The first layer has as many new columns, and the class changes a verdict only by them."""
     small = (*SMALL, *f"data={data}".split(), "data.num_classes=3")
     plain = build_game(compose(*small)).discriminator
     given = build_game(
@@ -154,7 +154,7 @@ def test_norm_conditioning_without_batch_norm_is_refused() -> None:
         conditional("trick.label_conditioning.generator=norm", "model.generator.batch_norm=false")
 
 
-def test_samples_are_of_the_class_asked_for() -> None:
+def test_samples_have_the_requested_class() -> None:
     game = conditional()
     assert game.labels(12).tolist() == [*range(10), 0, 1]
     assert game.labels(3, 7).tolist() == [7, 7, 7]

@@ -10,7 +10,7 @@ from ganlab.core.turn import Targets
 from ganlab.tricks.label_smoothing import LabelSmoothing
 
 
-def test_the_best_discriminator_is_a_p_over_p_plus_q() -> None:
+def test_the_optimal_discriminator_is_target_times_p_over_p_plus_q() -> None:
     p, q = (
         torch.tensor([0.1, 0.2, 0.7], dtype=torch.float64),
         torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64),
@@ -48,7 +48,7 @@ def test_only_objectives_with_targets_have_label_smoothing() -> None:
         game("hinge", ["label_smoothing"])
 
 
-def test_a_target_keeps_its_digits_in_mixed_precision() -> None:
+def test_a_target_keeps_its_precision_under_autocast() -> None:
     module = game(
         "non_saturating", ["label_smoothing"], "alternating", "trick.label_smoothing.real=0.999"
     ).game

@@ -11,7 +11,7 @@ from ganlab.tricks.lecam import LeCam
 
 
 class Sums(nn.Module):
-    """x [B, 3] -> their sums as logits."""
+    """A discriminator of x [B, 3] whose logits are the sums."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         return Verdict(x.sum(1), x)
@@ -38,7 +38,7 @@ def means(step: int) -> tuple[float, float]:
     return float(turn(step).on_real.logits.mean()), float(turn(step).on_fake.logits.mean())
 
 
-def test_the_term_is_the_closed_form_over_averages_without_a_memory_of_zero() -> None:
+def test_the_term_is_the_closed_form_with_bias_corrected_averages() -> None:
     trick = made()
     terms = [moved(trick, step) for step in range(5)]
     for t, term in enumerate(terms):
@@ -63,7 +63,7 @@ def test_the_averages_are_held_constant() -> None:
         assert torch.allclose(slope, 2 * 2 * (row - other.mean()))
 
 
-def test_the_generator_learns_as_ever_and_moves_no_average() -> None:
+def test_the_generators_turn_changes_neither_loss_nor_averages() -> None:
     trick = made()
     moved(trick, 0)
     before = trick.averages.clone()
@@ -73,7 +73,7 @@ def test_the_generator_learns_as_ever_and_moves_no_average() -> None:
     assert torch.equal(trick.averages, before)
 
 
-def test_a_discriminator_ahead_is_judged_by_the_averages_but_enters_none() -> None:
+def test_unrolled_steps_use_the_averages_without_changing_them() -> None:
     trick = made()
     term = trick.losses(turn(0), lambda _: {})["lecam"]
     ahead = trick.losses(turn(7).replace(is_ahead=True), lambda _: {})["lecam"]
@@ -83,20 +83,20 @@ def test_a_discriminator_ahead_is_judged_by_the_averages_but_enters_none() -> No
 
 
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
-def test_unrolling_leaves_the_averages_of_a_round_alone(play: str) -> None:
+def test_unrolled_steps_do_not_change_the_averages_of_a_step(play: str) -> None:
     alone, beside = (game("hinge", tricks, play) for tricks in (["lecam"], ["lecam", "unrolled"]))
     one_round(alone), one_round(beside)
     assert torch.equal(alone.game.tricks["lecam"].averages, beside.game.tricks["lecam"].averages)
 
 
-def test_the_term_is_that_of_the_packs_that_are_judged() -> None:
+def test_there_is_one_term_per_pack() -> None:
     module = game("hinge", ["lecam", "packing"])
     view = module.game.turn("discriminator", real(), RandomStreams(0))
     assert module.game.tricks["lecam"].losses(view, lambda _: {})["lecam"].shape == (8,)
     assert "discriminator/lecam" in rounds(module, 1)[0]
 
 
-def test_half_types_are_raised() -> None:
+def test_half_precision_is_converted_to_float32() -> None:
     module = game("hinge", ["lecam"]).game
     with torch.autocast("cpu", torch.bfloat16):
         view = module.turn("discriminator", real(), RandomStreams(0))

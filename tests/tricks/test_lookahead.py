@@ -21,7 +21,7 @@ def weights(module) -> dict[str, torch.Tensor]:
 
 
 class Fast(Lookahead):
-    """Notes what the weights were before they went back."""
+    """Records the weights before the interpolation."""
 
     def after(self, player, networks, step) -> None:
         self.fast = {name: flat_weights(getattr(networks, name)).detach().double() for name in PLAYERS}
@@ -29,7 +29,7 @@ class Fast(Lookahead):
 
 
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
-def test_every_third_round_both_players_go_back_at_once(play: str) -> None:
+def test_both_players_are_interpolated_at_every_third_step(play: str) -> None:
     settings = ("trick.lookahead.k=3", "trick.lookahead.alpha=0.3")
     module = game("hinge", ["lookahead"], play, *settings)
     module.game.tricks["lookahead"].__class__ = Fast
@@ -48,15 +48,15 @@ def test_every_third_round_both_players_go_back_at_once(play: str) -> None:
 
 
 class Two(nn.Module):
-    """One number."""
+    """A network with one parameter."""
 
     def __init__(self, value: float):
         super().__init__()
         self.value = nn.Parameter(torch.tensor([value], dtype=torch.float64))
 
 
-def test_in_the_bilinear_game_it_converges_where_descent_does_not() -> None:
-    """min over x, max over y of x y, both at once: each step multiplies x + i y by 1 + i rate."""
+def test_it_converges_in_the_bilinear_game_unlike_gradient_descent() -> None:
+    """min over x, max over y of x y, simultaneously: each step multiplies x + i y by 1 + i rate."""
     rate, k, alpha = 0.3, 5, 0.5
     networks = Networks(Two(1.0), Two(1.0), None)
     x, y = networks.generator.value, networks.discriminator.value
@@ -74,7 +74,7 @@ def test_in_the_bilinear_game_it_converges_where_descent_does_not() -> None:
     assert math.hypot(x.item(), y.item()) < 0.3 < 10 < abs((1 + 1j) * (1 + rate * 1j) ** (10 * k))
 
 
-def test_it_counts_moves_of_the_generator_and_not_rounds() -> None:
+def test_it_counts_generator_updates_and_not_steps() -> None:
     settings = ("trick.lookahead.k=2", "trick.critic_steps.n=3")
     module = game("hinge", ["lookahead", "critic_steps"], "alternating", *settings)
     slow = module.game.tricks["lookahead"].discriminator.clone()
@@ -85,7 +85,7 @@ def test_it_counts_moves_of_the_generator_and_not_rounds() -> None:
     assert not torch.equal(module.game.tricks["lookahead"].discriminator, slow)
 
 
-def test_a_player_that_is_not_chosen_goes_on() -> None:
+def test_a_player_that_is_not_selected_is_not_interpolated() -> None:
     for player, other in (PLAYERS, PLAYERS[::-1]):
         settings = ("trick.lookahead.k=1", f"trick.lookahead.player={player}")
         module = game("hinge", ["lookahead"], "alternating", *settings)
@@ -102,7 +102,7 @@ def test_it_needs_no_discriminator_for_the_generator_alone() -> None:
     assert module.game.tricks["lookahead"].moves == 5
 
 
-def test_averages_see_the_weights_that_have_gone_back() -> None:
+def test_averages_use_the_interpolated_weights() -> None:
     tricks = ["ema", "historical_averaging", "lookahead"]
     settings = ("trick.lookahead.k=1", "trick.lookahead.player=generator")
     module = game("hinge", tricks, "alternating", *settings)
@@ -131,7 +131,7 @@ def test_an_average_of_an_interpolated_discriminator_is_refused(player: str, ave
     game("hinge", [*tricks, "lookahead"], "alternating", "trick.lookahead.player=generator", *settings)
 
 
-def test_an_average_of_the_generator_alone_goes_beside_both() -> None:
+def test_an_average_of_the_generator_is_accepted() -> None:
     module = game("hinge", ["ema", "lookahead"], "alternating", "trick.lookahead.k=1")
     one_round(module)
     assert torch.equal(
@@ -140,7 +140,7 @@ def test_an_average_of_the_generator_alone_goes_beside_both() -> None:
 
 
 @pytest.mark.parametrize("player", ["generator", "both"])
-def test_where_it_goes_back_to_spectral_norms_are_those_of_the_slow_weights(player: str) -> None:
+def test_spectral_norms_are_those_of_the_interpolated_weights(player: str) -> None:
     settings = ("trick.spectral_norm.player=both", f"trick.lookahead.player={player}", "trick.lookahead.k=5")
     module = game("hinge", ["spectral_norm", "lookahead"], "alternating", *settings)
     rounds(module, 5)
@@ -151,7 +151,7 @@ def test_where_it_goes_back_to_spectral_norms_are_those_of_the_slow_weights(play
                 assert float(torch.linalg.matrix_norm(layer.weight.detach(), 2)) == pytest.approx(1, abs=1e-4)
 
 
-def test_weights_that_other_tricks_add_go_back_too() -> None:
+def test_weights_that_other_tricks_add_are_interpolated() -> None:
     tricks = ["label_conditioning", "lookahead", "weight_norm"]
     module = game("hinge", tricks, "alternating", "trick.lookahead.k=1")
     many = sum(w.numel() for w in module.game.weights("discriminator"))
@@ -175,7 +175,7 @@ def test_bad_values_are_refused(make, refusal: tuple) -> None:
         make()
 
 
-def test_the_first_way_back_is_to_weights_that_were_adopted() -> None:
+def test_the_first_slow_weights_are_the_loaded_ones() -> None:
     old, module = (game("hinge", ["lookahead"], "alternating", f"seed={seed}") for seed in (1, 2))
     init_from(module, {"state_dict": old.state_dict()})
     for player in PLAYERS:

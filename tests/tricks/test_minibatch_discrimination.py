@@ -8,7 +8,7 @@ from torch import nn
 from ganlab.networks.minibatch import Closeness, ClosenessScore
 
 
-def test_the_closeness_is_the_papers_sum() -> None:
+def test_the_closeness_is_the_sum_in_the_paper() -> None:
     layer = Closeness(4, 3, 2)
     features = torch.randn(5, 4)
     tensor = layer.projection.weight.detach().T.reshape(4, 3, 2)  # T, [features, kernels, dims]
@@ -27,7 +27,7 @@ def test_the_closeness_is_the_papers_sum() -> None:
             assert float(made[i, b].detach()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_it_is_what_a_linear_score_of_features_and_closeness_adds() -> None:
+def test_it_equals_a_linear_score_of_features_and_closeness() -> None:
     added, score, features = ClosenessScore(4, 3, 2), nn.Linear(4, 1), torch.randn(6, 4)
     whole = nn.Linear(4 + 3, 1)
     with torch.no_grad():
@@ -39,7 +39,7 @@ def test_it_is_what_a_linear_score_of_features_and_closeness_adds() -> None:
     )
 
 
-def test_it_is_added_to_the_score_of_the_features() -> None:
+def test_it_is_added_to_the_score() -> None:
     judge = game(tricks=["minibatch_discrimination"]).game.discriminator
     verdict, (added,) = judge(real().real.x), judge.scores
     of_features, beside = judge.score(verdict.features).squeeze(1), added(verdict.features, None)
@@ -47,7 +47,7 @@ def test_it_is_added_to_the_score_of_the_features() -> None:
     assert torch.allclose(verdict.logits, of_features + beside, atol=1e-6)
 
 
-def test_samples_in_another_order_get_the_same_logits_in_that_order() -> None:
+def test_logits_are_permutation_equivariant() -> None:
     discriminator = game(tricks=["minibatch_discrimination"]).game.discriminator
     x, order = real().real.x, torch.randperm(16)
     logits = discriminator(x).logits
@@ -57,7 +57,7 @@ def test_samples_in_another_order_get_the_same_logits_in_that_order() -> None:
     assert torch.allclose(plain(x[:8]).logits, plain(x).logits[:8], atol=1e-5)
 
 
-def test_a_collapsed_batch_is_closest() -> None:
+def test_a_collapsed_batch_has_the_largest_closeness() -> None:
     layer = Closeness(4, 3, 2)
     assert torch.allclose(layer(torch.ones(7, 4)), torch.full((7, 3), 7.0))
     assert torch.allclose(layer(1e4 * torch.randn(7, 4)), torch.ones(7, 3), atol=1e-3)

@@ -25,7 +25,7 @@ def test_the_channel_is_the_mean_deviation_of_the_group(shape: tuple[int, ...]) 
             assert made[i, -1].flatten().tolist() == pytest.approx([expected] * made[i, -1].numel(), rel=1e-5)
 
 
-def test_equal_samples_have_a_slope() -> None:
+def test_equal_samples_have_a_finite_gradient() -> None:
     x = torch.ones(4, 3, requires_grad=True)
     made = MinibatchStandardDeviation(4)(x)
     made.sum().backward()
@@ -36,14 +36,14 @@ def test_equal_samples_have_a_slope() -> None:
 @pytest.mark.parametrize(
     "overrides", [(), ("model.discriminator.maxout=2",), ("model.discriminator.hidden=[16,8]",)]
 )
-def test_a_verdict_hangs_on_its_group_alone(overrides: tuple[str, ...]) -> None:
+def test_a_verdict_depends_on_its_group_only(overrides: tuple[str, ...]) -> None:
     discriminator = game("non_saturating", ["minibatch_stddev"], "alternating", *overrides).game.discriminator
     x = real().real.x.requires_grad_()
     (slope,) = torch.autograd.grad(discriminator(x).logits[5], x)
     assert slope.flatten(1).abs().amax(1).nonzero().flatten().tolist() == [4, 5, 6, 7]
 
 
-def test_it_stands_in_front_of_the_last_layer_of_the_body() -> None:
+def test_it_precedes_the_last_layer_of_the_body() -> None:
     body = build_game(compose(*DCGAN, "trick=minibatch_stddev")).discriminator.body
     (place,) = [i for i, layer in enumerate(body) if isinstance(layer, nn.Sequential)]
     last = body[place][1]

@@ -12,7 +12,7 @@ from ganlab.tricks.mode_seeking import ModeSeeking, mean_distance
 
 
 class Scaled(nn.Module):
-    """latent [B, 6] -> images [B, 1, 2, 3] of slope a, and of the condition, which moves all alike."""
+    """latent [B, 6] -> images [B, 1, 2, 3], a times the latent plus the condition."""
 
     latent_dim, prior = 6, Normal()
 
@@ -32,7 +32,7 @@ def turn(generator: nn.Module, player: str = "generator") -> Turn:
 
 
 @pytest.mark.parametrize("a", [0.25, 3.0])
-def test_of_a_linear_generator_the_term_is_the_inverse_of_its_slope(a: float) -> None:
+def test_the_term_of_a_linear_generator_is_the_inverse_of_its_slope(a: float) -> None:
     generator = Scaled(a)
     term = ModeSeeking(2.0, 0.01).losses(turn(generator), lambda _: {})["mode_seeking"]
     assert float(term.detach()) == pytest.approx(2 / (a + 0.01), rel=1e-6)
@@ -40,7 +40,7 @@ def test_of_a_linear_generator_the_term_is_the_inverse_of_its_slope(a: float) ->
     assert float(slope) == pytest.approx(-2 / (a + 0.01) ** 2, rel=1e-6)
 
 
-def test_the_second_fakes_have_latents_of_their_own_and_the_same_conditions() -> None:
+def test_the_second_fakes_have_other_latents_and_the_same_conditions() -> None:
     generator = Scaled(1.0)
     view = turn(generator)
     ModeSeeking(1.0, 0.01).losses(view, lambda _: {})
@@ -48,10 +48,10 @@ def test_the_second_fakes_have_latents_of_their_own_and_the_same_conditions() ->
     assert torch.equal(first, view.latent)
     assert torch.equal(classes, others)
     assert (first != second).all()
-    assert len(generator.calls) == 2  # what was made for the objective is not made again
+    assert len(generator.calls) == 2  # the fakes of the objective are not generated again
 
 
-def test_the_first_fakes_are_those_that_are_judged() -> None:
+def test_the_first_fakes_are_the_judged_ones() -> None:
     alone, beside = (game("hinge", tricks) for tricks in ([], ["mode_seeking"]))
     found, expected = rounds(beside, 1)[0], rounds(alone, 1)[0]
     assert found["generator/adversarial"] == expected["generator/adversarial"]
@@ -75,11 +75,11 @@ def test_equal_fakes_cost_one_over_eps() -> None:
     assert float(term.detach()) == pytest.approx(100)
 
 
-def test_the_discriminator_learns_as_ever() -> None:
+def test_the_discriminators_loss_is_unchanged() -> None:
     assert ModeSeeking(1.0, 0.01).losses(turn(Scaled(1.0), "discriminator"), lambda _: {}) == {}
 
 
-def test_a_generator_that_does_not_heed_its_latents_learns_to() -> None:
+def test_a_generator_learns_to_use_its_latents() -> None:
     settings = (
         "trick.mode_seeking.weight=1",
         "optimizer.generator.lr=0.01",
@@ -93,7 +93,7 @@ def test_a_generator_that_does_not_heed_its_latents_learns_to() -> None:
     assert last < before / 10
 
 
-def test_half_types_are_raised() -> None:
+def test_half_precision_is_converted_to_float32() -> None:
     module = game("hinge", ["mode_seeking"]).game
     with torch.autocast("cpu", torch.bfloat16):
         view = module.turn("generator", real(), RandomStreams(0))

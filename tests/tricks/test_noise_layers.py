@@ -15,7 +15,7 @@ from ganlab.networks.noise import ScheduledNoise
 from ganlab.tricks.noise_layers import NoiseLayers
 
 
-def test_the_noise_is_as_large_as_the_schedule_says_and_fresh_in_each_pass() -> None:
+def test_the_noise_has_the_scheduled_standard_deviation_and_differs_between_passes() -> None:
     trick, layer = NoiseLayers(Linear(0.4, 0.0, 10), "discriminator"), ScheduledNoise("noise")
     trick.layers["discriminator"].append(layer)
     turn = game().game.turn("discriminator", real(), RandomStreams(0))
@@ -35,9 +35,7 @@ def test_the_noise_is_as_large_as_the_schedule_says_and_fresh_in_each_pass() -> 
 @pytest.mark.parametrize(
     ("base", "layers"), [(DCGAN, 2), (SMALL, 1), ((*SMALL, "model.discriminator.hidden=[8,8,8]"), 3)]
 )
-def test_every_hidden_layer_gets_noise_of_its_own_the_features_too(
-    base: tuple[str, ...], layers: int
-) -> None:
+def test_every_hidden_layer_and_the_features_have_separate_noise(base: tuple[str, ...], layers: int) -> None:
     table = build_game(compose(*base, "trick=noise_layers"))
     found = [m for m in table.discriminator.modules() if isinstance(m, ScheduledNoise)]
     assert len({layer.name for layer in found}) == len(found) == layers
@@ -48,7 +46,7 @@ def test_every_hidden_layer_gets_noise_of_its_own_the_features_too(
     assert not isinstance(first, ScheduledNoise)
 
 
-def test_both_players_verdicts_are_noisy_and_those_of_the_turn() -> None:
+def test_verdicts_on_both_turns_have_the_noise_of_the_turn() -> None:
     module = game("hinge", ["noise_layers"])
     for player in ("discriminator", "generator"):
         one, again, other = (
@@ -68,7 +66,7 @@ def test_both_players_verdicts_are_noisy_and_those_of_the_turn() -> None:
 @pytest.mark.parametrize(
     ("base", "layers"), [(DCGAN, 2), (SMALL, 1), ((*SMALL, "model.generator.hidden=[8,8,8]"), 3)]
 )
-def test_noise_in_the_generator_lies_between_its_layers(base: tuple[str, ...], layers: int) -> None:
+def test_noise_in_the_generator_is_added_between_its_layers(base: tuple[str, ...], layers: int) -> None:
     table = build_game(compose(*base, "trick=noise_layers", "trick.noise_layers.player=generator"))
     weighted = [
         m for m in table.generator.modules() if isinstance(m, nn.Linear | nn.ConvTranspose2d | ScheduledNoise)
@@ -80,14 +78,14 @@ def test_noise_in_the_generator_lies_between_its_layers(base: tuple[str, ...], l
 IN_GENERATOR = ("trick.noise_layers.player=generator", "trick.noise_layers.std=0.5")
 
 
-def test_a_last_linear_layer_of_the_generator_passes_the_noise_on() -> None:
-    """What it makes varies by W W^T std^2 around what it makes without noise."""
+def test_the_last_linear_layer_of_the_generator_transforms_the_noise() -> None:
+    """Its output has the covariance W W^T std^2 around the output without noise."""
     overrides = (*IN_GENERATOR, "model.generator.batch_norm=false", "~data.range", "+data.range=null")
     module = game("mmd", ["noise_layers"], "shared", *overrides).game
     module.train()
     n = 4000
     turn = module.turn("generator", Batch(Sample(torch.zeros(n, 1, 8, 8))), RandomStreams(0))
-    made = turn.replace(latent=torch.ones(n, 6)).generated  # the hook was not asked
+    made = turn.replace(latent=torch.ones(n, 6)).generated  # without the hook
     assert made.x.std(0).max() < 1e-6
     made = turn.decode(torch.ones(n, 6)).x.flatten(1)
     weight = next(m for m in reversed(list(module.generator.modules())) if isinstance(m, nn.Linear)).weight
@@ -96,7 +94,7 @@ def test_a_last_linear_layer_of_the_generator_passes_the_noise_on() -> None:
     assert torch.allclose(made.mean(0), module.eval().generator(torch.ones(1, 6)).flatten(), atol=0.05)
 
 
-def test_samples_are_free_of_the_noise_in_the_generator_and_each_pass_of_training_has_its_own() -> None:
+def test_samples_have_no_noise_and_training_passes_have_separate_noise() -> None:
     module = game("hinge", ["noise_layers"], "alternating", *IN_GENERATOR)
     rounds(module, 1)
     assert torch.equal(module.game.sample(5), module.game.sample(5))
@@ -109,7 +107,7 @@ def test_samples_are_free_of_the_noise_in_the_generator_and_each_pass_of_trainin
     assert not any(torch.equal(one, other) for other in others)
 
 
-def test_the_reference_of_virtual_batch_norm_stays_as_it_is() -> None:
+def test_the_reference_batch_of_virtual_batch_norm_has_no_noise() -> None:
     layer, x = ScheduledNoise("noise"), torch.zeros(7, 3)
     layer.random, layer.rows, layer.std = RandomStreams(0), 5, 1.0
     assert layer(x)[:2].equal(x[:2])

@@ -28,14 +28,14 @@ def test_targets_are_uniform_in_their_ranges() -> None:
     assert abs(float(torch.corrcoef(torch.stack([drawn.real, drawn.fake]))[0, 1])) < 0.03
 
 
-def test_a_share_of_the_targets_is_that_of_the_other_kind() -> None:
+def test_targets_are_exchanged_with_the_flip_probability() -> None:
     drawn = NoisyLabels([0.9, 1.0], [0.0, 0.1], 0.2).targets(PLAIN, seen())
     assert ((drawn.real >= 0.9) | (drawn.real <= 0.1)).all()
     assert (drawn.real <= 0.1).float().mean() == pytest.approx(0.2, abs=0.01)
     assert (drawn.fake >= 0.9).float().mean() == pytest.approx(0.2, abs=0.01)
 
 
-def test_the_share_may_fall_with_the_rounds() -> None:
+def test_the_flip_probability_may_be_a_schedule() -> None:
     trick = NoisyLabels([1, 1], [0, 0], Linear(0.4, 0, 10))
     for step, share in ((0, 0.4), (5, 0.2), (10, 0.0)):
         view = seen()
@@ -43,7 +43,7 @@ def test_the_share_may_fall_with_the_rounds() -> None:
         assert float(trick.targets(PLAIN, view).fake.mean()) == pytest.approx(share, abs=0.01)
 
 
-def test_each_round_and_each_process_has_draws_of_its_own() -> None:
+def test_each_step_and_each_process_has_its_own_targets() -> None:
     trick = NoisyLabels([0.7, 1.2], [0.0, 0.3], 0.05)
     assert torch.equal(trick.targets(PLAIN, seen(1)).real, trick.targets(PLAIN, seen(1)).real)
     assert not torch.equal(trick.targets(PLAIN, seen(1)).real, trick.targets(PLAIN, seen(2)).real)
@@ -54,7 +54,7 @@ def test_each_round_and_each_process_has_draws_of_its_own() -> None:
         assert torch.equal(whole[i], torch.cat([part[i] for part in parts]))
 
 
-def test_patches_have_targets_of_their_own() -> None:
+def test_each_patch_has_its_own_target() -> None:
     shape = (4, 3, 3)
     drawn = NoisyLabels([0.7, 1.2], [0.0, 0.3], 0.0).targets(
         Targets(torch.ones(shape), torch.zeros(shape)), seen()
@@ -63,13 +63,13 @@ def test_patches_have_targets_of_their_own() -> None:
     assert len(drawn.real.unique()) == 36
 
 
-def test_smoothed_targets_keep_their_share() -> None:
+def test_smoothed_targets_are_randomised() -> None:
     smooth = LabelSmoothing(0.8).targets(PLAIN, seen())
     drawn = NoisyLabels([0.9, 1.0], [0.0, 0.1], 0.0).targets(smooth, seen())
     assert drawn.real.mean() == pytest.approx(0.8 * 0.95 + 0.2 * 0.05, abs=0.005)
 
 
-def test_the_discriminator_learns_towards_them() -> None:
+def test_the_discriminator_learns_the_mean_targets() -> None:
     def loss(module: Game) -> torch.Tensor:
         turn = module.turn("discriminator", real(), RandomStreams(0))
         return module.losses(turn)["adversarial"], turn

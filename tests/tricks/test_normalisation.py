@@ -26,7 +26,7 @@ def norms(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (nn.GroupNorm
 @pytest.mark.parametrize(
     ("kind", "parts"), [("layer", lambda c: 1), ("instance", lambda c: c), ("group", lambda c: 2)]
 )
-def test_a_sample_is_normalised_by_statistics_of_its_own(kind: str, parts) -> None:
+def test_a_sample_is_normalised_by_its_own_statistics(kind: str, parts) -> None:
     made = norms(built(DCGAN, *of_kind(kind)).generator)
     assert len(made) == 2
     for norm in made:
@@ -46,7 +46,7 @@ def test_a_sample_is_normalised_by_statistics_of_its_own(kind: str, parts) -> No
 
 @pytest.mark.parametrize("kind", ["layer", "instance", "group", "none"])
 @pytest.mark.parametrize("player", ["discriminator", "generator", "both"])
-def test_no_sample_of_the_player_hangs_on_the_others(kind: str, player: str) -> None:
+def test_no_sample_of_the_player_depends_on_the_others(kind: str, player: str) -> None:
     game = built(DCGAN, *of_kind(kind), f"normalisation.player={player}").train()
 
     def alone(of: str, network, x: Tensor) -> None:
@@ -57,13 +57,13 @@ def test_no_sample_of_the_player_hangs_on_the_others(kind: str, player: str) -> 
         assert bool(norms(network, BATCH_NORMS)) != free
 
     with torch.no_grad():
-        for weight in game.parameters():  # the paper's initial weights are too small to tell apart
+        for weight in game.parameters():  # the paper's initial weights are too small for visible differences
             weight.normal_(0, 0.3)
         alone("generator", game.generator, torch.randn(6, 6))
         alone("discriminator", game.discriminator, torch.randn(6, 1, 8, 8))
 
 
-def test_a_layer_whose_norm_is_taken_away_gets_a_bias() -> None:
+def test_a_layer_whose_batch_norm_is_removed_gets_a_bias() -> None:
     game, plain = built(DCGAN, "normalisation.kind=none"), build_game(compose(*DCGAN))
     for player in ("generator", "discriminator"):
         free, normed = (
@@ -82,7 +82,7 @@ def test_a_layer_whose_norm_is_taken_away_gets_a_bias() -> None:
             assert not layer.bias.any()
 
 
-def test_classes_may_scale_the_other_norm_and_a_virtual_one_is_refused() -> None:
+def test_norm_conditioning_is_accepted_and_virtual_batch_norm_is_refused() -> None:
     both = "normalisation,label_conditioning"
     game = built(SMALL, "label_conditioning.generator=norm", tricks=both)
     (norm,) = norms(game.generator)

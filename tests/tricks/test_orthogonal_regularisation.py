@@ -17,14 +17,14 @@ def term(module, player: str = "generator", **changes) -> torch.Tensor:
 
 
 def by_hand(rows: torch.Tensor) -> float:
-    """Over all ordered pairs of two filters [outputs, the rest], the squares of their products."""
+    """The sum of squared products over all ordered pairs of filters [outputs, inputs]."""
     rows = rows.detach().double()
     n = len(rows)
     return sum(float(rows[i] @ rows[j]) ** 2 for i in range(n) for j in range(n) if i != j)
 
 
 def rows_of(layer: nn.Module) -> torch.Tensor:
-    """Each output's filter as it is applied to an input of ones at one place."""
+    """The filter of each output, read off its response to unit inputs."""
     if isinstance(layer, nn.ConvTranspose2d):
         return torch.stack([layer.weight[:, i].flatten() for i in range(layer.out_channels)])
     return layer.weight.flatten(1)
@@ -42,7 +42,7 @@ def test_the_term_is_the_sum_over_all_pairs_of_filters(model: str, player: str) 
     assert float(term(module, player).detach()) == pytest.approx(expected, rel=1e-4)
 
 
-def test_orthogonal_filters_of_any_length_cost_nothing_and_have_no_slope() -> None:
+def test_orthogonal_filters_of_any_norm_have_no_penalty_and_no_gradient() -> None:
     rows = torch.linalg.qr(torch.randn(6, 4, dtype=torch.float64)).Q.T  # four of length one
     rows = (torch.tensor([[0.1], [1.0], [2.0], [5.0]]) * rows).requires_grad_()
     cost = squared_products(rows, 0)
@@ -51,7 +51,7 @@ def test_orthogonal_filters_of_any_length_cost_nothing_and_have_no_slope() -> No
     assert torch.allclose(slope, torch.zeros_like(slope), atol=1e-9)
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (5, 3)])  # by the products of filters, and by those of inputs
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3)])  # fewer, or more, filters than dimensions
 def test_the_gradient_is_the_closed_form(shape: tuple[int, int]) -> None:
     weight = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(squared_products(weight, 0), weight)
@@ -60,7 +60,7 @@ def test_the_gradient_is_the_closed_form(shape: tuple[int, int]) -> None:
     assert torch.allclose(slope, expected)
 
 
-def test_only_the_chosen_player_has_it() -> None:
+def test_only_the_selected_player_has_the_term() -> None:
     for player, has in (("generator", [False, True]), ("both", [True, True])):
         module = game("hinge", [NAME], "alternating", f"trick.{NAME}.player={player}")
         names = rounds(module, 1)[0]
@@ -75,16 +75,16 @@ def test_filters_become_orthogonal() -> None:
     assert float(term(module).detach()) < before / 10
 
 
-def test_the_weights_of_layers_that_other_tricks_add_count() -> None:
+def test_layers_that_other_tricks_add_are_included() -> None:
     setting = f"trick.{NAME}.player=discriminator"
     alone = game("hinge", [NAME], "alternating", setting)
     beside = game("non_saturating", [NAME, "semi_supervised"], "alternating", setting)
     count = [len(module.game.tricks[NAME].filters["discriminator"]) for module in (alone, beside)]
-    assert count == [1, 2]  # the hidden layer; and the head of eleven classes
+    assert count == [1, 2]  # the hidden layer, and the class head in addition
 
 
 @pytest.mark.parametrize(("trick", "original"), [("spectral_norm", "original"), ("weight_norm", "original1")])
-def test_beside_a_parametrisation_it_is_about_what_the_optimiser_moves(trick: str, original: str) -> None:
+def test_with_a_parametrisation_it_applies_to_the_optimised_weights(trick: str, original: str) -> None:
     settings = (f"trick.{NAME}.player=discriminator", f"trick.{NAME}.weight=1")
     module = game("hinge", [NAME, trick], "alternating", *settings)
     state = {name: buffer.clone() for name, buffer in module.game.discriminator.named_buffers()}
@@ -95,7 +95,7 @@ def test_beside_a_parametrisation_it_is_about_what_the_optimiser_moves(trick: st
         assert torch.equal(buffer, state[name])
 
 
-def test_an_unrolled_discriminator_feels_it_with_the_weights_ahead() -> None:
+def test_unrolled_steps_include_the_term_at_unrolled_weights() -> None:
     settings = (f"trick.{NAME}.player=discriminator", f"trick.{NAME}.weight=1")
     module = game("hinge", [NAME, "unrolled"], "alternating", *settings)
     turn = module.game.turn("generator", real(), RandomStreams(0))
@@ -105,7 +105,7 @@ def test_an_unrolled_discriminator_feels_it_with_the_weights_ahead() -> None:
     assert found != pytest.approx(float(term(module, "discriminator").detach()), rel=1e-3)
 
 
-def test_products_are_taken_in_full_precision() -> None:
+def test_products_are_computed_in_full_precision() -> None:
     module = game("hinge", [NAME])
     exact = term(module)
     with torch.autocast("cpu", torch.bfloat16):

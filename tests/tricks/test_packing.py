@@ -17,7 +17,7 @@ from ganlab.tricks.packing import Packing
 from ganlab.tricks.r1 import R1
 
 
-def packed(base: tuple[str, ...], size: int, *overrides: str) -> Game:
+def build_packed(base: tuple[str, ...], size: int, *overrides: str) -> Game:
     size_ = f"trick.packing.size={size}"
     return (
         build_game(compose(*base, "trick=packing", size_, "data.batch_size=24", *overrides)).double().eval()
@@ -30,8 +30,8 @@ def logits(game: Game, x: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("base", [SMALL, DCGAN, (*SMALL, "data=ring")], ids=["gan", "dcgan", "ring"])
-def test_so_many_samples_are_judged_as_one(base: tuple[str, ...], size: int) -> None:
-    game = packed(base, size)
+def test_packs_are_judged_as_one_sample(base: tuple[str, ...], size: int) -> None:
+    game = build_packed(base, size)
     x = torch.randn(24, *game.shape).double().requires_grad_()
     verdicts = logits(game, x)
     assert verdicts.shape == (24 // size,)
@@ -44,23 +44,23 @@ def test_so_many_samples_are_judged_as_one(base: tuple[str, ...], size: int) -> 
     assert torch.allclose(logits(game, moved), verdicts[order])
 
 
-def test_the_samples_of_a_pack_are_channels_side_by_side() -> None:
+def test_the_samples_of_a_pack_are_concatenated_along_the_channels() -> None:
     x = torch.randn(6, 2, 3, 3)
-    turn = packed(SMALL, 3).turn("discriminator", real(), RandomStreams(0))
+    turn = build_packed(SMALL, 3).turn("discriminator", real(), RandomStreams(0))
     shown = Packing(3, 6).inputs(Sample(x, torch.arange(6)), turn)
     assert shown.condition is None
     assert shown.x.shape == (2, 6, 3, 3)
     assert torch.equal(shown.x[1], torch.cat([x[3], x[4], x[5]]))
 
 
-def test_the_layer_that_sees_a_pack_is_as_wide_as_it() -> None:
-    assert packed(SMALL, 3).discriminator.body[1].in_features == 3 * 64
-    assert packed(DCGAN, 4).discriminator.body[0].in_channels == 4
+def test_the_first_layer_has_the_width_of_a_pack() -> None:
+    assert build_packed(SMALL, 3).discriminator.body[1].in_features == 3 * 64
+    assert build_packed(DCGAN, 4).discriminator.body[0].in_channels == 4
     free = build_game(compose(*SMALL)).discriminator.body[1].weight
-    assert torch.equal(packed(SMALL, 2).discriminator.body[1].weight[:, :64].float(), free)
+    assert torch.equal(build_packed(SMALL, 2).discriminator.body[1].weight[:, :64].float(), free)
 
 
-def test_targets_and_both_players_terms_are_those_of_packs() -> None:
+def test_there_is_one_target_and_one_term_per_pack() -> None:
     module = game("non_saturating", ["packing", "label_smoothing"])
     turn = module.game.turn("discriminator", real(), RandomStreams(0))
     assert turn.targets.real.tolist() == pytest.approx([0.9] * 8)
@@ -76,7 +76,7 @@ class Quadratic(nn.Module):
         return Verdict(1.5 * x.square().flatten(1).sum(1), x.flatten(1))
 
 
-def test_a_penalty_is_that_of_a_pack_over_all_of_its_numbers() -> None:
+def test_a_gradient_penalty_is_computed_over_all_elements_of_a_pack() -> None:
     x = torch.randn(8, 1, 2, 3)
     tricks = Tricks({"packing": Packing(4, 8), "r1": R1(2.0, 1)})
     turn = Turn(
@@ -93,8 +93,8 @@ def test_a_penalty_is_that_of_a_pack_over_all_of_its_numbers() -> None:
     assert torch.allclose(penalty, (3 * x).square().reshape(2, -1).sum(1), rtol=1e-5)
 
 
-def test_the_witness_of_a_learned_mmd_is_bound_per_pack() -> None:
-    """The slope of the witness at points of packs, by hand, one pack at a time."""
+def test_the_witness_of_a_learned_mmd_is_penalised_per_pack() -> None:
+    """The gradient of the witness at points of packs, computed manually for each pack."""
     cfg = composed(*SMALL, "objective=learned_mmd", "trick=packing").copy()
     table = build(cfg).game.double()
     sample = real().real
@@ -120,8 +120,8 @@ def test_the_witness_of_a_learned_mmd_is_bound_per_pack() -> None:
 def test_a_batch_that_is_not_a_multiple_of_the_pack_size_is_refused() -> None:
     reason = "gives each process 16 samples, which is not a multiple of size=3"
     with refuses("data.batch_size", reason=reason):
-        packed(SMALL, 3, "data.batch_size=16")
-    turn = packed(SMALL, 3).turn("discriminator", real(), RandomStreams(0))
+        build_packed(SMALL, 3, "data.batch_size=16")
+    turn = build_packed(SMALL, 3).turn("discriminator", real(), RandomStreams(0))
     with refuses("data.batch_size", reason=reason):
         assert turn.on_real
 

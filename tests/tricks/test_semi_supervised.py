@@ -20,7 +20,7 @@ def turn(player: Player, *tricks: str) -> tuple[Game, Turn]:
 
 
 def probabilities(classes: torch.Tensor) -> list[list[float]]:
-    """Of K + 1 classes whose last has the logit 0, for each row."""
+    """The probabilities of K + 1 classes, the last with the logit 0, for each row."""
     rows = []
     for row in classes.double().tolist():
         total = sum(map(math.exp, [*row, 0.0]))
@@ -28,7 +28,7 @@ def probabilities(classes: torch.Tensor) -> list[list[float]]:
     return rows
 
 
-def test_a_sample_is_real_as_far_as_it_is_none_of_the_last_class() -> None:
+def test_the_logit_is_that_of_not_being_the_last_class() -> None:
     module, seen = turn("discriminator")
     verdict = module.discriminator(3 * seen.real.x)
     assert verdict.classes.shape == (16, 10)
@@ -53,12 +53,12 @@ def test_the_terms_are_those_of_section_5() -> None:
     assert terms["supervised"].tolist() == pytest.approx([WEIGHT * s for s in supervised], rel=1e-4)
 
 
-def test_the_generator_knows_nothing_of_labels() -> None:
+def test_the_generator_does_not_depend_on_labels() -> None:
     module, seen = turn("generator")
     assert list(module.tricks.losses(seen, module.objective)) == ["adversarial"]
 
 
-def test_no_label_of_the_batch_is_looked_at() -> None:
+def test_labels_of_the_batch_are_not_used() -> None:
     one, other = (game(tricks=["semi_supervised"]) for _ in range(2))
     for step in range(3):
         told = one_round(one)
@@ -67,7 +67,7 @@ def test_no_label_of_the_batch_is_looked_at() -> None:
         assert {name: float(term) for name, term in other.recorder.scalars.items()} == told
 
 
-def test_labelled_samples_are_seen_as_the_others_are() -> None:
+def test_labelled_samples_pass_the_input_hooks() -> None:
     module, seen = turn("discriminator", "instance_noise")
     classes = seen.judge(seen.labelled).classes
     assert not torch.equal(classes, module.discriminator(seen.labelled.x).classes)

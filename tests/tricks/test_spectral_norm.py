@@ -42,7 +42,7 @@ def judge(game: Game, passes: int) -> None:
 
 @pytest.mark.parametrize("way", ["concat", "projection"])
 @pytest.mark.parametrize("base", [SMALL, DCGAN], ids=["gan", "dcgan"])
-def test_every_weight_has_spectral_norm_one_those_of_other_tricks_too(
+def test_every_weight_has_spectral_norm_one_including_those_of_other_tricks(
     base: tuple[str, ...], way: str
 ) -> None:
     game = built(base, "trick.spectral_norm.player=both", f"trick.label_conditioning.discriminator={way}")
@@ -57,7 +57,7 @@ def test_every_weight_has_spectral_norm_one_those_of_other_tricks_too(
     assert all(abs(largest(m) - 1) > 1e-2 for m in free.discriminator.modules() if isinstance(m, WEIGHTS))
 
 
-def test_one_step_a_pass_follows_weights_that_move() -> None:
+def test_one_iteration_per_pass_follows_changing_weights() -> None:
     module = game("hinge", ["spectral_norm"])
     rounds(module, 30)
     for layer in module.game.discriminator.modules():
@@ -70,7 +70,7 @@ def test_one_step_a_pass_follows_weights_that_move() -> None:
     assert float(slope.flatten(1).norm(dim=1).max()) <= 1 + 1e-4
 
 
-def test_the_gradient_is_that_of_the_paper() -> None:
+def test_the_gradient_is_equation_12() -> None:
     """Equation 12: (E[delta h^T] - lambda u v^T) / sigma, with lambda = <E[delta h^T], W_SN>."""
     discriminator = built(SMALL).double().discriminator
     for _ in range(300):
@@ -85,7 +85,7 @@ def test_the_gradient_is_that_of_the_paper() -> None:
     assert torch.allclose(weight.grad, (plain - share * torch.outer(u[:, 0], vh[0])) / s[0], atol=1e-8)
 
 
-def test_evaluation_moves_no_vector_and_a_pass_of_training_does() -> None:
+def test_only_training_passes_change_the_singular_vectors() -> None:
     discriminator = game(tricks=["spectral_norm"]).game.discriminator
     with torch.no_grad():
         for weight in discriminator.parameters():
@@ -97,8 +97,8 @@ def test_evaluation_moves_no_vector_and_a_pass_of_training_does() -> None:
         assert any(moved) == training
 
 
-def test_a_discriminator_ahead_is_constrained_and_leaves_the_other_alone() -> None:
-    """Unrolled by a step: the verdicts are those of a copy that takes it for real."""
+def test_an_unrolled_discriminator_is_constrained_and_does_not_change_the_original() -> None:
+    """Verdicts after one unrolled step equal those of a copy that takes the step."""
     module = game(
         "non_saturating",
         ["spectral_norm", "unrolled"],
@@ -129,9 +129,9 @@ def test_a_discriminator_ahead_is_constrained_and_leaves_the_other_alone() -> No
 
 def test_the_average_of_a_constrained_generator_is_sampled() -> None:
     module = game("hinge", ["ema", "spectral_norm"], "alternating", "trick.spectral_norm.player=both")
-    one_round(module)  # whose weights and vectors the average takes over
+    one_round(module)  # the average copies weights and singular vectors
     sampler, generator = module.game.sampler, module.game.generator
-    set_standing_statistics(generator, latents(generator))  # as the average has them
+    set_standing_statistics(generator, latents(generator))  # as in the average
     latent = torch.randn(3, 6)
     assert torch.allclose(sampler.eval()(latent), generator.eval()(latent), atol=0.05)
     assert largest(sampler.body[0]) == pytest.approx(1, abs=1e-4)
@@ -157,7 +157,7 @@ def test_averages_are_divided_by_their_own_singular_values(model: str) -> None:
     assert torch.equal(module.game.sample(5), twin.game.sample(5))
 
 
-def test_weights_that_are_not_finite_are_told_when_they_are_sampled() -> None:
+def test_weights_that_are_not_finite_give_samples_that_are_not_finite() -> None:
     network = nn.Sequential(nn.Linear(4, 3))
     parametrise(network[0], spectral_norm)
     optimised_weight(network[0]).detach()[0, 0] = torch.inf
@@ -165,14 +165,14 @@ def test_weights_that_are_not_finite_are_told_when_they_are_sampled() -> None:
     assert not network.eval()(torch.ones(1, 4)).isfinite().all()
 
 
-def test_a_decoder_is_left_free() -> None:
+def test_a_decoder_is_not_constrained() -> None:
     module = game("mmd_gan", ["spectral_norm", "feature_autoencoder"])
     decoder = list(module.game.discriminator.decoder.named_parameters())
     assert decoder
     assert not any("parametrizations" in name for name, _ in decoder)
 
 
-def test_norms_are_taken_in_full_precision() -> None:
+def test_norms_are_computed_in_full_precision() -> None:
     seen = []
 
     class Recording(nn.Module):
@@ -215,7 +215,7 @@ def test_two_tricks_that_normalise_the_same_weights_are_refused() -> None:
 
 
 @pytest.mark.parametrize("base", [SMALL, DCGAN], ids=["gan", "dcgan"])
-def test_what_stands_beside_the_sample_is_left_free(base: tuple[str, ...]) -> None:
+def test_class_planes_and_columns_in_the_input_are_not_constrained(base: tuple[str, ...]) -> None:
     game = built(base, "trick.label_conditioning.discriminator=embedding")
     judge(game, 3)
     (embedding,) = (m for m in game.discriminator.modules() if isinstance(m, nn.Embedding))

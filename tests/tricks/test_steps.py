@@ -6,7 +6,7 @@ from ganlab.tricks.steps import Burst, CriticSteps
 
 
 def movers(module, n: int) -> list[str]:
-    """Who moved in each of n rounds, by the first letters."""
+    """The initials of the players that move in each of n steps."""
     found = []
     for _ in range(n):
         players = {name.split("/")[0] for name in one_round(module)}
@@ -26,9 +26,9 @@ def test_the_discriminator_moves_before_k_moves_of_the_generator(play: str) -> N
     assert movers(module, 7) == ["dg", "g", "g", "dg", "g", "g", "dg"]
 
 
-def test_bursts_come_at_the_first_moves_and_at_every_so_many() -> None:
+def test_bursts_precede_the_first_updates_and_every_nth() -> None:
     trick = CriticSteps(2, Burst(5, first=2, every=4))
-    waits = [5, 5, 2, 2, 5, 2, 2, 2, 5]  # moves 0 and 1 are among the first; 0, 4 and 8 are a fourth
+    waits = [5, 5, 2, 2, 5, 2, 2, 2, 5]  # updates 0 and 1 are the first two; 0, 4 and 8 are every fourth
     moves = [step for step in range(sum(waits)) if trick.plays("generator", step)]
     assert moves == [sum(waits[: i + 1]) - 1 for i in range(len(waits))]
     assert all(trick.plays("discriminator", step) for step in range(sum(waits)))
@@ -41,7 +41,7 @@ def test_a_burst_of_the_same_n_is_refused() -> None:
         CriticSteps(2, Burst(n=2, first=2, every=4))
 
 
-def test_who_sits_keeps_its_weights_and_each_move_has_a_batch_and_latents_of_its_own() -> None:
+def test_a_waiting_player_keeps_its_weights_and_each_update_has_its_own_batch_and_latents() -> None:
     module = game("wasserstein", ["critic_steps"], "alternating", "trick.critic_steps.n=2")
     before = [w.detach().clone() for w in module.game.weights("generator")]
     turns = []

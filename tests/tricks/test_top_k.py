@@ -15,7 +15,7 @@ LOGITS = torch.tensor([0.1, 3.0, -2.0, 1.5, 0.7, -0.3], dtype=torch.float64)
 
 
 class Given(nn.Module):
-    """x [B, ...] are the logits, and features too."""
+    """A discriminator whose logits and features are its inputs."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         return Verdict(x, x)
@@ -36,7 +36,7 @@ def slope(view: Turn, trick: TopK) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize(("share", "best"), [(0.5, [1, 3, 4]), (0.34, [1, 3]), (0.01, [1])])
-def test_the_loss_and_its_gradient_are_those_of_the_best_alone(share: float, best: list[int]) -> None:
+def test_the_loss_and_its_gradient_are_those_of_the_best_fakes(share: float, best: list[int]) -> None:
     cost, slopes = slope(turn(), TopK(share))
     assert float(cost) == pytest.approx(sum(float(LOGITS[i].exp()) for i in best) / len(best))
     expected = torch.zeros(6, dtype=torch.float64)
@@ -44,31 +44,31 @@ def test_the_loss_and_its_gradient_are_those_of_the_best_alone(share: float, bes
     assert torch.allclose(slopes, expected)
 
 
-def test_the_share_follows_its_schedule_from_the_whole_batch_and_is_rounded_down() -> None:
+def test_the_scheduled_share_is_rounded_down() -> None:
     trick = TopK(Linear(1, 0.5, 30))
     counts = [int((slope(turn(step=step), trick)[1] != 0).sum()) for step in (0, 1, 10, 11, 20, 30, 99)]
     assert counts == [6, 5, 5, 4, 4, 3, 3]
     assert int((slope(turn(torch.arange(100.0)), TopK(0.29))[1] != 0).sum()) == 29
 
 
-def test_of_equal_logits_no_more_than_k_are_taken() -> None:
+def test_ties_do_not_exceed_k() -> None:
     assert int((slope(turn(torch.zeros(6)), TopK(0.5))[1] != 0).sum()) == 3
 
 
-def test_over_patches_a_samples_mean_counts() -> None:
+def test_the_mean_over_patches_ranks_a_sample() -> None:
     patches = torch.tensor([[9.0, -9.0], [1.0, 2.0], [0.0, 1.0], [-9.0, -9.0]]).view(4, 1, 2)
     _, slopes = slope(turn(patches), TopK(0.5))
     assert (slopes.flatten(1) != 0).tolist() == [[False] * 2, [True] * 2, [True] * 2, [False] * 2]
 
 
-def test_other_terms_and_the_other_player_are_left_alone() -> None:
+def test_other_terms_and_the_discriminators_loss_are_unchanged() -> None:
     view = turn()
     assert torch.equal(TopK(0.5).losses(view, compute)["other"], view.on_fake.logits)
     view = turn(player="discriminator")
     assert torch.equal(TopK(0.5).losses(view, compute)["adversarial"], view.on_fake.logits.exp())
 
 
-def test_of_packs_whole_ones_are_taken() -> None:
+def test_whole_packs_are_selected() -> None:
     module = game("hinge", ["packing", "top_k"], "alternating", "trick.top_k.share=0.5").game
     view = module.turn("generator", real(), RandomStreams(0))
     term = module.losses(view)["adversarial"]
@@ -80,7 +80,7 @@ def test_of_packs_whole_ones_are_taken() -> None:
 
 
 @pytest.mark.parametrize("objective", ["relativistic", "f_jensen_shannon", "wasserstein", "least_squares"])
-def test_it_selects_from_any_cost_of_each_fake(objective: str) -> None:
+def test_it_selects_from_any_loss_of_each_fake(objective: str) -> None:
     module = game(objective, ["top_k"], "alternating", "trick.top_k.share=0.5").game
     view = module.turn("generator", real(), RandomStreams(0))
     found = float(module.losses(view)["adversarial"].detach())
@@ -89,14 +89,14 @@ def test_it_selects_from_any_cost_of_each_fake(objective: str) -> None:
     assert found == pytest.approx(float(costs[best].mean()))
 
 
-def test_half_types_are_raised() -> None:
+def test_half_precision_is_converted_to_float32() -> None:
     module = game("hinge", ["top_k"], "alternating", "trick.top_k.share=0.5").game
     with torch.autocast("cpu", torch.bfloat16):
         terms = module.tricks.losses(module.turn("generator", real(), RandomStreams(0)), module.objective)
     assert terms["adversarial"].dtype == torch.float32
 
 
-def test_features_that_are_matched_beside_it_are_those_of_all_fakes() -> None:
+def test_feature_matching_uses_all_fakes() -> None:
     tricks = ["feature_matching", "top_k"]
     beside = "trick.feature_matching.replace=false"
     module = game("hinge", tricks, "alternating", beside, "trick.top_k.share=0.5")

@@ -11,13 +11,13 @@ from ganlab.networks.priors import TruncatedNormal
 
 
 @pytest.mark.parametrize("threshold", [0.02, 0.5, 2.0, 10.0])
-def test_latents_are_normal_ones_within_the_threshold(threshold: float) -> None:
+def test_latents_are_truncated_normal(threshold: float) -> None:
     latent = TruncatedNormal(threshold)(RandomStreams(0), 4000, 5)
     assert latent.abs().max() <= threshold
     assert kstest(latent.flatten().numpy(), truncnorm(-threshold, threshold).cdf).pvalue > 0.01
 
 
-def test_training_is_untouched_and_samples_are_made_of_truncated_latents() -> None:
+def test_training_is_unchanged_and_samples_have_truncated_latents() -> None:
     module, plain = game(tricks=["truncation"]), game()
     assert rounds(module, 3) == rounds(plain, 3)
     latent = TruncatedNormal(1.0)(RandomStreams(5, "sample"), 4, 6)
@@ -25,14 +25,14 @@ def test_training_is_untouched_and_samples_are_made_of_truncated_latents() -> No
     assert not torch.equal(module.game.sample(4), plain.game.sample(4))
 
 
-def test_modes_are_left_as_they_were() -> None:
+def test_sampling_keeps_the_mode_of_the_network() -> None:
     module = game(tricks=["truncation"])
     rounds(module, 1)
     module.game.sample(3)
     assert all(part.training for part in module.game.generator.modules())
 
 
-def test_an_average_is_truncated_too() -> None:
+def test_an_average_is_sampled_with_truncation() -> None:
     module = game(tricks=["truncation", "ema"])
     rounds(module, 2)
     latent = TruncatedNormal(1.0)(RandomStreams(0, "sample"), 4, 6)

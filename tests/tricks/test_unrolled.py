@@ -25,7 +25,7 @@ def small(steps: int, *overrides: str) -> Game:
         *overrides,
     )
     game = build_game(cfg).double()
-    # Finite differences see no second derivative in a leaky ReLU, and stumble over the kink of a ReLU.
+    # A leaky ReLU has no second derivative, and a ReLU has kinks, which finite differences do not handle.
     game.discriminator.body[2] = torch.nn.SiLU()
     game.generator.body[1] = torch.nn.SiLU()
     return game
@@ -36,7 +36,7 @@ def batch() -> Batch:
 
 
 def by_hand(game: Game, steps: int, latent: torch.Tensor) -> float:
-    """The generator's loss against a discriminator that really takes the steps, one at a time."""
+    """The generator's loss against a copy of the discriminator that takes the steps."""
     ahead = copy.deepcopy(game.discriminator)
     for _ in range(steps):
         x = batch().real.x.requires_grad_()
@@ -80,7 +80,7 @@ def test_the_gradient_is_that_of_finite_differences(steps: int) -> None:
         assert torch.equal(value, before[name])
 
 
-# They hold constant what depends on the weights ahead: averages of logits, and singular vectors.
+# They hold values constant that depend on the unrolled weights: averages of logits, and singular vectors.
 HELD = {"lecam", "spectral_norm"}
 
 
@@ -93,16 +93,16 @@ def float64() -> Iterator[None]:
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("trick", sorted({*options("trick")} - {"unrolled", *HELD}))
-def test_beside_any_trick_the_gradient_is_that_of_finite_differences(trick: str) -> None:
-    """torch's own second derivatives are not all right: those of its weight norm are not."""
+def test_with_any_trick_the_gradient_is_that_of_finite_differences(trick: str) -> None:
+    """Not all second derivatives of torch are correct: those of its weight norm are not."""
     slope, _ = downhill(trick, 0)
-    h = 1e-7  # few kinks of a ReLU are as near
+    h = 1e-7  # few kinks of a ReLU are this close
     (_, above), (_, below) = downhill(trick, h), downhill(trick, -h)
     assert slope == pytest.approx((above - below) / (2 * h), rel=1e-5)
 
 
 def downhill(trick: str, distance: float) -> tuple[float, float]:
-    """The slope of the generator's loss along a direction, and the loss `distance` away that way."""
+    """The derivative of the generator's loss along a direction, and the loss at a distance along it."""
     settings = ("trick.unrolled.steps=2", f"trick.unrolled.lr={LR}")
     played = game(home("unrolled", trick), ["unrolled", trick], "alternating", *settings).game.double()
     torch.manual_seed(1)
@@ -119,7 +119,7 @@ def downhill(trick: str, distance: float) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("trick", sorted({*options("trick")} - {"unrolled"}))
-def test_beside_any_trick_the_discriminator_keeps_its_own_weights(trick: str) -> None:
+def test_with_any_trick_the_discriminator_keeps_its_own_weights(trick: str) -> None:
     played = game(home("unrolled", trick), ["unrolled", trick]).game
     tensors = [
         (module, name, tensor)
@@ -134,7 +134,7 @@ def test_beside_any_trick_the_discriminator_keeps_its_own_weights(trick: str) ->
         assert torch.equal(tensor, value)
 
 
-def test_a_part_under_two_names_is_ahead_under_both() -> None:
+def test_a_submodule_with_two_names_is_unrolled_under_both() -> None:
     played = game("hinge", ["semi_supervised"]).game
     assert played.discriminator.score.classes is played.discriminator.classes
     ahead = FunctionalNetwork.of(played.discriminator)
@@ -150,14 +150,14 @@ def test_a_part_under_two_names_is_ahead_under_both() -> None:
     assert not torch.allclose(found, before)
 
 
-def test_the_discriminators_turn_is_as_ever() -> None:
+def test_the_discriminators_turn_is_unchanged() -> None:
     turn = small(3).turn("discriminator", batch(), RandomStreams(0))
     asked = []
     Unrolled(3, 0.1).losses(turn, lambda turn: asked.append(turn) or {})
     assert asked == [turn]
 
 
-def test_the_steps_ahead_feel_every_penalty_whatever_its_name() -> None:
+def test_unrolled_steps_include_every_penalty_whatever_its_name() -> None:
     from ganlab.tricks.base import Tricks
     from ganlab.tricks.r1 import R1
 

@@ -10,7 +10,7 @@ SIZE = 5
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 3, 2)])
-def test_a_row_is_normalised_as_the_one_further_row_of_the_reference(shape: tuple[int, ...]) -> None:
+def test_a_row_is_normalised_as_an_additional_row_of_the_reference(shape: tuple[int, ...]) -> None:
     norm = (nn.BatchNorm1d if len(shape) == 1 else nn.BatchNorm2d)(4)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
@@ -38,7 +38,7 @@ def test_a_batch_norm_would_fail_the_same_test() -> None:
     assert not torch.allclose(generator(latent[:3])[0], generator(latent)[0], atol=1e-3)
 
 
-def test_the_reference_is_conditioned_too() -> None:
+def test_the_reference_is_conditioned() -> None:
     for way in ("concat", "embedding", "norm"):
         override = f"trick.label_conditioning.generator={way}"
         generator = (

@@ -15,7 +15,7 @@ def largest(module) -> float:
 
 
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
-def test_no_weight_of_the_discriminator_leaves_the_bounds(play: str) -> None:
+def test_no_weight_of_the_discriminator_exceeds_the_bound(play: str) -> None:
     module, free = game("hinge", ["weight_clip"], play), game("hinge", [], play)
     assert largest(free) > 0.05
     assert largest(module) == pytest.approx(0.01)
@@ -27,14 +27,14 @@ def test_no_weight_of_the_discriminator_leaves_the_bounds(play: str) -> None:
     assert max(float(w.detach().abs().max()) for w in module.game.weights("generator")) > 0.05
 
 
-def test_a_decoder_is_left_free() -> None:
+def test_a_decoder_is_not_constrained() -> None:
     module = game("mmd_gan", ["weight_clip", "feature_autoencoder"])
     one_round(module)
     assert largest(module) == pytest.approx(0.01)
     assert max(float(w.detach().abs().max()) for w in module.game.discriminator.decoder.parameters()) > 0.05
 
 
-def test_the_bound_may_be_a_schedule_and_the_generators_move_clips_nothing() -> None:
+def test_the_bound_may_be_a_schedule_and_generator_updates_do_not_clip() -> None:
     module = game("hinge")
     trick = WeightClip(Linear(0.02, 0.01, 10))
     trick.after("generator", module.game.networks, 0)
@@ -49,7 +49,7 @@ def test_a_bound_of_zero_is_refused() -> None:
         WeightClip(0)
 
 
-def test_adopted_weights_are_clipped_before_the_first_move() -> None:
+def test_loaded_weights_are_clipped_before_the_first_update() -> None:
     module = game("hinge", ["weight_clip"])
     init_from(module, {"state_dict": game("hinge").state_dict()})
     assert largest(module) == pytest.approx(0.01)

@@ -10,12 +10,12 @@ from ganlab.networks.initial import WEIGHTED
 
 
 def by_output(layer: nn.Module, weight: Tensor) -> Tensor:
-    """[outputs, the rest]"""
+    """[outputs, inputs]."""
     return (weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else weight).flatten(1)
 
 
 @pytest.mark.parametrize("base", [SMALL, DCGAN], ids=["gan", "dcgan"])
-def test_a_weight_is_a_length_times_a_direction_for_each_output(base: tuple[str, ...]) -> None:
+def test_a_weight_is_a_norm_times_a_direction_for_each_output(base: tuple[str, ...]) -> None:
     game = build_game(compose(*base, "trick=weight_norm", "trick.weight_norm.player=both"))
     plain = build_game(compose(*base))
     latent = torch.randn(4, 6)
@@ -33,7 +33,7 @@ def test_a_weight_is_a_length_times_a_direction_for_each_output(base: tuple[str,
             assert torch.allclose(by_output(layer, layer.weight), expected, atol=1e-5)
 
 
-def test_the_optimiser_moves_length_and_direction() -> None:
+def test_the_optimiser_updates_norm_and_direction() -> None:
     module = game("hinge", ["weight_norm"])
     parts = module.game.discriminator.score.parametrizations.weight
     before = [part.detach().clone() for part in (parts.original0, parts.original1)]

@@ -26,6 +26,6 @@ class Evaluate(Callback):
         module.recorder.metrics = {}
         if step > self.times.begins and (step % self.every == 0 or step == self.times.total):
             metrics = self.evaluation(module.game)
-            self.record = self.evaluation.record(metrics, module.game)
+            self.record = self.evaluation.records(metrics, module.game)
             # On every rank, because the best checkpoint is saved by all of them or by none.
             module.recorder.metrics = trainer.strategy.broadcast(metrics)

@@ -1,0 +1,86 @@
+"""Metrics of a saved run, or of a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from ganlab.config.build import build_data, build_evaluation, instantiate_group
+from ganlab.config.checks import refuse_unused_weights
+from ganlab.config.compose import CONF, compose
+from ganlab.config.run_directory import RunDirectory, warn_if_other_data
+from ganlab.core.errors import ConfigError, require
+from ganlab.data.base import Data
+from ganlab.data.folder import EvaluationFolder
+from ganlab.metrics.protocols import Records
+from ganlab.training.build import load
+from ganlab.training.callbacks.progress import progress_bar
+
+
+def measure_run(cfg: DictConfig) -> Records:
+    """Measures the samples of a run on its data, by the settings of `ganlab.evaluate`."""
+    game, directory = load(cfg.run_dir, cfg.checkpoint, cfg.trust), RunDirectory(cfg.run_dir, cfg.trust)
+    run = directory.config()
+    if cfg.root is not None:
+        run.data.root = cfg.root
+    with open_dict(run):
+        run.evaluation = OmegaConf.create(OmegaConf.to_container(cfg.evaluation, resolve=True))
+        run.metric = cfg.metric
+        run.extractor = cfg.get("extractor") or run.get("extractor")
+        if cfg.metric.weights is not None and "weights" in (run.extractor or {}):
+            run.extractor.weights = cfg.metric.weights
+    refuse_unused_weights(run)
+    evaluation = build_evaluation(run, warn_if_other_data(directory, build_data(run)), progress_bar)
+    evaluation.check_game(game)
+    game = game.to(find_device(cfg.device))
+    return evaluation.records(evaluation(game), game)
+
+
+def measure_folder(cfg: DictConfig) -> Records:
+    """Measures the images of a folder against those of another, or of a data set."""
+    for name, metric in instantiate_group(cfg, "metric").items():
+        reason = "needs a game, and these are images from files"
+        require(not metric.needs_game, "metric", name, reason, "remove it")
+    data = load_real_images(cfg)
+    generated = EvaluationFolder("generated", cfg.generated, data.shape[0])
+    sizes = ["x".join(map(str, shape[:0:-1])) for shape in (generated.shape, data.shape)]
+    reason = f"these images are {sizes[0]}, but the real ones are {sizes[1]}"
+    require(sizes[0] == sizes[1], "generated", cfg.generated, reason, "resize one of them")
+    n = OmegaConf.to_container(cfg.evaluation)["n"]  # type: ignore[index, call-overload]
+    reason = f"holds {len(generated)} images, and this protocol needs {n}"
+    require("${" in str(n) or n == len(generated), "generated", cfg.generated, reason)
+    cfg.evaluation.n = len(generated)
+    evaluation = build_evaluation(cfg, data, progress_bar)
+    low, high = data.value_range or (0.0, 1.0)
+    device = torch.device(find_device(cfg.device))
+    samples = (low + (high - low) * x for x, _ in generated.split("train", device, 100))
+    return evaluation.records(evaluation.measure(samples, device))
+
+
+def load_real_images(cfg: DictConfig) -> Data:
+    """The images of a folder, or a data set of images."""
+    if Path(cfg.real).expanduser().is_dir():
+        return EvaluationFolder("real", cfg.real)
+    known = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
+    remedy = f"choose one of {', '.join(known)}"
+    require(cfg.real in known, "real", cfg.real, "neither a folder nor a data set", remedy)
+    data = build_data(compose(f"data={cfg.real}", *([] if cfg.root is None else [f"data.root={cfg.root}"])))
+    remedy = "choose a folder, or a data set of images"
+    require(data.value_range, "real", cfg.real, "not a data set of images", remedy)
+    return data
+
+
+def find_device(name: str | None) -> str:
+    """The name of a device; None: the accelerator, or the CPU if there is none.
+
+    Raises:
+        ConfigError: this machine does not have it.
+    """
+    name = name or str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
+    try:
+        torch.zeros(1, device=name).item()  # fails on the meta device, which holds no values
+    except (RuntimeError, AssertionError, ImportError) as error:
+        raise ConfigError("not available on this machine", "set device=cpu", "device", name) from error
+    return name
