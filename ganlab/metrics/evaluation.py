@@ -177,7 +177,7 @@ class Evaluation:
         for start in range(0, self.n, PIECE):
             rows = slice(start, min(start + PIECE, self.n))
             classes = self.classes if game.generator.num_classes else None
-            samples = game.sample_on_all(self.n, self.seed, rows, classes)
+            samples = game.sample_on_all_ranks(self.n, self.seed, rows, classes)
             if not samples.isfinite().all():
                 raise Diverged(game.step, "a sample is not finite")
             yield samples
