@@ -121,7 +121,7 @@ PRINTED = {
     "data=ring model=dcgan": "sides",
     "extractor=mnist": "\\(N, 1, 28, 28\\)|28",
     "data.batch_size=1": "batch_size=1.*batch norm",
-    "trick=ema trick.ema.players=[discriminator]": "trick.ema.players=.*classes",
+    "trick=ema trick.ema.players=[discriminator]": "trick.ema.players=.*without a class head",
     "trick=semi_supervised": "semi_supervised.* needs labelled samples",
     "trick=semi_supervised data.labelled=15": "labelled=15.*10 classes",
     "trick=semi_supervised data.labelled=5000": "labelled=5000.*141",
