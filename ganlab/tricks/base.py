@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, completing
-from ganlab.core.profiling import in_range, profile_range
+from ganlab.core.profiling import profile_range, with_range
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
@@ -229,12 +229,12 @@ class Tricks(nn.ModuleDict):
         """Wraps `compute` in the hook of every trick; the first in order is the innermost."""
         for name, trick in self.items():
             # Whatever else a trick computes, such as the objective, is the player's time.
-            inner = in_range(turn.player, compute)
-            compute = in_range(f"trick {name}", partial(trick.losses, compute=inner))
+            inner = with_range(turn.player, compute)
+            compute = with_range(f"trick {name}", partial(trick.losses, compute=inner))
         return compute(turn)
 
     def plays(self, player: Player, step: int) -> bool:
-        return all(in_range(f"trick {name}", trick.plays)(player, step) for name, trick in self.items())
+        return all(with_range(f"trick {name}", trick.plays)(player, step) for name, trick in self.items())
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         for name, trick in self.items():
