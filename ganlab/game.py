@@ -69,7 +69,7 @@ class Game(nn.Module):
         self.tricks = Tricks(tricks)
         labels = {Capability.LABELS} if (networks.num_classes or 0) > 1 else set()
         provided = (objective.provides | ALWAYS_AVAILABLE | labels) - unavailable
-        self.tricks.check(provided, type(objective).__name__)
+        self.tricks.check_capabilities(provided, type(objective).__name__)
         missing = " and ".join(sorted(objective.needs & unavailable))
         reason = f"needs {missing}, which the settings exclude"
         remedy = "choose another objective, or change what excludes it, such as compile=true"

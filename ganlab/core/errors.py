@@ -18,7 +18,7 @@ def for_terminal(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:600]} ... {text[-300:]}"
 
 
-UNSET: Any = object()
+UNSET: Any = ...  # no value; unlike an object(), it is the same after pickling, as errors of workers are
 
 
 def shown(value: object) -> str:

@@ -15,7 +15,7 @@ from ganlab.visualize.portraits import portrait
 IMAGES, POINTS = 64, 2500  # samples of a picture; published mode counts are those of 2500 points
 
 
-class Samples(Callback):
+class SampleImages(Callback):
     """Writes a picture of samples from fixed latents every `every` steps and after the last.
 
     Not in stages before the last, in which its generator is not trained.
