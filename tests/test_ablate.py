@@ -483,10 +483,10 @@ def test_a_suite_that_cannot_be_played_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["rerun=all"], "rerun=all must be one of stale, failed or null"),
-        (["dry_run=maybe"], "dry_run=maybe must be true or false"),
-        (["processes=0"], "processes=0 must be a whole number of at least 1"),
-        (["extra=logger"], "extra=logger must be a list"),
+        (["rerun=all"], "rerun=all: must be one of stale, failed or null"),
+        (["dry_run=maybe"], "dry_run=maybe: must be true or false"),
+        (["processes=0"], "processes=0: must be a whole number of at least 1"),
+        (["extra=logger"], "extra=logger: must be a list"),
         (["only=[none]"], "only=none is no arm of quick: choose from plain, ema"),
         (["root=here"], "root=here has no effect: the data of this suite lie in no folder"),
         (["suite=nowhere"], "suite=nowhere has no suite.yaml that can be read"),

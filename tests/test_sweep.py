@@ -357,7 +357,7 @@ def test_a_sweep_that_cannot_be_played_is_refused_before_anything_runs(
         (["only=[r1]"], "only=.*r1.* has no effect where a sweep is played: leave it out"),
         (["rerun=failed"], "rerun=failed has no effect where a sweep is played"),
         (["wandb=true", "dry_run=true"], "wandb=true plays nothing, so dry_run=true has no effect"),
-        (["wandb=maybe"], "wandb=maybe must be true or false"),
+        (["wandb=maybe"], "wandb=maybe: must be true or false"),
         (['extra=["steps=5"]'], "extra=.*steps=5.* changes what the runs are"),
         (["root=here"], "root=here has no effect: the data of this sweep lie in no folder"),
     ],
