@@ -32,7 +32,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         run.refuse_links()
     from ganlab.config.build import as_config_errors
     from ganlab.training.build import load
-    from ganlab.visualize.latent import VIEWS
+    from ganlab.visualize.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     fit_to_game(cfg, game, names, typed.get("class"))

@@ -23,14 +23,13 @@ from ganlab.figures import FIGURES, figures, main
 from ganlab.metrics.modes import HighQuality, ModesCovered
 from ganlab.theory import style
 from ganlab.theory.costs import generator_cost
-from ganlab.theory.density import DensityRun
 from ganlab.theory.inverse_transform import transform
-from ganlab.theory.runs import SteppedRun, frame_steps
+from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
 from ganlab.theory.style import overview, save_frames
 from ganlab.training.lifecycle import play
 from ganlab.training.session import Session
-from ganlab.visualize.latent import nearest_images
 from ganlab.visualize.portraits import describe_coverage
+from ganlab.visualize.views import nearest_images
 
 ANIMATED = {1, 2, 4, 6}
 NEIGHBOURS = 7  # a grid of images without axes

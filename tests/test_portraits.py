@@ -1,4 +1,4 @@
-"""What is shown of a game: images below real ones, points among real ones."""
+"""Portraits of games: images below real images, points over real points."""
 
 from __future__ import annotations
 
@@ -22,32 +22,29 @@ from ganlab.visualize import portraits
 from ganlab.visualize.grid import BACKGROUND, GAP, REAL, grid, new_figure, stack_rows, to_images
 from ganlab.visualize.portraits import layout, portrait, reference_images
 
-SIDE = 32  # pixels, which are not enlarged
+SIDE = 32  # pixels; smaller images would be enlarged
 
 
-def shown(n: int, num_classes: int | None) -> np.ndarray:
-    """A picture of constant images that are as bright as their class."""
-    return np.asarray(grid(bright(n, num_classes), (0, 1), *layout(n, num_classes)))
-
-
-def bright(n: int, num_classes: int) -> torch.Tensor:
+def class_images(n: int, num_classes: int) -> torch.Tensor:
+    """Constant images whose brightness encodes their class, the classes in turn, [n, 1, SIDE, SIDE]."""
     levels = torch.arange(n) % num_classes / max(num_classes - 1, 1)
     return levels[:, None, None, None].expand(n, 1, SIDE, SIDE)
 
 
 def classes_of(pixels: np.ndarray, num_classes: int) -> list[list[int | None]]:
-    """The classes of a picture's images, row by row; None where there is only ground."""
-    middles = pixels[GAP + SIDE // 2 :: SIDE + GAP, GAP + SIDE // 2 :: SIDE + GAP]
+    """The classes of the images in a grid, row by row; None for the background."""
+    centres = pixels[GAP + SIDE // 2 :: SIDE + GAP, GAP + SIDE // 2 :: SIDE + GAP]
     return [
         [None if tuple(p) == BACKGROUND else round(p[0] / 255 * max(num_classes - 1, 1)) for p in row]
-        for row in middles
+        for row in centres
     ]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 63, 64, 100, 203])
 @pytest.mark.parametrize("num_classes", [2, 3, 5, 10, 26, 100])
-def test_a_class_keeps_to_its_columns(n: int, num_classes: int) -> None:
-    rows = classes_of(shown(n, num_classes), num_classes)
+def test_each_class_has_columns_of_its_own(n: int, num_classes: int) -> None:
+    pixels = np.asarray(grid(class_images(n, num_classes), (0, 1), *layout(n, num_classes)))
+    rows = classes_of(pixels, num_classes)
     flat = [c for row in rows for c in row if c is not None]
     assert sorted(flat) == sorted(i % num_classes for i in range(n))
     if n > num_classes:
@@ -58,32 +55,32 @@ def test_a_class_keeps_to_its_columns(n: int, num_classes: int) -> None:
 
 
 @pytest.mark.parametrize("level", [0.0, 0.25, 0.5, 0.75, 1.0])
-def test_the_gap_is_seen_between_images_of_any_grey(level: float) -> None:
+def test_the_gap_differs_from_images_of_any_grey(level: float) -> None:
     pixels = np.asarray(grid(torch.full((4, 1, SIDE, SIDE), level), (0, 1))).astype(int)
     assert np.abs(pixels[GAP + 5, GAP + 5] - pixels[0, 0]).max() > 60
     assert tuple(pixels[GAP + SIDE, GAP + 5]) == BACKGROUND
 
 
-def lit(strip: np.ndarray) -> np.ndarray:
-    """The columns of a strip that hold letters."""
+def text_columns(strip: np.ndarray) -> np.ndarray:
+    """The columns of pixels in a strip that contain text."""
     return (strip != BACKGROUND).any(2).any(0).nonzero()[0]
 
 
-def test_real_images_stand_above_marked_off_and_names_above_their_columns() -> None:
-    picture = grid(bright(9, 3), (0, 1), *layout(9, 3))
+def test_labels_are_written_above_their_columns() -> None:
+    image = grid(class_images(9, 3), (0, 1), *layout(9, 3))
     for names in (("", "dog", ""), ("", "an unusually long name", "")):
-        marked = np.asarray(stack_rows([["real"], names, picture, ["samples"], picture]))
-        rows = np.asarray(picture)
-        assert np.array_equal(marked[-len(rows) :], rows)
+        labelled = np.asarray(stack_rows([["real"], names, image, ["samples"], image]))
+        rows = np.asarray(image)
+        assert np.array_equal(labelled[-len(rows) :], rows)
         (top,) = [
-            i for i in range(len(marked) - len(rows)) if np.array_equal(marked[i : i + len(rows)], rows)
+            i for i in range(len(labelled) - len(rows)) if np.array_equal(labelled[i : i + len(rows)], rows)
         ]
-        assert lit(marked[top + len(rows) : -len(rows)]).size
-        written = lit(marked[16:top])  # below the word above all of them
-        assert picture.width / 3 <= written.min() < written.max() <= picture.width * 2 / 3
+        assert text_columns(labelled[top + len(rows) : -len(rows)]).size
+        columns = text_columns(labelled[16:top])  # below the label of all columns
+        assert image.width / 3 <= columns.min() < columns.max() <= image.width * 2 / 3
 
 
-def test_what_are_no_colours_lies_side_by_side() -> None:
+def test_channels_that_are_not_rgb_are_shown_side_by_side() -> None:
     x = torch.rand(1, 2, 8, 9)
     assert np.array_equal(
         np.asarray(to_images(x, (0, 1))[0]),
@@ -92,7 +89,7 @@ def test_what_are_no_colours_lies_side_by_side() -> None:
     assert to_images(torch.rand(2, 5, 7), (0, 1))[0].size == (7, 5)
 
 
-def test_a_run_shows_real_images_of_the_classes_below_them(tmp_path: Path) -> None:
+def test_real_images_have_the_classes_of_the_samples_below_them(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=1", "trick=label_conditioning", "metric=none", "views=[{what:grid,n:20}]")
     data = build_data(composed())
     real = reference_images(data, 10, tuple(range(10)))
@@ -108,7 +105,7 @@ def test_a_run_shows_real_images_of_the_classes_below_them(tmp_path: Path) -> No
         assert any(np.array_equal(above[i : i + len(first)], first) for i in range(len(above)))
 
 
-def test_what_stands_beside_is_the_same_in_every_run_and_draws_nothing() -> None:
+def test_reference_images_are_the_same_in_every_run_and_draw_no_random_numbers() -> None:
     state = torch.random.get_rng_state()
     one, other = (reference_images(build_data(composed()), 8, None) for _ in range(2))
     assert torch.equal(one, other)
@@ -131,17 +128,17 @@ def figure(samples: torch.Tensor, data: Data, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("name", TOYS)
-def test_points_are_shown_on_the_axes_of_their_data(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_axes_of_points_depend_on_the_data_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = build_data(composed(f"data={name}"))
     real = next(data.split("test", "cpu", 2500))[0]
     collapsed, far = real[:1].expand(2500, -1), torch.full_like(real, 1e3)
-    reaches, titles = set(), []
+    limits, titles = set(), []
     for samples in (real, collapsed, far, torch.full_like(real, torch.nan)):
         (axes,) = figure(samples, data, monkeypatch).axes
-        reaches.add((axes.get_xlim(), axes.get_ylim()))
+        limits.add((axes.get_xlim(), axes.get_ylim()))
         titles.append(axes.get_title())
-    assert len(reaches) == 1
-    ((low, high), _) = reaches.pop()
+    assert len(limits) == 1
+    ((low, high), _) = limits.pop()
     assert low < real[:, 0].min() < real[:, 0].max() < high
     total = len(data.distribution.centres)
     assert "2,500 samples at step 1,234" in titles[0]
@@ -151,30 +148,30 @@ def test_points_are_shown_on_the_axes_of_their_data(name: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", ["ring", "grid"])
-def test_the_modes_and_real_points_are_drawn_in_grey(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_modes_and_real_points_are_grey(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = build_data(composed(f"data={name}"))
     (axes,) = figure(torch.zeros(5, 2), data, monkeypatch).axes
-    real, modes, made = axes.collections
+    real, modes, fake = axes.collections
     assert np.allclose(np.asarray(modes.get_offsets()), data.distribution.centres)
     assert to_hex(modes.get_edgecolor()[0]) == to_hex(real.get_facecolor()[0]) == REAL.lower()
     assert len(real.get_offsets()) == 1000
     assert data.distribution.mahalanobis(torch.tensor(np.asarray(real.get_offsets()))).min(1).values.max() < 6
-    assert len(made.get_offsets()) == 5
+    assert len(fake.get_offsets()) == 5
 
 
-def test_the_true_density_lies_below_a_histogram_that_counts_what_is_outside(
+def test_the_histogram_over_the_true_density_counts_points_outside_of_the_axes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = build_data(composed("data=mixture_1d"))
     samples = torch.cat([next(data.split("test", "cpu", 1000))[0], torch.full((1000, 1), 50.0)])
     (axes,) = figure(samples, data, monkeypatch).axes
-    true, made = (patch.get_data() for patch in axes.patches)
+    true, fake = (patch.get_data() for patch in axes.patches)
     assert (true.values * np.diff(true.edges)).sum() == pytest.approx(1, abs=1e-2)
-    assert (made.values * np.diff(made.edges)).sum() == pytest.approx(0.5, abs=1e-2)
+    assert (fake.values * np.diff(fake.edges)).sum() == pytest.approx(0.5, abs=1e-2)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5])
-def test_points_of_an_unknown_distribution_have_axes_too(dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_of_an_unknown_distribution(dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(300, dim, generator=torch.Generator().manual_seed(0))
     data = Data((dim,), None, None, 10, {"train": Memory(x, None, False)})
     (axes,) = figure(x[:50] + 1, data, monkeypatch).axes
@@ -182,7 +179,7 @@ def test_points_of_an_unknown_distribution_have_axes_too(dim: int, monkeypatch: 
     assert len(axes.patches) == 2 if dim == 1 else len(axes.collections) == 2
 
 
-def test_a_ring_in_training_and_its_film_stand_still(tmp_path: Path) -> None:
+def test_the_axes_of_an_animation_do_not_move(tmp_path: Path) -> None:
     run = tmp_path / "ring"
     play(run, "data=ring", "steps=6", "sample_every=2", "metric=none", "views=[grid,animate]")
     assert {path.name for path in (run / "samples").iterdir()} == {
@@ -190,12 +187,12 @@ def test_a_ring_in_training_and_its_film_stand_still(tmp_path: Path) -> None:
         "0000006_n64_seed0.png",
         "training.gif",
     }
-    film = Image.open(run / "samples" / "training.gif")
-    assert film.n_frames == 3
+    animation = Image.open(run / "samples" / "training.gif")
+    assert animation.n_frames == 3
     frames = []
     for i in range(3):
-        film.seek(i)
-        frames.append(np.asarray(film.convert("L")).astype(int))
+        animation.seek(i)
+        frames.append(np.asarray(animation.convert("L")).astype(int))
     ticks = [frame[:, :45] for frame in frames]  # left of the axes
     assert np.array_equal(ticks[0], ticks[2])
     assert not np.array_equal(frames[0], frames[2])

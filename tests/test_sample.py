@@ -20,7 +20,7 @@ from ganlab.metrics.features import Classifier, eight_bit
 from ganlab.sample import sample
 from ganlab.training.build import load
 from ganlab.visualize.grid import BACKGROUND, grid, to_images
-from ganlab.visualize.latent import slerp
+from ganlab.visualize.views import slerp
 
 
 def draw(run_dir: Path, *overrides: str) -> Path:

@@ -8,7 +8,7 @@ from ganlab.core.validation import Count
 from ganlab.theory.runs import Overrides, SteppedRun
 from ganlab.theory.style import titled_figure
 from ganlab.visualize.grid import render
-from ganlab.visualize.latent import interleave_rows, nearest_images
+from ganlab.visualize.views import interleave_rows, nearest_images
 
 
 def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: int) -> list[Image.Image]:

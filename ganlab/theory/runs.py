@@ -1,15 +1,24 @@
-"""Games that figures show, trained step by step without a Trainer."""
+"""Games that figures show, trained step by step, and the exact densities of one-dimensional ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
 
 from ganlab.config.build import build_data
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
+from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.training.build import build
 
+CELLS = 4000  # of equal width in the logit of the quantile level
+MAX_LOGIT = 16.0  # of the outermost level, which leaves out 1e-7 of the probability
+BINS = 240  # of the x axis
+RARE = 1e-4  # density, per unit of the data
 Overrides = Sequence[str]  # of the config of `python -m ganlab.run`
 Variants = Mapping[str, Overrides]  # by the name that a figure shows
+Ends = tuple[float, float]  # of the x axis, in units of the data
 
 
 class SteppedRun:
@@ -24,7 +33,7 @@ class SteppedRun:
         self._batches = iter(self.data.stream(seed, lambda: self.game.step, "cpu"))
 
     def game_after(self, step: int) -> Game:
-        """The game after `step` steps, in evaluation mode; calls must not go back."""
+        """The game after `step` steps, in evaluation mode; steps must not decrease from call to call."""
         self._module.train()
         while self.game.step < step:
             self._module.play_step(next(self._batches))
@@ -34,3 +43,66 @@ class SteppedRun:
 def frame_steps(steps: int, frames: int) -> list[int]:
     """The steps that an animation shows, at most `frames` from 0 to `steps`; dense at first, then sparse."""
     return sorted({round(steps * (i / (frames - 1)) ** 2) for i in range(frames)})
+
+
+class DensityRun:
+    """A run on one-dimensional data with known density p, and a generator of one latent, with density q.
+
+    Raises:
+        ConfigError: the data have another dimension or an unknown density, or there are several latents.
+    """
+
+    def __init__(self, overrides: Overrides, seed: int, reach: Ends):
+        self.run = SteppedRun(overrides, seed)
+        data, latent_dim = self.run.data, self.run.game.generator.latent_dim
+        if data.shape != (1,) or data.distribution is None or latent_dim != 1:
+            reason = f"samples of shape {list(data.shape)} from {latent_dim} latents have no density to draw"
+            remedy = "choose data=mixture_1d and model.generator.latent_dim=1"
+            raise ConfigError(reason, remedy, ".settings")
+        self.edges = torch.linspace(*reach, BINS + 1, dtype=torch.float64)
+        self.x = (self.edges[1:] + self.edges[:-1]) / 2  # [BINS]
+        self.log_p = data.distribution.log_prob(self.x[:, None])  # [BINS]
+        self.p = self.log_p.exp()
+
+    def q(self, step: int) -> Tensor:
+        """The generator's density after `step` steps, [BINS]; steps must not decrease from call to call."""
+        return generated_density(self.run.game_after(step), self.edges)
+
+    def compare(self, q: Tensor, function: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """function(log p, log q) at each x, [BINS]; NaN where hardly any sample lies, real or generated."""
+        return function(self.log_p, q.log()).where(torch.maximum(self.p, q) > RARE, torch.nan)
+
+    def total_variation(self, q: Tensor) -> float:
+        """The total variation distance of p and q, in [0, 1] up to the width of the bins."""
+        return float(((q - self.p).abs() * self.edges.diff()).sum() / 2)
+
+
+class Quantiles:
+    """A `RandomSource` that returns the quantiles of each distribution at given levels: [n] -> [n, 1]."""
+
+    def __init__(self, levels: Tensor):
+        self.levels = levels
+
+    def normal(self, name: str, n: int, *shape: int) -> Tensor:
+        return torch.special.ndtri(self.uniform(name, n, *shape))
+
+    def uniform(self, name: str, n: int, *shape: int) -> Tensor:
+        assert (n, *shape) == (len(self.levels), 1), "one latent"
+        return self.levels[:, None].clone()  # priors change it in place
+
+
+@torch.no_grad()
+def generated_density(game: Game, edges: Tensor) -> Tensor:
+    """The mean density of the game's samples between neighbouring `edges` [E] -> [E - 1], without sampling.
+
+    Two neighbouring quantiles of the latent enclose a known probability, which is spread evenly between the
+    two samples that they generate. For a continuous generator this is exact in the limit of many quantiles.
+    """
+    sampler = game.sampler
+    levels = torch.linspace(-MAX_LOGIT, MAX_LOGIT, CELLS + 1, dtype=torch.float64).sigmoid()  # [CELLS + 1]
+    latent = sampler.prior(Quantiles(levels), len(levels), sampler.latent_dim)
+    x = sampler(latent.to(next(sampler.parameters()).dtype)).flatten().to(edges.dtype)  # [CELLS + 1]
+    low, high = torch.minimum(x[1:], x[:-1]), torch.maximum(x[1:], x[:-1])  # [CELLS]
+    # The share of each cell's probability that lies below an edge.
+    below = ((edges[:, None] - low) / (high - low).clamp_min(1e-9)).clamp(0, 1)  # [E, CELLS]
+    return (below @ levels.diff()).diff() / edges.diff()

@@ -10,8 +10,8 @@ from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.training.callbacks.samples import log_image
 from ganlab.training.module import GameModule
-from ganlab.visualize.latent import VIEWS, feature_space
 from ganlab.visualize.options import file_name, fit_to_game, parse_views, view_name
+from ganlab.visualize.views import VIEWS, feature_space
 
 
 class FinalImages(Callback):

@@ -33,7 +33,7 @@ class SampleImages(Callback):
             return
         game, data = module.game, self.data
         whole_rows = IMAGES - IMAGES % min(game.generator.num_classes or 1, IMAGES)
-        samples = game.sample_on_all(POINTS if len(game.shape) == 1 else whole_rows)
+        samples = game.sample_on_all_ranks(POINTS if len(game.shape) == 1 else whole_rows)
         if not trainer.is_global_zero:
             return
         image = portrait(game, samples, data, data.value_range, data.class_names or ())

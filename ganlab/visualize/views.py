@@ -26,11 +26,11 @@ Space = Callable[[Tensor], Tensor]  # images [N, C, H, W] -> float64 [N, F], who
 
 
 class View(NamedTuple):
-    """What a view shows: one image, the frames of an animation, or single samples."""
+    """One image, the frames of an animation, or single samples, with a caption of one line."""
 
     caption: str
     images: Sequence[Image.Image]
-    names: Sequence[str] = ()  # of the images' classes, if they are single samples of classes
+    classes: Sequence[str] = ()  # of single samples, for their file names; empty without classes
 
     def write(self, path: Path) -> None:
         """Writes a PNG file or a GIF file, by the ending of `path`, or else a folder of PNG files."""
@@ -42,28 +42,26 @@ class View(NamedTuple):
         else:
             path.mkdir(exist_ok=True)
             for i, image in enumerate(self.images):
-                save_png(image, path / ("_".join([f"{i:05d}", *self.names[i : i + 1]]) + ".png"))
+                save_png(image, path / ("_".join([f"{i:05d}", *self.classes[i : i + 1]]) + ".png"))
 
 
 def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Samples: single images; or a portrait, with real samples if the data are at hand or needed."""
+    """Samples as single images (`format=files`), or in a portrait, with real samples if `data` is given."""
     config, label = run.config(), options["class"]
     value_range, names = config.data.get("range"), config.get("class_names") or ()
     samples = game.sample(options.n, options.seed, label)
     caption = f"{options.n} samples at step {game.step}"
     if options.format == "files":
         labels = game.labels(options.n, label)
-        numbers = [] if labels is None else labels.tolist()
-        return View(
-            caption, to_images(samples, value_range), [slug(names[i]) if names else str(i) for i in numbers]
-        )
+        classes = [] if labels is None else [slug(names[i]) if names else f"{i}" for i in labels.tolist()]
+        return View(caption, to_images(samples, value_range), classes)
     if data is None and value_range is None:
-        data = build_data(config)  # the axes of points span the data
+        data = build_data(config)  # points are shown on axes that span the data
     return View(caption, [portrait(game, samples, data, value_range, names, label)])
 
 
 def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Rows of samples, each above the row of their nearest training images, by pixels or features.
+    """Rows of samples, each above a row of their nearest training images, in pixels or in features.
 
     Raises:
         ConfigError: the run's extractor does not take these images.
@@ -77,21 +75,19 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     samples = game.sample(options.n, options.seed, options["class"])
     train = (x for x, _ in data.split("train", samples.device, 1000))
     images, distances = nearest_images(samples, train, space)
-    caption = (
-        f"{options.n} samples at step {game.step} above their nearest training images "
-        f"(in {distance}: median {float(distances.median()):.3f})"
-    )
+    caption = f"{options.n} samples at step {game.step} above their nearest training images"
+    caption += f" (in {distance}: median {float(distances.median()):.3f})"
     columns = min(options.columns, options.n)
     return View(caption, [interleave_rows(samples, images, data.value_range, columns)])
 
 
 def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Rows of `columns` samples, each on a path between two latents; as many rows as n samples fill."""
+    """Paths between latents: a row of `columns` samples each, as many as n samples fill, but at least one."""
     rows, columns = max(options.n // options.columns, 1), options.columns
     ends = game.latents(2 * rows, options.seed)
     shares = torch.linspace(0, 1, columns, dtype=ends.dtype, device=ends.device)[:, None]
-    between = PATHS[options.path]
-    latents = torch.cat([between(a, b, shares) for a, b in zip(ends[::2], ends[1::2], strict=True)])
+    path = slerp if options.path == "slerp" else torch.lerp
+    latents = torch.cat([path(a, b, shares) for a, b in zip(ends[::2], ends[1::2], strict=True)])
     labels = game.labels(rows, options["class"])
     labels = None if labels is None else labels.repeat_interleave(columns)
     caption = f"{rows} paths between samples at step {game.step}, by {options.path}"
@@ -99,10 +95,10 @@ def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data |
 
 
 def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """A row of samples: those whose latents are added, those whose latents are subtracted, and the result.
+    """Latent arithmetic: the samples of the added and of the subtracted latents, and that of the result.
 
     One more latent should be added than subtracted, as in a - b + c (Radford, Metz & Chintala 2016, section
-    6.3.2); otherwise the result is far from the prior. The result has the class of the first sample.
+    6.3.2); otherwise the result is atypical of the prior. It has the class of the first sample.
     """
     plus, minus = list(options.plus), list(options.minus)
     latents, labels = game.latents(options.n, options.seed), game.labels(options.n, options["class"])
@@ -128,7 +124,7 @@ def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None
     return View(f"{len(frames)} images of training, from the same latents", frames)
 
 
-# The last argument of a view: the data of a run that is training, or None.
+# Arguments: the options of conf/sample.yaml, and the data, or None if the view has to load what it needs.
 VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
     "grid": sample_view,
     "neighbours": neighbours_view,
@@ -205,9 +201,6 @@ def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     if angle.sin().abs() < 1e-6:
         return torch.lerp(a, b, share)
     return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()
-
-
-PATHS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"lerp": torch.lerp, "slerp": slerp}
 
 
 @torch.no_grad()
