@@ -223,7 +223,7 @@ def test_a_file_that_is_no_image_is_named_or_skipped(tmp_path: Path, capsys) -> 
         play(tmp_path / "run", *settings)
     assert not (tmp_path / "run").exists()
     play(tmp_path / "run", *settings, "data.on_corrupt=skip")
-    assert "skipped     1 files that are no images" in capsys.readouterr().out
+    assert "skipped     1 files that are not images" in capsys.readouterr().out
     assert summary(tmp_path / "run")["status"] == "finished"
 
 
