@@ -20,9 +20,9 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     """
     from ganlab.config.build import instantiate
     from ganlab.theory.style import save_frames
-    from ganlab.training.process import quiet
+    from ganlab.training.process import silence_lightning
 
-    quiet()
+    silence_lightning()
     output, written = Path(cfg.output), []
     for number in sorted(set(cfg.figures)):
         name, began = FIGURES[number - 1], perf_counter()

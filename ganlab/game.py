@@ -1,4 +1,4 @@
-"""The game: networks, an objective and tricks make loss terms and samples. Needs no Trainer."""
+"""The game: two players, their objective and the tricks. It samples and computes losses without a Trainer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.distributed import broadcast_, make_in_parallel
-from ganlab.core.errors import ConfigError, require
+from ganlab.core.errors import UNSET, ConfigError, completing, require
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import (
     ALWAYS_AVAILABLE,
@@ -30,13 +30,8 @@ Label = int | Tensor | None
 BLOCK = 1000  # latents that are drawn at once
 
 
-def like(network: nn.Module, x: Tensor) -> Tensor:
-    """Data in the type of a network's weights."""
-    return x.to(next(network.parameters()).dtype)
-
-
 class SharedReference:
-    """A game that is used without being owned: copies share it, and its weights are saved elsewhere."""
+    """A reference to a game that belongs to another one: it is not copied, moved or saved with its user."""
 
     def __init__(self, game: Game):
         self.game = game
@@ -46,17 +41,19 @@ class SharedReference:
 
 
 class Game(nn.Module):
-    """Players, what they want, and the tricks between them.
+    """The players' networks, their objective and the tricks that change both.
 
     Args:
-        networks: the bare players; tricks change them here.
-        objective: makes the first terms.
-        tricks: keyed by their names in the config.
-        unavailable: what the way of playing, the machine and the data take, so that no trick may need it.
-        autoencoder: a trained game in whose latents this one is played; None: in the data.
+        networks: without tricks, which change them here.
+        objective: computes the first loss terms.
+        tricks: by their names in the config.
+        unavailable: capabilities that no objective or trick may need, because of the play, the hardware or
+            the data.
+        autoencoder: the trained game of an earlier stage in whose latent space this game is played (the
+            setting `code_of`). Real samples are encoded, and generated ones decoded. None: the data space.
 
     Raises:
-        ConfigError: a trick could not act here, or the objective could not train these networks.
+        ConfigError: a trick or the objective needs what is unavailable, or cannot handle these networks.
     """
 
     def __init__(
@@ -72,23 +69,24 @@ class Game(nn.Module):
         self.tricks = Tricks(tricks)
         labels = {Capability.LABELS} if (networks.num_classes or 0) > 1 else set()
         provided = (objective.provides | ALWAYS_AVAILABLE | labels) - unavailable
-        self.tricks.check(provided, type(objective).__name__)
-        for thing in sorted(objective.needs & unavailable):
-            raise ConfigError(f"objective {type(objective).__name__} needs {thing}: change one of them")
-        objective.check_networks(networks)
+        self.tricks.check_capabilities(provided, type(objective).__name__)
+        missing = " and ".join(sorted(objective.needs & unavailable))
+        reason = f"needs {missing}, which the settings exclude"
+        remedy = "choose another objective, or change what excludes it, such as compile=true"
+        require(not missing, "objective", type(objective).__name__, reason, remedy)
+        with completing("objective"):
+            objective.check_networks(networks)
         networks = self.tricks.networks(networks)
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes
-        if autoencoder is not None and (
-            autoencoder.generator.encoder is None or autoencoder.generator.num_classes
-        ):
-            raise ConfigError(
-                "code_of needs a game that trains an encoder and no classes: choose another stage"
-            )
         self.autoencoder = None if autoencoder is None else SharedReference(autoencoder)
-        self.step = 0  # rounds of the run that were played
-        self.first_step = 0  # at this one, after the stages before it
+        if autoencoder is not None:
+            usable = autoencoder.generator.encoder is not None and not autoencoder.generator.num_classes
+            reason = "needs a stage with an encoder and without classes"
+            require(usable, "code_of", UNSET, reason, "choose another stage")
+        self.step = 0  # number of steps of the run so far
+        self.first_step = 0  # steps of the run before this game, in earlier stages
 
     @property
     def players(self) -> tuple[Player, ...]:
@@ -100,12 +98,12 @@ class Game(nn.Module):
 
     @property
     def sampler(self) -> Generator:
-        """The network whose samples are shown and judged: the generator, or a trick's copy of it."""
+        """The network that samples are drawn from: the generator, or a trick's copy of it."""
         return cast(Generator, self.tricks.sampler(self.generator))
 
     @property
     def steps_played(self) -> int:
-        """Rounds of this game that were played: schedules and tricks know no others."""
+        """The number of steps of this game so far, which schedules and tricks depend on."""
         return self.step - self.first_step
 
     @property
@@ -118,11 +116,11 @@ class Game(nn.Module):
         return [p for p in getattr(self, player).parameters() if p.requires_grad]
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
-        real, labelled = self._encode(batch.real), batch.labelled and self._encode(batch.labelled)
+        """A player's turn in this step on a batch of data, with random numbers from `random`."""
         return Turn(
             player,
             self.steps_played,
-            Batch(real, labelled),
+            Batch(self._encode(batch.real), batch.labelled and self._encode(batch.labelled)),
             self.generator,
             self.discriminator,
             self.tricks,
@@ -131,48 +129,50 @@ class Game(nn.Module):
         )
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
-        """The named terms that the player on turn minimises the sum of; scalars, at least float32."""
+        """The named terms whose sum the player on turn minimises; scalars of at least float32."""
         terms = self.tricks.losses(turn, self.objective)
         return {name: at_least_float32(term).mean() for name, term in terms.items()}
 
     def plays(self, player: Player) -> bool:
-        """Whether a player moves in this round."""
+        """Whether a player moves in this step."""
         return self.tricks.plays(player, self.steps_played)
 
     def on_weights_loaded(self) -> None:
-        """Tells the tricks that weights were loaded."""
+        """Is called after weights were loaded; calls the hook of the tricks."""
         self.tricks.on_weights_loaded(self.networks)
 
     def after(self, player: Player) -> None:
+        """Is called after an update of a player; calls the hook of the tricks."""
         self.tricks.after(player, self.networks, self.steps_played)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Samples [N, *shape] in the data's range from latents [N, latent_dim], with gradients."""
-        return self._decode(self.sampler(latent, condition))
+        samples = self.sampler(latent, condition)
+        return samples if self.autoencoder is None else self.autoencoder.game.decode(samples)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """The latents [N, latent_dim] that the encoder of such a game reads off samples; off their means."""
+        """The latents [N, latent_dim] that the encoder infers from samples [N, *shape]: codes, or means."""
         sampler = self.sampler
         with evaluating(sampler):
-            return sampler.encode(self._encode(Sample(like(sampler, x))).x)[:, : sampler.latent_dim]
+            return sampler.encode(self._input(sampler, x))[:, : sampler.latent_dim]
 
     def decode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        """As `generate`, by a network in evaluation mode."""
+        """The same as `generate`, by a network in evaluation mode."""
         with evaluating(self.sampler):
             return self.generate(latent, condition)
 
     @property
     def classifier(self) -> Discriminator:
-        """The network that says the classes of samples: the discriminator, or a trick's copy of it.
+        """The network that classifies samples: the discriminator, or a trick's copy of it.
 
         Raises:
-            ConfigError: it tells none.
+            ConfigError: it does not classify.
         """
         if self.discriminator is None or self.discriminator.classes is None:
             raise ConfigError(
-                "this game has no discriminator that tells classes: add trick=semi_supervised or "
-                "trick=auxiliary_classifier, or choose another metric"
+                "the game has no discriminator that classifies",
+                "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric",
             )
         return self.tricks.classifier(self.discriminator)
 
@@ -182,53 +182,59 @@ class Game(nn.Module):
         """The class logits [N, K] of samples [N, *shape], by a network in evaluation mode."""
         classifier = self.classifier
         with evaluating(classifier):
-            return classifier(self._encode(Sample(like(classifier, x))).x).classes
+            return classifier(self._input(classifier, x)).classes
 
     def _encode(self, sample: Sample) -> Sample:
-        """Data as this game plays with them."""
-        return (
-            sample if self.autoencoder is None else sample._replace(x=self.autoencoder.game.encode(sample.x))
-        )
+        """Samples of the data as samples of the space in which this game is played."""
+        if self.autoencoder is None:
+            return sample
+        return sample._replace(x=self.autoencoder.game.encode(sample.x))
 
-    def _decode(self, made: Tensor) -> Tensor:
-        return made if self.autoencoder is None else self.autoencoder.game.decode(made)
+    def _input(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Samples of the data as inputs of a network, in the precision of its weights."""
+        return self._encode(Sample(x.to(next(network.parameters()).dtype))).x
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """The latents that `sample(n, seed)` uses, [n, latent_dim].
 
-        Drawn in blocks of one size: torch's normal numbers depend on how many are drawn at once.
+        They are drawn in blocks of a fixed size, since torch's normal numbers depend on the size of a draw.
         """
         sampler = self.sampler
         weight = next(sampler.parameters())
-        draw = RandomStreams(seed, "sample", device=weight.device)
-        blocks = [sampler.prior(draw, BLOCK, sampler.latent_dim) for _ in range(0, max(n, 1), BLOCK)]
+        random = RandomStreams(seed, "sample", device=weight.device)
+        blocks = [sampler.prior(random, BLOCK, sampler.latent_dim) for _ in range(0, max(n, 1), BLOCK)]
         return torch.cat(blocks)[:n].to(weight.dtype)
 
-    # Not compiled, for evaluation and further shapes would each need a compilation.
+    # Not compiled, since evaluation mode and each new shape would need a compilation.
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def sample(
         self, n: int, seed: int = 0, label: Label = None, batch_size: int = 250, rows: slice = slice(None)
     ) -> Tensor:
-        """Samples [n, *shape] in the data's range; the same seed gives the same i-th latent, whatever n.
+        """Samples [n, *shape] in the data's range, by a network in evaluation mode.
 
-        The network is in evaluation mode meanwhile. A conditional generator is asked for the classes
-        in turn, or for `label`: one for all, or one for each, [n]. Of the n samples only some `rows` may be
-        made.
+        Args:
+            seed: determines the i-th latent, independently of n.
+            label: for a conditional generator, the class of all samples or of each, [n]; None: all in turn.
+            rows: the part of the n samples that is computed and returned.
 
         Raises:
-            ConfigError: a label for a generator without one, or outside of its classes; n is no whole number.
+            ConfigError: n is not a whole number, or the generator cannot generate the class.
         """
         check_whole_number("n", n)
-        z, classes = self.latents(n, seed), self.labels(n, label)
+        latents, classes = self.latents(n, seed), self.labels(n, label)
         parts = torch.arange(n)[rows].split(batch_size)
         with evaluating(self.sampler):
-            return torch.cat([self.generate(z[i], None if classes is None else classes[i]) for i in parts])
+            return torch.cat(
+                [self.generate(latents[i], None if classes is None else classes[i]) for i in parts]
+            )
 
-    def sample_on_all(self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None) -> Tensor:
-        """As `sample`, each process making its part; all must call it, and all get the whole.
+    def sample_on_all_ranks(
+        self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None
+    ) -> Tensor:
+        """The same as `sample`, computed in parts by all processes, each of which must call it.
 
-        Running statistics are each process's own: the first one's, which are saved, are used.
+        Every process uses the running statistics of the first one, because those are saved.
         """
         broadcast_(self.sampler.buffers())
         first, last, _ = (rows or slice(None)).indices(n)
@@ -239,31 +245,31 @@ class Game(nn.Module):
         return make_in_parallel(make, last - first)
 
     def labels(self, n: int, label: Label = None) -> Tensor | None:
-        """The classes [n] that `sample` asks for; None for a generator that knows none."""
-        num_classes = self.generator.num_classes
+        """The classes [n] of the samples of `sample`; None for a generator without classes.
+
+        Raises:
+            ConfigError: a label for a generator without classes, or one that is not among its classes.
+        """
+        num_classes, remedy = self.generator.num_classes, "train it with trick=label_conditioning"
         if num_classes is None:
-            if label is not None:
-                raise ConfigError(
-                    f"class={label}, but this generator knows no classes: "
-                    "train it with trick=label_conditioning"
-                )
+            require(label is None, "class", label, "the generator has no classes", remedy)
             return None
         device = next(self.generator.parameters()).device
         if label is None:
             return torch.arange(n, device=device) % num_classes
-        asked = torch.as_tensor(label, device=device)
-        for wrong in asked[(asked < 0) | (asked >= num_classes)].flatten()[:1].tolist():
-            raise ConfigError(f"class={wrong} must lie between 0 and {num_classes - 1}")
-        return asked.expand(n)
+        classes = torch.as_tensor(label, device=device)
+        for wrong in classes[(classes < 0) | (classes >= num_classes)].flatten()[:1].tolist():
+            raise ConfigError(f"must lie between 0 and {num_classes - 1}", key="class", value=wrong)
+        return classes.expand(n)
 
     def compile(self, *_: Any, **settings: Any) -> None:
-        """Compiles the players for the shapes of a round; what is sampled stays as it is.
+        """Compiles the players for the shapes of a step; sampling stays uncompiled.
 
-        Tricks are not compiled: they may decide differently in every round.
+        Tricks are not compiled, because their decisions may differ in every step.
         """
-        # Simultaneous play runs backwards through one graph twice.
+        # Simultaneous play runs backward through one graph twice.
         torch._functorch.config.donated_buffer = False
-        # All networks share a few lines of code, and torch counts the variants of a line.
+        # All networks share a few lines of code, and torch limits the compiled variants of a line.
         torch._dynamo.config.recompile_limit = 64
         for player in self.players:
             getattr(self, player).compile(dynamic=False, **settings)
@@ -275,9 +281,9 @@ class Game(nn.Module):
         self.step = check_whole_number("step", state["step"])
         counts = state.get("class_counts")
         if counts is not None:
-            known = isinstance(counts, list) and len(counts) == (self.generator.num_classes or len(counts))
-            known = known and sum(check_whole_number("class_counts", n) for n in counts) > 0
-            require(known, "class_counts", counts, "no numbers of samples", "restore the checkpoint")
-        for network in self.modules():  # and what tricks have copied
+            valid = isinstance(counts, list) and len(counts) == (self.generator.num_classes or len(counts))
+            valid = valid and sum(check_whole_number("class_counts", n) for n in counts) > 0
+            require(valid, "class_counts", counts, "needs one count for each class", "restore the checkpoint")
+        for network in self.modules():  # including copies made by tricks
             if isinstance(network, Generator):
                 network.class_counts = counts or network.class_counts

@@ -27,7 +27,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
-from ganlab.training.process import keep_memory, quiet
+from ganlab.training.process import keep_memory, silence_lightning
 
 STEPS, TURNS = 16, 3  # steps of a turn, and turns of each game after one that is not counted
 BATCH = 64
@@ -102,7 +102,7 @@ def describe_machine() -> str:
 
 
 def main() -> None:
-    quiet()
+    silence_lightning()
     keep_memory()
     machine = describe_machine()
     old = list(csv.DictReader(COSTS.open())) if COSTS.exists() else []

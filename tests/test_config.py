@@ -201,10 +201,10 @@ class Needing(Trick):
 def test_a_claim_of_one_trick_is_a_need_of_no_other(names: str) -> None:
     tricks = Tricks({names[0]: Claiming(), names[1]: Needing()})
     with refuses("trick", list(names), f"{names[0]} claims targets, which {names[1]} needs as well"):
-        tricks.check(frozenset({"targets"}), "this")
+        tricks.check_capabilities(frozenset({"targets"}), "this")
     with refuses("trick", ["b", "a"], "b claims targets"):
-        Tricks({"a": Claiming(), "b": Claiming()}).check(frozenset({"targets"}), "this")
-    Tricks({"a": Claiming()}).check(frozenset({"targets"}), "this")
+        Tricks({"a": Claiming(), "b": Claiming()}).check_capabilities(frozenset({"targets"}), "this")
+    Tricks({"a": Claiming()}).check_capabilities(frozenset({"targets"}), "this")
 
 
 R1_WITH = "{_target_: ganlab.tricks.r1.R1, gamma: %s, every: 1}"

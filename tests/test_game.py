@@ -1,4 +1,4 @@
-"""Who moves, what is sampled, and what a game refuses."""
+"""Players that move, samples, and refusals of a game."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import copy
 
 import pytest
 import torch
+from support.refusals import refuses
 from support.small_games import game, one_round, options, rounds
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.tricks.base import Order, Trick
 
 
 class EveryOther(Trick):
-    """The discriminator rests in odd rounds, the generator in even ones."""
+    """The discriminator rests in odd steps, the generator in even ones."""
 
     def plays(self, player, step):
         return (step % 2 == 0) == (player == "discriminator")
@@ -27,13 +27,13 @@ class Never(Trick):
 
 
 @pytest.mark.parametrize("play", options("play"))
-def test_who_rests_does_not_move(play: str) -> None:
+def test_a_resting_player_does_not_move(play: str) -> None:
     module = game(play=play)
     module.game.tricks["every_other"] = EveryOther()
     for mover, resting in [("discriminator", "generator"), ("generator", "discriminator")] * 2:
         before = {p: copy.deepcopy(module.game.weights(p)) for p in module.game.players}
-        told = one_round(module)
-        assert {name.split("/")[0] for name in told} == {mover}
+        logged = one_round(module)
+        assert {name.split("/")[0] for name in logged} == {mover}
         moved = {
             p: any(not torch.equal(a, b) for a, b in zip(before[p], module.game.weights(p), strict=True))
             for p in before
@@ -55,7 +55,7 @@ class Reacting(Trick):
 
 
 @pytest.mark.parametrize("play", ["simultaneous", "extragradient"])
-def test_reactions_come_once_after_all_steps(play: str) -> None:
+def test_tricks_react_once_after_all_updates(play: str) -> None:
     module = game(play=play)
     module.game.tricks["reacting"] = reacting = Reacting()
     one_round(module)
@@ -92,39 +92,37 @@ def test_sampling_is_in_evaluation_mode() -> None:
 @pytest.mark.parametrize(("dim", "prior"), [(6, "normal"), (10, "normal"), (10, "uniform"), (3, "sphere")])
 def test_the_same_seed_gives_the_same_ith_sample_whatever_their_number(dim: int, prior: str) -> None:
     settings = (f"model.generator.latent_dim={dim}", f"model/prior@model.generator.prior={prior}")
-    made = game("non_saturating", ["truncation"] * (dim == 6), "alternating", *settings).game
-    many = made.latents(1016, 0)
+    played = game("non_saturating", ["truncation"] * (dim == 6), "alternating", *settings).game
+    many = played.latents(1016, 0)
     for n in (0, 1, 2, 3, 8, 16, 63, 1000, 1001):
-        assert torch.equal(made.latents(n, 0), many[:n])
-    assert torch.allclose(made.sample(64, 0, rows=slice(2, 3)), made.sample(3, 0)[2:], atol=1e-6)
+        assert torch.equal(played.latents(n, 0), many[:n])
+    assert torch.allclose(played.sample(64, 0, rows=slice(2, 3)), played.sample(3, 0)[2:], atol=1e-6)
     assert len(many.unique(dim=0)) == 1016
 
 
-def test_no_sample_at_all_is_an_empty_batch_and_less_is_refused() -> None:
+def test_zero_samples_are_an_empty_batch_and_negative_numbers_are_refused() -> None:
     for model in ("mlp", "dcgan"):
-        made = game("non_saturating", ["label_conditioning"], model=model).game
-        assert made.sample(0).shape == (0, 1, 8, 8)
-        assert made.labels(0).tolist() == []
+        played = game("non_saturating", ["label_conditioning"], model=model).game
+        assert played.sample(0).shape == (0, 1, 8, 8)
+        assert played.labels(0).tolist() == []
         for n in (-1, 2.5):
-            with pytest.raises(ConfigError, match=f"n={n} must be a whole number of at least 0"):
-                made.sample(n)
+            with refuses("n", n, "a whole number of at least 0"):
+                played.sample(n)
 
 
-def test_each_sample_may_be_asked_for_a_class_of_its_own() -> None:
-    made = game("non_saturating", ["label_conditioning"]).game
-    asked = torch.tensor([3, 3, 9, 0])
-    assert made.labels(4, asked).tolist() == [3, 3, 9, 0]
-    assert made.labels(3, 7).tolist() == [7, 7, 7]
-    assert torch.allclose(made.sample(4, 0, asked)[2:3], made.sample(4, 0, 9)[2:3], atol=1e-6)
+def test_each_sample_may_have_a_class_of_its_own() -> None:
+    played = game("non_saturating", ["label_conditioning"]).game
+    wanted = torch.tensor([3, 3, 9, 0])
+    assert played.labels(4, wanted).tolist() == [3, 3, 9, 0]
+    assert played.labels(3, 7).tolist() == [7, 7, 7]
+    assert torch.allclose(played.sample(4, 0, wanted)[2:3], played.sample(4, 0, 9)[2:3], atol=1e-6)
     for wrong in (torch.tensor([1, 10, 2, 3]), 10, -1):
-        with pytest.raises(ConfigError, match=r"class=(10|-1) must lie between 0 and 9"):
-            made.sample(4, 0, wrong)
+        with refuses("class", wrong if isinstance(wrong, int) else 10, "between 0 and 9"):
+            played.sample(4, 0, wrong)
 
 
 @pytest.mark.parametrize("trick", ["label_conditioning", "auxiliary_classifier"])
 @pytest.mark.parametrize("data", [["data=gaussian_1d"], ["data=ring", "data.modes=1"]])
-def test_one_class_tells_nothing(data: list[str], trick: str) -> None:
-    with pytest.raises(
-        ConfigError, match=f"trick {trick} needs labels, .*data of one class, such as a folder with"
-    ):
+def test_tricks_on_labels_refuse_data_of_one_class(data: list[str], trick: str) -> None:
+    with refuses("trick", trick, "no labels, or only one class", "choose labelled data"):
         build_game(compose(*data, f"trick={trick}"))

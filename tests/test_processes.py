@@ -216,7 +216,7 @@ def test_the_number_of_started_processes_must_match(launcher: str, monkeypatch: 
     assert not launches_ranks(devices=4, num_nodes=1)
     assert not launches_ranks(devices=2, num_nodes=2)
     for devices in (1, 2):
-        reason = f"asks for {devices} processes in all, but torchrun or SLURM has started 4"
+        reason = f"requests {devices} processes in all, but torchrun or SLURM has started 4"
         with refuses("trainer.devices", devices, reason):
             launches_ranks(devices, num_nodes=1)
 

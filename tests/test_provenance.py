@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ganlab.training import provenance
-from ganlab.training.provenance import commit
+from ganlab.training.provenance import git_commit
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -33,20 +33,20 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_commit_of_another_project_is_ignored(package: Path) -> None:
-    assert commit() is None
+    assert git_commit() is None
     (package.parents[2] / ".gitignore").write_text(".venv\n")
-    assert commit() is None
+    assert git_commit() is None
 
 
 def test_the_commit_is_that_of_the_packages_checkout(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git(package, "add", ".")
     git(package, "commit", "-qm", "ours")
     head = git(package, "rev-parse", "HEAD")
-    assert commit() == head
+    assert git_commit() == head
     (package / "provenance.py").write_text("changed")
-    assert commit() == head + "+"
+    assert git_commit() == head + "+"
     other = package.parents[3] / "other"
     other.mkdir()
     git(other, "init", "-q")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))  # as in a hook of another checkout
-    assert commit() == head + "+"
+    assert git_commit() == head + "+"

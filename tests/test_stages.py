@@ -333,7 +333,7 @@ STAGE = "stages.autoencoder"
         ([f"{STAGE}.batch_size=5000"], STAGE, "exceeds the 1437 training samples"),
         (["trainer=ddp", f"{STAGE}.batch_size=33"], STAGE, "2 processes"),
         (["model.encoder.hidden=[3]"], "model.encoder.hidden", "no encoder"),
-        ([f"{STAGE}.objective=${{objective}}"], "", "trains an encoder"),
+        ([f"{STAGE}.objective=${{objective}}"], "code_of", "an encoder"),
         ([f"+stages.keys=${{{STAGE}}}"], "", "keys"),
         ([f"{STAGE}.objective.weight.generator=-1"], f"{STAGE}.objective.weight.generator", "at least 0"),
     ],

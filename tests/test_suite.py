@@ -96,7 +96,7 @@ def test_a_suite_says_what_its_file_says(tmp_path: Path) -> None:
         ("seeds: 2", "seeds: 0", "line 3: seeds: 0 must be a whole number of at least 1 or a list"),
         ("metrics: [fid, is]", "metrics: []", "line 4: metrics is empty"),
         ("'metric=[fid,is]'", "metric=[fid,is]", "line 2: .*; quote what holds brackets"),
-        ("steps=4", "steps: 4", "line 2: base: .* must be a list, each a text"),
+        ("steps=4", "steps: 4", "line 2: base: .* must be a list, each a string"),
         ("source:", "reference: none\nsource:", "line 5: reference: none is no arm: choose one of plain"),
         ("Does R1 help?", "[1]", "line 1: question: .* must be a text"),
         ("steps=4]", "steps=4, steps=4]", "line 2: base: steps=4 stands there twice"),

@@ -716,7 +716,7 @@ def test_names_of_classes_are_texts(names: str, honest: Path, tmp_path: Path) ->
     config = tmp_path / "run" / "config.yaml"
     names = f"{{{names}}}" if ":" in names else names
     config.write_text(config.read_text().replace("class_names: null", f"class_names: {names}"))
-    with refuses(reason="config.yaml has class_names=.* which must be texts", remedy="restore it"):
+    with refuses(reason="config.yaml has class_names=.* which must be strings", remedy="restore it"):
         sampled(tmp_path / "run")
 
 

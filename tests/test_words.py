@@ -156,7 +156,7 @@ def test_the_annotations_of_every_constructor_in_conf_are_found() -> None:
         ("x.end", True, "must be a number$"),
         ("x.stop", 1, "ganlab.core.schedules.Linear has no such parameter"),
         ("x.steps", 2.5, "must be a whole number of at least 1$"),
-        ("x._target_", 5, "must be a text"),
+        ("x._target_", 5, "must be a string"),
     ],
 )
 def test_settings_are_checked_against_the_annotations_of_a_constructor(
@@ -204,7 +204,7 @@ ALL_TRICKS = ["trick=[" + ",".join(path.stem for path in (CONF / "trick").glob("
             """data channels=4 height=0 num_workers=-1 crop=top flip=2 white=0 on_corrupt=warn
             in_memory=perhaps memory_limit=-1 batch_size=0""",
         ),
-        (["data=ring"], "data modes=0 std=0|-1 radius=-1 size=0 data_seed=-1 batch_size=0 range=[0,1]"),
+        (["data=ring"], "data modes=0 std=0|-1 radius=-1 size=0 data_seed=-1 batch_size=0"),
         (["data=grid"], "data coordinates=[] std=0"),
         (["data=spiral"], "data turns=0 components=1"),
         (["data=mixture_1d"], "data stds=[1,0] weights=[1,-1]"),

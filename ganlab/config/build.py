@@ -54,10 +54,8 @@ def instantiate(node: Any, kind: type = object) -> Any:
         made = hydra.utils.instantiate(node, _convert_="all")
     maker = getattr(made, "func", None)  # of a partial
     if not (isinstance(made, kind) or (isinstance(maker, type) and issubclass(maker, kind))):
-        reason = f"is not a {kind.__module__}.{kind.__name__}"
-        raise ConfigError(
-            reason, "derive it from that, or wrap it", node._get_full_key("_target_"), node._target_
-        )
+        reason, key = f"is not a {kind.__module__}.{kind.__name__}", node._get_full_key("_target_")
+        raise ConfigError(reason, "derive the class from that, or wrap it", key, node.get("_target_"))
     return made
 
 
@@ -133,13 +131,7 @@ def num_processes(cfg: DictConfig) -> int:
 def build_network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> Any:
     """One player's network, from a seed of its own; `facts` are settings that the objective determines."""
     key = f"model.{player}"
-    require(
-        player in cfg.model,
-        key,
-        UNSET,
-        "is missing, but the objective needs it",
-        "add it, or choose model=vae",
-    )
+    require(player in cfg.model, key, UNSET, "is needed by the objective", "add it, or choose model=vae")
     torch.default_generator.manual_seed(derive_seed(cfg.seed, player))
     kind = {"generator": Generator, "discriminator": Discriminator}.get(player, object)
     network = instantiate(cfg.model[player], kind)

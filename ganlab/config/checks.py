@@ -45,18 +45,14 @@ def check_game_config(cfg: DictConfig) -> None:
         raise ConfigError("is not supported", remedy, f"trainer.{name}", to_plain(cfg.trainer[name]))
     # A game on an encoder's codes builds only its objective's networks; the others keep the data's shape.
     players = cfg.objective.weight if cfg.get("code_of") else cfg.model
-    facts = {f"model.{player}.shape": "shape" for player in players} | {
-        "model.generator.value_range": "range"
-    }
-    for key, name in facts.items():
+    shapes = [(f"model.{player}.shape", "shape") for player in players]
+    for key, name in [*shapes, ("model.generator.value_range", "range")]:
         fact = to_plain(cfg.data[name])
         value = to_plain(OmegaConf.select(cfg, key, default=fact))
         reason = f"contradicts data.{name}={shown(fact)}"
         require(value == fact, key, value, reason, f"remove it; it follows data.{name}")
-    devices = cfg.trainer.devices
-    require(
-        devices == 1 or "strategy" in cfg.trainer, "trainer.devices", devices, "needs trainer=ddp", "add it"
-    )
+    alone = cfg.trainer.devices == 1 or "strategy" in cfg.trainer
+    require(alone, "trainer.devices", cfg.trainer.devices, "needs trainer=ddp", "add it")
 
 
 def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -79,12 +75,11 @@ def refuse_unused_extractor(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuses an extractor that no metric and no view uses."""
     given = {override.lstrip("+~").split("=")[0] for override in overrides}
     views = (view for view in cfg.get("views") or [] if isinstance(view, DictConfig))
-    used = any(view.get("space") == "features" for view in views) or (
-        "${extractor}" in str(OmegaConf.to_container(cfg.metric))
-    )
-    if "extractor" in given and not used:
-        remedy = "add one, such as metric=fid, or remove the extractor"
-        raise ConfigError("has no effect: no metric uses it", remedy, "extractor")
+    viewed = any(view.get("space") == "features" for view in views)
+    metrics = str(OmegaConf.to_container(cfg.metric))
+    unused = "extractor" in given and not viewed and "${extractor}" not in metrics
+    remedy = "add a metric such as metric=fid, or remove it"
+    require(not unused, "extractor", UNSET, "has no effect: no metric uses it", remedy)
 
 
 def refuse_unused_weights(cfg: DictConfig) -> None:

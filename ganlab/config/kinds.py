@@ -97,7 +97,7 @@ def check_arguments(node: Any, key: str = "") -> None:
         path = f"{key}.{name}".lstrip(".")
         if name in kinds:
             is_number = isinstance(value, int | float) and matches("", kinds[name])
-            quoted = f"""to give a text that looks like a number, quote it: '{path}="{value}"'"""
+            quoted = f"""to give a string that looks like a number, quote it: '{path}="{value}"'"""
             reason = f"must be {describe_kind(kinds[name])}"
             require(matches(value, kinds[name]), path, value, reason, quoted if is_number else "")
         elif not takes_more and not str(name).startswith("_"):
@@ -128,9 +128,8 @@ def constructor_kinds(target: str) -> tuple[dict[Any, Any], bool]:
         hints = get_type_hints(function, include_extras=True)
     except Exception:  # whatever an import may raise: building the object reports it
         return {"_target_": str}, True
-    modes = {name: parameter.kind.name for name, parameter in parameters.items()}
-    kinds = {name: hints.get(name, Any) for name, mode in modes.items() if not mode.startswith("VAR_")}
-    more = [hints.get(name) for name, mode in modes.items() if mode == "VAR_KEYWORD"]
+    kinds = {name: hints.get(name, Any) for name, one in parameters.items() if "VAR" not in one.kind.name}
+    more = [hints.get(name) for name, one in parameters.items() if one.kind.name == "VAR_KEYWORD"]
     if more and get_origin(more[0]) is Unpack:
         return kinds | get_type_hints(get_args(more[0])[0], include_extras=True), False
     return kinds, bool(more)
@@ -172,7 +171,7 @@ def matches(value: Any, annotation: Any) -> bool:
     return all(matches(one, (*arguments, Any)[0]) for one in value)
 
 
-PHRASES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
+PHRASES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", NoneType: "null"}
 
 
 def describe_kind(annotation: Any) -> str:

@@ -1,4 +1,4 @@
-"""Overrides of a command line: quoting of texts, and errors that name the nearest known setting."""
+"""Overrides of a command line: quoting of strings, and errors that name the nearest known setting."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -28,13 +28,13 @@ SYNONYMS = dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps",
 
 
 def quote_override(argument: str, sweeps: bool = False) -> str:
-    """A word of the command line for Hydra, with quotes where its grammar would not read a text.
+    """A word of the command line for Hydra, with quotes where its grammar would not read a string.
 
-    Quoted are words that look like numbers where a text is wanted, and texts that the grammar cannot read,
-    such as letters beyond ASCII.
+    Words that look like numbers are quoted where a setting takes a string, and so are strings that the
+    grammar cannot read, such as letters beyond ASCII.
 
     Args:
-        sweeps: whether texts may be lists of alternatives, separated by commas.
+        sweeps: whether strings may be lists of alternatives, separated by commas.
 
     Raises:
         ConfigError: it is not an override at all.
@@ -62,14 +62,14 @@ def unreadable(argument: str) -> ConfigError:
 
 
 def quote_list(text: str, brackets: str = "[](){}") -> str:
-    """Words separated by commas, each as a text; unchanged if any has quotes or brackets."""
+    """Words separated by commas, each as a string; unchanged if any has quotes or brackets."""
     if set(text) & {*brackets, "'", '"'}:
         return text
     return ",".join(quote_if_needed(word.strip()) for word in text.split(","))
 
 
 def quote_if_needed(text: str) -> str:
-    """A text as Hydra reads it back; null stays null."""
+    """A string, quoted if Hydra would not read it as one; null stays null."""
     with suppress(HydraException):
         override = PARSER.parse_override(f"x={text}")
         if not override.is_sweep_override() and isinstance(override.value(), str | None):

@@ -54,8 +54,8 @@ def check_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
         if not isinstance(cfg.get(name), DictConfig):
             raise ConfigError(f"is not the config of a run: {name}={shown(cfg.get(name))}", RESTORE)
     names = cfg.get("class_names") or []
-    are_texts = (OmegaConf.is_list(names) or names == []) and all(isinstance(name, str) for name in names)
-    require(are_texts, "", UNSET, f"has class_names={cfg.get('class_names')}, which must be texts", RESTORE)
+    are_strings = (OmegaConf.is_list(names) or names == []) and all(isinstance(name, str) for name in names)
+    require(are_strings, "", UNSET, f"has class_names={names}, which must be strings", RESTORE)
     check_format(found, summary)
     return cfg
 

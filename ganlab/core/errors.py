@@ -18,7 +18,7 @@ def for_terminal(text: str) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[:600]} ... {shown[-300:]}"
 
 
-UNSET: Any = object()
+UNSET: Any = ...  # no value; unlike an object(), it is the same after pickling, as errors of workers are
 
 
 def shown(value: object) -> str:

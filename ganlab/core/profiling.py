@@ -61,6 +61,6 @@ def profile_range(name: str) -> AbstractContextManager[None]:
     return NO_RANGE if Stopwatch.running is None else Stopwatch.running.range(name)
 
 
-def in_range(name: str, function: Function) -> Function:
+def with_range(name: str, function: Function) -> Function:
     """The function, each of whose calls is a range while a stopwatch runs."""
     return function if Stopwatch.running is None else Stopwatch.running.range(name)(function)

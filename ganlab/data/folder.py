@@ -39,7 +39,7 @@ class Folder(Data):
             it is read.
         in_memory: whether images are held in memory, which changes no batch; auto: if they take no more
             than `memory_limit` bytes.
-        num_workers: processes that read files; 0: none but the training process.
+        num_workers: processes that read files; 0: the training process reads them.
 
     Raises:
         ConfigError: there are no images, a declared setting contradicts the others, or, while images are

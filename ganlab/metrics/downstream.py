@@ -155,10 +155,8 @@ class LinearProbe(DownstreamMetric):
             with evaluating(game.discriminator):
                 layers = hidden_activations(game.discriminator, blank)
         except (RuntimeError, AssertionError, TypeError, ConfigError) as error:
-            raise ConfigError(
-                "needs a discriminator of single images without their classes",
-                "remove label_conditioning, packing or minibatch_stddev, or choose another metric",
-            ) from error
+            remedy = "remove label_conditioning, packing or minibatch_stddev, or choose another metric"
+            raise ConfigError("needs a discriminator of single images without classes", remedy) from error
         reason = "found no hidden layer in the discriminator: its body has no activation that is a module"
         require(layers, "", UNSET, reason, "add some, such as nn.LeakyReLU, or choose another metric")
 
@@ -176,17 +174,15 @@ class LinearProbe(DownstreamMetric):
         predicted = torch.from_numpy(classifier.fit(x, labels).predict(x_test))
         return float(predicted.ne(labels_test).double().mean())
 
-    def _features(self, game: Game, batches: Iterable[Samples]) -> tuple[Tensor, ...]:
+    def _features(self, game: Game, batches: Iterable[Samples]) -> tuple[Tensor, Tensor]:
         """The features [N, F] and the labels [N] of images, on the CPU."""
         discriminator = game.discriminator
         assert discriminator is not None
         dtype = next(discriminator.parameters()).dtype
         with evaluating(discriminator):
-            parts = [
-                (torch.cat(hidden_activations(discriminator, x.to(dtype)), 1), labels)
-                for x, labels in batches
-            ]
-        return tuple(torch.cat(part).cpu() for part in zip(*parts, strict=True))
+            parts = [(*hidden_activations(discriminator, x.to(dtype)), labels) for x, labels in batches]
+        *features, labels = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+        return torch.cat(features, 1), labels
 
     def protocol(self) -> ProtocolFields:
         return {

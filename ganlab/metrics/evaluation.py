@@ -74,7 +74,7 @@ class Evaluation:
                 metric.setup(data, n, self._size(metric, metric.subsampled_split or "train"))
             self.higher_is_better |= {value: metric.is_higher_better(value) for value in metric.names}
         splits = [
-            m.subsampled_split for m in metrics.values() if len(m.references) == 1 and m.subsampled_split
+            m.subsampled_split for m in metrics.values() if len(m.references) < 2 and m.subsampled_split
         ]
         self._classes = {split: data.proportional_labels(n, split) for split in splits or ["train"]}
         self.classes = next(iter(self._classes.values()))
@@ -97,7 +97,7 @@ class Evaluation:
             return {}
         device = next(game.parameters()).device
         self._prepare(device)
-        with self.watch("metrics that look at the game", len(self.metrics)) as done:
+        with self.watch("metrics of the game", len(self.metrics)) as done:
             for name, metric in self.metrics.items():
                 with _completing_errors(name):
                     metric.observe_game(game, self.seed)
@@ -119,9 +119,7 @@ class Evaluation:
         for name, metric in self.metrics.items():
             with _completing_errors(name):
                 metric.check_game(game)
-        proportions = {
-            None if classes is None else tuple(classes.tolist()) for classes in self._classes.values()
-        }
+        proportions = {() if labels is None else tuple(labels.tolist()) for labels in self._classes.values()}
         if game.generator.num_classes and len(proportions) > 1:
             reason = f"the splits {' and '.join(self._classes)} have different proportions of classes"
             raise ConfigError(reason, "compare a conditional game with one split at a time")
@@ -179,7 +177,7 @@ class Evaluation:
         for start in range(0, self.n, PIECE):
             rows = slice(start, min(start + PIECE, self.n))
             classes = self.classes if game.generator.num_classes else None
-            samples = game.sample_on_all(self.n, self.seed, rows, classes)
+            samples = game.sample_on_all_ranks(self.n, self.seed, rows, classes)
             if not samples.isfinite().all():
                 raise Diverged(game.step, "a sample is not finite")
             yield samples

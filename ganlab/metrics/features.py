@@ -57,13 +57,11 @@ class CachedExtractor:
             ConfigError: they are of another type or range, or of a shape that the extractor does not take.
         """
         if self._last is None or self._last[0] is not x:
-            facts = (*self.protocol().items(), x.device.type) if feature_cache.ENABLED.get() else None
-            self._last = (
-                x,
-                self._compute(x)
-                if facts is None
-                else feature_cache.load_or_compute(to_levels(x), facts, lambda: self._compute(x)),
-            )
+            if feature_cache.ENABLED.get():
+                facts = (*self.protocol().items(), x.device.type)
+                self._last = x, feature_cache.load_or_compute(to_levels(x), facts, lambda: self._compute(x))
+            else:
+                self._last = x, self._compute(x)
         return self._last[1]
 
     def _compute(self, x: Tensor) -> Features:

@@ -79,9 +79,10 @@ class InceptionScore(ReservoirMetric):
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         each = min(self.num_classes, ENOUGH)
-        reason = f"a split scores at most its size, so that {self.splits * each} samples are needed"
+        n = self.splits * each
+        reason = f"a split scores at most its size, so that {n} samples are needed"
         remedy = f"lower it to {n_fake // each}" if n_fake >= each > 0 else "remove the metric"
-        self.require_samples(self.splits * each, reason, remedy, ".splits", self.splits, generated=n_fake)
+        self.require_samples(n, reason, remedy, ".splits", self.splits, generated=n_fake)
 
     def observe(self, x: Tensor) -> tuple[Tensor, ...]:
         logits = self.extractor.extract(x).logits

@@ -29,7 +29,7 @@ class Inception:
 
     Args:
         weights: a file of torch-fidelity's weights; None: it is downloaded once.
-        layer: the layer whose features are extracted, by their number; only the last, 2048, has class logits.
+        layer: which features are extracted, by their number; only the last layer, 2048, has class logits.
     """
 
     resize = "bilinear to 299x299 as TensorFlow 1"
@@ -57,11 +57,11 @@ class Inception:
         Raises:
             ConfigError: the images have other channels, or the weights are not available.
         """
-        reason = f"takes images of 1 or 3 channels, and these samples have the shape {list(x.shape[1:])}"
-        require(
-            x.ndim == 4 and x.shape[1] in (1, 3), "extractor", self.name, reason, "choose another extractor"
-        )
+        shape, remedy = list(x.shape[1:]), "choose another extractor"
+        reason = f"takes images of 1 or 3 channels, and these samples have the shape {shape}"
+        require(x.ndim == 4 and shape[0] in (1, 3), "extractor", self.name, reason, remedy)
         levels = (x * 255).round().byte().expand(-1, 3, -1, -1)
+        # Without TF32: in float32, as `dtype` states.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             features, *logits = self._loaded[0](levels.contiguous(memory_format=torch.channels_last))
         return Features(features, logits[0] if logits else features[:, :0])

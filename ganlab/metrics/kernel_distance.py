@@ -51,10 +51,8 @@ class KernelDistance(ReservoirMetric):
         self._std = 0.0
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
-        size, reason = self.subset_size, "a subset has as many real and as many generated samples"
-        self.require_samples(
-            size, reason, "lower it to {n}", ".subset_size", size, real=n_real, generated=n_fake
-        )
+        n, reason, remedy = self.subset_size, "a subset has as many samples of each kind", "lower it to {n}"
+        self.require_samples(n, reason, remedy, ".subset_size", n, real=n_real, generated=n_fake)
 
     def values(self) -> tuple[float, ...]:
         random = np.random.RandomState(ORDER)

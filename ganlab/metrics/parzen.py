@@ -50,11 +50,8 @@ class Parzen(SampleMetric):
         self._samples[split].append(x.detach().flatten(1).float())
 
     def compute(self) -> dict[str, float]:
-        given, reason = (
-            all(self._samples.values()),
-            "needs generated samples, and images of validation and test",
-        )
-        require(given, "", UNSET, reason)
+        reason = "needs generated samples, and images of validation and test"
+        require(all(self._samples.values()), "", UNSET, reason)
         fake = torch.cat(self._samples[None])
         validation = log_densities(self.validation, fake, self._widths)
         best = int(validation.mean(1).argmax())

@@ -39,9 +39,8 @@ def refuse_unlike(name: str, records: Mapping[str, Record], ignored: Collection[
     (first, reference), *others = records.items()
     for other, record in others:
         for key, (one, two) in differences(reference, record).items():
-            same = key in ignored
             reason = f"{first} and {other} are not comparable: {key} is {one} and {two}"
-            require(same, name, UNSET, reason, "measure both with the same protocol")
+            require(key in ignored, name, UNSET, reason, "measure both with the same protocol")
 
 
 def read_records(path: Path) -> Records:
@@ -50,12 +49,9 @@ def read_records(path: Path) -> Records:
     Raises:
         ConfigError: there are none.
     """
-    file, remedy = (
-        path / "summary.json" if path.is_dir() else path,
-        "give a finished run, or a file of ganlab.evaluate",
-    )
+    remedy = "give a finished run, or a file of ganlab.evaluate"
     try:
-        content = json.loads(read_regular_file(file, LARGEST))
+        content = json.loads(read_regular_file(path / "summary.json" if path.is_dir() else path, LARGEST))
         records = content.get("metrics", {}) if path.is_dir() else content
         values = [record["value"] for record in records.values()]
         if values and {*map(type, values)} <= {int, float} and not max(map(abs, values)) > 1e308:
@@ -74,7 +70,7 @@ def common_values(
         ConfigError: there are none, or protocols differ in keys that are not `ignored`.
     """
     (first, reference), *others = sources.items()
-    names = [name for name in reference if all(name in records for _, records in others)]
+    names = [name for name in reference if all(name in records for records in sources.values())]
     if not names:
         have = "; ".join(f"{source} has {', '.join(records)}" for source, records in sources.items())
         raise ConfigError(f"no value is common to all: {have}", "measure all by ganlab.evaluate", "of")
@@ -87,10 +83,9 @@ def common_values(
     for source, records in sources.items():
         if rest := [name for name in records if name not in names]:
             remarks.append(f"not common to all: {', '.join(rest)} of {source}")
-    values = {
-        name: {source: float(records[name]["value"]) for source, records in sources.items()} for name in names
-    }
-    return values, remarks
+    return {
+        name: {source: float(sources[source][name]["value"]) for source in sources} for name in names
+    }, remarks
 
 
 def baseline_note(baseline: Record, things: str = "images") -> str:

@@ -1,4 +1,4 @@
-"""Layers that condition a network on classes, and heads that classify. Classes are int64 [B]."""
+"""Layers that condition a network on classes, and losses of classifiers. Classes are int64 [B]."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GeneratorMode = Literal["concat", "embedding", "norm"]
 
 
 class Embedded(Conditioned):
-    """A layer with a learned embedding of the class, `size` numbers each."""
+    """Base class of layers with a learned embedding of the class, [B] -> [B, size]."""
 
     def __init__(self, num_classes: int, size: int):
         super().__init__()
@@ -70,10 +70,17 @@ class EmbedVector(Embedded):
 
 
 class ConditionalNorm(Conditioned):
-    """A norm followed by a gain and a bias of the class (Dumoulin et al. 2017), [B, C, ...] -> the same."""
+    """A norm with a gain and a bias for each class (Dumoulin et al. 2017), [B, C, ...] -> the same shape.
 
-    def __init__(self, norm: nn.Module, channels: int, num_classes: int):
+    Args:
+        norm: loses its own gain and bias.
+    """
+
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | VirtualNorm | nn.GroupNorm, num_classes: int):
         super().__init__()
+        assert norm.weight is not None
+        channels = len(norm.weight)
+        norm.weight = norm.bias = None  # type: ignore[assignment]
         self.norm = norm
         self.gain = nn.Embedding(num_classes, channels)
         self.bias = nn.Embedding(num_classes, channels)
@@ -91,7 +98,7 @@ class Projection(Embedded):
 
     def __init__(self, num_classes: int, num_features: int):
         super().__init__(num_classes, num_features)
-        # As large as the default of a linear score: unit variance would drown the unconditional one.
+        # The scale of a linear score: with unit variance this score would dominate the unconditional one.
         nn.init.normal_(self.embedding.weight, 0, num_features**-0.5)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
@@ -99,52 +106,35 @@ class Projection(Embedded):
 
 
 def condition_generator(generator: Generator, mode: GeneratorMode, num_classes: int) -> None:
-    """Conditions a generator on classes.
+    """Conditions a generator on classes, in place.
+
+    Args:
+        mode: "concat" appends one-hot columns to the latent, "embedding" multiplies the latent by an
+            embedding, and "norm" gives each batch norm (or its replacement) a gain and a bias of the class.
 
     Raises:
-        ConfigError: the mode is `norm`, but the generator has no batch norm.
+        ConfigError: the mode is "norm", but the generator has no batch norm.
     """
-    conditioned = GENERATOR_MODES[mode](generator, num_classes)
-    remedy = (
-        "choose concat or embedding, or model.generator.batch_norm=true and no trick.normalisation.kind=none"
-    )
-    require(conditioned, ".generator", mode, "needs a generator with batch norm", remedy)
+    if mode == "concat":
+        add_inputs(input_layer(generator.body), num_classes)
+        generator.latents.append(ConcatVector(num_classes))
+    elif mode == "embedding":
+        generator.latents.append(EmbedLatent(num_classes, generator.latent_dim))
+    else:
+        kinds = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
+        found = replace_modules(generator.body, kinds, lambda norm: ConditionalNorm(norm, num_classes))
+        remedy = (
+            "choose concat or embedding, or model.generator.batch_norm=true without normalisation.kind=none"
+        )
+        require(found, ".generator", mode, "needs a generator with batch norm", remedy)
     generator.num_classes = num_classes
-
-
-def concat_latent(generator: Generator, num_classes: int) -> bool:
-    """Appends one-hot columns to the latent."""
-    add_inputs(input_layer(generator.body), num_classes)
-    generator.latents.append(ConcatVector(num_classes))
-    return True
-
-
-def embed_latent(generator: Generator, num_classes: int) -> bool:
-    """Multiplies the latent by an embedding of the class."""
-    generator.latents.append(EmbedLatent(num_classes, generator.latent_dim))
-    return True
-
-
-def condition_norm(generator: Generator, num_classes: int) -> bool:
-    """Gives each batch norm gains and biases of the class; returns whether there is any batch norm."""
-
-    def conditional(norm: nn.BatchNorm1d | nn.BatchNorm2d | VirtualNorm | nn.GroupNorm) -> nn.Module:
-        assert norm.weight is not None
-        channels = len(norm.weight)
-        norm.weight = norm.bias = None  # type: ignore[assignment]
-        return ConditionalNorm(norm, channels, num_classes)
-
-    return bool(replace_modules(generator.body, (*BATCH_NORMS, VirtualNorm, nn.GroupNorm), conditional))
-
-
-GENERATOR_MODES = {"concat": concat_latent, "embedding": embed_latent, "norm": condition_norm}
 
 
 class KPlusOneLogit(nn.Module):
     """The logit of "real" of a classifier with K + 1 classes, the last of which is "generated".
 
-    Features [B, F] -> log Z [B, 1] with Z = sum_k exp l_k over the logits of the K classes. The logit of the
-    last class is 0, so D = Z / (Z + 1) = sigmoid(log Z).
+    Features [B, F] -> log Z [B, 1], with Z = sum_k exp l_k over the logits of the K classes. The logit of the
+    last class is fixed at 0, so D = Z / (Z + 1) = sigmoid(log Z) (Salimans et al. 2016, section 5).
     """
 
     def __init__(self, classes: nn.Module):

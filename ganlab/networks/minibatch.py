@@ -1,4 +1,4 @@
-"""What a discriminator may see of a batch as a whole: how alike its samples are."""
+"""Layers that let a discriminator compare the samples of a batch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from ganlab.networks.base import Conditioned
 
 
 class Closeness(nn.Module):
-    """features [B, F] -> o [B, kernels]: how close each sample is to all of its batch.
+    """Minibatch discrimination (Salimans et al. 2016, section 3.2): features [B, F] -> [B, kernels].
 
-    M_i = T f(x_i), [kernels, dims], and o(x_i)_b = sum_j exp(-|M_ib - M_jb|_1), over the samples j of the
-    global batch. As in the paper's sum j = i counts and adds one, which the released code takes away: weights
-    from there want a bias that is higher by the sum of the score's. In evaluation each process has batches of
-    its own.
+    With M_i = T f(x_i), [kernels, dims], the outputs are o(x_i)_b = sum_j exp(-|M_ib - M_jb|_1) over the
+    samples j of the global batch; in evaluation, over those of the process. The term j = i adds 1, as in the
+    paper. The released code subtracts it, so the score's bias has to be raised for weights from there.
     """
 
     def __init__(self, num_features: int, kernels: int, dims: int):
@@ -26,14 +25,14 @@ class Closeness(nn.Module):
         self.projection = nn.Linear(num_features, kernels * dims, bias=False)  # T
 
     def forward(self, features: Tensor) -> Tensor:
-        mine = at_least_float32(self.projection(features)).unflatten(1, self.shape)  # [B, kernels, dims]
-        everyone = all_gather_with_grad(mine) if self.training else mine  # [N, kernels, dims]
-        distances = (mine.unsqueeze(1) - everyone).abs().sum(3)  # [B, N, kernels]
+        own = at_least_float32(self.projection(features)).unflatten(1, self.shape)  # [B, kernels, dims]
+        others = all_gather_with_grad(own) if self.training else own  # [N, kernels, dims]
+        distances = (own.unsqueeze(1) - others).abs().sum(3)  # [B, N, kernels]
         return (-distances).exp().sum(1)
 
 
 class ClosenessScore(Conditioned):
-    """What a linear score of features with the closeness beside them adds to one without, [B]."""
+    """The part of a linear score of features and closeness that depends on the closeness, [B]."""
 
     def __init__(self, num_features: int, kernels: int, dims: int):
         super().__init__()
@@ -45,11 +44,14 @@ class ClosenessScore(Conditioned):
 
 
 class MinibatchStandardDeviation(nn.Module):
-    """[B, C, ...] -> [B, C + 1, ...]: one more channel says how much the samples of a group differ.
+    """Appends a channel with the standard deviation of a group of samples: [B, C, ...] -> [B, C + 1, ...].
 
-    Neighbours in the batch form groups of `size`; in the code of StyleGAN2 those that lie B / size apart do,
-    which in a batch of random order is as good. The deviation of each number over the group (not the
-    unbiased one), averaged over all numbers, is the same at all places of all of its samples.
+    The (biased) deviation of each element over the group, averaged over all elements, fills the channel of
+    all samples of the group. Groups are `size` consecutive samples; in the code of StyleGAN2, samples at
+    distances of B / size, which is equivalent for a batch in random order.
+
+    Raises:
+        ConfigError: when called on a batch that `size` does not divide.
     """
 
     def __init__(self, size: int):
@@ -60,7 +62,7 @@ class MinibatchStandardDeviation(nn.Module):
         refuse_partial_groups(self.size, len(x))
         groups = at_least_float32(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
         variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
-        # Equal samples have no deviation, and the root no slope there.
+        # 1e-8 because the square root has no finite slope at 0, the variance of equal samples.
         deviation = (variance + 1e-8).sqrt().flatten(1).mean(1)  # [G]
         rows = deviation.repeat_interleave(self.size).to(x.dtype)  # [B]
         return torch.cat([x, rows.view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])], 1)

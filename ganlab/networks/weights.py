@@ -1,4 +1,4 @@
-"""Weights that are computed from others: which layers have some, and how they are computed."""
+"""Access to the weights of a network, and parametrisations that compute them from other tensors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ganlab.networks.salimans2016 import NormalisedLinear
 def weight_layers(
     network: nn.Module, kinds: tuple[type[nn.Module], ...] = WEIGHTED
 ) -> Iterator[tuple[nn.Module, int]]:
-    """Each layer of some kinds, with the dimension of its weight that counts outputs.
+    """Yields each layer of the given kinds with the dimension of its weight that enumerates the outputs.
 
-    No verdict and no sample depends on a discriminator's decoder or on a generator's encoder: these are
-    left out.
+    A discriminator's decoder and a generator's encoder are left out, since verdicts and samples do not depend
+    on them.
     """
     for name, layer in network.named_modules():
         if isinstance(layer, kinds) and not name.startswith(("decoder.", "encoder.")):
@@ -29,10 +29,13 @@ def weight_layers(
 
 
 def parametrise(layer: nn.Module, make: Callable[..., object], **settings: int) -> None:
-    """Lets a parametrisation compute a layer's weight, in place.
+    """Replaces a layer's weight by a parametrisation, in place.
+
+    Args:
+        make: adds the parametrisation, such as `torch.nn.utils.parametrizations.spectral_norm`.
 
     Raises:
-        ConfigError: the layer divides by the length of its weights, whatever computes them.
+        ConfigError: the layer divides by the norm of its weights.
     """
     refuse_normalised(layer)
     make(layer, "weight", **settings)
@@ -41,7 +44,7 @@ def parametrise(layer: nn.Module, make: Callable[..., object], **settings: int) 
 
 
 def refuse_normalised(network: nn.Module) -> None:
-    """Refuses layers that divide by the length of their weights, to which their outputs are blind."""
+    """Raises `ConfigError` if the outputs of a layer do not depend on the norm of its weights."""
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
         raise ConfigError(
             "has no effect on the layers of model=improved, which divide by the norm of their weights",
@@ -50,7 +53,7 @@ def refuse_normalised(network: nn.Module) -> None:
 
 
 def optimised_weight(layer: nn.Module) -> Tensor:
-    """The tensor that an optimiser moves where a layer has its weight; of weight norm, the directions."""
+    """The tensor that an optimiser updates to change a layer's weight; for weight norm, the directions."""
     if not is_parametrized(layer, "weight"):
         return cast(Tensor, layer.weight)
     *_, last = layer.get_submodule("parametrizations.weight").parameters(recurse=False)
@@ -58,32 +61,34 @@ def optimised_weight(layer: nn.Module) -> Tensor:
 
 
 def flat_weights(network: nn.Module) -> Tensor:
-    """All weights of a network in one row."""
+    """All parameters of a network, concatenated to a vector."""
     return torch.cat([weight.flatten() for weight in network.parameters()])
 
 
 @torch.no_grad()
 def set_singular_vectors(network: nn.Module) -> None:
-    """Sets the singular vectors of all spectral norms to those of the weights as they are.
+    """Sets the singular vectors of all spectral norms to those of the present weights.
 
-    For weights that replaced trained ones, such as averages: the vectors that the power
-    method has found in training are none of theirs, and the weight divided by sigma would be too large.
+    This is for weights that were not trained, such as averages. With the vectors that the power iteration has
+    found for other weights, sigma would be too small.
     """
     for name, norm in network.named_modules():
         if isinstance(norm, _SpectralNorm):
             weight = optimised_weight(network.get_submodule(name.split("parametrizations.")[0].rstrip(".")))
             matrix = norm._reshape_weight_to_matrix(weight)
-            exact = matrix.double().nan_to_num(0, 0, 0)  # what is not finite is told when it is sampled
+            exact = matrix.double().nan_to_num(
+                0, 0, 0
+            )  # NaN and infinity are reported when the network is used
             tall = len(matrix) > matrix.shape[1]
             _, vectors = torch.linalg.eigh(exact.T @ exact if tall else exact @ exact.T)
             norm._v.copy_(vectors[:, -1] if tall else exact.T @ vectors[:, -1])
-            norm._power_method(matrix, 1)  # u of v, and both of length 1
+            norm._power_method(matrix, 1)  # computes u from v, and normalises both
 
 
 class FullPrecision(nn.Module):
-    """A parametrisation that autocast does not reach.
+    """Computes a parametrisation without autocast.
 
-    It takes matrix-vector products on a GPU to half precision, in which a norm has two or three digits.
+    Autocast would compute matrix-vector products in half precision, in which a norm has two or three digits.
     """
 
     def __init__(self, parametrisation: nn.Module):

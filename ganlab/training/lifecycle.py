@@ -13,7 +13,7 @@ from ganlab.training.summary import write_failure, write_summary
 
 
 def play(session: Session) -> dict[str, float]:
-    """Trains and evaluates. However the run ends, summary.json says so."""
+    """Trains and evaluates. However the run ends, summary.json records it."""
     outcome = "failed"
     try:
         session.trainer.loggers = session.build_loggers()
@@ -54,7 +54,7 @@ def final_metrics(session: Session) -> dict[str, float]:
     if session.module.recorder.metrics:
         return session.module.recorder.metrics
     metrics = session.evaluation(session.module.to(session.trainer.strategy.root_device).game)
-    session.evaluate.record = session.evaluation.records(metrics, session.module.game)
+    session.evaluate_callback.record = session.evaluation.records(metrics, session.module.game)
     return metrics
 
 
@@ -64,7 +64,7 @@ def user_facing(session: Session, error: BaseException) -> BaseException:
         return KeyboardInterrupt()  # Lightning exits upon a Ctrl-C before the first step
     if isinstance(error, ConfigError | Diverged | RankLost):
         return error  # every process raises the same, and the others may have ended already
-    if lost := session.local_ranks.lost():
+    if lost := session.local_ranks.lost_rank_message():
         return RankLost(lost)
     if session.trainer.world_size > 1 and is_lost_connection(error):
         session.stop.ignore_sigterm()
@@ -72,14 +72,14 @@ def user_facing(session: Session, error: BaseException) -> BaseException:
         return RankLost(f"another process is gone, so all end; {resume} continues")
     if isinstance(error, OSError) and (session.module.game.step or session.cfg.resume):
         return session.directory.io_error(error, begun=True)
-    if session.module.game.step > session.began or not isinstance(error, Exception):
+    if session.module.game.step > session.start_step or not isinstance(error, Exception):
         return error
     return ConfigError(f"the first step failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
 
 
 def close(session: Session, outcome: str) -> None:
     """Ends loggers and other processes, and releases the run directory; removes it if no step was played."""
-    session.local_ranks.over.set()  # from here on no process is missed, however long a logger takes
+    session.local_ranks.ended.set()  # from here on no process is missed, however long a logger takes
     for logger in session.trainer.loggers:
         try:
             logger.finalize(outcome)

@@ -21,7 +21,7 @@ def keep_memory() -> bool:
     return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
 
 
-def quiet() -> None:
+def silence_lightning() -> None:
     """Silences Lightning's advice, which does not apply to this loop, and a slow check of the driver."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)

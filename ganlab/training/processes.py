@@ -54,7 +54,7 @@ def launches_ranks(devices: int, num_nodes: int) -> bool:
     if "GANLAB_PARENT" in os.environ:
         return False
     wanted, started = devices * num_nodes, num_started()
-    reason = f"asks for {wanted} processes in all, but torchrun or SLURM has started {started}"
+    reason = f"requests {wanted} processes in all, but torchrun or SLURM has started {started}"
     remedy = (
         "set trainer=ddp, trainer.devices and trainer.num_nodes to match, or unset SLURM_NTASKS if each "
         "process is to play a run of its own"
@@ -100,7 +100,7 @@ class LocalRanks:
     def __init__(self, devices: int, num_nodes: int):
         self.count = devices if launches_ranks(devices, num_nodes) else 1
         self.running: list[subprocess.Popen[bytes]] = []
-        self.over = threading.Event()
+        self.ended = threading.Event()
         if self.count > 1:
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()} | RANK_ZERO
 
@@ -126,7 +126,7 @@ class LocalRanks:
         threading.Thread(target=self._watch, args=(on_loss,), daemon=True).start()
 
     def end(self) -> None:
-        self.over.set()
+        self.ended.set()
         if self.count == 1:
             return
         for name in ("MASTER_ADDR", "MASTER_PORT", *RANK_ZERO):
@@ -136,7 +136,7 @@ class LocalRanks:
         if dist.is_initialized():
             dist.destroy_process_group()  # the next job of a sweep creates its own
 
-    def lost(self) -> str | None:
+    def lost_rank_message(self) -> str | None:
         """A line about a process that has died, if one has; the death of one shows after a moment."""
         for _ in range(10):
             for rank, process in enumerate(self.running, start=1):
@@ -149,11 +149,11 @@ class LocalRanks:
         return None
 
     def _watch(self, on_loss: Callable[[str], None]) -> None:
-        while not (lost := self.lost()):
-            if self.over.wait(2):
+        while not (lost := self.lost_rank_message()):
+            if self.ended.wait(2):
                 return
         # A collective that waits in vain mostly fails by itself, and then the run ends in order.
-        if not self.over.wait(10):
+        if not self.ended.wait(10):
             on_loss(lost)
             print(f"run: {lost}", file=sys.stderr, flush=True)
             os._exit(1)

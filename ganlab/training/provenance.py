@@ -20,7 +20,7 @@ GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # of another che
 PACKAGES = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
-def command(overrides: Sequence[str]) -> str:
+def run_command(overrides: Sequence[str]) -> str:
     """The command line of a run, quoted for a shell; in a sweep, that of the single job."""
     return shlex.join(["python", "-m", "ganlab.run", *config_dirs(), *overrides])
 
@@ -31,7 +31,7 @@ def config_dirs() -> list[str]:
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
-def commit() -> str | None:
+def git_commit() -> str | None:
     """The hash of the commit that the package is checked out from, with a plus if files were changed.
 
     None if the package is not part of a checkout; it may be installed below another project's.
@@ -54,7 +54,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware(device: torch.device, num_processes: int) -> dict[str, Any]:
-    """What the last bits of a run depend on besides its config."""
+    """The hardware that the last bits of a run depend on, in addition to its config."""
     import torch
 
     name = "cpu" if device.type == "cpu" else torch.get_device_module(device).get_device_name(device)

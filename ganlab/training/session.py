@@ -22,12 +22,12 @@ from ganlab.training.callbacks.final_images import FinalImages
 from ganlab.training.callbacks.log_scalars import LogScalars
 from ganlab.training.callbacks.profile import CallbackRanges, Profile
 from ganlab.training.callbacks.progress import ProgressBar, ResumeClock, progress_bar
-from ganlab.training.callbacks.samples import Samples
+from ganlab.training.callbacks.samples import SampleImages
 from ganlab.training.callbacks.stop import Stop
-from ganlab.training.callbacks.wandb_mode import check_mode
-from ganlab.training.process import keep_memory, quiet
+from ganlab.training.callbacks.wandb_mode import check_wandb_mode
+from ganlab.training.process import keep_memory, silence_lightning
 from ganlab.training.processes import LocalRanks, slurm_plugins
-from ganlab.training.provenance import command, hardware
+from ganlab.training.provenance import hardware, run_command
 from ganlab.training.resume import refuse_other_data
 from ganlab.training.summary import write_failure, write_summary
 
@@ -36,20 +36,20 @@ class Session:
     """A run that is ready to be played. Everything is built before anything is written.
 
     Args:
-        cfg: of a new run; or of one to resume, from `ganlab.training.resume.resumed_config`.
+        cfg: the config of a new run; to resume one, that of `ganlab.training.resume.resumed_config`.
         overrides: those of the command line.
-        directory: of a run to resume, from which its config was read; None: as cfg says.
+        directory: that of the run to resume, from which its config was read; None: by cfg.run_dir.
     """
 
     def __init__(self, cfg: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None):
-        quiet()
+        silence_lightning()
         keep_memory()
         refuse_unused_settings(cfg, overrides)
         with as_config_errors():
             check_config(cfg)
-        check_mode(cfg)
+        check_wandb_mode(cfg)
         self.cfg = cfg
-        self.command = command(overrides)
+        self.command = run_command(overrides)
         self.data = build_data(cfg)
         self.times = Timetable(cfg)
         self.times.check_batches(self.data, num_processes(cfg))
@@ -58,8 +58,8 @@ class Session:
         self.evaluation.check_game(self.module.game)
         self.directory = directory or RunDirectory(cfg.resume or new_run_path(cfg))
         self.checkpoint: Path | None = None
-        self.began = 0  # the step that this process starts from
-        self.before: list[dict[str, Any]] = []  # earlier parts of the run that differ in hardware
+        self.start_step = 0  # the step that this process starts from
+        self.hardware_history: list[dict[str, Any]] = []  # earlier parts of the run that differ in hardware
         with as_config_errors():
             self._build_callbacks()
         self.local_ranks = LocalRanks(cfg.trainer.devices, cfg.trainer.get("num_nodes", 1))
@@ -82,14 +82,14 @@ class Session:
     def _build_callbacks(self) -> None:
         cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
         self.scalars = LogScalars(directory, cfg.log_every, times)
-        self.evaluate = Evaluate(self.evaluation, cfg.evaluate_every, times)
+        self.evaluate_callback = Evaluate(self.evaluation, cfg.evaluate_every, times)
         self.bar = ProgressBar(self.scalars, times)
         self.stop = Stop(times.total)
         monitored = self.evaluation.monitored(cfg.monitor)
         self.callbacks = [
             self.bar,  # first, so that its clock stops before the others work
-            self.evaluate,
-            Samples(directory.samples, data, cfg.sample_every, times),
+            self.evaluate_callback,
+            SampleImages(directory.samples, data, cfg.sample_every, times),
             FinalImages(cfg, data, directory, self.module.game, times),
             self.scalars,  # before the checkpoint, so that its rows are on file when it is written
             self.stop,
@@ -149,18 +149,18 @@ class Session:
     def _resume(self) -> None:
         """Restores a checkpoint; none if the run was killed before its first."""
         saved = self.directory.summary()
-        self.before = before if isinstance(before := saved.get("before"), list) else []
+        self.hardware_history = before if isinstance(before := saved.get("before"), list) else []
         refuse_other_data(self.cfg, saved, self.data, self.data_sha256)
         if not self.directory.has_checkpoint:
             self._init_from()
             return
         self.checkpoint, content = self.directory.checkpoint()
         load_weights(self.module, content)
-        self.began = self.module.game.step
+        self.start_step = self.module.game.step
         reason = f"{self.cfg.resume} has already played {self.module.game.steps_played} steps"
-        require(self.began <= self.times.total, "steps", self.cfg.steps, reason, "raise it")
+        require(self.start_step <= self.times.total, "steps", self.cfg.steps, reason, "raise it")
         changed = {name: saved[name] for name, now in self.hardware.items() if saved.get(name, now) != now}
         if changed and self.is_main:
-            self.before = [*self.before, {"steps": self.began, **changed}]
+            self.hardware_history = [*self.hardware_history, {"steps": self.start_step, **changed}]
             now = ", ".join(f"{name} {self.hardware[name]} ({then} before)" for name, then in changed.items())
             print(f"resuming with {printable(now)}: the last bits may differ from an uninterrupted run's")

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ganlab.core.errors import ending
-from ganlab.training.provenance import commit, versions
+from ganlab.training.provenance import git_commit, versions
 
 if TYPE_CHECKING:
     from ganlab.training.session import Session
@@ -28,13 +28,13 @@ def write_summary(session: Session, status: str, reason: str | None) -> None:
         "seed": session.cfg.seed,
         "data_sha256": session.data_sha256,
         **session.hardware,
-        "commit": commit(),
+        "commit": git_commit(),
         "versions": versions(),
         "command": session.command,
-        "before": session.before,
+        "before": session.hardware_history,
     }
-    if session.evaluate.record:
-        entries["metrics"] = session.evaluate.record
+    if session.evaluate_callback.record:
+        entries["metrics"] = session.evaluate_callback.record
     session.directory.write_summary(**entries)
 
 

@@ -13,11 +13,11 @@ from ganlab.tricks.base import Compute, Terms
 class AdaptiveAugment(AugmentingTrick):
     """ADA: the discriminator's inputs are augmented more as it overfits (Karras et al. 2020, ADA).
 
-    Each transform is applied to each image with probability p, which starts at 0. After every
-    `interval` updates of the discriminator, p rises if r_t = E sign(D(x)), over the real samples of these
-    updates, is above `target`, and falls if it is below. The rate is from 0 to 1 in `kimg` thousand real
-    images (section 3, equation 1). p never falls below 0, and values above 1 act as 1. Both players'
-    turns are augmented, with the generator's gradient; an augmented image keeps its class.
+    Each transform is applied to each image with probability p, which starts at 0. After every `interval`
+    updates of the discriminator, p rises if r_t = E sign(D(x)), over the real samples of these updates, is
+    above `target`, and falls if it is below, at a rate of 1 per `kimg` thousand real images (section 3,
+    equation 1). p never falls below 0, and values above 1 act as 1. Samples are augmented on both players'
+    turns, and the generator's gradient flows through. An augmented image keeps its class.
     """
 
     stream = "adaptive_augment"
@@ -47,7 +47,7 @@ class AdaptiveAugment(AugmentingTrick):
         if turn.player == "discriminator" and not turn.is_ahead:
             signs = at_least_float32(turn.on_real.logits.detach()).sign()
             self.latest.copy_(mean_over_ranks(signs.mean()))
-            self.batch_size = len(turn.real.x) * turn.random.world_size
+            self.batch_size = len(turn.real.x) * turn.random.world_size  # on all processes
         return terms
 
     def after(self, player: Player, networks: Networks, step: int) -> None:

@@ -10,6 +10,8 @@ from ganlab.core.turn import Capability, Player, Turn, at_least_float32
 from ganlab.core.validation import Positive
 from ganlab.tricks.base import Compute, Order, Terms, Trick
 
+Measure = Literal["accuracy", "ranking", "loss_ratio"]
+
 
 class AdaptiveBalance(Trick):
     """A player that is too far ahead skips the next step.
@@ -31,9 +33,7 @@ class AdaptiveBalance(Trick):
     order = Order.PRESENT  # outermost: losses inside of unrolled steps are not measured
     claims = frozenset({Capability.MOVE_CONTROL})
 
-    def __init__(
-        self, by: Literal["accuracy", "ranking", "loss_ratio"], low: Positive | None, high: Positive | None
-    ):
+    def __init__(self, by: Measure, low: Positive | None, high: Positive | None):
         super().__init__()
         needs = {Capability.DISCRIMINATOR, Capability.COSTS if by == "loss_ratio" else Capability.SCORES}
         self.needs = frozenset(needs | ({Capability.SIGNS} if by == "accuracy" else set()))

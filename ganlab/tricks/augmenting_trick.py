@@ -20,7 +20,7 @@ class Augmentations(TypedDict):
 class AugmentingTrick(Trick):
     """Base class of tricks with the augmentations of ADA (Karras et al. 2020, appendix B)."""
 
-    stream: ClassVar[str]  # the name of its random numbers
+    stream: ClassVar[str]  # the prefix of the names of its random streams
 
     def __init__(self, **augmentations: Unpack[Augmentations]):
         super().__init__()
@@ -35,8 +35,8 @@ class AugmentingTrick(Trick):
                 if (group := self.augmentations[key]) and group.changes(shape):
                     self.active.append(group)
         if not self.active:
-            reason = f"has no effect on images with {shape[0]} channels: all strengths are 0 or null"
-            raise ConfigError(reason, "set one, or remove the trick")
+            reason = f"has no effect: all strengths that apply to {shape[0]}-channel images are 0 or null"
+            raise ConfigError(reason, "set one of them, or remove the trick")
         return networks
 
     def augment(self, sample: Sample, p: Tensor, turn: Turn) -> Sample:

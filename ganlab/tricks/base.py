@@ -1,4 +1,4 @@
-"""Base class of tricks, and their composition: each hook maps a value to a changed value of the same type."""
+"""Base class of tricks, which change parts of a game through hooks, and the composition of several tricks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, completing
-from ganlab.core.profiling import in_range, profile_range
+from ganlab.core.profiling import profile_range, with_range
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
@@ -36,7 +36,7 @@ class Order(IntEnum):
 
 
 class Trick(nn.Module):
-    """Base class of tricks. Every hook returns its first argument unchanged unless a trick overrides it.
+    """Base class of tricks. A trick overrides some hooks; by default a hook changes nothing.
 
     Buffers are moved, saved and restored with the game. The objective, the data and the settings must
     provide every capability in `needs` and `claims`. A claim is exclusive: no other trick may need it.
@@ -130,8 +130,8 @@ MISSING: dict[str, tuple[str, str]] = {
 }
 
 
-def missing(name: str, trick: Trick, capability: str, objective: str) -> ConfigError:
-    """The error of a trick that needs a capability which is not provided."""
+def capability_error(name: str, trick: Trick, capability: str, objective: str) -> ConfigError:
+    """The error about a trick that needs a capability which is not provided."""
     if capability in MISSING:
         cause, remedy = MISSING[capability]
         reason = f"needs {capability}, but {cause}"
@@ -144,7 +144,7 @@ def missing(name: str, trick: Trick, capability: str, objective: str) -> ConfigE
 
 
 class Tricks(nn.ModuleDict):
-    """All tricks of a game by their names in the config. Each hook calls that of every trick, in order."""
+    """All tricks of a game, by their names in the config. A hook calls that of each trick, in their order."""
 
     if TYPE_CHECKING:  # torch returns modules of any class
 
@@ -173,7 +173,7 @@ class Tricks(nn.ModuleDict):
     def differentiates_inputs(self) -> bool:
         return any(trick.differentiates_inputs for trick in self.values())
 
-    def check(self, provided: frozenset[str], objective: str) -> None:
+    def check_capabilities(self, provided: frozenset[str], objective: str) -> None:
         """Refuses a trick that could not act.
 
         Args:
@@ -187,7 +187,7 @@ class Tricks(nn.ModuleDict):
         for name, trick in self.items():
             for capability in sorted(trick.needs | trick.claims):
                 if capability not in provided:
-                    raise missing(name, trick, capability, objective)
+                    raise capability_error(name, trick, capability, objective)
                 if (other := claimant.get(capability, name)) != name:
                     reason = f"{other} claims {capability}, which {name} needs as well"
                     raise ConfigError(reason, "remove one of them", "trick", [other, name])
@@ -229,12 +229,12 @@ class Tricks(nn.ModuleDict):
         """Wraps `compute` in the hook of every trick; the first in order is the innermost."""
         for name, trick in self.items():
             # Whatever else a trick computes, such as the objective, is the player's time.
-            inner = in_range(turn.player, compute)
-            compute = in_range(f"trick {name}", partial(trick.losses, compute=inner))
+            inner = with_range(turn.player, compute)
+            compute = with_range(f"trick {name}", partial(trick.losses, compute=inner))
         return compute(turn)
 
     def plays(self, player: Player, step: int) -> bool:
-        return all(in_range(f"trick {name}", trick.plays)(player, step) for name, trick in self.items())
+        return all(with_range(f"trick {name}", trick.plays)(player, step) for name, trick in self.items())
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         for name, trick in self.items():

@@ -53,8 +53,8 @@ class DiffAugment(Trick):
         if shape[0] > 1:
             strengths.append(self.saturation)
         if not any(strength.maximum for strength in strengths):
-            reason = f"has no effect on images with {shape[0]} channels: all strengths that apply are 0"
-            raise ConfigError(reason, "set another one, or remove the trick")
+            reason = f"has no effect: all strengths that apply to {shape[0]}-channel images are 0"
+            raise ConfigError(reason, "set one of them, or remove the trick")
         return networks
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:

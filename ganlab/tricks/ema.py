@@ -119,7 +119,7 @@ def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
         counts = generator.class_counts or [1] * generator.num_classes
         classes = proportional_classes(counts, SIZE * BATCHES).sort().values.to(weight.device)
     for batch in range(BATCHES):
-        draw = RandomStreams("ema", batch, device=weight.device)
-        latent = generator.prior(draw, SIZE, generator.latent_dim)
-        # Every batch holds each class equally often, up to one sample.
+        random = RandomStreams("ema", batch, device=weight.device)
+        latent = generator.prior(random, SIZE, generator.latent_dim)
+        # All batches have the same number of samples of a class, up to one.
         yield latent.to(weight.dtype), None if classes is None else classes[batch::BATCHES]

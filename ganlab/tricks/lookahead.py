@@ -7,7 +7,7 @@ from ganlab.core.validation import Count
 from ganlab.networks.salimans2016 import NormalisedLinear
 from ganlab.networks.weights import flat_weights, set_singular_vectors
 from ganlab.tricks.base import Order
-from ganlab.tricks.player_trick import PlayerTrick, Side
+from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
 
 
 class Lookahead(PlayerTrick):
@@ -28,7 +28,7 @@ class Lookahead(PlayerTrick):
     order = Order.MOVE
     counts = ("moves",)
 
-    def __init__(self, k: Count, alpha: float | Schedule, player: Side):
+    def __init__(self, k: Count, alpha: float | Schedule, player: PlayerChoice):
         super().__init__(player)
         self.k = k
         self.alpha = as_schedule(".alpha", alpha, "(0, 1)")

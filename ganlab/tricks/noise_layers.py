@@ -7,7 +7,7 @@ from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Sample, Turn
 from ganlab.networks.base import ConditionalSequential
 from ganlab.networks.noise import ScheduledNoise, insert_before_hidden
-from ganlab.tricks.player_trick import PlayerTrick, Side
+from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
 
 
 class NoiseLayers(PlayerTrick):
@@ -21,7 +21,7 @@ class NoiseLayers(PlayerTrick):
     player: `discriminator`, `generator` or `both`.
     """
 
-    def __init__(self, std: float | Schedule, player: Side):
+    def __init__(self, std: float | Schedule, player: PlayerChoice):
         super().__init__(player)
         self.std = nonzero_schedule(".std", std)
         self.layers: dict[Player, list[ScheduledNoise]] = {player: [] for player in self.players}
@@ -33,7 +33,7 @@ class NoiseLayers(PlayerTrick):
             discriminator = networks.required_discriminator
             on_features = self._add_layer("discriminator", len(self.layers["discriminator"]))
             discriminator.body = ConditionalSequential(discriminator.body, on_features)
-        if not self.layers.get("generator", True):
+        if self.layers.get("generator") == []:
             reason = "needs a generator with a hidden layer"
             raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
         return networks

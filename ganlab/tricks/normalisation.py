@@ -8,7 +8,7 @@ from ganlab.core.validation import Count
 from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, remove_batch_norm
 from ganlab.tricks.base import Order
-from ganlab.tricks.player_trick import PlayerTrick, Side
+from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
 
 
 class Normalisation(PlayerTrick):
@@ -26,7 +26,7 @@ class Normalisation(PlayerTrick):
     order = Order.REPLACE
 
     def __init__(
-        self, kind: Literal["layer", "instance", "group", "none"], groups: Count | None, player: Side
+        self, kind: Literal["layer", "instance", "group", "none"], groups: Count | None, player: PlayerChoice
     ):
         super().__init__(player)
         remedy = "set a number with kind=group, and null with any other"

@@ -6,7 +6,7 @@ from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn, at_least_float32
 from ganlab.networks.weights import optimised_weight, weight_layers
 from ganlab.tricks.base import Order, Terms
-from ganlab.tricks.player_trick import PlayerTrick, Side
+from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
 
 
 class OrthogonalRegularisation(PlayerTrick):
@@ -16,15 +16,14 @@ class OrthogonalRegularisation(PlayerTrick):
     penalised, their norms are not. The weights are the parameters that the optimiser updates: with trick
     spectral_norm those before the division, with trick weight_norm the directions.
 
-    The gradient is that of the equation. BigGAN-PyTorch adds half of it, so its strength s is a weight of s
-    / 2.
+    The gradient is that of the equation. BigGAN-PyTorch adds half of it: its strength is twice this weight.
 
     player: `generator`, as in the paper, `discriminator` or `both`.
     """
 
     order = Order.OBSERVE  # includes the filters of layers that other tricks add
 
-    def __init__(self, weight: float | Schedule, player: Side):
+    def __init__(self, weight: float | Schedule, player: PlayerChoice):
         super().__init__(player)
         self.weight = nonzero_schedule(".weight", weight)
         # Per player: the indices of its filters among its parameters, and the dimension of their outputs.

@@ -3,7 +3,7 @@ from typing import Literal
 from ganlab.core.turn import Capability
 from ganlab.tricks.base import Trick
 
-Side = Literal["discriminator", "generator", "both"]
+PlayerChoice = Literal["discriminator", "generator", "both"]
 
 
 class PlayerTrick(Trick):
@@ -11,7 +11,7 @@ class PlayerTrick(Trick):
 
     selects_player = True
 
-    def __init__(self, player: Side):
+    def __init__(self, player: PlayerChoice):
         super().__init__()
         self.player = player
         self.players = ("discriminator", "generator") if player == "both" else (player,)

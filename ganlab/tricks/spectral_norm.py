@@ -5,7 +5,7 @@ from ganlab.core.validation import Count
 from ganlab.networks.class_conditioning import Projection
 from ganlab.networks.weights import parametrise, weight_layers
 from ganlab.tricks.base import Order
-from ganlab.tricks.player_trick import PlayerTrick, Side
+from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
 
 
 class SpectralNorm(PlayerTrick):
@@ -24,7 +24,7 @@ class SpectralNorm(PlayerTrick):
 
     order = Order.CONSTRAIN
 
-    def __init__(self, player: Side, iterations: Count):
+    def __init__(self, player: PlayerChoice, iterations: Count):
         super().__init__(player)
         self.claims = self.weight_scales
         self.iterations = iterations

@@ -36,10 +36,8 @@ class CriticSteps(Trick):
 
     def __init__(self, n: TwoOrMore, burst: Burst | None):
         super().__init__()
-        useful = burst is None or burst.n != n
-        require(
-            useful, ".burst.n", n, f"has no effect together with n={n}", "set another number, or burst=null"
-        )
+        useful, reason = burst is None or burst.n != n, f"has no effect together with n={n}"
+        require(useful, ".burst.n", n, reason, "set another number, or burst=null")
         self.n, self.burst = n, burst
         self.ends = [0]  # the number of steps after which the generator has had 0, 1, 2, ... updates
 

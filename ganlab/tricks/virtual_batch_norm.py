@@ -40,8 +40,8 @@ class PrependReference(Conditioned):
 
     def __init__(self, generator: Generator, size: int, num_classes: int | None):
         super().__init__()
-        draw = RandomStreams(torch.initial_seed())
-        self.latent = nn.Buffer(generator.prior(draw, size, generator.latent_dim))
+        random = RandomStreams(torch.initial_seed())
+        self.latent = nn.Buffer(generator.prior(random, size, generator.latent_dim))
         self.classes = nn.Buffer(torch.arange(size) % (num_classes or 1))
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -5,7 +5,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from ganlab.core.turn import Networks
 from ganlab.networks.weights import parametrise, weight_layers
 from ganlab.tricks.base import Order
-from ganlab.tricks.player_trick import PlayerTrick, Side
+from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
 
 
 class WeightNorm(PlayerTrick):
@@ -19,7 +19,7 @@ class WeightNorm(PlayerTrick):
 
     order = Order.CONSTRAIN
 
-    def __init__(self, player: Side):
+    def __init__(self, player: PlayerChoice):
         super().__init__(player)
         self.claims = self.weight_scales
 

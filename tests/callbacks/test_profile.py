@@ -34,7 +34,7 @@ def test_a_run_writes_a_table_and_a_trace(tmp_path: Path) -> None:
     assert rows[-1].endswith("images/s over 25 steps")
     events = json.loads((tmp_path / "run" / "profile.json").read_text())["traceEvents"]
     named = [event["name"] for event in events if event.get("cat") == "user_annotation"]
-    assert named.count("callback log") == 5  # once in each of the rounds traced
+    assert named.count("callback log") == 5  # once in each traced step
 
 
 def test_a_run_too_short_for_the_table_reports_it(tmp_path: Path) -> None:

@@ -112,6 +112,15 @@ def test_an_error_of_a_reader_is_raised_here():
     assert children() == []
 
 
+def test_an_error_of_a_reader_keeps_its_fields():
+    def make(key: int) -> int:
+        raise ConfigError("cannot be read", "mend it")
+
+    with pytest.raises(ConfigError) as refusal:
+        next(parallel_map(make, [0], 1))
+    assert str(refusal.value.renamed("data.root")) == "data.root: cannot be read. Mend it."
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_lack_of_open_files_is_not_blamed_on_the_images(tmp_path, num_workers):
     for i in range(4):

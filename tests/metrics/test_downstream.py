@@ -184,7 +184,12 @@ def test_a_game_without_a_discriminator_cannot_be_probed() -> None:
         ),
         ("metric=one_nn", "metric", "one_nn", "needs a class-conditional generator"),
         ("metric=classification_accuracy", "metric", "classification_accuracy", "class-conditional"),
-        ("metric=linear_probe trick=label_conditioning", "metric", "linear_probe", "without their classes"),
+        (
+            "metric=linear_probe trick=label_conditioning",
+            "metric",
+            "linear_probe",
+            "single images without classes",
+        ),
         ("metric=linear_probe trick=minibatch_stddev", "metric", "linear_probe", "single images"),
         ("metric=linear_probe trick=packing", "metric", "linear_probe", "single images"),
     ],

@@ -131,7 +131,7 @@ def played(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | None:
         given = x.double()[rows], labels[rows], y.double()[rows], classes[rows]
         module.play_step(given)
     state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
-    return {**state, "samples": module.game.sample_on_all(7)}
+    return {**state, "samples": module.game.sample_on_all_ranks(7)}
 
 
 def play_all(rank: int, port: int, folder: Path) -> None:

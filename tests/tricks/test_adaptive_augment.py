@@ -198,10 +198,13 @@ def test_a_restored_trick_continues_in_the_middle_of_an_interval() -> None:
 @pytest.mark.parametrize(
     ("make", "refusal"),
     [
-        (lambda: build_trick(geometry=None), ("", UNSET, "has no effect on images with 1 channel")),
+        (
+            lambda: build_trick(geometry=None),
+            ("", UNSET, "all strengths that apply to 1-channel images are 0"),
+        ),
         (
             lambda: build_trick(1, 8, 8, geometry=None, colour=HUE),
-            ("", UNSET, "no effect on images with 1 channel"),
+            ("", UNSET, "all strengths that apply to 1-channel images are 0"),
         ),
         (lambda: build_trick(2), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
         (lambda: build_trick(value_range=None), (".range", None, "must be two rising numbers")),

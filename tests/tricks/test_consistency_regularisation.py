@@ -147,7 +147,10 @@ def test_half_precision_is_converted_to_float32() -> None:
             (".lambda_real", 0, "no effect together with lambda_fake=0"),
         ),
         (lambda: build_trick(lambda_real=-1), (".lambda_real", -1, "of at least 0")),
-        (lambda: build_trick(geometry=None), ("", UNSET, "no effect on images with 1 channel")),
+        (
+            lambda: build_trick(geometry=None),
+            ("", UNSET, "all strengths that apply to 1-channel images are 0"),
+        ),
         (lambda: build_trick(2), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
         (lambda: game("mmd", [NAME]), ("trick", NAME, "objective with a discriminator")),
         (lambda: game("mmd_gan", [NAME]), ("trick", NAME, "objective with a loss on logits")),

@@ -165,8 +165,11 @@ def test_half_precision_is_converted_to_float32() -> None:
 @pytest.mark.parametrize(
     ("make", "refusal"),
     [
-        (lambda: build_trick(3, 8, 8), ("", UNSET, "no effect on images with 3 channels")),
-        (lambda: build_trick(1, 8, 8, saturation=1.0), ("", UNSET, "all strengths that apply are 0")),
+        (lambda: build_trick(3, 8, 8), ("", UNSET, "all strengths that apply to 3-channel images are 0")),
+        (
+            lambda: build_trick(1, 8, 8, saturation=1.0),
+            ("", UNSET, "all strengths that apply to 1-channel images are 0"),
+        ),
         (
             lambda: build_trick(2, brightness=0.5),
             ("", UNSET, r"needs images, but a sample has the shape \[2\]"),

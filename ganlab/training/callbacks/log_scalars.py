@@ -38,7 +38,7 @@ class LogScalars(Callback):
         self.every = every
         self.times = times
         self.early: dict[str, list[float]] = {}  # absolute values by name; kept when the run is resumed
-        self.last: dict[str, float] = {}  # the scalars that were read last
+        self.latest: dict[str, float] = {}  # the scalars that were read last
         self.logged = 0  # the last step that the loggers have; a resume may play some steps again
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
@@ -59,8 +59,8 @@ class LogScalars(Callback):
             return
         step, recorder = module.game.step, module.recorder
         found = recorder.read(**{WEIGHT: largest_weight(module)})
-        self.last = {name: found[name] for name in recorder.scalars}
-        row = {"step": step, "images": self.times.images_seen(step), **self.last, **recorder.metrics}
+        self.latest = {name: found[name] for name in recorder.scalars}
+        row = {"step": step, "images": self.times.images_seen(step), **self.latest, **recorder.metrics}
         if trainer.is_global_zero:
             self.file.append(row)
         if step > self.logged:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ganlab.filesystem import write_atomically
 
-FIRST = ["step", "images"]
+FIXED_COLUMNS = ["step", "images"]
 
 
 class MetricsFile:
@@ -32,7 +32,7 @@ class MetricsFile:
         """Adds a row, which must have `step` and `images`."""
         columns = self._columns()
         if any(name not in columns for name in row):
-            columns, rows = self._read() if columns else (FIRST, [])
+            columns, rows = self._read() if columns else (FIXED_COLUMNS, [])
             columns = list(dict.fromkeys([*columns, *row]))
             self._rewrite(columns, rows)
         with self.path.open("a", newline="") as file:

@@ -80,7 +80,7 @@ class ProgressBar(Callback):
 
     def _text(self) -> str:
         losses: dict[str, float] = {}
-        for name, value in self.scalars.last.items():
+        for name, value in self.scalars.latest.items():
             player = name.split("/")[-2]  # after the name of the stage, if there is one
             if player in get_args(Player):  # not a trick
                 losses[player] = losses.get(player, 0.0) + value

@@ -15,7 +15,7 @@ from ganlab.visualize.portraits import portrait
 IMAGES, POINTS = 64, 2500  # samples of a picture; published mode counts are those of 2500 points
 
 
-class Samples(Callback):
+class SampleImages(Callback):
     """Writes a picture of samples from fixed latents every `every` steps and after the last.
 
     Not in stages before the last, in which its generator is not trained.
@@ -33,7 +33,7 @@ class Samples(Callback):
             return
         game, data = module.game, self.data
         whole_rows = IMAGES - IMAGES % min(game.generator.num_classes or 1, IMAGES)
-        samples = game.sample_on_all(POINTS if len(game.shape) == 1 else whole_rows)
+        samples = game.sample_on_all_ranks(POINTS if len(game.shape) == 1 else whole_rows)
         if not trainer.is_global_zero:
             return
         image = portrait(game, samples, data, data.value_range, data.class_names or ())

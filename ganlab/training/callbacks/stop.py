@@ -58,6 +58,6 @@ class Stop(Callback):
 
 
 def set_handler(number: int, handler: Any) -> None:
-    """Sets the handler of a signal. No effect beside the main thread, the only one that signals reach."""
+    """Sets the handler of a signal; no effect outside of the main thread, which alone receives signals."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(number, handler)

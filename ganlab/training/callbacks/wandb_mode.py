@@ -13,12 +13,12 @@ MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
 
 
 def environment_mode() -> str | None:
-    """The mode that WANDB_MODE, or the older WANDB_DISABLED, asks for; None: neither is set."""
+    """The mode set by WANDB_MODE or the older WANDB_DISABLED; None: neither is set."""
     disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes", "on")
     return "disabled" if disabled else os.environ.get("WANDB_MODE") or None
 
 
-def check_mode(cfg: DictConfig) -> None:
+def check_wandb_mode(cfg: DictConfig) -> None:
     """Refuses an unknown mode, before anything is built."""
     mode = environment_mode()
     allowed = "wandb" not in cfg.logger or mode in MODES

@@ -55,7 +55,7 @@ class Wandb(WandbLogger):
         run_id = sweep_run_id() or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
-        run = begin(
+        run = init_run(
             mode == "auto",
             project=project or None,
             entity=entity or None,
@@ -141,7 +141,7 @@ def has_stored_key(host: str) -> bool:
         return False
 
 
-def begin(may_stay_offline: bool, **settings: Any) -> Any:
+def init_run(may_stay_offline: bool, **settings: Any) -> Any:
     """Begins a W&B run; offline if the server rejects it and that is allowed.
 
     Raises:
@@ -153,7 +153,7 @@ def begin(may_stay_offline: bool, **settings: Any) -> Any:
         if may_stay_offline and settings["mode"] == "online":
             print(f"W&B rejects the run ({one_line(error)}): logging to W&B offline")
             wandb.teardown()  # its service still holds the id
-            return begin(False, **{**settings, "mode": "offline"})
+            return init_run(False, **{**settings, "mode": "offline"})
         first = "log in, or set logger.wandb.mode=offline" if settings["mode"] == "online" else "correct it"
         remedy = f"{first}, or set logger=csv"
         raise ConfigError(f"W&B rejects the run: {one_line(error)}", remedy, "logger", "wandb") from error
