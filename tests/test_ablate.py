@@ -17,9 +17,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
-from support.commands import environment, finish, same, start, summary
+from support.commands import bitwise_equal, environment, finish, start, summary
 from support.small_games import ROOT
-from support.warm_process import Warm
+from support.warm_process import WarmProcess
 from test_suite import ROW, written
 
 from ganlab.ablate import ablate, shared_out
@@ -59,13 +59,13 @@ def planned(folder: Path, *extra: str) -> list[Job]:
     return plan(suites.read(folder), [], None, extra, folder / "runs")
 
 
-def begin(folder: Path, *overrides: str) -> Warm:
+def begin(folder: Path, *overrides: str) -> WarmProcess:
     """The command in another process, whose runs are forks of it."""
     given = (f"suite={folder}", f"output={folder / 'runs'}", "processes=1", *overrides)
     return start(*given, module=("support.ablate_with_forks",), cwd=HERE)
 
 
-def until(condition: Callable[[], object], process: Warm) -> None:
+def until(condition: Callable[[], object], process: WarmProcess) -> None:
     end = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < end:
         if condition():
@@ -84,7 +84,7 @@ def begun(folder: Path, arm: str, seed: int) -> list[Path]:
     return [place.parents[1] for place in folder.glob(f"runs/*/{arm}_seed{seed}_*/checkpoints/last.ckpt")]
 
 
-def playing(process: Warm) -> list[int]:
+def playing(process: WarmProcess) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
@@ -591,8 +591,8 @@ def test_the_fingerprint_is_of_the_data_and_not_of_their_place(tmp_path: Path) -
     assert data.fingerprint() != before
     stacks = [Stacks(torch.zeros(5, 1, 2, 2), torch.arange(5), 4, seed, "train") for seed in (0, 0, 1)]
     parts = [[part for part in source.contents() if isinstance(part, torch.Tensor)] for source in stacks]
-    assert same(parts[0], parts[1])
-    assert not same(parts[0], parts[2])
+    assert bitwise_equal(parts[0], parts[1])
+    assert not bitwise_equal(parts[0], parts[2])
     for place in ("here", "there"):
         (tmp_path / place / "ones").mkdir(parents=True)
         for i in range(3):

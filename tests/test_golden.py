@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.small_games import game, home, one_round, options, rounds
-from support.trick_effects import LATER
+from support.small_games import compatible_objective, game, options, play_step, play_steps
+from support.trick_effects import STEPS_UNTIL_EFFECT
 
 from ganlab.config.build import build_data, build_evaluation
 from ganlab.config.compose import compose
@@ -28,13 +28,13 @@ CASES = {
     "mmd": ("mmd", [], "alternating"),
 }
 EXACT = {f"objective/{objective}": (objective, ()) for objective in options("objective")}
-EXACT |= {f"trick/{trick}": (home(trick), (trick,)) for trick in options("trick")}
+EXACT |= {f"trick/{trick}": (compatible_objective(trick), (trick,)) for trick in options("trick")}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_losses_of_five_steps_are_the_stored_ones(case: str) -> None:
     expected = json.loads(GOLDEN.read_text())[case]
-    found = rounds(game(*CASES[case]), 5)
+    found = play_steps(game(*CASES[case]), 5)
     assert [set(row) for row in found] == [set(row) for row in expected]
     for row, stored in zip(found, expected, strict=True):
         assert row == pytest.approx(stored, rel=1e-5, abs=1e-6)
@@ -54,8 +54,8 @@ def exact(case: str) -> list[dict[str, float]]:
     torch.set_default_dtype(torch.float64)
     try:
         module, found = game(objective, tricks), []
-        for _ in range(max([3, *(LATER.get(trick, 0) for trick in tricks)])):
-            terms = one_round(module)
+        for _ in range(max([3, *(STEPS_UNTIL_EFFECT.get(trick, 0) for trick in tricks)])):
+            terms = play_step(module)
             found.append(terms | {"samples": float(module.game.sample(8).square().mean())})
     finally:
         torch.set_default_dtype(torch.float32)
@@ -104,7 +104,7 @@ def store(path: Path, cases: dict[str, Callable[[str], object]]) -> None:
 
 
 if __name__ == "__main__":  # run as a script to store new values; raise NUMERICS first
-    in_float32 = dict.fromkeys(CASES, lambda case: rounds(game(*CASES[case]), 5))
+    in_float32 = dict.fromkeys(CASES, lambda case: play_steps(game(*CASES[case]), 5))
     store(GOLDEN, in_float32 | dict.fromkeys(EXACT, exact))
     store(PINNED, dict.fromkeys(MEASURED, measured))
     if current_version()["numerics"] == json.loads(VERSION.read_text())["numerics"]:

@@ -27,7 +27,7 @@ from optuna.trial import TrialState
 from PIL import Image
 from support.ablate_with_forks import fork
 from support.commands import environment, finish, start
-from support.warm_process import Warm
+from support.warm_process import WarmProcess
 from test_ablate import HERE, playing, until
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
@@ -142,7 +142,7 @@ def cut_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     return folder, before, out.getvalue()
 
 
-def begin(folder: Path) -> Warm:
+def begin(folder: Path) -> WarmProcess:
     """The command in another process, whose runs are forks of it."""
     given = (f"sweep={folder}", f"output={folder / 'runs'}", "processes=1")
     return start(*given, module=("support.ablate_with_forks",), cwd=HERE)

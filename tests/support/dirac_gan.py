@@ -38,7 +38,7 @@ class Point(nn.Module):
         return self.theta.expand(len(latent), 1)
 
 
-def dirac(objective: Objective, play: Play, tricks: Mapping[str, Trick]) -> GameModule:
+def dirac_module(objective: Objective, play: Play, tricks: Mapping[str, Trick]) -> GameModule:
     theta, psi = START
     generator = Generator(ConditionalSequential(Point(theta)), latent_dim=1, shape=(1,), prior=Normal())
     discriminator = Discriminator(ConditionalSequential(nn.Identity()), num_features=1)
@@ -50,11 +50,11 @@ def dirac(objective: Objective, play: Play, tricks: Mapping[str, Trick]) -> Game
     return GameModule([Stage(game, play, optimizers, dict.fromkeys(players), seed=0)])
 
 
-def path(
+def trajectory(
     objective: Objective, play: Play, steps: int, tricks: Mapping[str, Trick] | None = None
 ) -> list[tuple[float, float]]:
     """(theta, psi) before the first and after every step."""
-    module = dirac(objective, play, tricks or {})
+    module = dirac_module(objective, play, tricks or {})
     parameters = [*module.game.weights("generator"), *module.game.weights("discriminator")]
     points = [START]
     for _ in range(steps):
