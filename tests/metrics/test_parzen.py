@@ -17,7 +17,7 @@ from support.small_games import SHARED
 from torch import Tensor
 
 from ganlab.config.compose import CONF
-from ganlab.data.vision import load
+from ganlab.data.vision import load_splits
 from ganlab.metrics.parzen import Parzen, log_densities
 
 FILE = OmegaConf.to_container(OmegaConf.load(CONF / "metric" / "parzen.yaml"))["parzen"]
@@ -99,7 +99,7 @@ def test_the_file_has_the_grid_of_2014() -> None:
 
 def pixels(train: bool) -> Tensor:
     """The images of MNIST, [N, 1, 28, 28] in [0, 1]."""
-    return load("MNIST", str(SHARED))[0 if train else 1][0].float() / 255
+    return load_splits("MNIST", str(SHARED))[0 if train else 1][0].float() / 255
 
 
 @mnist
