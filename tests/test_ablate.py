@@ -208,7 +208,7 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_goes_on(tmp_path: 
     assert "ablate: of 3 runs 1 failed, 1 diverged: the same command goes on" in err
     diverged, failed, finished = rows(folder)
     assert (diverged.arm, diverged.status, diverged.value) == ("plain", "diverged", None)
-    assert "diverged at round" in diverged.reason
+    assert "diverged at step" in diverged.reason
     assert (failed.arm, failed.status, failed.reason, failed.steps) == ("breaks", "failed", "it broke", 2)
     assert finished.status == "finished"
     assert set(out.split("(0 left)")[0].splitlines()[-1].split()) >= {"ema", "finished"}

@@ -235,7 +235,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     leap = "{_target_: ganlab.core.schedules.Linear, start: 0.001, end: 1e30, steps: 1, after: 6}"
-    with pytest.raises(Diverged, match="diverged at round"):
+    with pytest.raises(Diverged, match="diverged at step"):
         play(
             tmp_path / "run",
             f"optimizer.discriminator.lr={leap}",

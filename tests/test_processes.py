@@ -140,7 +140,7 @@ def test_a_divergence_on_all_processes_is_reported(tmp_path: Path) -> None:
     process = start_pair(*QUICK, "steps=40", "log_every=1", "trainer=ddp", *lr, f"run_dir={tmp_path / 'run'}")
     code, _, err = finish(process)
     assert code == 1
-    assert "run: diverged at round" in err
+    assert "run: diverged at step" in err
     assert summary(tmp_path / "run")["status"] == "diverged"
 
 

@@ -462,7 +462,7 @@ def best_trials(text: str) -> list[int]:
 
 def test_the_report_has_the_best_trials_and_the_commands_that_play_them(tmp_path: Path) -> None:
     broke = {"status": "failed", "reason": "no memory"}
-    lost = {"status": "diverged", "reason": "diverged at round 7: the loss is nan"}
+    lost = {"status": "diverged", "reason": "diverged at step 7: the loss is nan"}
     text = told(folder := made(tmp_path, {1: broke, 9: {**lost, "value": None, "metrics": {}}}))
     valued = [one for one in rows(folder) if one.status == "finished"]
     expected = [one.trial for one in sorted(valued, key=lambda one: one.value or 0)][:5]

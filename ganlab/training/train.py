@@ -38,6 +38,10 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
         cfg = resumed_config(directory, cfg, overrides)
     elif cfg.init_from:
         RunDirectory(cfg.init_from, cfg.trust).config()  # refuses code that is not trusted
+    # Checked here as well, because this comes before the import of torch.
+    if str(cfg.data.get("_target_")).endswith(".Folder"):
+        exists = Path(cfg.data.root).expanduser().is_dir()
+        require(exists, "data.root", cfg.data.root, "is not a folder", "set it to a folder of images")
     from ganlab.training.lifecycle import play
     from ganlab.training.session import Session
 
