@@ -451,7 +451,7 @@ def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
             "[trick=ema]",
             "['objective=hinge', 'trick=label_smoothing']",
             (),
-            "line 7: arm ema: trick label_smoo",
+            "line 7: arm ema: trick=label_smoo",
         ),
         ("[trick=ema]", "['data.batch_size=0']", (), "line 7: arm ema does not compose: .*batch_size=0"),
         (
