@@ -51,5 +51,5 @@ def nothing_is_kept() -> Iterator[None]:
 def nothing_runs_on() -> Iterator[None]:
     """A test that failed leaves no run behind, which would slow down all that come after."""
     yield
-    while commands.started:
-        commands.started.pop().kill()
+    while commands.started_processes:
+        commands.started_processes.pop().kill()

@@ -17,9 +17,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
-from support.commands import environment, finish, same, start, summary
+from support.commands import bitwise_equal, environment, finish, start, summary
 from support.small_games import ROOT
-from support.warm_process import Warm
+from support.warm_process import WarmProcess
 from test_suite import ROW, written
 
 from ganlab.ablate import ablate, shared_out
@@ -59,13 +59,13 @@ def planned(folder: Path, *extra: str) -> list[Job]:
     return plan(suites.read(folder), [], None, extra, folder / "runs")
 
 
-def begin(folder: Path, *overrides: str) -> Warm:
+def begin(folder: Path, *overrides: str) -> WarmProcess:
     """The command in another process, whose runs are forks of it."""
     given = (f"suite={folder}", f"output={folder / 'runs'}", "processes=1", *overrides)
     return start(*given, module=("support.ablate_with_forks",), cwd=HERE)
 
 
-def until(condition: Callable[[], object], process: Warm) -> None:
+def until(condition: Callable[[], object], process: WarmProcess) -> None:
     end = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < end:
         if condition():
@@ -84,7 +84,7 @@ def begun(folder: Path, arm: str, seed: int) -> list[Path]:
     return [place.parents[1] for place in folder.glob(f"runs/*/{arm}_seed{seed}_*/checkpoints/last.ckpt")]
 
 
-def playing(process: Warm) -> list[int]:
+def playing(process: WarmProcess) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
@@ -208,7 +208,7 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_goes_on(tmp_path: 
     assert "ablate: of 3 runs 1 failed, 1 diverged: the same command goes on" in err
     diverged, failed, finished = rows(folder)
     assert (diverged.arm, diverged.status, diverged.value) == ("plain", "diverged", None)
-    assert "diverged at round" in diverged.reason
+    assert "diverged at step" in diverged.reason
     assert (failed.arm, failed.status, failed.reason, failed.steps) == ("breaks", "failed", "it broke", 2)
     assert finished.status == "finished"
     assert set(out.split("(0 left)")[0].splitlines()[-1].split()) >= {"ema", "finished"}
@@ -483,10 +483,10 @@ def test_a_suite_that_cannot_be_played_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["rerun=all"], "rerun=all must be one of stale, failed or null"),
-        (["dry_run=maybe"], "dry_run=maybe must be true or false"),
-        (["processes=0"], "processes=0 must be a whole number of at least 1"),
-        (["extra=logger"], "extra=logger must be a list"),
+        (["rerun=all"], "rerun=all: must be one of stale, failed or null"),
+        (["dry_run=maybe"], "dry_run=maybe: must be true or false"),
+        (["processes=0"], "processes=0: must be a whole number of at least 1"),
+        (["extra=logger"], "extra=logger: must be a list"),
         (["only=[none]"], "only=none is no arm of quick: choose from plain, ema"),
         (["root=here"], "root=here has no effect: the data of this suite lie in no folder"),
         (["suite=nowhere"], "suite=nowhere has no suite.yaml that can be read"),
@@ -591,8 +591,8 @@ def test_the_fingerprint_is_of_the_data_and_not_of_their_place(tmp_path: Path) -
     assert data.fingerprint() != before
     stacks = [Stacks(torch.zeros(5, 1, 2, 2), torch.arange(5), 4, seed, "train") for seed in (0, 0, 1)]
     parts = [[part for part in source.contents() if isinstance(part, torch.Tensor)] for source in stacks]
-    assert same(parts[0], parts[1])
-    assert not same(parts[0], parts[2])
+    assert bitwise_equal(parts[0], parts[1])
+    assert not bitwise_equal(parts[0], parts[2])
     for place in ("here", "there"):
         (tmp_path / place / "ones").mkdir(parents=True)
         for i in range(3):

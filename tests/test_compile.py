@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch._dynamo
 from support.refusals import refuses
-from support.small_games import composed, game, options, rounds
+from support.small_games import game, options, play_steps, resolved_config
 
 from ganlab.training.build import build
 
@@ -27,12 +27,12 @@ def test_it_plays_the_same_game_and_is_compiled_once(play: str) -> None:
     schedule = "{_target_: ganlab.core.schedules.Linear, start: 1e-3, end: 0, steps: 9}"
     compiled = game("hinge", tricks, play, "compile=true", f"optimizer.generator.lr={schedule}")
     plain = game("hinge", tricks, play, f"optimizer.generator.lr={schedule}")
-    begun = rounds(compiled, 1)
+    begun = play_steps(compiled, 1)
     torch._dynamo.config.error_on_recompile = True
-    expected = rounds(plain, 6)
+    expected = play_steps(plain, 6)
     first = "discriminator/adversarial"  # before any step: Adam's first ones blow rounding up
     assert begun[0][first] == pytest.approx(expected[0][first], rel=1e-5)
-    for ours, theirs in zip([*begun, *rounds(compiled, 5)], expected, strict=True):
+    for ours, theirs in zip([*begun, *play_steps(compiled, 5)], expected, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-2, abs=1e-2)
     assert compiled.game.generator._compiled_call_impl is not None
     samples = compiled.game.sample(5)  # another shape, and evaluation: not compiled
@@ -51,4 +51,4 @@ def test_an_objective_with_second_derivatives_is_refused() -> None:
 
 
 def test_a_game_is_not_compiled_by_default() -> None:
-    assert build(composed("logger=csv").copy()).game.generator._compiled_call_impl is None
+    assert build(resolved_config("logger=csv").copy()).game.generator._compiled_call_impl is None

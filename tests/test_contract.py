@@ -13,19 +13,28 @@ import docs
 import pytest
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from support.daily_sample import cases, of_each_family
-from support.small_games import SMALL, composed, game, home, one_round, options, real, rounds
+from support.daily_sample import daily_cases, one_of_each_family
+from support.small_games import (
+    SMALL,
+    compatible_objective,
+    game,
+    options,
+    play_step,
+    play_steps,
+    real_batch,
+    resolved_config,
+)
 from support.trick_effects import (
-    LATER,
-    MODELS,
     PLAYS,
-    Played,
-    attempt,
-    differ,
-    differs,
-    largest_set,
-    played,
-    seen,
+    PLAYS_OF_MODEL,
+    STEPS_UNTIL_EFFECT,
+    RecordedGame,
+    compatible_tricks,
+    modules_differ,
+    modules_or_refusal,
+    observables,
+    observables_differ,
+    recorded_game,
 )
 
 from ganlab.config.allowlist import target_nodes
@@ -43,31 +52,34 @@ PATIENCE = 80  # rounds after which a trick that changed nothing is inert
 @cache
 def refused(objective: str, model: str) -> str:
     """Why a model cannot play an objective without any trick."""
-    return attempt(MODELS[model][:1], objective, [], model)[1]
+    return modules_or_refusal(PLAYS_OF_MODEL[model][:1], objective, [], model)[1]
 
 
-EVERY = list(product(MODELS, TRICKS, OBJECTIVES))
-TODAY = [*product(["mlp"], TRICKS, OBJECTIVES), *product(MODELS, TRICKS, of_each_family(OBJECTIVES))]
+EVERY = list(product(PLAYS_OF_MODEL, TRICKS, OBJECTIVES))
+TODAY = [
+    *product(["mlp"], TRICKS, OBJECTIVES),
+    *product(PLAYS_OF_MODEL, TRICKS, one_of_each_family(OBJECTIVES)),
+]
 
 
-@pytest.mark.parametrize(("model", "trick", "objective"), cases(TODAY, EVERY))
+@pytest.mark.parametrize(("model", "trick", "objective"), daily_cases(TODAY, EVERY))
 def test_a_trick_acts_or_refuses(model: str, trick: str, objective: str) -> None:
-    plays = MODELS[model]
-    games, refusal = attempt(plays, objective, [trick], model)
+    plays = PLAYS_OF_MODEL[model]
+    games, refusal = modules_or_refusal(plays, objective, [trick], model)
     without = refused(objective, model)
     assert bool(refusal) == bool(without or (trick, objective) in REFUSED.objectives), "run make docs"
     if refusal:
         assert trick in refusal or refusal == without
         assert "\n" not in refusal
     for play, module in games:
-        assert acts(module, played(objective, play, model)), f"{trick} changed nothing under {play}"
+        assert acts(module, recorded_game(objective, play, model)), f"{trick} changed nothing under {play}"
 
 
-def acts(module: GameModule, without: Played) -> bool:
+def acts(module: GameModule, without: RecordedGame) -> bool:
     """Whether a trick changes anything in its first rounds; all terms are finite meanwhile."""
     for step in range(1, PATIENCE + 1):
-        assert all(map(math.isfinite, one_round(module).values()))
-        if step >= 2 and differ(seen(module), without.after(step)):
+        assert all(map(math.isfinite, play_step(module).values()))
+        if step >= 2 and observables_differ(observables(module), without.after(step)):
             return True
     return False
 
@@ -75,9 +87,9 @@ def acts(module: GameModule, without: Played) -> bool:
 @pytest.mark.parametrize("trick", ["", *TRICKS, "all_that_go_together"])
 @pytest.mark.parametrize("play", PLAYS)
 def test_a_restored_twin_plays_on_alike(trick: str, play: str, tmp_path: Path) -> None:
-    tricks = largest_set() if trick == "all_that_go_together" else [trick] if trick else []
-    module = game(home(*tricks), tricks, play)
-    rounds(module, 3)
+    tricks = compatible_tricks() if trick == "all_that_go_together" else [trick] if trick else []
+    module = game(compatible_objective(*tricks), tricks, play)
+    play_steps(module, 3)
     torch.save(
         {
             "game": module.game.state_dict(),
@@ -86,14 +98,14 @@ def test_a_restored_twin_plays_on_alike(trick: str, play: str, tmp_path: Path) -
         tmp_path / "state",
     )
     state = torch.load(tmp_path / "state", weights_only=True)
-    twin = game(home(*tricks), tricks, play, "seed=7")
+    twin = game(compatible_objective(*tricks), tricks, play, "seed=7")
     twin.stage.seed = module.stage.seed
     twin.game.load_state_dict(state["game"])
     for optimizer, saved in zip(twin.configure_optimizers(), state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     assert torch.equal(module.game.sample(4), twin.game.sample(4))
-    assert rounds(module, 3) == rounds(twin, 3)
-    assert not differs(module, twin)
+    assert play_steps(module, 3) == play_steps(twin, 3)
+    assert not modules_differ(module, twin)
 
 
 # The paper's tricks, without its one-sided term, which drives samples without bounds away, as the file says.
@@ -168,7 +180,7 @@ def test_no_verdict_is_passed_that_nobody_asked_for(objective: str, tricks: tupl
     for player, expected in zip(("discriminator", "generator"), CALLS[objective, tricks], strict=True):
         calls.clear()
         if expected is not None:
-            module.losses(module.turn(player, real(), RandomStreams(0)))
+            module.losses(module.turn(player, real_batch(), RandomStreams(0)))
             assert len(calls) == expected, player
 
 
@@ -183,7 +195,7 @@ def test_passes_of_a_round(play: str, passes: tuple[int, int]) -> None:
         getattr(module.game, player).register_forward_hook(
             lambda *_, player=player: calls.update({player: calls[player] + 1})
         )
-    one_round(module)
+    play_step(module)
     assert (calls["discriminator"], calls["generator"]) == passes
 
 
@@ -232,16 +244,16 @@ def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_trick_and_its_file_have_one_name(trick: str) -> None:
     assert set(OmegaConf.load(CONF / "trick" / f"{trick}.yaml")) == {trick}
-    found = [node["_target_"] for _, node in target_nodes(composed(*SMALL, f"trick={trick}").trick)]
+    found = [node["_target_"] for _, node in target_nodes(resolved_config(*SMALL, f"trick={trick}").trick)]
     (target,) = [t for t in found if ".tricks." in t]
     assert target.startswith("ganlab.tricks.")
 
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_trick_plays_in_mixed_precision(trick: str) -> None:
-    module = game(home(trick), [trick])
+    module = game(compatible_objective(trick), [trick])
     with torch.autocast("cpu", torch.bfloat16):
-        terms = rounds(module, LATER.get(trick, 3))
+        terms = play_steps(module, STEPS_UNTIL_EFFECT.get(trick, 3))
     assert all(math.isfinite(value) for row in terms for value in row.values())
     numbers = [*module.game.parameters(), *module.game.buffers()]
     for weight in (number for number in numbers if number.is_floating_point()):
@@ -251,13 +263,13 @@ def test_a_trick_plays_in_mixed_precision(trick: str) -> None:
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_trick_remembers_no_weights_that_were_put_aside(trick: str) -> None:
-    trained = {"state_dict": game(home(trick), [trick]).state_dict()}
-    ones = [game(home(trick), [trick], "alternating", f"seed={seed}") for seed in (1, 2)]
+    trained = {"state_dict": game(compatible_objective(trick), [trick]).state_dict()}
+    ones = [game(compatible_objective(trick), [trick], "alternating", f"seed={seed}") for seed in (1, 2)]
     for module in ones:
         init_from(module, trained)
         module.stage.seed = 0
-        rounds(module, LATER.get(trick, 2))
-    assert not differs(*ones)
+        play_steps(module, STEPS_UNTIL_EFFECT.get(trick, 2))
+    assert not modules_differ(*ones)
 
 
 def test_every_experiment_builds() -> None:

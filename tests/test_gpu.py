@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from support.small_games import batch, beside, game, home, options
+from support.small_games import batch, compatible_objective, game, labelled_batch, options
 
 # adaptive_balance decides which player moves by the accuracy, which it has to read.
 ALONE = [
     *((objective, []) for objective in options("objective")),
-    *((home(trick), [trick]) for trick in options("trick") if trick != "adaptive_balance"),
+    *((compatible_objective(trick), [trick]) for trick in options("trick") if trick != "adaptive_balance"),
 ]
 
 if torch.cuda.is_available():
@@ -26,7 +26,7 @@ if torch.cuda.is_available():
     @pytest.mark.parametrize(("objective", "tricks"), ALONE)
     def test_a_step_never_waits_for_the_device(objective: str, tricks: list[str], play: str) -> None:
         module = game(objective, tricks, play).to("cuda").train()
-        given = [(*batch(step), *beside(step)) for step in range(8)]
+        given = [(*batch(step), *labelled_batch(step)) for step in range(8)]
         for step, parts in enumerate(given):
             on_device = tuple(part.to("cuda") for part in parts)
             if step == 4:  # now the replay buffer is full, and libraries have chosen their kernels

@@ -176,14 +176,14 @@ def test_a_correction_may_undo_a_difference(tmp_path: Path) -> None:
 
 def test_failed_and_diverged_runs_are_counted_and_leave_their_pairs(tmp_path: Path) -> None:
     place = folder(tmp_path, {"plain": PLAIN, "wide": [*LESS[:2], None], "narrow": [*MORE[:3], None]})
-    append(place / "results.csv", row("wide", 3, None, status="diverged", reason="diverged at round 7: nan"))
+    append(place / "results.csv", row("wide", 3, None, status="diverged", reason="diverged at step 7: nan"))
     text = written(place)
     columns = ("n", "failed", "diverged", "pairs")
     assert [cells(text, "wide")[name] for name in columns] == ["2", "1", "1", "2"]
     assert [cells(text, "narrow")[name] for name in columns] == ["3", "1", "0", "3"]
     assert cells(text, "wide")["less `plain` [95 %]"].startswith("-5.1 [")
     assert "`wide`, seed 2: failed: the disk was full." in text
-    assert "`wide`, seed 3: diverged at round 7: nan." in text
+    assert "`wide`, seed 3: diverged at step 7: nan." in text
     assert "The numbers of `wide` and `narrow` are of the surviving seeds only" in text
 
 

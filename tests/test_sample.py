@@ -127,7 +127,7 @@ def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: 
     foreign = tmp_path / "foreign"
     shutil.copytree(points, foreign)
     cfg = OmegaConf.load(foreign / "config.yaml")
-    reasons = {"mnist": "extractor mnist takes images of shape", None: "this run has no extractor"}
+    reasons = {"mnist": "takes images of shape", None: "this run has no extractor"}
     for name, reason in reasons.items():
         cfg.extractor = name and {"_target_": "ganlab.metrics.features.classifier", "name": name}
         OmegaConf.save(cfg, foreign / "config.yaml")

@@ -27,7 +27,7 @@ from optuna.trial import TrialState
 from PIL import Image
 from support.ablate_with_forks import fork
 from support.commands import environment, finish, start
-from support.warm_process import Warm
+from support.warm_process import WarmProcess
 from test_ablate import HERE, playing, until
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
@@ -142,7 +142,7 @@ def cut_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     return folder, before, out.getvalue()
 
 
-def begin(folder: Path) -> Warm:
+def begin(folder: Path) -> WarmProcess:
     """The command in another process, whose runs are forks of it."""
     given = (f"sweep={folder}", f"output={folder / 'runs'}", "processes=1")
     return start(*given, module=("support.ablate_with_forks",), cwd=HERE)
@@ -357,7 +357,7 @@ def test_a_sweep_that_cannot_be_played_is_refused_before_anything_runs(
         (["only=[r1]"], "only=.*r1.* has no effect where a sweep is played: leave it out"),
         (["rerun=failed"], "rerun=failed has no effect where a sweep is played"),
         (["wandb=true", "dry_run=true"], "wandb=true plays nothing, so dry_run=true has no effect"),
-        (["wandb=maybe"], "wandb=maybe must be true or false"),
+        (["wandb=maybe"], "wandb=maybe: must be true or false"),
         (['extra=["steps=5"]'], "extra=.*steps=5.* changes what the runs are"),
         (["root=here"], "root=here has no effect: the data of this sweep lie in no folder"),
     ],
@@ -462,7 +462,7 @@ def best_trials(text: str) -> list[int]:
 
 def test_the_report_has_the_best_trials_and_the_commands_that_play_them(tmp_path: Path) -> None:
     broke = {"status": "failed", "reason": "no memory"}
-    lost = {"status": "diverged", "reason": "diverged at round 7: the loss is nan"}
+    lost = {"status": "diverged", "reason": "diverged at step 7: the loss is nan"}
     text = told(folder := made(tmp_path, {1: broke, 9: {**lost, "value": None, "metrics": {}}}))
     valued = [one for one in rows(folder) if one.status == "finished"]
     expected = [one.trial for one in sorted(valued, key=lambda one: one.value or 0)][:5]

@@ -9,18 +9,18 @@ import os
 from collections.abc import Sequence
 from typing import TextIO
 
-from support.forked_process import Forked, forked
+from support.forked_process import ForkedProcess, fork_module
 
 from ganlab.suites import child
 
 
-def fork(arguments: Sequence[str], lock: TextIO, threads: int, log: TextIO) -> Forked:
+def fork(arguments: Sequence[str], lock: TextIO, threads: int, log: TextIO) -> ForkedProcess:
     def begin() -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         os.environ["HYDRA_FULL_ERROR"] = "0"
 
-    return forked("ganlab.run", arguments, begin)
+    return fork_module("ganlab.run", arguments, begin)
 
 
 if __name__ == "__main__":

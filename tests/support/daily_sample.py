@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hydra.utils import get_class
 from omegaconf import OmegaConf
-from support.small_games import node
+from support.small_games import option_config
 
 from ganlab.config.compose import CONF
 from ganlab.tricks.base import Order, Trick
@@ -30,33 +30,33 @@ HOOKS = [name for name, value in vars(Trick).items() if isfunction(value) and na
 FIRST_OR_LAST = {Order.REPLACE, Order.RESHAPE, Order.OBSERVE}  # they act on what every other trick has done
 
 
-def cases(played: Iterable[tuple], every: Iterable[tuple]) -> list[Any]:
+def daily_cases(played: Iterable[tuple], every: Iterable[tuple]) -> list[Any]:
     """All cases for `parametrize`; those that are not played today are marked for `make test-all`."""
     today = set(played)
     return [case if case in today else pytest.param(*case, marks=pytest.mark.for_test_all) for case in every]
 
 
-def pairs(every: Iterable[tuple[str, str]]) -> list[Any]:
+def daily_pairs(every: Iterable[tuple[str, str]]) -> list[Any]:
     """Pairs of tricks: all that can meet in a hook, and a sample of the others."""
     every = list(every)
     draw = random.Random(DAY)
-    return cases([pair for pair in every if draw.random() < SHARE or can_meet(*pair)], every)
+    return daily_cases([pair for pair in every if draw.random() < SHARE or can_interact(*pair)], every)
 
 
-def can_meet(one: str, other: str) -> bool:
-    classes = [get_class(node("trick", trick)[trick]._target_) for trick in (one, other)]
+def can_interact(one: str, other: str) -> bool:
+    classes = [get_class(option_config("trick", trick)[trick]._target_) for trick in (one, other)]
     if any(of.order in FIRST_OR_LAST for of in classes):
         return True
-    return any(all(overrides(of, hook) for of in classes) for hook in HOOKS)
+    return any(all(overrides_hook(of, hook) for of in classes) for hook in HOOKS)
 
 
-def overrides(of: type[Trick], hook: str) -> bool:
+def overrides_hook(of: type[Trick], hook: str) -> bool:
     """Whether a trick changes the value of a hook; added terms change the losses."""
     hooks = ("losses", "terms") if hook == "losses" else (hook,)
     return any(getattr(of, name) is not getattr(Trick, name) for name in hooks)
 
 
-def of_each_family(objectives: Iterable[str]) -> set[str]:
+def one_of_each_family(objectives: Iterable[str]) -> set[str]:
     """One objective of each module of ganlab/objectives, drawn anew each day."""
     draw = random.Random(DAY)
     return {draw.choice(list(alike)) for _, alike in groupby(sorted(objectives, key=family), key=family)}

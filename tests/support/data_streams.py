@@ -21,7 +21,7 @@ def numbered_images(flip: bool = False, batch_size: int = BATCH) -> Data:
     return Data((1, 2, 3), N, (0.0, 1.0), batch_size, {"train": Memory(x, torch.arange(N), flip)})
 
 
-def take(
+def first_batches(
     data: Data, n: int, seed: int = 0, start: int = 0, **where: int
 ) -> list[tuple[Tensor, Tensor | None]]:
     return list(islice(data.stream(seed, lambda: start, "cpu", **where), n))
@@ -32,5 +32,5 @@ def same_batches(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Ten
     return all(torch.equal(x, u) and torch.equal(y, v) for (x, y), (u, v) in pairs)
 
 
-def sweep(data: Data, split: str = "train") -> tuple[Tensor, Tensor | None]:
+def read_split(data: Data, split: str = "train") -> tuple[Tensor, Tensor | None]:
     return next(data.split(split, "cpu", 1000))

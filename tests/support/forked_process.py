@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from hydra.core.global_hydra import GlobalHydra
-from support.warm_process import Signalled
+from support.warm_process import PopenSignals
 
 
-class Forked(Signalled):
+class ForkedProcess(PopenSignals):
     """What is asked of a subprocess.Popen."""
 
     def __init__(self, pid: int):
@@ -26,10 +26,10 @@ class Forked(Signalled):
         return self.returncode
 
 
-def forked(module: str, arguments: Sequence[str], begin: Callable[[], None]) -> Forked:
+def fork_module(module: str, arguments: Sequence[str], begin: Callable[[], None]) -> ForkedProcess:
     """`python -m module arguments`, after what is to be set in the new process alone."""
     if pid := os.fork():
-        return Forked(pid)
+        return ForkedProcess(pid)
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,14 +15,14 @@ REAL = torch.tensor([-2.0, 0.3, 1.5], dtype=torch.float64)
 FAKE = torch.tensor([-1.2, 0.8, 2.5], dtype=torch.float64)
 
 
-class Said(nn.Module):
+class IdentityDiscriminator(nn.Module):
     """A discriminator whose logits are the samples."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         return Verdict(x, x.flatten(1) if x.ndim > 1 else x[:, None])
 
 
-def terms(
+def player_cost(
     objective: Objective,
     player: Player,
     real: Tensor = REAL,
@@ -30,14 +30,16 @@ def terms(
     tricks: Tricks | None = None,
 ) -> Tensor:
     """A player's cost where the discriminator says `real` of the data and `fake` of the fakes."""
-    turn = Turn(player, 0, Batch(Sample(real)), None, Said(), tricks or Tricks({}), RandomStreams(0))
+    turn = Turn(
+        player, 0, Batch(Sample(real)), None, IdentityDiscriminator(), tricks or Tricks({}), RandomStreams(0)
+    )
     return objective(turn.replace(fake=Sample(fake)))["adversarial"]
 
 
-def slopes(
+def logit_gradients(
     objective: Objective, player: Player, real: Tensor = REAL, fake: Tensor = FAKE
 ) -> tuple[Tensor, Tensor]:
     """The derivatives of the summed cost in the logits of the data and of the fakes."""
     real, fake = real.clone().requires_grad_(), fake.clone().requires_grad_()
-    cost = terms(objective, player, real, fake).sum()
+    cost = player_cost(objective, player, real, fake).sum()
     return torch.autograd.grad(cost, (real, fake), allow_unused=True, materialize_grads=True)

@@ -45,31 +45,33 @@ def options(group: str) -> list[str]:
 
 
 @cache
-def composed(*overrides: str) -> DictConfig:
+def resolved_config(*overrides: str) -> DictConfig:
     cfg = compose(*overrides)
     OmegaConf.resolve(cfg)
     return cfg
 
 
 @cache
-def node(group: str, option: str) -> DictConfig:
+def option_config(group: str, option: str) -> DictConfig:
     """One option of a group, and choices within it behind a space, as it stands in the composed config."""
     if group == "trick":  # the only ones of which a config takes many: one is composed for all of them
-        return OmegaConf.masked_copy(composed(*SMALL, f"trick=[{','.join(options(group))}]").trick, option)
-    return composed(*SMALL, *f"{group}={option}".split())[group]
+        return OmegaConf.masked_copy(
+            resolved_config(*SMALL, f"trick=[{','.join(options(group))}]").trick, option
+        )
+    return resolved_config(*SMALL, *f"{group}={option}".split())[group]
 
 
 MODELS = {"mlp": SMALL, "dcgan": DCGAN}
 
 
 @cache
-def untricked(objective: str, play: str, model: str, *overrides: str) -> DictConfig:
+def config_without_tricks(objective: str, play: str, model: str, *overrides: str) -> DictConfig:
     """The config of a game; building it changes nothing in it, so that its tricks may be set anew."""
-    cfg = composed(*MODELS[model], *overrides).copy()
+    cfg = resolved_config(*MODELS[model], *overrides).copy()
     if "labelled" in cfg.data:
         cfg.data.labelled = 10  # the batches of these games bring them
-    cfg.objective = node("objective", objective)
-    cfg.play = node("play", play)
+    cfg.objective = option_config("objective", objective)
+    cfg.play = option_config("play", play)
     return cfg
 
 
@@ -83,8 +85,8 @@ def game(
     """A small game on 8x8 images; composing once per option keeps thousands of these quick."""
     of_tricks = [override for override in overrides if override.startswith("trick.")]
     others = (override for override in overrides if override not in of_tricks)
-    cfg = untricked(objective, play, model, *others)
-    cfg.trick = OmegaConf.merge({}, *(node("trick", name) for name in tricks))
+    cfg = config_without_tricks(objective, play, model, *others)
+    cfg.trick = OmegaConf.merge({}, *(option_config("trick", name) for name in tricks))
     if "replay_buffer" in cfg.trick:
         cfg.trick.replay_buffer.size = 24  # it acts once it is full
     if "minibatch_discrimination" in cfg.trick:
@@ -99,7 +101,7 @@ def game(
     return build(cfg)
 
 
-def in_plays(
+def modules_by_play(
     plays: Iterable[str], objective: str, tricks: Iterable[str], model: str
 ) -> Iterator[tuple[str, GameModule]]:
     """The game in each way of playing; built once, for that takes longest."""
@@ -108,20 +110,20 @@ def in_plays(
     copies = {play: copy.deepcopy(made) for play in others}
     yield first, made
     for play in others:
-        copies[play].stage.play = instantiate(node("play", play))
+        copies[play].stage.play = instantiate(option_config("play", play))
         yield play, copies[play]
 
 
-def home(*tricks: str) -> str:
+def compatible_objective(*tricks: str) -> str:
     """An objective that refuses none of the tricks alone; non_saturating, where that is one."""
     for objective in ("non_saturating", *options("objective")):
-        if all(at_home(objective, trick) for trick in tricks):
+        if all(accepts(objective, trick) for trick in tricks):
             return objective
     raise AssertionError(f"no objective is one for {tricks}")
 
 
 @cache
-def at_home(objective: str, trick: str) -> bool:
+def accepts(objective: str, trick: str) -> bool:
     """Whether an objective takes a trick that comes alone."""
     try:
         game(objective, [trick])
@@ -138,21 +140,21 @@ def batch(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     return x.clamp(-1, 1), labels
 
 
-def beside(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+def labelled_batch(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
     """The labelled samples of a round."""
     return batch(1000 + step, n)
 
 
-def rounds(module: GameModule, n: int) -> list[dict[str, float]]:
+def play_steps(module: GameModule, n: int) -> list[dict[str, float]]:
     """Plays n rounds; each round's terms."""
-    return [one_round(module) for _ in range(n)]
+    return [play_step(module) for _ in range(n)]
 
 
-def one_round(module: GameModule) -> dict[str, float]:
+def play_step(module: GameModule) -> dict[str, float]:
     module.train()
-    module.play_step((*batch(module.game.step), *beside(module.game.step)))
+    module.play_step((*batch(module.game.step), *labelled_batch(module.game.step)))
     return {name: float(term) for name, term in module.recorder.scalars.items()}
 
 
-def real(step: int = 0) -> Batch:
-    return Batch(Sample(*batch(step)), Sample(*beside(step)))
+def real_batch(step: int = 0) -> Batch:
+    return Batch(Sample(*batch(step)), Sample(*labelled_batch(step)))

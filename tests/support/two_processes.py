@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from support.small_games import batch, beside, game, home, options
+from support.small_games import batch, compatible_objective, game, labelled_batch, options
 
 from ganlab.core.errors import ConfigError
 
@@ -28,7 +28,7 @@ EPS = [f"+optimizer.{player}.eps=1e-2" for player in ("discriminator", "generato
 
 
 @cache
-def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
+def two_process_cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
     """Every objective and trick in every play; every kernel and space; and all tricks that go together.
 
     In the first play with a batch norm over both processes, in the others without.
@@ -36,7 +36,7 @@ def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
     first, *others = options("play")
     together: list[str] = []
     for trick in options("trick"):
-        if go_together("non_saturating", (*together, trick)):
+        if are_compatible("non_saturating", (*together, trick)):
             together.append(trick)
     # Against five penalties at once, larger steps ahead explode, and rounding with them.
     slow = ("trick.unrolled.lr=0.001",)
@@ -57,56 +57,60 @@ def cases() -> list[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
         ("non_saturating", ("adaptive_augment",), AUGMENTED),
     ]
     return [
-        *((*case, first, ()) for case in dealt_for(first)),
-        *((*case, play, norms(*case, play)) for play in others for case in dealt_for(play)),
+        *((*case, first, ()) for case in objectives_with_tricks_in(first)),
+        *(
+            (*case, play, without_batch_norm(*case, play))
+            for play in others
+            for case in objectives_with_tricks_in(play)
+        ),
         ("non_saturating", tuple(together), first, slow),
         *((objective, of_case, "shared", overrides) for objective, of_case, overrides in once),
     ]
 
 
 @cache
-def dealt() -> list[tuple[str, tuple[str, ...]]]:
+def objectives_with_tricks() -> list[tuple[str, tuple[str, ...]]]:
     """Every objective, and every trick once: beside an objective with few that takes it, or at home."""
     hands: dict[str, tuple[str, ...]] = {objective: () for objective in options("objective")}
     alone = []
     for trick in options("trick"):
         for objective in sorted(hands, key=lambda objective: len(hands[objective])):
-            if go_together(objective, (*hands[objective], trick)):
+            if are_compatible(objective, (*hands[objective], trick)):
                 hands[objective] += (trick,)
                 break
         else:
-            alone.append((home(trick), (trick,)))
+            alone.append((compatible_objective(trick), (trick,)))
     return [*hands.items(), *alone]
 
 
-def dealt_for(play: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+def objectives_with_tricks_in(play: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The same, but for hands that do not go together in a play: there everything is alone."""
-    for objective, tricks in dealt():
-        if go_together(objective, tricks, play):
+    for objective, tricks in objectives_with_tricks():
+        if are_compatible(objective, tricks, play):
             yield objective, tricks
         else:
             yield objective, ()
-            yield from ((home(trick), (trick,)) for trick in tricks)
+            yield from ((compatible_objective(trick), (trick,)) for trick in tricks)
 
 
-def norms(objective: str, tricks: tuple[str, ...], play: str) -> tuple[str, ...]:
+def without_batch_norm(objective: str, tricks: tuple[str, ...], play: str) -> tuple[str, ...]:
     """No batch norm, which sends most of the messages, but for tricks that are about it."""
     without = ("model.generator.batch_norm=false",)
-    return without if go_together(objective, tricks, play, without) else ()
+    return without if are_compatible(objective, tricks, play, without) else ()
 
 
-def go_together(
+def are_compatible(
     objective: str, tricks: tuple[str, ...], play: str = "alternating", overrides: tuple[str, ...] = ()
 ) -> bool:
     """Whether all of them play at once, and with two processes."""
     try:
-        return made(objective, tricks, play, overrides) is not None
+        return build_in_float64(objective, tricks, play, overrides) is not None
     except ConfigError:
         return False
 
 
 @cache  # what was made before a fork is played by each process in memory of its own
-def made(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[str, ...] = ()):
+def build_in_float64(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[str, ...] = ()):
     """The game in float64, where rounding does not hide a mistake; None where tricks refuse it."""
     try:
         settings = ("trainer=ddp", "trainer.sync_batchnorm=true", *EPS, *overrides)
@@ -118,8 +122,8 @@ def made(objective: str, tricks: tuple[str, ...], play: str, overrides: tuple[st
         raise
 
 
-def played(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | None:
-    module = made(*case)
+def final_state(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | None:
+    module = build_in_float64(*case)
     if module is None:
         return None
     module.stage.rank, module.stage.world_size = rank, world_size
@@ -127,15 +131,15 @@ def played(case, rank: int, world_size: int) -> dict[str, torch.Tensor] | None:
     for step in range(ROUNDS):
         rows = slice(rank * share, (rank + 1) * share)
         module.train()
-        (x, labels), (y, classes) = batch(step), beside(step)
+        (x, labels), (y, classes) = batch(step), labelled_batch(step)
         given = x.double()[rows], labels[rows], y.double()[rows], classes[rows]
         module.play_step(given)
     state = {name: value for name, value in module.game.state_dict().items() if hasattr(value, "dtype")}
     return {**state, "samples": module.game.sample_on_all_ranks(7)}
 
 
-def play_all(rank: int, port: int, folder: Path) -> None:
+def play_every_case(rank: int, port: int, folder: Path) -> None:
     """Plays every case as one of two processes."""
     dist.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    torch.save([played(case, rank, 2) for case in cases()], folder / f"{rank}.pt")
+    torch.save([final_state(case, rank, 2) for case in two_process_cases()], folder / f"{rank}.pt")
     dist.destroy_process_group()

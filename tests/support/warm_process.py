@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 
-class Signalled:
+class PopenSignals:
     """What a subprocess.Popen does with signals: none reaches a process that has ended."""
 
     pid: int
@@ -40,7 +40,7 @@ class Signalled:
         self.send_signal(signal.SIGTERM)
 
 
-class Warm(Signalled):
+class WarmProcess(PopenSignals):
     """`python -m command` in a fork of the server; to be used as a subprocess.Popen with pipes for text."""
 
     def __init__(self, command: Sequence[str], cwd: str | os.PathLike[str], environment: Mapping[str, str]):
