@@ -10,11 +10,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from support.studies import ROW, write_suite
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.numerics import NUMERICS
 from ganlab.suites import results, suite
-from ganlab.suites.results import Row
 
 GOOD = """\
 question: Does R1 help?
@@ -29,30 +28,6 @@ arms:
     overrides:
       - trick=ema
 """
-ROW = Row(
-    arm="r1",
-    seed=3,
-    status="finished",
-    reason="",
-    config="0" * 12,
-    data="1" * 12,
-    code="2" * 12,
-    commit="3" * 12 + "+",
-    steps=4,
-    images=256,
-    seconds=0.1,
-    device='a "GPU", or so',
-    finished="2026-11-21T12:00:00Z",
-    value=1 / 3,
-    metrics={"fid/digits_train_60": {"value": 1 / 3, "n_real": 60, "floor": None}},
-    numerics=NUMERICS,
-)
-
-
-def written(folder: Path, text: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "suite.yaml").write_text(text)
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -64,13 +39,16 @@ def written(folder: Path, text: str) -> Path:
     ],
 )
 def test_an_order_is_of_arms(order: str, message: str, tmp_path: Path) -> None:
-    assert suite.read(written(tmp_path / "tricks", f"{GOOD}order: [ema, plain]\n")).order == ["ema", "plain"]
+    assert suite.read(write_suite(tmp_path / "tricks", f"{GOOD}order: [ema, plain]\n")).order == [
+        "ema",
+        "plain",
+    ]
     with pytest.raises(ConfigError, match=message):
-        suite.read(written(tmp_path / "tricks", f"{GOOD}order: {order}\n"))
+        suite.read(write_suite(tmp_path / "tricks", f"{GOOD}order: {order}\n"))
 
 
 def test_a_suite_says_what_its_file_says(tmp_path: Path) -> None:
-    found = suite.read(written(tmp_path / "tricks", GOOD))
+    found = suite.read(write_suite(tmp_path / "tricks", GOOD))
     assert (found.name, found.seeds, found.reference) == ("tricks", [0, 1], "plain")
     assert found.base == ["model=gan", "metric=[fid,is]", "steps=4"]
     assert list(found.arms) == ["plain", "r1", "ema"]
@@ -108,7 +86,7 @@ def test_a_suite_that_cannot_be_understood_is_refused_by_its_line(
     old: str, new: str, message: str, tmp_path: Path
 ) -> None:
     assert old in GOOD
-    folder = written(tmp_path / "tricks", GOOD.replace(old, new, 1))
+    folder = write_suite(tmp_path / "tricks", GOOD.replace(old, new, 1))
     with pytest.raises(ConfigError, match=message):
         suite.read(folder)
 

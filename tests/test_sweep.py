@@ -26,9 +26,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from PIL import Image
 from support.ablate_with_forks import fork
-from support.commands import environment, finish, start
+from support.commands import environment, finish
+from support.small_games import ROOT
+from support.studies import child_pids, start_ablate, wait_until
 from support.warm_process import WarmProcess
-from test_ablate import HERE, playing, until
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from ganlab.ablate import ablate
@@ -69,7 +70,7 @@ CHOSEN = {
 }
 
 
-def written(folder: Path, text: str = QUICK) -> Path:
+def write_sweep(folder: Path, text: str = QUICK) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sweep.yaml").write_text(text)
     return folder
@@ -115,7 +116,7 @@ def row(trial: int, value: float | None, **changed: Any) -> Tried:
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    return planned(written(tmp_path_factory.mktemp("sweeps") / "quick"))
+    return planned(write_sweep(tmp_path_factory.mktemp("sweeps") / "quick"))
 
 
 def searching(plan: Plan, place: Path, **changed: Any) -> Search:
@@ -125,17 +126,17 @@ def searching(plan: Plan, place: Path, **changed: Any) -> Search:
 @pytest.fixture(scope="module")
 def cut_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """A sweep that was killed in its second trial; its results by then, and what was said later."""
-    folder = written(tmp_path_factory.mktemp("sweeps") / "quick", QUICK.replace("trials: 3", "trials: 2"))
+    folder = write_sweep(tmp_path_factory.mktemp("sweeps") / "quick", QUICK.replace("trials: 3", "trials: 2"))
     process = begin(folder)
-    until(lambda: list(folder.glob("runs/*/trial1_*/checkpoints/last.ckpt")), process)
-    for pid in [process.pid, *playing(process)]:
+    wait_until(lambda: list(folder.glob("runs/*/trial1_*/checkpoints/last.ckpt")), process)
+    for pid in [process.pid, *child_pids(process)]:
         os.kill(pid, signal.SIGKILL)
     finish(process)
     before = (folder / "results.csv").read_text()
     (journal,) = folder.glob("runs/quick/*.journal")
     with journal.open("ab") as file:
         file.write(b'{"op_code":8,"wor')
-    written(folder)
+    write_sweep(folder)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
         patch.setattr(child, "start", fork)
         work(planned(folder), 1, 1, "")
@@ -143,9 +144,7 @@ def cut_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
 
 
 def begin(folder: Path) -> WarmProcess:
-    """The command in another process, whose runs are forks of it."""
-    given = (f"sweep={folder}", f"output={folder / 'runs'}", "processes=1")
-    return start(*given, module=("support.ablate_with_forks",), cwd=HERE)
+    return start_ablate(f"sweep={folder}", f"output={folder / 'runs'}")
 
 
 def test_a_sweep_that_is_killed_goes_on_and_repeats_nothing(cut_off: tuple[Path, str, str]) -> None:
@@ -193,7 +192,7 @@ def test_a_hopeless_run_is_ended_and_recorded(
 ) -> None:
     """The trials before it, which another machine has played, were much better."""
     text = QUICK.replace("steps=30", "steps=4000").replace("trials: 3", "trials: 6")
-    folder = written(tmp_path / "quick", text)
+    folder = write_sweep(tmp_path / "quick", text)
     monkeypatch.setattr(child, "start", fork)
     space = (plan := planned(folder)).space
     course = {str(step): 0.1 for step in range(10, 4000, 10)}
@@ -283,9 +282,11 @@ def test_trials_of_another_sweep_are_refused(plan: Plan, tmp_path: Path) -> None
     plan.refuse_others([row(0, 1.0, space=plan.space)])
     with pytest.raises(ConfigError, match="trial 1 is of another base, metric, data or parameters"):
         plan.refuse_others([row(0, 1.0, space=plan.space), row(1, 1.0)])
-    other = planned(written(tmp_path / "other", QUICK.replace("high: 10}", "high: 11}")))
+    other = planned(write_sweep(tmp_path / "other", QUICK.replace("high: 10}", "high: 11}")))
     assert other.space != plan.space
-    same = planned(written(tmp_path / "same", QUICK.replace("trials: 3", "trials: 9").replace("prune:", "#")))
+    same = planned(
+        write_sweep(tmp_path / "same", QUICK.replace("trials: 3", "trials: 9").replace("prune:", "#"))
+    )
     assert same.space == plan.space
 
 
@@ -316,7 +317,7 @@ def test_a_sweep_that_cannot_be_understood_is_refused_by_its_line(
 ) -> None:
     assert old in QUICK
     with pytest.raises(ConfigError, match=f"sweep.yaml, {message}"):
-        read(written(tmp_path / "quick", QUICK.replace(old, new, 1)))
+        read(write_sweep(tmp_path / "quick", QUICK.replace(old, new, 1)))
 
 
 @pytest.mark.parametrize(
@@ -344,7 +345,7 @@ def test_a_sweep_that_cannot_be_played_is_refused_before_anything_runs(
     old: str, new: str, message: str, tmp_path: Path
 ) -> None:
     assert old in QUICK
-    folder = written(tmp_path / "quick", QUICK.replace(old, new, 1))
+    folder = write_sweep(tmp_path / "quick", QUICK.replace(old, new, 1))
     with pytest.raises(ConfigError, match=f"sweep.yaml, {message}"):
         planned(folder)
     assert not (folder / "runs").exists()
@@ -439,7 +440,7 @@ def test_a_run_of_an_agent_has_the_id_that_it_was_given(
 
 def made(place: Path, changed: Mapping[int, dict[str, Any]] | None = None, **how: Any) -> Path:
     """A sweep with invented results: values by the trial, all others of a kind pruned."""
-    folder = written(place / "experiments" / "quick", QUICK.replace("trials: 3", "trials: 12"))
+    folder = write_sweep(place / "experiments" / "quick", QUICK.replace("trials: 3", "trials: 12"))
     for trial, value in enumerate([30.0, None, 22.5, 17.25, None, 19.0, 41.0, 18.0, 25.0, 90.0]):
         batch, objective = 16 + 16 * (trial % 4), ["non_saturating", "least_squares"][trial % 2]
         chosen = {**CHOSEN, "optimizer.generator.lr": 10 ** (-5 + trial / 4)}
@@ -545,5 +546,5 @@ def test_a_report_is_of_one_thing(tmp_path: Path) -> None:
 
 
 def test_the_sweeps_that_are_shipped_can_be_played() -> None:
-    for file in (HERE.parent / "experiments").glob("*/sweep.yaml"):
+    for file in (ROOT / "experiments").glob("*/sweep.yaml"):
         assert planned(file.parent).name

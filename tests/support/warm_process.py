@@ -41,7 +41,7 @@ class PopenSignals:
 
 
 class WarmProcess(PopenSignals):
-    """`python -m command` in a fork of the server; its interface is that of a text-mode `subprocess.Popen`."""
+    """`python -m command` in a fork of the server, with the interface of a text-mode `subprocess.Popen`."""
 
     def __init__(self, command: Sequence[str], cwd: str | os.PathLike[str], environment: Mapping[str, str]):
         pipes = [os.pipe() for _ in ("out", "err", "status")]
