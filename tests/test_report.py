@@ -372,8 +372,8 @@ def test_the_forest_plot_shows_seeds_means_and_intervals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    take = forest.frame
-    monkeypatch.setattr(forest, "frame", lambda figure: figures.append(figure) or take(figure))
+    render = forest.render
+    monkeypatch.setattr(forest, "render", lambda figure: figures.append(figure) or render(figure))
     place = folder(tmp_path, {"plain": PLAIN, "wide": LESS, "narrow": MORE, "noisy": NOISY})
     written(place)
     axes = figures[0].axes[0]
