@@ -191,7 +191,7 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_continues(tmp_path
     assert "ablate: of 3 runs 1 failed, 1 diverged: the same command goes on" in err
     diverged, failed, finished = read_rows(folder)
     assert (diverged.arm, diverged.status, diverged.value) == ("plain", "diverged", None)
-    assert "diverged at round" in diverged.reason
+    assert "diverged at step" in diverged.reason
     assert (failed.arm, failed.status, failed.reason, failed.steps) == ("breaks", "failed", "it broke", 2)
     assert finished.status == "finished"
     assert set(out.split("(0 left)")[0].splitlines()[-1].split()) >= {"ema", "finished"}
@@ -472,10 +472,10 @@ def test_a_suite_that_cannot_be_run_is_refused_before_anything_runs(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["rerun=all"], "rerun=all must be one of stale, failed or null"),
-        (["dry_run=maybe"], "dry_run=maybe must be true or false"),
-        (["processes=0"], "processes=0 must be a whole number of at least 1"),
-        (["extra=logger"], "extra=logger must be a list"),
+        (["rerun=all"], "rerun=all: must be one of stale, failed or null"),
+        (["dry_run=maybe"], "dry_run=maybe: must be true or false"),
+        (["processes=0"], "processes=0: must be a whole number of at least 1"),
+        (["extra=logger"], "extra=logger: must be a list"),
         (["only=[none]"], "only=none is no arm of quick: choose from plain, ema"),
         (["root=here"], "root=here has no effect: the data of this suite lie in no folder"),
         (["suite=nowhere"], "suite=nowhere has no suite.yaml that can be read"),

@@ -152,7 +152,7 @@ def test_a_divergence_on_all_processes_is_reported(tmp_path: Path) -> None:
     )
     code, _, err = finish(process)
     assert code == 1
-    assert "run: diverged at round" in err
+    assert "run: diverged at step" in err
     assert summary(tmp_path / "run")["status"] == "diverged"
 
 

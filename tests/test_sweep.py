@@ -364,7 +364,7 @@ def test_a_sweep_that_cannot_be_run_is_refused_before_anything_runs(
         (["only=[r1]"], "only=.*r1.* has no effect where a sweep is played: leave it out"),
         (["rerun=failed"], "rerun=failed has no effect where a sweep is played"),
         (["wandb=true", "dry_run=true"], "wandb=true plays nothing, so dry_run=true has no effect"),
-        (["wandb=maybe"], "wandb=maybe must be true or false"),
+        (["wandb=maybe"], "wandb=maybe: must be true or false"),
         (['extra=["steps=5"]'], "extra=.*steps=5.* changes what the runs are"),
         (["root=here"], "root=here has no effect: the data of this sweep lie in no folder"),
     ],
@@ -469,7 +469,7 @@ def best_trials(text: str) -> list[int]:
 
 def test_the_report_has_the_best_trials_and_their_commands(tmp_path: Path) -> None:
     broke = {"status": "failed", "reason": "no memory"}
-    lost = {"status": "diverged", "reason": "diverged at round 7: the loss is nan"}
+    lost = {"status": "diverged", "reason": "diverged at step 7: the loss is nan"}
     text = report_text(
         folder := write_results(tmp_path, {1: broke, 9: {**lost, "value": None, "metrics": {}}})
     )

@@ -19,7 +19,7 @@ from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.feature_cache import enabled
 from ganlab.metrics.features import to_unit_range
-from ganlab.metrics.protocols import Records
+from ganlab.metrics.protocols import MetricRecords
 
 # Opens a progress bar from a text and a total; the result is called with every increment.
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -141,7 +141,7 @@ class Evaluation:
         require(len(found) == 1, "monitor", asked, reason, f"choose one of {', '.join(names) or 'none'}")
         return found[0], self.higher_is_better[found[0]]
 
-    def records(self, values: Mapping[str, float], game: Game | None = None) -> Records:
+    def records(self, values: Mapping[str, float], game: Game | None = None) -> MetricRecords:
         """The values with their protocols and baselines, as plain values.
 
         Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -28,12 +29,19 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
     """
     reason = "cannot be combined with resume"
     require(not (cfg.resume and cfg.init_from), "init_from", cfg.init_from, reason, "remove one of them")
+    if str(cfg.data.get("_target_")).endswith(".Folder"):  # checked here, before torch is imported
+        found = Path(cfg.data.root).expanduser().is_dir()
+        require(found, "data.root", cfg.data.root, "is not a folder", "set it to a folder of images")
     directory = None
     if cfg.resume:
         directory = RunDirectory(cfg.resume, cfg.trust)
         cfg = resumed_config(directory, cfg, overrides)
     elif cfg.init_from:
         RunDirectory(cfg.init_from, cfg.trust).config()  # refuses code that is not trusted
+    # Checked here as well, because this comes before the import of torch.
+    if str(cfg.data.get("_target_")).endswith(".Folder"):
+        exists = Path(cfg.data.root).expanduser().is_dir()
+        require(exists, "data.root", cfg.data.root, "is not a folder", "set it to a folder of images")
     from ganlab.training.lifecycle import play
     from ganlab.training.session import Session
 

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 from support.commands import play
 
-from ganlab.core.profiling import OUTSIDE, Stopwatch
+from ganlab.core import profiling
+from ganlab.core.profiling import NO_RANGE, OUTSIDE, Stopwatch, profile_range, with_range
 
 
-def test_an_inner_range_pauses_the_outer_one() -> None:
+def test_an_inner_range_pauses_the_outer_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(profiling, "perf_counter", lambda: now[0])
     watch = Stopwatch(lambda: None)
     watch.reset()
     with watch.range("outer"):
-        time.sleep(0.02)
+        now[0] += 2
         with watch.range("inner"):
-            time.sleep(0.05)
-    time.sleep(0.01)
+            now[0] += 5
+    now[0] += 1
     with watch.range("outer"):
-        pass
-    assert watch.seconds["inner"] == pytest.approx(0.05, abs=0.015)
-    assert watch.seconds["outer"] == pytest.approx(0.02, abs=0.015)
-    assert watch.seconds[OUTSIDE] == pytest.approx(0.01, abs=0.008)
+        now[0] += 3
+    assert watch.seconds == {"inner": 5, "outer": 5, OUTSIDE: 1}
 
 
 def test_a_run_writes_a_table_and_a_trace(tmp_path: Path) -> None:
@@ -35,6 +35,7 @@ def test_a_run_writes_a_table_and_a_trace(tmp_path: Path) -> None:
     events = json.loads((tmp_path / "run" / "profile.json").read_text())["traceEvents"]
     named = [event["name"] for event in events if event.get("cat") == "user_annotation"]
     assert named.count("callback log") == 5  # once in each traced step
+    assert Stopwatch.running is None
 
 
 def test_a_run_too_short_for_the_table_reports_it(tmp_path: Path) -> None:
@@ -48,3 +49,8 @@ def test_profiling_does_not_change_the_losses(tmp_path: Path) -> None:
     for name in ("true", "false"):
         play(tmp_path / name, f"profile={name}", "steps=20", "trick=[r1,ema,replay_buffer]")
     assert len({(tmp_path / name / "metrics.csv").read_text() for name in ("true", "false")}) == 1
+
+
+def test_ranges_are_free_while_no_stopwatch_runs() -> None:
+    assert profile_range("data") is NO_RANGE
+    assert with_range("data", len) is len

@@ -17,7 +17,7 @@ from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
 from ganlab.data.folder import EvaluationFolder
-from ganlab.data.image import ImageSpec, decode
+from ganlab.data.image import ImageSpec, decode_image
 
 
 def test_pixels_are_read_as_they_were_written(tmp_path):
@@ -239,5 +239,5 @@ def test_dark_colour_of_16_bits_is_reported(tmp_path: Path) -> None:
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
     remarks: dict[str, str] = {}
-    decode(tmp_path / "x.png", ImageSpec(3, 8, 8), remarks)
+    decode_image(tmp_path / "x.png", ImageSpec(3, 8, 8), remarks)
     assert "is 3,840 of 65,535, so the image is dark" in remarks["dark"]

@@ -1,4 +1,4 @@
-"""What each game does near its equilibrium, on the smallest example (Mescheder et al. 2018)."""
+"""Dynamics of games near their equilibrium, on the Dirac-GAN (Mescheder et al. 2018)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-# The generator's step over psi, from u = theta psi: minus the derivative of its cost in the logit.
+# The generator's step divided by psi, for u = theta psi: minus the derivative of its loss in the logit.
 PULL = {"minimax": sigmoid, "non_saturating": lambda u: sigmoid(-u), "wasserstein": lambda u: 1.0}
-# The discriminator's step over theta: minus that of its cost in the logit of the fake.
+# The discriminator's step divided by theta: minus the derivative of its loss in the logit of the fake.
 PUSH = {"minimax": sigmoid, "non_saturating": sigmoid, "wasserstein": lambda u: 1.0}
 OBJECTIVES = {"minimax": Minimax, "non_saturating": NonSaturating, "wasserstein": Wasserstein}
 
@@ -53,13 +53,13 @@ def test_wasserstein_conserves_its_orbit_in_alternating_play() -> None:
 
 
 def test_wasserstein_spirals_out_in_simultaneous_play() -> None:
-    """Each round multiplies the squared radius by 1 + h^2."""
+    """Each step multiplies the squared radius by 1 + h^2."""
     found = radii(trajectory(Wasserstein(ONES), Simultaneous(), 100))
     assert found == pytest.approx([FIRST * (1 + LR**2) ** (n / 2) for n in range(101)])
 
 
 def test_wasserstein_spirals_in_under_extragradient() -> None:
-    """w <- (1 + h A + h^2 A^2) w with A^2 = -1; each round multiplies the squared radius by 1 - h^2 + h^4."""
+    """w <- (1 + h A + h^2 A^2) w with A^2 = -1; each step multiplies the squared radius by 1 - h^2 + h^4."""
     turning = np.array([[0, 1], [-1, 0]])
     one_round = np.eye(2) + LR * turning + LR**2 * turning @ turning
     places = trajectory(Wasserstein(ONES), Extragradient(), 200)
@@ -71,7 +71,7 @@ def test_wasserstein_spirals_in_under_extragradient() -> None:
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 def test_extragradient_is_the_recurrence(name: str, gamma: float) -> None:
-    """The implicit step w' = w + h v(w'), to second order: v is found at w + h v(w)."""
+    """The implicit step w' = w + h v(w'), to second order: v is evaluated at w + h v(w)."""
 
     def velocity(w: np.ndarray) -> np.ndarray:
         theta, psi = w
@@ -93,7 +93,7 @@ def test_minimax_orbits_in_alternating_play_and_spirals_out_in_simultaneous_play
     assert simultaneous[-1] > 1.5 * FIRST
 
 
-def test_non_saturating_creeps_in() -> None:
+def test_non_saturating_converges_slowly() -> None:
     found = radii(trajectory(NonSaturating(ONES), Alternating(), 800))
     assert max(found) < 1.05 * FIRST
     assert found[200] > found[400] > found[800] > 0.2  # 1.41, then 0.58, 0.43, 0.31
@@ -101,7 +101,7 @@ def test_non_saturating_creeps_in() -> None:
 
 
 def test_r1_converges_fast() -> None:
-    """Each round shrinks both by the largest eigenvalue of the game near its equilibrium."""
+    """Each step shrinks both by the largest eigenvalue of the game near its equilibrium."""
     gamma = 1.0
     found = radii(trajectory(NonSaturating(ONES), Alternating(), 300, {"r1": R1(gamma, 1)}))
     assert found[-1] < 1e-4

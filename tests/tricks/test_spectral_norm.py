@@ -106,14 +106,14 @@ def test_an_unrolled_discriminator_is_constrained_and_does_not_change_the_origin
         "trick.unrolled.steps=1",
         "trick.unrolled.lr=0.1",
     )
-    table = module.game.double()
+    doubled = module.game.double()
     sample = real_batch().real
-    turn = table.turn(
+    turn = doubled.turn(
         "generator", real_batch()._replace(real=sample._replace(x=sample.x.double())), RandomStreams(0)
     )
     turn = turn.replace(latent=torch.randn(16, 6).double())
-    before = copy.deepcopy(table.discriminator.state_dict())
-    ahead, fake = copy.deepcopy(table.discriminator), turn.generated.x.detach()
+    before = copy.deepcopy(doubled.discriminator.state_dict())
+    ahead, fake = copy.deepcopy(doubled.discriminator), turn.generated.x.detach()
     softplus = nn.functional.softplus
     loss = softplus(-ahead(turn.real.x).logits).mean() + softplus(ahead(fake).logits).mean()
     slopes = torch.autograd.grad(loss, list(ahead.parameters()))
@@ -121,10 +121,10 @@ def test_an_unrolled_discriminator_is_constrained_and_does_not_change_the_origin
         for weight, slope in zip(ahead.parameters(), slopes, strict=True):
             weight -= 0.1 * slope
     expected = softplus(-ahead(fake).logits).mean()
-    assert float(table.losses(turn)["adversarial"].detach()) == pytest.approx(
+    assert float(doubled.losses(turn)["adversarial"].detach()) == pytest.approx(
         float(expected.detach()), rel=1e-9
     )
-    assert all(torch.equal(value, before[name]) for name, value in table.discriminator.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in doubled.discriminator.state_dict().items())
 
 
 def test_the_average_of_a_constrained_generator_is_sampled() -> None:
