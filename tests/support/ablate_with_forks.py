@@ -1,6 +1,6 @@
-"""python -m ganlab.ablate as it is, but for its runs: forks of a process that has imported what they need.
+"""`python -m ganlab.ablate` with runs that are forks of a process that has imported torch and Lightning.
 
-A run by an interpreter of its own takes five seconds to begin, and these tests play a dozen.
+A run in an interpreter of its own takes five seconds to start, and these tests need a dozen runs.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ganlab.suites import child
 
 
 def fork(arguments: Sequence[str], lock: TextIO, threads: int, log: TextIO) -> ForkedProcess:
-    def begin() -> None:
+    def redirect_output() -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         os.environ["HYDRA_FULL_ERROR"] = "0"
 
-    return fork_module("ganlab.run", arguments, begin)
+    return fork_module("ganlab.run", arguments, redirect_output)
 
 
 if __name__ == "__main__":

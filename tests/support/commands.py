@@ -1,4 +1,4 @@
-"""Runs, in this process and in others."""
+"""Runs and resumes in this process or in another, and readers of what they wrote."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ started_processes: list[StartedProcess] = []
 
 
 def play(run_dir: Path, *overrides: str) -> dict[str, float]:
-    """A run in this process."""
-    given = [*QUICK, f"run_dir={run_dir}", *overrides]
-    return run(compose(*given), given)
+    """Plays a run in this process and returns its final metrics."""
+    arguments = [*QUICK, f"run_dir={run_dir}", *overrides]
+    return run(compose(*arguments), arguments)
 
 
 def resume(run_dir: Path, *overrides: str) -> dict[str, float]:
-    """A resume in this process."""
-    given = [f"resume={run_dir}", *overrides]
-    return run(compose(*given), given)
+    """Resumes a run in this process and returns its final metrics."""
+    arguments = [f"resume={run_dir}", *overrides]
+    return run(compose(*arguments), arguments)
 
 
 def start(*overrides: str, module: Sequence[str] = ("ganlab.run",), cwd: Path | None = None) -> WarmProcess:
-    """A module in a process of its own, which finds torch and Lightning imported."""
+    """Starts a module in another process, in which torch and Lightning are already imported."""
     process = WarmProcess([*module, *overrides], cwd or Path.cwd(), environment())
     started_processes.append(process)
     return process
 
 
 def start_two_ranks(*overrides: str) -> WarmProcess:
-    """A run whose further processes are forks of the first, and need not import all of it either."""
+    """Starts a run whose other ranks are forks of its first one."""
     return start(*overrides, module=("support.run_with_forks",), cwd=ROOT / "tests")
 
 
 def start_cold(*overrides: str, **options: Any) -> subprocess.Popen[str]:
-    """A run by an interpreter of its own."""
+    """Starts a run in a new interpreter."""
     command = [sys.executable, "-m", "ganlab.run", *overrides]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, env=environment(), **pipes, **options)
@@ -62,6 +62,7 @@ def environment() -> dict[str, str]:
 
 
 def finish(process: StartedProcess) -> tuple[int, str, str]:
+    """Waits for the process; its exit code, stdout and stderr."""
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 
@@ -80,7 +81,7 @@ def rows(run_dir: Path) -> list[dict[str, str]]:
 
 
 def bitwise_equal(one: Any, other: Any) -> bool:
-    """Equality bit for bit, in any nesting."""
+    """Equality bit for bit of nested containers."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, dict):
@@ -91,8 +92,8 @@ def bitwise_equal(one: Any, other: Any) -> bool:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Weights, optimisers, the tricks' states, and the bytes of metrics.csv."""
-    mine, theirs = checkpoint(one), checkpoint(other)
+    """The two runs have equal weights, optimiser states and trick states, and the same metrics.csv."""
+    checkpoints = checkpoint(one), checkpoint(other)
     for part in ("state_dict", "optimizer_states"):
-        assert bitwise_equal(mine[part], theirs[part]), part
+        assert bitwise_equal(*(content[part] for content in checkpoints)), part
     assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()

@@ -1,4 +1,4 @@
-"""Numbered images, and functions that read and compare batches of any data."""
+"""A data set of numbered images, and functions that read and compare batches of any data set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ N, BATCH = 23, 6  # an epoch is three batches; five samples are dropped
 
 
 def numbered_images(flip: bool = False, batch_size: int = BATCH) -> Data:
-    """Images [N, 1, 2, 3] of their index i: i in the left column, 255 - i in the right one."""
+    """Images [N, 1, 2, 3]; image i has the value i in its left column and 255 - i in its right one."""
     x = torch.zeros(N, 1, 2, 3, dtype=torch.uint8)
     x[:, 0, :, 0] = torch.arange(N, dtype=torch.uint8)[:, None]
     x[:, 0, :, 2] = 255 - x[:, 0, :, 0]
