@@ -76,7 +76,7 @@ class Game(nn.Module):
         require(not missing, "objective", type(objective).__name__, reason, remedy)
         with completing("objective"):
             objective.check_networks(networks)
-        networks = self.tricks.networks(networks)
+        self.tricks.networks(networks)
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import RandomStreams
+from ganlab.core.validation import ValueRange
 
 # Strengths of transforms; 0 disables a transform.
 Share = Annotated[float, "[0, 1]"]
@@ -24,7 +25,7 @@ class Span(NamedTuple):
     unit: float
 
     @classmethod
-    def of_range(cls, value_range: tuple[float, float] | None) -> Self:
+    def of_range(cls, value_range: ValueRange) -> Self:
         """The span of a trick's setting `range`.
 
         Raises:

@@ -37,7 +37,7 @@ class Errors(DownstreamMetric):
 
     def measure(self, game: Game, data: Data, seed: int) -> float:
         device, network = next(game.parameters()).device, game.discriminator
-        self._classifier = "" if network is None else "+".join(game.tricks.classifiers(network))
+        self._classifier = "" if network is None else "+".join(game.tricks.names_of("classifier", network))
         self._num_test = len(data.sources["test"])
         return float(count_errors(lambda x: game.classify(x).argmax(1), data, device))
 

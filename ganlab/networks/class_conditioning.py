@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -17,53 +19,37 @@ GeneratorMode = Literal["concat", "embedding", "norm"]
 
 
 class Embedded(Conditioned):
-    """Base class of layers with a learned embedding of the class, [B] -> [B, size]."""
+    """Base class of layers with an embedding of the class.
 
-    def __init__(self, num_classes: int, size: int):
+    Args:
+        size: of a learned embedding, [B] -> [B, size]; None: the embedding is a one-hot vector, [B, K].
+    """
+
+    def __init__(self, num_classes: int, size: int | None = None):
         super().__init__()
-        self.embedding = nn.Embedding(num_classes, size)
+        self.embedding: Callable[[Tensor], Tensor] = (
+            partial(one_hot, num_classes=num_classes) if size is None else nn.Embedding(num_classes, size)
+        )
 
 
 class EmbedLatent(Embedded):
-    """Multiplies the latent by a learned embedding of the class."""
+    """Multiplies the latent by the embedding of the class."""
 
     def forward(self, latent: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return latent * self.embedding(condition), condition
 
 
-class OneHot(Conditioned):
-    """Base class of layers with a one-hot code of the class."""
-
-    def __init__(self, num_classes: int):
-        super().__init__()
-        self.num_classes = num_classes
-
-
-class ConcatImage(OneHot):
-    """Appends the class as constant one-hot planes: [B, C, H, W] -> [B, C + K, H, W]."""
+class AppendPlanes(Embedded):
+    """Appends a learned plane or constant one-hot planes: [B, C, H, W] -> [B, C + (1 or K), H, W]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        planes = one_hot(condition, self.num_classes).to(x.dtype)[:, :, None, None]  # [B, K, 1, 1]
+        sides = x.shape[2:] if isinstance(self.embedding, nn.Embedding) else (1, 1)
+        planes = self.embedding(condition).to(x.dtype).unflatten(1, (-1, *sides))  # [B, 1 or K, ...]
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), condition
 
 
-class ConcatVector(OneHot):
-    """Appends the class as one-hot columns to flattened samples: [B, ...] -> [B, D + K]."""
-
-    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.cat([x.flatten(1), one_hot(condition, self.num_classes).to(x.dtype)], 1), condition
-
-
-class EmbedImage(Embedded):
-    """Appends a learned plane of the class: [B, C, H, W] -> [B, C + 1, H, W]."""
-
-    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        planes = self.embedding(condition).view(-1, 1, *x.shape[2:])  # [B, 1, H, W]
-        return torch.cat([x, planes.to(x.dtype)], 1), condition
-
-
-class EmbedVector(Embedded):
-    """Appends a learned vector of the class to flattened samples: [B, ...] -> [B, D + E]."""
+class AppendVector(Embedded):
+    """Appends the embedding of the class to flattened samples: [B, ...] -> [B, D + E]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
@@ -93,11 +79,12 @@ class ConditionalNorm(Conditioned):
         return x * self.gain(condition).view(shape) + self.bias(condition).view(shape)
 
 
-class Projection(Embedded):
+class Projection(Conditioned):
     """The score e(y) . f(x) of a class embedding and the features (Miyato & Koyama 2018), [B]."""
 
     def __init__(self, num_classes: int, num_features: int):
-        super().__init__(num_classes, num_features)
+        super().__init__()
+        self.embedding = nn.Embedding(num_classes, num_features)
         # The scale of a linear score: with unit variance this score would dominate the unconditional one.
         nn.init.normal_(self.embedding.weight, 0, num_features**-0.5)
 
@@ -117,7 +104,7 @@ def condition_generator(generator: Generator, mode: GeneratorMode, num_classes: 
     """
     if mode == "concat":
         add_inputs(input_layer(generator.body), num_classes)
-        generator.latents.append(ConcatVector(num_classes))
+        generator.latents.append(AppendVector(num_classes))
     elif mode == "embedding":
         generator.latents.append(EmbedLatent(num_classes, generator.latent_dim))
     else:

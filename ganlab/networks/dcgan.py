@@ -9,9 +9,8 @@ from typing import Annotated
 from torch import nn
 
 from ganlab.core.errors import ConfigError, require
-from ganlab.core.validation import Count
-from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
-from ganlab.networks.initial import WEIGHTED
+from ganlab.core.validation import Count, ValueRange
+from ganlab.networks.base import WEIGHTED, ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
 Kernel = Annotated[int, 3]
@@ -24,7 +23,7 @@ def generator(
     kernel: Kernel,
     slope: float,
     shape: Sequence[int],
-    value_range: tuple[float, float] | None,
+    value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
     """A linear layer to the smallest plane, then transposed convolutions with batch norm and (leaky) ReLU.

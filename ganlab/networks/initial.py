@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Positive
-
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+from ganlab.networks.base import WEIGHTED
 
 
 class LayerInitialiser(ABC):

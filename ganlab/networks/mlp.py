@@ -9,7 +9,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from ganlab.core.validation import Count, Rate, TwoOrMore, Widths
+from ganlab.core.validation import Count, Rate, TwoOrMore, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
@@ -33,7 +33,7 @@ def generator(
     batch_norm: bool,
     slope: float,
     shape: Sequence[int],
-    value_range: tuple[float, float] | None,
+    value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
     """Linear layers of `hidden` widths with batch norm, if any, and (leaky) ReLU; then a linear layer.

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganlab.core.distributed import is_distributed, mean_over_ranks
 from ganlab.core.turn import at_least_float32
-from ganlab.networks.base import evaluating, replace_modules
-from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.base import WEIGHTED, evaluating, replace_modules
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -55,11 +55,7 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
         set_statistics(norm, mean, variance)
         found.setdefault(norm, []).append((mean, torch.var(x, dims)))  # torch keeps the unbiased one, too
 
-    norms = [
-        layer
-        for layer in network.modules()
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
-    ]
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not norms:
         return
     with ExitStack() as hooks, evaluating(network):
@@ -77,7 +73,7 @@ def set_statistics(norm: Any, mean: Tensor, variance: Tensor) -> None:
     norm.running_var.copy_(variance)
 
 
-class ElementaryNorm(nn.modules.batchnorm._BatchNorm):
+class ElementaryNorm(_BatchNorm):
     """Batch norm in elementary operations: x [B, C, ...] -> the same shape.
 
     It can be differentiated any number of times, torch's own only twice. A gradient penalty within the

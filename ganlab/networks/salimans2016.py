@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ganlab.core.distributed import mean_over_ranks
-from ganlab.core.validation import Count, NotNegative, Widths
+from ganlab.core.validation import Count, NotNegative, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer
 from ganlab.networks.priors import Prior
 
@@ -76,7 +76,7 @@ def generator(
     latent_dim: Count,
     hidden: Widths,
     shape: Sequence[int],
-    value_range: tuple[float, float] | None,
+    value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
     """Linear layers with batch norm without a gain, and softplus; then a layer with weight normalisation."""

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from ganlab.core.errors import ConfigError
-from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.base import WEIGHTED
 from ganlab.networks.salimans2016 import NormalisedLinear
 
 

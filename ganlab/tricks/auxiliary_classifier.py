@@ -21,11 +21,10 @@ class AuxiliaryClassifier(Trick):
         self.generator_mode = generator
         self.weight = nonzero_schedule(".weight", weight)
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         assert networks.num_classes is not None
         condition_generator(networks.generator, self.generator_mode, networks.num_classes)
         networks.required_discriminator.classes = networks.required_discriminator.head(networks.num_classes)
-        return networks
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)

@@ -8,7 +8,7 @@ from copy import copy
 from enum import IntEnum
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -50,9 +50,8 @@ class Trick(nn.Module):
     counts: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored like buffers
     differentiates_inputs: ClassVar[bool] = False  # takes gradients with respect to the samples
 
-    def networks(self, networks: Networks) -> Networks:
-        """Changes the networks, once, when the game is built."""
-        return networks
+    def networks(self, networks: Networks) -> None:
+        """Changes the networks, in place and once, when the game is built."""
 
     def on_weights_loaded(self, networks: Networks) -> None:
         """Is called after weights were loaded from another run or stage."""
@@ -192,15 +191,14 @@ class Tricks(nn.ModuleDict):
                     reason = f"{other} claims {capability}, which {name} needs as well"
                     raise ConfigError(reason, "remove one of them", "trick", [other, name])
 
-    def networks(self, networks: Networks) -> Networks:
-        """Changes the networks. Each trick has a seed of its own, independent of the other tricks."""
+    def networks(self, networks: Networks) -> None:
+        """Changes the networks, in place. Each trick has a seed that is independent of the other tricks."""
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.items():
                 torch.default_generator.manual_seed(derive_seed(seed, name))
                 with errors_about(name):
-                    networks = trick.networks(networks)
-        return networks
+                    trick.networks(networks)
 
     def _fold(self, hook: str, value: Any, *rest: Turn) -> Any:
         """Passes a value through one hook of every trick."""
@@ -251,10 +249,6 @@ class Tricks(nn.ModuleDict):
     def classifier(self, discriminator: Discriminator) -> Discriminator:
         return self._fold("classifier", discriminator)
 
-    def samplers(self, generator: nn.Module) -> list[str]:
-        """The names of the tricks that replace the network that samples are drawn from."""
-        return [name for name, trick in self.items() if trick.sampler(generator) is not generator]
-
-    def classifiers(self, network: Discriminator) -> list[str]:
-        """The names of the tricks that replace the network that classifies samples."""
-        return [name for name, trick in self.items() if trick.classifier(network) is not network]
+    def names_of(self, hook: Literal["sampler", "classifier"], network: nn.Module) -> list[str]:
+        """The names of the tricks whose hook replaces the network."""
+        return [name for name, trick in self.items() if getattr(trick, hook)(network) is not network]

@@ -6,6 +6,7 @@ from ganlab.augmentations.images import change_contrast, cut, per_image, saturat
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, as_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
+from ganlab.core.validation import ValueRange
 from ganlab.tricks.base import Trick
 
 
@@ -35,7 +36,7 @@ class DiffAugment(Trick):
         contrast: float | Schedule,
         translation: float | Schedule,
         cutout: float | Schedule,
-        range: tuple[float, float] | None,
+        range: ValueRange,
     ):
         super().__init__()
         self.brightness = as_schedule(".brightness", brightness, "[0, 1]")
@@ -45,7 +46,7 @@ class DiffAugment(Trick):
         self.cutout = as_schedule(".cutout", cutout, "[0, 1]")
         self.range = range
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         shape = image_shape(networks.generator.shape)
         self.middle, self.unit = Span.of_range(self.range)
         refuse_subpixel_shift(self.translation.maximum, shape)
@@ -55,7 +56,6 @@ class DiffAugment(Trick):
         if not any(strength.maximum for strength in strengths):
             reason = f"has no effect: all strengths that apply to {shape[0]}-channel images are 0"
             raise ConfigError(reason, "set one of them, or remove the trick")
-        return networks
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         x = self._recolour(at_least_float32(sample.x), turn)

@@ -49,12 +49,11 @@ class EMA(Trick):
         # of the state, so sampling does not change the game.
         self._prepared: dict[str, tuple[torch.device, nn.Module]] = {}
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         if "discriminator" in self.moves:
             refuse_unusable(networks.required_discriminator, list(self.moves))
         for player in self.moves:
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
-        return networks
 
     def on_weights_loaded(self, networks: Networks) -> None:
         for player in self.moves:

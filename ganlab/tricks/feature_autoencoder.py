@@ -4,7 +4,7 @@ from torch import Tensor
 
 from ganlab.core.schedules import Schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
-from ganlab.core.validation import Widths
+from ganlab.core.validation import ValueRange, Widths
 from ganlab.networks import mlp
 from ganlab.networks.priors import Normal
 from ganlab.tricks.base import Terms, Trick
@@ -26,13 +26,13 @@ class FeatureAutoencoder(Trick):
         weight: float | Schedule,
         hidden: Widths,
         shape: Sequence[int],
-        value_range: tuple[float, float] | None,
+        value_range: ValueRange,
     ):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.hidden, self.shape, self.value_range = hidden, shape, value_range
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         # A decoder is a generator whose latents are features.
         networks.required_discriminator.decoder = mlp.generator(
             latent_dim=networks.required_discriminator.num_features,
@@ -43,7 +43,6 @@ class FeatureAutoencoder(Trick):
             value_range=self.value_range,
             prior=Normal(),
         ).body
-        return networks
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)

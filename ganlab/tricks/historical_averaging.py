@@ -23,13 +23,12 @@ class HistoricalAveraging(Trick):
         self.weight = nonzero_schedule(".weight", weight)
         self.moves: dict[str, int] = {}
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         for player in ("generator", "discriminator"):
             network = getattr(networks, player)
             if network is not None:
                 self.register_buffer(player, torch.zeros_like(flat_weights(network)))
                 self.moves[player] = 0
-        return networks
 
     def terms(self, turn: Turn) -> Terms:
         if not self.moves[turn.player]:

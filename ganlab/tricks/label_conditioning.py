@@ -6,10 +6,8 @@ from torch import nn
 from ganlab.core.turn import Capability, Networks
 from ganlab.networks.base import add_inputs, input_layer
 from ganlab.networks.class_conditioning import (
-    ConcatImage,
-    ConcatVector,
-    EmbedImage,
-    EmbedVector,
+    AppendPlanes,
+    AppendVector,
     GeneratorMode,
     Projection,
     condition_generator,
@@ -34,20 +32,18 @@ class LabelConditioning(Trick):
         if discriminator == "projection":
             self.needs = self.needs | {Capability.SCORES}
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         discriminator, num_classes = networks.required_discriminator, networks.num_classes
         assert num_classes is not None
         condition_generator(networks.generator, self.generator_mode, num_classes)
         if self.discriminator_mode == "projection":
             discriminator.scores.append(Projection(num_classes, discriminator.num_features))
-            return networks
+            return
         layer, shape = input_layer(discriminator.body), networks.generator.shape
-        is_image = isinstance(layer, nn.Conv2d)
-        if self.discriminator_mode == "concat":
-            add_inputs(layer, num_classes)
-            discriminator.inputs.append((ConcatImage if is_image else ConcatVector)(num_classes))
+        size = prod(shape[1:] or shape) if self.discriminator_mode == "embedding" else None  # of one channel
+        if isinstance(layer, nn.Conv2d):
+            add_inputs(layer, 1 if size else num_classes)
+            discriminator.inputs.append(AppendPlanes(num_classes, size))
         else:
-            size = prod(shape[1:] or shape)  # of one channel; a vector is one
-            add_inputs(layer, 1 if is_image else size)
-            discriminator.inputs.append((EmbedImage if is_image else EmbedVector)(num_classes, size))
-        return networks
+            add_inputs(layer, size or num_classes)
+            discriminator.inputs.append(AppendVector(num_classes, size))

@@ -36,14 +36,13 @@ class Lookahead(PlayerTrick):
             self.claims = frozenset({Capability.IRREVOCABLE_MOVES})
         self.moves = 0
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         layers = [layer for player in self.players for layer in getattr(networks, player).modules()]
         uninitialised = any(isinstance(layer, NormalisedLinear) and layer.uninitialised for layer in layers)
         reason = "would undo the scales and biases that model=improved computes from its first batch"
         remedy = "set it to generator, or choose another model, such as model=gan"
         require(not uninitialised, ".player", self.player, reason, remedy)
         self.on_weights_loaded(networks)
-        return networks
 
     def on_weights_loaded(self, networks: Networks) -> None:
         for player in self.players:

@@ -29,13 +29,12 @@ class OrthogonalRegularisation(PlayerTrick):
         # Per player: the indices of its filters among its parameters, and the dimension of their outputs.
         self.filters: dict[Player, list[tuple[int, int]]] = {}
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         for player in self.players:
             self.filters[player] = find_filters(getattr(networks, player))
             if not self.filters[player]:
                 reason = f"needs a {player} that has a layer with two outputs or more"
                 raise ConfigError(reason, f"set model.{player}.hidden, or remove the trick")
-        return networks
 
     def terms(self, turn: Turn) -> Terms:
         weights = list(getattr(turn, turn.player).parameters())

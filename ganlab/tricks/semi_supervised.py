@@ -22,12 +22,11 @@ class SemiSupervised(Trick):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         assert networks.num_classes is not None
         classes = networks.required_discriminator.head(networks.num_classes)
         networks.required_discriminator.classes = classes
         networks.required_discriminator.score = KPlusOneLogit(classes)
-        return networks
 
     def terms(self, turn: Turn) -> Terms:
         assert turn.labelled is not None

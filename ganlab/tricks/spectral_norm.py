@@ -29,10 +29,9 @@ class SpectralNorm(PlayerTrick):
         self.claims = self.weight_scales
         self.iterations = iterations
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         for player in self.players:
             network = getattr(networks, player)
             classes = [(m.embedding, 0) for m in network.modules() if isinstance(m, Projection)]
             for layer, dim in [*weight_layers(network), *classes]:
                 parametrise(layer, spectral_norm, n_power_iterations=self.iterations, dim=dim)
-        return networks

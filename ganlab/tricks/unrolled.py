@@ -30,10 +30,9 @@ class Unrolled(Trick):
         self.steps = steps
         self.lr = nonzero_schedule(".lr", lr)
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         # The gradient of a gradient penalty through unrolled steps is a third derivative.
         replace_modules(networks.required_discriminator, BATCH_NORMS, ElementaryNorm)
-        return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.player == "discriminator":

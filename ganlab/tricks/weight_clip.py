@@ -21,10 +21,9 @@ class WeightClip(Trick):
         super().__init__()
         self.bound = nonzero_schedule(".bound", bound)
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         refuse_normalised(networks.required_discriminator)
         self.on_weights_loaded(networks)
-        return networks
 
     def on_weights_loaded(self, networks: Networks) -> None:
         self.after("discriminator", networks, 0)

@@ -23,11 +23,10 @@ class WeightNorm(PlayerTrick):
         super().__init__(player)
         self.claims = self.weight_scales
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         for player in self.players:
             for layer, dim in list(weight_layers(getattr(networks, player))):
                 parametrise(layer, weight_norm, dim=dim)
-        return networks
 
 
 class WeightNormParametrization(nn.Module):
