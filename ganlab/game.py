@@ -125,7 +125,7 @@ class Game(nn.Module):
             self.discriminator,
             self.tricks,
             random,
-            differentiates_inputs=self.tricks.differentiates_inputs,
+            differentiates_inputs=any(trick.differentiates_inputs for trick in self.tricks.values()),
         )
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:

@@ -58,8 +58,7 @@ class Generator(nn.Module):
         They are the code (S = 1), or the means and the log-variances of a normal distribution (S = 2).
         """
         assert self.encoder is not None, "the objective reads codes, but builds no encoder"
-        codes: Tensor = self.encoder(x)
-        return codes
+        return self.encoder(x)
 
 
 class Discriminator(nn.Module):

@@ -112,9 +112,7 @@ def _halves_well(height: int, width: int) -> bool:
 
 
 def _upsample(before: int, after: int, kernel: int, *, bias: bool) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(
-        before, after, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias
-    )
+    return nn.ConvTranspose2d(before, after, kernel, 2, (kernel - 1) // 2, kernel % 2, bias=bias)
 
 
 def initialise(root: nn.Module) -> None:

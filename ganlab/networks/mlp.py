@@ -46,8 +46,8 @@ def generator(
     for before, after in pairwise([latent_dim, *hidden]):
         norm = [nn.BatchNorm1d(after)] if batch_norm else []
         layers += [nn.Linear(before, after), *norm, relu(slope)]
-    last = hidden[-1] if hidden else latent_dim
-    layers += [nn.Linear(last, prod(shape)), output_layer(value_range), nn.Unflatten(1, tuple(shape))]
+    layers += [nn.Linear([latent_dim, *hidden][-1], prod(shape)), output_layer(value_range)]
+    layers += [nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
 

@@ -37,18 +37,13 @@ class NormalisedLinear(nn.Linear):
         learn_scale: whether s is trained.
     """
 
-    scale: Tensor
-
     def __init__(self, num_inputs: int, num_outputs: int, *, initialise: bool, learn_scale: bool):
         super().__init__(num_inputs, num_outputs)
         # The length of v_j cancels in the output; it determines how fast the direction of v_j changes.
         nn.init.normal_(self.weight, 0, 0.1)
         nn.init.zeros_(self.bias)
         scale = torch.ones(num_outputs)
-        if learn_scale:
-            self.scale = nn.Parameter(scale)
-        else:
-            self.register_buffer("scale", scale)
+        self.scale = nn.Parameter(scale) if learn_scale else nn.Buffer(scale)
         self.uninitialised = initialise
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,11 +68,7 @@ class NormalisedLinear(nn.Linear):
 
 
 def generator(
-    latent_dim: Count,
-    hidden: Widths,
-    shape: Sequence[int],
-    value_range: ValueRange,
-    prior: Prior,
+    latent_dim: Count, hidden: Widths, shape: Sequence[int], value_range: ValueRange, prior: Prior
 ) -> Generator:
     """Linear layers with batch norm without a gain, and softplus; then a layer with weight normalisation."""
     layers: list[nn.Module] = []
@@ -86,8 +77,7 @@ def generator(
         nn.init.xavier_uniform_(dense.weight)
         norm.weight.requires_grad_(False)
         layers += [dense, norm, nn.Softplus()]
-    num_inputs = hidden[-1] if hidden else latent_dim
-    last = NormalisedLinear(num_inputs, prod(shape), initialise=False, learn_scale=True)
+    last = NormalisedLinear([latent_dim, *hidden][-1], prod(shape), initialise=False, learn_scale=True)
     nn.init.xavier_uniform_(last.weight)
     layers += [last, output_layer(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)

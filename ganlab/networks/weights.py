@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ def weight_layers(
             yield layer, 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 
-def parametrise(layer: nn.Module, make: Callable[..., object], **settings: int) -> None:
+def parametrise(layer: nn.Module, make: Callable[..., object], **settings: Any) -> None:
     """Replaces a layer's weight by a parametrisation, in place.
 
     Args:
@@ -76,9 +76,8 @@ def set_singular_vectors(network: nn.Module) -> None:
         if isinstance(norm, _SpectralNorm):
             weight = optimised_weight(network.get_submodule(name.split("parametrizations.")[0].rstrip(".")))
             matrix = norm._reshape_weight_to_matrix(weight)
-            exact = matrix.double().nan_to_num(
-                0, 0, 0
-            )  # NaN and infinity are reported when the network is used
+            # NaN and infinity are reported when the network is used.
+            exact = matrix.double().nan_to_num(0, 0, 0)
             tall = len(matrix) > matrix.shape[1]
             _, vectors = torch.linalg.eigh(exact.T @ exact if tall else exact @ exact.T)
             norm._v.copy_(vectors[:, -1] if tall else exact.T @ vectors[:, -1])

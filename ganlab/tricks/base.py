@@ -21,6 +21,7 @@ from ganlab.networks.base import Discriminator
 
 Terms = dict[str, Tensor]  # loss terms by name, each a scalar or one number per verdict
 Compute = Callable[[Turn], Terms]
+PlayerChoice = Literal["discriminator", "generator", "both"]
 
 
 class Order(IntEnum):
@@ -108,6 +109,23 @@ class Trick(nn.Module):
             setattr(self, name, copy(state[name]))
 
 
+class PlayerTrick(Trick):
+    """Base class of tricks whose setting `player` selects the networks that they change."""
+
+    selects_player = True
+
+    def __init__(self, player: PlayerChoice):
+        super().__init__()
+        self.player = player
+        self.players = ("discriminator", "generator") if player == "both" else (player,)
+        self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
+
+    @property
+    def weight_scales(self) -> frozenset[Capability]:
+        """The scales of these players' weights, claimed by tricks that normalise weights."""
+        return frozenset(Capability[f"{player.upper()}_SCALE"] for player in self.players)
+
+
 @contextmanager
 def errors_about(trick: str) -> Iterator[None]:
     """Completes the keys of a trick's errors; an error without a key is about the trick as a whole."""
@@ -167,10 +185,6 @@ class Tricks(nn.ModuleDict):
             if isinstance(twin, kind) and adds_terms and set(trick.players) & set(twin.players):
                 reason = f"both are {kind.__name__} and would overwrite each other's loss terms"
                 raise ConfigError(reason, "remove one of them", "trick", [one, other])
-
-    @property
-    def differentiates_inputs(self) -> bool:
-        return any(trick.differentiates_inputs for trick in self.values())
 
     def check_capabilities(self, provided: frozenset[str], objective: str) -> None:
         """Refuses a trick that could not act.

@@ -4,7 +4,7 @@ from torch import Tensor
 from ganlab.augmentations.base import Span, image_shape, refuse_subpixel_shift
 from ganlab.augmentations.images import change_contrast, cut, per_image, saturate, translate, uniform_integers
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, as_schedule
+from ganlab.core.schedules import Schedule, ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.core.validation import ValueRange
 from ganlab.tricks.base import Trick
@@ -31,11 +31,11 @@ class DiffAugment(Trick):
 
     def __init__(
         self,
-        brightness: float | Schedule,
-        saturation: float | Schedule,
-        contrast: float | Schedule,
-        translation: float | Schedule,
-        cutout: float | Schedule,
+        brightness: ScheduleLike,
+        saturation: ScheduleLike,
+        contrast: ScheduleLike,
+        translation: ScheduleLike,
+        cutout: ScheduleLike,
         range: ValueRange,
     ):
         super().__init__()

@@ -1,8 +1,9 @@
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.core.validation import ValueRange, Widths
 from ganlab.networks import mlp
@@ -21,28 +22,16 @@ class FeatureAutoencoder(Trick):
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
     players = ("discriminator",)
 
-    def __init__(
-        self,
-        weight: float | Schedule,
-        hidden: Widths,
-        shape: Sequence[int],
-        value_range: ValueRange,
-    ):
+    def __init__(self, weight: ScheduleLike, hidden: Widths, shape: Sequence[int], value_range: ValueRange):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
-        self.hidden, self.shape, self.value_range = hidden, shape, value_range
+        # A decoder is a generator whose latents are features.
+        settings = {"hidden": hidden, "shape": shape, "value_range": value_range, "prior": Normal()}
+        self.make_decoder = partial(mlp.generator, batch_norm=False, slope=0.0, **settings)
 
     def networks(self, networks: Networks) -> None:
-        # A decoder is a generator whose latents are features.
-        networks.required_discriminator.decoder = mlp.generator(
-            latent_dim=networks.required_discriminator.num_features,
-            hidden=self.hidden,
-            batch_norm=False,
-            slope=0.0,
-            shape=self.shape,
-            value_range=self.value_range,
-            prior=Normal(),
-        ).body
+        discriminator = networks.required_discriminator
+        discriminator.decoder = self.make_decoder(discriminator.num_features).body
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)

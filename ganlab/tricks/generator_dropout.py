@@ -1,3 +1,5 @@
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -27,9 +29,8 @@ class GeneratorDropout(Trick):
     def networks(self, networks: Networks) -> None:
         keys = LatentKeys()
         networks.generator.latents.append(keys)
-        if not insert_before_hidden(
-            networks.generator.body, lambda layer: KeyedDropout(keys, layer, self.rate, self.at_test)
-        ):
+        make = partial(KeyedDropout, keys, rate=self.rate, at_test=self.at_test)
+        if not insert_before_hidden(networks.generator.body, make):
             reason = "needs a generator with a hidden layer"
             raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
 
@@ -75,10 +76,8 @@ class KeyedDropout(nn.Module):
         if not (self.training or self.at_test):
             return x
         assert self.keys.key is not None
-        positions = torch.arange(x.shape[1:].numel(), device=x.device)
-        hashes = splitmix64(
-            splitmix64(self.keys.key + self.salt).unsqueeze(1) + splitmix64(positions)
-        )  # [B, D]
+        positions = splitmix64(torch.arange(x.shape[1:].numel(), device=x.device))
+        hashes = splitmix64(splitmix64(self.keys.key + self.salt).unsqueeze(1) + positions)  # [B, D]
         kept = (hashes & MASK) >= self.rate * (MASK + 1)
         return x * kept.view(x.shape).to(x.dtype) / (1 - self.rate)
 

@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Sample, Turn
 from ganlab.networks.base import ConditionalSequential, insert_before_hidden
-from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
+from ganlab.tricks.base import PlayerChoice, PlayerTrick
 
 
 class NoiseLayers(PlayerTrick):
@@ -22,21 +22,20 @@ class NoiseLayers(PlayerTrick):
     player: `discriminator`, `generator` or `both`.
     """
 
-    def __init__(self, std: float | Schedule, player: PlayerChoice):
+    def __init__(self, std: ScheduleLike, player: PlayerChoice):
         super().__init__(player)
         self.std = nonzero_schedule(".std", std)
         self.layers: dict[Player, list[ScheduledNoise]] = {player: [] for player in self.players}
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
-            insert_before_hidden(getattr(networks, player).body, partial(self._add_layer, player))
-        if "discriminator" in self.players:
-            discriminator = networks.required_discriminator
-            on_features = self._add_layer("discriminator", len(self.layers["discriminator"]))
-            discriminator.body = ConditionalSequential(discriminator.body, on_features)
-        if self.layers.get("generator") == []:
-            reason = "needs a generator with a hidden layer"
-            raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
+            network, make_layer = getattr(networks, player), partial(self._add_layer, player)
+            count = insert_before_hidden(network.body, make_layer)
+            if player == "discriminator":
+                network.body = ConditionalSequential(network.body, make_layer(count))
+            elif not count:
+                reason = "needs a generator with a hidden layer"
+                raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
 
     def _add_layer(self, player: Player, index: int) -> "ScheduledNoise":
         layer = ScheduledNoise(f"noise_layers/{player}/{index}")
@@ -74,9 +73,8 @@ class ScheduledNoise(nn.Module):
         super().__init__()
         self.name = name
         self.random: RandomStreams | None = None  # None: no noise
-        self.rows: int | None = (
-            None  # only the last rows get noise, behind those of a reference batch; None: all
-        )
+        # Only the last rows get noise, behind those of a reference batch; None: all.
+        self.rows: int | None = None
         self.std = 0.0
 
     # Not compiled, because the streams of each step would trigger a compilation.

@@ -7,8 +7,7 @@ from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, remove_batch_norm
-from ganlab.tricks.base import Order
-from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class Normalisation(PlayerTrick):

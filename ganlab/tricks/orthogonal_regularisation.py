@@ -2,11 +2,10 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn, at_least_float32
 from ganlab.networks.weights import optimised_weight, weight_layers
-from ganlab.tricks.base import Order, Terms
-from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, Terms
 
 
 class OrthogonalRegularisation(PlayerTrick):
@@ -23,7 +22,7 @@ class OrthogonalRegularisation(PlayerTrick):
 
     order = Order.OBSERVE  # includes the filters of layers that other tricks add
 
-    def __init__(self, weight: float | Schedule, player: PlayerChoice):
+    def __init__(self, weight: ScheduleLike, player: PlayerChoice):
         super().__init__(player)
         self.weight = nonzero_schedule(".weight", weight)
         # Per player: the indices of its filters among its parameters, and the dimension of their outputs.

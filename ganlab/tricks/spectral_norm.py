@@ -4,8 +4,7 @@ from ganlab.core.turn import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.class_conditioning import Projection
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order
-from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class SpectralNorm(PlayerTrick):
