@@ -99,7 +99,7 @@ class Game(nn.Module):
     @property
     def sampler(self) -> Generator:
         """The network that samples are drawn from: the generator, or a trick's copy of it."""
-        return cast(Generator, self.tricks.sampler(self.generator))
+        return cast(Generator, self.tricks.apply_hook("sampler", self.generator))
 
     @property
     def steps_played(self) -> int:
@@ -174,7 +174,7 @@ class Game(nn.Module):
                 "the game has no discriminator that classifies",
                 "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric",
             )
-        return self.tricks.classifier(self.discriminator)
+        return self.tricks.apply_hook("classifier", self.discriminator)
 
     @torch.no_grad()
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]

@@ -1,7 +1,5 @@
 """Base class of random image augmentations, which apply each transform with probability p."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Annotated, NamedTuple, Self
 

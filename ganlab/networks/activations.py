@@ -1,7 +1,5 @@
 """Hidden activations of a trained network."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 
 import torch
@@ -44,6 +42,5 @@ def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
 def pool_to_grid(x: Tensor) -> Tensor:
     """Max-pools feature maps [N, C, H, W] to at most 4 x 4, and flattens any shape to [N, F]."""
     if x.ndim == 4:
-        height, width = (min(side, GRID) for side in x.shape[2:])
-        x = adaptive_max_pool2d(x, (height, width))
+        x = adaptive_max_pool2d(x, [min(side, GRID) for side in x.shape[2:]])
     return x.flatten(1)

@@ -1,7 +1,5 @@
 """Fully connected autoencoders, among them that of Li, Swersky & Zemel (2015)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod

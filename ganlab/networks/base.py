@@ -1,7 +1,5 @@
 """Base classes of generators and discriminators, and the tools with which tricks change their layers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -111,9 +109,8 @@ def output_layer(value_range: ValueRange, key: str = "data.range") -> nn.Module:
     Raises:
         ConfigError: the range is another one.
     """
-    layers: dict[tuple[float, ...] | None, type[nn.Module]]
-    layers = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
-    ends = value_range and tuple(value_range)
+    layers: dict[ValueRange, type[nn.Module]] = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
+    ends = value_range and (*value_range,)  # a tuple, where a config has a list
     require(ends in layers, key, value_range, "must be [-1,1] or [0,1]")
     return layers[ends]()
 

@@ -1,9 +1,8 @@
 """Layers that condition a network on classes, and losses of classifiers. Classes are int64 [B]."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from typing import Literal
 
 import torch
@@ -11,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from ganlab.core.errors import require
-from ganlab.core.turn import Sample, Turn, at_least_float32
-from ganlab.networks.base import Conditioned, Generator, add_inputs, input_layer, replace_modules
+from ganlab.core.turn import Networks, Sample, Turn, at_least_float32
+from ganlab.networks.base import Conditioned, add_inputs, input_layer, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
 GeneratorMode = Literal["concat", "embedding", "norm"]
+DiscriminatorMode = Literal["concat", "embedding", "projection"]
 
 
 class Embedded(Conditioned):
@@ -92,8 +92,8 @@ class Projection(Conditioned):
         return (self.embedding(condition) * features).sum(1)
 
 
-def condition_generator(generator: Generator, mode: GeneratorMode, num_classes: int) -> None:
-    """Conditions a generator on classes, in place.
+def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
+    """Conditions the generator on the classes of the data, in place; returns their number.
 
     Args:
         mode: "concat" appends one-hot columns to the latent, "embedding" multiplies the latent by an
@@ -102,6 +102,8 @@ def condition_generator(generator: Generator, mode: GeneratorMode, num_classes: 
     Raises:
         ConfigError: the mode is "norm", but the generator has no batch norm.
     """
+    generator, num_classes = networks.generator, networks.num_classes
+    assert num_classes is not None
     if mode == "concat":
         add_inputs(input_layer(generator.body), num_classes)
         generator.latents.append(AppendVector(num_classes))
@@ -115,6 +117,29 @@ def condition_generator(generator: Generator, mode: GeneratorMode, num_classes: 
         )
         require(found, ".generator", mode, "needs a generator with batch norm", remedy)
     generator.num_classes = num_classes
+    return num_classes
+
+
+def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None:
+    """Conditions the discriminator on the classes of the data, in place.
+
+    Args:
+        mode: "concat" appends one-hot planes or columns to the sample, "embedding" a learned plane or vector,
+            and "projection" adds a score of class and features.
+    """
+    discriminator, num_classes = networks.required_discriminator, networks.num_classes
+    assert num_classes is not None
+    if mode == "projection":
+        discriminator.scores.append(Projection(num_classes, discriminator.num_features))
+        return
+    layer, shape = input_layer(discriminator.body), networks.generator.shape
+    size = prod(shape[1:] or shape) if mode == "embedding" else None  # of one channel; a vector is one
+    if isinstance(layer, nn.Conv2d):
+        add_inputs(layer, 1 if size else num_classes)
+        discriminator.inputs.append(AppendPlanes(num_classes, size))
+    else:
+        add_inputs(layer, size or num_classes)
+        discriminator.inputs.append(AppendVector(num_classes, size))
 
 
 class KPlusOneLogit(nn.Module):

@@ -1,7 +1,5 @@
 """The deep convolutional players of Radford, Metz & Chintala (2016), for images with even sides."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
@@ -95,12 +93,9 @@ def _plan(shape: Sequence[int]) -> tuple[int, tuple[int, int], int]:
         # Sides rounded down to multiples of 2, 4, ..., 32.
         rounded = ((height >> i << i, width >> i << i) for i in range(1, 6))
         tall, wide = next(sides for sides in rounded if _halves_well(*sides))
-        raise ConfigError(
-            f"{wanted}, but halving this size ends at {height >> depth}x{width >> depth}",
-            f"crop or resize with data.height={tall} data.width={wide}, or choose model=gan",
-            "data.shape",
-            list(shape),
-        )
+        reason = f"{wanted}, but halving this size ends at {height >> depth}x{width >> depth}"
+        remedy = f"crop or resize with data.height={tall} data.width={wide}, or choose model=gan"
+        raise ConfigError(reason, remedy, "data.shape", list(shape))
     return channels, (height, width), depth
 
 

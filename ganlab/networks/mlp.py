@@ -1,7 +1,5 @@
 """Fully connected players, with the options of Goodfellow et al. (2014) among others."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod

@@ -1,7 +1,5 @@
 """Normalisation layers that replace batch norm, and tools that change a network's batch norm."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
@@ -85,7 +83,7 @@ class ElementaryNorm(_BatchNorm):
             equally many rows. torch's own SyncBatchNorm does not run on CPUs.
     """
 
-    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | ElementaryNorm, synchronised: bool = False):
+    def __init__(self, norm: _BatchNorm, synchronised: bool = False):
         super().__init__(norm.num_features, norm.eps, norm.momentum, False, norm.track_running_stats)
         self.synchronised = synchronised
         self.weight, self.bias = norm.weight, norm.bias
@@ -105,9 +103,7 @@ class ElementaryNorm(_BatchNorm):
         centred = rows - mean.view(shape)
         variance = self._mean(centred.square().mean(dims))  # [C]
         self._update_running_statistics(mean.detach(), variance.detach(), x.numel() // x.shape[1])
-        scale = (variance + self.eps).rsqrt()
-        if self.weight is not None:
-            scale = scale * self.weight
+        scale = (variance + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
         normalised = centred * scale.view(shape)
         return (normalised if self.bias is None else normalised + self.bias.view(shape)).to(x.dtype)
 
@@ -152,9 +148,7 @@ class VirtualNorm(nn.Module):
         rows = rows - rows[: self.size].detach().mean((0, 2), keepdim=True)
         mean, square = rows.mean(2), rows.square().mean(2)  # [R + B, C]
         mean, square = self._include_reference(mean), self._include_reference(square)
-        scale = (square - mean.square() + self.eps).rsqrt()
-        if self.weight is not None:
-            scale = scale * self.weight
+        scale = (square - mean.square() + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
         shift = -mean * scale if self.bias is None else self.bias - mean * scale
         return (rows * scale.unsqueeze(2) + shift.unsqueeze(2)).to(x.dtype).view_as(x)
 

@@ -1,7 +1,5 @@
 """The fully connected players of Salimans et al. (2016) for MNIST, as in the released code."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod

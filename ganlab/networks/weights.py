@@ -1,7 +1,5 @@
 """Access to the weights of a network, and parametrisations that compute them from other tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -15,16 +13,14 @@ from ganlab.networks.base import WEIGHTED
 from ganlab.networks.salimans2016 import NormalisedLinear
 
 
-def weight_layers(
-    network: nn.Module, kinds: tuple[type[nn.Module], ...] = WEIGHTED
-) -> Iterator[tuple[nn.Module, int]]:
-    """Yields each layer of the given kinds with the dimension of its weight that enumerates the outputs.
+def weight_layers(network: nn.Module) -> Iterator[tuple[nn.Module, int]]:
+    """Yields each layer with a weight, and the dimension of the weight that enumerates the outputs.
 
     A discriminator's decoder and a generator's encoder are left out, since verdicts and samples do not depend
     on them.
     """
     for name, layer in network.named_modules():
-        if isinstance(layer, kinds) and not name.startswith(("decoder.", "encoder.")):
+        if isinstance(layer, WEIGHTED) and not name.startswith(("decoder.", "encoder.")):
             yield layer, 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 
@@ -46,10 +42,8 @@ def parametrise(layer: nn.Module, make: Callable[..., object], **settings: Any) 
 def refuse_normalised(network: nn.Module) -> None:
     """Raises `ConfigError` if the outputs of a layer do not depend on the norm of its weights."""
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
-        raise ConfigError(
-            "has no effect on the layers of model=improved, which divide by the norm of their weights",
-            "remove the trick, or choose another model, such as model=gan",
-        )
+        reason = "has no effect on the layers of model=improved, which divide by the norm of their weights"
+        raise ConfigError(reason, "remove the trick, or choose another model, such as model=gan")
 
 
 def optimised_weight(layer: nn.Module) -> Tensor:

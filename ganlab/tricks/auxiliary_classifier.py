@@ -22,9 +22,8 @@ class AuxiliaryClassifier(Trick):
         self.weight = nonzero_schedule(".weight", weight)
 
     def networks(self, networks: Networks) -> None:
-        assert networks.num_classes is not None
-        condition_generator(networks.generator, self.generator_mode, networks.num_classes)
-        networks.required_discriminator.classes = networks.required_discriminator.head(networks.num_classes)
+        num_classes = condition_generator(networks, self.generator_mode)
+        networks.required_discriminator.classes = networks.required_discriminator.head(num_classes)
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)

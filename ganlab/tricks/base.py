@@ -1,7 +1,5 @@
 """Base class of tricks, which change parts of a game through hooks, and the composition of several tricks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
 from copy import copy
@@ -172,13 +170,10 @@ class Tricks(nn.ModuleDict):
     def __init__(self, tricks: Mapping[str, Trick]):
         super().__init__()
         for name in sorted(tricks, key=lambda name: (tricks[name].order, name)):
-            if "." in name or hasattr(self, name):
+            if "." in name or hasattr(self, name) or hasattr(Trick, name):
                 raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
-        self._refuse_duplicates()
-
-    def _refuse_duplicates(self) -> None:
-        """Refuses two tricks of one class on the same player: their loss terms would share one name."""
+        # Two tricks of one class on the same player would share one name of their loss terms.
         for (one, trick), (other, twin) in combinations(self.items(), 2):
             kind = type(twin) if isinstance(trick, type(twin)) else type(trick)
             adds_terms = kind.losses is not Trick.losses or kind.terms is not Trick.terms
@@ -214,28 +209,16 @@ class Tricks(nn.ModuleDict):
                 with errors_about(name):
                     trick.networks(networks)
 
-    def _fold(self, hook: str, value: Any, *rest: Turn) -> Any:
-        """Passes a value through one hook of every trick."""
+    def apply_hook(self, hook: str, value: Any, *turn: Turn) -> Any:
+        """Passes a value through one hook of every trick, such as `latents` or `sampler`."""
         for name, trick in self.items():
             with errors_about(name), profile_range(f"trick {name}"):
-                value = getattr(trick, hook)(value, *rest)
+                value = getattr(trick, hook)(value, *turn)
         return value
 
     def on_weights_loaded(self, networks: Networks) -> None:
         for trick in self.values():
             trick.on_weights_loaded(networks)
-
-    def latents(self, latent: Tensor, turn: Turn) -> Tensor:
-        return self._fold("latents", latent, turn)
-
-    def fakes(self, fake: Sample, turn: Turn) -> Sample:
-        return self._fold("fakes", fake, turn)
-
-    def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        return self._fold("inputs", sample, turn)
-
-    def targets(self, targets: Targets, turn: Turn) -> Targets:
-        return self._fold("targets", targets, turn)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         """Wraps `compute` in the hook of every trick; the first in order is the innermost."""
@@ -256,12 +239,6 @@ class Tricks(nn.ModuleDict):
     def scalars(self) -> dict[str, Tensor]:
         """The scalars of all tricks, by "trick/name"."""
         return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
-
-    def sampler(self, generator: nn.Module) -> nn.Module:
-        return self._fold("sampler", generator)
-
-    def classifier(self, discriminator: Discriminator) -> Discriminator:
-        return self._fold("classifier", discriminator)
 
     def names_of(self, hook: Literal["sampler", "classifier"], network: nn.Module) -> list[str]:
         """The names of the tricks whose hook replaces the network."""

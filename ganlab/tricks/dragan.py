@@ -26,12 +26,8 @@ class DRAGAN(GradientRegulariser):
         noise = turn.random.uniform("dragan", *x.shape).to(x.dtype)
         share = turn.random.uniform("dragan", n, *[1] * (x.ndim - 1)).to(x.dtype)
         share = share.repeat_interleave(len(x) // n, 0)  # one for all samples of a pack
-        x = (x + share * self.size(turn.step) * standard_deviation(x) * noise).requires_grad_()
+        rows = at_least_float32(x)
+        std = mean_over_ranks((rows - mean_over_ranks(rows.mean())).square().mean()).sqrt()
+        x = (x + share * self.size(turn.step) * std * noise).requires_grad_()
         norms = row_norms(input_gradients(turn.judge(turn.real._replace(x=x)).logits, x))
         return (norms - self.target(turn.step)).square()
-
-
-def standard_deviation(x: Tensor) -> Tensor:
-    """The standard deviation of all elements of the global batch, without Bessel's correction, a scalar."""
-    x = at_least_float32(x)
-    return mean_over_ranks((x - mean_over_ranks(x.mean())).square().mean()).sqrt()

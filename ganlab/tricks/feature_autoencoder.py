@@ -25,13 +25,13 @@ class FeatureAutoencoder(Trick):
     def __init__(self, weight: ScheduleLike, hidden: Widths, shape: Sequence[int], value_range: ValueRange):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
-        # A decoder is a generator whose latents are features.
-        settings = {"hidden": hidden, "shape": shape, "value_range": value_range, "prior": Normal()}
-        self.make_decoder = partial(mlp.generator, batch_norm=False, slope=0.0, **settings)
+        self.hidden, self.shape, self.value_range = hidden, shape, value_range
 
     def networks(self, networks: Networks) -> None:
-        discriminator = networks.required_discriminator
-        discriminator.decoder = self.make_decoder(discriminator.num_features).body
+        # A decoder is a generator whose latents are features.
+        discriminator, shape = networks.required_discriminator, self.shape
+        make = partial(mlp.generator, batch_norm=False, slope=0.0, shape=shape, value_range=self.value_range)
+        discriminator.decoder = make(discriminator.num_features, self.hidden, prior=Normal()).body
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)

@@ -25,8 +25,7 @@ class HistoricalAveraging(Trick):
 
     def networks(self, networks: Networks) -> None:
         for player in ("generator", "discriminator"):
-            network = getattr(networks, player)
-            if network is not None:
+            if (network := getattr(networks, player)) is not None:
                 self.register_buffer(player, torch.zeros_like(flat_weights(network)))
                 self.moves[player] = 0
 

@@ -1,17 +1,5 @@
-from math import prod
-from typing import Literal
-
-from torch import nn
-
 from ganlab.core.turn import Capability, Networks
-from ganlab.networks.base import add_inputs, input_layer
-from ganlab.networks.class_conditioning import (
-    AppendPlanes,
-    AppendVector,
-    GeneratorMode,
-    Projection,
-    condition_generator,
-)
+from ganlab.networks import class_conditioning
 from ganlab.tricks.base import Trick
 
 
@@ -26,24 +14,14 @@ class LabelConditioning(Trick):
 
     needs = frozenset({Capability.LABELS, Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
 
-    def __init__(self, generator: GeneratorMode, discriminator: Literal["concat", "embedding", "projection"]):
+    def __init__(
+        self, generator: class_conditioning.GeneratorMode, discriminator: class_conditioning.DiscriminatorMode
+    ):
         super().__init__()
         self.generator_mode, self.discriminator_mode = generator, discriminator
         if discriminator == "projection":
             self.needs = self.needs | {Capability.SCORES}
 
     def networks(self, networks: Networks) -> None:
-        discriminator, num_classes = networks.required_discriminator, networks.num_classes
-        assert num_classes is not None
-        condition_generator(networks.generator, self.generator_mode, num_classes)
-        if self.discriminator_mode == "projection":
-            discriminator.scores.append(Projection(num_classes, discriminator.num_features))
-            return
-        layer, shape = input_layer(discriminator.body), networks.generator.shape
-        size = prod(shape[1:] or shape) if self.discriminator_mode == "embedding" else None  # of one channel
-        if isinstance(layer, nn.Conv2d):
-            add_inputs(layer, 1 if size else num_classes)
-            discriminator.inputs.append(AppendPlanes(num_classes, size))
-        else:
-            add_inputs(layer, size or num_classes)
-            discriminator.inputs.append(AppendVector(num_classes, size))
+        class_conditioning.condition_generator(networks, self.generator_mode)
+        class_conditioning.condition_discriminator(networks, self.discriminator_mode)

@@ -33,8 +33,8 @@ class Packing(Trick):
     def networks(self, networks: Networks) -> None:
         for layer in networks.required_discriminator.modules():
             if isinstance(layer, MinibatchStandardDeviation):
-                rows = self.batch_size // self.size
-                refuse_partial_groups("group_size", layer.size, rows, "samples or packs")
+                packs = self.batch_size // self.size
+                refuse_partial_groups("group_size", layer.size, packs, "samples or packs")
         first = input_layer(networks.required_discriminator.body)
         shape = networks.generator.shape
         add_inputs(first, (self.size - 1) * (shape[0] if isinstance(first, nn.Conv2d) else prod(shape)))
