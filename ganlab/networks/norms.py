@@ -44,13 +44,14 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
     Args:
         batches: the arguments of each pass, with the same number of rows in each.
     """
-    found: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
+    found: dict[Any, list[tuple[Tensor, Tensor]]] = {}
 
     def measure(norm: Any, inputs: tuple[Tensor]) -> None:
         x = at_least_float32(inputs[0])
         dims = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(x, dims, correction=0)  # [C]
-        set_statistics(norm, mean, variance)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
         found.setdefault(norm, []).append((mean, torch.var(x, dims)))  # torch keeps the unbiased one, too
 
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
@@ -61,14 +62,10 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
             hooks.enter_context(norm.register_forward_pre_hook(measure))
         for batch in batches:
             network(*batch)
-    for layer, statistics in found.items():
+    for norm, statistics in found.items():
         means, variances = (torch.stack(part) for part in zip(*statistics, strict=True))  # [batches, C]
-        set_statistics(layer, means.mean(0), variances.mean(0) + means.var(0, correction=0))
-
-
-def set_statistics(norm: Any, mean: Tensor, variance: Tensor) -> None:
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
+        norm.running_mean.copy_(means.mean(0))
+        norm.running_var.copy_(variances.mean(0) + means.var(0, correction=0))
 
 
 class ElementaryNorm(_BatchNorm):

@@ -40,8 +40,7 @@ class NormalisedLinear(nn.Linear):
         # The length of v_j cancels in the output; it determines how fast the direction of v_j changes.
         nn.init.normal_(self.weight, 0, 0.1)
         nn.init.zeros_(self.bias)
-        scale = torch.ones(num_outputs)
-        self.scale = nn.Parameter(scale) if learn_scale else nn.Buffer(scale)
+        self.scale = (nn.Parameter if learn_scale else nn.Buffer)(torch.ones(num_outputs))
         self.uninitialised = initialise
 
     def forward(self, x: Tensor) -> Tensor:

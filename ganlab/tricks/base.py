@@ -117,11 +117,8 @@ class PlayerTrick(Trick):
         self.player = player
         self.players = ("discriminator", "generator") if player == "both" else (player,)
         self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
-
-    @property
-    def weight_scales(self) -> frozenset[Capability]:
-        """The scales of these players' weights, claimed by tricks that normalise weights."""
-        return frozenset(Capability[f"{player.upper()}_SCALE"] for player in self.players)
+        # The scales of these players' weights, claimed by tricks that normalise weights.
+        self.weight_scales = frozenset(Capability[f"{name.upper()}_SCALE"] for name in self.players)
 
 
 @contextmanager
@@ -233,8 +230,7 @@ class Tricks(nn.ModuleDict):
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         for name, trick in self.items():
-            with profile_range(f"trick {name}"):
-                trick.after(player, networks, step)
+            with_range(f"trick {name}", trick.after)(player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
         """The scalars of all tricks, by "trick/name"."""

@@ -58,17 +58,8 @@ class DiffAugment(Trick):
             raise ConfigError(reason, "set one of them, or remove the trick")
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        x = self._recolour(at_least_float32(sample.x), turn)
-        if self.translation.maximum:
-            down, right = (self._shifts(turn, len(x), size) for size in x.shape[2:])
-            x = translate(x, down, right, self.middle)
-        if self.cutout.maximum:
-            centre = turn.random.uniform("diff_augment/cutout", len(x), 2)
-            side = torch.full_like(centre[:, 0], self.cutout(turn.step))
-            x = cut(x, centre, side, self.middle)
-        return sample._replace(x=x)
+        x = at_least_float32(sample.x)
 
-    def _recolour(self, x: Tensor, turn: Turn) -> Tensor:
         def draw(name: str, strength: Schedule) -> Tensor:
             """Uniform numbers in [-strength, strength], [B]."""
             return strength(turn.step) * (2 * turn.random.uniform(f"diff_augment/{name}", len(x)) - 1)
@@ -79,7 +70,14 @@ class DiffAugment(Trick):
             x = saturate(x, 1 + draw("saturation", self.saturation))
         if self.contrast.maximum:
             x = change_contrast(x, 1 + draw("contrast", self.contrast))
-        return x
+        if self.translation.maximum:
+            down, right = (self._shifts(turn, len(x), size) for size in x.shape[2:])
+            x = translate(x, down, right, self.middle)
+        if self.cutout.maximum:
+            centre = turn.random.uniform("diff_augment/cutout", len(x), 2)
+            side = torch.full_like(centre[:, 0], self.cutout(turn.step))
+            x = cut(x, centre, side, self.middle)
+        return sample._replace(x=x)
 
     def _shifts(self, turn: Turn, n: int, size: int) -> Tensor:
         """Random shifts by whole pixels, [n]."""

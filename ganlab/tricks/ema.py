@@ -51,7 +51,15 @@ class EMA(Trick):
 
     def networks(self, networks: Networks) -> None:
         if "discriminator" in self.moves:
-            refuse_unusable(networks.required_discriminator, list(self.moves))
+            discriminator, players = networks.required_discriminator, list(self.moves)
+            reason = "has no effect on a discriminator without a class head"
+            add = "leave discriminator out, or add trick"
+            has_head = discriminator.classes is not None
+            require(has_head, ".players", players, reason, f"{add} semi_supervised or auxiliary_classifier")
+            has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
+            reason = "would classify with batch norm statistics that are not those of the average"
+            remedy = f"{add}=normalisation with trick.normalisation.player=discriminator"
+            require(not has_norm, ".players", players, reason, remedy)
         for player in self.moves:
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
 
@@ -95,18 +103,6 @@ class EMA(Trick):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
         self._prepared = {}
-
-
-def refuse_unusable(discriminator: Discriminator, players: Sequence[Player]) -> None:
-    """Refuses a discriminator whose average would have no effect, or wrong batch norm statistics."""
-    reason = "has no effect on a discriminator without a class head"
-    remedy = "leave discriminator out, or add trick"
-    has_head = discriminator.classes is not None
-    require(has_head, ".players", players, reason, f"{remedy} semi_supervised or auxiliary_classifier")
-    has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
-    reason = "would classify with batch norm statistics that are not those of the average"
-    remedy += "=normalisation with trick.normalisation.player=discriminator"
-    require(not has_norm, ".players", players, reason, remedy)
 
 
 def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:

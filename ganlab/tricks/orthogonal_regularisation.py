@@ -1,5 +1,5 @@
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
@@ -30,7 +30,10 @@ class OrthogonalRegularisation(PlayerTrick):
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
-            self.filters[player] = find_filters(getattr(networks, player))
+            network = getattr(networks, player)
+            indices = {id(weight): index for index, weight in enumerate(network.parameters())}
+            layers = [(optimised_weight(layer), dim) for layer, dim in weight_layers(network)]
+            self.filters[player] = [(indices[id(w)], dim) for w, dim in layers if w.shape[dim] > 1]
             if not self.filters[player]:
                 reason = f"needs a {player} that has a layer with two outputs or more"
                 raise ConfigError(reason, f"set model.{player}.hidden, or remove the trick")
@@ -39,13 +42,6 @@ class OrthogonalRegularisation(PlayerTrick):
         weights = list(getattr(turn, turn.player).parameters())
         products = [squared_products(weights[index], dim) for index, dim in self.filters[turn.player]]
         return {"orthogonal_regularisation": self.weight(turn.step) * torch.stack(products).sum()}
-
-
-def find_filters(network: nn.Module) -> list[tuple[int, int]]:
-    """The indices of a network's filters among its parameters, and the dimension of their outputs."""
-    indices = {id(weight): index for index, weight in enumerate(network.parameters())}
-    layers = [(optimised_weight(layer), dim) for layer, dim in weight_layers(network)]
-    return [(indices[id(weight)], dim) for weight, dim in layers if weight.shape[dim] > 1]
 
 
 def squared_products(weight: Tensor, dim: int) -> Tensor:

@@ -39,8 +39,8 @@ class PrependReference(Conditioned):
 
     def __init__(self, generator: Generator, size: int, num_classes: int | None):
         super().__init__()
-        latent = generator.prior(RandomStreams(torch.initial_seed()), size, generator.latent_dim)
-        self.latent = nn.Buffer(latent)
+        random = RandomStreams(torch.initial_seed())
+        self.latent = nn.Buffer(generator.prior(random, size, generator.latent_dim))
         self.classes = nn.Buffer(torch.arange(size) % (num_classes or 1))
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
