@@ -1,4 +1,4 @@
-"""Costs of given logits: a discriminator whose verdict on a sample is the sample itself."""
+"""Losses of given logits, by a discriminator whose logits are the samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REAL = torch.tensor([-2.0, 0.3, 1.5], dtype=torch.float64)
 FAKE = torch.tensor([-1.2, 0.8, 2.5], dtype=torch.float64)
 
 
-class Said(nn.Module):
+class IdentityDiscriminator(nn.Module):
     """A discriminator whose logits are the samples."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
@@ -29,15 +29,17 @@ def terms(
     fake: Tensor = FAKE,
     tricks: Tricks | None = None,
 ) -> Tensor:
-    """A player's cost where the discriminator says `real` of the data and `fake` of the fakes."""
-    turn = Turn(player, 0, Batch(Sample(real)), None, Said(), tricks or Tricks({}), RandomStreams(0))
+    """A player's loss if the logits of the data are `real` and those of the fakes `fake`."""
+    turn = Turn(
+        player, 0, Batch(Sample(real)), None, IdentityDiscriminator(), tricks or Tricks({}), RandomStreams(0)
+    )
     return objective(turn.replace(fake=Sample(fake)))["adversarial"]
 
 
 def slopes(
     objective: Objective, player: Player, real: Tensor = REAL, fake: Tensor = FAKE
 ) -> tuple[Tensor, Tensor]:
-    """The derivatives of the summed cost in the logits of the data and of the fakes."""
+    """The derivatives of the summed loss with respect to the logits of the data and of the fakes."""
     real, fake = real.clone().requires_grad_(), fake.clone().requires_grad_()
-    cost = terms(objective, player, real, fake).sum()
-    return torch.autograd.grad(cost, (real, fake), allow_unused=True, materialize_grads=True)
+    loss = terms(objective, player, real, fake).sum()
+    return torch.autograd.grad(loss, (real, fake), allow_unused=True, materialize_grads=True)
