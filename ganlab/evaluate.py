@@ -11,10 +11,10 @@ from ganlab.config.checks import check_evaluation_config
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.validation import format_number
 from ganlab.filesystem import refuse_unwritable, write_atomically
-from ganlab.metrics.protocols import Records, baseline_note
+from ganlab.metrics.protocols import MetricRecords, baseline_note
 
 
-def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
+def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> MetricRecords:
     """Measures, writes the records as JSON to `output` if it is set, and prints a table.
 
     Returns:
@@ -33,13 +33,13 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> Records:
         with refuse_unwritable(f"output={cfg.output}", "choose another"):
             Path(cfg.output).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(Path(cfg.output), json.dumps(records, indent=1) + "\n")
-    print_table(records)
+    print_records(records)
     if cfg.output:
         print(f"  protocols: {cfg.output}")
     return records
 
 
-def print_table(records: Records) -> None:
+def print_records(records: MetricRecords) -> None:
     """Prints the values, and those of real images."""
     width = max(map(len, records)) + 2
     for name, record in records.items():

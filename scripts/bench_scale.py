@@ -86,7 +86,7 @@ def streaming(options: argparse.Namespace) -> None:
 
     from ganlab.config.build import build_data
     from ganlab.config.compose import compose
-    from ganlab.data.image import decode
+    from ganlab.data.image import decode_image
 
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp())
@@ -107,7 +107,7 @@ def streaming(options: argparse.Namespace) -> None:
         streamed = (time.perf_counter() - began) / (40 * 256)
         began = time.perf_counter()
         for i in order[turn * 2560 : (turn + 1) * 2560].tolist():
-            decode(source.files[i], source.spec, {})
+            decode_image(source.files[i], source.spec, {})
         decoded = (time.perf_counter() - began) / 2560
         ratios.append(decoded / streamed)
         print(f"{1 / streamed:,.0f} images/s streamed, {1 / decoded:,.0f} decoded by one thread")

@@ -63,9 +63,9 @@ def digits() -> Data:
 
 def torchvision_data(dataset: str, root: Path) -> Data:
     """A data set of torchvision in its own split, [N, 1, 28, 28]; the files must exist."""
-    from ganlab.data.vision import load
+    from ganlab.data.vision import load_splits
 
-    (train, train_classes), (test, test_classes) = load(dataset, str(root))
+    (train, train_classes), (test, test_classes) = load_splits(dataset, str(root))
     return Data(train.float() / 255, train_classes, test.float() / 255, test_classes)
 
 

@@ -1,4 +1,4 @@
-"""Bad input: one clear line that says what to do, a non-zero exit, no traceback, and nothing is lost."""
+"""Bad input: one line with setting, reason and remedy, exit status 2, no traceback, no loss of data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from pytorch_lightning import Trainer
-from support.commands import QUICK, checkpoint, finish, go_on, play, rows, start, start_cold, summary
+from support.commands import QUICK, checkpoint, finish, play, resume, rows, start, start_cold, summary
 from support.refusals import refuses
 
 from ganlab import cli
@@ -148,7 +148,7 @@ PRINTED = {
 }
 
 
-def error_of(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseException]:
+def refused(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseException]:
     """What `python -m ganlab.run` prints for a command line that it must refuse, and its error."""
     from ganlab.run import main
 
@@ -175,7 +175,7 @@ def error_of(line: str, folder: Path, capsys, monkeypatch) -> tuple[str, BaseExc
 def test_an_error_names_the_setting_the_reason_and_the_remedy(
     line: str, tmp_path: Path, capsys, monkeypatch
 ) -> None:
-    printed, error = error_of(line, tmp_path, capsys, monkeypatch)
+    printed, error = refused(line, tmp_path, capsys, monkeypatch)
     with refuses(REFUSED[line][0], UNSET, *REFUSED[line][1:]):
         raise error
     assert printed == f"run: {error}"
@@ -183,7 +183,7 @@ def test_an_error_names_the_setting_the_reason_and_the_remedy(
 
 @pytest.mark.parametrize("line", PRINTED)
 def test_one_line_says_what_to_do(line: str, tmp_path: Path, capsys, monkeypatch) -> None:
-    printed, _ = error_of(line, tmp_path, capsys, monkeypatch)
+    printed, _ = refused(line, tmp_path, capsys, monkeypatch)
     assert re.search(PRINTED[line], printed), printed
 
 
@@ -202,9 +202,9 @@ def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with refuses(reason="is not a run: it has no config.yaml"):
-        go_on(tmp_path)
+        resume(tmp_path)
 
 
 def folder_with(tmp_path: Path, name: str) -> Path:
@@ -216,7 +216,7 @@ def folder_with(tmp_path: Path, name: str) -> Path:
     return folder.parent
 
 
-def test_a_file_that_is_no_image_is_named_or_skipped(tmp_path: Path, capsys) -> None:
+def test_a_file_that_is_not_an_image_is_named_or_skipped(tmp_path: Path, capsys) -> None:
     root = folder_with(tmp_path, "broken.png")
     settings = ["data=folder", f"data.root={root}", "data.height=8", "data.channels=1", "steps=2"]
     with pytest.raises(ConfigError, match="broken.png"):
@@ -235,7 +235,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     leap = "{_target_: ganlab.core.schedules.Linear, start: 0.001, end: 1e30, steps: 1, after: 6}"
-    with pytest.raises(Diverged, match="diverged at round"):
+    with pytest.raises(Diverged, match="diverged at step"):
         play(
             tmp_path / "run",
             f"optimizer.discriminator.lr={leap}",
@@ -266,7 +266,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert (run_dir / "checkpoints" / "last.ckpt").read_bytes() == before
     assert summary(run_dir)["status"] == "failed"
-    go_on(run_dir, "steps=6")
+    resume(run_dir, "steps=6")
     assert [int(row["step"]) for row in rows(run_dir)] == [1, 2, 3, 4, 5, 6]
 
 
@@ -275,7 +275,7 @@ class Failing(Trick):
         raise RuntimeError("failing")
 
 
-def test_nothing_is_left_of_a_run_that_failed_before_its_first_round(tmp_path: Path) -> None:
+def test_a_run_that_fails_in_its_first_step_leaves_no_directory(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the first step failed: .*failing"):
         play(tmp_path / "run", "+trick.mine._target_=test_bad_input.Failing")
     assert not (tmp_path / "run").exists()
@@ -290,15 +290,17 @@ def test_nothing_is_left_of_a_run_that_failed_before_its_first_round(tmp_path: P
         ("summary.json", "{", None),
     ],
 )
-def test_a_damaged_file_of_a_run(name: str, content: str, message: str | None, tmp_path: Path) -> None:
+def test_a_damaged_file_of_a_run_is_refused_or_ignored(
+    name: str, content: str, message: str | None, tmp_path: Path
+) -> None:
     play(tmp_path / "run", "steps=2")
     (tmp_path / "run" / name).write_text(content)
     if message is None:
-        go_on(tmp_path / "run", "steps=3")
+        resume(tmp_path / "run", "steps=3")
         assert summary(tmp_path / "run")["steps"] == 3
     else:
         with pytest.raises(ConfigError, match=message):
-            go_on(tmp_path / "run", "steps=3")
+            resume(tmp_path / "run", "steps=3")
 
 
 @pytest.mark.parametrize("found", [None, 0, 2, "1", True])
@@ -314,11 +316,11 @@ def test_a_run_of_another_format_is_refused_with_its_version(found: object, tmp_
     before = config.read_bytes()
     has = f"config.yaml has format={shown(found)}, but this version of ganlab reads format 1"
     with refuses(reason=has, remedy="use ganlab 0.0.7 for this run"):
-        go_on(run_dir, "steps=3")
+        resume(run_dir, "steps=3")
     assert config.read_bytes() == before
 
 
-def test_a_sweep_goes_on_after_a_job_that_failed(tmp_path: Path) -> None:
+def test_a_sweep_continues_after_a_failed_job(tmp_path: Path) -> None:
     small = [o for o in QUICK if "hidden" not in o]
     code, out, err = finish(
         start("-m", *small, "data.batch_size=1,0,8", "steps=1", f"run_dir={tmp_path / 'sweep'}", cwd=tmp_path)
@@ -342,16 +344,16 @@ def test_a_sweep_goes_on_after_a_job_that_failed(tmp_path: Path) -> None:
     assert table[3][3] == "fid/digits_train_100"
 
 
-def test_a_torn_row_of_the_metrics_is_cut(tmp_path: Path) -> None:
+def test_an_incomplete_row_of_the_metrics_is_removed(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     play(run_dir, "steps=3", "log_every=1")
     with (run_dir / "metrics.csv").open("a") as file:
         file.write("4,128,0.12")
-    go_on(run_dir, "steps=5")
+    resume(run_dir, "steps=5")
     assert [int(row["step"]) for row in rows(run_dir)] == [1, 2, 3, 4, 5]
 
 
-def test_code_from_elsewhere_is_not_run(tmp_path: Path) -> None:
+def test_code_outside_the_list_is_not_run(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     play(run_dir, "steps=2")
     config = run_dir / "config.yaml"
@@ -363,19 +365,19 @@ def test_code_from_elsewhere_is_not_run(tmp_path: Path) -> None:
             .replace("ganlab.training.provenance.subprocess.run", target)
         )
         with refuses("trick.evil", target, "is not on the list", "remove it from config.yaml"):
-            go_on(run_dir, "steps=3")
+            resume(run_dir, "steps=3")
         config.write_text(config.read_text().replace(evil, "trick: {}\n"))
 
 
-def test_a_stub_that_an_override_left_is_refused(tmp_path: Path) -> None:
+def test_settings_of_a_trick_that_was_not_selected_are_refused(tmp_path: Path) -> None:
     with refuses("trick.ema", {"decay": 0.9}, "has settings but was not selected", r"\+trick=ema"):
         play(tmp_path / "run", "+trick.ema.decay=0.9")
     with refuses("metric.parzen", remedy="remove its settings with '~metric.parzen'"):
         play(tmp_path / "run", "metric=none", "+metric.parzen.num_validation=10")
 
 
-def gone(place: str, what: Callable[[Path], object]) -> Callable[..., None]:
-    """A callback's hook that does something to the run directory after round 3."""
+def hook_that_damages(place: str, what: Callable[[Path], object]) -> Callable[..., None]:
+    """A callback's hook that does something to the run directory after step 3."""
 
     def hook(self: ResumeClock, trainer: Trainer, module: GameModule, *_: object) -> None:
         if module.game.step == 3:
@@ -384,7 +386,7 @@ def gone(place: str, what: Callable[[Path], object]) -> Callable[..., None]:
     return hook
 
 
-WHILE_PLAYED = {  # what happens to a run directory, and the reason that is given
+DURING_THE_RUN = {  # what happens to a run directory, and the reason that is given
     "removed": (shutil.rmtree, "was removed or renamed during the run"),
     "renamed": (lambda place: place.rename("elsewhere"), "was removed or renamed during the run"),
     "no metrics": (
@@ -403,11 +405,13 @@ WHILE_PLAYED = {  # what happens to a run directory, and the reason that is give
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.parametrize("case", WHILE_PLAYED)
-def test_a_run_directory_that_goes_while_it_is_played(case: str, tmp_path: Path, monkeypatch, capfd) -> None:
-    what, reason = WHILE_PLAYED[case]
+@pytest.mark.parametrize("case", DURING_THE_RUN)
+def test_a_run_directory_that_disappears_during_the_run(
+    case: str, tmp_path: Path, monkeypatch, capfd
+) -> None:
+    what, reason = DURING_THE_RUN[case]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ResumeClock, "on_train_batch_end", gone("run", what))
+    monkeypatch.setattr(ResumeClock, "on_train_batch_end", hook_that_damages("run", what))
     every = ["log_every=1", "sample_every=4", "checkpoint_every=4", "metric=none"]
     with refuses("run_dir", Path("run"), reason, "(put it back|repair it), then continue .* resume=run"):
         play(Path("run"), "steps=9", *every, "logger=tensorboard")
@@ -417,18 +421,18 @@ def test_a_run_directory_that_goes_while_it_is_played(case: str, tmp_path: Path,
 
 
 @pytest.mark.parametrize("place", ["x" * 300, f"new/{'x' * 300}", "/proc/run", "file/run"])
-def test_a_run_directory_that_cannot_be_made(place: str, tmp_path: Path, monkeypatch) -> None:
+def test_a_run_directory_that_cannot_be_created(place: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
     with refuses("run_dir", Path(place), "cannot be created", "choose another"):
         play(Path(place), "steps=2")
     with refuses(reason="is not a run"):
-        go_on(Path(place))
+        resume(Path(place))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "summary.json"])
-def test_a_disk_that_is_full_at_the_start_keeps_no_directory(file: str, tmp_path: Path, monkeypatch) -> None:
+def test_a_disk_that_is_full_at_the_start_leaves_no_directory(file: str, tmp_path: Path, monkeypatch) -> None:
     def full(path: Path, text: str) -> None:
         if path.name == file:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -440,14 +444,14 @@ def test_a_disk_that_is_full_at_the_start_keeps_no_directory(file: str, tmp_path
     assert not (tmp_path / "deep").exists()
 
 
-def test_weights_that_explode_diverge(tmp_path: Path) -> None:
+def test_exploding_weights_are_a_divergence(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match="7: a weight of .*e.12 has exploded: it was 1 at first"):
         play(tmp_path / "run", "optimizer.generator.lr=1e12", "steps=9", "log_every=7", "metric=none")
     assert summary(tmp_path / "run")["status"] == "diverged"
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
-def test_losses_that_explode_diverge(tmp_path: Path) -> None:
+def test_exploding_losses_are_a_divergence(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     play(run_dir, "steps=4", "log_every=2")
     log = LogScalars(RunDirectory(run_dir), 1, Timetable(compose()))

@@ -23,7 +23,7 @@ def run(place: Path, **numbers: dict) -> Path:
     return place
 
 
-def compared(*overrides: str) -> dict:
+def run_compare(*overrides: str) -> dict:
     return compare(compose(*overrides, config_name="compare"), overrides)
 
 
@@ -31,7 +31,7 @@ def test_common_values_are_in_one_table(tmp_path: Path, capsys) -> None:
     one = run(tmp_path / "one", fid={"value": 17.25, "step": 5, **HOW}, kid={"value": 0.5, **HOW})
     two = tmp_path / "two.json"
     two.write_text(json.dumps({"fid": {"value": 9.5, "floor": 1.0, **HOW}, "is": {"value": 8.0, **HOW}}))
-    assert compared(f"of=[{one},{two}]") == {"fid": {str(one): 17.25, str(two): 9.5}}
+    assert run_compare(f"of=[{one},{two}]") == {"fid": {str(one): 17.25, str(two): 9.5}}
     out = capsys.readouterr().out
     assert "17.250" in out
     assert "9.500" in out
@@ -75,12 +75,12 @@ def test_values_of_different_protocols_are_refused_unless_the_difference_is_igno
     one = run(tmp_path / "one", fid={"value": 17.25, **HOW})
     two = run(tmp_path / "two", fid={"value": 9.5, **HOW, "sampler": "ema"})
     with refuses("fid", reason=".*one and .*two are not comparable: sampler is generator and ema"):
-        compared(f"of=[{one},{two}]")
-    compared(f"of=[{one},{two}]", "ignore=[sampler]")
+        run_compare(f"of=[{one},{two}]")
+    run_compare(f"of=[{one},{two}]", "ignore=[sampler]")
     assert f"fid: sampler is generator of {one} and ema of {two}" in capsys.readouterr().out
     three = run(tmp_path / "three", fid={"value": 9.5, **HOW, "sampler": "ema", "n_fake": 50})
     with refuses("fid", reason="n_fake is 1000 and 50"):
-        compared(f"of=[{one},{three}]", "ignore=[sampler]")
+        run_compare(f"of=[{one},{three}]", "ignore=[sampler]")
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_unsuitable_sources_are_refused(of: str, key: str, reason: str, tmp_path
     listed = run(tmp_path / "listed", fid={"value": 1.0, "step": [1]})
     places = {"odd": odd, "huge": huge, "listed": listed, "tmp": tmp_path}
     with refuses(key, reason=reason):
-        compared(f"of={of.format(one=one, empty=empty, other=other, **places)}")
+        run_compare(f"of={of.format(one=one, empty=empty, other=other, **places)}")

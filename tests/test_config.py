@@ -1,4 +1,4 @@
-"""How configs compose, and what is built from them."""
+"""Composition of configs, and the objects that are built from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from support.commands import play
 from support.refusals import refuses
-from support.small_games import SMALL, one_round
+from support.small_games import SMALL, play_step
 from torch import nn
 
 from ganlab.config.build import build_game
@@ -45,7 +45,7 @@ def test_a_model_brings_its_objective_and_the_command_line_wins() -> None:
     assert compose("model=gmn", "data.batch_size=8").data.batch_size == 8
 
 
-def test_the_budget_in_rounds_or_images() -> None:
+def test_the_budget_is_given_in_steps_or_images() -> None:
     assert compose("images=1000").steps == 16
     assert compose("steps=7").steps == 7
     assert num_steps(None, 64, 3000) == compose().steps == 3000
@@ -56,7 +56,7 @@ def weights(*overrides: str) -> dict[str, torch.Tensor]:
     return {name: w.detach() for name, w in build_game(compose(*SMALL, *overrides)).named_parameters()}
 
 
-def test_weights_hang_on_the_seed_alone() -> None:
+def test_initial_weights_depend_on_the_seed_alone() -> None:
     torch.manual_seed(5)
     one = weights()
     torch.rand(100)
@@ -68,7 +68,7 @@ def test_weights_hang_on_the_seed_alone() -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_a_further_trick_shifts_no_weight_of_another() -> None:
+def test_another_trick_does_not_change_the_initial_weights() -> None:
     plain, with_labels, both = (
         weights(),
         weights("trick=label_conditioning"),
@@ -78,7 +78,7 @@ def test_a_further_trick_shifts_no_weight_of_another() -> None:
     assert torch.equal(with_labels["discriminator.body.1.weight"], both["discriminator.body.1.weight"])
 
 
-def test_any_number_of_an_optimiser_may_be_a_schedule() -> None:
+def test_settings_of_an_optimiser_may_be_schedules() -> None:
     line = "{_target_: ganlab.core.schedules.Linear, start: 0.1, end: 0.0, steps: 4}"
     module = build(
         compose(*SMALL, f"optimizer.generator.lr={line}", f"optimizer.discriminator.betas=[0.5,{line}]")
@@ -89,16 +89,16 @@ def test_any_number_of_an_optimiser_may_be_a_schedule() -> None:
     )
     rates, betas = [], []
     for _ in range(5):
-        one_round(module)
+        play_step(module)
         rates.append(generator.param_groups[0]["lr"])
         betas.append(discriminator.param_groups[0]["betas"][1])
     assert rates == betas == pytest.approx([Linear(0.1, 0, 4)(step) for step in range(5)])
 
 
-def test_the_norm_of_a_gradient_is_told_where_it_is_clipped_and_inf_only_watches() -> None:
+def test_clipping_logs_the_gradient_norm_and_inf_only_logs_it() -> None:
     module, plain = (build(compose(*SMALL, *more)) for more in (["clip.generator=inf"], []))
-    assert "generator/gradient_norm" in one_round(module)
-    one_round(plain)
+    assert "generator/gradient_norm" in play_step(module)
+    play_step(plain)
     weights = module.game.weights("generator")
     norm = torch.cat([weight.grad.flatten() for weight in weights]).norm()
     assert float(module.recorder.scalars["generator/gradient_norm"]) == pytest.approx(float(norm))
@@ -108,13 +108,13 @@ def test_the_norm_of_a_gradient_is_told_where_it_is_clipped_and_inf_only_watches
 
 def test_the_gradient_is_clipped_to_its_norm() -> None:
     module = build(compose(*SMALL, "clip.generator=0.001"))
-    one_round(module)
+    play_step(module)
     squares = [w.grad.square().sum() for w in module.game.weights("generator")]
     assert float(sum(squares).sqrt()) == pytest.approx(0.001, rel=1e-4)
     assert sum(w.grad.square().sum() for w in module.game.weights("discriminator")).sqrt() > 0.001
 
 
-def test_a_run_is_loaded_as_it_sampled(tmp_path: Path) -> None:
+def test_a_loaded_game_samples_deterministically(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=3", "trick=[ema,virtual_batch_norm]")
     game = load(tmp_path / "run")
     assert game.step == 3
@@ -137,11 +137,11 @@ class Shift(Trick):
         return latent + self.by
 
 
-def test_a_trick_of_ones_own(tmp_path: Path) -> None:
+def test_a_trick_of_the_user_is_trusted_or_refused(tmp_path: Path) -> None:
     given = ["+trick.mine._target_=test_config.Shift", "+trick.mine.by=3"]
     play(tmp_path / "run", "steps=1", *given)
     assert load(tmp_path / "run").step == 1
-    (tmp_path / "run" / "signature").unlink()  # as if it were of elsewhere
+    (tmp_path / "run" / "signature").unlink()  # like the run of another user
     with refuses("trick.mine", "test_config.Shift", "not on the list", r"trust=\[test_config\]"):
         load(tmp_path / "run")
     assert load(tmp_path / "run", trust=["test_config"]).step == 1
@@ -168,7 +168,7 @@ def test_order_governs_the_fold_and_ties_go_by_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["losses", "a.b", "training"])
-def test_a_trick_cannot_have_the_name_of_a_hook(name: str) -> None:
+def test_a_trick_cannot_be_named_like_a_hook(name: str) -> None:
     with refuses("trick", name, "reserved name"):
         Tricks({name: Trick()})
 

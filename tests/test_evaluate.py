@@ -25,11 +25,11 @@ from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.features import Classifier
 
 
-def measured(*overrides: str) -> dict:
+def run_evaluate(*overrides: str) -> dict:
     return evaluate(compose(*overrides, config_name="evaluate"), overrides)
 
 
-def album(folder: Path, n: int, seed: int, size: tuple[int, int] = (8, 8)) -> Path:
+def save_images(folder: Path, n: int, seed: int, size: tuple[int, int] = (8, 8)) -> Path:
     """n smooth grey images as PNG."""
     folder.mkdir()
     chance = np.random.default_rng(seed)
@@ -42,7 +42,7 @@ def album(folder: Path, n: int, seed: int, size: tuple[int, int] = (8, 8)) -> Pa
 def test_the_values_of_a_run_are_those_of_its_end_and_each_has_its_protocol(tmp_path: Path) -> None:
     run, output = tmp_path / "run", tmp_path / "found.json"
     at_end = play(run, "steps=6", "trick=ema")
-    found = measured(
+    found = run_evaluate(
         f"run_dir={run}",
         "metric=[fid,is]",
         "n=100",
@@ -56,12 +56,14 @@ def test_the_values_of_a_run_are_those_of_its_end_and_each_has_its_protocol(tmp_
     assert record["sampler"] == "ema"
     assert [record["better"], found["is/digits_100"]["better"]] == ["lower", "higher"]
     assert record["weights_sha256"] == Classifier.load("digits").sha256
-    more = measured(f"run_dir={run}", "metric=[fid,prdc]", "n=100")
+    more = run_evaluate(f"run_dir={run}", "metric=[fid,prdc]", "n=100")
     assert set(more) == {
         f"{k}/digits_train_100" for k in ("fid", "precision", "recall", "density", "coverage")
     }
     assert more["fid/digits_train_100"]["n_real"] == 1437
-    part = measured(f"run_dir={run}", "metric=fid", "n=60", "evaluation.split=test", "evaluation.n_real=100")
+    part = run_evaluate(
+        f"run_dir={run}", "metric=fid", "n=60", "evaluation.split=test", "evaluation.n_real=100"
+    )
     record = part["fid/digits_test_60"]
     assert (record["n_real"], record["split"], record["shape"]) == (100, "test", [1, 8, 8])
     chosen = [x for x, _ in build_data(compose()).subset("test", 100, "cpu", 50)]
@@ -71,24 +73,26 @@ def test_the_values_of_a_run_are_those_of_its_end_and_each_has_its_protocol(tmp_
     with refuses("metric.kid.subset_size", 1000, "there are 360 real ones"):
         Evaluation(chosen_metrics(early, "metric"), build_data(early), 2000, None, 0)
     with refuses("metric", reason="no metric is selected"):
-        measured(f"run_dir={run}", "metric=none")
+        run_evaluate(f"run_dir={run}", "metric=none")
 
 
 def test_records_are_written_before_anything_is_printed(tmp_path: Path, monkeypatch) -> None:
     def fail(*_: object) -> None:
         raise BrokenPipeError
 
-    made, output = album(tmp_path / "made", 60, 0), tmp_path / "numbers.json"
-    monkeypatch.setattr("ganlab.evaluate.print_table", fail)
+    made, output = save_images(tmp_path / "made", 60, 0), tmp_path / "numbers.json"
+    monkeypatch.setattr("ganlab.evaluate.print_records", fail)
     with pytest.raises(BrokenPipeError):
-        measured(f"generated={made}", f"real={made}", "extractor=digits", "metric=[fid]", f"output={output}")
+        run_evaluate(
+            f"generated={made}", f"real={made}", "extractor=digits", "metric=[fid]", f"output={output}"
+        )
     assert "fid/digits_train_60" in json.loads(output.read_text())
 
 
 def test_folders_of_images_are_measured_without_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made, real = album(tmp_path / "made", 60, 0), album(tmp_path / "real", 70, 1)
+    made, real = save_images(tmp_path / "made", 60, 0), save_images(tmp_path / "real", 70, 1)
     output = tmp_path / "out" / "found.json"
     line = [f"generated={made}", f"real={real}", "metric=[fid]", "extractor=digits", f"output={output}"]
     monkeypatch.setattr("sys.argv", ["evaluate", *line])
@@ -111,15 +115,15 @@ def pixels(folder: Path) -> np.ndarray:
 
 
 def test_a_folder_is_measured_against_a_data_set(tmp_path: Path) -> None:
-    made = album(tmp_path / "made", 60, 0)
-    found = measured(f"generated={made}", "real=digits", "metric=[fid]", "extractor=digits")
+    made = save_images(tmp_path / "made", 60, 0)
+    found = run_evaluate(f"generated={made}", "real=digits", "metric=[fid]", "extractor=digits")
     record = found["fid/digits_train_60"]
     assert (record["n_real"], record["floor_n"], record["floor_split"]) == (1437, 60, "test")
     assert record["floor"] < record["value"]
 
 
 def test_a_folder_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_path: Path) -> None:
-    grey = album(tmp_path / "grey", 3, 0, size=(7, 9))
+    grey = save_images(tmp_path / "grey", 3, 0, size=(7, 9))
     data = EvaluationFolder("real", str(grey))
     assert data.shape == (1, 9, 7)
     (x, _), *_ = data.split("train", "cpu", 10)
@@ -145,7 +149,7 @@ def test_a_folder_keeps_every_pixel_of_grey_colour_and_sixteen_bit_images(tmp_pa
 
 
 def test_three_equal_channels_are_grey(tmp_path: Path) -> None:
-    album(tmp_path / "grey", 60, 1)
+    save_images(tmp_path / "grey", 60, 1)
     found = []
     for mode in (None, "RGB", "P", "RGBA"):
         folder = tmp_path / str(mode)
@@ -174,8 +178,8 @@ def orientation(number: int) -> Image.Exif:
 
 def folders(home: Path) -> dict[str, Path]:
     """Folders of images, suitable ones and others, by name."""
-    places = {"made": album(home / "made", 60, 0), "mixed": album(home / "mixed", 3, 0)}
-    places["large"] = album(home / "large", 60, 0, size=(9, 9))
+    places = {"made": save_images(home / "made", 60, 0), "mixed": save_images(home / "mixed", 3, 0)}
+    places["large"] = save_images(home / "large", 60, 0, size=(9, 9))
     Image.new("L", (9, 8)).save(places["mixed"] / "0.png")
     for name in ("coloured", "broken"):
         places[name] = home / name
@@ -249,7 +253,7 @@ def test_unsuitable_settings_are_refused(
     line: str, key: str, value: Any, reason: str, tmp_path: Path
 ) -> None:
     with refuses(key, value, reason):
-        measured(*line.format(**folders(tmp_path)).split())
+        run_evaluate(*line.format(**folders(tmp_path)).split())
 
 
 @pytest.mark.parametrize(
@@ -274,7 +278,7 @@ def test_unsuitable_settings_are_refused(
 )
 def test_unusable_runs_images_and_extractors_are_refused(line: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
-        measured(*line.format(**folders(tmp_path)).split())
+        run_evaluate(*line.format(**folders(tmp_path)).split())
 
 
 @pytest.mark.parametrize("name", ["table.txt", "summary.json", "profile.json", "folder.json"])

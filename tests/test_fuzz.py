@@ -1,4 +1,4 @@
-"""Odd values at any key: played, or refused in one line that leaves nothing. GANLAB_FUZZ=500 tries more."""
+"""Odd values of any setting run, or are refused and leave no directory. GANLAB_FUZZ=500 tries more."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ VALUES = (
     *("abc", "true", "no", "null", "''", "'\"x\"'", "ä", "~", "a=b", "50%", "(x)", "a,b", "/", "#"),
     *("[]", "[1]", "[1,[2]]", "[null]", "{}", "{a: 1}", "{_target_: 5}", "${seed}", "${nothing}", "[1"),
 )
-# Tests of their own have these.
+# These have tests of their own.
 UNTRIED = ("run_dir", "resume", "init_from", "job", "logger", "trainer.devices")
 
 
-def leaves(node: DictConfig, name: str = "") -> Iterator[str]:
+def dotted_keys(node: DictConfig, name: str = "") -> Iterator[str]:
     for key in map(str, node):
         if not f"{name}{key}".startswith(UNTRIED):
             yield f"{name}{key}"
             if isinstance(node._get_node(key), DictConfig):
-                yield from leaves(node[key], f"{name}{key}.")
+                yield from dotted_keys(node[key], f"{name}{key}.")
 
 
-def odd(draw: random.Random, keys: list[str]) -> str:
-    """One override: of a key that is there, mostly, with a value of any kind."""
+def odd_override(draw: random.Random, keys: list[str]) -> str:
+    """An override with a value of any kind, in most cases of an existing key."""
     key = draw.choice(keys)
     form = draw.choices(
         ("{0}={1}", "+{0}={1}", "++{0}={1}", "~{0}", "{0}x={1}", "+{0}.x={1}"), (14, 1, 2, 1, 1, 1)
@@ -62,16 +62,16 @@ def odd(draw: random.Random, keys: list[str]) -> str:
 
 
 @pytest.mark.parametrize("part", range(10))
-def test_odd_values_are_played_or_refused_in_one_line(part: int, tmp_path: Path, monkeypatch, capfd) -> None:
+def test_odd_values_run_or_are_refused_in_one_line(part: int, tmp_path: Path, monkeypatch, capfd) -> None:
     monkeypatch.chdir(tmp_path)
     line = CONFIGS[part]
     small = next((more for name, more in SMALLER.items() if name in line), SMALL)
     base = ["logger=csv", "steps=1", "data.batch_size=40", *small, *line.split()]
-    keys = sorted(leaves(compose(*base)))
+    keys = sorted(dotted_keys(compose(*base)))
     draw = random.Random(f"{SEED} {part}")
     failures = []
     for trial in range(TRIALS // 10):
-        given = [*base, f"run_dir=r{trial}", odd(draw, keys)]
+        given = [*base, f"run_dir=r{trial}", odd_override(draw, keys)]
         try:
             cfg = compose(*given)
             if cfg.steps == 1:

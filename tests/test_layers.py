@@ -1,4 +1,4 @@
-"""Who may import whom: arrows never point back."""
+"""The layers of the package: a module imports only from the layers below its own."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ganlab"
 FILES = sorted(PACKAGE.rglob("*.py"))
-# Folders, and modules at the top. Each layer may import those before it, and nothing beside it.
+# Folders, and top-level modules. Each layer may import those before it, and nothing of its own layer.
 LAYERS = [
     {"core"},
     {"filesystem", "functional", "networks", "data", "augmentations"},
@@ -29,13 +29,13 @@ HYDRA = {"config", "visualize", "training", "suites", "sweeps", "cli", *LAYERS[-
 
 
 def part(path: Path) -> str:
-    """The layer's name of a file: its folder in the package, or its own name."""
+    """The folder of a file in the package, or its own name at the top level."""
     inside = path.relative_to(PACKAGE)
     return inside.parts[0] if len(inside.parts) > 1 else inside.stem
 
 
 def imports(path: Path, deferred: bool = True) -> set[str]:
-    """The modules that a file imports, but for those that only annotate."""
+    """The modules that a file imports, except those under TYPE_CHECKING."""
     tree = ast.parse(path.read_text())
     annotating = {
         id(child)
@@ -55,7 +55,7 @@ def imports(path: Path, deferred: bool = True) -> set[str]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_arrows_never_point_back(path: Path) -> None:
+def test_imports_follow_the_layers(path: Path) -> None:
     if path == PACKAGE / "__init__.py":
         return
     here = part(path)
@@ -66,7 +66,7 @@ def test_arrows_never_point_back(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_frameworks_stay_in_their_places(path: Path) -> None:
+def test_frameworks_are_imported_in_few_folders(path: Path) -> None:
     roots = {module.split(".")[0] for module in imports(path)}
     assert "pytorch_lightning" not in roots or part(path) in LIGHTNING
     assert not roots & {"hydra", "omegaconf"} or part(path) in HYDRA
@@ -88,5 +88,5 @@ def test_devices_are_named_in_few_places(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_file_is_longer_than_the_wall(path: Path) -> None:
+def test_no_file_has_more_than_300_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 300

@@ -6,7 +6,7 @@ import torch
 from ganlab.core.randomness import RandomStreams, derive_seed, reseed
 
 
-def test_seeds_do_not_collide_where_only_the_low_bits_count() -> None:
+def test_the_low_bits_of_seeds_do_not_collide() -> None:
     assert len({derive_seed(seed, step) & 0xFFFFFFFF for seed in range(50) for step in range(50)}) == 2500
     assert derive_seed(1, 2) != derive_seed(2, 1)
     assert derive_seed(0, "a") != derive_seed(0, "b")
@@ -36,7 +36,7 @@ def test_ranks_draw_the_rows_of_one_batch() -> None:
 
 
 def test_one_stream_does_not_shift_another() -> None:
-    draw, other = RandomStreams(0), RandomStreams(0)
+    streams, other = RandomStreams(0), RandomStreams(0)
     other.uniform("noise", 7)
-    assert torch.equal(draw.normal("latent", 4), other.normal("latent", 4))
-    assert not torch.equal(draw.normal("latent", 4), RandomStreams(0).normal("latent", 4))
+    assert torch.equal(streams.normal("latent", 4), other.normal("latent", 4))
+    assert not torch.equal(streams.normal("latent", 4), RandomStreams(0).normal("latent", 4))

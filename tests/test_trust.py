@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
-from support.commands import environment, finish, go_on, play, start
+from support.commands import environment, finish, play, resume, start
 from support.refusals import refuses
 from test_config import Shift  # noqa: F401, a class of a user's own
 
@@ -45,7 +45,7 @@ from ganlab.sample import sample
 from ganlab.training.build import load
 from ganlab.tricks.base import Trick
 
-# All of it but the tricks, of which a new file brings its own.
+# The whole list except the tricks, which tests find by their files.
 LISTED = {
     "ganlab.augmentations.colour": "Colour",
     "ganlab.augmentations.corruption": "Corruption",
@@ -102,20 +102,20 @@ LISTED = {
 }
 
 
-def found(name: str) -> Any:
+def imported(name: str) -> Any:
     module, _, own = name.rpartition(".")
     return getattr(importlib.import_module(module), own)
 
 
-def test_the_list_is_what_is_written_here_and_tricks() -> None:
+def test_the_list_has_exactly_the_names_in_this_file_and_the_tricks() -> None:
     written = {f"{module}.{name}" for module, names in LISTED.items() for name in names.split()}
     tricks = {name for name in allowed_targets() if name.startswith("ganlab.tricks.")}
     assert allowed_targets() - tricks == written
     for name in tricks - {"ganlab.tricks.steps.Burst"}:
-        assert issubclass(found(name), Trick), name
+        assert issubclass(imported(name), Trick), name
 
 
-def test_the_list_has_every_optimiser_and_every_public_class_that_a_config_may_want() -> None:
+def test_the_list_has_every_optimiser_and_every_public_class_of_its_modules() -> None:
     bases = (Kernel, Objective, SampleMetric, Schedule)
     modules = {name.rpartition(".")[0] for name in allowed_targets()} - {"torch.optim", "pytorch_lightning"}
     for module in map(importlib.import_module, sorted(modules)):
@@ -132,7 +132,7 @@ def test_the_list_has_every_optimiser_and_every_public_class_that_a_config_may_w
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def unsigned_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of somebody else: it is not signed."""
     run_dir = tmp_path_factory.mktemp("runs") / "honest"
     play(run_dir, "steps=2")
@@ -151,22 +151,22 @@ def evaluated(run_dir: Path, *given: str) -> None:
 
 
 def resumed(run_dir: Path, *given: str) -> None:
-    go_on(run_dir, "steps=3", *given)
+    resume(run_dir, "steps=3", *given)
 
 
 COMMANDS = {"sample": sampled, "evaluate": evaluated, "resume": resumed}
 
 
 @cache
-def asked(command: str) -> Any:
+def settings_of(command: str) -> Any:
     """The settings of a command, composed once."""
     if command == "resume":
         return compose("resume=x", "steps=3")
     return compose("run_dir=x", *(["extractor=digits"] * (command == "evaluate")), config_name=command)
 
 
-def attacked(command: str, run_dir: Path) -> None:
-    cfg = asked(command).copy()
+def run_command(command: str, run_dir: Path) -> None:
+    cfg = settings_of(command).copy()
     if command == "resume":
         cfg.resume = str(run_dir)
         run(cfg, [f"resume={run_dir}", "steps=3"])
@@ -175,7 +175,7 @@ def attacked(command: str, run_dir: Path) -> None:
         {"sample": sample, "evaluate": evaluate}[command](cfg, [f"run_dir={run_dir}"])
 
 
-def put(place: str, **node: Any) -> Callable[[str], str]:
+def insert_node(place: str, **node: Any) -> Callable[[str], str]:
     """Puts a node into a config."""
 
     def change(text: str) -> str:
@@ -187,7 +187,7 @@ def put(place: str, **node: Any) -> Callable[[str], str]:
 
 
 def builds(target: Any, place: str = "clip.generator", **more: Any) -> Callable[[str], str]:
-    return put(place, _target_=target, **more)
+    return insert_node(place, _target_=target, **more)
 
 
 def text(old: str, new: str) -> Callable[[str], str]:
@@ -201,7 +201,7 @@ def text(old: str, new: str) -> Callable[[str], str]:
 TOUCH = "touch PWNED"
 LAUGHS = "a0: &a0 [x,x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i},*a{i}]\n" for i in range(30))
 ATTACKS: Mapping[str, Callable[[str], str]] = {
-    # A function that imports and calls a name, a method that reads a pickle, a list of the stranger's.
+    # A function that imports and calls a name, a method that reads a pickle, trust in the run's own config.
     "instantiate_class": builds(
         "pytorch_lightning.cli.instantiate_class", args=TOUCH, init={"class_path": "os.system"}
     ),
@@ -234,7 +234,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
         "pytorch_lightning.cli.instantiate_class", "trainer", args=TOUCH, init={"class_path": "os.system"}
     ),
     "lightning_seed": builds("pytorch_lightning.seed_everything", seed=0),
-    # What is reached through ganlab.
+    # Objects that are reached through ganlab.
     "library_of_ganlab": builds("ganlab.training.provenance.subprocess.run", args=TOUCH, shell=True),
     "helper": builds("ganlab.config.build.instantiate", node={"_target_": "os.system"}),
     "loader": builds("ganlab.config.build.load", run_dir="x", trust=["os"]),
@@ -250,21 +250,21 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "drawing": builds("ganlab.theory.ring.draw"),
     "blank_behind": builds("torch.optim.SGD "),
     "nothing": builds(""),
-    # What is on the list, where it does not belong.
+    # Objects on the list, in the wrong group.
     "trainer_elsewhere": builds("pytorch_lightning.Trainer", default_root_dir="x"),
     "logger_elsewhere": builds(
         "ganlab.training.callbacks.weights_and_biases.Wandb", "trick.log", mode="online"
     ),
     "data_elsewhere": builds("ganlab.data.vision.Vision", "model.generator.prior", root="x"),
     "processes_elsewhere": builds("ganlab.training.processes.UnwrappedDDPStrategy", patience=1),
-    # Where it stands, and how it is called.
+    # Other places of a target, and other kinds of value.
     "in_a_list": text("  generator: []\n", "  generator: [[{_target_: os.system, command: touch PWNED}]]\n"),
     "in_an_argument": builds("os.system", "data.root.deep.er", command=TOUCH),
     "in_a_logger": builds("os.system", "logger.mine", command=TOUCH),
     "in_the_trainer": builds("os.system", "trainer.plugins", command=TOUCH),
     "in_a_stage": builds("os.system", "stages.first.model.generator", command=TOUCH),
     "in_the_extractor": builds("os.system", "extractor.weights", command=TOUCH),
-    "in_a_view": put("views", a={"_target_": "os.system", "command": TOUCH}),
+    "in_a_view": insert_node("views", a={"_target_": "os.system", "command": TOUCH}),
     "number": builds(5),
     "list": builds(["os.system"]),
     "mapping": builds({"_target_": "os.system"}),
@@ -287,12 +287,12 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "many": lambda config: config + "more: [" + "1," * 50_000 + "1]\n",
     "no_text": lambda config: config + "\x00\n",
     "two_documents": lambda config: config + "---\na: 1\n",
-    # No mappings where there must be, and none of what a run needs.
+    # Groups that are missing or not mappings.
     "no_trick": text("trick: {}", "trick: null"),
     "no_optimizer": lambda config: config.replace("optimizer:", "optimizers:"),
     "text_for_a_group": lambda config: config.replace("clip:", "clip: x\nother:"),
     "trick_is_a_number": lambda config: config.replace("trick: {}", "trick: {ema: 5}"),
-    "no_target": put("trick.ema", decay=0.5),
+    "no_target": insert_node("trick.ema", decay=0.5),
 }
 
 
@@ -312,16 +312,16 @@ REASONS = "|".join(
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_is_refused_in_one_line(
-    attack: str, honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    attack: str, unsigned_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evil = tmp_path / "evil"
-    shutil.copytree(honest, evil)
+    shutil.copytree(unsigned_run, evil)
     (evil / "config.yaml").write_text(ATTACKS[attack]((evil / "config.yaml").read_text()))
     before = {path: path.read_bytes() for path in evil.rglob("*") if path.is_file()}
     monkeypatch.chdir(tmp_path)
     for command in COMMANDS:
         with pytest.raises(ConfigError) as refusal:
-            attacked(command, evil)
+            run_command(command, evil)
         assert re.search(REASONS, refusal.value.reason), refusal.value
         assert len(str(refusal.value)) < 1000
         assert str(refusal.value).isprintable()
@@ -330,8 +330,8 @@ def test_an_attack_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_on_the_list_is_built_of_any_run(command: str, honest: Path, tmp_path: Path) -> None:
-    shutil.copytree(honest, tmp_path / "run")
+def test_objects_on_the_list_are_built_for_any_run(command: str, unsigned_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(unsigned_run, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     rate = "{_target_: ganlab.core.schedules.Cosine, start: 0.01, end: 0, steps: 10}"
     cfg = OmegaConf.load(config)
@@ -351,15 +351,15 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
-def test_a_run_of_ones_own_needs_no_trust_and_its_copy_neither(own: Path, tmp_path: Path) -> None:
+def test_a_run_of_the_user_and_its_copy_need_no_trust(own: Path, tmp_path: Path) -> None:
     shutil.copytree(own, tmp_path / "copy")
     for command in COMMANDS.values():
         command(tmp_path / "copy")
     assert load(tmp_path / "copy").step == 3  # the resume has signed what it wrote
-    go_on(tmp_path / "copy", "steps=4")
+    resume(tmp_path / "copy", "steps=4")
 
 
-def test_one_changed_byte_takes_the_signature_away(own: Path, tmp_path: Path) -> None:
+def test_one_changed_byte_invalidates_the_signature(own: Path, tmp_path: Path) -> None:
     shutil.copytree(own, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     config.write_text(config.read_text().replace("by: 3", "by: 4"))
@@ -368,21 +368,23 @@ def test_one_changed_byte_takes_the_signature_away(own: Path, tmp_path: Path) ->
             command(tmp_path / "run")
     for command in COMMANDS.values():
         command(tmp_path / "run", "trust=[test_config]")
-    # What was trusted on a command line is not on the next one.
+    # Trust of one command line does not extend to the next.
     with refuses("trick.mine", "test_config.Shift", remedy="trust="):
-        go_on(tmp_path / "run", "steps=4")
+        resume(tmp_path / "run", "steps=4")
 
 
-def test_weights_of_elsewhere_do_not_earn_a_signature(own: Path, honest: Path, tmp_path: Path) -> None:
-    play(tmp_path / "theirs", "steps=1", *OWN, f"init_from={honest}")
+def test_a_run_that_starts_from_an_unsigned_run_is_not_signed(
+    own: Path, unsigned_run: Path, tmp_path: Path
+) -> None:
+    play(tmp_path / "theirs", "steps=1", *OWN, f"init_from={unsigned_run}")
     assert not (tmp_path / "theirs" / "signature").exists()
     with refuses("trick.mine", "test_config.Shift", remedy="trust="):
-        go_on(tmp_path / "theirs", "steps=2")
+        resume(tmp_path / "theirs", "steps=2")
     play(tmp_path / "mine", "steps=1", *OWN, f"init_from={own}")
-    go_on(tmp_path / "mine", "steps=2")
+    resume(tmp_path / "mine", "steps=2")
 
 
-def test_a_start_from_a_run_with_classes_of_ones_own_is_trusted_likewise(own: Path, tmp_path: Path) -> None:
+def test_trust_applies_to_init_from_as_well(own: Path, tmp_path: Path) -> None:
     shutil.copytree(own, tmp_path / "own")
     (tmp_path / "own" / "signature").unlink()
     start = ("steps=1", f"init_from={tmp_path / 'own'}", *OWN)
@@ -391,8 +393,8 @@ def test_a_start_from_a_run_with_classes_of_ones_own_is_trusted_likewise(own: Pa
     play(tmp_path / "run", *start, "trust=[test_config]")
 
 
-def test_a_key_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kill between making and writing it, or another process that makes one meanwhile."""
+def test_the_key_is_created_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the process is killed while writing it, or another process creates one at the same time."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     def killed(size: int) -> bytes:
@@ -408,7 +410,7 @@ def test_a_key_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert None not in marks
 
 
-def test_a_key_that_others_may_know_signs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_others_could_read_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = signature(b"x")
     assert first is not None
@@ -430,9 +432,7 @@ def test_a_key_that_others_may_know_signs_nothing(tmp_path: Path, monkeypatch: p
     assert signature(b"x") is None
 
 
-def test_a_run_without_a_key_is_played_and_not_signed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_key_a_run_is_not_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trust, "cache_directory", lambda: tmp_path / "file" / "key")
     (tmp_path / "file").touch()
     play(tmp_path / "run", "steps=1", "views=[neighbours]", *OWN)  # which reads the config once more
@@ -441,17 +441,17 @@ def test_a_run_without_a_key_is_played_and_not_signed(
     assert load(tmp_path / "run", trust=["test_config"]).step == 1
 
 
-def test_a_signature_holds_at_every_moment_of_a_resume(own: Path, tmp_path: Path) -> None:
-    """A kill between two writings, or another process that reads meanwhile."""
+def test_a_signature_is_valid_at_every_moment_of_a_resume(own: Path, tmp_path: Path) -> None:
+    """Even if the process is killed between two writes, or another process reads in between."""
     shutil.copytree(own, tmp_path / "run")
     before = (own / "config.yaml").read_bytes()
-    go_on(tmp_path / "run", "steps=3")
+    resume(tmp_path / "run", "steps=3")
     assert RunDirectory(tmp_path / "run").read_config()[1]
     config = tmp_path / "run" / "config.yaml"
     config.write_bytes(before)
     run_dir = RunDirectory(tmp_path / "run")
     assert run_dir.read_config()[1]
-    # What has come into its place meanwhile is not what was looked at.
+    # A file that replaced the config in between is not signed.
     cfg = run_dir.config()
     config.write_text("evil: true")
     run_dir.write_config(cfg)
@@ -465,15 +465,15 @@ def test_trust_is_a_list_of_packages(given: Any) -> None:
         check_trust(OmegaConf.create({}), given)
 
 
-def test_a_trusted_package_does_not_lend_its_name() -> None:
+def test_an_object_that_a_trusted_package_imported_is_not_trusted() -> None:
     cfg = OmegaConf.create({"trick": {"mine": {"_target_": "test_trust.os.system"}}})
     with refuses("trick.mine", "test_trust.os.system", "is defined in posix"):
         check_trust(cfg, ["test_trust"])
     assert [place for place, _ in target_nodes(cfg)] == ["trick.mine"]
 
 
-def links(run_dir: Path, elsewhere: Path) -> dict[str, Path]:
-    """Links of a stranger's run to files and folders of mine."""
+def make_links(run_dir: Path, elsewhere: Path) -> dict[str, Path]:
+    """Links in a run to files and folders of the user elsewhere."""
     mine = elsewhere / "mine"
     mine.write_text("precious")
     (elsewhere / "folder").mkdir()
@@ -492,11 +492,11 @@ def links(run_dir: Path, elsewhere: Path) -> dict[str, Path]:
     return {name: run_dir / name for name in (*predicted, *later)}
 
 
-def test_nothing_is_written_through_a_link(honest: Path, tmp_path: Path) -> None:
+def test_nothing_is_written_through_a_link(unsigned_run: Path, tmp_path: Path) -> None:
     elsewhere, evil = tmp_path / "elsewhere", tmp_path / "evil"
     elsewhere.mkdir()
-    shutil.copytree(honest, evil)
-    links(evil, elsewhere)
+    shutil.copytree(unsigned_run, evil)
+    make_links(evil, elsewhere)
     for command in (sampled, resumed):
         with refuses(reason="is a link out of the run directory, or not a file", remedy="remove it"):
             command(evil)
@@ -504,21 +504,21 @@ def test_nothing_is_written_through_a_link(honest: Path, tmp_path: Path) -> None
     (evil / "found.json.part").symlink_to(elsewhere / "mine")
     evaluated(evil, f"output={evil / 'found.json'}")
     for folder in ("samples", "checkpoints"):
-        shutil.copytree(honest, tmp_path / folder)
+        shutil.copytree(unsigned_run, tmp_path / folder)
         shutil.rmtree(tmp_path / folder / folder)
         (tmp_path / folder / folder).symlink_to(elsewhere / "folder")
         with refuses(reason=f"{folder} is a link out of the run directory"):
             resumed(tmp_path / folder)
     assert (elsewhere / "mine").read_text() == "precious"
     assert not any((elsewhere / "folder").iterdir())
-    # The directory itself may well lie behind a link.
-    shutil.copytree(honest, elsewhere / "run")
+    # The run directory itself may be reached through a link.
+    shutil.copytree(unsigned_run, elsewhere / "run")
     (tmp_path / "link").symlink_to(elsewhere / "run")
     resumed(tmp_path / "link")
     sampled(tmp_path / "link")
 
 
-def changed(content: dict[str, Any], **new: Any) -> dict[str, Any]:
+def with_entries(content: dict[str, Any], **new: Any) -> dict[str, Any]:
     return {**content, **new}
 
 
@@ -533,25 +533,27 @@ def changed(content: dict[str, Any], **new: Any) -> dict[str, Any]:
             lambda content, part=part: {k: v for k, v in content.items() if k != part}
             for part in sorted(PARTS)
         ),
-        lambda content: changed(content, state_dict=dict(enumerate(content["state_dict"].values()))),
-        lambda content: changed(content, state_dict=dict.fromkeys(content["state_dict"], "x")),
-        lambda content: changed(content, state_dict=dict.fromkeys(content["state_dict"], torch.zeros(3))),
-        lambda content: changed(
+        lambda content: with_entries(content, state_dict=dict(enumerate(content["state_dict"].values()))),
+        lambda content: with_entries(content, state_dict=dict.fromkeys(content["state_dict"], "x")),
+        lambda content: with_entries(
+            content, state_dict=dict.fromkeys(content["state_dict"], torch.zeros(3))
+        ),
+        lambda content: with_entries(
             content,
             state_dict={
                 key: value.to(torch.complex64) if isinstance(value, torch.Tensor) else value
                 for key, value in content["state_dict"].items()
             },
         ),
-        lambda content: changed(
+        lambda content: with_entries(
             content, state_dict=content["state_dict"] | {"game._extra_state": {"step": "three"}}
         ),
-        lambda content: changed(content, state_dict=content["state_dict"] | {"game._extra_state": 3}),
-        *(lambda content, part=part: changed(content, **{part: 5.0}) for part in sorted(PARTS)),
+        lambda content: with_entries(content, state_dict=content["state_dict"] | {"game._extra_state": 3}),
+        *(lambda content, part=part: with_entries(content, **{part: 5.0}) for part in sorted(PARTS)),
     ],
 )
-def test_a_checkpoint_of_anything_else_is_refused(change: Any, honest: Path, tmp_path: Path) -> None:
-    shutil.copytree(honest, tmp_path / "run")
+def test_a_checkpoint_of_anything_else_is_refused(change: Any, unsigned_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(unsigned_run, tmp_path / "run")
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     torch.save(change(torch.load(last, weights_only=True)), last)
     (last.parent / "previous.ckpt").unlink(missing_ok=True)
@@ -559,7 +561,7 @@ def test_a_checkpoint_of_anything_else_is_refused(change: Any, honest: Path, tmp
         with pytest.raises(
             ConfigError, match=r"last.ckpt is not|these weights belong to another game: "
         ) as refusal:
-            attacked(command, tmp_path / "run")
+            run_command(command, tmp_path / "run")
         assert len(str(refusal.value)) < 1000
         assert "\n" not in str(refusal.value)
 
@@ -567,19 +569,19 @@ def test_a_checkpoint_of_anything_else_is_refused(change: Any, honest: Path, tmp
 @pytest.mark.parametrize(
     ("command", "place", "value"), [("resume", "views", 5), ("sample", "model.generator.prior", 5)]
 )
-def test_a_value_of_another_kind_is_told_in_one_line(
-    command: str, place: str, value: Any, honest: Path, tmp_path: Path
+def test_a_value_of_the_wrong_kind_is_refused(
+    command: str, place: str, value: Any, unsigned_run: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(honest, tmp_path / "run")
-    cfg = OmegaConf.load(honest / "config.yaml")
+    shutil.copytree(unsigned_run, tmp_path / "run")
+    cfg = OmegaConf.load(unsigned_run / "config.yaml")
     OmegaConf.update(cfg, place, value, merge=False)
     (tmp_path / "run" / "config.yaml").write_text(OmegaConf.to_yaml(cfg))
     with pytest.raises(ConfigError, match=f"shows where|views|{place}={value}: must be"):
-        attacked(command, tmp_path / "run")
+        run_command(command, tmp_path / "run")
 
 
-def test_a_stranger_does_not_say_where_to_upload(honest: Path, tmp_path: Path) -> None:
-    shutil.copytree(honest, tmp_path / "run")
+def test_an_upload_to_an_account_of_another_user_is_refused(unsigned_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(unsigned_run, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     cfg = OmegaConf.load(config)
     cfg.logger = OmegaConf.to_container(compose("logger=wandb").logger, resolve=True)
@@ -590,8 +592,8 @@ def test_a_stranger_does_not_say_where_to_upload(honest: Path, tmp_path: Path) -
     resumed(tmp_path / "run", "logger=csv")
 
 
-def test_a_command_says_so_with_status_2(honest: Path, tmp_path: Path) -> None:
-    shutil.copytree(honest, tmp_path / "run")
+def test_an_attack_ends_a_command_with_one_line_and_status_2(unsigned_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(unsigned_run, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     config.write_text(ATTACKS["instantiate_class"](config.read_text()))
     status, out, err = finish(start("run_dir=run", module=("ganlab.sample",), cwd=tmp_path))
@@ -602,9 +604,7 @@ def test_a_command_says_so_with_status_2(honest: Path, tmp_path: Path) -> None:
     )
 
 
-def test_a_file_of_the_working_directory_is_no_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_working_directory_is_searched_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [place for place in sys.path if place])
     monkeypatch.setattr("sys.argv", ["ganlab"])
@@ -625,11 +625,11 @@ SPECIAL = (
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "link"])
 @pytest.mark.parametrize("name", SPECIAL)
-def test_no_special_file_of_a_stranger_holds_us_up_or_leads_out(
-    name: str, kind: str, honest: Path, tmp_path: Path
+def test_pipes_devices_and_links_in_a_run_are_refused(
+    name: str, kind: str, unsigned_run: Path, tmp_path: Path
 ) -> None:
     place, new = tmp_path / "run" / name, tmp_path / "new"
-    shutil.copytree(honest, tmp_path / "run")
+    shutil.copytree(unsigned_run, tmp_path / "run")
     place.parent.mkdir(exist_ok=True)
     place.unlink(missing_ok=True)
     if kind == "pipe":
@@ -639,7 +639,7 @@ def test_no_special_file_of_a_stranger_holds_us_up_or_leads_out(
     with pytest.raises(ConfigError, match="is a link out of the run directory, or not|cannot write or read"):
         resumed(tmp_path / "run")
     with suppress(ConfigError):
-        compare(compose(f"of=[{tmp_path / 'run'},{honest}]", config_name="compare"))
+        compare(compose(f"of=[{tmp_path / 'run'},{unsigned_run}]", config_name="compare"))
     assert not new.exists()
 
 
@@ -647,18 +647,18 @@ def test_no_special_file_of_a_stranger_holds_us_up_or_leads_out(
     "text",
     ["[" * 200_000, '{"data_sha256": {"a": 1}}', '{"device": "\\u001b]0;pwned\\u0007", "threads": []}'],
 )
-def test_a_summary_of_a_stranger_is_read_with_care(text: str, honest: Path, tmp_path: Path, capsys) -> None:
-    shutil.copytree(honest, tmp_path / "run")
+def test_a_malicious_summary_does_no_harm(text: str, unsigned_run: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(unsigned_run, tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_text(text)
     with suppress(ConfigError):
         resumed(tmp_path / "run")
     with suppress(ConfigError):
-        compare(compose(f"of=[{tmp_path / 'run'},{honest}]", config_name="compare"))
+        compare(compose(f"of=[{tmp_path / 'run'},{unsigned_run}]", config_name="compare"))
     assert "\x1b" not in capsys.readouterr().out
 
 
-def test_a_checkpoint_whose_parts_stand_many_times_is_damaged(honest: Path, tmp_path: Path) -> None:
-    shutil.copytree(honest, tmp_path / "run")
+def test_a_checkpoint_with_overlapping_parts_is_damaged(unsigned_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(unsigned_run, tmp_path / "run")
     place = tmp_path / "run" / "checkpoints" / "last.ckpt"
     with zipfile.ZipFile(place, "w") as file:
         file.writestr("x/data", bytes(10**6))
@@ -668,10 +668,10 @@ def test_a_checkpoint_whose_parts_stand_many_times_is_damaged(honest: Path, tmp_
         sampled(tmp_path / "run")
 
 
-def test_what_lies_where_one_works_is_not_run(honest: Path, tmp_path: Path) -> None:
-    """Neither plugins of Hydra nor optional modules of libraries; own classes are found there."""
+def test_files_of_the_working_directory_are_not_run(unsigned_run: Path, tmp_path: Path) -> None:
+    """Neither as plugins of Hydra nor as optional modules of a library; own classes are found."""
     evil = tmp_path / "evil"
-    shutil.copytree(honest, evil)
+    shutil.copytree(unsigned_run, evil)
     touch = f"open({str(tmp_path / 'PWNED')!r}, 'w')\n"
     (evil / "hydra_plugins" / "x").mkdir(parents=True)
     (evil / "hydra_plugins" / "x" / "__init__.py").write_text(touch)
@@ -683,12 +683,12 @@ def test_what_lies_where_one_works_is_not_run(honest: Path, tmp_path: Path) -> N
     )
     for words in (["-m", "ganlab.sample", "run_dir=.", "n=1"], ["-c", script]):
         options: dict[str, Any] = {"cwd": evil, "env": environment(), "capture_output": True, "text": True}
-        told = subprocess.run([sys.executable, *words], check=True, **options)
-    assert "<class 'mine.Own'>" in told.stdout
+        done = subprocess.run([sys.executable, *words], check=True, **options)
+    assert "<class 'mine.Own'>" in done.stdout
     assert not (tmp_path / "PWNED").exists()
 
 
-def test_a_run_that_comes_second_takes_nothing_of_the_first_along(
+def test_a_run_that_finds_its_directory_locked_removes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def taken(path: Path) -> None:
@@ -703,16 +703,16 @@ def test_a_run_that_comes_second_takes_nothing_of_the_first_along(
     assert (tmp_path / "run" / "config.yaml").read_text() == "of the first"
 
 
-def test_a_loop_of_links_is_none_that_leads_out(honest: Path, tmp_path: Path) -> None:
-    shutil.copytree(honest, tmp_path / "run")
+def test_a_loop_of_links_is_allowed(unsigned_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(unsigned_run, tmp_path / "run")
     (tmp_path / "run" / "samples" / "loop").symlink_to("loop")
     for command in COMMANDS.values():
         command(tmp_path / "run")
 
 
 @pytest.mark.parametrize("names", ["a: 1", "[1, 2]", "text", "[[a]]"])
-def test_names_of_classes_are_texts(names: str, honest: Path, tmp_path: Path) -> None:
-    shutil.copytree(honest, tmp_path / "run")
+def test_class_names_must_be_strings(names: str, unsigned_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(unsigned_run, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     names = f"{{{names}}}" if ":" in names else names
     config.write_text(config.read_text().replace("class_names: null", f"class_names: {names}"))
@@ -721,21 +721,21 @@ def test_names_of_classes_are_texts(names: str, honest: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("counts", ["abc", [1] * 11, [-1] * 10, [0] * 10, [1.5] * 10, {0: 1}])
-def test_classes_are_counted_in_whole_numbers(counts: Any) -> None:
+def test_class_counts_must_be_whole_numbers(counts: Any) -> None:
     game = build_game(compose("logger=csv", "trick=[label_conditioning,ema]"))
     with pytest.raises(ConfigError, match="class_counts=|the samples of a class in a checkpoint"):
         game.set_extra_state({"step": 0, "class_counts": counts})
 
 
-def test_a_run_of_thousands_of_classes_can_be_read(honest: Path, tmp_path: Path) -> None:
-    shutil.copytree(honest, tmp_path / "run")
-    cfg = RunDirectory(honest).config()
+def test_a_run_of_thousands_of_classes_can_be_read(unsigned_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(unsigned_run, tmp_path / "run")
+    cfg = RunDirectory(unsigned_run).config()
     cfg.class_names = [f"{i:05d}_Animalia_Chordata_Aves_Passeriformes_Corvidae" for i in range(5000)]
     RunDirectory(tmp_path / "run").write_config(cfg)
     assert len(RunDirectory(tmp_path / "run").config().class_names) == 5000
 
 
-def test_a_run_that_is_refused_takes_nothing_of_mine_along(tmp_path: Path) -> None:
+def test_a_refused_run_removes_no_file_of_the_user(tmp_path: Path) -> None:
     mine = tmp_path / "keep"
     (mine / "empty").mkdir(parents=True)
     (mine / "data").symlink_to(tmp_path)
@@ -744,9 +744,9 @@ def test_a_run_that_is_refused_takes_nothing_of_mine_along(tmp_path: Path) -> No
     assert {path.name for path in mine.iterdir()} == {"empty", "data"}
 
 
-def test_the_links_that_wandb_makes_hold_no_resume_up(honest: Path, tmp_path: Path) -> None:
+def test_a_resume_ignores_the_links_of_wandb(unsigned_run: Path, tmp_path: Path) -> None:
     logs = tmp_path / "run" / "wandb" / "offline-run" / "logs"
-    shutil.copytree(honest, tmp_path / "run")
+    shutil.copytree(unsigned_run, tmp_path / "run")
     logs.mkdir(parents=True)
     (logs / "debug-core.log").symlink_to(tmp_path / "cache" / "core-debug.log")
     resumed(tmp_path / "run")

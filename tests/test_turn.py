@@ -1,10 +1,10 @@
-"""A turn computes nothing before it is asked, and forgets what a change makes stale."""
+"""Cached values of a turn: when they are computed, and when they are dropped."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from support.small_games import game, real
+from support.small_games import game, real_batch
 from torch import Tensor, nn
 
 from ganlab.core.randomness import RandomStreams
@@ -43,8 +43,8 @@ class Summing(nn.Module):
         return Verdict(self.factor * x.sum(1), x)
 
 
-class Shown(Trick):
-    """Shows zeros as fakes."""
+class ZeroFakes(Trick):
+    """Replaces the fakes by zeros."""
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
         return fake._replace(x=torch.zeros_like(fake.x))
@@ -64,7 +64,7 @@ def turn(player: str = "generator", tricks: dict[str, Trick] | None = None, slop
     )
 
 
-def test_nothing_is_computed_before_it_is_asked_and_then_once() -> None:
+def test_values_are_computed_at_their_first_use_and_once() -> None:
     t = turn()
     assert t.generator.passes == t.discriminator.passes == 0
     assert t.on_fake is t.on_fake
@@ -79,12 +79,12 @@ def test_the_generator_has_a_gradient_on_its_own_turn_only() -> None:
 
 
 def test_fakes_are_changed_on_the_discriminators_turn_only() -> None:
-    assert (turn("discriminator", {"shown": Shown()}).fake.x == 0).all()
-    assert (turn("generator", {"shown": Shown()}).fake.x != 0).all()
+    assert (turn("discriminator", {"shown": ZeroFakes()}).fake.x == 0).all()
+    assert (turn("generator", {"shown": ZeroFakes()}).fake.x != 0).all()
 
 
-def test_another_player_sees_other_fakes_and_judges_anew() -> None:
-    t = turn("generator", {"shown": Shown()})
+def test_another_player_has_other_fakes_and_verdicts() -> None:
+    t = turn("generator", {"shown": ZeroFakes()})
     assert (t.on_fake.logits != 0).all()
     other = t.replace(player="discriminator")
     assert (other.on_fake.logits == 0).all()
@@ -111,14 +111,14 @@ def test_other_samples_make_the_fakes_stale() -> None:
 def test_another_discriminator_gives_other_verdicts_and_targets() -> None:
     t = turn()
     before = t.on_real.logits
-    t.targets  # noqa: B018, computed so that it could be stale
+    t.targets  # noqa: B018, is cached here
     other = t.replace(discriminator=Summing(3.0))
     assert torch.equal(other.on_real.logits, 3 * before)
     assert other.generated is t.generated
     assert t.on_real.logits is before
 
 
-def test_samples_become_leaves_where_a_trick_asks_for_slopes() -> None:
+def test_samples_become_leaves_if_a_trick_differentiates_inputs() -> None:
     t = turn("discriminator", slopes=True)
     for sample, verdict in ((t.real, t.on_real), (t.fake, t.on_fake)):
         (slope,) = torch.autograd.grad(verdict.logits.sum(), sample.x)
@@ -133,16 +133,16 @@ def test_targets_are_ones_and_zeros() -> None:
 
 
 @pytest.mark.parametrize("play", ["shared", "simultaneous"])
-def test_a_moved_discriminator_is_asked_again(play: str) -> None:
-    # A memo that outlived the discriminator's step would give the generator a verdict of the past.
+def test_verdicts_are_recomputed_after_an_update_of_the_discriminator(play: str) -> None:
+    # A cache that outlived the discriminator's step would give the generator an old verdict.
     module = game("non_saturating", [], play, "optimizer.discriminator.lr=0.1")
     before = {n: w.clone() for n, w in module.game.discriminator.named_parameters()}
     seen = []
     losses = module.game.losses
     module.game.losses = lambda t: seen.append(t) or losses(t)  # type: ignore[method-assign]
-    from support.small_games import one_round
+    from support.small_games import play_step
 
-    one_round(module)
+    play_step(module)
     last = seen[-1]
     assert last.player == "generator"
     now = torch.func.functional_call(module.game.discriminator, before, (last.generated.x.detach(),)).logits
@@ -164,15 +164,15 @@ KEPT = {  # the cached values that stay when a value is replaced
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_a_change_forgets_what_hangs_on_it_and_no_more(name: str) -> None:
+def test_a_replacement_drops_exactly_the_stale_values(name: str) -> None:
     t = turn()
-    t.targets  # noqa: B018, computes everything
+    t.targets  # noqa: B018, caches all values
     assert t.__dict__.keys() >= CACHED
     value = getattr(t, name)
     assert t.replace(**{name: value}).__dict__.keys() & CACHED == KEPT[name]
 
 
-def test_shared_fakes_are_held_constant_on_the_discriminators_turn() -> None:
+def test_shared_fakes_have_no_gradient_on_the_discriminators_turn() -> None:
     t = turn()
     seen = discriminator_view(t)
     assert seen.player == "discriminator"
@@ -180,6 +180,9 @@ def test_shared_fakes_are_held_constant_on_the_discriminators_turn() -> None:
     assert not seen.fake.x.requires_grad
 
 
-def test_extra_samples_reach_the_turn() -> None:
+def test_a_labelled_batch_is_passed_to_the_turn() -> None:
     labelled = Sample(torch.zeros(2, 1, 8, 8))
-    assert game().game.turn("generator", Batch(real().real, labelled), RandomStreams(0)).labelled is labelled
+    assert (
+        game().game.turn("generator", Batch(real_batch().real, labelled), RandomStreams(0)).labelled
+        is labelled
+    )

@@ -1,4 +1,4 @@
-"""What is installed without the repository: the command, its configs, and a place for one's own."""
+"""The installed wheel: its command and configs work without the repository, and find the user's own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_the_command_works_in_an_empty_folder(ganlab: Run, installed: Path, tmp_
     assert summary(tmp_path / "run")["status"] == "finished"
 
 
-def test_own_configs_and_own_tricks_work_from_there(ganlab: Run, tmp_path: Path) -> None:
+def test_configs_and_tricks_of_the_user_are_found_in_the_working_directory(
+    ganlab: Run, tmp_path: Path
+) -> None:
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "tricks.py").write_text(
         "from ganlab.tricks.base import Trick\n\n\n"

@@ -4,25 +4,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-LONGEST = 1000  # letters of a message
+LONGEST = 1000  # characters of a message
 
 
 def printable(text: str) -> str:
-    """A text whose bytes that are no letters, and line ends, are escaped: names of files hold anything."""
+    """Escapes unprintable characters and line ends, which file names may contain."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def for_terminal(text: str) -> str:
-    """A text to be shown: without what a terminal obeys, and cut in its middle, for its ends say most."""
-    shown = printable(text)
-    return shown if len(shown) <= LONGEST else f"{shown[:600]} ... {shown[-300:]}"
+    """A text without control characters; if it is too long, without its middle."""
+    text = printable(text)
+    return text if len(text) <= LONGEST else f"{text[:600]} ... {text[-300:]}"
 
 
 UNSET: Any = ...  # no value; unlike an object(), it is the same after pickling, as errors of workers are
 
 
 def shown(value: object) -> str:
-    """A value as the command line takes it."""
+    """A value in the syntax of the command line."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, list | tuple):
@@ -35,10 +35,10 @@ class ConfigError(ValueError):
 
     Args:
         reason: what is wrong, as a phrase without a full stop.
-        remedy: what to do, as an imperative without a full stop; empty: the reason implies it.
-        key: the setting. A leading dot marks a setting of the object that raises: `completing` puts the
-            object's own key before it, which only what builds the object knows. Empty: no single setting.
-        value: as it was given; shown as the command line takes it.
+        remedy: what to do, as an imperative without a full stop; empty if the reason implies it.
+        key: of the setting; empty if the error concerns no single one. A leading dot marks a setting of the
+            object that raises; the code that builds the object prepends the object's key by `completing`.
+        value: of the setting, as it was given.
     """
 
     def __init__(self, reason: str, remedy: str = "", key: str = "", value: object = UNSET):
@@ -48,7 +48,7 @@ class ConfigError(ValueError):
         super().__init__(for_terminal(f"{text}. {remedy[0].upper()}{remedy[1:]}." if remedy else text))
 
     def renamed(self, key: str) -> "ConfigError":
-        """The same error about another key."""
+        """The same error with another key."""
         return ConfigError(self.reason, self.remedy, key, self.value)
 
 
@@ -59,24 +59,24 @@ def require(condition: object, key: str, value: object, reason: str, remedy: str
 
 
 class Diverged(ArithmeticError):  # noqa: N818
-    """Training went to NaN or infinity: nothing that came after the last checkpoint is worth keeping."""
+    """Training reached NaN or infinity, so only the last checkpoint is usable."""
 
     def __init__(self, step: int, what: str):
-        super().__init__(f"diverged at round {step}: {what}")
+        super().__init__(f"diverged at step {step}: {what}")
         self.step = step
 
 
 class IncompleteStudy(RuntimeError):  # noqa: N818
-    """Some of the runs that were asked for have not come to their end."""
+    """Some runs of a study did not finish."""
 
 
 class RankLost(RuntimeError):  # noqa: N818
-    """Another process of the run is gone."""
+    """Another process of the run has ended."""
 
 
 @contextmanager
 def completing(owner: str) -> Iterator[None]:
-    """Puts the key of the object that is built or called before the keys of its own settings."""
+    """Prepends the key of an object to the keys of errors about its own settings, which start with a dot."""
     try:
         yield
     except ConfigError as error:
@@ -87,7 +87,7 @@ def completing(owner: str) -> Iterator[None]:
 
 @contextmanager
 def within(place: str | None, joint: str = ": ") -> Iterator[None]:
-    """Puts a place before the keys of errors, such as a file or a stage; None: the keys are complete."""
+    """Prepends a place, such as a file or a stage, to the keys of all errors; None: changes nothing."""
     try:
         yield
     except ConfigError as error:
@@ -96,11 +96,12 @@ def within(place: str | None, joint: str = ": ") -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
+    """The message of an error in one line; its class if it has none."""
     return for_terminal(" ".join(str(error).split())) or type(error).__name__
 
 
 def ending(error: BaseException) -> tuple[str, str]:
-    """The status and the reason of a run that ended with an error."""
+    """The final status of a run that an exception ended, and the reason."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "stopped", type(error).__name__
     return ("diverged" if isinstance(error, Diverged) else "failed"), f"{error}" or type(error).__name__

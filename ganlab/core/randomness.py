@@ -68,10 +68,8 @@ class RandomStreams:
     def __init__(
         self, *key: int | str, device: torch.device | str = "cpu", rank: int = 0, world_size: int = 1
     ):
-        self.key = key
-        self.device = device
-        self.rank = rank
-        self.world_size = world_size
+        self.key, self.device = key, device
+        self.rank, self.world_size = rank, world_size
         self._streams: dict[str, torch.Generator] = {}
 
     def normal(self, name: str, n: int, *shape: int) -> Tensor:

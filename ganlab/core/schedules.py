@@ -1,4 +1,4 @@
-"""Numbers that may change with the round: what takes a `Schedule` may be given one of these."""
+"""Schedules: numbers that change with the step. Wherever one is accepted, a plain number is accepted too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganlab.core.validation import Count, Positive, Whole, describe_interval, in
 
 
 class Schedule(ABC):
-    """A function from rounds played to a number, monotone between its two ends."""
+    """Base class of functions from the number of steps so far to a number, monotone from `start` to `end`."""
 
     start: float
     end: float
@@ -23,12 +23,12 @@ class Schedule(ABC):
 
     @property
     def maximum(self) -> float:
-        """The largest number."""
+        """The largest value at any step."""
         return max(self.start, self.end)
 
 
 class Constant(Schedule):
-    """The same number in every round."""
+    """The same number at every step."""
 
     def __init__(self, value: float):
         self.start = self.end = float(value)
@@ -56,7 +56,7 @@ class Piecewise(Schedule):
 
 
 class Ramp(Schedule):
-    """From `start` to `end` over `steps` rounds that begin at round `after`; constant outside of them."""
+    """Base class of transitions from `start` to `end`, in `steps` steps from step `after` on."""
 
     def __init__(self, start: float, end: float, steps: Count, after: Whole = 0):
         self.start, self.end, self.steps, self.after = float(start), float(end), steps, after
@@ -81,7 +81,7 @@ class Cosine(Ramp):
 
 
 class Exponential(Ramp):
-    """A constant factor per round: start (end / start)^progress. Both ends must be positive."""
+    """A constant factor per step: start (end / start)^progress, with positive ends."""
 
     def __init__(self, start: Positive, end: Positive, steps: Count, after: Whole = 0):
         super().__init__(start, end, steps, after)
@@ -91,7 +91,7 @@ class Exponential(Ramp):
 
 
 class WarmUp(Schedule):
-    """(1 + t) / (10 + t), at most `end`: the decay of a moving average that is short at first."""
+    """min((1 + step) / (10 + step), end), the decay of a moving average that is short at first."""
 
     def __init__(self, end: float):
         self.start, self.end = min(0.1, float(end)), float(end)
@@ -115,7 +115,7 @@ class HalfLife(Schedule):
 
 
 def as_schedule(key: str, value: float | Schedule, interval: str) -> Schedule:
-    """A number or a schedule as a schedule.
+    """Converts a number to a schedule, and checks the range of either.
 
     Raises:
         ConfigError: it leaves the interval, such as "[0, 1)", or is not a number.
@@ -129,7 +129,7 @@ def as_schedule(key: str, value: float | Schedule, interval: str) -> Schedule:
 
 
 def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
-    """A number or a schedule as a schedule that is never negative, and positive somewhere.
+    """Converts a number to a schedule, and checks that either is never negative and not always zero.
 
     Raises:
         ConfigError: it is negative somewhere, or zero throughout, which would have no effect.
@@ -140,7 +140,7 @@ def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
 
 
 def at_step(value: Any, step: int) -> Any:
-    """The value with every schedule in it (also inside a list) replaced by its number at a round."""
+    """Replaces every schedule in a value, also inside of lists and tuples, by its number at a step."""
     if isinstance(value, Schedule):
         return value(step)
     if isinstance(value, list | tuple):
@@ -149,5 +149,5 @@ def at_step(value: Any, step: int) -> Any:
 
 
 def has_schedule(value: Any) -> bool:
-    """Whether there is a schedule in it."""
+    """Whether a value is a schedule, or a list or tuple that contains one."""
     return isinstance(value, Schedule) or (isinstance(value, list | tuple) and any(map(has_schedule, value)))

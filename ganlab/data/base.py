@@ -14,7 +14,7 @@ from ganlab.core.errors import ConfigError, require, shown
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count
 from ganlab.data.densities import Mixture
-from ganlab.data.sampler import BatchSampler, GlobalBatch, LabelledSubset, epoch_batches, in_order
+from ganlab.data.sampler import BatchSampler, GlobalBatch, LabelledSubset, epoch_batches, sequential_batches
 from ganlab.data.sources import LabelledBatch, Samples, Source, send
 
 Split = Literal["train", "validation", "test"]
@@ -182,7 +182,7 @@ class Data:
 
     def samples_at(self, name: Split, rows: Tensor, device: Device, batch_size: int) -> Iterator[Samples]:
         """The samples in these rows [n] of a split, not augmented."""
-        batches = self.sources[name].batches(in_order(rows, batch_size))
+        batches = self.sources[name].batches(sequential_batches(rows, batch_size))
         return self._prepare(batches, torch.device(device))
 
     def _prepare(self, batches: Iterator[Samples], device: torch.device) -> Iterator[Samples]:

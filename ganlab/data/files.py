@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, printable
-from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode
+from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image
 from ganlab.data.readers import Key, parallel_map
 from ganlab.data.sampler import BatchIndices, no_augmentation
 from ganlab.data.sources import InMemory, Memory, Samples, Source, VariableSizeImages, labels_at
@@ -157,7 +157,7 @@ class ImageFiles(Source):
         """The images of the readable files among these; the others are noted in `skipped`, or refused."""
         for i in positions:
             try:
-                yield i, decode(self.files[i], self.spec, self._remarks)
+                yield i, decode_image(self.files[i], self.spec, self._remarks)
             except Unreadable:
                 if self.skipped is None:
                     raise

@@ -9,7 +9,7 @@ from ganlab.core.errors import ConfigError, printable
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, Declared, verify_images
 from ganlab.data.files import ImageFiles
-from ganlab.data.image import SIDEWAYS, ImageSpec, Unreadable, decode, opened, orientation
+from ganlab.data.image import SIDEWAYS, ImageSpec, Unreadable, decode_image, open_image, orientation
 from ganlab.data.listing import class_names, existing_folder, find_splits, list_images
 
 GREY = ("1", "L", "LA", "I", "I;16", "I;16B")  # modes of PIL
@@ -135,7 +135,7 @@ class EvaluationFolder(Data):
 def has_colours(file: Path, height: int, width: int) -> bool:
     """Whether the channels of an image differ anywhere; False if it is unreadable."""
     try:
-        pixels = decode(file, ImageSpec(3, height, width), {})
+        pixels = decode_image(file, ImageSpec(3, height, width), {})
     except Unreadable:
         return False
     return bool((pixels != pixels[:1]).any())
@@ -144,7 +144,7 @@ def has_colours(file: Path, height: int, width: int) -> bool:
 def header(file: Path) -> tuple[tuple[int, int], str]:
     """Width and height of an image held upright, and its mode in PIL; reads no pixels."""
     try:
-        with opened(file) as image:
+        with open_image(file) as image:
             return (image.size[::-1] if orientation(image) in SIDEWAYS else image.size), image.mode
     except Unreadable as error:
         raise ConfigError(str(error), MEND) from error

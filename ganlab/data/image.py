@@ -52,7 +52,7 @@ class Unreadable(ValueError):  # noqa: N818
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[Image.Image]:
+def open_image(file: Path) -> Iterator[Image.Image]:
     """An image file of which only the header has been read.
 
     Raises:
@@ -78,16 +78,16 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
-def decode(file: Path, spec: ImageSpec, remarks: dict[str, str]) -> np.ndarray:
+def decode_image(file: Path, spec: ImageSpec, remarks: dict[str, str]) -> np.ndarray:
     """An image, uint8 [C, h, w], of the size of `spec`, or just covering it if it is to be cropped.
 
     Args:
         remarks: receives messages to the user about the file, at most one of each kind.
 
     Raises:
-        Unreadable, ConfigError: as `opened`.
+        Unreadable, ConfigError: as `open_image`.
     """
-    with opened(file) as image:
+    with open_image(file) as image:
         # An MPO of a phone has a preview after the photograph.
         frames = 1 if "frames" in remarks or image.format == "MPO" else getattr(image, "n_frames", 1)
         if frames > 1:

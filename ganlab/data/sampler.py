@@ -113,7 +113,7 @@ class LabelledSubset:
         return batch
 
 
-def in_order(rows: Tensor, batch_size: int) -> Iterator[BatchIndices]:
+def sequential_batches(rows: Tensor, batch_size: int) -> Iterator[BatchIndices]:
     """These rows [n], not augmented; the last batch may be smaller."""
     return (BatchIndices(part, None) for part in rows.split(batch_size))
 

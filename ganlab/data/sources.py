@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
-from ganlab.data.sampler import BatchIndices, crop_offset, flips, in_order, no_augmentation
+from ganlab.data.sampler import BatchIndices, crop_offset, flips, no_augmentation, sequential_batches
 
 Choice = Literal["last", "random"]  # of the samples that are held out
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64
@@ -63,7 +63,7 @@ class InMemory(Source):
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         rows = torch.arange(len(self)) if self.swept is None else self.swept
-        return self.batches(in_order(rows, batch_size))
+        return self.batches(sequential_batches(rows, batch_size))
 
     def contents(self) -> Iterator[Tensor | str]:
         return (value for value in vars(self).values() if isinstance(value, Tensor))

@@ -9,7 +9,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, Declared, verify_images
 from ganlab.data.sources import InMemory
-from ganlab.data.vision import load
+from ganlab.data.vision import load_splits
 
 DIGITS = 10
 CHANNELS = 3
@@ -35,7 +35,7 @@ class StackedMNIST(Data):
         self, root: str, size: Count, test_size: Count, data_seed: Whole, **declared: Unpack[Declared]
     ):
         verify_images(declared, shape=(CHANNELS, 28, 28), num_classes=DIGITS**CHANNELS)
-        splits = zip(("train", "test"), (size, test_size), load("MNIST", root), strict=True)
+        splits = zip(("train", "test"), (size, test_size), load_splits("MNIST", root), strict=True)
         sources = {split: Stacks(*images, n, data_seed, split) for split, n, images in splits}
         super().__init__(**declared, sources=sources)
 

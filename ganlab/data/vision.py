@@ -52,14 +52,14 @@ class Vision(Data):
         **declared: Unpack[Declared],
     ):
         verify(declared, num_classes=10)  # before a download
-        training, test = load(dataset, root)
+        training, test = load_splits(dataset, root)
         verify_images(declared, shape=training[0].shape[1:], num_classes=10)
         sources = hold_out(*training, validation, validation_choice, flip) | {"test": Memory(*test, flip)}
         super().__init__(**declared, sources=sources, labelled=labelled)
         self.class_names = tuple(CLASS_NAMES[dataset].split(",")) if dataset in CLASS_NAMES else None
 
 
-def load(dataset: str, root: str) -> list[tuple[Tensor, Tensor]]:
+def load_splits(dataset: str, root: str) -> list[tuple[Tensor, Tensor]]:
     """Images [N, C, H, W] uint8 and labels [N] of the training and the test split; downloads missing data.
 
     Raises:

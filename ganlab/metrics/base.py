@@ -98,6 +98,6 @@ class SampleMetric(ABC):
         return {}
 
 
-def short(n: int) -> str:
+def short_number(n: int) -> str:
     """A number in a name: 1000 as 1k."""
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)

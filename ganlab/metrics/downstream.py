@@ -15,7 +15,7 @@ from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data, Split
 from ganlab.data.sources import Samples
 from ganlab.game import Game
-from ganlab.metrics.base import ProtocolFields, SampleMetric, short
+from ganlab.metrics.base import ProtocolFields, SampleMetric, short_number
 from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import evaluating
 
@@ -49,7 +49,7 @@ class DownstreamMetric(SampleMetric):
         if self._n:
             reason = f"cannot learn {classes} classes from {self._n} samples"
             require(self._n >= classes, self.size_key, self._n, reason, f"set it to {classes} or more")
-            self.names = (f"{self.kind}/test_{short(self._n)}",)
+            self.names = (f"{self.kind}/test_{short_number(self._n)}",)
 
     def check_data(self, data: Data) -> None:  # noqa: B027, a hook
         """Checks that the classifier can be trained on these data; errors as in `setup`."""

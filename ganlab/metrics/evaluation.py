@@ -19,7 +19,7 @@ from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.feature_cache import enabled
 from ganlab.metrics.features import to_unit_range
-from ganlab.metrics.protocols import Records
+from ganlab.metrics.protocols import MetricRecords
 
 # Opens a progress bar from a text and a total; the result is called with every increment.
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -29,10 +29,10 @@ NUM_DIGITS = 16  # of a hash in a record
 
 
 class Evaluation:
-    """Measures the samples of a game by metrics, and how real samples score: the baseline.
+    """Computes the metrics of a game, and their baselines: the values that real samples have.
 
     Each metric compares with the splits in its `references`, or with a random subset of at most `n_real`
-    samples of them, the same in every run. The baseline ("floor" in records and tables) is the value of at
+    samples of them, the same in every run. The baseline ("floor" in records) is the value of at
     most `n` real samples of the metric's `baseline_split` in the place of generated ones; there is none if
     these are too few for the metric.
 
@@ -141,7 +141,7 @@ class Evaluation:
         require(len(found) == 1, "monitor", asked, reason, f"choose one of {', '.join(names) or 'none'}")
         return found[0], self.higher_is_better[found[0]]
 
-    def records(self, values: Mapping[str, float], game: Game | None = None) -> Records:
+    def records(self, values: Mapping[str, float], game: Game | None = None) -> MetricRecords:
         """The values with their protocols and baselines, as plain values.
 
         Args:

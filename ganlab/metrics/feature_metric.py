@@ -12,7 +12,7 @@ from torch import Tensor
 from ganlab.core.errors import UNSET, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, Split
-from ganlab.metrics.base import ProtocolFields, SampleMetric, short
+from ganlab.metrics.base import ProtocolFields, SampleMetric, short_number
 from ganlab.metrics.features import Extractor, cached, classifier
 
 
@@ -37,7 +37,7 @@ class FeatureMetric(SampleMetric):
         self._set_names()
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
-        self._set_names(short(n_fake))
+        self._set_names(short_number(n_fake))
         self.check_sample_size(n_fake, n_real)  # before a network is loaded
         self.observe(torch.zeros(1, *data.shape))  # raises an error for other shapes
         self.check_sample_size(n_fake, n_real)  # the number of classes is known only now

@@ -1,4 +1,4 @@
-"""Memorisation: are samples closer to the training set than held-out images are?"""
+"""Memorisation: the share of samples that are closer to the training set than held-out images are."""
 
 from __future__ import annotations
 

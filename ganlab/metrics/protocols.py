@@ -11,21 +11,21 @@ from ganlab.core.errors import UNSET, ConfigError, require
 from ganlab.core.validation import format_number
 from ganlab.filesystem import read_regular_file
 
-Record = Mapping[str, Any]
-Records = dict[str, dict[str, Any]]  # by the names of values
+MetricRecord = Mapping[str, Any]
+MetricRecords = dict[str, dict[str, Any]]  # by the names of values
 # The keys of a record that are not part of the protocol.
 RESULTS = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}
 LARGEST = 1 << 20  # bytes of a file of records
 
 
-def differences(one: Record, other: Record) -> dict[str, tuple[Any, Any]]:
+def differences(one: MetricRecord, other: MetricRecord) -> dict[str, tuple[Any, Any]]:
     """The keys in which the protocols of two records differ, with both values; None for a missing key."""
     keys = [key for key in {**one, **other} if key not in RESULTS]
     pairs = {key: (one.get(key), other.get(key)) for key in keys}
     return {key: (first, second) for key, (first, second) in pairs.items() if first != second}
 
 
-def refuse_unlike(name: str, records: Mapping[str, Record], ignored: Collection[str] = ()) -> None:
+def refuse_unlike(name: str, records: Mapping[str, MetricRecord], ignored: Collection[str] = ()) -> None:
     """Refuses to compare values of different protocols.
 
     Args:
@@ -43,7 +43,7 @@ def refuse_unlike(name: str, records: Mapping[str, Record], ignored: Collection[
             require(key in ignored, name, UNSET, reason, "measure both with the same protocol")
 
 
-def read_records(path: Path) -> Records:
+def read_records(path: Path) -> MetricRecords:
     """The records in a run's summary.json, or in a file that `ganlab.evaluate` wrote.
 
     Raises:
@@ -62,7 +62,7 @@ def read_records(path: Path) -> Records:
 
 
 def common_values(
-    sources: Mapping[str, Records], ignored: Collection[str]
+    sources: Mapping[str, MetricRecords], ignored: Collection[str]
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
     """The values that all sources have, by name and source, and remarks on what else differs.
 
@@ -88,7 +88,7 @@ def common_values(
     }, remarks
 
 
-def baseline_note(baseline: Record, things: str = "images") -> str:
+def baseline_note(baseline: MetricRecord, things: str = "images") -> str:
     """The end of a printed line: the value of real samples in the place of generated ones, if it is known."""
     if "floor" not in baseline:
         return ""

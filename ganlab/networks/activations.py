@@ -12,24 +12,8 @@ from ganlab.networks.base import Discriminator
 from ganlab.networks.mlp import Maxout
 
 # nn.ReLU6 is a subclass of nn.Hardtanh.
-ACTIVATIONS = (
-    nn.CELU,
-    nn.ELU,
-    nn.GELU,
-    nn.Hardswish,
-    nn.Hardtanh,
-    nn.LeakyReLU,
-    nn.Mish,
-    nn.PReLU,
-    nn.RReLU,
-    nn.ReLU,
-    nn.SELU,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.Softplus,
-    nn.Tanh,
-    Maxout,
-)
+NAMES = "CELU ELU GELU Hardswish Hardtanh LeakyReLU Mish PReLU RReLU ReLU SELU SiLU Sigmoid Softplus Tanh"
+ACTIVATIONS: tuple[type[nn.Module], ...] = (*(getattr(nn, name) for name in NAMES.split()), Maxout)
 GRID = 4  # height and width to which feature maps are pooled
 
 

@@ -38,9 +38,7 @@ class Generator(nn.Module):
         super().__init__()
         self.latents = nn.ModuleList()
         self.body: nn.Module = body
-        self.latent_dim = latent_dim
-        self.shape = shape
-        self.prior = prior
+        self.latent_dim, self.shape, self.prior = latent_dim, shape, prior
         self.num_classes: int | None = None
         self.class_counts: list[int] | None = None  # training samples of each class; None: not known
         self.encoder: nn.Module | None = None

@@ -31,24 +31,24 @@ class EmbedLatent(Embedded):
         return latent * self.embedding(condition), condition
 
 
-class ConcatImage(Conditioned):
-    """Appends the class as constant one-hot planes: [B, C, H, W] -> [B, C + K, H, W]."""
+class OneHot(Conditioned):
+    """Base class of layers with a one-hot code of the class."""
 
     def __init__(self, num_classes: int):
         super().__init__()
         self.num_classes = num_classes
+
+
+class ConcatImage(OneHot):
+    """Appends the class as constant one-hot planes: [B, C, H, W] -> [B, C + K, H, W]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         planes = one_hot(condition, self.num_classes).to(x.dtype)[:, :, None, None]  # [B, K, 1, 1]
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), condition
 
 
-class ConcatVector(Conditioned):
+class ConcatVector(OneHot):
     """Appends the class as one-hot columns to flattened samples: [B, ...] -> [B, D + K]."""
-
-    def __init__(self, num_classes: int):
-        super().__init__()
-        self.num_classes = num_classes
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), one_hot(condition, self.num_classes).to(x.dtype)], 1), condition

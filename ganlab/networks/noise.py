@@ -61,8 +61,7 @@ class KeyedDropout(nn.Module):
         super().__init__()
         self.keys = keys
         self.salt = derive_seed("dropout", layer) >> 1
-        self.rate = rate
-        self.at_test = at_test
+        self.rate, self.at_test = rate, at_test
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training or self.at_test):

@@ -50,8 +50,7 @@ class FDivergence(Adversarial):
         self, divergence: Divergence, generator_cost: GeneratorCost, weight: Mapping[Player, float | Schedule]
     ):
         super().__init__(weight)
-        self.divergence = divergence
-        self.generator_cost: GeneratorCost = generator_cost
+        self.divergence, self.generator_cost = divergence, generator_cost
 
     def discriminator(self, turn: Turn) -> Tensor:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)

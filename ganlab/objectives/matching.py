@@ -89,9 +89,7 @@ class KernelDistance:
     def __init__(self, kernel: Kernel, estimator: BatchEstimator, *, root: bool):
         reason = f"cannot be taken of the {estimator} estimate, which can be negative"
         require(estimator == "biased" or not root, ".root", root, reason, "choose the biased estimator")
-        self.kernel = kernel
-        self.estimator: BatchEstimator = estimator
-        self.root = root
+        self.kernel, self.estimator, self.root = kernel, estimator, root
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         squared = mmd2(x, y, self.kernel, self.estimator)
@@ -114,8 +112,7 @@ class Moments(Matching):
         super().__init__(space, weight)
         remedy = "give an order, or set covariance=true"
         require(orders or covariance, ".orders", list(orders), "would match nothing", remedy)
-        self.orders = list(orders)
-        self.covariance = covariance
+        self.orders, self.covariance = list(orders), covariance
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
         gaps = [moment_gap(fake, real, order) for order in self.orders]

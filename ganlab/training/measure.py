@@ -14,12 +14,12 @@ from ganlab.config.run_directory import RunDirectory, warn_if_other_data
 from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data
 from ganlab.data.folder import EvaluationFolder
-from ganlab.metrics.protocols import Records
+from ganlab.metrics.protocols import MetricRecords
 from ganlab.training.build import load
 from ganlab.training.callbacks.progress import progress_bar
 
 
-def measure_run(cfg: DictConfig) -> Records:
+def measure_run(cfg: DictConfig) -> MetricRecords:
     """Measures the samples of a run on its data, by the settings of `ganlab.evaluate`."""
     game, directory = load(cfg.run_dir, cfg.checkpoint, cfg.trust), RunDirectory(cfg.run_dir, cfg.trust)
     run = directory.config()
@@ -38,7 +38,7 @@ def measure_run(cfg: DictConfig) -> Records:
     return evaluation.records(evaluation(game), game)
 
 
-def measure_folder(cfg: DictConfig) -> Records:
+def measure_folder(cfg: DictConfig) -> MetricRecords:
     """Measures the images of a folder against those of another, or of a data set."""
     for name, metric in instantiate_group(cfg, "metric").items():
         reason = "needs a game, and these are images from files"

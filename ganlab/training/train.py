@@ -29,6 +29,9 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
     """
     reason = "cannot be combined with resume"
     require(not (cfg.resume and cfg.init_from), "init_from", cfg.init_from, reason, "remove one of them")
+    if str(cfg.data.get("_target_")).endswith(".Folder"):  # checked here, before torch is imported
+        found = Path(cfg.data.root).expanduser().is_dir()
+        require(found, "data.root", cfg.data.root, "is not a folder", "set it to a folder of images")
     directory = None
     if cfg.resume:
         directory = RunDirectory(cfg.resume, cfg.trust)

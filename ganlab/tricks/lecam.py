@@ -1,5 +1,5 @@
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.schedules import Schedule, as_schedule, nonzero_schedule
@@ -29,18 +29,14 @@ class LeCam(Trick):
 
     def terms(self, turn: Turn) -> Terms:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
-        averages = self._updated_averages(real, fake, turn.step)
+        means = mean_over_ranks(torch.stack([real.detach().mean(), fake.detach().mean()]))
+        decay = self.decay(turn.step)
+        share = (1 - decay) / (1 - decay ** (self.moves + 1))
+        averages = self.averages.lerp(means.to(self.averages), share)
         if not turn.is_ahead:
             self.latest.copy_(averages)
         penalty = (real - averages[1]).square() + (fake - averages[0]).square()
         return {"lecam": self.weight(turn.step) * penalty}
-
-    @torch.no_grad()
-    def _updated_averages(self, real: Tensor, fake: Tensor, step: int) -> Tensor:
-        """The averages with this batch included, [2]."""
-        means = mean_over_ranks(torch.stack([real.mean(), fake.mean()]))
-        decay = self.decay(step)
-        return self.averages.lerp(means.to(self.averages), (1 - decay) / (1 - decay ** (self.moves + 1)))
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":

@@ -49,19 +49,17 @@ class Lookahead(PlayerTrick):
         for player in self.players:
             self.register_buffer(player, flat_weights(getattr(networks, player)).detach())
 
+    @torch.no_grad()
     def after(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":
             return
         self.moves += 1
-        if self.moves % self.k == 0:
-            for name in self.players:
-                self._interpolate(name, getattr(networks, name), self.alpha(step))
-
-    @torch.no_grad()
-    def _interpolate(self, player: Player, network: torch.nn.Module, alpha: float) -> None:
-        slow = self.get_buffer(player)
-        slow.lerp_(flat_weights(network), alpha)
-        weights = list(network.parameters())
-        for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
-            weight.copy_(part.view_as(weight))
-        set_singular_vectors(network)
+        if self.moves % self.k:
+            return
+        for name in self.players:
+            network, slow = getattr(networks, name), self.get_buffer(name)
+            slow.lerp_(flat_weights(network), self.alpha(step))
+            weights = list(network.parameters())
+            for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
+                weight.copy_(part.view_as(weight))
+            set_singular_vectors(network)

@@ -38,16 +38,14 @@ class Normalisation(PlayerTrick):
 
     def networks(self, networks: Networks) -> Networks:
         bodies = [getattr(networks, player).body for player in self.players]
-        if not sum([self._replace(body) for body in bodies]):
+        if self.kind == "none":
+            replaced = [remove_batch_norm(body) for body in bodies]
+        else:
+            replaced = [replace_modules(body, BATCH_NORMS, self._new_norm) for body in bodies]
+        if not any(replaced):
             reason = f"has no effect on a {' and a '.join(self.players)} without batch norm"
             raise ConfigError(reason, "remove the trick, or choose model=dcgan")
         return networks
-
-    def _replace(self, body: nn.Module) -> int:
-        """Replaces the batch norms of a network; returns their number."""
-        if self.kind == "none":
-            return remove_batch_norm(body)
-        return replace_modules(body, BATCH_NORMS, self._new_norm)
 
     def _new_norm(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
         channels, is_vector = norm.num_features, isinstance(norm, nn.BatchNorm1d)

@@ -33,25 +33,11 @@ class ReplayBuffer(Trick):
         return networks
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
-        return self._exchange(fake, turn) if self.stored == self.size else self._fill(fake)
-
-    def after(self, player: Player, networks: Networks, step: int) -> None:
-        if player == "discriminator" and self._next is not None:
-            index, stored = self._next
-            for buffer, rows in zip((self.samples, self.classes), stored, strict=False):  # classes: if any
-                buffer[index] = rows.to(buffer.dtype)
-            self.stored = min(self.stored + len(index), self.size)
-            self._next = None
-
-    def _fill(self, fake: Sample) -> Sample:
-        """Stores as many fakes as there is space for, and returns all of them."""
-        n = min(len(fake.x), self.size - self.stored)
-        index = torch.arange(self.stored, self.stored + n, device=fake.x.device)
-        self._next = index, [rows.detach()[:n] for rows in fake if rows is not None]
-        return fake
-
-    def _exchange(self, fake: Sample, turn: Turn) -> Sample:
-        """Exchanges a share of the fakes for stored ones."""
+        if self.stored < self.size:
+            n = min(len(fake.x), self.size - self.stored)
+            index = torch.arange(self.stored, self.stored + n, device=fake.x.device)
+            self._next = index, [rows.detach()[:n] for rows in fake if rows is not None]
+            return fake
         n = min(len(fake.x), self.size)  # fakes beyond the size of the buffer are judged as they are
         # n different indices: the largest n of `size` uniform numbers, which needs no host synchronisation.
         index = turn.random.uniform("replay_buffer", self.size).topk(n).indices  # [n]
@@ -60,6 +46,14 @@ class ReplayBuffer(Trick):
         exchanged = [exchange(old[index], new, chosen) for old, new in pairs if new is not None]
         self._next = index, [stored for _, stored in exchanged]
         return Sample(*(judged for judged, _ in exchanged))
+
+    def after(self, player: Player, networks: Networks, step: int) -> None:
+        if player == "discriminator" and self._next is not None:
+            index, stored = self._next
+            for buffer, rows in zip((self.samples, self.classes), stored, strict=False):  # classes: if any
+                buffer[index] = rows.to(buffer.dtype)
+            self.stored = min(self.stored + len(index), self.size)
+            self._next = None
 
 
 def exchange(old: Tensor, new: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:

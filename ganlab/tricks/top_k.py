@@ -1,5 +1,4 @@
 import torch
-from torch import Tensor
 
 from ganlab.core.distributed import all_gather_with_grad, local_rows
 from ganlab.core.errors import UNSET, require
@@ -32,16 +31,12 @@ class TopK(Trick):
         terms = compute(turn)
         if turn.player == "discriminator":
             return terms
-        costs = at_least_float32(terms["adversarial"])  # [N] or [N, h, w]
-        weights = self._weights(turn.on_fake.logits.detach(), turn.step)
-        return {**terms, "adversarial": costs * weights.view(-1, *[1] * (costs.ndim - 1))}
-
-    def _weights(self, logits: Tensor, step: int) -> Tensor:
-        """Weights of the costs whose mean is that of the k best fakes, [N]: global batch size / k, or 0."""
-        scores = at_least_float32(logits)
-        scores = all_gather_with_grad(scores.flatten(1).mean(1) if scores.ndim > 1 else scores)
-        n = len(scores)
+        logits = at_least_float32(turn.on_fake.logits.detach())
+        scores = all_gather_with_grad(logits.flatten(1).mean(1) if logits.ndim > 1 else logits)
+        n = len(scores)  # of the global batch
         require(n > 1, "data.batch_size", UNSET, "leaves top_k one fake to choose from", "set a larger one")
-        k = max(1, int(self.share(step) * n + 1e-6))  # 0.29 * 100 is slightly less than 29
-        kept = torch.zeros_like(scores).index_fill(0, scores.topk(k).indices, n / k)
-        return local_rows(kept)
+        k = max(1, int(self.share(turn.step) * n + 1e-6))  # 0.29 * 100 is slightly less than 29
+        # The mean of the weighted costs is that over the k best.
+        weights = local_rows(torch.zeros_like(scores).index_fill(0, scores.topk(k).indices, n / k))
+        costs = at_least_float32(terms["adversarial"])  # [N] or [N, h, w]
+        return {**terms, "adversarial": costs * weights.view(-1, *[1] * (costs.ndim - 1))}

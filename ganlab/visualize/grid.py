@@ -11,12 +11,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ganlab.core.errors import ConfigError
-from ganlab.data.base import ValueRange
 from ganlab.filesystem import atomic_writer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
+
+    from ganlab.data.base import ValueRange
 
 GAP = 2  # pixels between the images of a grid, before enlarging
 BACKGROUND = (0, 98, 155)  # of grids and labels; blue, because images may have any grey

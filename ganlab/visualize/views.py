@@ -13,7 +13,7 @@ from ganlab.config.build import build_data, instantiate
 from ganlab.config.run_directory import RunDirectory, warn_if_other_data
 from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data, ValueRange
-from ganlab.data.image import Unreadable, opened
+from ganlab.data.image import Unreadable, open_image
 from ganlab.game import Game
 from ganlab.metrics.evaluation import BATCH
 from ganlab.metrics.features import cached, to_unit_range
@@ -137,7 +137,7 @@ VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
 def read_image(path: Path) -> Image.Image:
     """An image of training as RGB."""
     try:
-        with opened(path) as image:
+        with open_image(path) as image:
             return image.convert("RGB")
     except Unreadable as error:
         raise ConfigError(str(error), "remove this image of training") from error
@@ -161,7 +161,8 @@ def feature_space(config: Any, data: Data) -> tuple[Space, str]:
     try:
         extractor.extract(torch.zeros(1, *data.shape))
     except ConfigError as error:
-        raise ConfigError(error.reason, "choose space=pixels", "space", "features") from error
+        reason = f"extractor {extractor.network.name} {error.reason}"
+        raise ConfigError(reason, "choose space=pixels", "space", "features") from error
 
     def space(x: Tensor) -> Tensor:
         parts = (to_unit_range(part, value_range) for part in x.split(BATCH))

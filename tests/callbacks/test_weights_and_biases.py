@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.commands import QUICK, finish, go_on, play, rows, start, summary
+from support.commands import QUICK, finish, play, resume, rows, start, summary
 from support.refusals import refuses
 from support.small_games import ROOT
 
@@ -48,7 +48,7 @@ def test_settings_of_a_foreign_run_are_refused(folder: str, tmp_path: Path, monk
     with refuses(
         reason=f"^{re.escape(folder)}/settings would tell W&B where to send your key", remedy="remove it"
     ):
-        go_on(Path(), "steps=2", "logger=wandb", "logger.wandb.mode=offline")
+        resume(Path(), "steps=2", "logger=wandb", "logger.wandb.mode=offline")
 
 
 def parts(run_dir: Path) -> list:
@@ -86,7 +86,7 @@ def test_a_resumed_run_continues_its_own_history(tmp_path: Path, monkeypatch) ->
     monkeypatch.setenv("WANDB_MODE", "offline")
     run_dir = tmp_path / "run"
     play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=2")
-    go_on(run_dir, "steps=6", "views=[interpolate,animate]")
+    resume(run_dir, "steps=6", "views=[interpolate,animate]")
     ids, history = logged(run_dir)
     assert ids == {summary(run_dir)["wandb_run_id"]}
     losses = [row for row in history if "generator/adversarial" in row]
@@ -104,8 +104,8 @@ def test_steps_that_are_played_again_are_not_logged_again(tmp_path: Path, monkey
     monkeypatch.setenv("WANDB_MODE", "offline")
     run_dir = tmp_path / "run"
     play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=1", "checkpoint_every=2")
-    go_on(run_dir / "checkpoints" / "previous.ckpt", "steps=3")  # as if killed a second time
-    go_on(run_dir / "checkpoints" / "last.ckpt", "steps=5")
+    resume(run_dir / "checkpoints" / "previous.ckpt", "steps=3")  # as if killed a second time
+    resume(run_dir / "checkpoints" / "last.ckpt", "steps=5")
     history = logged(run_dir)[1]
     assert [row["step"] for row in history if "generator/adversarial" in row] == [1, 2, 3, 4, 5]
     assert [row["step"] for row in history if "samples/_type" in row or "samples" in row] == [1, 2, 3, 4, 5]

@@ -17,7 +17,7 @@ from ganlab.metrics.evaluation import Evaluation
 SEMI = (*SMALL, "trick=[semi_supervised,ema]", "data.labelled=100", "metric=errors", "trick.ema.decay=0.9")
 
 
-def counted(game: Game, network: torch.nn.Module) -> int:
+def count_one_by_one(game: Game, network: torch.nn.Module) -> int:
     """The test digits that a network gets wrong, one at a time."""
     data = build_data(compose(*SMALL))
     network.eval()
@@ -37,7 +37,7 @@ def test_the_errors_are_those_of_the_network_that_classifies(players: list[str])
     judge = game.tricks["ema"].averages["discriminator"] if averaged else game.discriminator
     evaluation = Evaluation({"errors": Errors()}, build_data(cfg), n=10, n_real=10, seed=0)
     found = evaluation(game)
-    assert found == {"errors/test": counted(game, judge)}
+    assert found == {"errors/test": count_one_by_one(game, judge)}
     record = evaluation.records(found, game)["errors/test"]
     assert record["n_test"] == 360
     assert record["classifier"] == ("ema" if averaged else "discriminator")

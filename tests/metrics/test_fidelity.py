@@ -39,7 +39,7 @@ def images(n: int, seed: int, brightness: float = 1.0) -> Tensor:
     return brightness * nn.functional.interpolate(coarse, size=8, mode="bilinear")
 
 
-def shown(metric: SampleMetric, real: Tensor, fake: Tensor) -> dict[str, float]:
+def measure(metric: SampleMetric, real: Tensor, fake: Tensor) -> dict[str, float]:
     """The metric's values, with the samples in uneven batches."""
     for split in (*metric.references, None):
         for rows in torch.split(fake if split is None else real, 70):
@@ -59,7 +59,7 @@ def test_frechet_distance_is_the_formula_on_the_features() -> None:
     classifier = Classifier.load("digits").double()
     real, fake = images(300, 0), images(200, 1, brightness=0.7)
     expected = frechet(classifier.features(eight_bit(real)), classifier.features(eight_bit(fake)))
-    got = shown(FrechetDistance("digits", "train"), real, fake)
+    got = measure(FrechetDistance("digits", "train"), real, fake)
     assert got == pytest.approx({"fid/digits_train": expected}, rel=1e-5)
 
 
@@ -69,13 +69,13 @@ def test_frechet_distance_of_gaussians_is_the_closed_form() -> None:
     noise = torch.randn(2, 20_000, 3, generator=torch.Generator().manual_seed(0))
     real, fake = 0.5 + 0.05 * noise[0], mean + spread * noise[1]
     expected = ((mean - 0.5).square() + (spread - 0.05).square()).sum().item()
-    got = shown(FrechetDistance(Pixels(3), "train"), real[..., None, None], fake[..., None, None])
+    got = measure(FrechetDistance(Pixels(3), "train"), real[..., None, None], fake[..., None, None])
     assert got["fid/pixels_train"] == pytest.approx(expected, rel=0.02)
 
 
 def test_frechet_distance_to_itself_is_zero_and_never_below() -> None:
     for x in (images(150, 0), torch.full((60, 1, 8, 8), 0.5), *(images(80, seed) for seed in (1, 2, 3))):
-        distance = shown(FrechetDistance("digits", "train"), x, x)["fid/digits_train"]
+        distance = measure(FrechetDistance("digits", "train"), x, x)["fid/digits_train"]
         assert 0 <= distance < 1e-5
 
 
@@ -83,7 +83,7 @@ def test_frechet_distance_sees_eight_bits() -> None:
     # Moves within half a level are rounding, which a file would not keep.
     real, fake = images(100, 0), eight_bit(images(100, 1))
     moved = (fake + 0.4 / 255 * torch.rand_like(fake)).clamp(0, 1)
-    assert shown(FrechetDistance("digits", "train"), real, fake) == shown(
+    assert measure(FrechetDistance("digits", "train"), real, fake) == measure(
         FrechetDistance("digits", "train"), real, moved
     )
 
@@ -92,12 +92,12 @@ def test_frechet_distance_sees_eight_bits() -> None:
 def test_frechet_distance_of_too_few_samples_is_refused(n_real: int, n_fake: int, kind: str) -> None:
     remedy = "metric.kid.subset_size=48, or an extractor of fewer features"
     with refuses("", reason=f"48 features needs 49 samples, and there are {kind} ones", remedy=remedy):
-        shown(FrechetDistance("digits", "train"), images(n_real, 0), images(n_fake, 1))
+        measure(FrechetDistance("digits", "train"), images(n_real, 0), images(n_fake, 1))
 
 
 def test_reset_drops_generated_samples_and_keeps_real_ones() -> None:
     metric, fake = FrechetDistance("digits", "train"), images(60, 1)
-    first = shown(metric, images(90, 0), fake)
+    first = measure(metric, images(90, 0), fake)
     metric.reset()
     assert metric.protocol()["n_real"] == 90
     assert metric.protocol()["n_fake"] == 0
@@ -112,13 +112,13 @@ def test_reset_drops_generated_samples_and_keeps_real_ones() -> None:
 def test_inception_score_of_clear_balanced_classes_is_their_number(factor: float) -> None:
     # At 2000 the other classes' probabilities are 0 in float64.
     one_hot = torch.eye(7).repeat(10, 1)[..., None, None]
-    got = shown(InceptionScore(Pixels(7, factor), splits=1), one_hot, one_hot)
+    got = measure(InceptionScore(Pixels(7, factor), splits=1), one_hot, one_hot)
     assert got == pytest.approx({"is/pixels": 7})
 
 
 def test_inception_score_of_one_class_is_one() -> None:
     same = torch.zeros(40, 7, 1, 1)
-    assert shown(InceptionScore(Pixels(7), splits=4), same, same)["is/pixels"] == pytest.approx(1)
+    assert measure(InceptionScore(Pixels(7), splits=4), same, same)["is/pixels"] == pytest.approx(1)
 
 
 def test_inception_score_is_that_of_torchmetrics() -> None:
@@ -130,7 +130,7 @@ def test_inception_score_is_that_of_torchmetrics() -> None:
         reference = Reference(Classifier.load("digits").double(), splits=1)
         reference.update(eight_bit(fake))
         expected = float(reference.compute()[0])
-    assert shown(InceptionScore("digits", splits=1), fake, fake)["is/digits"] == pytest.approx(
+    assert measure(InceptionScore("digits", splits=1), fake, fake)["is/digits"] == pytest.approx(
         expected, rel=1e-9
     )
 
@@ -150,7 +150,7 @@ def test_inception_score_does_not_use_real_images() -> None:
 def test_inception_score_of_splits_smaller_than_the_number_of_classes_is_refused(n: int, remedy: str) -> None:
     few = f"100 samples are needed, and there are {n} generated ones"
     with refuses(".splits", 10, few, remedy):
-        shown(InceptionScore("digits", splits=10), images(n, 0), images(n, 0))
+        measure(InceptionScore("digits", splits=10), images(n, 0), images(n, 0))
     data = build_data(compose("data=digits"))
     with refuses(".splits", 10, few, remedy):
         InceptionScore("digits", splits=10).setup(data, n, n)
@@ -160,7 +160,7 @@ def test_inception_score_of_splits_smaller_than_the_number_of_classes_is_refused
         many.check_sample_size(999, 0)
 
 
-def both() -> list[SampleMetric]:
+def new_metrics() -> list[SampleMetric]:
     return [FrechetDistance("digits", "train"), InceptionScore("digits", splits=3)]
 
 
@@ -169,7 +169,7 @@ def test_values_repeat_and_do_not_use_the_global_generator() -> None:
     for seed in (0, 1):
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        numbers.append([shown(metric, images(80, 0), images(80, 1)) for metric in both()])
+        numbers.append([measure(metric, images(80, 0), images(80, 1)) for metric in new_metrics()])
         assert torch.equal(torch.get_rng_state(), before)
     assert numbers[0] == numbers[1]
 
@@ -177,25 +177,25 @@ def test_values_repeat_and_do_not_use_the_global_generator() -> None:
 def test_nothing_warns() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for metric in both():
-            shown(metric, images(80, 0), images(80, 1))
+        for metric in new_metrics():
+            measure(metric, images(80, 0), images(80, 1))
 
 
 def test_protocols_and_values_are_plain() -> None:
     sha256 = Classifier.load("digits").sha256
-    for metric in both():
-        numbers = shown(metric, images(80, 0), images(60, 1))
+    for metric in new_metrics():
+        numbers = measure(metric, images(80, 0), images(60, 1))
         protocol = metric.protocol()
         assert {type(number) for number in numbers.values()} == {float}
         assert {type(value) for value in protocol.values()} <= {str, int, float}
         assert protocol["weights_sha256"] == sha256
         assert protocol["n_fake"] == 60
-    assert both()[1].protocol()["splits"] == 3
+    assert new_metrics()[1].protocol()["splits"] == 3
 
 
 @pytest.mark.parametrize("position", [0, 1])
 def test_wrong_samples_are_refused(position: int) -> None:
     with refuses("extractor", "digits", "takes images of shape"):
-        both()[position].update(torch.rand(4, 1, 28, 28))
+        new_metrics()[position].update(torch.rand(4, 1, 28, 28))
     with refuses(remedy="rescale or clamp"):
-        both()[position].update(2 * torch.rand(400, 1, 8, 8))
+        new_metrics()[position].update(2 * torch.rand(400, 1, 8, 8))

@@ -53,14 +53,14 @@ def pictures(n: int, seed: int, channels: int = 3) -> Tensor:
     return (fine * 255).round() / 255
 
 
-def written(x: Tensor, folder: Path) -> Path:
+def save_images(x: Tensor, folder: Path) -> Path:
     folder.mkdir()
     for i, image in enumerate((x * 255).round().byte().permute(0, 2, 3, 1).numpy()):
         Image.fromarray(np.ascontiguousarray(image)).save(folder / f"{i:03d}.png")
     return folder
 
 
-def fidelity(weights: Path, *line: str) -> dict[str, float]:
+def run_torch_fidelity(weights: Path, *line: str) -> dict[str, float]:
     """The values of torch-fidelity's own command, in a process that has imported torch."""
     how = ("--cpu", "--json", "--silent", "--no-cache", "--save-cpu-ram")
     how += ("--feature-extractor-weights-path", str(weights), *line)
@@ -69,19 +69,22 @@ def fidelity(weights: Path, *line: str) -> dict[str, float]:
     return json.loads(out)
 
 
-def ours(weights: Path, *line: str) -> dict[str, dict]:
+def measure(weights: Path, *line: str) -> dict[str, dict]:
     overrides = ["extractor=inception", f"metric.weights={weights}", *line]
     return evaluate(compose(*overrides, config_name="evaluate"), overrides)
 
 
 def test_distances_are_those_of_torch_fidelity_on_the_same_files(weights: Path, tmp_path: Path) -> None:
-    one, other = written(pictures(70, 0), tmp_path / "fake"), written(pictures(70, 1), tmp_path / "real")
+    one, other = (
+        save_images(pictures(70, 0), tmp_path / "fake"),
+        save_images(pictures(70, 1), tmp_path / "real"),
+    )
     layers = ("--fid", "--feature-layer-fid", str(SHALLOW), "--kid", "--feature-layer-kid", str(SHALLOW))
-    theirs = fidelity(
+    theirs = run_torch_fidelity(
         weights, *layers, "--kid-subset-size", "50", "--input1", str(one), "--input2", str(other)
     )
     kid = ("metric=[fid,kid]", "metric.kid.subset_size=50")
-    found = ours(weights, f"generated={one}", f"real={other}", f"extractor.layer={SHALLOW}", *kid)
+    found = measure(weights, f"generated={one}", f"real={other}", f"extractor.layer={SHALLOW}", *kid)
     keys = {"fid": "frechet_inception_distance", "kid": "kernel_inception_distance_mean"}
     for kind, key in keys.items():
         assert found[f"{kind}/inception64_train_70"]["value"] == pytest.approx(theirs[key], rel=1e-5)
@@ -93,11 +96,11 @@ def test_distances_are_those_of_torch_fidelity_on_the_same_files(weights: Path, 
 
 
 def test_the_score_is_that_of_torch_fidelity_on_the_same_files(weights: Path, tmp_path: Path) -> None:
-    folder = written(pictures(8, 0), tmp_path / "fake")
-    theirs = fidelity(weights, "--isc", "--isc-splits", "2", "--input1", str(folder))
+    folder = save_images(pictures(8, 0), tmp_path / "fake")
+    theirs = run_torch_fidelity(weights, "--isc", "--isc-splits", "2", "--input1", str(folder))
     line = (f"generated={folder}", f"real={folder}", "metric=is", "metric.is.splits=2")
     with refuses("metric.is.splits", 2, "1000 samples are needed, and there are 8 generated ones"):
-        ours(weights, *line)
+        measure(weights, *line)
     score = InceptionScore(Inception(str(weights), 2048), 2)
     images = EvaluationFolder("generated", str(folder), 3).split("train", "cpu", 8)
     score.update(next(images)[0])

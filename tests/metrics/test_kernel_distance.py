@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.refusals import refuses
-from test_fidelity import Pixels, images, shown
+from test_fidelity import Pixels, images, measure
 from torch import Tensor
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
@@ -24,7 +24,7 @@ def test_values_are_those_of_torch_fidelity() -> None:
     seen = [eight_bit(x).flatten(1) for x in (fake, real)]
     theirs = kid_features_to_metric(*seen, kid_subsets=7, kid_subset_size=30, verbose=False)
     metric = KernelDistance(Pixels(64), "train", 7, 30)
-    found = shown(metric, real, fake)
+    found = measure(metric, real, fake)
     assert found["kid/pixels_train"] == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-9)
     assert metric.extras()["std_over_subsets"] == pytest.approx(theirs[KEY_METRIC_KID_STD], rel=1e-9)
     assert metric.protocol()["estimator"] == "unbiased"
@@ -34,7 +34,7 @@ def test_values_are_those_of_torch_fidelity() -> None:
 def test_an_estimator_is_its_sum_over_pairs(estimator: Estimator) -> None:
     real, fake = images(30, 0), images(30, 1, brightness=0.8)
     metric = KernelDistance(Pixels(64), "train", 1, 30, estimator)
-    found = shown(metric, real, fake)["kid/pixels_train"]
+    found = measure(metric, real, fake)["kid/pixels_train"]
     chance = np.random.RandomState(2020)
     y, x = (
         eight_bit(part).flatten(1)[chance.choice(30, 30, replace=False)] for part in (fake, real)
@@ -49,7 +49,7 @@ def test_an_estimator_is_its_sum_over_pairs(estimator: Estimator) -> None:
 
 def test_the_deviation_over_subsets_with_all_generated_samples_has_another_name() -> None:
     metric = KernelDistance(Pixels(64), "train", 3, 40)
-    shown(metric, images(80, 0), images(40, 1))
+    measure(metric, images(80, 0), images(40, 1))
     assert list(metric.extras()) == ["std_over_subsets_of_reals_alone"]
 
 
@@ -66,7 +66,7 @@ def test_the_mean_is_zero_for_samples_of_one_distribution() -> None:
     values = []
     for i in range(60):
         metric = KernelDistance(Pixels(64), "train", subsets=2, subset_size=40)
-        values.append(shown(metric, images(80, 2 * i), images(80, 2 * i + 1))["kid/pixels_train"])
+        values.append(measure(metric, images(80, 2 * i), images(80, 2 * i + 1))["kid/pixels_train"])
     spread = torch.tensor(values).std() / math.sqrt(len(values))
     assert abs(sum(values) / len(values)) < 4 * float(spread)
     assert min(values) < 0
@@ -95,4 +95,4 @@ def test_a_reservoir_is_bounded_and_a_uniform_choice() -> None:
 
 def test_too_few_samples_or_subsets_are_refused() -> None:
     with refuses(".subset_size", 30, "there are 20 real ones", "lower it to 20"):
-        shown(KernelDistance(Pixels(64), "train", 7, 30), images(20, 0), images(40, 1))
+        measure(KernelDistance(Pixels(64), "train", 7, 30), images(20, 0), images(40, 1))

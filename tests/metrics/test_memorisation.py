@@ -14,7 +14,7 @@ from ganlab.metrics.memorisation import Memorisation, nearest_distances
 NAMES = ("memorisation/pixels_train", "memorisation_pixels/pixels_train")
 
 
-def found(train: Tensor, held_out: Tensor, fake: Tensor) -> dict[str, float]:
+def measure(train: Tensor, held_out: Tensor, fake: Tensor) -> dict[str, float]:
     metric = Memorisation(Pixels(64))
     for split, x in (("train", train), ("test", held_out)):
         for rows in x.split(30):
@@ -32,19 +32,19 @@ def test_it_is_the_statistic_of_mann_and_whitney() -> None:
     rows = [eight_bit(x).flatten(1) for x in (train, held_out, fake)]
     gaps = [[float((x - rows[0]).norm(dim=1).min()) for x in kind] for kind in (rows[2], rows[1])]
     expected = 1 - mannwhitneyu(*gaps).statistic / (40 * 50)
-    numbers = found(*(eight_bit(x) for x in (train, held_out, fake)))
+    numbers = measure(*(eight_bit(x) for x in (train, held_out, fake)))
     assert numbers == pytest.approx(dict.fromkeys(NAMES, expected))
 
 
 def test_copies_score_one_and_samples_far_from_all_data_zero() -> None:
     train, held_out = images(60, 0), images(40, 1)
-    assert found(train, held_out, train[:20]) == dict.fromkeys(NAMES, 1.0)
-    assert found(train, held_out, 1 - 0.1 * images(20, 2)) == dict.fromkeys(NAMES, 0.0)
+    assert measure(train, held_out, train[:20]) == dict.fromkeys(NAMES, 1.0)
+    assert measure(train, held_out, 1 - 0.1 * images(20, 2)) == dict.fromkeys(NAMES, 0.0)
 
 
 def test_new_images_score_a_half() -> None:
     scores = [
-        found(images(60, 3 * i), images(60, 3 * i + 1), images(60, 3 * i + 2))[NAMES[0]] for i in range(30)
+        measure(images(60, 3 * i), images(60, 3 * i + 1), images(60, 3 * i + 2))[NAMES[0]] for i in range(30)
     ]
     scores = torch.tensor(scores)
     assert float(scores.mean()) == pytest.approx(0.5, abs=4 * float(scores.std()) / 30**0.5)

@@ -17,7 +17,7 @@ from support.small_games import SHARED
 from torch import Tensor
 
 from ganlab.config.compose import CONF
-from ganlab.data.vision import load
+from ganlab.data.vision import load_splits
 from ganlab.metrics.parzen import Parzen, log_densities
 
 FILE = OmegaConf.to_container(OmegaConf.load(CONF / "metric" / "parzen.yaml"))["parzen"]
@@ -28,7 +28,7 @@ def images(n: int, seed: int) -> Tensor:
     return torch.rand(n, 1, 6, 6, generator=torch.Generator().manual_seed(seed))
 
 
-def shown(metric: Parzen, fakes: Tensor, validation: Tensor, test: Tensor) -> dict[str, float]:
+def measure(metric: Parzen, fakes: Tensor, validation: Tensor, test: Tensor) -> dict[str, float]:
     """The metric's values, with the samples in uneven batches."""
     for split, reals in (("validation", validation), ("test", test)):
         for x in torch.split(reals, 70):
@@ -75,7 +75,7 @@ def test_the_width_is_chosen_on_the_first_validation_images_alone() -> None:
     widths = [0.01, 0.1, 0.3, 3.0]
     for num_validation, best in ((40, 0.3), (None, 0.1)):
         metric = Parzen(widths, num_validation)
-        found = shown(metric, fakes, validation, test)
+        found = measure(metric, fakes, validation, test)
         chosen = validation[:num_validation]
         assert best == max(widths, key=lambda width: formula(chosen, fakes, width).mean())
         expected = formula(test, fakes, best)
@@ -99,7 +99,7 @@ def test_the_file_has_the_grid_of_2014() -> None:
 
 def pixels(train: bool) -> Tensor:
     """The images of MNIST, [N, 1, 28, 28] in [0, 1]."""
-    return load("MNIST", str(SHARED))[0 if train else 1][0].float() / 255
+    return load_splits("MNIST", str(SHARED))[0 if train else 1][0].float() / 255
 
 
 @mnist
@@ -112,7 +112,7 @@ def test_the_score_of_real_training_images(n: int, expected: float) -> None:
     training = pixels(train=True)
     choice = torch.randperm(50_000, generator=torch.Generator().manual_seed(0))[:n]
     metric = Parzen(FILE["widths"], FILE["num_validation"])
-    found = shown(metric, training[choice], training[50_000:], pixels(train=False))
+    found = measure(metric, training[choice], training[50_000:], pixels(train=False))
     assert found["parzen/test"] == pytest.approx(expected, abs=0.5)
     assert metric.protocol()["n_test"] == 10_000
 
@@ -127,14 +127,14 @@ def test_k_means_scores_better_than_real_images() -> None:
     training = pixels(train=True)
     metric = Parzen(FILE["widths"], FILE["num_validation"])
     points = centroids(training[:50_000], 1_000, 4, 0)
-    found = shown(metric, points, training[50_000:], pixels(train=False))
+    found = measure(metric, points, training[50_000:], pixels(train=False))
     assert found["parzen/test"] == pytest.approx(282.8, abs=1)
     assert metric.extras()["width"] == pytest.approx(0.167, abs=1e-3)
 
 
 def test_reset_drops_generated_samples_and_keeps_real_ones() -> None:
     metric = Parzen([0.1, 0.3], 20)
-    first = shown(metric, images(50, 0), images(30, 1), images(40, 2))
+    first = measure(metric, images(50, 0), images(30, 1), images(40, 2))
     metric.reset()
     with refuses(reason="needs generated samples"):
         metric.compute()

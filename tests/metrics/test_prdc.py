@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from support.refusals import refuses
-from test_fidelity import Pixels, images, shown
+from test_fidelity import Pixels, images, measure
 from torch import Tensor
 
 from ganlab.metrics import prdc as prdc_module
@@ -95,7 +95,7 @@ def test_the_metric_uses_the_features_of_the_extractor() -> None:
     metric = PRDC(Pixels(64), "train", k=3)
     seen = [metric.extractor.network.extract((x.double() * 255).round() / 255).features for x in (real, fake)]
     names = [f"{kind}/pixels_train" for kind in ("precision", "recall", "density", "coverage")]
-    assert shown(metric, real, fake) == pytest.approx(dict(zip(names, prdc(*seen, 3), strict=True)))
+    assert measure(metric, real, fake) == pytest.approx(dict(zip(names, prdc(*seen, 3), strict=True)))
     metric.reset()
     metric.update(fake)
     assert metric.compute() == pytest.approx(dict(zip(names, prdc(*seen, 3), strict=True)))
@@ -103,4 +103,4 @@ def test_the_metric_uses_the_features_of_the_extractor() -> None:
 
 def test_too_few_samples_or_neighbours_are_refused() -> None:
     with refuses(".k", 3, "there are 3 generated ones"):
-        shown(PRDC(Pixels(64), "train", k=3), images(40, 0), images(3, 1))
+        measure(PRDC(Pixels(64), "train", k=3), images(40, 0), images(3, 1))

@@ -32,7 +32,7 @@ def test_the_refusal_names_the_sources_and_the_difference() -> None:
     refuse_unlike("fid", {name: records[name] for name in ("one", "two")})
 
 
-def uneven() -> Data:
+def uneven_data() -> Data:
     """Ten zeros for each one, and another proportion in the test split."""
     every = build_data(compose("data=digits")).sources["train"]
     x, y = every.x, every.labels
@@ -59,7 +59,7 @@ class Perfect(nn.Module):
 
 
 def test_samples_have_the_class_proportions_of_the_reference() -> None:
-    data = uneven()
+    data = uneven_data()
     cfg = compose(*SMALL, "trick=[label_conditioning,ema]", "data.num_classes=2")
     played = build_game(cfg, data)
     assert played.generator.class_counts == [130, 13]

@@ -23,7 +23,7 @@ def toy(*overrides: str) -> Toy:
     return instantiate(compose(*overrides, "data.size=1000").data)
 
 
-def numbers(data: Toy, *samples: Tensor) -> dict[str, float]:
+def mode_values(data: Toy, *samples: Tensor) -> dict[str, float]:
     """All three metrics of modes, with the samples in parts."""
     found = {}
     for metric in (ModesCovered(), HighQuality(), ReverseKL()):
@@ -34,7 +34,7 @@ def numbers(data: Toy, *samples: Tensor) -> dict[str, float]:
     return found
 
 
-def near(data: Toy, counts: list[int], deviations: float = 0.0) -> Tensor:
+def samples_at_centres(data: Toy, counts: list[int], deviations: float = 0.0) -> Tensor:
     """These numbers of samples at the centres, shifted along the first axis by some standard deviations."""
     known = data.distribution
     x = known.centres.repeat_interleave(torch.tensor(counts), 0)
@@ -44,7 +44,7 @@ def near(data: Toy, counts: list[int], deviations: float = 0.0) -> Tensor:
 
 def test_even_samples_at_all_centres_are_perfect() -> None:
     data = toy("data=ring")
-    assert numbers(data, near(data, [5] * 8)) == pytest.approx(
+    assert mode_values(data, samples_at_centres(data, [5] * 8)) == pytest.approx(
         {"modes": 8, "high_quality": 1, "reverse_kl": 0}, abs=1e-12
     )
 
@@ -52,37 +52,44 @@ def test_even_samples_at_all_centres_are_perfect() -> None:
 def test_uneven_samples_have_the_divergence_of_their_shares() -> None:
     data = toy("data=ring")
     # Shares 1/2, 1/4, 1/4: log 8 less their entropy of 1.5 log 2.
-    found = numbers(data, near(data, [4, 0, 2, 0, 0, 0, 0, 0]), near(data, [0, 0, 0, 2, 0, 0, 0, 0]))
+    found = mode_values(
+        data,
+        samples_at_centres(data, [4, 0, 2, 0, 0, 0, 0, 0]),
+        samples_at_centres(data, [0, 0, 0, 2, 0, 0, 0, 0]),
+    )
     assert found == pytest.approx({"modes": 3, "high_quality": 1, "reverse_kl": 1.5 * log(2)})
 
 
 def test_high_quality_ends_at_three_deviations() -> None:
     data = toy("data=grid")
-    inside, outside = near(data, [1] * 25, 2.999), near(data, [3] + [0] * 24, 3.001)
-    found = numbers(data, inside, outside)
+    inside, outside = (
+        samples_at_centres(data, [1] * 25, 2.999),
+        samples_at_centres(data, [3] + [0] * 24, 3.001),
+    )
+    found = mode_values(data, inside, outside)
     # Those outside count as samples, but not in the histogram.
     assert found == pytest.approx({"modes": 25, "high_quality": 25 / 28, "reverse_kl": 0}, abs=1e-12)
 
 
 def test_one_mode_alone_and_none_have_the_largest_divergence() -> None:
     data = toy("data=ring")
-    one = numbers(data, near(data, [7] + [0] * 7))
+    one = mode_values(data, samples_at_centres(data, [7] + [0] * 7))
     assert one == pytest.approx({"modes": 1, "high_quality": 1, "reverse_kl": log(8)})
-    none = numbers(data, torch.zeros(5, 2))
+    none = mode_values(data, torch.zeros(5, 2))
     assert none == pytest.approx({"modes": 0, "high_quality": 0, "reverse_kl": log(8)})
 
 
 def test_modes_of_unlike_weights_and_deviations() -> None:
     data = toy("data=mixture_1d", "data.means=[-1,1]", "data.stds=[1,0.1]", "data.weights=[1,3]")
     # At 0.6 it is four narrow deviations from the nearer centre, and 1.6 wide ones from the farther.
-    found = numbers(data, torch.tensor([[0.6], [1.0]]))
+    found = mode_values(data, torch.tensor([[0.6], [1.0]]))
     expected = 0.5 * log(0.5 / 0.25) + 0.5 * log(0.5 / 0.75)
     assert found == pytest.approx({"modes": 2, "high_quality": 1, "reverse_kl": expected})
 
 
 def test_exact_samples_reach_the_values_of_the_plane() -> None:
     data = toy("data=ring")
-    found = numbers(data, data.distribution.sample(100_000, seeded_generator(0)))
+    found = mode_values(data, data.distribution.sample(100_000, seeded_generator(0)))
     assert found["modes"] == 8
     assert found["high_quality"] == pytest.approx(1 - exp(-4.5), abs=0.002)
     # The expectation at uniform shares is (M - 1) / 2n.
@@ -93,13 +100,13 @@ def test_real_samples_are_unused_and_reset_drops_generated_ones() -> None:
     data = toy("data=ring")
     metric = ModesCovered()
     metric.setup(data, 1, 1)
-    metric.update(near(data, [1] * 8), "train")
+    metric.update(samples_at_centres(data, [1] * 8), "train")
     with refuses(reason="modes of no samples"):
         metric.compute()
-    metric.update(near(data, [1] * 8))
+    metric.update(samples_at_centres(data, [1] * 8))
     assert metric.protocol()["n_fake"] == 8
     metric.reset()
-    metric.update(near(data, [1] + [0] * 7))
+    metric.update(samples_at_centres(data, [1] + [0] * 7))
     assert metric.compute() == {"modes": 1}
     assert metric.protocol() | {"torch": ""} == {
         "num_modes": 8,

@@ -1,4 +1,4 @@
-"""Weights that a network starts from."""
+"""Initial weights of networks."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_uniform_weights_fill_their_range_in_every_layer() -> None:
     assert float(layers[0].weight.detach().std()) == pytest.approx(0.005 / math.sqrt(3), rel=0.02)
 
 
-def test_fan_in_weights_have_a_variance_over_the_number_of_inputs() -> None:
+def test_the_variance_of_fan_in_weights_is_inverse_to_the_number_of_inputs() -> None:
     network = generator()
     FanIn(0.1)(network, None)
     for layer, inputs in zip(linear(network)[1:], (400, 300), strict=True):
@@ -64,7 +64,7 @@ def test_fan_in_weights_have_a_variance_over_the_number_of_inputs() -> None:
 
 
 @pytest.mark.parametrize("value_range", [(0, 1), (-1, 1), None])
-def test_a_generator_of_no_weights_makes_the_mean(value_range: tuple[float, float] | None) -> None:
+def test_a_generator_with_zero_weights_generates_the_mean(value_range: tuple[float, float] | None) -> None:
     low, high = value_range or (0, 1)
     mean = low + (high - low) * MEAN
     network = generator(value_range)
@@ -89,12 +89,12 @@ def test_without_data_the_bias_stays() -> None:
         mlp.discriminator([4], maxout=None, slope=0.2, dropout=0, input_dropout=0, shape=(1, 2, 2)),
     ],
 )
-def test_a_mean_that_no_layer_can_hold_is_refused(network: nn.Module) -> None:
+def test_a_generator_without_a_last_linear_layer_is_refused(network: nn.Module) -> None:
     with refuses(reason="ends in a linear layer"):
         OutputMean(1e-7)(network, lambda: torch.full((1, 8, 8), 0.5))
 
 
-def test_a_run_starts_from_the_mean_of_its_data_and_so_does_an_average() -> None:
+def test_a_run_and_its_moving_average_start_from_the_mean_of_the_data() -> None:
     given = "[{_target_: ganlab.networks.initial.OutputMean, margin: 1e-7}]"
     cfg = compose(*SMALL, f"initial.generator={given}", "trick=ema")
     data = build_data(cfg)
@@ -105,7 +105,7 @@ def test_a_run_starts_from_the_mean_of_its_data_and_so_does_an_average() -> None
     assert game.sampler is not game.generator
 
 
-def test_normal_weights_have_one_deviation_in_every_layer() -> None:
+def test_normal_weights_have_the_same_deviation_in_every_layer() -> None:
     network = generator()
     initial.Normal(0.1)(network, None)
     for layer in linear(network)[1:]:

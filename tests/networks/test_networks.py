@@ -18,7 +18,7 @@ SIZES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 2
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("kernel", [3, 4, 5])
-def test_dcgan_makes_and_judges_every_even_size(shape: tuple[int, ...], kernel: int) -> None:
+def test_dcgan_generates_and_judges_every_even_size(shape: tuple[int, ...], kernel: int) -> None:
     generator = dcgan.generator(
         4, 2, kernel=kernel, slope=0.0, shape=shape, value_range=(-1, 1), prior=Normal()
     )
@@ -51,7 +51,7 @@ def test_dcgan_refuses_other_sizes(shape: tuple[int, ...]) -> None:
         ((132, 1000), "33x250", "128x1000"),
     ],
 )
-def test_dcgan_refuses_sizes_that_halve_badly_and_names_good_ones(sides, plane, good) -> None:
+def test_dcgan_refuses_sizes_that_halve_badly_and_suggests_better_ones(sides, plane, good) -> None:
     for make in (
         lambda h, w: dcgan.generator(
             4, 2, kernel=5, slope=0.0, shape=(3, h, w), value_range=(-1, 1), prior=Normal()
@@ -99,9 +99,9 @@ def test_dcgans_features_are_linear_in_the_last_plane() -> None:
     ],
     ids=["dcgan", "mlp"],
 )
-def test_a_slope_lets_no_hidden_number_of_a_generator_be_zero(make) -> None:
+def test_leaky_relu_leaves_no_hidden_activation_of_a_generator_at_zero(make) -> None:
     def zeros(slope: float) -> float:
-        """The share of zeros behind each rectifier, the largest of all."""
+        """The largest share of zeros among the outputs of a leaky ReLU, or the least of a ReLU."""
         generator, found = make(slope), []
         for layer in generator.modules():
             if isinstance(layer, nn.ReLU | nn.LeakyReLU):
@@ -140,7 +140,7 @@ def test_the_discriminator_of_2014() -> None:
     assert discriminator(torch.randn(2, 1, 28, 28)).logits.shape == (2,)
 
 
-def test_outputs_lie_in_the_datas_range() -> None:
+def test_outputs_are_in_the_range_of_the_data() -> None:
     x = torch.tensor([-100.0, 0.0, 100.0])
     assert output_layer((-1, 1))(x).tolist() == [-1, 0, 1]
     assert output_layer((0, 1))(x).tolist() == [0, 0.5, 1]
@@ -150,7 +150,7 @@ def test_outputs_lie_in_the_datas_range() -> None:
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(3, 2), nn.Conv2d(3, 2, 3)])
-def test_a_wider_layer_keeps_what_it_was(layer: nn.Module) -> None:
+def test_added_inputs_keep_the_old_weights(layer: nn.Module) -> None:
     x = torch.randn(2, 3) if isinstance(layer, nn.Linear) else torch.randn(2, 3, 5, 5)
     before = layer(x)
     add_inputs(layer, 4)
@@ -170,7 +170,7 @@ def test_priors() -> None:
     assert sphere.mean(0).abs().max() < 0.05
 
 
-def test_the_elementary_norm_is_batch_norm_and_its_slope_has_a_slope() -> None:
+def test_the_elementary_norm_is_batch_norm_and_can_be_differentiated_twice() -> None:
     x = torch.randn(6, 3, 4, 4, dtype=torch.float64, requires_grad=True)
     plain = nn.BatchNorm2d(3).double()
     nn.init.normal_(plain.weight)

@@ -63,7 +63,7 @@ def test_the_players_are_those_of_the_paper() -> None:
     judge = game.discriminator
     noise = [layer.std for layer in judge.modules() if isinstance(layer, GaussianNoise)]
     assert noise == [0.3, 0.5, 0.5]
-    assert isinstance(judge.body[-1], nn.ReLU)  # features are free of the noise that follows
+    assert isinstance(judge.body[-1], nn.ReLU)  # features are without the noise that follows
     assert [layer.out_features for layer in judge.modules() if isinstance(layer, NormalisedLinear)] == [
         9,
         8,
@@ -74,7 +74,7 @@ def test_the_players_are_those_of_the_paper() -> None:
     assert isinstance(game.generator.body[2], nn.Softplus)
 
 
-def test_a_round_sets_the_scales_in_play_but_not_in_an_average() -> None:
+def test_a_step_initialises_the_scales_of_the_players_but_not_of_an_average() -> None:
     cfg = compose(*RECIPE, "trick=[semi_supervised,ema]", "trick.ema.players=[generator,discriminator]")
     module = build(cfg)
     module.train()

@@ -5,12 +5,11 @@ import math
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import SMALL, composed, game, real
+from support.small_games import SMALL, game, real_batch, resolved_config
 from torch import Tensor
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.functional.distances import mmd2
@@ -40,7 +39,7 @@ def pair(n: int = 6, *shape: int) -> tuple[Tensor, Tensor]:
 
 def test_mmd_is_between_generated_and_real_samples() -> None:
     module = game("mmd").game
-    seen = module.turn("generator", real(), RandomStreams(0))
+    seen = module.turn("generator", real_batch(), RandomStreams(0))
     made, data = seen.generated.x.detach().flatten(1).double(), seen.real.x.flatten(1).double()
 
     def mean_kernel(x: Tensor, y: Tensor) -> float:
@@ -89,16 +88,16 @@ def test_sliced_wasserstein_draws_new_directions_of_unit_length() -> None:
 @pytest.mark.parametrize("precision", ["bf16", "float64"])
 def test_half_precision_stays_finite_and_near(objective: str, precision: str) -> None:
     module = game(objective).game
-    seen = module.turn("generator", real(), RandomStreams(0))
+    seen = module.turn("generator", real_batch(), RandomStreams(0))
     exact = float(module.losses(seen)["matching"].detach())
     if precision == "float64":
         module = module.double()
-        seen = module.turn("generator", Batch(Sample(real().real.x.double())), RandomStreams(0))
+        seen = module.turn("generator", Batch(Sample(real_batch().real.x.double())), RandomStreams(0))
         seen = seen.replace(latent=seen.latent.double())
         loss = module.losses(seen)["matching"]
     else:
         with torch.autocast("cpu", torch.bfloat16):
-            loss = module.losses(module.turn("generator", real(), RandomStreams(0)))["matching"]
+            loss = module.losses(module.turn("generator", real_batch(), RandomStreams(0)))["matching"]
     loss.backward()
     slopes = [weight.grad for weight in module.weights("generator")]
     assert float(loss.detach()) == pytest.approx(exact, rel=0.1)
@@ -109,9 +108,9 @@ def test_half_precision_stays_finite_and_near(objective: str, precision: str) ->
 @pytest.mark.parametrize("space", ["pixels", "digits", "random"])
 @pytest.mark.parametrize("objective", DIRECT)
 def test_every_distance_works_in_every_space(objective: str, space: str) -> None:
-    module = build_game(composed(*SMALL, f"objective={objective}", f"objective/space={space}"))
+    module = build_game(resolved_config(*SMALL, f"objective={objective}", f"objective/space={space}"))
     module.train()
-    seen = module.turn("generator", real(), RandomStreams(0))
+    seen = module.turn("generator", real_batch(), RandomStreams(0))
     loss = module.losses(seen)["matching"]
     loss.backward()
     assert loss.isfinite()
@@ -119,10 +118,10 @@ def test_every_distance_works_in_every_space(objective: str, space: str) -> None
 
 
 def test_a_classifiers_features_are_those_of_evaluation_and_it_stays_frozen() -> None:
-    module = build_game(composed(*SMALL, "objective=energy", "objective/space=digits"))
+    module = build_game(resolved_config(*SMALL, "objective=energy", "objective/space=digits"))
     space = module.objective.space
     module.train()
-    sample = real().real
+    sample = real_batch().real
     expected = Classifier.load("digits").features((sample.x + 1) / 2)
     assert torch.allclose(space(sample), expected, atol=1e-5)
     assert not any(weight.requires_grad for weight in space.parameters())
@@ -164,12 +163,13 @@ def test_random_features_have_the_scale_of_the_samples() -> None:
             True,
             "the linear estimate, which can be negative",
         ),
-        ("objective=moments objective.orders=[0]", r"orders=\[0\] must be a list, each a whole number"),
-        ("objective=moments objective.orders=[] objective.covariance=false", "would match nothing"),
-        ("objective=sliced_wasserstein objective.p=3", "p=3 must be one of 1, 2"),
-        ("objective=sliced_wasserstein objective.projections=0", "projections=0 must be a whole number"),
-        ("objective=mmd objective/space=mnist", "objective.space.extractor=mnist: takes images"),
-        ("objective=mmd objective/space=digits data=ring", "objective.space.extractor=digits: takes images"),
+        ("objective=energy objective.root=true", "root", True, "can be negative"),
+        ("objective=energy objective.estimator=exact", "estimator", "exact", "must be one of biased"),
+        ("objective=mmd objective.root=off", "root", "off", "must be true or false"),
+        ("objective=mmd objective.median=no", "median", "no", "must be true or false"),
+        ("objective=learned_mmd objective.root=no", "root", "no", "must be true or false"),
+        ("objective=moments objective.covariance=no", "covariance", "no", "must be true or false"),
+        ("objective=energy objective.median=true", "median", True, "this kernel has none"),
         (
             "objective=mmd objective/kernel=linear objective.median=true",
             "median",
@@ -198,7 +198,8 @@ def test_an_unusable_setting_is_refused(line: str, key: str, value: object, reas
 
 @pytest.mark.parametrize("line", ["objective/space=mnist", "objective/space=digits data=ring"])
 def test_a_space_for_other_images_is_refused(line: str) -> None:
-    with pytest.raises(ConfigError, match="its classifier takes"):
+    extractor = line.split()[0].partition("=")[2]
+    with refuses("objective.space.extractor", extractor, "takes images"):
         build_game(compose(*SMALL, "objective=mmd", *line.split()))
 
 
@@ -209,7 +210,9 @@ def test_a_root_of_a_biased_energy_distance_is_allowed() -> None:
     for each in (line, plain):
         module = build_game(compose(*SMALL, *each.split()))
         values.append(
-            float(module.losses(module.turn("generator", real(), RandomStreams(0)))["matching"].detach())
+            float(
+                module.losses(module.turn("generator", real_batch(), RandomStreams(0)))["matching"].detach()
+            )
         )
     assert values[0] ** 2 == pytest.approx(values[1], rel=1e-5)
 

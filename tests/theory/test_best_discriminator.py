@@ -1,4 +1,4 @@
-"""A discriminator that is trained, against the one that theory says is best."""
+"""A trained discriminator, compared with the theoretically optimal one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 from scipy.stats import norm
-from support.logit_costs import ONES, terms
+from support.logit_costs import ONES, player_cost
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -28,7 +28,7 @@ from ganlab.training.stage import Stage
 from ganlab.tricks.base import Trick
 
 ROUNDS = 500
-MODES = [(-1.5, 0.5), (1.5, 0.5)]  # of the data: mean and deviation of two equally likely Gaussians
+MODES = [(-1.5, 0.5), (1.5, 0.5)]  # of the data: mean and standard deviation of two equally likely Gaussians
 FAKE = (0.0, 1.0)  # of the generator's density
 
 
@@ -41,14 +41,14 @@ def q(x):
 
 
 def samples(step: int, n: int) -> Tensor:
-    """Draws from the data's density, [n, 1]."""
+    """Samples of the data, [n, 1]."""
     numbers = torch.Generator().manual_seed(step)
     mean, std = torch.tensor(MODES)[torch.randint(2, (n,), generator=numbers)].T  # [n] each
     return (mean + std * torch.randn(n, generator=numbers))[:, None]
 
 
 class Spread(nn.Linear):
-    """N(0, 1) -> the generator's density."""
+    """Maps N(0, 1) to the generator's distribution."""
 
     def __init__(self) -> None:
         super().__init__(1, 1)
@@ -112,10 +112,10 @@ def test_the_discriminator_learns_the_indicator_under_the_absolute_error() -> No
 
 
 def value(logits: Tensor, x: Tensor) -> float:
-    """E log D + E log(1 - D), from the objective's own costs on a grid; a sure answer costs nothing."""
+    """E log D + E log(1 - D), integrated from the objective's losses on a grid."""
     sure = torch.full_like(logits, 800)
-    on_real = terms(Minimax(ONES), "discriminator", logits, -sure)
-    on_fake = terms(Minimax(ONES), "discriminator", sure, logits)
+    on_real = player_cost(Minimax(ONES), "discriminator", logits, -sure)
+    on_fake = player_cost(Minimax(ONES), "discriminator", sure, logits)
     return -float(torch.trapezoid(torch.from_numpy(p(x.numpy())) * on_real, x)) - float(
         torch.trapezoid(torch.from_numpy(q(x.numpy())) * on_fake, x)
     )

@@ -16,12 +16,15 @@ def buffer(size: int, share: float) -> ReplayBuffer:
     return trick
 
 
-def judged_fakes(trick: ReplayBuffer, step: int, n: int, look: str = "") -> Sample:
-    """Step `step` generates n fakes with the value `step` and the class step % 10, without an update."""
+def judged_fakes(trick: ReplayBuffer, step: int, n: int, phase: str = "") -> Sample:
+    """The fakes that are judged instead of n with the value `step` and the class step % 10.
+
+    phase: the name of a pass without an update; empty: the discriminator is updated.
+    """
     fake = Sample(torch.full((n, 1), float(step)), torch.full((n,), step % 10))
-    turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), RandomStreams(0, step, look))
+    turn = Turn("discriminator", step, Batch(fake), None, None, Tricks({}), RandomStreams(0, step, phase))
     shown = trick.fakes(fake, turn)
-    if not look:
+    if not phase:
         after_update(trick, step)
     return shown
 
@@ -49,7 +52,7 @@ def test_no_fake_is_lost_or_duplicated() -> None:
 def test_an_unrolled_step_stores_nothing() -> None:
     trick, twin = buffer(size=25, share=0.5), buffer(size=25, share=0.5)
     for step in range(8):
-        judged_fakes(twin, step + 100, 10, look="ahead")
+        judged_fakes(twin, step + 100, 10, phase="ahead")
         assert torch.equal(judged_fakes(trick, step, 10).x, judged_fakes(twin, step, 10).x)
         assert torch.equal(trick.samples, twin.samples)
         assert torch.equal(trick.classes, twin.classes)
