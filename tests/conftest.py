@@ -1,12 +1,13 @@
-"""One thread per process: as many as cores, with two test processes, would spin most of the time away."""
+"""Options, environment and fixtures of all tests."""
 
 import os
 import shutil
 import tempfile
 
+# A thread per core in each of several test processes would waste most of the time on busy waiting.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "offline"
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # of features; nobody's own is touched
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # the user's feature cache stays untouched
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,37 +20,37 @@ torch.set_num_threads(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="play what support.daily_sample leaves out")
+    parser.addoption("--all", action="store_true", help="run also what support.daily_sample leaves out")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    later = [item for item in items if item.get_closest_marker("for_test_all")]
-    if later and not config.getoption("all"):
-        config.hook.pytest_deselected(items=later)
-        items[:] = [item for item in items if item not in set(later)]
+    left_out = [item for item in items if item.get_closest_marker("for_test_all")]
+    if left_out and not config.getoption("all"):
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if not config.getoption("all"):
         day = os.environ.get("GANLAB_DAY", "today")
-        terminalreporter.write_line(f"of cases that are alike, a sample was played: GANLAB_DAY={day}")
+        terminalreporter.write_line(f"a sample of similar cases was run: GANLAB_DAY={day} draws it again")
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> None:
-    """The same numbers in every test, whichever was run before it in this process."""
+def seed_torch() -> None:
+    """Random numbers do not depend on the tests that ran before in this process."""
     torch.default_generator.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def nothing_is_kept() -> Iterator[None]:
+def remove_cache() -> Iterator[None]:
     yield
     shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
-def nothing_runs_on() -> Iterator[None]:
-    """A test that failed leaves no run behind, which would slow down all that come after."""
+def kill_processes() -> Iterator[None]:
+    """A failed test leaves no run behind, which would slow down the tests after it."""
     yield
-    while commands.started:
-        commands.started.pop().kill()
+    while commands.started_processes:
+        commands.started_processes.pop().kill()

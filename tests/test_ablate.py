@@ -1,4 +1,4 @@
-"""python -m ganlab.ablate: what it refuses, and that it ends with one row for each run whatever befell it."""
+"""`python -m ganlab.ablate suite=...`: refusals, and one row per run even after crashes and kills."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
-from support.commands import environment, finish, same, start, summary
+from support.commands import bitwise_equal, environment, finish, summary
+from support.refusals import refuses
 from support.small_games import ROOT
-from support.warm_process import Warm
-from test_suite import ROW, written
+from support.studies import ROW, child_pids, start_ablate, wait_until, write_suite
+from support.warm_process import WarmProcess
 
 from ganlab.ablate import ablate, shared_out
 from ganlab.config.allowlist import allowed_targets
@@ -28,7 +27,7 @@ from ganlab.config.build import build_data
 from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.data.stacked import Stacks
 from ganlab.suites import child, hashes, identity, results
@@ -43,7 +42,6 @@ from ganlab.suites.standing import Standing, standing
 from ganlab.suites.words import duration
 from ganlab.suites.worker import Worker
 
-HERE = Path(__file__).parent
 QUICK = """\
 question: Does EMA help?
 base: [model=gan, steps=4, 'metric=[fid]', evaluation.n=60, evaluation.n_real=60, logger=csv]
@@ -55,41 +53,25 @@ arms:
 """
 
 
-def planned(folder: Path, *extra: str) -> list[Job]:
+def plan_jobs(folder: Path, *extra: str) -> list[Job]:
     return plan(suites.read(folder), [], None, extra, folder / "runs")
 
 
-def begin(folder: Path, *overrides: str) -> Warm:
-    """The command in another process, whose runs are forks of it."""
-    given = (f"suite={folder}", f"output={folder / 'runs'}", "processes=1", *overrides)
-    return start(*given, module=("support.ablate_with_forks",), cwd=HERE)
+def start_suite(folder: Path, *overrides: str) -> WarmProcess:
+    return start_ablate(f"suite={folder}", f"output={folder / 'runs'}", *overrides)
 
 
-def until(condition: Callable[[], object], process: Warm) -> None:
-    end = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.01)
-    process.kill()
-    raise AssertionError(finish(process))
-
-
-def rows(folder: Path) -> list[results.Row]:
+def read_rows(folder: Path) -> list[results.Row]:
     return results.read(folder / "results.csv")[0]
 
 
-def begun(folder: Path, arm: str, seed: int) -> list[Path]:
-    """The run's directory, once it has a checkpoint."""
-    return [place.parents[1] for place in folder.glob(f"runs/*/{arm}_seed{seed}_*/checkpoints/last.ckpt")]
-
-
-def playing(process: Warm) -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+def run_directories(folder: Path, arm: str, seed: int) -> list[Path]:
+    """The directories of a run's attempts that have a checkpoint."""
+    return [path.parents[1] for path in folder.glob(f"runs/*/{arm}_seed{seed}_*/checkpoints/last.ckpt")]
 
 
 @pytest.mark.parametrize(
-    ("arms", "seeds", "said"),
+    ("arms", "seeds", "pattern"),
     [
         (
             "{a: {}, b: {}}",
@@ -101,17 +83,19 @@ def playing(process: Warm) -> list[int]:
         ("{a: {}}", 5, "nothing to compare"),
     ],
 )
-def test_what_a_suite_will_see_is_said_before(tmp_path: Path, arms: str, seeds: int, said: str) -> None:
+def test_the_power_of_a_suite_is_printed_in_advance(
+    tmp_path: Path, arms: str, seeds: int, pattern: str
+) -> None:
     text = f"question: Well?\nbase: []\nseeds: {seeds}\nmetrics: [fid]\narms: {arms}\n"
-    suite = suites.read(written(tmp_path / "suite", text))
-    assert re.search(said, foresight(suite))
+    suite = suites.read(write_suite(tmp_path / "suite", text))
+    assert re.search(pattern, foresight(suite))
 
 
 @pytest.mark.parametrize(
-    "place", sorted(ROOT.glob("experiments/*/suite.yaml")), ids=lambda path: path.parent.name
+    "path", sorted(ROOT.glob("experiments/*/suite.yaml")), ids=lambda path: path.parent.name
 )
-def test_the_suites_that_are_shipped_can_be_played(place: Path) -> None:
-    suite = suites.read(place.parent)
+def test_shipped_suites_can_be_run(path: Path) -> None:
+    suite = suites.read(path.parent)
     refuse_own(suite)
     arms = {
         arm.name: Composed(arm.name, suite.name, arm.name, suite.base + arm.overrides, None, [])
@@ -124,47 +108,47 @@ def test_the_suites_that_are_shipped_can_be_played(place: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", sorted(ROOT.glob("experiments/*/results.csv")), ids=lambda path: path.parent.name
+    "path", sorted(ROOT.glob("experiments/*/results.csv")), ids=lambda path: path.parent.name
 )
-def test_the_rows_that_are_shipped_are_of_the_arms_of_now(place: Path) -> None:
-    """A change of conf/ that gives an arm another config leaves its rows behind: re-key or replay them."""
-    now = configs(suites.read(place.parent))
-    last = {(row.arm, row.seed): row.config for row in rows(place.parent)}
-    assert last == {(arm, seed): now[arm] for arm, seed in last}
+def test_shipped_results_belong_to_the_present_arms(path: Path) -> None:
+    """If a change of conf/ gives an arm another config, its rows must be given the new hash or be rerun."""
+    present = configs(suites.read(path.parent))
+    recorded = {(row.arm, row.seed): row.config for row in read_rows(path.parent)}
+    assert recorded == {(arm, seed): present[arm] for arm, seed in recorded}
 
 
-def test_a_suite_that_is_killed_and_killed_again_ends_with_one_row_for_each_run(tmp_path: Path) -> None:
-    folder = written(tmp_path / "quick", QUICK.replace("steps=4", "steps=60, checkpoint_every=5"))
-    process = begin(folder)
-    until(lambda: begun(folder, "ema", 0), process)
-    for pid in [process.pid, *playing(process)]:
+def test_a_suite_that_is_killed_twice_ends_with_one_row_per_run(tmp_path: Path) -> None:
+    folder = write_suite(tmp_path / "quick", QUICK.replace("steps=4", "steps=60, checkpoint_every=5"))
+    process = start_suite(folder)
+    wait_until(lambda: run_directories(folder, "ema", 0), process)
+    for pid in [process.pid, *child_pids(process)]:
         os.kill(pid, signal.SIGKILL)
     finish(process)
-    assert [(row.arm, row.seed) for row in rows(folder)] == [("plain", 0)]
-    (first,), (second,) = begun(folder, "plain", 0), begun(folder, "ema", 0)
+    assert [(row.arm, row.seed) for row in read_rows(folder)] == [("plain", 0)]
+    (first,), (second,) = run_directories(folder, "plain", 0), run_directories(folder, "ema", 0)
     played = (first / "summary.json").stat().st_mtime_ns
     whole = (folder / "results.csv").read_bytes()
     with (folder / "results.csv").open("ab") as file:
         file.write(b"ema,0,fin")
 
-    process = begin(folder)
-    until(lambda: begun(folder, "plain", 1), process)
+    process = start_suite(folder)
+    wait_until(lambda: run_directories(folder, "plain", 1), process)
     process.terminate()
     status, out, err = finish(process)
     assert status == 130, out + err
     assert "the last row is half-written and is left out" in out
     assert "2 runs are left; the same command goes on" in out
-    (third,) = begun(folder, "plain", 1)
+    (third,) = run_directories(folder, "plain", 1)
     assert summary(third)["status"] == "stopped"
     assert f"resume={second}" in summary(second)["command"]
 
-    status, out, err = finish(begin(folder))
+    status, out, err = finish(start_suite(folder))
     assert status == 0, out + err
     assert "4 runs, 2 to play" in out
     assert "(0 left)" in out
     assert "python -m ganlab.report suite=" in out
     assert f"resume={third}" in summary(third)["command"]
-    found = rows(folder)
+    found = read_rows(folder)
     assert [(row.arm, row.seed) for row in found] == [("plain", 0), ("ema", 0), ("plain", 1), ("ema", 1)]
     assert {(row.status, row.steps, row.images, row.device) for row in found} == {
         ("finished", 60, 3840, "cpu, 1 thread")
@@ -180,15 +164,15 @@ def test_a_suite_that_is_killed_and_killed_again_ends_with_one_row_for_each_run(
 
 
 def test_two_workers_share_the_runs(tmp_path: Path) -> None:
-    folder = written(tmp_path / "quick", QUICK)
-    workers = [begin(folder, f"worker={name}") for name in ("one", "two")]
+    folder = write_suite(tmp_path / "quick", QUICK)
+    workers = [start_suite(folder, f"worker={name}") for name in ("one", "two")]
     outs = []
     for worker in workers:
         status, out, err = finish(worker)
         assert status == 0, out + err
         outs.append(out)
     assert "worker one: 4 runs" in outs[0]
-    assert sorted((row.arm, row.seed) for row in rows(folder)) == [
+    assert sorted((row.arm, row.seed) for row in read_rows(folder)) == [
         ("ema", 0),
         ("ema", 1),
         ("plain", 0),
@@ -197,29 +181,29 @@ def test_two_workers_share_the_runs(tmp_path: Path) -> None:
     assert all("finished  fid/digits_train_60" in out for out in outs)
 
 
-def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_goes_on(tmp_path: Path) -> None:
+def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_continues(tmp_path: Path) -> None:
     arms = "{overrides: ['optimizer.generator.lr=1e30']}\n  breaks: {overrides: [trick=mine]}\n  ema:"
     own = tmp_path / "settings" / "trick" / "mine.yaml"
     own.parent.mkdir(parents=True)
     own.write_text("mine:\n  _target_: support.breaking_trick.Breaking\n")
-    folder = written(tmp_path / "bad", QUICK.replace("{}\n  ema:", arms).replace("seeds: 2", "seeds: 1"))
-    status, out, err = finish(begin(folder, f"--config-dir={own.parents[1]}"))
+    folder = write_suite(tmp_path / "bad", QUICK.replace("{}\n  ema:", arms).replace("seeds: 2", "seeds: 1"))
+    status, out, err = finish(start_suite(folder, f"--config-dir={own.parents[1]}"))
     assert status == 1, out + err
     assert "ablate: of 3 runs 1 failed, 1 diverged: the same command goes on" in err
-    diverged, failed, finished = rows(folder)
+    diverged, failed, finished = read_rows(folder)
     assert (diverged.arm, diverged.status, diverged.value) == ("plain", "diverged", None)
     assert "diverged at step" in diverged.reason
     assert (failed.arm, failed.status, failed.reason, failed.steps) == ("breaks", "failed", "it broke", 2)
     assert finished.status == "finished"
     assert set(out.split("(0 left)")[0].splitlines()[-1].split()) >= {"ema", "finished"}
 
-    # Neither is played anew unless that is asked for; a resume of one's own class is trusted.
+    # Neither is run again unless `rerun` is set. A resume trusts the user's own class.
     (folder / "suite.yaml").write_text(
         (folder / "suite.yaml")
         .read_text()
         .replace("trick=mine", "+trick.mine._target_=support.breaking_trick.Breaking")
     )
-    suite, jobs = suites.read(folder), planned(folder)
+    suite, jobs = suites.read(folder), plan_jobs(folder)
     assert Worker(suite, jobs, 1, 1, None).left() == []
     assert Worker(suite, jobs, 1, 1, "failed").left() == [0, 1]
     again = Worker(suite, jobs, 1, 1, "failed")
@@ -231,12 +215,12 @@ def test_runs_that_fail_or_diverge_are_recorded_and_the_suite_goes_on(tmp_path: 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("suites") / "quick", QUICK)
+    return write_suite(tmp_path_factory.mktemp("suites") / "quick", QUICK)
 
 
 @pytest.fixture(scope="module")
 def jobs(folder: Path) -> list[Job]:
-    return planned(folder)
+    return plan_jobs(folder)
 
 
 def row_of(job: Job, **changes: object) -> results.Row:
@@ -244,16 +228,16 @@ def row_of(job: Job, **changes: object) -> results.Row:
     return dataclasses.replace(ROW, **known | changes)
 
 
-def test_seeds_come_one_after_the_other_over_all_arms(jobs: list[Job]) -> None:
+def test_every_arm_runs_with_one_seed_before_the_next_seed(jobs: list[Job]) -> None:
     assert [(job.arm, job.seed) for job in jobs] == [("plain", 0), ("ema", 0), ("plain", 1), ("ema", 1)]
     assert len({job.directory for job in jobs}) == 4
-    assert jobs[0].config == jobs[2].config != jobs[1].config  # the seed stands beside
+    assert jobs[0].config == jobs[2].config != jobs[1].config  # the hash leaves the seed out
     assert jobs[0].names == ["fid/digits_train_60"]
     assert jobs[3].directory.parent == jobs[3].output
     assert jobs[3].directory.name.startswith("ema_seed1_")
 
 
-def test_what_is_recorded_of_other_numerics_is_stale_and_of_another_config_does_not_count(
+def test_rows_of_other_numerics_are_stale_and_rows_of_another_config_do_not_count(
     jobs: list[Job],
 ) -> None:
     job = jobs[0]
@@ -273,65 +257,65 @@ def test_what_is_recorded_of_other_numerics_is_stale_and_of_another_config_does_
     assert (diverged.done(None), diverged.done("failed")) == (True, False)
 
 
-def test_a_change_of_the_code_begins_nothing_new_and_makes_no_row_stale(
+def test_a_change_of_the_code_starts_no_run_and_makes_no_row_stale(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = shutil.copytree(folder, tmp_path / "quick")
-    suite, before = suites.read(here), planned(here)
+    suite_folder = shutil.copytree(folder, tmp_path / "quick")
+    suite, before = suites.read(suite_folder), plan_jobs(suite_folder)
     results.append(suite.results, row_of(before[0]))
     worker = Worker(suite, before, 1, 1, None)
     monkeypatch.setattr(hashes, "code", lambda: "f" * 12)
     worker.work()
     assert "has changed since this began: call again" in str(worker.stopped)
-    assert (len(worker.left()), len(rows(here))) == (3, 1)
-    after = planned(here)
+    assert (len(worker.left()), len(read_rows(suite_folder))) == (3, 1)
+    after = plan_jobs(suite_folder)
     assert after[0].directory == before[0].directory
-    assert not standing(after[0], rows(here)).stale
+    assert not standing(after[0], read_rows(suite_folder)).stale
     assert Worker(suite, after, 1, 1, "stale").left() == [1, 2, 3]
 
 
-def test_other_numerics_make_rows_stale_and_have_directories_of_their_own(
+def test_other_numerics_make_rows_stale_and_use_other_directories(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = shutil.copytree(folder, tmp_path / "quick")
-    suite, before = suites.read(here), planned(here)
+    suite_folder = shutil.copytree(folder, tmp_path / "quick")
+    suite, before = suites.read(suite_folder), plan_jobs(suite_folder)
     results.append(suite.results, row_of(before[0]))
-    place = before[0].directory
+    directory = before[0].directory
     for module in (identity, standings):
         monkeypatch.setattr(module, "NUMERICS", NUMERICS + 1)
-    after = planned(here)
-    assert after[0].directory != place
+    after = plan_jobs(suite_folder)
+    assert after[0].directory != directory
     assert Worker(suite, after, 1, 1, None).left() == [1, 2, 3]
     assert Worker(suite, after, 1, 1, "stale").left() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
-def test_a_crash_is_a_failure_with_its_last_words(
+def test_a_crash_is_recorded_as_a_failure_with_its_last_output(
     number: int, jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = f"import os; print('out of reach', flush=True); os.kill(os.getpid(), {int(number)})"
     monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
-    suite = suites.read(written(tmp_path / "quick", QUICK))
+    suite = suites.read(write_suite(tmp_path / "quick", QUICK))
     Worker(suite, [dataclasses.replace(jobs[0], output=tmp_path)], 1, 1, None).work()
-    (row,) = rows(suite.folder)
+    (row,) = read_rows(suite.folder)
     name = signal.Signals(number).name
     assert (row.status, row.reason) == ("failed", f"killed by {name}: out of reach")
 
 
-def test_a_run_that_was_killed_is_interrupted_and_says_by_what(
+def test_a_killed_run_is_reported_with_the_signal(
     jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = "import os; os.kill(os.getpid(), 9)"
     monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
-    suite = suites.read(written(tmp_path / "quick", QUICK))
+    suite = suites.read(write_suite(tmp_path / "quick", QUICK))
     worker = Worker(suite, [dataclasses.replace(jobs[0], output=tmp_path)], 1, 1, None)
     worker.work()
-    assert (worker.left(), worker.interrupted, rows(suite.folder)) == ([0], 1, [])
+    assert (worker.left(), worker.interrupted, read_rows(suite.folder)) == ([0], 1, [])
     assert "plain  seed 0  interrupted by SIGKILL (" in capsys.readouterr().out
 
 
-def test_the_grid_is_that_of_the_first_seed_that_finished(jobs: list[Job], tmp_path: Path) -> None:
-    suite = suites.read(written(tmp_path / "quick", QUICK))
+def test_the_sample_grid_is_of_the_first_finished_seed(jobs: list[Job], tmp_path: Path) -> None:
+    suite = suites.read(write_suite(tmp_path / "quick", QUICK))
     plain = [job for job in jobs if job.arm == "plain"]
     worker = Worker(suite, plain, 1, 1, None)
     assert [worker.first_seed(job) for job in plain] == [True, False]
@@ -339,33 +323,33 @@ def test_the_grid_is_that_of_the_first_seed_that_finished(jobs: list[Job], tmp_p
     assert worker.first_seed(plain[1])
 
 
-def test_a_row_says_the_threads_of_a_cpu() -> None:
+def test_a_row_records_the_threads_of_a_cpu() -> None:
     assert child.device({"device": "cpu", "threads": 2}) == "cpu, 2 threads"
     assert child.device({"device": "cpu", "threads": 1}) == "cpu, 1 thread"
     assert child.device({"device": "NVIDIA H100", "threads": 2}) == "NVIDIA H100"
     assert child.device({"device": "cpu"}) == "cpu"
 
 
-def test_stale_rows_are_said_though_nothing_is_played(
+def test_stale_rows_are_reported_even_if_nothing_is_run(
     folder: Path, jobs: list[Job], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here = shutil.copytree(folder, tmp_path / "quick")
+    suite_folder = shutil.copytree(folder, tmp_path / "quick")
     for job in jobs:
-        results.append(here / "results.csv", row_of(job, numerics=0))
-    ablate(compose(f"suite={here}", config_name="ablate"))
+        results.append(suite_folder / "results.csv", row_of(job, numerics=0))
+    ablate(compose(f"suite={suite_folder}", config_name="ablate"))
     out = capsys.readouterr().out
     assert "4 runs, 0 to play" in out
     assert "4 runs are stale, their numbers have changed since: rerun=stale plays them again" in out
 
 
-def test_a_finished_run_is_recorded_without_being_played(
+def test_a_finished_run_is_recorded_without_another_run(
     jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*_: object) -> None:
-        raise AssertionError("it was played")
+    def fail(*_: object) -> None:
+        raise AssertionError("a run was started")
 
-    monkeypatch.setattr(child, "start", never)
-    suite = suites.read(written(tmp_path / "quick", QUICK))
+    monkeypatch.setattr(child, "start", fail)
+    suite = suites.read(write_suite(tmp_path / "quick", QUICK))
     job = dataclasses.replace(jobs[0], output=tmp_path)
     run = RunDirectory(job.directory)
     run.make_folders()
@@ -380,25 +364,26 @@ def test_a_finished_run_is_recorded_without_being_played(
         device="cpu",
         metrics=record,
     )
-    # This run was recorded once, and its arm then tried in another config: the last row counts in a report.
+    # jobs[1] has been recorded and then its arm was run with another config. Reports use the last row, so
+    # the worker must append the known row again.
     known, other = row_of(jobs[1]), row_of(jobs[1], config="f" * 12)
     for row in (known, other):
         results.append(suite.results, row)
     worker = Worker(suite, [job, jobs[1]], 1, 1, None)
     worker.work()
     assert not worker.left()
-    *_, again, found = rows(suite.folder)
+    *_, again, found = read_rows(suite.folder)
     assert again == known
     assert (found.status, found.value, found.seconds, found.commit) == ("finished", 2.5, 1.5, "a" * 12 + "+")
-    assert found.metrics == {"fid/digits_train_60": {"value": 2.5}}  # what the suite asks for
+    assert found.metrics == {"fid/digits_train_60": {"value": 2.5}}  # only the metrics of the suite
 
 
-def test_the_right_to_play_lives_as_long_as_the_run_though_ablate_is_killed(
+def test_a_run_holds_its_lock_even_if_ablate_is_killed(
     jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = "import time; print('run: no luck'); time.sleep(0.5); raise SystemExit(2)"
     monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", script))
-    suite = suites.read(written(tmp_path / "quick", QUICK))
+    suite = suites.read(write_suite(tmp_path / "quick", QUICK))
     job = dataclasses.replace(jobs[0], output=tmp_path)
     lock = right_to(suite.folder, job)
     assert lock is not None
@@ -409,27 +394,32 @@ def test_the_right_to_play_lives_as_long_as_the_run_though_ablate_is_killed(
     waiting = Worker(suite, [elsewhere], 1, 1, None)
     waiting.work()
     assert not elsewhere.output.exists()
-    assert (waiting.left(), rows(suite.folder)) == ([0], [])
+    assert (waiting.left(), read_rows(suite.folder)) == ([0], [])
     orphan.process.wait()
     Worker(suite, [job], 1, 1, None).work()
-    (found,) = rows(suite.folder)
+    (found,) = read_rows(suite.folder)
     assert (found.status, found.reason, found.steps, found.value) == ("failed", "no luck", 0, None)
 
 
-def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
+def test_a_dry_run_prints_the_status_of_each_run_and_writes_nothing(
     folder: Path, jobs: list[Job], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The only run here by an interpreter of its own."""
-    here = written(tmp_path / "quick", QUICK)
+    suite_folder = write_suite(tmp_path / "quick", QUICK)
     for row in (
         row_of(jobs[0]),
         row_of(jobs[1], numerics=0),
         row_of(jobs[3], status="diverged", reason="so"),
     ):
-        results.append(here / "results.csv", row)
+        results.append(suite_folder / "results.csv", row)
     before = sorted(tmp_path.rglob("*"))
-    given = [f"suite={here}", "dry_run=true", "threads=1", "processes=1", f"output={tmp_path / 'runs'}"]
-    ablate(compose(*given, config_name="ablate"), given)
+    overrides = [
+        f"suite={suite_folder}",
+        "dry_run=true",
+        "threads=1",
+        "processes=1",
+        f"output={tmp_path / 'runs'}",
+    ]
+    ablate(compose(*overrides, config_name="ablate"), overrides)
     assert sorted(tmp_path.rglob("*")) == before
     out = capsys.readouterr().out
     assert "plain  seed 0  finished\n" in out
@@ -451,7 +441,7 @@ def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
             "[trick=ema]",
             "['objective=hinge', 'trick=label_smoothing']",
             (),
-            "line 7: arm ema: trick label_smoo",
+            "line 7: arm ema: trick=label_smoothing: needs an objective with targets",
         ),
         ("[trick=ema]", "['data.batch_size=0']", (), "line 7: arm ema does not compose: .*batch_size=0"),
         (
@@ -473,47 +463,49 @@ def test_a_dry_run_says_how_each_run_stands_and_writes_nothing(
         ("", "", ("no.such=1",), "extra=.* does not compose: .*no"),
     ],
 )
-def test_a_suite_that_cannot_be_played_is_refused_before_anything_runs(
+def test_a_suite_that_cannot_be_run_is_refused_before_anything_runs(
     old: str, new: str, extra: tuple[str, ...], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        planned(written(tmp_path / "quick", QUICK.replace(old, new, 1)), *extra)
+        plan_jobs(write_suite(tmp_path / "quick", QUICK.replace(old, new, 1)), *extra)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("override", "key", "value", "reason"),
     [
-        (["rerun=all"], "rerun=all: must be one of stale, failed or null"),
-        (["dry_run=maybe"], "dry_run=maybe: must be true or false"),
-        (["processes=0"], "processes=0: must be a whole number of at least 1"),
-        (["extra=logger"], "extra=logger: must be a list"),
-        (["only=[none]"], "only=none is no arm of quick: choose from plain, ema"),
-        (["root=here"], "root=here has no effect: the data of this suite lie in no folder"),
-        (["suite=nowhere"], "suite=nowhere has no suite.yaml that can be read"),
+        ("rerun=all", "rerun", "all", "must be one of stale, failed or null"),
+        ("dry_run=maybe", "dry_run", "maybe", "must be true or false"),
+        ("processes=0", "processes", 0, "must be a whole number of at least 1"),
+        ("extra=logger", "extra", "logger", "must be a list"),
+        ("only=[none]", "", UNSET, "only=none is no arm of quick: choose from plain, ema"),
+        ("root=here", "", UNSET, "root=here has no effect: the data of this suite lie in no folder"),
+        ("suite=nowhere", "", UNSET, "suite=nowhere has no suite.yaml that can be read"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(given: list[str], message: str, folder: Path) -> None:
-    with pytest.raises(ConfigError, match=message):
-        ablate(compose(f"suite={folder}", *given, config_name="ablate"))
+def test_unusable_settings_are_refused(
+    override: str, key: str, value: object, reason: str, folder: Path
+) -> None:
+    with refuses(key, value, reason):
+        ablate(compose(f"suite={folder}", override, config_name="ablate"))
 
 
 @pytest.mark.parametrize("name", ["2024", "my suite, v=2", "null", "it's"])
-def test_a_suite_of_any_name_is_a_group(name: str, tmp_path: Path) -> None:
+def test_every_suite_name_can_be_a_wandb_group(name: str, tmp_path: Path) -> None:
     text = QUICK.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
-    _, job = planned(written(tmp_path / name, text.replace("  ema:", "  'null':")))
+    _, job = plan_jobs(write_suite(tmp_path / name, text.replace("  ema:", "  'null':")))
     wandb = compose(*job.overrides, *job.outside).logger.wandb
     assert (wandb.group, wandb.job_type) == (name, "null")
 
 
-def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
+def test_wandb_groups_the_runs_and_logger_settings_do_not_change_a_run(
     folder: Path, jobs: list[Job], tmp_path: Path
 ) -> None:
     text = QUICK.replace(", logger=csv", "").replace("seeds: 2", "seeds: 1")
-    here = written(tmp_path / "quick", text)
-    job = planned(here)[1]
+    suite_folder = write_suite(tmp_path / "quick", text)
+    job = plan_jobs(suite_folder)[1]
     assert job.outside == ['logger.wandb.group="quick"', 'logger.wandb.job_type="ema"']
     extra = ("logger.wandb.group=mine", "trainer.accelerator=cpu", "log_every=3")
-    other = planned(here, *extra)[1]
+    other = plan_jobs(suite_folder, *extra)[1]
     assert other.outside == [*extra, 'logger.wandb.job_type="ema"']
     assert (job.config, job.data, job.code) == (other.config, other.data, other.code)
     assert job.config == jobs[1].config
@@ -534,7 +526,7 @@ def test_runs_are_grouped_where_wandb_logs_and_loggers_and_roots_change_no_run(
         child.arguments(other)
 
 
-def test_what_changes_no_number_is_no_part_of_a_config() -> None:
+def test_the_identity_of_a_config_ignores_settings_that_change_no_result() -> None:
     plain = identity.config(compose("data=mnist"))
     for overrides in (
         ["seed=5", "run_dir=x", "logger=csv", "data.root=elsewhere", "profile=true", "trainer=ddp"],
@@ -551,8 +543,8 @@ def test_what_changes_no_number_is_no_part_of_a_config() -> None:
         assert identity.config(compose("data=mnist", other)) != plain, other
 
 
-def test_a_class_counts_by_its_own_name_and_a_function_by_that_of_its_module_too() -> None:
-    """So a class may move, and a row of results still belongs to its arm."""
+def test_a_class_is_identified_by_its_name_and_a_function_by_its_module_and_name() -> None:
+    """A class may move to another module without making recorded rows outdated."""
     cfg = compose("model=dcgan", "trick=r1", "+trick.mine._target_=my.tricks.R1")
     found = identity.named(OmegaConf.to_container(cfg, resolve=True))
     assert found["objective"]["_target_"] == "NonSaturating"
@@ -565,7 +557,7 @@ def test_a_class_counts_by_its_own_name_and_a_function_by_that_of_its_module_too
     assert len(set(functions)) == len(functions)
 
 
-def test_every_line_of_code_counts(tmp_path: Path) -> None:
+def test_the_code_hash_depends_on_every_python_file(tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()
     (tmp_path / "a.py").write_text("1")
@@ -579,7 +571,7 @@ def test_every_line_of_code_counts(tmp_path: Path) -> None:
     assert len(hashes.code()) == 12
 
 
-def test_the_fingerprint_is_of_the_data_and_not_of_their_place(tmp_path: Path) -> None:
+def test_the_fingerprint_depends_on_the_data_and_not_on_their_path(tmp_path: Path) -> None:
     def found(*overrides: str) -> str:
         return build_data(compose(*overrides)).fingerprint()
 
@@ -591,8 +583,8 @@ def test_the_fingerprint_is_of_the_data_and_not_of_their_place(tmp_path: Path) -
     assert data.fingerprint() != before
     stacks = [Stacks(torch.zeros(5, 1, 2, 2), torch.arange(5), 4, seed, "train") for seed in (0, 0, 1)]
     parts = [[part for part in source.contents() if isinstance(part, torch.Tensor)] for source in stacks]
-    assert same(parts[0], parts[1])
-    assert not same(parts[0], parts[2])
+    assert bitwise_equal(parts[0], parts[1])
+    assert not bitwise_equal(parts[0], parts[2])
     for place in ("here", "there"):
         (tmp_path / place / "ones").mkdir(parents=True)
         for i in range(3):
@@ -607,7 +599,7 @@ def test_the_fingerprint_is_of_the_data_and_not_of_their_place(tmp_path: Path) -
     assert first != found(*album, here)
 
 
-def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_are_divided_among_processes_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
     monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
     assert shared_out(None, None) == (16, 1)  # OMP_NUM_THREADS is 1 in tests
@@ -620,7 +612,7 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shared_out(None, None) == (1, 4)
 
 
-def test_times_are_told_in_two_units() -> None:
+def test_durations_are_printed_in_two_units() -> None:
     assert [duration(s) for s in (0.4, 59, 61, 3599.6, 3720)] == [
         "0.4 s",
         "59 s",
@@ -630,30 +622,30 @@ def test_times_are_told_in_two_units() -> None:
     ]
 
 
-def test_jobs_of_a_sweep_reach_submitit(tmp_path: Path) -> None:
-    """On a cluster each is a worker on the same suite."""
-    folder = written(tmp_path / "quick", QUICK)
-    done = through_submitit(tmp_path, folder, f"output={tmp_path}")
+def test_jobs_of_a_multirun_run_with_submitit(tmp_path: Path) -> None:
+    """On a cluster, each job is a worker on the same suite."""
+    folder = write_suite(tmp_path / "quick", QUICK)
+    done = run_with_submitit(tmp_path, folder, f"output={tmp_path}")
     assert done.returncode == 0, done.stderr
-    found = sorted((row.arm, row.seed, row.status) for row in rows(folder))
+    found = sorted((row.arm, row.seed, row.status) for row in read_rows(folder))
     assert found == [(arm, seed, "finished") for arm in ("ema", "plain") for seed in (0, 1)]
 
 
-def test_what_jobs_of_a_cluster_refuse_is_told_here(tmp_path: Path) -> None:
-    done = through_submitit(tmp_path, tmp_path)  # refused before torch is imported
+def test_refusals_of_cluster_jobs_are_reported_by_the_command(tmp_path: Path) -> None:
+    done = run_with_submitit(tmp_path, tmp_path)  # refused before torch is imported
     assert done.returncode == 2
     assert f"ablate: suite={tmp_path} has no suite.yaml" in done.stderr
     logs = [*tmp_path.glob(".submitit/*/*_log.err")]
     assert [f"ablate: suite={tmp_path} has no suite.yaml" in log.read_text() for log in logs] == [True, True]
 
 
-def through_submitit(place: Path, folder: Path, *given: str) -> subprocess.CompletedProcess[str]:
-    given = (
+def run_with_submitit(sweep_dir: Path, folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    overrides = (
         f"suite={folder}",
         "worker=1,2",
         "hydra/launcher=submitit_local",
-        f"hydra.sweep.dir={place}",
-        *given,
+        f"hydra.sweep.dir={sweep_dir}",
+        *overrides,
     )
-    command = [sys.executable, "-m", "ganlab.ablate", "-m", *given]
+    command = [sys.executable, "-m", "ganlab.ablate", "-m", *overrides]
     return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=200)

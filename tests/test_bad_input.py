@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from pytorch_lightning import Trainer
-from support.commands import QUICK, checkpoint, finish, go_on, play, rows, start, start_cold, summary
+from support.commands import QUICK, checkpoint, finish, play, resume, rows, start, start_cold, summary
 from support.refusals import refuses
 
 from ganlab import cli
@@ -204,7 +204,7 @@ def test_an_existing_directory_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with refuses(reason="is not a run: it has no config.yaml"):
-        go_on(tmp_path)
+        resume(tmp_path)
 
 
 def folder_with(tmp_path: Path, name: str) -> Path:
@@ -266,7 +266,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert (run_dir / "checkpoints" / "last.ckpt").read_bytes() == before
     assert summary(run_dir)["status"] == "failed"
-    go_on(run_dir, "steps=6")
+    resume(run_dir, "steps=6")
     assert [int(row["step"]) for row in rows(run_dir)] == [1, 2, 3, 4, 5, 6]
 
 
@@ -296,11 +296,11 @@ def test_a_damaged_file_of_a_run_is_refused_or_ignored(
     play(tmp_path / "run", "steps=2")
     (tmp_path / "run" / name).write_text(content)
     if message is None:
-        go_on(tmp_path / "run", "steps=3")
+        resume(tmp_path / "run", "steps=3")
         assert summary(tmp_path / "run")["steps"] == 3
     else:
         with pytest.raises(ConfigError, match=message):
-            go_on(tmp_path / "run", "steps=3")
+            resume(tmp_path / "run", "steps=3")
 
 
 @pytest.mark.parametrize("found", [None, 0, 2, "1", True])
@@ -316,7 +316,7 @@ def test_a_run_of_another_format_is_refused_with_its_version(found: object, tmp_
     before = config.read_bytes()
     has = f"config.yaml has format={format_value(found)}, but this version of ganlab reads format 1"
     with refuses(reason=has, remedy="use ganlab 0.0.7 for this run"):
-        go_on(run_dir, "steps=3")
+        resume(run_dir, "steps=3")
     assert config.read_bytes() == before
 
 
@@ -349,7 +349,7 @@ def test_an_incomplete_row_of_the_metrics_is_removed(tmp_path: Path) -> None:
     play(run_dir, "steps=3", "log_every=1")
     with (run_dir / "metrics.csv").open("a") as file:
         file.write("4,128,0.12")
-    go_on(run_dir, "steps=5")
+    resume(run_dir, "steps=5")
     assert [int(row["step"]) for row in rows(run_dir)] == [1, 2, 3, 4, 5]
 
 
@@ -365,7 +365,7 @@ def test_code_outside_the_list_is_not_run(tmp_path: Path) -> None:
             .replace("ganlab.training.provenance.subprocess.run", target)
         )
         with refuses("trick.evil", target, "is not on the list", "remove it from config.yaml"):
-            go_on(run_dir, "steps=3")
+            resume(run_dir, "steps=3")
         config.write_text(config.read_text().replace(evil, "trick: {}\n"))
 
 
@@ -427,7 +427,7 @@ def test_a_run_directory_that_cannot_be_created(place: str, tmp_path: Path, monk
     with refuses("run_dir", Path(place), "cannot be created", "choose another"):
         play(Path(place), "steps=2")
     with refuses(reason="is not a run"):
-        go_on(Path(place))
+        resume(Path(place))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -1,4 +1,4 @@
-"""compile=true: the same game, compiled once."""
+"""`compile=true`: the same game, compiled once."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from collections.abc import Iterator
 import pytest
 import torch._dynamo
 from support.refusals import refuses
-from support.small_games import composed, game, options, rounds
+from support.small_games import game, options, play_steps, resolved_config
 
 from ganlab.training.build import build
 
 
 @pytest.fixture
-def compiled_anew() -> Iterator[None]:
+def empty_compile_cache() -> Iterator[None]:
     torch._dynamo.reset()
     yield
     torch._dynamo.config.error_on_recompile = False
     torch._dynamo.reset()
 
 
-@pytest.mark.usefixtures("compiled_anew")
+@pytest.mark.usefixtures("empty_compile_cache")
 @pytest.mark.parametrize("play", options("play"))
-def test_it_plays_the_same_game_and_is_compiled_once(play: str) -> None:
+def test_a_compiled_game_is_the_same_game_and_is_compiled_once(play: str) -> None:
     tricks = ["ema", "instance_noise", "label_conditioning"]
     schedule = "{_target_: ganlab.core.schedules.Linear, start: 1e-3, end: 0, steps: 9}"
     compiled = game("hinge", tricks, play, "compile=true", f"optimizer.generator.lr={schedule}")
     plain = game("hinge", tricks, play, f"optimizer.generator.lr={schedule}")
-    begun = rounds(compiled, 1)
+    first_step = play_steps(compiled, 1)
     torch._dynamo.config.error_on_recompile = True
-    expected = rounds(plain, 6)
-    first = "discriminator/adversarial"  # before any step: Adam's first ones blow rounding up
-    assert begun[0][first] == pytest.approx(expected[0][first], rel=1e-5)
-    for ours, theirs in zip([*begun, *rounds(compiled, 5)], expected, strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-2, abs=1e-2)
+    expected = play_steps(plain, 6)
+    term = "discriminator/adversarial"  # computed before Adam's first updates, which magnify rounding errors
+    assert first_step[0][term] == pytest.approx(expected[0][term], rel=1e-5)
+    for terms, plain_terms in zip([*first_step, *play_steps(compiled, 5)], expected, strict=True):
+        assert terms == pytest.approx(plain_terms, rel=1e-2, abs=1e-2)
     assert compiled.game.generator._compiled_call_impl is not None
-    samples = compiled.game.sample(5)  # another shape, and evaluation: not compiled
+    samples = compiled.game.sample(5)  # evaluation with another batch size is not compiled
     assert torch.allclose(samples, plain.game.sample(5), atol=1e-2)
 
 
@@ -51,4 +51,4 @@ def test_an_objective_with_second_derivatives_is_refused() -> None:
 
 
 def test_a_game_is_not_compiled_by_default() -> None:
-    assert build(composed("logger=csv").copy()).game.generator._compiled_call_impl is None
+    assert build(resolved_config("logger=csv").copy()).game.generator._compiled_call_impl is None

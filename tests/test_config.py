@@ -9,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 from support.commands import play
 from support.refusals import refuses
-from support.small_games import SMALL, one_round
+from support.small_games import SMALL, play_step
 from torch import nn
 
 from ganlab.config.build import build_game
@@ -89,7 +89,7 @@ def test_settings_of_an_optimiser_may_be_schedules() -> None:
     )
     rates, betas = [], []
     for _ in range(5):
-        one_round(module)
+        play_step(module)
         rates.append(generator.param_groups[0]["lr"])
         betas.append(discriminator.param_groups[0]["betas"][1])
     assert rates == betas == pytest.approx([Linear(0.1, 0, 4)(step) for step in range(5)])
@@ -97,8 +97,8 @@ def test_settings_of_an_optimiser_may_be_schedules() -> None:
 
 def test_clipping_logs_the_gradient_norm_and_inf_only_logs_it() -> None:
     module, plain = (build(compose(*SMALL, *more)) for more in (["clip.generator=inf"], []))
-    assert "generator/gradient_norm" in one_round(module)
-    one_round(plain)
+    assert "generator/gradient_norm" in play_step(module)
+    play_step(plain)
     weights = module.game.weights("generator")
     norm = torch.cat([weight.grad.flatten() for weight in weights]).norm()
     assert float(module.recorder.scalars["generator/gradient_norm"]) == pytest.approx(float(norm))
@@ -108,7 +108,7 @@ def test_clipping_logs_the_gradient_norm_and_inf_only_logs_it() -> None:
 
 def test_the_gradient_is_clipped_to_its_norm() -> None:
     module = build(compose(*SMALL, "clip.generator=0.001"))
-    one_round(module)
+    play_step(module)
     squares = [w.grad.square().sum() for w in module.game.weights("generator")]
     assert float(sum(squares).sqrt()) == pytest.approx(0.001, rel=1e-4)
     assert sum(w.grad.square().sum() for w in module.game.weights("discriminator")).sqrt() > 0.001

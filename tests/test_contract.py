@@ -1,4 +1,4 @@
-"""What every plug-in must keep. The lists are read from conf/: a new file is tested without an edit."""
+"""The contract of every plug-in. The lists are read from conf/: a new file is tested without an edit."""
 
 from __future__ import annotations
 
@@ -13,19 +13,28 @@ import docs
 import pytest
 import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from support.daily_sample import cases, of_each_family
-from support.small_games import SMALL, composed, game, home, one_round, options, real, rounds
+from support.daily_sample import daily_cases, one_of_each_family
+from support.small_games import (
+    SMALL,
+    compatible_objective,
+    game,
+    options,
+    play_step,
+    play_steps,
+    real_batch,
+    resolved_config,
+)
 from support.trick_effects import (
-    LATER,
-    MODELS,
     PLAYS,
-    Played,
-    attempt,
-    differ,
-    differs,
-    largest_set,
-    played,
-    seen,
+    PLAYS_OF_MODEL,
+    STEPS_UNTIL_EFFECT,
+    RecordedGame,
+    compatible_tricks,
+    modules_differ,
+    modules_or_refusal,
+    observables,
+    observables_differ,
+    recorded_game,
 )
 
 from ganlab.config.allowlist import target_nodes
@@ -37,47 +46,50 @@ from ganlab.training.module import GameModule
 
 TRICKS, OBJECTIVES = options("trick"), options("objective")
 REFUSED = docs.read_refused()
-PATIENCE = 80  # rounds after which a trick that changed nothing is inert
+MAX_STEPS = 80  # by then every trick must have had an effect
 
 
 @cache
-def refused(objective: str, model: str) -> str:
-    """Why a model cannot play an objective without any trick."""
-    return attempt(MODELS[model][:1], objective, [], model)[1]
+def plain_refusal(objective: str, model: str) -> str:
+    """The refusal of an objective with a model and no trick; empty if they are compatible."""
+    return modules_or_refusal(PLAYS_OF_MODEL[model][:1], objective, [], model)[1]
 
 
-EVERY = list(product(MODELS, TRICKS, OBJECTIVES))
-TODAY = [*product(["mlp"], TRICKS, OBJECTIVES), *product(MODELS, TRICKS, of_each_family(OBJECTIVES))]
+EVERY = list(product(PLAYS_OF_MODEL, TRICKS, OBJECTIVES))
+TODAY = [
+    *product(["mlp"], TRICKS, OBJECTIVES),
+    *product(PLAYS_OF_MODEL, TRICKS, one_of_each_family(OBJECTIVES)),
+]
 
 
-@pytest.mark.parametrize(("model", "trick", "objective"), cases(TODAY, EVERY))
-def test_a_trick_acts_or_refuses(model: str, trick: str, objective: str) -> None:
-    plays = MODELS[model]
-    games, refusal = attempt(plays, objective, [trick], model)
-    without = refused(objective, model)
-    assert bool(refusal) == bool(without or (trick, objective) in REFUSED.objectives), "run make docs"
+@pytest.mark.parametrize(("model", "trick", "objective"), daily_cases(TODAY, EVERY))
+def test_a_trick_takes_effect_or_is_refused(model: str, trick: str, objective: str) -> None:
+    plays = PLAYS_OF_MODEL[model]
+    games, refusal = modules_or_refusal(plays, objective, [trick], model)
+    without_trick = plain_refusal(objective, model)
+    assert bool(refusal) == bool(without_trick or (trick, objective) in REFUSED.objectives), "run make docs"
     if refusal:
-        assert trick in refusal or refusal == without
+        assert trick in refusal or refusal == without_trick
         assert "\n" not in refusal
     for play, module in games:
-        assert acts(module, played(objective, play, model)), f"{trick} changed nothing under {play}"
+        assert takes_effect(module, recorded_game(objective, play, model)), f"{trick} has no effect in {play}"
 
 
-def acts(module: GameModule, without: Played) -> bool:
-    """Whether a trick changes anything in its first rounds; all terms are finite meanwhile."""
-    for step in range(1, PATIENCE + 1):
-        assert all(map(math.isfinite, one_round(module).values()))
-        if step >= 2 and differ(seen(module), without.after(step)):
+def takes_effect(module: GameModule, without: RecordedGame) -> bool:
+    """Whether a trick changes anything in the first steps, during which all terms must be finite."""
+    for step in range(1, MAX_STEPS + 1):
+        assert all(map(math.isfinite, play_step(module).values()))
+        if step >= 2 and observables_differ(observables(module), without.observables_after(step)):
             return True
     return False
 
 
-@pytest.mark.parametrize("trick", ["", *TRICKS, "all_that_go_together"])
+@pytest.mark.parametrize("trick", ["", *TRICKS, "compatible_tricks"])
 @pytest.mark.parametrize("play", PLAYS)
-def test_a_restored_twin_plays_on_alike(trick: str, play: str, tmp_path: Path) -> None:
-    tricks = largest_set() if trick == "all_that_go_together" else [trick] if trick else []
-    module = game(home(*tricks), tricks, play)
-    rounds(module, 3)
+def test_a_game_continues_identically_from_its_state(trick: str, play: str, tmp_path: Path) -> None:
+    tricks = compatible_tricks() if trick == "compatible_tricks" else [trick] if trick else []
+    module = game(compatible_objective(*tricks), tricks, play)
+    play_steps(module, 3)
     torch.save(
         {
             "game": module.game.state_dict(),
@@ -86,24 +98,24 @@ def test_a_restored_twin_plays_on_alike(trick: str, play: str, tmp_path: Path) -
         tmp_path / "state",
     )
     state = torch.load(tmp_path / "state", weights_only=True)
-    twin = game(home(*tricks), tricks, play, "seed=7")
+    twin = game(compatible_objective(*tricks), tricks, play, "seed=7")
     twin.stage.seed = module.stage.seed
     twin.game.load_state_dict(state["game"])
     for optimizer, saved in zip(twin.configure_optimizers(), state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
     assert torch.equal(module.game.sample(4), twin.game.sample(4))
-    assert rounds(module, 3) == rounds(twin, 3)
-    assert not differs(module, twin)
+    assert play_steps(module, 3) == play_steps(twin, 3)
+    assert not modules_differ(module, twin)
 
 
-# The paper's tricks, without its one-sided term, which drives samples without bounds away, as the file says.
-BESIDE = {"mmd_gan": ["trick=[weight_clip,feature_autoencoder]", "objective.one_sided=null"]}
+# The tricks of the paper without its one-sided term, which diverges for unbounded samples.
+OBJECTIVE_OVERRIDES = {"mmd_gan": ["trick=[weight_clip,feature_autoencoder]", "objective.one_sided=null"]}
 
 
-def settings(objective: str, steps: int) -> list[str]:
-    """A linear generator, rates that fall to 0, and what the objective's own file asks for."""
+def gaussian_overrides(objective: str, steps: int) -> list[str]:
+    """A linear generator, learning rates that fall to 0, and the tricks that the objective needs."""
     rate = f"{{_target_: ganlab.core.schedules.Linear, start: 0.02, end: 0, steps: {steps}}}"
-    wants_r1 = "trick=r1" in (CONF / "objective" / f"{objective}.yaml").read_text()
+    needs_r1 = "trick=r1" in (CONF / "objective" / f"{objective}.yaml").read_text()
     return [
         *SMALL,
         "data=ring",
@@ -113,25 +125,24 @@ def settings(objective: str, steps: int) -> list[str]:
         f"optimizer.generator.lr={rate}",
         f"optimizer.discriminator.lr={rate}",
         f"objective={objective}",
-        *(["trick=r1"] if wants_r1 else []),
-        *BESIDE.get(objective, []),
+        *(["trick=r1"] if needs_r1 else []),
+        *OBJECTIVE_OVERRIDES.get(objective, []),
     ]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_an_objective_moves_a_gaussian_onto_the_data(objective: str) -> None:
-    # At first a VAE's codes say where the data are, and what its prior makes of them comes after.
-    steps = 800 if objective == "vae" else 400
-    module = build(compose(*settings(objective, steps)))
+    steps = 800 if objective == "vae" else 400  # a VAE's codes match its prior only late in training
+    module = build(compose(*gaussian_overrides(objective, steps)))
     for step in range(steps):
         x = 2 + 0.5 * torch.randn(64, 2, generator=torch.Generator().manual_seed(step))
         module.play_step((x, None))
     mean = module.game.sample(500).mean(0)
-    # Of three seeds the worst was 0.25 away: absolute_error, which fades where it is sure.
+    # The largest error with three seeds was 0.25, of absolute_error, whose gradient vanishes early.
     assert ((mean - 2).abs() < 0.4).all(), f"from 0 to {mean.tolist()} instead of 2"
 
 
-CALLS = {  # discriminator passes on the discriminator's and on the generator's turn
+CALLS = {  # forward passes of the discriminator in the discriminator's and in the generator's turn
     ("non_saturating", ()): (2, 1),
     ("minimax", ()): (2, 1),
     ("hinge", ()): (2, 1),
@@ -160,7 +171,7 @@ CALLS = {  # discriminator passes on the discriminator's and on the generator's 
 
 
 @pytest.mark.parametrize(("objective", "tricks"), CALLS)
-def test_no_verdict_is_passed_that_nobody_asked_for(objective: str, tricks: tuple[str, ...]) -> None:
+def test_the_discriminator_is_called_only_when_needed(objective: str, tricks: tuple[str, ...]) -> None:
     module = game(objective, tricks).game
     calls = []
     if module.discriminator is not None:
@@ -168,7 +179,7 @@ def test_no_verdict_is_passed_that_nobody_asked_for(objective: str, tricks: tupl
     for player, expected in zip(("discriminator", "generator"), CALLS[objective, tricks], strict=True):
         calls.clear()
         if expected is not None:
-            module.losses(module.turn(player, real(), RandomStreams(0)))
+            module.losses(module.turn(player, real_batch(), RandomStreams(0)))
             assert len(calls) == expected, player
 
 
@@ -176,31 +187,31 @@ def test_no_verdict_is_passed_that_nobody_asked_for(objective: str, tricks: tupl
     ("play", "passes"),
     [("alternating", (3, 2)), ("shared", (3, 1)), ("simultaneous", (2, 1)), ("extragradient", (4, 2))],
 )
-def test_passes_of_a_round(play: str, passes: tuple[int, int]) -> None:
+def test_a_step_makes_the_expected_forward_passes(play: str, passes: tuple[int, int]) -> None:
     module = game("hinge", [], play)
     calls = {"discriminator": 0, "generator": 0}
     for player in calls:
         getattr(module.game, player).register_forward_hook(
             lambda *_, player=player: calls.update({player: calls[player] + 1})
         )
-    one_round(module)
+    play_step(module)
     assert (calls["discriminator"], calls["generator"]) == passes
 
 
-def nodes(node, path: str):
-    """Every node of a config that builds an object of ganlab."""
+def ganlab_nodes(node, path: str):
+    """Every node of a config that builds an object of ganlab, with its path."""
     if isinstance(node, DictConfig):
         if "_target_" in node and node._target_.startswith("ganlab."):
             yield path, node
         for key in node:
-            yield from nodes(node._get_node(key), f"{path}.{key}")
+            yield from ganlab_nodes(node._get_node(key), f"{path}.{key}")
     elif isinstance(node, ListConfig):
         for i in range(len(node)):
-            yield from nodes(node._get_node(i), f"{path}.{i}")
+            yield from ganlab_nodes(node._get_node(i), f"{path}.{i}")
 
 
-def brought(file: DictConfig, place: str) -> set[str]:
-    """The keys of a node that other files give it: prior@model.generator.prior gives model.generator one."""
+def keys_from_defaults(file: DictConfig, path: str) -> set[str]:
+    """The keys of a node that its defaults list adds: `prior@model.generator.prior` adds `prior`."""
     groups = [
         str(group)
         for default in file.get("defaults", [])
@@ -208,7 +219,7 @@ def brought(file: DictConfig, place: str) -> set[str]:
         for group in default
     ]
     packages = [group.partition("@")[2].rpartition(".") for group in groups if " " not in group]
-    return {key for package, _, key in packages if package == place and key}
+    return {key for package, _, key in packages if package == path and key}
 
 
 FILES = sorted(CONF.rglob("*/*.yaml"))
@@ -217,47 +228,47 @@ FILES = sorted(CONF.rglob("*/*.yaml"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF).with_suffix("")))
 def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
     file = OmegaConf.load(path)
-    for place, node_ in nodes(file, path.stem):
-        module, _, name = node_._target_.rpartition(".")
+    for place, node in ganlab_nodes(file, path.stem):
+        module, _, name = node._target_.rpartition(".")
         signature = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-        known = set(constructor_kinds(node_._target_)[0])
-        chosen = {str(group) for default in node_.get("defaults", []) for group in default}
-        keys = set(node_) - {"_target_", "_partial_", "defaults"} | {g for g in chosen if " " not in g}
-        keys |= brought(file, place.partition(".")[2])
+        known = set(constructor_kinds(node._target_)[0])
+        groups = {str(group) for default in node.get("defaults", []) for group in default}
+        keys = set(node) - {"_target_", "_partial_", "defaults"} | {g for g in groups if " " not in g}
+        keys |= keys_from_defaults(file, place.partition(".")[2])
         assert keys <= known, place
-        if not node_.get("_partial_"):
+        if not node.get("_partial_"):
             assert known - {n for n, p in signature.items() if p.default is not p.empty} <= keys, place
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-def test_a_trick_and_its_file_have_one_name(trick: str) -> None:
+def test_a_trick_and_its_file_have_the_same_name(trick: str) -> None:
     assert set(OmegaConf.load(CONF / "trick" / f"{trick}.yaml")) == {trick}
-    found = [node["_target_"] for _, node in target_nodes(composed(*SMALL, f"trick={trick}").trick)]
+    found = [node["_target_"] for _, node in target_nodes(resolved_config(*SMALL, f"trick={trick}").trick)]
     (target,) = [t for t in found if ".tricks." in t]
     assert target.startswith("ganlab.tricks.")
 
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_a_trick_plays_in_mixed_precision(trick: str) -> None:
-    module = game(home(trick), [trick])
+    module = game(compatible_objective(trick), [trick])
     with torch.autocast("cpu", torch.bfloat16):
-        terms = rounds(module, LATER.get(trick, 3))
+        terms = play_steps(module, STEPS_UNTIL_EFFECT.get(trick, 3))
     assert all(math.isfinite(value) for row in terms for value in row.values())
-    numbers = [*module.game.parameters(), *module.game.buffers()]
-    for weight in (number for number in numbers if number.is_floating_point()):
-        assert weight.dtype == torch.float32
-        assert weight.isfinite().all()
+    tensors = [*module.game.parameters(), *module.game.buffers()]
+    for tensor in (tensor for tensor in tensors if tensor.is_floating_point()):
+        assert tensor.dtype == torch.float32
+        assert tensor.isfinite().all()
 
 
 @pytest.mark.parametrize("trick", TRICKS)
-def test_a_trick_remembers_no_weights_that_were_put_aside(trick: str) -> None:
-    trained = {"state_dict": game(home(trick), [trick]).state_dict()}
-    ones = [game(home(trick), [trick], "alternating", f"seed={seed}") for seed in (1, 2)]
-    for module in ones:
+def test_a_trick_keeps_nothing_of_weights_that_init_from_replaced(trick: str) -> None:
+    trained = {"state_dict": game(compatible_objective(trick), [trick]).state_dict()}
+    modules = [game(compatible_objective(trick), [trick], "alternating", f"seed={seed}") for seed in (1, 2)]
+    for module in modules:
         init_from(module, trained)
         module.stage.seed = 0
-        rounds(module, LATER.get(trick, 2))
-    assert not differs(*ones)
+        play_steps(module, STEPS_UNTIL_EFFECT.get(trick, 2))
+    assert not modules_differ(*modules)
 
 
 def test_every_experiment_builds() -> None:

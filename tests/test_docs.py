@@ -67,15 +67,17 @@ def test_the_ganhack_of_dropout_keeps_it_on_when_sampling() -> None:
     assert not torch.equal(with_dropout.sample(4), without.sample(4))
 
 
-def commands(tip: int) -> list[list[str]]:
-    """The settings of a tip, and their variants with each of the settings that its remark names."""
+def override_variants(tip: int) -> list[list[str]]:
+    """The overrides of a tip, and these with each alternative that its remark names."""
     _, settings, remark = GANHACKS[tip]
     variants = [code.split() for code in re.findall(r"`([^`]*)`", remark)]
     by_key = [{word.split("=")[0]: word for word in (*settings, *variant)} for variant in ([], *variants)]
     return [list(words.values()) for words in by_key if all("=" in word for word in words.values())]
 
 
-@pytest.mark.parametrize(("tip", "settings"), [(i, settings) for i in range(17) for settings in commands(i)])
+@pytest.mark.parametrize(
+    ("tip", "settings"), [(i, settings) for i in range(17) for settings in override_variants(i)]
+)
 def test_the_settings_of_a_ganhack_build(tip: int, settings: list[str]) -> None:
     build(compose("logger=csv", *settings))
 

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from support.small_games import batch, game, one_round, rounds
+from support.small_games import batch, game, play_step, play_steps
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import softplus
@@ -57,7 +57,7 @@ def test_sgd_moves_by_the_gradients_one_step_ahead() -> None:
         ahead = {name: w[name] - RATE * slope for name, slope in first.items()}
         second = fields(module.game, ahead, data, latents(step))
         w = {name: w[name] - RATE * slope for name, slope in second.items()}
-        one_round(module)
+        play_step(module)
         for name, weight in module.game.named_parameters():
             assert torch.allclose(weight, w[name], atol=1e-6), name
 
@@ -83,7 +83,7 @@ def test_the_moments_of_adam_include_both_gradients() -> None:
                 m, v = mean[name] / (1 - beta[0] ** t), square[name] / (1 - beta[1] ** t)
                 at[name] = start[name] - RATE * m / (v.sqrt() + 1e-8)
         w = at
-        one_round(module)
+        play_step(module)
         for name, weight in module.game.named_parameters():
             assert torch.allclose(weight, w[name], atol=1e-5), name
 
@@ -92,7 +92,7 @@ def test_both_halves_have_the_same_real_samples_but_different_latents() -> None:
     module = game(play="extragradient")
     turns = []
     module.stage.losses = lambda turn, losses=module.stage.losses: (turns.append(turn), losses(turn))[1]
-    one_round(module)
+    play_step(module)
     assert [turn.player for turn in turns] == ["discriminator", "generator"] * 2
     assert all(turn.real.x.equal(batch(0)[0]) for turn in turns)
     assert turns[0].latent is turns[1].latent
@@ -104,7 +104,7 @@ def test_both_halves_have_the_same_real_samples_but_different_latents() -> None:
 def test_restored_weights_keep_their_storage_and_memory_format(model: str) -> None:
     module = game(play="extragradient", model=model)
     before = [(w.data_ptr(), w.stride()) for w in module.parameters()]
-    rounds(module, 2)
+    play_steps(module, 2)
     assert [(w.data_ptr(), w.stride()) for w in module.parameters()] == before
 
 
@@ -116,7 +116,7 @@ def test_in_half_precision_the_second_half_uses_the_weights_one_step_ahead() -> 
     other.stage.step_ahead = lambda moves: (ahead(moves), torch.clear_autocast_cache())[0]
     for module in (one, other):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            one_round(module)
+            play_step(module)
     assert same(one, other)
     assert not same(one, before)
 

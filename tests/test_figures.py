@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from support.refusals import refuses
-from support.small_games import composed
+from support.small_games import resolved_config
 
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
@@ -213,7 +213,7 @@ def test_the_objectives_of_the_figures() -> None:
 @pytest.mark.parametrize("name", COSTS)
 def test_the_costs_are_their_formulas(name: str) -> None:
     judged = [0.01, 0.3, 0.5, 0.9, 0.99]
-    objective = instantiate(composed(f"objective={name}").objective)
+    objective = instantiate(resolved_config(f"objective={name}").objective)
     found, slope = generator_cost(objective, torch.tensor(judged, dtype=torch.float64).logit())
     assert found.tolist() == pytest.approx([COSTS[name](d) for d in judged])
     assert slope.tolist() == pytest.approx([SLOPES[name](d) for d in judged])

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, one_round, options, rounds
+from support.small_games import game, options, play_step, play_steps
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
@@ -32,7 +32,7 @@ def test_a_resting_player_does_not_move(play: str) -> None:
     module.game.tricks["every_other"] = EveryOther()
     for mover, resting in [("discriminator", "generator"), ("generator", "discriminator")] * 2:
         before = {p: copy.deepcopy(module.game.weights(p)) for p in module.game.players}
-        logged = one_round(module)
+        logged = play_step(module)
         assert {name.split("/")[0] for name in logged} == {mover}
         moved = {
             p: any(not torch.equal(a, b) for a, b in zip(before[p], module.game.weights(p), strict=True))
@@ -40,7 +40,7 @@ def test_a_resting_player_does_not_move(play: str) -> None:
         }
         assert moved == {mover: True, resting: False}
     module.game.tricks["never"] = Never()
-    assert rounds(module, 2) == [{}, {}]
+    assert play_steps(module, 2) == [{}, {}]
 
 
 class Reacting(Trick):
@@ -58,14 +58,14 @@ class Reacting(Trick):
 def test_tricks_react_once_after_all_updates(play: str) -> None:
     module = game(play=play)
     module.game.tricks["reacting"] = reacting = Reacting()
-    one_round(module)
+    play_step(module)
     assert [(player, step) for player, step, _ in reacting.seen] == [("discriminator", 0), ("generator", 0)]
     assert torch.equal(reacting.seen[0][2], reacting.seen[1][2])
 
 
 def test_sampling_leaves_the_game_as_it_was() -> None:
     module = game(tricks=["ema"])
-    rounds(module, 2)
+    play_steps(module, 2)
     module.train()
     before = copy.deepcopy(module.game.state_dict())
     modes = [m.training for m in module.game.modules()]
@@ -81,7 +81,7 @@ def test_sampling_leaves_the_game_as_it_was() -> None:
 
 def test_sampling_is_in_evaluation_mode() -> None:
     module = game()
-    rounds(module, 2)
+    play_steps(module, 2)
     module.train()
     latent = module.game.latents(5, 3)
     by_hand = copy.deepcopy(module.game.generator).eval()(latent)

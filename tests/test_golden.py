@@ -1,4 +1,7 @@
-"""Stored losses and metrics. A change of them has to raise NUMERICS, which makes recorded results stale."""
+"""Stored losses and metrics, which a refactoring must not change.
+
+A change of these values must raise NUMERICS, which marks recorded results as outdated.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.small_games import game, home, one_round, options, rounds
-from support.trick_effects import LATER
+from support.small_games import compatible_objective, game, options, play_step, play_steps
+from support.trick_effects import STEPS_UNTIL_EFFECT
 
 from ganlab.config.build import build_data, build_evaluation
 from ganlab.config.compose import compose
 from ganlab.core.numerics import NUMERICS
 
 HERE = Path(__file__).parent
-GOLDEN, PINNED, VERSION = (HERE / f"{name}.json" for name in ("golden", "pinned", "numerics"))
+GOLDEN, PINNED, HASHES = (HERE / f"{name}.json" for name in ("golden", "pinned", "numerics"))
 CASES = {
     "gan": ("non_saturating", [], "alternating"),
     "hinge": ("hinge", ["r1"], "alternating"),
@@ -28,34 +31,34 @@ CASES = {
     "mmd": ("mmd", [], "alternating"),
 }
 EXACT = {f"objective/{objective}": (objective, ()) for objective in options("objective")}
-EXACT |= {f"trick/{trick}": (home(trick), (trick,)) for trick in options("trick")}
+EXACT |= {f"trick/{trick}": (compatible_objective(trick), (trick,)) for trick in options("trick")}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_losses_of_five_steps_are_the_stored_ones(case: str) -> None:
+def test_five_steps_have_the_stored_losses(case: str) -> None:
     expected = json.loads(GOLDEN.read_text())[case]
-    found = rounds(game(*CASES[case]), 5)
+    found = play_steps(game(*CASES[case]), 5)
     assert [set(row) for row in found] == [set(row) for row in expected]
     for row, stored in zip(found, expected, strict=True):
         assert row == pytest.approx(stored, rel=1e-5, abs=1e-6)
 
 
 @pytest.mark.parametrize("case", EXACT)
-def test_losses_in_float64_are_the_stored_ones(case: str) -> None:
-    found, expected = exact(case), json.loads(GOLDEN.read_text())[case]
+def test_steps_in_float64_have_the_stored_losses(case: str) -> None:
+    found, expected = losses_in_float64(case), json.loads(GOLDEN.read_text())[case]
     assert [set(row) for row in found] == [set(row) for row in expected]
     for row, stored in zip(found, expected, strict=True):
         assert row == pytest.approx(stored, rel=1e-8, abs=1e-10)
 
 
-def exact(case: str) -> list[dict[str, float]]:
-    """Losses and the mean square of samples of three steps, or as many as a trick needs to act."""
+def losses_in_float64(case: str) -> list[dict[str, float]]:
+    """The terms and the mean square of samples after each of three steps, or more if a trick acts later."""
     objective, tricks = EXACT[case]
     torch.set_default_dtype(torch.float64)
     try:
         module, found = game(objective, tricks), []
-        for _ in range(max([3, *(LATER.get(trick, 0) for trick in tricks)])):
-            terms = one_round(module)
+        for _ in range(max([3, *(STEPS_UNTIL_EFFECT.get(trick, 0) for trick in tricks)])):
+            terms = play_step(module)
             found.append(terms | {"samples": float(module.game.sample(8).square().mean())})
     finally:
         torch.set_default_dtype(torch.float32)
@@ -75,26 +78,28 @@ MEASURED = {
 
 
 @pytest.mark.parametrize("case", MEASURED)
-def test_metrics_of_fixed_samples_are_the_stored_ones(case: str) -> None:
-    assert measured(case) == pytest.approx(json.loads(PINNED.read_text())[case], rel=1e-5)
+def test_metrics_of_fixed_samples_have_the_stored_values(case: str) -> None:
+    assert metrics_of_noisy_samples(case) == pytest.approx(json.loads(PINNED.read_text())[case], rel=1e-5)
 
 
-def measured(case: str) -> dict[str, float]:
-    """Metrics of 200 training samples with noise."""
+def metrics_of_noisy_samples(case: str) -> dict[str, float]:
+    """Metrics of 200 training samples with added noise."""
     cfg = compose("logger=csv", "evaluation.n=200", *MEASURED[case])
     data = build_data(cfg)
-    found = build_evaluation(cfg, data)
+    evaluation = build_evaluation(cfg, data)
     samples = next(iter(data.split("train", "cpu", 200)))[0]
     noise = torch.randn(samples.shape, generator=torch.Generator().manual_seed(0))
-    return found.measure([(samples + 0.1 * noise).clamp(*data.value_range or (-9, 9))], torch.device("cpu"))
+    return evaluation.measure(
+        [(samples + 0.1 * noise).clamp(*data.value_range or (-9, 9))], torch.device("cpu")
+    )
 
 
 def test_the_stored_values_belong_to_the_present_numerics() -> None:
-    """Otherwise stale results would stay in reports."""
-    assert current_version() == json.loads(VERSION.read_text())
+    """If stored values changed without NUMERICS, reports would mix results that are not comparable."""
+    assert current_hashes() == json.loads(HASHES.read_text())
 
 
-def current_version() -> dict[str, object]:
+def current_hashes() -> dict[str, object]:
     files = {path.name: sha256(path.read_bytes()).hexdigest() for path in (GOLDEN, PINNED)}
     return {"numerics": NUMERICS, **files}
 
@@ -103,10 +108,11 @@ def store(path: Path, cases: dict[str, Callable[[str], object]]) -> None:
     path.write_text(json.dumps({case: compute(case) for case, compute in cases.items()}, indent=1) + "\n")
 
 
-if __name__ == "__main__":  # run as a script to store new values; raise NUMERICS first
-    in_float32 = dict.fromkeys(CASES, lambda case: rounds(game(*CASES[case]), 5))
-    store(GOLDEN, in_float32 | dict.fromkeys(EXACT, exact))
-    store(PINNED, dict.fromkeys(MEASURED, measured))
-    if current_version()["numerics"] == json.loads(VERSION.read_text())["numerics"]:
+# For intended changes: raise NUMERICS, then run `python tests/test_golden.py`.
+if __name__ == "__main__":
+    in_float32 = dict.fromkeys(CASES, lambda case: play_steps(game(*CASES[case]), 5))
+    store(GOLDEN, in_float32 | dict.fromkeys(EXACT, losses_in_float64))
+    store(PINNED, dict.fromkeys(MEASURED, metrics_of_noisy_samples))
+    if current_hashes()["numerics"] == json.loads(HASHES.read_text())["numerics"]:
         raise SystemExit("tests/numerics.json is unchanged: raise NUMERICS in ganlab/core/numerics.py")
-    VERSION.write_text(json.dumps(current_version(), indent=1) + "\n")
+    HASHES.write_text(json.dumps(current_hashes(), indent=1) + "\n")

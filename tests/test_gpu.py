@@ -1,4 +1,4 @@
-"""Tests that need a GPU; without one this file holds no test."""
+"""Tests that need a GPU; without one this file defines no test."""
 
 from __future__ import annotations
 
@@ -6,30 +6,29 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from support.small_games import batch, beside, game, home, options
+from support.small_games import batch, compatible_objective, game, labelled_batch, options
 
-# adaptive_balance decides which player moves by the accuracy, which it has to read.
-ALONE = [
+# adaptive_balance is left out: it must wait for the accuracy, on which its choice of the player depends.
+GAMES = [
     *((objective, []) for objective in options("objective")),
-    *((home(trick), [trick]) for trick in options("trick") if trick != "adaptive_balance"),
+    *((compatible_objective(trick), [trick]) for trick in options("trick") if trick != "adaptive_balance"),
 ]
 
 if torch.cuda.is_available():
 
     @pytest.fixture
-    def waits_are_errors() -> Iterator[None]:
+    def reset_sync_debug_mode() -> Iterator[None]:
         yield
         torch.cuda.set_sync_debug_mode("default")
 
-    @pytest.mark.usefixtures("waits_are_errors")
+    @pytest.mark.usefixtures("reset_sync_debug_mode")
     @pytest.mark.parametrize("play", options("play"))
-    @pytest.mark.parametrize(("objective", "tricks"), ALONE)
+    @pytest.mark.parametrize(("objective", "tricks"), GAMES)
     def test_a_step_never_waits_for_the_device(objective: str, tricks: list[str], play: str) -> None:
         module = game(objective, tricks, play).to("cuda").train()
-        given = [(*batch(step), *beside(step)) for step in range(8)]
-        for step, parts in enumerate(given):
-            on_device = tuple(part.to("cuda") for part in parts)
-            if step == 4:  # now the replay buffer is full, and libraries have chosen their kernels
+        for step in range(8):
+            on_device = tuple(part.to("cuda") for part in (*batch(step), *labelled_batch(step)))
+            if step == 4:  # the replay buffer is full and libraries have chosen their kernels
                 torch.cuda.set_sync_debug_mode("error")
             module.play_step(on_device)
             torch.cuda.set_sync_debug_mode("default")

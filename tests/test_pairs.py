@@ -1,4 +1,4 @@
-"""Every trick beside every other. The lists are read from conf/: a new file is tested without an edit."""
+"""Every pair of tricks. The lists are read from conf/: a new file is tested without an edit."""
 
 from __future__ import annotations
 
@@ -7,19 +7,30 @@ from itertools import combinations
 
 import docs
 import pytest
-from support.daily_sample import pairs
-from support.small_games import game, home, options, rounds
-from support.trick_effects import LATER, MODELS, PLAYS, attempt, differ, differs, largest_set, played, seen
+from support.daily_sample import daily_pairs
+from support.small_games import compatible_objective, game, options, play_steps
+from support.trick_effects import (
+    PLAYS,
+    PLAYS_OF_MODEL,
+    STEPS_UNTIL_EFFECT,
+    compatible_tricks,
+    modules_differ,
+    modules_or_refusal,
+    observables,
+    observables_differ,
+    recorded_game,
+)
 
 from ganlab.training.module import GameModule
 
 TRICKS = options("trick")
 REFUSED = docs.read_refused()
-# What acts on a game that needs it, and settings with which it does so on any.
-EAGER = {"adaptive_balance": ["trick.adaptive_balance.low=null", "trick.adaptive_balance.high=0.1"]}
-# What is only seen once the generator moves, which critic_steps lets it do in each fifth round.
-CRITIC_STEPS = 5
-GENERATORS = {
+# Overrides with which a trick that intervenes only in unbalanced games takes effect in every game.
+ACTIVATING_OVERRIDES = {
+    "adaptive_balance": ["trick.adaptive_balance.low=null", "trick.adaptive_balance.high=0.1"]
+}
+CRITIC_STEPS = 5  # with trick critic_steps the generator is updated in every fifth step
+GENERATOR_TRICKS = {  # tricks whose effect shows only once the generator is updated
     "feature_matching",
     "inverted_labels",
     "lookahead",
@@ -30,45 +41,47 @@ GENERATORS = {
 }
 
 
-@pytest.mark.parametrize(("model", "plays"), MODELS.items(), ids=MODELS)
-@pytest.mark.parametrize(("one", "other"), pairs(combinations(TRICKS, 2)))
-def test_a_pair_plays_alike_in_both_orders_or_refuses(
+@pytest.mark.parametrize(("model", "plays"), PLAYS_OF_MODEL.items(), ids=PLAYS_OF_MODEL)
+@pytest.mark.parametrize(("one", "other"), daily_pairs(combinations(TRICKS, 2)))
+def test_a_pair_plays_identically_in_both_orders_or_is_refused(
     one: str, other: str, model: str, plays: list[str]
 ) -> None:
     pair = one, other
-    objective = home(*pair)
-    games, refusal = attempt(plays, objective, pair, model)
+    objective = compatible_objective(*pair)
+    games, refusal = modules_or_refusal(plays, objective, pair, model)
     assert bool(refusal) == (pair in REFUSED.pairs), "run make docs"
     if refusal:
         assert pair[0] in refusal
         assert pair[1] in refusal
-        assert attempt(plays, objective, pair[::-1], model) == ([], refusal)
+        assert modules_or_refusal(plays, objective, pair[::-1], model) == ([], refusal)
     for play, module in games:
-        terms = rounds(module, 2)
+        terms = play_steps(module, 2)
         assert all(math.isfinite(value) for row in terms for value in row.values())
-        if model == "mlp" and play == plays[0]:  # the order is the same fold's, whatever the networks
+        if model == "mlp" and play == plays[0]:  # the order depends neither on the networks nor on the play
             twin = game(objective, pair[::-1], play, model=model)
-            assert rounds(twin, 2) == terms
-            assert not differs(module, twin)
-            both_act(pair, objective, play, module)
+            assert play_steps(twin, 2) == terms
+            assert not modules_differ(module, twin)
+            assert_both_take_effect(pair, objective, play, module)
 
 
-def both_act(pair: tuple[str, str], objective: str, play: str, module: GameModule) -> None:
-    """What is seen after some rounds with a pair is seen with neither of its tricks alone."""
-    for trick, other in sorted((pair, pair[::-1]), key=lambda turn: until(*turn)):
-        eager = game(objective, pair, play, *EAGER[trick]) if trick in EAGER else module
-        rounds(eager, until(trick, other) - eager.game.step)
-        without = played(objective, play, "mlp", other).after(until(trick, other))
-        assert differ(seen(eager), without), f"{trick} changes nothing beside {other}"
+def assert_both_take_effect(pair: tuple[str, str], objective: str, play: str, module: GameModule) -> None:
+    """Each trick of a pair changes the game that has only the other one."""
+    for trick, other in sorted((pair, pair[::-1]), key=lambda order: steps_until_effect(*order)):
+        overrides = ACTIVATING_OVERRIDES.get(trick)
+        both = game(objective, pair, play, *overrides) if overrides else module
+        steps = steps_until_effect(trick, other)
+        play_steps(both, steps - both.game.step)
+        without = recorded_game(objective, play, "mlp", other).observables_after(steps)
+        assert observables_differ(observables(both), without), f"{trick} has no effect in addition to {other}"
 
 
-def until(trick: str, other: str) -> int:
-    """The round in which a trick is seen to act beside another."""
-    waits = CRITIC_STEPS if trick in GENERATORS and other == "critic_steps" else 1
-    return waits * LATER.get(trick, 2)
+def steps_until_effect(trick: str, other: str) -> int:
+    """The step after which a trick must have changed a game with another trick."""
+    period = CRITIC_STEPS if trick in GENERATOR_TRICKS and other == "critic_steps" else 1
+    return period * STEPS_UNTIL_EFFECT.get(trick, 2)
 
 
 @pytest.mark.parametrize("play", PLAYS)
-def test_the_largest_set_plays_together(play: str) -> None:
-    module = game("non_saturating", largest_set(), play)
-    assert all(math.isfinite(value) for row in rounds(module, 3) for value in row.values())
+def test_a_large_set_of_tricks_plays_together(play: str) -> None:
+    module = game("non_saturating", compatible_tricks(), play)
+    assert all(math.isfinite(value) for row in play_steps(module, 3) for value in row.values())

@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 from support.commands import play
-from support.small_games import composed
+from support.small_games import resolved_config
 
 from ganlab.config.build import build_data
 from ganlab.data.base import Data
@@ -91,7 +91,7 @@ def test_channels_that_are_not_rgb_are_shown_side_by_side() -> None:
 
 def test_real_images_have_the_classes_of_the_samples_below_them(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=1", "trick=label_conditioning", "metric=none", "views=[{what:grid,n:20}]")
-    data = build_data(composed())
+    data = build_data(resolved_config())
     real = reference_images(data, 10, tuple(range(10)))
     x, labels = next(data.split("train", "cpu", 2000))
     for label, image in enumerate(real):
@@ -107,7 +107,7 @@ def test_real_images_have_the_classes_of_the_samples_below_them(tmp_path: Path) 
 
 def test_reference_images_are_the_same_in_every_run_and_draw_no_random_numbers() -> None:
     state = torch.random.get_rng_state()
-    one, other = (reference_images(build_data(composed()), 8, None) for _ in range(2))
+    one, other = (reference_images(build_data(resolved_config()), 8, None) for _ in range(2))
     assert torch.equal(one, other)
     assert one.shape == (8, 1, 8, 8)
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -129,7 +129,7 @@ def figure(samples: torch.Tensor, data: Data, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("name", TOYS)
 def test_the_axes_of_points_depend_on_the_data_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = build_data(composed(f"data={name}"))
+    data = build_data(resolved_config(f"data={name}"))
     real = next(data.split("test", "cpu", 2500))[0]
     collapsed, far = real[:1].expand(2500, -1), torch.full_like(real, 1e3)
     limits, titles = set(), []
@@ -149,7 +149,7 @@ def test_the_axes_of_points_depend_on_the_data_alone(name: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("name", ["ring", "grid"])
 def test_modes_and_real_points_are_grey(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = build_data(composed(f"data={name}"))
+    data = build_data(resolved_config(f"data={name}"))
     (axes,) = figure(torch.zeros(5, 2), data, monkeypatch).axes
     real, modes, fake = axes.collections
     assert np.allclose(np.asarray(modes.get_offsets()), data.distribution.centres)
@@ -162,7 +162,7 @@ def test_modes_and_real_points_are_grey(name: str, monkeypatch: pytest.MonkeyPat
 def test_the_histogram_over_the_true_density_counts_points_outside_of_the_axes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    data = build_data(composed("data=mixture_1d"))
+    data = build_data(resolved_config("data=mixture_1d"))
     samples = torch.cat([next(data.split("test", "cpu", 1000))[0], torch.full((1000, 1), 50.0)])
     (axes,) = figure(samples, data, monkeypatch).axes
     true, fake = (patch.get_data() for patch in axes.patches)

@@ -14,9 +14,19 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from support.commands import QUICK, checkpoint, finish, play, rows, same, start, start_pair, summary
+from support.commands import (
+    QUICK,
+    bitwise_equal,
+    checkpoint,
+    finish,
+    play,
+    rows,
+    start,
+    start_two_ranks,
+    summary,
+)
 from support.refusals import refuses
-from support.two_processes import cases, made, play_all, played
+from support.two_processes import build_in_float64, final_state, play_every_case, two_process_cases
 
 from ganlab.config.compose import compose
 from ganlab.training.lifecycle import play as play_session
@@ -37,24 +47,24 @@ def test_two_processes_equal_one_for_every_plug_in(tmp_path: Path) -> None:
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
-        for case in cases():
-            made(*case)  # once here, instead of in each of the forked processes
+        for case in two_process_cases():
+            build_in_float64(*case)  # once here, instead of in each of the forked processes
         fork = multiprocessing.get_context("fork").Process
-        ranks = [fork(target=play_all, args=(rank, port, tmp_path)) for rank in (0, 1)]
+        ranks = [fork(target=play_every_case, args=(rank, port, tmp_path)) for rank in (0, 1)]
         for rank in ranks:
             rank.start()
-        alone = [played(case, 0, 1) for case in cases()]
+        alone = [final_state(case, 0, 1) for case in two_process_cases()]
     finally:
         torch.set_default_dtype(default)
     for rank in ranks:
         rank.join()
     assert [rank.exitcode for rank in ranks] == [0, 0]
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    for case, expected, mine, theirs in zip(cases(), alone, one, other, strict=True):
+    for case, expected, mine, theirs in zip(two_process_cases(), alone, one, other, strict=True):
         if expected is None:
             assert mine is theirs is None
             continue
-        assert same(mine, theirs), f"the ranks of {case} differ"
+        assert bitwise_equal(mine, theirs), f"the ranks of {case} differ"
         for name, value in expected.items():
             assert torch.allclose(value, mine[name], rtol=0, atol=1e-10), f"{case}: {name}"
 
@@ -68,7 +78,7 @@ def test_a_run_on_two_processes_equals_one_and_resumes_with_one(tmp_path: Path) 
     code, out, err = finish(pair)
     assert code == 0, err
     assert out.count("\nfinished\n") == 1
-    assert finish(start_pair(f"resume={two}", "steps=10", "trainer.devices=2"))[0] == 0
+    assert finish(start_two_ranks(f"resume={two}", "steps=10", "trainer.devices=2"))[0] == 0
     code, _, err = finish(start(f"resume={two}", "steps=12", "trainer.devices=1"))
     assert code == 0, err
     assert finish(alone)[0] == 0
@@ -88,7 +98,7 @@ def test_a_run_on_two_processes_equals_one_and_resumes_with_one(tmp_path: Path) 
 
 def test_compiled_networks_on_two_processes_equal_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    pair = start_pair(*PLAIN, "steps=3", "trainer=ddp", "compile=true", f"run_dir={two}")
+    pair = start_two_ranks(*PLAIN, "steps=3", "trainer=ddp", "compile=true", f"run_dir={two}")
     play(one, *PLAIN, "steps=3")
     code, _, err = finish(pair)
     assert code == 0, err
@@ -137,7 +147,9 @@ def test_a_process_killed_under_torchrun_is_reported_in_one_line(tmp_path: Path)
 
 def test_a_divergence_on_all_processes_is_reported(tmp_path: Path) -> None:
     lr = [f"optimizer.{player}.lr=1e38" for player in ("discriminator", "generator")]
-    process = start_pair(*QUICK, "steps=40", "log_every=1", "trainer=ddp", *lr, f"run_dir={tmp_path / 'run'}")
+    process = start_two_ranks(
+        *QUICK, "steps=40", "log_every=1", "trainer=ddp", *lr, f"run_dir={tmp_path / 'run'}"
+    )
     code, _, err = finish(process)
     assert code == 1
     assert "run: diverged at step" in err
@@ -145,7 +157,7 @@ def test_a_divergence_on_all_processes_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_process_whose_parent_died_ends_silently(tmp_path: Path) -> None:
-    process = start_pair(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
+    process = start_two_ranks(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
     process.kill()
@@ -157,7 +169,7 @@ def test_a_process_whose_parent_died_ends_silently(tmp_path: Path) -> None:
 
 def test_each_job_of_a_sweep_starts_its_own_processes(tmp_path: Path) -> None:
     code, _, err = finish(
-        start_pair("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
+        start_two_ranks("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
     )
     assert code == 0, err
     played = sorted((tmp_path / "sweep").iterdir())
@@ -168,7 +180,7 @@ def test_each_job_of_a_sweep_starts_its_own_processes(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_both_processes_after_the_step(tmp_path: Path) -> None:
-    process = start_pair(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
+    process = start_two_ranks(*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}")
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
     found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
@@ -184,7 +196,7 @@ def test_the_job_after_a_refused_one_starts_its_own_processes(tmp_path: Path) ->
     (tmp_path / "sweep" / "0_seed-0").mkdir(parents=True)
     (tmp_path / "sweep" / "0_seed-0" / "theirs").touch()
     code, out, err = finish(
-        start_pair("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
+        start_two_ranks("-m", "seed=0,1", *PLAIN, "steps=3", "trainer=ddp", f"run_dir={tmp_path / 'sweep'}")
     )
     assert code == 2
     assert "already" in err or "not empty" in err, err

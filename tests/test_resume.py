@@ -23,18 +23,18 @@ from pytorch_lightning import Trainer
 from support.commands import (
     QUICK,
     assert_same_run,
+    bitwise_equal,
     checkpoint,
     finish,
-    go_on,
     play,
+    resume,
     rows,
-    same,
     start,
     summary,
 )
 from support.refusals import refuses
 from support.small_games import options
-from test_contract import largest_set
+from support.trick_effects import compatible_tricks
 
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
@@ -77,8 +77,8 @@ def killed_sets() -> list[list[str]]:
     """Sets of tricks that can act together, which between them hold every trick."""
     few = [trick for tricks in FEW.values() for trick in tricks]
     many = tuple(trick for trick in options("trick") if trick not in few)
-    first = largest_set(many)
-    return [first, largest_set(tuple(sorted(many, key=first.__contains__))), *FEW.values()]
+    first = compatible_tricks(many)
+    return [first, compatible_tricks(tuple(sorted(many, key=first.__contains__))), *FEW.values()]
 
 
 def test_every_trick_is_in_a_killed_run() -> None:
@@ -137,7 +137,7 @@ def test_a_finished_run_is_extended_as_if_it_had_been_longer(play_: str, tmp_pat
     settings = [f"play={play_}", "trick=[ema,replay_buffer]", "trick.replay_buffer.size=100", "log_every=1"]
     play(tmp_path / "long", *settings, "steps=12", "evaluate_every=4")
     play(tmp_path / "short", *settings, "steps=8", "evaluate_every=4")
-    go_on(tmp_path / "short", "steps=12")
+    resume(tmp_path / "short", "steps=12")
     assert_same_run(tmp_path / "long", tmp_path / "short")
     assert summary(tmp_path / "short")["steps"] == 12
 
@@ -145,7 +145,7 @@ def test_a_finished_run_is_extended_as_if_it_had_been_longer(play_: str, tmp_pat
 def test_a_resume_from_any_checkpoint_is_exact(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=9", "checkpoint_every=3", "log_every=1")
     play(tmp_path / "other", "steps=9", "checkpoint_every=3", "log_every=1")
-    go_on(tmp_path / "other" / "checkpoints" / "previous.ckpt")
+    resume(tmp_path / "other" / "checkpoints" / "previous.ckpt")
     assert [int(row["step"]) for row in rows(tmp_path / "other")] == list(range(1, 10))
     assert_same_run(tmp_path / "run", tmp_path / "other")
 
@@ -156,7 +156,7 @@ def test_a_truncated_checkpoint_gives_way_to_the_previous_one(tmp_path: Path, ca
     last = tmp_path / "torn" / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:1000])
     capsys.readouterr()
-    go_on(tmp_path / "torn")
+    resume(tmp_path / "torn")
     assert (
         "last.ckpt is truncated or not a checkpoint; continuing from previous.ckpt" in capsys.readouterr().out
     )
@@ -167,7 +167,7 @@ def test_no_readable_checkpoint_is_refused(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"")
     with refuses(reason="has no checkpoint to continue from"):
-        go_on(tmp_path / "run")
+        resume(tmp_path / "run")
 
 
 @pytest.mark.parametrize("tricks", ["[]", "[ema,instance_noise]"])
@@ -175,7 +175,9 @@ def test_evaluation_and_pictures_change_no_weight(tricks: str, tmp_path: Path) -
     settings = ["steps=6", f"trick={tricks}", "model.discriminator.dropout=0.5", "log_every=100"]
     play(tmp_path / "often", *settings, "evaluate_every=1", "sample_every=1")
     play(tmp_path / "never", *settings, "metric=none", "sample_every=100")
-    assert same(checkpoint(tmp_path / "often")["state_dict"], checkpoint(tmp_path / "never")["state_dict"])
+    assert bitwise_equal(
+        checkpoint(tmp_path / "often")["state_dict"], checkpoint(tmp_path / "never")["state_dict"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -194,7 +196,7 @@ def test_evaluation_and_pictures_change_no_weight(tricks: str, tmp_path: Path) -
 def test_changed_hyper_parameters_are_refused_by_name(override: str, named: str, tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
     with refuses("resume", str(tmp_path / "run"), f"but .*{named}.* would change", "init_from"):
-        go_on(tmp_path / "run", override)
+        resume(tmp_path / "run", override)
     assert summary(tmp_path / "run")["status"] == "finished"
 
 
@@ -207,7 +209,7 @@ def test_a_setting_that_nothing_reads_is_refused_with_the_nearest(
     play(tmp_path / "run", "steps=1", "metric=none")
     key = override.partition("=")[0]
     with refuses(key, "2", "there is no such setting", near):
-        go_on(tmp_path / "run", override)
+        resume(tmp_path / "run", override)
 
 
 def test_the_original_command_with_resume_continues(tmp_path: Path) -> None:
@@ -247,7 +249,7 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path: Path) ->
         time.sleep(0.01)
     process.kill()
     process.communicate()
-    go_on(tmp_path / "run", "steps=6")
+    resume(tmp_path / "run", "steps=6")
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
@@ -263,7 +265,7 @@ def test_other_precisions_resume_exactly(precision: str, tricks: str, tmp_path: 
     settings = [f"trainer.precision={precision}", f"trick={tricks}", "log_every=1", "metric=none"]
     play(tmp_path / "long", *settings, "steps=8")
     play(tmp_path / "short", *settings, "steps=4")
-    go_on(tmp_path / "short", "steps=8")
+    resume(tmp_path / "short", "steps=8")
     assert_same_run(tmp_path / "long", tmp_path / "short")
 
 
@@ -314,7 +316,7 @@ def test_a_run_whose_data_worker_was_killed_fails_with_one_line_and_resumes(tmp_
     assert summary(killed)["status"] == "failed"
     assert not any(Path(f"/proc/{reader}/exe").exists() for reader in readers)
     steps = checkpoint(killed)["state_dict"]["game._extra_state"]["step"] + 3
-    go_on(killed, f"steps={steps}", "sample_every=1000000")
+    resume(killed, f"steps={steps}", "sample_every=1000000")
     given = [*settings, *often, f"run_dir={whole}", f"steps={steps}"]
     run(compose(*given), given)
     assert_same_run(whole, killed)
@@ -377,7 +379,7 @@ def test_a_run_with_only_a_best_checkpoint_starts_over(tmp_path: Path) -> None:
     play(tmp_path / "run", *settings, "steps=3")
     (tmp_path / "run" / "checkpoints" / "last.ckpt").unlink()
     assert (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
-    go_on(tmp_path / "run", "steps=6")
+    resume(tmp_path / "run", "steps=6")
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 
@@ -391,11 +393,11 @@ def test_a_run_is_played_by_one_process_at_a_time(tmp_path: Path) -> None:
         os._exit(0)
     try:
         with refuses(reason=f"is in use by process {os.getpid()} of .* since 20"):
-            go_on(tmp_path / "run", "steps=4")
+            resume(tmp_path / "run", "steps=4")
         assert (tmp_path / "run" / "metrics.csv").read_bytes() == before
         assert summary(tmp_path / "run")["status"] == "finished"
         lock.release()
-        go_on(tmp_path / "run", "steps=4")
+        resume(tmp_path / "run", "steps=4")
     finally:
         os.kill(reader, KILL)
         os.waitpid(reader, 0)
@@ -427,7 +429,7 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "run" / "lock").unlink()
     (tmp_path / "run" / "lock").symlink_to(tmp_path / "mine")
     with refuses("run_dir", reason="lock .Too many levels of symbolic links"):
-        go_on(tmp_path / "run", "steps=2")
+        resume(tmp_path / "run", "steps=2")
     assert (tmp_path / "mine").read_text() == "keep"
 
 
@@ -448,7 +450,7 @@ def test_a_flipped_bit_gives_way_to_the_previous_checkpoint(tmp_path: Path, caps
     content[content.index(weights) + 2] ^= 1  # torch loads it, with another weight
     last.write_bytes(content)
     capsys.readouterr()
-    go_on(tmp_path / "flipped")
+    resume(tmp_path / "flipped")
     assert (
         "last.ckpt is damaged: a checksum does not match; continuing from previous.ckpt"
         in capsys.readouterr().out
@@ -461,13 +463,13 @@ def test_another_number_of_threads_is_reported(tmp_path: Path, capsys) -> None:
     capsys.readouterr()
     torch.set_num_threads(2)
     try:
-        go_on(tmp_path / "run", "steps=3")
+        resume(tmp_path / "run", "steps=3")
     finally:
         torch.set_num_threads(1)
     assert "resuming with threads 2 (1 before): the last bits may differ" in capsys.readouterr().out
     assert summary(tmp_path / "run")["threads"] == 2
     assert summary(tmp_path / "run")["before"] == [{"steps": 2, "threads": 1}]
-    go_on(tmp_path / "run", "steps=4")
+    resume(tmp_path / "run", "steps=4")
     assert summary(tmp_path / "run")["before"][1:] == [{"steps": 3, "threads": 2}]
 
 
@@ -484,19 +486,19 @@ def test_other_data_of_the_same_length_are_refused(tmp_path: Path, monkeypatch) 
         patched.setattr(Digits, "__init__", changed)
         reason = "was trained on data of SHA-256 .{12}, but it is .{12} now"
         with refuses("resume", str(tmp_path / "run"), reason, "restore the data"):
-            go_on(tmp_path / "run", "steps=4")
+            resume(tmp_path / "run", "steps=4")
     assert summary(tmp_path / "run")["status"] == "finished"
-    go_on(tmp_path / "run", "steps=4")
+    resume(tmp_path / "run", "steps=4")
 
 
 def test_classes_of_other_names_are_refused(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Digits, "class_names", tuple("abcdefghij"))
     play(tmp_path / "run", "steps=2")
     assert RunDirectory(tmp_path / "run").config().class_names == list("abcdefghij")
-    go_on(tmp_path / "run", "steps=3")
+    resume(tmp_path / "run", "steps=3")
     monkeypatch.setattr(Digits, "class_names", tuple("bcdefghijz"))
     with refuses("resume", reason=r"on the classes \['a', 'b'.*but they are \['b', 'c'"):
-        go_on(tmp_path / "run", "steps=4")
+        resume(tmp_path / "run", "steps=4")
 
 
 def test_a_group_without_its_own_node_does_not_change_class_names(tmp_path: Path) -> None:

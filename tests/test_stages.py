@@ -14,17 +14,17 @@ import pytest
 import torch
 from support.commands import (
     assert_same_run,
+    bitwise_equal,
     checkpoint,
     finish,
-    go_on,
+    resume,
     rows,
-    same,
     start,
-    start_pair,
+    start_two_ranks,
     summary,
 )
 from support.refusals import refuses
-from support.small_games import batch, one_round
+from support.small_games import batch, play_step
 
 from ganlab.config.checks import check_config
 from ganlab.config.compose import compose
@@ -105,7 +105,7 @@ def test_a_run_resumes_before_at_and_after_the_change_of_stage(length: int, tmp_
     play(tmp_path / "whole", *settings)
     play(tmp_path / "again", *settings)
     assert checkpoint(tmp_path / "again", "previous")["state_dict"]["game._extra_state"]["step"] == 3
-    go_on(tmp_path / "again" / "checkpoints" / "previous.ckpt")
+    resume(tmp_path / "again" / "checkpoints" / "previous.ckpt")
     assert_same_run(tmp_path / "whole", tmp_path / "again")
     columns = rows(tmp_path / "again")
     assert [bool(row["autoencoder/generator/reconstruction"]) for row in columns] == [
@@ -149,7 +149,7 @@ def test_stages_on_two_processes_equal_one(tmp_path: Path) -> None:
         "trainer.precision=64-true",
         "steps=4",
     ]
-    pair = start_pair(*settings, "trainer=ddp", f"run_dir={tmp_path / 'two'}")
+    pair = start_two_ranks(*settings, "trainer=ddp", f"run_dir={tmp_path / 'two'}")
     play(tmp_path / "one", *settings)
     code, _, err = finish(pair)
     assert code == 0, err
@@ -163,7 +163,7 @@ def test_stages_on_two_processes_equal_one(tmp_path: Path) -> None:
 def test_the_game_is_played_on_codes_and_its_samples_are_decoded() -> None:
     module = built("stages.autoencoder.steps=2")
     for _ in range(4):
-        one_round(module)
+        play_step(module)
     host, game = module.stages[0].game, module.game
     x, labels = batch(0)
     module.train()
@@ -196,9 +196,9 @@ def test_the_autoencoder_is_referenced_and_not_owned() -> None:
         states.append(
             (copy.deepcopy(host.generator.state_dict()), copy.deepcopy(game.generator.state_dict()))
         )
-        one_round(module)
+        play_step(module)
     moved = [
-        [not same(after[i], before[i]) for before, after in zip(states, states[1:], strict=False)]
+        [not bitwise_equal(after[i], before[i]) for before, after in zip(states, states[1:], strict=False)]
         for i in (0, 1)
     ]
     assert moved == [[True, True, False, False], [False, False, True, True]]
@@ -226,17 +226,17 @@ def test_pretrained_layers_initialise_the_deep_autoencoder() -> None:
 
     def a_round(rate: float) -> list[torch.Tensor]:
         optimizer.param_groups[0]["lr"] = rate
-        one_round(module)
+        play_step(module)
         return weights(deep.encoder, deep.body)
 
     for _ in range(6):
-        one_round(module)
+        play_step(module)
     trained = weights(outer.encoder, inner.encoder, inner.body, outer.body)
-    assert same(a_round(0), trained)
+    assert bitwise_equal(a_round(0), trained)
     moved = a_round(0.01)
     assert not any(map(torch.equal, moved, trained))
-    assert same(a_round(0), moved)
-    assert same(weights(outer.encoder, inner.encoder, inner.body, outer.body), trained)
+    assert bitwise_equal(a_round(0), moved)
+    assert bitwise_equal(weights(outer.encoder, inner.encoder, inner.body, outer.body), trained)
 
 
 @pytest.mark.parametrize("every", [2, 4])
@@ -245,7 +245,7 @@ def test_a_pretrained_run_resumes_exactly(every: int, tmp_path: Path) -> None:
         cfg = pretrained(steps=2)
         cfg.checkpoint_every, cfg.run_dir, cfg.steps = every, str(tmp_path / name), every - 1
         play_session(Session(cfg))
-    go_on(tmp_path / "again" / "checkpoints" / "previous.ckpt")
+    resume(tmp_path / "again" / "checkpoints" / "previous.ckpt")
     assert_same_run(tmp_path / "whole", tmp_path / "again")
 
 
@@ -261,7 +261,7 @@ def test_schedules_begin_with_their_stage() -> None:
     module = built("stages.autoencoder.steps=3", f"optimizer.generator.lr={line}")
     rates = []
     for _ in range(6):
-        one_round(module)
+        play_step(module)
         rates.append(module.stages[-1].player_optimizers["generator"].optimizer.param_groups[0]["lr"])
     assert rates == [0.1, 0.1, 0.1, 0.1, 0.2, 0.2]
 
@@ -290,7 +290,7 @@ def test_a_run_of_stages_is_loaded_sampled_and_extended(tmp_path: Path) -> None:
     assert game.sample(4).shape == (4, 1, 8, 8)
     cfg = compose(f"run_dir={tmp_path / 'run'}", "n=4", config_name="sample")
     assert sample(cfg).is_file()
-    go_on(tmp_path / "run", "steps=4")
+    resume(tmp_path / "run", "steps=4")
     play(tmp_path / "long", *settings, "steps=4")
     assert_same_run(tmp_path / "run", tmp_path / "long")
 
@@ -376,6 +376,6 @@ def test_the_batches_of_stages_are_a_function_of_the_step() -> None:
     whole = since(0, 12)
     assert [len(x) for x, _ in whole] == [16] * 3 + [8] * 2 + [32] * 7
     for k in range(12):
-        assert same(since(k, 1)[0], whole[k])
+        assert bitwise_equal(since(k, 1)[0], whole[k])
     alone = list(islice(data.stream(0, lambda: 5, "cpu"), 3))
-    assert same(alone, whole[5:8])
+    assert bitwise_equal(alone, whole[5:8])

@@ -23,7 +23,7 @@ ONE = [11.2, 9.7, 10.4, 12.9, 10.1]
 OTHER = [12.5, 10.9, 10.3, 15.0, 11.8]
 
 
-def test_means_deviations_and_intervals_are_scipys() -> None:
+def test_means_deviations_and_intervals_equal_those_of_scipy() -> None:
     assert mean(ONE) == pytest.approx(np.mean(ONE))
     assert sd(ONE) == pytest.approx(np.std(ONE, ddof=1))
     expected = stats.t.interval(0.95, 4, loc=np.mean(ONE), scale=stats.sem(ONE))
@@ -49,7 +49,7 @@ def test_a_comparison_pairs_its_seeds() -> None:
 
 
 @pytest.mark.parametrize("n", [9, 10, 11])
-def test_from_ten_values_on_the_interval_is_a_bootstraps(n: int) -> None:
+def test_from_ten_values_on_the_interval_is_a_bootstrap_interval(n: int) -> None:
     values = list(np.random.default_rng(0).exponential(size=n))
     found = interval(values)
     assert found is not None
@@ -59,15 +59,15 @@ def test_from_ten_values_on_the_interval_is_a_bootstraps(n: int) -> None:
     rng = np.random.default_rng(0)
     expected = stats.bootstrap((values,), np.mean, method="BCa", rng=rng).confidence_interval
     assert (found.low, found.high) == (expected.low, expected.high)
-    assert found.high - mean(values) > mean(values) - found.low  # of a sample that leans to one side
+    assert found.high - mean(values) > mean(values) - found.low  # the sample is skewed
 
 
-def test_without_spread_nothing_is_divided_by_zero() -> None:
+def test_values_without_spread_cause_no_division_by_zero() -> None:
     assert compare([], []) is None
     single = compare([3.0], [1.0])
     assert single is not None
     assert (single.mean, single.interval, single.p, single.smallest) == (2.0, None, None, None)
-    # The same difference by different roundings; and too few seeds to say more than 1/4 of their signs.
+    # The differences are equal up to rounding, and the sign test of three seeds has at least p = 1/4.
     equal = compare([0.3, 0.4, 0.5], [0.1, 0.2, 0.3])
     assert equal is not None
     assert (equal.interval, equal.p, equal.smallest) == (None, 0.25, None)
@@ -76,7 +76,7 @@ def test_without_spread_nothing_is_divided_by_zero() -> None:
     assert (sd([1.0]), sd([2.0, 2.0])) == (None, 0)
 
 
-def test_holms_correction_is_that_of_a_hand_computation() -> None:
+def test_holms_correction_equals_a_computation_by_hand() -> None:
     # Sorted: 0.005 x 4, 0.011 x 3 = 0.033, 0.02 x 2 = 0.040, 0.03 x 1, which may not fall below 0.040.
     assert holm([0.02, 0.005, 0.03, 0.011]) == pytest.approx([0.04, 0.02, 0.04, 0.033])
     assert holm([0.6, 0.4]) == pytest.approx([0.8, 0.8])
@@ -85,29 +85,29 @@ def test_holms_correction_is_that_of_a_hand_computation() -> None:
 
 
 @pytest.mark.parametrize(("n", "alpha"), [(2, 0.05), (3, 0.05), (3, 0.05 / 7), (5, 0.05), (20, 0.01)])
-def test_the_smallest_effect_is_seen_with_the_power_that_was_asked(n: int, alpha: float) -> None:
-    """Power is integrated over the sample's own deviation, without the noncentral t."""
+def test_the_smallest_effect_is_detected_with_the_given_power(n: int, alpha: float) -> None:
+    """The power is integrated over the distribution of the sample deviation, without the noncentral t."""
     effect = smallest_effect(2.0, n, alpha)
     assert effect is not None
     shift, critical = effect / 2 * sqrt(n), stats.t.ppf(1 - alpha / 2, n - 1)
 
     def density(ratio: float) -> float:
-        seen = stats.norm.cdf(shift - critical * ratio) + stats.norm.cdf(-shift - critical * ratio)
-        return seen * stats.chi.pdf(ratio * sqrt(n - 1), n - 1) * sqrt(n - 1)
+        power = stats.norm.cdf(shift - critical * ratio) + stats.norm.cdf(-shift - critical * ratio)
+        return power * stats.chi.pdf(ratio * sqrt(n - 1), n - 1) * sqrt(n - 1)
 
     assert integrate.quad(density, 0, 8, limit=300)[0] == pytest.approx(0.8, abs=1e-6)
 
 
-def test_the_smallest_effect_is_that_of_simulated_experiments() -> None:
+def test_simulated_experiments_detect_the_smallest_effect_with_power_80_percent() -> None:
     effect = smallest_effect(1.0, 4)
     assert effect is not None
-    drawn = np.random.default_rng(0).normal(effect, 1, (20_000, 4))
-    assert np.mean(stats.ttest_1samp(drawn, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.01)
+    samples = np.random.default_rng(0).normal(effect, 1, (20_000, 4))
+    assert np.mean(stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.01)
     assert smallest_effect(0.0, 4) is None
     assert smallest_effect(None, 1) is None
 
 
-def test_at_three_seeds_the_interval_covers_what_it_says() -> None:
+def test_with_three_seeds_the_interval_has_its_nominal_coverage() -> None:
     rng = np.random.default_rng(0)
     found = [interval(list(rng.normal(5, 2, 3))) for _ in range(2000)]
     covered = np.mean([one is not None and one.holds(5) for one in found])

@@ -1,4 +1,4 @@
-"""What stands in a suite's folder: suite.yaml, refused by its line, and results.csv, torn or whole."""
+"""The files of a suite: suite.yaml, whose errors name the line, and results.csv, complete or cut off."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from support.studies import ROW, write_suite
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.numerics import NUMERICS
 from ganlab.suites import results, suite
-from ganlab.suites.results import Row
 
 GOOD = """\
 question: Does R1 help?
@@ -29,30 +28,6 @@ arms:
     overrides:
       - trick=ema
 """
-ROW = Row(
-    arm="r1",
-    seed=3,
-    status="finished",
-    reason="",
-    config="0" * 12,
-    data="1" * 12,
-    code="2" * 12,
-    commit="3" * 12 + "+",
-    steps=4,
-    images=256,
-    seconds=0.1,
-    device='a "GPU", or so',
-    finished="2026-11-21T12:00:00Z",
-    value=1 / 3,
-    metrics={"fid/digits_train_60": {"value": 1 / 3, "n_real": 60, "floor": None}},
-    numerics=NUMERICS,
-)
-
-
-def written(folder: Path, text: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "suite.yaml").write_text(text)
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -63,14 +38,17 @@ def written(folder: Path, text: str) -> Path:
         ("[r1, r1]", "line 12: order: r1 stands there twice"),
     ],
 )
-def test_an_order_is_of_arms(order: str, message: str, tmp_path: Path) -> None:
-    assert suite.read(written(tmp_path / "tricks", f"{GOOD}order: [ema, plain]\n")).order == ["ema", "plain"]
+def test_an_order_lists_arms_of_the_suite(order: str, message: str, tmp_path: Path) -> None:
+    assert suite.read(write_suite(tmp_path / "tricks", f"{GOOD}order: [ema, plain]\n")).order == [
+        "ema",
+        "plain",
+    ]
     with pytest.raises(ConfigError, match=message):
-        suite.read(written(tmp_path / "tricks", f"{GOOD}order: {order}\n"))
+        suite.read(write_suite(tmp_path / "tricks", f"{GOOD}order: {order}\n"))
 
 
-def test_a_suite_says_what_its_file_says(tmp_path: Path) -> None:
-    found = suite.read(written(tmp_path / "tricks", GOOD))
+def test_a_suite_has_the_contents_of_its_file(tmp_path: Path) -> None:
+    found = suite.read(write_suite(tmp_path / "tricks", GOOD))
     assert (found.name, found.seeds, found.reference) == ("tricks", [0, 1], "plain")
     assert found.base == ["model=gan", "metric=[fid,is]", "steps=4"]
     assert list(found.arms) == ["plain", "r1", "ema"]
@@ -104,11 +82,9 @@ def test_a_suite_says_what_its_file_says(tmp_path: Path) -> None:
         (GOOD, "", "suite.yaml: the suite must be a mapping"),
     ],
 )
-def test_a_suite_that_cannot_be_understood_is_refused_by_its_line(
-    old: str, new: str, message: str, tmp_path: Path
-) -> None:
+def test_an_invalid_suite_is_refused_with_its_line(old: str, new: str, message: str, tmp_path: Path) -> None:
     assert old in GOOD
-    folder = written(tmp_path / "tricks", GOOD.replace(old, new, 1))
+    folder = write_suite(tmp_path / "tricks", GOOD.replace(old, new, 1))
     with pytest.raises(ConfigError, match=message):
         suite.read(folder)
 
@@ -123,7 +99,7 @@ def test_suites_and_results_are_read_without_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_row_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_a_row_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "new" / "results.csv"
     failed = dataclasses.replace(
         ROW, status="failed", reason='no "disk",\nno run', value=None, metrics={}, seconds=float("inf")
@@ -133,25 +109,28 @@ def test_a_row_comes_back_as_it_was(tmp_path: Path) -> None:
     results.append(path, failed)
     assert path.read_text().startswith("arm,seed,status,reason,config,data,code,commit,steps,images,seconds")
     assert len(path.read_text().splitlines()) == 3
-    found, said = results.read(path)
-    assert (found[0], said) == (ROW, None)
+    found, note = results.read(path)
+    assert (found[0], note) == (ROW, None)
     assert found[1] == dataclasses.replace(failed, reason='no "disk", no run')
 
 
-def test_a_half_written_last_row_is_said_and_cut_off_by_the_next(tmp_path: Path) -> None:
+def test_a_half_written_last_row_is_reported_and_overwritten_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     results.append(path, ROW)
     results.append(path, ROW)
-    whole = path.read_bytes()
-    for end in (whole.rindex(b"\n"), whole.rindex(b"r1,3,fin") + 7):  # but for its end, and but for a start
-        path.write_bytes(whole[:end])
-        found, said = results.read(path)
+    complete = path.read_bytes()
+    for end in (
+        complete.rindex(b"\n"),
+        complete.rindex(b"r1,3,fin") + 7,
+    ):  # without its end; only its start
+        path.write_bytes(complete[:end])
+        found, note = results.read(path)
         assert found == [ROW]
-        assert said is not None
-        assert "the last row is half-written and is left out ('r1,3" in said
+        assert note is not None
+        assert "the last row is half-written and is left out ('r1,3" in note
     assert "a half-written last row was cut off" in str(results.append(path, ROW))
-    assert path.read_bytes() == whole
-    path.write_bytes(whole[:20])  # of the first line
+    assert path.read_bytes() == complete
+    path.write_bytes(complete[:20])  # part of the header
     assert results.read(path)[0] == []
     results.append(path, ROW)
     assert results.read(path) == ([ROW], None)
@@ -174,7 +153,7 @@ def test_other_files_and_broken_rows_are_refused(tmp_path: Path) -> None:
             results.read(path)
 
 
-def test_who_reads_or_writes_waits_for_who_writes(tmp_path: Path) -> None:
+def test_readers_and_writers_wait_for_a_writer(tmp_path: Path) -> None:
     path = tmp_path / "results.csv"
     results.append(path, ROW)
     with path.open() as file:

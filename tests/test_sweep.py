@@ -1,4 +1,4 @@
-"""python -m ganlab.ablate sweep=...: what it refuses, and that every trial ends once whatever befell it."""
+"""`python -m ganlab.ablate sweep=...`: refusals, and one row per trial even after crashes and kills."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from PIL import Image
 from support.ablate_with_forks import fork
-from support.commands import environment, finish, start
-from support.warm_process import Warm
-from test_ablate import HERE, playing, until
+from support.commands import environment, finish
+from support.refusals import refuses
+from support.small_games import ROOT
+from support.studies import child_pids, start_ablate, wait_until
+from support.warm_process import WarmProcess
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from ganlab.ablate import ablate
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.report import report
 from ganlab.suites import child
@@ -69,21 +71,21 @@ CHOSEN = {
 }
 
 
-def written(folder: Path, text: str = QUICK) -> Path:
+def write_sweep(folder: Path, text: str = QUICK) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sweep.yaml").write_text(text)
     return folder
 
 
-def planned(folder: Path, *extra: str) -> Plan:
+def make_plan(folder: Path, *extra: str) -> Plan:
     return Plan(read(folder), None, extra, folder / "runs")
 
 
-def rows(folder: Path) -> list[Tried]:
+def read_trials(folder: Path) -> list[Tried]:
     return records(folder / "results.csv").read()[0]
 
 
-def row(trial: int, value: float | None, **changed: Any) -> Tried:
+def trial_row(trial: int, value: float | None, **changed: Any) -> Tried:
     record = {
         "value": value,
         "better": "lower",
@@ -115,160 +117,166 @@ def row(trial: int, value: float | None, **changed: Any) -> Tried:
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    return planned(written(tmp_path_factory.mktemp("sweeps") / "quick"))
+    return make_plan(write_sweep(tmp_path_factory.mktemp("sweeps") / "quick"))
 
 
-def searching(plan: Plan, place: Path, **changed: Any) -> Search:
-    return Search(dataclasses.replace(plan.sweep, **changed), place / "a.journal", plan.more)
+def make_search(plan: Plan, folder: Path, **changed: Any) -> Search:
+    return Search(dataclasses.replace(plan.sweep, **changed), folder / "a.journal", plan.more)
 
 
 @pytest.fixture(scope="module")
-def cut_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """A sweep that was killed in its second trial; its results by then, and what was said later."""
-    folder = written(tmp_path_factory.mktemp("sweeps") / "quick", QUICK.replace("trials: 3", "trials: 2"))
-    process = begin(folder)
-    until(lambda: list(folder.glob("runs/*/trial1_*/checkpoints/last.ckpt")), process)
-    for pid in [process.pid, *playing(process)]:
+def interrupted_sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """The folder of a sweep that was killed in its second trial and then continued.
+
+    Also returned: its results.csv after the kill, and the output of the continued sweep.
+    """
+    folder = write_sweep(tmp_path_factory.mktemp("sweeps") / "quick", QUICK.replace("trials: 3", "trials: 2"))
+    process = start_sweep(folder)
+    wait_until(lambda: list(folder.glob("runs/*/trial1_*/checkpoints/last.ckpt")), process)
+    for pid in [process.pid, *child_pids(process)]:
         os.kill(pid, signal.SIGKILL)
     finish(process)
     before = (folder / "results.csv").read_text()
     (journal,) = folder.glob("runs/quick/*.journal")
     with journal.open("ab") as file:
         file.write(b'{"op_code":8,"wor')
-    written(folder)
+    write_sweep(folder)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as out:
         patch.setattr(child, "start", fork)
-        work(planned(folder), 1, 1, "")
+        work(make_plan(folder), 1, 1, "")
     return folder, before, out.getvalue()
 
 
-def begin(folder: Path) -> Warm:
-    """The command in another process, whose runs are forks of it."""
-    given = (f"sweep={folder}", f"output={folder / 'runs'}", "processes=1")
-    return start(*given, module=("support.ablate_with_forks",), cwd=HERE)
+def start_sweep(folder: Path) -> WarmProcess:
+    return start_ablate(f"sweep={folder}", f"output={folder / 'runs'}")
 
 
-def test_a_sweep_that_is_killed_goes_on_and_repeats_nothing(cut_off: tuple[Path, str, str]) -> None:
-    folder, before, out = cut_off
-    found = rows(folder)
+def test_a_killed_sweep_continues_and_repeats_nothing(interrupted_sweep: tuple[Path, str, str]) -> None:
+    folder, before, out = interrupted_sweep
+    found = read_trials(folder)
     assert (folder / "results.csv").read_text().startswith(before)
-    assert [one.trial for one in records_of(before)] == [0]
-    assert sorted(one.trial for one in found) == [0, 1, 2]
-    assert {(one.status, one.steps, one.seed) for one in found} == {("finished", 30, 3)}
+    assert [row.trial for row in parse_trials(before)] == [0]
+    assert sorted(row.trial for row in found) == [0, 1, 2]
+    assert {(row.status, row.steps, row.seed) for row in found} == {("finished", 30, 3)}
     (second,) = folder.glob("runs/quick/trial1_*/")
     summary = json.loads((second / "summary.json").read_text())
     assert f"resume={second}" in summary["command"]
-    one = next(one for one in found if one.trial == 1)
-    assert one.value == summary["metrics"][NAME]["value"] == one.course["30"]
-    assert [*one.course] == ["10", "20", "30"]
+    row = next(row for row in found if row.trial == 1)
+    assert row.value == summary["metrics"][NAME]["value"] == row.course["30"]
+    assert [*row.course] == ["10", "20", "30"]
     played = OmegaConf.load(second / "config.yaml")
     assert {name: OmegaConf.select(played, name) for name in CHOSEN if "." in name} == {
-        name: value for name, value in one.parameters.items() if "." in name
+        name: value for name, value in row.parameters.items() if "." in name
     }
     assert "3 trials, 2 to play" in out
     assert "3 trials have ended: 3 finished" in out
-    best = min(found, key=lambda one: one.value or 0)
+    best = min(found, key=lambda row: row.value or 0)
     assert f"best: trial {best.trial}, {NAME}" in out
 
 
-def records_of(text: str) -> list[Tried]:
+def parse_trials(text: str) -> list[Tried]:
     return list(records(Path("results.csv"))._parsed(text))
 
 
-def test_a_journal_is_one_of_optunas_and_a_kill_does_not_spoil_it(
-    cut_off: tuple[Path, str, str],
+def test_optuna_reads_the_journal_of_an_interrupted_sweep(
+    interrupted_sweep: tuple[Path, str, str],
 ) -> None:
-    folder, _, _ = cut_off
+    folder, _, _ = interrupted_sweep
     (journal,) = folder.glob("runs/quick/*.journal")
     study = optuna.load_study(study_name="quick", storage=JournalStorage(JournalFileBackend(str(journal))))
-    found = {one.trial: one for one in rows(folder)}
+    found = {row.trial: row for row in read_trials(folder)}
     assert {trial.number: (trial.value, trial.params) for trial in study.trials} == {
-        number: (one.value, one.parameters) for number, one in found.items()
+        number: (row.value, row.parameters) for number, row in found.items()
     }
     assert study.trials[1].intermediate_values == {int(k): v for k, v in found[1].course.items()}
 
 
-def test_a_hopeless_run_is_ended_and_recorded(
+def test_a_hopeless_run_is_pruned_and_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The trials before it, which another machine has played, were much better."""
+    """The earlier trials, recorded by another machine, were much better."""
     text = QUICK.replace("steps=30", "steps=4000").replace("trials: 3", "trials: 6")
-    folder = written(tmp_path / "quick", text)
+    folder = write_sweep(tmp_path / "quick", text)
     monkeypatch.setattr(child, "start", fork)
-    space = (plan := planned(folder)).space
+    space = (plan := make_plan(folder)).space
     course = {str(step): 0.1 for step in range(10, 4000, 10)}
     for trial in range(5):
-        records(folder / "results.csv").append(row(trial, 0.1, course=course, space=space))
+        records(folder / "results.csv").append(trial_row(trial, 0.1, course=course, space=space))
     work(plan, 1, 1, "")
-    *_, found = rows(folder)
+    *_, found = read_trials(folder)
     assert (found.trial, found.status, found.value) == (5, "pruned", None)
     assert 10 <= found.steps < 4000
     assert "is worse than the median" in found.reason
     assert "6 trials have ended: 5 finished, 1 pruned" in capsys.readouterr().out
 
 
-def test_workers_share_the_trials_and_take_up_what_another_has_left(
+def test_workers_share_the_trials_and_take_over_abandoned_ones(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun: list[tuple[str, list[str], TextIO]] = []
+    started: list[tuple[str, list[str], TextIO]] = []
     monkeypatch.setattr(
-        worker, "Child", lambda job, lock, threads: begun.append((job.arm, job.overrides, lock))
+        worker, "Child", lambda job, lock, threads: started.append((job.arm, job.overrides, lock))
     )
     plan = copy.copy(plan)
     plan.output = tmp_path
     workers = [worker.Sweeper(plan, 1, 1) for _ in range(4)]
-    assert [one.begin_one() for one in workers] == [True, True, True, False]
-    assert [name for name, _, _ in begun] == ["trial0", "trial1", "trial2"]
-    begun[1][2].close()  # as the system does when both it and its worker are killed
-    assert not workers[1].begin_one()  # what was interrupted here is for another call
+    assert [sweeper.begin_one() for sweeper in workers] == [True, True, True, False]
+    assert [name for name, _, _ in started] == ["trial0", "trial1", "trial2"]
+    started[1][2].close()  # as the system does when the run and its worker are killed
+    assert not workers[1].begin_one()  # a worker does not restart its own interrupted trial
     assert workers[3].begin_one()
-    assert begun[3][:2] == begun[1][:2]
+    assert started[3][:2] == started[1][:2]
     assert not workers[3].begin_one()
 
 
-def test_what_a_trial_tries_hangs_on_its_number_however_often_the_search_begins_again(
+def test_the_parameters_of_a_trial_depend_on_its_number_however_often_the_search_restarts(
     plan: Plan, tmp_path: Path
 ) -> None:
-    whole = searching(plan, tmp_path / "whole")
-    drawn = [whole.parameters(whole.next() or 0) for _ in range(3)]
-    assert len({str(one) for one in drawn}) == 3
-    assert whole.next() is None
+    uninterrupted = make_search(plan, tmp_path / "whole")
+    drawn = [uninterrupted.parameters(uninterrupted.next() or 0) for _ in range(3)]
+    assert len({str(parameters) for parameters in drawn}) == 3
+    assert uninterrupted.next() is None
     for number in range(3):
-        again = searching(plan, tmp_path / "again")
+        again = make_search(plan, tmp_path / "again")
         assert again.next() == number
-        if number != 1:  # killed before it drew: the next one does
+        if number != 1:  # trial 1 is killed before its parameters are drawn
             assert again.parameters(number) == drawn[number]
-    again = searching(plan, tmp_path / "again")
+    again = make_search(plan, tmp_path / "again")
     assert again.running() == [0, 1, 2]
     assert again.parameters(0) == drawn[0]
     assert set(again.parameters(1)) == set(CHOSEN)
-    other = searching(plan, tmp_path / "other", seed=1)
+    other = make_search(plan, tmp_path / "other", seed=1)
     assert other.parameters(other.next() or 0) != drawn[0]
 
 
-def test_results_make_up_for_a_lost_journal(plan: Plan, tmp_path: Path) -> None:
-    search = searching(plan, tmp_path, trials=6)
-    ended = [row(0, 8.0), row(2, None), row(3, None, status="diverged"), row(4, float("nan"))]
-    search.catch_up([*ended, row(1, None, status="failed")])
+def test_a_lost_journal_is_restored_from_the_results(plan: Plan, tmp_path: Path) -> None:
+    search = make_search(plan, tmp_path, trials=6)
+    ended = [
+        trial_row(0, 8.0),
+        trial_row(2, None),
+        trial_row(3, None, status="diverged"),
+        trial_row(4, float("nan")),
+    ]
+    search.catch_up([*ended, trial_row(1, None, status="failed")])
     states = [trial.state for trial in search.study.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, *[TrialState.PRUNED] * 3]
     assert search.study.best_params == CHOSEN
     with pytest.raises(ConfigError, match="results.csv lacks trial 1, of which .*a.journal knows: restore"):
         search.catch_up(ended)
 
-    gap = searching(plan, tmp_path / "gap", trials=6)
+    gap = make_search(plan, tmp_path / "gap", trials=6)
     gap.catch_up(ended)
     assert [gap.next(), gap.next(), gap.next()] == [1, 5, None]
-    gap.catch_up([*ended, row(1, 3.0), row(5, 2.0)])
+    gap.catch_up([*ended, trial_row(1, 3.0), trial_row(5, 2.0)])
     assert gap.running() == []
     assert (gap.study.best_value, gap.study.trials[1].state) == (2.0, TrialState.COMPLETE)
 
 
-def test_more_may_be_better_and_the_median_says_what_is_hopeless(plan: Plan, tmp_path: Path) -> None:
+def test_a_value_worse_than_the_median_is_hopeless_in_both_directions(plan: Plan, tmp_path: Path) -> None:
     for more, verdicts in ((False, [False, True]), (True, [True, False])):
         place = tmp_path / str(more)
         search = Search(dataclasses.replace(plan.sweep, trials=9), place / "a.journal", more)
-        search.catch_up([row(n, 1.0, course={"5": 1.0, "20": 9.0 + n}) for n in range(5)])
+        search.catch_up([trial_row(n, 1.0, course={"5": 1.0, "20": 9.0 + n}) for n in range(5)])
         for value, verdict in zip((8.0, 12.0), verdicts, strict=True):
             number = search.next()
             assert number is not None
@@ -280,12 +288,14 @@ def test_more_may_be_better_and_the_median_says_what_is_hopeless(plan: Plan, tmp
 
 
 def test_trials_of_another_sweep_are_refused(plan: Plan, tmp_path: Path) -> None:
-    plan.refuse_others([row(0, 1.0, space=plan.space)])
+    plan.refuse_others([trial_row(0, 1.0, space=plan.space)])
     with pytest.raises(ConfigError, match="trial 1 is of another base, metric, data or parameters"):
-        plan.refuse_others([row(0, 1.0, space=plan.space), row(1, 1.0)])
-    other = planned(written(tmp_path / "other", QUICK.replace("high: 10}", "high: 11}")))
+        plan.refuse_others([trial_row(0, 1.0, space=plan.space), trial_row(1, 1.0)])
+    other = make_plan(write_sweep(tmp_path / "other", QUICK.replace("high: 10}", "high: 11}")))
     assert other.space != plan.space
-    same = planned(written(tmp_path / "same", QUICK.replace("trials: 3", "trials: 9").replace("prune:", "#")))
+    same = make_plan(
+        write_sweep(tmp_path / "same", QUICK.replace("trials: 3", "trials: 9").replace("prune:", "#"))
+    )
     assert same.space == plan.space
 
 
@@ -311,12 +321,10 @@ def test_trials_of_another_sweep_are_refused(plan: Plan, tmp_path: Path) -> None
         ("after: 10", "after: -1", "line 11: prune.after: -1 must be a whole number of at least 0"),
     ],
 )
-def test_a_sweep_that_cannot_be_understood_is_refused_by_its_line(
-    old: str, new: str, message: str, tmp_path: Path
-) -> None:
+def test_an_invalid_sweep_is_refused_with_its_line(old: str, new: str, message: str, tmp_path: Path) -> None:
     assert old in QUICK
     with pytest.raises(ConfigError, match=f"sweep.yaml, {message}"):
-        read(written(tmp_path / "quick", QUICK.replace(old, new, 1)))
+        read(write_sweep(tmp_path / "quick", QUICK.replace(old, new, 1)))
 
 
 @pytest.mark.parametrize(
@@ -340,40 +348,47 @@ def test_a_sweep_that_cannot_be_understood_is_refused_by_its_line(
         ("seed=3", "job=3", "line 2: job=3 is set for each run"),
     ],
 )
-def test_a_sweep_that_cannot_be_played_is_refused_before_anything_runs(
+def test_a_sweep_that_cannot_be_run_is_refused_before_anything_runs(
     old: str, new: str, message: str, tmp_path: Path
 ) -> None:
     assert old in QUICK
-    folder = written(tmp_path / "quick", QUICK.replace(old, new, 1))
+    folder = write_sweep(tmp_path / "quick", QUICK.replace(old, new, 1))
     with pytest.raises(ConfigError, match=f"sweep.yaml, {message}"):
-        planned(folder)
+        make_plan(folder)
     assert not (folder / "runs").exists()
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("overrides", "key", "value", "reason"),
     [
-        (["suite=here"], "suite=here and sweep=.* exclude each other: give one of them"),
-        (["only=[r1]"], "only=.*r1.* has no effect where a sweep is played: leave it out"),
-        (["rerun=failed"], "rerun=failed has no effect where a sweep is played"),
-        (["wandb=true", "dry_run=true"], "wandb=true plays nothing, so dry_run=true has no effect"),
-        (["wandb=maybe"], "wandb=maybe: must be true or false"),
-        (['extra=["steps=5"]'], "extra=.*steps=5.* changes what the runs are"),
-        (["root=here"], "root=here has no effect: the data of this sweep lie in no folder"),
+        (["suite=here"], "", UNSET, "suite=here and sweep=.* exclude each other: give one of them"),
+        (["only=[r1]"], "", UNSET, "only=.*r1.* has no effect where a sweep is played: leave it out"),
+        (["rerun=failed"], "", UNSET, "rerun=failed has no effect where a sweep is played"),
+        (
+            ["wandb=true", "dry_run=true"],
+            "",
+            UNSET,
+            "wandb=true plays nothing, so dry_run=true has no effect",
+        ),
+        (["wandb=maybe"], "wandb", "maybe", "must be true or false"),
+        (['extra=["steps=5"]'], "", UNSET, "extra=.*steps=5.* changes what the runs are"),
+        (["root=here"], "", UNSET, "root=here has no effect: the data of this sweep lie in no folder"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(given: list[str], message: str, plan: Plan) -> None:
-    with pytest.raises(ConfigError, match=message):
-        ablate(compose(f"sweep={plan.sweep.folder}", *given, config_name="ablate"))
+def test_unusable_settings_are_refused(
+    overrides: list[str], key: str, value: object, reason: str, plan: Plan
+) -> None:
+    with refuses(key, value, reason):
+        ablate(compose(f"sweep={plan.sweep.folder}", *overrides, config_name="ablate"))
 
 
-def test_wandb_has_no_say_where_a_suite_is_played() -> None:
+def test_wandb_has_no_effect_with_a_suite() -> None:
     with pytest.raises(ConfigError, match="wandb=True has no effect where a suite is played"):
         ablate(compose("suite=here", "wandb=true", config_name="ablate"))
 
 
 def test_the_command_of_a_wandb_sweep_composes(plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
-    """Expanded as `wandb agent` does."""
+    """The command is expanded as by `wandb agent`."""
     folder = plan.sweep.folder
     ablate(compose(f"sweep={folder}", "wandb=true", config_name="ablate"))
     assert "prune is left out" in capsys.readouterr().out
@@ -386,26 +401,28 @@ def test_the_command_of_a_wandb_sweep_composes(plan: Plan, capsys: pytest.Captur
         "data.batch_size": {"values": [16, 32, 48, 64]},
         "objective": {"values": ["non_saturating", "least_squares"]},
     }
-    given = create_sweep_command_args({"args": {name: {"value": value} for name, value in CHOSEN.items()}})
-    given |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [found["program"]]}
+    arguments = create_sweep_command_args(
+        {"args": {name: {"value": value} for name, value in CHOSEN.items()}}
+    )
+    arguments |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [found["program"]]}
     words = [
         word
         for part in create_sweep_command(found["command"])
-        for word in (given[part[2:-1]] if part.startswith("${") else [part])
+        for word in (arguments[part[2:-1]] if part.startswith("${") else [part])
     ]
     assert words[:4] == ["/usr/bin/env", "python", "-m", "ganlab.run"]
-    refuse_wrong(words[4:], CHOSEN)
+    assert_config(words[4:], CHOSEN)
 
 
-def test_an_agent_is_told_where_the_data_lie(plan: Plan) -> None:
+def test_the_command_of_an_agent_has_the_root_of_the_data(plan: Plan) -> None:
     rooted = copy.copy(plan)
     rooted.root = "there"
     assert "data.root=there" in in_words(rooted)["command"]
     assert not any("data.root" in word for word in in_words(plan)["command"])
 
 
-def refuse_wrong(overrides: list[str], chosen: Mapping[str, Any]) -> None:
-    """The config of a command line has what was chosen."""
+def assert_config(overrides: list[str], chosen: Mapping[str, Any]) -> None:
+    """The overrides compose to a config with the chosen parameters."""
     cfg = compose(*overrides)
     for name, value in chosen.items():
         if name != "objective":
@@ -414,17 +431,15 @@ def refuse_wrong(overrides: list[str], chosen: Mapping[str, Any]) -> None:
     assert cfg.steps == 30
 
 
-def test_a_run_of_an_agent_has_the_id_that_it_was_given(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """wandb.init ignores any other in a sweep, so a resume would go on with a run that there is not."""
+def test_a_run_of_an_agent_keeps_its_given_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """wandb.init ignores any other id in a sweep, and a resume would not find the run."""
     ids: list[str] = []
 
-    def begin(may_stay_offline: bool, **settings: Any) -> None:
+    def record_id(may_stay_offline: bool, **settings: Any) -> None:
         ids.append(settings["id"])
         raise ConfigError("enough")
 
-    monkeypatch.setattr(weights_and_biases, "begin", begin)
+    monkeypatch.setattr(weights_and_biases, "begin", record_id)
     for number, variables in enumerate(({"WANDB_SWEEP_ID": "s"}, {})):
         run = RunDirectory(tmp_path / str(number))
         run.make_folders()
@@ -437,21 +452,21 @@ def test_a_run_of_an_agent_has_the_id_that_it_was_given(
     assert ids[0] == "given" != ids[1]
 
 
-def made(place: Path, changed: Mapping[int, dict[str, Any]] | None = None, **how: Any) -> Path:
-    """A sweep with invented results: values by the trial, all others of a kind pruned."""
-    folder = written(place / "experiments" / "quick", QUICK.replace("trials: 3", "trials: 12"))
+def write_results(root: Path, changed: Mapping[int, dict[str, Any]] | None = None, **provenance: Any) -> Path:
+    """A sweep with invented results; the trials without a value are pruned."""
+    folder = write_sweep(root / "experiments" / "quick", QUICK.replace("trials: 3", "trials: 12"))
     for trial, value in enumerate([30.0, None, 22.5, 17.25, None, 19.0, 41.0, 18.0, 25.0, 90.0]):
         batch, objective = 16 + 16 * (trial % 4), ["non_saturating", "least_squares"][trial % 2]
         chosen = {**CHOSEN, "optimizer.generator.lr": 10 ** (-5 + trial / 4)}
         chosen |= {"data.batch_size": batch, "objective": objective}
-        found = row(trial, value, parameters=chosen)
+        found = trial_row(trial, value, parameters=chosen)
         for record in found.metrics.values():
-            record |= how
+            record |= provenance
         records(folder / "results.csv").append(dataclasses.replace(found, **(changed or {}).get(trial, {})))
     return folder
 
 
-def told(folder: Path) -> str:
+def report_text(folder: Path) -> str:
     return report(compose(f"sweep={folder}", config_name="report")).read_text()
 
 
@@ -460,12 +475,14 @@ def best_trials(text: str) -> list[int]:
     return [int(line.split("|")[1]) for line in lines[2:] if line.split("|")[1].strip().isdigit()]
 
 
-def test_the_report_has_the_best_trials_and_the_commands_that_play_them(tmp_path: Path) -> None:
+def test_the_report_has_the_best_trials_and_their_commands(tmp_path: Path) -> None:
     broke = {"status": "failed", "reason": "no memory"}
     lost = {"status": "diverged", "reason": "diverged at step 7: the loss is nan"}
-    text = told(folder := made(tmp_path, {1: broke, 9: {**lost, "value": None, "metrics": {}}}))
-    valued = [one for one in rows(folder) if one.status == "finished"]
-    expected = [one.trial for one in sorted(valued, key=lambda one: one.value or 0)][:5]
+    text = report_text(
+        folder := write_results(tmp_path, {1: broke, 9: {**lost, "value": None, "metrics": {}}})
+    )
+    valued = [row for row in read_trials(folder) if row.status == "finished"]
+    expected = [row.trial for row in sorted(valued, key=lambda row: row.value or 0)][:5]
     assert best_trials(text) == expected == [3, 7, 5, 2, 8]
     assert f"After 10 of 12 trials: in `{NAME}` the best of 10 trials is trial 3, with 17.25: `opt" in text
     assert "- 10 trials: 7 finished, 1 pruned, 1 failed and 1 diverged." in text
@@ -476,74 +493,74 @@ def test_the_report_has_the_best_trials_and_the_commands_that_play_them(tmp_path
     lines = [shlex.split(line) for line in text.splitlines() if line.startswith("python -m ganlab.run")]
     again, first = lines[:2]
     assert again[3] == "-m"
-    assert again[-1] == "seed=1,2,4"  # 3 is what was chosen with
+    assert again[-1] == "seed=1,2,4"  # seed 3 has chosen the parameters
     assert first[-1] == "seed=3"
     assert [word for word in again[4:-1]] == first[3:-1]
-    refuse_wrong(first[3:], next(one for one in valued if one.trial == 3).parameters)
+    assert_config(first[3:], next(row for row in valued if row.trial == 3).parameters)
     assert "python -m ganlab.ablate sweep=experiments/quick" in text
     with Image.open(folder / "panels.png") as picture:
         assert picture.width > 900
 
 
-def test_where_more_is_better_the_largest_is_best(tmp_path: Path) -> None:
-    assert best_trials(told(made(tmp_path, better="higher"))) == [9, 6, 0, 8, 2]
+def test_the_largest_value_is_best_if_higher_is_better(tmp_path: Path) -> None:
+    assert best_trials(report_text(write_results(tmp_path, better="higher"))) == [9, 6, 0, 8, 2]
 
 
 def test_the_picture_shows_each_trial_by_each_parameter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Figure] = []
-    take = panels.frame
-    monkeypatch.setattr(panels, "frame", lambda figure: figures.append(figure) or take(figure))
-    folder = made(tmp_path)
-    found = {one.trial: one for one in rows(folder)}
-    told(folder)
+    render = panels.render
+    monkeypatch.setattr(panels, "render", lambda figure: figures.append(figure) or render(figure))
+    folder = write_results(tmp_path)
+    found = {row.trial: row for row in read_trials(folder)}
+    report_text(folder)
     parts = figures[0].axes
     assert [part.get_xlabel() for part in parts] == list(CHOSEN)
     assert [part.get_xscale() for part in parts] == ["log", "linear", "linear", "linear"]
     pruned, finished, best = parts[0].lines
     assert (pruned.get_fillstyle(), finished.get_fillstyle()) == ("none", "full")
-    lr = {number: one.parameters["optimizer.generator.lr"] for number, one in found.items()}
+    lr = {number: row.parameters["optimizer.generator.lr"] for number, row in found.items()}
     assert set(zip(*pruned.get_data(), strict=True)) == {(lr[1], 50.0), (lr[4], 50.0)}
     assert set(zip(*finished.get_data(), strict=True)) == {
-        (lr[number], one.value) for number, one in found.items() if one.value is not None
+        (lr[number], row.value) for number, row in found.items() if row.value is not None
     }
     assert [tuple(map(float, axis)) for axis in best.get_data()] == [(lr[3],), (17.25,)]
     assert [label.get_text() for label in parts[3].get_xticklabels()] == ["non_saturating", "least_squares"]
-    assert all(abs(x - 1) < 0.5 for x in parts[3].lines[2].get_xdata())  # trial 3 was of the second
+    assert all(abs(x - 1) < 0.5 for x in parts[3].lines[2].get_xdata())  # trial 3 has the second choice
 
 
 def test_a_report_needs_neither_torch_nor_optuna(tmp_path: Path) -> None:
-    folder = made(tmp_path)
+    folder = write_results(tmp_path)
     code = (
         "import sys; from ganlab.sweeps.document import write; from ganlab.sweeps.sweep import read; "
         f"write(read({str(folder)!r})); sys.exit(bool({{'torch', 'optuna'}} & {{*sys.modules}}))"
     )
     assert subprocess.run([sys.executable, "-c", code], env=environment(), check=False).returncode == 0
     (folder / "results.csv").unlink()
-    assert "No answer yet: nothing has been run." in told(folder)
+    assert "No answer yet: nothing has been run." in report_text(folder)
     assert not (folder / "panels.png").exists()
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({2: {"parameters": {"steps": 4}}}, "trial 2 has other parameters than .*sweep.yaml, line 7: give"),
-        ({2: {"metrics": {NAME: {"value": 1.0, "n_fake": 7}}}}, "are not comparable: n_fake is 60 and 7"),
-    ],
-)
-def test_trials_that_are_not_comparable_are_not_ranked(
-    changed: dict[int, dict[str, Any]], message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        told(made(tmp_path, changed))
+def test_trials_with_parameters_outside_the_sweep_are_refused(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, {2: {"parameters": {"steps": 4}}})
+    with refuses(reason="trial 2 has other parameters than .*sweep.yaml, line 7: give"):
+        report_text(folder)
 
 
-def test_a_report_is_of_one_thing(tmp_path: Path) -> None:
+def test_trials_that_are_not_comparable_are_not_ranked(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, {2: {"metrics": {NAME: {"value": 1.0, "n_fake": 7}}}})
+    with refuses(NAME, reason="are not comparable: n_fake is 60 and 7", remedy="the same protocol"):
+        report_text(folder)
+
+
+def test_a_report_is_of_a_suite_or_of_a_sweep(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="suite=a and sweep=b exclude each other: give one of them"):
         report(compose("suite=a", "sweep=b", config_name="report"))
 
 
-def test_the_sweeps_that_are_shipped_can_be_played() -> None:
-    for file in (HERE.parent / "experiments").glob("*/sweep.yaml"):
-        assert planned(file.parent).name
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("experiments/*/sweep.yaml")), ids=lambda path: path.parent.name
+)
+def test_shipped_sweeps_can_be_run(path: Path) -> None:
+    assert make_plan(path.parent).name

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
-from support.commands import environment, finish, go_on, play, start
+from support.commands import environment, finish, play, resume, start
 from support.refusals import refuses
 from test_config import Shift  # noqa: F401, a class of a user's own
 
@@ -151,7 +151,7 @@ def evaluated(run_dir: Path, *given: str) -> None:
 
 
 def resumed(run_dir: Path, *given: str) -> None:
-    go_on(run_dir, "steps=3", *given)
+    resume(run_dir, "steps=3", *given)
 
 
 COMMANDS = {"sample": sampled, "evaluate": evaluated, "resume": resumed}
@@ -356,7 +356,7 @@ def test_a_run_of_the_user_and_its_copy_need_no_trust(own: Path, tmp_path: Path)
     for command in COMMANDS.values():
         command(tmp_path / "copy")
     assert load(tmp_path / "copy").step == 3  # the resume has signed what it wrote
-    go_on(tmp_path / "copy", "steps=4")
+    resume(tmp_path / "copy", "steps=4")
 
 
 def test_one_changed_byte_invalidates_the_signature(own: Path, tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_one_changed_byte_invalidates_the_signature(own: Path, tmp_path: Path) -
         command(tmp_path / "run", "trust=[test_config]")
     # Trust of one command line does not extend to the next.
     with refuses("trick.mine", "test_config.Shift", remedy="trust="):
-        go_on(tmp_path / "run", "steps=4")
+        resume(tmp_path / "run", "steps=4")
 
 
 def test_a_run_that_starts_from_an_unsigned_run_is_not_signed(
@@ -379,9 +379,9 @@ def test_a_run_that_starts_from_an_unsigned_run_is_not_signed(
     play(tmp_path / "theirs", "steps=1", *OWN, f"init_from={unsigned_run}")
     assert not (tmp_path / "theirs" / "signature").exists()
     with refuses("trick.mine", "test_config.Shift", remedy="trust="):
-        go_on(tmp_path / "theirs", "steps=2")
+        resume(tmp_path / "theirs", "steps=2")
     play(tmp_path / "mine", "steps=1", *OWN, f"init_from={own}")
-    go_on(tmp_path / "mine", "steps=2")
+    resume(tmp_path / "mine", "steps=2")
 
 
 def test_trust_applies_to_init_from_as_well(own: Path, tmp_path: Path) -> None:
@@ -445,7 +445,7 @@ def test_a_signature_is_valid_at_every_moment_of_a_resume(own: Path, tmp_path: P
     """Even if the process is killed between two writes, or another process reads in between."""
     shutil.copytree(own, tmp_path / "run")
     before = (own / "config.yaml").read_bytes()
-    go_on(tmp_path / "run", "steps=3")
+    resume(tmp_path / "run", "steps=3")
     assert RunDirectory(tmp_path / "run").read_config()[1]
     config = tmp_path / "run" / "config.yaml"
     config.write_bytes(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.small_games import game, real
+from support.small_games import game, real_batch
 from torch import Tensor, nn
 
 from ganlab.core.randomness import RandomStreams
@@ -140,9 +140,9 @@ def test_verdicts_are_recomputed_after_an_update_of_the_discriminator(play: str)
     seen = []
     losses = module.game.losses
     module.game.losses = lambda t: seen.append(t) or losses(t)  # type: ignore[method-assign]
-    from support.small_games import one_round
+    from support.small_games import play_step
 
-    one_round(module)
+    play_step(module)
     last = seen[-1]
     assert last.player == "generator"
     now = torch.func.functional_call(module.game.discriminator, before, (last.generated.x.detach(),)).logits
@@ -182,4 +182,7 @@ def test_shared_fakes_have_no_gradient_on_the_discriminators_turn() -> None:
 
 def test_a_labelled_batch_is_passed_to_the_turn() -> None:
     labelled = Sample(torch.zeros(2, 1, 8, 8))
-    assert game().game.turn("generator", Batch(real().real, labelled), RandomStreams(0)).labelled is labelled
+    assert (
+        game().game.turn("generator", Batch(real_batch().real, labelled), RandomStreams(0)).labelled
+        is labelled
+    )

@@ -1,5 +1,5 @@
 import pytest
-from support.small_games import game, one_round, options
+from support.small_games import game, options, play_step
 
 from ganlab.config.compose import compose
 
@@ -11,7 +11,7 @@ def test_each_player_has_its_own_learning_rate(player: str, rate: float) -> None
     group = module.stage.player_optimizers[player].optimizer.param_groups[0]
     assert (group["lr"], list(group["betas"])) == (rate, [0, 0.9])
     before = [w.detach().clone() for w in module.game.weights(player)]
-    one_round(module)
+    play_step(module)
     moved = zip(module.game.weights(player), before, strict=True)
     assert max(float((w.detach() - was).abs().max()) for w, was in moved) == pytest.approx(rate, rel=1e-2)
 

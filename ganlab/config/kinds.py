@@ -41,7 +41,7 @@ KINDS: dict[str, Any] = {
         ("seed evaluation.seed", Whole),
         ("trust only extra ignore", list[str]),
         ("of", str | list[str]),
-        ("views", str | list[Any]),
+        ("views", str | list[str | dict[str, Any]]),
         ("plus", Annotated[list[Whole], 1]),
         ("minus", list[Whole]),
         ("figures", Annotated[list[Annotated[int, 1, 7]], 1]),

@@ -1,4 +1,4 @@
-"""Figure 5: costs of generators and their gradients (after Goodfellow 2016, figure 16)."""
+"""Figure 5: the costs that generators minimise, and their gradients (after Goodfellow 2016, figure 16)."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -23,7 +23,7 @@ COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, BLACK)
 LINESTYLES = ("-", "--", "-.", ":")
 
 
-def draw(objectives: Sequence[str], depth: float, seed: int) -> list[Image.Image]:
+def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
     """Costs of objectives, given by name, and their derivatives in the logit of D, against D(G(z)).
 
     Args:

@@ -1,4 +1,4 @@
-"""Figure 1: a function that turns uniform noise into a Gaussian, as a generator learns to."""
+"""Figure 1: a function that turns uniform noise into a Gaussian, like a trained generator."""
 
 import torch
 from PIL import Image

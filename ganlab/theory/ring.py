@@ -11,7 +11,7 @@ from ganlab.theory.style import add_legend, tidy, titled_figure
 from ganlab.visualize.grid import render
 from ganlab.visualize.portraits import describe_coverage, scatter
 
-SAMPLES = 2500  # that the numbers of modes are of, as in published tables
+SAMPLES = 2500  # over which modes are counted, as in published tables
 
 
 def draw(

@@ -1,4 +1,4 @@
-"""Options of a view of a trained game, as in conf/sample.yaml. Needs no torch."""
+"""Options of a view of a trained game, as in conf/sample.yaml. Imports no torch: refusals are quick."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ USES = {
     "arithmetic": SAMPLING | {"plus", "minus"},
     "animate": set(),
 }
-KNOWN = set().union(*USES.values())
-SAMPLE_ONLY = {"checkpoint", "format", "root"}  # options that the views at the end of a run do not have
+KNOWN = set().union(*USES.values())  # options of any view
+SAMPLE_ONLY = {"checkpoint", "format", "root"}  # not available to views at the end of a run
 
 
 def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
@@ -37,13 +37,12 @@ def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
     Args:
         given: the options that the user set, with their values as typed.
     """
+    unused = KNOWN - USES[cfg.what]
     for key, value in given.items():
-        require(
-            key not in KNOWN - USES[cfg.what], key, value, f"has no effect with what={cfg.what}", "remove it"
-        )
+        require(key not in unused, key, value, f"has no effect with what={cfg.what}", "remove it")
     for key in ("plus", "minus"):
-        fits, span = all(i < cfg.n for i in cfg[key]), f"0 to {cfg.n - 1}, of a grid of n={cfg.n} samples"
-        require(fits, key, [*cfg[key]], f"must be indices from {span}")
+        reason = f"must be indices of samples in a grid of n={cfg.n}, from 0 to {cfg.n - 1}"
+        require(all(i < cfg.n for i in cfg[key]), key, [*cfg[key]], reason)
 
 
 def parse_views(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
@@ -53,7 +52,7 @@ def parse_views(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]
         of_images: whether the data are images.
 
     Raises:
-        ConfigError: there is no such view, it does not use one of its options, or needs images.
+        ConfigError: there is no such view, it does not use one of its options, or it needs images.
     """
     parsed = []
     for i, view in enumerate([views] if isinstance(views, str) else views):
@@ -81,8 +80,8 @@ def fit_to_game(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | 
     label, num_classes = cfg["class"], game.generator.num_classes
     pixels = max(cfg.n, cfg.columns) * prod(max(side, 32) for side in game.shape[-2:])
     fits = cfg.what == "animate" or pixels <= (10**11 if cfg.format == "files" else 10**8)
-    many = f"with columns={cfg.columns} and samples of {[*game.shape]} too large"
-    require(fits, "n", cfg.n, many, "lower n or columns")
+    reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={cfg.columns}"
+    require(fits, "n", cfg.n, reason, "lower n or columns")
     if num_classes is not None and (label, typed) != (None, None):
         label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
         known = label is None or (is_whole_number(label) and 0 <= label < num_classes)

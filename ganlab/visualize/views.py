@@ -161,7 +161,8 @@ def feature_space(config: Any, data: Data) -> tuple[Space, str]:
     try:
         extractor.extract(torch.zeros(1, *data.shape))
     except ConfigError as error:
-        raise ConfigError(error.reason, "choose space=pixels", "space", "features") from error
+        reason = f"extractor {extractor.network.name} {error.reason}"
+        raise ConfigError(reason, "choose space=pixels", "space", "features") from error
 
     def space(x: Tensor) -> Tensor:
         parts = (to_unit_range(part, value_range) for part in x.split(BATCH))

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.commands import go_on, play, summary
+from support.commands import play, resume, summary
 
 from ganlab.data.sources import Memory
 from ganlab.training.build import load
@@ -72,7 +72,7 @@ def test_a_run_prints_a_header_and_a_summary(tmp_path: Path, capsys) -> None:
     assert printed["more"] == f"python -m ganlab.sample 'run_dir={run_dir}'"
     assert printed["measured"] == f"nothing: python -m ganlab.evaluate 'run_dir={run_dir}' 'metric=[kid]'"
     assert "wandb" not in printed
-    go_on(Path(f'"{run_dir}"'), "steps=6", "logger=tensorboard")
+    resume(Path(f'"{run_dir}"'), "steps=6", "logger=tensorboard")
     printed = capsys.readouterr().out
     assert "with ema, r1, steps 5 to 6" in printed
     assert printed.count(f"tensorboard --logdir '{run_dir}'") == 2

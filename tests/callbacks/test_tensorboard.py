@@ -1,14 +1,14 @@
 from pathlib import Path
 
 import pytest
-from support.commands import go_on, play, rows
+from support.commands import play, resume, rows
 
 
 def test_tensorboard_has_the_rows_of_the_metrics_file(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     play(tmp_path / "run", "logger=tensorboard", "steps=4", "log_every=1", "sample_every=2")
-    go_on(tmp_path / "run", "steps=6")
+    resume(tmp_path / "run", "steps=6")
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
     losses = events.Scalars("generator/adversarial")

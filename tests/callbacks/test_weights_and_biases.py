@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.commands import QUICK, finish, go_on, play, rows, start, summary
+from support.commands import QUICK, finish, play, resume, rows, start, summary
 from support.refusals import refuses
 from support.small_games import ROOT
 
-from ganlab.core.errors import ConfigError
 from ganlab.training.callbacks.tensorboard import TensorBoard
 from ganlab.training.callbacks.wandb_mode import environment_mode
 
@@ -49,7 +48,7 @@ def test_settings_of_a_foreign_run_are_refused(folder: str, tmp_path: Path, monk
     with refuses(
         reason=f"^{re.escape(folder)}/settings would tell W&B where to send your key", remedy="remove it"
     ):
-        go_on(Path(), "steps=2", "logger=wandb", "logger.wandb.mode=offline")
+        resume(Path(), "steps=2", "logger=wandb", "logger.wandb.mode=offline")
 
 
 def parts(run_dir: Path) -> list:
@@ -87,7 +86,7 @@ def test_a_resumed_run_continues_its_own_history(tmp_path: Path, monkeypatch) ->
     monkeypatch.setenv("WANDB_MODE", "offline")
     run_dir = tmp_path / "run"
     play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=2")
-    go_on(run_dir, "steps=6", "views=[interpolate,animate]")
+    resume(run_dir, "steps=6", "views=[interpolate,animate]")
     ids, history = logged(run_dir)
     assert ids == {summary(run_dir)["wandb_run_id"]}
     losses = [row for row in history if "generator/adversarial" in row]
@@ -105,8 +104,8 @@ def test_steps_that_are_played_again_are_not_logged_again(tmp_path: Path, monkey
     monkeypatch.setenv("WANDB_MODE", "offline")
     run_dir = tmp_path / "run"
     play(run_dir, "logger=wandb", "steps=4", "log_every=1", "sample_every=1", "checkpoint_every=2")
-    go_on(run_dir / "checkpoints" / "previous.ckpt", "steps=3")  # as if killed a second time
-    go_on(run_dir / "checkpoints" / "last.ckpt", "steps=5")
+    resume(run_dir / "checkpoints" / "previous.ckpt", "steps=3")  # as if killed a second time
+    resume(run_dir / "checkpoints" / "last.ckpt", "steps=5")
     history = logged(run_dir)[1]
     assert [row["step"] for row in history if "generator/adversarial" in row] == [1, 2, 3, 4, 5]
     assert [row["step"] for row in history if "samples/_type" in row or "samples" in row] == [1, 2, 3, 4, 5]
@@ -206,9 +205,9 @@ def test_an_unknown_mode_is_refused_before_anything_is_built(mode: str, tmp_path
     with refuses("WANDB_MODE", mode, "must be online, offline or disabled", "logger=csv"):
         play(tmp_path / "run", "logger=wandb", "logger.wandb.mode=offline", "steps=1")
     monkeypatch.setenv("WANDB_MODE", "")
-    for asked in ("off", "null", "''"):
-        with pytest.raises(ConfigError, match=r"logger.wandb.mode=\w* must be one of auto, online, offline"):
-            play(tmp_path / "run", "logger=wandb", f"logger.wandb.mode={asked}", "steps=1")
+    for typed in ("off", "null", "''"):
+        with refuses("logger.wandb.mode", reason="must be one of auto, online, offline"):
+            play(tmp_path / "run", "logger=wandb", f"logger.wandb.mode={typed}", "steps=1")
     with pytest.raises(pytest.fail.Exception):  # the mode does not concern another logger
         play(tmp_path / "run", "steps=1")
     assert not (tmp_path / "run").exists()

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import torch
-from support.data_streams import N, numbered_images, same_batches, take
+from support.data_streams import N, first_batches, numbered_images, same_batches
 from support.refusals import refuses
 
 from ganlab.data.base import Data, scale
@@ -26,7 +26,7 @@ def test_every_iterator_starts_where_it_is_told_to():
 def test_iterators_of_one_stream_are_independent():
     stream = numbered_images().stream(0, lambda: 0, "cpu")
     ahead, behind = iter(stream), iter(stream)
-    expected = take(numbered_images(), 8)
+    expected = first_batches(numbered_images(), 8)
     list(islice(ahead, 7))
     assert same_batches(list(islice(behind, 3)), expected[:3])
     assert same_batches([next(ahead)], expected[7:])
@@ -34,7 +34,7 @@ def test_iterators_of_one_stream_are_independent():
 
 def test_a_stream_does_not_use_the_default_generator():
     before = torch.get_rng_state()
-    take(numbered_images(flip=True), 4)
+    first_batches(numbered_images(flip=True), 4)
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 import torch
-from support.data_streams import same_batches, sweep, take
+from support.data_streams import first_batches, read_split, same_batches
 from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
@@ -22,10 +22,10 @@ def test_files_and_memory_give_the_same_batches_bit_for_bit(album, crop, num_wor
     settings = {"crop": crop, "flip": True, "batch_size": 3, "width": 6}
     held = image_folder(album, in_memory=True, **settings)
     read = image_folder(album, in_memory=False, num_workers=num_workers, **settings)
-    batches = take(held, 7)
+    batches = first_batches(held, 7)
     assert batches[0][0].shape == (3, 3, 8, 6)
-    assert same_batches(batches, take(read, 7))
-    assert same_batches(batches[4:], take(read, 3, start=4))
+    assert same_batches(batches, first_batches(read, 7))
+    assert same_batches(batches[4:], first_batches(read, 3, start=4))
     assert same_batches(list(held.split("train", "cpu", 4)), list(read.split("train", "cpu", 4)))
     assert len(held) == len(read) == 11
 
@@ -44,20 +44,20 @@ def test_a_subset_reads_no_other_files(album, num_workers):
 
 def test_random_crops_and_flips_differ_from_step_to_step(album):
     data = image_folder(album, crop="random", flip=True, batch_size=11)
-    by_class = [x[y.argsort(stable=True)] for x, y in take(data, 4)]
+    by_class = [x[y.argsort(stable=True)] for x, y in first_batches(data, 4)]
     assert all(not torch.equal(by_class[0], other) for other in by_class[1:])
 
 
 def test_ranks_together_read_the_global_batch_from_files(album):
     settings = {"crop": "random", "flip": True, "batch_size": 4, "in_memory": False}
-    parts = [take(image_folder(album, **settings), 4, rank=r, world_size=2) for r in (0, 1)]
+    parts = [first_batches(image_folder(album, **settings), 4, rank=r, world_size=2) for r in (0, 1)]
     whole = [(torch.cat([x, u]), torch.cat([y, v])) for (x, y), (u, v) in zip(*parts, strict=True)]
-    assert same_batches(whole, take(image_folder(album, **settings), 4))
+    assert same_batches(whole, first_batches(image_folder(album, **settings), 4))
 
 
 def test_workers_do_not_use_the_default_generator(album):
     before = torch.get_rng_state()
-    take(image_folder(album, in_memory=False, num_workers=2), 2)
+    first_batches(image_folder(album, in_memory=False, num_workers=2), 2)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -86,9 +86,9 @@ def test_an_unreadable_file_is_refused_by_name_when_it_is_read(broken, num_worke
     data = image_folder(broken, in_memory=False, num_workers=num_workers)
     remedy = "mend or remove it, or set data.on_corrupt=skip"
     with refuses(reason=r"(b/1|c/2).png cannot be read as an image [^\n]*$", remedy=remedy):
-        take(data, 10)
+        first_batches(data, 10)
     with refuses(reason="b/1.png cannot be read as an image", remedy=remedy):
-        sweep(data)
+        read_split(data)
 
 
 def test_unreadable_files_can_be_skipped_and_memory_and_files_agree(broken):
@@ -100,13 +100,13 @@ def test_unreadable_files_can_be_skipped_and_memory_and_files_agree(broken):
     assert held.skipped == lost
     read = [image_folder(broken, in_memory=False, num_workers=n, **settings) for n in (0, 2)]
     assert read[0].skipped == lost[:1]
-    batches = take(held, 4)
-    assert same_batches(batches, take(read[0], 4))
-    assert same_batches(batches[2:], take(read[1], 2, start=2))
+    batches = first_batches(held, 4)
+    assert same_batches(batches, first_batches(read[0], 4))
+    assert same_batches(batches[2:], first_batches(read[1], 2, start=2))
     assert sorted(read[0].skipped) == sorted(read[1].skipped) == sorted(lost)
     # b/4 replaces b/1, and c/5 replaces b/7 and c/2: each label is that of the replacement.
     assert batches[0][1].bincount().tolist() == [4, 2, 5]
-    assert sweep(held)[1].tolist() == sweep(read[1])[1].tolist() == [0] * 4 + [1] * 1 + [2] * 3
+    assert read_split(held)[1].tolist() == read_split(read[1])[1].tolist() == [0] * 4 + [1] * 1 + [2] * 3
 
 
 def test_the_first_readable_image_follows_the_last(tmp_path):
@@ -114,8 +114,10 @@ def test_the_first_readable_image_follows_the_last(tmp_path):
         write_image(tmp_path / f"{i}.png", i)
     (tmp_path / "3.png").write_text("")
     for in_memory in (True, False):
-        x, _ = take(image_folder(tmp_path, on_corrupt="skip", batch_size=4, in_memory=in_memory), 1)[0]
-        first = sweep(image_folder(tmp_path, on_corrupt="skip", in_memory=in_memory))[0][0]
+        x, _ = first_batches(image_folder(tmp_path, on_corrupt="skip", batch_size=4, in_memory=in_memory), 1)[
+            0
+        ]
+        first = read_split(image_folder(tmp_path, on_corrupt="skip", in_memory=in_memory))[0][0]
         assert sum(torch.equal(one, first) for one in x) == 2
 
 
@@ -127,7 +129,7 @@ def test_a_folder_of_unreadable_files_is_refused(tmp_path, num_workers):
     with refuses(reason="none of the 3 images can be read", remedy="set data.root"):
         image_folder(tmp_path, in_memory=True, **settings)
     with refuses(reason="none of the 3 images can be read", remedy="set data.root"):
-        take(image_folder(tmp_path, in_memory=False, **settings), 1)
+        first_batches(image_folder(tmp_path, in_memory=False, **settings), 1)
 
 
 NAMES = ("caf\udce9", "line\nend", "bell\a", "plain")

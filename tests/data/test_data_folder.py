@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from support.data_streams import take
+from support.data_streams import first_batches
 from support.image_folders import image_folder
 from support.refusals import refuses
 
@@ -60,7 +60,7 @@ def test_a_real_folder_of_photographs(tmp_path):
         tar.extractall(tmp_path, wanted, filter="data")
     data = image_folder(tmp_path / "train", height=32, batch_size=4, range=[-1, 1])
     assert (len(data), data.num_classes) == (len(wanted), 1)
-    x, y = take(data, 1)[0]
+    x, y = first_batches(data, 1)[0]
     assert x.shape == (4, 3, 32, 32)
     assert y.tolist() == [0] * 4
     assert x.std() > 0.1

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from support.data_streams import sweep, take
+from support.data_streams import first_batches, read_split
 from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
@@ -23,7 +23,7 @@ from ganlab.data.image import ImageSpec, decode_image
 def test_pixels_are_read_as_they_were_written(tmp_path):
     pixels = [write_image(tmp_path / f"{i}.png", i) for i in range(3)]
     data = image_folder(tmp_path)
-    x, y = sweep(data)
+    x, y = read_split(data)
     assert torch.equal((x * 255).round().byte(), torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2))
     assert y is None
     assert data.num_classes is None
@@ -35,23 +35,23 @@ def test_crops_are_of_the_middle_and_none_changes_the_aspect_ratio(tmp_path, in_
     pixels[:, 8:16] = 255  # black, white, black
     Image.fromarray(pixels).save(tmp_path / "wide.png")
     same_size = {"batch_size": 1, "in_memory": in_memory}
-    assert sweep(image_folder(tmp_path, crop="center", **same_size))[0].min() == 1
-    squeezed = sweep(image_folder(tmp_path, crop="none", **same_size))[0]
+    assert read_split(image_folder(tmp_path, crop="center", **same_size))[0].min() == 1
+    squeezed = read_split(image_folder(tmp_path, crop="none", **same_size))[0]
     assert abs(squeezed.mean().item() - 1 / 3) < 0.02
-    assert sweep(image_folder(tmp_path, crop="random", **same_size))[0].min() == 1  # not augmented
+    assert read_split(image_folder(tmp_path, crop="random", **same_size))[0].min() == 1  # not augmented
 
 
 @pytest.mark.parametrize("crop", ["none", "center", "random"])
 def test_images_need_not_be_square(album, crop):
     data = image_folder(album, height=5, width=9, crop=crop)
     assert data.shape == (3, 5, 9)
-    assert take(data, 1)[0][0].shape == (2, 3, 5, 9)
+    assert first_batches(data, 1)[0][0].shape == (2, 3, 5, 9)
 
 
 def test_shrinking_antialiases(tmp_path):
     board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
     Image.fromarray(board).save(tmp_path / "board.png")
-    x, _ = sweep(image_folder(tmp_path, batch_size=1))
+    x, _ = read_split(image_folder(tmp_path, batch_size=1))
     assert (x - 0.5).abs().max() < 0.02
 
 
@@ -59,18 +59,18 @@ def test_images_of_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
     ramp = np.linspace(0, 65535, 64).round().astype(np.uint16).reshape(8, 8)
     Image.fromarray(ramp).save(tmp_path / "deep.png")
     Image.fromarray(ramp.astype(np.int32)).save(tmp_path / "deeper.tif")
-    x, _ = sweep(image_folder(tmp_path, channels=1))
+    x, _ = read_split(image_folder(tmp_path, channels=1))
     assert (x * 65535 - torch.from_numpy(ramp.astype(np.float32))).abs().max() <= 65535 / 255 / 2 + 1
 
 
 def test_colour_becomes_grey_and_grey_becomes_colour(tmp_path):
     colour = write_image(tmp_path / "colour" / "x.png", 0)
     grey = write_image(tmp_path / "grey" / "x.png", 1, mode="L")
-    x, _ = sweep(image_folder(tmp_path / "colour", channels=1, batch_size=1))
+    x, _ = read_split(image_folder(tmp_path / "colour", channels=1, batch_size=1))
     assert x.shape == (1, 1, 8, 8)
     luma = colour @ np.array([0.299, 0.587, 0.114])
     assert np.abs(x[0, 0].numpy() * 255 - luma).max() < 1
-    x, _ = sweep(image_folder(tmp_path / "grey", channels=3, batch_size=1))
+    x, _ = read_split(image_folder(tmp_path / "grey", channels=3, batch_size=1))
     assert all(torch.equal((x[0, c] * 255).round().byte(), torch.from_numpy(grey)) for c in range(3))
 
 
@@ -83,7 +83,7 @@ def test_palettes_become_colours_and_opaque_alpha_changes_nothing(tmp_path):
     palette.putpalette([9, 9, 9, 250, 120, 30])
     palette.save(tmp_path / "p.png")
     palette.save(tmp_path / "q.png", transparency=b"\x80\xff")
-    x = (sweep(image_folder(tmp_path))[0] * 255).round().byte()
+    x = (read_split(image_folder(tmp_path))[0] * 255).round().byte()
     assert x[0, :, 3, 4].tolist() == x[1, :, 3, 4].tolist() == [250, 120, 30]
     assert torch.equal(x[2], torch.from_numpy(pixels[..., :3]).permute(2, 0, 1))
 
@@ -110,7 +110,7 @@ def test_the_background_is_seen_through_transparent_pixels(tmp_path, background,
     rgb = square_in_transparency("RGB")
     rgb.save(tmp_path / "d.png", transparency=(255, 0, 255))
     for channels in (1, 3):
-        x = sweep(image_folder(tmp_path, background=background, channels=channels, height=size))[0]
+        x = read_split(image_folder(tmp_path, background=background, channels=channels, height=size))[0]
         assert x.shape[0] == 6
         assert (x[:, :, 0, 0] - level).abs().max() < 0.003
         assert x[:, :, size // 2, size // 2].allclose(torch.tensor(100 / 255), atol=0.03)
@@ -125,7 +125,7 @@ def test_an_image_with_damaged_exif_is_not_rotated(tmp_path):
     ):
         image.save(tmp_path / f"{i}.png", exif=exif)
         image.save(tmp_path / f"{i}.jpg", exif=exif)
-    x = sweep(image_folder(tmp_path))[0]
+    x = read_split(image_folder(tmp_path))[0]
     assert x.shape[0] == 6
     assert ((x[:, 0] * 255 - 200).abs() < 3).all()
     assert EvaluationFolder("real", str(tmp_path)).shape == (3, 8, 8)
@@ -136,7 +136,7 @@ def test_large_scans_and_long_texts_are_read(tmp_path):
     info = PngInfo()
     info.add_text("k", "a" * 2_000_000, zip=True)
     Image.new("L", (8, 8), 255).save(tmp_path / "text.png", pnginfo=info)
-    assert sweep(image_folder(tmp_path, channels=1))[0].min() == 1
+    assert read_split(image_folder(tmp_path, channels=1))[0].min() == 1
 
 
 def test_an_image_of_too_many_pixels_is_refused(tmp_path):
@@ -145,7 +145,7 @@ def test_an_image_of_too_many_pixels_is_refused(tmp_path):
         b"\x89PNG\r\n\x1a\n" + header + struct.pack(">II4s", zlib.crc32(header[4:]), 9, b"IDAT")
     )
     for read in (
-        lambda: sweep(image_folder(tmp_path, batch_size=1)),
+        lambda: read_split(image_folder(tmp_path, batch_size=1)),
         lambda: EvaluationFolder("real", str(tmp_path)),
     ):
         with refuses(reason="x.png cannot be read as an image .*exceeds limit of 1073741824 pixels"):
@@ -156,7 +156,7 @@ def test_a_lack_of_memory_is_not_blamed_on_the_images(tmp_path, monkeypatch):
     write_image(tmp_path / "x.png", 0)
     monkeypatch.setattr(Image.Image, "resize", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with refuses(reason=r"x.png cannot be read \(MemoryError\)$", remedy="lower data.num_workers"):
-        sweep(image_folder(tmp_path, on_corrupt="skip", batch_size=1))
+        read_split(image_folder(tmp_path, on_corrupt="skip", batch_size=1))
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ def test_an_unreadable_file_is_refused_in_one_line(tmp_path, kind):
         content = file.read_bytes()
         file.write_bytes(content[: 0 if kind == "empty.png" else len(content) // 2])
     for read in (
-        lambda: sweep(image_folder(tmp_path, batch_size=1)),
-        lambda: sweep(EvaluationFolder("real", str(tmp_path))),
+        lambda: read_split(image_folder(tmp_path, batch_size=1)),
+        lambda: read_split(EvaluationFolder("real", str(tmp_path))),
     ):
         with refuses(reason=rf"{kind} cannot be read as an image [^\n]*$", remedy="^mend "):
             read()
@@ -189,11 +189,11 @@ def test_several_frames_are_reported_once(tmp_path, capfd):
         for name in "ab":
             frames[0].save(folder / f"{name}.{ending}", save_all=True, append_images=frames[1:])
         for num_workers in (0, 2):
-            take(image_folder(folder, in_memory=False, num_workers=num_workers), 3)
+            first_batches(image_folder(folder, in_memory=False, num_workers=num_workers), 3)
         printed = capfd.readouterr().err.splitlines()
         assert len(printed) == 2, (ending, printed)
         assert all("has 5 frames, of which the first is used" in line for line in printed)
-    sweep(EvaluationFolder("real", str(tmp_path / "gif")))
+    read_split(EvaluationFolder("real", str(tmp_path / "gif")))
     assert "a.gif has 5 frames" in capfd.readouterr().err
 
 
@@ -201,12 +201,12 @@ def test_white_of_files_of_many_bits_can_be_set_and_dark_ones_are_reported(tmp_p
     ramp = np.arange(64, dtype=np.uint16).reshape(8, 8) * 65
     Image.fromarray(ramp).save(tmp_path / "x.png")
     Image.fromarray(ramp.astype(np.int32)).save(tmp_path / "x.tif")
-    assert sweep(image_folder(tmp_path, channels=1))[0].max() < 0.07
+    assert read_split(image_folder(tmp_path, channels=1))[0].max() < 0.07
     assert "largest value of" in (printed := capfd.readouterr().err)
     assert "is 4,095 of 65,535, so the image is dark: scale such files, or, if they are grey" in printed
     assert "perhaps 4095" in printed
     assert len(printed.splitlines()) == 1
-    x = sweep(image_folder(tmp_path, channels=1, white=4095))[0]
+    x = read_split(image_folder(tmp_path, channels=1, white=4095))[0]
     assert (x * 4095 - torch.from_numpy(ramp.astype(np.float32))).abs().max() <= 4095 / 255 / 2 + 1
     assert capfd.readouterr().err == ""
 
@@ -215,7 +215,7 @@ def test_white_of_files_of_many_bits_can_be_set_and_dark_ones_are_reported(tmp_p
 def test_values_beyond_white_are_refused(tmp_path, values):
     Image.fromarray(np.array([values] * 8, np.int32)).save(tmp_path / "x.tif")
     with refuses(reason=r"pixels are from .* to .*, but white is data.white=65535"):
-        sweep(image_folder(tmp_path, channels=1, batch_size=1))
+        read_split(image_folder(tmp_path, channels=1, batch_size=1))
 
 
 def test_photographs_are_turned_upright(tmp_path):
@@ -224,7 +224,7 @@ def test_photographs_are_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels).save(tmp_path / "x.png", exif=exif)
-    x, _ = sweep(image_folder(tmp_path, channels=1, batch_size=1))
+    x, _ = read_split(image_folder(tmp_path, channels=1, batch_size=1))
     assert x[0, 0, :, 7].min() == 1
     assert x[0, 0, :, :7].max() == 0
 

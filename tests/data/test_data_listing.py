@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.data_streams import sweep
+from support.data_streams import read_split
 from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
@@ -17,7 +17,7 @@ from ganlab.data.listing import find_splits
 def test_classes_are_the_sorted_sub_folders_however_deep_the_files(album):
     data = image_folder(album)
     assert data.num_classes == 3
-    assert sweep(data)[1].tolist() == [0] * 4 + [1] * 3 + [2] * 4
+    assert read_split(data)[1].tolist() == [0] * 4 + [1] * 3 + [2] * 4
 
 
 def test_a_file_of_another_kind_is_refused_by_name(album):
@@ -36,7 +36,7 @@ def test_train_and_test_folders_are_the_splits(album, tmp_path_factory):
     write_image(root / "test" / "b" / "0.png", 9)
     data = image_folder(root)
     assert (len(data), data.num_classes) == (4, 2)
-    assert sweep(data, "test")[1].tolist() == [1]
+    assert read_split(data, "test")[1].tolist() == [1]
     with refuses(".test_root", str(album), "also has a test split, test/", "null"):
         image_folder(root, test_root=str(album))
     write_image(root / "val" / "b" / "0.png", 9)
@@ -60,7 +60,7 @@ def test_splits_are_recognised_by_any_usual_spelling(tmp_path, training, test):
     write_image(tmp_path / test / "b" / "0.png", 9)
     data = image_folder(tmp_path)
     assert (len(data), data.class_names) == (4, ("a", "b"))
-    assert sweep(data, "test")[1].tolist() == [1]
+    assert read_split(data, "test")[1].tolist() == [1]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_classes_that_are_numbers_are_sorted_as_numbers(tmp_path):
         pixels = write_image(tmp_path / str(i) / "0.png", i)
     data = image_folder(tmp_path)
     assert data.class_names == tuple(map(str, range(12)))
-    x, y = sweep(data)
+    x, y = read_split(data)
     assert y.tolist() == list(range(12))
     assert torch.equal((x[11] * 255).round().byte().permute(1, 2, 0), torch.from_numpy(pixels))
     write_image(tmp_path / "ten" / "0.png", 0)
@@ -147,7 +147,7 @@ def test_the_test_split_may_be_in_another_folder(album, tmp_path_factory):
         image_folder(album).split("test", "cpu", 5)
     other = tmp_path_factory.mktemp("other")
     write_image(other / "c" / "0.png", 0)
-    assert sweep(image_folder(album, test_root=str(other)), "test")[1].tolist() == [2]
+    assert read_split(image_folder(album, test_root=str(other)), "test")[1].tolist() == [2]
     write_image(other / "zebra" / "0.png", 0)
     with refuses(reason="other classes than the training images"):
         image_folder(album, test_root=str(other))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.data_streams import take
+from support.data_streams import first_batches
 from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
@@ -130,11 +130,11 @@ def test_a_lack_of_open_files_is_not_blamed_on_the_images(tmp_path, num_workers)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
     try:
         with refuses(reason="Too many open files", remedy="data.num_workers.*ulimit -n"):
-            take(data, 1)
+            first_batches(data, 1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert data.skipped == []
-    assert len(take(data, 1)) == 1
+    assert len(first_batches(data, 1)) == 1
 
 
 def test_a_fork_that_closes_its_copy_of_the_results_leaves_the_readers():

@@ -8,7 +8,7 @@ from itertools import islice
 
 import pytest
 import torch
-from support.data_streams import BATCH, N, numbered_images, take
+from support.data_streams import BATCH, N, first_batches, numbered_images
 from torch import Tensor
 
 from ganlab.data.base import Data, scale
@@ -48,7 +48,7 @@ def locate(window: Tensor, images: list[Tensor]) -> tuple[int, int, int, bool]:
 
 
 def test_half_of_the_samples_are_mirrored_and_labels_stay_with_their_images():
-    batches = take(numbered_images(flip=True), 100)
+    batches = first_batches(numbered_images(flip=True), 100)
     x, y = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
     mirrored = x[:, 0, 0, 0] > 0.5
     assert abs(mirrored.float().mean().item() - 0.5) < 0.1  # four standard deviations of 600 coins

@@ -8,9 +8,9 @@ from itertools import product
 import pytest
 import torch
 from hydra.utils import get_class
-from support.logit_costs import FAKE, ONES, REAL, slopes, terms
+from support.logit_costs import FAKE, ONES, REAL, logit_gradients, player_cost
 from support.refusals import refuses
-from support.small_games import SMALL, node, options
+from support.small_games import SMALL, option_config, options
 
 from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import compose
@@ -30,7 +30,7 @@ from ganlab.tricks.label_smoothing import LabelSmoothing
 ADVERSARIAL = [
     name
     for name in options("objective")
-    if issubclass(get_class(node("objective", name)._target_), Adversarial)
+    if issubclass(get_class(option_config("objective", name)._target_), Adversarial)
 ]
 HALVES = {"discriminator": 0.5, "generator": 0.5}  # the tutorial's
 
@@ -43,11 +43,11 @@ def probability(logits: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_large_logits_stay_finite(name: str, player, dtype: torch.dtype) -> None:
-    objective = instantiate(node("objective", name))
+    objective = instantiate(option_config("objective", name))
     for real, fake in product((-30.0, 30.0), repeat=2):
         logits = torch.full((2,), real, dtype=dtype), torch.full((2,), fake, dtype=dtype)
-        assert terms(objective, player, *logits).isfinite().all()
-        assert all(slope.isfinite().all() for slope in slopes(objective, player, *logits))
+        assert player_cost(objective, player, *logits).isfinite().all()
+        assert all(slope.isfinite().all() for slope in logit_gradients(objective, player, *logits))
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
@@ -55,24 +55,24 @@ def test_large_logits_stay_finite(name: str, player, dtype: torch.dtype) -> None
 @pytest.mark.parametrize("shape", [(4,), (4, 2, 3)])
 def test_a_term_is_shaped_like_the_logits(name: str, player, shape: tuple[int, ...]) -> None:
     real, fake = torch.randn(2, *shape)
-    assert terms(instantiate(node("objective", name)), player, real, fake).shape == shape
+    assert player_cost(instantiate(option_config("objective", name)), player, real, fake).shape == shape
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_the_generators_loss_falls_with_the_logit_and_the_discriminators_rises(name: str) -> None:
-    objective = instantiate(node("objective", name))
+    objective = instantiate(option_config("objective", name))
     real, fake = torch.tensor([0.4, 0.6]), torch.tensor([0.3, 0.5])
-    assert (slopes(objective, "generator", real, fake)[1] < 0).all()
-    towards, away = slopes(objective, "discriminator", real, fake)
+    assert (logit_gradients(objective, "generator", real, fake)[1] < 0).all()
+    towards, away = logit_gradients(objective, "discriminator", real, fake)
     assert (towards < 0).all()
     assert (away > 0).all()
 
 
 def test_maximum_likelihood_in_the_probability() -> None:
     objective, d = MaximumLikelihood(10.0, HALVES), probability(FAKE)
-    assert torch.allclose(terms(objective, "generator"), -0.5 * d / (1 - d))
+    assert torch.allclose(player_cost(objective, "generator"), -0.5 * d / (1 - d))
     expected = -0.5 * probability(REAL).log() - 0.5 * (1 - d).log()
-    assert torch.allclose(terms(objective, "discriminator"), expected)
+    assert torch.allclose(player_cost(objective, "discriminator"), expected)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_maximum_likelihood_in_the_probability() -> None:
 def test_the_generators_slope_in_the_logit(make, slope, weight) -> None:
     """The slopes of the curves in figure 16 of the tutorial (Goodfellow 2016)."""
     logits = torch.linspace(-6, 6, 50, dtype=torch.float64)
-    _, found = slopes(make(weight), "generator", logits, logits)
+    _, found = logit_gradients(make(weight), "generator", logits, logits)
     assert torch.allclose(found, weight["generator"] * slope(probability(logits)))
 
 
@@ -103,24 +103,24 @@ def test_a_linearised_exponential_continues_along_its_tangent() -> None:
 
 def test_the_most_real_fakes_keep_their_slope() -> None:
     logits = torch.tensor([4.0, 30.0, 1000.0])
-    _, slope = slopes(MaximumLikelihood(3.0, ONES), "generator", logits, logits)
+    _, slope = logit_gradients(MaximumLikelihood(3.0, ONES), "generator", logits, logits)
     assert torch.allclose(slope, torch.full((3,), -math.exp(3)))
 
 
 def test_absolute_error_by_hand() -> None:
     objective = AbsoluteError(ONES)
     real, fake = (1 - probability(REAL)).abs(), (0 - probability(FAKE)).abs()
-    assert torch.allclose(terms(objective, "discriminator"), real / 2 + fake / 2)
+    assert torch.allclose(player_cost(objective, "discriminator"), real / 2 + fake / 2)
     assert torch.allclose(
-        slopes(objective, "generator")[1],
-        -slopes(objective, "discriminator")[1],  # zero-sum
+        logit_gradients(objective, "generator")[1],
+        -logit_gradients(objective, "discriminator")[1],  # zero-sum
     )
 
 
 def test_absolute_error_keeps_its_slope_in_half_precision() -> None:
     """In bfloat16 a probability above 0.998 is 1, of slope 0."""
     logits = torch.tensor([8.0], dtype=torch.bfloat16)
-    _, slope = slopes(AbsoluteError(ONES), "generator", logits, logits)
+    _, slope = logit_gradients(AbsoluteError(ONES), "generator", logits, logits)
     d = probability(torch.tensor(8.0, dtype=torch.float64))
     assert float(slope) == pytest.approx(float(-d * (1 - d) / 2), rel=0.01)
 
@@ -129,15 +129,15 @@ def test_absolute_error_keeps_its_slope_in_half_precision() -> None:
 def test_least_squares_by_hand(a: float, b: float, c: float) -> None:
     objective = LeastSquares(a, b, c, ONES)
     expected = [((r - b) ** 2 + (f - a) ** 2) / 2 for r, f in zip(REAL.tolist(), FAKE.tolist(), strict=True)]
-    assert terms(objective, "discriminator").tolist() == pytest.approx(expected)
+    assert player_cost(objective, "discriminator").tolist() == pytest.approx(expected)
     wanted = [(f - c) ** 2 / 2 for f in FAKE.tolist()]
-    assert terms(objective, "generator").tolist() == pytest.approx(wanted)
+    assert player_cost(objective, "generator").tolist() == pytest.approx(wanted)
 
 
 def test_label_smoothing_moves_the_target_of_real_samples_towards_that_of_fakes() -> None:
     """With 90 % correct labels the mean target of real samples is 0.9 b + 0.1 a."""
     tricks = Tricks({"label_smoothing": LabelSmoothing(0.9)})
-    found = terms(LeastSquares(-1, 1, 1, ONES), "discriminator", tricks=tricks)
+    found = player_cost(LeastSquares(-1, 1, 1, ONES), "discriminator", tricks=tricks)
     assert torch.allclose(found, (REAL - 0.8).square() / 2 + (FAKE + 1).square() / 2)
 
 
@@ -150,8 +150,8 @@ def test_a_target_away_from_the_data_is_refused(c: float) -> None:
 
 
 def test_wasserstein_by_hand() -> None:
-    assert torch.allclose(terms(Wasserstein(ONES), "discriminator"), FAKE - REAL)
-    assert torch.allclose(terms(Wasserstein(ONES), "generator"), -FAKE)
+    assert torch.allclose(player_cost(Wasserstein(ONES), "discriminator"), FAKE - REAL)
+    assert torch.allclose(player_cost(Wasserstein(ONES), "generator"), -FAKE)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "41", "true", "abc", "null", ".nan"])

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, one_round, real
+from support.small_games import game, play_step, real_batch
 from torch import Tensor, distributions, nn
 
 from ganlab.config.build import build_game
@@ -110,7 +110,7 @@ def test_beta_weighs_only_the_divergence() -> None:
 
 def test_the_gradient_reaches_both_networks_and_is_that_of_differences() -> None:
     made = game("vae").game.double()
-    batch = Batch(Sample(real().real.x.double()))
+    batch = Batch(Sample(real_batch().real.x.double()))
 
     def loss() -> Tensor:
         return sum(made.losses(made.turn("generator", batch, RandomStreams(3))).values())
@@ -167,11 +167,11 @@ def test_tricks_change_codes_as_they_change_latents() -> None:
 
 def test_a_vae_learns_codes_that_differ_between_samples() -> None:
     module = game("vae", [], "alternating", "optimizer.generator.lr=0.003")
-    first = one_round(module)
+    first = play_step(module)
     for _ in range(150):
-        last = one_round(module)
+        last = play_step(module)
     assert last["generator/reconstruction"] < 0.7 * first["generator/reconstruction"]
-    codes = module.game.encode(real().real.x)
+    codes = module.game.encode(real_batch().real.x)
     assert codes.shape == (16, 6)
     assert codes.std(0).max() > 0.5
 
@@ -199,7 +199,7 @@ def test_outputs_are_scaled_in_evaluation_for_the_inputs_dropped_in_training() -
             UNSET,
             "Sphere",
         ),
-        (["model=gmn", "objective=vae"], "model.encoder", UNSET, "needed by the objective"),
+        (["model=gmn", "objective=vae"], "model.encoder", UNSET, "is needed by the objective"),
         (["model=vae", "objective.beta=-1"], "objective.beta", -1, "at least 0"),
         (["model=vae", "objective.likelihood.std=0"], "objective.likelihood.std", 0, "positive"),
         (["model=vae", "model.encoder.dropout=[0.1]"], "model.encoder.dropout", [0.1], "3 rates"),

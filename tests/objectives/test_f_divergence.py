@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
-from support.logit_costs import FAKE, ONES, REAL, slopes, terms
+from support.logit_costs import FAKE, ONES, REAL, logit_gradients, player_cost
 from support.refusals import refuses
-from support.small_games import SMALL, node, options
+from support.small_games import SMALL, option_config, options
 
 from ganlab.config.build import build_game, instantiate
 from ganlab.config.compose import compose
@@ -69,15 +69,15 @@ FACTS = {
 
 def made(name: str, **changes) -> FDivergence:
     """The objective of a config file, with a max_logit beyond the logits of these tests."""
-    divergence = dict(node("objective", name).divergence)
+    divergence = dict(option_config("objective", name).divergence)
     if "max_logit" in divergence:
         divergence["max_logit"] = 40.0
-    return instantiate({**node("objective", name), "divergence": divergence, **changes})
+    return instantiate({**option_config("objective", name), "divergence": divergence, **changes})
 
 
 def bound(objective: FDivergence, logits: torch.Tensor) -> torch.Tensor:
     """E_P g - E_Q f*(g) of logits at four points, from the losses of all pairs of real and fake."""
-    pairs = terms(objective, "discriminator", logits.repeat_interleave(4), logits.repeat(4))  # [16]
+    pairs = player_cost(objective, "discriminator", logits.repeat_interleave(4), logits.repeat(4))  # [16]
     return -(pairs * P.repeat_interleave(4) * Q.repeat(4)).sum()
 
 
@@ -102,11 +102,11 @@ def test_every_divergence_is_tested() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in FACTS if "max_logit" in node("objective", name).divergence]
+    "name", [name for name in FACTS if "max_logit" in option_config("objective", name).divergence]
 )
 def test_the_best_critic_attains_it_beyond_max_logit(name: str) -> None:
-    divergence = {**node("objective", name).divergence, "max_logit": 0.2}
-    objective = instantiate({**node("objective", name), "divergence": divergence})
+    divergence = {**option_config("objective", name).divergence, "max_logit": 0.2}
+    objective = instantiate({**option_config("objective", name), "divergence": divergence})
     value = float(bound(objective, best_critic(objective)))
     assert value == pytest.approx(float(FACTS[name].divergence(P, Q)), abs=1e-6)
 
@@ -129,7 +129,7 @@ def test_no_critic_exceeds_the_divergence(name: str, size: float) -> None:
     """As shipped, and far beyond the largest logit."""
     logits = size * torch.randn(50, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     limit = float(FACTS[name].divergence(P, Q)) * (1 + 1e-12)
-    objective = instantiate(node("objective", name))
+    objective = instantiate(option_config("objective", name))
     assert all(float(bound(objective, critic)) <= limit for critic in logits)
 
 
@@ -167,32 +167,34 @@ def test_the_conjugate_is_the_supremum(name: str, logit: float) -> None:
 @pytest.mark.parametrize("name", FACTS)
 def test_the_generator_minimises_the_bound_or_the_negative_output(name: str) -> None:
     objective = made(name, generator_cost="bound")
-    assert torch.allclose(slopes(objective, "generator")[1], -slopes(objective, "discriminator")[1])
-    towards, _ = slopes(objective, "discriminator", FAKE, REAL)
-    assert torch.allclose(slopes(made(name, generator_cost="output"), "generator")[1], towards)
+    assert torch.allclose(
+        logit_gradients(objective, "generator")[1], -logit_gradients(objective, "discriminator")[1]
+    )
+    towards, _ = logit_gradients(objective, "discriminator", FAKE, REAL)
+    assert torch.allclose(logit_gradients(made(name, generator_cost="output"), "generator")[1], towards)
 
 
 def test_divergences_that_equal_other_objectives() -> None:
     two_log_2 = 2 * math.log(2)
     jensen_shannon, minimax = made("f_jensen_shannon"), Minimax(ONES)
-    expected = terms(minimax, "discriminator") - two_log_2
-    assert torch.allclose(terms(jensen_shannon, "discriminator"), expected)
+    expected = player_cost(minimax, "discriminator") - two_log_2
+    assert torch.allclose(player_cost(jensen_shannon, "discriminator"), expected)
     variation, error = made("f_total_variation"), AbsoluteError(ONES)
-    expected = 2 * terms(error, "discriminator", 2 * REAL, 2 * FAKE) - 1
-    assert torch.allclose(terms(variation, "discriminator"), expected)
-    likelihood = terms(MaximumLikelihood(10.0, ONES), "generator")
-    assert torch.allclose(terms(made("f_kl"), "generator", REAL, FAKE + 1), likelihood)
+    expected = 2 * player_cost(error, "discriminator", 2 * REAL, 2 * FAKE) - 1
+    assert torch.allclose(player_cost(variation, "discriminator"), expected)
+    likelihood = player_cost(MaximumLikelihood(10.0, ONES), "generator")
+    assert torch.allclose(player_cost(made("f_kl"), "generator", REAL, FAKE + 1), likelihood)
 
 
 @pytest.mark.parametrize("name", ["f_kl", "f_reverse_kl", "f_neyman", "f_squared_hellinger"])
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
 def test_slopes_beyond_max_logit_are_bounded_and_not_zero(name: str, player) -> None:
-    target = node("objective", name).divergence._target_
+    target = option_config("objective", name).divergence._target_
     objective = made(name, divergence={"_target_": target, "max_logit": 2.0})
 
     def steepest(logit: float) -> list[float]:
         ends = torch.tensor([-logit, logit])
-        return [float(slope.abs().max()) for slope in slopes(objective, player, ends, ends)]
+        return [float(slope.abs().max()) for slope in logit_gradients(objective, player, ends, ends)]
 
     assert steepest(1.0) <= steepest(2.0)
     assert steepest(50.0) <= [1.001 * slope for slope in steepest(2.0)]

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import SMALL, game, real
+from support.small_games import SMALL, game, real_batch
 from torch import Tensor, nn
 
 from ganlab.config.build import build_game
@@ -112,7 +112,7 @@ def test_the_generators_gradient_passes_through_the_steps_of_an_unrolled_discrim
             if isinstance(layer, nn.ReLU | nn.LeakyReLU):
                 body[i] = nn.SiLU()
     latent = torch.randn(16, 6, dtype=torch.float64)
-    batch = Batch(Sample(real().real.x.double()))
+    batch = Batch(Sample(real_batch().real.x.double()))
 
     def loss() -> Tensor:
         return module.losses(module.turn("generator", batch, RandomStreams(0)).replace(latent=latent))[
@@ -135,7 +135,7 @@ def test_half_precision_stays_finite(objective: str) -> None:
     module = game(objective).game
     for player in ("discriminator", "generator"):
         with torch.autocast("cpu", torch.bfloat16):
-            terms = module.losses(module.turn(player, real(), RandomStreams(0)))
+            terms = module.losses(module.turn(player, real_batch(), RandomStreams(0)))
         torch.stack(list(terms.values())).sum().backward(inputs=module.weights(player))
         assert all(w.grad is None or w.grad.isfinite().all() for w in module.weights(player))
         assert all(term.isfinite() for term in terms.values())

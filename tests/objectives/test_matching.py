@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import SMALL, composed, game, real
+from support.small_games import SMALL, game, real_batch, resolved_config
 from torch import Tensor
 
 from ganlab.config.build import build_game
@@ -39,7 +39,7 @@ def pair(n: int = 6, *shape: int) -> tuple[Tensor, Tensor]:
 
 def test_mmd_is_between_generated_and_real_samples() -> None:
     module = game("mmd").game
-    view = module.turn("generator", real(), RandomStreams(0))
+    view = module.turn("generator", real_batch(), RandomStreams(0))
     fake, data = view.generated.x.detach().flatten(1).double(), view.real.x.flatten(1).double()
 
     def mean_kernel(x: Tensor, y: Tensor) -> float:
@@ -88,16 +88,16 @@ def test_sliced_wasserstein_draws_new_directions_of_unit_length() -> None:
 @pytest.mark.parametrize("precision", ["bf16", "float64"])
 def test_half_precision_stays_finite_and_near(objective: str, precision: str) -> None:
     module = game(objective).game
-    view = module.turn("generator", real(), RandomStreams(0))
+    view = module.turn("generator", real_batch(), RandomStreams(0))
     exact = float(module.losses(view)["matching"].detach())
     if precision == "float64":
         module = module.double()
-        view = module.turn("generator", Batch(Sample(real().real.x.double())), RandomStreams(0))
+        view = module.turn("generator", Batch(Sample(real_batch().real.x.double())), RandomStreams(0))
         view = view.replace(latent=view.latent.double())
         loss = module.losses(view)["matching"]
     else:
         with torch.autocast("cpu", torch.bfloat16):
-            loss = module.losses(module.turn("generator", real(), RandomStreams(0)))["matching"]
+            loss = module.losses(module.turn("generator", real_batch(), RandomStreams(0)))["matching"]
     loss.backward()
     slopes = [weight.grad for weight in module.weights("generator")]
     assert float(loss.detach()) == pytest.approx(exact, rel=0.1)
@@ -108,9 +108,9 @@ def test_half_precision_stays_finite_and_near(objective: str, precision: str) ->
 @pytest.mark.parametrize("space", ["pixels", "digits", "random"])
 @pytest.mark.parametrize("objective", DIRECT)
 def test_every_distance_works_in_every_space(objective: str, space: str) -> None:
-    module = build_game(composed(*SMALL, f"objective={objective}", f"objective/space={space}"))
+    module = build_game(resolved_config(*SMALL, f"objective={objective}", f"objective/space={space}"))
     module.train()
-    view = module.turn("generator", real(), RandomStreams(0))
+    view = module.turn("generator", real_batch(), RandomStreams(0))
     loss = module.losses(view)["matching"]
     loss.backward()
     assert loss.isfinite()
@@ -118,10 +118,10 @@ def test_every_distance_works_in_every_space(objective: str, space: str) -> None
 
 
 def test_a_classifiers_features_are_those_of_evaluation_and_it_stays_frozen() -> None:
-    module = build_game(composed(*SMALL, "objective=energy", "objective/space=digits"))
+    module = build_game(resolved_config(*SMALL, "objective=energy", "objective/space=digits"))
     space = module.objective.space
     module.train()
-    sample = real().real
+    sample = real_batch().real
     expected = Classifier.load("digits").features((sample.x + 1) / 2)
     assert torch.allclose(space(sample), expected, atol=1e-5)
     assert not any(weight.requires_grad for weight in space.parameters())
@@ -210,7 +210,9 @@ def test_a_root_of_a_biased_energy_distance_is_allowed() -> None:
     for each in (line, plain):
         module = build_game(compose(*SMALL, *each.split()))
         values.append(
-            float(module.losses(module.turn("generator", real(), RandomStreams(0)))["matching"].detach())
+            float(
+                module.losses(module.turn("generator", real_batch(), RandomStreams(0)))["matching"].detach()
+            )
         )
     assert values[0] ** 2 == pytest.approx(values[1], rel=1e-5)
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from support.logit_costs import FAKE, ONES, REAL, terms
+from support.logit_costs import FAKE, ONES, REAL, player_cost
 from support.refusals import refuses
-from support.small_games import SMALL, composed, game
+from support.small_games import SMALL, game, resolved_config
 from torch import Tensor
 
 from ganlab.config.build import build_game
@@ -23,24 +23,26 @@ def log_not_d(logits: Tensor) -> Tensor:
 @pytest.mark.parametrize("objective", [Minimax, NonSaturating])
 def test_the_discriminator_classifies(objective) -> None:
     expected = -log_d(REAL) - log_not_d(FAKE)
-    assert torch.allclose(terms(objective(ONES), "discriminator"), expected)
+    assert torch.allclose(player_cost(objective(ONES), "discriminator"), expected)
 
 
 def test_the_generators_losses() -> None:
-    assert torch.allclose(terms(Minimax(ONES), "generator"), log_not_d(FAKE))
-    assert torch.allclose(terms(NonSaturating(ONES), "generator"), -log_d(FAKE))
-    assert torch.allclose(terms(Hinge(ONES), "generator"), -FAKE)
+    assert torch.allclose(player_cost(Minimax(ONES), "generator"), log_not_d(FAKE))
+    assert torch.allclose(player_cost(NonSaturating(ONES), "generator"), -log_d(FAKE))
+    assert torch.allclose(player_cost(Hinge(ONES), "generator"), -FAKE)
 
 
 def test_hinge_by_hand() -> None:
     expected = torch.tensor([3 + 0, 0.7 + 1.8, 0 + 3.5], dtype=torch.float64)
-    assert torch.allclose(terms(Hinge(ONES), "discriminator"), expected)
+    assert torch.allclose(player_cost(Hinge(ONES), "discriminator"), expected)
 
 
 def test_the_weight_of_a_player() -> None:
     halved = NonSaturating({"discriminator": 0.5, "generator": 2.0})
-    assert torch.allclose(terms(halved, "discriminator"), 0.5 * terms(NonSaturating(ONES), "discriminator"))
-    assert torch.allclose(terms(halved, "generator"), 2 * terms(NonSaturating(ONES), "generator"))
+    assert torch.allclose(
+        player_cost(halved, "discriminator"), 0.5 * player_cost(NonSaturating(ONES), "discriminator")
+    )
+    assert torch.allclose(player_cost(halved, "generator"), 2 * player_cost(NonSaturating(ONES), "generator"))
 
 
 def test_weights_of_absent_players_and_negative_weights_are_refused() -> None:
@@ -52,4 +54,4 @@ def test_weights_of_absent_players_and_negative_weights_are_refused() -> None:
 
 def test_no_discriminator_is_built_for_direct_matching() -> None:
     assert game("mmd").game.discriminator is None
-    assert "discriminator" in composed(*SMALL, "objective=mmd").model
+    assert "discriminator" in resolved_config(*SMALL, "objective=mmd").model

@@ -7,7 +7,7 @@ from statistics import fmean
 
 import pytest
 import torch
-from support.logit_costs import FAKE, ONES, REAL, terms
+from support.logit_costs import FAKE, ONES, REAL, player_cost
 
 from ganlab.objectives.relativistic import Relativistic, RelativisticAverage
 
@@ -19,8 +19,10 @@ def surprise(logit: float) -> float:
 
 def test_pairs_are_compared() -> None:
     objective, pairs = Relativistic(ONES), list(zip(REAL.tolist(), FAKE.tolist(), strict=True))
-    assert terms(objective, "discriminator").tolist() == pytest.approx([surprise(r - f) for r, f in pairs])
-    assert terms(objective, "generator").tolist() == pytest.approx([surprise(f - r) for r, f in pairs])
+    assert player_cost(objective, "discriminator").tolist() == pytest.approx(
+        [surprise(r - f) for r, f in pairs]
+    )
+    assert player_cost(objective, "generator").tolist() == pytest.approx([surprise(f - r) for r, f in pairs])
 
 
 def test_each_is_compared_with_the_average_of_the_others() -> None:
@@ -28,18 +30,18 @@ def test_each_is_compared_with_the_average_of_the_others() -> None:
     pairs = list(zip(REAL.tolist(), FAKE.tolist(), strict=True))
     objective = RelativisticAverage(ONES)
     expected = [surprise(r - fake) + surprise(real - f) for r, f in pairs]
-    assert terms(objective, "discriminator").tolist() == pytest.approx(expected)
+    assert player_cost(objective, "discriminator").tolist() == pytest.approx(expected)
     reversed_ = [surprise(f - real) + surprise(fake - r) for r, f in pairs]
-    assert terms(objective, "generator").tolist() == pytest.approx(reversed_)
+    assert player_cost(objective, "generator").tolist() == pytest.approx(reversed_)
 
 
 def test_the_average_is_taken_over_patches_too() -> None:
     real, fake = torch.randn(2, 4, 2, 3, dtype=torch.float64)
-    flat = terms(RelativisticAverage(ONES), "discriminator", real.flatten(), fake.flatten())
-    assert torch.allclose(terms(RelativisticAverage(ONES), "discriminator", real, fake).flatten(), flat)
+    flat = player_cost(RelativisticAverage(ONES), "discriminator", real.flatten(), fake.flatten())
+    assert torch.allclose(player_cost(RelativisticAverage(ONES), "discriminator", real, fake).flatten(), flat)
 
 
 @pytest.mark.parametrize("objective", [Relativistic(ONES), RelativisticAverage(ONES)])
 @pytest.mark.parametrize("player", ["discriminator", "generator"])
 def test_only_differences_count(objective, player) -> None:
-    assert torch.allclose(terms(objective, player), terms(objective, player, REAL + 5, FAKE + 5))
+    assert torch.allclose(player_cost(objective, player), player_cost(objective, player, REAL + 5, FAKE + 5))

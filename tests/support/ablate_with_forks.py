@@ -1,6 +1,6 @@
-"""python -m ganlab.ablate as it is, but for its runs: forks of a process that has imported what they need.
+"""`python -m ganlab.ablate` with runs that are forks of a process that has imported torch and Lightning.
 
-A run by an interpreter of its own takes five seconds to begin, and these tests play a dozen.
+A run in an interpreter of its own takes five seconds to start, and these tests need a dozen runs.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ import os
 from collections.abc import Sequence
 from typing import TextIO
 
-from support.forked_process import Forked, forked
+from support.forked_process import ForkedProcess, fork_module
 
 from ganlab.suites import child
 
 
-def fork(arguments: Sequence[str], lock: TextIO, threads: int, log: TextIO) -> Forked:
-    def begin() -> None:
+def fork(arguments: Sequence[str], lock: TextIO, threads: int, log: TextIO) -> ForkedProcess:
+    def redirect_output() -> None:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         os.environ["HYDRA_FULL_ERROR"] = "0"
 
-    return forked("ganlab.run", arguments, begin)
+    return fork_module("ganlab.run", arguments, redirect_output)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A trick of one's own that breaks in its third round."""
+"""A user's own trick that raises in the third step."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Numbered images, and functions that read and compare batches of any data."""
+"""A data set of numbered images, and functions that read and compare batches of any data set."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ N, BATCH = 23, 6  # an epoch is three batches; five samples are dropped
 
 
 def numbered_images(flip: bool = False, batch_size: int = BATCH) -> Data:
-    """Images [N, 1, 2, 3] of their index i: i in the left column, 255 - i in the right one."""
+    """Images [N, 1, 2, 3]; image i has the value i in its left column and 255 - i in its right one."""
     x = torch.zeros(N, 1, 2, 3, dtype=torch.uint8)
     x[:, 0, :, 0] = torch.arange(N, dtype=torch.uint8)[:, None]
     x[:, 0, :, 2] = 255 - x[:, 0, :, 0]
     return Data((1, 2, 3), N, (0.0, 1.0), batch_size, {"train": Memory(x, torch.arange(N), flip)})
 
 
-def take(
+def first_batches(
     data: Data, n: int, seed: int = 0, start: int = 0, **where: int
 ) -> list[tuple[Tensor, Tensor | None]]:
     return list(islice(data.stream(seed, lambda: start, "cpu", **where), n))
@@ -32,5 +32,5 @@ def same_batches(one: list[tuple[Tensor, Tensor]], other: list[tuple[Tensor, Ten
     return all(torch.equal(x, u) and torch.equal(y, v) for (x, y), (u, v) in pairs)
 
 
-def sweep(data: Data, split: str = "train") -> tuple[Tensor, Tensor | None]:
+def read_split(data: Data, split: str = "train") -> tuple[Tensor, Tensor | None]:
     return next(data.split(split, "cpu", 1000))

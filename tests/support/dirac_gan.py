@@ -1,6 +1,6 @@
-"""The Dirac-GAN (Mescheder, Geiger & Nowozin 2018, section 2), a game with one parameter for each player.
+"""The Dirac-GAN (Mescheder, Geiger & Nowozin 2018, section 2): a game with two scalar weights.
 
-All data are 0, the generator's only sample is theta, and the discriminator's logit at x is psi x.
+All data are 0, every sample of the generator is theta, and the discriminator's logit is psi * x.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LR = 0.1
 
 
 class Point(nn.Module):
-    """Returns theta for any latent."""
+    """A generator body that returns theta for every latent."""
 
     def __init__(self, theta: float):
         super().__init__()
@@ -38,7 +38,7 @@ class Point(nn.Module):
         return self.theta.expand(len(latent), 1)
 
 
-def dirac(objective: Objective, play: Play, tricks: Mapping[str, Trick]) -> GameModule:
+def dirac_module(objective: Objective, play: Play, tricks: Mapping[str, Trick]) -> GameModule:
     theta, psi = START
     generator = Generator(ConditionalSequential(Point(theta)), latent_dim=1, shape=(1,), prior=Normal())
     discriminator = Discriminator(ConditionalSequential(nn.Identity()), num_features=1)
@@ -50,19 +50,20 @@ def dirac(objective: Objective, play: Play, tricks: Mapping[str, Trick]) -> Game
     return GameModule([Stage(game, play, optimizers, dict.fromkeys(players), seed=0)])
 
 
-def path(
+def trajectory(
     objective: Objective, play: Play, steps: int, tricks: Mapping[str, Trick] | None = None
 ) -> list[tuple[float, float]]:
     """(theta, psi) before the first and after every step."""
-    module = dirac(objective, play, tricks or {})
-    parameters = [*module.game.weights("generator"), *module.game.weights("discriminator")]
+    module = dirac_module(objective, play, tricks or {})
+    weights = [*module.game.weights("generator"), *module.game.weights("discriminator")]
     points = [START]
     for _ in range(steps):
         module.play_step((torch.zeros(1, 1, dtype=torch.float64), None))
-        theta, psi = (parameter.item() for parameter in parameters)
+        theta, psi = (weight.item() for weight in weights)
         points.append((theta, psi))
     return points
 
 
 def radii(points: list[tuple[float, float]]) -> list[float]:
+    """The distances from the equilibrium (0, 0)."""
     return [hypot(*point) for point in points]

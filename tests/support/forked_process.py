@@ -1,4 +1,4 @@
-"""Processes that a command starts, as forks of it: an interpreter takes five seconds to import as much."""
+"""Forks in place of a command's subprocesses: a new interpreter takes five seconds for its imports."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 
 from hydra.core.global_hydra import GlobalHydra
-from support.warm_process import Signalled
+from support.warm_process import PopenSignals
 
 
-class Forked(Signalled):
-    """What is asked of a subprocess.Popen."""
+class ForkedProcess(PopenSignals):
+    """A forked process with the interface of `subprocess.Popen`."""
 
     def __init__(self, pid: int):
         self.pid = pid
@@ -26,15 +26,15 @@ class Forked(Signalled):
         return self.returncode
 
 
-def forked(module: str, arguments: Sequence[str], begin: Callable[[], None]) -> Forked:
-    """`python -m module arguments`, after what is to be set in the new process alone."""
+def fork_module(module: str, arguments: Sequence[str], prepare: Callable[[], None]) -> ForkedProcess:
+    """Runs `python -m module arguments` in a fork, which calls `prepare` first."""
     if pid := os.fork():
-        return Forked(pid)
+        return ForkedProcess(pid)
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        begin()
+        prepare()
         GlobalHydra.instance().clear()
         sys.argv = [f"{module.replace('.', '/')}.py", *arguments]
         runpy.run_module(module, run_name="__main__")

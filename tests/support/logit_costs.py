@@ -1,4 +1,4 @@
-"""Losses of given logits, by a discriminator whose logits are the samples."""
+"""Costs of given logits, computed with a discriminator that returns its input as the logit."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from ganlab.core.turn import Batch, Player, Sample, Turn, Verdict
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Tricks
 
-ONES = {"discriminator": 1.0, "generator": 1.0}
+ONES = {"discriminator": 1.0, "generator": 1.0}  # the weights of both players' costs
 REAL = torch.tensor([-2.0, 0.3, 1.5], dtype=torch.float64)
 FAKE = torch.tensor([-1.2, 0.8, 2.5], dtype=torch.float64)
 
 
 class IdentityDiscriminator(nn.Module):
-    """A discriminator whose logits are the samples."""
+    """A discriminator whose logits and features are the samples themselves."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         return Verdict(x, x.flatten(1) if x.ndim > 1 else x[:, None])
 
 
-def terms(
+def player_cost(
     objective: Objective,
     player: Player,
     real: Tensor = REAL,
     fake: Tensor = FAKE,
     tricks: Tricks | None = None,
 ) -> Tensor:
-    """A player's loss if the logits of the data are `real` and those of the fakes `fake`."""
+    """A player's cost for the logits `real` of the data and `fake` of the generated samples."""
     turn = Turn(
         player, 0, Batch(Sample(real)), None, IdentityDiscriminator(), tricks or Tricks({}), RandomStreams(0)
     )
     return objective(turn.replace(fake=Sample(fake)))["adversarial"]
 
 
-def slopes(
+def logit_gradients(
     objective: Objective, player: Player, real: Tensor = REAL, fake: Tensor = FAKE
 ) -> tuple[Tensor, Tensor]:
-    """The derivatives of the summed loss with respect to the logits of the data and of the fakes."""
+    """The gradients of the summed cost with respect to the real and the fake logits."""
     real, fake = real.clone().requires_grad_(), fake.clone().requires_grad_()
-    loss = terms(objective, player, real, fake).sum()
-    return torch.autograd.grad(loss, (real, fake), allow_unused=True, materialize_grads=True)
+    cost = player_cost(objective, player, real, fake).sum()
+    return torch.autograd.grad(cost, (real, fake), allow_unused=True, materialize_grads=True)

@@ -1,4 +1,4 @@
-"""python -m ganlab.run as it is, but for the further processes of a run on several: they are forks of it."""
+"""`python -m ganlab.run` whose other ranks are forks of the first."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
-from support.forked_process import Forked, forked
+from support.forked_process import ForkedProcess, fork_module
 
 from ganlab.training import processes
 
 
-def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[str, str]) -> Forked:
-    def begin() -> None:
+def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[str, str]) -> ForkedProcess:
+    def prepare() -> None:
         preexec_fn()
         os.environ.clear()
         os.environ.update(env)
 
-    return forked("ganlab.training.rank", [], begin)
+    return fork_module("ganlab.training.rank", [], prepare)
 
 
 if __name__ == "__main__":

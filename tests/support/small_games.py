@@ -1,4 +1,4 @@
-"""Small games, built through the real config and played round by round without a Trainer."""
+"""Small games, built from the real config and trained step by step without a Trainer."""
 
 from __future__ import annotations
 
@@ -34,42 +34,44 @@ DCGAN = (
     "model.generator.latent_dim=6",
     "model.generator.width=4",
     "model.discriminator.width=4",
-    "model/prior@model.generator.prior=normal",  # which truncation asks for
+    "model/prior@model.generator.prior=normal",  # truncation needs it
     "data.batch_size=16",
 )
 
 
 def options(group: str) -> list[str]:
-    """The names of a config group, found and not listed: a new file is tested unasked."""
+    """The options of a config group, read from the folder: a new file is tested without an edit."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 @cache
-def composed(*overrides: str) -> DictConfig:
+def resolved_config(*overrides: str) -> DictConfig:
     cfg = compose(*overrides)
     OmegaConf.resolve(cfg)
     return cfg
 
 
 @cache
-def node(group: str, option: str) -> DictConfig:
-    """One option of a group, and choices within it behind a space, as it stands in the composed config."""
-    if group == "trick":  # the only ones of which a config takes many: one is composed for all of them
-        return OmegaConf.masked_copy(composed(*SMALL, f"trick=[{','.join(options(group))}]").trick, option)
-    return composed(*SMALL, *f"{group}={option}".split())[group]
+def option_config(group: str, option: str) -> DictConfig:
+    """The composed config of one option; choices within the option may follow it after a space."""
+    if group == "trick":  # a config may have many tricks: one composition serves them all
+        return OmegaConf.masked_copy(
+            resolved_config(*SMALL, f"trick=[{','.join(options(group))}]").trick, option
+        )
+    return resolved_config(*SMALL, *f"{group}={option}".split())[group]
 
 
 MODELS = {"mlp": SMALL, "dcgan": DCGAN}
 
 
 @cache
-def untricked(objective: str, play: str, model: str, *overrides: str) -> DictConfig:
-    """The config of a game; building it changes nothing in it, so that its tricks may be set anew."""
-    cfg = composed(*MODELS[model], *overrides).copy()
+def config_without_tricks(objective: str, play: str, model: str, *overrides: str) -> DictConfig:
+    """A copy of the config of a game, whose tricks the caller sets."""
+    cfg = resolved_config(*MODELS[model], *overrides).copy()
     if "labelled" in cfg.data:
-        cfg.data.labelled = 10  # the batches of these games bring them
-    cfg.objective = node("objective", objective)
-    cfg.play = node("play", play)
+        cfg.data.labelled = 10  # `play_step` provides the labelled batches
+    cfg.objective = option_config("objective", objective)
+    cfg.play = option_config("play", play)
     return cfg
 
 
@@ -80,49 +82,49 @@ def game(
     *overrides: str,
     model: str = "mlp",
 ) -> GameModule:
-    """A small game on 8x8 images; composing once per option keeps thousands of these quick."""
-    of_tricks = [override for override in overrides if override.startswith("trick.")]
-    others = (override for override in overrides if override not in of_tricks)
-    cfg = untricked(objective, play, model, *others)
-    cfg.trick = OmegaConf.merge({}, *(node("trick", name) for name in tricks))
+    """A small game on 8x8 images. Each option is composed only once, because thousands of games are built."""
+    trick_overrides = [override for override in overrides if override.startswith("trick.")]
+    others = (override for override in overrides if override not in trick_overrides)
+    cfg = config_without_tricks(objective, play, model, *others)
+    cfg.trick = OmegaConf.merge({}, *(option_config("trick", name) for name in tricks))
     if "replay_buffer" in cfg.trick:
-        cfg.trick.replay_buffer.size = 24  # it acts once it is full
+        cfg.trick.replay_buffer.size = 24  # the buffer takes effect once it is full
     if "minibatch_discrimination" in cfg.trick:
         cfg.trick.minibatch_discrimination.kernels = 8  # 100 take longer than all other tricks together
     if "adaptive_augment" in cfg.trick:
-        cfg.trick.adaptive_augment.kimg = 0.05  # 500,000 images for p to go from 0 to 1 are as good as never
+        cfg.trick.adaptive_augment.kimg = 0.05  # by default p needs 500,000 images to rise from 0 to 1
         cfg.trick.adaptive_augment.target = -0.9
         cfg.trick.adaptive_augment.interval = 1
     if model == "dcgan" and "unrolled" in cfg.trick:
-        cfg.trick.unrolled.lr = 0.001  # longer steps against a penalty of weight 10 explode
-    cfg.merge_with_dotlist(of_tricks)
+        cfg.trick.unrolled.lr = 0.001  # larger steps diverge under a penalty of weight 10
+    cfg.merge_with_dotlist(trick_overrides)
     return build(cfg)
 
 
-def in_plays(
+def modules_by_play(
     plays: Iterable[str], objective: str, tricks: Iterable[str], model: str
 ) -> Iterator[tuple[str, GameModule]]:
-    """The game in each way of playing; built once, for that takes longest."""
+    """The game in each play. It is built once and copied, because building takes longest."""
     first, *others = plays
-    made = game(objective, tricks, first, model=model)
-    copies = {play: copy.deepcopy(made) for play in others}
-    yield first, made
+    built = game(objective, tricks, first, model=model)
+    copies = {play: copy.deepcopy(built) for play in others}
+    yield first, built
     for play in others:
-        copies[play].stage.play = instantiate(node("play", play))
+        copies[play].stage.play = instantiate(option_config("play", play))
         yield play, copies[play]
 
 
-def home(*tricks: str) -> str:
-    """An objective that refuses none of the tricks alone; non_saturating, where that is one."""
+def compatible_objective(*tricks: str) -> str:
+    """An objective that accepts each of the tricks on its own; non_saturating if possible."""
     for objective in ("non_saturating", *options("objective")):
-        if all(at_home(objective, trick) for trick in tricks):
+        if all(accepts(objective, trick) for trick in tricks):
             return objective
-    raise AssertionError(f"no objective is one for {tricks}")
+    raise AssertionError(f"no objective accepts {tricks}")
 
 
 @cache
-def at_home(objective: str, trick: str) -> bool:
-    """Whether an objective takes a trick that comes alone."""
+def accepts(objective: str, trick: str) -> bool:
+    """Whether an objective can be combined with a single trick."""
     try:
         game(objective, [trick])
     except ConfigError:
@@ -131,28 +133,30 @@ def at_home(objective: str, trick: str) -> bool:
 
 
 def batch(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images [n, 1, 8, 8] in [-1, 1] and classes [n], a function of the round."""
+    """Images [n, 1, 8, 8] in [-1, 1] and classes [n], a function of the step."""
     generator = torch.Generator().manual_seed(step)
     labels = torch.randint(10, (n,), generator=generator)
     x = torch.randn(n, 1, 8, 8, generator=generator) * 0.3 + labels.view(-1, 1, 1, 1) / 10 - 0.5
     return x.clamp(-1, 1), labels
 
 
-def beside(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
-    """The labelled samples of a round."""
+def labelled_batch(step: int, n: int = 16) -> tuple[torch.Tensor, torch.Tensor]:
+    """The additional labelled samples of a step, as the data sets with `labelled` provide them."""
     return batch(1000 + step, n)
 
 
-def rounds(module: GameModule, n: int) -> list[dict[str, float]]:
-    """Plays n rounds; each round's terms."""
-    return [one_round(module) for _ in range(n)]
+def play_steps(module: GameModule, n: int) -> list[dict[str, float]]:
+    """Plays n steps and returns the logged terms of each."""
+    return [play_step(module) for _ in range(n)]
 
 
-def one_round(module: GameModule) -> dict[str, float]:
+def play_step(module: GameModule) -> dict[str, float]:
+    """Plays one step on the batches that belong to its number and returns the logged terms."""
     module.train()
-    module.play_step((*batch(module.game.step), *beside(module.game.step)))
+    module.play_step((*batch(module.game.step), *labelled_batch(module.game.step)))
     return {name: float(term) for name, term in module.recorder.scalars.items()}
 
 
-def real(step: int = 0) -> Batch:
-    return Batch(Sample(*batch(step)), Sample(*beside(step)))
+def real_batch(step: int = 0) -> Batch:
+    """The real and the labelled samples of a step."""
+    return Batch(Sample(*batch(step)), Sample(*labelled_batch(step)))

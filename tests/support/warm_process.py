@@ -1,7 +1,7 @@
-"""Processes that need not import torch and Lightning: forks of one that has, started once per test process.
+"""Processes in which torch and Lightning are already imported: forks of a server, one per test process.
 
-To import what a run needs takes five seconds, and to play a short one takes one. Here is either side: where
-this file is the main module, it is the one that has imported, and its only argument is a socket's number.
+The imports of a run take five seconds, a short run itself takes one. This file holds both sides. As the main
+module it is the server; its only argument is the file descriptor of a socket.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 
-class Signalled:
-    """What a subprocess.Popen does with signals: none reaches a process that has ended."""
+class PopenSignals:
+    """The signal methods of `subprocess.Popen`: a process that has ended gets no signal."""
 
     pid: int
 
@@ -40,8 +40,8 @@ class Signalled:
         self.send_signal(signal.SIGTERM)
 
 
-class Warm(Signalled):
-    """`python -m command` in a fork of the server; to be used as a subprocess.Popen with pipes for text."""
+class WarmProcess(PopenSignals):
+    """`python -m command` in a fork of the server, with the interface of a text-mode `subprocess.Popen`."""
 
     def __init__(self, command: Sequence[str], cwd: str | os.PathLike[str], environment: Mapping[str, str]):
         pipes = [os.pipe() for _ in ("out", "err", "status")]
@@ -51,7 +51,7 @@ class Warm(Signalled):
             os.close(write)
         out, err, self._status = (os.fdopen(read) for read, _ in pipes)
         readers = ThreadPoolExecutor(2)
-        self._told = [readers.submit(stream.read) for stream in (out, err)]
+        self._outputs = [readers.submit(stream.read) for stream in (out, err)]
         self.pid = int(self._status.readline())
         self.returncode: int | None = None
 
@@ -61,8 +61,8 @@ class Warm(Signalled):
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """What it wrote; waits until nobody can write any more, and for its end."""
-        out, err = (told.result(timeout) for told in self._told)
+        """The text of stdout and stderr. Waits until both are closed and the process has ended."""
+        out, err = (output.result(timeout) for output in self._outputs)
         if self.returncode is None:
             self.returncode = int(self._status.readline())
         return out, err
@@ -70,22 +70,25 @@ class Warm(Signalled):
 
 @cache
 def server() -> socket.socket:
-    """Where orders go; it ends when this process does."""
-    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    number = theirs.fileno()
+    """Starts the server, which ends with this process, and returns the socket that takes orders."""
+    client_end, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    number = server_end.fileno()
     process = subprocess.Popen([sys.executable, __file__, str(number)], pass_fds=[number])
-    theirs.close()
+    server_end.close()
     atexit.register(process.wait)
-    atexit.register(mine.close)
-    return mine
+    atexit.register(client_end.close)
+    return client_end
 
 
 def wait_for_order(orders: socket.socket) -> tuple[list[str], str, dict[str, str]]:
-    """Returns in a new process for each order, with that one's outputs and environment in place."""
+    """Forks for every order, and returns in the fork: the order's command, directory and environment.
+
+    Standard output and error of the fork are the pipes that came with the order.
+    """
     while True:
         order, files, *_ = socket.recv_fds(orders, 1 << 20, 3)
         if not order:
-            sys.exit()  # whoever would order is gone
+            sys.exit()  # the client has closed its end
         if os.fork() == 0:
             break
         for file in files:
@@ -93,22 +96,22 @@ def wait_for_order(orders: socket.socket) -> tuple[list[str], str, dict[str, str
     orders.close()
     out, err, status = files
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    if child := os.fork():  # this one remains, to tell how the other ends
+    if child := os.fork():  # the parent stays to report the exit code of its child
         os.close(out)
         os.close(err)
         os.write(status, f"{child}\n".encode())
         os.write(status, f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n".encode())
         os._exit(0)
     os.close(status)
-    for file, place in ((out, 1), (err, 2)):
-        os.dup2(file, place)
+    for file, descriptor in ((out, 1), (err, 2)):
+        os.dup2(file, descriptor)
         os.close(file)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return tuple(json.loads(order))
 
 
 if __name__ == "__main__":
-    importlib.import_module("ganlab.training.lifecycle")  # what takes so long
+    importlib.import_module("ganlab.training.lifecycle")  # imports torch and Lightning
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     command, cwd, environment = wait_for_order(socket.socket(fileno=int(sys.argv[1])))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 from scipy.stats import norm
-from support.logit_costs import ONES, terms
+from support.logit_costs import ONES, player_cost
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -114,8 +114,8 @@ def test_the_discriminator_learns_the_indicator_under_the_absolute_error() -> No
 def value(logits: Tensor, x: Tensor) -> float:
     """E log D + E log(1 - D), integrated from the objective's losses on a grid."""
     sure = torch.full_like(logits, 800)
-    on_real = terms(Minimax(ONES), "discriminator", logits, -sure)
-    on_fake = terms(Minimax(ONES), "discriminator", sure, logits)
+    on_real = player_cost(Minimax(ONES), "discriminator", logits, -sure)
+    on_fake = player_cost(Minimax(ONES), "discriminator", sure, logits)
     return -float(torch.trapezoid(torch.from_numpy(p(x.numpy())) * on_real, x)) - float(
         torch.trapezoid(torch.from_numpy(q(x.numpy())) * on_fake, x)
     )

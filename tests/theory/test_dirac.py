@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from support.dirac_gan import LR, START, path, radii
+from support.dirac_gan import LR, START, radii, trajectory
 from support.logit_costs import ONES
 
 from ganlab.objectives.adversarial import Minimax, NonSaturating, Wasserstein
@@ -41,20 +41,20 @@ def by_hand(name: str, alternating: bool, gamma: float, rounds: int) -> tuple[fl
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 def test_a_play_is_the_recurrence(name: str, play, gamma: float) -> None:
     tricks = {"r1": R1(gamma, 1)} if gamma else {}
-    found = path(OBJECTIVES[name](ONES), play(), 100, tricks)[-1]
+    found = trajectory(OBJECTIVES[name](ONES), play(), 100, tricks)[-1]
     assert found == pytest.approx(by_hand(name, play is Alternating, gamma, 100), abs=1e-9)
 
 
 def test_wasserstein_conserves_its_orbit_in_alternating_play() -> None:
     """theta^2 + psi^2 - h theta psi is exactly constant: the orbit is an ellipse."""
-    places = path(Wasserstein(ONES), Alternating(), 300)
+    places = trajectory(Wasserstein(ONES), Alternating(), 300)
     constant = [theta**2 + psi**2 - LR * theta * psi for theta, psi in places]
     assert constant == pytest.approx([2 - LR] * len(places))
 
 
 def test_wasserstein_spirals_out_in_simultaneous_play() -> None:
     """Each step multiplies the squared radius by 1 + h^2."""
-    found = radii(path(Wasserstein(ONES), Simultaneous(), 100))
+    found = radii(trajectory(Wasserstein(ONES), Simultaneous(), 100))
     assert found == pytest.approx([FIRST * (1 + LR**2) ** (n / 2) for n in range(101)])
 
 
@@ -62,7 +62,7 @@ def test_wasserstein_spirals_in_under_extragradient() -> None:
     """w <- (1 + h A + h^2 A^2) w with A^2 = -1; each step multiplies the squared radius by 1 - h^2 + h^4."""
     turning = np.array([[0, 1], [-1, 0]])
     one_round = np.eye(2) + LR * turning + LR**2 * turning @ turning
-    places = path(Wasserstein(ONES), Extragradient(), 200)
+    places = trajectory(Wasserstein(ONES), Extragradient(), 200)
     for n in (1, 2, 50, 200):
         assert places[n] == pytest.approx(np.linalg.matrix_power(one_round, n) @ START, abs=1e-12)
     assert radii(places) == pytest.approx([FIRST * (1 - LR**2 + LR**4) ** (n / 2) for n in range(201)])
@@ -82,19 +82,19 @@ def test_extragradient_is_the_recurrence(name: str, gamma: float) -> None:
     for _ in range(100):
         w = w + LR * velocity(w + LR * velocity(w))
     tricks = {"r1": R1(gamma, 1)} if gamma else {}
-    assert path(OBJECTIVES[name](ONES), Extragradient(), 100, tricks)[-1] == pytest.approx(w, abs=1e-9)
+    assert trajectory(OBJECTIVES[name](ONES), Extragradient(), 100, tricks)[-1] == pytest.approx(w, abs=1e-9)
 
 
 def test_minimax_orbits_in_alternating_play_and_spirals_out_in_simultaneous_play() -> None:
-    alternating = radii(path(Minimax(ONES), Alternating(), 800))
+    alternating = radii(trajectory(Minimax(ONES), Alternating(), 800))
     assert min(alternating) > 1.35
     assert max(alternating) < 1.45
-    simultaneous = radii(path(Minimax(ONES), Simultaneous(), 800))
+    simultaneous = radii(trajectory(Minimax(ONES), Simultaneous(), 800))
     assert simultaneous[-1] > 1.5 * FIRST
 
 
 def test_non_saturating_converges_slowly() -> None:
-    found = radii(path(NonSaturating(ONES), Alternating(), 800))
+    found = radii(trajectory(NonSaturating(ONES), Alternating(), 800))
     assert max(found) < 1.05 * FIRST
     assert found[200] > found[400] > found[800] > 0.2  # 1.41, then 0.58, 0.43, 0.31
     assert found[800] > 0.7 * found[400]
@@ -103,7 +103,7 @@ def test_non_saturating_converges_slowly() -> None:
 def test_r1_converges_fast() -> None:
     """Each step shrinks both by the largest eigenvalue of the game near its equilibrium."""
     gamma = 1.0
-    found = radii(path(NonSaturating(ONES), Alternating(), 300, {"r1": R1(gamma, 1)}))
+    found = radii(trajectory(NonSaturating(ONES), Alternating(), 300, {"r1": R1(gamma, 1)}))
     assert found[-1] < 1e-4
     discriminator_moves = np.array([[1, 0], [-LR / 2, 1 - LR * gamma]])
     generator_moves = np.array([[1, LR / 2], [0, 1]])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import batch, game, one_round, real, rounds
+from support.small_games import batch, game, play_step, play_steps, real_batch
 from torch import Tensor, nn
 
 from ganlab.augmentations.colour import Colour
@@ -109,7 +109,7 @@ def test_unrolled_steps_do_not_change_the_signs_of_a_step() -> None:
     settings = ("trick.adaptive_augment.interval=9", "trick.unrolled.lr=10")
     alone = game("hinge", ["adaptive_augment"], "simultaneous", settings[0])
     beside = game("hinge", ["adaptive_augment", "unrolled"], "simultaneous", *settings)
-    one_round(alone), one_round(beside)
+    play_step(alone), play_step(beside)
     assert alone.game.tricks["adaptive_augment"].signs == beside.game.tricks["adaptive_augment"].signs != 0
 
 
@@ -120,7 +120,7 @@ def test_p_is_logged_and_follows_the_latest_verdicts(play: str) -> None:
     trick = module.game.tricks["adaptive_augment"]
     for _ in range(11):
         before = float(trick.p)
-        row = one_round(module)
+        row = play_step(module)
         direction = (float(trick.latest) > 0.6) - (float(trick.latest) < 0.6)
         assert row["adaptive_augment/p"] == pytest.approx(max(0, before + direction * 16 / 500_000))
 
@@ -133,7 +133,7 @@ def test_the_signs_are_computed_from_real_samples(play: str) -> None:
         judge.score.bias -= judge(*batch(0)).logits.median()  # otherwise all have one sign
         expected = judge(*batch(0)).logits.sign().mean()
     assert -1 < expected < 1
-    one_round(module)
+    play_step(module)
     assert torch.equal(module.game.tricks["adaptive_augment"].latest, expected)
 
 
@@ -144,19 +144,19 @@ def test_images_are_augmented_with_probability_p(play: str) -> None:
     for player in ("discriminator", "generator"):
         for p in (0.0, 0.5):
             trick.p.fill_(p)
-            view = module.game.turn(player, real(), RandomStreams(0))
+            view = module.game.turn(player, real_batch(), RandomStreams(0))
             for sample in (view.real, view.fake):
                 shown = view.tricks.inputs(sample, view)
                 assert shown.condition is sample.condition
                 touched = (shown.x != sample.x).flatten(1).any(1)
                 assert bool(touched.any()) == (p > 0)
-    rounds(module, 2)
+    play_steps(module, 2)
 
 
 def test_the_generators_gradient_flows_through_the_augmentation() -> None:
     module = game("hinge", ["adaptive_augment"])
     module.game.tricks["adaptive_augment"].p.fill_(1.0)
-    view = module.game.turn("generator", real(), RandomStreams(0))
+    view = module.game.turn("generator", real_batch(), RandomStreams(0))
     slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.generated.x)[0]
     assert (slope != 0).flatten(1).any(1).all()
 
@@ -220,4 +220,4 @@ def test_a_trick_without_effect_is_refused(make, refusal: tuple) -> None:
 
 def test_least_squares_with_targets_around_0_has_signs() -> None:
     about_zero = "least_squares objective.a=-1 objective.b=1 objective.c=0"
-    assert "adaptive_augment/p" in one_round(game(about_zero, ["adaptive_augment"]))
+    assert "adaptive_augment/p" in play_step(game(about_zero, ["adaptive_augment"]))

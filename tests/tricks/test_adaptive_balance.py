@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, one_round, real
+from support.small_games import game, play_step, real_batch
 
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Verdict
@@ -45,11 +45,11 @@ def test_accuracy_and_ranking_of_known_logits(on_real, on_fake, right: float, ah
 @pytest.mark.parametrize(("by", "share"), [("accuracy", accuracy), ("ranking", ranking)])
 def test_the_share_is_measured_before_the_discriminators_update(by: str, share) -> None:
     module = build(f"trick.adaptive_balance.by={by}")
-    expected = share(module.stage.turn("discriminator", real(module.game.step)))
-    one_round(module)
+    expected = share(module.stage.turn("discriminator", real_batch(module.game.step)))
+    play_step(module)
     assert module.game.tricks["adaptive_balance"].latest == expected
-    assert accuracy(module.stage.turn("discriminator", real())) != ranking(
-        module.stage.turn("discriminator", real())
+    assert accuracy(module.stage.turn("discriminator", real_batch())) != ranking(
+        module.stage.turn("discriminator", real_batch())
     )
 
 
@@ -57,14 +57,14 @@ def test_ranking_needs_no_signs() -> None:
     remedy = "remove the trick, or choose an objective such as non_saturating"
     with refuses("trick", "adaptive_balance", "objective with logits that are positive", remedy):
         build(objective="wasserstein")
-    row = one_round(build("trick.adaptive_balance.by=ranking", objective="wasserstein"))
+    row = play_step(build("trick.adaptive_balance.by=ranking", objective="wasserstein"))
     assert len(active_players(row)) == 2
 
 
 def test_ranking_is_the_share_of_correctly_ordered_pairs() -> None:
     module = build()
     for player in ("discriminator", "generator"):
-        turn = module.game.turn(player, real(), RandomStreams(0))
+        turn = module.game.turn(player, real_batch(), RandomStreams(0))
         pairs = zip(turn.on_real.logits.tolist(), turn.on_fake.logits.tolist(), strict=True)
         assert float(ranking(turn)) == sum(r > f for r, f in pairs) / 16
     assert float(ranking(turn.replace(fake=turn.real))) == 0.5
@@ -78,7 +78,7 @@ def test_ranking_is_the_share_of_correctly_ordered_pairs() -> None:
 def test_a_player_that_is_too_far_ahead_skips_one_step(play: str, latest: float, expected: set[str]) -> None:
     module = build("trick.adaptive_balance.low=0.4", play=play)
     module.game.tricks["adaptive_balance"].latest[0] = latest
-    assert active_players(one_round(module)) == expected
+    assert active_players(play_step(module)) == expected
     assert float(module.game.tricks["adaptive_balance"].latest) != pytest.approx(
         latest
     )  # measured by the player that moved
@@ -88,7 +88,7 @@ def test_both_players_move_in_the_first_step() -> None:
     for overrides in ([], LOSSES):
         module = build(*overrides)
         assert module.game.tricks["adaptive_balance"].latest.isnan().all()
-        assert len(active_players(one_round(module))) == 2
+        assert len(active_players(play_step(module))) == 2
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_both_players_move_in_the_first_step() -> None:
 def test_the_upper_threshold_applies_to_the_ratio_of_losses(high: float, expected: set[str]) -> None:
     module = build(*LOSSES, f"trick.adaptive_balance.high={high}", "trick.adaptive_balance.low=null")
     module.game.tricks["adaptive_balance"].latest.copy_(torch.tensor([0.7, 1.4]))
-    assert active_players(one_round(module)) == expected
+    assert active_players(play_step(module)) == expected
 
 
 def test_a_ratio_below_the_lower_threshold_stops_the_generator() -> None:
     module = build(*LOSSES)
     module.game.tricks["adaptive_balance"].latest.copy_(torch.tensor([0.3, 1.4]))
-    row = one_round(module)
+    row = play_step(module)
     assert active_players(row) == {"discriminator"}
     latest = module.game.tricks["adaptive_balance"].latest.tolist()
     assert latest == pytest.approx([0.3, row["discriminator/adversarial"]])
@@ -112,7 +112,7 @@ def test_a_ratio_below_the_lower_threshold_stops_the_generator() -> None:
 def test_the_losses_include_penalties_and_unrolled_steps() -> None:
     module = build(*LOSSES, tricks=["r1", "unrolled", "historical_averaging"])
     for _ in range(3):
-        row = one_round(module)
+        row = play_step(module)
         sums = [
             sum(value for name, value in row.items() if name.startswith(player))
             for player in ("generator", "discriminator")
@@ -122,10 +122,10 @@ def test_the_losses_include_penalties_and_unrolled_steps() -> None:
 
 def test_a_restored_trick_decides_equally() -> None:
     module, twin = (build(*LOSSES) for _ in range(2))
-    one_round(module)
+    play_step(module)
     module.game.tricks["adaptive_balance"].latest[0] = 9.0
     twin.game.load_state_dict(module.game.state_dict())
-    assert active_players(one_round(twin)) == {"generator"}
+    assert active_players(play_step(twin)) == {"generator"}
 
 
 @pytest.mark.parametrize(

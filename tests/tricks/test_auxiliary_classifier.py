@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import SMALL, game, real, rounds
+from support.small_games import SMALL, game, play_steps, real_batch
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
@@ -18,7 +18,7 @@ WEIGHT = 3.0
 def turn(player: Player) -> tuple[Game, Turn]:
     module = game(tricks=["auxiliary_classifier"]).game
     module.tricks["auxiliary_classifier"].weight = lambda step: WEIGHT
-    return module, module.turn(player, real(), RandomStreams(0))
+    return module, module.turn(player, real_batch(), RandomStreams(0))
 
 
 def surprise(logits: torch.Tensor, classes: torch.Tensor) -> list[float]:
@@ -37,7 +37,7 @@ def test_the_terms_are_the_cross_entropies_of_the_classes(player: Player) -> Non
     assert list(terms) == ["adversarial", *samples]
     for name, sample in samples.items():
         classes = module.discriminator(sample.x).classes
-        expected = [WEIGHT * s for s in surprise(classes, real().real.condition)]
+        expected = [WEIGHT * s for s in surprise(classes, real_batch().real.condition)]
         assert terms[name].tolist() == pytest.approx(expected, rel=1e-4)
 
 
@@ -51,7 +51,7 @@ def test_the_generators_gradient_flows_through_the_class_head() -> None:
 def test_the_class_head_belongs_to_the_discriminator_and_does_not_change_the_score() -> None:
     module = game(tricks=["auxiliary_classifier"]).game
     assert set(module.discriminator.classes.parameters()) <= set(module.weights("discriminator"))
-    x = real().real.x
+    x = real_batch().real.x
     before = module.discriminator(x).logits
     torch.nn.init.zeros_(module.discriminator.classes.weight)
     assert torch.equal(module.discriminator(x).logits, before)
@@ -59,7 +59,7 @@ def test_the_class_head_belongs_to_the_discriminator_and_does_not_change_the_sco
 
 def test_the_class_head_learns_to_classify() -> None:
     module = game(tricks=["auxiliary_classifier"])
-    told = rounds(module, 150)
+    told = play_steps(module, 150)
     assert told[-1]["generator/class_of_fake"] < told[0]["generator/class_of_fake"] / 2
 
 

@@ -3,7 +3,7 @@ from math import isfinite
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, one_round, real, rounds
+from support.small_games import game, play_step, play_steps, real_batch
 from torch import Tensor, nn
 
 from ganlab.augmentations.colour import Colour
@@ -118,14 +118,14 @@ def test_the_penalty_reduces_the_gap_between_verdicts_in_a_game(play: str) -> No
     gaps = []
     for weight in (1e-6, 100):
         overrides = [f"trick.{NAME}.lambda_{kind}={weight}" for kind in ("real", "fake")]
-        row = rounds(game("hinge", ["consistency_regularisation"], play, *overrides), 30)[-1]
+        row = play_steps(game("hinge", ["consistency_regularisation"], play, *overrides), 30)[-1]
         gaps.append(row["discriminator/consistency_real"] / weight)
     assert gaps[1] < gaps[0] / 3
 
 
 @pytest.mark.parametrize("trick", ["packing", "unrolled", "r1", "diff_augment", "replay_buffer"])
 def test_the_terms_exist_together_with_other_tricks(trick: str) -> None:
-    row = one_round(game("hinge", ["consistency_regularisation", trick]))
+    row = play_step(game("hinge", ["consistency_regularisation", trick]))
     assert isfinite(row["discriminator/consistency_real"])
     assert row["discriminator/consistency_fake"] > 0
 
@@ -133,7 +133,7 @@ def test_the_terms_exist_together_with_other_tricks(trick: str) -> None:
 def test_half_precision_is_converted_to_float32() -> None:
     module = game("hinge", ["consistency_regularisation"]).game
     with torch.autocast("cpu", torch.bfloat16):
-        view = module.turn("discriminator", real(), RandomStreams(0))
+        view = module.turn("discriminator", real_batch(), RandomStreams(0))
         terms = module.tricks.losses(view, module.objective)
     assert view.on_real.logits.dtype == torch.bfloat16
     assert terms["consistency_real"].dtype == torch.float32

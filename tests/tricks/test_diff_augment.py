@@ -3,7 +3,7 @@ from math import sqrt
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, real, rounds
+from support.small_games import game, play_steps, real_batch
 from torch import Tensor
 
 from ganlab.core.errors import UNSET
@@ -29,7 +29,7 @@ def build_trick(*shape: int, value_range=(-1.0, 1.0), **strengths) -> DiffAugmen
 
 
 def turn(step: int = 0) -> Turn:
-    view = game().game.turn("discriminator", real(), RandomStreams(0, step))
+    view = game().game.turn("discriminator", real_batch(), RandomStreams(0, step))
     view.step = step
     return view
 
@@ -130,17 +130,19 @@ def test_the_gradient_of_all_transforms_together_is_correct() -> None:
 def test_the_generators_gradient_flows_through_the_augmentation(play: str) -> None:
     off = [f"trick.diff_augment.{part}=0" for part in ("brightness", "contrast", "translation")]
     module = game("hinge", ["diff_augment"], play, *off)
-    view = module.game.turn("generator", real(), RandomStreams(0))
+    view = module.game.turn("generator", real_batch(), RandomStreams(0))
     slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.generated.x)[0]
-    shown = view.tricks.inputs(view.generated, module.game.turn("generator", real(), RandomStreams(0))).x
+    shown = view.tricks.inputs(
+        view.generated, module.game.turn("generator", real_batch(), RandomStreams(0))
+    ).x
     assert torch.equal(slope == 0, shown == 0), "what was cut out teaches nothing, and all else does"
     assert (slope == 0).any()
-    rounds(module, 2)
+    play_steps(module, 2)
 
 
 def test_real_and_fake_samples_have_separate_random_numbers_and_keep_their_labels() -> None:
     module = game(tricks=["diff_augment"]).game
-    view = module.turn("discriminator", real(), RandomStreams(0))
+    view = module.turn("discriminator", real_batch(), RandomStreams(0))
     one, other = (module.tricks.inputs(view.real, view) for _ in range(2))
     assert not torch.equal(one.x, other.x)
     assert one.condition is view.real.condition

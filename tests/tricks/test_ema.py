@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, one_round, rounds
+from support.small_games import game, play_step, play_steps
 
 from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, as_schedule
 from ganlab.networks.norms import set_standing_statistics
@@ -21,7 +21,7 @@ def test_the_average_is_the_closed_form() -> None:
     ema.decay = Constant(DECAY)
     history = []
     for _ in range(5):
-        one_round(module)
+        play_step(module)
         history.append([w.detach().double().clone() for w in module.game.weights("generator")])
     for i, average in enumerate(ema.averages["generator"].parameters()):
         first = DECAY**4 * history[0][i]
@@ -31,7 +31,7 @@ def test_the_average_is_the_closed_form() -> None:
 
 def test_buffers_are_copied_and_only_the_generator_counts() -> None:
     module = game(tricks=["ema"])
-    rounds(module, 2)
+    play_steps(module, 2)
     average = module.game.tricks["ema"].averages["generator"]
     for mine, theirs in zip(average.buffers(), module.game.generator.buffers(), strict=True):
         assert torch.equal(mine, theirs)
@@ -40,7 +40,7 @@ def test_buffers_are_copied_and_only_the_generator_counts() -> None:
 
 def test_the_average_is_sampled_with_batch_norm_statistics_of_its_own() -> None:
     module = game(tricks=["ema"])
-    rounds(module, 5)
+    play_steps(module, 5)
     average = module.game.sampler
     linear, norm = average.body[0], average.body[1]
     z = torch.cat([latent for latent, _ in latents(average)])
@@ -49,13 +49,13 @@ def test_the_average_is_sampled_with_batch_norm_statistics_of_its_own() -> None:
     assert torch.allclose(norm.running_var, seen.var(0), rtol=0.01)
     others = module.game.generator.body[1]
     assert not torch.allclose(norm.running_var, others.running_var, rtol=0.1)
-    rounds(module, 3)
+    play_steps(module, 3)
     assert torch.allclose(module.game.sampler.body[1].running_mean, linear(z).detach().mean(0), atol=1e-6)
 
 
 def test_standing_statistics_equal_the_cumulative_statistics_of_training() -> None:
     module = game(tricks=["ema", "label_conditioning"], model="dcgan")
-    rounds(module, 3)
+    play_steps(module, 3)
     average = module.game.sampler
     twin = copy.deepcopy(average).train()
     norms = [layer for layer in twin.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
@@ -91,8 +91,8 @@ def test_statistics_of_different_batches_are_pooled() -> None:
 def test_sampling_does_not_change_the_game() -> None:
     seen, unseen = (game(tricks=["ema"]) for _ in range(2))
     for _ in range(4):
-        one_round(seen)
-        one_round(unseen)
+        play_step(seen)
+        play_step(unseen)
         seen.game.sample(3)
     mine, theirs = seen.game.state_dict(), unseen.game.state_dict()
     assert all(torch.equal(v, theirs[k]) for k, v in mine.items() if isinstance(v, torch.Tensor))
@@ -106,7 +106,7 @@ def test_a_schedule_of_decays_weights_the_steps(ramp: Schedule) -> None:
     ema.decay = as_schedule("trick.ema.decay", ramp, "(0, 1)")
     history = []
     for _ in range(4):
-        one_round(module)
+        play_step(module)
         history.append([w.detach().double().clone() for w in module.game.weights("generator")])
     shares = [math.prod(ramp(s) for s in range(t + 1, 4)) * (1 - ramp(t) if t else 1) for t in range(4)]
     assert sum(shares) == pytest.approx(1)
@@ -119,7 +119,7 @@ def test_the_discriminators_average_classifies() -> None:
     module = game(
         "non_saturating", ["ema", "semi_supervised"], "alternating", "trick.ema.players=[discriminator]"
     )
-    rounds(module, 2)
+    play_steps(module, 2)
     ema = module.game.tricks["ema"]
     assert ema.moves == {"discriminator": 2}
     average = ema.averages["discriminator"]

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import SMALL, game, real, rounds
+from support.small_games import SMALL, game, play_steps, real_batch
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
@@ -12,7 +12,7 @@ from ganlab.core.randomness import RandomStreams
 
 def test_the_terms_are_squared_errors_of_decoded_features() -> None:
     module = game("hinge", ["feature_autoencoder"]).game.eval()
-    turn = module.turn("discriminator", real(), RandomStreams(0))
+    turn = module.turn("discriminator", real_batch(), RandomStreams(0))
     terms = module.tricks.losses(turn, module.objective)
     assert list(terms) == ["adversarial", "decoded_real", "decoded_fake"]
     for name, sample in (("decoded_real", turn.real), ("decoded_fake", turn.fake)):
@@ -25,7 +25,7 @@ def test_the_terms_are_squared_errors_of_decoded_features() -> None:
 
 def test_only_the_discriminator_learns_to_decode() -> None:
     module = game("mmd_gan", ["feature_autoencoder"])
-    terms = rounds(module, 60)
+    terms = play_steps(module, 60)
     assert terms[-1]["discriminator/decoded_real"] < 0.7 * terms[0]["discriminator/decoded_real"]
     assert not any("decoded" in name for name in terms[0] if name.startswith("generator"))
     decoder = set(module.game.discriminator.decoder.parameters())
@@ -34,7 +34,7 @@ def test_only_the_discriminator_learns_to_decode() -> None:
 
 def test_the_target_is_the_sample_before_other_tricks_changed_it() -> None:
     module = game("hinge", ["feature_autoencoder", "instance_noise"]).game.eval()
-    turn = module.turn("discriminator", real(), RandomStreams(0))
+    turn = module.turn("discriminator", real_batch(), RandomStreams(0))
     terms = module.tricks.losses(turn, module.objective)
     seen = turn.on_real.features
     expected = (module.discriminator.decoder(seen) - turn.real.x).square().flatten(1).mean(1) * 8
@@ -51,7 +51,7 @@ def test_it_decodes_points_of_the_plane() -> None:
 def test_an_unrolled_discriminator_decodes_with_unrolled_weights() -> None:
     tricks = ["feature_autoencoder", "unrolled"]
     module = game("hinge", tricks, "alternating", "trick.unrolled.steps=2", "trick.unrolled.lr=0.1").game
-    turn = module.turn("generator", real(), RandomStreams(0))
+    turn = module.turn("generator", real_batch(), RandomStreams(0))
     ahead = module.tricks["unrolled"]._unroll(
         turn, lambda t: module.tricks["feature_autoencoder"].losses(t, lambda _: {})
     )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, real
+from support.small_games import game, real_batch
 from torch import Tensor, nn
 
 from ganlab.core.randomness import RandomStreams
@@ -53,7 +53,7 @@ def test_it_replaces_all_adversarial_terms() -> None:
     tricks = ["feature_matching", "weight_clip", "feature_autoencoder"]
     for settings, kept in (([], []), (["trick.feature_matching.replace=false"], ["", "_one_sided"])):
         module = game("mmd_gan", tricks, "alternating", *settings)
-        terms = module.stage.losses(module.stage.turn("generator", real()))
+        terms = module.stage.losses(module.stage.turn("generator", real_batch()))
         assert list(terms) == [*(f"adversarial{name}" for name in kept), "feature_matching"]
 
 
@@ -70,7 +70,7 @@ def test_the_weight_may_be_a_schedule() -> None:
 
 def test_features_are_computed_from_inputs_that_other_tricks_changed() -> None:
     module = game("hinge", ["feature_matching", "instance_noise"]).game
-    view = module.turn("generator", real(), RandomStreams(0))
+    view = module.turn("generator", real_batch(), RandomStreams(0))
     found = module.losses(view)["feature_matching"]
     gap = view.on_real.features.mean(0) - view.on_fake.features.mean(0)
     assert torch.allclose(found, gap.square().sum())
@@ -83,7 +83,7 @@ def test_features_are_computed_from_inputs_that_other_tricks_changed() -> None:
 def test_half_precision_is_converted_to_float32_before_averaging() -> None:
     module = game("hinge", ["feature_matching"]).game
     with torch.autocast("cpu", torch.bfloat16):
-        view = module.turn("generator", real(), RandomStreams(0))
+        view = module.turn("generator", real_batch(), RandomStreams(0))
         term = module.tricks.losses(view, module.objective)["feature_matching"]
     assert view.on_real.features.dtype == torch.bfloat16
     real_mean, fake_mean = (v.features.double().mean(0) for v in (view.on_real, view.on_fake))

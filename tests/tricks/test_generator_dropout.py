@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import DCGAN, SMALL, game, rounds
+from support.small_games import DCGAN, SMALL, game, play_steps
 from torch import Tensor, nn
 
 from ganlab.config.build import build_game
@@ -109,7 +109,7 @@ def test_an_averaged_generator_has_masks_of_its_own() -> None:
     module = game(
         "hinge", ["ema", "generator_dropout"], "alternating", "trick.generator_dropout.at_test=true"
     )
-    rounds(module, 2)
+    play_steps(module, 2)
     key = module.game.generator.latents[0].key
     module.game.sample(3)
     assert module.game.generator.latents[0].key is key

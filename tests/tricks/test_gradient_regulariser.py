@@ -3,7 +3,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, one_round, real, rounds
+from support.small_games import game, play_step, play_steps, real_batch
 from torch import Tensor, nn
 
 from ganlab.core.randomness import RandomStreams
@@ -158,7 +158,10 @@ def test_a_flat_discriminator_has_a_finite_gradient() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_terms_come_after_those_of_the_objective(name: str) -> None:
     terms = game("hinge", [name]).game
-    assert list(terms.losses(terms.turn("discriminator", real(), RandomStreams(0)))) == ["adversarial", name]
+    assert list(terms.losses(terms.turn("discriminator", real_batch(), RandomStreams(0)))) == [
+        "adversarial",
+        name,
+    ]
 
 
 class EveryThird(Trick):
@@ -172,17 +175,17 @@ class EveryThird(Trick):
 def test_a_lazy_penalty_is_tripled_at_every_third_update(name: str) -> None:
     lazy, eager = (game("hinge", [name], "alternating", f"trick.{name}.every={every}") for every in (3, 1))
     term = f"discriminator/{name}"
-    assert one_round(lazy)[term] == pytest.approx(3 * one_round(eager)[term])
-    assert [term in row for row in rounds(lazy, 6)] == [False, False, True, False, False, True]
+    assert play_step(lazy)[term] == pytest.approx(3 * play_step(eager)[term])
+    assert [term in row for row in play_steps(lazy, 6)] == [False, False, True, False, False, True]
     lazy.game.tricks["every_third"] = EveryThird()  # the updates 7 to 12, of which 9 and 12 have the penalty
-    assert [lazy.game.step - 1 for _ in range(18) if term in one_round(lazy)] == [15, 24]
+    assert [lazy.game.step - 1 for _ in range(18) if term in play_step(lazy)] == [15, 24]
 
 
 def test_the_number_of_updates_is_restored() -> None:
     module, twin = (game("hinge", ["r1"], "alternating", "trick.r1.every=3") for _ in range(2))
-    rounds(module, 2)
+    play_steps(module, 2)
     twin.game.load_state_dict(module.game.state_dict())
-    assert ["discriminator/r1" in row for row in rounds(twin, 2)] == [False, True]
+    assert ["discriminator/r1" in row for row in play_steps(twin, 2)] == [False, True]
 
 
 @pytest.mark.parametrize("name", ["r2", "gradient_penalty", "zero_centred_penalty"])
@@ -193,8 +196,8 @@ def test_no_gradient_goes_to_the_generator(name: str, play: str) -> None:
     if play == "shared":  # here the generator faces the updated discriminator, so it is not updated
         for module in (with_penalty, without):
             module.stage.player_optimizers["discriminator"].step = lambda *_: None
-    one_round(with_penalty)
-    one_round(without)
+    play_step(with_penalty)
+    play_step(without)
     for mine, theirs in zip(
         with_penalty.game.weights("generator"), without.game.weights("generator"), strict=True
     ):
@@ -207,7 +210,7 @@ def test_half_precision_is_converted_to_float32(name: str) -> None:
     terms = []
     for half in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            terms.append(module.losses(module.turn("discriminator", real(), RandomStreams(0)))[name])
+            terms.append(module.losses(module.turn("discriminator", real_batch(), RandomStreams(0)))[name])
     assert terms[1].dtype == torch.float32
     assert float(terms[1].detach()) == pytest.approx(float(terms[0].detach()), rel=0.03)
 
@@ -216,7 +219,7 @@ def test_half_precision_is_converted_to_float32(name: str) -> None:
 def test_fakes_of_a_replay_buffer_are_penalised_in_every_play(name: str) -> None:
     for play in ("alternating", "shared", "simultaneous"):
         module = game("hinge", [name, "replay_buffer"], play, "trick.replay_buffer.size=16")
-        assert all(f"discriminator/{name}" in row for row in rounds(module, 3))
+        assert all(f"discriminator/{name}" in row for row in play_steps(module, 3))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_bad_values_are_refused(make, refusal: tuple) -> None:
 
 
 def adversarial(of: Game) -> float:
-    return float(of.losses(of.turn("generator", real(), RandomStreams(0)))["adversarial"].detach())
+    return float(of.losses(of.turn("generator", real_batch(), RandomStreams(0)))["adversarial"].detach())
 
 
 def test_an_unrolled_discriminator_has_the_penalty_in_each_step() -> None:

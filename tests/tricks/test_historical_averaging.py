@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, one_round, real, rounds
+from support.small_games import game, play_step, play_steps, real_batch
 
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
@@ -15,7 +15,7 @@ def weights(module, player: str) -> list[torch.Tensor]:
 
 
 def term(module, player: str) -> torch.Tensor:
-    turn = module.game.turn(player, real(), RandomStreams(0))
+    turn = module.game.turn(player, real_batch(), RandomStreams(0))
     trick = module.game.tricks["historical_averaging"]
     return trick.losses(turn, lambda _: {})["historical_averaging"]
 
@@ -25,7 +25,7 @@ def test_the_term_and_its_gradient_are_the_closed_form(player: str) -> None:
     module = game("hinge", ["historical_averaging"], "alternating", "trick.historical_averaging.weight=3")
     history = []
     for _ in range(5):
-        one_round(module)
+        play_step(module)
         history.append(weights(module, player))
     averages = [torch.stack(past).double().mean(0) for past in zip(*history, strict=True)]
     gaps = [w.double() - average for w, average in zip(history[-1], averages, strict=True)]
@@ -40,7 +40,7 @@ def test_the_term_and_its_gradient_are_the_closed_form(player: str) -> None:
 
 def test_there_is_no_term_before_the_first_update() -> None:
     module = game("hinge", ["historical_averaging"])
-    terms = rounds(module, 3)
+    terms = play_steps(module, 3)
     names = [f"{player}/historical_averaging" for player in PLAYERS]
     assert [[name in row for name in names] for row in terms] == [[False] * 2, [True] * 2, [True] * 2]
     assert [terms[1][name] for name in names] == [0, 0]
@@ -57,14 +57,14 @@ class Still(HistoricalAveraging):
 def test_each_player_counts_its_own_updates() -> None:
     module = game("hinge", ["historical_averaging"])
     module.game.tricks["historical_averaging"].__class__ = Still
-    rounds(module, 4)
+    play_steps(module, 4)
     assert module.game.tricks["historical_averaging"].moves == {"discriminator": 4, "generator": 1}
     assert float(term(module, "generator").detach()) == 0 < float(term(module, "discriminator").detach())
 
 
 def test_it_needs_no_discriminator_and_includes_weights_that_other_tricks_add() -> None:
     module = game("mmd", ["historical_averaging"])
-    assert "generator/historical_averaging" in rounds(module, 2)[1]
+    assert "generator/historical_averaging" in play_steps(module, 2)[1]
     tricks = ["historical_averaging", "label_conditioning"]
     module = game("hinge", tricks)
     many = sum(w.numel() for w in module.game.weights("discriminator"))
@@ -73,8 +73,8 @@ def test_it_needs_no_discriminator_and_includes_weights_that_other_tricks_add() 
 
 def test_unrolled_steps_include_the_term_at_unrolled_weights() -> None:
     module = game("hinge", ["historical_averaging", "unrolled"])
-    rounds(module, 2)
-    turn = module.game.turn("generator", real(), RandomStreams(0))
+    play_steps(module, 2)
+    turn = module.game.turn("generator", real_batch(), RandomStreams(0))
     ahead = module.game.tricks["unrolled"]._unroll(turn, module.game.objective)
     inner = turn.replace(player="discriminator", discriminator=ahead)
     found = module.game.tricks["historical_averaging"].losses(inner, lambda _: {})["historical_averaging"]
@@ -87,8 +87,8 @@ def test_unrolled_steps_include_the_term_at_unrolled_weights() -> None:
 def test_the_weight_may_be_a_schedule() -> None:
     module = game("hinge", ["historical_averaging"])
     module.game.tricks["historical_averaging"].weight = Linear(2, 0, 10)
-    rounds(module, 3)
-    turn = module.game.turn("generator", real(), RandomStreams(0))
+    play_steps(module, 3)
+    turn = module.game.turn("generator", real_batch(), RandomStreams(0))
     values = []
     for turn.step in (0, 5):
         terms = module.game.tricks["historical_averaging"].losses(turn, lambda _: {})

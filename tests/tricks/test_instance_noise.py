@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, real
+from support.small_games import game, real_batch
 
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
@@ -11,7 +11,7 @@ from ganlab.tricks.instance_noise import InstanceNoise
 
 def noise(trick: InstanceNoise, step: int) -> torch.Tensor:
     x = torch.zeros(100, 1, 8, 8)
-    turn = game().game.turn("discriminator", real(), RandomStreams(0, step))
+    turn = game().game.turn("discriminator", real_batch(), RandomStreams(0, step))
     turn.step = step
     return trick.inputs(Sample(x), turn).x
 
@@ -25,7 +25,7 @@ def test_the_noise_has_the_scheduled_standard_deviation() -> None:
 
 
 def test_real_and_fake_samples_have_separate_noise() -> None:
-    turn = game(tricks=["instance_noise"]).game.turn("discriminator", real(), RandomStreams(0))
+    turn = game(tricks=["instance_noise"]).game.turn("discriminator", real_batch(), RandomStreams(0))
     sample = turn.real
     hooks = turn.tricks
     assert not torch.equal(hooks.inputs(sample, turn).x, hooks.inputs(sample, turn).x)

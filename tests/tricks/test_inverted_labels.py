@@ -1,15 +1,15 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, real, rounds
+from support.small_games import game, play_steps, real_batch
 
 from ganlab.core.randomness import RandomStreams
 
 
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
 def test_the_generators_loss_becomes_non_saturating(play: str) -> None:
-    inverted = rounds(game("minimax", ["inverted_labels"], play), 5)
-    expected = rounds(game("non_saturating", [], play), 5)
+    inverted = play_steps(game("minimax", ["inverted_labels"], play), 5)
+    expected = play_steps(game("non_saturating", [], play), 5)
     assert len(inverted) == len(expected) == 5
     for one, other in zip(inverted, expected, strict=True):
         assert one == pytest.approx(other, rel=1e-5)
@@ -18,14 +18,14 @@ def test_the_generators_loss_becomes_non_saturating(play: str) -> None:
 def test_the_loss_of_the_inverted_label_keeps_its_weight() -> None:
     module = game("minimax", ["inverted_labels"]).game
     module.objective.weight["generator"] = lambda step: 0.5
-    turn = module.turn("generator", real(), RandomStreams(0))
+    turn = module.turn("generator", real_batch(), RandomStreams(0))
     terms = module.tricks.losses(turn, module.objective)
     assert torch.allclose(terms["adversarial"], -0.5 * turn.on_fake.logits.sigmoid().log(), atol=1e-6)
 
 
 def test_the_discriminators_labels_are_unchanged() -> None:
     module, plain = (game("minimax", tricks).game for tricks in (["inverted_labels"], []))
-    one, other = (m.losses(m.turn("discriminator", real(), RandomStreams(0))) for m in (module, plain))
+    one, other = (m.losses(m.turn("discriminator", real_batch(), RandomStreams(0))) for m in (module, plain))
     assert one == other
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, real
+from support.small_games import game, real_batch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from ganlab.core.errors import ConfigError
@@ -18,7 +18,7 @@ def test_the_optimal_discriminator_is_target_times_p_over_p_plus_q() -> None:
     logits = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     targets = LabelSmoothing(0.9).targets(
         Targets(torch.ones_like(p), torch.zeros_like(p)),
-        game().game.turn("discriminator", real(), RandomStreams(0)),
+        game().game.turn("discriminator", real_batch(), RandomStreams(0)),
     )
     optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-12, tolerance_change=1e-15)
 
@@ -53,6 +53,6 @@ def test_a_target_keeps_its_precision_under_autocast() -> None:
         "non_saturating", ["label_smoothing"], "alternating", "trick.label_smoothing.real=0.999"
     ).game
     with torch.autocast("cpu", torch.bfloat16):
-        turn = module.turn("discriminator", real(), RandomStreams(0))
+        turn = module.turn("discriminator", real_batch(), RandomStreams(0))
         assert turn.on_real.logits.dtype == torch.bfloat16
         assert torch.equal(turn.targets.real, torch.full((16,), 0.999))

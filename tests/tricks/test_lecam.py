@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, one_round, real, rounds
+from support.small_games import game, play_step, play_steps, real_batch
 from torch import Tensor, nn
 
 from ganlab.core.randomness import RandomStreams
@@ -85,21 +85,21 @@ def test_unrolled_steps_use_the_averages_without_changing_them() -> None:
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous"])
 def test_unrolled_steps_do_not_change_the_averages_of_a_step(play: str) -> None:
     alone, beside = (game("hinge", tricks, play) for tricks in (["lecam"], ["lecam", "unrolled"]))
-    one_round(alone), one_round(beside)
+    play_step(alone), play_step(beside)
     assert torch.equal(alone.game.tricks["lecam"].averages, beside.game.tricks["lecam"].averages)
 
 
 def test_there_is_one_term_per_pack() -> None:
     module = game("hinge", ["lecam", "packing"])
-    view = module.game.turn("discriminator", real(), RandomStreams(0))
+    view = module.game.turn("discriminator", real_batch(), RandomStreams(0))
     assert module.game.tricks["lecam"].losses(view, lambda _: {})["lecam"].shape == (8,)
-    assert "discriminator/lecam" in rounds(module, 1)[0]
+    assert "discriminator/lecam" in play_steps(module, 1)[0]
 
 
 def test_half_precision_is_converted_to_float32() -> None:
     module = game("hinge", ["lecam"]).game
     with torch.autocast("cpu", torch.bfloat16):
-        view = module.turn("discriminator", real(), RandomStreams(0))
+        view = module.turn("discriminator", real_batch(), RandomStreams(0))
         term = module.tricks.losses(view, module.objective)["lecam"]
     assert view.on_real.logits.dtype == torch.bfloat16
     assert term.dtype == torch.float32

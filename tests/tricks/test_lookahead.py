@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, one_round, rounds
+from support.small_games import game, play_step, play_steps
 from torch import nn
 
 from ganlab.config.build import build_game
@@ -35,7 +35,7 @@ def test_both_players_are_interpolated_at_every_third_step(play: str) -> None:
     module.game.tricks["lookahead"].__class__ = Fast
     slow = weights(module)
     for step in range(1, 8):
-        one_round(module)
+        play_step(module)
         fast = module.game.tricks["lookahead"].fast
         for player, found in weights(module).items():
             if step % 3:
@@ -78,9 +78,9 @@ def test_it_counts_generator_updates_and_not_steps() -> None:
     settings = ("trick.lookahead.k=2", "trick.critic_steps.n=3")
     module = game("hinge", ["lookahead", "critic_steps"], "alternating", *settings)
     slow = module.game.tricks["lookahead"].discriminator.clone()
-    rounds(module, 5)
+    play_steps(module, 5)
     assert torch.equal(module.game.tricks["lookahead"].discriminator, slow)
-    rounds(module, 1)
+    play_steps(module, 1)
     assert module.game.tricks["lookahead"].moves == 2
     assert not torch.equal(module.game.tricks["lookahead"].discriminator, slow)
 
@@ -90,7 +90,7 @@ def test_a_player_that_is_not_selected_is_not_interpolated() -> None:
         settings = ("trick.lookahead.k=1", f"trick.lookahead.player={player}")
         module = game("hinge", ["lookahead"], "alternating", *settings)
         module.game.tricks["lookahead"].__class__ = Fast
-        one_round(module)
+        play_step(module)
         found, fast = weights(module), module.game.tricks["lookahead"].fast
         assert not torch.equal(found[player], fast[player])
         assert torch.equal(found[other], fast[other])
@@ -98,7 +98,7 @@ def test_a_player_that_is_not_selected_is_not_interpolated() -> None:
 
 def test_it_needs_no_discriminator_for_the_generator_alone() -> None:
     module = game("mmd", ["lookahead"], "alternating", "trick.lookahead.player=generator")
-    rounds(module, 5)
+    play_steps(module, 5)
     assert module.game.tricks["lookahead"].moves == 5
 
 
@@ -106,7 +106,7 @@ def test_averages_use_the_interpolated_weights() -> None:
     tricks = ["ema", "historical_averaging", "lookahead"]
     settings = ("trick.lookahead.k=1", "trick.lookahead.player=generator")
     module = game("hinge", tricks, "alternating", *settings)
-    one_round(module)
+    play_step(module)
     generator = flat_weights(module.game.generator)
     assert torch.equal(flat_weights(module.game.tricks["ema"].averages["generator"]), generator)
     for player in PLAYERS:
@@ -133,7 +133,7 @@ def test_an_average_of_an_interpolated_discriminator_is_refused(player: str, ave
 
 def test_an_average_of_the_generator_is_accepted() -> None:
     module = game("hinge", ["ema", "lookahead"], "alternating", "trick.lookahead.k=1")
-    one_round(module)
+    play_step(module)
     assert torch.equal(
         flat_weights(module.game.tricks["ema"].averages["generator"]), flat_weights(module.game.generator)
     )
@@ -143,7 +143,7 @@ def test_an_average_of_the_generator_is_accepted() -> None:
 def test_spectral_norms_are_those_of_the_interpolated_weights(player: str) -> None:
     settings = ("trick.spectral_norm.player=both", f"trick.lookahead.player={player}", "trick.lookahead.k=5")
     module = game("hinge", ["spectral_norm", "lookahead"], "alternating", *settings)
-    rounds(module, 5)
+    play_steps(module, 5)
     module.eval()
     for mover in ("generator", "discriminator")[: 1 + (player == "both")]:
         for layer in getattr(module.game, mover).modules():
@@ -156,7 +156,7 @@ def test_weights_that_other_tricks_add_are_interpolated() -> None:
     module = game("hinge", tricks, "alternating", "trick.lookahead.k=1")
     many = sum(w.numel() for w in module.game.weights("discriminator"))
     assert module.game.tricks["lookahead"].discriminator.shape == (many,)
-    one_round(module)
+    play_step(module)
     assert torch.equal(module.game.tricks["lookahead"].discriminator, flat_weights(module.game.discriminator))
 
 

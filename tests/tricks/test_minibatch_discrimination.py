@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from support.small_games import game, real
+from support.small_games import game, real_batch
 from torch import nn
 
 from ganlab.networks.minibatch import Closeness, ClosenessScore
@@ -41,7 +41,7 @@ def test_it_equals_a_linear_score_of_features_and_closeness() -> None:
 
 def test_it_is_added_to_the_score() -> None:
     judge = game(tricks=["minibatch_discrimination"]).game.discriminator
-    verdict, (added,) = judge(real().real.x), judge.scores
+    verdict, (added,) = judge(real_batch().real.x), judge.scores
     of_features, beside = judge.score(verdict.features).squeeze(1), added(verdict.features, None)
     assert beside.abs().min() > 0
     assert torch.allclose(verdict.logits, of_features + beside, atol=1e-6)
@@ -49,7 +49,7 @@ def test_it_is_added_to_the_score() -> None:
 
 def test_logits_are_permutation_equivariant() -> None:
     discriminator = game(tricks=["minibatch_discrimination"]).game.discriminator
-    x, order = real().real.x, torch.randperm(16)
+    x, order = real_batch().real.x, torch.randperm(16)
     logits = discriminator(x).logits
     assert torch.allclose(discriminator(x[order]).logits, logits[order], atol=1e-5)
     assert not torch.allclose(discriminator(x[:8]).logits, logits[:8], atol=1e-3)

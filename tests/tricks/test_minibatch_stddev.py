@@ -4,7 +4,7 @@ from itertools import product
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import DCGAN, SMALL, game, real
+from support.small_games import DCGAN, SMALL, game, real_batch
 from torch import nn
 
 from ganlab.config.build import build_game
@@ -38,7 +38,7 @@ def test_equal_samples_have_a_finite_gradient() -> None:
 )
 def test_a_verdict_depends_on_its_group_only(overrides: tuple[str, ...]) -> None:
     discriminator = game("non_saturating", ["minibatch_stddev"], "alternating", *overrides).game.discriminator
-    x = real().real.x.requires_grad_()
+    x = real_batch().real.x.requires_grad_()
     (slope,) = torch.autograd.grad(discriminator(x).logits[5], x)
     assert slope.flatten(1).abs().amax(1).nonzero().flatten().tolist() == [4, 5, 6, 7]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, real, rounds
+from support.small_games import game, play_steps, real_batch
 from torch import Tensor, nn
 
 from ganlab.core.randomness import RandomStreams
@@ -53,13 +53,13 @@ def test_the_second_fakes_have_other_latents_and_the_same_conditions() -> None:
 
 def test_the_first_fakes_are_the_judged_ones() -> None:
     alone, beside = (game("hinge", tricks) for tricks in ([], ["mode_seeking"]))
-    found, expected = rounds(beside, 1)[0], rounds(alone, 1)[0]
+    found, expected = play_steps(beside, 1)[0], play_steps(alone, 1)[0]
     assert found["generator/adversarial"] == expected["generator/adversarial"]
 
 
 def test_the_term_is_the_inverse_of_a_ratio_of_means_over_the_pairs() -> None:
     module = game("hinge", ["mode_seeking"], "alternating", "model.generator.batch_norm=false").game
-    view = module.turn("generator", real(), RandomStreams(0))
+    view = module.turn("generator", real_batch(), RandomStreams(0))
     found = float(module.losses(view)["mode_seeking"].detach())
     draw = RandomStreams(0)
     _, other = (module.generator.prior(draw, 16, 6) for _ in range(2))
@@ -89,14 +89,14 @@ def test_a_generator_learns_to_use_its_latents() -> None:
     with torch.no_grad():
         for weight in module.game.weights("generator"):
             weight.mul_(0.1)
-    before, *_, last = (row["generator/mode_seeking"] for row in rounds(module, 60))
+    before, *_, last = (row["generator/mode_seeking"] for row in play_steps(module, 60))
     assert last < before / 10
 
 
 def test_half_precision_is_converted_to_float32() -> None:
     module = game("hinge", ["mode_seeking"]).game
     with torch.autocast("cpu", torch.bfloat16):
-        view = module.turn("generator", real(), RandomStreams(0))
+        view = module.turn("generator", real_batch(), RandomStreams(0))
         terms = module.tricks.losses(view, module.objective)
     assert view.generated.x.dtype == torch.bfloat16
     assert terms["mode_seeking"].dtype == torch.float32

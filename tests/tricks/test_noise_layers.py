@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import DCGAN, SMALL, game, real, rounds
+from support.small_games import DCGAN, SMALL, game, play_steps, real_batch
 from torch import nn
 
 from ganlab.config.build import build_game
@@ -18,7 +18,7 @@ from ganlab.tricks.noise_layers import NoiseLayers
 def test_the_noise_has_the_scheduled_standard_deviation_and_differs_between_passes() -> None:
     trick, layer = NoiseLayers(Linear(0.4, 0.0, 10), "discriminator"), ScheduledNoise("noise")
     trick.layers["discriminator"].append(layer)
-    turn = game().game.turn("discriminator", real(), RandomStreams(0))
+    turn = game().game.turn("discriminator", real_batch(), RandomStreams(0))
     x = torch.zeros(2000, 5)
     for step, std in {0: 0.4, 5: 0.2, 10: 0.0}.items():
         turn.step = step
@@ -50,16 +50,18 @@ def test_verdicts_on_both_turns_have_the_noise_of_the_turn() -> None:
     module = game("hinge", ["noise_layers"])
     for player in ("discriminator", "generator"):
         one, again, other = (
-            module.game.turn(player, real(), RandomStreams(k)).replace(latent=torch.zeros(16, 6)).on_fake
+            module.game.turn(player, real_batch(), RandomStreams(k))
+            .replace(latent=torch.zeros(16, 6))
+            .on_fake
             for k in (0, 0, 1)
         )
         assert torch.equal(one.features, again.features)
         assert not torch.equal(one.features, other.features)
-    rounds(module, 1)
+    play_steps(module, 1)
     copied = copy.deepcopy(module.game)
     assert torch.equal(
-        copied.eval().discriminator(real().real.x).logits,
-        module.game.eval().discriminator(real().real.x).logits,
+        copied.eval().discriminator(real_batch().real.x).logits,
+        module.game.eval().discriminator(real_batch().real.x).logits,
     )
 
 
@@ -96,12 +98,12 @@ def test_the_last_linear_layer_of_the_generator_transforms_the_noise() -> None:
 
 def test_samples_have_no_noise_and_training_passes_have_separate_noise() -> None:
     module = game("hinge", ["noise_layers"], "alternating", *IN_GENERATOR)
-    rounds(module, 1)
+    play_steps(module, 1)
     assert torch.equal(module.game.sample(5), module.game.sample(5))
     made = {}
     for player in ("discriminator", "generator"):
         for k in (0, 1):
-            turn = module.game.turn(player, real(), RandomStreams(k, player))
+            turn = module.game.turn(player, real_batch(), RandomStreams(k, player))
             made[player, k] = turn.decode(torch.zeros(16, 6)).x
     one, *others = made.values()
     assert not any(torch.equal(one, other) for other in others)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, real
+from support.small_games import game, real_batch
 
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
@@ -15,7 +15,7 @@ PLAIN = Targets(torch.ones(N), torch.zeros(N))
 
 
 def seen(step: int = 0, **rank: int) -> Turn:
-    return game().game.turn("discriminator", real(), RandomStreams(0, step, **rank))
+    return game().game.turn("discriminator", real_batch(), RandomStreams(0, step, **rank))
 
 
 def test_targets_are_uniform_in_their_ranges() -> None:
@@ -71,7 +71,7 @@ def test_smoothed_targets_are_randomised() -> None:
 
 def test_the_discriminator_learns_the_mean_targets() -> None:
     def loss(module: Game) -> torch.Tensor:
-        turn = module.turn("discriminator", real(), RandomStreams(0))
+        turn = module.turn("discriminator", real_batch(), RandomStreams(0))
         return module.losses(turn)["adversarial"], turn
 
     found, turn = loss(game("non_saturating", ["noisy_labels"]).game)

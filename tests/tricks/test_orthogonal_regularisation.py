@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, real, rounds
+from support.small_games import game, play_steps, real_batch
 from torch import nn
 
 from ganlab.core.randomness import RandomStreams
@@ -12,7 +12,7 @@ NAME = "orthogonal_regularisation"
 
 
 def term(module, player: str = "generator", **changes) -> torch.Tensor:
-    turn = module.game.turn(player, real(), RandomStreams(0)).replace(**changes)
+    turn = module.game.turn(player, real_batch(), RandomStreams(0)).replace(**changes)
     return module.game.tricks[NAME].losses(turn, lambda _: {})[NAME]
 
 
@@ -63,7 +63,7 @@ def test_the_gradient_is_the_closed_form(shape: tuple[int, int]) -> None:
 def test_only_the_selected_player_has_the_term() -> None:
     for player, has in (("generator", [False, True]), ("both", [True, True])):
         module = game("hinge", [NAME], "alternating", f"trick.{NAME}.player={player}")
-        names = rounds(module, 1)[0]
+        names = play_steps(module, 1)[0]
         assert [f"{p}/{NAME}" in names for p in ("discriminator", "generator")] == has
 
 
@@ -71,7 +71,7 @@ def test_filters_become_orthogonal() -> None:
     settings = (f"trick.{NAME}.weight=10", "optimizer.generator.lr=0.01")
     module = game("hinge", [NAME], "alternating", *settings)
     before = float(term(module).detach())
-    rounds(module, 60)
+    play_steps(module, 60)
     assert float(term(module).detach()) < before / 10
 
 
@@ -98,7 +98,7 @@ def test_with_a_parametrisation_it_applies_to_the_optimised_weights(trick: str, 
 def test_unrolled_steps_include_the_term_at_unrolled_weights() -> None:
     settings = (f"trick.{NAME}.player=discriminator", f"trick.{NAME}.weight=1")
     module = game("hinge", [NAME, "unrolled"], "alternating", *settings)
-    turn = module.game.turn("generator", real(), RandomStreams(0))
+    turn = module.game.turn("generator", real_batch(), RandomStreams(0))
     ahead = module.game.tricks["unrolled"]._unroll(turn, module.game.objective)
     found = float(term(module, "discriminator", discriminator=ahead).detach())
     assert found == pytest.approx(by_hand(ahead.weights["body.1.weight"]), rel=1e-4)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import DCGAN, SMALL, composed, game, real
+from support.small_games import DCGAN, SMALL, game, real_batch, resolved_config
 from torch import Tensor, nn
 
 from ganlab.config.build import build_game
@@ -46,7 +46,7 @@ def test_packs_are_judged_as_one_sample(base: tuple[str, ...], size: int) -> Non
 
 def test_the_samples_of_a_pack_are_concatenated_along_the_channels() -> None:
     x = torch.randn(6, 2, 3, 3)
-    turn = build_packed(SMALL, 3).turn("discriminator", real(), RandomStreams(0))
+    turn = build_packed(SMALL, 3).turn("discriminator", real_batch(), RandomStreams(0))
     shown = Packing(3, 6).inputs(Sample(x, torch.arange(6)), turn)
     assert shown.condition is None
     assert shown.x.shape == (2, 6, 3, 3)
@@ -62,7 +62,7 @@ def test_the_first_layer_has_the_width_of_a_pack() -> None:
 
 def test_there_is_one_target_and_one_term_per_pack() -> None:
     module = game("non_saturating", ["packing", "label_smoothing"])
-    turn = module.game.turn("discriminator", real(), RandomStreams(0))
+    turn = module.game.turn("discriminator", real_batch(), RandomStreams(0))
     assert turn.targets.real.tolist() == pytest.approx([0.9] * 8)
     assert turn.targets.fake.tolist() == [0.0] * 8
     assert len(turn.fake.x) == 16
@@ -95,9 +95,9 @@ def test_a_gradient_penalty_is_computed_over_all_elements_of_a_pack() -> None:
 
 def test_the_witness_of_a_learned_mmd_is_penalised_per_pack() -> None:
     """The gradient of the witness at points of packs, computed manually for each pack."""
-    cfg = composed(*SMALL, "objective=learned_mmd", "trick=packing").copy()
+    cfg = resolved_config(*SMALL, "objective=learned_mmd", "trick=packing").copy()
     table = build(cfg).game.double()
-    sample = real().real
+    sample = real_batch().real
     turn = table.turn("discriminator", Batch(Sample(sample.x.double())), RandomStreams(0))
     turn = turn.replace(latent=torch.randn(16, 6).double())
     seen = turn.judge(turn.real).features, turn.judge(turn.fake).features
@@ -121,7 +121,7 @@ def test_a_batch_that_is_not_a_multiple_of_the_pack_size_is_refused() -> None:
     reason = "gives each process 16 samples, which is not a multiple of size=3"
     with refuses("data.batch_size", reason=reason):
         build_packed(SMALL, 3, "data.batch_size=16")
-    turn = build_packed(SMALL, 3).turn("discriminator", real(), RandomStreams(0))
+    turn = build_packed(SMALL, 3).turn("discriminator", real_batch(), RandomStreams(0))
     with refuses("data.batch_size", reason=reason):
         assert turn.on_real
 

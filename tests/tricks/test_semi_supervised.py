@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import beside, game, one_round, real
+from support.small_games import game, labelled_batch, play_step, real_batch
 
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Player, Turn
@@ -16,7 +16,7 @@ WEIGHT = 3.0
 def turn(player: Player, *tricks: str) -> tuple[Game, Turn]:
     module = game("minimax", ["semi_supervised", *tricks], "alternating").game
     module.tricks["semi_supervised"].weight = lambda step: WEIGHT
-    return module, module.turn(player, real(), RandomStreams(0))
+    return module, module.turn(player, real_batch(), RandomStreams(0))
 
 
 def probabilities(classes: torch.Tensor) -> list[list[float]]:
@@ -61,9 +61,9 @@ def test_the_generator_does_not_depend_on_labels() -> None:
 def test_labels_of_the_batch_are_not_used() -> None:
     one, other = (game(tricks=["semi_supervised"]) for _ in range(2))
     for step in range(3):
-        told = one_round(one)
-        x, labels = real(step).real
-        other.play_step((x, labels.flip(0), *beside(step)))
+        told = play_step(one)
+        x, labels = real_batch(step).real
+        other.play_step((x, labels.flip(0), *labelled_batch(step)))
         assert {name: float(term) for name, term in other.recorder.scalars.items()} == told
 
 

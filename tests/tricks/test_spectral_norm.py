@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import DCGAN, SMALL, game, one_round, real, rounds
+from support.small_games import DCGAN, SMALL, game, play_step, play_steps, real_batch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -59,7 +59,7 @@ def test_every_weight_has_spectral_norm_one_including_those_of_other_tricks(
 
 def test_one_iteration_per_pass_follows_changing_weights() -> None:
     module = game("hinge", ["spectral_norm"])
-    rounds(module, 30)
+    play_steps(module, 30)
     for layer in module.game.discriminator.modules():
         if isinstance(layer, WEIGHTS):
             assert largest(layer) == pytest.approx(1, abs=0.05)
@@ -107,9 +107,9 @@ def test_an_unrolled_discriminator_is_constrained_and_does_not_change_the_origin
         "trick.unrolled.lr=0.1",
     )
     doubled = module.game.double()
-    sample = real().real
+    sample = real_batch().real
     turn = doubled.turn(
-        "generator", real()._replace(real=sample._replace(x=sample.x.double())), RandomStreams(0)
+        "generator", real_batch()._replace(real=sample._replace(x=sample.x.double())), RandomStreams(0)
     )
     turn = turn.replace(latent=torch.randn(16, 6).double())
     before = copy.deepcopy(doubled.discriminator.state_dict())
@@ -129,7 +129,7 @@ def test_an_unrolled_discriminator_is_constrained_and_does_not_change_the_origin
 
 def test_the_average_of_a_constrained_generator_is_sampled() -> None:
     module = game("hinge", ["ema", "spectral_norm"], "alternating", "trick.spectral_norm.player=both")
-    one_round(module)  # the average copies weights and singular vectors
+    play_step(module)  # the average copies weights and singular vectors
     sampler, generator = module.game.sampler, module.game.generator
     set_standing_statistics(generator, latents(generator))  # as in the average
     latent = torch.randn(3, 6)
@@ -143,7 +143,7 @@ def test_averages_are_divided_by_their_own_singular_values(model: str) -> None:
     both = ("trick.ema.players=[generator,discriminator]", "trick.spectral_norm.player=both")
     module = game("non_saturating", tricks, "alternating", *both, model=model)
     module.game.tricks["ema"].decay = Constant(0.9)
-    rounds(module, 12)
+    play_steps(module, 12)
     before = copy.deepcopy(module.game.state_dict())
     twin = game("non_saturating", tricks, "alternating", *both, model=model)
     twin.load_state_dict(module.state_dict())

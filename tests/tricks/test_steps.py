@@ -1,6 +1,6 @@
 import pytest
 from support.refusals import refuses
-from support.small_games import batch, game, one_round
+from support.small_games import batch, game, play_step
 
 from ganlab.tricks.steps import Burst, CriticSteps
 
@@ -9,7 +9,7 @@ def movers(module, n: int) -> list[str]:
     """The initials of the players that move in each of n steps."""
     found = []
     for _ in range(n):
-        players = {name.split("/")[0] for name in one_round(module)}
+        players = {name.split("/")[0] for name in play_step(module)}
         found.append("".join(sorted(player[0] for player in players)))
     return found
 
@@ -46,10 +46,10 @@ def test_a_waiting_player_keeps_its_weights_and_each_update_has_its_own_batch_an
     before = [w.detach().clone() for w in module.game.weights("generator")]
     turns = []
     module.stage.losses = lambda turn, losses=module.stage.losses: (turns.append(turn), losses(turn))[1]
-    one_round(module)
+    play_step(module)
     for weight, was in zip(module.game.weights("generator"), before, strict=True):
         assert weight.equal(was)
-    one_round(module)
+    play_step(module)
     assert [turn.player for turn in turns] == ["discriminator", "discriminator", "generator"]
     for turn, step in zip(turns, (0, 1, 1), strict=True):
         assert turn.real.x.equal(batch(step)[0])

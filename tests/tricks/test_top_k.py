@@ -1,7 +1,7 @@
 import pytest
 import torch
 from support.refusals import refuses
-from support.small_games import game, real, rounds
+from support.small_games import game, play_steps, real_batch
 from torch import Tensor, nn
 
 from ganlab.core.errors import UNSET
@@ -70,7 +70,7 @@ def test_other_terms_and_the_discriminators_loss_are_unchanged() -> None:
 
 def test_whole_packs_are_selected() -> None:
     module = game("hinge", ["packing", "top_k"], "alternating", "trick.top_k.share=0.5").game
-    view = module.turn("generator", real(), RandomStreams(0))
+    view = module.turn("generator", real_batch(), RandomStreams(0))
     term = module.losses(view)["adversarial"]
     best = view.on_fake.logits.detach().double().sort(descending=True).values[:4]
     assert view.on_fake.logits.shape == (8,)
@@ -82,7 +82,7 @@ def test_whole_packs_are_selected() -> None:
 @pytest.mark.parametrize("objective", ["relativistic", "f_jensen_shannon", "wasserstein", "least_squares"])
 def test_it_selects_from_any_loss_of_each_fake(objective: str) -> None:
     module = game(objective, ["top_k"], "alternating", "trick.top_k.share=0.5").game
-    view = module.turn("generator", real(), RandomStreams(0))
+    view = module.turn("generator", real_batch(), RandomStreams(0))
     found = float(module.losses(view)["adversarial"].detach())
     costs = module.objective(view)["adversarial"].detach()
     best = view.on_fake.logits.detach().argsort(descending=True)[:8]
@@ -92,7 +92,9 @@ def test_it_selects_from_any_loss_of_each_fake(objective: str) -> None:
 def test_half_precision_is_converted_to_float32() -> None:
     module = game("hinge", ["top_k"], "alternating", "trick.top_k.share=0.5").game
     with torch.autocast("cpu", torch.bfloat16):
-        terms = module.tricks.losses(module.turn("generator", real(), RandomStreams(0)), module.objective)
+        terms = module.tricks.losses(
+            module.turn("generator", real_batch(), RandomStreams(0)), module.objective
+        )
     assert terms["adversarial"].dtype == torch.float32
 
 
@@ -101,7 +103,7 @@ def test_feature_matching_uses_all_fakes() -> None:
     beside = "trick.feature_matching.replace=false"
     module = game("hinge", tricks, "alternating", beside, "trick.top_k.share=0.5")
     alone = game("hinge", tricks[:1], "alternating", beside)
-    found, expected = (rounds(m, 1)[0]["generator/feature_matching"] for m in (module, alone))
+    found, expected = (play_steps(m, 1)[0]["generator/feature_matching"] for m in (module, alone))
     assert found == expected
 
 

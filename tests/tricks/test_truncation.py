@@ -1,7 +1,7 @@
 import pytest
 import torch
 from scipy.stats import kstest, truncnorm
-from support.small_games import SMALL, game, rounds
+from support.small_games import SMALL, game, play_steps
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
@@ -19,7 +19,7 @@ def test_latents_are_truncated_normal(threshold: float) -> None:
 
 def test_training_is_unchanged_and_samples_have_truncated_latents() -> None:
     module, plain = game(tricks=["truncation"]), game()
-    assert rounds(module, 3) == rounds(plain, 3)
+    assert play_steps(module, 3) == play_steps(plain, 3)
     latent = TruncatedNormal(1.0)(RandomStreams(5, "sample"), 4, 6)
     assert torch.equal(module.game.sample(4, seed=5), module.game.eval().generator(latent))
     assert not torch.equal(module.game.sample(4), plain.game.sample(4))
@@ -27,14 +27,14 @@ def test_training_is_unchanged_and_samples_have_truncated_latents() -> None:
 
 def test_sampling_keeps_the_mode_of_the_network() -> None:
     module = game(tricks=["truncation"])
-    rounds(module, 1)
+    play_steps(module, 1)
     module.game.sample(3)
     assert all(part.training for part in module.game.generator.modules())
 
 
 def test_an_average_is_sampled_with_truncation() -> None:
     module = game(tricks=["truncation", "ema"])
-    rounds(module, 2)
+    play_steps(module, 2)
     latent = TruncatedNormal(1.0)(RandomStreams(0, "sample"), 4, 6)
     average = module.game.tricks["ema"].sampler(module.game.generator).eval()
     assert torch.equal(module.game.sample(4), average(latent))

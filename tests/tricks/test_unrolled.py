@@ -3,7 +3,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from support.small_games import SMALL, game, home, options, real
+from support.small_games import SMALL, compatible_objective, game, options, real_batch
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
@@ -32,7 +32,7 @@ def small(steps: int, *overrides: str) -> Game:
 
 
 def batch() -> Batch:
-    return Batch(*(sample._replace(x=sample.x.double()) for sample in real()))
+    return Batch(*(sample._replace(x=sample.x.double()) for sample in real_batch()))
 
 
 def by_hand(game: Game, steps: int, latent: torch.Tensor) -> float:
@@ -104,7 +104,9 @@ def test_with_any_trick_the_gradient_is_that_of_finite_differences(trick: str) -
 def downhill(trick: str, distance: float) -> tuple[float, float]:
     """The derivative of the generator's loss along a direction, and the loss at a distance along it."""
     settings = ("trick.unrolled.steps=2", f"trick.unrolled.lr={LR}")
-    played = game(home("unrolled", trick), ["unrolled", trick], "alternating", *settings).game.double()
+    played = game(
+        compatible_objective("unrolled", trick), ["unrolled", trick], "alternating", *settings
+    ).game.double()
     torch.manual_seed(1)
     weights = [weight for weight in played.generator.parameters() if weight.requires_grad]
     direction = [torch.randn_like(weight) for weight in weights]
@@ -120,7 +122,7 @@ def downhill(trick: str, distance: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize("trick", sorted({*options("trick")} - {"unrolled"}))
 def test_with_any_trick_the_discriminator_keeps_its_own_weights(trick: str) -> None:
-    played = game(home("unrolled", trick), ["unrolled", trick]).game
+    played = game(compatible_objective("unrolled", trick), ["unrolled", trick]).game
     tensors = [
         (module, name, tensor)
         for module in played.discriminator.modules()
@@ -128,7 +130,7 @@ def test_with_any_trick_the_discriminator_keeps_its_own_weights(trick: str) -> N
         if tensor is not None
     ]
     before = [tensor.detach().clone() for _, _, tensor in tensors]
-    played.losses(played.turn("generator", real(), RandomStreams(0)))
+    played.losses(played.turn("generator", real_batch(), RandomStreams(0)))
     for (module, name, tensor), value in zip(tensors, before, strict=True):
         assert module._parameters[name] is tensor
         assert torch.equal(tensor, value)
@@ -141,7 +143,7 @@ def test_a_submodule_with_two_names_is_unrolled_under_both() -> None:
     features = torch.randn(3, played.discriminator.num_features)
     before = ahead.classes(features)
     assert torch.equal(before, played.discriminator.classes(features))
-    ahead = ahead.descend(ahead(real().real.x).logits.sum(), 0.1)
+    ahead = ahead.descend(ahead(real_batch().real.x).logits.sum(), 0.1)
     found = ahead.classes(features)
     by_hand = torch.nn.functional.linear(
         features, ahead.weights["score.classes.weight"], ahead.weights["score.classes.bias"]

@@ -1,6 +1,6 @@
 import pytest
 from support.refusals import refuses
-from support.small_games import game, one_round
+from support.small_games import game, play_step
 
 from ganlab.core.schedules import Linear
 from ganlab.training.build import init_from
@@ -20,7 +20,7 @@ def test_no_weight_of_the_discriminator_exceeds_the_bound(play: str) -> None:
     assert largest(free) > 0.05
     assert largest(module) == pytest.approx(0.01)
     for _ in range(3):
-        one_round(module)
+        play_step(module)
         assert largest(module) == pytest.approx(0.01)
         inside = [w for w in module.game.weights("discriminator") if (w.detach().abs() < 0.00999).any()]
         assert inside, "everything stands at the bound"
@@ -29,7 +29,7 @@ def test_no_weight_of_the_discriminator_exceeds_the_bound(play: str) -> None:
 
 def test_a_decoder_is_not_constrained() -> None:
     module = game("mmd_gan", ["weight_clip", "feature_autoencoder"])
-    one_round(module)
+    play_step(module)
     assert largest(module) == pytest.approx(0.01)
     assert max(float(w.detach().abs().max()) for w in module.game.discriminator.decoder.parameters()) > 0.05
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from support.small_games import DCGAN, SMALL, game, one_round
+from support.small_games import DCGAN, SMALL, game, play_step
 from torch import Tensor, nn
 
 from ganlab.config.build import build_game
@@ -37,7 +37,7 @@ def test_the_optimiser_updates_norm_and_direction() -> None:
     module = game("hinge", ["weight_norm"])
     parts = module.game.discriminator.score.parametrizations.weight
     before = [part.detach().clone() for part in (parts.original0, parts.original1)]
-    one_round(module)
+    play_step(module)
     assert not torch.equal(parts.original0, before[0])
     assert not torch.equal(parts.original1, before[1])
     assert not any("parametrizations" in name for name, _ in module.game.generator.named_parameters())
