@@ -3,7 +3,7 @@
 import os
 import sys
 
-# `python -m ganlab.run` looks for modules in the working directory first. What lies there, perhaps in a
-# stranger's run, would pass for an optional module of a library. Own classes are found there by name, later.
+# `python -m ganlab.run` searches the working directory first. Files in it, perhaps in the run of another
+# user, could be imported as optional modules of libraries. `import_object` searches it later, and last.
 if sys.argv[:1] == ["-m"] and sys.path[:1] == [os.getcwd()]:
     del sys.path[0]

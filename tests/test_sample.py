@@ -383,6 +383,12 @@ def test_the_refusal_of_a_view_at_the_end_of_a_run_names_its_option(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("views", ["3", "[3]", "[grid,[grid]]"])
+def test_views_are_names_or_mappings(views: str) -> None:
+    with refuses("views", reason="must be a string or a list, each a string or a mapping"):
+        compose(f"views={views}")
+
+
 def test_views_of_images_are_refused_for_points(tmp_path: Path) -> None:
     with refuses("views[0].what", "neighbours", "is for images"):
         play(tmp_path / "run", "data=ring", "steps=2", "metric=none", "views=[neighbours]")

@@ -21,7 +21,7 @@ from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, RankLost,
 PACKAGE = Path(__file__).parent.parent
 # Inside the package in a wheel, next to it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
-SEVERAL = ("trick", "metric", "logger")  # groups of which a config may choose several options
+SEVERAL = ("trick", "metric", "logger")  # groups of which a config may select several options
 OWN_ERRORS = (ConfigError, Diverged, RankLost, IncompleteStudy)  # their messages are for the user
 HYDRA_DETAILS = re.compile("Config search path:|object_type=|To append to your config use")
 
@@ -84,7 +84,7 @@ def refuse_unknown_overrides(config_name: str, overrides: Sequence[str]) -> None
     with hydra_ready():
         options = GlobalHydra.instance().config_loader().get_group_options
         pairs = [override.lstrip("+").partition("=") for override in overrides]
-        # The options that exist are composed, so that the config has their keys.
+        # Composes the options that exist, so that the config has their keys.
         valid = [
             set(value.strip("[]").split(",")) <= {*options(key.split("@")[0])} for key, _, value in pairs
         ]

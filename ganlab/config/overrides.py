@@ -41,8 +41,8 @@ def quote_override(argument: str, sweeps: bool = False) -> str:
     """
     key, equals, text = argument.partition("=")
     kind = KINDS.get(key.lstrip("+"))
-    hydras = key.startswith(("--config", "--package", "--hydra", "--exp"))
-    dashed = key.startswith("--") and equals and not hydras
+    of_hydra = key.startswith(("--config", "--package", "--hydra", "--exp"))
+    dashed = key.startswith("--") and equals and not of_hydra
     require(not dashed, key, text, "starts with dashes", f"write {argument.lstrip('-')}")
     if key and not equals or key.startswith(("-", "~", "hydra")):
         return argument
@@ -58,6 +58,7 @@ def quote_override(argument: str, sweeps: bool = False) -> str:
 
 
 def unreadable(argument: str) -> ConfigError:
+    """The error about a word of the command line that is not an override."""
     return ConfigError("cannot be read", "write key=value", argument)
 
 
@@ -78,6 +79,7 @@ def quote_if_needed(text: str) -> str:
 
 
 def quote(text: str) -> str:
+    """A string in double quotes for Hydra, with escapes."""
     return QuotedString(text, Quote.double).with_quotes()
 
 

@@ -88,6 +88,7 @@ class RunDirectory:
         require(not taken, "run_dir", self.path, "exists and is not empty", remedy)
 
     def make_folders(self) -> None:
+        """Creates the folders of samples and checkpoints."""
         self.refuse_links()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.samples.mkdir(exist_ok=True)

@@ -29,10 +29,10 @@ NUM_DIGITS = 16  # of a hash in a record
 
 
 class Evaluation:
-    """Measures the samples of a game by metrics, and how real samples score: the baseline.
+    """Computes the metrics of a game, and their baselines: the values that real samples have.
 
     Each metric compares with the splits in its `references`, or with a random subset of at most `n_real`
-    samples of them, the same in every run. The baseline ("floor" in records and tables) is the value of at
+    samples of them, the same in every run. The baseline ("floor" in records) is the value of at
     most `n` real samples of the metric's `baseline_split` in the place of generated ones; there is none if
     these are too few for the metric.
 
