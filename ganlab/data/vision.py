@@ -186,8 +186,7 @@ def _download(dataset: str, root: Path) -> None:
     try:
         # In a folder next to the target, because a rename works only within one file system.
         with tempfile.TemporaryDirectory(dir=existing) as temporary:
-            # Without torchvision's progress bar.
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            with redirect_stdout(io.StringIO()) as text, redirect_stderr(text):  # without a progress bar
                 getattr(datasets, dataset)(temporary, download=True)
             root.mkdir(parents=True, exist_ok=True)
             try:

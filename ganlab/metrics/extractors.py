@@ -107,14 +107,7 @@ def _convolution(num_in: int, num_out: int) -> list[nn.Module]:
     return [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]
 
 
-@cache
-def classifier(name: str) -> Classifier:
-    """A trained classifier from `ganlab/metrics/weights`: the same object in every call.
-
-    Raises:
-        ConfigError: no classifier has this name.
-    """
-    return Classifier.load(name)
+classifier = cache(Classifier.load)  # the same object in every call with the same name
 
 
 class ClassifierFeatures(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,7 @@ class FeatureMetric(SampleMetric):
     """
 
     kinds: ClassVar[tuple[str, ...]]  # one for each value, such as "fid"
+    settings: Mapping[str, int | str] = {}  # those that change the values, for the protocol
 
     def __init__(self, extractor: str | Extractor, *references: Split):
         self.extractor = cached(classifier(extractor) if isinstance(extractor, str) else extractor)
@@ -57,7 +59,7 @@ class FeatureMetric(SampleMetric):
 
     def protocol(self) -> ProtocolFields:
         sizes = {"n_real": self.n_real, "n_fake": self.counts[None]}
-        return {**self.extractor.protocol(), **sizes, **self.settings()}
+        return {**self.extractor.protocol(), **sizes, **self.settings}
 
     @property
     def n_real(self) -> int:
@@ -79,10 +81,6 @@ class FeatureMetric(SampleMetric):
     @abstractmethod
     def values(self) -> tuple[float, ...]:
         """One value for each kind."""
-
-    def settings(self) -> ProtocolFields:
-        """The settings of the metric that change its values, for the protocol."""
-        return {}
 
     def require_samples(
         self, least: int, reason: str, remedy: str, key: str = "", value: object = UNSET, **found: int
