@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError, require, shown
+from ganlab.core.errors import UNSET, require, shown
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count
 from ganlab.data.densities import Mixture
@@ -160,11 +160,9 @@ class Data:
             ConfigError: there is no such split, or the batch size is below 1.
         """
         require(batch_size >= 1, "batch_size", batch_size, "must be at least 1")
-        if name not in self.sources:
-            more = ", or hold some samples out with data.validation" if name == "validation" else ""
-            raise ConfigError(
-                f"the data have no split {name!r}", f"choose from {', '.join(self.sources)}{more}"
-            )
+        more = ", or hold some samples out with data.validation" if name == "validation" else ""
+        reason, remedy = f"the data have no split {name!r}", f"choose from {', '.join(self.sources)}{more}"
+        require(name in self.sources, "", UNSET, reason, remedy)
         return self._prepare(self.sources[name].sweep(batch_size), torch.device(device))
 
     def subset(self, name: Split, n: int, device: Device, batch_size: int) -> Iterator[Samples]:

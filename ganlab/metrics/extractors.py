@@ -8,6 +8,7 @@ import json
 import pickle
 from collections.abc import Sequence
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 from urllib.error import URLError
@@ -44,18 +45,15 @@ class Classifier(nn.Module):
         require(min(shape[1:]) >= 8, "data.shape", list(shape), "too small for this classifier", remedy)
         self.name, self.sha256 = "untrained", ""
         self.shape, self.num_features = tuple(shape), num_features
-        self.body = nn.Sequential(
-            *_convolution(shape[0], width),
-            nn.MaxPool2d(2),
-            *_convolution(width, 2 * width),
-            nn.MaxPool2d(2),
-            *_convolution(2 * width, 2 * width),
-            nn.AdaptiveAvgPool2d(2),
-            nn.Flatten(),
-            nn.Dropout(0.2),
-            nn.Linear(8 * width, num_features),
-            nn.ReLU(),
-        )
+        widths = pairwise((shape[0], width, 2 * width, 2 * width))
+        layers: list[nn.Module] = []
+        for (num_in, num_out), pool in zip(
+            widths, (nn.MaxPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d), strict=True
+        ):
+            convolution = nn.Conv2d(num_in, num_out, 3, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(num_out), nn.ReLU(), pool(2)]
+        layers += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(8 * width, num_features), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
         self.head = nn.Linear(num_features, num_classes)
 
     @classmethod
@@ -101,10 +99,6 @@ class Classifier(nn.Module):
     def predict(self, x: Tensor) -> Tensor:
         """The most probable class: [N, C, H, W] in [0, 1] -> int64 [N]."""
         return self(x).argmax(1)
-
-
-def _convolution(num_in: int, num_out: int) -> list[nn.Module]:
-    return [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]
 
 
 classifier = cache(Classifier.load)  # the same object in every call with the same name
