@@ -62,12 +62,9 @@ class Data:
         origins: Mapping[str, Source] | None = None,
         labelled: int | None = None,
     ):
-        self.shape = tuple(shape)
-        self.num_classes = num_classes
+        self.shape, self.num_classes, self.batch_size = tuple(shape), num_classes, batch_size
         self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
-        self.batch_size = batch_size
-        self.sources = sources
-        self.origins = origins or sources
+        self.sources, self.origins = sources, origins or sources
         self.check_batch_size(1, batch_size)
         labels = sources["train"].labels
         self.labelled = None if labelled is None else LabelledSubset(labels, labelled, num_classes)

@@ -13,7 +13,7 @@ from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.base import Split
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Polynomial
-from ganlab.metrics.feature_metric import FeatureMetric, ReservoirMetric
+from ganlab.metrics.base import FeatureMetric, ReservoirMetric
 from ganlab.metrics.features import Extractor
 
 ENOUGH = 500  # samples in a split for any number of classes: photographs of ImageNet score half of it
@@ -72,8 +72,7 @@ class KernelDistance(ReservoirMetric):
 
     Args:
         estimator: `unbiased` (all pairs of a real and a generated sample, as published), `u_statistic`
-        (without
-            the pairs at the same index: the third estimator of the released code) or `biased` (never
+            (without the pairs at the same index: the third estimator of the released code) or `biased` (never
             negative); see `ganlab.functional.distances.mmd2`.
     """
 

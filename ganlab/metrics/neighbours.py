@@ -10,7 +10,7 @@ from torch import Tensor
 from ganlab.core.errors import require
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
-from ganlab.metrics.feature_metric import ReservoirMetric
+from ganlab.metrics.base import ReservoirMetric
 from ganlab.metrics.features import Extractor, to_levels
 
 CHUNK = 1000  # rows of the distance matrix that are computed at a time
