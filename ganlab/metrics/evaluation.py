@@ -72,7 +72,7 @@ class Evaluation:
                     data.split(split, "cpu", BATCH)  # raises an error if there is no such split
                 metric.setup(data, self.n, self._size(metric, metric.subsampled_split or "train"))
             self.higher_is_better |= {value: metric.is_higher_better(value) for value in metric.names}
-        splits = [split for m in metrics.values() if (split := m.subsampled_split) and len(m.references) < 2]
+        splits = [used for m in metrics.values() if (used := m.subsampled_split) and len(m.references) < 2]
         self._classes = {split: data.proportional_labels(self.n, split) for split in splits or ["train"]}
         self.classes = next(iter(self._classes.values()))
         self.baselines: dict[str, dict[str, Any]] = {}  # by name of a value, as parts of its record

@@ -8,7 +8,6 @@ import json
 import pickle
 from collections.abc import Sequence
 from functools import cache, cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Self
 from urllib.error import URLError
@@ -45,11 +44,9 @@ class Classifier(nn.Module):
         require(min(shape[1:]) >= 8, "data.shape", list(shape), "too small for this classifier", remedy)
         self.name, self.sha256 = "untrained", ""
         self.shape, self.num_features = tuple(shape), num_features
-        widths = pairwise((shape[0], width, 2 * width, 2 * width))
-        layers: list[nn.Module] = []
-        for (num_in, num_out), pool in zip(
-            widths, (nn.MaxPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d), strict=True
-        ):
+        widths, layers = (shape[0], width, 2 * width, 2 * width), list[nn.Module]()
+        pools = nn.MaxPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d
+        for num_in, num_out, pool in zip(widths[:-1], widths[1:], pools, strict=True):
             convolution = nn.Conv2d(num_in, num_out, 3, padding=1, bias=False)
             layers += [convolution, nn.BatchNorm2d(num_out), nn.ReLU(), pool(2)]
         layers += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(8 * width, num_features), nn.ReLU()]
@@ -101,7 +98,7 @@ class Classifier(nn.Module):
         return self(x).argmax(1)
 
 
-classifier = cache(Classifier.load)  # the same object in every call with the same name
+classifier = cache(Classifier.load)  # a trained classifier: the same object in every call with its name
 
 
 class ClassifierFeatures(nn.Module):
