@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from ganlab.core.errors import require, shown
+from ganlab.core.errors import format_value, require
 from ganlab.core.validation import Count, Positive, Whole, describe_interval, in_interval
 
 
@@ -45,7 +45,9 @@ class Piecewise(Schedule):
         rising = milestones == sorted({*milestones} - {0})
         require(rising, ".milestones", milestones, "must rise from 1 or more")
         one_more = len(values) == len(milestones) + 1
-        require(one_more, ".values", values, f"needs one element more than milestones={shown(milestones)}")
+        require(
+            one_more, ".values", values, f"needs one element more than milestones={format_value(milestones)}"
+        )
         monotone = values in (sorted(values), sorted(values, reverse=True))
         require(monotone, ".values", values, "must rise or fall throughout")
         self.values, self.milestones = list(map(float, values)), milestones

@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import UNSET, require, shown
+from ganlab.core.errors import UNSET, format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count
 from ganlab.data.densities import Mixture
@@ -200,8 +200,8 @@ class Stream:
 def verify(declared: Declared, **found: object) -> None:
     """Raises `ConfigError` if a declared setting differs from what was found in the data."""
     for name, fact in found.items():
-        value, right = dict(declared)[name], shown(fact)
-        require(shown(value) == right, f".{name}", value, "contradicts the data", f"set it to {right}")
+        value, right = dict(declared)[name], format_value(fact)
+        require(format_value(value) == right, f".{name}", value, "contradicts the data", f"set it to {right}")
 
 
 def verify_images(declared: Declared, shape: Sequence[int], num_classes: int | None) -> None:

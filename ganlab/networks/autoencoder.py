@@ -83,7 +83,7 @@ def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequenc
     return layers[:-1]
 
 
-def copy_of_pretrained(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], None]:
+def pretrained_initialiser(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], None]:
     """A function that starts a deep autoencoder from trained shallow ones (Hinton & Salakhutdinov 2006).
 
     Args:

@@ -148,7 +148,7 @@ def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:
 
 
 def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:
-    """Appends inputs to a layer, in place, with normal weights as spread as those that it has."""
+    """Appends inputs to a layer, in place; their weights are normal, with the deviation of the others."""
     weight = layer.weight.detach()
     new = weight.new_empty(len(weight), num_inputs, *weight.shape[2:]).normal_(0, float(weight.std()))
     layer.weight = nn.Parameter(torch.cat([weight, new], 1))

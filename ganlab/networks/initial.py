@@ -1,4 +1,4 @@
-"""Initial weights of a network, for those that its layers do not draw themselves as wanted.
+"""Initialisers of weights, which replace the initialisation of the layers themselves.
 
 Each initialiser changes a network in place. It is called with the network and with `mean`, a function that
 returns the mean training sample [*shape]; None if the data are not available, since weights will be restored.

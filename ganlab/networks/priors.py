@@ -1,4 +1,4 @@
-"""Prior distributions of latents: a source of random numbers, n and dim -> latents [n, dim]."""
+"""Prior distributions of latents, as functions of random numbers, n and dim -> latents [n, dim]."""
 
 from __future__ import annotations
 

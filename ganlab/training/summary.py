@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ganlab.core.errors import ending
+from ganlab.core.errors import final_status
 from ganlab.training.provenance import git_commit, versions
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def write_summary(session: Session, status: str, reason: str | None) -> None:
 def write_failure(session: Session, error: BaseException, silent: bool = False) -> None:
     """Writes the summary of a run that an error ended; `silent`: without a word if that fails, too."""
     try:
-        write_summary(session, *ending(error))
+        write_summary(session, *final_status(error))
     except OSError as other:  # a full disk must not hide why the run ended
         if not silent:
             print(f"summary.json could not be written: {other.strerror}", file=sys.stderr)

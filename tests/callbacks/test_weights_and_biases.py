@@ -18,7 +18,6 @@ from support.commands import QUICK, finish, play, resume, rows, start, summary
 from support.refusals import refuses
 from support.small_games import ROOT
 
-from ganlab.core.errors import ConfigError
 from ganlab.training.callbacks.tensorboard import TensorBoard
 from ganlab.training.callbacks.wandb_mode import environment_mode
 
@@ -206,9 +205,9 @@ def test_an_unknown_mode_is_refused_before_anything_is_built(mode: str, tmp_path
     with refuses("WANDB_MODE", mode, "must be online, offline or disabled", "logger=csv"):
         play(tmp_path / "run", "logger=wandb", "logger.wandb.mode=offline", "steps=1")
     monkeypatch.setenv("WANDB_MODE", "")
-    for asked in ("off", "null", "''"):
-        with pytest.raises(ConfigError, match=r"logger.wandb.mode=\w* must be one of auto, online, offline"):
-            play(tmp_path / "run", "logger=wandb", f"logger.wandb.mode={asked}", "steps=1")
+    for typed in ("off", "null", "''"):
+        with refuses("logger.wandb.mode", reason="must be one of auto, online, offline"):
+            play(tmp_path / "run", "logger=wandb", f"logger.wandb.mode={typed}", "steps=1")
     with pytest.raises(pytest.fail.Exception):  # the mode does not concern another logger
         play(tmp_path / "run", "steps=1")
     assert not (tmp_path / "run").exists()
