@@ -162,7 +162,7 @@ class Evaluation:
         classes = "in turn" if self.classes is None else "as the reference"
         threshold = getattr(game.sampler.prior, "threshold", None)
         return {
-            "sampler": "+".join(game.tricks.samplers(game.generator)) or "generator",
+            "sampler": "+".join(game.tricks.names_of("sampler", game.generator)) or "generator",
             **({} if threshold is None else {"truncation": threshold}),
             "classes": classes if game.generator.num_classes else "none",
             "latent_seed": self.seed,

@@ -16,7 +16,7 @@ from ganlab.core.distributed import all_reduce_mean_
 from ganlab.core.errors import ConfigError
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
-from ganlab.core.schedules import Schedule, as_schedule, at_step, has_schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, as_schedule, at_step, has_schedule, nonzero_schedule
 from ganlab.core.turn import Batch, Player, Sample, Turn
 from ganlab.data.sources import LabelledBatch, Samples
 from ganlab.game import Game
@@ -35,7 +35,7 @@ class PlayerOptimizer:
         ConfigError: the optimiser does not accept a value, or a schedule becomes negative.
     """
 
-    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: float | Schedule | None):
+    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: ScheduleLike | None):
         self.player = player
         self.weights = weights
         self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
@@ -90,7 +90,7 @@ class Stage:
     game: Game
     play: Play
     optimizers: InitVar[Mapping[Player, Callable[..., Optimizer]]]
-    clip: InitVar[Mapping[Player, float | Schedule | None]]
+    clip: InitVar[Mapping[Player, ScheduleLike | None]]
     seed: int
     name: str = ""
     steps: int = 0
@@ -102,7 +102,7 @@ class Stage:
     def __post_init__(
         self,
         optimizers: Mapping[Player, Callable[..., Optimizer]],
-        clip: Mapping[Player, float | Schedule | None],
+        clip: Mapping[Player, ScheduleLike | None],
     ) -> None:
         self.player_optimizers = {
             player: PlayerOptimizer(player, self.game.weights(player), optimizers[player], clip[player])
