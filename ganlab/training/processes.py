@@ -1,21 +1,24 @@
-"""The processes of a run: how they are started, watched and ended together."""
-
-from __future__ import annotations
+"""The processes of a run: their settings, and how they are started, watched and ended together."""
 
 import atexit
+import ctypes
+import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import chain
 
 import torch.distributed as dist
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.strategies import DDPStrategy
 
@@ -23,6 +26,28 @@ from ganlab.core.errors import require
 from ganlab.core.validation import Positive
 
 RANK_ZERO = {"NODE_RANK": "0", "LOCAL_RANK": "0"}
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def keep_memory() -> bool:
+    """Lets glibc's malloc keep memory that is freed; returns whether it does. No effect without glibc.
+
+    By default large tensors are returned to the system as soon as they are freed, and a step on the CPU
+    touches each of their pages again, which took up to half of its time.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def silence_lightning() -> None:
+    """Silences Lightning's advice, which does not apply to this loop, and a slow check of the driver."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
+    # Otherwise Lightning has torch search for a driver library in every optimiser step: 0.2 ms each.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 class UnwrappedDDPStrategy(DDPStrategy):
@@ -53,7 +78,8 @@ def launches_ranks(devices: int, num_nodes: int) -> bool:
     """
     if "GANLAB_PARENT" in os.environ:
         return False
-    wanted, started = devices * num_nodes, num_started()
+    environment = cluster_environment()
+    wanted, started = devices * num_nodes, environment and environment.world_size()
     reason = f"requests {wanted} processes in all, but torchrun or SLURM has started {started}"
     remedy = (
         "set trainer=ddp, trainer.devices and trainer.num_nodes to match, or unset SLURM_NTASKS if each "
@@ -66,20 +92,14 @@ def launches_ranks(devices: int, num_nodes: int) -> bool:
     return devices > 1 and started is None
 
 
-def num_started() -> int | None:
-    """The number of processes that torchrun or SLURM has started; None: neither has."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return int(os.environ["WORLD_SIZE"])
-    return int(os.environ["SLURM_NTASKS"]) if SLURMEnvironment.detect() else None
+def cluster_environment() -> ClusterEnvironment | None:
+    """That of torchrun, also within a SLURM job, or of SLURM; None: neither has started this process.
 
-
-def slurm_plugins() -> list[SLURMEnvironment]:
-    """SLURM's environment for Lightning, which does not requeue the job: `resume` continues a run.
-
-    Empty under torchrun, also within a SLURM job: Lightning finds torchrun's environment by itself.
+    SLURM does not requeue the job: `resume` continues a run.
     """
-    slurm = SLURMEnvironment.detect() and "TORCHELASTIC_RUN_ID" not in os.environ
-    return [SLURMEnvironment(auto_requeue=False)] if slurm else []
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    return SLURMEnvironment(auto_requeue=False) if SLURMEnvironment.detect() else None
 
 
 def is_lost_connection(error: BaseException) -> bool:
@@ -102,7 +122,8 @@ class LocalRanks:
         self.running: list[subprocess.Popen[bytes]] = []
         self.ended = threading.Event()
         if self.count > 1:
-            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()} | RANK_ZERO
+            port = str(find_free_network_port())
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} | RANK_ZERO
 
     def start(self, cfg: DictConfig, on_loss: Callable[[str], None]) -> None:
         """Starts ranks 1, 2, ...; if one of them dies, this process prints one line and ends.
@@ -117,7 +138,8 @@ class LocalRanks:
         config = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"class_names": None}), resolve=True)
         common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config}
         # The import path of this process and no other entry, such as the directory of a script.
-        script = f"import sys; sys.path[:] = {sys.path}; from ganlab.training.rank import main; main()"
+        path = f"import sys; sys.path[:] = {sys.path}"
+        script = f"{path}; from ganlab.training.lifecycle import play_rank; play_rank()"
         for rank in range(1, self.count):
             command = [sys.executable, "-P", "-c", script]
             env = common | {"LOCAL_RANK": str(rank)}
@@ -178,9 +200,3 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def free_port() -> str:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return str(listening.getsockname()[1])

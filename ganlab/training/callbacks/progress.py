@@ -1,7 +1,5 @@
 """Progress bars, and the clock of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -25,8 +23,8 @@ NUM_LINES = 10  # printed by a run without a terminal
 class ProgressBar(Callback):
     """Shows the step, images per second, losses and time left; without a terminal, in a few plain lines.
 
-    Its clock measures the time that steps take, with the wait for data, but without the callbacks between
-    this one and `ResumeClock`: evaluation, pictures, checkpoints. It continues when the run is resumed.
+    Its clock measures the time that steps take, with the wait for data, but without the callbacks after
+    this one: evaluation, pictures, checkpoints. It continues when the run is resumed.
     """
 
     state_key = "Bar"  # in checkpoints
@@ -54,9 +52,8 @@ class ProgressBar(Callback):
                 "", total=self.times.total, completed=module.game.step, text=""
             )
             self._progress.start()
-        self.resume_clock()
 
-    def resume_clock(self) -> None:
+    def on_train_batch_start(self, *_: Any) -> None:
         self._since = perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
@@ -92,16 +89,6 @@ class ProgressBar(Callback):
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.seconds, self.timed_steps = state["seconds"], int(state["rounds"])
-
-
-class ResumeClock(Callback):
-    """Resumes the clock of the progress bar, after the callbacks that it does not count."""
-
-    def __init__(self, bar: ProgressBar):
-        self.bar = bar
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.bar.resume_clock()
 
 
 @contextmanager

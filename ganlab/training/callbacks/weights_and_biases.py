@@ -1,7 +1,5 @@
 """Weights & Biases as a logger of a run: online after `wandb login`, otherwise offline; it never prompts."""
 
-from __future__ import annotations
-
 import netrc
 import os
 import secrets
@@ -14,14 +12,14 @@ from urllib.error import HTTPError
 from urllib.parse import urlparse
 from urllib.request import urlopen
 
-import wandb
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, ConfigError, one_line, require
-from ganlab.training.callbacks.wandb_mode import environment_mode
 
+# The modes of W&B; None: of the environment. dryrun and run are old names of wandb's own.
+MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
 PATIENCE = 3.0  # seconds that the server has to answer; wandb itself gives up after 100
 FINISH = 300.0  # seconds for the upload at the end; wandb itself waits without limit
 # Without effect: the run directory decides where W&B writes and which W&B run a resume continues.
@@ -49,6 +47,8 @@ class Wandb(WandbLogger):
         directory: RunDirectory,
         cfg: DictConfig,
     ):
+        import wandb  # only here and in `init_run`: a run without W&B does not import it
+
         refuse_foreign_settings(directory)
         if (ignored := [name for name in IGNORED if os.environ.get(name)]) and sweep_run_id() is None:
             print(f"{', '.join(ignored)} have no effect: the W&B run belongs to {directory.path}")
@@ -91,6 +91,20 @@ def refuse_foreign_settings(directory: RunDirectory) -> None:
     for path in () if directory.signed else ("wandb/settings", ".wandb/settings"):
         reason = f"{path} would tell W&B where to send your key"
         require(not os.path.exists(path), "", UNSET, reason, "remove it, or set logger=csv")
+
+
+def environment_mode() -> str | None:
+    """The mode set by WANDB_MODE or the older WANDB_DISABLED; None: neither is set."""
+    disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes", "on")
+    return "disabled" if disabled else os.environ.get("WANDB_MODE") or None
+
+
+def check_wandb_mode(cfg: DictConfig) -> None:
+    """Refuses an unknown mode of the environment, before anything is built."""
+    mode = environment_mode()
+    allowed = "wandb" not in cfg.logger or mode in MODES
+    reason, remedy = "must be online, offline or disabled", "correct it, or set logger=csv"
+    require(allowed, "WANDB_MODE", mode, reason, remedy)
 
 
 def resolved_mode(mode: str) -> str:
@@ -147,6 +161,8 @@ def init_run(may_stay_offline: bool, **settings: Any) -> Any:
     Raises:
         ConfigError: wandb or its server rejects the run.
     """
+    import wandb
+
     try:
         return wandb.init(**settings)
     except (wandb.Error, ValueError) as error:  # a ValueError is about a setting
