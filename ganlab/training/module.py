@@ -1,21 +1,18 @@
 """The Lightning module of a run: each training step plays one step of the current stage."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.precision.utils import _DtypeContextManager
 from torch import nn
 from torch.optim import Optimizer
 
 from ganlab.core.errors import require
 from ganlab.core.profiling import profile_range
 from ganlab.data.sources import LabelledBatch, Samples
-from ganlab.training.recorder import Recorder
-from ganlab.training.stage import Stage
+from ganlab.training.stage import Recorder, Stage
 
 
 class GameModule(pl.LightningModule):
@@ -65,7 +62,9 @@ class GameModule(pl.LightningModule):
         # The argument's name makes Lightning pass the iterator. If Lightning fetched the batches, it would
         # search each of them for tensors and inspect this signature in every step.
         try:
-            with profile_range("data"), default_precision(self.device):
+            # The data must not depend on the precision of the run.
+            no_autocast = torch.autocast(self.device.type, enabled=False)
+            with profile_range("data"), _DtypeContextManager(torch.float32), no_autocast:
                 batch, _, _ = next(dataloader_iter)
             self.play_step(self.trainer.precision_plugin.convert_input(batch))
         except StopIteration as end:  # which Lightning would take for the end of an epoch
@@ -80,15 +79,3 @@ class GameModule(pl.LightningModule):
         self.recorder.scalars = {}
         stage.play_step(batch)
         self.game.step = stage.game.step
-
-
-@contextmanager
-def default_precision(device: torch.device) -> Iterator[None]:
-    """Suspends the precision of the run while data are read, so that they do not depend on it."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_default_dtype(before)

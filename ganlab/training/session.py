@@ -1,7 +1,7 @@
 """A run, built from its config and ready for its first step."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import RankLost, ending, printable, require
+from ganlab.data.base import Data
 from ganlab.training.build import build, init_from, load_weights
 from ganlab.training.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.training.callbacks.evaluate import Evaluate, FinalImages, SampleImages
@@ -24,7 +25,6 @@ from ganlab.training.callbacks.stop import Stop
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
 from ganlab.training.processes import LocalRanks, cluster_environment, keep_memory, silence_lightning
 from ganlab.training.provenance import git_commit, run_command, versions
-from ganlab.training.resume import refuse_other_data
 
 
 class Session:
@@ -183,3 +183,15 @@ class Session:
         except OSError as other:  # a full disk must not hide why the run ended
             if not silent:
                 print(f"summary.json could not be written: {other.strerror}", file=sys.stderr)
+
+
+def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, sha256: str | None) -> None:
+    """Refuses data that differ from those that the run was trained on, by its config and its summary."""
+    for text, then, now in (
+        ("{} samples, but there are {}", summary.get("training_samples"), len(data)),
+        ("the classes {}, but they are {}", cfg.get("class_names"), list(data.class_names or ())),
+        ("data of SHA-256 {!s:.12}, but it is {!s:.12}", summary.get("data_sha256"), sha256),
+    ):
+        reason = f"was trained on {text.format(then, now)} now"
+        remedy = "restore the data, or start a new run with init_from"
+        require(None in (then, now) or then == now, "resume", cfg.resume, reason, remedy)

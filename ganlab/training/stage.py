@@ -1,7 +1,5 @@
 """A stage of a run: a game, its play and its optimisers, and the steps that they take together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
 from functools import reduce
@@ -12,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganlab.core.distributed import all_reduce_mean_
+from ganlab.core.distributed import all_reduce_mean_, mean_over_ranks
 from ganlab.core.errors import ConfigError
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
@@ -21,7 +19,25 @@ from ganlab.core.turn import Batch, Player, Sample, Turn
 from ganlab.data.sources import LabelledBatch, Samples
 from ganlab.game import Game
 from ganlab.training.play import Moves, Play, Weights
-from ganlab.training.recorder import Recorder
+
+
+class Recorder:
+    """The scalars of the latest step, between the loop that records them and the callbacks that read them.
+
+    Attributes:
+        scalars: "player/term" of the losses, "player/gradient_norm", and "trick/name" of the tricks, each
+            after "stage/" in a stage before the last. Tensors [] on their device: reading one waits for it.
+        metrics: the metrics by name, if the step was evaluated.
+    """
+
+    def __init__(self) -> None:
+        self.scalars: dict[str, Tensor] = {}
+        self.metrics: dict[str, float] = {}
+
+    def read(self, **more: Tensor) -> dict[str, float]:
+        """All scalars, and more, as means over the processes, in a single wait for the device."""
+        scalars = self.scalars | more
+        return dict(zip(scalars, mean_over_ranks(torch.stack([*scalars.values()])).tolist(), strict=True))
 
 
 class PlayerOptimizer:
@@ -122,7 +138,7 @@ class Stage:
         self.game.step += 1
 
     def record(self, name: str, value: Tensor) -> None:
-        self.recorder.record(f"{self.name}/{name}" if self.name else name, value)
+        self.recorder.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
 
     def active_players(self) -> tuple[Player, ...]:
         """The players that move in this step; a play calls this once."""

@@ -1,7 +1,5 @@
 """Checkpoints, each written to another file and renamed, so that a kill at any moment leaves a whole one."""
 
-from __future__ import annotations
-
 import io
 import os
 from math import inf

@@ -1,7 +1,5 @@
 """Writes the scalars of a step to metrics.csv and the loggers, and ends a run that diverges."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import isfinite
 from statistics import median

@@ -1,7 +1,5 @@
 """profile=true: a table of the seconds that each part of a step takes, and a trace of a few steps."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
