@@ -68,15 +68,11 @@ class Checkpoint(Callback):
             trainer.save_checkpoint(self.folder / "best.ckpt")
         if due:
             trainer.save_checkpoint(self.folder / NEXT)
-            if trainer.is_global_zero:
-                self._rotate()
-
-    def _rotate(self) -> None:
-        """Renames the checkpoints once the next one is whole: a full disk must not cost the last one."""
-        last = self.folder / "last.ckpt"
-        if last.exists():
-            os.replace(last, self.folder / "previous.ckpt")
-        os.replace(self.folder / NEXT, last)
+            if trainer.is_global_zero:  # now that the next one is whole: a full disk must not cost the last
+                last = self.folder / "last.ckpt"
+                if last.exists():
+                    os.replace(last, self.folder / "previous.ckpt")
+                os.replace(self.folder / NEXT, last)
 
     def state_dict(self) -> dict[str, float]:
         return {"best": self.best}

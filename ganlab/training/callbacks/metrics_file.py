@@ -49,8 +49,8 @@ class MetricsFile:
         return [*csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))]
 
     def _rewrite(self, columns: list[str], rows: list[dict[str, str]]) -> None:
-        lines = [columns, *([row.get(name) for name in columns] for row in rows)]
-        write_atomically(self.path, "".join(map(csv_line, lines)))
+        lines = [csv_line([row.get(name) for name in columns]) for row in rows]
+        write_atomically(self.path, csv_line(columns) + "".join(lines))
 
 
 def csv_line(cells: Sequence[str | float | None]) -> str:
