@@ -24,10 +24,8 @@ def play(session: Session) -> dict[str, float]:
     outcome = "failed"
     try:
         if session.is_main:
-            loggers = session.cfg.logger.values()
-            session.trainer.loggers = [
-                instantiate(node)(directory=session.directory, cfg=session.cfg) for node in loggers
-            ]
+            makers = map(instantiate, session.cfg.logger.values())
+            session.trainer.loggers = [make(directory=session.directory, cfg=session.cfg) for make in makers]
             print_header(session)
         fit(session)
         stopped = session.stop.signal

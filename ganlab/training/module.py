@@ -53,8 +53,7 @@ class PlayerOptimizer:
     """
 
     def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: float | Schedule | None):
-        self.player = player
-        self.weights = weights
+        self.player, self.weights = player, weights
         self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
         self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
         for name, value in self.schedules.items():
@@ -83,11 +82,6 @@ class PlayerOptimizer:
             record(f"{self.player}/gradient_norm", norm)
         self.optimizer.step()
         torch.clear_autocast_cache()  # of casts of the weights as they were
-
-    @torch.no_grad()
-    def restore(self, weights: list[Tensor]) -> None:
-        for weight, before in zip(self.weights, weights, strict=True):
-            weight.copy_(before)
 
 
 class Stage:
@@ -159,7 +153,8 @@ class Stage:
             for name, term in terms.items():
                 self.record(f"{player}/{name}", term)
         for player, weights in (start or {}).items():
-            self.player_optimizers[player].restore(weights)
+            with torch.no_grad():
+                torch._foreach_copy_([*self.player_optimizers[player].weights], weights)
         self._step(moves)
         for player in moves:
             self.game.after(player)
@@ -206,9 +201,8 @@ class GameModule(pl.LightningModule):
     @property
     def stage(self) -> Stage:
         """The stage of the next step."""
-        *earlier, last = self.stages
-        unfinished = (stage for stage in earlier if self.game.step < stage.game.first_step + stage.steps)
-        return next(unfinished, last)
+        step, (*earlier, last) = self.game.step, self.stages
+        return next((stage for stage in earlier if step < stage.game.first_step + stage.steps), last)
 
     def setup(self, stage: str) -> None:
         reason = "counts steps of Lightning's automatic optimisation, and a game takes none"

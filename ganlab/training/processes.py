@@ -81,10 +81,8 @@ def launches_ranks(devices: int, num_nodes: int) -> bool:
     environment = cluster_environment()
     wanted, started = devices * num_nodes, environment and environment.world_size()
     reason = f"requests {wanted} processes in all, but torchrun or SLURM has started {started}"
-    remedy = (
-        "set trainer=ddp, trainer.devices and trainer.num_nodes to match, or unset SLURM_NTASKS if each "
-        "process is to play a run of its own"
-    )
+    match = "set trainer=ddp, trainer.devices and trainer.num_nodes to match"
+    remedy = f"{match}, or unset SLURM_NTASKS if each process is to play a run of its own"
     require(started in (None, wanted), "trainer.devices", devices, reason, remedy)
     reason = "waits for processes on other machines"
     remedy = "start all of them with torchrun or srun (ganlab/training/README.md), or leave it out"
@@ -104,10 +102,8 @@ def cluster_environment() -> ClusterEnvironment | None:
 
 def is_lost_connection(error: BaseException) -> bool:
     """Whether an error is that of a collective with a process that is gone."""
-    text = str(error)
-    return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and any(name in text for name in ("gloo/", "NCCL"))
-    )
+    names_library = any(name in str(error) for name in ("gloo/", "NCCL"))
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and names_library)
 
 
 class LocalRanks:
@@ -163,10 +159,8 @@ class LocalRanks:
         for _ in range(10):
             for rank, process in enumerate(self.running, start=1):
                 if process.poll():
-                    return (
-                        f"process {rank} of {self.count} ended with {process.returncode}, so all end; "
-                        "resume continues from the last checkpoint"
-                    )
+                    ended = f"process {rank} of {self.count} ended with {process.returncode}"
+                    return f"{ended}, so all end; resume continues from the last checkpoint"
             time.sleep(0.05 if self.running else 0)
         return None
 

@@ -16,9 +16,8 @@ from ganlab.config.stages import Timetable
 from ganlab.core.errors import RankLost, ending, printable, require
 from ganlab.data.base import Data
 from ganlab.training.build import build, init_from, load_weights
-from ganlab.training.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.training.callbacks.evaluate import Evaluate, FinalImages, SampleImages
-from ganlab.training.callbacks.log_scalars import LogScalars
+from ganlab.training.callbacks.log_scalars import AtomicIO, Checkpoint, LogScalars
 from ganlab.training.callbacks.profile import CallbackRanges, Profile
 from ganlab.training.callbacks.progress import ProgressBar, progress_bar
 from ganlab.training.callbacks.stop import Stop

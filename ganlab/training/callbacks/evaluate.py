@@ -29,9 +29,7 @@ class Evaluate(Callback):
     """
 
     def __init__(self, evaluation: Evaluation, every: int, times: Timetable):
-        self.evaluation = evaluation
-        self.every = every
-        self.times = times
+        self.evaluation, self.every, self.times = evaluation, every, times
         self.record: dict[str, dict[str, Any]] = {}  # the latest metrics, each with its protocol
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
@@ -50,10 +48,7 @@ class SampleImages(Callback):
     """
 
     def __init__(self, folder: Path, data: Data, every: int, times: Timetable):
-        self.folder = folder
-        self.data = data
-        self.every = every
-        self.times = times
+        self.folder, self.data, self.every, self.times = folder, data, every, times
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         game, data = module.game, self.data

@@ -46,8 +46,7 @@ class Profile(Callback):
     state_key = "Profile"
 
     def __init__(self, folder: Path, times: Timetable):
-        self.folder = folder
-        self.times = times
+        self.folder, self.times = folder, times
         self.steps = 0  # of this process
         self.begin = 0  # the step of the run after which the table begins
         self.trace = profile(

@@ -47,12 +47,12 @@ class Wandb(WandbLogger):
         directory: RunDirectory,
         cfg: DictConfig,
     ):
-        import wandb  # only here and in `init_run`: a run without W&B does not import it
-
         refuse_foreign_settings(directory)
-        if (ignored := [name for name in IGNORED if os.environ.get(name)]) and sweep_run_id() is None:
+        # The id that `wandb agent` has given the run; wandb.init silently ignores any other.
+        sweep_run_id = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+        if (ignored := [name for name in IGNORED if os.environ.get(name)]) and sweep_run_id is None:
             print(f"{', '.join(ignored)} have no effect: the W&B run belongs to {directory.path}")
-        run_id = sweep_run_id() or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
+        run_id = sweep_run_id or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = init_run(
@@ -68,9 +68,12 @@ class Wandb(WandbLogger):
             mode=resolved_mode(mode),
             config={**settings, "commit": directory.summary().get("commit")},
             allow_val_change=True,
-            settings=wandb.Settings(
-                silent=True, console="off", init_timeout=3 * PATIENCE, finish_timeout=FINISH
-            ),
+            settings={
+                "silent": True,
+                "console": "off",
+                "init_timeout": 3 * PATIENCE,
+                "finish_timeout": FINISH,
+            },
         )
         run.define_metric("*", step_metric="step")
         # All parts of a resumed run in one command: wandb uploads those of one run in their order.
@@ -115,11 +118,6 @@ def resolved_mode(mode: str) -> str:
     return given or ("online" if is_reachable() else "offline")
 
 
-def sweep_run_id() -> str | None:
-    """The id that `wandb agent` has given the run; wandb.init silently ignores any other."""
-    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
-
-
 def is_reachable() -> bool:
     """Whether W&B can be used online: there is a key, and the server answers in time."""
     url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
@@ -161,7 +159,7 @@ def init_run(may_stay_offline: bool, **settings: Any) -> Any:
     Raises:
         ConfigError: wandb or its server rejects the run.
     """
-    import wandb
+    import wandb  # only here: a run without W&B does not import it
 
     try:
         return wandb.init(**settings)
