@@ -25,7 +25,6 @@ from pytorch_lightning.strategies import DDPStrategy
 from ganlab.core.errors import require
 from ganlab.core.validation import Positive
 
-RANK_ZERO = {"NODE_RANK": "0", "LOCAL_RANK": "0"}
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
@@ -117,9 +116,10 @@ class LocalRanks:
         self.count = devices if launches_ranks(devices, num_nodes) else 1
         self.running: list[subprocess.Popen[bytes]] = []
         self.ended = threading.Event()
-        if self.count > 1:
-            port = str(find_free_network_port())
-            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} | RANK_ZERO
+        port = str(find_free_network_port())
+        first = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", "LOCAL_RANK": "0"}
+        self.environment = first if self.count > 1 else {}  # of this process
+        os.environ |= self.environment
 
     def start(self, cfg: DictConfig, on_loss: Callable[[str], None]) -> None:
         """Starts ranks 1, 2, ...; if one of them dies, this process prints one line and ends.
@@ -145,13 +145,11 @@ class LocalRanks:
 
     def end(self) -> None:
         self.ended.set()
-        if self.count == 1:
-            return
-        for name in ("MASTER_ADDR", "MASTER_PORT", *RANK_ZERO):
+        for name in self.environment:
             os.environ.pop(name, None)
         for process in self.running:
             process.kill()
-        if dist.is_initialized():
+        if self.running and dist.is_initialized():
             dist.destroy_process_group()  # the next job of a sweep creates its own
 
     def lost_rank_message(self) -> str | None:

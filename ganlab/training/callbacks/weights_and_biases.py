@@ -54,6 +54,7 @@ class Wandb(WandbLogger):
             print(f"{', '.join(ignored)} have no effect: the W&B run belongs to {directory.path}")
         run_id = sweep_run_id or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
+        timeouts = {"init_timeout": 3 * PATIENCE, "finish_timeout": FINISH}
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = init_run(
             mode == "auto",
@@ -68,12 +69,7 @@ class Wandb(WandbLogger):
             mode=resolved_mode(mode),
             config={**settings, "commit": directory.summary().get("commit")},
             allow_val_change=True,
-            settings={
-                "silent": True,
-                "console": "off",
-                "init_timeout": 3 * PATIENCE,
-                "finish_timeout": FINISH,
-            },
+            settings={"silent": True, "console": "off", **timeouts},
         )
         run.define_metric("*", step_metric="step")
         # All parts of a resumed run in one command: wandb uploads those of one run in their order.
