@@ -292,7 +292,7 @@ class Errors(DownstreamMetric):
 
     def measure(self, game: Game, seed: int) -> float:
         assert game.discriminator is not None
-        self._classifier = "+".join(game.tricks.classifiers(game.discriminator)) or "discriminator"
+        self._classifier = "+".join(game.tricks.names_of("classifier", game.discriminator)) or "discriminator"
         device = next(game.parameters()).device
         return float(self.count_errors(lambda x: game.classify(x).argmax(1), device))
 
