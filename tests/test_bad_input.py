@@ -133,7 +133,11 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "views=[{what:grid,root:there}]": ("views[0].root", "has no effect at the end of a run"),
     "data=ring views=interpolate": ("views[0].what", "is for images"),
     "extractor=mnist": ("extractor", r"\[1, 28, 28\]"),
-    "metric=errors": ("metric", "class"),
+    "metric=errors": (
+        "metric",
+        "^the game has no discriminator that classifies$",
+        "trick=semi_supervised or trick=auxiliary_classifier, or choose another metric$",
+    ),
     "data=ring metric=[fid,is]": ("metric", "measures images", "metric=none"),
     "metric=parzen": ("metric", "no split 'validation'", "data.validation"),
     "evaluation.n=10": ("metric", "needs 49 samples", "metric=kid"),
