@@ -28,7 +28,7 @@ from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
 from ganlab.theory.style import overview, save_frames
 from ganlab.training.lifecycle import play
 from ganlab.training.session import Session
-from ganlab.visualize.portraits import describe_coverage
+from ganlab.visualize.sample_picture import describe_coverage
 from ganlab.visualize.views import nearest_images
 
 ANIMATED = {1, 2, 4, 6}

@@ -9,7 +9,7 @@ from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.runs import Overrides, SteppedRun, Variants, frame_steps
 from ganlab.theory.style import add_legend, tidy, titled_figure
 from ganlab.visualize.grid import render
-from ganlab.visualize.portraits import describe_coverage, scatter
+from ganlab.visualize.sample_picture import describe_coverage, scatter
 
 SAMPLES = 2500  # over which modes are counted, as in published tables
 

@@ -11,7 +11,7 @@ from ganlab.game import Game
 from ganlab.training.callbacks.samples import log_image
 from ganlab.training.module import GameModule
 from ganlab.visualize.options import file_name, fit_to_game, parse_views, view_name
-from ganlab.visualize.views import VIEWS, feature_space
+from ganlab.visualize.views import VIEWS, feature_embedding
 
 
 class FinalImages(Callback):
@@ -31,7 +31,7 @@ class FinalImages(Callback):
             with prefixing_keys(f"views[{i}]", joint="."):
                 fit_to_game(view, game, self.class_names)
                 if view.space == "features":
-                    feature_space(cfg, data)  # raises now, not after the last step
+                    feature_embedding(cfg, data)  # raises now, not after the last step
                 require(
                     view.what != "animate" or not only_last, "what", "animate", reason, "lower sample_every"
                 )

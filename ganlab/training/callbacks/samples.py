@@ -10,7 +10,7 @@ from ganlab.config.stages import Timetable
 from ganlab.data.base import Data
 from ganlab.training.module import GameModule
 from ganlab.visualize.grid import save_png
-from ganlab.visualize.portraits import portrait
+from ganlab.visualize.sample_picture import sample_picture
 
 IMAGES, POINTS = 64, 2500  # samples of a picture; published mode counts are those of 2500 points
 
@@ -36,7 +36,9 @@ class SampleImages(Callback):
         samples = game.sample_on_all_ranks(POINTS if len(game.shape) == 1 else whole_rows)
         if not trainer.is_global_zero:
             return
-        image = portrait(game, samples, data, data.value_range, data.class_names or ())
+        image = sample_picture(
+            game, samples, data, value_range=data.value_range, class_names=data.class_names or ()
+        )
         path = self.folder / f"{step:07d}.png"
         logged = path.exists()  # a resume plays some steps again, and the loggers have their pictures
         save_png(image, path)
