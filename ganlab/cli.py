@@ -150,13 +150,8 @@ class JobTable:
     def finish(self, result: Any) -> Any:
         """Enters the metrics that the last job returned, or the error that ended it, and returns them."""
         failed = isinstance(result, BaseException)
-        status = (
-            "refused"
-            if isinstance(result, ConfigError)
-            else final_status(result)[0]
-            if failed
-            else "finished"
-        )
+        status = final_status(result)[0] if failed else "finished"
+        status = "refused" if isinstance(result, ConfigError) else status
         metrics = result.items() if isinstance(result, dict) else ()
         for row in self.rows[-1:]:
             row[2:] = status, ", ".join(f"{name} {format_number(value)}" for name, value in metrics)
