@@ -19,7 +19,7 @@ from support.commands import environment
 from support.refusals import refuses
 
 from ganlab.config.compose import compose
-from ganlab.core.errors import UNSET, ConfigError
+from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
 from ganlab.report import report
 from ganlab.suites import forest

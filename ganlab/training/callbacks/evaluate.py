@@ -16,8 +16,8 @@ from ganlab.metrics.evaluation import Evaluation
 from ganlab.training.module import GameModule
 from ganlab.visualize.grid import save_png
 from ganlab.visualize.options import file_name, fit_to_game, parse_views, view_name
-from ganlab.visualize.portraits import portrait
-from ganlab.visualize.views import VIEWS, feature_space
+from ganlab.visualize.sample_picture import sample_picture
+from ganlab.visualize.views import VIEWS, feature_embedding
 
 IMAGES, POINTS = 64, 2500  # samples of a picture; published mode counts are those of 2500 points
 
@@ -58,7 +58,8 @@ class SampleImages(Callback):
         samples = game.sample_on_all_ranks(POINTS if len(game.shape) == 1 else whole_rows)
         if not trainer.is_global_zero:
             return
-        image = portrait(game, samples, data, data.value_range, data.class_names or ())
+        names = data.class_names or ()
+        image = sample_picture(game, samples, data, value_range=data.value_range, class_names=names)
         path = self.folder / f"{game.step:07d}.png"
         logged = path.exists()  # a resume plays some steps again, and the loggers have their pictures
         save_png(image, path)
@@ -83,7 +84,7 @@ class FinalImages(Callback):
             with prefixing_keys(f"views[{i}]", joint="."):
                 fit_to_game(view, game, self.class_names)
                 if view.space == "features":
-                    feature_space(cfg, data)  # raises now, not after the last step
+                    feature_embedding(cfg, data)  # raises now, not after the last step
                 possible = view.what != "animate" or not only_last
                 require(possible, "what", "animate", reason, "lower sample_every")
 
