@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -32,6 +33,7 @@ class SampleMetric(ABC):
     input_kind: ClassVar[Literal["images", "points"]] = "images"  # images are passed in [0, 1]
     needs_game: ClassVar[bool] = False  # whether `observe_game` measures something that samples do not show
     uses_samples: ClassVar[bool] = True  # whether generated samples influence the values
+    extras: Mapping[str, float] = {}  # further results of the last `compute`, such as a standard deviation
 
     def is_higher_better(self, name: str) -> bool:
         """Whether a higher value of this name is better."""
@@ -92,10 +94,6 @@ class SampleMetric(ABC):
     @abstractmethod
     def protocol(self) -> ProtocolFields:
         """How the values are computed. Values of different protocols are not comparable."""
-
-    def extras(self) -> dict[str, float]:
-        """Further results of the last `compute`, such as a standard deviation."""
-        return {}
 
 
 def short_number(n: int) -> str:

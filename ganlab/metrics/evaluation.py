@@ -17,8 +17,7 @@ from ganlab.core.errors import ConfigError, Diverged, completing, require
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.feature_cache import enabled
-from ganlab.metrics.features import to_unit_range
+from ganlab.metrics.features import cached_on_disk, to_unit_range
 from ganlab.metrics.protocols import MetricRecords
 
 # Opens a progress bar from a text and a total; the result is called with every increment.
@@ -195,7 +194,7 @@ class Evaluation:
                 size = min(self.n, len(self.data.sources[metric.baseline_split]))
                 metric.check_sample_size(size, size)
                 baselines[metric.baseline_split, size].append(name)
-        with enabled():
+        with cached_on_disk():
             for (split, size), names in references.items():
                 self._show(self._reference(split, size, device), names, f"real {split} images", size, split)
             for (split, size), names in baselines.items():
@@ -254,8 +253,8 @@ class Evaluation:
                     "torch": version("torch"),
                     **metric.protocol(),
                 }
-                if extras := metric.extras():
-                    protocol["beside"] = extras
+                if metric.extras:
+                    protocol["beside"] = metric.extras
                 self._protocols |= dict.fromkeys(found, protocol)
                 values |= found
                 metric.reset()

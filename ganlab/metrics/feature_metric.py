@@ -13,7 +13,8 @@ from ganlab.core.errors import UNSET, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, Split
 from ganlab.metrics.base import ProtocolFields, SampleMetric, short_number
-from ganlab.metrics.features import Extractor, cached, classifier
+from ganlab.metrics.extractors import classifier
+from ganlab.metrics.features import Extractor, cached
 
 
 class FeatureMetric(SampleMetric):

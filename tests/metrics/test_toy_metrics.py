@@ -15,8 +15,7 @@ from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
 from ganlab.core.randomness import seeded_generator
 from ganlab.data.toy import Toy
-from ganlab.metrics.modes import HighQuality, ModesCovered, ReverseKL
-from ganlab.metrics.wasserstein import Wasserstein
+from ganlab.metrics.synthetic import HighQuality, ModesCovered, ReverseKL, Wasserstein
 
 
 def toy(*overrides: str) -> Toy:
