@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from ganlab.core.errors import ConfigError, RankLost, one_line
+from ganlab.core.errors import ConfigError, ProcessLost, one_line
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
@@ -23,7 +23,7 @@ def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers
     ends when no process holds the other end of its pipe, so none survives, however this process ends.
 
     Raises:
-        RankLost: a reader died.
+        ProcessLost: a reader died.
         ConfigError: the system has too few processes, open files or memory.
     """
     if num_workers == 0:
@@ -44,7 +44,7 @@ def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers
     except (EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # a pipe that ends amid a result has none
             raise resource_error("images", error) from error
-        raise RankLost(
+        raise ProcessLost(
             "a process that reads images has died, perhaps for lack of memory. Continue from the last "
             "checkpoint with resume=, and lower data.num_workers if that was the cause."
         ) from error

@@ -14,7 +14,7 @@ from ganlab.config.build import as_config_errors, build_data, build_evaluation, 
 from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import RankLost, printable, require
+from ganlab.core.errors import ProcessLost, printable, require
 from ganlab.training.build import build, init_from, load_weights
 from ganlab.training.callbacks.checkpoint import AtomicIO, Checkpoint
 from ganlab.training.callbacks.evaluate import Evaluate
@@ -140,7 +140,7 @@ class Session:
             self.directory.make_folders()
             self.directory.write_config(cfg)
         write_summary(self, "running", None)
-        self.local_ranks.start(cfg, lambda lost: write_failure(self, RankLost(lost)))
+        self.local_ranks.start(cfg, lambda lost: write_failure(self, ProcessLost(lost)))
 
     def _init_from(self) -> None:
         if self.cfg.init_from:

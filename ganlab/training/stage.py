@@ -155,7 +155,7 @@ class Stage:
             self.player_optimizers[player].restore(weights)
         self._step(moves)
         for player in moves:
-            self.game.after(player)
+            self.game.after_update(player)
 
     def _differentiate(self, moves: Moves) -> None:
         last = next(reversed(moves), None)
