@@ -127,5 +127,5 @@ class SlicedWasserstein(Matching):
         self.projections, self.p = projections, p
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        directions = turn.random.common("projections", self.projections, fake.shape[1]).to(fake.dtype)
+        directions = turn.random.shared_normal("projections", self.projections, fake.shape[1]).to(fake.dtype)
         return sliced_wasserstein(fake, real, normalize(directions), self.p)

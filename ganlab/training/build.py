@@ -20,9 +20,8 @@ from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.networks.autoencoder import pretrained_initialiser
 from ganlab.networks.norms import ElementaryNorm
-from ganlab.training.module import GameModule
+from ganlab.training.module import GameModule, Stage
 from ganlab.training.play import Play
-from ganlab.training.stage import Stage
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
@@ -49,7 +48,7 @@ def build_stage(
 ) -> Stage:
     """A stage by its own config; `earlier` are the games of the stages before it, by name."""
     game = build_game(cfg, data, earlier[cfg.code_of] if cfg.get("code_of") else None)
-    trained = {*game.players, *(["encoder"] if game.objective.num_statistics else [])}
+    trained = {*game.players, *(["encoder"] if game.objective.has_encoder() else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
             unset = player in ROLES and value in (None, [])
