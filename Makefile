@@ -1,5 +1,5 @@
 # make run       trains the default GAN; ARGS="model=dcgan" passes settings
-# make test      runs the tests, with a daily sample of the cases that are alike; ARGS="tests/tricks -k ema" is for pytest
+# make test      runs the tests, with a daily sample of similar cases; ARGS="tests/tricks -k ema" is passed to pytest
 # make test-all  runs all of these cases: every pair of tricks, and every objective on the DCGAN
 # make lint      checks format, lint and types
 # make docs      writes ganlab/tricks/README.md from the code

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from ganlab.config.compose import CONF, OWN_ERRORS, check_composed, explain_error, one_line_message
 from ganlab.config.overrides import quote_override
-from ganlab.core.errors import ConfigError, Diverged, ending
+from ganlab.core.errors import ConfigError, Diverged, final_status
 from ganlab.core.validation import format_number
 
 TRACEBACKS = "HYDRA_FULL_ERROR"
@@ -150,7 +150,8 @@ class JobTable:
     def finish(self, result: Any) -> Any:
         """Enters the metrics that the last job returned, or the error that ended it, and returns them."""
         failed = isinstance(result, BaseException)
-        status = "refused" if isinstance(result, ConfigError) else ending(result)[0] if failed else "finished"
+        status = final_status(result)[0] if failed else "finished"
+        status = "refused" if isinstance(result, ConfigError) else status
         metrics = result.items() if isinstance(result, dict) else ()
         for row in self.rows[-1:]:
             row[2:] = status, ", ".join(f"{name} {format_number(value)}" for name, value in metrics)

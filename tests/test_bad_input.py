@@ -21,7 +21,7 @@ from ganlab.config import run_directory
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import UNSET, ConfigError, Diverged, shown
+from ganlab.core.errors import UNSET, ConfigError, Diverged, format_value
 from ganlab.training.callbacks.progress import ProgressBar
 from ganlab.training.callbacks.record import LogScalars
 from ganlab.training.module import GameModule
@@ -314,7 +314,7 @@ def test_a_run_of_another_format_is_refused_with_its_version(found: object, tmp_
     versions = summary(run_dir)["versions"] | {"torch-ganlab": "0.0.7"}
     (run_dir / "summary.json").write_text(json.dumps(summary(run_dir) | {"versions": versions}))
     before = config.read_bytes()
-    has = f"config.yaml has format={shown(found)}, but this version of ganlab reads format 1"
+    has = f"config.yaml has format={format_value(found)}, but this version of ganlab reads format 1"
     with refuses(reason=has, remedy="use ganlab 0.0.7 for this run"):
         resume(run_dir, "steps=3")
     assert config.read_bytes() == before

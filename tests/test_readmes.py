@@ -24,7 +24,7 @@ from ganlab.suites import suite as suites
 
 LIMIT = 8000  # bytes of the README of the repository
 FOLDERS = ("conf", "ganlab", "experiments", "scripts")
-NAMES = [
+FOLDERS_WITH_PAGES = [
     ".",
     *sorted(
         str(path.parent.relative_to(ROOT)) for top in FOLDERS for path in (ROOT / top).rglob("README.md")
@@ -49,45 +49,49 @@ PAGES = {
     "experiment": "conf",
 }
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OVERRIDE = re.compile(r"'?[+~]?[a-z]\w*([./@]\w+)*=[^=\s]")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FILE = re.compile(r"(?:python )?((?:ganlab|conf|tests|scripts|experiments)/[\w./]+\.\w+)(?: .*)?")
 COMMAND = re.compile(r"(?:[^$].*)?-m ganlab\.(run|sample|evaluate|compare|figures|ablate|report)(.*)")
-OTHERS = ("sample", "evaluate", "compare", "figures", "ablate")  # commands with settings of their own
-# Settings that an override may need in addition, which the text around it names.
+OTHER_COMMANDS = ("sample", "evaluate", "compare", "figures", "ablate")  # with configs of their own
+# Selections that an override may presuppose; the text around it names them.
 CONTEXTS = ("data=folder", "data=mnist", "objective=mmd", "objective=f_kl", "trainer=ddp")
-PLACE = "somewhere"  # what a placeholder stands for
-OWN = ("key=", "latent_jitter", "experiment=mine")  # what the reader of a page adds
+PLACEHOLDER = "somewhere"  # replaces <...> in commands
+READERS_OWN = ("key=", "latent_jitter", "experiment=mine")  # in examples that the reader completes
 
 
-def text(name: str) -> str:
+def page_text(name: str) -> str:
     return (ROOT / name / "README.md").read_text()
 
 
-def blocks(page: str, language: str) -> list[str]:
+def code_blocks(page: str, language: str) -> list[str]:
     """The contents of the code blocks in a language."""
     return [content for found, content in FENCE.findall(page) if found == language]
 
 
-def spans(page: str) -> list[str]:
+def inline_code(page: str) -> list[str]:
     """The inline code outside of code blocks."""
     return re.findall(r"`([^`\n]+)`", FENCE.sub("", page))
 
 
-def words(line: str) -> list[str]:
-    """The words of a command line, with a name for each placeholder; none that is Hydra's own."""
-    found = shlex.split(re.sub(r"<[^>]+>|\.\.\.", PLACE, line), comments=True)
-    return [word for word in found if not word.startswith(("-", "hydra/", PLACE))]
+def override_words(line: str) -> list[str]:
+    """The overrides of a command line without Hydra's own options; placeholders are replaced."""
+    found = shlex.split(re.sub(r"<[^>]+>|\.\.\.", PLACEHOLDER, line), comments=True)
+    return [word for word in found if not word.startswith(("-", "hydra/", PLACEHOLDER))]
 
 
 def command_lines(page: str) -> list[tuple[str, list[str]]]:
     """Every command of ganlab on a page, with its overrides."""
-    lines = "\n".join(blocks(page, "")).replace("\\\n", " ").splitlines()
+    lines = "\n".join(code_blocks(page, "")).replace("\\\n", " ").splitlines()
     lines = [
-        re.sub(r'^make run ARGS="(.*)"', r"python -m ganlab.run \1", line) for line in [*lines, *spans(page)]
+        re.sub(r'^make run ARGS="(.*)"', r"python -m ganlab.run \1", line)
+        for line in [*lines, *inline_code(page)]
     ]
-    return [(found[1], words(found[2])) for line in lines if (found := COMMAND.match(line))]
+    return [(found[1], override_words(found[2])) for line in lines if (found := COMMAND.match(line))]
 
 
-def jobs(overrides: list[str]) -> Iterator[list[str]]:
-    """The overrides of the first and of the last job, where some are lists of a sweep."""
+def sweep_ends(overrides: list[str]) -> Iterator[list[str]]:
+    """The overrides of the first and of the last job of a multirun; without sweeps, both are equal."""
     for i in (0, -1):
         swept = (re.fullmatch(r"([^=]+)=([^\[{'\"]*,[^\[{]*)", word) for word in overrides)
         yield [
@@ -96,33 +100,43 @@ def jobs(overrides: list[str]) -> Iterator[list[str]]:
         ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_commands_compose(name: str) -> None:
-    for command, overrides in command_lines(text(name)):
-        if not any(own in word for own in OWN for word in overrides):
-            for job in jobs(overrides):
+def test_commands_overrides_links_and_files_are_found_on_the_pages() -> None:
+    """The tests of each page would pass if their patterns found nothing."""
+    pages = [page_text(name) for name in FOLDERS_WITH_PAGES]
+    code = [span for page in pages for span in inline_code(page)]
+    assert sum(len(command_lines(page)) for page in pages) > 20
+    assert sum(bool(OVERRIDE.match(span)) for span in code) > 100
+    assert sum(bool(FILE.fullmatch(span)) for span in code) > 5
+    assert sum(len(LINK.findall(page)) for page in pages) > 30
+
+
+@pytest.mark.parametrize("name", FOLDERS_WITH_PAGES)
+def test_the_overrides_of_commands_compose(name: str) -> None:
+    for command, overrides in command_lines(page_text(name)):
+        if not any(own in word for own in READERS_OWN for word in overrides):
+            for job in sweep_ends(overrides):
                 compose(*job, config_name=command)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("experiments/")])
-def test_overrides_in_the_text_are_settings(name: str) -> None:
-    for span in dict.fromkeys(spans(text(name))):
-        if not re.match(r"'?[+~]?[a-z]\w*([./@]\w+)*=[^=\s]", span) or any(own in span for own in OWN):
+@pytest.mark.parametrize("name", [name for name in FOLDERS_WITH_PAGES if not name.startswith("experiments/")])
+def test_overrides_in_the_text_are_accepted(name: str) -> None:
+    for span in dict.fromkeys(inline_code(page_text(name))):
+        if not OVERRIDE.match(span) or any(own in span for own in READERS_OWN):
             continue
-        for job in jobs(words(span)):
-            assert accepted(job), f"{name}: `{span}`"
+        for job in sweep_ends(override_words(span)):
+            assert is_accepted(job), f"{name}: `{span}`"
 
 
-def accepted(overrides: list[str]) -> bool:
-    """Whether some command takes the overrides, in a context that names what they need."""
+def is_accepted(overrides: list[str]) -> bool:
+    """Whether a command accepts the overrides, possibly together with one of the contexts."""
     pairs = [word.partition("=")[::2] for word in overrides]
-    if all(key in PAGES and option in [*options(key), PLACE] for key, option in pairs):
+    if all(key in PAGES and option in [*options(key), PLACEHOLDER] for key, option in pairs):
         return True
     groups = {re.split(r"[./@]", key.lstrip("+~"))[0] for key, _ in pairs}
     tricks = [f"trick={key.split('.')[1]}" for key, _ in pairs if key.startswith("trick.")]
     contexts = ["", *tricks, *(context for context in CONTEXTS if context.partition("=")[0] in groups)]
-    tries = [("run", context) for context in contexts if groups <= settings_of_run()]
-    for command, context in [*tries, *((command, "") for command in OTHERS)]:
+    attempts = [("run", context) for context in contexts if groups <= top_level_keys()]
+    for command, context in [*attempts, *((command, "") for command in OTHER_COMMANDS)]:
         try:
             compose(*filter(None, [context]), *overrides, config_name=command)
         except ConfigError:
@@ -132,45 +146,44 @@ def accepted(overrides: list[str]) -> bool:
 
 
 @cache
-def settings_of_run() -> set[str]:
+def top_level_keys() -> set[str]:
+    """The keys and groups that begin an override of `ganlab.run`."""
     return {*map(str, compose()), *PAGES}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_links_lead_somewhere(name: str) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text(name))):
+@pytest.mark.parametrize("name", FOLDERS_WITH_PAGES)
+def test_link_targets_exist(name: str) -> None:
+    for target in LINK.findall(FENCE.sub("", page_text(name))):
         if target.startswith("https://"):
             continue
         path, _, anchor = target.partition("#")
         place = (ROOT / name / path) if path else ROOT / name / "README.md"
         assert place.exists(), f"{name}: {target}"
-        assert not anchor or anchor in anchors(place), f"{name}: {target}"
+        assert not anchor or anchor in heading_anchors(place), f"{name}: {target}"
 
 
-def anchors(page: Path) -> set[str]:
+def heading_anchors(page: Path) -> set[str]:
     """The names that GitHub gives the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_files_that_are_named_exist(name: str) -> None:
-    for span in spans(text(name)):
-        path = re.fullmatch(
-            r"(?:python )?((?:ganlab|conf|tests|scripts|experiments)/[\w./]+\.\w+)(?: .*)?", span
-        )
+@pytest.mark.parametrize("name", FOLDERS_WITH_PAGES)
+def test_named_files_exist(name: str) -> None:
+    for span in inline_code(page_text(name)):
+        path = FILE.fullmatch(span)
         if path and "latent_jitter" not in span:
             assert (ROOT / path[1]).is_file(), f"{name}: {span}"
 
 
 @pytest.mark.parametrize("group", PAGES)
 def test_every_option_is_on_its_page(group: str) -> None:
-    page = " ".join(spans(text(PAGES[group])))
+    page = " ".join(inline_code(page_text(PAGES[group])))
     missing = [option for option in options(group) if not re.search(rf"(?<![\w.]){option}(?!\w)", page)]
     assert missing == [] or (group == "trainer" and missing == ["default"])
 
 
-def test_every_group_has_a_page() -> None:
+def test_every_config_group_has_a_page() -> None:
     assert {str(path.parent.relative_to(CONF)) for path in CONF.glob("*/**/*.yaml")} == set(PAGES)
 
 
@@ -183,39 +196,43 @@ def test_every_page_is_reached_from_the_readme() -> None:
     while new:
         reached |= new
         links = (
-            (name, target) for name in new for target in re.findall(r"\]\(([^)#\s]+README.md)", text(name))
+            (name, target)
+            for name in new
+            for target in re.findall(r"\]\(([^)#\s]+README.md)", page_text(name))
         )
         new = {
             str((ROOT / name / target).resolve().parent.relative_to(ROOT)) for name, target in links
         } - reached
-    assert reached == set(NAMES)
+    assert reached == set(FOLDERS_WITH_PAGES)
 
 
 def test_every_experiment_is_listed() -> None:
     folders = {path.parent.name for path in (ROOT / "experiments").glob("*/*") if path.is_file()}
-    assert {name for name in folders if f"]({name}/" not in text("experiments")} == set()
+    assert {name for name in folders if f"]({name}/" not in page_text("experiments")} == set()
 
 
 def test_every_script_is_listed() -> None:
-    assert [p.name for p in (ROOT / "scripts").glob("*.py") if p.name not in text("scripts")] == []
+    assert [p.name for p in (ROOT / "scripts").glob("*.py") if p.name not in page_text("scripts")] == []
 
 
-REFUSALS = re.findall(r"^\$ python -m ganlab\.run (.*)\nrun: (.*)$", text("conf"), re.MULTILINE)
+REFUSALS = re.findall(r"^\$ python -m ganlab\.run (.*)\nrun: (.*)$", page_text("conf"), re.MULTILINE)
 
 
 @pytest.mark.parametrize(("line", "message"), REFUSALS)
-def test_refusals_read_as_shown(line: str, message: str, tmp_path: Path) -> None:
+def test_refusals_have_the_shown_message(line: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         run(compose(*line.split(), f"run_dir={tmp_path / 'run'}"), line.split())
     assert str(refused.value) == message
 
 
-def test_refusals_are_shown() -> None:
+def test_the_page_of_settings_shows_two_refusals() -> None:
     assert len(REFUSALS) == 2
 
 
-def test_the_refusal_of_a_comparison_reads_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (message,) = re.findall(r"^compare: (.*)$", text("ganlab/metrics"), re.MULTILINE)
+def test_the_refusal_of_a_comparison_has_the_shown_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (message,) = re.findall(r"^compare: (.*)$", page_text("ganlab/metrics"), re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     Path("outputs").mkdir()
     for name, sampler in (("a", "generator"), ("b", "ema")):
@@ -228,14 +245,14 @@ def test_the_refusal_of_a_comparison_reads_as_shown(tmp_path: Path, monkeypatch:
 
 def test_the_directory_of_a_run_is_as_described(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
-    table = text("ganlab/training").partition("## The directory of a run")[2].partition("##")[0]
+    table = page_text("ganlab/training").partition("## The directory of a run")[2].partition("##")[0]
     described = set(re.findall(r"^\| `([\w.]+)/?` \|", table, re.MULTILINE))
     assert {path.name for path in (tmp_path / "run").iterdir()} == described - {"wandb"}
 
 
 def test_the_trick_of_the_guide_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = text("ganlab").partition("## A trick of your own")[2]
-    (code,), (settings,) = blocks(guide, "python"), blocks(guide, "yaml")
+    guide = page_text("ganlab").partition("## A trick of your own")[2]
+    (code,), (settings,) = code_blocks(guide, "python"), code_blocks(guide, "yaml")
     ((key, node),) = yaml.safe_load(settings).items()
     module = ModuleType(node["_target_"].rpartition(".")[0])
     exec(code, vars(module))  # noqa: S102
@@ -247,15 +264,15 @@ def test_the_trick_of_the_guide_trains(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_notebook_of_the_guide_samples(tmp_path: Path) -> None:
     play(tmp_path / "run", "steps=2")
-    code = blocks(text("ganlab").partition("## In a notebook")[2], "python")[0]
+    code = code_blocks(page_text("ganlab").partition("## In a notebook")[2], "python")[0]
     found: dict = {}
     exec(code.replace("outputs/gan/...", str(tmp_path / "run")), found)  # noqa: S102
     assert list(found["images"].shape) == [64, 1, 8, 8]
     assert found["images"].abs().max() <= 1
 
 
-def test_the_suite_of_the_guide_is_one(tmp_path: Path) -> None:
-    (example,) = blocks(text("experiments"), "yaml")
+def test_the_suite_of_the_guide_is_valid(tmp_path: Path) -> None:
+    (example,) = code_blocks(page_text("experiments"), "yaml")
     (tmp_path / "suite.yaml").write_text(example)
     suite = suites.read(tmp_path)
     assert suite.reference == "plain"

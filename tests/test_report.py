@@ -1,4 +1,4 @@
-"""python -m ganlab.report: what it says of invented results whose numbers are known."""
+"""`python -m ganlab.report`: its text and figures for invented results with known statistics."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import stats
 from support.commands import environment
+from support.refusals import refuses
 
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
@@ -29,9 +30,9 @@ from ganlab.suites.suite import read
 from ganlab.theory.style import BLACK, BLUE, VERMILION
 
 NAME = "fid/digits_train_1k"
-ARMS = "c" * 12  # a config's hash, for that of the arm
+CONFIG_HASH = "c" * 12  # stands for the hash of the arm's config
 PLAIN = [20.0, 22.0, 21.0, 25.0]
-LESS = [15.0, 16.8, 15.9, 20.3]  # by about 5, whatever the seed
+LESS = [15.0, 16.8, 15.9, 20.3]  # about 5 less than PLAIN with every seed
 MORE = [23.1, 24.9, 24.0, 28.1]
 NOISY = [25.0, 16.0, 24.0, 22.0]
 SUITE = """\
@@ -44,24 +45,27 @@ note: Short runs.
 """
 
 
-def metric_record(value: float, **how: Any) -> dict[str, Any]:
-    made = {"split": "train", "extractor": "digits", "n_real": 1437, "n_fake": 1000, "sampler": "generator"}
+def metric_record(value: float, **provenance: Any) -> dict[str, Any]:
+    common = {"split": "train", "extractor": "digits", "n_real": 1437, "n_fake": 1000, "sampler": "generator"}
     real = {"floor": 7.081, "floor_n": 360, "floor_split": "test"}
-    return {"value": value, "better": "lower", "step": 9, **made, **how, **real}
+    return {"value": value, "better": "lower", "step": 9, **common, **provenance, **real}
 
 
 def result_row(arm: str, seed: int, value: float | None, **changed: Any) -> Row:
-    """A finished run, or one that is said to have ended otherwise."""
-    how = changed.pop("how", {})
+    """The row of a finished run; of a failed one if the value is None. `changed` replaces other fields."""
+    provenance = changed.pop("provenance", {})
     metrics = (
         {}
         if value is None
-        else {NAME: metric_record(value, **how), "is/digits_1k": metric_record(value / 4, **how)}
+        else {
+            NAME: metric_record(value, **provenance),
+            "is/digits_1k": metric_record(value / 4, **provenance),
+        }
     )
     facts = {
         "status": "finished" if value is not None else "failed",
         "reason": "" if value is not None else "the disk was full",
-        "config": ARMS,
+        "config": CONFIG_HASH,
         "data": "d" * 12,
         "code": "a" * 12,
         "numerics": NUMERICS,
@@ -76,44 +80,46 @@ def result_row(arm: str, seed: int, value: float | None, **changed: Any) -> Row:
 
 
 def write_results(
-    place: Path, values: Mapping[str, Sequence[float | None]], arms: str = "", suite: str = SUITE
+    folder: Path, values: Mapping[str, Sequence[float | None]], arms: str = "", suite: str = SUITE
 ) -> Path:
-    """A suite with results, each arm's values by seed."""
-    place = place / "experiments" / "does_it_help"
-    place.mkdir(parents=True)
+    """Writes a suite and its results, the values of each arm by seed, and returns the folder."""
+    folder = folder / "experiments" / "does_it_help"
+    folder.mkdir(parents=True)
     arms = arms or "".join(
         f"  {arm}: {{overrides: ['model.generator.hidden=[{8 + i}]']}}\n" for i, arm in enumerate(values)
     )
-    (place / "suite.yaml").write_text(f"{suite}arms:\n{arms}")
+    (folder / "suite.yaml").write_text(f"{suite}arms:\n{arms}")
     for arm, numbers in values.items():
         for seed, value in enumerate(numbers):
-            append(place / "results.csv", result_row(arm, seed, value))
-    return place
+            append(folder / "results.csv", result_row(arm, seed, value))
+    return folder
 
 
-def insert_config_hashes(place: Path) -> Path:
-    """The suite, where the rows that `row` made have the configs that their arms have."""
-    results = place / "results.csv"
+def insert_config_hashes(folder: Path) -> Path:
+    """Replaces CONFIG_HASH in results.csv by the hashes of the arms' configs."""
+    results = folder / "results.csv"
     if results.is_file():
-        now = configs(read(place))
+        hashes = configs(read(folder))
         with results.open(newline="") as file:
             lines = file.readlines()
-        text = "".join(line.replace(ARMS, now.get(line.split(",")[0], ARMS), 1) for line in lines)
+        text = "".join(
+            line.replace(CONFIG_HASH, hashes.get(line.split(",")[0], CONFIG_HASH), 1) for line in lines
+        )
         with results.open("w", newline="") as file:
             file.write(text)
-    return place
+    return folder
 
 
-def report_text(place: Path) -> str:
-    return report(compose(f"suite={insert_config_hashes(place)}", config_name="report")).read_text()
+def report_text(folder: Path) -> str:
+    return report(compose(f"suite={insert_config_hashes(folder)}", config_name="report")).read_text()
 
 
-def answer_of(place: Path) -> str:
-    return report_text(place).split("\n\n")[3]
+def answer_of(folder: Path) -> str:
+    return report_text(folder).split("\n\n")[3]
 
 
 def table_row(text: str, arm: str, table: int = 0) -> dict[str, str]:
-    """A row of a table, by its columns."""
+    """The row of an arm, by the names of the columns; `table` is the index of the table."""
     lines = [block for block in text.split("\n\n") if block.startswith("| arm")][table].splitlines()
     split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return next(dict(zip(split[0], line, strict=True)) for line in split if line[0].strip("`") == arm)
@@ -157,7 +163,7 @@ def test_the_answer_names_several_better_and_worse_arms(tmp_path: Path) -> None:
 
 def test_an_undecided_answer_states_the_smallest_detectable_effect(tmp_path: Path) -> None:
     found = answer_of(write_results(tmp_path, {"plain": PLAIN, "noisy": NOISY}))
-    # 2.128 is the smallest effect of four pairs in deviations of their differences.
+    # With four pairs, the smallest detectable effect is 2.128 deviations of the differences.
     smallest = 2.128 * np.std(np.subtract(NOISY, PLAIN), ddof=1)
     assert found == (
         f"Undecided: in `{NAME}` no difference of `noisy` to `plain` is shown; with 80 % power the smallest "
@@ -181,12 +187,12 @@ def test_holms_correction_can_make_a_difference_undecided(tmp_path: Path) -> Non
 
 
 def test_failed_and_diverged_runs_are_counted_and_excluded_from_pairs(tmp_path: Path) -> None:
-    place = write_results(tmp_path, {"plain": PLAIN, "wide": [*LESS[:2], None], "narrow": [*MORE[:3], None]})
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": [*LESS[:2], None], "narrow": [*MORE[:3], None]})
     append(
-        place / "results.csv",
+        folder / "results.csv",
         result_row("wide", 3, None, status="diverged", reason="diverged at step 7: nan"),
     )
-    text = report_text(place)
+    text = report_text(folder)
     columns = ("n", "failed", "diverged", "pairs")
     assert [table_row(text, "wide")[name] for name in columns] == ["2", "1", "1", "2"]
     assert [table_row(text, "narrow")[name] for name in columns] == ["3", "1", "0", "3"]
@@ -197,12 +203,12 @@ def test_failed_and_diverged_runs_are_counted_and_excluded_from_pairs(tmp_path: 
 
 
 def test_missing_runs_and_ignored_rows_are_reported(tmp_path: Path) -> None:
-    place = write_results(tmp_path, {"plain": PLAIN, "wide": [99.0, *LESS[1:3]]})
-    append(place / "results.csv", result_row("wide", 0, LESS[0]))  # the last one counts
-    append(place / "results.csv", result_row("gone", 0, 1.0))
-    with (place / "results.csv").open("a") as file:
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": [99.0, *LESS[1:3]]})
+    append(folder / "results.csv", result_row("wide", 0, LESS[0]))  # the last row of a run counts
+    append(folder / "results.csv", result_row("gone", 0, 1.0))
+    with (folder / "results.csv").open("a") as file:
         file.write("wide,3,finis")
-    text = report_text(place)
+    text = report_text(folder)
     assert text.split("\n\n")[3].startswith("After 7 of 8 runs: in `fid")
     assert "Not yet run: 1 of 8: `wide` seed 3." in text
     assert "2 rows of results.csv not counted" in text
@@ -211,11 +217,11 @@ def test_missing_runs_and_ignored_rows_are_reported(tmp_path: Path) -> None:
 
 
 def test_without_results_there_is_no_answer(tmp_path: Path) -> None:
-    place = write_results(tmp_path, {"plain": [], "wide": []})
-    text = report_text(place)
+    folder = write_results(tmp_path, {"plain": [], "wide": []})
+    text = report_text(folder)
     assert "No answer yet: nothing has been run." in text
     assert "Not yet run: 8 of 8: `plain` seeds 0, 1, 2, 3; `wide` seeds 0, 1, 2, 3." in text
-    assert not (place / "forest.png").exists()
+    assert not (folder / "forest.png").exists()
 
 
 def test_a_report_of_one_seed_explains_the_missing_interval(tmp_path: Path) -> None:
@@ -254,18 +260,19 @@ def test_published_values_lie_inside_or_outside(tmp_path: Path) -> None:
 
 
 def test_values_measured_differently_are_refused_but_samplers_may_differ(tmp_path: Path) -> None:
-    place = write_results(tmp_path, {"plain": PLAIN, "wide": LESS[:3]})
-    append(place / "results.csv", result_row("wide", 3, LESS[3], how={"sampler": "ema", "n_fake": 500}))
-    with pytest.raises(
-        ConfigError, match=r"plain \(seed 0\) and of wide \(seed 3\) .* n_fake is 1000 and 500"
-    ):
-        report_text(place)
-    assert not (place / "README.md").exists()
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS[:3]})
     append(
-        place / "results.csv",
-        result_row("wide", 3, LESS[3], how={"sampler": "ema", "torch": "9.1"}, code="f" * 12),
+        folder / "results.csv", result_row("wide", 3, LESS[3], provenance={"sampler": "ema", "n_fake": 500})
     )
-    text = report_text(place)
+    reason = r"plain \(seed 0\) and wide \(seed 3\) are not comparable: n_fake is 1000 and 500"
+    with refuses(NAME, reason=reason, remedy="the same protocol"):
+        report_text(folder)
+    assert not (folder / "README.md").exists()
+    append(
+        folder / "results.csv",
+        result_row("wide", 3, LESS[3], provenance={"sampler": "ema", "torch": "9.1"}, code="f" * 12),
+    )
+    text = report_text(folder)
     assert "- Torch: 9.1." in text
     assert "Sampler: ema in 1 run of `wide`, otherwise generator; arms may differ in this." in text
     assert f"Code: {'f' * 12} (commit {'b' * 12}) in 1 run of `wide`, otherwise {'a' * 12}" in text
@@ -273,23 +280,23 @@ def test_values_measured_differently_are_refused_but_samplers_may_differ(tmp_pat
 
 
 def test_rows_of_other_numerics_are_stale_and_those_of_other_code_are_not(tmp_path: Path) -> None:
-    place = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
-    append(place / "results.csv", result_row("wide", 3, LESS[3], code="f" * 12))
-    assert "Stale" not in report_text(place)
-    append(place / "results.csv", result_row("wide", 3, LESS[3], numerics=0))
-    assert f"Stale: 1 of 8 runs, of other numerics than {NUMERICS}" in report_text(place)
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
+    append(folder / "results.csv", result_row("wide", 3, LESS[3], code="f" * 12))
+    assert "Stale" not in report_text(folder)
+    append(folder / "results.csv", result_row("wide", 3, LESS[3], numerics=0))
+    assert f"Stale: 1 of 8 runs, of other numerics than {NUMERICS}" in report_text(folder)
     for arm, values in {"plain": PLAIN, "wide": LESS}.items():
         for seed, value in enumerate(values):
-            append(place / "results.csv", result_row(arm, seed, value, numerics=0))
-    assert "Stale: all runs" in report_text(place)
+            append(folder / "results.csv", result_row(arm, seed, value, numerics=0))
+    assert "Stale: all runs" in report_text(folder)
 
 
 def test_rows_of_another_config_do_not_count(tmp_path: Path) -> None:
-    place = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
-    report_text(place)
-    suite = place / "suite.yaml"
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
+    report_text(folder)
+    suite = folder / "suite.yaml"
     suite.write_text(suite.read_text().replace("hidden=[9]", "hidden=[10]"))
-    text = report_text(place)
+    text = report_text(folder)
     assert "Not yet run: 4 of 8: `wide` seeds 0, 1, 2, 3." in text
     assert "`wide`: 4 rows of another config than suite.yaml has now, so not counted." in text
     assert "no arm has finished with a seed of the reference" in text
@@ -308,7 +315,7 @@ ORDER = SUITE + "order: [best, middle, worst]\n"
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "pattern"),
     [
         ([LESS, PLAIN, MORE], "Yes: .* 3 of 3 pairs .*tau .1.00.*, 3 are in it and 0 are not"),
         ([MORE, PLAIN, LESS], "No: .* 0 of 3 pairs .*tau -1.00.*, 0 are in it and 3 are not"),
@@ -317,15 +324,15 @@ ORDER = SUITE + "order: [best, middle, worst]\n"
     ],
 )
 def test_the_answer_compares_the_arms_with_the_published_order(
-    tmp_path: Path, values: Sequence[Sequence[float]], said: str
+    tmp_path: Path, values: Sequence[Sequence[float]], pattern: str
 ) -> None:
     names = ("best", "middle", "worst")
-    given = {name: values[i] if i < len(values) else [] for i, name in enumerate(names)}
-    found = answer_of(write_results(tmp_path, given, suite=ORDER))
-    assert re.search(said, found, re.IGNORECASE), found
+    by_arm = {name: values[i] if i < len(values) else [] for i, name in enumerate(names)}
+    found = answer_of(write_results(tmp_path, by_arm, suite=ORDER))
+    assert re.search(pattern, found, re.IGNORECASE), found
     if len(values) > 2:
-        first = min(given, key=lambda name: np.mean(given[name]))  # a distance
-        assert f"Best first: `{first}`" in found
+        best = min(by_arm, key=lambda name: np.mean(by_arm[name]))  # FID: lower is better
+        assert f"Best first: `{best}`" in found
 
 
 def test_one_seed_is_compared_with_the_published_values(tmp_path: Path) -> None:
@@ -342,36 +349,37 @@ def test_one_seed_is_compared_with_the_published_values(tmp_path: Path) -> None:
 
 
 def test_the_answer_names_arms_that_did_not_finish(tmp_path: Path) -> None:
-    place = write_results(
+    folder = write_results(
         tmp_path, {"plain": PLAIN, "wide": LESS, "gone": [None] * 4, "mixed": [20.1, 22.2, None]}
     )
-    append(place / "results.csv", result_row("mixed", 3, None, status="diverged"))
-    found = answer_of(place)
+    append(folder / "results.csv", result_row("mixed", 3, None, status="diverged"))
+    found = answer_of(folder)
     assert found.endswith("`gone` failed in every seed and `mixed` failed or diverged in 2 of 4 seeds.")
-    assert "The numbers of `mixed` are of the surviving seeds only" in (place / "README.md").read_text()
+    assert "The numbers of `mixed` are of the surviving seeds only" in (folder / "README.md").read_text()
 
 
-def test_commands_say_threads_and_commit(tmp_path: Path) -> None:
-    place = write_results(tmp_path, {"plain": PLAIN, "wide": []})
+def test_commands_contain_the_threads_and_the_commit(tmp_path: Path) -> None:
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": []})
     for seed, number in enumerate(LESS):
         append(
-            place / "results.csv", result_row("wide", seed, number, device="cpu, 2 threads", commit="e" * 12)
+            folder / "results.csv", result_row("wide", seed, number, device="cpu, 2 threads", commit="e" * 12)
         )
-    text = report_text(place)
+    text = report_text(folder)
     assert f"# wide, played at commit {'e' * 12}\nOMP_NUM_THREADS=2 python -m ganlab.run -m " in text
     assert f"# plain, played at commit {'b' * 12}\npython -m ganlab.run -m " in text
 
 
 def test_two_metrics_with_the_same_prefix_are_refused(tmp_path: Path) -> None:
-    place = write_results(tmp_path, {"plain": PLAIN, "wide": LESS[:3]})
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS[:3]})
     other = result_row("wide", 3, 1.0)
     append(
-        place / "results.csv", Row(**(vars(other) | {"metrics": {"fid/digits_train_60": metric_record(1.0)}}))
+        folder / "results.csv",
+        Row(**(vars(other) | {"metrics": {"fid/digits_train_60": metric_record(1.0)}})),
     )
     with pytest.raises(
         ConfigError, match=r"fid is fid/digits_train_1k in plain \(seed 0\), fid/digits_train_60 in"
     ):
-        report_text(place)
+        report_text(folder)
 
 
 def test_every_arm_has_the_command_that_reproduces_it(tmp_path: Path) -> None:
@@ -390,8 +398,8 @@ def test_the_forest_plot_shows_seeds_means_and_intervals(
     figures: list[Figure] = []
     render = forest.render
     monkeypatch.setattr(forest, "render", lambda figure: figures.append(figure) or render(figure))
-    place = write_results(tmp_path, {"plain": PLAIN, "wide": LESS, "narrow": MORE, "noisy": NOISY})
-    report_text(place)
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS, "narrow": MORE, "noisy": NOISY})
+    report_text(folder)
     axes = figures[0].axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["wide", "narrow", "noisy"]
     assert axes.get_xlabel() == f"difference in {NAME} (lower is better)"
@@ -403,41 +411,41 @@ def test_the_forest_plot_shows_seeds_means_and_intervals(
     assert sorted(seeds.get_xdata()) == pytest.approx(sorted(np.subtract(LESS, PLAIN)))
     colours = [line.get_color() for line in axes.lines if line.get_marker() == "D"]
     assert colours == [BLUE, VERMILION, BLACK]
-    with Image.open(place / "forest.png") as image:
+    with Image.open(folder / "forest.png") as image:
         assert image.size[0] == 900
 
 
 def test_sample_grids_are_combined_into_one_picture(tmp_path: Path) -> None:
-    place = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
-    assert "grids.png" not in report_text(place)
-    (place / "samples").mkdir()
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
+    assert "grids.png" not in report_text(folder)
+    (folder / "samples").mkdir()
     for arm in ("plain", "wide"):
-        Image.new("L", (80, 80), 200).save(place / "samples" / f"{arm}.png")
-    assert "![sample grids](grids.png)" in report_text(place)
-    with Image.open(place / "grids.png") as image:
+        Image.new("L", (80, 80), 200).save(folder / "samples" / f"{arm}.png")
+    assert "![sample grids](grids.png)" in report_text(folder)
+    with Image.open(folder / "grids.png") as image:
         assert image.size[0] > image.size[1]
 
 
 def test_a_page_written_by_hand_is_kept(tmp_path: Path) -> None:
-    place = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
-    report_text(place)
-    report_text(place)  # over its own
-    (place / "README.md").write_text("# By hand\n")
+    folder = write_results(tmp_path, {"plain": PLAIN, "wide": LESS})
+    report_text(folder)
+    report_text(folder)  # over its own
+    (folder / "README.md").write_text("# By hand\n")
     with pytest.raises(ConfigError, match=r"README.md is not a report's: give it another name"):
-        report_text(place)
-    assert (place / "README.md").read_text() == "# By hand\n"
+        report_text(folder)
+    assert (folder / "README.md").read_text() == "# By hand\n"
 
 
 def test_a_report_needs_a_suite_and_no_torch(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="suite is missing: give the folder of one"):
         report(compose(config_name="report"))
-    place = insert_config_hashes(write_results(tmp_path, {"plain": PLAIN, "wide": LESS}))
+    folder = insert_config_hashes(write_results(tmp_path, {"plain": PLAIN, "wide": LESS}))
     code = (
         "import sys; from ganlab.report import main; sys.argv[0] = 'report'; main(); "
         "assert not {'torch', 'pytorch_lightning'} & set(sys.modules)"
     )
-    command = [sys.executable, "-c", code, f"suite={place}"]
+    command = [sys.executable, "-c", code, f"suite={folder}"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "better than `plain` is `wide`" in done.stdout
-    assert (place / "forest.png").is_file()
+    assert (folder / "forest.png").is_file()

@@ -40,7 +40,7 @@ from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
-from ganlab.data.digits import Digits
+from ganlab.data.vision import Digits
 from ganlab.filesystem import Lock
 from ganlab.run import run
 from ganlab.training.callbacks.stop import Stop

@@ -71,7 +71,7 @@ def test_a_suite_has_the_contents_of_its_file(tmp_path: Path) -> None:
         ("[7.9, 0.1]", "low", "line 8: arms.r1.published.fid: low must be a number"),
         ("source: Nobody 2014, table 1\n", "", "line 7: arms.r1 has published values"),
         ("seeds: 2", "seeds: [1, 1]", "line 3: seeds: .* must be one or more, each once"),
-        ("seeds: 2", "seeds: 0", "line 3: seeds: 0 must be a complete number of at least 1 or a list"),
+        ("seeds: 2", "seeds: 0", "line 3: seeds: 0 must be a whole number of at least 1 or a list"),
         ("metrics: [fid, is]", "metrics: []", "line 4: metrics is empty"),
         ("'metric=[fid,is]'", "metric=[fid,is]", "line 2: .*; quote what holds brackets"),
         ("steps=4", "steps: 4", "line 2: base: .* must be a list, each a string"),
@@ -122,7 +122,7 @@ def test_a_half_written_last_row_is_reported_and_overwritten_by_the_next(tmp_pat
     for end in (
         complete.rindex(b"\n"),
         complete.rindex(b"r1,3,fin") + 7,
-    ):  # without the line end; only the start
+    ):  # without its end; only its start
         path.write_bytes(complete[:end])
         found, note = results.read(path)
         assert found == [ROW]

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.compose import num_steps
 from ganlab.config.kinds import check_arguments, check_kinds, import_object, to_plain
 from ganlab.config.stages import stage_configs
-from ganlab.core.errors import UNSET, ConfigError, require, shown, within
+from ganlab.core.errors import UNSET, ConfigError, format_value, prefixing_keys, require
 
 # The settings of Lightning's Trainer that a config may have; ganlab sets the others itself.
 TRAINER = {
@@ -23,7 +23,7 @@ def check_config(cfg: DictConfig) -> None:
         ConfigError: a value is of the wrong kind or out of its range, or two settings contradict each other.
     """
     for name, own in stage_configs(check_kinds(cfg)):
-        with within(name and f"stages.{name}", "."):
+        with prefixing_keys(name and f"stages.{name}", "."):
             check_arguments(check_kinds(own))
             check_game_config(own)
 
@@ -49,7 +49,7 @@ def check_game_config(cfg: DictConfig) -> None:
     for key, name in [*shapes, ("model.generator.value_range", "range")]:
         fact = to_plain(cfg.data[name])
         value = to_plain(OmegaConf.select(cfg, key, default=fact))
-        reason = f"contradicts data.{name}={shown(fact)}"
+        reason = f"contradicts data.{name}={format_value(fact)}"
         require(value == fact, key, value, reason, f"remove it; it follows data.{name}")
     alone = cfg.trainer.devices == 1 or "strategy" in cfg.trainer
     require(alone, "trainer.devices", cfg.trainer.devices, "needs trainer=ddp", "add it")

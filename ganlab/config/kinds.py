@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Union, Unpack, get_args, get_origin,
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import UNSET, ConfigError, require, shown
+from ganlab.core.errors import UNSET, ConfigError, format_value, require
 from ganlab.core.validation import Count, Whole, describe_interval, in_interval, is_whole_number
 
 PATHS = (
@@ -186,7 +186,7 @@ def describe_kind(annotation: Any) -> str:
             return f"a whole number of at least {' and at most '.join(map(str, bounds))}"
         return describe_kind(base).replace("a list", f"a list of {bounds[0]} or more", 1)
     if kind is Literal:
-        return f"one of {', '.join(map(shown, arguments))}"
+        return f"one of {', '.join(map(format_value, arguments))}"
     if kind in (Union, UnionType):
         return " or ".join(dict.fromkeys(map(describe_kind, arguments)))
     if kind in PHRASES or issubclass(kind, Mapping):

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import UNSET, ConfigError, require, shown
+from ganlab.core.errors import UNSET, ConfigError, format_value, require
 
 FORMAT = 1  # of a run directory; a run of any other format is refused
 GROUPS = (
@@ -52,7 +52,7 @@ def check_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
         check_format(found, summary)
     for name in GROUPS:
         if not isinstance(cfg.get(name), DictConfig):
-            raise ConfigError(f"is not the config of a run: {name}={shown(cfg.get(name))}", RESTORE)
+            raise ConfigError(f"is not the config of a run: {name}={format_value(cfg.get(name))}", RESTORE)
     names = cfg.get("class_names") or []
     are_strings = (OmegaConf.is_list(names) or names == []) and all(isinstance(name, str) for name in names)
     require(are_strings, "", UNSET, f"has class_names={names}, which must be strings", RESTORE)
@@ -65,6 +65,6 @@ def check_format(found: Any, summary: Mapping[str, Any]) -> None:
     versions = summary.get("versions")
     writer = versions.get("torch-ganlab") if isinstance(versions, dict) else None
     version = writer if isinstance(writer, str) else "of the version that wrote it"
-    reason = f"has format={shown(found)}, but this version of ganlab reads format {FORMAT}"
+    reason = f"has format={format_value(found)}, but this version of ganlab reads format {FORMAT}"
     supported = found == FORMAT and type(found) is int
     require(supported, "", UNSET, reason, f"use ganlab {version} for this run, or start a new one")

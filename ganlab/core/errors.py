@@ -21,12 +21,12 @@ def for_terminal(text: str) -> str:
 UNSET: Any = ...  # no value; unlike an object(), it is the same after pickling, as errors of workers are
 
 
-def shown(value: object) -> str:
+def format_value(value: object) -> str:
     """A value in the syntax of the command line."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(shown, value))}]"
+        return f"[{','.join(map(format_value, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -43,7 +43,7 @@ class ConfigError(ValueError):
 
     def __init__(self, reason: str, remedy: str = "", key: str = "", value: object = UNSET):
         self.reason, self.remedy, self.key, self.value = reason, remedy, key, value
-        setting = key.lstrip(".") + ("" if value is UNSET else f"={shown(value)}")
+        setting = key.lstrip(".") + ("" if value is UNSET else f"={format_value(value)}")
         text = f"{setting}: {reason}" if setting else reason
         super().__init__(for_terminal(f"{text}. {remedy[0].upper()}{remedy[1:]}." if remedy else text))
 
@@ -86,7 +86,7 @@ def completing(owner: str) -> Iterator[None]:
 
 
 @contextmanager
-def within(place: str | None, joint: str = ": ") -> Iterator[None]:
+def prefixing_keys(place: str | None, joint: str = ": ") -> Iterator[None]:
     """Prepends a place, such as a file or a stage, to the keys of all errors; None: changes nothing."""
     try:
         yield
@@ -100,7 +100,7 @@ def one_line(error: BaseException) -> str:
     return for_terminal(" ".join(str(error).split())) or type(error).__name__
 
 
-def ending(error: BaseException) -> tuple[str, str]:
+def final_status(error: BaseException) -> tuple[str, str]:
     """The final status of a run that an exception ended, and the reason."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "stopped", type(error).__name__

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from ganlab.core.errors import require, shown
+from ganlab.core.errors import format_value, require
 from ganlab.core.validation import Count, Positive, Whole, describe_interval, in_interval
 
 
@@ -45,7 +45,9 @@ class Piecewise(Schedule):
         rising = milestones == sorted({*milestones} - {0})
         require(rising, ".milestones", milestones, "must rise from 1 or more")
         one_more = len(values) == len(milestones) + 1
-        require(one_more, ".values", values, f"needs one element more than milestones={shown(milestones)}")
+        require(
+            one_more, ".values", values, f"needs one element more than milestones={format_value(milestones)}"
+        )
         monotone = values in (sorted(values), sorted(values, reverse=True))
         require(monotone, ".values", values, "must rise or fall throughout")
         self.values, self.milestones = list(map(float, values)), milestones
@@ -114,7 +116,10 @@ class HalfLife(Schedule):
         return 0.5 ** (1 / min(self.steps, self.share * max(step, 1)))
 
 
-def as_schedule(key: str, value: float | Schedule, interval: str) -> Schedule:
+ScheduleLike = float | Schedule  # a number is the same at every step
+
+
+def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
     """Converts a number to a schedule, and checks the range of either.
 
     Raises:
@@ -128,7 +133,7 @@ def as_schedule(key: str, value: float | Schedule, interval: str) -> Schedule:
     return schedule
 
 
-def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
+def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
     """Converts a number to a schedule, and checks that either is never negative and not always zero.
 
     Raises:

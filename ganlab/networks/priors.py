@@ -1,6 +1,4 @@
-"""Prior distributions of latents: a source of random numbers, n and dim -> latents [n, dim]."""
-
-from __future__ import annotations
+"""Prior distributions of latents, as functions of random numbers, n and dim -> latents [n, dim]."""
 
 import math
 from typing import Protocol

@@ -15,10 +15,10 @@ from ganlab.config.build import ROLES, as_config_errors, build_game, instantiate
 from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import stage_configs
-from ganlab.core.errors import ConfigError, require, within
+from ganlab.core.errors import ConfigError, prefixing_keys, require
 from ganlab.data.base import Data
 from ganlab.game import Game
-from ganlab.networks.autoencoder import copy_of_pretrained
+from ganlab.networks.autoencoder import pretrained_initialiser
 from ganlab.networks.norms import ElementaryNorm
 from ganlab.training.module import GameModule, Stage
 from ganlab.training.play import Play
@@ -35,7 +35,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
         torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
     stages: list[Stage] = []
     for name, own in stage_configs(cfg):
-        with within(name and f"stages.{name}", "."), as_config_errors():
+        with prefixing_keys(name and f"stages.{name}", "."), as_config_errors():
             stages.append(
                 build_stage(own, data, {stage.name: stage.game for stage in stages}, cfg.seed, name)
             )
@@ -62,7 +62,9 @@ def build_stage(
     play, optimizers, clip = instantiate(cfg.play, Play), instantiate(cfg.optimizer), instantiate(cfg.clip)
     if name is None:
         return Stage(game, play, optimizers, clip, seed)
-    copy_pretrained = copy_of_pretrained(game.generator, [earlier[part].generator for part in cfg.pretrained])
+    copy_pretrained = pretrained_initialiser(
+        game.generator, [earlier[part].generator for part in cfg.pretrained]
+    )
 
     def prepare() -> None:
         copy_pretrained()

@@ -15,7 +15,7 @@ from ganlab.core.distributed import all_reduce_mean_, mean_over_ranks
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
-from ganlab.core.schedules import Schedule, as_schedule, at_step, has_schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, as_schedule, at_step, has_schedule, nonzero_schedule
 from ganlab.core.turn import Batch, Player, Sample, Turn
 from ganlab.data.sources import LabelledBatch, Samples
 from ganlab.game import Game
@@ -52,7 +52,7 @@ class PlayerOptimizer:
         ConfigError: the optimiser does not accept a value, or a schedule becomes negative.
     """
 
-    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: float | Schedule | None):
+    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: ScheduleLike | None):
         self.player, self.weights = player, weights
         self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
         self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}

@@ -13,7 +13,7 @@ from ganlab.config.build import as_config_errors, build_data, build_evaluation, 
 from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import RankLost, ending, printable, require
+from ganlab.core.errors import RankLost, final_status, printable, require
 from ganlab.data.base import Data
 from ganlab.training.build import build, init_from, load_weights
 from ganlab.training.callbacks.evaluate import Evaluate, FinalImages, SampleImages
@@ -178,7 +178,7 @@ class Session:
     def write_failure(self, error: BaseException, silent: bool = False) -> None:
         """Writes the summary of a run that an error ended; `silent`: without a word if that fails, too."""
         try:
-            self.write_summary(*ending(error))
+            self.write_summary(*final_status(error))
         except OSError as other:  # a full disk must not hide why the run ended
             if not silent:
                 print(f"summary.json could not be written: {other.strerror}", file=sys.stderr)

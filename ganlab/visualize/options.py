@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from ganlab.config.compose import compose
 from ganlab.config.kinds import check_kinds
-from ganlab.core.errors import require, within
+from ganlab.core.errors import prefixing_keys, require
 from ganlab.core.validation import is_whole_number
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def parse_views(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]
     for i, view in enumerate([views] if isinstance(views, str) else views):
         given = {"what": view} if isinstance(view, str) else {str(key): view[key] for key in view}
         cfg = compose(config_name="sample")
-        with within(f"views[{i}]", joint="."):
+        with prefixing_keys(f"views[{i}]", joint="."):
             for key, value in given.items():
                 available = key in ("what", *KNOWN - SAMPLE_ONLY)
                 require(available, key, value, "has no effect at the end of a run", "remove it")

@@ -199,7 +199,7 @@ def test_outputs_are_scaled_in_evaluation_for_the_inputs_dropped_in_training() -
             UNSET,
             "Sphere",
         ),
-        (["model=gmn", "objective=vae"], "model.encoder", UNSET, "missing"),
+        (["model=gmn", "objective=vae"], "model.encoder", UNSET, "is needed by the objective"),
         (["model=vae", "objective.beta=-1"], "objective.beta", -1, "at least 0"),
         (["model=vae", "objective.likelihood.std=0"], "objective.likelihood.std", 0, "positive"),
         (["model=vae", "model.encoder.dropout=[0.1]"], "model.encoder.dropout", [0.1], "3 rates"),

@@ -40,19 +40,19 @@ def samples() -> tuple[Tensor, Tensor]:
 
 
 def turn(player: str, network: nn.Module | None = None) -> Turn:
-    data, made = samples()
-    seen = Turn(player, 0, Batch(Sample(data)), None, network or Smooth(), Tricks({}), RandomStreams(0))
-    return seen.replace(fake=Sample(made))
+    data, fake = samples()
+    view = Turn(player, 0, Batch(Sample(data)), None, network or Smooth(), Tricks({}), RandomStreams(0))
+    return view.replace(fake=Sample(fake))
 
 
 def test_the_players_have_opposite_losses() -> None:
     objective = LearnedMMD(
         GaussianMixture([1.0], "std"), "biased", root=True, gradient_penalty=None, one_sided=16.0, weight=ONES
     )
-    data, made = (Smooth()(x).features.detach() for x in samples())
-    distance = mmd2(made, data, GaussianMixture([1.0], "std"), "biased").sqrt()
-    lead = [min(float(data[:, i].mean() - made[:, i].mean()), 0.0) for i in range(4)]
-    assert min(lead) < 0 < max(float(gap) for gap in data.mean(0) - made.mean(0))
+    data, fake = (Smooth()(x).features.detach() for x in samples())
+    distance = mmd2(fake, data, GaussianMixture([1.0], "std"), "biased").sqrt()
+    lead = [min(float(data[:, i].mean() - fake[:, i].mean()), 0.0) for i in range(4)]
+    assert min(lead) < 0 < max(float(gap) for gap in data.mean(0) - fake.mean(0))
     for player, sign in (("generator", 1), ("discriminator", -1)):
         terms = objective(turn(player))
         assert list(terms) == ["adversarial", "adversarial_one_sided"]
@@ -62,10 +62,10 @@ def test_the_players_have_opposite_losses() -> None:
 
 def witness(network: nn.Module, kernel, t: Tensor) -> Tensor:
     """Mean k(f(t), f(x)) - mean k(f(t), f(G(z))) for one t, by a loop."""
-    data, made = samples()
+    data, fake = samples()
     f = network(t[None]).features
     near = [kernel(f, network(x[None]).features) for x in data]
-    far = [kernel(f, network(x[None]).features) for x in made]
+    far = [kernel(f, network(x[None]).features) for x in fake]
     return (torch.stack(near).mean() - torch.stack(far).mean()).squeeze()
 
 
@@ -75,8 +75,8 @@ def test_the_penalty_is_on_the_slope_of_the_witness(kernel) -> None:
     objective = LearnedMMD(kernel, "unbiased", root=False, gradient_penalty=3.0, one_sided=None, weight=ONES)
     penalty = objective(turn("discriminator", network))["gradient_penalty"]
     share = RandomStreams(0).uniform("between", 5, 1).double()
-    data, made = samples()
-    for i, t in enumerate(share * data + (1 - share) * made):
+    data, fake = samples()
+    for i, t in enumerate(share * data + (1 - share) * fake):
         slopes = []
         for axis in torch.eye(3, dtype=torch.float64) * 1e-5:
             ahead, behind = witness(network, kernel, t + axis), witness(network, kernel, t - axis)

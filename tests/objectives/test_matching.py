@@ -14,7 +14,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import GaussianMixture
-from ganlab.metrics.features import Classifier
+from ganlab.metrics.extractors import Classifier
 from ganlab.objectives.matching import MMD, Moments, SlicedWasserstein
 from ganlab.objectives.spaces import Pixels, RandomFeatures
 from ganlab.tricks.base import Tricks
@@ -23,13 +23,13 @@ ONE = {"generator": 1.0}
 DIRECT = ["mmd", "energy", "moments", "sliced_wasserstein"]
 
 
-def turn(made: Tensor, data: Tensor) -> Turn:
-    seen = Turn("generator", 0, Batch(Sample(data)), None, None, Tricks({}), RandomStreams(0))
-    return seen.replace(generated=Sample(made))
+def turn(fake: Tensor, data: Tensor) -> Turn:
+    view = Turn("generator", 0, Batch(Sample(data)), None, None, Tricks({}), RandomStreams(0))
+    return view.replace(generated=Sample(fake))
 
 
-def matched(objective, made: Tensor, data: Tensor) -> float:
-    return float(objective(turn(made, data))["matching"])
+def matched(objective, fake: Tensor, data: Tensor) -> float:
+    return float(objective(turn(fake, data))["matching"])
 
 
 def pair(n: int = 6, *shape: int) -> tuple[Tensor, Tensor]:
@@ -39,38 +39,38 @@ def pair(n: int = 6, *shape: int) -> tuple[Tensor, Tensor]:
 
 def test_mmd_is_between_generated_and_real_samples() -> None:
     module = game("mmd").game
-    seen = module.turn("generator", real_batch(), RandomStreams(0))
-    made, data = seen.generated.x.detach().flatten(1).double(), seen.real.x.flatten(1).double()
+    view = module.turn("generator", real_batch(), RandomStreams(0))
+    fake, data = view.generated.x.detach().flatten(1).double(), view.real.x.flatten(1).double()
 
     def mean_kernel(x: Tensor, y: Tensor) -> float:
         squared = torch.cdist(x, y).square()
         return sum(float(torch.exp(-squared / (2 * s)).mean()) for s in (2, 5, 10, 20, 40, 80))
 
-    squared = mean_kernel(made, made) + mean_kernel(data, data) - 2 * mean_kernel(made, data)
-    assert float(module.losses(seen)["matching"].detach()) == pytest.approx(math.sqrt(squared), rel=1e-3)
+    squared = mean_kernel(fake, fake) + mean_kernel(data, data) - 2 * mean_kernel(fake, data)
+    assert float(module.losses(view)["matching"].detach()) == pytest.approx(math.sqrt(squared), rel=1e-3)
 
 
 def test_with_median_the_widths_are_multiples_of_the_median_distance() -> None:
-    made, data = pair()
+    fake, data = pair()
     median = torch.pdist(data).median()
     for width_is, width in (("std", 0.5 * float(median)), ("variance", 0.5 * float(median) ** 2)):
         objective = MMD(
             GaussianMixture([0.5], width_is), "unbiased", root=False, median=True, space=Pixels(), weight=ONE
         )
-        expected = mmd2(made, data, GaussianMixture([width], width_is), "unbiased")
-        assert matched(objective, made, data) == pytest.approx(float(expected), rel=1e-4)
+        expected = mmd2(fake, data, GaussianMixture([width], width_is), "unbiased")
+        assert matched(objective, fake, data) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_moments_are_summed_over_orders() -> None:
-    made, data = pair()
-    covariance = (torch.cov(made.T, correction=0) - torch.cov(data.T, correction=0)).square().sum()
-    expected = (made.mean(0) - data.mean(0)).square().sum() + (
-        made.var(0, correction=0) - data.var(0, correction=0)
+    fake, data = pair()
+    covariance = (torch.cov(fake.T, correction=0) - torch.cov(data.T, correction=0)).square().sum()
+    expected = (fake.mean(0) - data.mean(0)).square().sum() + (
+        fake.var(0, correction=0) - data.var(0, correction=0)
     ).square().sum()
     assert matched(
-        Moments([1, 2], covariance=False, space=Pixels(), weight=ONE), made, data
+        Moments([1, 2], covariance=False, space=Pixels(), weight=ONE), fake, data
     ) == pytest.approx(float(expected))
-    both = matched(Moments([1, 2], covariance=True, space=Pixels(), weight=ONE), made, data)
+    both = matched(Moments([1, 2], covariance=True, space=Pixels(), weight=ONE), fake, data)
     assert both == pytest.approx(float(expected + covariance))
 
 
@@ -80,21 +80,21 @@ def test_sliced_wasserstein_draws_new_directions_of_unit_length() -> None:
     objective = SlicedWasserstein(20000, 2, Pixels(), ONE)
     assert matched(objective, data + shift, data) == pytest.approx(9 / 3, rel=0.05)
     few = SlicedWasserstein(2, 1, Pixels(), ONE)
-    seen = turn(data + shift, data)
-    assert few(seen)["matching"] != few(seen)["matching"]
+    view = turn(data + shift, data)
+    assert few(view)["matching"] != few(view)["matching"]
 
 
 @pytest.mark.parametrize("objective", DIRECT)
 @pytest.mark.parametrize("precision", ["bf16", "float64"])
 def test_half_precision_stays_finite_and_near(objective: str, precision: str) -> None:
     module = game(objective).game
-    seen = module.turn("generator", real_batch(), RandomStreams(0))
-    exact = float(module.losses(seen)["matching"].detach())
+    view = module.turn("generator", real_batch(), RandomStreams(0))
+    exact = float(module.losses(view)["matching"].detach())
     if precision == "float64":
         module = module.double()
-        seen = module.turn("generator", Batch(Sample(real_batch().real.x.double())), RandomStreams(0))
-        seen = seen.replace(latent=seen.latent.double())
-        loss = module.losses(seen)["matching"]
+        view = module.turn("generator", Batch(Sample(real_batch().real.x.double())), RandomStreams(0))
+        view = view.replace(latent=view.latent.double())
+        loss = module.losses(view)["matching"]
     else:
         with torch.autocast("cpu", torch.bfloat16):
             loss = module.losses(module.turn("generator", real_batch(), RandomStreams(0)))["matching"]
@@ -110,8 +110,8 @@ def test_half_precision_stays_finite_and_near(objective: str, precision: str) ->
 def test_every_distance_works_in_every_space(objective: str, space: str) -> None:
     module = build_game(resolved_config(*SMALL, f"objective={objective}", f"objective/space={space}"))
     module.train()
-    seen = module.turn("generator", real_batch(), RandomStreams(0))
-    loss = module.losses(seen)["matching"]
+    view = module.turn("generator", real_batch(), RandomStreams(0))
+    loss = module.losses(view)["matching"]
     loss.backward()
     assert loss.isfinite()
     assert all(weight.grad.isfinite().all() for weight in module.weights("generator"))
@@ -144,8 +144,8 @@ def test_random_features_depend_on_their_own_seed_only() -> None:
 
 def test_random_features_have_the_scale_of_the_samples() -> None:
     space = RandomFeatures([512, 512], 0, [100])
-    seen = space(Sample(torch.randn(500, 100)))
-    assert 0.8 < float(seen.square().mean()) < 1.2
+    features = space(Sample(torch.randn(500, 100)))
+    assert 0.8 < float(features.square().mean()) < 1.2
 
 
 @pytest.mark.parametrize(

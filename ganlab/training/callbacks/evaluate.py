@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, Trainer
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import require, within
+from ganlab.core.errors import prefixing_keys, require
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.evaluation import Evaluation
@@ -80,7 +80,7 @@ class FinalImages(Callback):
         only_last = all(step % cfg.sample_every for step in range(times.begins + 1, times.total))
         reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
         for i, view in enumerate(self.views):
-            with within(f"views[{i}]", joint="."):
+            with prefixing_keys(f"views[{i}]", joint="."):
                 fit_to_game(view, game, self.class_names)
                 if view.space == "features":
                     feature_space(cfg, data)  # raises now, not after the last step
