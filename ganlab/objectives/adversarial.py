@@ -1,4 +1,8 @@
-"""Adversarial objectives. l is the discriminator's logit, D = sigmoid(l)."""
+"""Adversarial objectives.
+
+In all docstrings, l is the discriminator's logit, D = sigmoid(l), x a real sample and G(z) a generated one. A
+formula is the loss of the discriminator; a second one, after a semicolon, is that of the generator.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,11 @@ from ganlab.core.schedules import Schedule
 from ganlab.core.turn import Capability, Player, Turn, at_least_float32
 from ganlab.objectives.base import Objective
 
-MaxLogit = Annotated[float, "(0, 40]"]  # largest exponent; exp(88) is the largest in float32
+MaxLogit = Annotated[float, "(0, 40]"]  # exp(40) is far below the largest float32, about exp(88)
 
 
 class Adversarial(Objective):
-    """Base class of objectives with one loss per player, each [B] or [B, h, w]."""
+    """Base class of objectives with one loss per player, [B], or [B, h, w] over patches."""
 
     provides = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.FAKE_COSTS})
 
@@ -30,29 +34,28 @@ class Adversarial(Objective):
 
     @abstractmethod
     def discriminator(self, turn: Turn) -> Tensor:
-        """The discriminator's loss."""
+        """The loss of the discriminator."""
 
     @abstractmethod
     def generator(self, turn: Turn) -> Tensor:
-        """The generator's loss."""
+        """The loss of the generator."""
 
 
 class BinaryCrossEntropy(Adversarial):
-    """Base class of objectives whose discriminator minimises -log D(x) - log(1 - D(G(z))), [B].
+    """Base class of objectives whose discriminator minimises -log D(x) - log(1 - D(G(z))).
 
-    With the turn's targets t the terms are -t log D - (1 - t) log(1 - D).
+    If a trick changes the targets t, both terms become -t log D - (1 - t) log(1 - D).
     """
 
     def discriminator(self, turn: Turn) -> Tensor:
-        return cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none") + cross_entropy(
-            turn.on_fake.logits, turn.targets.fake, reduction="none"
-        )
+        real = cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none")
+        return real + cross_entropy(turn.on_fake.logits, turn.targets.fake, reduction="none")
 
 
 def linearised_exp(x: Tensor, ceiling: float) -> Tensor:
-    """exp(x) for x <= ceiling, continued by its tangent at the ceiling.
+    """exp(x) for x <= ceiling; above, the tangent of exp at the ceiling.
 
-    Clamping x would remove the gradient of the samples where the loss is steepest.
+    Clamping x instead would remove the gradient where the loss is steepest.
     """
     below = x.clamp(max=ceiling)
     return below.exp() * (1 + x - below)
@@ -79,11 +82,11 @@ class NonSaturating(BinaryCrossEntropy):
 class MaximumLikelihood(BinaryCrossEntropy):
     """The generator minimises -D / (1 - D) = -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
 
-    Against the optimal discriminator its expected gradient is that of KL(p_data || p_g). A few samples make
-    up most of it. The tutorial's factors 1/2 can be set by `weight`.
+    Against the optimal discriminator, the expected gradient of this loss is that of KL(p_data || p_g). A few
+    samples contribute most of the gradient. The tutorial's factors 1/2 can be set by `weight`.
 
     Args:
-        max_logit: logit beyond which the exponential is replaced by its tangent.
+        max_logit: the logit beyond which the exponential is replaced by its tangent.
     """
 
     provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS}
@@ -99,10 +102,10 @@ class MaximumLikelihood(BinaryCrossEntropy):
 class AbsoluteError(Adversarial):
     """(1 - D(x)) / 2 + D(G(z)) / 2, which the discriminator minimises and the generator maximises.
 
-    This is the expected absolute error of a discriminator that is shown real and generated samples equally
-    often. The optimal one has D = 1 where p_data > p_g and D = 0 elsewhere, and the error probability
-    1/2 - TV(p_data, p_g) / 2. The slope D (1 - D) / 2 vanishes at both ends, so a confident discriminator
-    leaves the generator without a gradient.
+    This is the expected absolute error of a discriminator that judges real and generated samples equally
+    often. The optimal discriminator has D = 1 where p_data > p_g, D = 0 elsewhere, and the error probability
+    1/2 - TV(p_data, p_g) / 2. The slope D (1 - D) / 2 vanishes at D = 0 and D = 1, so a confident
+    discriminator leaves the generator without a gradient.
     """
 
     provides = Adversarial.provides | {Capability.SIGNS}
@@ -116,9 +119,9 @@ class AbsoluteError(Adversarial):
 
 
 class LeastSquares(Adversarial):
-    """(l(x) - b)^2 / 2 + (l(G(z)) - a)^2 / 2; the generator (l(G(z)) - c)^2 / 2 (Mao et al. 2017, eq. 2).
+    """(l(x) - b)^2 / 2 + (l(G(z)) - a)^2 / 2; (l(G(z)) - c)^2 / 2 (Mao et al. 2017, equation 2).
 
-    The turn's targets, as probabilities, are mapped linearly from a (0) to b (1). With b - c = 1 and
+    Targets are probabilities, which are mapped linearly to logits: 0 to a, and 1 to b. With b - c = 1 and
     b - a = 2 the generator minimises Pearson's chi^2 between p_data + p_g and 2 p_g (section 3.2.1).
 
     Raises:
@@ -129,16 +132,14 @@ class LeastSquares(Adversarial):
 
     def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, float | Schedule]):
         super().__init__(weight)
-        reason = (
-            f"would drive the generator away from the data, since b={b:g} is on the other side of a={a:g}"
-        )
+        reason = f"would drive the generator away from the data: b={b:g} is on the other side of a={a:g}"
         require((c - a) * (b - a) > 0, ".c", c, reason, "choose c on the side of b")
         self.a, self.b, self.c = a, b, c
         if b == -a > 0:  # otherwise the decision boundary is not at 0
             self.provides = self.provides | {Capability.SIGNS}
 
     def discriminator(self, turn: Turn) -> Tensor:
-        real, fake = (self.a + (self.b - self.a) * target for target in turn.targets)
+        real, fake = (self.a + (self.b - self.a) * target for target in turn.targets)  # target logits
         return (turn.on_real.logits - real).square() / 2 + (turn.on_fake.logits - fake).square() / 2
 
     def generator(self, turn: Turn) -> Tensor:
@@ -160,8 +161,8 @@ class Hinge(Adversarial):
 class Wasserstein(Adversarial):
     """-l(x) + l(G(z)); -l(G(z)) (Arjovsky, Chintala & Bottou 2017, equations 2, 3).
 
-    The supremum over 1-Lipschitz l is the Wasserstein-1 distance. This objective does not bound the slope of
-    l; a trick or a layer has to.
+    The supremum of E l(x) - E l(G(z)) over 1-Lipschitz l is the Wasserstein-1 distance. This objective does
+    not bound the slope of l; add a trick that does, such as weight_clip or gradient_penalty.
     """
 
     def discriminator(self, turn: Turn) -> Tensor:

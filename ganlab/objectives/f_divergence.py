@@ -1,9 +1,9 @@
 """f-divergences as adversarial objectives (Nowozin, Cseke & Tomioka 2016).
 
 D_f(P || Q) = E_Q f(p / q) is the supremum over functions t of E_P t(x) - E_Q f*(t(x)), where f* is the
-convex conjugate of f. P is the distribution of the data, Q that of the generator, and u = p / q. An
-increasing output activation g maps the discriminator's logit l to the domain of f*, t = g(l), so larger
-logits mean "more real", as in all objectives.
+convex conjugate of f. P is the distribution of the data with density p, Q that of the generator with density
+q, and u = p / q. The function t is t = g(l), where the output activation g maps the discriminator's logit l
+to the domain of f*. It is increasing, so larger logits mean "more real", as in all objectives.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ GeneratorCost = Literal["bound", "output"]
 
 
 class Divergence(ABC):
-    """Base class of divergences: g and f* of one f, without exponentials of logarithms."""
+    """Base class of divergences: g, and f* composed with g, which avoids exponentials of logarithms."""
 
     @abstractmethod
     def output(self, logits: Tensor) -> Tensor:
-        """g(l), of any shape."""
+        """g(l), of the shape of l."""
 
     @abstractmethod
     def conjugate(self, logits: Tensor) -> Tensor:
-        """f*(g(l)), of the same shape."""
+        """f*(g(l)), of the shape of l."""
 
 
 class FDivergence(Adversarial):
     """The discriminator minimises -g(l(x)) + f*(g(l(G(z)))), the negative lower bound of the divergence.
 
     Args:
-        generator_cost: what the generator minimises. "bound" is -f*(g(l(G(z)))), the saddle point problem
-            (equation 6), whose minimum over the generator is that of the divergence. "output" is -g(l(G(z)))
-            (section 3.2), which has the same fixed points and, for bounded divergences, a slope where the
-            discriminator is sure that a sample is fake.
+        generator_cost: the generator's loss. "bound" is -f*(g(l(G(z)))), as in the saddle point problem of
+            equation 6, in which the generator minimises the divergence itself. "output" is -g(l(G(z)))
+            (section 3.2), which has the same fixed points. For bounded divergences, only "output" has a slope
+            where the discriminator is certain that a sample is fake.
     """
 
     def __init__(
@@ -57,19 +57,19 @@ class FDivergence(Adversarial):
         return self.divergence.conjugate(fake) - self.divergence.output(real)
 
     def generator(self, turn: Turn) -> Tensor:
-        value = self.divergence.conjugate if self.generator_cost == "bound" else self.divergence.output
-        return -value(at_least_float32(turn.on_fake.logits))
+        function = self.divergence.conjugate if self.generator_cost == "bound" else self.divergence.output
+        return -function(at_least_float32(turn.on_fake.logits))
 
 
 class ExponentialDivergence(Divergence):
     """Base class of divergences whose g or f* is exponential in the logit.
 
-    Beyond |l| = m the exponential is replaced by its tangent at m, so it is nowhere steeper than there. Only
-    one of g and f* is replaced; the other is recomputed to match. If both were replaced, some l would score
-    more than the divergence, and the discriminator would diverge towards it.
+    Where |l| > m, the exponential is replaced by its tangent at |l| = m, so its slope is bounded. Only one of
+    g and f* is replaced; the other is recomputed to match. If both were replaced, some l would score more
+    than the divergence, and the discriminator would diverge towards it.
 
     Args:
-        max_logit: m.
+        max_logit: m in the formulas.
     """
 
     def __init__(self, max_logit: MaxLogit):

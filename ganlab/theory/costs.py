@@ -59,22 +59,15 @@ def generator_cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor
     The real samples, with which some objectives compare the fakes, have the logit 0.
     """
     logits = logits.clone().requires_grad_()
-    real = Batch(Sample(torch.zeros(len(logits), 1)))
-    unused = Generator(ConditionalSequential(), latent_dim=1, shape=(1,), prior=Normal())
     turn = Turn(
         player="generator",
         step=0,
-        batch=real,
-        generator=unused,
-        discriminator=_identity_discriminator,
+        batch=Batch(real=Sample(torch.zeros(len(logits), 1))),
+        generator=Generator(ConditionalSequential(), latent_dim=1, shape=(1,), prior=Normal()),  # not used
+        discriminator=lambda x, _: Verdict(logits=x[:, 0], features=x),
         tricks=Tricks({}),
         random=RandomStreams(0),
     )
     (term,) = objective(turn.replace(generated=Sample(logits[:, None]))).values()
     (slope,) = torch.autograd.grad(term.sum(), logits)
     return term.detach(), slope
-
-
-def _identity_discriminator(x: Tensor, condition: Tensor | None) -> Verdict:
-    """A discriminator whose logits [N] are the samples [N, 1]."""
-    return Verdict(logits=x[:, 0], features=x)

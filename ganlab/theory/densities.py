@@ -34,11 +34,10 @@ def draw_matching(
         reach: the ends of the x axis.
     """
     runs = {}
-    for source, data_overrides in data.items():
-        for objective, objective_overrides in objectives.items():
-            choices = [f"data={source}", *settings, f"objective={objective}"]
-            overrides = [*choices, *data_overrides, *objective_overrides]
-            runs[f"{objective} on {source}"] = DensityRun(overrides, seed, reach)
+    for source, for_source in data.items():
+        for objective, for_objective in objectives.items():
+            choices = [f"data={source}", *settings, f"objective={objective}", *for_source, *for_objective]
+            runs[f"{objective} on {source}"] = DensityRun(choices, seed, reach)
     shape = len(data), len(objectives)
     return [_matching_frame(runs, shape, step) for step in frame_steps(steps, frames)]
 

@@ -50,19 +50,17 @@ class View(NamedTuple):
 def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """Samples as single images (`format=files`), or in one picture, with real samples if `data` is given."""
     config, label = run.config(), options["class"]
-    value_range, class_names = config.data.get("range"), config.get("class_names") or ()
+    value_range, names = config.data.get("range"), config.get("class_names") or ()
     samples = game.sample(options.n, options.seed, label)
     caption = f"{options.n} samples at step {game.step}"
     if options.format == "files":
         labels = game.labels(options.n, label)
         indices = [] if labels is None else labels.tolist()
-        classes = [slug(class_names[i]) if class_names else f"{i}" for i in indices]
+        classes = [slug(names[i]) if names else f"{i}" for i in indices]
         return View(caption, to_images(samples, value_range), classes)
     if data is None and value_range is None:
         data = build_data(config)  # points are shown on axes that span the data
-    picture = sample_picture(
-        game, samples, data, value_range=value_range, class_names=class_names, label=label
-    )
+    picture = sample_picture(game, samples, data, value_range=value_range, names=names, label=label)
     return View(caption, [picture])
 
 

@@ -36,9 +36,8 @@ class SampleImages(Callback):
         samples = game.sample_on_all_ranks(POINTS if len(game.shape) == 1 else whole_rows)
         if not trainer.is_global_zero:
             return
-        image = sample_picture(
-            game, samples, data, value_range=data.value_range, class_names=data.class_names or ()
-        )
+        names = data.class_names or ()
+        image = sample_picture(game, samples, data, value_range=data.value_range, names=names)
         path = self.folder / f"{step:07d}.png"
         logged = path.exists()  # a resume plays some steps again, and the loggers have their pictures
         save_png(image, path)
