@@ -21,7 +21,7 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     """
     from ganlab.config.build import instantiate
     from ganlab.theory.style import save_frames
-    from ganlab.training.process import silence_lightning
+    from ganlab.training.processes import silence_lightning
 
     silence_lightning()
     output, written = Path(cfg.output), []

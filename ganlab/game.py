@@ -76,7 +76,7 @@ class Game(nn.Module):
         require(not missing, "objective", type(objective).__name__, reason, remedy)
         with completing("objective"):
             objective.check_networks(networks)
-        networks = self.tricks.networks(networks)
+        self.tricks.networks(networks)
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes
@@ -99,7 +99,7 @@ class Game(nn.Module):
     @property
     def sampler(self) -> Generator:
         """The network that samples are drawn from: the generator, or a trick's copy of it."""
-        return cast(Generator, self.tricks.sampler(self.generator))
+        return cast(Generator, self.tricks.apply_hook("sampler", self.generator))
 
     @property
     def steps_played(self) -> int:
@@ -125,7 +125,7 @@ class Game(nn.Module):
             self.discriminator,
             self.tricks,
             random,
-            differentiates_inputs=self.tricks.differentiates_inputs,
+            differentiates_inputs=any(trick.differentiates_inputs for trick in self.tricks.values()),
         )
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
@@ -174,7 +174,7 @@ class Game(nn.Module):
                 "the game has no discriminator that classifies",
                 "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric",
             )
-        return self.tricks.classifier(self.discriminator)
+        return self.tricks.apply_hook("classifier", self.discriminator)
 
     @torch.no_grad()
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]

@@ -74,7 +74,7 @@ def main() -> None:
     for name, points in source:
         sampled = time.perf_counter()
         metric.update(points)
-        scores, extras = metric.compute(), metric.extras()
+        scores, extras = metric.compute(), metric.extras
         metric.reset()
         scored = time.perf_counter()
         print(

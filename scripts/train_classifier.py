@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ganlab.metrics.features import WEIGHTS, Classifier, eight_bit
+from ganlab.metrics.extractors import WEIGHTS, Classifier
+from ganlab.metrics.features import eight_bit
 
 
 class Data(NamedTuple):
@@ -52,7 +53,7 @@ def digits() -> Data:
     """The 1797 digits of scikit-learn as 8-bit images of 8 x 8; the last fifth is for testing."""
     from sklearn.datasets import load_digits
 
-    from ganlab.data.digits import TRAINING
+    from ganlab.data.vision import TRAINING
 
     bunch = load_digits()
     eight_bits = np.round(bunch.images * 255 / 16).astype(np.uint8)

@@ -29,7 +29,7 @@ from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, ConfigError
 from ganlab.core.numerics import NUMERICS
-from ganlab.data.stacked import Stacks
+from ganlab.data.vision import Stacks
 from ganlab.suites import child, hashes, identity, results
 from ganlab.suites import standing as standings
 from ganlab.suites import suite as suites

@@ -22,7 +22,7 @@ from ganlab.core.errors import UNSET, ConfigError
 from ganlab.data.folder import EvaluationFolder
 from ganlab.evaluate import evaluate, main
 from ganlab.metrics.evaluation import Evaluation
-from ganlab.metrics.features import Classifier
+from ganlab.metrics.extractors import Classifier
 
 
 def run_evaluate(*overrides: str) -> dict:

@@ -20,7 +20,7 @@ from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
 from ganlab.data.densities import optimal_discriminator, oracle_accuracy
 from ganlab.figures import FIGURES, figures, main
-from ganlab.metrics.modes import HighQuality, ModesCovered
+from ganlab.metrics.synthetic import HighQuality, ModesCovered
 from ganlab.theory import style
 from ganlab.theory.costs import generator_cost
 from ganlab.theory.inverse_transform import transform

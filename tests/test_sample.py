@@ -16,7 +16,8 @@ from support.refusals import refuses
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.metrics.features import Classifier, eight_bit
+from ganlab.metrics.extractors import Classifier
+from ganlab.metrics.features import eight_bit
 from ganlab.sample import sample
 from ganlab.training.build import load
 from ganlab.visualize.grid import BACKGROUND, grid, to_images
@@ -129,7 +130,7 @@ def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: 
     cfg = OmegaConf.load(foreign / "config.yaml")
     reasons = {"mnist": "takes images of shape", None: "this run has no extractor"}
     for name, reason in reasons.items():
-        cfg.extractor = name and {"_target_": "ganlab.metrics.features.classifier", "name": name}
+        cfg.extractor = name and {"_target_": "ganlab.metrics.extractors.classifier", "name": name}
         OmegaConf.save(cfg, foreign / "config.yaml")
         with refuses("space", "features", reason, "choose space=pixels"):
             draw(foreign, "what=neighbours", "space=features")

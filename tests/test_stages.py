@@ -31,7 +31,7 @@ from ganlab.config.compose import compose
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Batch, Sample
-from ganlab.data.digits import Digits
+from ganlab.data.vision import Digits
 from ganlab.networks.autoencoder import linear_layers
 from ganlab.run import run
 from ganlab.sample import sample

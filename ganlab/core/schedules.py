@@ -116,7 +116,10 @@ class HalfLife(Schedule):
         return 0.5 ** (1 / min(self.steps, self.share * max(step, 1)))
 
 
-def as_schedule(key: str, value: float | Schedule, interval: str) -> Schedule:
+ScheduleLike = float | Schedule  # a number is the same at every step
+
+
+def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
     """Converts a number to a schedule, and checks the range of either.
 
     Raises:
@@ -130,7 +133,7 @@ def as_schedule(key: str, value: float | Schedule, interval: str) -> Schedule:
     return schedule
 
 
-def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
+def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
     """Converts a number to a schedule, and checks that either is never negative and not always zero.
 
     Raises:

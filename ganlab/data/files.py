@@ -1,12 +1,15 @@
 """Image files as a source: read by worker processes batch by batch, or into memory at once."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import chain, islice
+from itertools import chain, cycle, islice
 from math import ceil
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError, printable
-from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image
-from ganlab.data.readers import Key, parallel_map
+from ganlab.core.errors import ConfigError, RankLost, printable
+from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
 from ganlab.data.sampler import BatchIndices, no_augmentation
 from ganlab.data.sources import InMemory, Memory, Samples, Source, VariableSizeImages, labels_at
 
@@ -24,6 +26,8 @@ CHUNK = 64  # files that a worker reads before it sends a result
 # Limits of what a fingerprint reads: bytes of one file, number of files, bytes of all files.
 FILE_BYTES, MAX_FILES, TOTAL_BYTES = 2**20, 10_000, 2**26
 
+Key = TypeVar("Key")
+Result = TypeVar("Result")
 # Arrays, because tensors would travel in shared memory, of which a container has little.
 Images = TypeVar("Images", np.ndarray, list[np.ndarray])  # [b, C, H, W], or of several sizes
 Found = tuple[Images, list[int], list[int]]  # with the positions of their files, and of those skipped
@@ -166,3 +170,65 @@ class ImageFiles(Source):
     def _none_readable(self) -> ConfigError:
         reason = f"none of the {len(self)} images can be read (one is {self.files[0]})"
         return ConfigError(reason, "set data.root to a folder of images")
+
+
+def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers: int) -> Iterator[Result]:
+    """make(key) of every key, in order, by `num_workers` processes in turn, each one result ahead.
+
+    Results travel through pipes, because containers have little shared memory; none may be None. A reader
+    ends when no process holds the other end of its pipe, so none survives, however this process ends.
+
+    Raises:
+        RankLost: a reader died.
+        ConfigError: the system has too few processes, open files or memory.
+    """
+    if num_workers == 0:
+        yield from map(make, keys)
+        return
+    readers: list[tuple[int, Connection]] = []
+    own_process = os.getpid()
+    try:
+        for turn in range(num_workers):
+            readers.append(_start_reader(make, islice(keys, turn, None, num_workers)))
+        for _, pipe in cycle(readers):
+            result = pipe.recv()
+            if isinstance(result, Exception):
+                raise result
+            if result is None:
+                return
+            yield result
+    except (EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # a pipe that ends amid a result has none
+            raise resource_error("images", error) from error
+        raise RankLost(
+            "a process that reads images has died, perhaps for lack of memory. Continue from the last "
+            "checkpoint with resume=, and lower data.num_workers if that was the cause."
+        ) from error
+    finally:
+        for process, pipe in readers if os.getpid() == own_process else ():  # a fork may drop its copy
+            pipe.close()
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+
+
+def _start_reader(make: Callable[[Key], Result], keys: Iterable[Key]) -> tuple[int, Connection]:
+    """A new process, and the end of the pipe from which its results are received."""
+    receiver, sender = Pipe(duplex=False)
+    if process := os.fork():
+        sender.close()
+        return process, receiver
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # the main process ends a run, and then its readers
+        # Locks and sockets of a process that was killed must not stay open in its readers.
+        last = max(map(int, os.listdir("/dev/fd")))
+        os.closerange(3, sender.fileno())
+        os.closerange(sender.fileno() + 1, last + 1)
+        torch.set_num_threads(1)
+        for key in keys:
+            sender.send(make(key))
+        sender.send(None)
+    except Exception as error:
+        sender.send(error)
+    finally:
+        os._exit(0)  # what this process has open and registered is for its parent to end

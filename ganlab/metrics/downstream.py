@@ -1,4 +1,4 @@
-"""Metrics of downstream tasks: classification by generated samples, or by discriminator features."""
+"""Metrics of downstream tasks: classification by generated samples, or by the discriminator."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from importlib.metadata import version
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlab.core.errors import UNSET, ConfigError, require
 from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data, Split
 from ganlab.data.sources import Samples
 from ganlab.game import Game
-from ganlab.metrics.base import ProtocolFields, SampleMetric, short_number
+from ganlab.metrics.base import SampleMetric, short_number
+from ganlab.metrics.extractors import Classifier
+from ganlab.metrics.features import ProtocolFields, eight_bit, to_unit_range
 from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import evaluating
 
-CHUNK = 1000  # test images at a time
+CHUNK = 1000  # images at a time
+BATCH = 128  # of a classifier that is trained
+SEED = 0  # of its weights, dropout and batches, for generated and for real images
 TOLERANCE = 0.01  # of the linear classifier: a smaller one changes its error by less than chance does
 UNIT = "share of the test images"
+OTHER = "choose another metric"
 
 
 class DownstreamMetric(SampleMetric):
@@ -35,35 +40,33 @@ class DownstreamMetric(SampleMetric):
     needs_game = True
     kind: ClassVar[str]  # such as "1nn_error"
     size_key: ClassVar[str] = ""  # the setting that limits the number of training samples
-
-    def __init__(self) -> None:
-        self.names = (f"{self.kind}/test",)
-        self._value: float | None = None
+    _value: float | None = None
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         classes = data.num_classes or 0
         reason = "measures classification, and these data do not have two classes or more"
-        require(classes > 1, "", UNSET, reason, "choose another metric")
-        self.check_data(data)
+        require(classes > 1, "", UNSET, reason, OTHER)
         self._data, self._n = data, self.num_training(data, n_fake)
-        if self._n:
-            reason = f"cannot learn {classes} classes from {self._n} samples"
-            require(self._n >= classes, self.size_key, self._n, reason, f"set it to {classes} or more")
-            self.names = (f"{self.kind}/test_{short_number(self._n)}",)
-
-    def check_data(self, data: Data) -> None:  # noqa: B027, a hook
-        """Checks that the classifier can be trained on these data; errors as in `setup`."""
+        self._num_test = len(data.sources["test"])
+        reason = f"cannot learn {classes} classes from {self._n} samples"
+        enough = self._n >= classes or not self._n
+        require(enough, self.size_key, self._n, reason, f"set it to {classes} or more")
+        self.names = (f"{self.kind}/test" + (f"_{short_number(self._n)}" if self._n else ""),)
 
     @abstractmethod
     def num_training(self, data: Data, n_fake: int) -> int:
-        """The number of training samples of the classifier; 0: the game has trained it."""
+        """The number of training samples of the classifier; 0: the game has trained it.
+
+        Raises:
+            ConfigError: the classifier cannot be trained on these data.
+        """
 
     @abstractmethod
-    def measure(self, game: Game, data: Data, seed: int) -> float:
+    def measure(self, game: Game, seed: int) -> float:
         """The value for a game."""
 
     def observe_game(self, game: Game, seed: int) -> None:
-        self._value = self.measure(game, self._data, seed)
+        self._value = self.measure(game, seed)
 
     def update(self, x: Tensor, split: Split | None = None) -> None:
         """Samples without their classes are not used."""
@@ -74,6 +77,11 @@ class DownstreamMetric(SampleMetric):
     def reset(self) -> None:
         self._value = None
 
+    def count_errors(self, classify: Callable[[Tensor], Tensor], device: torch.device | str) -> int:
+        """The number of test samples that are classified wrongly."""
+        batches = self._data.split("test", device, CHUNK)
+        return sum(int(classify(x).ne(labels).sum()) for x, labels in batches if labels is not None)
+
 
 class ConditionalMetric(DownstreamMetric):
     """Base class of metrics whose classifier is made from samples of requested classes.
@@ -83,16 +91,13 @@ class ConditionalMetric(DownstreamMetric):
 
     size_key = "evaluation.n"
 
-    def num_training(self, data: Data, n_fake: int) -> int:
-        return n_fake
-
     def check_game(self, game: Game) -> None:
-        remedy = "add trick=label_conditioning, or choose another metric"
+        remedy = f"add trick=label_conditioning, or {OTHER}"
         require(game.generator.num_classes, "", UNSET, "needs a class-conditional generator", remedy)
 
-    def samples(self, game: Game, data: Data, seed: int) -> tuple[Tensor, Tensor]:
+    def samples(self, game: Game, seed: int) -> tuple[Tensor, Tensor]:
         """Samples [N, *shape] in the data's range, and their classes [N]."""
-        labels = game.labels(self._n, data.proportional_labels(self._n))
+        labels = game.labels(self._n, self._data.proportional_labels(self._n))
         assert labels is not None
         return game.sample(self._n, seed, labels), labels
 
@@ -106,17 +111,84 @@ class NearestNeighbourError(ConditionalMetric):
     kind = "1nn_error"
     higher_is_better = False
 
-    def measure(self, game: Game, data: Data, seed: int) -> float:
-        samples, labels = self.samples(game, data, seed)
+    def num_training(self, data: Data, n_fake: int) -> int:
+        return n_fake
+
+    def measure(self, game: Game, seed: int) -> float:
+        samples, labels = self.samples(game, seed)
         samples = samples.flatten(1)
 
         def classify(x: Tensor) -> Tensor:
             return labels[torch.cdist(x.flatten(1).to(samples.dtype), samples).argmin(1)]
 
-        return count_errors(classify, data, samples.device) / len(data.sources["test"])
+        return self.count_errors(classify, samples.device) / self._num_test
 
     def protocol(self) -> ProtocolFields:
         return {"unit": UNIT, "n_fake": self._n, "distance": "pixels"}
+
+
+class ClassificationAccuracy(ConditionalMetric):
+    """The accuracy on real test images of a classifier trained on generated samples only; 1 is best.
+
+    The classification accuracy score of Ravuri & Vinyals 2019. In each evaluation a new `Classifier` is
+    trained on n samples, whose classes are as frequent as in the training data, by Adam with a one-cycle
+    learning rate. The extra `real` is the accuracy after the same training on as many real images, which is
+    measured once.
+
+    Args:
+        lr: the maximum learning rate.
+    """
+
+    kind = "classification_accuracy"
+    higher_is_better = True
+
+    def __init__(self, epochs: Count, lr: Positive):
+        self.epochs, self.lr = epochs, lr
+
+    def num_training(self, data: Data, n_fake: int) -> int:
+        images = len(data.shape) == 3 and data.value_range is not None
+        require(images, "", UNSET, "measures images, and these data are points", OTHER)
+        with torch.device("meta"):  # raises an error for images that are too small; no weights are drawn
+            self._classifier(data)
+        return n_fake
+
+    def measure(self, game: Game, seed: int) -> float:
+        if not self.extras:
+            chosen = [(x, y) for x, y in self._data.subset("train", self._n, "cpu", CHUNK) if y is not None]
+            real = (torch.cat(part) for part in zip(*chosen, strict=True))
+            self.extras = {"real": self._accuracy(*real)}
+        return self._accuracy(*self.samples(game, seed))
+
+    def protocol(self) -> ProtocolFields:
+        network = "three convolutions, 48 features"
+        return {"unit": UNIT, "n_fake": self._n, "classifier": network, "epochs": self.epochs, "lr": self.lr}
+
+    def _accuracy(self, x: Tensor, labels: Tensor) -> float:
+        """The test accuracy of a classifier trained on images [N, C, H, W] with labels [N]."""
+        x, labels = self._quantise(x).cpu(), labels.cpu()
+        # The random numbers of the run must not be shifted.
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            torch.manual_seed(SEED)
+            classifier = self._classifier(self._data)
+            num_steps = self.epochs * -(-len(x) // BATCH)
+            optimizer = torch.optim.Adam(classifier.parameters(), lr=self.lr)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=num_steps)
+            for _ in range(self.epochs):
+                for rows in torch.randperm(len(x)).split(BATCH):
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(classifier(x[rows]), labels[rows]).backward()
+                    optimizer.step()
+                    schedule.step()
+        classifier.eval()
+        wrong = self.count_errors(lambda x: classifier.predict(self._quantise(x)), "cpu")
+        return (self._num_test - wrong) / self._num_test
+
+    def _classifier(self, data: Data) -> Classifier:
+        return Classifier(data.shape, data.num_classes or 0, width=24, num_features=48)
+
+    def _quantise(self, x: Tensor) -> Tensor:
+        """Samples in the data's range, in [0, 1] and rounded to 256 levels, float32."""
+        return eight_bit(to_unit_range(x, self._data.value_range or (0.0, 1.0))).float()
 
 
 class LinearProbe(DownstreamMetric):
@@ -140,34 +212,31 @@ class LinearProbe(DownstreamMetric):
     uses_samples = False
 
     def __init__(self, n_train: Count, cost: Positive):
-        super().__init__()
         self.n_train, self.cost = n_train, cost
 
     def num_training(self, data: Data, n_fake: int) -> int:
         return min(self.n_train, len(data))
 
     def check_game(self, game: Game) -> None:
-        if game.discriminator is None:
-            raise ConfigError("needs a discriminator, and this game has none", "choose another metric")
-        weight = next(game.discriminator.parameters())
-        blank = torch.zeros(1, *game.shape, dtype=weight.dtype, device=weight.device)
+        reason = "needs a discriminator, and this game has none"
+        require(game.discriminator is not None, "", UNSET, reason, OTHER)
+        blank = torch.zeros(1, *game.shape, device=next(game.parameters()).device)
         try:
-            with evaluating(game.discriminator):
-                layers = hidden_activations(game.discriminator, blank)
+            layers = self._activations(game, blank)
         except (RuntimeError, AssertionError, TypeError, ConfigError) as error:
-            remedy = "remove label_conditioning, packing or minibatch_stddev, or choose another metric"
+            remedy = f"remove label_conditioning, packing or minibatch_stddev, or {OTHER}"
             raise ConfigError("needs a discriminator of single images without classes", remedy) from error
         reason = "found no hidden layer in the discriminator: its body has no activation that is a module"
-        require(layers, "", UNSET, reason, "add some, such as nn.LeakyReLU, or choose another metric")
+        require(layers, "", UNSET, reason, f"add some, such as nn.LeakyReLU, or {OTHER}")
 
-    def measure(self, game: Game, data: Data, seed: int) -> float:
+    def measure(self, game: Game, seed: int) -> float:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import LinearSVC
 
         device = next(game.parameters()).device
-        x, labels = self._features(game, data.subset("train", self.n_train, device, CHUNK))
-        x_test, labels_test = self._features(game, data.split("test", device, CHUNK))
+        x, labels = self._features(game, self._data.subset("train", self.n_train, device, CHUNK))
+        x_test, labels_test = self._features(game, self._data.split("test", device, CHUNK))
         # For thousands of features the dual problem is solved in half of the time, with the same solution.
         solver = LinearSVC(C=self.cost, dual=True, tol=TOLERANCE, random_state=0)
         classifier = make_pipeline(StandardScaler(), solver)
@@ -176,13 +245,15 @@ class LinearProbe(DownstreamMetric):
 
     def _features(self, game: Game, batches: Iterable[Samples]) -> tuple[Tensor, Tensor]:
         """The features [N, F] and the labels [N] of images, on the CPU."""
-        discriminator = game.discriminator
-        assert discriminator is not None
-        dtype = next(discriminator.parameters()).dtype
-        with evaluating(discriminator):
-            parts = [(*hidden_activations(discriminator, x.to(dtype)), labels) for x, labels in batches]
+        parts = [(*self._activations(game, x), labels) for x, labels in batches]
         *features, labels = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
         return torch.cat(features, 1), labels
+
+    def _activations(self, game: Game, x: Tensor) -> list[Tensor]:
+        """The activations [N, F] of each hidden layer of the discriminator for images in the data's range."""
+        assert game.discriminator is not None
+        with evaluating(game.discriminator):
+            return hidden_activations(game.discriminator, x.to(next(game.discriminator.parameters()).dtype))
 
     def protocol(self) -> ProtocolFields:
         return {
@@ -196,7 +267,34 @@ class LinearProbe(DownstreamMetric):
         }
 
 
-def count_errors(classify: Callable[[Tensor], Tensor], data: Data, device: torch.device | str) -> int:
-    """The number of test samples that are classified wrongly."""
-    batches = data.split("test", device, CHUNK)
-    return sum(int(classify(x).ne(labels).sum()) for x, labels in batches if labels is not None)
+class Errors(DownstreamMetric):
+    """The number of test images that the game's own classifier gets wrong; 0 is best.
+
+    The classifier is the discriminator, or a trick's average of it, in evaluation mode. No generated samples
+    are used.
+    """
+
+    kind = "errors"
+    higher_is_better = False
+    uses_samples = False
+    _classifier = ""
+
+    def num_training(self, data: Data, n_fake: int) -> int:
+        return 0
+
+    def check_game(self, game: Game) -> None:
+        _ = game.classifier  # raises an error if there is none
+        try:
+            game.classify(torch.zeros(1, *game.shape, device=next(game.parameters()).device))
+        except ConfigError as error:
+            remedy = f"remove trick=minibatch_stddev, or {OTHER}"
+            raise ConfigError("needs a discriminator of single images", remedy) from error
+
+    def measure(self, game: Game, seed: int) -> float:
+        assert game.discriminator is not None
+        self._classifier = "+".join(game.tricks.names_of("classifier", game.discriminator)) or "discriminator"
+        device = next(game.parameters()).device
+        return float(self.count_errors(lambda x: game.classify(x).argmax(1), device))
+
+    def protocol(self) -> ProtocolFields:
+        return {"unit": "errors", "n_test": self._num_test, "classifier": self._classifier}

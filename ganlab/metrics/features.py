@@ -1,25 +1,32 @@
-"""Feature extractors: their interface, and small classifiers that replace Inception for grey images."""
+"""Feature extraction: the interface of extractors, caches of their output, and images of 8 bits."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import version
-from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
-from ganlab.core.errors import ConfigError, require
-from ganlab.metrics import feature_cache
-from ganlab.metrics.base import ProtocolFields
-from ganlab.metrics.feature_cache import Features
+from ganlab.core.errors import UNSET, require
+from ganlab.filesystem import atomic_writer, cache_directory
 
-WEIGHTS = Path(__file__).parent / "weights"
+ProtocolFields = dict[str, str | int | float]  # of a record: how a value is computed
+ON_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)
+
+
+class Features(NamedTuple):
+    """The output of an extractor on images."""
+
+    features: Tensor  # [N, F]
+    logits: Tensor  # [N, K], of its classes; K = 0: it has none
 
 
 class Extractor(Protocol):
@@ -42,6 +49,16 @@ class Extractor(Protocol):
     def __hash__(self) -> int: ...
 
 
+@contextmanager
+def cached_on_disk() -> Iterator[None]:
+    """A context in which features are read from the cache on disk and written to it."""
+    token = ON_DISK.set(True)
+    try:
+        yield
+    finally:
+        ON_DISK.reset(token)
+
+
 class CachedExtractor:
     """An extractor that remembers its last output, so that metrics that share it extract each batch once."""
 
@@ -57,16 +74,33 @@ class CachedExtractor:
             ConfigError: they are of another type or range, or of a shape that the extractor does not take.
         """
         if self._last is None or self._last[0] is not x:
-            if feature_cache.ENABLED.get():
-                facts = (*self.protocol().items(), x.device.type)
-                self._last = x, feature_cache.load_or_compute(to_levels(x), facts, lambda: self._compute(x))
-            else:
-                self._last = x, self._compute(x)
+            self._last = x, (self._load_or_compute if ON_DISK.get() else self._compute)(x)
         return self._last[1]
 
     def _compute(self, x: Tensor) -> Features:
         self.network.to(x.device, self.network.dtype)
         return Features(*(part.cpu().contiguous() for part in self.network.extract(eight_bit(x))))
+
+    def _load_or_compute(self, x: Tensor) -> Features:
+        """The features from the cache on disk, if they are there and undamaged.
+
+        Otherwise they are computed and saved, in a file that is named by a hash of the images, weights and
+        preprocessing. An error of the disk is ignored: it only costs time.
+        """
+        levels = to_levels(x)
+        key = sha256(repr((tuple(levels.shape), (*self.protocol().items(), x.device.type))).encode())
+        key.update(levels.cpu().contiguous().numpy().tobytes())
+        path = cache_directory() / "features" / f"{key.hexdigest()}.safetensors"
+        with suppress(OSError, SafetensorError, KeyError, TypeError), safe_open(path, framework="pt") as file:
+            found = Features(file.get_tensor("features"), file.get_tensor("logits"))
+            if file.metadata()["sha256"] == digest(found):
+                return found
+        computed = self._compute(x)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_writer(path) as file:
+                file.write(save(computed._asdict(), metadata={"sha256": digest(computed)}))
+        return computed
 
     def protocol(self) -> ProtocolFields:
         """How features are computed from images."""
@@ -81,100 +115,11 @@ class CachedExtractor:
         }
 
 
-@cache
-def cached(extractor: Extractor) -> CachedExtractor:
-    """The cached extractor of a network: the same object in every call."""
-    return CachedExtractor(extractor)
+cached = cache(CachedExtractor)  # the same object in every call with the same extractor
 
 
-@cache
-def classifier(name: str) -> Classifier:
-    """A trained classifier from `ganlab/metrics/weights`: the same object in every call.
-
-    Raises:
-        ConfigError: no classifier has this name.
-    """
-    return Classifier.load(name)
-
-
-class Classifier(nn.Module):
-    """Three convolutions, a layer of features and a linear head, for images of at least 8 x 8 pixels.
-
-    Inception's features mean little on small grey images. A classifier trained on the data set itself is the
-    usual replacement; its name is part of the names of the metrics that use it.
-    """
-
-    resize = antialias = "none"
-    libraries = ()
-    dtype = torch.float64  # values then do not depend on the device, TF32, autocast or the batch size
-
-    def __init__(self, shape: tuple[int, int, int], num_classes: int, width: int, num_features: int):
-        super().__init__()
-        remedy = "choose images of at least 8 x 8 pixels"
-        require(min(shape[1:]) >= 8, "data.shape", list(shape), "too small for this classifier", remedy)
-        self.name = "untrained"
-        self.sha256 = ""
-        self.shape = shape
-        self.num_features = num_features
-        self.body = nn.Sequential(
-            *_convolution(shape[0], width),
-            nn.MaxPool2d(2),
-            *_convolution(width, 2 * width),
-            nn.MaxPool2d(2),
-            *_convolution(2 * width, 2 * width),
-            nn.AdaptiveAvgPool2d(2),
-            nn.Flatten(),
-            nn.Dropout(0.2),
-            nn.Linear(8 * width, num_features),
-            nn.ReLU(),
-        )
-        self.head = nn.Linear(num_features, num_classes)
-
-    @classmethod
-    def load(cls, name: str) -> Self:
-        """A trained classifier from `ganlab/metrics/weights`, frozen and in evaluation mode.
-
-        Raises:
-            ConfigError: no classifier has this name.
-        """
-        path = WEIGHTS / f"{name}.safetensors"
-        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))  # not a path to another folder
-        require(name in known, "extractor", name, "unknown classifier", f"choose one of {', '.join(known)}")
-        with safe_open(path, framework="pt") as file:
-            architecture = json.loads(file.metadata()["architecture"])
-        architecture["shape"] = tuple(architecture["shape"])
-        with torch.device("meta"):  # no weights are drawn: the run's random numbers must not be shifted
-            classifier = cls(**architecture)
-        classifier.load_state_dict(load_file(path), assign=True)
-        classifier.name = name
-        classifier.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        return classifier.eval().requires_grad_(False)
-
-    def features(self, x: Tensor) -> Tensor:
-        """The input of the head, after its ReLU: [N, C, H, W] in [0, 1] -> [N, F], not negative.
-
-        Raises:
-            ConfigError: the images are not of the shape that the classifier was made for.
-        """
-        shape, own = list(x.shape[1:]), list(self.shape)
-        reason = f"takes images of shape {own}, and these samples have the shape {shape}"
-        remedy = "choose an extractor for these data, or a metric without one"
-        require(x.ndim == 4 and shape == own, "extractor", self.name, reason, remedy)
-        return self.body(x)
-
-    def extract(self, x: Tensor) -> Features:
-        """[N, C, H, W] in [0, 1] -> features [N, F] and logits [N, K]."""
-        features = self.features(x)
-        return Features(features, self.head(features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits: [N, C, H, W] in [0, 1] -> [N, K]."""
-        return self.head(self.features(x))
-
-    @torch.no_grad()
-    def predict(self, x: Tensor) -> Tensor:
-        """The most probable class: [N, C, H, W] in [0, 1] -> int64 [N]."""
-        return self(x).argmax(1)
+def digest(features: Features) -> str:
+    return sha256(b"".join(part.numpy().tobytes() for part in features)).hexdigest()
 
 
 def to_levels(x: Tensor) -> Tensor:
@@ -183,15 +128,11 @@ def to_levels(x: Tensor) -> Tensor:
     Raises:
         ConfigError: not floating point, or outside [0, 1], or not finite.
     """
-    if not x.is_floating_point():
-        raise ConfigError(
-            f"samples are {x.dtype}, but metrics take floating point in [0, 1]", "divide by 255"
-        )
+    reason = f"samples are {x.dtype}, but metrics take floating point in [0, 1]"
+    require(x.is_floating_point(), "", UNSET, reason, "divide by 255")
     low, high = float(x.min()), float(x.max())
-    if not (low >= 0 and high <= 1):  # true for NaN as well
-        raise ConfigError(
-            f"samples lie from {low:.4g} to {high:.4g}, but metrics take [0, 1]", "rescale or clamp them"
-        )
+    reason = f"samples lie from {low:.4g} to {high:.4g}, but metrics take [0, 1]"
+    require(low >= 0 and high <= 1, "", UNSET, reason, "rescale or clamp them")  # false for NaN as well
     return (x.double() * 255).round().byte()
 
 
@@ -208,7 +149,3 @@ def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:
     """Samples of a range in [0, 1]."""
     low, high = value_range
     return ((x - low) / (high - low)).clamp(0, 1)
-
-
-def _convolution(num_in: int, num_out: int) -> list[nn.Module]:
-    return [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]

@@ -1,21 +1,24 @@
-"""Frechet distance (FID) and Inception Score."""
+"""Metrics of the fidelity of features: Frechet distance (FID), kernel distance (KID), Inception Score."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Literal
 
 import numpy as np
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.validation import Count
+from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.base import Split
-from ganlab.metrics.base import ProtocolFields
-from ganlab.metrics.feature_metric import FeatureMetric, ReservoirMetric
+from ganlab.functional.distances import mmd2
+from ganlab.functional.kernels import Polynomial
+from ganlab.metrics.base import FeatureMetric, ReservoirMetric
 from ganlab.metrics.features import Extractor
 
 ENOUGH = 500  # samples in a split for any number of classes: photographs of ImageNet score half of it
-ORDER = 2020  # torch-fidelity's seed for the order in which samples are split
+ORDER = 2020  # torch-fidelity's seed for the subsets of KID, and for the order in which IS splits samples
+KERNEL = Polynomial(degree=3, offset=1.0)  # of KID
 
 
 class FrechetDistance(FeatureMetric):
@@ -35,6 +38,7 @@ class FrechetDistance(FeatureMetric):
         from torchmetrics.image.fid import FrechetInceptionDistance
 
         super().__init__(extractor, split)
+        self.settings = {"torchmetrics": version("torchmetrics")}
         identity = nn.Identity()  # torchmetrics is given features, not images
         identity.num_features = self.extractor.network.num_features  # type: ignore[assignment]
         # With sync_on_compute torchmetrics would wait for the other ranks, which may not be evaluating.
@@ -56,8 +60,55 @@ class FrechetDistance(FeatureMetric):
     def values(self) -> tuple[float, ...]:
         return (max(float(self._distance.compute()), 0.0),)  # rounding may leave a negative value
 
-    def settings(self) -> ProtocolFields:
-        return {"torchmetrics": version("torchmetrics")}
+
+class KernelDistance(ReservoirMetric):
+    """KID: MMD^2 with the kernel (x . y / F + 1)^3 on features (Binkowski et al. 2018, section 4).
+
+    The mean over `subsets` random choices of `subset_size` real and as many generated samples; `extras` has
+    the standard deviation over the subsets. If every subset contains all generated samples, the deviation is
+    that of the real ones alone. Zero is best, and the expectation for two samples of one distribution, so
+    that values may be negative. Unlike the Frechet distance, the expectation does not depend on the number of
+    samples. The subsets are torch-fidelity's.
+
+    Args:
+        estimator: `unbiased` (all pairs of a real and a generated sample, as published), `u_statistic`
+            (without the pairs at the same index: the third estimator of the released code) or `biased` (never
+            negative); see `ganlab.functional.distances.mmd2`.
+    """
+
+    kinds = ("kid",)
+    higher_is_better = False
+
+    def __init__(
+        self,
+        extractor: str | Extractor,
+        split: Split,
+        subsets: Count,
+        subset_size: TwoOrMore,
+        estimator: Literal["unbiased", "u_statistic", "biased"] = "unbiased",
+    ):
+        super().__init__(extractor, split)
+        self.subsets, self.subset_size, self.estimator = subsets, subset_size, estimator
+        self.settings = {"subsets": subsets, "subset_size": subset_size, "estimator": estimator}
+        self.limit = subsets * subset_size  # all subsets together never use more
+
+    def check_sample_size(self, n_fake: int, n_real: int) -> None:
+        n, reason, remedy = self.subset_size, "a subset has as many samples of each kind", "lower it to {n}"
+        self.require_samples(n, reason, remedy, ".subset_size", n, real=n_real, generated=n_fake)
+
+    def values(self) -> tuple[float, ...]:
+        random = np.random.RandomState(ORDER)
+        distances = []
+        for _ in range(self.subsets):
+            fake, real = (
+                rows[random.choice(len(rows), self.subset_size, replace=False)].double()
+                for rows in (self.rows(None), self.rows(self.references[0]))
+            )
+            distances.append(float(mmd2(fake, real, KERNEL, self.estimator)))
+        all_fake = self.subset_size == self.counts[None]  # then every subset has the same generated samples
+        name = "std_over_subsets_of_reals_alone" if all_fake else "std_over_subsets"
+        self.extras = {name: float(np.std(distances))}
+        return (float(np.mean(distances)),)
 
 
 class InceptionScore(ReservoirMetric):
@@ -74,7 +125,7 @@ class InceptionScore(ReservoirMetric):
 
     def __init__(self, extractor: str | Extractor, splits: Count):
         super().__init__(extractor)
-        self.splits = splits
+        self.splits, self.settings = splits, {"splits": splits}
         self.num_classes = 0  # of the extractor; 0: not yet known
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
@@ -101,9 +152,6 @@ class InceptionScore(ReservoirMetric):
         edges = [i * n // self.splits for i in range(self.splits + 1)]
         scores = [_score(logits[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
         return (sum(scores) / self.splits,)
-
-    def settings(self) -> ProtocolFields:
-        return {"splits": self.splits}
 
 
 def _score(logits: Tensor) -> float:

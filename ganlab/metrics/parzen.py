@@ -13,7 +13,8 @@ from ganlab.core.errors import UNSET, require
 from ganlab.core.validation import Positive, TwoOrMore
 from ganlab.data.base import Data, Split
 from ganlab.functional.kernels import squared_distances
-from ganlab.metrics.base import ProtocolFields, SampleMetric
+from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.features import ProtocolFields
 
 CHUNK = 500  # real images at a time: the matrix of their distances to all samples is in memory
 
@@ -41,7 +42,6 @@ class Parzen(SampleMetric):
         self._widths = [float(width) for width in widths]
         self._num_validation = num_validation
         self._samples: dict[Split | None, list[Tensor]] = {"validation": [], "test": [], None: []}
-        self._extras: dict[str, float] = {}
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         """All data and numbers of samples are suitable."""
@@ -57,7 +57,7 @@ class Parzen(SampleMetric):
         best = int(validation.mean(1).argmax())
         width = self._widths[best]
         (test,) = log_densities(torch.cat(self._samples["test"]), fake, [width])
-        self._extras = {
+        self.extras = {
             "width": width,
             "standard_error": standard_error(test),
             "standard_error_validation": standard_error(validation[best]),
@@ -71,9 +71,6 @@ class Parzen(SampleMetric):
 
     def reset(self) -> None:
         self._samples[None] = []
-
-    def extras(self) -> dict[str, float]:
-        return dict(self._extras)
 
     def protocol(self) -> ProtocolFields:
         return {

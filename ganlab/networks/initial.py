@@ -4,8 +4,6 @@ Each initialiser changes a network in place. It is called with the network and w
 returns the mean training sample [*shape]; None if the data are not available, since weights will be restored.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,8 +13,7 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Positive
-
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+from ganlab.networks.base import WEIGHTED
 
 
 class LayerInitialiser(ABC):
@@ -67,10 +64,8 @@ class FanIn(LayerInitialiser):
 
     def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
         if isinstance(layer, nn.ConvTranspose2d):
-            raise ConfigError(
-                "FanIn does not count the inputs of a transposed convolution",
-                "choose ganlab.networks.initial.Uniform, or model=gan",
-            )
+            reason = "FanIn does not count the inputs of a transposed convolution"
+            raise ConfigError(reason, "choose ganlab.networks.initial.Uniform, or model=gan")
         layer.weight.normal_(0, math.sqrt(self.scale / layer.weight[0].numel()))
 
 

@@ -16,7 +16,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, ValueRange
 from ganlab.data.densities import Mixture
 from ganlab.game import Game
-from ganlab.metrics.modes import high_quality_modes
+from ganlab.metrics.synthetic import high_quality_modes
 from ganlab.visualize.grid import FAKE, REAL, grid, new_figure, render, stack_rows
 
 if TYPE_CHECKING:

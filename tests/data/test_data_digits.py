@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.refusals import refuses
 
-from ganlab.data.digits import Digits
+from ganlab.data.vision import Digits
 
 FACTS = {
     "shape": [1, 8, 8],

@@ -16,8 +16,7 @@ from torch import nn
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.metrics.classification import ClassificationAccuracy
-from ganlab.metrics.downstream import LinearProbe, NearestNeighbourError
+from ganlab.metrics.downstream import ClassificationAccuracy, LinearProbe, NearestNeighbourError
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.networks import dcgan, mlp
 from ganlab.networks.activations import hidden_activations
@@ -67,7 +66,7 @@ def test_a_classifier_trained_on_samples_is_tested_on_real_images() -> None:
         played.sample, played.labels = lambda n, seed, label, samples=samples: samples, lambda n, label: y
         metric.observe_game(played, 0)
         found[name] = metric.compute()["classification_accuracy/test_600"]
-        assert metric.extras()["real"] == found["copies"]
+        assert metric.extras["real"] == found["copies"]
         metric.reset()
     assert torch.equal(torch.get_rng_state(), before)
     assert found["copies"] > 0.8

@@ -11,7 +11,7 @@ from support.small_games import SMALL
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
 from ganlab.game import Game
-from ganlab.metrics.errors import Errors
+from ganlab.metrics.downstream import Errors
 from ganlab.metrics.evaluation import Evaluation
 
 SEMI = (*SMALL, "trick=[semi_supervised,ema]", "data.labelled=100", "metric=errors", "trick.ema.decay=0.9")

@@ -10,8 +10,7 @@ import torch
 from test_fidelity import Pixels, images
 from torch import Tensor
 
-from ganlab.metrics import feature_cache
-from ganlab.metrics.features import CachedExtractor, Features
+from ganlab.metrics.features import CachedExtractor, Features, cached_on_disk
 
 
 class Counting(Pixels):
@@ -35,7 +34,7 @@ def files(home: Path) -> list[Path]:
 
 
 def extract_cached(extractor: CachedExtractor, x: Tensor) -> Features:
-    with feature_cache.enabled():
+    with cached_on_disk():
         return extractor.extract(x.clone())
 
 

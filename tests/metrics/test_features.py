@@ -11,8 +11,9 @@ import torch
 from support.refusals import refuses
 from torch import Tensor
 
-from ganlab.data.digits import TRAINING
-from ganlab.metrics.features import WEIGHTS, Classifier, eight_bit
+from ganlab.data.vision import TRAINING
+from ganlab.metrics.extractors import WEIGHTS, Classifier
+from ganlab.metrics.features import eight_bit
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 NAMES = ["digits", "mnist", "fashion_mnist"]

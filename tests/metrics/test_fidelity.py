@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.feature_cache import Features
-from ganlab.metrics.features import Classifier, eight_bit
+from ganlab.metrics.extractors import Classifier
+from ganlab.metrics.features import Features, eight_bit
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
 
 

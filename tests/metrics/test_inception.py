@@ -21,8 +21,8 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.data.folder import EvaluationFolder
 from ganlab.evaluate import evaluate
+from ganlab.metrics.extractors import Inception
 from ganlab.metrics.fidelity import InceptionScore
-from ganlab.metrics.inception import Inception
 
 SHALLOW = 64  # the first layers alone: 140 images in some seconds
 

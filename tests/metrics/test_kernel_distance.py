@@ -13,9 +13,9 @@ from torch import Tensor
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 from ganlab.functional.distances import Estimator
-from ganlab.metrics.feature_metric import Reservoir
+from ganlab.metrics.base import Reservoir
 from ganlab.metrics.features import eight_bit
-from ganlab.metrics.kernel_distance import KernelDistance
+from ganlab.metrics.fidelity import KernelDistance
 from ganlab.metrics.protocols import refuse_unlike
 
 
@@ -26,7 +26,7 @@ def test_values_are_those_of_torch_fidelity() -> None:
     metric = KernelDistance(Pixels(64), "train", 7, 30)
     found = measure(metric, real, fake)
     assert found["kid/pixels_train"] == pytest.approx(theirs[KEY_METRIC_KID_MEAN], rel=1e-9)
-    assert metric.extras()["std_over_subsets"] == pytest.approx(theirs[KEY_METRIC_KID_STD], rel=1e-9)
+    assert metric.extras["std_over_subsets"] == pytest.approx(theirs[KEY_METRIC_KID_STD], rel=1e-9)
     assert metric.protocol()["estimator"] == "unbiased"
 
 
@@ -50,7 +50,7 @@ def test_an_estimator_is_its_sum_over_pairs(estimator: Estimator) -> None:
 def test_the_deviation_over_subsets_with_all_generated_samples_has_another_name() -> None:
     metric = KernelDistance(Pixels(64), "train", 3, 40)
     measure(metric, images(80, 0), images(40, 1))
-    assert list(metric.extras()) == ["std_over_subsets_of_reals_alone"]
+    assert list(metric.extras) == ["std_over_subsets_of_reals_alone"]
 
 
 def test_values_of_two_estimators_are_not_comparable() -> None:

@@ -9,7 +9,7 @@ from test_fidelity import Pixels, images
 from torch import Tensor
 
 from ganlab.metrics.features import eight_bit
-from ganlab.metrics.memorisation import Memorisation, nearest_distances
+from ganlab.metrics.neighbours import Memorisation, nearest_distances
 
 NAMES = ("memorisation/pixels_train", "memorisation_pixels/pixels_train")
 

@@ -84,8 +84,8 @@ def test_the_width_is_chosen_on_the_first_validation_images_alone() -> None:
             rel=1e-5,
         )
         protocol = metric.protocol()
-        assert metric.extras()["width"] == best
-        assert metric.extras()["standard_error"] == pytest.approx(expected.std() / math.sqrt(150), rel=1e-4)
+        assert metric.extras["width"] == best
+        assert metric.extras["standard_error"] == pytest.approx(expected.std() / math.sqrt(150), rel=1e-4)
         assert (protocol["n_validation"], protocol["n_test"]) == (len(chosen), 150)
 
 
@@ -129,7 +129,7 @@ def test_k_means_scores_better_than_real_images() -> None:
     points = centroids(training[:50_000], 1_000, 4, 0)
     found = measure(metric, points, training[50_000:], pixels(train=False))
     assert found["parzen/test"] == pytest.approx(282.8, abs=1)
-    assert metric.extras()["width"] == pytest.approx(0.167, abs=1e-3)
+    assert metric.extras["width"] == pytest.approx(0.167, abs=1e-3)
 
 
 def test_reset_drops_generated_samples_and_keeps_real_ones() -> None:

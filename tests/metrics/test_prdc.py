@@ -10,8 +10,8 @@ from support.refusals import refuses
 from test_fidelity import Pixels, images, measure
 from torch import Tensor
 
-from ganlab.metrics import prdc as prdc_module
-from ganlab.metrics.prdc import PRDC, prdc, radii
+from ganlab.metrics import neighbours
+from ganlab.metrics.neighbours import PRDC, prdc, radii
 
 
 def by_hand(real: Tensor, fake: Tensor, k: int) -> tuple[float, float, float, float]:
@@ -39,7 +39,7 @@ def normal(n: int, dim: int, seed: int, shift: float = 0.0) -> Tensor:
 
 @pytest.mark.parametrize("k", [1, 3, 5])
 def test_values_are_those_of_the_definitions(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prdc_module, "CHUNK", 7)  # of a matrix of 30 x 20
+    monkeypatch.setattr(neighbours, "CHUNK", 7)  # of a matrix of 30 x 20
     real, fake = normal(30, 2, 0), normal(20, 2, 1, shift=0.7)
     assert prdc(real, fake, k) == pytest.approx(by_hand(real, fake, k))
 

@@ -16,7 +16,7 @@ from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.metrics.features import Features
-from ganlab.metrics.stacked import StackedModes
+from ganlab.metrics.synthetic import StackedModes
 
 MNIST = pytest.mark.skipif(not (SHARED / "MNIST").is_dir(), reason="needs MNIST in ../shared/data")
 

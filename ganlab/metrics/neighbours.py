@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage."""
+"""Metrics of nearest neighbours: precision, recall, density and coverage, and memorisation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from torch import Tensor
 from ganlab.core.errors import require
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
-from ganlab.metrics.base import ProtocolFields
-from ganlab.metrics.feature_metric import ReservoirMetric
-from ganlab.metrics.features import Extractor
+from ganlab.metrics.base import ReservoirMetric
+from ganlab.metrics.features import Extractor, to_levels
 
 CHUNK = 1000  # rows of the distance matrix that are computed at a time
 TOLERANCE = 1e-5  # distance, relative to the norm, up to which rows are copies: networks round in float32
@@ -42,7 +41,7 @@ class PRDC(ReservoirMetric):
 
     def __init__(self, extractor: str | Extractor, split: Split, k: Count):
         super().__init__(extractor, split)
-        self.k = k
+        self.k, self.settings = k, {"k": k}
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         reason = f"a sample needs {self.k} other samples of its kind"
@@ -51,8 +50,35 @@ class PRDC(ReservoirMetric):
     def values(self) -> tuple[float, ...]:
         return prdc(self.rows(self.references[0]).double(), self.rows(None).double(), self.k)
 
-    def settings(self) -> ProtocolFields:
-        return {"k": self.k}
+
+class Memorisation(ReservoirMetric):
+    """The probability that a sample is closer to the training set than a test image is, in [0, 1].
+
+    P(d(G(z)) < d(x)) + P(d(G(z)) = d(x)) / 2 over all pairs of a generated sample and a test image x, where d
+    is the distance to the nearest training image, in an extractor's features and in pixels: the statistic of
+    Mann and Whitney that Meehan, Chaudhuri & Dasgupta (2020, section 3) use to detect data-copying. 1/2 if
+    samples are as close as test images are, 1 if they are copies of training images, 0 if they are far from
+    all data.
+    """
+
+    kinds = ("memorisation", "memorisation_pixels")
+    higher_is_better = False
+
+    def __init__(self, extractor: str | Extractor):
+        super().__init__(extractor, "train", "test")
+
+    def observe(self, x: Tensor) -> tuple[Tensor, ...]:
+        levels = to_levels(x).flatten(1).cpu()  # an eighth of the memory of float64
+        return self.extractor.extract(x).features, levels
+
+    def values(self) -> tuple[float, ...]:
+        self.settings = {"n_held_out": self.counts["test"]}
+        return tuple(self._closer(part) for part in range(len(self.kinds)))
+
+    def _closer(self, part: int) -> float:
+        train, test, fake = (self.rows(split, part).double() for split in ("train", "test", None))
+        gaps = nearest_distances(test, train) - nearest_distances(fake, train)[:, None]  # [generated, test]
+        return float((1 + gaps.sign()).mean() / 2)
 
 
 def prdc(real: Tensor, fake: Tensor, k: int) -> tuple[float, float, float, float]:
@@ -83,8 +109,7 @@ def radii(x: Tensor, k: int) -> Tensor:
     """The distance of each row of x [N, F] to its k-th nearest neighbour among the other rows, [N]."""
     found = []
     for rows, distances in distance_rows(x, x):
-        itself = torch.arange(len(x))[rows]
-        distances[torch.arange(len(itself)), itself] = torch.inf
+        distances.diagonal(rows.start).fill_(torch.inf)  # of each row to itself
         found.append(distances.kthvalue(k, 1).values)
     return torch.cat(found)
 
@@ -109,3 +134,8 @@ def distance_rows(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
         rows = slice(start, start + CHUNK)
         distances = torch.cdist(x[rows], y)
         yield rows, distances.masked_fill_(distances <= TOLERANCE * x[rows].norm(dim=1, keepdim=True), 0)
+
+
+def nearest_distances(x: Tensor, y: Tensor) -> Tensor:
+    """The distance of each row of x [N, F] to the nearest row of y [M, F], [N]."""
+    return torch.cat([distances.amin(1) for _, distances in distance_rows(x, y)])

@@ -1,0 +1,230 @@
+"""The extractors of features: Inception, and small classifiers that replace it for small grey images."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+from collections.abc import Sequence
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Literal, Self
+from urllib.error import URLError
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ganlab.core.errors import ConfigError, one_line, require
+from ganlab.core.turn import Sample
+from ganlab.filesystem import read_regular_file
+from ganlab.metrics.features import Features
+
+WEIGHTS = Path(__file__).parent / "weights"
+Layer = Literal[64, 192, 768, 2048]
+REMEDY = "give torch-fidelity's file, or choose another extractor, such as extractor=mnist"
+
+
+class Classifier(nn.Module):
+    """Three convolutions, a layer of features and a linear head, for images of at least 8 x 8 pixels.
+
+    Inception's features mean little on small grey images. A classifier trained on the data set itself is the
+    usual replacement; its name is part of the names of the metrics that use it.
+    """
+
+    resize = antialias = "none"
+    libraries = ()
+    dtype = torch.float64  # values then do not depend on the device, TF32, autocast or the batch size
+
+    def __init__(self, shape: Sequence[int], num_classes: int, width: int, num_features: int):
+        super().__init__()
+        remedy = "choose images of at least 8 x 8 pixels"
+        require(min(shape[1:]) >= 8, "data.shape", list(shape), "too small for this classifier", remedy)
+        self.name, self.sha256 = "untrained", ""
+        self.shape, self.num_features = tuple(shape), num_features
+        widths, layers = (shape[0], width, 2 * width, 2 * width), list[nn.Module]()
+        pools = nn.MaxPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d
+        for num_in, num_out, pool in zip(widths[:-1], widths[1:], pools, strict=True):
+            convolution = nn.Conv2d(num_in, num_out, 3, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(num_out), nn.ReLU(), pool(2)]
+        layers += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(8 * width, num_features), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(num_features, num_classes)
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """A trained classifier from `ganlab/metrics/weights`, frozen and in evaluation mode.
+
+        Raises:
+            ConfigError: no classifier has this name.
+        """
+        path = WEIGHTS / f"{name}.safetensors"
+        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))  # not a path to another folder
+        require(name in known, "extractor", name, "unknown classifier", f"choose one of {', '.join(known)}")
+        with safe_open(path, framework="pt") as file:
+            architecture = json.loads(file.metadata()["architecture"])
+        with torch.device("meta"):  # no weights are drawn: the run's random numbers must not be shifted
+            classifier = cls(**architecture)
+        classifier.load_state_dict(load_file(path), assign=True)
+        classifier.name, classifier.sha256 = name, hashlib.sha256(path.read_bytes()).hexdigest()
+        return classifier.eval().requires_grad_(False)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The input of the head, after its ReLU: [N, C, H, W] in [0, 1] -> [N, F], not negative.
+
+        Raises:
+            ConfigError: the images are not of the shape that the classifier was made for.
+        """
+        shape, own = list(x.shape[1:]), list(self.shape)
+        reason = f"takes images of shape {own}, and these samples have the shape {shape}"
+        remedy = "choose an extractor for these data, or a metric without one"
+        require(x.ndim == 4 and shape == own, "extractor", self.name, reason, remedy)
+        return self.body(x)
+
+    def extract(self, x: Tensor) -> Features:
+        """[N, C, H, W] in [0, 1] -> features [N, F] and logits [N, K]."""
+        features = self.features(x)
+        return Features(features, self.head(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits: [N, C, H, W] in [0, 1] -> [N, K]."""
+        return self.head(self.features(x))
+
+    @torch.no_grad()
+    def predict(self, x: Tensor) -> Tensor:
+        """The most probable class: [N, C, H, W] in [0, 1] -> int64 [N]."""
+        return self(x).argmax(1)
+
+
+classifier = cache(Classifier.load)  # a trained classifier: the same object in every call with its name
+
+
+class ClassifierFeatures(nn.Module):
+    """Sample -> [B, F], not negative; the classifier is frozen and always in evaluation mode.
+
+    Args:
+        extractor: the name of a classifier in `ganlab/metrics/weights`.
+        shape: of a sample.
+        value_range: of the data.
+
+    Raises:
+        ConfigError: the classifier does not take samples of this shape.
+    """
+
+    def __init__(self, extractor: str, shape: Sequence[int], value_range: tuple[float, float] | None):
+        super().__init__()
+        self.classifier = Classifier.load(extractor)
+        own, shape = list(self.classifier.shape), list(shape)
+        reason = f"takes images of shape {own}, and these data have the shape {shape}"
+        require(value_range and shape == own, ".extractor", extractor, reason, "choose another space")
+        self.low, self.high = value_range or (0.0, 1.0)
+
+    def forward(self, sample: Sample) -> Tensor:
+        return self.classifier.features((sample.x - self.low) / (self.high - self.low))
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
+
+
+class Inception:
+    """torch-fidelity's Inception v3 with the weights of TensorFlow, 2015-12-05 (Heusel et al. 2017).
+
+    Images of any size are resized to 299 x 299 as TensorFlow 1 did; grey ones are repeated to three channels.
+    The weights, 96 MB, are loaded at the first use.
+
+    Args:
+        weights: a file of torch-fidelity's weights; None: it is downloaded once.
+        layer: which features are extracted, by their number; only the last layer, 2048, has class logits.
+    """
+
+    resize = "bilinear to 299x299 as TensorFlow 1"
+    antialias = "none"
+    libraries = ("torch-fidelity",)
+    dtype = torch.float32
+
+    def __init__(self, weights: str | None, layer: Layer):
+        self.name = "inception" if layer == 2048 else f"inception{layer}"
+        self.num_features = layer
+        self._path = None if weights is None else Path(weights)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the file of the weights."""
+        return self._loaded[1]
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Moves the network, in place."""
+        self._loaded[0].to(device=device, dtype=dtype)
+
+    def extract(self, x: Tensor) -> Features:
+        """[N, C, H, W] in [0, 1], C 1 or 3 -> features [N, F] and logits [N, 1008] without the biases.
+
+        Raises:
+            ConfigError: the images have other channels, or the weights are not available.
+        """
+        shape, remedy = list(x.shape[1:]), "choose another extractor"
+        reason = f"takes images of 1 or 3 channels, and these samples have the shape {shape}"
+        require(x.ndim == 4 and shape[0] in (1, 3), "extractor", self.name, reason, remedy)
+        levels = (x * 255).round().byte().expand(-1, 3, -1, -1)
+        # Without TF32: in float32, as `dtype` states.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            features, *logits = self._loaded[0](levels.contiguous(memory_format=torch.channels_last))
+        return Features(features, logits[0] if logits else features[:, :0])
+
+    @cached_property
+    def _loaded(self) -> tuple[nn.Module, str]:
+        """The network, and the hash of its weights."""
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        outputs = [str(self.num_features), *(["logits_unbiased"] if self.num_features == 2048 else [])]
+        path = self._path or download()
+        content = read_tensors(path)
+        try:  # with the bytes that were checked: the file may have changed since
+            network = FeatureExtractorInceptionV3("inception", outputs, io.BytesIO(content))
+        except (RuntimeError, TypeError, AttributeError) as error:
+            reason = f"not the weights of Inception: {one_line(error)}"
+            raise ConfigError(reason, REMEDY, "metric.weights", path) from error
+        return network.to(memory_format=torch.channels_last), hashlib.sha256(content).hexdigest()
+
+
+@cache
+def inception(weights: str | None, layer: Layer) -> Inception:
+    """The Inception network of these weights and this layer: the same object in every call."""
+    return Inception(weights, layer)
+
+
+def read_tensors(path: Path) -> bytes:
+    """The bytes of a file that holds nothing but tensors: torch-fidelity would run other objects in it.
+
+    Raises:
+        ConfigError: it cannot be read, or it holds something else.
+    """
+    try:
+        content = read_regular_file(path)
+        torch.load(io.BytesIO(content), weights_only=True, map_location="meta")
+        return content
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = f"cannot be read as weights: {one_line(error)}"
+        raise ConfigError(reason, REMEDY, "metric.weights", path) from error
+
+
+def download() -> Path:
+    """The path of torch-fidelity's own weights in torch's cache; they are downloaded if they are not there.
+
+    Raises:
+        ConfigError: they cannot be downloaded.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rsplit("/", 1)[1]
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), "6726825d", progress=False)
+        except (URLError, OSError, RuntimeError) as error:  # RuntimeError: of another hash
+            reason = f"the weights of Inception cannot be downloaded ({one_line(error)})"
+            remedy = f"set metric.weights to a copy of {path.name}, or choose another extractor"
+            raise ConfigError(reason, remedy, "extractor", "inception") from error
+    return path

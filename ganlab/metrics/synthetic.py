@@ -1,0 +1,190 @@
+"""Metrics of synthetic data: coverage of its known modes, and Wasserstein-1 distance on the line.
+
+Modes of toy data are covered as PacGAN defines it (Lin et al. 2018). A sample is of high quality if it lies
+closer than 3 standard deviations to its nearest mode, where the distance to each mode is measured in the
+standard deviation of that mode. The histogram counts the samples of high quality at their nearest modes, as
+in the released code; other samples are not counted. The published tables are of 2,500 samples.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from importlib.metadata import version
+
+import torch
+from torch import Tensor
+
+from ganlab.core.errors import UNSET, ConfigError, require
+from ganlab.data.base import Data, Split
+from ganlab.data.densities import Mixture
+from ganlab.metrics.base import ReservoirMetric, SampleMetric
+from ganlab.metrics.features import Extractor, ProtocolFields
+
+MAX_DEVIATIONS = 3.0
+DIGITS = 10
+
+
+def high_quality_modes(x: Tensor, mixture: Mixture) -> Tensor:
+    """The nearest mode of each sample of high quality among x [N, D]: int64 [at most N]."""
+    distance, nearest = mixture.mahalanobis(x).min(1)  # [N], [N]
+    return nearest[distance < MAX_DEVIATIONS]
+
+
+class ModeMetric(SampleMetric):
+    """Base class of metrics of the histogram of high-quality samples over modes; real samples are unused."""
+
+    input_kind = "points"
+
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+        if data.distribution is None:
+            raise ConfigError("needs data with known modes, such as data=ring", "choose metric=none")
+        self._mixture = data.distribution
+        self.reset()
+
+    @torch.no_grad()
+    def update(self, x: Tensor, split: Split | None = None) -> None:
+        if split is None:
+            modes = high_quality_modes(x, self._mixture).cpu()
+            self._histogram += modes.bincount(minlength=len(self._histogram))
+            self._n_fake += len(x)
+
+    def compute(self) -> dict[str, float]:
+        require(self._n_fake, "", UNSET, f"{self.names[0]} of no samples", "set evaluation.n to 1 or more")
+        return {self.names[0]: self.value(self._histogram.double(), self._n_fake)}
+
+    @abstractmethod
+    def value(self, histogram: Tensor, n: int) -> float:
+        """The value for `n` samples, of which the histogram, float64 [M], counts those of high quality."""
+
+    def reset(self) -> None:
+        self._n_fake = 0
+        self._histogram = torch.zeros(len(self._mixture.stds)).long()
+
+    def protocol(self) -> ProtocolFields:
+        return {
+            "num_modes": len(self._histogram),
+            "high_quality_within_std": MAX_DEVIATIONS,
+            "n_real": 0,
+            "n_fake": self._n_fake,
+            "dtype": "float64",
+            "torch": str(torch.__version__),
+        }
+
+
+class ModesCovered(ModeMetric):
+    """The number of modes with at least one sample of high quality."""
+
+    names = ("modes",)
+    higher_is_better = True
+
+    def value(self, histogram: Tensor, n: int) -> float:
+        return float((histogram > 0).sum())
+
+
+class HighQuality(ModeMetric):
+    """The share of samples of high quality, in [0, 1]; for data in the plane it is 1 - exp(-9/2) = 0.989."""
+
+    names = ("high_quality",)
+    higher_is_better = True
+
+    def value(self, histogram: Tensor, n: int) -> float:
+        return float(histogram.sum() / n)
+
+
+class ReverseKL(ModeMetric):
+    """sum over modes k of q_k log(q_k / p_k), in nats; 0 is best.
+
+    q_k are the shares of the modes among the samples of high quality, and p_k their probabilities in the
+    data: 1/M each on ring and grid, where the value is log M minus the entropy of q. It depends only on how
+    samples are distributed over modes. Without any sample of high quality it is its largest possible value,
+    -log min p.
+    """
+
+    names = ("reverse_kl",)
+    higher_is_better = False
+
+    def value(self, histogram: Tensor, n: int) -> float:
+        p = self._mixture.weights
+        if histogram.sum() == 0:
+            return float(-p.min().log())
+        q = histogram / histogram.sum()
+        return float((q.xlogy(q) - q.xlogy(p)).sum())
+
+
+class StackedModes(ReservoirMetric):
+    """The number of modes that samples cover, and their reverse KL in nats (Srivastava et al. 2017).
+
+    The classifier recognises the digit of each channel, and the digits together are the mode. With q_k the
+    share of samples in mode k of K = 10^channels modes: sum_k q_k log(K q_k), which is 0 if all modes are
+    equally frequent and log K if all samples are of one mode. Real images are not used: their modes are
+    equally likely.
+    """
+
+    kinds = ("modes", "reverse_kl")
+    higher_is_better = True
+
+    def __init__(self, extractor: str | Extractor):
+        super().__init__(extractor)
+        self._num_modes = 0
+
+    def is_higher_better(self, name: str) -> bool:
+        return name.startswith("modes/")
+
+    def observe(self, x: Tensor) -> tuple[Tensor, ...]:
+        shape, remedy = list(x.shape[1:]), "choose data=stacked_mnist, or another metric"
+        reason = f"counts stacks of digits, and these samples have the shape {shape}"
+        require(x.ndim == 4 and shape[0] > 1, "", UNSET, reason, remedy)
+        logits = [self.extractor.extract(channel).logits for channel in x.split(1, 1)]
+        name, num_classes = self.extractor.network.name, logits[0].shape[1]
+        reason = f"has {num_classes} classes, but the metric needs {DIGITS} digits"
+        require(num_classes == DIGITS, "extractor", name, reason, "choose extractor=mnist")
+        self._num_modes = DIGITS ** len(logits)
+        modes = torch.zeros(len(x), dtype=torch.long)
+        for channel in logits:
+            modes = modes * DIGITS + channel.argmax(1)
+        return (modes,)
+
+    def values(self) -> tuple[float, ...]:
+        counts = self.rows(None).bincount().double()
+        share = counts[counts > 0] / counts.sum()
+        return float(len(share)), float((share * share.log()).sum()) + math.log(self._num_modes)
+
+
+class Wasserstein(SampleMetric):
+    """Wasserstein-1 distance of generated and real samples on the line, in the data's units; 0 is best.
+
+    It is the area between their empirical distribution functions. Two samples of one distribution have a
+    distance that falls with the square root of their size: compare it with the baseline of real samples.
+    """
+
+    input_kind = "points"
+    names = ("wasserstein",)
+    higher_is_better = False
+
+    def __init__(self) -> None:
+        self._real, self._fake = list[Tensor](), list[Tensor]()
+
+    def setup(self, data: Data, n_fake: int, n_real: int) -> None:
+        reason = f"measures samples of shape [1], not {list(data.shape)}"
+        require(data.shape == (1,), "", UNSET, reason, "choose metric=none")
+
+    def update(self, x: Tensor, split: Split | None = None) -> None:
+        (self._real if split else self._fake).append(x.detach().flatten().double().cpu())
+
+    def compute(self) -> dict[str, float]:
+        from scipy.stats import wasserstein_distance  # imported here because it takes half a second
+
+        require(self._real and self._fake, "", UNSET, "needs real and generated samples")
+        return {"wasserstein": float(wasserstein_distance(torch.cat(self._real), torch.cat(self._fake)))}
+
+    def reset(self) -> None:
+        self._fake = []
+
+    def protocol(self) -> ProtocolFields:
+        return {
+            "n_real": sum(map(len, self._real)),
+            "n_fake": sum(map(len, self._fake)),
+            "dtype": "float64",
+            "scipy": version("scipy"),
+        }
