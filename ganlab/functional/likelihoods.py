@@ -1,7 +1,7 @@
 """Likelihoods of data given their reconstruction: x, mean [B, ...] -> log p(x | mean) [B], in nats."""
 
 import math
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,11 +11,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.turn import at_least_float32
 from ganlab.core.validation import Positive
 
-
-class Likelihood(Protocol):
-    """A function of data x [B, ...] and their reconstructions -> log p(x | mean) [B]."""
-
-    def __call__(self, x: Tensor, mean: Tensor) -> Tensor: ...
+Likelihood = Callable[[Tensor, Tensor], Tensor]  # data x and their mean -> log p(x | mean) [B]
 
 
 class Gaussian:

@@ -7,7 +7,6 @@ formula is the loss of the discriminator; a second one, after a semicolon, is th
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Annotated
 
 import torch
@@ -16,9 +15,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from torch.nn.functional import relu, softplus
 
 from ganlab.core.errors import require
-from ganlab.core.schedules import ScheduleLike
-from ganlab.core.turn import Capability, Player, Turn, at_least_float32
-from ganlab.objectives.base import Objective
+from ganlab.core.turn import Capability, Turn, at_least_float32
+from ganlab.objectives.base import Objective, PlayerWeights
 
 MaxLogit = Annotated[float, "(0, 40]"]  # exp(40) is far below the largest float32, about exp(88)
 
@@ -91,7 +89,7 @@ class MaximumLikelihood(BinaryCrossEntropy):
 
     provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS}
 
-    def __init__(self, max_logit: MaxLogit, weight: Mapping[Player, ScheduleLike]):
+    def __init__(self, max_logit: MaxLogit, weight: PlayerWeights):
         super().__init__(weight)
         self.max_logit = max_logit
 
@@ -130,9 +128,9 @@ class LeastSquares(Adversarial):
 
     provides = Adversarial.provides | {Capability.TARGETS, Capability.COSTS}
 
-    def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, ScheduleLike]):
+    def __init__(self, a: float, b: float, c: float, weight: PlayerWeights):
         super().__init__(weight)
-        reason = f"would drive the generator away from the data: b={b:g} is on the other side of a={a:g}"
+        reason = f"drives the generator away from the data, since b={b:g} is on the other side of a={a:g}"
         require((c - a) * (b - a) > 0, ".c", c, reason, "choose c on the side of b")
         self.a, self.b, self.c = a, b, c
         if b == -a > 0:  # otherwise the decision boundary is not at 0

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Networks, Player, Turn, at_least_float32
+from ganlab.core.turn import Networks, Turn, at_least_float32
 from ganlab.functional.likelihoods import Likelihood
 from ganlab.networks.priors import Normal
-from ganlab.objectives.base import Objective
+from ganlab.objectives.base import Objective, PlayerWeights
 
 
 class Autoencoding(Objective):
@@ -20,7 +18,7 @@ class Autoencoding(Objective):
     players = ("generator",)
     provides = frozenset()
 
-    def __init__(self, likelihood: Likelihood, weight: Mapping[Player, ScheduleLike]):
+    def __init__(self, likelihood: Likelihood, weight: PlayerWeights):
         super().__init__(weight)
         self.likelihood = likelihood
 
@@ -51,7 +49,7 @@ class VAE(Autoencoding):
 
     num_statistics = 2
 
-    def __init__(self, likelihood: Likelihood, beta: ScheduleLike, weight: Mapping[Player, ScheduleLike]):
+    def __init__(self, likelihood: Likelihood, beta: ScheduleLike, weight: PlayerWeights):
         super().__init__(likelihood, weight)
         self.beta = nonzero_schedule(".beta", beta)
 

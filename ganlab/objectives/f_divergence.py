@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from ganlab.core.schedules import ScheduleLike
-from ganlab.core.turn import Player, Turn, at_least_float32
+from ganlab.core.turn import Turn, at_least_float32
 from ganlab.objectives.adversarial import Adversarial, MaxLogit
+from ganlab.objectives.base import PlayerWeights
 
 GeneratorCost = Literal["bound", "output"]
 
@@ -46,9 +45,7 @@ class FDivergence(Adversarial):
             where the discriminator is certain that a sample is fake.
     """
 
-    def __init__(
-        self, divergence: Divergence, generator_cost: GeneratorCost, weight: Mapping[Player, ScheduleLike]
-    ):
+    def __init__(self, divergence: Divergence, generator_cost: GeneratorCost, weight: PlayerWeights):
         super().__init__(weight)
         self.divergence, self.generator_cost = divergence, generator_cost
 

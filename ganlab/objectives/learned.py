@@ -10,8 +10,8 @@ from ganlab.core.gradients import input_gradients, interpolates, row_norms
 from ganlab.core.schedules import Schedule, ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
 from ganlab.functional.kernels import Kernel
-from ganlab.objectives.base import Objective
-from ganlab.objectives.matching import BatchEstimator, KernelDistance, Weight
+from ganlab.objectives.base import Objective, PlayerWeights
+from ganlab.objectives.matching import BatchEstimator, KernelDistance
 
 
 class LearnedMMD(Objective):
@@ -41,7 +41,7 @@ class LearnedMMD(Objective):
         root: bool,
         gradient_penalty: ScheduleLike | None,
         one_sided: ScheduleLike | None,
-        weight: Weight,
+        weight: PlayerWeights,
     ):
         super().__init__(weight)
         self.kernel, self.mmd = kernel, KernelDistance(kernel, estimator, root=root)

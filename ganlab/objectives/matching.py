@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,15 +12,13 @@ from torch.nn.functional import normalize
 
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.errors import require
-from ganlab.core.schedules import ScheduleLike
-from ganlab.core.turn import Player, Turn, at_least_float32
+from ganlab.core.turn import Turn, at_least_float32
 from ganlab.core.validation import Count
 from ganlab.functional.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
 from ganlab.functional.kernels import Kernel
-from ganlab.objectives.base import Objective
+from ganlab.objectives.base import Objective, PlayerWeights
 from ganlab.objectives.spaces import Space
 
-Weight = Mapping[Player, ScheduleLike]
 BatchEstimator = Literal["biased", "unbiased", "linear"]
 
 
@@ -34,7 +32,7 @@ class Matching(Objective):
     players = ("generator",)
     provides = frozenset()
 
-    def __init__(self, space: Space, weight: Weight):
+    def __init__(self, space: Space, weight: PlayerWeights):
         super().__init__(weight)
         self.space = space
 
@@ -71,7 +69,7 @@ class MMD(Matching):
         root: bool,
         median: bool,
         space: Space,
-        weight: Weight,
+        weight: PlayerWeights,
     ):
         super().__init__(space, weight)
         self.mmd = KernelDistance(kernel, estimator, root=root)
@@ -115,7 +113,7 @@ class Moments(Matching):
         ConfigError: no orders are given, and no covariance.
     """
 
-    def __init__(self, orders: Sequence[Count], *, covariance: bool, space: Space, weight: Weight):
+    def __init__(self, orders: Sequence[Count], *, covariance: bool, space: Space, weight: PlayerWeights):
         super().__init__(space, weight)
         remedy = "give an order, or set covariance=true"
         require(orders or covariance, ".orders", list(orders), "would match nothing", remedy)
@@ -131,7 +129,7 @@ class Moments(Matching):
 class SlicedWasserstein(Matching):
     """The mean of W_p^p over projections onto random lines, drawn in each turn (Deshpande et al. 2018)."""
 
-    def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: Weight):
+    def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: PlayerWeights):
         super().__init__(space, weight)
         self.projections, self.p = projections, p
 

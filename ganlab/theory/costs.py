@@ -38,9 +38,8 @@ def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
     left, right = figure.subplots(1, 2)
     for name, colour, linestyle in zip(objectives, cycle(COLOURS), cycle(LINESTYLES), strict=False):
         objective = instantiate(compose(f"objective={name}").objective)
-        has_discriminator = Capability.DISCRIMINATOR in objective.provides
-        reason = "does not judge samples one by one"
-        require(has_discriminator, ".objectives", name, reason, "remove this objective")
+        judges = Capability.DISCRIMINATOR in objective.provides
+        require(judges, ".objectives", name, "does not judge samples one by one", "remove this objective")
         for axes, curve in zip((left, right), generator_cost(objective, probability.logit()), strict=True):
             label = name.replace("_", " ")
             axes.plot(probability, curve, label=label, linewidth=2, color=colour, linestyle=linestyle)

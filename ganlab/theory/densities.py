@@ -56,10 +56,8 @@ def _matching_frame(runs: Mapping[str, DensityRun], shape: tuple[int, int], step
         axes.text(0.02, 0.95, note, va="top", transform=axes.transAxes)
         axes.set_title(title, fontsize=10)
         style.tidy(axes)
-    for axes in panels[:, 0]:
-        axes.set_ylabel("density")
-    for axes in panels[-1]:
-        axes.set_xlabel(X_LABEL)
+        axes.set(xlabel=X_LABEL, ylabel="density")
+        axes.label_outer()
     style.add_legend(figure, [panels[0, 0]], 2)
     return render(figure)
 

@@ -75,7 +75,7 @@ class FinalImages(Callback):
     """
 
     def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, game: Game, times: Timetable):
-        self.views = parse_views(cfg.views, data.value_range is not None)
+        self.views = parse_views(cfg.views, of_images=data.value_range is not None)
         self.data, self.class_names = data, data.class_names or ()
         self.run, self.steps = run, times.total
         only_last = all(step % cfg.sample_every for step in range(times.begins + 1, times.total))
