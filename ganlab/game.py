@@ -141,8 +141,8 @@ class Game(nn.Module):
         """Is called after weights were loaded; calls the hook of the tricks."""
         self.tricks.on_weights_loaded(self.networks)
 
-    def after(self, player: Player) -> None:
-        """Is called after an update of a player; calls the hook of the tricks."""
+    def after_update(self, player: Player) -> None:
+        """Calls the tricks' `after` hooks; the training loop calls it after each update of a player."""
         self.tricks.after(player, self.networks, self.steps_played)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:

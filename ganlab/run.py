@@ -24,7 +24,7 @@ def run(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, float]:
     Raises:
         ConfigError: the config cannot be played; nothing was written.
         Diverged: a loss or a weight is not finite, or explodes; the last good checkpoint is kept.
-        RankLost: another process of the run has died.
+        ProcessLost: another process of the run has died.
     """
     reason = "cannot be combined with resume"
     require(not (cfg.resume and cfg.init_from), "init_from", cfg.init_from, reason, "remove one of them")

@@ -114,5 +114,5 @@ if __name__ == "__main__":
     store(GOLDEN, in_float32 | dict.fromkeys(EXACT, losses_in_float64))
     store(PINNED, dict.fromkeys(MEASURED, metrics_of_noisy_samples))
     if current_hashes()["numerics"] == json.loads(HASHES.read_text())["numerics"]:
-        raise SystemExit("tests/numerics.json is unchanged: raise NUMERICS in ganlab/core/numerics.py")
+        raise SystemExit("tests/numerics.json is unchanged: raise ganlab.core.numerics.NUMERICS")
     HASHES.write_text(json.dumps(current_hashes(), indent=1) + "\n")

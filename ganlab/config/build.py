@@ -95,7 +95,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
         tricks = instantiate_group(cfg, "trick")
         with torch.random.fork_rng(devices=[]):
             networks = {player: build_network(cfg, player, data) for player in objective.players}
-            if objective.num_statistics:
+            if objective.has_encoder():
                 generator = networks["generator"]
                 num_outputs = objective.num_statistics * generator.latent_dim
                 generator.encoder = build_network(cfg, "encoder", data, num_outputs=num_outputs)
@@ -137,6 +137,8 @@ def build_network(cfg: DictConfig, player: str, data: Data | None, **facts: int)
     network = instantiate(cfg.model[player], kind)
     with completing(key):
         network = network(**facts) if facts else network
-    for initial in instantiate(cfg.initial.get(player, [])):
-        initial(network, data and data.mean)
+    initialisers = instantiate(cfg.initial.get(player, []))
+    with completing(f"initial.{player}"):
+        for initialise in initialisers:
+            initialise(network, data and data.mean)
     return network

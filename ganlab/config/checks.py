@@ -137,7 +137,7 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
 def has_encoder(cfg: DictConfig) -> bool:
     """Whether the objective trains an encoder; True if its class cannot be imported, as building reports."""
     try:
-        return bool(import_object(cfg.objective._target_).num_statistics)
+        return bool(import_object(cfg.objective._target_).has_encoder())
     except Exception:  # whatever an import may raise
         return True
 

@@ -16,13 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.kinds import check_kinds
 from ganlab.config.overrides import quote_override, refuse_unknown_keys, unreadable
-from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, RankLost, for_terminal, require
+from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, ProcessLost, for_terminal, require
 
 PACKAGE = Path(__file__).parent.parent
 # Inside the package in a wheel, next to it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 SEVERAL = ("trick", "metric", "logger")  # groups of which a config may select several options
-OWN_ERRORS = (ConfigError, Diverged, RankLost, IncompleteStudy)  # their messages are for the user
+OWN_ERRORS = (ConfigError, Diverged, ProcessLost, IncompleteStudy)  # their messages are for the user
 HYDRA_DETAILS = re.compile("Config search path:|object_type=|To append to your config use")
 
 

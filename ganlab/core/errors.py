@@ -36,9 +36,10 @@ class ConfigError(ValueError):
     Args:
         reason: what is wrong, as a phrase without a full stop.
         remedy: what to do, as an imperative without a full stop; empty if the reason implies it.
-        key: of the setting; empty if the error concerns no single one. A leading dot marks a setting of the
-            object that raises; the code that builds the object prepends the object's key by `completing`.
-        value: of the setting, as it was given.
+        key: the setting's key; empty if the error concerns no single setting. A leading dot marks a setting
+            of the object that raises, and a dot alone the object itself; the code that builds or calls the
+            object prepends the object's key by `completing`.
+        value: the setting's value, as it was given.
     """
 
     def __init__(self, reason: str, remedy: str = "", key: str = "", value: object = UNSET):
@@ -70,7 +71,7 @@ class IncompleteStudy(RuntimeError):  # noqa: N818
     """Some runs of a study did not finish."""
 
 
-class RankLost(RuntimeError):  # noqa: N818
+class ProcessLost(RuntimeError):  # noqa: N818
     """Another process of the run has ended."""
 
 
@@ -82,7 +83,7 @@ def completing(owner: str) -> Iterator[None]:
     except ConfigError as error:
         if not error.key.startswith("."):
             raise
-        raise error.renamed(f"{owner}{error.key}") from error.__cause__
+        raise error.renamed(f"{owner}{error.key}".rstrip(".")) from error.__cause__
 
 
 @contextmanager

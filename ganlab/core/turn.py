@@ -119,7 +119,7 @@ STALE: dict[str, set[str]] = {
     "fake": {"targets"},
     "discriminator": {"verdicts", "targets"},
     "verdicts": {"targets"},
-    "is_ahead": set(),
+    "is_unrolled": set(),
 }
 
 
@@ -149,7 +149,9 @@ class Turn:
     differentiates_inputs: bool = False
     real: Sample = field(init=False)
     labelled: Sample | None = field(init=False)
-    is_ahead: bool = False  # whether the discriminator has weights of later steps, so tricks count no update
+    is_unrolled: bool = (
+        False  # whether the discriminator has weights of later steps, so tricks count no update
+    )
 
     def __post_init__(self, batch: Batch) -> None:
         self.real = as_leaf(batch.real) if self.differentiates_inputs else batch.real

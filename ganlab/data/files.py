@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError, RankLost, printable
+from ganlab.core.errors import ConfigError, ProcessLost, printable
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
 from ganlab.data.sampler import BatchIndices, no_augmentation
 from ganlab.data.sources import InMemory, Memory, Samples, Source, VariableSizeImages, labels_at
@@ -179,7 +179,7 @@ def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers
     ends when no process holds the other end of its pipe, so none survives, however this process ends.
 
     Raises:
-        RankLost: a reader died.
+        ProcessLost: a reader died.
         ConfigError: the system has too few processes, open files or memory.
     """
     if num_workers == 0:
@@ -200,7 +200,7 @@ def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers
     except (EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # a pipe that ends amid a result has none
             raise resource_error("images", error) from error
-        raise RankLost(
+        raise ProcessLost(
             "a process that reads images has died, perhaps for lack of memory. Continue from the last "
             "checkpoint with resume=, and lower data.num_workers if that was the cause."
         ) from error

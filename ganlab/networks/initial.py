@@ -64,8 +64,11 @@ class FanIn(LayerInitialiser):
 
     def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
         if isinstance(layer, nn.ConvTranspose2d):
-            reason = "FanIn does not count the inputs of a transposed convolution"
-            raise ConfigError(reason, "choose ganlab.networks.initial.Uniform, or model=gan")
+            raise ConfigError(
+                "FanIn does not count the inputs of a transposed convolution",
+                "choose ganlab.networks.initial.Uniform, or model=gan",
+                key=".",
+            )
         layer.weight.normal_(0, math.sqrt(self.scale / layer.weight[0].numel()))
 
 
@@ -91,10 +94,8 @@ class OutputMean:
         last = next((layer for layer in reversed(layers) if isinstance(layer, WEIGHTED)), None)
         bias = mean().double().flatten()  # [D]
         if not isinstance(last, nn.Linear) or last.out_features != len(bias):
-            reason = (
-                "OutputMean needs a generator that ends in a linear layer with one output for each element"
-            )
-            raise ConfigError(reason, "remove it, or choose model=gan")
+            reason = "OutputMean needs a last linear layer with one output for each element of a sample"
+            raise ConfigError(reason, "remove it, or choose model=gan", key=".")
         if isinstance(layers[-1], nn.Sigmoid):
             bias = bias.clamp(self.margin, 1 - self.margin).logit()
         elif isinstance(layers[-1], nn.Tanh):

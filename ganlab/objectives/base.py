@@ -30,7 +30,7 @@ class Objective(nn.Module, ABC):
     """
 
     players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
-    num_statistics: ClassVar[int] = 0  # outputs of the encoder for each latent element; 0: no encoder
+    num_statistics: ClassVar[int] = 0  # number of encoder outputs for each latent element; 0: no encoder
     provides: frozenset[str]  # capabilities that tricks may need
     needs: frozenset[str] = frozenset()  # capabilities of the settings, such as second derivatives
 
@@ -40,6 +40,11 @@ class Objective(nn.Module, ABC):
         reason = f"needs the keys {players}, and no others"
         require(set(weight) == set(self.players), ".weight", UNSET, reason)
         self.weight = {name: nonzero_schedule(f".weight.{name}", value) for name, value in weight.items()}
+
+    @classmethod
+    def has_encoder(cls) -> bool:
+        """Whether an encoder is trained together with the generator."""
+        return cls.num_statistics > 0
 
     def forward(self, turn: Turn) -> dict[str, Tensor]:
         weight = self.weight[turn.player](turn.step)

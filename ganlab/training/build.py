@@ -48,7 +48,7 @@ def build_stage(
 ) -> Stage:
     """A stage by its own config; `earlier` are the games of the stages before it, by name."""
     game = build_game(cfg, data, earlier[cfg.code_of] if cfg.get("code_of") else None)
-    trained = {*game.players, *(["encoder"] if game.objective.num_statistics else [])}
+    trained = {*game.players, *(["encoder"] if game.objective.has_encoder() else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
             unset = player in ROLES and value in (None, [])

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.build import instantiate
 from ganlab.config.overrides import shell_override
-from ganlab.core.errors import ConfigError, Diverged, RankLost, one_line, printable
+from ganlab.core.errors import ConfigError, Diverged, ProcessLost, one_line, printable
 from ganlab.core.validation import format_number
 from ganlab.metrics.protocols import baseline_note
 from ganlab.training.processes import end_with_parent, has_parent, is_lost_connection
@@ -83,14 +83,14 @@ def user_facing(session: Session, error: BaseException) -> BaseException:
     """The error that the user sees."""
     if isinstance(error, SystemExit):
         return KeyboardInterrupt()  # Lightning exits upon a Ctrl-C before the first step
-    if isinstance(error, ConfigError | Diverged | RankLost):
+    if isinstance(error, ConfigError | Diverged | ProcessLost):
         return error  # every process raises the same, and the others may have ended already
     if lost := session.local_ranks.lost_rank_message():
-        return RankLost(lost)
+        return ProcessLost(lost)
     if session.trainer.world_size > 1 and is_lost_connection(error):
         session.stop.ignore_sigterm()
         resume = shell_override("resume", session.directory.path)
-        return RankLost(f"another process is gone, so all end; {resume} continues")
+        return ProcessLost(f"another process is gone, so all end; {resume} continues")
     if isinstance(error, OSError) and (session.module.game.step or session.cfg.resume):
         return session.directory.io_error(error, begun=True)
     if session.module.game.step > session.start_step or not isinstance(error, Exception):

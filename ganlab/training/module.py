@@ -157,7 +157,7 @@ class Stage:
                 torch._foreach_copy_([*self.player_optimizers[player].weights], weights)
         self._step(moves)
         for player in moves:
-            self.game.after(player)
+            self.game.after_update(player)
 
     def _differentiate(self, moves: Moves) -> None:
         last = next(reversed(moves), None)

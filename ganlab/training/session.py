@@ -13,7 +13,7 @@ from ganlab.config.build import as_config_errors, build_data, build_evaluation, 
 from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import RankLost, final_status, printable, require
+from ganlab.core.errors import ProcessLost, final_status, printable, require
 from ganlab.data.base import Data
 from ganlab.training.build import build, init_from, load_weights
 from ganlab.training.callbacks.evaluate import Evaluate, FinalImages, SampleImages
@@ -131,7 +131,7 @@ class Session:
             self.directory.make_folders()
             self.directory.write_config(cfg)
         self.write_summary("running", None)
-        self.local_ranks.start(cfg, lambda lost: self.write_failure(RankLost(lost)))
+        self.local_ranks.start(cfg, lambda lost: self.write_failure(ProcessLost(lost)))
 
     def _resume(self) -> None:
         """Restores a checkpoint; none if the run was killed before its first."""

@@ -44,9 +44,9 @@ class AdaptiveAugment(AugmentingTrick):
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
-        if turn.player == "discriminator" and not turn.is_ahead:
-            logits = at_least_float32(turn.on_real.logits.detach())
-            self.latest.copy_(mean_over_ranks(logits.sign().mean()))
+        if turn.player == "discriminator" and not turn.is_unrolled:
+            signs = at_least_float32(turn.on_real.logits.detach()).sign()
+            self.latest.copy_(mean_over_ranks(signs.mean()))
             self.batch_size = len(turn.real.x) * turn.random.world_size  # on all processes
         return terms
 

@@ -37,7 +37,7 @@ class GradientRegulariser(Trick):
         """The penalty of each verdict, [B]."""
 
     def terms(self, turn: Turn) -> Terms:
-        every = 1 if turn.is_ahead else self.every
+        every = 1 if turn.is_unrolled else self.every
         if self.moves % every:
             return {}
         return {self.name: every * self.weight(turn.step) * self.penalty(turn)}

@@ -33,7 +33,7 @@ class LeCam(Trick):
         decay = self.decay(turn.step)
         share = (1 - decay) / (1 - decay ** (self.moves + 1))
         averages = self.averages.lerp(means.to(self.averages), share)
-        if not turn.is_ahead:
+        if not turn.is_unrolled:
             self.latest.copy_(averages)
         penalty = (real - averages[1]).square() + (fake - averages[0]).square()
         return {"lecam": self.weight(turn.step) * penalty}

@@ -38,7 +38,7 @@ class Unrolled(Trick):
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.player == "discriminator":
             return compute(turn)
-        return compute(turn.replace(discriminator=self._unroll(turn, compute), is_ahead=True))
+        return compute(turn.replace(discriminator=self._unroll(turn, compute), is_unrolled=True))
 
     def _unroll(self, turn: Turn, compute: Compute) -> "FunctionalNetwork":
         unrolled = FunctionalNetwork.of(turn.discriminator)  # type: ignore[arg-type]
@@ -46,7 +46,7 @@ class Unrolled(Trick):
             inner = turn.replace(
                 player="discriminator",
                 discriminator=unrolled,
-                is_ahead=True,
+                is_unrolled=True,
                 real=new_node(turn.real),
                 # Given here, because a replay buffer would replace it and cut the gradient.
                 fake=new_node(turn.fake),

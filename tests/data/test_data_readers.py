@@ -18,7 +18,7 @@ from support.data_streams import first_batches
 from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
-from ganlab.core.errors import ConfigError, RankLost
+from ganlab.core.errors import ConfigError, ProcessLost
 from ganlab.data.files import parallel_map
 
 LARGE = 3 * 2**20  # bytes: more than the buffer of a pipe
@@ -55,7 +55,7 @@ def test_a_killed_reader_is_reported_and_no_other_is_left(during):
     if during == "sending":
         time.sleep(0.2)  # both have filled their pipes
         os.kill(children()[-1], signal.SIGKILL)
-    with pytest.raises(RankLost, match=r"has died.*resume=.*lower data.num_workers") as loss:
+    with pytest.raises(ProcessLost, match=r"has died.*resume=.*lower data.num_workers") as loss:
         list(islice(results, 10))
     assert "\n" not in str(loss.value)
     assert children() == []

@@ -59,7 +59,7 @@ def test_the_variance_of_fan_in_weights_is_inverse_to_the_number_of_inputs() -> 
     convolution = nn.Conv2d(16, 64, 5)
     FanIn(0.1)(convolution, None)
     assert float(convolution.weight.detach().var()) * 16 * 25 == pytest.approx(0.1, rel=0.1)
-    with refuses(reason="transposed"):
+    with refuses(".", reason="transposed"):
         FanIn(0.1)(nn.ConvTranspose2d(2, 2, 3), None)
 
 
@@ -90,7 +90,7 @@ def test_without_data_the_bias_stays() -> None:
     ],
 )
 def test_a_generator_without_a_last_linear_layer_is_refused(network: nn.Module) -> None:
-    with refuses(reason="ends in a linear layer"):
+    with refuses(".", reason="needs a last linear layer"):
         OutputMean(1e-7)(network, lambda: torch.full((1, 8, 8), 0.5))
 
 

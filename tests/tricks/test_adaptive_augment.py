@@ -100,7 +100,7 @@ def test_generator_updates_and_unrolled_steps_do_not_count() -> None:
     before = trick.latest.clone()
     x = -torch.ones(10, 1, 8, 8)
     view = Turn("discriminator", 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0))
-    trick.losses(view.replace(is_ahead=True), lambda _: {})
+    trick.losses(view.replace(is_unrolled=True), lambda _: {})
     assert torch.equal(trick.latest, before)
 
 

@@ -76,7 +76,7 @@ def test_the_generators_turn_changes_neither_loss_nor_averages() -> None:
 def test_unrolled_steps_use_the_averages_without_changing_them() -> None:
     trick = made()
     term = trick.losses(turn(0), lambda _: {})["lecam"]
-    ahead = trick.losses(turn(7).replace(is_ahead=True), lambda _: {})["lecam"]
+    ahead = trick.losses(turn(7).replace(is_unrolled=True), lambda _: {})["lecam"]
     assert not torch.equal(term, ahead)
     trick.after("discriminator", Networks(None, None, None), 0)
     assert trick.averages.tolist() == pytest.approx(means(0))
