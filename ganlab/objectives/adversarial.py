@@ -1,7 +1,6 @@
 """Adversarial objectives.
 
-In all docstrings, l is the discriminator's logit, D = sigmoid(l), x a real sample and G(z) a generated one. A
-formula is the loss of the discriminator; a second one, after a semicolon, is that of the generator.
+In all formulas, l is the discriminator's logit, D = sigmoid(l), x a real sample and G(z) a generated one.
 """
 
 from __future__ import annotations
@@ -55,8 +54,8 @@ def linearised_exp(x: Tensor, ceiling: float) -> Tensor:
 
     Clamping x instead would remove the gradient where the loss is steepest.
     """
-    below = x.clamp(max=ceiling)
-    return below.exp() * (1 + x - below)
+    clamped = x.clamp(max=ceiling)
+    return clamped.exp() * (1 + x - clamped)
 
 
 class Minimax(BinaryCrossEntropy):
@@ -69,7 +68,7 @@ class Minimax(BinaryCrossEntropy):
 
 
 class NonSaturating(BinaryCrossEntropy):
-    """The generator minimises -log D(G(z)) instead (Goodfellow et al. 2014, section 3)."""
+    """The game in which the generator minimises -log D(G(z)) (Goodfellow et al. 2014, section 3)."""
 
     provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.COSTS}
 
@@ -78,7 +77,7 @@ class NonSaturating(BinaryCrossEntropy):
 
 
 class MaximumLikelihood(BinaryCrossEntropy):
-    """The generator minimises -D / (1 - D) = -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
+    """The game in which the generator minimises -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
 
     Against the optimal discriminator, the expected gradient of this loss is that of KL(p_data || p_g). A few
     samples contribute most of the gradient. The tutorial's factors 1/2 can be set by `weight`.
@@ -98,9 +97,9 @@ class MaximumLikelihood(BinaryCrossEntropy):
 
 
 class AbsoluteError(Adversarial):
-    """(1 - D(x)) / 2 + D(G(z)) / 2, which the discriminator minimises and the generator maximises.
+    """The loss (1 - D(x)) / 2 + D(G(z)) / 2, minimised by the discriminator, maximised by the generator.
 
-    This is the expected absolute error of a discriminator that judges real and generated samples equally
+    The loss is the expected absolute error of a discriminator that judges real and generated samples equally
     often. The optimal discriminator has D = 1 where p_data > p_g, D = 0 elsewhere, and the error probability
     1/2 - TV(p_data, p_g) / 2. The slope D (1 - D) / 2 vanishes at D = 0 and D = 1, so a confident
     discriminator leaves the generator without a gradient.
@@ -117,10 +116,11 @@ class AbsoluteError(Adversarial):
 
 
 class LeastSquares(Adversarial):
-    """(l(x) - b)^2 / 2 + (l(G(z)) - a)^2 / 2; (l(G(z)) - c)^2 / 2 (Mao et al. 2017, equation 2).
+    """The loss (l(x) - b)^2 / 2 + (l(G(z)) - a)^2 / 2; the generator minimises (l(G(z)) - c)^2 / 2.
 
-    Targets are probabilities, which are mapped linearly to logits: 0 to a, and 1 to b. With b - c = 1 and
-    b - a = 2 the generator minimises Pearson's chi^2 between p_data + p_g and 2 p_g (section 3.2.1).
+    The losses are those of Mao et al. (2017, equation 2). Targets are probabilities, which are mapped
+    linearly to logits: 0 to a, and 1 to b. With b - c = 1 and b - a = 2 the generator minimises Pearson's
+    chi^2 between p_data + p_g and 2 p_g (section 3.2.1).
 
     Raises:
         ConfigError: c does not lie on the same side of a as b.
@@ -145,7 +145,10 @@ class LeastSquares(Adversarial):
 
 
 class Hinge(Adversarial):
-    """max(0, 1 - l(x)) + max(0, 1 + l(G(z))); -l(G(z)) (Lim & Ye 2017; Miyato et al. 2018, eq. 16, 17)."""
+    """The hinge loss max(0, 1 - l(x)) + max(0, 1 + l(G(z))); the generator minimises -l(G(z)).
+
+    See Lim & Ye (2017) and Miyato et al. (2018, equations 16 and 17).
+    """
 
     provides = Adversarial.provides | {Capability.SIGNS}
 
@@ -157,7 +160,7 @@ class Hinge(Adversarial):
 
 
 class Wasserstein(Adversarial):
-    """-l(x) + l(G(z)); -l(G(z)) (Arjovsky, Chintala & Bottou 2017, equations 2, 3).
+    """The loss -l(x) + l(G(z)); the generator minimises -l(G(z)) (Arjovsky, Chintala & Bottou 2017).
 
     The supremum of E l(x) - E l(G(z)) over 1-Lipschitz l is the Wasserstein-1 distance. This objective does
     not bound the slope of l; add a trick that does, such as weight_clip or gradient_penalty.

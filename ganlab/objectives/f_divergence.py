@@ -72,42 +72,42 @@ class ExponentialDivergence(Divergence):
     def __init__(self, max_logit: MaxLogit):
         self.max_logit = max_logit
 
-    def below(self, logits: Tensor) -> Tensor:
-        """max(0, -m - l)."""
+    def excess_below(self, logits: Tensor) -> Tensor:
+        """The distance of l below -m, max(0, -m - l)."""
         return relu(-self.max_logit - logits)
 
-    def above(self, logits: Tensor) -> Tensor:
-        """max(0, l - m)."""
+    def excess_above(self, logits: Tensor) -> Tensor:
+        """The distance of l above m, max(0, l - m)."""
         return relu(logits - self.max_logit)
 
 
 class KullbackLeibler(ExponentialDivergence):
     """KL(P || Q): f(u) = u log u, f*(t) = exp(t - 1), g(l) = l. The optimal l is 1 + log u.
 
-    For l > m, f*(g(l)) is the tangent and g(l) = m + log(1 + l - m).
+    For l > m, f*(g(l)) is its tangent at m, and g(l) = m + log(1 + l - m).
     """
 
     def output(self, logits: Tensor) -> Tensor:
-        above = self.above(logits)
+        above = self.excess_above(logits)
         return logits - above + above.log1p()
 
     def conjugate(self, logits: Tensor) -> Tensor:
-        above = self.above(logits)
+        above = self.excess_above(logits)
         return (logits - above - 1).exp() * (1 + above)
 
 
 class ReverseKullbackLeibler(ExponentialDivergence):
     """KL(Q || P): f(u) = -log u, f*(t) = -1 - log(-t) for t < 0, g(l) = -exp(-l). The optimal l is log u.
 
-    For l < -m, g is the tangent.
+    For l < -m, g is its tangent at -m.
     """
 
     def output(self, logits: Tensor) -> Tensor:
-        below = self.below(logits)
+        below = self.excess_below(logits)
         return -(-logits - below).exp() * (1 + below)
 
     def conjugate(self, logits: Tensor) -> Tensor:
-        below = self.below(logits)
+        below = self.excess_below(logits)
         return logits + below - below.log1p() - 1
 
 
@@ -128,30 +128,31 @@ class Pearson(Divergence):
 class Neyman(ExponentialDivergence):
     """The integral of (p - q)^2 / p: f(u) = (1 - u)^2 / u, f*(t) = 2 - 2 sqrt(1 - t) for t < 1.
 
-    g(l) = 1 - exp(-l). The optimal l is 2 log u. For l < -m, g is the tangent.
+    g(l) = 1 - exp(-l). The optimal l is 2 log u. For l < -m, g is its tangent at -m.
     """
 
     def output(self, logits: Tensor) -> Tensor:
-        below = self.below(logits)
+        below = self.excess_below(logits)
         return 1 - (-logits - below).exp() * (1 + below)
 
     def conjugate(self, logits: Tensor) -> Tensor:
-        below = self.below(logits)
+        below = self.excess_below(logits)
         return 2 - 2 * ((-logits - below) / 2).exp() * (1 + below).sqrt()
 
 
 class SquaredHellinger(ExponentialDivergence):
     """The integral of (sqrt p - sqrt q)^2: f(u) = (sqrt u - 1)^2, f*(t) = t / (1 - t) for t < 1.
 
-    g(l) = 1 - exp(-l). The optimal l is log(u) / 2. For l < -m, g is the tangent; for l > m, f*(g(l)) is.
+    g(l) = 1 - exp(-l). The optimal l is log(u) / 2. For l < -m, g is its tangent at -m; for l > m, f*(g(l))
+    is its tangent at m.
     """
 
     def output(self, logits: Tensor) -> Tensor:
-        below, above = self.below(logits), self.above(logits)
+        below, above = self.excess_below(logits), self.excess_above(logits)
         return 1 - (above - below - logits).exp() * (1 + below) / (1 + above)
 
     def conjugate(self, logits: Tensor) -> Tensor:
-        below, above = self.below(logits), self.above(logits)
+        below, above = self.excess_below(logits), self.excess_above(logits)
         return (logits + below - above).exp() * (1 + above) / (1 + below) - 1
 
 
@@ -159,7 +160,9 @@ class JensenShannon(Divergence):
     """KL(P || M) + KL(Q || M) with M = (P + Q) / 2, which is twice the Jensen-Shannon divergence.
 
     f(u) = u log u - (u + 1) log((u + 1) / 2), f*(t) = -log(2 - exp t) for t < log 2,
-    g(l) = log 2 - log(1 + exp(-l)). The optimal l is log u. Equal to Minimax but for a constant 2 log 2.
+    g(l) = log 2 - log(1 + exp(-l)). The optimal l is log u.
+
+    The losses are those of Minimax, except for a constant 2 log 2.
     """
 
     def output(self, logits: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from ganlab.objectives.adversarial import Adversarial
 
 
 class Relativistic(Adversarial):
-    """-log sigmoid(l(x) - l(G(z))); -log sigmoid(l(G(z)) - l(x)) (section 4.1).
+    """The loss -log sigmoid(l(x) - l(G(z))), of the generator with x and G(z) exchanged (section 4.1).
 
     The i-th real sample is paired with the i-th fake. With logits over patches [B, h, w], patches at the same
     position are paired.
@@ -30,7 +30,7 @@ class Relativistic(Adversarial):
 
 
 class RelativisticAverage(Adversarial):
-    """-log sigmoid(l(x) - E l(G(z))) - log sigmoid(E l(x) - l(G(z))) (section 4.3).
+    """The loss -log sigmoid(l(x) - E l(G(z))) - log sigmoid(E l(x) - l(G(z))) (section 4.3).
 
     The generator minimises the same with x and G(z) exchanged. The means E are over the global batch and
     over all patches.
@@ -48,7 +48,7 @@ class RelativisticAverage(Adversarial):
 
 
 def average_loss(high: Tensor, low: Tensor) -> Tensor:
-    """-log sigmoid(high - E low) - log sigmoid(E high - low): logits -> losses of the same shape."""
+    """The losses -log sigmoid(high - E low) - log sigmoid(E high - low), of the shape of the logits."""
     high, low = at_least_float32(high), at_least_float32(low)
     mean_high, mean_low = all_gather_with_grad(high).mean(), all_gather_with_grad(low).mean()
     return softplus(mean_low - high) + softplus(low - mean_high)
