@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ganlab.core.errors import one_line, printable
 from ganlab.data.readers import resource_error
-from ganlab.data.sampler import crop_offset, flips, no_augmentation
+from ganlab.data.sampler import crop_offset, is_mirrored, no_augmentation
 
 Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many; large scans are resized here
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # texts are not used
@@ -147,4 +147,4 @@ def crop_image(image: Tensor, spec: ImageSpec, random_numbers: Tensor | None = N
     top = int(crop_offset(where[1], torch.tensor(image.shape[1] - spec.height)))
     left = int(crop_offset(where[2], torch.tensor(image.shape[2] - spec.width)))
     window = image[:, top : top + spec.height, left : left + spec.width]
-    return window.flip(-1) if spec.flip and flips(numbers[None]) else window
+    return window.flip(-1) if spec.flip and is_mirrored(numbers[None]) else window

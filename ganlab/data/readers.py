@@ -1,4 +1,4 @@
-"""Reader processes: a parallel map whose results are computed ahead of their use."""
+"""A parallel map by reader processes, which compute results before they are used."""
 
 import os
 import signal
@@ -17,24 +17,28 @@ Result = TypeVar("Result")
 
 
 def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers: int) -> Iterator[Result]:
-    """make(key) of every key, in order, by `num_workers` processes in turn, each one result ahead.
+    """Yields make(key) for every key, in order. Worker w of W computes results w, w + W, w + 2 W, ....
 
-    Results travel through pipes, because containers have little shared memory; none may be None. A reader
-    ends when no process holds the other end of its pipe, so none survives, however this process ends.
+    Each worker is at least one result ahead. Results travel through pipes, because containers have little
+    shared memory; no result may be None, which marks the end. A worker whose pipe has no other end dies at
+    its next result, so no worker survives this process, however that ends.
+
+    Args:
+        num_workers: the number of processes; 0: this process computes the results.
 
     Raises:
-        ProcessLost: a reader died.
+        ProcessLost: a worker died.
         ConfigError: the system has too few processes, open files or memory.
     """
     if num_workers == 0:
         yield from map(make, keys)
         return
-    readers: list[tuple[int, Connection]] = []
-    own_process = os.getpid()
+    workers: list[tuple[int, Connection]] = []  # process ids and pipes
+    creator = os.getpid()
     try:
-        for turn in range(num_workers):
-            readers.append(_start_reader(make, islice(keys, turn, None, num_workers)))
-        for _, pipe in cycle(readers):
+        for worker in range(num_workers):
+            workers.append(_start_worker(make, islice(keys, worker, None, num_workers)))
+        for _, pipe in cycle(workers):
             result = pipe.recv()
             if isinstance(result, Exception):
                 raise result
@@ -42,29 +46,32 @@ def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers
                 return
             yield result
     except (EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # a pipe that ends amid a result has none
+        # recv raises an OSError without errno if the pipe ends in the middle of a result: the worker died.
+        if isinstance(error, OSError) and error.errno is not None:
             raise resource_error("images", error) from error
         raise ProcessLost(
             "a process that reads images has died, perhaps for lack of memory. Continue from the last "
             "checkpoint with resume=, and lower data.num_workers if that was the cause."
         ) from error
     finally:
-        for process, pipe in readers if os.getpid() == own_process else ():  # a fork may drop its copy
+        # A forked process also gets here, when it drops its copy of this generator; only the process that
+        # started the workers may kill them.
+        for process, pipe in workers if os.getpid() == creator else ():
             pipe.close()
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
 
 
-def _start_reader(make: Callable[[Key], Result], keys: Iterable[Key]) -> tuple[int, Connection]:
-    """A new process, and the end of the pipe from which its results are received."""
+def _start_worker(make: Callable[[Key], Result], keys: Iterable[Key]) -> tuple[int, Connection]:
+    """Forks a worker; returns its process id, and the end of the pipe from which its results are received."""
     receiver, sender = Pipe(duplex=False)
-    if process := os.fork():
+    if process := os.fork():  # in the parent; 0 in the worker
         sender.close()
         return process, receiver
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # the main process ends a run, and then its readers
-        # Locks and sockets of a process that was killed must not stay open in its readers.
+            signal.signal(number, signal.SIG_IGN)  # the main process ends the run, and kills its workers
+        # Close all other files: the locks and sockets of a killed parent must not stay open in its workers.
         last = max(map(int, os.listdir("/dev/fd")))
         os.closerange(3, sender.fileno())
         os.closerange(sender.fileno() + 1, last + 1)
@@ -75,13 +82,13 @@ def _start_reader(make: Callable[[Key], Result], keys: Iterable[Key]) -> tuple[i
     except Exception as error:
         sender.send(error)
     finally:
-        os._exit(0)  # what this process has open and registered is for its parent to end
+        os._exit(0)  # not sys.exit: exit handlers and buffered output belong to the parent
 
 
-def resource_error(what: str, error: BaseException) -> ConfigError:
-    """The error for images that are intact, but for which the system lacks memory, files or processes."""
+def resource_error(images: str, error: BaseException) -> ConfigError:
+    """The error about images for which the system lacks memory, open files or processes."""
     return ConfigError(
-        f"{what} cannot be read ({one_line(error)})",
+        f"{images} cannot be read ({one_line(error)})",
         "lower data.num_workers, or raise the limit (of open files: ulimit -n, of processes: ulimit -u, of "
         "memory: ulimit -v)",
     )
