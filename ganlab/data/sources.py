@@ -122,8 +122,8 @@ class VariableSizeImages(InMemory):
         return len(self.sizes)
 
     def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
-        # All crops are gathered at once from the flat pixels, without a loop over images. Pixel (c, y, x) of an
-        # image of size h x w is element c h w + y w + x after the start of the image.
+        # All crops are gathered at once from the flat pixels, without a loop over images. Pixel (c, y, x) of
+        # an image of h x w pixels is element c h w + y w + x after the start of the image.
         channels, height, width = self.shape
         device = self.device
         numbers = no_augmentation(len(rows), device) if random_numbers is None else random_numbers

@@ -14,7 +14,7 @@ from ganlab.data.densities import Mixture
 from ganlab.data.sources import Memory
 
 
-class ToySettings(Declared):
+class ToyArgs(Declared):
     """The settings of every toy."""
 
     size: Count  # number of samples in each split
@@ -44,8 +44,8 @@ class Toy(Data):
 class Gaussian1D(Toy):
     """One Gaussian on the line."""
 
-    def __init__(self, mean: float, std: Positive, **settings: Unpack[ToySettings]):
-        super().__init__(Mixture.equal([[mean]], std), **settings)
+    def __init__(self, mean: float, std: Positive, **base: Unpack[ToyArgs]):
+        super().__init__(Mixture.equal([[mean]], std), **base)
 
 
 class Mixture1D(Toy):
@@ -63,13 +63,13 @@ class Mixture1D(Toy):
         means: Sequence[float],
         stds: Sequence[Positive],
         weights: Sequence[Positive],
-        **settings: Unpack[ToySettings],
+        **base: Unpack[ToyArgs],
     ):
         if not len(means) == len(stds) == len(weights) >= 1:
             lengths = f"{len(means)}, {len(stds)} and {len(weights)}"
             reason = f"means, stds and weights have {lengths} elements"
             raise ConfigError(reason, "give one of each for every Gaussian")
-        super().__init__(Mixture([[mean] for mean in means], stds, weights), **settings)
+        super().__init__(Mixture([[mean] for mean in means], stds, weights), **base)
 
 
 class Ring(Toy):
@@ -78,19 +78,17 @@ class Ring(Toy):
     PacGAN (Lin et al. 2018) and the released code of Metz et al. (2017) have eight with radius 1.
     """
 
-    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **settings: Unpack[ToySettings]):
+    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **base: Unpack[ToyArgs]):
         angles = 2 * np.pi * np.arange(modes) / modes
         centres = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # [modes, 2]
-        super().__init__(Mixture.equal(centres.tolist(), std), **settings)
+        super().__init__(Mixture.equal(centres.tolist(), std), **base)
 
 
 class Grid(Toy):
     """Gaussians in the plane at all points whose two coordinates are in a list (Lin et al. 2018)."""
 
-    def __init__(
-        self, coordinates: Annotated[Sequence[float], 1], std: Positive, **settings: Unpack[ToySettings]
-    ):
-        super().__init__(Mixture.equal(list(product(coordinates, repeat=2)), std), **settings)
+    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **base: Unpack[ToyArgs]):
+        super().__init__(Mixture.equal(list(product(coordinates, repeat=2)), std), **base)
 
 
 class Spiral(Toy):
@@ -105,12 +103,7 @@ class Spiral(Toy):
     """
 
     def __init__(
-        self,
-        turns: Positive,
-        radius: Positive,
-        components: TwoOrMore,
-        std: Positive,
-        **settings: Unpack[ToySettings],
+        self, turns: Positive, radius: Positive, components: TwoOrMore, std: Positive, **base: Unpack[ToyArgs]
     ):
         # The spiral is r = radius * angle / (2 pi turns); equal arc lengths are found by interpolation.
         angles = np.linspace(0, 2 * np.pi * turns, 10_000)
@@ -119,4 +112,4 @@ class Spiral(Toy):
         )  # arc length up to each angle, times a factor
         angle = np.interp(np.linspace(0, length[-1], components), length, angles)  # [components]
         points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * angle[:, None]  # [components, 2]
-        super().__init__(Mixture.equal((radius / angles[-1] * points).tolist(), std), **settings)
+        super().__init__(Mixture.equal((radius / angles[-1] * points).tolist(), std), **base)

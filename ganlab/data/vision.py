@@ -102,8 +102,8 @@ class Vision(Data):
 class StackedMNIST(Data):
     """Images [3, 28, 28] of three random MNIST digits (Metz et al. 2017; Srivastava et al. 2017).
 
-    The class is the number that the digits form, red first: 0 to 999. Stacks are built batch by batch, so each
-    MNIST image is in memory only once.
+    The class is the number that the digits form, red first: 0 to 999. Stacks are built batch by batch, so
+    each MNIST image is in memory only once.
 
     Args:
         root: the folder that contains torchvision's folder of MNIST.
