@@ -1,4 +1,4 @@
-"""python -m ganlab.figures: draws the introductory theory as PNG and animated GIF."""
+"""python -m ganlab.figures: draws figures that introduce the theory, as PNG and animated GIF."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,28 +9,29 @@ from omegaconf import DictConfig
 from ganlab.cli import launch
 from ganlab.filesystem import refuse_unwritable
 
+# The keys of the figures in conf/figures.yaml, in the order of their numbers, from 1.
 FIGURES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
 
 
 def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
-    """Draws the chosen figures into a folder, and returns the files.
+    """Draws the figures of the numbers `cfg.figures` into the folder `cfg.output`, and returns the files.
 
     Raises:
-        ConfigError: a value is out of its range, or the folder cannot be written.
+        ConfigError: a setting of a figure is wrong, or the folder cannot be written.
     """
     from ganlab.config.build import instantiate
     from ganlab.theory.style import save_frames
-    from ganlab.training.process import silence_lightning
+    from ganlab.training.processes import silence_lightning
 
     silence_lightning()
     output, written = Path(cfg.output), []
     for number in sorted(set(cfg.figures)):
-        name, began = FIGURES[number - 1], perf_counter()
+        name, start = FIGURES[number - 1], perf_counter()
         frames = instantiate(cfg[name])
         with refuse_unwritable(output, key="output"):
             output.mkdir(parents=True, exist_ok=True)
             files = save_frames(frames, output / f"{number}_{name}")
-        print(f"{perf_counter() - began:5.1f} s  {'  '.join(map(str, files))}", flush=True)
+        print(f"{perf_counter() - start:5.1f} s  {'  '.join(map(str, files))}", flush=True)
         written += files
     return written
 

@@ -27,7 +27,7 @@ from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick, Tricks
 
 Label = int | Tensor | None
-LATENTS_AT_ONCE = 1000
+LATENT_BLOCK = 1000  # number of latents that are drawn together
 
 
 class SharedReference:
@@ -77,7 +77,7 @@ class Game(nn.Module):
         require(not missing, "objective", type(objective).__name__, reason, remedy)
         with completing("objective"):
             objective.check_networks(networks)
-        networks = self.tricks.networks(networks)
+        self.tricks.networks(networks)
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes
@@ -102,7 +102,7 @@ class Game(nn.Module):
     @property
     def sampler(self) -> Generator:
         """The network from which samples are drawn: the generator, or a trick's copy of it."""
-        return cast(Generator, self.tricks.sampler(self.generator))
+        return cast(Generator, self.tricks.apply_hook("sampler", self.generator))
 
     @property
     def steps_played(self) -> int:
@@ -128,7 +128,7 @@ class Game(nn.Module):
             self.discriminator,
             self.tricks,
             random,
-            differentiates_inputs=self.tricks.differentiates_inputs,
+            differentiates_inputs=any(trick.differentiates_inputs for trick in self.tricks.values()),
         )
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
@@ -178,7 +178,7 @@ class Game(nn.Module):
                 "the game has no discriminator that classifies",
                 "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric",
             )
-        return self.tricks.classifier(self.discriminator)
+        return self.tricks.apply_hook("classifier", self.discriminator)
 
     @torch.no_grad()
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
@@ -201,13 +201,14 @@ class Game(nn.Module):
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """The latents that `sample(n, seed)` uses, [n, latent_dim].
 
-        They are drawn `LATENTS_AT_ONCE`, since torch's normal numbers depend on how many are drawn together.
+        They are drawn in blocks of a fixed size, since torch's normal numbers depend on the size of a draw.
         """
         sampler = self.sampler
         weight = next(sampler.parameters())
         random = RandomStreams(seed, "sample", device=weight.device)
-        calls = range(0, max(n, 1), LATENTS_AT_ONCE)  # at least one, since torch.cat refuses an empty list
-        blocks = [sampler.prior(random, LATENTS_AT_ONCE, sampler.latent_dim) for _ in calls]
+        # max: torch.cat needs at least one block, even for n = 0.
+        num_blocks = -(-max(n, 1) // LATENT_BLOCK)
+        blocks = [sampler.prior(random, LATENT_BLOCK, sampler.latent_dim) for _ in range(num_blocks)]
         return torch.cat(blocks)[:n].to(weight.dtype)
 
     # Not compiled, since evaluation mode and each new shape would need a compilation.

@@ -1,4 +1,4 @@
-"""python -m ganlab.sample: draws samples of a run and writes one of several views of them."""
+"""python -m ganlab.sample: writes images or an animation of a trained game."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,21 +13,25 @@ from ganlab.visualize.options import check_options, check_output, file_name, fit
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
-    """Writes a view of the network that the run samples from: an image, an animation or single images.
+    """Writes a view of a trained game: an image, an animation or single images.
+
+    Args:
+        cfg: the options in conf/sample.yaml.
+        overrides: the options that the user set, as `key=value`.
 
     Returns:
         The file, or the folder of single images.
 
     Raises:
-        ConfigError: there is no run, no readable checkpoint, or an option is out of its range.
+        ConfigError: there is no run or no readable checkpoint, or the view cannot use an option.
     """
     require(cfg.run_dir is not None, "run_dir", None, "is missing", "set it to the directory of a run")
-    typed = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)
+    typed = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)  # key: value as text
     check_options(cfg, typed)
     if cfg.output:
         check_output(Path(cfg.output), cfg)
     run = RunDirectory(cfg.run_dir, cfg.trust)
-    names = run.config().get("class_names") or ()  # refuses a config before the slow imports
+    class_names = run.config().get("class_names") or ()  # raises its errors before the slow imports
     if not cfg.output:
         run.refuse_links()
     from ganlab.config.build import as_config_errors
@@ -35,15 +39,16 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     from ganlab.visualize.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
-    fit_to_game(cfg, game, names, typed.get("class"))
-    output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, names)
+    fit_to_game(cfg, game, class_names, typed.get("class"))
+    output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, class_names)
     with as_config_errors():
-        view = VIEWS[cfg.what](cfg, run, game, None)
+        view = VIEWS[cfg.what](cfg, run, game, None)  # a view that needs the data loads them
     with refuse_unwritable(output, key="output"):
         view.write(output)
-    label = "" if cfg["class"] is None else f", class {cfg['class']}"
-    named = f" named {names[cfg['class']]}" if label and names else ""
-    print(printable(f"{view.caption}{label}{named}: {output}"))
+    number, label = cfg["class"], ""
+    if number is not None:
+        label = f", class {number}" + (f" named {class_names[number]}" if class_names else "")
+    print(printable(f"{view.caption}{label}: {output}"))
     return output
 
 

@@ -24,7 +24,7 @@ from ganlab.config.build import build_data, instantiate_group
 from ganlab.config.compose import compose
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.extractors import Inception
-from ganlab.training.process import keep_memory
+from ganlab.training.processes import keep_memory
 
 SIZE, BATCH = 32, 50  # pixels a side, and images of a turn
 

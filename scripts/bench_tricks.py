@@ -27,7 +27,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Capability
 from ganlab.training.build import build
 from ganlab.training.module import GameModule
-from ganlab.training.process import keep_memory, silence_lightning
+from ganlab.training.processes import keep_memory, silence_lightning
 
 STEPS, TURNS = 16, 3  # steps of a turn, and turns of each game after one that is not counted
 BATCH = 64

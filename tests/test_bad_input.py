@@ -23,7 +23,7 @@ from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import UNSET, ConfigError, Diverged, format_value
 from ganlab.training.callbacks.log_scalars import LogScalars
-from ganlab.training.callbacks.progress import ResumeClock
+from ganlab.training.callbacks.progress import ProgressBar
 from ganlab.training.module import GameModule
 from ganlab.tricks.base import Trick
 
@@ -133,7 +133,11 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "views=[{what:grid,root:there}]": ("views[0].root", "has no effect at the end of a run"),
     "data=ring views=interpolate": ("views[0].what", "is for images"),
     "extractor=mnist": ("extractor", r"\[1, 28, 28\]"),
-    "metric=errors": ("metric", "class"),
+    "metric=errors": (
+        "metric",
+        "^the game has no discriminator that classifies$",
+        "trick=semi_supervised or trick=auxiliary_classifier, or choose another metric$",
+    ),
     "data=ring metric=[fid,is]": ("metric", "measures images", "metric=none"),
     "metric=parzen": ("metric", "no split 'validation'", "data.validation"),
     "evaluation.n=10": ("metric", "needs 49 samples", "metric=kid"),
@@ -377,9 +381,9 @@ def test_settings_of_a_trick_that_was_not_selected_are_refused(tmp_path: Path) -
 
 
 def hook_that_damages(place: str, what: Callable[[Path], object]) -> Callable[..., None]:
-    """A callback's hook that does something to the run directory after step 3."""
+    """A callback's hook that does something to the run directory before step 4."""
 
-    def hook(self: ResumeClock, trainer: Trainer, module: GameModule, *_: object) -> None:
+    def hook(self: ProgressBar, trainer: Trainer, module: GameModule, *_: object) -> None:
         if module.game.step == 3:
             what(Path(place))
 
@@ -411,7 +415,7 @@ def test_a_run_directory_that_disappears_during_the_run(
 ) -> None:
     what, reason = DURING_THE_RUN[case]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ResumeClock, "on_train_batch_end", hook_that_damages("run", what))
+    monkeypatch.setattr(ProgressBar, "on_train_batch_start", hook_that_damages("run", what))
     every = ["log_every=1", "sample_every=4", "checkpoint_every=4", "metric=none"]
     with refuses("run_dir", Path("run"), reason, "(put it back|repair it), then continue .* resume=run"):
         play(Path("run"), "steps=9", *every, "logger=tensorboard")

@@ -154,9 +154,8 @@ class Named(Trick):
         super().__init__()
         self.seen, self.name, self.__dict__["order"] = seen, name, order
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         self.seen.append(self.name)
-        return networks
 
 
 def test_order_governs_the_fold_and_ties_go_by_name() -> None:

@@ -28,7 +28,7 @@ from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
 from ganlab.theory.style import overview, save_frames
 from ganlab.training.lifecycle import play
 from ganlab.training.session import Session
-from ganlab.visualize.portraits import describe_coverage
+from ganlab.visualize.sample_picture import describe_coverage
 from ganlab.visualize.views import nearest_images
 
 ANIMATED = {1, 2, 4, 6}
@@ -130,7 +130,7 @@ def test_steps_equal_those_of_the_run_command(tmp_path: Path) -> None:
 def linear(scale: float, shift: float, *overrides: str) -> DensityRun:
     """A run whose generator is scale * z + shift."""
     run = DensityRun([*ONE_DIMENSIONAL, *overrides], 0, [-4, 5])
-    layer = run.run.game.generator.body[0]
+    layer = run.stepped.game.generator.body[0]
     with torch.no_grad():
         layer.weight.fill_(scale)
         layer.bias.fill_(shift)
@@ -166,7 +166,7 @@ def test_the_density_of_a_uniform_latent_is_flat_and_sums_to_one() -> None:
 def test_the_density_of_a_generator_that_is_not_injective() -> None:
     """|z| of a standard normal z has twice its density, on one side."""
     run = DensityRun([*ONE_DIMENSIONAL, "model.generator.hidden=[2]"], 0, [-4, 5])
-    first, _, last = list(run.run.game.generator.body)[:3]
+    first, _, last = list(run.stepped.game.generator.body)[:3]
     with torch.no_grad():
         first.weight.copy_(torch.tensor([[1.0], [-1.0]]))
         first.bias.zero_()
@@ -184,7 +184,7 @@ def test_the_oracle_and_the_optimal_discriminator() -> None:
     odds = ((run.x - 1.5) / 0.25).exp()
     near = (run.x - 1.5).abs() < 1.5
     larger = torch.maximum(odds, 1 / odds)
-    accuracy, best = run.compare(q, oracle_accuracy), run.compare(q, optimal_discriminator)
+    accuracy, best = (run.apply_to_densities(f, q) for f in (oracle_accuracy, optimal_discriminator))
     assert (accuracy - larger / (1 + larger))[near].abs().max() < 5e-3
     assert (best - odds / (1 + odds))[near].abs().max() < 5e-3
     far = (run.x < -1.5) | (run.x > 4.5)

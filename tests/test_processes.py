@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning import Trainer
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
@@ -30,7 +32,7 @@ from support.two_processes import build_in_float64, final_state, play_every_case
 
 from ganlab.config.compose import compose
 from ganlab.training.lifecycle import play as play_session
-from ganlab.training.processes import free_port, launches_ranks, slurm_plugins
+from ganlab.training.processes import cluster_environment, launches_ranks
 from ganlab.training.session import Session
 
 PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
@@ -43,7 +45,7 @@ PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
 
 @pytest.mark.timeout(1200)  # minutes when two other test processes are busy, because there are three here
 def test_two_processes_equal_one_for_every_plug_in(tmp_path: Path) -> None:
-    port = free_port()
+    port = find_free_network_port()
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -111,7 +113,7 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
     found = subprocess.run(
-        ["pgrep", "-P", str(process.pid), "-f", "ganlab.training.rank"], capture_output=True, text=True
+        ["pgrep", "-P", str(process.pid), "-f", "play_rank"], capture_output=True, text=True
     )
     (child,) = map(int, found.stdout.split())
     os.kill(child, signal.SIGKILL)
@@ -127,7 +129,12 @@ def test_a_killed_process_ends_the_other_with_one_line(tmp_path: Path) -> None:
 
 def test_a_process_killed_under_torchrun_is_reported_in_one_line(tmp_path: Path) -> None:
     overrides = [*PLAIN, "steps=1000000", "trainer=ddp", f"run_dir={tmp_path / 'run'}"]
-    launcher = ["torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}", "-m"]
+    launcher = [
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        f"--master-port={find_free_network_port()}",
+        "-m",
+    ]
     process = start(*overrides, module=[*launcher, "ganlab.run"])
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "last.ckpt").exists():
         time.sleep(0.05)
@@ -241,10 +248,11 @@ def test_an_interactive_slurm_shell_launches_its_own_ranks(monkeypatch: pytest.M
 
 
 def test_slurm_jobs_are_not_requeued(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert slurm_plugins() == []
+    assert cluster_environment() is None
     for name, value in STARTED["srun"].items():
         monkeypatch.setenv(name, value)
-    (slurm,) = slurm_plugins()
+    slurm = cluster_environment()
+    assert isinstance(slurm, SLURMEnvironment)
     assert not slurm.auto_requeue
 
 
@@ -253,7 +261,7 @@ def test_torchrun_takes_precedence_over_slurm(monkeypatch: pytest.MonkeyPatch) -
     for name, value in (STARTED["srun"] | STARTED["torchrun"] | ours).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(rank_zero_only, "rank", 0)  # a Trainer sets it, for all that come after
-    trainer = Trainer(accelerator="cpu", devices=2, plugins=slurm_plugins(), logger=False)
+    trainer = Trainer(accelerator="cpu", devices=2, plugins=[cluster_environment()], logger=False)
     assert (trainer.global_rank, trainer.world_size) == (1, 2)
 
 

@@ -1,7 +1,5 @@
 """Base class of random image augmentations, which apply each transform with probability p."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Annotated, NamedTuple, Self
 
@@ -10,6 +8,7 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import RandomStreams
+from ganlab.core.validation import ValueRange
 
 # Strengths of transforms; 0 disables a transform.
 Share = Annotated[float, "[0, 1]"]
@@ -24,7 +23,7 @@ class Span(NamedTuple):
     unit: float
 
     @classmethod
-    def of_range(cls, value_range: tuple[float, float] | None) -> Self:
+    def of_range(cls, value_range: ValueRange) -> Self:
         """The span of a trick's setting `range`.
 
         Raises:

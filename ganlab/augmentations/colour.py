@@ -1,7 +1,5 @@
 """Colour augmentations: one linear map of the channels per image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import pi, sqrt
 

@@ -1,7 +1,5 @@
 """Augmentations that remove information: noise and a cutout."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import Tensor

@@ -1,8 +1,7 @@
 """Geometric augmentations: images are warped by one affine map each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from functools import reduce
 from math import pi
 
 import torch
@@ -58,35 +57,23 @@ class Geometry(Augmentation):
         def where(i: int, parameter: Tensor, neutral: float, probability: Tensor = p) -> Tensor:
             return apply_where(chance[i], probability, parameter, neutral)
 
-        maps = []
-        if self.flip:
-            maps.append(inverse_scaling(where(0, 1 - 2 * (2 * uniform[0]).floor(), 1), 1))
-        if self.quarter_turns:
-            maps.append(inverse_quarter_turns(where(1, (4 * uniform[1]).floor(), 0)))
-        if self.translation:
-            right = uniform_integers(uniform[2], round(self.translation * width))
-            down = uniform_integers(uniform[3], round(self.translation * height))
-            maps.append(inverse_translation(where(2, right, 0), where(2, down, 0)))
-        if self.scale:
-            factor = where(3, (self.scale * normal[0]).exp2(), 1)
-            maps.append(inverse_scaling(factor, factor))
-        if self.rotation:
-            angle = self.rotation * pi * (2 * uniform[4] - 1)
-            maps.append(inverse_rotation(where(4, angle, 0, p_rotation)))
-        if self.anisotropy:
-            factor = where(5, (self.anisotropy * normal[1]).exp2(), 1)
-            maps.append(inverse_scaling(factor, 1 / factor))
-        if self.rotation:
-            angle = self.rotation * pi * (2 * uniform[5] - 1)
-            maps.append(inverse_rotation(where(6, angle, 0, p_rotation)))
-        if self.shift:
-            right, down = self.shift * width * normal[2], self.shift * height * normal[3]
-            maps.append(inverse_translation(where(7, right, 0), where(7, down, 0)))
-        product = inverse_scaling(torch.ones_like(chance[8]), 1)
-        for inverse in maps:
-            # Not a matrix product, which autocast would compute in half precision.
-            product = (product[:, :, :, None] * inverse[:, None]).sum(2)
-        return product
+        right = uniform_integers(uniform[2], round(self.translation * width))
+        down = uniform_integers(uniform[3], round(self.translation * height))
+        scale = where(3, (self.scale * normal[0]).exp2(), 1)
+        stretch = where(5, (self.anisotropy * normal[1]).exp2(), 1)
+        across, along = self.shift * width * normal[2], self.shift * height * normal[3]
+        maps = [
+            inverse_scaling(where(0, 1 - 2 * (2 * uniform[0]).floor() * self.flip, 1), 1),
+            inverse_quarter_turns(where(1, (4 * uniform[1]).floor() * self.quarter_turns, 0)),
+            inverse_translation(where(2, right, 0), where(2, down, 0)),
+            inverse_scaling(scale, scale),
+            inverse_rotation(where(4, self.rotation * pi * (2 * uniform[4] - 1), 0, p_rotation)),
+            inverse_scaling(stretch, 1 / stretch),
+            inverse_rotation(where(6, self.rotation * pi * (2 * uniform[5] - 1), 0, p_rotation)),
+            inverse_translation(where(7, across, 0), where(7, along, 0)),
+        ]
+        # Not a matrix product, which autocast would compute in half precision.
+        return reduce(lambda product, inverse: (product[:, :, :, None] * inverse[:, None]).sum(2), maps)
 
 
 def affine(*entries: Tensor | float) -> Tensor:

@@ -1,7 +1,5 @@
 """Differentiable transforms of images [B, C, H, W], with parameters [B] for each image."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

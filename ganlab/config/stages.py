@@ -45,6 +45,10 @@ class Timetable:
             with completing(f"stages.{name}" if name else "data"):
                 data.check_batch_size(world_size, batch_size)
 
+    def is_due(self, step: int, every: int) -> bool:
+        """Whether a step of the main game is the last one, or one of every `every` steps of the run."""
+        return step > self.begins and (step % every == 0 or step == self.total)
+
     def images_seen(self, step: int) -> int:
         """The number of real images seen in the first `step` steps of the run."""
         seen = 0

@@ -84,7 +84,7 @@ class RandomStreams:
     def uniform(self, name: str, n: int, *shape: int) -> Tensor:
         return self._rows(torch.rand, name, n, *shape)
 
-    def common(self, name: str, *shape: int) -> Tensor:
+    def shared_normal(self, name: str, *shape: int) -> Tensor:
         """Standard normal numbers that are equal on all processes, [*shape]."""
         return torch.randn(*shape, generator=self._stream(name), device=self.device)
 

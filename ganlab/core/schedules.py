@@ -115,7 +115,10 @@ class HalfLife(Schedule):
         return 0.5 ** (1 / min(self.steps, self.share * max(step, 1)))
 
 
-def as_schedule(key: str, value: float | Schedule, interval: str) -> Schedule:
+ScheduleLike = float | Schedule  # a number is the same at every step
+
+
+def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
     """Converts a number to a schedule; returns a schedule unchanged.
 
     Args:
@@ -133,7 +136,7 @@ def as_schedule(key: str, value: float | Schedule, interval: str) -> Schedule:
     return schedule
 
 
-def nonzero_schedule(key: str, value: float | Schedule) -> Schedule:
+def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
     """Converts a number to a schedule, as `as_schedule`, of weights that have an effect.
 
     Raises:

@@ -165,7 +165,7 @@ class Turn:
     def latent(self) -> Tensor:
         """The latents of as many fakes as there are real samples, [B, latent_dim]."""
         latent = self.generator.prior(self.random, len(self.real.x), self.generator.latent_dim)
-        return self.tricks.latents(latent, self)
+        return self.tricks.apply_hook("latents", latent, self)
 
     @cached_property
     def generated(self) -> Sample:
@@ -179,7 +179,7 @@ class Turn:
         """The samples that are judged as fake: `generated`, or what tricks have exchanged them for."""
         if self.player == "generator":
             return self.generated
-        fake = self.tricks.fakes(self.generated, self)
+        fake = self.tricks.apply_hook("fakes", self.generated, self)
         return as_leaf(fake) if self.differentiates_inputs and not fake.x.requires_grad else fake
 
     @cached_property
@@ -202,11 +202,11 @@ class Turn:
         """Ones for the real samples and zeros for the fakes, changed by tricks."""
         real = at_least_float32(self.on_real.logits)  # bfloat16 cannot represent 0.999
         fake = at_least_float32(self.on_fake.logits)
-        return self.tricks.targets(Targets(torch.ones_like(real), torch.zeros_like(fake)), self)
+        return self.tricks.apply_hook("targets", Targets(torch.ones_like(real), torch.zeros_like(fake)), self)
 
     def decode(self, latent: Tensor) -> Sample:
         """The samples that the generator makes of other latents, after the tricks' `latents` hooks."""
-        return self.replace(latent=self.tricks.latents(latent, self)).generated
+        return self.replace(latent=self.tricks.apply_hook("latents", latent, self)).generated
 
     def judge(self, sample: Sample) -> Verdict:
         """The verdict on a sample after the tricks' `inputs` hooks, cached by the identity of the sample."""
@@ -214,7 +214,7 @@ class Turn:
             if judged is sample:
                 return verdict
         assert self.discriminator is not None, "a matching objective needs no verdict"
-        verdict = self.discriminator(*self.tricks.inputs(sample, self))
+        verdict = self.discriminator(*self.tricks.apply_hook("inputs", sample, self))
         self.verdicts.append((sample, verdict))
         return verdict
 

@@ -17,6 +17,7 @@ NotNegative = Annotated[float, "[0, inf)"]
 OpenFraction = Annotated[float, "(0, 1)"]
 Rate = Annotated[float, "[0, 1)"]
 Widths = Sequence[Count]
+ValueRange = tuple[float, float] | None  # of the elements of samples; None: any
 
 
 def is_whole_number(value: object) -> TypeGuard[int]:

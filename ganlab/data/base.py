@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError, format_value, require
+from ganlab.core.errors import UNSET, format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count
 from ganlab.data.densities import Mixture
@@ -64,12 +64,9 @@ class Data:
         origins: Mapping[str, Source] | None = None,
         labelled: int | None = None,
     ):
-        self.shape = tuple(shape)
-        self.num_classes = num_classes
+        self.shape, self.num_classes, self.batch_size = tuple(shape), num_classes, batch_size
         self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
-        self.batch_size = batch_size
-        self.sources = sources
-        self.origins = origins or sources
+        self.sources, self.origins = sources, origins or sources
         self.check_batch_size(1, batch_size)
         labels = sources["train"].labels
         self.labelled = None if labelled is None else LabelledSubset(labels, labelled, num_classes)
@@ -165,10 +162,9 @@ class Data:
             ConfigError: there is no such split, or the batch size is below 1.
         """
         require(batch_size >= 1, "batch_size", batch_size, "must be at least 1")
-        if name not in self.sources:
-            remedy = f"choose from {', '.join(self.sources)}"
-            remedy += ", or hold some samples out with data.validation" if name == "validation" else ""
-            raise ConfigError(f"the data have no split {name!r}", remedy)
+        more = ", or hold some samples out with data.validation" if name == "validation" else ""
+        reason, remedy = f"the data have no split {name!r}", f"choose from {', '.join(self.sources)}{more}"
+        require(name in self.sources, "", UNSET, reason, remedy)
         return self._prepare(self.sources[name].sweep(batch_size), torch.device(device))
 
     def subset(self, name: Split, n: int, device: Device, batch_size: int) -> Iterator[Samples]:

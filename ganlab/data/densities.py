@@ -30,11 +30,7 @@ class Mixture:
         """A mixture of equally likely Gaussians with one standard deviation."""
         return cls(centres, [std] * len(centres), [1.0] * len(centres))
 
-    def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """Samples, float32 [n, D]."""
-        return self.sample_with_modes(n, generator)[0]
-
-    def sample_with_modes(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Samples, float32 [n, D], and the index of the Gaussian of each, int64 [n]."""
         mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.centres.shape[1], generator=generator, dtype=torch.float64)

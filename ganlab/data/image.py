@@ -5,7 +5,7 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -16,8 +16,7 @@ from PIL.ExifTags import Base
 from PIL.Image import Transpose
 from torch import Tensor
 
-from ganlab.core.errors import one_line, printable
-from ganlab.data.readers import resource_error
+from ganlab.core.errors import ConfigError, one_line, printable
 from ganlab.data.sampler import crop_offset, is_mirrored, no_augmentation
 
 Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many; large scans are resized here
@@ -70,12 +69,20 @@ def open_image(file: Path) -> Iterator[Image.Image]:
         raise Unreadable(f"{printable(str(file))} cannot be read as an image ({one_line(error)})") from error
 
 
+def resource_error(images: str, error: BaseException) -> ConfigError:
+    """The error about images for which the system lacks memory, open files or processes."""
+    return ConfigError(
+        f"{images} cannot be read ({one_line(error)})",
+        "lower data.num_workers, or raise the limit (of open files: ulimit -n, of processes: ulimit -u, of "
+        "memory: ulimit -v)",
+    )
+
+
 def orientation(image: Image.Image) -> int:
     """EXIF's orientation, 1 to 8; 1, upright, if the EXIF data are damaged."""
-    try:
+    with suppress(Exception):
         return int(image.getexif().get(Base.Orientation, 1))
-    except Exception:
-        return 1
+    return 1
 
 
 def decode_image(file: Path, spec: ImageSpec, remarks: dict[str, str]) -> np.ndarray:

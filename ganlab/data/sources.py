@@ -83,9 +83,7 @@ class Memory(InMemory):
     """
 
     def __init__(self, x: Tensor, labels: Tensor | None, flip: bool):
-        self.x = x
-        self.labels = labels
-        self.augments = flip
+        self.x, self.labels, self.augments = x, labels, flip
 
     def __len__(self) -> int:
         return len(self.x)
@@ -114,9 +112,7 @@ class VariableSizeImages(InMemory):
         self.sizes = torch.tensor([image.shape[1:] for image in images])  # [N, 2] h, w
         lengths = shape[0] * self.sizes.prod(1)  # [N]
         self.starts = lengths.cumsum(0) - lengths  # [N]
-        self.labels = labels
-        self.shape = shape
-        self.flip = flip
+        self.labels, self.shape, self.flip = labels, shape, flip
 
     def __len__(self) -> int:
         return len(self.sizes)

@@ -34,10 +34,8 @@ class Toy(Data):
         centres = distribution.centres
         verify(declared, shape=tuple(centres.shape[1:]), num_classes=len(centres), range=None)
         self.distribution = distribution
-        sources = {}
-        for split in ("train", "test"):
-            x, modes = distribution.sample_with_modes(size, seeded_generator(data_seed, split))
-            sources[split] = Memory(x, modes, flip=False)
+        samples = {s: distribution.sample(size, seeded_generator(data_seed, s)) for s in ("train", "test")}
+        sources = {split: Memory(x, modes, flip=False) for split, (x, modes) in samples.items()}
         super().__init__(**declared, sources=sources)
 
 

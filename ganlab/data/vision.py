@@ -189,8 +189,7 @@ def _download(dataset: str, root: Path) -> None:
     try:
         # In a folder next to the target, because a rename works only within one file system.
         with tempfile.TemporaryDirectory(dir=existing) as temporary:
-            # torchvision prints a progress bar.
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            with redirect_stdout(io.StringIO()) as text, redirect_stderr(text):  # without a progress bar
                 getattr(datasets, dataset)(temporary, download=True)
             root.mkdir(parents=True, exist_ok=True)
             try:

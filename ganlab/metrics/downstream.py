@@ -15,9 +15,9 @@ from ganlab.core.validation import Count, Positive
 from ganlab.data.base import Data, Split
 from ganlab.data.sources import Samples
 from ganlab.game import Game
-from ganlab.metrics.base import ProtocolFields, SampleMetric, short_number
+from ganlab.metrics.base import SampleMetric, short_number
 from ganlab.metrics.extractors import Classifier
-from ganlab.metrics.features import eight_bit, to_unit_range
+from ganlab.metrics.features import ProtocolFields, eight_bit, to_unit_range
 from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import evaluating
 
@@ -292,7 +292,7 @@ class Errors(DownstreamMetric):
 
     def measure(self, game: Game, seed: int) -> float:
         assert game.discriminator is not None
-        self._classifier = "+".join(game.tricks.classifiers(game.discriminator)) or "discriminator"
+        self._classifier = "+".join(game.tricks.names_of("classifier", game.discriminator)) or "discriminator"
         device = next(game.parameters()).device
         return float(self.count_errors(lambda x: game.classify(x).argmax(1), device))
 

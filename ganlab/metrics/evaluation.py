@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
@@ -27,6 +28,7 @@ BATCH = 100  # samples that metrics get at a time; values do not depend on it
 NUM_DIGITS = 16  # of a hash in a record
 
 
+@dataclass(eq=False)
 class Evaluation:
     """Computes the metrics of a game, and their baselines: the values that real samples have.
 
@@ -51,17 +53,15 @@ class Evaluation:
         ConfigError: a metric cannot measure these data, or needs a split that they do not have.
     """
 
-    def __init__(
-        self,
-        metrics: Mapping[str, SampleMetric],
-        data: Data,
-        n: int,
-        n_real: int | None,
-        seed: int,
-        watch: Watch = lambda what, total: nullcontext(lambda done: None),
-    ):
-        self.metrics, self.data, self.n, self.seed, self.watch = metrics, data, n, seed, watch
-        self.n_real = n_real
+    metrics: Mapping[str, SampleMetric]
+    data: Data
+    n: int
+    n_real: int | None
+    seed: int
+    watch: Watch = lambda what, total: nullcontext(lambda done: None)
+
+    def __post_init__(self) -> None:
+        metrics, data = self.metrics, self.data
         self.higher_is_better: dict[str, bool] = {}
         for name, metric in metrics.items():
             with _completing_errors(name):
@@ -70,12 +70,10 @@ class Evaluation:
                 require(not images_only, "metric", name, reason, "choose metric=none")
                 for split in metric.references:
                     data.split(split, "cpu", BATCH)  # raises an error if there is no such split
-                metric.setup(data, n, self._size(metric, metric.subsampled_split or "train"))
+                metric.setup(data, self.n, self._size(metric, metric.subsampled_split or "train"))
             self.higher_is_better |= {value: metric.is_higher_better(value) for value in metric.names}
-        splits = [
-            m.subsampled_split for m in metrics.values() if len(m.references) < 2 and m.subsampled_split
-        ]
-        self._classes = {split: data.proportional_labels(n, split) for split in splits or ["train"]}
+        splits = [used for m in metrics.values() if (used := m.subsampled_split) and len(m.references) < 2]
+        self._classes = {split: data.proportional_labels(self.n, split) for split in splits or ["train"]}
         self.classes = next(iter(self._classes.values()))
         self.baselines: dict[str, dict[str, Any]] = {}  # by name of a value, as parts of its record
         self._protocols: dict[str, dict[str, Any]] = {}
@@ -91,8 +89,7 @@ class Evaluation:
             return {}
         pieces = self._generate(game)
         if not is_main_process():
-            for _ in pieces:
-                pass
+            deque(pieces, maxlen=0)
             return {}
         device = next(game.parameters()).device
         self._prepare(device)
@@ -165,7 +162,7 @@ class Evaluation:
         classes = "in turn" if self.classes is None else "as the reference"
         threshold = getattr(game.sampler.prior, "threshold", None)
         return {
-            "sampler": "+".join(game.tricks.samplers(game.generator)) or "generator",
+            "sampler": "+".join(game.tricks.names_of("sampler", game.generator)) or "generator",
             **({} if threshold is None else {"truncation": threshold}),
             "classes": classes if game.generator.num_classes else "none",
             "latent_seed": self.seed,

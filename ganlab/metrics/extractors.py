@@ -44,18 +44,13 @@ class Classifier(nn.Module):
         require(min(shape[1:]) >= 8, "data.shape", list(shape), "too small for this classifier", remedy)
         self.name, self.sha256 = "untrained", ""
         self.shape, self.num_features = tuple(shape), num_features
-        self.body = nn.Sequential(
-            *_convolution(shape[0], width),
-            nn.MaxPool2d(2),
-            *_convolution(width, 2 * width),
-            nn.MaxPool2d(2),
-            *_convolution(2 * width, 2 * width),
-            nn.AdaptiveAvgPool2d(2),
-            nn.Flatten(),
-            nn.Dropout(0.2),
-            nn.Linear(8 * width, num_features),
-            nn.ReLU(),
-        )
+        widths, layers = (shape[0], width, 2 * width, 2 * width), list[nn.Module]()
+        pools = nn.MaxPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d
+        for num_in, num_out, pool in zip(widths[:-1], widths[1:], pools, strict=True):
+            convolution = nn.Conv2d(num_in, num_out, 3, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(num_out), nn.ReLU(), pool(2)]
+        layers += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(8 * width, num_features), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
         self.head = nn.Linear(num_features, num_classes)
 
     @classmethod
@@ -103,18 +98,7 @@ class Classifier(nn.Module):
         return self(x).argmax(1)
 
 
-def _convolution(num_in: int, num_out: int) -> list[nn.Module]:
-    return [nn.Conv2d(num_in, num_out, 3, padding=1, bias=False), nn.BatchNorm2d(num_out), nn.ReLU()]
-
-
-@cache
-def classifier(name: str) -> Classifier:
-    """A trained classifier from `ganlab/metrics/weights`: the same object in every call.
-
-    Raises:
-        ConfigError: no classifier has this name.
-    """
-    return Classifier.load(name)
+classifier = cache(Classifier.load)  # a trained classifier: the same object in every call with its name
 
 
 class ClassifierFeatures(nn.Module):

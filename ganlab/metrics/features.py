@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ganlab.core.errors import UNSET, require
 from ganlab.filesystem import atomic_writer, cache_directory
-from ganlab.metrics.base import ProtocolFields
 
+ProtocolFields = dict[str, str | int | float]  # of a record: how a value is computed
 ON_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)
 
 

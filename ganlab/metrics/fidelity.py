@@ -13,8 +13,7 @@ from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.base import Split
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Polynomial
-from ganlab.metrics.base import ProtocolFields
-from ganlab.metrics.feature_metric import FeatureMetric, ReservoirMetric
+from ganlab.metrics.base import FeatureMetric, ReservoirMetric
 from ganlab.metrics.features import Extractor
 
 ENOUGH = 500  # samples in a split for any number of classes: photographs of ImageNet score half of it
@@ -39,6 +38,7 @@ class FrechetDistance(FeatureMetric):
         from torchmetrics.image.fid import FrechetInceptionDistance
 
         super().__init__(extractor, split)
+        self.settings = {"torchmetrics": version("torchmetrics")}
         identity = nn.Identity()  # torchmetrics is given features, not images
         identity.num_features = self.extractor.network.num_features  # type: ignore[assignment]
         # With sync_on_compute torchmetrics would wait for the other ranks, which may not be evaluating.
@@ -60,9 +60,6 @@ class FrechetDistance(FeatureMetric):
     def values(self) -> tuple[float, ...]:
         return (max(float(self._distance.compute()), 0.0),)  # rounding may leave a negative value
 
-    def settings(self) -> ProtocolFields:
-        return {"torchmetrics": version("torchmetrics")}
-
 
 class KernelDistance(ReservoirMetric):
     """KID: MMD^2 with the kernel (x . y / F + 1)^3 on features (Binkowski et al. 2018, section 4).
@@ -75,8 +72,7 @@ class KernelDistance(ReservoirMetric):
 
     Args:
         estimator: `unbiased` (all pairs of a real and a generated sample, as published), `u_statistic`
-        (without
-            the pairs at the same index: the third estimator of the released code) or `biased` (never
+            (without the pairs at the same index: the third estimator of the released code) or `biased` (never
             negative); see `ganlab.functional.distances.mmd2`.
     """
 
@@ -93,6 +89,7 @@ class KernelDistance(ReservoirMetric):
     ):
         super().__init__(extractor, split)
         self.subsets, self.subset_size, self.estimator = subsets, subset_size, estimator
+        self.settings = {"subsets": subsets, "subset_size": subset_size, "estimator": estimator}
         self.limit = subsets * subset_size  # all subsets together never use more
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
@@ -113,9 +110,6 @@ class KernelDistance(ReservoirMetric):
         self.extras = {name: float(np.std(distances))}
         return (float(np.mean(distances)),)
 
-    def settings(self) -> ProtocolFields:
-        return {"subsets": self.subsets, "subset_size": self.subset_size, "estimator": self.estimator}
-
 
 class InceptionScore(ReservoirMetric):
     """exp of the mean divergence of p(y|x) from p(y), over an extractor's classes (Salimans et al. 2016).
@@ -131,7 +125,7 @@ class InceptionScore(ReservoirMetric):
 
     def __init__(self, extractor: str | Extractor, splits: Count):
         super().__init__(extractor)
-        self.splits = splits
+        self.splits, self.settings = splits, {"splits": splits}
         self.num_classes = 0  # of the extractor; 0: not yet known
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
@@ -158,9 +152,6 @@ class InceptionScore(ReservoirMetric):
         edges = [i * n // self.splits for i in range(self.splits + 1)]
         scores = [_score(logits[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
         return (sum(scores) / self.splits,)
-
-    def settings(self) -> ProtocolFields:
-        return {"splits": self.splits}
 
 
 def _score(logits: Tensor) -> float:

@@ -10,8 +10,7 @@ from torch import Tensor
 from ganlab.core.errors import require
 from ganlab.core.validation import Count
 from ganlab.data.base import Split
-from ganlab.metrics.base import ProtocolFields
-from ganlab.metrics.feature_metric import ReservoirMetric
+from ganlab.metrics.base import ReservoirMetric
 from ganlab.metrics.features import Extractor, to_levels
 
 CHUNK = 1000  # rows of the distance matrix that are computed at a time
@@ -42,7 +41,7 @@ class PRDC(ReservoirMetric):
 
     def __init__(self, extractor: str | Extractor, split: Split, k: Count):
         super().__init__(extractor, split)
-        self.k = k
+        self.k, self.settings = k, {"k": k}
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         reason = f"a sample needs {self.k} other samples of its kind"
@@ -50,9 +49,6 @@ class PRDC(ReservoirMetric):
 
     def values(self) -> tuple[float, ...]:
         return prdc(self.rows(self.references[0]).double(), self.rows(None).double(), self.k)
-
-    def settings(self) -> ProtocolFields:
-        return {"k": self.k}
 
 
 class Memorisation(ReservoirMetric):
@@ -76,10 +72,8 @@ class Memorisation(ReservoirMetric):
         return self.extractor.extract(x).features, levels
 
     def values(self) -> tuple[float, ...]:
+        self.settings = {"n_held_out": self.counts["test"]}
         return tuple(self._closer(part) for part in range(len(self.kinds)))
-
-    def settings(self) -> ProtocolFields:
-        return {"n_held_out": self.counts["test"]}
 
     def _closer(self, part: int) -> float:
         train, test, fake = (self.rows(split, part).double() for split in ("train", "test", None))
@@ -115,8 +109,7 @@ def radii(x: Tensor, k: int) -> Tensor:
     """The distance of each row of x [N, F] to its k-th nearest neighbour among the other rows, [N]."""
     found = []
     for rows, distances in distance_rows(x, x):
-        itself = torch.arange(len(x))[rows]
-        distances[torch.arange(len(itself)), itself] = torch.inf
+        distances.diagonal(rows.start).fill_(torch.inf)  # of each row to itself
         found.append(distances.kthvalue(k, 1).values)
     return torch.cat(found)
 

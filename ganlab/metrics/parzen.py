@@ -13,7 +13,8 @@ from ganlab.core.errors import UNSET, require
 from ganlab.core.validation import Positive, TwoOrMore
 from ganlab.data.base import Data, Split
 from ganlab.functional.kernels import squared_distances
-from ganlab.metrics.base import ProtocolFields, SampleMetric
+from ganlab.metrics.base import SampleMetric
+from ganlab.metrics.features import ProtocolFields
 
 CHUNK = 500  # real images at a time: the matrix of their distances to all samples is in memory
 

@@ -18,9 +18,8 @@ from torch import Tensor
 from ganlab.core.errors import UNSET, ConfigError, require
 from ganlab.data.base import Data, Split
 from ganlab.data.densities import Mixture
-from ganlab.metrics.base import ProtocolFields, SampleMetric
-from ganlab.metrics.feature_metric import ReservoirMetric
-from ganlab.metrics.features import Extractor
+from ganlab.metrics.base import ReservoirMetric, SampleMetric
+from ganlab.metrics.features import Extractor, ProtocolFields
 
 MAX_DEVIATIONS = 3.0
 DIGITS = 10

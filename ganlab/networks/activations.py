@@ -1,7 +1,5 @@
 """Hidden activations of a trained network."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 
 import torch
@@ -27,8 +25,10 @@ def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
     outputs: list[Tensor] = []
 
     def record(_: nn.Module, __: object, output: Tensor) -> None:
+        if output.ndim == 4:  # feature maps
+            output = adaptive_max_pool2d(output, [min(side, GRID) for side in output.shape[2:]])
         # Copied because the next layer may work in place.
-        outputs.append(pool_to_grid(output).to("cpu", torch.float32, copy=True))
+        outputs.append(output.flatten(1).to("cpu", torch.float32, copy=True))
 
     condition: Tensor | None = None
     with ExitStack() as hooks:
@@ -39,11 +39,3 @@ def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
             x, condition = transform(x, condition)
         discriminator.body(x, condition)
     return outputs
-
-
-def pool_to_grid(x: Tensor) -> Tensor:
-    """Max-pools feature maps [N, C, H, W] to at most 4 x 4, and flattens any shape to [N, F]."""
-    if x.ndim == 4:
-        height, width = (min(side, GRID) for side in x.shape[2:])
-        x = adaptive_max_pool2d(x, (height, width))
-    return x.flatten(1)

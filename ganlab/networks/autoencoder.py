@@ -1,7 +1,5 @@
 """Fully connected autoencoders, among them that of Li, Swersky & Zemel (2015)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
@@ -11,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import UNSET, require
-from ganlab.core.validation import Count, Rate, Widths
+from ganlab.core.validation import Count, Rate, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Generator, output_layer
 from ganlab.networks.priors import Prior
 
@@ -41,7 +39,7 @@ def encoder(
     activation: Activation,
     dropout: Sequence[Rate],
     shape: Sequence[int],
-    code_range: tuple[float, float] | None,
+    code_range: ValueRange,
     num_outputs: int,
 ) -> ConditionalSequential:
     """Samples [B, *shape] -> [B, num_outputs].
@@ -62,7 +60,7 @@ def decoder(
     hidden: Widths,
     activation: Activation,
     shape: Sequence[int],
-    value_range: tuple[float, float] | None,
+    value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
     """A generator that mirrors such an encoder, without dropout."""

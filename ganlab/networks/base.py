@@ -1,16 +1,18 @@
 """Base classes of generators and discriminators, and the tools with which tricks change their layers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.turn import Verdict
+from ganlab.core.validation import ValueRange
 from ganlab.networks.priors import Prior
+
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class Conditioned(nn.Module):
@@ -54,8 +56,7 @@ class Generator(nn.Module):
         They are the code (S = 1), or the means and the log-variances of a normal distribution (S = 2).
         """
         assert self.encoder is not None, "the objective reads codes, but builds no encoder"
-        codes: Tensor = self.encoder(x)
-        return codes
+        return self.encoder(x)
 
 
 class Discriminator(nn.Module):
@@ -99,7 +100,7 @@ class Discriminator(nn.Module):
         return Verdict(logits, features, self.classes(features) if self.classes is not None else None)
 
 
-def output_layer(value_range: tuple[float, float] | None, key: str = "data.range") -> nn.Module:
+def output_layer(value_range: ValueRange, key: str = "data.range") -> nn.Module:
     """The last layer of a network: tanh for the range [-1, 1], sigmoid for [0, 1], the identity for None.
 
     Args:
@@ -108,9 +109,8 @@ def output_layer(value_range: tuple[float, float] | None, key: str = "data.range
     Raises:
         ConfigError: the range is another one.
     """
-    layers: dict[tuple[float, ...] | None, type[nn.Module]]
-    layers = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
-    ends = value_range and tuple(value_range)
+    layers: dict[ValueRange, type[nn.Module]] = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
+    ends = value_range and (*value_range,)  # a tuple, where a config has a list
     require(ends in layers, key, value_range, "must be [-1,1] or [0,1]")
     return layers[ends]()
 
@@ -124,15 +124,22 @@ def replace_modules(
     root: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], make: Callable[..., nn.Module]
 ) -> int:
     """Replaces every module of the given kinds below `root` by `make(module)`; returns their number."""
-    found = [
-        (parent, name, layer)
-        for parent in root.modules()
-        for name, layer in parent.named_children()
-        if isinstance(layer, kinds)
-    ]
+    children = [(parent, *child) for parent in root.modules() for child in parent.named_children()]
+    found = [(parent, name, layer) for parent, name, layer in children if isinstance(layer, kinds)]
     for parent, name, layer in found:
         setattr(parent, name, make(layer))
     return len(found)
+
+
+def insert_before_hidden(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
+    """Inserts make(0), make(1), ... before every weight layer but the first; returns their number."""
+    first, numbers = input_layer(body), count()
+
+    def prepend(layer: nn.Module) -> nn.Module:
+        return layer if layer is first else nn.Sequential(make(next(numbers)), layer)
+
+    replace_modules(body, WEIGHTED, prepend)
+    return next(numbers)
 
 
 def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:

@@ -1,7 +1,8 @@
 """Layers that condition a network on classes, and losses of classifiers. Classes are int64 [B]."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
+from functools import partial
+from math import prod
 from typing import Literal
 
 import torch
@@ -9,61 +10,46 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from ganlab.core.errors import require
-from ganlab.core.turn import Sample, Turn, at_least_float32
-from ganlab.networks.base import Conditioned, Generator, add_inputs, input_layer, replace_modules
+from ganlab.core.turn import Networks, Sample, Turn, at_least_float32
+from ganlab.networks.base import Conditioned, add_inputs, input_layer, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
 GeneratorMode = Literal["concat", "embedding", "norm"]
+DiscriminatorMode = Literal["concat", "embedding", "projection"]
 
 
 class Embedded(Conditioned):
-    """Base class of layers with a learned embedding of the class, [B] -> [B, size]."""
+    """Base class of layers with an embedding of the class.
 
-    def __init__(self, num_classes: int, size: int):
+    Args:
+        size: of a learned embedding, [B] -> [B, size]; None: the embedding is a one-hot vector, [B, K].
+    """
+
+    def __init__(self, num_classes: int, size: int | None = None):
         super().__init__()
-        self.embedding = nn.Embedding(num_classes, size)
+        self.embedding: Callable[[Tensor], Tensor] = (
+            partial(one_hot, num_classes=num_classes) if size is None else nn.Embedding(num_classes, size)
+        )
 
 
 class EmbedLatent(Embedded):
-    """Multiplies the latent by a learned embedding of the class."""
+    """Multiplies the latent by the embedding of the class."""
 
     def forward(self, latent: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return latent * self.embedding(condition), condition
 
 
-class OneHot(Conditioned):
-    """Base class of layers with a one-hot code of the class."""
-
-    def __init__(self, num_classes: int):
-        super().__init__()
-        self.num_classes = num_classes
-
-
-class ConcatImage(OneHot):
-    """Appends the class as constant one-hot planes: [B, C, H, W] -> [B, C + K, H, W]."""
+class AppendPlanes(Embedded):
+    """Appends a learned plane or constant one-hot planes: [B, C, H, W] -> [B, C + (1 or K), H, W]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        planes = one_hot(condition, self.num_classes).to(x.dtype)[:, :, None, None]  # [B, K, 1, 1]
+        sides = x.shape[2:] if isinstance(self.embedding, nn.Embedding) else (1, 1)
+        planes = self.embedding(condition).to(x.dtype).unflatten(1, (-1, *sides))  # [B, 1 or K, ...]
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), condition
 
 
-class ConcatVector(OneHot):
-    """Appends the class as one-hot columns to flattened samples: [B, ...] -> [B, D + K]."""
-
-    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.cat([x.flatten(1), one_hot(condition, self.num_classes).to(x.dtype)], 1), condition
-
-
-class EmbedImage(Embedded):
-    """Appends a learned plane of the class: [B, C, H, W] -> [B, C + 1, H, W]."""
-
-    def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        planes = self.embedding(condition).view(-1, 1, *x.shape[2:])  # [B, 1, H, W]
-        return torch.cat([x, planes.to(x.dtype)], 1), condition
-
-
-class EmbedVector(Embedded):
-    """Appends a learned vector of the class to flattened samples: [B, ...] -> [B, D + E]."""
+class AppendVector(Embedded):
+    """Appends the embedding of the class to flattened samples: [B, ...] -> [B, D + E]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
@@ -93,11 +79,12 @@ class ConditionalNorm(Conditioned):
         return x * self.gain(condition).view(shape) + self.bias(condition).view(shape)
 
 
-class Projection(Embedded):
+class Projection(Conditioned):
     """The score e(y) . f(x) of a class embedding and the features (Miyato & Koyama 2018), [B]."""
 
     def __init__(self, num_classes: int, num_features: int):
-        super().__init__(num_classes, num_features)
+        super().__init__()
+        self.embedding = nn.Embedding(num_classes, num_features)
         # The scale of a linear score: with unit variance this score would dominate the unconditional one.
         nn.init.normal_(self.embedding.weight, 0, num_features**-0.5)
 
@@ -105,8 +92,8 @@ class Projection(Embedded):
         return (self.embedding(condition) * features).sum(1)
 
 
-def condition_generator(generator: Generator, mode: GeneratorMode, num_classes: int) -> None:
-    """Conditions a generator on classes, in place.
+def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
+    """Conditions the generator on the classes of the data, in place; returns their number.
 
     Args:
         mode: "concat" appends one-hot columns to the latent, "embedding" multiplies the latent by an
@@ -115,9 +102,11 @@ def condition_generator(generator: Generator, mode: GeneratorMode, num_classes: 
     Raises:
         ConfigError: the mode is "norm", but the generator has no batch norm.
     """
+    generator, num_classes = networks.generator, networks.num_classes
+    assert num_classes is not None
     if mode == "concat":
         add_inputs(input_layer(generator.body), num_classes)
-        generator.latents.append(ConcatVector(num_classes))
+        generator.latents.append(AppendVector(num_classes))
     elif mode == "embedding":
         generator.latents.append(EmbedLatent(num_classes, generator.latent_dim))
     else:
@@ -128,6 +117,29 @@ def condition_generator(generator: Generator, mode: GeneratorMode, num_classes: 
         )
         require(found, ".generator", mode, "needs a generator with batch norm", remedy)
     generator.num_classes = num_classes
+    return num_classes
+
+
+def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None:
+    """Conditions the discriminator on the classes of the data, in place.
+
+    Args:
+        mode: "concat" appends one-hot planes or columns to the sample, "embedding" a learned plane or vector,
+            and "projection" adds a score of class and features.
+    """
+    discriminator, num_classes = networks.required_discriminator, networks.num_classes
+    assert num_classes is not None
+    if mode == "projection":
+        discriminator.scores.append(Projection(num_classes, discriminator.num_features))
+        return
+    layer, shape = input_layer(discriminator.body), networks.generator.shape
+    size = prod(shape[1:] or shape) if mode == "embedding" else None  # of one channel; a vector is one
+    if isinstance(layer, nn.Conv2d):
+        add_inputs(layer, 1 if size else num_classes)
+        discriminator.inputs.append(AppendPlanes(num_classes, size))
+    else:
+        add_inputs(layer, size or num_classes)
+        discriminator.inputs.append(AppendVector(num_classes, size))
 
 
 class KPlusOneLogit(nn.Module):

@@ -1,7 +1,5 @@
 """The deep convolutional players of Radford, Metz & Chintala (2016), for images with even sides."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
@@ -9,9 +7,8 @@ from typing import Annotated
 from torch import nn
 
 from ganlab.core.errors import ConfigError, require
-from ganlab.core.validation import Count
-from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
-from ganlab.networks.initial import WEIGHTED
+from ganlab.core.validation import Count, ValueRange
+from ganlab.networks.base import WEIGHTED, ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
 Kernel = Annotated[int, 3]
@@ -24,7 +21,7 @@ def generator(
     kernel: Kernel,
     slope: float,
     shape: Sequence[int],
-    value_range: tuple[float, float] | None,
+    value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
     """A linear layer to the smallest plane, then transposed convolutions with batch norm and (leaky) ReLU.
@@ -96,12 +93,9 @@ def _plan(shape: Sequence[int]) -> tuple[int, tuple[int, int], int]:
         # Sides rounded down to multiples of 2, 4, ..., 32.
         rounded = ((height >> i << i, width >> i << i) for i in range(1, 6))
         tall, wide = next(sides for sides in rounded if _halves_well(*sides))
-        raise ConfigError(
-            f"{wanted}, but halving this size ends at {height >> depth}x{width >> depth}",
-            f"crop or resize with data.height={tall} data.width={wide}, or choose model=gan",
-            "data.shape",
-            list(shape),
-        )
+        reason = f"{wanted}, but halving this size ends at {height >> depth}x{width >> depth}"
+        remedy = f"crop or resize with data.height={tall} data.width={wide}, or choose model=gan"
+        raise ConfigError(reason, remedy, "data.shape", list(shape))
     return channels, (height, width), depth
 
 
@@ -113,9 +107,7 @@ def _halves_well(height: int, width: int) -> bool:
 
 
 def _upsample(before: int, after: int, kernel: int, *, bias: bool) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(
-        before, after, kernel, 2, (kernel - 1) // 2, output_padding=kernel % 2, bias=bias
-    )
+    return nn.ConvTranspose2d(before, after, kernel, 2, (kernel - 1) // 2, kernel % 2, bias=bias)
 
 
 def initialise(root: nn.Module) -> None:

@@ -4,8 +4,6 @@ Each initialiser changes a network in place. It is called with the network and w
 returns the mean training sample [*shape]; None if the data are not available, since weights will be restored.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,8 +13,7 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Positive
-
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+from ganlab.networks.base import WEIGHTED
 
 
 class LayerInitialiser(ABC):

@@ -1,7 +1,5 @@
 """Fully connected players, with the options of Goodfellow et al. (2014) among others."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
@@ -9,7 +7,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from ganlab.core.validation import Count, Rate, TwoOrMore, Widths
+from ganlab.core.validation import Count, Rate, TwoOrMore, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
@@ -33,7 +31,7 @@ def generator(
     batch_norm: bool,
     slope: float,
     shape: Sequence[int],
-    value_range: tuple[float, float] | None,
+    value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
     """Linear layers of `hidden` widths with batch norm, if any, and (leaky) ReLU; then a linear layer.
@@ -46,8 +44,8 @@ def generator(
     for before, after in pairwise([latent_dim, *hidden]):
         norm = [nn.BatchNorm1d(after)] if batch_norm else []
         layers += [nn.Linear(before, after), *norm, relu(slope)]
-    last = hidden[-1] if hidden else latent_dim
-    layers += [nn.Linear(last, prod(shape)), output_layer(value_range), nn.Unflatten(1, tuple(shape))]
+    layers += [nn.Linear([latent_dim, *hidden][-1], prod(shape)), output_layer(value_range)]
+    layers += [nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
 

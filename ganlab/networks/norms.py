@@ -1,7 +1,5 @@
 """Normalisation layers that replace batch norm, and tools that change a network's batch norm."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
@@ -10,11 +8,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganlab.core.distributed import is_distributed, mean_over_ranks
 from ganlab.core.turn import at_least_float32
-from ganlab.networks.base import evaluating, replace_modules
-from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.base import WEIGHTED, evaluating, replace_modules
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -46,20 +44,17 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
     Args:
         batches: the arguments of each pass, with the same number of rows in each.
     """
-    found: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {}
+    found: dict[Any, list[tuple[Tensor, Tensor]]] = {}
 
     def measure(norm: Any, inputs: tuple[Tensor]) -> None:
         x = at_least_float32(inputs[0])
         dims = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(x, dims, correction=0)  # [C]
-        set_statistics(norm, mean, variance)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
         found.setdefault(norm, []).append((mean, torch.var(x, dims)))  # torch keeps the unbiased one, too
 
-    norms = [
-        layer
-        for layer in network.modules()
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is not None
-    ]
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not norms:
         return
     with ExitStack() as hooks, evaluating(network):
@@ -67,17 +62,13 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
             hooks.enter_context(norm.register_forward_pre_hook(measure))
         for batch in batches:
             network(*batch)
-    for layer, statistics in found.items():
+    for norm, statistics in found.items():
         means, variances = (torch.stack(part) for part in zip(*statistics, strict=True))  # [batches, C]
-        set_statistics(layer, means.mean(0), variances.mean(0) + means.var(0, correction=0))
+        norm.running_mean.copy_(means.mean(0))
+        norm.running_var.copy_(variances.mean(0) + means.var(0, correction=0))
 
 
-def set_statistics(norm: Any, mean: Tensor, variance: Tensor) -> None:
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
-
-
-class ElementaryNorm(nn.modules.batchnorm._BatchNorm):
+class ElementaryNorm(_BatchNorm):
     """Batch norm in elementary operations: x [B, C, ...] -> the same shape.
 
     It can be differentiated any number of times, torch's own only twice. A gradient penalty within the
@@ -89,7 +80,7 @@ class ElementaryNorm(nn.modules.batchnorm._BatchNorm):
             equally many rows. torch's own SyncBatchNorm does not run on CPUs.
     """
 
-    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | ElementaryNorm, synchronised: bool = False):
+    def __init__(self, norm: _BatchNorm, synchronised: bool = False):
         super().__init__(norm.num_features, norm.eps, norm.momentum, False, norm.track_running_stats)
         self.synchronised = synchronised
         self.weight, self.bias = norm.weight, norm.bias
@@ -109,9 +100,7 @@ class ElementaryNorm(nn.modules.batchnorm._BatchNorm):
         centred = rows - mean.view(shape)
         variance = self._mean(centred.square().mean(dims))  # [C]
         self._update_running_statistics(mean.detach(), variance.detach(), x.numel() // x.shape[1])
-        scale = (variance + self.eps).rsqrt()
-        if self.weight is not None:
-            scale = scale * self.weight
+        scale = (variance + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
         normalised = centred * scale.view(shape)
         return (normalised if self.bias is None else normalised + self.bias.view(shape)).to(x.dtype)
 
@@ -156,9 +145,7 @@ class VirtualNorm(nn.Module):
         rows = rows - rows[: self.size].detach().mean((0, 2), keepdim=True)
         mean, square = rows.mean(2), rows.square().mean(2)  # [R + B, C]
         mean, square = self._include_reference(mean), self._include_reference(square)
-        scale = (square - mean.square() + self.eps).rsqrt()
-        if self.weight is not None:
-            scale = scale * self.weight
+        scale = (square - mean.square() + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
         shift = -mean * scale if self.bias is None else self.bias - mean * scale
         return (rows * scale.unsqueeze(2) + shift.unsqueeze(2)).to(x.dtype).view_as(x)
 

@@ -1,7 +1,5 @@
 """Prior distributions of latents, as functions of random numbers, n and dim -> latents [n, dim]."""
 
-from __future__ import annotations
-
 import math
 from typing import Protocol
 

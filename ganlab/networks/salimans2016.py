@@ -1,7 +1,5 @@
 """The fully connected players of Salimans et al. (2016) for MNIST, as in the released code."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ganlab.core.distributed import mean_over_ranks
-from ganlab.core.validation import Count, NotNegative, Widths
+from ganlab.core.validation import Count, NotNegative, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer
 from ganlab.networks.priors import Prior
 
@@ -37,18 +35,12 @@ class NormalisedLinear(nn.Linear):
         learn_scale: whether s is trained.
     """
 
-    scale: Tensor
-
     def __init__(self, num_inputs: int, num_outputs: int, *, initialise: bool, learn_scale: bool):
         super().__init__(num_inputs, num_outputs)
         # The length of v_j cancels in the output; it determines how fast the direction of v_j changes.
         nn.init.normal_(self.weight, 0, 0.1)
         nn.init.zeros_(self.bias)
-        scale = torch.ones(num_outputs)
-        if learn_scale:
-            self.scale = nn.Parameter(scale)
-        else:
-            self.register_buffer("scale", scale)
+        self.scale = (nn.Parameter if learn_scale else nn.Buffer)(torch.ones(num_outputs))
         self.uninitialised = initialise
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,11 +65,7 @@ class NormalisedLinear(nn.Linear):
 
 
 def generator(
-    latent_dim: Count,
-    hidden: Widths,
-    shape: Sequence[int],
-    value_range: tuple[float, float] | None,
-    prior: Prior,
+    latent_dim: Count, hidden: Widths, shape: Sequence[int], value_range: ValueRange, prior: Prior
 ) -> Generator:
     """Linear layers with batch norm without a gain, and softplus; then a layer with weight normalisation."""
     layers: list[nn.Module] = []
@@ -86,8 +74,7 @@ def generator(
         nn.init.xavier_uniform_(dense.weight)
         norm.weight.requires_grad_(False)
         layers += [dense, norm, nn.Softplus()]
-    num_inputs = hidden[-1] if hidden else latent_dim
-    last = NormalisedLinear(num_inputs, prod(shape), initialise=False, learn_scale=True)
+    last = NormalisedLinear([latent_dim, *hidden][-1], prod(shape), initialise=False, learn_scale=True)
     nn.init.xavier_uniform_(last.weight)
     layers += [last, output_layer(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)

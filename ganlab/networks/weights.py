@@ -1,9 +1,7 @@
 """Access to the weights of a network, and parametrisations that compute them from other tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,24 +9,22 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from ganlab.core.errors import ConfigError
-from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.base import WEIGHTED
 from ganlab.networks.salimans2016 import NormalisedLinear
 
 
-def weight_layers(
-    network: nn.Module, kinds: tuple[type[nn.Module], ...] = WEIGHTED
-) -> Iterator[tuple[nn.Module, int]]:
-    """Yields each layer of the given kinds with the dimension of its weight that enumerates the outputs.
+def weight_layers(network: nn.Module) -> Iterator[tuple[nn.Module, int]]:
+    """Yields each layer with a weight, and the dimension of the weight that enumerates the outputs.
 
     A discriminator's decoder and a generator's encoder are left out, since verdicts and samples do not depend
     on them.
     """
     for name, layer in network.named_modules():
-        if isinstance(layer, kinds) and not name.startswith(("decoder.", "encoder.")):
+        if isinstance(layer, WEIGHTED) and not name.startswith(("decoder.", "encoder.")):
             yield layer, 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 
-def parametrise(layer: nn.Module, make: Callable[..., object], **settings: int) -> None:
+def parametrise(layer: nn.Module, make: Callable[..., object], **settings: Any) -> None:
     """Replaces a layer's weight by a parametrisation, in place.
 
     Args:
@@ -46,10 +42,8 @@ def parametrise(layer: nn.Module, make: Callable[..., object], **settings: int) 
 def refuse_normalised(network: nn.Module) -> None:
     """Raises `ConfigError` if the outputs of a layer do not depend on the norm of its weights."""
     if any(isinstance(layer, NormalisedLinear) for layer in network.modules()):
-        raise ConfigError(
-            "has no effect on the layers of model=improved, which divide by the norm of their weights",
-            "remove the trick, or choose another model, such as model=gan",
-        )
+        reason = "has no effect on the layers of model=improved, which divide by the norm of their weights"
+        raise ConfigError(reason, "remove the trick, or choose another model, such as model=gan")
 
 
 def optimised_weight(layer: nn.Module) -> Tensor:
@@ -76,9 +70,8 @@ def set_singular_vectors(network: nn.Module) -> None:
         if isinstance(norm, _SpectralNorm):
             weight = optimised_weight(network.get_submodule(name.split("parametrizations.")[0].rstrip(".")))
             matrix = norm._reshape_weight_to_matrix(weight)
-            exact = matrix.double().nan_to_num(
-                0, 0, 0
-            )  # NaN and infinity are reported when the network is used
+            # NaN and infinity are reported when the network is used.
+            exact = matrix.double().nan_to_num(0, 0, 0)
             tall = len(matrix) > matrix.shape[1]
             _, vectors = torch.linalg.eigh(exact.T @ exact if tall else exact @ exact.T)
             norm._v.copy_(vectors[:, -1] if tall else exact.T @ vectors[:, -1])

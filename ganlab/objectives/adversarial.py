@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from torch.nn.functional import relu, softplus
 
 from ganlab.core.errors import require
-from ganlab.core.schedules import Schedule
+from ganlab.core.schedules import ScheduleLike
 from ganlab.core.turn import Capability, Player, Turn, at_least_float32
 from ganlab.objectives.base import Objective
 
@@ -88,7 +88,7 @@ class MaximumLikelihood(BinaryCrossEntropy):
 
     provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS}
 
-    def __init__(self, max_logit: MaxLogit, weight: Mapping[Player, float | Schedule]):
+    def __init__(self, max_logit: MaxLogit, weight: Mapping[Player, ScheduleLike]):
         super().__init__(weight)
         self.max_logit = max_logit
 
@@ -127,7 +127,7 @@ class LeastSquares(Adversarial):
 
     provides = Adversarial.provides | {Capability.TARGETS, Capability.COSTS}
 
-    def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, float | Schedule]):
+    def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, ScheduleLike]):
         super().__init__(weight)
         reason = (
             f"would drive the generator away from the data, since b={b:g} is on the other side of a={a:g}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ganlab.core.errors import UNSET, require
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn, at_least_float32
 from ganlab.functional.likelihoods import Likelihood
 from ganlab.networks.priors import Normal
@@ -20,7 +20,7 @@ class Autoencoding(Objective):
     players = ("generator",)
     provides = frozenset()
 
-    def __init__(self, likelihood: Likelihood, weight: Mapping[Player, float | Schedule]):
+    def __init__(self, likelihood: Likelihood, weight: Mapping[Player, ScheduleLike]):
         super().__init__(weight)
         self.likelihood = likelihood
 
@@ -51,9 +51,7 @@ class VAE(Autoencoding):
 
     num_statistics = 2
 
-    def __init__(
-        self, likelihood: Likelihood, beta: float | Schedule, weight: Mapping[Player, float | Schedule]
-    ):
+    def __init__(self, likelihood: Likelihood, beta: ScheduleLike, weight: Mapping[Player, ScheduleLike]):
         super().__init__(likelihood, weight)
         self.beta = nonzero_schedule(".beta", beta)
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ganlab.core.errors import UNSET, require
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn
 
 
@@ -31,7 +31,7 @@ class Objective(nn.Module, ABC):
     provides: frozenset[str]  # capabilities that tricks may need
     needs: frozenset[str] = frozenset()  # capabilities of the settings, such as second derivatives
 
-    def __init__(self, weight: Mapping[Player, float | Schedule]):
+    def __init__(self, weight: Mapping[Player, ScheduleLike]):
         super().__init__()
         players = " and ".join(self.players)
         require(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
-from ganlab.core.schedules import Schedule
+from ganlab.core.schedules import ScheduleLike
 from ganlab.core.turn import Player, Turn, at_least_float32
 from ganlab.objectives.adversarial import Adversarial, MaxLogit
 
@@ -47,7 +47,7 @@ class FDivergence(Adversarial):
     """
 
     def __init__(
-        self, divergence: Divergence, generator_cost: GeneratorCost, weight: Mapping[Player, float | Schedule]
+        self, divergence: Divergence, generator_cost: GeneratorCost, weight: Mapping[Player, ScheduleLike]
     ):
         super().__init__(weight)
         self.divergence, self.generator_cost = divergence, generator_cost

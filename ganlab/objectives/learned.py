@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.gradients import input_gradients, interpolates, row_norms
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import Schedule, ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
 from ganlab.functional.kernels import Kernel
 from ganlab.objectives.base import Objective
@@ -37,8 +37,8 @@ class LearnedMMD(Objective):
         estimator: BatchEstimator,
         *,
         root: bool,
-        gradient_penalty: float | Schedule | None,
-        one_sided: float | Schedule | None,
+        gradient_penalty: ScheduleLike | None,
+        one_sided: ScheduleLike | None,
         weight: Weight,
     ):
         super().__init__(weight)
@@ -75,5 +75,5 @@ def global_features(turn: Turn, sample: Sample) -> Tensor:
     return all_gather_with_grad(at_least_float32(turn.judge(sample).features))
 
 
-def optional_schedule(key: str, weight: float | Schedule | None) -> Schedule | None:
+def optional_schedule(key: str, weight: ScheduleLike | None) -> Schedule | None:
     return None if weight is None else nonzero_schedule(key, weight)

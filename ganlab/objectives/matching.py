@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.errors import require
-from ganlab.core.schedules import Schedule
+from ganlab.core.schedules import ScheduleLike
 from ganlab.core.turn import Player, Turn, at_least_float32
 from ganlab.core.validation import Count, Widths
 from ganlab.functional.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
@@ -20,7 +20,7 @@ from ganlab.functional.kernels import Kernel
 from ganlab.objectives.base import Objective
 from ganlab.objectives.spaces import Space
 
-Weight = Mapping[Player, float | Schedule]
+Weight = Mapping[Player, ScheduleLike]
 BatchEstimator = Literal["biased", "unbiased", "linear"]
 
 
@@ -127,5 +127,5 @@ class SlicedWasserstein(Matching):
         self.projections, self.p = projections, p
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        directions = turn.random.common("projections", self.projections, fake.shape[1]).to(fake.dtype)
+        directions = turn.random.shared_normal("projections", self.projections, fake.shape[1]).to(fake.dtype)
         return sliced_wasserstein(fake, real, normalize(directions), self.p)

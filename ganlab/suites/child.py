@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from ganlab.config.allowlist import allowed_targets, target_nodes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
-from ganlab.core.results_version import RESULTS_VERSION
+from ganlab.core.numerics import NUMERICS
 from ganlab.filesystem import refuse_unwritable
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
@@ -144,7 +144,7 @@ def recorded(job: Job, reason: str | None = None) -> Row:
         config=job.config,
         data=job.data,
         code=job.code,
-        numerics=RESULTS_VERSION,
+        numerics=NUMERICS,
         commit=commit[:12] + "+" * commit.endswith("+"),
         steps=found.get("steps", 0),
         images=found.get("images", 0),

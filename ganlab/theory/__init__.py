@@ -1,1 +1,1 @@
-"""Figures of the introductory theory, drawn from real games."""
+"""Figures that introduce the theory, drawn from games that are trained for them."""

@@ -24,18 +24,23 @@ LINESTYLES = ("-", "--", "-.", ":")
 
 
 def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
-    """Costs of objectives, given by name, and their derivatives in the logit of D, against D(G(z)).
+    """The generator's cost of one sample, and its derivative in the logit of D, against D(G(z)).
 
     Args:
-        depth: the left axis spans [-depth, depth], the right one [-depth, 0.5].
+        objectives: names of objectives, a curve each.
+        depth: the left vertical axis spans [-depth, depth], the right one [-depth, 0.5].
+
+    Raises:
+        ConfigError: an objective has no discriminator.
     """
     probability = torch.linspace(0.002, 0.998, 499)
     figure = titled_figure(9.5, 4.8, "What the generator minimises, against how real its sample seems")
     left, right = figure.subplots(1, 2)
     for name, colour, linestyle in zip(objectives, cycle(COLOURS), cycle(LINESTYLES), strict=False):
         objective = instantiate(compose(f"objective={name}").objective)
-        judges = Capability.DISCRIMINATOR in objective.provides
-        require(judges, ".objectives", name, "does not judge samples one by one", "remove this objective")
+        has_discriminator = Capability.DISCRIMINATOR in objective.provides
+        reason = "does not judge samples one by one"
+        require(has_discriminator, ".objectives", name, reason, "remove this objective")
         for axes, curve in zip((left, right), generator_cost(objective, probability.logit()), strict=True):
             label = name.replace("_", " ")
             axes.plot(probability, curve, label=label, linewidth=2, color=colour, linestyle=linestyle)
@@ -49,20 +54,27 @@ def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
 
 
 def generator_cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The generator's cost of fake samples with logits [N], and its derivative in the logit; [N] each.
+    """Logits of fakes [N] -> the generator's cost of each [N], and its derivative in the logit [N].
 
-    Real samples, with which some objectives compare, have the logit 0.
+    The real samples, with which some objectives compare the fakes, have the logit 0.
     """
     logits = logits.clone().requires_grad_()
     real = Batch(Sample(torch.zeros(len(logits), 1)))
-    unused = Generator(ConditionalSequential(), 1, (1,), Normal())
-    streams = RandomStreams(0)
-    turn = Turn("generator", 0, real, unused, _identity, Tricks({}), streams, differentiates_inputs=False)
+    unused = Generator(ConditionalSequential(), latent_dim=1, shape=(1,), prior=Normal())
+    turn = Turn(
+        player="generator",
+        step=0,
+        batch=real,
+        generator=unused,
+        discriminator=_identity_discriminator,
+        tricks=Tricks({}),
+        random=RandomStreams(0),
+    )
     (term,) = objective(turn.replace(generated=Sample(logits[:, None]))).values()
     (slope,) = torch.autograd.grad(term.sum(), logits)
     return term.detach(), slope
 
 
-def _identity(x: Tensor, condition: Tensor | None) -> Verdict:
-    """A discriminator whose logit is the sample [N, 1]."""
-    return Verdict(x[:, 0], x)
+def _identity_discriminator(x: Tensor, condition: Tensor | None) -> Verdict:
+    """A discriminator whose logits [N] are the samples [N, 1]."""
+    return Verdict(logits=x[:, 0], features=x)

@@ -1,4 +1,4 @@
-"""Figures 2 to 4: training on one-dimensional data, by direct matching and against a discriminator."""
+"""Figures 2 to 4: the training of densities, by direct matching and against a discriminator."""
 
 from collections.abc import Mapping
 
@@ -28,12 +28,16 @@ def draw_matching(
 ) -> list[Image.Image]:
     """Figure 2: direct matching moves the generated density onto the true one, without a discriminator.
 
-    One column per objective and one row per data set, each with overrides of its own after `settings`.
+    Args:
+        objectives: names of objectives, a column each, with overrides that follow `settings`.
+        data: names of data sets, a row each, with overrides that follow `settings`.
+        reach: the ends of the x axis.
     """
     runs = {}
-    for source, of_data in data.items():
-        for objective, of_objective in objectives.items():
-            overrides = [f"data={source}", *settings, f"objective={objective}", *of_data, *of_objective]
+    for source, data_overrides in data.items():
+        for objective, objective_overrides in objectives.items():
+            choices = [f"data={source}", *settings, f"objective={objective}"]
+            overrides = [*choices, *data_overrides, *objective_overrides]
             runs[f"{objective} on {source}"] = DensityRun(overrides, seed, reach)
     shape = len(data), len(objectives)
     return [_matching_frame(runs, shape, step) for step in frame_steps(steps, frames)]
@@ -62,19 +66,19 @@ def _matching_frame(runs: Mapping[str, DensityRun], shape: tuple[int, int], step
 
 
 def draw_intuition(settings: Overrides, reach: Ends, steps: Count, seed: int) -> list[Image.Image]:
-    """Figure 3: the densities after `steps` steps, and the accuracy of an oracle that knows which is greater.
+    """Figure 3: the densities after `steps` steps, and the accuracy of an oracle that compares them.
 
-    Such an oracle alone would tell a generator where its samples are too frequent, and where too rare.
+    From the oracle alone, a generator could learn where its samples are too frequent, and where too rare.
     """
     run = DensityRun(settings, seed, reach)
     x, p, q = run.x, run.p, run.q(steps)
     title = f"Where the densities differ, an oracle tells real from generated (step {steps})"
-    figure, left, right = _twin_axes(8, title)
+    figure, left, right = _density_and_probability_axes(8, title)
     left.fill_between(x, p, q, where=q > p, color=style.VERMILION, alpha=0.35, label="generated too often")
     left.fill_between(x, p, q, where=q < p, color=style.SKY, alpha=0.45, label="generated too rarely")
     left.set_ylim(0, 1.15 * float(torch.maximum(p, q).max()))
-    _plot_densities(left, run, q, "--")
-    accuracy = run.compare(q, oracle_accuracy)
+    _plot_densities(left, run, q, linestyle="--")
+    accuracy = run.apply_to_densities(oracle_accuracy, q)
     right.plot(x, accuracy, color=style.BLACK, linewidth=1.5, linestyle=":", label="max(p, q) / (p + q)")
     right.set(ylabel="probability that the oracle is right", ylim=(0.48, 1.075))
     style.tidy(left)
@@ -85,32 +89,32 @@ def draw_intuition(settings: Overrides, reach: Ends, steps: Count, seed: int) ->
 def draw_adversarial(
     settings: Overrides, reach: Ends, steps: Count, frames: TwoOrMore, seed: int
 ) -> list[Image.Image]:
-    """Figure 4: both densities, D(x) and the optimal discriminator p / (p + q), step by step."""
+    """Figure 4: the densities p and q, D(x), and the optimal discriminator p / (p + q), step by step."""
     run = DensityRun(settings, seed, reach)
     return [_adversarial_frame(run, step) for step in frame_steps(steps, frames)]
 
 
 def _adversarial_frame(run: DensityRun, step: int) -> Image.Image:
     x, q = run.x, run.q(step)
-    figure, left, right = _twin_axes(7.5, f"adversarial training, step {step}")
+    figure, left, right = _density_and_probability_axes(7.5, f"adversarial training, step {step}")
     left.fill_between(x, run.p, color=style.DATA, alpha=0.2, linewidth=0)
     left.fill_between(x, q, color=style.GENERATOR, alpha=0.2, linewidth=0)
     left.set_ylim(0, 1.6 * float(run.p.max()))
-    _plot_densities(left, run, q, "-")
-    discriminator = run.run.game.networks.required_discriminator
+    _plot_densities(left, run, q, linestyle="-")
+    discriminator = run.stepped.game.networks.required_discriminator
     with torch.no_grad():
         probability = discriminator(x.float()[:, None]).logits.sigmoid()
     right.plot(x, probability, color=style.VERDICT, linewidth=1.5, label="D(x)")
-    best = run.compare(q, optimal_discriminator)
-    right.plot(x, best, color=style.BEST, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
+    optimum = run.apply_to_densities(optimal_discriminator, q)
+    right.plot(x, optimum, color=style.BEST, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
     right.set(ylabel="probability of being real", ylim=(0, 1.02))
     style.tidy(left)
     style.add_legend(figure, [left, right], 2)
     return render(figure)
 
 
-def _twin_axes(width: float, title: str) -> tuple[Figure, Axes, Axes]:
-    """A figure with axes of a density on the left, and of a probability on the right."""
+def _density_and_probability_axes(width: float, title: str) -> tuple[Figure, Axes, Axes]:
+    """A figure with two axes over the same x: densities are read on the left, probabilities on the right."""
     figure = style.titled_figure(width, 5, title)
     left = figure.add_subplot(xlabel=X_LABEL, ylabel="density")
     right = left.twinx()

@@ -1,4 +1,4 @@
-"""Figure 1: a function that turns uniform noise into a Gaussian, like a trained generator."""
+"""Figure 1: a function that maps uniform noise to normal samples, as a trained generator would."""
 
 import torch
 from PIL import Image
@@ -10,9 +10,9 @@ from ganlab.theory.runs import frame_steps
 from ganlab.theory.style import BLACK, DATA, GENERATOR, PURPLE, tidy, titled_figure
 from ganlab.visualize.grid import render
 
-REACH = 3.5  # of the x axis, in standard deviations
-LATEST = 30  # samples whose paths are drawn
-LEGEND = (
+REACH = 3.5  # the right end of the x axis, in standard deviations; the left one is -REACH
+NUM_PATHS = 30  # the last samples, whose paths from u to x are drawn
+LEGEND = (  # label, colour and line width
     ("uniform noise u", PURPLE, 5),
     ("transformed x", GENERATOR, 5),
     ("exact densities", DATA, 2),
@@ -21,13 +21,17 @@ LEGEND = (
 
 
 def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
-    """More and more samples, from u on the left through the distribution function to x below it."""
+    """Growing numbers of samples: u on the left, the distribution function F, and x = F⁻¹(u) below it.
+
+    Args:
+        samples: the number of samples in the last frame.
+    """
     u = RandomStreams(seed, "inverse_transform").uniform("u", samples).double().clamp(1e-9, 1 - 1e-9)
     return [_frame(u[:n]) for n in frame_steps(samples, frames) if n > 0]
 
 
 def transform(u: Tensor) -> Tensor:
-    """The standard normal quantiles of levels in (0, 1)."""
+    """The standard normal quantiles at levels in (0, 1), of any shape."""
     return torch.special.ndtri(u)
 
 
@@ -39,8 +43,9 @@ def _frame(u: Tensor) -> Image.Image:
     generated = figure.add_subplot(cells[1, 1], sharex=curve)
     legend = figure.add_subplot(cells[1, 0])
     x = torch.linspace(-REACH, REACH, 200)
-    for level, end in zip(u[-LATEST:].tolist(), transform(u[-LATEST:]).tolist(), strict=True):
-        curve.plot([-REACH, end, end], [level, level, 0], color=PURPLE, linewidth=0.6, alpha=0.5)
+    for level, quantile in zip(u[-NUM_PATHS:].tolist(), transform(u[-NUM_PATHS:]).tolist(), strict=True):
+        # From the left axis to the curve, and down to the x axis.
+        curve.plot([-REACH, quantile, quantile], [level, level, 0], color=PURPLE, linewidth=0.6, alpha=0.5)
     curve.plot(x, torch.special.ndtr(x), color=BLACK, linewidth=2)
     curve.set(xlim=(-REACH, REACH), ylabel="F(x), probability of less than x")
     noise.hist(u, bins=20, range=(0, 1), density=True, orientation="horizontal", color=PURPLE, alpha=0.6)

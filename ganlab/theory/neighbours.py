@@ -1,4 +1,4 @@
-"""Figure 7: samples with their nearest training images, which shows what is memorised."""
+"""Figure 7: samples with the training images nearest to them, which reveals memorisation."""
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,9 @@ from ganlab.visualize.views import interleave_rows, nearest_images
 
 
 def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: int) -> list[Image.Image]:
-    """Rows of samples above their nearest training images, and median distances of samples and test images.
+    """Rows of samples above the training images nearest to them, and the median distance between the two.
+
+    The same median of unseen test images is given for comparison: a generator that memorises falls below it.
 
     Raises:
         ConfigError: the data are not images.
@@ -21,10 +23,13 @@ def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: i
     if (value_range := run.data.value_range) is None:
         raise ConfigError("this figure shows images", "choose data=digits or other images", ".settings")
     game = run.game_after(steps)
-    train, test = (next(run.data.split(name, "cpu", 10**6))[0] for name in ("train", "test"))
+    # The batch is larger than any split, so the first batch is all of it.
+    train, test = (next(run.data.split(name, "cpu", batch_size=10**6))[0] for name in ("train", "test"))
     samples = game.sample(columns * rows)
+    nearest, _ = nearest_images(samples, [train])
     of_samples, of_test = (
-        float(nearest_images(x, [train])[1].median()) for x in (game.sample(len(test), seed=1), test)
+        float(distances.median())
+        for _, distances in (nearest_images(x, [train]) for x in (game.sample(len(test), seed=1), test))
     )
     low, high = value_range
     title = f"Samples and their nearest training images (step {steps})"
@@ -35,8 +40,8 @@ def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: i
         fontsize=9,
     )
     axes = figure.add_subplot()
-    image = interleave_rows(samples, nearest_images(samples, [train])[0], value_range, columns)
+    image = interleave_rows(samples, nearest, value_range, columns)
     axes.imshow(image)
-    heights = (np.arange(2 * rows) + 0.5) * image.height / (2 * rows)
-    axes.set(xticks=[], yticks=heights, yticklabels=["sample", "nearest"] * rows)
+    row_centres = (np.arange(2 * rows) + 0.5) * image.height / (2 * rows)
+    axes.set(xticks=[], yticks=row_centres, yticklabels=["sample", "nearest"] * rows)
     return [render(figure)]

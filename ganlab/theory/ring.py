@@ -1,4 +1,4 @@
-"""Figure 6: a ring of Gaussians, and the modes that several ways of training cover."""
+"""Figure 6: a ring of Gaussians, and the modes that games of several kinds cover."""
 
 from collections.abc import Mapping
 
@@ -9,24 +9,28 @@ from ganlab.core.validation import Count, TwoOrMore
 from ganlab.theory.runs import Overrides, SteppedRun, Variants, frame_steps
 from ganlab.theory.style import add_legend, tidy, titled_figure
 from ganlab.visualize.grid import render
-from ganlab.visualize.portraits import describe_coverage, scatter
+from ganlab.visualize.sample_picture import describe_coverage, scatter
 
-SAMPLES = 2500  # over which modes are counted, as in published tables
+SAMPLES = 2500  # samples over which modes are counted, as in published tables
 
 
 def draw(
     players: Variants, settings: Overrides, reach: float, steps: Count, frames: TwoOrMore, seed: int
 ) -> list[Image.Image]:
-    """One panel per way of training, given by name with its overrides after `settings`.
+    """The samples of several games, a panel each, with the numbers of modes that they cover.
+
+    Args:
+        players: the games by the titles of their panels, as overrides that follow `settings`.
+        reach: the axes span [-reach, reach], in units of the data.
 
     Raises:
         ConfigError: the data are not in the plane, or have no known modes.
     """
     runs = {name: SteppedRun([*settings, *overrides], seed) for name, overrides in players.items()}
     for run in runs.values():
-        suits = run.data.shape == (2,) and run.data.distribution is not None
+        has_modes = run.data.shape == (2,) and run.data.distribution is not None
         remedy = "choose data=ring, grid or spiral"
-        require(suits, ".settings", [*settings], "this figure shows data with modes in the plane", remedy)
+        require(has_modes, ".settings", [*settings], "this figure shows data with modes in the plane", remedy)
     return [_frame(runs, step, reach) for step in frame_steps(steps, frames)]
 
 

@@ -1,4 +1,4 @@
-"""The style of all figures: colours, axes and files."""
+"""The style of all figures: colours, axes and legends, and their files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +10,15 @@ from PIL import Image
 from ganlab.visualize.animation import overview, save_gif
 from ganlab.visualize.grid import FAKE, new_figure, save_png
 
-# Okabe and Ito (2008): also distinct for colour-blind readers.
+# The palette of Okabe and Ito (2008), which colour-blind readers can distinguish.
 BLACK, ORANGE, SKY, GREEN = "#000000", FAKE, "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-# The same in all figures: the density p of the data, q of the generator, D(x), and its optimum.
+# The colours of the density p of the data, of the density q of the generator, of D(x), and of its optimum.
 DATA, GENERATOR, VERDICT, BEST = BLUE, ORANGE, BLACK, PURPLE
 
 
 def titled_figure(width: float, height: float, title: str) -> Figure:
-    """An empty figure of a size in inches."""
+    """A figure of a size in inches, empty except for its title."""
     figure = new_figure(width, height)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr, call-arg]
     figure.suptitle(title, fontsize=12)
@@ -34,7 +34,7 @@ def tidy(axes: Axes) -> None:
 
 
 def add_legend(figure: Figure, axes: Sequence[Axes], ncols: int) -> None:
-    """Adds one legend of several axes below a figure."""
+    """Adds one legend for several axes below a figure, with `ncols` columns."""
     handles = [handle for part in axes for handle in part.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False, markerscale=1.5)
 

@@ -20,9 +20,8 @@ from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.networks.autoencoder import pretrained_initialiser
 from ganlab.networks.norms import ElementaryNorm
-from ganlab.training.module import GameModule
+from ganlab.training.module import GameModule, Stage
 from ganlab.training.play import Play
-from ganlab.training.stage import Stage
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 

@@ -1,7 +1,5 @@
 """Metrics of a saved run, or of a folder of images."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

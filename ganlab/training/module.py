@@ -1,21 +1,175 @@
-"""The Lightning module of a run: each training step plays one step of the current stage."""
+"""The Lightning module of a run, the stages that it plays, and the optimisers of their players."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import nn
+from lightning_fabric.plugins.precision.utils import _DtypeContextManager
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganlab.core.errors import require
+from ganlab.core.distributed import all_reduce_mean_, mean_over_ranks
+from ganlab.core.errors import ConfigError, require
 from ganlab.core.profiling import profile_range
+from ganlab.core.randomness import RandomStreams, reseed
+from ganlab.core.schedules import ScheduleLike, as_schedule, at_step, has_schedule, nonzero_schedule
+from ganlab.core.turn import Batch, Player, Sample, Turn
 from ganlab.data.sources import LabelledBatch, Samples
-from ganlab.training.recorder import Recorder
-from ganlab.training.stage import Stage
+from ganlab.game import Game
+from ganlab.training.play import Moves, Play, Weights
+
+
+class Recorder:
+    """The scalars of the latest step, between the loop that records them and the callbacks that read them.
+
+    Attributes:
+        scalars: "player/term" of the losses, "player/gradient_norm", and "trick/name" of the tricks, each
+            after "stage/" in a stage before the last. Tensors [] on their device: reading one waits for it.
+        metrics: the metrics by name, if the step was evaluated.
+    """
+
+    def __init__(self) -> None:
+        self.scalars: dict[str, Tensor] = {}
+        self.metrics: dict[str, float] = {}
+
+    def read(self, **more: Tensor) -> dict[str, float]:
+        """All scalars, and more, as means over the processes, in a single wait for the device."""
+        scalars = self.scalars | more
+        return dict(zip(scalars, mean_over_ranks(torch.stack([*scalars.values()])).tolist(), strict=True))
+
+
+class PlayerOptimizer:
+    """The optimiser of one player, with its schedules and the clipping of its gradient.
+
+    Args:
+        make: parameters -> optimiser; a partial, whose keywords may be schedules of the step.
+        clip: largest norm of the player's whole gradient, which is then recorded; None: no clipping.
+
+    Raises:
+        ConfigError: the optimiser does not accept a value, or a schedule becomes negative.
+    """
+
+    def __init__(self, player: Player, weights: list[nn.Parameter], make: Any, clip: ScheduleLike | None):
+        self.player, self.weights = player, weights
+        self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
+        self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
+        for name, value in self.schedules.items():
+            for part in value if isinstance(value, list) else [value]:
+                as_schedule(f"optimizer.{player}.{name}", part, "[0, inf]")
+        try:
+            self.optimizer: Optimizer = make(weights, **self._hyper_parameters(0))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ConfigError(str(error), key=f"optimizer.{player}") from error
+
+    def _hyper_parameters(self, step: int) -> dict[str, Any]:
+        return {name: at_step(value, step) for name, value in self.schedules.items()}
+
+    def differentiate(self, loss: Tensor, retain_graph: bool) -> None:
+        """Computes the gradient of this player's weights alone, so the other player's need no freezing."""
+        self.optimizer.zero_grad()
+        loss.backward(inputs=self.weights, retain_graph=retain_graph)
+
+    def step(self, step: int, record: Callable[[str, Tensor], None]) -> None:
+        """Updates the weights, with the hyper-parameters of a step."""
+        for group in self.optimizer.param_groups:
+            group.update(self._hyper_parameters(step))
+        all_reduce_mean_([weight.grad for weight in self.weights if weight.grad is not None])
+        if self.clip is not None:
+            norm = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
+            record(f"{self.player}/gradient_norm", norm)
+        self.optimizer.step()
+        torch.clear_autocast_cache()  # of casts of the weights as they were
+
+
+class Stage:
+    """A game, its play and its optimisers, which take a step together.
+
+    Args:
+        optimizers: by player, a partial: parameters -> optimiser.
+        clip: by player, the largest norm of its gradient; None: no clipping.
+        seed: of the run.
+        name: prefix of the recorded names; empty for the last stage.
+        steps: length of the stage; the last one ends with the run.
+        prepare: called before the first step.
+    """
+
+    rank, world_size = 0, 1  # among the processes that share each batch
+
+    def __init__(
+        self, game: Game, play: Play, optimizers: Mapping[Player, Any], clip: Mapping[Player, Any], seed: int,
+        name: str = "", steps: int = 0, prepare: Callable[[], None] = lambda: None,
+    ):  # fmt: skip
+        self.game, self.play, self.seed = game, play, seed
+        self.name, self.steps, self.prepare = name, steps, prepare
+        self.recorder = Recorder()
+        self.player_optimizers = {
+            player: PlayerOptimizer(player, game.weights(player), optimizers[player], clip[player])
+            for player in game.players
+        }
+
+    def play_step(self, batch: Samples | LabelledBatch) -> None:
+        """Plays one step on real samples, followed by those of a second stream if there is one."""
+        batch = (batch, None) if isinstance(batch, Tensor) else batch  # from a loader without labels
+        reseed(self.seed, self.rank, self.game.step)
+        torch.set_autocast_cache_enabled(True)  # Lightning would cast the weights in every pass
+        real, extra = Sample(*batch[:2]), batch[2:]
+        with profile_range("the play"):
+            self.play(self, Batch(real, Sample(*extra) if extra else None))
+        for name, value in self.game.tricks.scalars().items():
+            self.record(name, value)
+        self.game.step += 1
+
+    def record(self, name: str, value: Tensor) -> None:
+        self.recorder.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
+
+    def active_players(self) -> tuple[Player, ...]:
+        """The players that move in this step; a play calls this once."""
+        return tuple(player for player in self.game.players if self.game.plays(player))
+
+    def turn(self, player: Player, batch: Batch, *phase: str) -> Turn:
+        """A player's view of the step. A named phase has random streams of its own."""
+        key = (self.seed, self.game.step, player, *phase)
+        device, ranks = batch.real.x.device, {"rank": self.rank, "world_size": self.world_size}
+        return self.game.turn(player, batch, RandomStreams(*key, device=device, **ranks))
+
+    def losses(self, turn: Turn) -> dict[str, Tensor]:
+        with profile_range(turn.player):
+            return self.game.losses(turn)
+
+    def step_ahead(self, moves: Moves) -> Weights:
+        """Computes all gradients, then takes all steps without hooks; returns the weights before them."""
+        self._differentiate(moves)
+        start = {p: [weight.detach().clone() for weight in self.player_optimizers[p].weights] for p in moves}
+        self._step(moves)
+        return start
+
+    def move(self, moves: Moves, start: Weights | None = None) -> None:
+        """Computes all gradients, then takes all steps, from `start` if given; then the tricks react."""
+        self._differentiate(moves)
+        for player, terms in moves.items():
+            for name, term in terms.items():
+                self.record(f"{player}/{name}", term)
+        for player, weights in (start or {}).items():
+            with torch.no_grad():
+                torch._foreach_copy_([*self.player_optimizers[player].weights], weights)
+        self._step(moves)
+        for player in moves:
+            self.game.after_update(player)
+
+    def _differentiate(self, moves: Moves) -> None:
+        last = next(reversed(moves), None)
+        for player, terms in moves.items():
+            loss = reduce(add, terms.values())
+            with profile_range(player):
+                self.player_optimizers[player].differentiate(loss, retain_graph=player != last)
+
+    def _step(self, players: Iterable[Player]) -> None:
+        for player in players:
+            with profile_range(player):
+                self.player_optimizers[player].step(self.game.steps_played, self.record)
 
 
 class GameModule(pl.LightningModule):
@@ -47,9 +201,8 @@ class GameModule(pl.LightningModule):
     @property
     def stage(self) -> Stage:
         """The stage of the next step."""
-        *earlier, last = self.stages
-        unfinished = (stage for stage in earlier if self.game.step < stage.game.first_step + stage.steps)
-        return next(unfinished, last)
+        step, (*earlier, last) = self.game.step, self.stages
+        return next((stage for stage in earlier if step < stage.game.first_step + stage.steps), last)
 
     def setup(self, stage: str) -> None:
         reason = "counts steps of Lightning's automatic optimisation, and a game takes none"
@@ -65,7 +218,9 @@ class GameModule(pl.LightningModule):
         # The argument's name makes Lightning pass the iterator. If Lightning fetched the batches, it would
         # search each of them for tensors and inspect this signature in every step.
         try:
-            with profile_range("data"), default_precision(self.device):
+            # The data must not depend on the precision of the run.
+            no_autocast = torch.autocast(self.device.type, enabled=False)
+            with profile_range("data"), _DtypeContextManager(torch.float32), no_autocast:
                 batch, _, _ = next(dataloader_iter)
             self.play_step(self.trainer.precision_plugin.convert_input(batch))
         except StopIteration as end:  # which Lightning would take for the end of an epoch
@@ -80,15 +235,3 @@ class GameModule(pl.LightningModule):
         self.recorder.scalars = {}
         stage.play_step(batch)
         self.game.step = stage.game.step
-
-
-@contextmanager
-def default_precision(device: torch.device) -> Iterator[None]:
-    """Suspends the precision of the run while data are read, so that they do not depend on it."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_default_dtype(before)

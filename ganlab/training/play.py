@@ -10,7 +10,7 @@ from torch import Tensor
 from ganlab.core.turn import Batch, Player, Turn
 
 if TYPE_CHECKING:
-    from ganlab.training.stage import Stage
+    from ganlab.training.module import Stage
 
 Moves = dict[Player, dict[str, Tensor]]  # the loss terms of each player that moves
 Weights = dict[Player, list[Tensor]]

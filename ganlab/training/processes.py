@@ -1,28 +1,52 @@
-"""The processes of a run: how they are started, watched and ended together."""
-
-from __future__ import annotations
+"""The processes of a run: their settings, and how they are started, watched and ended together."""
 
 import atexit
+import ctypes
+import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import chain
 
 import torch.distributed as dist
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.strategies import DDPStrategy
 
 from ganlab.core.errors import require
 from ganlab.core.validation import Positive
 
-RANK_ZERO = {"NODE_RANK": "0", "LOCAL_RANK": "0"}
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+
+
+def keep_memory() -> bool:
+    """Lets glibc's malloc keep memory that is freed; returns whether it does. No effect without glibc.
+
+    By default large tensors are returned to the system as soon as they are freed, and a step on the CPU
+    touches each of their pages again, which took up to half of its time.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def silence_lightning() -> None:
+    """Silences Lightning's advice, which does not apply to this loop, and a slow check of the driver."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
+    # Otherwise Lightning has torch search for a driver library in every optimiser step: 0.2 ms each.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 
 class UnwrappedDDPStrategy(DDPStrategy):
@@ -53,12 +77,11 @@ def launches_ranks(devices: int, num_nodes: int) -> bool:
     """
     if "GANLAB_PARENT" in os.environ:
         return False
-    wanted, started = devices * num_nodes, num_started()
+    environment = cluster_environment()
+    wanted, started = devices * num_nodes, environment and environment.world_size()
     reason = f"requests {wanted} processes in all, but torchrun or SLURM has started {started}"
-    remedy = (
-        "set trainer=ddp, trainer.devices and trainer.num_nodes to match, or unset SLURM_NTASKS if each "
-        "process is to play a run of its own"
-    )
+    match = "set trainer=ddp, trainer.devices and trainer.num_nodes to match"
+    remedy = f"{match}, or unset SLURM_NTASKS if each process is to play a run of its own"
     require(started in (None, wanted), "trainer.devices", devices, reason, remedy)
     reason = "waits for processes on other machines"
     remedy = "start all of them with torchrun or srun (ganlab/training/README.md), or leave it out"
@@ -66,28 +89,20 @@ def launches_ranks(devices: int, num_nodes: int) -> bool:
     return devices > 1 and started is None
 
 
-def num_started() -> int | None:
-    """The number of processes that torchrun or SLURM has started; None: neither has."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return int(os.environ["WORLD_SIZE"])
-    return int(os.environ["SLURM_NTASKS"]) if SLURMEnvironment.detect() else None
+def cluster_environment() -> ClusterEnvironment | None:
+    """That of torchrun, also within a SLURM job, or of SLURM; None: neither has started this process.
 
-
-def slurm_plugins() -> list[SLURMEnvironment]:
-    """SLURM's environment for Lightning, which does not requeue the job: `resume` continues a run.
-
-    Empty under torchrun, also within a SLURM job: Lightning finds torchrun's environment by itself.
+    SLURM does not requeue the job: `resume` continues a run.
     """
-    slurm = SLURMEnvironment.detect() and "TORCHELASTIC_RUN_ID" not in os.environ
-    return [SLURMEnvironment(auto_requeue=False)] if slurm else []
+    if TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    return SLURMEnvironment(auto_requeue=False) if SLURMEnvironment.detect() else None
 
 
 def is_lost_connection(error: BaseException) -> bool:
     """Whether an error is that of a collective with a process that is gone."""
-    text = str(error)
-    return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and any(name in text for name in ("gloo/", "NCCL"))
-    )
+    names_library = any(name in str(error) for name in ("gloo/", "NCCL"))
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and names_library)
 
 
 class LocalRanks:
@@ -101,8 +116,10 @@ class LocalRanks:
         self.count = devices if launches_ranks(devices, num_nodes) else 1
         self.running: list[subprocess.Popen[bytes]] = []
         self.ended = threading.Event()
-        if self.count > 1:
-            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()} | RANK_ZERO
+        port = str(find_free_network_port())
+        first = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", "LOCAL_RANK": "0"}
+        self.environment = first if self.count > 1 else {}  # of this process
+        os.environ |= self.environment
 
     def start(self, cfg: DictConfig, on_loss: Callable[[str], None]) -> None:
         """Starts ranks 1, 2, ...; if one of them dies, this process prints one line and ends.
@@ -117,7 +134,8 @@ class LocalRanks:
         config = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"class_names": None}), resolve=True)
         common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config}
         # The import path of this process and no other entry, such as the directory of a script.
-        script = f"import sys; sys.path[:] = {sys.path}; from ganlab.training.rank import main; main()"
+        path = f"import sys; sys.path[:] = {sys.path}"
+        script = f"{path}; from ganlab.training.lifecycle import play_rank; play_rank()"
         for rank in range(1, self.count):
             command = [sys.executable, "-P", "-c", script]
             env = common | {"LOCAL_RANK": str(rank)}
@@ -127,13 +145,11 @@ class LocalRanks:
 
     def end(self) -> None:
         self.ended.set()
-        if self.count == 1:
-            return
-        for name in ("MASTER_ADDR", "MASTER_PORT", *RANK_ZERO):
+        for name in self.environment:
             os.environ.pop(name, None)
         for process in self.running:
             process.kill()
-        if dist.is_initialized():
+        if self.running and dist.is_initialized():
             dist.destroy_process_group()  # the next job of a sweep creates its own
 
     def lost_rank_message(self) -> str | None:
@@ -141,10 +157,8 @@ class LocalRanks:
         for _ in range(10):
             for rank, process in enumerate(self.running, start=1):
                 if process.poll():
-                    return (
-                        f"process {rank} of {self.count} ended with {process.returncode}, so all end; "
-                        "resume continues from the last checkpoint"
-                    )
+                    ended = f"process {rank} of {self.count} ended with {process.returncode}"
+                    return f"{ended}, so all end; resume continues from the last checkpoint"
             time.sleep(0.05 if self.running else 0)
         return None
 
@@ -178,9 +192,3 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def free_port() -> str:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return str(listening.getsockname()[1])

@@ -1,6 +1,4 @@
-"""The provenance of a run: its command, its code, the versions of packages and the hardware."""
-
-from __future__ import annotations
+"""The provenance of a run: its command, its code, and the versions of packages."""
 
 import os
 import shlex
@@ -9,12 +7,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from subprocess import DEVNULL, CalledProcessError, check_output
-from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-
-if TYPE_CHECKING:
-    import torch
 
 GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # of another checkout, within a git hook
 PACKAGES = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
@@ -51,11 +45,3 @@ def git_commit() -> str | None:
 
 def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}}
-
-
-def hardware(device: torch.device, num_processes: int) -> dict[str, Any]:
-    """The hardware that the last bits of a run depend on, in addition to its config."""
-    import torch
-
-    name = "cpu" if device.type == "cpu" else torch.get_device_module(device).get_device_name(device)
-    return {"device": str(name), "threads": torch.get_num_threads(), "processes": num_processes}

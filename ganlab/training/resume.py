@@ -1,10 +1,8 @@
 """Resuming a run: which overrides are allowed, and the config that results."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -14,9 +12,6 @@ from ganlab.config.kinds import check_kinds
 from ganlab.config.overrides import PARSER, has_key, refuse_unknown_keys
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import require
-
-if TYPE_CHECKING:
-    from ganlab.data.base import Data
 
 # Keys that do not change the game: the budget, what is written, and the hardware.
 MUTABLE_KEYS = (
@@ -111,15 +106,3 @@ def leaves(node: Any, name: str) -> Iterator[tuple[str, Any]]:
             yield from leaves(node[key], f"{name}.{key!s}" if name else str(key))
     else:
         yield name, OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-
-
-def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, sha256: str | None) -> None:
-    """Refuses data that differ from those that the run was trained on, by its config and its summary."""
-    for text, then, now in (
-        ("{} samples, but there are {}", summary.get("training_samples"), len(data)),
-        ("the classes {}, but they are {}", cfg.get("class_names"), list(data.class_names or ())),
-        ("data of SHA-256 {!s:.12}, but it is {!s:.12}", summary.get("data_sha256"), sha256),
-    ):
-        reason = f"was trained on {text.format(then, now)} now"
-        remedy = "restore the data, or start a new run with init_from"
-        require(None in (then, now) or then == now, "resume", cfg.resume, reason, remedy)

@@ -1,35 +1,29 @@
 """A run, built from its config and ready for its first step."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig, open_dict
-from pytorch_lightning.loggers import Logger
 
 from ganlab.config.build import as_config_errors, build_data, build_evaluation, instantiate, num_processes
 from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import ProcessLost, printable, require
+from ganlab.core.errors import ProcessLost, final_status, printable, require
+from ganlab.data.base import Data
 from ganlab.training.build import build, init_from, load_weights
-from ganlab.training.callbacks.checkpoint import AtomicIO, Checkpoint
-from ganlab.training.callbacks.evaluate import Evaluate
-from ganlab.training.callbacks.final_images import FinalImages
-from ganlab.training.callbacks.log_scalars import LogScalars
+from ganlab.training.callbacks.evaluate import Evaluate, FinalImages, SampleImages
+from ganlab.training.callbacks.log_scalars import AtomicIO, Checkpoint, LogScalars
 from ganlab.training.callbacks.profile import CallbackRanges, Profile
-from ganlab.training.callbacks.progress import ProgressBar, ResumeClock, progress_bar
-from ganlab.training.callbacks.samples import SampleImages
+from ganlab.training.callbacks.progress import ProgressBar, progress_bar
 from ganlab.training.callbacks.stop import Stop
-from ganlab.training.callbacks.wandb_mode import check_wandb_mode
-from ganlab.training.process import keep_memory, silence_lightning
-from ganlab.training.processes import LocalRanks, slurm_plugins
-from ganlab.training.provenance import hardware, run_command
-from ganlab.training.resume import refuse_other_data
-from ganlab.training.summary import write_failure, write_summary
+from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
+from ganlab.training.processes import LocalRanks, cluster_environment, keep_memory, silence_lightning
+from ganlab.training.provenance import git_commit, run_command, versions
 
 
 class Session:
@@ -61,10 +55,10 @@ class Session:
         self.start_step = 0  # the step that this process starts from
         self.hardware_history: list[dict[str, Any]] = []  # earlier parts of the run that differ in hardware
         with as_config_errors():
-            self._build_callbacks()
+            callbacks = self._build_callbacks()
         self.local_ranks = LocalRanks(cfg.trainer.devices, cfg.trainer.get("num_nodes", 1))
         try:
-            self._build_trainer()
+            self._build_trainer(callbacks)
             self._begin()
         except BaseException as error:
             self.local_ranks.end()  # otherwise the next job of a sweep would wait for them
@@ -74,39 +68,33 @@ class Session:
                 raise self.directory.io_error(error, bool(cfg.resume)) from error
             raise
 
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the process that writes."""
-        return self.trainer.is_global_zero
-
-    def _build_callbacks(self) -> None:
+    def _build_callbacks(self) -> list[pl.Callback]:
         cfg, data, directory, times = self.cfg, self.data, self.directory, self.times
-        self.scalars = LogScalars(directory, cfg.log_every, times)
+        scalars = LogScalars(directory, cfg.log_every, times)
         self.evaluate_callback = Evaluate(self.evaluation, cfg.evaluate_every, times)
-        self.bar = ProgressBar(self.scalars, times)
+        self.bar = ProgressBar(scalars, times)
         self.stop = Stop(times.total)
         monitored = self.evaluation.monitored(cfg.monitor)
-        self.callbacks = [
+        return [
             self.bar,  # first, so that its clock stops before the others work
             self.evaluate_callback,
             SampleImages(directory.samples, data, cfg.sample_every, times),
             FinalImages(cfg, data, directory, self.module.game, times),
-            self.scalars,  # before the checkpoint, so that its rows are on file when it is written
+            scalars,  # before the checkpoint, so that its rows are on file when it is written
             self.stop,
-            Checkpoint(directory.checkpoints, cfg.checkpoint_every, self.scalars, *monitored),
+            Checkpoint(directory.checkpoints, cfg.checkpoint_every, scalars, *monitored),
             *([Profile(directory.path, times)] if cfg.profile else []),
-            ResumeClock(self.bar),
         ]
 
-    def _build_trainer(self) -> None:
+    def _build_trainer(self, callbacks: list[pl.Callback]) -> None:
         make = instantiate(self.cfg.trainer, pl.Trainer)
         with as_config_errors():
             self.trainer: pl.Trainer = make(
-                callbacks=self.callbacks,
+                callbacks=callbacks,
                 max_epochs=-1,
                 logger=False,
                 profiler=CallbackRanges(),
-                plugins=[AtomicIO(), *slurm_plugins()],
+                plugins=[AtomicIO(), *filter(None, [cluster_environment()])],
                 default_root_dir=self.directory.path,  # elsewhere it might find the hpc_ckpt of another run
                 enable_checkpointing=False,
                 enable_progress_bar=False,
@@ -115,12 +103,14 @@ class Session:
                 num_sanity_val_steps=0,
                 sync_batchnorm=False,  # the game has its own, for CPUs too
             )
+        self.is_main = self.trainer.is_global_zero  # the process that writes
         device = self.trainer.strategy.root_device
-        self.hardware = hardware(device, self.trainer.world_size)
-
-    def build_loggers(self) -> list[Logger]:
-        nodes = self.cfg.logger.values() if self.is_main else ()
-        return [instantiate(node)(directory=self.directory, cfg=self.cfg) for node in nodes]
+        on_cpu = device.type == "cpu"
+        self.hardware = {  # what the last bits of a run depend on, in addition to its config
+            "device": "cpu" if on_cpu else str(torch.get_device_module(device).get_device_name(device)),
+            "threads": torch.get_num_threads(),
+            "processes": self.trainer.world_size,
+        }
 
     def _begin(self) -> None:
         """Writes for the first time: the run directory, or what a resume changes in it."""
@@ -131,20 +121,17 @@ class Session:
         if cfg.resume:
             self._resume()
         else:
-            self._init_from()
             self.directory.signed = not cfg.init_from or RunDirectory(cfg.init_from).read_config()[1]
+        if cfg.init_from and self.checkpoint is None:
+            init_from(self.module, RunDirectory(cfg.init_from).checkpoint()[1])
         with open_dict(cfg):
             cfg.run_dir = str(self.directory.path)
             cfg.class_names = self.data.class_names and list(self.data.class_names)
         if self.is_main:
             self.directory.make_folders()
             self.directory.write_config(cfg)
-        write_summary(self, "running", None)
-        self.local_ranks.start(cfg, lambda lost: write_failure(self, ProcessLost(lost)))
-
-    def _init_from(self) -> None:
-        if self.cfg.init_from:
-            init_from(self.module, RunDirectory(self.cfg.init_from).checkpoint()[1])
+        self.write_summary("running", None)
+        self.local_ranks.start(cfg, lambda lost: self.write_failure(ProcessLost(lost)))
 
     def _resume(self) -> None:
         """Restores a checkpoint; none if the run was killed before its first."""
@@ -152,7 +139,6 @@ class Session:
         self.hardware_history = before if isinstance(before := saved.get("before"), list) else []
         refuse_other_data(self.cfg, saved, self.data, self.data_sha256)
         if not self.directory.has_checkpoint:
-            self._init_from()
             return
         self.checkpoint, content = self.directory.checkpoint()
         load_weights(self.module, content)
@@ -164,3 +150,47 @@ class Session:
             self.hardware_history = [*self.hardware_history, {"steps": self.start_step, **changed}]
             now = ", ".join(f"{name} {self.hardware[name]} ({then} before)" for name, then in changed.items())
             print(f"resuming with {printable(now)}: the last bits may differ from an uninterrupted run's")
+
+    def write_summary(self, status: str, reason: str | None) -> None:
+        """Writes summary.json: the status of the run, its speed, its metrics and its provenance."""
+        if not self.is_main:
+            return
+        step, metrics = self.module.game.step, self.evaluate_callback.record
+        self.directory.write_summary(
+            status=status,
+            reason=reason,
+            steps=step,
+            images=self.times.images_seen(step),
+            seconds=round(self.bar.seconds, 3),
+            images_per_second=round(self.bar.images_per_second, 1),
+            skipped=len(self.data.skipped),
+            training_samples=len(self.data),
+            seed=self.cfg.seed,
+            data_sha256=self.data_sha256,
+            **self.hardware,
+            commit=git_commit(),
+            versions=versions(),
+            command=self.command,
+            before=self.hardware_history,
+            **({"metrics": metrics} if metrics else {}),
+        )
+
+    def write_failure(self, error: BaseException, silent: bool = False) -> None:
+        """Writes the summary of a run that an error ended; `silent`: without a word if that fails, too."""
+        try:
+            self.write_summary(*final_status(error))
+        except OSError as other:  # a full disk must not hide why the run ended
+            if not silent:
+                print(f"summary.json could not be written: {other.strerror}", file=sys.stderr)
+
+
+def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, sha256: str | None) -> None:
+    """Refuses data that differ from those that the run was trained on, by its config and its summary."""
+    for text, then, now in (
+        ("{} samples, but there are {}", summary.get("training_samples"), len(data)),
+        ("the classes {}, but they are {}", cfg.get("class_names"), list(data.class_names or ())),
+        ("data of SHA-256 {!s:.12}, but it is {!s:.12}", summary.get("data_sha256"), sha256),
+    ):
+        reason = f"was trained on {text.format(then, now)} now"
+        remedy = "restore the data, or start a new run with init_from"
+        require(None in (then, now) or then == now, "resume", cfg.resume, reason, remedy)

@@ -52,8 +52,9 @@ class AdaptiveBalance(Trick):
 
     def plays(self, player: Player, step: int) -> bool:
         if self._known[0] != step:  # called for both players: reading `latest` waits for the device once
-            self._known = step, self._lead()
-        lead = self._known[1]
+            latest, loss = (*self.latest.tolist(), 1.0)[:2]  # a share has nothing to be divided by
+            self._known = step, latest / loss if loss else math.inf
+        lead = self._known[1]  # NaN, which is neither above nor below a threshold, if it is unknown
         return not (lead > self.high if player == "discriminator" else lead < self.low)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
@@ -65,13 +66,6 @@ class AdaptiveBalance(Trick):
             self.latest[0] = mean_over_ranks(accuracy(turn) if self.by == "accuracy" else ranking(turn))
         self.judged = turn.step
         return terms
-
-    def _lead(self) -> float:
-        """The discriminator's lead; NaN, which is neither above nor below a threshold, if it is unknown."""
-        generator, *discriminator = self.latest.tolist()
-        if not discriminator:
-            return generator
-        return generator / discriminator[0] if discriminator[0] else math.inf
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from torch import Tensor
 from ganlab.augmentations.base import Augmentation, Span, image_shape
 from ganlab.core.errors import ConfigError, completing
 from ganlab.core.turn import Networks, Sample, Turn, at_least_float32
+from ganlab.core.validation import ValueRange
 from ganlab.tricks.base import Trick
 
 
@@ -14,7 +15,7 @@ class Augmentations(TypedDict):
     geometry: Augmentation | None
     colour: Augmentation | None
     corruption: Augmentation | None
-    range: tuple[float, float] | None
+    range: ValueRange
 
 
 class AugmentingTrick(Trick):
@@ -26,7 +27,7 @@ class AugmentingTrick(Trick):
         super().__init__()
         self.augmentations = augmentations
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         shape = image_shape(networks.generator.shape)
         self.span = Span.of_range(self.augmentations["range"])
         self.active = []
@@ -37,7 +38,6 @@ class AugmentingTrick(Trick):
         if not self.active:
             reason = f"has no effect: all strengths that apply to {shape[0]}-channel images are 0 or null"
             raise ConfigError(reason, "set one of them, or remove the trick")
-        return networks
 
     def augment(self, sample: Sample, p: Tensor, turn: Turn) -> Sample:
         """Applies each transform to each image with probability `p`, a scalar."""

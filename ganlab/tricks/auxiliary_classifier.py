@@ -1,4 +1,4 @@
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Turn
 from ganlab.networks.class_conditioning import GeneratorMode, class_cross_entropy, condition_generator
 from ganlab.tricks.base import Terms, Trick
@@ -16,16 +16,14 @@ class AuxiliaryClassifier(Trick):
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
     claims = frozenset({Capability.LABELS})  # a discriminator that sees the class could copy it
 
-    def __init__(self, generator: GeneratorMode, weight: float | Schedule):
+    def __init__(self, generator: GeneratorMode, weight: ScheduleLike):
         super().__init__()
         self.generator_mode = generator
         self.weight = nonzero_schedule(".weight", weight)
 
-    def networks(self, networks: Networks) -> Networks:
-        assert networks.num_classes is not None
-        condition_generator(networks.generator, self.generator_mode, networks.num_classes)
-        networks.required_discriminator.classes = networks.required_discriminator.head(networks.num_classes)
-        return networks
+    def networks(self, networks: Networks) -> None:
+        num_classes = condition_generator(networks, self.generator_mode)
+        networks.required_discriminator.classes = networks.required_discriminator.head(num_classes)
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)

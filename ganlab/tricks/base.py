@@ -1,14 +1,12 @@
 """Base class of tricks, which change parts of a game through hooks, and the composition of several tricks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, ItemsView, Iterator, Mapping, ValuesView
 from contextlib import contextmanager
 from copy import copy
 from enum import IntEnum
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +19,7 @@ from ganlab.networks.base import Discriminator
 
 Terms = dict[str, Tensor]  # loss terms by name, each a scalar or one number per verdict
 Compute = Callable[[Turn], Terms]
+PlayerChoice = Literal["discriminator", "generator", "both"]
 
 
 class Order(IntEnum):
@@ -50,9 +49,8 @@ class Trick(nn.Module):
     counts: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored like buffers
     differentiates_inputs: ClassVar[bool] = False  # takes gradients with respect to the samples
 
-    def networks(self, networks: Networks) -> Networks:
-        """Changes the networks, once, when the game is built."""
-        return networks
+    def networks(self, networks: Networks) -> None:
+        """Changes the networks, in place and once, when the game is built."""
 
     def on_weights_loaded(self, networks: Networks) -> None:
         """Is called after weights were loaded from another run or stage."""
@@ -109,6 +107,20 @@ class Trick(nn.Module):
             setattr(self, name, copy(state[name]))
 
 
+class PlayerTrick(Trick):
+    """Base class of tricks whose setting `player` selects the networks that they change."""
+
+    selects_player = True
+
+    def __init__(self, player: PlayerChoice):
+        super().__init__()
+        self.player = player
+        self.players = ("discriminator", "generator") if player == "both" else (player,)
+        self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
+        # The scales of these players' weights, claimed by tricks that normalise weights.
+        self.weight_scales = frozenset(Capability[f"{name.upper()}_SCALE"] for name in self.players)
+
+
 @contextmanager
 def errors_about(trick: str) -> Iterator[None]:
     """Completes the keys of a trick's errors; an error without a key is about the trick as a whole."""
@@ -155,23 +167,16 @@ class Tricks(nn.ModuleDict):
     def __init__(self, tricks: Mapping[str, Trick]):
         super().__init__()
         for name in sorted(tricks, key=lambda name: (tricks[name].order, name)):
-            if "." in name or hasattr(self, name):
+            if "." in name or hasattr(self, name) or hasattr(Trick, name):
                 raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
-        self._refuse_duplicates()
-
-    def _refuse_duplicates(self) -> None:
-        """Refuses two tricks of one class on the same player: their loss terms would share one name."""
+        # Two tricks of one class on the same player would share one name of their loss terms.
         for (one, trick), (other, twin) in combinations(self.items(), 2):
             kind = type(twin) if isinstance(trick, type(twin)) else type(trick)
             adds_terms = kind.losses is not Trick.losses or kind.terms is not Trick.terms
             if isinstance(twin, kind) and adds_terms and set(trick.players) & set(twin.players):
                 reason = f"both are {kind.__name__} and would overwrite each other's loss terms"
                 raise ConfigError(reason, "remove one of them", "trick", [one, other])
-
-    @property
-    def differentiates_inputs(self) -> bool:
-        return any(trick.differentiates_inputs for trick in self.values())
 
     def check_capabilities(self, provided: frozenset[str], objective: str) -> None:
         """Refuses a trick that could not act.
@@ -192,38 +197,25 @@ class Tricks(nn.ModuleDict):
                     reason = f"{other} claims {capability}, which {name} needs as well"
                     raise ConfigError(reason, "remove one of them", "trick", [other, name])
 
-    def networks(self, networks: Networks) -> Networks:
-        """Changes the networks. Each trick has a seed of its own, independent of the other tricks."""
+    def networks(self, networks: Networks) -> None:
+        """Changes the networks, in place. Each trick has a seed that is independent of the other tricks."""
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.items():
                 torch.default_generator.manual_seed(derive_seed(seed, name))
                 with errors_about(name):
-                    networks = trick.networks(networks)
-        return networks
+                    trick.networks(networks)
 
-    def _fold(self, hook: str, value: Any, *rest: Turn) -> Any:
-        """Passes a value through one hook of every trick."""
+    def apply_hook(self, hook: str, value: Any, *turn: Turn) -> Any:
+        """Passes a value through one hook of every trick, such as `latents` or `sampler`."""
         for name, trick in self.items():
             with errors_about(name), profile_range(f"trick {name}"):
-                value = getattr(trick, hook)(value, *rest)
+                value = getattr(trick, hook)(value, *turn)
         return value
 
     def on_weights_loaded(self, networks: Networks) -> None:
         for trick in self.values():
             trick.on_weights_loaded(networks)
-
-    def latents(self, latent: Tensor, turn: Turn) -> Tensor:
-        return self._fold("latents", latent, turn)
-
-    def fakes(self, fake: Sample, turn: Turn) -> Sample:
-        return self._fold("fakes", fake, turn)
-
-    def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        return self._fold("inputs", sample, turn)
-
-    def targets(self, targets: Targets, turn: Turn) -> Targets:
-        return self._fold("targets", targets, turn)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         """Wraps `compute` in the hook of every trick; the first in order is the innermost."""
@@ -238,23 +230,12 @@ class Tricks(nn.ModuleDict):
 
     def after(self, player: Player, networks: Networks, step: int) -> None:
         for name, trick in self.items():
-            with profile_range(f"trick {name}"):
-                trick.after(player, networks, step)
+            with_range(f"trick {name}", trick.after)(player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
         """The scalars of all tricks, by "trick/name"."""
         return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
 
-    def sampler(self, generator: nn.Module) -> nn.Module:
-        return self._fold("sampler", generator)
-
-    def classifier(self, discriminator: Discriminator) -> Discriminator:
-        return self._fold("classifier", discriminator)
-
-    def samplers(self, generator: nn.Module) -> list[str]:
-        """The names of the tricks that replace the network that samples are drawn from."""
-        return [name for name, trick in self.items() if trick.sampler(generator) is not generator]
-
-    def classifiers(self, network: Discriminator) -> list[str]:
-        """The names of the tricks that replace the network that classifies samples."""
-        return [name for name, trick in self.items() if trick.classifier(network) is not network]
+    def names_of(self, hook: Literal["sampler", "classifier"], network: nn.Module) -> list[str]:
+        """The names of the tricks whose hook replaces the network."""
+        return [name for name, trick in self.items() if getattr(trick, hook)(network) is not network]

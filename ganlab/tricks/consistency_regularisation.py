@@ -1,11 +1,10 @@
 from typing import Unpack
 
 import torch
-from torch import Tensor
 
 from ganlab.core.errors import require
-from ganlab.core.schedules import Schedule, as_schedule
-from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
+from ganlab.core.schedules import ScheduleLike, as_schedule
+from ganlab.core.turn import Capability, Turn, at_least_float32
 from ganlab.tricks.augmenting_trick import Augmentations, AugmentingTrick
 from ganlab.tricks.base import Terms
 
@@ -24,30 +23,22 @@ class ConsistencyRegularisation(AugmentingTrick):
     players = ("discriminator",)
 
     def __init__(
-        self,
-        lambda_real: float | Schedule,
-        lambda_fake: float | Schedule,
-        **augmentations: Unpack[Augmentations],
+        self, lambda_real: ScheduleLike, lambda_fake: ScheduleLike, **augmentations: Unpack[Augmentations]
     ):
         super().__init__(**augmentations)
         self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf]")
         self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf]")
         useful = self.lambda_real.maximum or self.lambda_fake.maximum
         reason = "has no effect together with lambda_fake=0"
-        require(
-            useful, ".lambda_real", 0, reason, "set one of them to a positive number, or remove the trick"
-        )
+        remedy = "set one of them to a positive number, or remove the trick"
+        require(useful, ".lambda_real", 0, reason, remedy)
 
     def terms(self, turn: Turn) -> Terms:
-        weighted = {"real": (self.lambda_real, turn.real), "fake": (self.lambda_fake, turn.fake)}
-        return {
-            f"consistency_{kind}": weight(turn.step) * self._squared_gap(sample, turn)
-            for kind, (weight, sample) in weighted.items()
-            if weight.maximum
-        }
-
-    def _squared_gap(self, sample: Sample, turn: Turn) -> Tensor:
-        """(D(x) - D(T(x)))^2 for each verdict, [B]."""
-        logits = at_least_float32(turn.judge(sample).logits)
-        augmented = self.augment(sample, torch.ones((), device=sample.x.device), turn)
-        return (logits - at_least_float32(turn.judge(augmented).logits)).square()
+        terms, weighted = {}, {"real": (self.lambda_real, turn.real), "fake": (self.lambda_fake, turn.fake)}
+        for kind, (weight, sample) in weighted.items():
+            if weight.maximum:
+                logits = at_least_float32(turn.judge(sample).logits)  # [B]
+                augmented = self.augment(sample, torch.ones((), device=sample.x.device), turn)
+                gap = logits - at_least_float32(turn.judge(augmented).logits)
+                terms[f"consistency_{kind}"] = weight(turn.step) * gap.square()
+        return terms

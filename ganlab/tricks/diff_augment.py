@@ -4,8 +4,9 @@ from torch import Tensor
 from ganlab.augmentations.base import Span, image_shape, refuse_subpixel_shift
 from ganlab.augmentations.images import change_contrast, cut, per_image, saturate, translate, uniform_integers
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, as_schedule
+from ganlab.core.schedules import Schedule, ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
+from ganlab.core.validation import ValueRange
 from ganlab.tricks.base import Trick
 
 
@@ -30,12 +31,12 @@ class DiffAugment(Trick):
 
     def __init__(
         self,
-        brightness: float | Schedule,
-        saturation: float | Schedule,
-        contrast: float | Schedule,
-        translation: float | Schedule,
-        cutout: float | Schedule,
-        range: tuple[float, float] | None,
+        brightness: ScheduleLike,
+        saturation: ScheduleLike,
+        contrast: ScheduleLike,
+        translation: ScheduleLike,
+        cutout: ScheduleLike,
+        range: ValueRange,
     ):
         super().__init__()
         self.brightness = as_schedule(".brightness", brightness, "[0, 1]")
@@ -45,7 +46,7 @@ class DiffAugment(Trick):
         self.cutout = as_schedule(".cutout", cutout, "[0, 1]")
         self.range = range
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         shape = image_shape(networks.generator.shape)
         self.middle, self.unit = Span.of_range(self.range)
         refuse_subpixel_shift(self.translation.maximum, shape)
@@ -55,20 +56,10 @@ class DiffAugment(Trick):
         if not any(strength.maximum for strength in strengths):
             reason = f"has no effect: all strengths that apply to {shape[0]}-channel images are 0"
             raise ConfigError(reason, "set one of them, or remove the trick")
-        return networks
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        x = self._recolour(at_least_float32(sample.x), turn)
-        if self.translation.maximum:
-            down, right = (self._shifts(turn, len(x), size) for size in x.shape[2:])
-            x = translate(x, down, right, self.middle)
-        if self.cutout.maximum:
-            centre = turn.random.uniform("diff_augment/cutout", len(x), 2)
-            side = torch.full_like(centre[:, 0], self.cutout(turn.step))
-            x = cut(x, centre, side, self.middle)
-        return sample._replace(x=x)
+        x = at_least_float32(sample.x)
 
-    def _recolour(self, x: Tensor, turn: Turn) -> Tensor:
         def draw(name: str, strength: Schedule) -> Tensor:
             """Uniform numbers in [-strength, strength], [B]."""
             return strength(turn.step) * (2 * turn.random.uniform(f"diff_augment/{name}", len(x)) - 1)
@@ -79,7 +70,14 @@ class DiffAugment(Trick):
             x = saturate(x, 1 + draw("saturation", self.saturation))
         if self.contrast.maximum:
             x = change_contrast(x, 1 + draw("contrast", self.contrast))
-        return x
+        if self.translation.maximum:
+            down, right = (self._shifts(turn, len(x), size) for size in x.shape[2:])
+            x = translate(x, down, right, self.middle)
+        if self.cutout.maximum:
+            centre = turn.random.uniform("diff_augment/cutout", len(x), 2)
+            side = torch.full_like(centre[:, 0], self.cutout(turn.step))
+            x = cut(x, centre, side, self.middle)
+        return sample._replace(x=x)
 
     def _shifts(self, turn: Turn, n: int, size: int) -> Tensor:
         """Random shifts by whole pixels, [n]."""

@@ -2,8 +2,8 @@ from torch import Tensor
 
 from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.gradients import input_gradients, row_norms
-from ganlab.core.schedules import Schedule, nonzero_schedule
-from ganlab.core.turn import Sample, Turn, at_least_float32
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
+from ganlab.core.turn import Turn, at_least_float32
 from ganlab.core.validation import Count
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
@@ -16,29 +16,18 @@ class DRAGAN(GradientRegulariser):
     elements of the global batch, with divisor n (StudioGAN: n - 1). The paper's text has Gaussian noise.
     """
 
-    def __init__(
-        self, weight: float | Schedule, target: float | Schedule, size: float | Schedule, every: Count
-    ):
+    def __init__(self, weight: ScheduleLike, target: ScheduleLike, size: ScheduleLike, every: Count):
         super().__init__("dragan", nonzero_schedule(".weight", weight), every)
         self.target = nonzero_schedule(".target", target)
         self.size = nonzero_schedule(".size", size)
 
     def penalty(self, turn: Turn) -> Tensor:
-        points = self._points_around_real(turn)
-        norms = row_norms(input_gradients(turn.judge(points).logits, points.x))
-        return (norms - self.target(turn.step)).square()
-
-    def _points_around_real(self, turn: Turn) -> Sample:
-        x = turn.real.x.detach()
-        n = len(turn.on_real.logits)
+        x, n = turn.real.x.detach(), len(turn.on_real.logits)
         noise = turn.random.uniform("dragan", *x.shape).to(x.dtype)
         share = turn.random.uniform("dragan", n, *[1] * (x.ndim - 1)).to(x.dtype)
         share = share.repeat_interleave(len(x) // n, 0)  # one for all samples of a pack
-        points = x + share * self.size(turn.step) * standard_deviation(x) * noise
-        return turn.real._replace(x=points.requires_grad_())
-
-
-def standard_deviation(x: Tensor) -> Tensor:
-    """The standard deviation of all elements of the global batch, without Bessel's correction, a scalar."""
-    x = at_least_float32(x)
-    return mean_over_ranks((x - mean_over_ranks(x.mean())).square().mean()).sqrt()
+        rows = at_least_float32(x)
+        std = mean_over_ranks((rows - mean_over_ranks(rows.mean())).square().mean()).sqrt()
+        x = (x + share * self.size(turn.step) * std * noise).requires_grad_()
+        norms = row_norms(input_gradients(turn.judge(turn.real._replace(x=x)).logits, x))
+        return (norms - self.target(turn.step)).square()

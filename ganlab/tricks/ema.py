@@ -9,7 +9,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ganlab.core.errors import require
 from ganlab.core.randomness import RandomStreams, proportional_classes
-from ganlab.core.schedules import Schedule, WarmUp, as_schedule
+from ganlab.core.schedules import Schedule, ScheduleLike, WarmUp, as_schedule
 from ganlab.core.turn import Capability, Networks, Player
 from ganlab.networks.base import Discriminator, Generator
 from ganlab.networks.norms import set_standing_statistics
@@ -37,7 +37,7 @@ class EMA(Trick):
     order = Order.OBSERVE
     counts = ("moves",)
 
-    def __init__(self, decay: float | Schedule, players: Annotated[Sequence[Player], 1]):
+    def __init__(self, decay: ScheduleLike, players: Annotated[Sequence[Player], 1]):
         super().__init__()
         valid = as_schedule(".decay", decay, "(0, 1)")
         self.decay = valid if isinstance(decay, Schedule) else WarmUp(decay)
@@ -49,12 +49,19 @@ class EMA(Trick):
         # of the state, so sampling does not change the game.
         self._prepared: dict[str, tuple[torch.device, nn.Module]] = {}
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         if "discriminator" in self.moves:
-            refuse_unusable(networks.required_discriminator, list(self.moves))
+            discriminator, players = networks.required_discriminator, list(self.moves)
+            reason = "has no effect on a discriminator without a class head"
+            add = "leave discriminator out, or add trick"
+            has_head = discriminator.classes is not None
+            require(has_head, ".players", players, reason, f"{add} semi_supervised or auxiliary_classifier")
+            has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
+            reason = "would classify with batch norm statistics that are not those of the average"
+            remedy = f"{add}=normalisation with trick.normalisation.player=discriminator"
+            require(not has_norm, ".players", players, reason, remedy)
         for player in self.moves:
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
-        return networks
 
     def on_weights_loaded(self, networks: Networks) -> None:
         for player in self.moves:
@@ -96,19 +103,6 @@ class EMA(Trick):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
         self._prepared = {}
-
-
-def refuse_unusable(discriminator: Discriminator, players: Sequence[Player]) -> None:
-    """Refuses a discriminator whose average would have no effect, or wrong batch norm statistics."""
-    reason = "has no effect on a discriminator without a class head"
-    remedy = "leave discriminator out, or add trick semi_supervised or auxiliary_classifier"
-    require(discriminator.classes is not None, ".players", players, reason, remedy)
-    has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
-    reason = "would classify with batch norm statistics that are not those of the average"
-    remedy = (
-        "leave discriminator out, or add trick=normalisation with trick.normalisation.player=discriminator"
-    )
-    require(not has_norm, ".players", players, reason, remedy)
 
 
 def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:

@@ -1,10 +1,11 @@
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
-from ganlab.core.validation import Widths
+from ganlab.core.validation import ValueRange, Widths
 from ganlab.networks import mlp
 from ganlab.networks.priors import Normal
 from ganlab.tricks.base import Terms, Trick
@@ -21,29 +22,16 @@ class FeatureAutoencoder(Trick):
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
     players = ("discriminator",)
 
-    def __init__(
-        self,
-        weight: float | Schedule,
-        hidden: Widths,
-        shape: Sequence[int],
-        value_range: tuple[float, float] | None,
-    ):
+    def __init__(self, weight: ScheduleLike, hidden: Widths, shape: Sequence[int], value_range: ValueRange):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.hidden, self.shape, self.value_range = hidden, shape, value_range
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         # A decoder is a generator whose latents are features.
-        networks.required_discriminator.decoder = mlp.generator(
-            latent_dim=networks.required_discriminator.num_features,
-            hidden=self.hidden,
-            batch_norm=False,
-            slope=0.0,
-            shape=self.shape,
-            value_range=self.value_range,
-            prior=Normal(),
-        ).body
-        return networks
+        discriminator, shape = networks.required_discriminator, self.shape
+        make = partial(mlp.generator, batch_norm=False, slope=0.0, shape=shape, value_range=self.value_range)
+        discriminator.decoder = make(discriminator.num_features, self.hidden, prior=Normal()).body
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)

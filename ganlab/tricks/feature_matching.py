@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.core.distributed import mean_over_ranks
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Turn, Verdict, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
@@ -17,7 +17,7 @@ class FeatureMatching(Trick):
 
     needs = frozenset({Capability.DISCRIMINATOR})
 
-    def __init__(self, weight: float | Schedule, replace: bool):
+    def __init__(self, weight: ScheduleLike, replace: bool):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.replace = replace

@@ -1,8 +1,16 @@
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
 from ganlab.core.errors import ConfigError
+from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Networks
 from ganlab.core.validation import OpenFraction
-from ganlab.networks.noise import KeyedDropout, LatentKeys, insert_before_hidden
+from ganlab.networks.base import Conditioned, insert_before_hidden
 from ganlab.tricks.base import Trick
+
+MASK = (1 << 24) - 1
 
 
 class GeneratorDropout(Trick):
@@ -18,12 +26,70 @@ class GeneratorDropout(Trick):
         super().__init__()
         self.rate, self.at_test = rate, at_test
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         keys = LatentKeys()
         networks.generator.latents.append(keys)
-        if not insert_before_hidden(
-            networks.generator.body, lambda layer: KeyedDropout(keys, layer, self.rate, self.at_test)
-        ):
+        make = partial(KeyedDropout, keys, rate=self.rate, at_test=self.at_test)
+        if not insert_before_hidden(networks.generator.body, make):
             reason = "needs a generator with a hidden layer"
             raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
-        return networks
+
+
+class LatentKeys(Conditioned):
+    """Computes a key of each latent, [B], for the `KeyedDropout` layers; passes its inputs through.
+
+    A key is a function of the latent's bits, and so the same on every machine and in every batch: the sum
+    of the latent's float32 elements, read as integers, each hashed with its position.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.key: Tensor | None = None
+
+    def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        bits = latent.detach().float().contiguous().view(torch.int32).long()  # [B, D]
+        positions = torch.arange(bits.shape[1], device=bits.device)
+        self.key = splitmix64(bits + splitmix64(positions)).sum(1)
+        return latent, condition
+
+
+class KeyedDropout(nn.Module):
+    """Dropout whose mask is a function of the sample's key: x [B, ...] -> the same shape.
+
+    An element is dropped if a hash of key, layer and position, scaled to [0, 1), is below the rate. The
+    other elements are scaled by 1 / (1 - rate).
+
+    Args:
+        keys: the layer that computes the keys earlier in the same pass.
+        layer: number of this layer; equal numbers give equal masks.
+        rate: the probability of dropping an element.
+        at_test: whether elements are dropped in evaluation too.
+    """
+
+    def __init__(self, keys: LatentKeys, layer: int, rate: float, at_test: bool):
+        super().__init__()
+        self.keys = keys
+        self.salt = derive_seed("dropout", layer) >> 1
+        self.rate, self.at_test = rate, at_test
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training or self.at_test):
+            return x
+        assert self.keys.key is not None
+        positions = splitmix64(torch.arange(x.shape[1:].numel(), device=x.device))
+        hashes = splitmix64(splitmix64(self.keys.key + self.salt).unsqueeze(1) + positions)  # [B, D]
+        kept = (hashes & MASK) >= self.rate * (MASK + 1)
+        return x * kept.view(x.shape).to(x.dtype) / (1 - self.rate)
+
+
+def splitmix64(x: Tensor) -> Tensor:
+    """Hashes 64-bit integers by the finaliser of splitmix64 (Steele et al. 2014), of any shape."""
+    x = x + -0x61C8864680B583EB
+    x = (x ^ logical_right_shift(x, 30)) * -0x40A7B892E31B1A47
+    x = (x ^ logical_right_shift(x, 27)) * -0x6B2FB644ECCEEE15
+    return x ^ logical_right_shift(x, 31)
+
+
+def logical_right_shift(x: Tensor, bits: int) -> Tensor:
+    """Shifts in zeros, where torch's own shift repeats the sign bit."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -3,7 +3,7 @@ from typing import Literal
 from torch import Tensor
 
 from ganlab.core.gradients import input_gradients, interpolates, row_norms
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
@@ -20,7 +20,7 @@ class GradientPenalty(GradientRegulariser):
     """
 
     def __init__(
-        self, weight: float | Schedule, target: float | Schedule, sided: Literal["two", "one"], every: Count
+        self, weight: ScheduleLike, target: ScheduleLike, sided: Literal["two", "one"], every: Count
     ):
         super().__init__("gradient_penalty", nonzero_schedule(".weight", weight), every)
         self.target = nonzero_schedule(".target", target)

@@ -1,6 +1,6 @@
 import torch
 
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Player, Turn
 from ganlab.networks.weights import flat_weights
 from ganlab.tricks.base import Order, Terms, Trick
@@ -18,18 +18,16 @@ class HistoricalAveraging(Trick):
     needs = frozenset({Capability.IRREVOCABLE_MOVES})
     counts = ("moves",)
 
-    def __init__(self, weight: float | Schedule):
+    def __init__(self, weight: ScheduleLike):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.moves: dict[str, int] = {}
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         for player in ("generator", "discriminator"):
-            network = getattr(networks, player)
-            if network is not None:
+            if (network := getattr(networks, player)) is not None:
                 self.register_buffer(player, torch.zeros_like(flat_weights(network)))
                 self.moves[player] = 0
-        return networks
 
     def terms(self, turn: Turn) -> Terms:
         if not self.moves[turn.player]:

@@ -1,4 +1,4 @@
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Sample, Turn
 from ganlab.tricks.base import Trick
 
@@ -12,7 +12,7 @@ class InstanceNoise(Trick):
 
     needs = frozenset({Capability.DISCRIMINATOR})
 
-    def __init__(self, std: float | Schedule):
+    def __init__(self, std: ScheduleLike):
         super().__init__()
         self.std = nonzero_schedule(".std", std)
 

@@ -1,19 +1,5 @@
-from math import prod
-from typing import Literal
-
-from torch import nn
-
 from ganlab.core.turn import Capability, Networks
-from ganlab.networks.base import add_inputs, input_layer
-from ganlab.networks.class_conditioning import (
-    ConcatImage,
-    ConcatVector,
-    EmbedImage,
-    EmbedVector,
-    GeneratorMode,
-    Projection,
-    condition_generator,
-)
+from ganlab.networks import class_conditioning
 from ganlab.tricks.base import Trick
 
 
@@ -28,26 +14,14 @@ class LabelConditioning(Trick):
 
     needs = frozenset({Capability.LABELS, Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
 
-    def __init__(self, generator: GeneratorMode, discriminator: Literal["concat", "embedding", "projection"]):
+    def __init__(
+        self, generator: class_conditioning.GeneratorMode, discriminator: class_conditioning.DiscriminatorMode
+    ):
         super().__init__()
         self.generator_mode, self.discriminator_mode = generator, discriminator
         if discriminator == "projection":
             self.needs = self.needs | {Capability.SCORES}
 
-    def networks(self, networks: Networks) -> Networks:
-        discriminator, num_classes = networks.required_discriminator, networks.num_classes
-        assert num_classes is not None
-        condition_generator(networks.generator, self.generator_mode, num_classes)
-        if self.discriminator_mode == "projection":
-            discriminator.scores.append(Projection(num_classes, discriminator.num_features))
-            return networks
-        layer, shape = input_layer(discriminator.body), networks.generator.shape
-        is_image = isinstance(layer, nn.Conv2d)
-        if self.discriminator_mode == "concat":
-            add_inputs(layer, num_classes)
-            discriminator.inputs.append((ConcatImage if is_image else ConcatVector)(num_classes))
-        else:
-            size = prod(shape[1:] or shape)  # of one channel; a vector is one
-            add_inputs(layer, 1 if is_image else size)
-            discriminator.inputs.append((EmbedImage if is_image else EmbedVector)(num_classes, size))
-        return networks
+    def networks(self, networks: Networks) -> None:
+        class_conditioning.condition_generator(networks, self.generator_mode)
+        class_conditioning.condition_discriminator(networks, self.discriminator_mode)

@@ -1,4 +1,4 @@
-from ganlab.core.schedules import Schedule, as_schedule
+from ganlab.core.schedules import ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Targets, Turn
 from ganlab.tricks.base import Trick
 
@@ -12,7 +12,7 @@ class LabelSmoothing(Trick):
 
     needs = frozenset({Capability.TARGETS})
 
-    def __init__(self, real: float | Schedule):
+    def __init__(self, real: ScheduleLike):
         super().__init__()
         self.real = as_schedule(".real", real, "(0.5, 1)")
 

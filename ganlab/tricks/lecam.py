@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from ganlab.core.distributed import mean_over_ranks
-from ganlab.core.schedules import Schedule, as_schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, as_schedule, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Player, Turn, at_least_float32
 from ganlab.tricks.base import Terms, Trick
 
@@ -19,7 +19,7 @@ class LeCam(Trick):
     players = ("discriminator",)
     counts = ("moves",)
 
-    def __init__(self, weight: float | Schedule, decay: float | Schedule):
+    def __init__(self, weight: ScheduleLike, decay: ScheduleLike):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.decay = as_schedule(".decay", decay, "(0, 1)")

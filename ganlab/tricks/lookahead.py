@@ -1,13 +1,12 @@
 import torch
 
 from ganlab.core.errors import require
-from ganlab.core.schedules import Schedule, as_schedule
+from ganlab.core.schedules import ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Networks, Player
 from ganlab.core.validation import Count
 from ganlab.networks.salimans2016 import NormalisedLinear
 from ganlab.networks.weights import flat_weights, set_singular_vectors
-from ganlab.tricks.base import Order
-from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class Lookahead(PlayerTrick):
@@ -28,7 +27,7 @@ class Lookahead(PlayerTrick):
     order = Order.MOVE
     counts = ("moves",)
 
-    def __init__(self, k: Count, alpha: float | Schedule, player: PlayerChoice):
+    def __init__(self, k: Count, alpha: ScheduleLike, player: PlayerChoice):
         super().__init__(player)
         self.k = k
         self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
@@ -36,14 +35,13 @@ class Lookahead(PlayerTrick):
             self.claims = frozenset({Capability.IRREVOCABLE_MOVES})
         self.moves = 0
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         layers = [layer for player in self.players for layer in getattr(networks, player).modules()]
         uninitialised = any(isinstance(layer, NormalisedLinear) and layer.uninitialised for layer in layers)
         reason = "would undo the scales and biases that model=improved computes from its first batch"
         remedy = "set it to generator, or choose another model, such as model=gan"
         require(not uninitialised, ".player", self.player, reason, remedy)
         self.on_weights_loaded(networks)
-        return networks
 
     def on_weights_loaded(self, networks: Networks) -> None:
         for player in self.players:

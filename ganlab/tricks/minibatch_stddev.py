@@ -1,9 +1,10 @@
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ganlab.core.turn import Capability, Networks
+from ganlab.core.errors import UNSET, require
+from ganlab.core.turn import Capability, Networks, at_least_float32
 from ganlab.core.validation import TwoOrMore
 from ganlab.networks.base import add_inputs, replace_modules
-from ganlab.networks.minibatch import MinibatchStandardDeviation, refuse_partial_groups
 from ganlab.tricks.base import Trick
 
 
@@ -20,17 +21,46 @@ class MinibatchStddev(Trick):
     def __init__(self, group_size: TwoOrMore, batch_size: int):
         super().__init__()
         self.group_size = group_size
-        refuse_partial_groups(group_size, batch_size)
+        refuse_partial_groups("group_size", group_size, batch_size, "samples or packs")
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         body = networks.required_discriminator.body
         *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
 
         def extended(layer: nn.Module) -> nn.Module:
-            if layer is not last:
-                return layer
-            return nn.Sequential(MinibatchStandardDeviation(self.group_size), layer)
+            extension = MinibatchStandardDeviation(self.group_size)
+            return nn.Sequential(extension, layer) if layer is last else layer
 
         add_inputs(last, 1)
         replace_modules(body, type(last), extended)
-        return networks
+
+
+class MinibatchStandardDeviation(nn.Module):
+    """Appends a channel with the standard deviation of a group of samples: [B, C, ...] -> [B, C + 1, ...].
+
+    The (biased) deviation of each element over the group, averaged over all elements, fills the channel of
+    all samples of the group. Groups are `size` consecutive samples; in the code of StyleGAN2, samples at
+    distances of B / size, which is equivalent for a batch in random order.
+
+    Raises:
+        ConfigError: when called on a batch that `size` does not divide.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        refuse_partial_groups("group_size", self.size, len(x), "samples or packs")
+        groups = at_least_float32(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
+        variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
+        # 1e-8 because the square root has no finite slope at 0, the variance of equal samples.
+        deviation = (variance + 1e-8).sqrt().flatten(1).mean(1)  # [G]
+        rows = deviation.repeat_interleave(self.size).to(x.dtype)  # [B]
+        return torch.cat([x, rows.view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])], 1)
+
+
+def refuse_partial_groups(setting: str, size: int, rows: int, unit: str) -> None:
+    """Refuses a batch of `rows` samples, or packs of samples, that is not a multiple of a setting."""
+    reason = f"gives each process {rows} {unit}, which is not a multiple of {setting}={size}"
+    require(rows % size == 0, "data.batch_size", UNSET, reason, "change one of them")

@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.core.distributed import mean_over_ranks
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn, at_least_float32
 from ganlab.core.validation import Positive
 from ganlab.tricks.base import Terms, Trick
@@ -18,7 +18,7 @@ class ModeSeeking(Trick):
 
     players = ("generator",)
 
-    def __init__(self, weight: float | Schedule, eps: Positive):
+    def __init__(self, weight: ScheduleLike, eps: Positive):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.eps = eps

@@ -1,13 +1,14 @@
 from functools import partial
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.randomness import RandomStreams
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Sample, Turn
-from ganlab.networks.base import ConditionalSequential
-from ganlab.networks.noise import ScheduledNoise, insert_before_hidden
-from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
+from ganlab.networks.base import ConditionalSequential, insert_before_hidden
+from ganlab.tricks.base import PlayerChoice, PlayerTrick
 
 
 class NoiseLayers(PlayerTrick):
@@ -21,24 +22,22 @@ class NoiseLayers(PlayerTrick):
     player: `discriminator`, `generator` or `both`.
     """
 
-    def __init__(self, std: float | Schedule, player: PlayerChoice):
+    def __init__(self, std: ScheduleLike, player: PlayerChoice):
         super().__init__(player)
         self.std = nonzero_schedule(".std", std)
         self.layers: dict[Player, list[ScheduledNoise]] = {player: [] for player in self.players}
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         for player in self.players:
-            insert_before_hidden(getattr(networks, player).body, partial(self._add_layer, player))
-        if "discriminator" in self.players:
-            discriminator = networks.required_discriminator
-            on_features = self._add_layer("discriminator", len(self.layers["discriminator"]))
-            discriminator.body = ConditionalSequential(discriminator.body, on_features)
-        if self.layers.get("generator") == []:
-            reason = "needs a generator with a hidden layer"
-            raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
-        return networks
+            network, make_layer = getattr(networks, player), partial(self._add_layer, player)
+            count = insert_before_hidden(network.body, make_layer)
+            if player == "discriminator":
+                network.body = ConditionalSequential(network.body, make_layer(count))
+            elif not count:
+                reason = "needs a generator with a hidden layer"
+                raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
 
-    def _add_layer(self, player: Player, index: int) -> ScheduledNoise:
+    def _add_layer(self, player: Player, index: int) -> "ScheduledNoise":
         layer = ScheduledNoise(f"noise_layers/{player}/{index}")
         self.layers[player].append(layer)
         return layer
@@ -58,3 +57,31 @@ class NoiseLayers(PlayerTrick):
         """
         for layer in self.layers.get(player, []):
             layer.random, layer.rows, layer.std = turn.random, rows, self.std(turn.step)
+
+
+class ScheduledNoise(nn.Module):
+    """Adds std * noise in training: [B, ...] -> the same shape.
+
+    A trick sets `random`, `rows` and `std` before each pass, so that several processes draw the noise that
+    one process would.
+
+    Args:
+        name: of its random stream.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
+        self.random: RandomStreams | None = None  # None: no noise
+        # Only the last rows get noise, behind those of a reference batch; None: all.
+        self.rows: int | None = None
+        self.std = 0.0
+
+    # Not compiled, because the streams of each step would trigger a compilation.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.random is None:
+            return x
+        batch = x if self.rows is None else x[len(x) - self.rows :]
+        noisy = batch + self.std * self.random.normal(self.name, *batch.shape).to(x.dtype)
+        return noisy if len(batch) == len(x) else torch.cat([x[: -len(batch)], noisy])

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.errors import require
-from ganlab.core.schedules import Schedule, as_schedule
+from ganlab.core.schedules import ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Targets, Turn
 from ganlab.tricks.base import Trick
 
@@ -18,7 +18,7 @@ class NoisyLabels(Trick):
 
     needs = frozenset({Capability.TARGETS})
 
-    def __init__(self, real: tuple[float, float], fake: tuple[float, float], flip: float | Schedule):
+    def __init__(self, real: tuple[float, float], fake: tuple[float, float], flip: ScheduleLike):
         super().__init__()
         for key, (low, high) in ((".real", real), (".fake", fake)):
             valid = low <= high and 0 <= (low + high) / 2 <= 1

@@ -7,8 +7,7 @@ from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import Count
 from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, remove_batch_norm
-from ganlab.tricks.base import Order
-from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class Normalisation(PlayerTrick):
@@ -36,7 +35,7 @@ class Normalisation(PlayerTrick):
         if "generator" in self.players:
             self.claims = frozenset({Capability.GENERATOR_NORM})
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         bodies = [getattr(networks, player).body for player in self.players]
         if self.kind == "none":
             replaced = [remove_batch_norm(body) for body in bodies]
@@ -45,7 +44,6 @@ class Normalisation(PlayerTrick):
         if not any(replaced):
             reason = f"has no effect on a {' and a '.join(self.players)} without batch norm"
             raise ConfigError(reason, "remove the trick, or choose model=dcgan")
-        return networks
 
     def _new_norm(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
         channels, is_vector = norm.num_features, isinstance(norm, nn.BatchNorm1d)

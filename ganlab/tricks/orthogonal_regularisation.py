@@ -1,12 +1,11 @@
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ganlab.core.errors import ConfigError
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn, at_least_float32
 from ganlab.networks.weights import optimised_weight, weight_layers
-from ganlab.tricks.base import Order, Terms
-from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, Terms
 
 
 class OrthogonalRegularisation(PlayerTrick):
@@ -23,31 +22,26 @@ class OrthogonalRegularisation(PlayerTrick):
 
     order = Order.OBSERVE  # includes the filters of layers that other tricks add
 
-    def __init__(self, weight: float | Schedule, player: PlayerChoice):
+    def __init__(self, weight: ScheduleLike, player: PlayerChoice):
         super().__init__(player)
         self.weight = nonzero_schedule(".weight", weight)
         # Per player: the indices of its filters among its parameters, and the dimension of their outputs.
         self.filters: dict[Player, list[tuple[int, int]]] = {}
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         for player in self.players:
-            self.filters[player] = find_filters(getattr(networks, player))
+            network = getattr(networks, player)
+            indices = {id(weight): index for index, weight in enumerate(network.parameters())}
+            layers = [(optimised_weight(layer), dim) for layer, dim in weight_layers(network)]
+            self.filters[player] = [(indices[id(w)], dim) for w, dim in layers if w.shape[dim] > 1]
             if not self.filters[player]:
                 reason = f"needs a {player} that has a layer with two outputs or more"
                 raise ConfigError(reason, f"set model.{player}.hidden, or remove the trick")
-        return networks
 
     def terms(self, turn: Turn) -> Terms:
         weights = list(getattr(turn, turn.player).parameters())
         products = [squared_products(weights[index], dim) for index, dim in self.filters[turn.player]]
         return {"orthogonal_regularisation": self.weight(turn.step) * torch.stack(products).sum()}
-
-
-def find_filters(network: nn.Module) -> list[tuple[int, int]]:
-    """The indices of a network's filters among its parameters, and the dimension of their outputs."""
-    indices = {id(weight): index for index, weight in enumerate(network.parameters())}
-    layers = [(optimised_weight(layer), dim) for layer, dim in weight_layers(network)]
-    return [(indices[id(weight)], dim) for weight, dim in layers if weight.shape[dim] > 1]
 
 
 def squared_products(weight: Tensor, dim: int) -> Tensor:

@@ -3,11 +3,10 @@ from typing import Literal
 
 from torch import nn
 
-from ganlab.core.errors import UNSET, require
 from ganlab.core.turn import Capability, Networks, Sample, Turn
 from ganlab.networks.base import add_inputs, input_layer
-from ganlab.networks.minibatch import MinibatchStandardDeviation, refuse_partial_groups
 from ganlab.tricks.base import Order, Trick
+from ganlab.tricks.minibatch_stddev import MinibatchStandardDeviation, refuse_partial_groups
 
 
 class Packing(Trick):
@@ -29,21 +28,17 @@ class Packing(Trick):
     def __init__(self, size: Literal[2, 3, 4], batch_size: int):
         super().__init__()
         self.size, self.batch_size = size, batch_size
-        self._refuse_partial_packs(batch_size)
+        refuse_partial_groups("size", size, batch_size, "samples")
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         for layer in networks.required_discriminator.modules():
             if isinstance(layer, MinibatchStandardDeviation):
-                refuse_partial_groups(layer.size, self.batch_size // self.size)
+                packs = self.batch_size // self.size
+                refuse_partial_groups("group_size", layer.size, packs, "samples or packs")
         first = input_layer(networks.required_discriminator.body)
         shape = networks.generator.shape
         add_inputs(first, (self.size - 1) * (shape[0] if isinstance(first, nn.Conv2d) else prod(shape)))
-        return networks
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        self._refuse_partial_packs(len(sample.x))
+        refuse_partial_groups("size", self.size, len(sample.x), "samples")
         return Sample(sample.x.reshape(-1, self.size * sample.x.shape[1], *sample.x.shape[2:]))
-
-    def _refuse_partial_packs(self, rows: int) -> None:
-        reason = f"gives each process {rows} samples, which is not a multiple of size={self.size}"
-        require(rows % self.size == 0, "data.batch_size", UNSET, reason, "change one of them")

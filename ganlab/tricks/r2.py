@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.core.gradients import input_gradients
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
@@ -17,7 +17,7 @@ class R2(GradientRegulariser):
 
     differentiates_inputs = True
 
-    def __init__(self, gamma: float | Schedule, every: Count):
+    def __init__(self, gamma: ScheduleLike, every: Count):
         super().__init__("r2", nonzero_schedule(".gamma", gamma), every)
 
     def penalty(self, turn: Turn) -> Tensor:

@@ -27,10 +27,9 @@ class ReplayBuffer(Trick):
         # store nothing.
         self._next: tuple[Tensor, list[Tensor]] | None = None
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         self.samples = nn.Buffer(torch.zeros(self.size, *networks.generator.shape))
         self.classes = nn.Buffer(torch.zeros(self.size, dtype=torch.long))
-        return networks
 
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
         if self.stored < self.size:

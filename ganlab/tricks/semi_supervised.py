@@ -1,4 +1,4 @@
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Turn
 from ganlab.networks.class_conditioning import KPlusOneLogit, class_cross_entropy
 from ganlab.tricks.base import Terms, Trick
@@ -18,16 +18,15 @@ class SemiSupervised(Trick):
     claims = frozenset({Capability.LABELS})
     players = ("discriminator",)
 
-    def __init__(self, weight: float | Schedule):
+    def __init__(self, weight: ScheduleLike):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         assert networks.num_classes is not None
         classes = networks.required_discriminator.head(networks.num_classes)
         networks.required_discriminator.classes = classes
         networks.required_discriminator.score = KPlusOneLogit(classes)
-        return networks
 
     def terms(self, turn: Turn) -> Terms:
         assert turn.labelled is not None

@@ -4,8 +4,7 @@ from ganlab.core.turn import Networks
 from ganlab.core.validation import Count
 from ganlab.networks.class_conditioning import Projection
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order
-from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class SpectralNorm(PlayerTrick):
@@ -29,10 +28,9 @@ class SpectralNorm(PlayerTrick):
         self.claims = self.weight_scales
         self.iterations = iterations
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         for player in self.players:
             network = getattr(networks, player)
             classes = [(m.embedding, 0) for m in network.modules() if isinstance(m, Projection)]
             for layer, dim in [*weight_layers(network), *classes]:
                 parametrise(layer, spectral_norm, n_power_iterations=self.iterations, dim=dim)
-        return networks

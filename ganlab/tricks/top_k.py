@@ -2,7 +2,7 @@ import torch
 
 from ganlab.core.distributed import all_gather_with_grad, local_rows
 from ganlab.core.errors import UNSET, require
-from ganlab.core.schedules import Schedule, as_schedule
+from ganlab.core.schedules import ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Turn, at_least_float32
 from ganlab.tricks.base import Compute, Terms, Trick
 
@@ -21,7 +21,7 @@ class TopK(Trick):
         {Capability.DISCRIMINATOR, Capability.SCORES, Capability.FAKE_COSTS, Capability.GENERATOR_TERM}
     )
 
-    def __init__(self, share: float | Schedule):
+    def __init__(self, share: ScheduleLike):
         super().__init__()
         self.share = as_schedule(".share", share, "(0, 1]")
         useful = (self.share.start, self.share.end) != (1, 1)

@@ -24,11 +24,10 @@ class Truncation(Trick):
         super().__init__()
         self.prior = TruncatedNormal(threshold)
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         if not isinstance(networks.generator.prior, Normal):
             remedy = "remove the trick, or add model/prior@model.generator.prior=normal"
             raise ConfigError("needs normal latents", remedy)
-        return networks
 
     def sampler(self, generator: nn.Module) -> nn.Module:
         truncated = cast(Generator, copy(generator))  # shares all weights and layers

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Any
 
 import torch
@@ -6,7 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ganlab.core.distributed import mean_over_ranks
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm
@@ -25,15 +26,14 @@ class Unrolled(Trick):
     order = Order.OBSERVE  # the unrolled steps include the penalties of other tricks
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SECOND_DERIVATIVES})
 
-    def __init__(self, steps: Annotated[int, 1, 10], lr: float | Schedule):
+    def __init__(self, steps: Annotated[int, 1, 10], lr: ScheduleLike):
         super().__init__()
         self.steps = steps
         self.lr = nonzero_schedule(".lr", lr)
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         # The gradient of a gradient penalty through unrolled steps is a third derivative.
         replace_modules(networks.required_discriminator, BATCH_NORMS, ElementaryNorm)
-        return networks
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         if turn.player == "discriminator":
@@ -68,39 +68,39 @@ def new_node(sample: Sample) -> Sample:
 class FunctionalNetwork:
     """A network with other weights and with copies of its buffers; the network itself stays unchanged."""
 
-    def __init__(self, network: nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor]):
-        self.network, self.weights, self.buffers = network, weights, buffers
+    def __init__(self, network: nn.Module, tensors: dict[str, Tensor]):
+        self.network, self.tensors = network, tensors
 
     @classmethod
     def of(cls, network: nn.Module) -> "FunctionalNetwork":
         """The network with differentiable copies of its weights."""
         weights = {name: w.detach().requires_grad_() for name, w in network.named_parameters()}
-        return cls(network, weights, {name: b.clone() for name, b in network.named_buffers()})
+        return cls(network, weights | {name: b.clone() for name, b in network.named_buffers()})
 
     def __getattr__(self, name: str) -> "FunctionalNetwork":
-        """A submodule with these weights; its tensors may be registered under several names."""
+        """A submodule with these tensors, which may be registered under several names."""
         part = self.network.get_submodule(name)
-        weights = {id(w): self.weights[key] for key, w in self.network.named_parameters()}
-        buffers = {id(b): self.buffers[key] for key, b in self.network.named_buffers()}
-        return FunctionalNetwork(
-            part,
-            {key: weights[id(w)] for key, w in part.named_parameters()},
-            {key: buffers[id(b)] for key, b in part.named_buffers()},
-        )
+        own = {id(tensor): self.tensors[key] for key, tensor in named_tensors(self.network)}
+        return FunctionalNetwork(part, {key: own[id(tensor)] for key, tensor in named_tensors(part)})
 
     def __call__(self, *inputs: Any) -> Any:
         # With tie_weights a layer that is registered under two names would keep the weights of this call.
-        tensors = (self.weights, self.buffers)
-        return functional_call(self.network, tensors, inputs, tie_weights=False)
+        return functional_call(self.network, self.tensors, inputs, tie_weights=False)
 
     def parameters(self) -> Iterator[Tensor]:
-        return iter(self.weights.values())
+        return (self.tensors[name] for name, _ in self.network.named_parameters())
 
     def descend(self, loss: Tensor, lr: float) -> "FunctionalNetwork":
         """The network after one step of gradient descent, through which gradients flow."""
         gradients = torch.autograd.grad(loss, list(self.parameters()), create_graph=True, allow_unused=True)
         updated = {
-            name: w if gradient is None else w - lr * mean_over_ranks(gradient)
-            for (name, w), gradient in zip(self.weights.items(), gradients, strict=True)
+            name: self.tensors[name] - lr * mean_over_ranks(gradient)
+            for (name, _), gradient in zip(self.network.named_parameters(), gradients, strict=True)
+            if gradient is not None
         }
-        return FunctionalNetwork(self.network, updated, self.buffers)
+        return FunctionalNetwork(self.network, self.tensors | updated)
+
+
+def named_tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The parameters and the buffers of a network by their names."""
+    return chain(network.named_parameters(), network.named_buffers())

@@ -25,14 +25,13 @@ class VirtualBatchNorm(Trick):
         super().__init__()
         self.size = size
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         generator = networks.generator
         if not replace_modules(generator.body, BATCH_NORMS, lambda norm: VirtualNorm(norm, self.size)):
             remedy = "choose model=dcgan, or model.generator.batch_norm=true"
             raise ConfigError("needs a generator with batch norm", remedy)
         generator.latents.append(PrependReference(generator, self.size, networks.num_classes))
         generator.body = DropReference(generator.body, self.size)
-        return networks
 
 
 class PrependReference(Conditioned):

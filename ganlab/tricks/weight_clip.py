@@ -1,6 +1,6 @@
 import torch
 
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Player
 from ganlab.networks.weights import refuse_normalised
 from ganlab.tricks.base import Order, Trick
@@ -17,14 +17,13 @@ class WeightClip(Trick):
     needs = frozenset({Capability.DISCRIMINATOR})
     claims = frozenset({Capability.DISCRIMINATOR_SCALE})
 
-    def __init__(self, bound: float | Schedule):
+    def __init__(self, bound: ScheduleLike):
         super().__init__()
         self.bound = nonzero_schedule(".bound", bound)
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         refuse_normalised(networks.required_discriminator)
         self.on_weights_loaded(networks)
-        return networks
 
     def on_weights_loaded(self, networks: Networks) -> None:
         self.after("discriminator", networks, 0)

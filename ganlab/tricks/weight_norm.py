@@ -4,8 +4,7 @@ from torch.nn.utils.parametrize import register_parametrization
 
 from ganlab.core.turn import Networks
 from ganlab.networks.weights import parametrise, weight_layers
-from ganlab.tricks.base import Order
-from ganlab.tricks.player_trick import PlayerChoice, PlayerTrick
+from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class WeightNorm(PlayerTrick):
@@ -23,11 +22,11 @@ class WeightNorm(PlayerTrick):
         super().__init__(player)
         self.claims = self.weight_scales
 
-    def networks(self, networks: Networks) -> Networks:
+    def networks(self, networks: Networks) -> None:
         for player in self.players:
             for layer, dim in list(weight_layers(getattr(networks, player))):
-                parametrise(layer, weight_norm, dim=dim)
-        return networks
+                weight_norm = WeightNormParametrization(layer.get_parameter("weight").ndim, dim)
+                parametrise(layer, register_parametrization, parametrization=weight_norm)
 
 
 class WeightNormParametrization(nn.Module):
@@ -37,9 +36,9 @@ class WeightNormParametrization(nn.Module):
     gradients through unrolled steps need it.
     """
 
-    def __init__(self, weight: Tensor, dim: int):
+    def __init__(self, num_dims: int, dim: int):
         super().__init__()
-        self.others = [other for other in range(weight.ndim) if other != dim]
+        self.others = [other for other in range(num_dims) if other != dim]
 
     def forward(self, length: Tensor, direction: Tensor) -> Tensor:
         return length * direction / self._norm(direction)
@@ -49,8 +48,3 @@ class WeightNormParametrization(nn.Module):
 
     def _norm(self, direction: Tensor) -> Tensor:
         return torch.linalg.vector_norm(direction, dim=self.others, keepdim=True)
-
-
-def weight_norm(layer: nn.Module, name: str, dim: int) -> None:
-    """Parametrises a layer's weight `name` by `WeightNormParametrization`, in place."""
-    register_parametrization(layer, name, WeightNormParametrization(layer.get_parameter(name), dim))

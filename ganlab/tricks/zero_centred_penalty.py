@@ -1,7 +1,7 @@
 from torch import Tensor
 
 from ganlab.core.gradients import input_gradients, interpolates
-from ganlab.core.schedules import Schedule, nonzero_schedule
+from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
@@ -15,7 +15,7 @@ class ZeroCentredPenalty(GradientRegulariser):
     vanishes where the discriminator is confident.
     """
 
-    def __init__(self, weight: float | Schedule, every: Count):
+    def __init__(self, weight: ScheduleLike, every: Count):
         super().__init__("zero_centred_penalty", nonzero_schedule(".weight", weight), every)
 
     def penalty(self, turn: Turn) -> Tensor:

@@ -1,4 +1,4 @@
-"""Samples as images, singly or in a grid; matplotlib figures as images; PNG files."""
+"""Samples and matplotlib figures as images, grids of images, and PNG files."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from ganlab.data.base import ValueRange
 
 GAP = 2  # pixels between the images of a grid, before enlarging
-BACKGROUND = (0, 98, 155)  # of grids and labels; blue, because images may have any grey
-REAL, FAKE = "#7F7F7F", "#E69F00"  # colours of real and of generated points
-MAX_LABEL = 20  # characters of a label that are shown
-Names = Sequence[str]
+MIN_SIDE = 32  # pixels; a grid enlarges smaller images
+BACKGROUND = (0, 98, 155)  # the colour behind images and labels; blue, because images may have any grey
+REAL, FAKE = "#7F7F7F", "#E69F00"  # the colours of real and of generated points
+MAX_LABEL_LENGTH = 20  # characters; longer labels are cut off
 
 
 def to_images(samples: Tensor, value_range: ValueRange) -> list[Image.Image]:
     """Samples [N, C, H, W] as images; channels that are not RGB are shown side by side.
 
     Raises:
-        ConfigError: they are not images.
+        ConfigError: the samples are not images.
     """
     if samples.ndim < 3 or value_range is None:
         shape = list(samples.shape[1:])
@@ -39,44 +39,51 @@ def to_images(samples: Tensor, value_range: ValueRange) -> list[Image.Image]:
     levels = ((samples.float() - low) / (high - low) * 255).round().clamp(0, 255).byte().cpu().numpy()
     levels = levels.reshape(len(levels), -1, *levels.shape[-2:]).transpose(0, 2, 1, 3)  # [N, H, C, W]
     rgb = levels.shape[2] == 3
+    # Each is [H, W, 3] or [H, C W].
     return [Image.fromarray(x.swapaxes(1, 2) if rgb else x.reshape(len(x), -1)) for x in levels]
 
 
 def grid(samples: Tensor, value_range: ValueRange, columns: int = 0, period: int = 0) -> Image.Image:
-    """Samples [N, C, H, W] as one image, in reading order; nearly square if `columns` is 0.
+    """A grid of samples [N, C, H, W] in reading order, enlarged if they are small.
 
-    Samples of fewer than 32 pixels a side are enlarged. If the class of sample i is i modulo `period`, each
-    class has columns / period columns of its own.
+    Args:
+        columns: the number of columns; 0: as many as make the grid nearly square.
+        period: the number of classes, if the class of sample i is i modulo `period`: then each class fills
+            columns / period columns. 0: the samples are not ordered by class.
     """
     tiles = to_images(samples, value_range)
     columns = columns or ceil(sqrt(len(tiles)))
     period = period or columns
-    per_class, (width, height) = columns // period, tiles[0].size
-    rows = ceil(ceil(len(tiles) / period) / per_class)
+    columns_per_class, (width, height) = columns // period, tiles[0].size
+    rows = ceil(ceil(len(tiles) / period) / columns_per_class)
     canvas = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP), BACKGROUND)
     for i, tile in enumerate(tiles):
-        row, column = divmod(i // period, per_class)
-        column += i % period * per_class
+        row, column = divmod(i // period, columns_per_class)  # the position within the class i % period
+        column += i % period * columns_per_class
         canvas.paste(tile, (column * (width + GAP) + GAP, row * (height + GAP) + GAP))
-    return ImageOps.scale(canvas, ceil(32 / min(width, height)), Image.Resampling.NEAREST)
+    return ImageOps.scale(canvas, ceil(MIN_SIDE / min(width, height)), Image.Resampling.NEAREST)
 
 
-def stack_rows(parts: Sequence[Image.Image | Names]) -> Image.Image:
-    """Images of one width below each other; labels between them are spread over that width, if any."""
+def stack_rows(parts: Sequence[Image.Image | Sequence[str]]) -> Image.Image:
+    """Images of equal width below each other, with rows of labels spread evenly over that width.
+
+    Args:
+        parts: the images and the labels of each row, from top to bottom; empty rows are left out.
+    """
     (width,) = {part.width for part in parts if isinstance(part, Image.Image)}
     images = [part if isinstance(part, Image.Image) else _label_strip(part, width) for part in parts if part]
     return Image.fromarray(np.concatenate([*map(np.asarray, images)]))
 
 
-def _label_strip(labels: Names, width: int) -> Image.Image:
-    """Labels over equal shares of a strip; all of them are vertical if one is too long."""
-    from matplotlib import get_data_path  # its font has more characters than Pillow's own
+def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
+    """A row of labels, each centred in an equal share of the width; all are vertical if one is too long."""
+    from matplotlib import get_data_path  # matplotlib's font has more characters than Pillow's
 
     font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)
-    texts, share = [label[:MAX_LABEL] for label in labels], width / len(labels)
+    texts, share = [label[:MAX_LABEL_LENGTH] for label in labels], width / len(labels)
     vertical = len(texts) > 1 and max(font.getbbox(text)[2] for text in texts) > share
     rotated = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if vertical else None)
-    boxes = [rotated.getbbox(text) for text in texts]
+    boxes = [rotated.getbbox(text) for text in texts]  # (left, top, right, bottom)
     bottom = max(box[3] for box in boxes)
     strip = Image.new("RGB", (width, ceil(bottom) + 4), BACKGROUND)
     for i, (text, box) in enumerate(zip(texts, boxes, strict=True)):
@@ -86,7 +93,7 @@ def _label_strip(labels: Names, width: int) -> Image.Image:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches, at 100 dpi whatever the user's matplotlibrc."""
+    """An empty figure of a size in inches, at 100 dpi; the user's matplotlibrc has no effect."""
     from matplotlib import rcdefaults
     from matplotlib.figure import Figure
 

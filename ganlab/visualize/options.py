@@ -1,4 +1,7 @@
-"""Options of a view of a trained game, as in conf/sample.yaml. Imports no torch: refusals are quick."""
+"""Options of a view of a trained game, as in conf/sample.yaml.
+
+This module does not import torch, so that wrong options are refused at once.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +23,25 @@ if TYPE_CHECKING:
 
 SAMPLING = {"n", "seed", "class", "checkpoint"}
 # The options that each view uses, in addition to run_dir, output and trust.
-USES = {
+USED_OPTIONS = {
     "grid": SAMPLING | {"format"},
     "neighbours": SAMPLING | {"columns", "root", "space"},
     "interpolate": SAMPLING | {"columns", "path"},
     "arithmetic": SAMPLING | {"plus", "minus"},
     "animate": set(),
 }
-KNOWN = set().union(*USES.values())  # options of any view
-SAMPLE_ONLY = {"checkpoint", "format", "root"}  # not available to views at the end of a run
+ALL_OPTIONS = set().union(*USED_OPTIONS.values())
+SAMPLE_ONLY = {"checkpoint", "format", "root"}  # options of ganlab.sample, not of views at the end of a run
+MAX_PIXELS = {"grid": 10**8, "files": 10**11}  # of one image, and of all single images together
 
 
 def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
-    """Refuses options that the view does not use, and indices outside of its grid.
+    """Refuses options that the view does not use, and indices of samples outside of its grid.
 
     Args:
         given: the options that the user set, with their values as typed.
     """
-    unused = KNOWN - USES[cfg.what]
+    unused = ALL_OPTIONS - USED_OPTIONS[cfg.what]
     for key, value in given.items():
         require(key not in unused, key, value, f"has no effect with what={cfg.what}", "remove it")
     for key in ("plus", "minus"):
@@ -46,13 +50,13 @@ def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
 
 
 def parse_views(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
-    """The options of views that are given by name, or as mappings of `what` and further options.
+    """The options of views, each given by its name, or by a mapping of `what` and further options.
 
     Args:
         of_images: whether the data are images.
 
     Raises:
-        ConfigError: there is no such view, it does not use one of its options, or it needs images.
+        ConfigError: a view does not exist, does not use one of its options, or needs images.
     """
     parsed = []
     for i, view in enumerate([views] if isinstance(views, str) else views):
@@ -60,7 +64,7 @@ def parse_views(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]
         cfg = compose(config_name="sample")
         with prefixing_keys(f"views[{i}]", joint="."):
             for key, value in given.items():
-                available = key in ("what", *KNOWN - SAMPLE_ONLY)
+                available = key in ("what", *ALL_OPTIONS - SAMPLE_ONLY)
                 require(available, key, value, "has no effect at the end of a run", "remove it")
                 cfg[key] = value
             check_options(check_kinds(cfg), given)
@@ -71,15 +75,17 @@ def parse_views(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]
 
 
 def fit_to_game(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = None) -> None:
-    """Refuses more images than fit into memory, and replaces a class name by its number.
+    """Refuses more images than fit into memory, and replaces the name of a class by its number.
 
     Args:
-        names: names of the classes, or empty. A text that is both a name and a number is a name.
-        typed: the class as typed, which Hydra may have parsed as a number.
+        names: the names of the classes; empty if they have none. A text that is both a name and a number is
+            a name.
+        typed: the class as the user typed it, because Hydra may parse a name as a number.
     """
     label, num_classes = cfg["class"], game.generator.num_classes
+    # A grid enlarges images to 32 pixels a side.
     pixels = max(cfg.n, cfg.columns) * prod(max(side, 32) for side in game.shape[-2:])
-    fits = cfg.what == "animate" or pixels <= (10**11 if cfg.format == "files" else 10**8)
+    fits = cfg.what == "animate" or pixels <= MAX_PIXELS[cfg.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={cfg.columns}"
     require(fits, "n", cfg.n, reason, "lower n or columns")
     if num_classes is not None and (label, typed) != (None, None):
@@ -92,7 +98,7 @@ def fit_to_game(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | 
 
 
 def check_output(path: Path, cfg: DictConfig) -> None:
-    """Refuses an output of another kind than the view, and one that would be mixed with other files."""
+    """Refuses an output of the wrong kind for the view, and one that would be mixed with other files."""
     ending, suffix = ".gif" if cfg.what == "animate" else ".png", path.suffix.lower()
     if cfg.format == "files":
         wanted = "a new or empty folder, not named like an image"
@@ -100,13 +106,13 @@ def check_output(path: Path, cfg: DictConfig) -> None:
         fits = free and suffix not in (".gif", ".jpeg", ".jpg", ".png")
     else:
         wanted = f"a file that ends in {ending}, and not an image of training"
-        of_training = re.search(r"samples/\d+\.png$", path.as_posix())
-        fits = suffix == ending and not path.is_dir() and not of_training
+        is_training_image = re.search(r"samples/\d+\.png$", path.as_posix())
+        fits = suffix == ending and not path.is_dir() and not is_training_image
     require(fits, "output", path, f"must be {wanted}", "choose another")
 
 
 def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
-    """A file name that describes the view, unlike any image of training."""
+    """A file name that describes the view, and differs from those of images of training."""
     label = cfg["class"]
     stem = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + ("" if label is None else f"_class{label}")
     if label is not None and names and names[label] != str(label):
@@ -122,5 +128,5 @@ def slug(name: str) -> str:
 
 
 def view_name(cfg: DictConfig) -> str:
-    """The kind of a view, and `_features` if it compares features instead of pixels."""
+    """The name of a view, with the suffix `_features` if it compares features instead of pixels."""
     return f"{cfg.what}_features" if cfg.space == "features" else str(cfg.what)

@@ -20,20 +20,21 @@ from ganlab.metrics.features import cached, to_unit_range
 from ganlab.visualize.animation import save_gif
 from ganlab.visualize.grid import grid, save_png, to_images
 from ganlab.visualize.options import slug
-from ganlab.visualize.portraits import portrait
+from ganlab.visualize.sample_picture import sample_picture
 
-Space = Callable[[Tensor], Tensor]  # images [N, C, H, W] -> float64 [N, F], whose Euclidean distances count
+Embedding = Callable[[Tensor], Tensor]  # images [N, C, H, W] -> float64 vectors [N, F], to measure distances
+BATCH_SIZE = 250  # samples at once, as in Game.sample
 
 
 class View(NamedTuple):
-    """One image, the frames of an animation, or single samples, with a caption of one line."""
+    """One image, the frames of an animation, or single samples, with a one-line caption."""
 
     caption: str
     images: Sequence[Image.Image]
-    classes: Sequence[str] = ()  # of single samples, for their file names; empty without classes
+    classes: Sequence[str] = ()  # the classes of single samples, for their file names; empty if unconditional
 
     def write(self, path: Path) -> None:
-        """Writes a PNG file or a GIF file, by the ending of `path`, or else a folder of PNG files."""
+        """Writes a PNG file, a GIF file or, if `path` has neither ending, a folder of PNG files."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".gif":
             save_gif(self.images, path)
@@ -42,89 +43,98 @@ class View(NamedTuple):
         else:
             path.mkdir(exist_ok=True)
             for i, image in enumerate(self.images):
-                save_png(image, path / ("_".join([f"{i:05d}", *self.classes[i : i + 1]]) + ".png"))
+                name = f"{i:05d}_{self.classes[i]}" if self.classes else f"{i:05d}"
+                save_png(image, path / f"{name}.png")
 
 
 def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Samples as single images (`format=files`), or in a portrait, with real samples if `data` is given."""
+    """Samples as single images (`format=files`), or in one picture, with real samples if `data` is given."""
     config, label = run.config(), options["class"]
-    value_range, names = config.data.get("range"), config.get("class_names") or ()
+    value_range, class_names = config.data.get("range"), config.get("class_names") or ()
     samples = game.sample(options.n, options.seed, label)
     caption = f"{options.n} samples at step {game.step}"
     if options.format == "files":
         labels = game.labels(options.n, label)
-        classes = [] if labels is None else [slug(names[i]) if names else f"{i}" for i in labels.tolist()]
+        indices = [] if labels is None else labels.tolist()
+        classes = [slug(class_names[i]) if class_names else f"{i}" for i in indices]
         return View(caption, to_images(samples, value_range), classes)
     if data is None and value_range is None:
         data = build_data(config)  # points are shown on axes that span the data
-    return View(caption, [portrait(game, samples, data, value_range, names, label)])
+    picture = sample_picture(
+        game, samples, data, value_range=value_range, class_names=class_names, label=label
+    )
+    return View(caption, [picture])
 
 
 def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Rows of samples, each above a row of their nearest training images, in pixels or in features.
+    """Rows of samples, each above a row of the training images nearest to them, in pixels or in features.
 
     Raises:
-        ConfigError: the run's extractor does not take these images.
+        ConfigError: `space` is features, and the run has no extractor that takes its images.
     """
     config = run.config()
     if options.root is not None:
         config.data.root = options.root
     data = data or warn_if_other_data(run, build_data(config))
-    pixels = pixel_space, "pixels, by the root of the mean squared difference"
-    space, distance = feature_space(config, data) if options.space == "features" else pixels
+    pixels = embed_pixels, "pixels, by the root of the mean squared difference"
+    embed, distance_name = feature_embedding(config, data) if options.space == "features" else pixels
     samples = game.sample(options.n, options.seed, options["class"])
-    train = (x for x, _ in data.split("train", samples.device, 1000))
-    images, distances = nearest_images(samples, train, space)
+    train = (x for x, _ in data.split("train", samples.device, batch_size=1000))
+    images, distances = nearest_images(samples, train, embed)
     caption = f"{options.n} samples at step {game.step} above their nearest training images"
-    caption += f" (in {distance}: median {float(distances.median()):.3f})"
+    caption += f" (in {distance_name}: median {float(distances.median()):.3f})"
     columns = min(options.columns, options.n)
     return View(caption, [interleave_rows(samples, images, data.value_range, columns)])
 
 
 def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Paths between latents: a row of `columns` samples each, as many as n samples fill, but at least one."""
+    """Interpolations between pairs of latents, each a row of `columns` samples.
+
+    There are n // columns rows, but at least one. Row i leads from latent 2 i of the seed to latent 2 i + 1.
+    """
     rows, columns = max(options.n // options.columns, 1), options.columns
     ends = game.latents(2 * rows, options.seed)
-    shares = torch.linspace(0, 1, columns, dtype=ends.dtype, device=ends.device)[:, None]
-    path = slerp if options.path == "slerp" else torch.lerp
-    latents = torch.cat([path(a, b, shares) for a, b in zip(ends[::2], ends[1::2], strict=True)])
+    t = torch.linspace(0, 1, columns, dtype=ends.dtype, device=ends.device)[:, None]  # [columns, 1]
+    interpolate = slerp if options.path == "slerp" else torch.lerp
+    latents = torch.cat([interpolate(a, b, t) for a, b in zip(ends[::2], ends[1::2], strict=True)])
     labels = game.labels(rows, options["class"])
     labels = None if labels is None else labels.repeat_interleave(columns)
     caption = f"{rows} paths between samples at step {game.step}, by {options.path}"
-    return View(caption, [grid(decode(game, latents, labels), run.config().data.range, columns)])
+    return View(caption, [grid(decode(game, latents, labels), run.config().data.range, columns=columns)])
 
 
 def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Latent arithmetic: the samples of the added and of the subtracted latents, and that of the result.
+    """Latent arithmetic: the samples of the added latents, of the subtracted ones, and of the result.
 
     One more latent should be added than subtracted, as in a - b + c (Radford, Metz & Chintala 2016, section
-    6.3.2); otherwise the result is atypical of the prior. It has the class of the first sample.
+    6.3.2); otherwise the result is atypical of the prior. The result has the class of the first added sample.
     """
     plus, minus = list(options.plus), list(options.minus)
     latents, labels = game.latents(options.n, options.seed), game.labels(options.n, options["class"])
     result = latents[plus].sum(0) - latents[minus].sum(0)
-    row = torch.cat([latents[[*plus, *minus]], result[None]])
+    shown = torch.cat([latents[[*plus, *minus]], result[None]])
     labels = None if labels is None else labels[[*plus, *minus, plus[0]]]
     caption = f"samples {plus} less {minus}, and the sum, at step {game.step}"
-    return View(caption, [grid(decode(game, row, labels), run.config().data.range, len(row))])
+    return View(caption, [grid(decode(game, shown, labels), run.config().data.range, columns=len(shown))])
 
 
 def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """An animation of the images that the run made during training, all of the same latents.
+    """An animation of the images that the run wrote during training, each of samples from the same latents.
 
     Raises:
-        ConfigError: there are fewer than two, or one cannot be read.
+        ConfigError: there are fewer than two images, or one cannot be read.
     """
     paths = [path for path in sorted(run.samples.glob("*.png")) if path.stem.isdigit()]
     few = f"an animation needs two images of training, and {run.samples} has {len(paths)}"
     require(len(paths) > 1, "what", "animate", few, "train a run with a lower sample_every")
     frames = [read_image(path) for path in paths]
-    # Images of another version of ganlab may have another size.
+    # A different version of ganlab may have written images of a different size.
     frames = [ImageOps.pad(frame, frames[-1].size) for frame in frames]
     return View(f"{len(frames)} images of training, from the same latents", frames)
 
 
-# Arguments: the options of conf/sample.yaml, and the data, or None if the view has to load what it needs.
+# The functions that draw a view, from the options of conf/sample.yaml, the run, its game and its data. If the
+# data are None, those views that need them load them.
 VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
     "grid": sample_view,
     "neighbours": neighbours_view,
@@ -135,7 +145,7 @@ VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
 
 
 def read_image(path: Path) -> Image.Image:
-    """An image of training as RGB."""
+    """An image that was written during training, as RGB."""
     try:
         with open_image(path) as image:
             return image.convert("RGB")
@@ -143,69 +153,76 @@ def read_image(path: Path) -> Image.Image:
         raise ConfigError(str(error), "remove this image of training") from error
 
 
-def pixel_space(x: Tensor) -> Tensor:
-    """Vectors [N, F] whose Euclidean distance is the root mean square difference of the images [N, ...]."""
+def embed_pixels(x: Tensor) -> Tensor:
+    """Images [N, ...] -> vectors [N, F], whose Euclidean distance is the RMS difference of the pixels."""
     return x.flatten(1).double() / x[0].numel() ** 0.5
 
 
-def feature_space(config: Any, data: Data) -> tuple[Space, str]:
-    """The features of a run's extractor as a space, and the name of the distance in it.
+def feature_embedding(config: Any, data: Data) -> tuple[Embedding, str]:
+    """The map of images to the features of a run's extractor, and a description of the distance between them.
 
     Raises:
-        ConfigError: the run has no extractor, or it does not take images of these data.
+        ConfigError: the run has no extractor, or the extractor does not take images of this shape.
     """
-    node, value_range = config.get("extractor"), data.value_range
-    if node is None or value_range is None:
+    extractor_config, value_range = config.get("extractor"), data.value_range
+    if extractor_config is None or value_range is None:
         raise ConfigError("this run has no extractor of images", "choose space=pixels", "space", "features")
-    extractor = cached(instantiate(node))
+    extractor = cached(instantiate(extractor_config))
     try:
         extractor.extract(torch.zeros(1, *data.shape))
     except ConfigError as error:
         reason = f"extractor {extractor.network.name} {error.reason}"
         raise ConfigError(reason, "choose space=pixels", "space", "features") from error
 
-    def space(x: Tensor) -> Tensor:
+    def embed(x: Tensor) -> Tensor:
         parts = (to_unit_range(part, value_range) for part in x.split(BATCH))
         return torch.cat([extractor.extract(part).features for part in parts]).double()
 
-    return space, f"the features of {extractor.network.name!r}, by Euclidean distance"
+    return embed, f"the features of {extractor.network.name!r}, by Euclidean distance"
 
 
-def nearest_images(x: Tensor, batches: Iterable[Tensor], space: Space = pixel_space) -> tuple[Tensor, Tensor]:
-    """The image in any of the batches that is nearest to each of x, [N, C, H, W], and its distance [N]."""
-    points = space(x)
+def nearest_images(
+    x: Tensor, batches: Iterable[Tensor], embed: Embedding = embed_pixels
+) -> tuple[Tensor, Tensor]:
+    """The image nearest to each image x [N, C, H, W] among all batches [M, C, H, W], and its distance [N]."""
+    points = embed(x)
     distances, images = points.new_full((len(x),), torch.inf), torch.zeros_like(x)
     for batch in batches:
-        # By differences: a copy is at 0, not at what rounding leaves of a difference of squares.
-        gaps = torch.cdist(points, space(batch), compute_mode="donot_use_mm_for_euclid_dist")
-        found, indices = gaps.min(1)
-        nearer = found < distances
-        images[nearer], distances[nearer] = batch.to(x.dtype)[indices[nearer]], found[nearer]
+        # Without the expansion to squares, whose rounding errors would hide that a copy has distance 0.
+        gaps = torch.cdist(points, embed(batch), compute_mode="donot_use_mm_for_euclid_dist")  # [N, M]
+        smallest, indices = gaps.min(1)
+        nearer = smallest < distances
+        images[nearer], distances[nearer] = batch.to(x.dtype)[indices[nearer]], smallest[nearer]
     return images, distances
 
 
 def interleave_rows(above: Tensor, below: Tensor, value_range: ValueRange, columns: int) -> Image.Image:
-    """A grid that alternates rows of two batches of images [N, C, H, W]; missing images are black."""
+    """A grid in which rows of `above` alternate with rows of `below`, images [N, C, H, W] each.
+
+    The last rows are filled up with black images.
+    """
+    black, _ = value_range or (0.0, 1.0)
+    blank = above.new_full((columns, *above.shape[1:]), black)
     rows = zip(above.split(columns), below.split(columns), strict=True)
-    blank = above.new_full((-len(above) % columns, *above.shape[1:]), (value_range or (0.0, 1.0))[0])
-    padded = [torch.cat([row, blank[: columns - len(row)]]) for pair in rows for row in pair]
-    return grid(torch.cat(padded), value_range, columns)
+    padded = [torch.cat([row, blank[len(row) :]]) for pair in rows for row in pair]
+    return grid(torch.cat(padded), value_range, columns=columns)
 
 
-def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
-    """Spherical interpolation of latents a, b [D] at shares t [T, 1], [T, D] (White 2016).
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Spherical interpolation between latents: a, b [D] and t [T, 1] in [0, 1] -> [T, D] (White 2016).
 
-    sin((1 - t) w) / sin w a + sin(t w) / sin w b, where w is the angle between a and b. If both lie on one
-    line through the origin, the interpolation is linear.
+    (sin((1 - t) w) a + sin(t w) b) / sin w, where w is the angle between a and b. If both lie on one line
+    through the origin, the interpolation is linear.
     """
     angle = torch.arccos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
     if angle.sin().abs() < 1e-6:
-        return torch.lerp(a, b, share)
-    return (((1 - share) * angle).sin() * a + (share * angle).sin() * b) / angle.sin()
+        return torch.lerp(a, b, t)
+    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
 
 
 @torch.no_grad()
 def decode(game: Game, latents: Tensor, labels: Tensor | None) -> Tensor:
-    """Samples [N, *shape] of latents [N, latent_dim] and classes [N], by the batch as in `Game.sample`."""
-    conditions = repeat(None) if labels is None else labels.split(250)
-    return torch.cat([game.decode(*part) for part in zip(latents.split(250), conditions, strict=False)])
+    """Latents [N, latent_dim] and classes [N] -> samples [N, *shape], computed in batches."""
+    classes = repeat(None) if labels is None else labels.split(BATCH_SIZE)
+    batches = zip(latents.split(BATCH_SIZE), classes, strict=False)  # repeat has no end
+    return torch.cat([game.decode(*batch) for batch in batches])

@@ -10,7 +10,7 @@ from support.commands import play, resume, summary
 
 from ganlab.data.sources import Memory
 from ganlab.training.build import load
-from ganlab.training.callbacks.samples import SampleImages
+from ganlab.training.callbacks.evaluate import SampleImages
 
 STEPS, WAIT = 10, 0.1  # seconds
 

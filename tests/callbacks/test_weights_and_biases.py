@@ -19,7 +19,7 @@ from support.refusals import refuses
 from support.small_games import ROOT
 
 from ganlab.training.callbacks.tensorboard import TensorBoard
-from ganlab.training.callbacks.wandb_mode import environment_mode
+from ganlab.training.callbacks.weights_and_biases import environment_mode
 
 
 def records(path: Path) -> Iterator[bytes]:

@@ -10,8 +10,7 @@ from support.data_streams import read_split
 from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
-from ganlab.data.folder import EvaluationFolder
-from ganlab.data.listing import find_splits
+from ganlab.data.folder import EvaluationFolder, find_splits
 
 
 def test_classes_are_the_sorted_sub_folders_however_deep_the_files(album):

@@ -19,7 +19,7 @@ from support.image_folders import image_folder, write_image
 from support.refusals import refuses
 
 from ganlab.core.errors import ConfigError, ProcessLost
-from ganlab.data.readers import parallel_map
+from ganlab.data.files import parallel_map
 
 LARGE = 3 * 2**20  # bytes: more than the buffer of a pipe
 others: set[int] = set()  # children of this process from before a test
@@ -79,7 +79,7 @@ def test_readers_ignore_the_signals_that_end_a_run_and_end_with_their_iterator()
 
 def test_an_interpreter_ends_without_waiting_for_readers():
     script = (
-        "import itertools, numpy as np\nfrom ganlab.data.readers import parallel_map\n"
+        "import itertools, numpy as np\nfrom ganlab.data.files import parallel_map\n"
         f"results = parallel_map(lambda k: np.zeros({LARGE}), itertools.count(), 2); next(results)\n"
         "kept = [results]; kept.append(kept); print('going', flush=True); raise KeyError"
     )

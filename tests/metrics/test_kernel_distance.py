@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 from ganlab.functional.distances import Estimator
-from ganlab.metrics.feature_metric import Reservoir
+from ganlab.metrics.base import Reservoir
 from ganlab.metrics.features import eight_bit
 from ganlab.metrics.fidelity import KernelDistance
 from ganlab.metrics.protocols import refuse_unlike

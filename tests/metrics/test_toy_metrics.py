@@ -88,7 +88,7 @@ def test_modes_of_unlike_weights_and_deviations() -> None:
 
 def test_exact_samples_reach_the_values_of_the_plane() -> None:
     data = toy("data=ring")
-    found = mode_values(data, data.distribution.sample(100_000, seeded_generator(0)))
+    found = mode_values(data, data.distribution.sample(100_000, seeded_generator(0))[0])
     assert found["modes"] == 8
     assert found["high_quality"] == pytest.approx(1 - exp(-4.5), abs=0.002)
     # The expectation at uniform shares is (M - 1) / 2n.

@@ -18,9 +18,8 @@ from ganlab.game import Game
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator
 from ganlab.networks.priors import Normal
 from ganlab.objectives.base import Objective
-from ganlab.training.module import GameModule
+from ganlab.training.module import GameModule, Stage
 from ganlab.training.play import Play
-from ganlab.training.stage import Stage
 from ganlab.tricks.base import Trick
 
 START = (1.0, 1.0)  # theta, psi

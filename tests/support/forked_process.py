@@ -28,16 +28,25 @@ class ForkedProcess(PopenSignals):
 
 def fork_module(module: str, arguments: Sequence[str], prepare: Callable[[], None]) -> ForkedProcess:
     """Runs `python -m module arguments` in a fork, which calls `prepare` first."""
+
+    def run() -> None:
+        prepare()
+        GlobalHydra.instance().clear()
+        sys.argv = [f"{module.replace('.', '/')}.py", *arguments]
+        runpy.run_module(module, run_name="__main__")
+
+    return fork_call(run)
+
+
+def fork_call(function: Callable[[], None]) -> ForkedProcess:
+    """Calls a function in a fork, which then ends."""
     if pid := os.fork():
         return ForkedProcess(pid)
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        prepare()
-        GlobalHydra.instance().clear()
-        sys.argv = [f"{module.replace('.', '/')}.py", *arguments]
-        runpy.run_module(module, run_name="__main__")
+        function()
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)

@@ -6,18 +6,22 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
-from support.forked_process import ForkedProcess, fork_module
+from hydra.core.global_hydra import GlobalHydra
+from support.forked_process import ForkedProcess, fork_call
 
 from ganlab.training import processes
+from ganlab.training.lifecycle import play_rank
 
 
 def fork(command: Sequence[str], preexec_fn: Callable[[], None], env: Mapping[str, str]) -> ForkedProcess:
-    def prepare() -> None:
+    def play() -> None:
         preexec_fn()
         os.environ.clear()
         os.environ.update(env)
+        GlobalHydra.instance().clear()
+        play_rank()
 
-    return fork_module("ganlab.training.rank", [], prepare)
+    return fork_call(play)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,8 @@ from ganlab.networks.mlp import discriminator
 from ganlab.networks.priors import Normal
 from ganlab.objectives.adversarial import AbsoluteError, Minimax
 from ganlab.objectives.base import Objective
-from ganlab.training.module import GameModule
+from ganlab.training.module import GameModule, Stage
 from ganlab.training.play import Alternating
-from ganlab.training.stage import Stage
 from ganlab.tricks.base import Trick
 
 ROUNDS = 500

@@ -146,7 +146,7 @@ def test_images_are_augmented_with_probability_p(play: str) -> None:
             trick.p.fill_(p)
             view = module.game.turn(player, real_batch(), RandomStreams(0))
             for sample in (view.real, view.fake):
-                shown = view.tricks.inputs(sample, view)
+                shown = view.tricks.apply_hook("inputs", sample, view)
                 assert shown.condition is sample.condition
                 touched = (shown.x != sample.x).flatten(1).any(1)
                 assert bool(touched.any()) == (p > 0)

@@ -132,8 +132,8 @@ def test_the_generators_gradient_flows_through_the_augmentation(play: str) -> No
     module = game("hinge", ["diff_augment"], play, *off)
     view = module.game.turn("generator", real_batch(), RandomStreams(0))
     slope = torch.autograd.grad(module.game.losses(view)["adversarial"], view.generated.x)[0]
-    shown = view.tricks.inputs(
-        view.generated, module.game.turn("generator", real_batch(), RandomStreams(0))
+    shown = view.tricks.apply_hook(
+        "inputs", view.generated, module.game.turn("generator", real_batch(), RandomStreams(0))
     ).x
     assert torch.equal(slope == 0, shown == 0), "what was cut out teaches nothing, and all else does"
     assert (slope == 0).any()
@@ -143,7 +143,7 @@ def test_the_generators_gradient_flows_through_the_augmentation(play: str) -> No
 def test_real_and_fake_samples_have_separate_random_numbers_and_keep_their_labels() -> None:
     module = game(tricks=["diff_augment"]).game
     view = module.turn("discriminator", real_batch(), RandomStreams(0))
-    one, other = (module.tricks.inputs(view.real, view) for _ in range(2))
+    one, other = (module.tricks.apply_hook("inputs", view.real, view) for _ in range(2))
     assert not torch.equal(one.x, other.x)
     assert one.condition is view.real.condition
 

@@ -9,10 +9,9 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.game import Game
 from ganlab.networks.class_conditioning import (
-    ConcatImage,
-    ConcatVector,
+    AppendPlanes,
+    AppendVector,
     ConditionalNorm,
-    EmbedImage,
     EmbedLatent,
     Projection,
 )
@@ -71,7 +70,7 @@ def test_the_projection_is_added_to_the_score() -> None:
 
 
 def test_concatenated_planes_are_one_hot() -> None:
-    x, _ = ConcatImage(3)(torch.randn(2, 1, 4, 5), torch.tensor([2, 0]))
+    x, _ = AppendPlanes(3)(torch.randn(2, 1, 4, 5), torch.tensor([2, 0]))
     assert x.shape == (2, 4, 4, 5)
     assert x[0, 1:].mean((1, 2)).tolist() == [0, 0, 1]
     assert x[1, 1:].mean((1, 2)).tolist() == [1, 0, 0]
@@ -79,7 +78,7 @@ def test_concatenated_planes_are_one_hot() -> None:
 
 def test_concatenated_columns_are_one_hot() -> None:
     classes = torch.tensor([2, 0])
-    for layer, x in ((ConcatVector(3), torch.randn(2, 4)), (ConcatVector(3), torch.randn(2, 1, 2, 2))):
+    for layer, x in ((AppendVector(3), torch.randn(2, 4)), (AppendVector(3), torch.randn(2, 1, 2, 2))):
         seen, _ = layer(x, classes)
         assert torch.equal(seen[:, :4], x.flatten(1))
         assert seen[:, 4:].tolist() == [[0, 0, 1], [1, 0, 0]]
@@ -94,7 +93,7 @@ def test_an_embedded_class_multiplies_the_latent() -> None:
 
 
 def test_a_class_embedding_is_appended_as_a_channel() -> None:
-    layer, x, classes = EmbedImage(3, 20), torch.randn(2, 1, 4, 5), torch.tensor([2, 0])
+    layer, x, classes = AppendPlanes(3, 20), torch.randn(2, 1, 4, 5), torch.tensor([2, 0])
     seen, _ = layer(x, classes)
     assert torch.equal(seen[:, :1], x)
     for row, c in enumerate(classes):

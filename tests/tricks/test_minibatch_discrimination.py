@@ -5,7 +5,7 @@ import torch
 from support.small_games import game, real_batch
 from torch import nn
 
-from ganlab.networks.minibatch import Closeness, ClosenessScore
+from ganlab.tricks.minibatch_discrimination import Closeness, ClosenessScore
 
 
 def test_the_closeness_is_the_sum_in_the_paper() -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.networks.minibatch import MinibatchStandardDeviation
+from ganlab.tricks.minibatch_stddev import MinibatchStandardDeviation
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 4)])

@@ -11,8 +11,7 @@ from ganlab.config.compose import compose
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
 from ganlab.core.turn import Batch, Sample
-from ganlab.networks.noise import ScheduledNoise
-from ganlab.tricks.noise_layers import NoiseLayers
+from ganlab.tricks.noise_layers import NoiseLayers, ScheduledNoise
 
 
 def test_the_noise_has_the_scheduled_standard_deviation_and_differs_between_passes() -> None:

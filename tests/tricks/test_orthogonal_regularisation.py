@@ -101,7 +101,7 @@ def test_unrolled_steps_include_the_term_at_unrolled_weights() -> None:
     turn = module.game.turn("generator", real_batch(), RandomStreams(0))
     ahead = module.game.tricks["unrolled"]._unroll(turn, module.game.objective)
     found = float(term(module, "discriminator", discriminator=ahead).detach())
-    assert found == pytest.approx(by_hand(ahead.weights["body.1.weight"]), rel=1e-4)
+    assert found == pytest.approx(by_hand(ahead.tensors["body.1.weight"]), rel=1e-4)
     assert found != pytest.approx(float(term(module, "discriminator").detach()), rel=1e-3)
 
 

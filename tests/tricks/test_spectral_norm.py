@@ -13,7 +13,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Constant
 from ganlab.game import Game
-from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.base import WEIGHTED
 from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import FullPrecision, optimised_weight, parametrise, set_singular_vectors
 from ganlab.tricks.ema import latents

@@ -146,7 +146,7 @@ def test_a_submodule_with_two_names_is_unrolled_under_both() -> None:
     ahead = ahead.descend(ahead(real_batch().real.x).logits.sum(), 0.1)
     found = ahead.classes(features)
     by_hand = torch.nn.functional.linear(
-        features, ahead.weights["score.classes.weight"], ahead.weights["score.classes.bias"]
+        features, ahead.tensors["score.classes.weight"], ahead.tensors["score.classes.bias"]
     )
     assert torch.equal(found, by_hand)
     assert not torch.allclose(found, before)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.networks.initial import WEIGHTED
+from ganlab.networks.base import WEIGHTED
 
 
 def by_output(layer: nn.Module, weight: Tensor) -> Tensor:

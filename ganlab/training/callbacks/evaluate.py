@@ -1,12 +1,25 @@
-"""Evaluates the game during training."""
+"""Callbacks that evaluate the game and draw its samples, during training and at the end."""
 
+from pathlib import Path
 from typing import Any
 
+from omegaconf import DictConfig
+from PIL import Image
 from pytorch_lightning import Callback, Trainer
 
+from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
+from ganlab.core.errors import prefixing_keys, require
+from ganlab.data.base import Data
+from ganlab.game import Game
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.training.module import GameModule
+from ganlab.visualize.grid import save_png
+from ganlab.visualize.options import file_name, fit_to_game, parse_views, view_name
+from ganlab.visualize.sample_picture import sample_picture
+from ganlab.visualize.views import VIEWS, feature_embedding
+
+IMAGES, POINTS = 64, 2500  # samples of a picture; published mode counts are those of 2500 points
 
 
 class Evaluate(Callback):
@@ -16,16 +29,80 @@ class Evaluate(Callback):
     """
 
     def __init__(self, evaluation: Evaluation, every: int, times: Timetable):
-        self.evaluation = evaluation
-        self.every = every
-        self.times = times
+        self.evaluation, self.every, self.times = evaluation, every, times
         self.record: dict[str, dict[str, Any]] = {}  # the latest metrics, each with its protocol
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        step = module.game.step
         module.recorder.metrics = {}
-        if step > self.times.begins and (step % self.every == 0 or step == self.times.total):
+        if self.times.is_due(module.game.step, self.every):
             metrics = self.evaluation(module.game)
             self.record = self.evaluation.records(metrics, module.game)
             # On every rank, because the best checkpoint is saved by all of them or by none.
             module.recorder.metrics = trainer.strategy.broadcast(metrics)
+
+
+class SampleImages(Callback):
+    """Writes a picture of samples from fixed latents every `every` steps and after the last.
+
+    Not in stages before the last, in which its generator is not trained.
+    """
+
+    def __init__(self, folder: Path, data: Data, every: int, times: Timetable):
+        self.folder, self.data, self.every, self.times = folder, data, every, times
+
+    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        game, data = module.game, self.data
+        if not self.times.is_due(game.step, self.every):
+            return
+        whole_rows = IMAGES - IMAGES % min(game.generator.num_classes or 1, IMAGES)
+        samples = game.sample_on_all_ranks(POINTS if len(game.shape) == 1 else whole_rows)
+        if not trainer.is_global_zero:
+            return
+        names = data.class_names or ()
+        image = sample_picture(game, samples, data, value_range=data.value_range, class_names=names)
+        path = self.folder / f"{game.step:07d}.png"
+        logged = path.exists()  # a resume plays some steps again, and the loggers have their pictures
+        save_png(image, path)
+        if not logged:
+            log_image(trainer, "samples", image, game.step)
+
+
+class FinalImages(Callback):
+    """Writes the views of `cfg.views` to the folder of the samples and to the loggers, after the last step.
+
+    Raises:
+        ConfigError: there is no such view, or the data or the length of the run do not allow it.
+    """
+
+    def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, game: Game, times: Timetable):
+        self.views = parse_views(cfg.views, data.value_range is not None)
+        self.data, self.class_names = data, data.class_names or ()
+        self.run, self.steps = run, times.total
+        only_last = all(step % cfg.sample_every for step in range(times.begins + 1, times.total))
+        reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
+        for i, view in enumerate(self.views):
+            with prefixing_keys(f"views[{i}]", joint="."):
+                fit_to_game(view, game, self.class_names)
+                if view.space == "features":
+                    feature_embedding(cfg, data)  # raises now, not after the last step
+                possible = view.what != "animate" or not only_last
+                require(possible, "what", "animate", reason, "lower sample_every")
+
+    def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        game = module.game
+        if game.step < self.steps or not trainer.is_global_zero:
+            return
+        for options in self.views:
+            view = VIEWS[options.what](options, self.run, game, self.data)
+            path = self.run.samples / file_name(options, game.step, self.class_names)
+            view.write(path)
+            image = path if path.suffix == ".gif" else view.images[0]
+            log_image(trainer, view_name(options), image, game.step)
+
+
+def log_image(trainer: Trainer, name: str, image: Image.Image | Path, step: int) -> None:
+    """Logs an image, or the file of an animation, to the loggers that support it."""
+    animated = isinstance(image, Path)
+    for logger in trainer.loggers:
+        if (log := getattr(logger, "log_video" if animated else "log_image", None)) is not None:
+            log(name, [str(image) if animated else image], step, **({"format": ["gif"]} if animated else {}))

@@ -1,25 +1,29 @@
-"""Writes the scalars of a step to metrics.csv and the loggers, and ends a run that diverges."""
+"""Callbacks that write the scalars and the checkpoints of a run, and end a run that diverges."""
 
-from __future__ import annotations
-
+import io
+import os
 from collections.abc import Mapping
-from math import isfinite
+from math import inf, isfinite
+from pathlib import Path
 from statistics import median
 from typing import Any, get_args
 
 import torch
 from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import Diverged
 from ganlab.core.turn import Player
+from ganlab.filesystem import atomic_writer
 from ganlab.training.callbacks.metrics_file import MetricsFile
 from ganlab.training.module import GameModule
 
 EARLY = 100  # the first steps, whose losses later ones are compared with
 EXPLODED = 1e6  # times the early value
+NEXT = "next.ckpt"
 WEIGHT = "weight"  # the largest absolute value of all weights
 
 
@@ -33,10 +37,8 @@ class LogScalars(Callback):
     state_key = "Log"  # in checkpoints
 
     def __init__(self, directory: RunDirectory, every: int, times: Timetable):
-        self.directory = directory
+        self.directory, self.every, self.times = directory, every, times
         self.file = MetricsFile(directory.metrics)
-        self.every = every
-        self.times = times
         self.early: dict[str, list[float]] = {}  # absolute values by name; kept when the run is resumed
         self.latest: dict[str, float] = {}  # the scalars that were read last
         self.logged = 0  # the last step that the loggers have; a resume may play some steps again
@@ -90,6 +92,67 @@ class LogScalars(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.early = state["early"]
+
+
+class AtomicIO(TorchCheckpointIO):
+    """Writes a checkpoint to a file in the same folder, which it then renames: a kill leaves a whole one.
+
+    Lightning's own goes through the system's temporary folder, and across file systems that is a copy.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        content = io.BytesIO()  # torch's own writer hides the system's error when the disk is full
+        torch.save(checkpoint, content)
+        with atomic_writer(Path(path)) as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class Checkpoint(Callback):
+    """Writes last.ckpt every `every` steps and at the end, and keeps the one before it as previous.ckpt.
+
+    best.ckpt is written whenever the monitored metric improves.
+
+    Raises:
+        Diverged: a weight is not finite, or exploded; the checkpoints on disk stay as they are.
+    """
+
+    def __init__(
+        self, folder: Path, every: int, scalars: LogScalars, monitor: str | None, higher_is_better: bool
+    ):
+        self.folder, self.every, self.scalars, self.monitor = folder, every, scalars, monitor
+        self.sign = -1 if higher_is_better else 1
+        self.best = inf  # of sign * metric: the lowest is the best
+
+    def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+        if trainer.is_global_zero:
+            for torn in (*self.folder.glob("*.part"), self.folder / NEXT):
+                torn.unlink(missing_ok=True)
+
+    def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
+        value = self.sign * module.recorder.metrics.get(self.monitor or "", self.sign * inf)
+        better = value < self.best
+        due = module.game.step % self.every == 0 or trainer.should_stop
+        if not (better or due):
+            return
+        self.scalars.check(module.game.step, {WEIGHT: float(largest_weight(module))})
+        self.best = min(value, self.best)
+        if better:
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+        if due:
+            trainer.save_checkpoint(self.folder / NEXT)
+            if trainer.is_global_zero:  # now that the next one is whole: a full disk must not cost the last
+                last = self.folder / "last.ckpt"
+                if last.exists():
+                    os.replace(last, self.folder / "previous.ckpt")
+                os.replace(self.folder / NEXT, last)
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.best = state["best"]
 
 
 def is_loss(name: str) -> bool:

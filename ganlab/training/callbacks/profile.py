@@ -1,7 +1,5 @@
 """profile=true: a table of the seconds that each part of a step takes, and a trace of a few steps."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -48,10 +46,9 @@ class Profile(Callback):
     state_key = "Profile"
 
     def __init__(self, folder: Path, times: Timetable):
-        self.folder = folder
-        self.times = times
+        self.folder, self.times = folder, times
         self.steps = 0  # of this process
-        self.begin = self.end = 0  # the steps of the run that the table is about: after `begin`, up to `end`
+        self.begin = 0  # the step of the run after which the table begins
         self.trace = profile(
             schedule=schedule(wait=WARM_UP - 1, warmup=1, active=TRACED, repeat=1),
             on_trace_ready=lambda trace: trace.export_chrome_trace(str(self.folder / "profile.json")),
@@ -64,24 +61,22 @@ class Profile(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         self.steps += 1
-        self.end = module.game.step
         if trainer.is_global_zero:
             self.trace.step()
         if self.steps == WARM_UP + TRACED:
-            self.begin = self.end
+            self.begin = module.game.step
             self.stopwatch.reset()
 
-    def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
+    def on_train_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         Stopwatch.running = None
         if trainer.is_global_zero:
             self.trace.stop()
-            write_atomically(self.folder / "profile.txt", self.table())
+            write_atomically(self.folder / "profile.txt", self.table(module.game.step))
 
-    def on_exception(self, trainer: Trainer, module: GameModule, exception: BaseException) -> None:  # type: ignore[override]
-        self.on_train_end(trainer, module)
+    on_exception = on_train_end  # type: ignore[assignment]
 
-    def table(self) -> str:
-        """Milliseconds a step and share of the time of each range, the largest first."""
+    def table(self, step: int) -> str:
+        """Milliseconds a step and share of the time of each range, the largest first, up to a step."""
         timed = self.steps - WARM_UP - TRACED
         if timed < 1:
             return f"only {self.steps} steps: the table is of those from step {WARM_UP + TRACED + 1} on\n"
@@ -90,5 +85,5 @@ class Profile(Callback):
         rows = [f"{'phase':<32}{'ms a step':>12}{'share':>9}"]
         for name, spent in [*seconds.items(), ("all", total)]:
             rows.append(f"{name:<32}{1000 * spent / timed:>12.3f}{spent / total:>9.1%}")
-        speed = (self.times.images_seen(self.end) - self.times.images_seen(self.begin)) / total
+        speed = (self.times.images_seen(step) - self.times.images_seen(self.begin)) / total
         return "\n".join([*rows, f"{speed:,.0f} images/s over {timed} steps\n"])

@@ -1,7 +1,5 @@
 """Progress bars, and the clock of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -25,20 +23,23 @@ NUM_LINES = 10  # printed by a run without a terminal
 class ProgressBar(Callback):
     """Shows the step, images per second, losses and time left; without a terminal, in a few plain lines.
 
-    Its clock measures the time that steps take, with the wait for data, but without the callbacks between
-    this one and `ResumeClock`: evaluation, pictures, checkpoints. It continues when the run is resumed.
+    Its clock measures the time that steps take, with the wait for data, but without the callbacks after
+    this one: evaluation, pictures, checkpoints. It continues when the run is resumed.
     """
 
     state_key = "Bar"  # in checkpoints
 
     def __init__(self, scalars: LogScalars, times: Timetable):
-        self.scalars = scalars
-        self.times = times
+        self.scalars, self.times = scalars, times
         self.seconds = 0.0
         self.timed_steps = 0  # which took these seconds
         self._since = 0.0
         self._console = Console()
-        self._progress: Progress | None = None
+        self._progress = Progress(
+            BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn(),
+            console=self._console, refresh_per_second=4,
+        )  # fmt: skip
+        self._task = self._progress.add_task("", total=times.total, text="")
 
     @property
     def images_per_second(self) -> float:
@@ -46,17 +47,10 @@ class ProgressBar(Callback):
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero and self._console.is_terminal:
-            self._progress = Progress(
-                BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn(),
-                console=self._console, refresh_per_second=4,
-            )  # fmt: skip
-            self._task = self._progress.add_task(
-                "", total=self.times.total, completed=module.game.step, text=""
-            )
+            self._progress.reset(self._task, completed=module.game.step)
             self._progress.start()
-        self.resume_clock()
 
-    def resume_clock(self) -> None:
+    def on_train_batch_start(self, *_: Any) -> None:
         self._since = perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
@@ -66,15 +60,14 @@ class ProgressBar(Callback):
         self.seconds += perf_counter() - self._since
         self.timed_steps += 1
         step, total = module.game.step, self.times.total
-        if self._progress is not None:
+        if self._progress.live.is_started:
             self._progress.update(self._task, completed=step, text=self._text())
         elif trainer.is_global_zero and (step % max(total // NUM_LINES, 1) == 0 or step == total):
             self._console.print(f"step {step}/{total}  {self._text()}", highlight=False, soft_wrap=True)
 
     def on_train_end(self, *_: Any) -> None:
-        if self._progress is not None:
+        if self._progress.live.is_started:
             self._progress.stop()
-            self._progress = None
 
     on_exception = on_train_end  # type: ignore[assignment]
 
@@ -92,16 +85,6 @@ class ProgressBar(Callback):
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.seconds, self.timed_steps = state["seconds"], int(state["rounds"])
-
-
-class ResumeClock(Callback):
-    """Resumes the clock of the progress bar, after the callbacks that it does not count."""
-
-    def __init__(self, bar: ProgressBar):
-        self.bar = bar
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.bar.resume_clock()
 
 
 @contextmanager

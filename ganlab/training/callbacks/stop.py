@@ -27,9 +27,7 @@ class Stop(Callback):
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         # Not earlier, because Lightning installs its own handlers first.
-        self._before = {number: signal.getsignal(number) for number in SIGNALS}
-        for number in SIGNALS:
-            set_handler(number, self._note)
+        self._before = {number: set_handler(number, self._note) for number in SIGNALS}
         # A collective of Lightning's about SIGTERM, which would wait for the device in every step.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         trainer.should_stop = module.game.step >= self.steps
@@ -57,7 +55,10 @@ class Stop(Callback):
         set_handler(number, signal.default_int_handler)
 
 
-def set_handler(number: int, handler: Any) -> None:
-    """Sets the handler of a signal; no effect outside of the main thread, which alone receives signals."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(number, handler)
+def set_handler(number: int, handler: Any) -> Any:
+    """Sets the handler of a signal, and returns the one before it.
+
+    No effect, and None, outside of the main thread, which alone receives signals.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return signal.signal(number, handler) if in_main_thread else None

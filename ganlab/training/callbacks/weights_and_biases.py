@@ -1,7 +1,5 @@
 """Weights & Biases as a logger of a run: online after `wandb login`, otherwise offline; it never prompts."""
 
-from __future__ import annotations
-
 import netrc
 import os
 import secrets
@@ -14,14 +12,14 @@ from urllib.error import HTTPError
 from urllib.parse import urlparse
 from urllib.request import urlopen
 
-import wandb
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, ConfigError, one_line, require
-from ganlab.training.callbacks.wandb_mode import environment_mode
 
+# The modes of W&B; None: of the environment. dryrun and run are old names of wandb's own.
+MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
 PATIENCE = 3.0  # seconds that the server has to answer; wandb itself gives up after 100
 FINISH = 300.0  # seconds for the upload at the end; wandb itself waits without limit
 # Without effect: the run directory decides where W&B writes and which W&B run a resume continues.
@@ -50,10 +48,13 @@ class Wandb(WandbLogger):
         cfg: DictConfig,
     ):
         refuse_foreign_settings(directory)
-        if (ignored := [name for name in IGNORED if os.environ.get(name)]) and sweep_run_id() is None:
+        # The id that `wandb agent` has given the run; wandb.init silently ignores any other.
+        sweep_run_id = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+        if (ignored := [name for name in IGNORED if os.environ.get(name)]) and sweep_run_id is None:
             print(f"{', '.join(ignored)} have no effect: the W&B run belongs to {directory.path}")
-        run_id = sweep_run_id() or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
+        run_id = sweep_run_id or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
+        timeouts = {"init_timeout": 3 * PATIENCE, "finish_timeout": FINISH}
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = init_run(
             mode == "auto",
@@ -68,9 +69,7 @@ class Wandb(WandbLogger):
             mode=resolved_mode(mode),
             config={**settings, "commit": directory.summary().get("commit")},
             allow_val_change=True,
-            settings=wandb.Settings(
-                silent=True, console="off", init_timeout=3 * PATIENCE, finish_timeout=FINISH
-            ),
+            settings={"silent": True, "console": "off", **timeouts},
         )
         run.define_metric("*", step_metric="step")
         # All parts of a resumed run in one command: wandb uploads those of one run in their order.
@@ -93,17 +92,26 @@ def refuse_foreign_settings(directory: RunDirectory) -> None:
         require(not os.path.exists(path), "", UNSET, reason, "remove it, or set logger=csv")
 
 
+def environment_mode() -> str | None:
+    """The mode set by WANDB_MODE or the older WANDB_DISABLED; None: neither is set."""
+    disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes", "on")
+    return "disabled" if disabled else os.environ.get("WANDB_MODE") or None
+
+
+def check_wandb_mode(cfg: DictConfig) -> None:
+    """Refuses an unknown mode of the environment, before anything is built."""
+    mode = environment_mode()
+    allowed = "wandb" not in cfg.logger or mode in MODES
+    reason, remedy = "must be online, offline or disabled", "correct it, or set logger=csv"
+    require(allowed, "WANDB_MODE", mode, reason, remedy)
+
+
 def resolved_mode(mode: str) -> str:
     """The mode that wandb gets: `auto` becomes that of the environment, or online if possible."""
     if os.environ.get("WANDB_MODE") == "":
         del os.environ["WANDB_MODE"]  # which W&B would read as a mode
     given = environment_mode() if mode == "auto" else mode
     return given or ("online" if is_reachable() else "offline")
-
-
-def sweep_run_id() -> str | None:
-    """The id that `wandb agent` has given the run; wandb.init silently ignores any other."""
-    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
 
 
 def is_reachable() -> bool:
@@ -147,6 +155,8 @@ def init_run(may_stay_offline: bool, **settings: Any) -> Any:
     Raises:
         ConfigError: wandb or its server rejects the run.
     """
+    import wandb  # only here: a run without W&B does not import it
+
     try:
         return wandb.init(**settings)
     except (wandb.Error, ValueError) as error:  # a ValueError is about a setting

@@ -1,4 +1,4 @@
-"""Portraits of games: images below real images, points over real points."""
+"""Pictures of samples: images below real images, points over real points."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from ganlab.config.build import build_data
 from ganlab.data.base import Data
 from ganlab.data.sources import Memory
 from ganlab.training.build import load
-from ganlab.visualize import portraits
 from ganlab.visualize.grid import BACKGROUND, GAP, REAL, grid, new_figure, stack_rows, to_images
-from ganlab.visualize.portraits import layout, portrait, reference_images
+from ganlab.visualize.sample_picture import grid_layout, reference_images, sample_picture
 
 SIDE = 32  # pixels; smaller images would be enlarged
 
@@ -43,7 +42,7 @@ def classes_of(pixels: np.ndarray, num_classes: int) -> list[list[int | None]]:
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 63, 64, 100, 203])
 @pytest.mark.parametrize("num_classes", [2, 3, 5, 10, 26, 100])
 def test_each_class_has_columns_of_its_own(n: int, num_classes: int) -> None:
-    pixels = np.asarray(grid(class_images(n, num_classes), (0, 1), *layout(n, num_classes)))
+    pixels = np.asarray(grid(class_images(n, num_classes), (0, 1), *grid_layout(n, num_classes)))
     rows = classes_of(pixels, num_classes)
     flat = [c for row in rows for c in row if c is not None]
     assert sorted(flat) == sorted(i % num_classes for i in range(n))
@@ -67,7 +66,7 @@ def text_columns(strip: np.ndarray) -> np.ndarray:
 
 
 def test_labels_are_written_above_their_columns() -> None:
-    image = grid(class_images(9, 3), (0, 1), *layout(9, 3))
+    image = grid(class_images(9, 3), (0, 1), *grid_layout(9, 3))
     for names in (("", "dog", ""), ("", "an unusually long name", "")):
         labelled = np.asarray(stack_rows([["real"], names, image, ["samples"], image]))
         rows = np.asarray(image)
@@ -121,9 +120,9 @@ TOYS = ("ring", "grid", "spiral", "mixture_1d", "gaussian_1d")
 def figure(samples: torch.Tensor, data: Data, monkeypatch: pytest.MonkeyPatch) -> Figure:
     """The figure of samples at step 1,234."""
     drawn = new_figure(4, 4.6)
-    monkeypatch.setattr(portraits, "new_figure", lambda *_: drawn)
+    monkeypatch.setattr("ganlab.visualize.sample_picture.new_figure", lambda *_: drawn)
     game = SimpleNamespace(step=1234)
-    assert portrait(game, samples, data, None, ()).size == (400, 460)
+    assert sample_picture(game, samples, data, value_range=None, class_names=()).size == (400, 460)
     return drawn
 
 
