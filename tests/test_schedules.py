@@ -66,9 +66,9 @@ def test_a_number_out_of_range_is_refused() -> None:
     ("values", "milestones", "key", "reason"),
     [
         ([2], [10], ".values", "one element more"),
-        ([2, 1, 0], [10, 5], ".milestones", "rise"),
-        ([2, 1, 0], [10, 10], ".milestones", "rise"),
-        ([2, 1], [0], ".milestones", "rise"),
+        ([2, 1, 0], [10, 5], ".milestones", "increasing"),
+        ([2, 1, 0], [10, 10], ".milestones", "increasing"),
+        ([2, 1], [0], ".milestones", "increasing"),
         ([1, 2, 1], [5, 10], ".values", "must be monotone"),
     ],
 )
