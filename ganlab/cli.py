@@ -27,19 +27,19 @@ from ganlab.core.errors import ConfigError, Diverged, final_status
 from ganlab.core.validation import format_number
 
 TRACEBACKS = "HYDRA_FULL_ERROR"
-MAX_NAME = 200  # characters of a job's name; file systems allow names of 255
+MAX_NAME = 200  # characters in the name of a job; file systems allow 255 in the name of a file
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC)  # standard output was closed, or the disk is full
-# Printed in one line. Any other exception is a bug, and shows its traceback.
+# Errors that are printed in one line. Any other exception is a bug, and its traceback is printed.
 ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException)
 
 
 def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
-    """Runs a command: `task(cfg, overrides)` once, or once per job of a sweep (`-m`).
+    """Runs a command: calls `task(cfg, overrides)` once, or once for each job of a sweep (`-m`).
 
-    Errors of the user are printed in one line, with exit status 2; divergence gives status 1.
+    An error of the user is printed in one line, with exit status 2. Divergence gives exit status 1.
     """
     arguments, command = sys.argv, Command(config_name, task)
-    os.environ[TRACEBACKS] = "1"  # otherwise Hydra prints the errors itself, in its own way
+    os.environ[TRACEBACKS] = "1"  # otherwise Hydra prints errors itself
     try:
         command.start()
     except KeyboardInterrupt:
@@ -58,15 +58,16 @@ class Command:
 
     def __init__(self, name: str, task: Callable[[DictConfig, list[str]], Any]):
         self.name, self.task, self.arguments = name, task, sys.argv
-        self.raises = os.environ.get(TRACEBACKS) == "1"  # instead of printing errors in one line
+        self.raises = os.environ.get(TRACEBACKS) == "1"  # whether errors are raised instead of printed
         self.jobs = JobTable(sys.argv[1:])
-        self.saved: list[str] = []  # overrides of the config of a run that is resumed
+        self.saved: list[str] = []  # overrides that apply to the saved config of a resumed run
         self.failures: list[BaseException] = []
-        self.started = False  # a ValueError before any job is Hydra's, about the command line
-        self.process = os.getpid()  # jobs in others, as on a cluster, raise so that this one learns of it
+        self.started = False  # until a job starts, a ValueError is Hydra's, about the command line
+        # Jobs in other processes, as on a cluster, raise their errors so that this process receives them.
+        self.process = os.getpid()
 
     def start(self) -> None:
-        """Lets Hydra compose the config and call `job`."""
+        """Starts Hydra, which composes the config and calls `job`."""
         overrides: list[str] = []
         try:
             sweeps = bool({"-m", "--multirun"} & {*self.arguments})
@@ -91,7 +92,7 @@ class Command:
         try:
             cfg = check_composed(cfg, self.name, overrides)
             return self.jobs.finish(self.task(cfg, [*overrides, *self.saved]))
-        except ERRORS as error:  # caught here, because Hydra ends a sweep at the first error that it sees
+        except ERRORS as error:  # not left to Hydra, which ends a sweep at the first error
             self.report(error)
             if os.getpid() != self.process:
                 raise
@@ -131,29 +132,31 @@ class JobTable:
     """A table of the jobs of a sweep that this process runs.
 
     Args:
-        arguments: of the command line.
+        arguments: the arguments of the command line.
     """
 
     def __init__(self, arguments: Sequence[str]):
         self.arguments = arguments
-        self.swept = {word.split("=")[0] for word in arguments if set(word) & set(",(")}  # and a few others
+        # The keys of swept overrides, and of a few others, such as lists.
+        self.swept_keys = {word.split("=")[0] for word in arguments if set(word) & set(",(")}
         self.rows: list[list[str]] = []
 
     def add(self, number: int, overrides: Sequence[str]) -> str:
         """Adds a job, and returns a unique name for it that needs no quotes in a shell or for Hydra."""
-        own = [word for word in overrides if word not in self.arguments and word.split("=")[0] in self.swept]
-        words = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *own))
+        new = (word for word in overrides if word not in self.arguments)
+        swept = [word for word in new if word.split("=")[0] in self.swept_keys]
+        words = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *swept))
         print(f"\njob {number}: {' '.join(overrides) or 'no overrides'}", flush=True)
-        self.rows.append([str(number), " ".join(own), "stopped", ""])
+        self.rows.append([str(number), " ".join(swept), "stopped", ""])
         return "_".join(words)[:MAX_NAME]
 
     def finish(self, result: Any) -> Any:
-        """Enters the metrics that the last job returned, or the error that ended it, and returns them."""
+        """Enters what the last job returned, or the error that ended it, into the table; returns it."""
         failed = isinstance(result, BaseException)
         status = final_status(result)[0] if failed else "finished"
         status = "refused" if isinstance(result, ConfigError) else status
         metrics = result.items() if isinstance(result, dict) else ()
-        for row in self.rows[-1:]:
+        for row in self.rows[-1:]:  # no row if there is no sweep
             row[2:] = status, ", ".join(f"{name} {format_number(value)}" for name, value in metrics)
         return result
 

@@ -1,4 +1,4 @@
-"""The game: two players, their objective and the tricks. It samples and computes losses without a Trainer."""
+"""The game: the networks of the players, their objective and the tricks; it needs no Trainer."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick, Tricks
 
 Label = int | Tensor | None
-BLOCK = 1000  # latents that are drawn at once
+LATENT_BLOCK = 1000  # number of latents that are drawn together
 
 
 class SharedReference:
-    """A reference to a game that belongs to another one: it is not copied, moved or saved with its user."""
+    """A reference to a game that is not a submodule: it is not copied, moved or saved with its holder."""
 
     def __init__(self, game: Game):
         self.game = game
@@ -44,13 +44,14 @@ class Game(nn.Module):
     """The players' networks, their objective and the tricks that change both.
 
     Args:
-        networks: without tricks, which change them here.
-        objective: computes the first loss terms.
-        tricks: by their names in the config.
-        unavailable: capabilities that no objective or trick may need, because of the play, the hardware or
-            the data.
-        autoencoder: the trained game of an earlier stage in whose latent space this game is played (the
-            setting `code_of`). Real samples are encoded, and generated ones decoded. None: the data space.
+        networks: the networks before the tricks have changed them.
+        objective: the objective, which computes the first loss terms.
+        tricks: the tricks by their names in the config.
+        unavailable: the capabilities that no objective or trick may need, because the play, the hardware or
+            the data exclude them.
+        autoencoder: the trained game of an earlier stage, in whose latent space this game is played (the
+            setting `code_of`): real samples are encoded, and generated samples decoded. None: this game is
+            played in the space of the data.
 
     Raises:
         ConfigError: a trick or the objective needs what is unavailable, or cannot handle these networks.
@@ -85,30 +86,32 @@ class Game(nn.Module):
             usable = autoencoder.generator.encoder is not None and not autoencoder.generator.num_classes
             reason = "needs a stage with an encoder and without classes"
             require(usable, "code_of", UNSET, reason, "choose another stage")
-        self.step = 0  # number of steps of the run so far
-        self.first_step = 0  # steps of the run before this game, in earlier stages
+        self.step = 0  # the number of steps of the run so far, over all stages
+        self.first_step = 0  # the step of the run at which this game begins, after all earlier stages
 
     @property
     def players(self) -> tuple[Player, ...]:
+        """The players that the objective trains."""
         return self.objective.players
 
     @property
     def networks(self) -> Networks:
+        """The players' networks, as the tricks have changed them."""
         return Networks(self.generator, self.discriminator, self.num_classes)
 
     @property
     def sampler(self) -> Generator:
-        """The network that samples are drawn from: the generator, or a trick's copy of it."""
+        """The network from which samples are drawn: the generator, or a trick's copy of it."""
         return cast(Generator, self.tricks.apply_hook("sampler", self.generator))
 
     @property
     def steps_played(self) -> int:
-        """The number of steps of this game so far, which schedules and tricks depend on."""
+        """The steps of this game so far, which schedules and tricks count; negative in earlier stages."""
         return self.step - self.first_step
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one sample, without the batch dimension."""
+        """The shape of one sample, without the batch dimension."""
         return self.generator.shape if self.autoencoder is None else self.autoencoder.game.shape
 
     def weights(self, player: Player) -> list[nn.Parameter]:
@@ -116,7 +119,7 @@ class Game(nn.Module):
         return [p for p in getattr(self, player).parameters() if p.requires_grad]
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
-        """A player's turn in this step on a batch of data, with random numbers from `random`."""
+        """A player's turn in this step, on a batch of data and with random numbers from `random`."""
         return Turn(
             player,
             self.steps_played,
@@ -138,7 +141,7 @@ class Game(nn.Module):
         return self.tricks.plays(player, self.steps_played)
 
     def on_weights_loaded(self) -> None:
-        """Is called after weights were loaded; calls the hook of the tricks."""
+        """Calls the tricks' hooks; whatever loads weights into the game calls it afterwards."""
         self.tricks.on_weights_loaded(self.networks)
 
     def after_update(self, player: Player) -> None:
@@ -146,19 +149,20 @@ class Game(nn.Module):
         self.tricks.after(player, self.networks, self.steps_played)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Samples [N, *shape] in the data's range from latents [N, latent_dim], with gradients."""
+        """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
         samples = self.sampler(latent, condition)
         return samples if self.autoencoder is None else self.autoencoder.game.decode(samples)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """The latents [N, latent_dim] that the encoder infers from samples [N, *shape]: codes, or means."""
+        """Encodes samples, [N, *shape] -> [N, latent_dim]: their codes, or the means of their posteriors."""
         sampler = self.sampler
         with evaluating(sampler):
+            # A variational encoder also returns variances, in the columns after the means.
             return sampler.encode(self._input(sampler, x))[:, : sampler.latent_dim]
 
     def decode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The same as `generate`, by a network in evaluation mode."""
+        """The same as `generate`, with the network in evaluation mode."""
         with evaluating(self.sampler):
             return self.generate(latent, condition)
 
@@ -167,7 +171,7 @@ class Game(nn.Module):
         """The network that classifies samples: the discriminator, or a trick's copy of it.
 
         Raises:
-            ConfigError: it does not classify.
+            ConfigError: there is no discriminator, or it has no class head.
         """
         if self.discriminator is None or self.discriminator.classes is None:
             raise ConfigError(
@@ -179,19 +183,19 @@ class Game(nn.Module):
     @torch.no_grad()
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     def classify(self, x: Tensor) -> Tensor:
-        """The class logits [N, K] of samples [N, *shape], by a network in evaluation mode."""
+        """Class logits of samples, [N, *shape] -> [N, K], with the network in evaluation mode."""
         classifier = self.classifier
         with evaluating(classifier):
             return classifier(self._input(classifier, x)).classes
 
     def _encode(self, sample: Sample) -> Sample:
-        """Samples of the data as samples of the space in which this game is played."""
+        """Converts samples of the data to the space in which this game is played."""
         if self.autoencoder is None:
             return sample
         return sample._replace(x=self.autoencoder.game.encode(sample.x))
 
     def _input(self, network: nn.Module, x: Tensor) -> Tensor:
-        """Samples of the data as inputs of a network, in the precision of its weights."""
+        """Converts samples of the data to inputs of a network, in the precision of its weights."""
         return self._encode(Sample(x.to(next(network.parameters()).dtype))).x
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
@@ -202,7 +206,9 @@ class Game(nn.Module):
         sampler = self.sampler
         weight = next(sampler.parameters())
         random = RandomStreams(seed, "sample", device=weight.device)
-        blocks = [sampler.prior(random, BLOCK, sampler.latent_dim) for _ in range(0, max(n, 1), BLOCK)]
+        # max: torch.cat needs at least one block, even for n = 0.
+        num_blocks = -(-max(n, 1) // LATENT_BLOCK)
+        blocks = [sampler.prior(random, LATENT_BLOCK, sampler.latent_dim) for _ in range(num_blocks)]
         return torch.cat(blocks)[:n].to(weight.dtype)
 
     # Not compiled, since evaluation mode and each new shape would need a compilation.
@@ -211,15 +217,18 @@ class Game(nn.Module):
     def sample(
         self, n: int, seed: int = 0, label: Label = None, batch_size: int = 250, rows: slice = slice(None)
     ) -> Tensor:
-        """Samples [n, *shape] in the data's range, by a network in evaluation mode.
+        """Samples [n, *shape] in the data's range, generated with the network in evaluation mode.
 
         Args:
-            seed: determines the i-th latent, independently of n.
-            label: for a conditional generator, the class of all samples or of each, [n]; None: all in turn.
-            rows: the part of the n samples that is computed and returned.
+            n: the number of samples.
+            seed: the seed of the latents; the i-th latent does not depend on n.
+            label: one class for all samples, or the class of each, [n]; None: the classes of a conditional
+                generator one after the other.
+            batch_size: the number of samples that are generated together.
+            rows: the slice of the n samples that is computed and returned.
 
         Raises:
-            ConfigError: n is not a whole number, or the generator cannot generate the class.
+            ConfigError: n is not a whole number, or the generator has no such class.
         """
         check_whole_number("n", n)
         latents, classes = self.latents(n, seed), self.labels(n, label)
@@ -232,9 +241,9 @@ class Game(nn.Module):
     def sample_on_all_ranks(
         self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None
     ) -> Tensor:
-        """The same as `sample`, computed in parts by all processes, each of which must call it.
+        """The same as `sample`, computed in parts by all processes; each process must call it.
 
-        Every process uses the running statistics of the first one, because those are saved.
+        Each uses the running statistics of the first process, because checkpoints contain those.
         """
         broadcast_(self.sampler.buffers())
         first, last, _ = (rows or slice(None)).indices(n)
@@ -248,7 +257,7 @@ class Game(nn.Module):
         """The classes [n] of the samples of `sample`; None for a generator without classes.
 
         Raises:
-            ConfigError: a label for a generator without classes, or one that is not among its classes.
+            ConfigError: `label` is given to a generator without classes, or is none of its classes.
         """
         num_classes, remedy = self.generator.num_classes, "train it with trick=label_conditioning"
         if num_classes is None:
@@ -258,18 +267,18 @@ class Game(nn.Module):
         if label is None:
             return torch.arange(n, device=device) % num_classes
         classes = torch.as_tensor(label, device=device)
-        for wrong in classes[(classes < 0) | (classes >= num_classes)].flatten()[:1].tolist():
+        for wrong in classes[(classes < 0) | (classes >= num_classes)].flatten().tolist():
             raise ConfigError(f"must lie between 0 and {num_classes - 1}", key="class", value=wrong)
         return classes.expand(n)
 
     def compile(self, *_: Any, **settings: Any) -> None:
         """Compiles the players for the shapes of a step; sampling stays uncompiled.
 
-        Tricks are not compiled, because their decisions may differ in every step.
+        Tricks are not compiled, because their decisions may change from step to step.
         """
-        # Simultaneous play runs backward through one graph twice.
+        # Donated buffers are gone after one backward pass; simultaneous play needs two through one graph.
         torch._functorch.config.donated_buffer = False
-        # All networks share a few lines of code, and torch limits the compiled variants of a line.
+        # All networks run through the same lines of code, and torch limits how often one line is compiled.
         torch._dynamo.config.recompile_limit = 64
         for player in self.players:
             getattr(self, player).compile(dynamic=False, **settings)

@@ -1,16 +1,17 @@
-"""python scripts/bench.py: measures a step of ganlab against bare loops for the same networks.
+"""python scripts/bench.py: compares a step of ganlab with loops written by hand for the same networks.
 
-Three loops take turns of one step in one process, so that a noisy machine is noisy for all:
+Three loops alternate in one process, so that a noisy machine slows them equally:
 
-  copied   the loop that everyone copies: fp32, contiguous, plain Adam, one generator pass for both players,
+  copied   the loop of most tutorials: fp32, contiguous, plain Adam, one generator pass for both players,
            and gradients of the discriminator's weights in the generator's update too
-  bare     the best loop that can be written by hand for the same networks and the same play
-  ganlab   ganlab's own loop inside Lightning's, with its logging on
+  bare     the fastest loop that can be written by hand for the same networks and the same play
+  ganlab   ganlab's loop inside Lightning's, with logging
 
-The workload mmd is the loss of direct matching alone, as in bench_mmd.py.
+The workload mmd measures only the loss of direct matching, as bench_mmd.py does.
 
-With --device cuda a turn has 50 steps and ends with a synchronisation, and the bare loop replays its step as
-a CUDA graph. The printed numbers are medians: milliseconds a step, and ratios of the times within each turn.
+The loops alternate in blocks of one step. With --device cuda a block has 50 steps and ends with a
+synchronisation, and the bare loop replays its step as a CUDA graph. The printed numbers are medians:
+milliseconds per step, and the ratios of the times of consecutive blocks.
 """
 
 from __future__ import annotations
@@ -54,10 +55,13 @@ SHAPES = {"mlp": (1, 28, 28), "dcgan-28": (1, 28, 28), "dcgan-64": (3, 64, 64)}
 
 
 class Synthetic(Data):
-    """Random images in memory, whose stream runs and times the turns of all loops.
+    """Random images in memory, with a stream that runs and times all loops.
 
-    Lightning fetches a batch, makes a step of ganlab with all that belongs to it, and fetches the next. In
-    between, the stream makes steps of the rivals.
+    Lightning fetches a batch, makes a step of ganlab, and fetches the next batch. After every block of
+    batches, the stream makes as many steps of each rival.
+
+    Args:
+        block: the number of steps that a loop makes before the next one.
     """
 
     def __init__(self, shape: list[int], batch_size: int, num_classes: None, range: list[float], block: int):
@@ -65,9 +69,9 @@ class Synthetic(Data):
         images = torch.randint(0, 256, (2048, *shape), dtype=torch.uint8)
         super().__init__(shape, None, (-1.0, 1.0), batch_size, {"train": Memory(images, None, flip=False)})
 
-    def stream(self, *arguments: Any, **named: Any) -> Iterator[tuple[Tensor, None]]:
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[tuple[Tensor, None]]:
         rivals, times = RIVALS
-        batches = iter(super().stream(*arguments, **named))
+        batches = iter(super().stream(*args, **kwargs))
         while True:
             began = perf_counter()
             for _ in range(self.block):
@@ -80,23 +84,24 @@ class Synthetic(Data):
                 times.setdefault(name, []).append(elapsed(began) / self.block)
 
     def batches(self, device: str) -> Iterator[Tensor]:
-        """The same batches for the rivals."""
+        """Batches of the same images for the rivals."""
         for x, _ in super().stream(0, lambda: 0, device):
             yield x
 
 
 def elapsed(began: float) -> float:
-    """Seconds, including pending work of the device."""
+    """Seconds since `began`, including pending work of the device."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return perf_counter() - began
 
 
-# The rivals and the times of all loops by name: Hydra builds the data, so they cannot be arguments.
+# The rivals and the times of all loops, by name. Global, because Hydra builds the data set from settings.
 RIVALS: tuple[dict[str, Any], dict[str, list[float]]] = ({}, {})
 
 
 def settings(workload: str, play: str, precision: str, device: str) -> list[str]:
+    """The overrides of a run."""
     shape = ",".join(map(str, SHAPES[workload]))
     return [
         *WORKLOADS[workload],
@@ -113,7 +118,7 @@ def settings(workload: str, play: str, precision: str, device: str) -> list[str]
 
 
 class Copied:
-    """The loop that everyone copies, always with play=shared and in fp32."""
+    """The loop of most tutorials, always with play=shared and in fp32."""
 
     def __init__(self, cfg: DictConfig, batches: Iterator[Tensor], device: str):
         game = build_game(cfg).to(device)
@@ -154,7 +159,8 @@ class Bare:
         self.play_step(next(self.batches))
 
     def play_step(self, real: Tensor) -> None:
-        # No cache of casts on a GPU: a captured graph must cast the current weights.
+        """One step of the play: calls `shared`, `alternating` or `simultaneous`."""
+        # No cache of casts on a GPU, because a captured graph must cast the weights at each replay.
         with torch.autocast(self.device, torch.bfloat16, self.bf16, cache_enabled=self.device == "cpu"):
             getattr(self, self.play)(real)
 
@@ -192,11 +198,11 @@ class Bare:
         softplus(-on_fake).mean().backward(inputs=self.g)
         self.d_optimizer.step()
         self.g_optimizer.step()
-        torch.clear_autocast_cache()  # Lightning's own context is still open
+        torch.clear_autocast_cache()  # Lightning's autocast is still open and would keep it
 
 
 class Graphed(Bare):
-    """The bare loop with its step captured once and replayed, so that the host does almost nothing."""
+    """The bare loop with a step that is captured once and replayed, so that the host does almost nothing."""
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)
@@ -204,7 +210,8 @@ class Graphed(Bare):
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            for _ in range(3):  # optimisers and libraries allocate their buffers, which a capture must not
+            # Optimisers and libraries allocate buffers in the first steps, which a capture must not contain.
+            for _ in range(3):
                 self.play_step(self.real)
         torch.cuda.current_stream().wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
@@ -217,12 +224,12 @@ class Graphed(Bare):
 
 
 def measure(workload: str, play: str, precision: str, options: argparse.Namespace) -> dict[str, float]:
-    """Median milliseconds a step, and median ratios within a turn."""
+    """Median milliseconds per step, and median ratios of the times of consecutive blocks."""
     device, block = options.device, 50 if options.device == "cuda" else 1
     overrides = settings(workload, play, precision, device)
     compiled = str(options.compile).lower()
     directory = f"run_dir={tempfile.mkdtemp()}/run"
-    cfg = compose(*overrides, f"steps={options.turns * block}", directory, f"compile={compiled}")
+    cfg = compose(*overrides, f"steps={options.blocks * block}", directory, f"compile={compiled}")
     data = {
         "_target_": "__main__.Synthetic",
         "shape": SHAPES[workload],
@@ -233,20 +240,20 @@ def measure(workload: str, play: str, precision: str, options: argparse.Namespac
     cfg.data = {**data, "batch_size": cfg.data.batch_size}
     rivals, times = RIVALS
     times.clear()
-    plain = Synthetic(list(SHAPES[workload]), cfg.data.batch_size, None, [-1, 1], block).batches(device)
-    batches = iter(plain)
+    images = Synthetic(list(SHAPES[workload]), cfg.data.batch_size, None, [-1, 1], block)
+    batches = images.batches(device)
     rivals.clear()
-    best = Graphed if device == "cuda" else Bare
+    fastest = Graphed if device == "cuda" else Bare
     rivals |= {
         "copied": Copied(cfg, batches, device),
-        "bare": best(cfg, batches, device, play, precision),
+        "bare": fastest(cfg, batches, device, play, precision),
     }
     with redirect_stdout(io.StringIO()):
         play(Session(cfg))
-    warm = {name: row[options.turns // 5 :] for name, row in times.items()}
+    warm = {name: row[options.blocks // 5 :] for name, row in times.items()}
     results = {f"{name} ms": 1000 * median(row) for name, row in warm.items()}
-    results["copied / ganlab"] = median(a / c for a, c in zip(warm["copied"], warm["ganlab"], strict=False))
-    results["ganlab / bare"] = median(c / b for c, b in zip(warm["ganlab"], warm["bare"], strict=False))
+    for a, b in (("copied", "ganlab"), ("ganlab", "bare")):  # the run may end before the rivals' last block
+        results[f"{a} / {b}"] = median(x / y for x, y in zip(warm[a], warm[b], strict=False))
     return results
 
 
@@ -257,7 +264,7 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", default=[*WORKLOADS, "mmd"], choices=[*WORKLOADS, "mmd"])
     parser.add_argument("--plays", nargs="+", default=["shared", "alternating", "simultaneous"])
     parser.add_argument("--precisions", nargs="+", default=["32-true", "bf16-mixed"])
-    parser.add_argument("--turns", type=int, default=60, help="of each loop; the first fifth is not counted")
+    parser.add_argument("--blocks", type=int, default=60, help="per loop; the first fifth is not counted")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--compile", action="store_true", help="set compile=true for ganlab")
     options = parser.parse_args()

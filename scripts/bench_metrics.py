@@ -1,10 +1,10 @@
-"""python scripts/bench_metrics.py <what>: measures the cost of evaluation.
+"""python scripts/bench_metrics.py <benchmark>: measures the cost of evaluation.
 
-mnist      seconds for the Frechet distance of 10,000 MNIST images through the small classifier, with the
-           reference in the cache; median of the turns (--root: the folder of MNIST)
-inception  Inception features compared with torch-fidelity alone, on the same images and with the same random
-           weights; both take turns in one process, and the ratio is the median over the turns
-memory     resident memory after the Frechet distance and KID of more and more samples
+mnist      seconds for the Frechet distance of 10,000 MNIST images in the features of the small classifier,
+           with a cached reference; the median of the repetitions (--root: the folder of MNIST)
+inception  time of Inception features relative to torch-fidelity alone, for the same images and the same
+           random weights; the two alternate in one process, and the ratio is the median of the repetitions
+memory     resident memory after the Frechet distance and KID of increasing numbers of samples
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.extractors import Inception
 from ganlab.training.processes import keep_memory
 
-SIZE, BATCH = 32, 50  # pixels a side, and images of a turn
+SIZE, BATCH = 32, 50  # side of an image in pixels, and images per repetition
 
 
 def mnist(options: argparse.Namespace) -> None:
@@ -34,7 +34,7 @@ def mnist(options: argparse.Namespace) -> None:
     data = build_data(cfg)
     images = torch.cat([x for x, _ in data.split("test", "cpu", 1000)])
     times = []
-    for _ in range(options.turns + 1):  # the first fills the cache
+    for _ in range(options.repetitions + 1):  # the first one fills the cache
         began = perf_counter()
         evaluation = Evaluation(instantiate_group(cfg, "metric"), data, len(images), 10_000, 0)
         (value,) = evaluation.measure(images.split(1000), torch.device("cpu")).values()
@@ -50,28 +50,28 @@ def inception(options: argparse.Namespace) -> None:
     )
     generator = torch.Generator().manual_seed(0)
     ratios, times = [], []
-    for turn in range(options.turns + 1):
+    for repetition in range(options.repetitions + 1):
         images = torch.randint(256, (BATCH, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
         began = perf_counter()
         with torch.no_grad():
             ours.extract(images.double() / 255)
-            between = perf_counter()
+            middle = perf_counter()
             theirs(images)
-        if turn:  # the first is warm-up
-            times.append((between - began) / BATCH)
-            ratios.append((between - began) / (perf_counter() - between))
+        if repetition:  # the first one is warm-up
+            times.append((middle - began) / BATCH)
+            ratios.append((middle - began) / (perf_counter() - middle))
     print(f"ganlab / torch-fidelity {median(ratios):.2f} ({1000 * median(times):.0f} ms an image)")
 
 
 def random_weights(path: Path) -> Path:
-    """Writes weights in torch-fidelity's format; the time of a network does not depend on them."""
+    """Writes random weights in torch-fidelity's format; the time of a pass does not depend on the weights."""
 
-    class Blank(FeatureExtractorInceptionV3):
-        def load_state_dict(self, *arguments: object, **named: object) -> None:
-            """Loads nothing, although the constructor asks for a file."""
+    class Untrained(FeatureExtractorInceptionV3):
+        def load_state_dict(self, *args: object, **kwargs: object) -> None:
+            """Loads nothing, because the constructor requires a file, but there is none yet."""
 
     torch.save({}, path)
-    network = Blank("blank", ["2048"], str(path))
+    network = Untrained("untrained", ["2048"], str(path))
     for weight in network.parameters():
         if weight.ndim > 1:
             nn.init.kaiming_normal_(weight, nonlinearity="relu")
@@ -81,6 +81,7 @@ def random_weights(path: Path) -> Path:
 
 def memory(options: argparse.Namespace) -> None:
     def noise(n: int) -> Iterator[Tensor]:
+        """n images of uniform noise, in batches of 1,000."""
         generator = torch.Generator().manual_seed(n)
         return (2 * torch.rand(1000, 1, 8, 8, generator=generator) - 1 for _ in range(n // 1000))
 
@@ -96,15 +97,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["mnist", "inception", "memory"])
-    parser.add_argument("--root", type=Path, help="folder of MNIST/raw")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("benchmark", choices=["mnist", "inception", "memory"])
+    parser.add_argument("--root", type=Path, help="the folder that contains MNIST/raw")
+    parser.add_argument("--repetitions", type=int, default=5)
     options = parser.parse_args()
-    if options.what == "mnist" and options.root is None:
-        parser.error("mnist needs --root, the folder of MNIST/raw")
+    if options.benchmark == "mnist" and options.root is None:
+        parser.error("mnist needs --root, the folder that contains MNIST/raw")
     keep_memory()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    {"mnist": mnist, "inception": inception, "memory": memory}[options.what](options)
+    {"mnist": mnist, "inception": inception, "memory": memory}[options.benchmark](options)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
-"""python scripts/bench_mmd.py: measures the six-width MMD of GMMN with its gradient, against plain autograd.
+"""python scripts/bench_mmd.py: compares ganlab's MMD of six widths, with its gradient, with plain autograd.
 
-The implementations take turns of one trial in one process, so that a noisy machine is noisy for all:
+The implementations alternate in one process, so that a noisy machine slows them equally:
 
   naive     a matrix of distances for each width, between all samples at once, with all its gradients
-  once      one matrix of distances for all widths, otherwise the same
-  compiled  `once` through torch.compile
+  shared    one matrix of distances for all widths, otherwise the same
+  compiled  `shared` with torch.compile
   ganlab    ganlab.functional.distances.mmd2
 
-A trial is the loss and its gradient in the generated samples. The data are as far apart as images in [0, 1].
-The printed numbers are medians: milliseconds, and ratios of the times within each turn.
+A trial computes the loss and its gradient with respect to the generated samples. The distances of the data
+are those of images in [0, 1]. The printed numbers are medians over the trials: milliseconds, and ratios of
+the times of one trial.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ KERNEL = GaussianMixture(VARIANCES, "variance")
 
 
 def mmd_of_gram(gram: Tensor, n: int) -> Tensor:
+    """The biased squared MMD of the first n samples and the others, from their Gram matrix."""
     return gram[:n, :n].mean() + gram[n:, n:].mean() - 2 * gram[:n, n:].mean()
 
 
@@ -38,7 +40,7 @@ def naive(x: Tensor, y: Tensor) -> Tensor:
     return torch.stack(grams).sum()
 
 
-def once(x: Tensor, y: Tensor) -> Tensor:
+def shared(x: Tensor, y: Tensor) -> Tensor:
     both = torch.cat([x, y])
     squared = squared_distances(both, both)
     return torch.stack([mmd_of_gram(torch.exp(-squared / (2 * v)), len(x)) for v in VARIANCES]).sum()
@@ -48,40 +50,39 @@ def ganlab(x: Tensor, y: Tensor) -> Tensor:
     return mmd2(x, y, KERNEL, "biased")
 
 
-compiled = torch.compile(once)
 IMPLEMENTATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "naive": naive,
-    "once": once,
-    "compiled": compiled,
+    "shared": shared,
+    "compiled": torch.compile(shared),
     "ganlab": ganlab,
 }
 
 
-def trial(implementation: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> float:
-    """Seconds of a loss and its gradient, including pending work of the device."""
-    begin = perf_counter()
+def time_trial(implementation: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> float:
+    """The seconds for a loss and its gradient, including pending work of the device."""
+    began = perf_counter()
     implementation(x, y).backward()
     if x.is_cuda:
         torch.cuda.synchronize()
-    spent = perf_counter() - begin
+    seconds = perf_counter() - began
     x.grad = None
-    return spent
+    return seconds
 
 
 def measure(batch: int, dim: int, trials: int, device: str) -> Iterator[str]:
-    """A line for each implementation."""
+    """Measures the implementations; yields a line for each."""
     torch.manual_seed(0)
-    # Sparse strokes on a dark ground: squared distances around 100, as between images of MNIST.
+    # Sparse bright pixels, so that squared distances are around 100, as between images of MNIST.
     x, y = ((torch.rand(2, batch, dim) < 0.15) * torch.rand(2, 1, dim)).to(device).unbind()
     x.requires_grad_()
     values = {float(loss(x, y).detach()) for loss in IMPLEMENTATIONS.values()}
     assert max(values) - min(values) < 1e-4, values
-    turns = [{name: trial(loss, x, y) for name, loss in IMPLEMENTATIONS.items()} for _ in range(trials)]
-    warm = turns[trials // 5 :]
+    runs = [{name: time_trial(loss, x, y) for name, loss in IMPLEMENTATIONS.items()} for _ in range(trials)]
+    warm = runs[trials // 5 :]
     for name in IMPLEMENTATIONS:
         ratio = median(times[name] / times["ganlab"] for times in warm)
-        spent = 1000 * median(times[name] for times in warm)
-        yield f"{name:8} {spent:8.1f} ms  {ratio:5.2f} x ganlab"
+        milliseconds = 1000 * median(times[name] for times in warm)
+        yield f"{name:8} {milliseconds:8.1f} ms  {ratio:5.2f} x ganlab"
 
 
 def main() -> None:
@@ -90,7 +91,7 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=1000)
     parser.add_argument("--dim", type=int, default=784)
-    parser.add_argument("--trials", type=int, default=15, help="of each; the first fifth is not counted")
+    parser.add_argument("--trials", type=int, default=15, help="the first fifth is not counted")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()

@@ -1,12 +1,14 @@
-"""python scripts/bench_scale.py <what>: measures how the cost of ganlab grows.
+"""python scripts/bench_scale.py <benchmark>: measures how the cost of ganlab grows.
 
   memory     resident memory of a run of 10,000 steps, early and late
-  batches    images a second at batch sizes 64 to 512, as ratios to 64; the sizes take turns
-  processes  images a second of two processes with a thread each, against one with two; they take turns
-  streaming  a folder of 1,000,000 images: the time of listing them, and of a batch, against decoding alone
+  batches    images per second at batch sizes 64 to 512, relative to 64; the sizes alternate
+  processes  images per second of two processes with one thread each, relative to one process with two
+             threads; the two alternate
+  streaming  a folder of 1,000,000 images: seconds to list them, and images per second of the stream,
+             relative to decoding alone
   start      seconds from the command to the end of the first step, and of --help
 
-Every run is `python -m ganlab.run` as a user starts it.
+Each run is a process `python -m ganlab.run`, as a user starts it.
 """
 
 from __future__ import annotations
@@ -27,13 +29,14 @@ QUIET = ("logger=csv", "metric=none", "sample_every=1000000", "checkpoint_every=
 
 
 def start_run(directory: Path, *overrides: str, threads: int = 2) -> subprocess.Popen[str]:
+    """Starts a run in a new process."""
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     command = [sys.executable, "-m", "ganlab.run", f"run_dir={directory}", *QUIET, *overrides]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True, env=environment)
 
 
 def speed(*overrides: str, threads: int = 2) -> float:
-    """Images a second, as the run measures them."""
+    """Images per second, as the run measures them."""
     directory = Path(tempfile.mkdtemp()) / "run"
     process = start_run(directory, *overrides, threads=threads)
     process.communicate()
@@ -44,9 +47,9 @@ def speed(*overrides: str, threads: int = 2) -> float:
 
 def memory(options: argparse.Namespace) -> None:
     directory = Path(tempfile.mkdtemp()) / "run"
-    # Some more steps, because a run saves a checkpoint after its last.
+    # More than 10,000 steps, because the checkpoint after the last step also takes memory.
     process = start_run(directory, "steps=10500", "log_every=10", *options.overrides)
-    resident = {}  # MiB by step
+    resident = {}  # MiB at each step
     while process.poll() is None:
         try:
             step = int((directory / "metrics.csv").read_text().split()[-1].split(",")[0])
@@ -63,7 +66,7 @@ def memory(options: argparse.Namespace) -> None:
 def batches(options: argparse.Namespace) -> None:
     sizes = (64, 128, 256, 512)
     speeds: dict[int, list[float]] = {size: [] for size in sizes}
-    for _ in range(options.turns):
+    for _ in range(options.repetitions):
         for size in sizes:
             speeds[size].append(speed(f"data.batch_size={size}", "images=25600", *options.overrides))
     for size in sizes:
@@ -72,12 +75,12 @@ def batches(options: argparse.Namespace) -> None:
 
 
 def processes(options: argparse.Namespace) -> None:
-    shared = ("images=25600", *options.overrides)
+    both = ("images=25600", *options.overrides)
     pairs = [
-        (speed(*shared, "trainer=ddp", threads=1), speed(*shared, threads=2)) for _ in range(options.turns)
+        (speed(*both, "trainer=ddp", threads=1), speed(*both, threads=2)) for _ in range(options.repetitions)
     ]
     two, one = (median(row) for row in zip(*pairs, strict=True))
-    print(f"two processes, a thread each: {two:,.0f} images/s; one process, two threads: {one:,.0f} images/s")
+    print(f"images/s: {two:,.0f} of two processes with one thread each, {one:,.0f} of one with two threads")
     print(f"ratio {median(a / b for a, b in pairs):.2f}")
 
 
@@ -97,16 +100,16 @@ def streaming(options: argparse.Namespace) -> None:
     print(f"listing {len(data):,} images: {time.perf_counter() - began:.1f} s")
     source = data.sources["train"]
     batches, ratios = iter(data.stream(0, lambda: 0, "cpu")), []
-    for _ in islice(batches, 20):  # the workers have started, and filled their queues
+    for _ in islice(batches, 20):  # until the workers have started and filled their queues
         pass
     order = torch.randperm(len(data))
-    for turn in range(options.turns):
+    for repetition in range(options.repetitions):
         began = time.perf_counter()
         for _ in islice(batches, 40):
             pass
         streamed = (time.perf_counter() - began) / (40 * 256)
         began = time.perf_counter()
-        for i in order[turn * 2560 : (turn + 1) * 2560].tolist():
+        for i in order[repetition * 2560 : (repetition + 1) * 2560].tolist():
             decode_image(source.files[i], source.spec, {})
         decoded = (time.perf_counter() - began) / 2560
         ratios.append(decoded / streamed)
@@ -116,7 +119,7 @@ def streaming(options: argparse.Namespace) -> None:
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Writes `count` images of 64x64; every hundred of them are hard links to one file."""
+    """Writes `count` images of 64x64 pixels, each hundred of which are hard links to one file."""
     import numpy as np
     from PIL import Image
 
@@ -127,32 +130,32 @@ def write_images(folder: Path, count: int) -> None:
         subfolder.mkdir(exist_ok=True)
         first = subfolder / f"{i:06d}_00.jpg"
         Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(first, quality=90)
-        for copy in range(1, 100):
-            os.link(first, subfolder / f"{i:06d}_{copy:02d}.jpg")
+        for link in range(1, 100):
+            os.link(first, subfolder / f"{i:06d}_{link:02d}.jpg")
 
 
 def start(options: argparse.Namespace) -> None:
-    first_step, help_ = [], []
-    for _ in range(options.turns):
+    step_seconds, help_seconds = [], []
+    for _ in range(options.repetitions):
         began = time.perf_counter()
         start_run(Path(tempfile.mkdtemp()) / "run", "steps=1", *options.overrides).communicate()
-        first_step.append(time.perf_counter() - began)
+        step_seconds.append(time.perf_counter() - began)
         began = time.perf_counter()
         subprocess.run([sys.executable, "-m", "ganlab.run", "--help"], stdout=subprocess.DEVNULL, check=True)
-        help_.append(time.perf_counter() - began)
-    print(f"one step, whole process: {median(first_step):.1f} s; --help: {median(help_):.2f} s")
+        help_seconds.append(time.perf_counter() - began)
+    print(f"one step, whole process: {median(step_seconds):.1f} s; --help: {median(help_seconds):.2f} s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["memory", "batches", "processes", "streaming", "start"])
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--images", type=int, default=1_000_000, help="number of files for streaming")
+    parser.add_argument("benchmark", choices=["memory", "batches", "processes", "streaming", "start"])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--images", type=int, default=1_000_000, help="number of image files for streaming")
     parser.add_argument("overrides", nargs="*", help="overrides of every run, such as model=dcgan")
     options = parser.parse_intermixed_args()
-    globals()[options.what](options)
+    globals()[options.benchmark](options)  # each choice is a function above
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """python scripts/bench_tricks.py [trick ...]: measures the cost of tricks, for ganlab/tricks/costs.csv.
 
-A game with the trick and one without it take turns of 16 steps, so that a noisy machine is noisy for both,
-and tricks that act only in some steps are measured fairly. The cost is the median of the ratios of processor
-time, which excludes waiting for other processes. Both games have an objective that accepts the trick, and
-labelled batches if the trick needs them. Reading data and Lightning's loop are left out, because they cost
-the same with every trick.
+A game with the trick and a game without it alternate in blocks of 16 steps. So a noisy machine slows both
+equally, and tricks that act only in some steps are measured fairly. The cost is the median of the ratios of
+processor time, which excludes waiting for other processes. Both games have an objective that accepts the
+trick, and labelled batches if the trick needs them. Reading data and Lightning's loop are not measured,
+because they cost the same with every trick.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ganlab.training.build import build
 from ganlab.training.module import GameModule
 from ganlab.training.processes import keep_memory, silence_lightning
 
-STEPS, TURNS = 16, 3  # steps of a turn, and turns of each game after one that is not counted
+STEPS, BLOCKS = 16, 3  # steps in a block, and blocks of each game after a first one that is not counted
 BATCH = 64
 WORKLOADS = {
     "DCGAN 28x28, batch 64": ("model=dcgan",),
@@ -41,7 +41,8 @@ WORKLOADS = {
 }
 
 
-def game(*overrides: str) -> GameModule:
+def build_module(*overrides: str) -> GameModule:
+    """The module of a game with play=shared on images of 28x28, in training mode."""
     size = ("data.shape=[1,28,28]", f"data.batch_size={BATCH}")
     return build(compose(*overrides, "logger=csv", "play=shared", *size)).train()
 
@@ -52,8 +53,8 @@ def random_batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return x, torch.randint(10, (BATCH,), generator=generator)
 
 
-def time_turn(module: GameModule, num_batches: int) -> float:
-    """Processor seconds of a turn, each step with so many batches: the real and the labelled one."""
+def time_block(module: GameModule, num_batches: int) -> float:
+    """Processor seconds of a block of steps on the real batch alone (1), or with the labelled batch (2)."""
     generator = torch.Generator().manual_seed(module.game.step)
     batch: Any = tuple(part for _ in range(num_batches) for part in random_batch(generator))
     began = process_time()
@@ -63,20 +64,20 @@ def time_turn(module: GameModule, num_batches: int) -> float:
 
 
 def cost(trick: str, workload: str) -> float:
-    """Additional time of a step with a trick, in per cent."""
+    """The additional time of a step with a trick, in per cent."""
     labelled = Capability.LABELLED_BATCH in trick_class(trick).needs
     settings = [
         *WORKLOADS[workload],
         f"objective={common_objective(trick)}",
         *(["data.labelled=64"] if labelled else []),
     ]
-    games = game(*settings, f"trick={trick}"), game(*settings)
-    times = [[time_turn(module, 1 + labelled) for module in games] for _ in range(1 + TURNS)][1:]
+    modules = build_module(*settings, f"trick={trick}"), build_module(*settings)
+    times = [[time_block(module, 1 + labelled) for module in modules] for _ in range(1 + BLOCKS)][1:]
     return 100 * (median(with_trick / without for with_trick, without in times) - 1)
 
 
 def measure(trick: str) -> dict[str, str]:
-    """A row of the table, for the first workload that the trick does not refuse."""
+    """The trick's row of the table, measured with the first workload that the trick does not refuse."""
     row = {
         "trick": trick,
         "per cent of a step": "",

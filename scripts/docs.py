@@ -1,9 +1,8 @@
 """python scripts/docs.py: writes ganlab/tricks/README.md, a page with every trick.
 
-The page is generated from the code: class names, docstrings and hooks of the tricks, and their costs in
-costs.csv, which `python scripts/bench_tricks.py` measures. The objectives and other tricks that a trick
-refuses are found by building each combination. tests/support/refused_combinations.json keeps them for the
-page and for the tests.
+The page is generated from the docstrings and hooks of the tricks, and from their costs in costs.csv, which
+`python scripts/bench_tricks.py` measures. The objectives and other tricks that a trick refuses are found by
+building each combination, and stored in tests/support/refused_combinations.json for the page and the tests.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from ganlab.tricks.base import Trick
 ROOT = Path(__file__).parent.parent
 REFUSED = ROOT / "tests" / "support" / "refused_combinations.json"
 README, COSTS = ROOT / "ganlab" / "tricks" / "README.md", ROOT / "ganlab" / "tricks" / "costs.csv"
-# With batch norm in the generator and labelled images of even sides, as few tricks as possible refuse.
+# A small game that as few tricks as possible refuse: batch norm in the generator, images with even sides.
 SMALL = (
     "logger=csv",
     "model.generator.hidden=[16]",
     "model.generator.batch_norm=true",
     "model.discriminator.hidden=[16]",
 )
-# Capabilities that depend on the data, the machine or the compiler, and not on the objective.
+# The capabilities that depend on the data, the hardware or the compiler, and not on the objective.
 OF_SETTINGS = (
     Capability.LABELS,
     Capability.LABELLED_BATCH,
@@ -61,19 +60,20 @@ layer, batch norm or normal latents; this is checked when the game is built. To 
 """
 COST = (
     "The cost is the additional time of a step of a DCGAN in per cent, or of the network in brackets if a "
-    "DCGAN refuses the trick; `costs.csv` has the objective of each. It is the median of three ratios. "
-    "Tricks that can only add work come out as low as -5, so differences of five points mean nothing. "
+    "DCGAN refuses the trick; `costs.csv` lists the objectives. It is the median of three ratios. Costs as "
+    "low as -5 are measured for tricks that only add work, so differences of five points mean nothing. "
     "Measured on {machines}."
 )
 
 
 def option_names(group: str) -> list[str]:
+    """The names of the options of a group of configs, such as "trick", sorted."""
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 @cache
-def composed(*overrides: str) -> DictConfig:
-    """The config of a small game, composed once: composing takes a hundred times as long as building."""
+def compose_small(*overrides: str) -> DictConfig:
+    """The config of a small game. Cached, since composing takes a hundred times as long as building."""
     cfg = compose(*SMALL, *overrides)
     OmegaConf.resolve(cfg)
     return cfg
@@ -82,10 +82,10 @@ def composed(*overrides: str) -> DictConfig:
 @cache
 def is_refused(objective: str, *tricks: str) -> bool:
     """Whether a game with this objective and these tricks is refused."""
-    cfg = composed().copy()
+    cfg = compose_small().copy()
     cfg.data.labelled = 10
-    cfg.objective = composed(f"objective={objective}").objective
-    cfg.trick = OmegaConf.merge({}, *(composed(f"trick={trick}").trick for trick in tricks))
+    cfg.objective = compose_small(f"objective={objective}").objective
+    cfg.trick = OmegaConf.merge({}, *(compose_small(f"trick={trick}").trick for trick in tricks))
     try:
         build_game(cfg)
     except ConfigError:
@@ -94,7 +94,7 @@ def is_refused(objective: str, *tricks: str) -> bool:
 
 
 def common_objective(*tricks: str) -> str | None:
-    """An objective that accepts each of the tricks alone, preferably non_saturating; None: there is none."""
+    """An objective that accepts each trick alone, preferably non_saturating; None if there is none."""
     for objective in ("non_saturating", *option_names("objective")):
         if not any(is_refused(objective, trick) for trick in tricks):
             return objective
@@ -102,19 +102,20 @@ def common_objective(*tricks: str) -> str | None:
 
 
 def can_be_combined(*tricks: str) -> bool:
+    """Whether a game with an objective that accepts each of the tricks accepts all of them together."""
     objective = common_objective(*tricks)
     return objective is not None and not is_refused(objective, *sorted(tricks))
 
 
 class Refused(NamedTuple):
-    """Combinations that are refused."""
+    """The combinations that are refused."""
 
-    objectives: set[tuple[str, str]]  # trick, objective
-    pairs: set[tuple[str, str]]  # two tricks, in alphabetical order
+    objectives: set[tuple[str, str]]  # (trick, objective)
+    pairs: set[tuple[str, str]]  # (trick, trick), in alphabetical order
 
 
 def find_refused() -> Refused:
-    """Builds each combination; takes minutes."""
+    """Finds the refused combinations by building each one; takes minutes."""
     tricks = option_names("trick")
     choices = product(tricks, option_names("objective"))
     return Refused(
@@ -142,24 +143,24 @@ def read_refused() -> Refused:
 
 
 def trick_class(trick: str) -> type[Trick]:
-    return get_class(composed(f"trick={trick}").trick[trick]._target_)
+    return get_class(compose_small(f"trick={trick}").trick[trick]._target_)
 
 
-def hooks(trick: type[Trick]) -> list[str]:
-    """The methods of `Trick` that a trick overrides."""
+def overridden_hooks(trick: type[Trick]) -> list[str]:
+    """The names of the methods of `Trick` that a trick overrides."""
     names = [name for name, _ in inspect.getmembers(Trick, inspect.isfunction) if name in vars(Trick)]
     names = [name for name in names if name not in ("__init__", "set_extra_state")]
     return [name for name in names if getattr(trick, name) is not getattr(Trick, name)]
 
 
 def needed_settings(trick: str) -> list[str]:
-    """What a trick with its default settings needs of other settings than the objective."""
-    built: Trick = instantiate(composed(f"trick={trick}").trick[trick])
-    return [str(capability) for capability in OF_SETTINGS if capability in built.needs | built.claims]
+    """The capabilities that a trick with its default settings needs, apart from those of the objective."""
+    instance: Trick = instantiate(compose_small(f"trick={trick}").trick[trick])
+    return [str(capability) for capability in OF_SETTINGS if capability in instance.needs | instance.claims]
 
 
 def summary(trick: type[Trick]) -> tuple[str, str]:
-    """The first sentence of a trick's docstring without the paper, and the paper."""
+    """The first sentence of a trick's docstring without the paper that it cites, and the paper."""
     docstring = inspect.getdoc(trick) or ""
     paper = PAPER.search(docstring)
     text = PAPER.sub("", " ".join(docstring.split("\n\n")[0].split()))
@@ -169,7 +170,7 @@ def summary(trick: type[Trick]) -> tuple[str, str]:
 
 
 def read_costs() -> list[dict[str, str]]:
-    """The rows of costs.csv; none if nothing has been measured."""
+    """The rows of costs.csv; empty if nothing has been measured."""
     if not COSTS.exists():
         return []
     with COSTS.open() as file:
@@ -177,13 +178,13 @@ def read_costs() -> list[dict[str, str]]:
 
 
 def cost_cell(row: dict[str, str]) -> str:
-    """Per cent of a step, with the network unless it is the DCGAN that most are measured on."""
+    """The cost in per cent of a step, followed by the network unless it is the DCGAN."""
     network = row["workload"].partition(" ")[0]
     return row["per cent of a step"] + ("" if network in ("", "DCGAN") else f" ({network})")
 
 
 def cost_note(costs: list[dict[str, str]]) -> str:
-    """A paragraph about the column of costs."""
+    """The paragraph that explains the column of costs."""
     if not costs:
         return "`python scripts/bench_tricks.py` measures the cost of each trick; it has not been run."
     return COST.format(machines="; ".join(sorted({row["machine"] for row in costs})))
@@ -199,9 +200,9 @@ def trick_table(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
     for trick in tricks:
         sentence, paper = summary(trick_class(trick))
         others = ", ".join(f"`{name}`" for name in tricks if tuple(sorted((trick, name))) in refused)
-        overridden = ", ".join(f"`{hook}`" for hook in hooks(trick_class(trick)))
+        hooks = ", ".join(f"`{hook}`" for hook in overridden_hooks(trick_class(trick)))
         needs = ", ".join(needed_settings(trick))
-        rows.append([f"`{trick}`", sentence, paper, overridden, costs.get(trick, ""), needs, others])
+        rows.append([f"`{trick}`", sentence, paper, hooks, costs.get(trick, ""), needs, others])
     header = ["trick", "what it does", "paper", "hooks", "cost, %", "needs", "refuses"]
     return markdown_table(header, rows)
 

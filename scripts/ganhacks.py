@@ -1,4 +1,4 @@
-"""The seventeen tips of ganhacks (Chintala, Denton, Arjovsky & Mathieu 2016) as settings of ganlab."""
+"""The seventeen tips of ganhacks (Chintala, Denton, Arjovsky & Mathieu 2016), as settings of ganlab."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """python scripts/parzen_anchors.py: Parzen scores of real images and k-means centroids, as models of MNIST.
 
-They put the table of Parzen scores into perspective. `--root DIR` is the folder of MNIST; the scores take
-minutes on one core. Each anchor is a set of points in place of a model's samples, drawn from the images that
-the experiment trains on. `--runs RUN ...` scores 10,000 samples of runs, or of single checkpoints, instead.
+They put the table of Parzen scores into perspective. An anchor is a set of points, taken from the images on
+which the experiment trains, that are scored in place of a model's samples. `--runs RUN ...` scores 10,000
+samples of runs or of single checkpoints instead. `--root DIR` is the folder that contains MNIST/raw. The
+scores take minutes on one core.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def all_images(data: Data, split: Split) -> Tensor:
 
 
 def centroids(x: Tensor, k: int, iterations: int, seed: int) -> Tensor:
-    """Centroids of k-means by Lloyd's algorithm, started from random images, [k, 1, 28, 28]."""
+    """The centroids of k-means by Lloyd's algorithm, which starts from random images, [k, 1, 28, 28]."""
     from sklearn.cluster import KMeans
 
     kmeans = KMeans(k, init="random", n_init=1, max_iter=iterations, tol=0, random_state=seed)
@@ -36,7 +37,7 @@ def centroids(x: Tensor, k: int, iterations: int, seed: int) -> Tensor:
 
 
 def anchors(data: Data, seed: int) -> Iterator[tuple[str, Tensor]]:
-    """The anchors: names and points."""
+    """The name and the points of each anchor."""
     x = all_images(data, "train")
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     yield "10,000 real training images", x[order[:10_000]]
@@ -46,7 +47,7 @@ def anchors(data: Data, seed: int) -> Iterator[tuple[str, Tensor]]:
 
 
 def samples(runs: list[str], seed: int) -> Iterator[tuple[str, Tensor]]:
-    """10,000 samples of each run."""
+    """The name and 10,000 samples of each run."""
     for run in runs:
         game = load(run)
         yield f"{run}, step {game.step}", game.sample(10_000, seed=seed)
@@ -55,9 +56,9 @@ def samples(runs: list[str], seed: int) -> Iterator[tuple[str, Tensor]]:
 def main() -> None:
     """Prints a row of the table for each anchor or run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--root", type=Path, required=True, help="folder of MNIST/raw")
+    parser.add_argument("--root", type=Path, required=True, help="the folder that contains MNIST/raw")
     parser.add_argument(
-        "--protocol", default="goodfellow2014_mnist", help="experiment that sets the data and the widths"
+        "--protocol", default="goodfellow2014_mnist", help="the experiment that sets the data and the widths"
     )
     parser.add_argument("--runs", nargs="+", help="run directories or checkpoints, instead of the anchors")
     parser.add_argument("--seed", type=int, default=0)

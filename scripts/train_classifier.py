@@ -1,6 +1,6 @@
-"""python scripts/train_classifier.py <data>: trains one of the classifiers whose features metrics compare.
+"""python scripts/train_classifier.py <data>: trains a classifier whose features metrics compare.
 
-`digits` takes 15 seconds; `mnist` and `fashion_mnist` read torchvision's files in `--root DIR` and take some
+`digits` takes 15 seconds. `mnist` and `fashion_mnist` read torchvision's files in `--root DIR` and take some
 minutes on one core.
 """
 
@@ -36,10 +36,10 @@ class Recipe(NamedTuple):
     """The length of training, and the augmentation of images."""
 
     epochs: int
-    degrees: float  # largest rotation
-    pixels: float  # largest shift
-    noise: float  # largest standard deviation
-    mirror: bool
+    degrees: float  # the largest rotation
+    pixels: float  # the largest shift
+    noise: float  # the largest standard deviation
+    mirror: bool  # whether half of the images are mirrored
 
 
 RECIPES = {
@@ -63,7 +63,7 @@ def digits() -> Data:
 
 
 def torchvision_data(dataset: str, root: Path) -> Data:
-    """A data set of torchvision in its own split, [N, 1, 28, 28]; the files must exist."""
+    """A data set of torchvision with its training and test split, [N, 1, 28, 28]; downloads missing files."""
     from ganlab.data.vision import load_splits
 
     (train, train_classes), (test, test_classes) = load_splits(dataset, str(root))
@@ -102,14 +102,14 @@ def train(classifier: Classifier, data: Data, recipe: Recipe) -> None:
 
 
 def accuracy(classifier: Classifier, x: Tensor, classes: Tensor) -> float:
-    """The share of images that are classified correctly, in float64 as metrics compute."""
+    """The share of images that are classified correctly, computed in float64 as metrics do."""
     classifier = classifier.eval().double()
     predicted = torch.cat([classifier.predict(eight_bit(rows)) for rows in torch.split(x, 500)])
     return float((predicted == classes).double().mean())
 
 
 def main() -> None:
-    """Trains, writes the weights, and prints the numbers of their README."""
+    """Trains, writes the weights, and prints the numbers for the README of the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=RECIPES)
     parser.add_argument("--root", type=Path, help="folder of MNIST/raw or FashionMNIST/raw")
@@ -131,7 +131,7 @@ def main() -> None:
     classifier = Classifier(**architecture)
     train(classifier, data, RECIPES[options.name])
 
-    # One key of metadata: safetensors writes several in an order that changes from run to run.
+    # One key of metadata, because safetensors writes several in an order that changes from run to run.
     path = WEIGHTS / f"{options.name}.safetensors"
     save_file(classifier.state_dict(), path, metadata={"architecture": json.dumps(architecture)})
     test_accuracy = accuracy(classifier, data.test, data.test_classes)

@@ -121,7 +121,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "trick=semi_supervised data.labelled=15": ("data.labelled", "10 classes", "a multiple of 10"),
     "trick=semi_supervised data.labelled=5000": ("data.labelled", "one class has only 141", "1410"),
     "trainer=ddp trick=replay_buffer": ("trick", "needs a single process"),
-    "trainer=ddp data.batch_size=63": ("data.batch_size", "does not divide among 2 processes"),
+    "trainer=ddp data.batch_size=63": ("data.batch_size", "cannot be divided among 2 processes"),
     "objective=mmd clip.discriminator=1": ("clip.discriminator", "trains no discriminator"),
     f"objective=mmd initial.discriminator=[{UNIFORM},bound:1}}]": (
         "initial.discriminator",

@@ -66,10 +66,10 @@ def test_a_number_out_of_range_is_refused() -> None:
     ("values", "milestones", "key", "reason"),
     [
         ([2], [10], ".values", "one element more"),
-        ([2, 1, 0], [10, 5], ".milestones", "rise"),
-        ([2, 1, 0], [10, 10], ".milestones", "rise"),
-        ([2, 1], [0], ".milestones", "rise"),
-        ([1, 2, 1], [5, 10], ".values", "rise or fall throughout"),
+        ([2, 1, 0], [10, 5], ".milestones", "increasing"),
+        ([2, 1, 0], [10, 10], ".milestones", "increasing"),
+        ([2, 1], [0], ".milestones", "increasing"),
+        ([1, 2, 1], [5, 10], ".values", "must be monotone"),
     ],
 )
 def test_a_piecewise_schedule_in_disorder_is_refused(

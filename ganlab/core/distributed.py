@@ -1,4 +1,4 @@
-"""Collective operations of a run's processes. In a single process each of them is the identity."""
+"""Collective operations between the processes of a run. In a run of one process, each is the identity."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -33,15 +33,16 @@ class SumOfRanks(torch.autograd.Function):
 
 
 def all_gather_with_grad(x: Tensor) -> Tensor:
-    """Concatenates the rows of all processes, [N, ...] -> [W N, ...]; N must be equal on all.
+    """Concatenates the rows of all W processes, [N, ...] -> [W N, ...]; every process must have the same N.
 
-    With it every process computes a loss that couples the samples of a batch from all rows. The gradient,
-    averaged over the processes as always, is then that of the global batch.
+    For a loss that couples the samples of a batch: every process computes it from the rows of all. The
+    average of the processes' gradients, which the optimiser uses, is then the gradient of the global batch.
     """
     if not is_distributed():
         return x
-    rows = [x if r == dist.get_rank() else torch.zeros_like(x) for r in range(dist.get_world_size())]
-    return SumOfRanks.apply(torch.cat(rows))
+    # Each process fills its rows and leaves zeros in the others', so the sum over processes has all rows.
+    blocks = [x if r == dist.get_rank() else torch.zeros_like(x) for r in range(dist.get_world_size())]
+    return SumOfRanks.apply(torch.cat(blocks))
 
 
 def local_rows(rows: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ def local_rows(rows: Tensor) -> Tensor:
 
 
 def mean_over_ranks(x: Tensor) -> Tensor:
-    """The mean over processes, with gradients."""
+    """The mean over processes, differentiable."""
     return SumOfRanks.apply(x) / dist.get_world_size() if is_distributed() else x
 
 
@@ -75,14 +76,14 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
 def make_in_parallel(make: Callable[[slice], Tensor], n: int) -> Tensor:
     """Computes n rows [n, ...], a part on each process, and returns all of them on every process.
 
-    Args:
-        make: computes a range of the rows; the range of the last processes may be shorter or empty.
+    The result carries no gradient.
 
-    No gradients flow through the result.
+    Args:
+        make: computes the rows of a slice. On the last processes the slice may be shorter, or empty.
     """
     if not is_distributed():
         return make(slice(0, n))
-    share = -(-n // dist.get_world_size())
+    share = -(-n // dist.get_world_size())  # n / W, rounded up
     first = dist.get_rank() * share
     part = make(slice(first, min(first + share, n)))
     rows = part.new_zeros(share * dist.get_world_size(), *part.shape[1:])
@@ -92,9 +93,9 @@ def make_in_parallel(make: Callable[[slice], Tensor], n: int) -> Tensor:
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set on any process. `device`: where the collective runs."""
+    """Whether the flag is set on any process; the collective runs on `device`."""
     if not is_distributed():
         return flag
-    found = torch.tensor(float(flag), device=device)
-    dist.all_reduce(found, op=dist.ReduceOp.MAX)
-    return bool(found)
+    largest = torch.tensor(float(flag), device=device)
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return bool(largest)

@@ -1,4 +1,4 @@
-"""Gradients of verdicts with respect to samples, and points to take them at, for gradient penalties."""
+"""Gradients of verdicts with respect to samples, and the points at which gradient penalties take them."""
 
 import torch
 from torch import Tensor
@@ -7,19 +7,20 @@ from ganlab.core.turn import Sample, Turn, at_least_float32
 
 
 def input_gradients(outputs: Tensor, x: Tensor) -> Tensor:
-    """The gradient of each output with respect to the samples it depends on, [N, D], differentiable.
+    """The gradient of each output with respect to the samples that it depends on, [N, D], differentiable.
 
     Args:
-        outputs: [N], or [N, h, w] over patches, which are summed.
-        x: samples [B, ...], where output i depends on the B / N consecutive samples of pack i alone; D is the
-            number of elements of a pack.
+        outputs: [N], or [N, h, w] over patches, whose gradients are summed.
+        x: samples [B, ...]. Output i depends on pack i alone, which is B / N consecutive samples of D
+            elements together.
     """
+    # One pass for all outputs: a sample affects only one of them, so the gradient of the sum is its gradient.
     (gradient,) = torch.autograd.grad(outputs.sum(), x, create_graph=True)
     return at_least_float32(gradient).reshape(len(outputs), -1)
 
 
 def row_norms(rows: Tensor) -> Tensor:
-    """Euclidean norms of rows [N, D] -> [N], at least 1e-6: the square root has no finite slope at 0."""
+    """Euclidean norms of rows, [N, D] -> [N], at least 1e-6: the square root has no finite slope at 0."""
     return rows.square().sum(1).clamp_min(1e-12).sqrt()
 
 
@@ -27,8 +28,8 @@ def interpolates(turn: Turn, name: str, n: int) -> Sample:
     """Uniformly drawn points on the lines from fake to real samples, with the conditions of the real ones.
 
     Args:
-        name: the random stream that the positions on the lines are drawn from.
-        n: the number of positions; the samples of a pack have the same one.
+        name: the name of the random stream from which the positions on the lines are drawn.
+        n: the number of positions. The B / n consecutive samples of a pack share one position.
     """
     real, fake = turn.real.x, turn.fake.x
     share = turn.random.uniform(name, n, *[1] * (real.ndim - 1)).to(real.dtype)

@@ -1,4 +1,4 @@
-"""Named ranges of the training loop: the seconds spent in each, and marks in a trace of torch.profiler."""
+"""Named ranges of the training loop: the seconds that each takes, and its mark in torch.profiler's trace."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ from typing import Any, ClassVar, TypeVar
 from torch.profiler import record_function
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-OUTSIDE = "Lightning's loop"  # the range of the time outside of every other
+OUTSIDE = "Lightning's loop"  # the name for the time outside of all ranges
 NO_RANGE = nullcontext()
 
 
 class Stopwatch:
-    """Seconds by range. An inner range pauses the outer one, so that the seconds add up to the whole time.
+    """The seconds spent in each range. An inner range pauses the outer one, so they add up to the total.
 
     Args:
-        synchronize: waits for the work that a device still has to do.
+        synchronize: waits until the device has finished its pending work.
     """
 
+    # The stopwatch that measures now; the callback `Profile` sets it, and removes it after training.
     running: ClassVar[Stopwatch | None] = None
 
     def __init__(self, synchronize: Callable[[], None]):
         self.synchronize = synchronize
-        self.seconds: dict[str, float] = {}
-        self._stack: list[str] = []
-        self._since = 0.0
+        self.seconds: dict[str, float] = {}  # by the name of the range
+        self._stack: list[str] = []  # names of the ranges that are open, the innermost last
+        self._charged_until = 0.0
 
     def reset(self) -> None:
+        """Forgets the seconds measured so far."""
         self._charge()
         self.seconds = {}
 
     @contextmanager
     def range(self, name: str) -> Iterator[None]:
+        """Counts the time of a block for the range of this name."""
         self._charge()
         self._stack.append(name)
         try:
@@ -45,22 +48,23 @@ class Stopwatch:
             self._stack.pop()
 
     def _charge(self) -> None:
-        """Adds the time since the last call to the innermost range."""
+        """Adds the time since the last charge to the innermost open range."""
         self.synchronize()
         now = perf_counter()
         name = self._stack[-1] if self._stack else OUTSIDE
-        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
-        self._since = now
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._charged_until
+        self._charged_until = now
 
 
 def profile_range(name: str) -> AbstractContextManager[None]:
-    """The range of a block, while a stopwatch runs; otherwise a shared context that does nothing.
+    """A context for a range of the running stopwatch; without one, a shared context that does nothing.
 
-    An idle `record_function` costs some 20 us, and a step has dozens of ranges.
+    Nothing is recorded then, because a `record_function` without a profiler costs some 20 us, and a step has
+    dozens of ranges.
     """
     return NO_RANGE if Stopwatch.running is None else Stopwatch.running.range(name)
 
 
 def with_range(name: str, function: Function) -> Function:
-    """The function, each of whose calls is a range while a stopwatch runs."""
+    """The function with each call in a range, if a stopwatch runs now; otherwise the function itself."""
     return function if Stopwatch.running is None else Stopwatch.running.range(name)(function)

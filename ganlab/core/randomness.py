@@ -11,24 +11,24 @@ from torch import Tensor
 
 
 def derive_seed(*key: int | str) -> int:
-    """Hashes a key to a 64-bit seed, which is the same on every machine and Python version.
+    """Hashes a key to a 64-bit seed that is the same on every machine and in every Python version.
 
-    The CPU generator reads only the low 32 bits of a seed, so `seed << 32 | step` would give every seed
-    the same run. blake2b is used because numpy's SeedSequence took 0.1 ms, four times in a step.
+    The CPU generator reads only the low 32 bits of a seed, so `seed << 32 | step` would make
+    the runs of all seeds equal. blake2b is used because numpy's SeedSequence takes 0.1 ms, four times a step.
     """
     words = "/".join(repr(part) if isinstance(part, str) else str(part) for part in key)
     return int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "little")
 
 
 def reseed(*key: int | str) -> None:
-    """Seeds the default generators of torch, numpy and `random` from a key; those of CUDA if it is in use."""
+    """Seeds the default generators of torch, CUDA (if it is in use), numpy and `random` from a key."""
     seed = derive_seed(*key)
-    # torch.manual_seed formats a stack trace at each call: 100 to 300 us in a step.
+    # Not torch.manual_seed, which formats a stack trace at each call: 100 to 300 us a step.
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
     random.seed(seed)
-    np.random.seed(seed & 0xFFFFFFFF)
+    np.random.seed(seed & 0xFFFFFFFF)  # numpy accepts 32 bits
 
 
 def seeded_generator(*key: int | str, device: torch.device | str = "cpu") -> torch.Generator:
@@ -37,20 +37,23 @@ def seeded_generator(*key: int | str, device: torch.device | str = "cpu") -> tor
 
 
 def proportional_classes(counts: Sequence[int], n: int) -> Tensor:
-    """Classes, int64 [n], in proportion to `counts` [K]; in turn if all counts are equal.
+    """Classes [n] int64 in proportion to `counts` [K]; 0, ..., K - 1 repeatedly if all counts are equal.
 
-    The i-th class does not depend on n, and the first m classes are in proportion for every m: the j-th
-    element of class k is placed at (j + 1/2) / counts[k], which is Webster's method of apportionment.
+    The i-th class does not depend on n, and the first m classes are in proportion for every m: the classes
+    are sorted by the positions (j + 1/2) / counts[k] of the j-th element of each class k, which is Webster's
+    method of apportionment.
     """
     share = torch.tensor(counts, dtype=torch.float64)
-    enough = ((n + len(share) / 2) * share / share.sum()).ceil().long() + 1  # of each class, [K]
-    classes = torch.repeat_interleave(torch.arange(len(share)), enough)
-    index = torch.arange(len(classes)) - (enough.cumsum(0) - enough)[classes]  # within its class
+    # As many candidates of each class as the first n can contain, [K].
+    num_candidates = ((n + len(share) / 2) * share / share.sum()).ceil().long() + 1
+    classes = torch.repeat_interleave(torch.arange(len(share)), num_candidates)
+    starts = num_candidates.cumsum(0) - num_candidates  # the index of the first candidate of each class, [K]
+    index = torch.arange(len(classes)) - starts[classes]  # j, the index of a candidate within its class
     return classes[((index + 0.5) / share[classes]).argsort(stable=True)[:n]]
 
 
 class RandomSource(Protocol):
-    """Named streams of random numbers. Successive calls with the same name continue its stream."""
+    """Named streams of random numbers. Successive calls with one name continue the stream of that name."""
 
     def normal(self, name: str, n: int, *shape: int) -> Tensor:
         """Standard normal numbers, [n, *shape]."""
@@ -62,7 +65,10 @@ class RandomSource(Protocol):
 class RandomStreams:
     """A `RandomSource` seeded from a key. Each process receives its rows of the numbers of the global batch.
 
-    Every use has a stream of its own, so a trick that draws numbers does not shift those of another.
+    Each purpose has a stream of its own, so a trick that draws numbers does not shift those of other tricks.
+
+    Args:
+        key: the integers and names that determine all numbers, such as the seed and the step.
     """
 
     def __init__(
@@ -87,6 +93,6 @@ class RandomStreams:
             self._streams[name] = seeded_generator(*self.key, name, device=self.device)
         return self._streams[name]
 
-    def _rows(self, sample: Callable[..., Tensor], name: str, n: int, *shape: int) -> Tensor:
-        everyone = sample(n * self.world_size, *shape, generator=self._stream(name), device=self.device)
-        return everyone[self.rank * n : (self.rank + 1) * n]
+    def _rows(self, draw: Callable[..., Tensor], name: str, n: int, *shape: int) -> Tensor:
+        global_rows = draw(n * self.world_size, *shape, generator=self._stream(name), device=self.device)
+        return global_rows[self.rank * n : (self.rank + 1) * n]

@@ -19,7 +19,8 @@ class Schedule(ABC):
     end: float
 
     @abstractmethod
-    def __call__(self, step: int) -> float: ...
+    def __call__(self, step: int) -> float:
+        """The number at a step."""
 
     @property
     def maximum(self) -> float:
@@ -38,18 +39,16 @@ class Constant(Schedule):
 
 
 class Piecewise(Schedule):
-    """values[0] before step milestones[0], then values[1] before milestones[1], and so on."""
+    """A step function: values[0] before step milestones[0], values[1] before milestones[1], and so on."""
 
     def __init__(self, values: Sequence[float], milestones: Sequence[int]):
         values, milestones = list(values), list(milestones)
-        rising = milestones == sorted({*milestones} - {0})
-        require(rising, ".milestones", milestones, "must rise from 1 or more")
-        one_more = len(values) == len(milestones) + 1
-        require(
-            one_more, ".values", values, f"needs one element more than milestones={format_value(milestones)}"
-        )
+        increasing = milestones == sorted({*milestones} - {0})  # a set drops repeated steps
+        require(increasing, ".milestones", milestones, "must be positive and increasing")
+        reason = f"needs one element more than milestones={format_value(milestones)}"
+        require(len(values) == len(milestones) + 1, ".values", values, reason)
         monotone = values in (sorted(values), sorted(values, reverse=True))
-        require(monotone, ".values", values, "must rise or fall throughout")
+        require(monotone, ".values", values, "must be monotone")
         self.values, self.milestones = list(map(float, values)), milestones
         self.start, self.end = self.values[0], self.values[-1]
 
@@ -58,7 +57,7 @@ class Piecewise(Schedule):
 
 
 class Ramp(Schedule):
-    """Base class of transitions from `start` to `end`, in `steps` steps from step `after` on."""
+    """Base class of transitions from `start` to `end` that begin at step `after` and take `steps` steps."""
 
     def __init__(self, start: float, end: float, steps: Count, after: Whole = 0):
         self.start, self.end, self.steps, self.after = float(start), float(end), steps, after
@@ -69,21 +68,21 @@ class Ramp(Schedule):
 
 
 class Linear(Ramp):
-    """A straight line."""
+    """A transition along a straight line."""
 
     def __call__(self, step: int) -> float:
         return self.start + (self.end - self.start) * self.progress(step)
 
 
 class Cosine(Ramp):
-    """Half a period of a cosine: flat at both ends (Loshchilov & Hutter 2017, equation 5, one cycle)."""
+    """Half a period of a cosine from `start` to `end` (Loshchilov & Hutter 2017, equation 5, one cycle)."""
 
     def __call__(self, step: int) -> float:
         return self.end + (self.start - self.end) * (0.5 + 0.5 * math.cos(math.pi * self.progress(step)))
 
 
 class Exponential(Ramp):
-    """A constant factor per step: start (end / start)^progress, with positive ends."""
+    """A transition by a constant factor per step, start (end / start)^progress, between positive numbers."""
 
     def __init__(self, start: Positive, end: Positive, steps: Count, after: Whole = 0):
         super().__init__(start, end, steps, after)
@@ -105,7 +104,7 @@ class WarmUp(Schedule):
 class HalfLife(Schedule):
     """The decay 2^(-1 / h) of a moving average, where the half-life h = min(steps, share * step).
 
-    So a young average forgets fast (the code of Karras et al. 2020: share 0.05).
+    So the average forgets fast in early steps (the code of Karras et al. 2020: share 0.05).
     """
 
     def __init__(self, steps: Positive, share: Positive):
@@ -120,10 +119,14 @@ ScheduleLike = float | Schedule  # a number is the same at every step
 
 
 def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
-    """Converts a number to a schedule, and checks the range of either.
+    """Converts a number to a schedule; returns a schedule unchanged.
+
+    Args:
+        key: the key of the setting, for errors.
+        interval: the interval of all values, such as "[0, 1)".
 
     Raises:
-        ConfigError: it leaves the interval, such as "[0, 1)", or is not a number.
+        ConfigError: a value lies outside of the interval, or is not a number.
     """
     is_number = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
     require(is_number, key, value, "must be a number")
@@ -134,10 +137,10 @@ def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
 
 
 def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
-    """Converts a number to a schedule, and checks that either is never negative and not always zero.
+    """Converts a number to a schedule, as `as_schedule`, of weights that have an effect.
 
     Raises:
-        ConfigError: it is negative somewhere, or zero throughout, which would have no effect.
+        ConfigError: a value is negative, or all values are zero.
     """
     schedule = as_schedule(key, value, "[0, inf]")
     require(schedule.maximum > 0, key, 0, "would have no effect", "give a positive number, or leave it out")
@@ -145,7 +148,7 @@ def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
 
 
 def at_step(value: Any, step: int) -> Any:
-    """Replaces every schedule in a value, also inside of lists and tuples, by its number at a step."""
+    """The value with every schedule, also inside lists and tuples, replaced by its number at a step."""
     if isinstance(value, Schedule):
         return value(step)
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""The turn of a player in one step of a game, and the types that it consists of."""
+"""The turn of a player in one step of a game, and the types of its parts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Player = Literal["discriminator", "generator"]
 
 
 class Capability(StrEnum):
-    """Properties of an objective, of data or of a setting that a trick may need, or claim for itself.
+    """Properties of an objective, of data or of a setting that a trick may need, or claim exclusively.
 
-    The values are noun phrases for messages.
+    The values are noun phrases for messages: "needs targets".
     """
 
     DISCRIMINATOR = "a discriminator"
-    SCORES = "a loss on logits"  # of the discriminator: some objectives use its features alone
+    SCORES = "a loss on logits"  # some objectives use only the features of the discriminator
     SIGNS = "logits that are positive for real samples and negative for fakes"
     TARGETS = "targets"
     COSTS = "losses of both players that are never negative"
@@ -45,7 +45,7 @@ class Capability(StrEnum):
     SINGLE_SAMPLES = "verdicts on single samples"
 
 
-# The capabilities that do not depend on the objective and the data.
+# The capabilities that every objective and all data have.
 ALWAYS_AVAILABLE = frozenset(Capability) - {
     Capability.DISCRIMINATOR,
     Capability.SCORES,
@@ -62,7 +62,7 @@ class Sample(NamedTuple):
     """A batch of samples and the condition of each."""
 
     x: Tensor  # [B, ...]
-    condition: Tensor | None = None  # class [B], image [B, C, H, W] or embedding [B, E]
+    condition: Tensor | None = None  # classes [B], images [B, C, H, W] or embeddings [B, E]
 
     def detach(self) -> Sample:
         return self._replace(x=self.x.detach())
@@ -72,7 +72,7 @@ class Batch(NamedTuple):
     """The data of one step."""
 
     real: Sample
-    labelled: Sample | None = None  # a second batch, if the data have labels for a part of the samples only
+    labelled: Sample | None = None  # a second batch, if only a part of the data has labels
 
 
 class Verdict(NamedTuple):
@@ -84,7 +84,7 @@ class Verdict(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """Target probabilities of being real, shaped like the logits."""
+    """Target probabilities of being real, in the shapes of the logits."""
 
     real: Tensor
     fake: Tensor
@@ -96,20 +96,20 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 class Networks(NamedTuple):
-    """The players' networks. An objective of direct matching has no discriminator."""
+    """The players' networks, and the number of classes. A matching objective has no discriminator."""
 
     generator: Generator
     discriminator: Discriminator | None
-    num_classes: int | None  # of the data; None: unlabelled
+    num_classes: int | None  # the number of classes of the data; None: the data are unlabelled
 
     @property
     def required_discriminator(self) -> Discriminator:
-        """The discriminator, for tricks that need one."""
+        """The discriminator, for tricks that need `Capability.DISCRIMINATOR`."""
         assert self.discriminator is not None
         return self.discriminator
 
 
-# The cached values of a turn that `replace` drops, by the name of what is replaced.
+# The cached values of a turn that become stale if an attribute is replaced, by the name of the attribute.
 STALE: dict[str, set[str]] = {
     "player": {"fake", "targets", "verdicts"},
     "real": {"latent", "generated", "fake", "targets"},
@@ -129,14 +129,20 @@ class Turn:
 
     Latents, samples, verdicts and targets are computed when they are first used, and then cached.
 
-    `latent -> generated -> fake`: `generated` is the generator's output, `fake` is what the discriminator
-    judges as fake. They differ on the discriminator's turn if a trick replaces samples, like a replay buffer.
+    There are two kinds of generated samples. `generated` are the generator's outputs, which tricks never
+    change; `fake` are the samples that the discriminator judges as fake. They differ only on the
+    discriminator's turn, and only if a trick exchanges samples, as a replay buffer does.
 
     Args:
-        step: the number of steps of this game before this one.
-        discriminator: samples and condition -> verdict; None for an objective of direct matching.
-        tricks: their hooks are applied to latents, fakes, inputs and targets.
+        player: the player on turn.
+        step: the number of steps of this game before this turn.
+        batch: the data of the step.
+        discriminator: the function (samples, condition) -> verdict; None if the objective is matching.
+        tricks: the tricks whose hooks change latents, fakes, inputs and targets.
+        random: the random streams of this step.
         differentiates_inputs: whether a trick takes gradients with respect to the real and fake samples.
+        is_unrolled: whether the discriminator has trial weights of unrolled later steps. Tricks then count
+            no update, since it is undone.
     """
 
     player: Player
@@ -149,9 +155,7 @@ class Turn:
     differentiates_inputs: bool = False
     real: Sample = field(init=False)
     labelled: Sample | None = field(init=False)
-    is_unrolled: bool = (
-        False  # whether the discriminator has weights of later steps, so tricks count no update
-    )
+    is_unrolled: bool = False
 
     def __post_init__(self, batch: Batch) -> None:
         self.real = as_leaf(batch.real) if self.differentiates_inputs else batch.real
@@ -159,20 +163,20 @@ class Turn:
 
     @cached_property
     def latent(self) -> Tensor:
-        """Latents for as many fakes as there are real samples, [B, latent_dim]."""
+        """The latents of as many fakes as there are real samples, [B, latent_dim]."""
         latent = self.generator.prior(self.random, len(self.real.x), self.generator.latent_dim)
         return self.tricks.apply_hook("latents", latent, self)
 
     @cached_property
     def generated(self) -> Sample:
-        """The generator's samples. They carry a gradient on the generator's turn only."""
+        """The generator's outputs, unchanged by tricks; with gradients on the generator's turn only."""
         latent = self.latent
         with torch.set_grad_enabled(self.player == "generator"):
             return Sample(self.generator(latent, self.real.condition), self.real.condition)
 
     @cached_property
     def fake(self) -> Sample:
-        """The samples that are judged as fake."""
+        """The samples that are judged as fake: `generated`, or what tricks have exchanged them for."""
         if self.player == "generator":
             return self.generated
         fake = self.tricks.apply_hook("fakes", self.generated, self)
@@ -180,15 +184,17 @@ class Turn:
 
     @cached_property
     def verdicts(self) -> list[tuple[Sample, Verdict]]:
-        """The samples that were judged in this turn so far, each with its verdict."""
+        """The samples that were judged so far in this turn, each with its verdict."""
         return []
 
     @property
     def on_real(self) -> Verdict:
+        """The verdict on the real samples."""
         return self.judge(self.real)
 
     @property
     def on_fake(self) -> Verdict:
+        """The verdict on the fakes."""
         return self.judge(self.fake)
 
     @cached_property
@@ -199,7 +205,7 @@ class Turn:
         return self.tricks.apply_hook("targets", Targets(torch.ones_like(real), torch.zeros_like(fake)), self)
 
     def decode(self, latent: Tensor) -> Sample:
-        """Generates from the given latents instead of the prior's; the tricks' `latents` hooks apply."""
+        """The samples that the generator makes of other latents, after the tricks' `latents` hooks."""
         return self.replace(latent=self.tricks.apply_hook("latents", latent, self)).generated
 
     def judge(self, sample: Sample) -> Verdict:
@@ -213,13 +219,13 @@ class Turn:
         return verdict
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values, without the cached values that they make stale."""
+        """A copy with changed attributes, without the cached values that are stale then."""
         stale = set().union(*(STALE[name] for name in changes))
-        other = object.__new__(type(self))  # as copy.copy would, in a tenth of its time
+        other = object.__new__(type(self))  # does the same as copy.copy in a tenth of its time
         other.__dict__ = {name: value for name, value in self.__dict__.items() if name not in stale} | changes
         return other
 
 
 def as_leaf(sample: Sample) -> Sample:
-    """The same samples as a leaf of the autograd graph, which gradients can be taken at."""
+    """The same samples as a leaf of the autograd graph, so that gradients reach them and end there."""
     return sample._replace(x=sample.x.detach().requires_grad_())

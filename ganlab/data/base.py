@@ -1,4 +1,4 @@
-"""Base class of data sets: endless training batches, passes over splits, and facts about the samples."""
+"""Base class of data sets: training batches without end, passes over splits, and facts about the samples."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,11 +19,11 @@ from ganlab.data.sources import LabelledBatch, Samples, Source, send
 
 Split = Literal["train", "validation", "test"]
 Device = torch.device | str
-ValueRange = tuple[float, float] | None  # of the elements of a sample; None: unbounded
+ValueRange = tuple[float, float] | None  # the least and the largest element of samples; None: unbounded
 
 
 class Declared(TypedDict):
-    """Settings of every data set. Networks are built from the first three, without reading the data."""
+    """The settings of every data set. Networks are built from the first three, before the data are read."""
 
     shape: Sequence[int]
     num_classes: int | None
@@ -32,25 +32,27 @@ class Declared(TypedDict):
 
 
 class Data:
-    """A data set. Subclasses only find its sources.
+    """A data set. Subclasses only provide the sources.
 
     Args:
-        shape: of one sample, (C, H, W) or (D,).
-        num_classes: of the labels; None: there are no labels.
-        range: [-1, 1] or [0, 1] for images; None: unbounded samples, which are not scaled.
-        batch_size: of the global batch, all processes together.
-        sources: by the name of the split; `train` is always there.
+        shape: the shape of one sample, (C, H, W) or (D,).
+        num_classes: the number of classes; None: there are no labels.
+        range: the range of the elements, [-1, 1] or [0, 1] for images; None: unbounded samples, which are
+            not scaled.
+        batch_size: the size of the global batch, all processes together.
+        sources: the source of each split by its name; `train` is required.
         origins: the sources whose contents are the data set's fingerprint; None: `sources`.
-        labelled: the number of training samples whose labels a second stream shows; None: no such stream.
+        labelled: the number of training samples that a second stream shows with their labels; None: there
+            is no second stream.
 
     Raises:
         ConfigError: the batch size exceeds the number of training samples, or `labelled` does not suit them.
     """
 
     shape: tuple[int, ...]
-    class_names: tuple[str, ...] | None = None  # by label; None: classes have no names
-    distribution: Mixture | None = None  # of the samples, if it is known
-    skipped: Sequence[str] = ()  # paths of the files skipped so far, escaped
+    class_names: tuple[str, ...] | None = None  # the names of labels 0, 1, ...; None: classes have no names
+    distribution: Mixture | None = None  # the distribution of the samples, if it is known
+    skipped: Sequence[str] = ()  # the escaped paths of the files that were skipped so far
 
     def __init__(
         self,
@@ -74,37 +76,37 @@ class Data:
         return len(self.sources["train"])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the samples of all splits, wherever they are stored; see also `ImageFiles`."""
+        """SHA-256 of the samples of all splits, wherever they are stored (files: `ImageFiles.contents`)."""
         digest = sha256()
         for split, source in sorted(self.origins.items()):
             for part in (split, *source.contents()):
                 header = part if isinstance(part, str) else f"{part.dtype} {tuple(part.shape)}"
-                digest.update(os.fsencode(header) + b"\0")
+                digest.update(os.fsencode(header) + b"\0")  # fsencode, as some parts are names of files
                 if isinstance(part, Tensor):
                     digest.update(part.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def check_batch_size(self, world_size: int, batch_size: int) -> None:
-        """Raises `ConfigError` if a global batch is too large, or does not divide among the processes."""
+        """Raises `ConfigError` if a global batch is too large, or cannot be divided among the processes."""
         reason = f"exceeds the {len(self)} training samples"
         require(batch_size <= len(self), ".batch_size", batch_size, reason, "lower it")
-        reason, remedy = f"does not divide among {world_size} processes", f"set a multiple of {world_size}"
+        reason, remedy = f"cannot be divided among {world_size} processes", f"set a multiple of {world_size}"
         require(batch_size % world_size == 0, ".batch_size", batch_size, reason, remedy)
 
     def class_counts(self, split: Split = "train") -> list[int] | None:
-        """The number of samples of each class in a split; None without classes or without that split."""
+        """The number of samples of each class in a split; None if there are no classes, or no such split."""
         labels = self.sources[split].labels if split in self.sources else None
         if labels is None or not self.num_classes:
             return None
         return torch.bincount(labels.cpu(), minlength=self.num_classes).tolist()
 
     def proportional_labels(self, n: int, split: Split = "train") -> Tensor | None:
-        """Labels [n] int64 in the proportions of a split, the same in every run; None as `class_counts`."""
+        """Labels [n] int64 in the proportions of a split, the same in every run; None without labels."""
         counts = self.class_counts(split)
         return None if counts is None else proportional_classes(counts, n)
 
     def mean(self) -> Tensor:
-        """The mean training sample, [*shape] float64. Reads all of them."""
+        """The mean training sample, [*shape] float64. Reads all training samples."""
         return sum(x.double().sum(0) for x, _ in self.split("train", "cpu", 1000)) / len(self)  # type: ignore[return-value]
 
     def stream(
@@ -119,17 +121,20 @@ class Data:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
         If the data set has a `labelled` subset, each batch also holds b of its samples and their labels.
-        Global batch k is a function of (seed, k). Rank r of n gets its rows r b to (r + 1) b, with
-        b = batch_size / n. Moves samples that are held in memory to the device.
+        Global batch k is a function of (seed, k). Rank r of W gets its rows r b to (r + 1) b - 1, with
+        b = batch_size / W. Samples that are held in memory are moved to the device.
 
         Args:
-            start: called by every `iter`; returns the step of the game. A count of the stream itself would be
-                too high after a resume, because batches are fetched before they are used.
-            stages: of a run of several stages, the number of batches of each and their global size. The last
-                stage has no end. Empty: one stage.
+            seed: the seed of the order and of the augmentation.
+            start: returns the step of the game; called by every `iter`. If the stream itself counted the
+                batches, the count would be too high after a resume, because batches are fetched before
+                they are used.
+            device: the device of the batches.
+            stages: the number of batches of each stage of the run, and their global size. The last stage has
+                no end. Empty: the run has one stage.
 
         Raises:
-            ConfigError: see `check_batch_size`.
+            ConfigError: as in `check_batch_size`.
         """
         source, device = self.sources["train"], torch.device(device)
         stages = stages or [(0, self.batch_size)]
@@ -141,14 +146,14 @@ class Data:
             sampler = BatchSampler(global_batch, seed, stages, rank, world_size, source.augments)
             return self._prepare(source.batches(map(sampler.batch, count(start()))), device)
 
-        def stream() -> Iterator[Samples | LabelledBatch]:
+        def begin() -> Iterator[Samples | LabelledBatch]:
             training = batches(epoch_batches(seed, len(source)), seed)
             if self.labelled is None:
                 return training
             labelled = batches(self.labelled.batches(seed), derive_seed(seed, "labelled"))
-            return ((*batch, *more) for batch, more in zip(training, labelled, strict=True))
+            return ((*batch, *shown) for batch, shown in zip(training, labelled, strict=True))
 
-        return Stream(stream)
+        return Stream(begin)
 
     def split(self, name: Split, device: Device, batch_size: int) -> Iterator[Samples]:
         """Every sample of a split once, in a fixed order, not augmented; the last batch may be smaller.
@@ -163,10 +168,10 @@ class Data:
         return self._prepare(self.sources[name].sweep(batch_size), torch.device(device))
 
     def subset(self, name: Split, n: int, device: Device, batch_size: int) -> Iterator[Samples]:
-        """At most n samples of a split, not augmented, the same ones in every run; reads no others.
+        """At most n samples of a split, the same ones in every run, not augmented; reads no other samples.
 
         Raises:
-            ConfigError: as `split`.
+            ConfigError: as in `split`.
         """
         everything = self.split(name, device, batch_size)
         size = len(self.sources[name])
@@ -176,38 +181,38 @@ class Data:
         return self.samples_at(name, rows, device, batch_size)
 
     def samples_at(self, name: Split, rows: Tensor, device: Device, batch_size: int) -> Iterator[Samples]:
-        """The samples in these rows [n] of a split, not augmented."""
+        """The samples in the given rows [n] of a split, not augmented."""
         batches = self.sources[name].batches(sequential_batches(rows, batch_size))
         return self._prepare(batches, torch.device(device))
 
     def _prepare(self, batches: Iterator[Samples], device: torch.device) -> Iterator[Samples]:
-        """Moves batches to a device and scales them there, because uint8 is smaller than float32."""
+        """Moves batches to a device and scales them there: uint8 moves faster than float32."""
         for x, labels in batches:
-            there = None if labels is None else send(labels, device)
-            yield scale(send(x, device), self.value_range), there
+            labels = None if labels is None else send(labels, device)
+            yield scale(send(x, device), self.value_range), labels
 
 
 @dataclass
 class Stream:
-    """An iterable that makes a new iterator at each `iter`."""
+    """An iterable that begins a new iterator at each `iter`."""
 
-    make: Callable[[], Iterator[Samples | LabelledBatch]]
+    begin: Callable[[], Iterator[Samples | LabelledBatch]]
 
     def __iter__(self) -> Iterator[Samples | LabelledBatch]:
-        return self.make()
+        return self.begin()
 
 
-def verify(declared: Declared, **found: object) -> None:
-    """Raises `ConfigError` if a declared setting differs from what was found in the data."""
-    for name, fact in found.items():
-        value, right = dict(declared)[name], format_value(fact)
-        require(format_value(value) == right, f".{name}", value, "contradicts the data", f"set it to {right}")
+def verify(declared: Declared, **facts: object) -> None:
+    """Raises `ConfigError` if a declared setting differs from the fact of that name about the data."""
+    for name, fact in facts.items():
+        value, text = dict(declared)[name], format_value(fact)
+        require(format_value(value) == text, f".{name}", value, "contradicts the data", f"set it to {text}")
 
 
 def verify_images(declared: Declared, shape: Sequence[int], num_classes: int | None) -> None:
     """Raises `ConfigError` if declared settings of images contradict the data.
 
-    The range must be [-1, 1] or [0, 1], the output ranges of generators.
+    The range must be [-1, 1] or [0, 1], because generators of images end in tanh or a sigmoid.
     """
     verify(declared, shape=tuple(shape), num_classes=num_classes)
     fits = list(declared["range"] or ()) in ([-1, 1], [0, 1])
@@ -215,7 +220,7 @@ def verify_images(declared: Declared, shape: Sequence[int], num_classes: int | N
 
 
 def scale(x: Tensor, value_range: ValueRange) -> Tensor:
-    """uint8 to float32, 0 to the low end and 255 to the high end exactly; unbounded samples are unchanged."""
+    """Scales uint8 to the value range, float32; 0 and 255 become its ends exactly. None: changes nothing."""
     if value_range is None:
         return x
     low, high = value_range

@@ -1,4 +1,4 @@
-"""Known distributions: mixtures of Gaussians, and the optimal discriminator between two densities."""
+"""Mixtures of Gaussians, whose densities are known, and the optimal discriminator of two densities."""
 
 from collections.abc import Sequence
 from math import log, pi
@@ -14,9 +14,9 @@ class Mixture:
     """A mixture of M isotropic Gaussians in D dimensions; each of them is a mode.
 
     Args:
-        centres: [M, D], in the units of the data.
-        stds: standard deviation of each Gaussian along each axis, [M]; positive.
-        weights: probabilities up to a common factor, [M]; not negative.
+        centres: the means of the Gaussians, [M, D], in the units of the data.
+        stds: the standard deviation of each Gaussian along every axis, [M]; positive.
+        weights: the probabilities of the Gaussians up to a common factor, [M]; not negative.
     """
 
     def __init__(self, centres: Sequence[Sequence[float]], stds: Sequence[float], weights: Sequence[float]):
@@ -27,23 +27,23 @@ class Mixture:
 
     @classmethod
     def equal(cls, centres: Sequence[Sequence[float]], std: float) -> Self:
-        """Equally likely Gaussians of one standard deviation."""
+        """A mixture of equally likely Gaussians with one standard deviation."""
         return cls(centres, [std] * len(centres), [1.0] * len(centres))
 
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Samples, float32 [n, D], and the index of the Gaussian that each is from, int64 [n]."""
+        """Samples, float32 [n, D], and the index of the Gaussian of each, int64 [n]."""
         mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.centres.shape[1], generator=generator, dtype=torch.float64)
         return (self.centres[mode] + self.stds[mode, None] * noise).float(), mode
 
     def mahalanobis(self, x: Tensor) -> Tensor:
-        """Distances of samples [N, D] to the centres, in standard deviations of each, float64 [N, M]."""
-        # Differences, because |x|^2 - 2 x c + |c|^2 would cancel where a sample is close to a centre.
+        """Distances of samples to the centres in standard deviations, [N, D] -> [N, M] float64."""
+        # Differences, because |x|^2 - 2 x c + |c|^2 loses its digits where a sample is close to a centre.
         gap = x.double()[:, None] - self.centres.to(x.device)  # [N, M, D]
         return gap.square().sum(2).sqrt() / self.stds.to(x.device)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The logarithm of the density at x [N, D], in nats, float64 [N]."""
+        """The logarithm of the density at samples, [N, D] -> [N] float64, in nats."""
         stds, weights = self.stds.to(x.device), self.weights.to(x.device)
         normal = -0.5 * self.mahalanobis(x).square() - x.shape[1] * (stds.log() + 0.5 * LOG_2_PI)  # [N, M]
         return (normal + weights.log()).logsumexp(1)
@@ -55,8 +55,9 @@ def optimal_discriminator(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def oracle_accuracy(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """max(p, q) / (p + q): the accuracy, at each point, of guessing the class with the larger density.
+    """max(p, q) / (p + q): the accuracy, at each point, of choosing the class with the larger density.
 
-    Both classes are equally likely: 1/2 where the densities are equal, 1 where one of them is zero.
+    The two classes are equally likely. The accuracy is 1/2 where the densities are equal, and 1 where one of
+    them is zero.
     """
     return (log_p - log_q).abs().sigmoid()

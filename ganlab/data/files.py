@@ -1,4 +1,4 @@
-"""Image files as a source: read by worker processes batch by batch, or into memory at once."""
+"""A source of image files: worker processes read them batch by batch, or all of them into memory."""
 
 import os
 import signal
@@ -23,14 +23,14 @@ from ganlab.data.sampler import BatchIndices, no_augmentation
 from ganlab.data.sources import InMemory, Memory, Samples, Source, VariableSizeImages, labels_at
 
 CHUNK = 64  # files that a worker reads before it sends a result
-# Limits of what a fingerprint reads: bytes of one file, number of files, bytes of all files.
+# Limits on what a fingerprint reads: bytes of one file, number of files, bytes of all files.
 FILE_BYTES, MAX_FILES, TOTAL_BYTES = 2**20, 10_000, 2**26
 
 Key = TypeVar("Key")
 Result = TypeVar("Result")
-# Arrays, because tensors would travel in shared memory, of which a container has little.
-Images = TypeVar("Images", np.ndarray, list[np.ndarray])  # [b, C, H, W], or of several sizes
-Found = tuple[Images, list[int], list[int]]  # with the positions of their files, and of those skipped
+# Arrays, because tensors would be sent through shared memory, of which a container has little.
+Images = TypeVar("Images", np.ndarray, list[np.ndarray])  # [b, C, H, W], or b images of several sizes
+Decoded = tuple[Images, list[int], list[int]]  # images, the positions of their files and of skipped files
 
 
 @dataclass(eq=False)
@@ -38,13 +38,13 @@ class ImageFiles(Source):
     """Images that are read when a batch needs them, by `num_workers` processes.
 
     Args:
-        files: N paths.
-        labels: of the files, [N] int64; None: there are no classes.
+        files: the paths of the N files.
+        labels: the labels of the files, [N] int64; None: there are no classes.
         spec: the form of the decoded images.
-        num_workers: 0: this process reads them.
-        skipped: receives the path of each unreadable file, escaped. The next readable file replaces it, and
-            the first follows the last. None: an unreadable file is refused when it is met.
-        remedy: for unreadable files.
+        num_workers: the number of reading processes; 0: this process reads the files.
+        skipped: receives the escaped path of each unreadable file, which the next readable file replaces
+            (after the last file, the first). None: an unreadable file is refused when it is read.
+        remedy: the remedy of the error about an unreadable file.
     """
 
     files: list[Path]
@@ -56,14 +56,14 @@ class ImageFiles(Source):
 
     def __post_init__(self) -> None:
         self.augments = self.spec.flip or self.spec.crop == "random"
-        self._remarks: dict[str, str] = {}  # by kind; of the process that decodes
-        self._printed: set[str] = set()  # kinds of remarks
+        self._remarks: dict[str, str] = {}  # a remark of each kind; every reading process has a copy
+        self._printed: set[str] = set()  # the kinds of the remarks that were printed
 
     def __len__(self) -> int:
         return len(self.files)
 
     def move(self, device: torch.device) -> None:
-        """Nothing is held in memory."""
+        """Does nothing, because no sample is held in memory."""
 
     def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
         for images, used in self._read(self._read_batch, indices):
@@ -76,16 +76,17 @@ class ImageFiles(Source):
             yield torch.stack(x), labels_at(self.labels, list(positions))
 
     def contents(self) -> Iterator[Tensor | str]:
-        """The paths of the files, relative to the folder that all of them share, their sizes and hashes.
+        """The paths of the files relative to their common folder, their sizes, and hashes.
 
-        Only the first mebibyte is hashed and, if that is too much, only of every second, third, ... file.
+        Only the first mebibyte of a file is hashed. If that exceeds the limits, only every k-th file is
+        hashed, with the least k that keeps them.
         """
-        home = os.path.commonpath([file.parent for file in self.files])
+        folder = os.path.commonpath([file.parent for file in self.files])
         sizes = [file.stat().st_size if file.is_file() else 0 for file in self.files]
         total = sum(min(size, FILE_BYTES) for size in sizes)
         every = max(ceil(total / TOTAL_BYTES), ceil(len(self) / MAX_FILES), 1)
         for i, (file, size) in enumerate(zip(self.files, sizes, strict=True)):
-            yield f"{file.relative_to(home)} {size}"
+            yield f"{file.relative_to(folder)} {size}"
             if size and i % every == 0 and os.access(file, os.R_OK):
                 with file.open("rb") as stream:
                     yield sha256(stream.read(FILE_BYTES)).hexdigest()
@@ -103,15 +104,16 @@ class ImageFiles(Source):
             raise self._none_readable()
 
     def in_memory(self) -> Source:
-        """The same samples, read into memory now. Their batches are the same, bit for bit."""
-        spec, keeps_all = self.spec, self.spec.crop == "random"
-        found = ((i, image if keeps_all else crop_image(image, spec)) for i, image in self.images())
-        positions, images = map(list, zip(*found, strict=True))
-        readable = torch.tensor(positions)  # [M] of N
-        replaced = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)  # [N]
-        images = [images[i] for i in replaced.tolist()]
-        labels = labels_at(self.labels, readable[replaced])
-        if keeps_all:
+        """A source of the same samples that reads them into memory now; its batches are equal bit for bit."""
+        spec, uncropped = self.spec, self.spec.crop == "random"
+        decoded = ((i, image if uncropped else crop_image(image, spec)) for i, image in self.images())
+        positions, images = map(list, zip(*decoded, strict=True))
+        readable = torch.tensor(positions)  # [M] positions of the readable files among all N, increasing
+        # For each file, the index of the first readable one from there on; after the last, the first.
+        replacement = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)  # [N]
+        images = [images[i] for i in replacement.tolist()]
+        labels = labels_at(self.labels, readable[replacement])
+        if uncropped:
             source: InMemory = VariableSizeImages(images, labels, spec[:3], spec.flip)
         else:
             source = Memory(torch.stack(images), labels, spec.flip)
@@ -119,12 +121,12 @@ class ImageFiles(Source):
         return source
 
     def _read(
-        self, make: Callable[[Key], Found[Images]], keys: Iterable[Key]
+        self, make: Callable[[Key], Decoded[Images]], keys: Iterable[Key]
     ) -> Iterator[tuple[Images, list[int]]]:
-        """The images of each key, read by the workers, and their files; prints remarks, each kind once."""
-        found = parallel_map(lambda key: (make(key), self._remarks), keys, self.num_workers)
+        """The images of each key and the positions of their files; prints one remark of each kind."""
+        results = parallel_map(lambda key: (make(key), self._remarks), keys, self.num_workers)
         try:
-            for (images, used, skipped), remarks in found:
+            for (images, used, skipped), remarks in results:
                 for kind in sorted(remarks.keys() - self._printed):
                     print(f"data: {printable(remarks[kind])}", file=sys.stderr, flush=True)
                     self._printed.add(kind)
@@ -135,30 +137,30 @@ class ImageFiles(Source):
         except Unreadable as error:
             raise ConfigError(str(error), self.remedy) from error
 
-    def _read_chunk(self, positions: range) -> Found[list[np.ndarray]]:
-        """Many files at once, because for each alone the workers would be busy with communication."""
+    def _read_chunk(self, positions: range) -> Decoded[list[np.ndarray]]:
+        """The images of many files, because sending each by itself would take longer than reading it."""
         skipped: list[int] = []
         decoded = list(self._decode(positions, skipped))
         return [image for _, image in decoded], [i for i, _ in decoded], skipped
 
-    def _read_batch(self, indices: BatchIndices) -> Found[np.ndarray]:
-        """The crops of a batch; the next readable file replaces each unreadable one."""
+    def _read_batch(self, indices: BatchIndices) -> Decoded[np.ndarray]:
+        """The crops of a batch. The next readable file replaces an unreadable one."""
         crops: list[Tensor] = []
         used: list[int] = []
         skipped: list[int] = []
         rows, numbers = indices.rows, indices.random_numbers
         numbers = no_augmentation(len(rows)) if numbers is None else numbers
-        for row, own in zip(rows.tolist(), numbers, strict=True):
+        for row, sample_numbers in zip(rows.tolist(), numbers, strict=True):
             candidates = chain(range(row, len(self)), range(row))
-            found = next(self._decode(candidates, skipped), None)
-            if found is None:
+            position, image = next(self._decode(candidates, skipped), (None, None))
+            if position is None or image is None:
                 raise self._none_readable()
-            used.append(found[0])
-            crops.append(crop_image(torch.from_numpy(found[1]), self.spec, own))
+            used.append(position)
+            crops.append(crop_image(torch.from_numpy(image), self.spec, sample_numbers))
         return torch.stack(crops).numpy(), used, skipped
 
     def _decode(self, positions: Iterable[int], skipped: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """The images of the readable files among these; the others are noted in `skipped`, or refused."""
+        """The positions and images of readable files; unreadable ones are added to `skipped`, or refused."""
         for i in positions:
             try:
                 yield i, decode_image(self.files[i], self.spec, self._remarks)
@@ -173,24 +175,28 @@ class ImageFiles(Source):
 
 
 def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers: int) -> Iterator[Result]:
-    """make(key) of every key, in order, by `num_workers` processes in turn, each one result ahead.
+    """Yields make(key) for every key, in order. Worker w of W computes results w, w + W, w + 2 W, ....
 
-    Results travel through pipes, because containers have little shared memory; none may be None. A reader
-    ends when no process holds the other end of its pipe, so none survives, however this process ends.
+    Each worker is at least one result ahead. Results travel through pipes, because containers have little
+    shared memory; no result may be None, which marks the end. A worker whose pipe has no other end dies at
+    its next result, so no worker survives this process, however that ends.
+
+    Args:
+        num_workers: the number of processes; 0: this process computes the results.
 
     Raises:
-        ProcessLost: a reader died.
+        ProcessLost: a worker died.
         ConfigError: the system has too few processes, open files or memory.
     """
     if num_workers == 0:
         yield from map(make, keys)
         return
-    readers: list[tuple[int, Connection]] = []
-    own_process = os.getpid()
+    workers: list[tuple[int, Connection]] = []  # process ids and pipes
+    creator = os.getpid()
     try:
-        for turn in range(num_workers):
-            readers.append(_start_reader(make, islice(keys, turn, None, num_workers)))
-        for _, pipe in cycle(readers):
+        for worker in range(num_workers):
+            workers.append(_start_worker(make, islice(keys, worker, None, num_workers)))
+        for _, pipe in cycle(workers):
             result = pipe.recv()
             if isinstance(result, Exception):
                 raise result
@@ -198,29 +204,32 @@ def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers
                 return
             yield result
     except (EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # a pipe that ends amid a result has none
+        # recv raises an OSError without errno if the pipe ends in the middle of a result: the worker died.
+        if isinstance(error, OSError) and error.errno is not None:
             raise resource_error("images", error) from error
         raise ProcessLost(
             "a process that reads images has died, perhaps for lack of memory. Continue from the last "
             "checkpoint with resume=, and lower data.num_workers if that was the cause."
         ) from error
     finally:
-        for process, pipe in readers if os.getpid() == own_process else ():  # a fork may drop its copy
+        # A forked process also gets here, when it drops its copy of this generator; only the process that
+        # started the workers may kill them.
+        for process, pipe in workers if os.getpid() == creator else ():
             pipe.close()
             os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
 
 
-def _start_reader(make: Callable[[Key], Result], keys: Iterable[Key]) -> tuple[int, Connection]:
-    """A new process, and the end of the pipe from which its results are received."""
+def _start_worker(make: Callable[[Key], Result], keys: Iterable[Key]) -> tuple[int, Connection]:
+    """Forks a worker; returns its process id, and the end of the pipe from which its results are received."""
     receiver, sender = Pipe(duplex=False)
-    if process := os.fork():
+    if process := os.fork():  # in the parent; 0 in the worker
         sender.close()
         return process, receiver
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # the main process ends a run, and then its readers
-        # Locks and sockets of a process that was killed must not stay open in its readers.
+            signal.signal(number, signal.SIG_IGN)  # the main process ends the run, and kills its workers
+        # Close all other files: the locks and sockets of a killed parent must not stay open in its workers.
         last = max(map(int, os.listdir("/dev/fd")))
         os.closerange(3, sender.fileno())
         os.closerange(sender.fileno() + 1, last + 1)
@@ -231,4 +240,4 @@ def _start_reader(make: Callable[[Key], Result], keys: Iterable[Key]) -> tuple[i
     except Exception as error:
         sender.send(error)
     finally:
-        os._exit(0)  # what this process has open and registered is for its parent to end
+        os._exit(0)  # not sys.exit: exit handlers and buffered output belong to the parent

@@ -17,12 +17,12 @@ from PIL.Image import Transpose
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, one_line, printable
-from ganlab.data.sampler import crop_offset, flips, no_augmentation
+from ganlab.data.sampler import crop_offset, is_mirrored, no_augmentation
 
-Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses twice as many; large scans are resized here
-PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # texts are not used
-warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged metadata
-# By content, whatever the name of a file. PIL has other decoders, one of which starts a program.
+Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses more than twice as many; its default refuses large scans
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # long texts in a file do no harm
+warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow warns about damaged metadata
+# Recognised by content, not by the name of the file. One of Pillow's other decoders starts a program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 # The transposition that undoes each orientation of EXIF; 1 is upright.
@@ -36,12 +36,12 @@ SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 class ImageSpec(NamedTuple):
     """The form of every decoded image."""
 
-    channels: int  # 1 grey, 3 colour
-    height: int  # pixels
-    width: int
-    # none: resized to the size, whatever its aspect ratio; center, random: resized to cover it, then cropped
+    channels: int  # 1 for grey, 3 for colour
+    height: int  # in pixels
+    width: int  # in pixels
+    # none: resized, whatever the aspect ratio; center, random: resized to just cover the size, then cropped
     crop: Literal["none", "center", "random"] = "none"
-    flip: bool = False  # mirror half of the training images
+    flip: bool = False  # whether half of the training images are mirrored
     background: str = "white"  # the colour behind transparent pixels
     white: int = 65535  # the value that is white in files of more than 8 bits
 
@@ -52,14 +52,14 @@ class Unreadable(ValueError):  # noqa: N818
 
 @contextmanager
 def open_image(file: Path) -> Iterator[Image.Image]:
-    """An image file of which only the header has been read.
+    """Opens an image file, and reads only its header.
 
     Raises:
-        Unreadable: the file is damaged or not an image; also for errors while the image is used.
+        Unreadable: the file is damaged or not an image, which may show only when the block reads pixels.
         ConfigError: the file may be intact, but the system lacks memory or open files.
     """
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode):  # opening a pipe would wait for its writer
+        if not stat.S_ISREG(os.stat(file).st_mode):  # opening a named pipe would wait for a writer
             raise ValueError("it is not a regular file")
         with Image.open(file, formats=FORMATS) as image:
             yield image
@@ -69,33 +69,33 @@ def open_image(file: Path) -> Iterator[Image.Image]:
         raise Unreadable(f"{printable(str(file))} cannot be read as an image ({one_line(error)})") from error
 
 
-def resource_error(what: str, error: BaseException) -> ConfigError:
-    """The error for images that are intact, but for which the system lacks memory, files or processes."""
+def resource_error(images: str, error: BaseException) -> ConfigError:
+    """The error about images for which the system lacks memory, open files or processes."""
     return ConfigError(
-        f"{what} cannot be read ({one_line(error)})",
+        f"{images} cannot be read ({one_line(error)})",
         "lower data.num_workers, or raise the limit (of open files: ulimit -n, of processes: ulimit -u, of "
         "memory: ulimit -v)",
     )
 
 
 def orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 to 8; 1, upright, if the EXIF data are damaged."""
+    """The orientation by EXIF, 1 to 8; 1 (upright) if the EXIF data are missing or damaged."""
     with suppress(Exception):
         return int(image.getexif().get(Base.Orientation, 1))
     return 1
 
 
 def decode_image(file: Path, spec: ImageSpec, remarks: dict[str, str]) -> np.ndarray:
-    """An image, uint8 [C, h, w], of the size of `spec`, or just covering it if it is to be cropped.
+    """Decodes an image to uint8 [C, h, w]: the size of `spec`, or just covering it if it is cropped later.
 
     Args:
-        remarks: receives messages to the user about the file, at most one of each kind.
+        remarks: receives remarks for the user about the file, by kind, at most one of each kind.
 
     Raises:
-        Unreadable, ConfigError: as `open_image`.
+        Unreadable, ConfigError: as in `open_image`.
     """
     with open_image(file) as image:
-        # An MPO of a phone has a preview after the photograph.
+        # The second frame of an MPO file of a phone is only a preview.
         frames = 1 if "frames" in remarks or image.format == "MPO" else getattr(image, "n_frames", 1)
         if frames > 1:
             remarks["frames"] = f"{file} has {frames} frames, of which the first is used"
@@ -103,14 +103,14 @@ def decode_image(file: Path, spec: ImageSpec, remarks: dict[str, str]) -> np.nda
         image.load()  # before EXIF is read, so that damaged pixels are reported
         transpose = UPRIGHT.get(orientation(image))
         upright = image if transpose is None else image.transpose(transpose)
-        if deep:  # PIL keeps only the high bytes
+        if deep:  # of 16-bit values Pillow keeps only the high bytes
             _remark_on_dark(int(np.asarray(image.convert("RGB")).max()) << 8, spec, file, remarks)
         width, height = spec.width, spec.height
         if spec.crop != "none":
             scale = max(width / upright.width, height / upright.height)
             width = max(width, round(upright.width * scale))
             height = max(height, round(upright.height * scale))
-        # PIL always antialiases.
+        # Pillow antialiases when it reduces an image.
         resized = _eight_bit(upright, spec, file, remarks).resize((width, height), Image.Resampling.BICUBIC)
         pixels = np.array(resized)  # [h, w] or [h, w, 3]
     planes = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)
@@ -118,10 +118,10 @@ def decode_image(file: Path, spec: ImageSpec, remarks: dict[str, str]) -> np.nda
 
 
 def _eight_bit(image: Image.Image, spec: ImageSpec, file: Path, remarks: dict[str, str]) -> Image.Image:
-    """A grey or colour image of 8 bits, from any mode of PIL, over the background where it is transparent."""
+    """Converts an image of any mode to 8 bits, grey or colour, on the background where it is transparent."""
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers of unknown range")
-    if image.mode.startswith("I"):  # PIL's convert would clip it at 255
+    if image.mode.startswith("I"):  # Pillow's convert would clip the values at 255
         deep = np.asarray(image)
         low, high = int(deep.min()), int(deep.max())
         if low < 0 or high > spec.white:
@@ -135,6 +135,7 @@ def _eight_bit(image: Image.Image, spec: ImageSpec, file: Path, remarks: dict[st
 
 
 def _remark_on_dark(high: int, spec: ImageSpec, file: Path, remarks: dict[str, str]) -> None:
+    """Adds a remark if the largest value of an image, `high`, is at most a quarter of white."""
     if 0 < high <= spec.white // 4:
         remarks["dark"] = (
             f"the largest value of {file} is {high:,} of {spec.white:,}, so the image is dark: scale such "
@@ -144,14 +145,14 @@ def _remark_on_dark(high: int, spec: ImageSpec, file: Path, remarks: dict[str, s
 
 
 def crop_image(image: Tensor, spec: ImageSpec, random_numbers: Tensor | None = None) -> Tensor:
-    """Crops a decoded image [C, h, w] to [C, H, W], and may mirror it, by its random numbers [3].
+    """Crops a decoded image, [C, h, w] -> [C, H, W], and mirrors it or not, by its random numbers [3].
 
-    Without random numbers it takes the middle, not mirrored.
+    Without random numbers, the crop is the middle, not mirrored.
     """
     middle = no_augmentation(1)[0]
     numbers = middle if random_numbers is None else random_numbers
-    where = numbers if spec.crop == "random" else middle
-    top = int(crop_offset(where[1], torch.tensor(image.shape[1] - spec.height)))
-    left = int(crop_offset(where[2], torch.tensor(image.shape[2] - spec.width)))
+    position = numbers if spec.crop == "random" else middle
+    top = int(crop_offset(position[1], torch.tensor(image.shape[1] - spec.height)))
+    left = int(crop_offset(position[2], torch.tensor(image.shape[2] - spec.width)))
     window = image[:, top : top + spec.height, left : left + spec.width]
-    return window.flip(-1) if spec.flip and flips(numbers[None]) else window
+    return window.flip(-1) if spec.flip and is_mirrored(numbers[None]) else window

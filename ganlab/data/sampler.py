@@ -1,4 +1,4 @@
-"""Batch samplers: the rows of batch k and their random numbers, as functions of (seed, k)."""
+"""The rows of batch k and the random numbers of its augmentation, as functions of (seed, k)."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -19,18 +19,18 @@ GlobalBatch = Callable[[int, int], Tensor]  # k, B -> the rows of global batch k
 class BatchIndices(NamedTuple):
     """The part of one global batch that one process reads, on the CPU."""
 
-    rows: Tensor  # [b] int64, positions of samples in their source
+    rows: Tensor  # [b] int64, the positions of samples in their source
     random_numbers: Tensor | None  # [b, 3] uniform in [0, 1): flip, top, left; None: no augmentation
 
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """The batches of one process: rows r B / n to (r + 1) B / n of each global batch, for rank r of n.
+    """The batches of one process: rank r of W has rows r B / W to (r + 1) B / W - 1 of each global batch.
 
     Args:
-        global_batch: the rows of all processes.
-        seed: of the random numbers for augmentation.
-        stages: the number of batches of each stage, and their global size B, which `world_size` divides. The
+        global_batch: returns the rows of a global batch.
+        seed: the seed of the random numbers for augmentation.
+        stages: the number of batches of each stage, and their global size B, a multiple of `world_size`. The
             last stage has no end.
         augments: whether batches come with random numbers.
     """
@@ -43,18 +43,18 @@ class BatchSampler:
     augments: bool
 
     def batch(self, k: int) -> BatchIndices:
-        """This process's part of global batch k, which counts on from stage to stage."""
+        """This process's part of global batch k, where k counts the batches of all stages."""
         ends = accumulate(length for length, _ in self.stages[:-1])
         _, size = self.stages[bisect_right(list(ends), k)]
-        own = slice(self.rank * size // self.world_size, (self.rank + 1) * size // self.world_size)
+        local = slice(self.rank * size // self.world_size, (self.rank + 1) * size // self.world_size)
         random_numbers = None
         if self.augments:
-            random_numbers = torch.rand(size, 3, generator=seeded_generator(self.seed, "augment", k))[own]
-        return BatchIndices(self.global_batch(k, size)[own], random_numbers)
+            random_numbers = torch.rand(size, 3, generator=seeded_generator(self.seed, "augment", k))[local]
+        return BatchIndices(self.global_batch(k, size)[local], random_numbers)
 
 
 def epoch_batches(seed: int, num_samples: int) -> GlobalBatch:
-    """Each epoch is a permutation of all samples; its incomplete last batch is dropped."""
+    """Batches of epochs, each a permutation of all samples, whose incomplete last batch is dropped."""
 
     @lru_cache(maxsize=1)
     def permutation(epoch: int) -> Tensor:
@@ -72,10 +72,12 @@ class LabelledSubset:
     """The training samples whose labels a semi-supervised run may see: `count / num_classes` of each class.
 
     Args:
-        labels: of all training samples, [N].
+        labels: the labels of all training samples, [N].
+        count: the size of the subset.
+        num_classes: the number of classes of the data.
 
     Raises:
-        ConfigError: there are no labels, `count` does not divide among the classes, or one is too small.
+        ConfigError: there are no labels, `count` is no multiple of `num_classes`, or a class is too small.
     """
 
     def __init__(self, labels: Tensor | None, count: int, num_classes: int | None):
@@ -83,52 +85,53 @@ class LabelledSubset:
             raise ConfigError("needs data with labels", key=".labelled", value=count)
         self.labels, self.num_classes = labels.cpu(), num_classes
         self.per_class, rest = divmod(count, num_classes)
-        reason = f"does not divide among the {num_classes} classes"
+        reason = f"cannot be divided among the {num_classes} classes"
         require(not rest, ".labelled", count, reason, f"set it to a multiple of {num_classes}")
         fewest = int(torch.bincount(self.labels, minlength=num_classes).min())
         reason = f"takes {self.per_class} samples of each class, but one class has only {fewest}"
-        most = fewest * num_classes
-        require(count <= most, ".labelled", count, reason, f"set it to {most} or less")
+        maximum = fewest * num_classes
+        require(count <= maximum, ".labelled", count, reason, f"set it to {maximum} or less")
 
     def rows(self, seed: int) -> Tensor:
-        """Their rows among the training samples, [count]; the seed chooses them."""
+        """The rows of the subset among the training samples, [count]; the seed determines them."""
         order = torch.randperm(len(self.labels), generator=seeded_generator(seed, "labelled"))
         classes = self.labels[order]
         return torch.cat([order[classes == label][: self.per_class] for label in range(self.num_classes)])
 
     def batches(self, seed: int) -> GlobalBatch:
-        """Permutations of the subset, concatenated and then cut into batches: no rest is dropped.
+        """Batches of a sequence of permutations of the subset, without a gap between two permutations.
 
-        A batch may be larger than the subset. It then has some of the samples more than once.
+        A batch may be larger than the subset, and then contains samples more than once.
         """
-        rows, own_seed = self.rows(seed), derive_seed(seed, "labelled")
+        rows, order_seed = self.rows(seed), derive_seed(seed, "labelled")
         length = len(rows)
 
         def batch(k: int, size: int) -> Tensor:
             first, end = k * size, (k + 1) * size
-            passes = range(first // length, -(-end // length))
-            order = [torch.randperm(length, generator=seeded_generator(own_seed, i)) for i in passes]
+            passes = range(first // length, -(-end // length))  # the permutations that the batch overlaps
+            order = [torch.randperm(length, generator=seeded_generator(order_seed, i)) for i in passes]
             return rows[torch.cat(order)[first % length :][:size]]
 
         return batch
 
 
 def sequential_batches(rows: Tensor, batch_size: int) -> Iterator[BatchIndices]:
-    """These rows [n], not augmented; the last batch may be smaller."""
+    """Batches of the given rows [n] in their order, not augmented; the last batch may be smaller."""
     return (BatchIndices(part, None) for part in rows.split(batch_size))
 
 
 def no_augmentation(n: int, device: torch.device | str = "cpu") -> Tensor:
-    """The random numbers, [n, 3], of samples that are not flipped and are cropped in the middle."""
+    """The random numbers [n, 3] with which samples are not mirrored, and are cropped in the middle."""
     return torch.full((n, 3), 0.5, device=device)
 
 
-def flips(random_numbers: Tensor) -> Tensor:
-    """Whether each sample is mirrored, [b] bool, by its random numbers [b, 3]."""
+def is_mirrored(random_numbers: Tensor) -> Tensor:
+    """Whether each sample is mirrored, by its random numbers, [b, 3] -> [b] bool."""
     return random_numbers[:, 0] < 0.5
 
 
 def crop_offset(uniform: Tensor, spare: Tensor) -> Tensor:
-    """The first row or column of a crop, in 0, ..., `spare`, equally likely; of the shape of `uniform`."""
-    # In float32 on purpose: files are cropped one at a time and memory at once, and both must round alike.
+    """The first row or column of a crop, uniform in {0, ..., spare}, in the shape of `uniform`."""
+    # In float32, because samples in files are cropped one by one and those in memory together, and both ways
+    # must round equally.
     return (uniform * (spare + 1)).long().minimum(spare)

@@ -1,4 +1,4 @@
-"""Sources: the samples of one split, in memory or in files, and the batches made of them."""
+"""Sources: the samples of one split, in memory or in files, from which batches are read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
-from ganlab.data.sampler import BatchIndices, crop_offset, flips, no_augmentation, sequential_batches
+from ganlab.data.sampler import BatchIndices, crop_offset, is_mirrored, no_augmentation, sequential_batches
 
-Choice = Literal["last", "random"]  # of the samples that are held out
+Choice = Literal["last", "random"]  # which samples are held out
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64
 LabelledBatch = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # a batch, then the labelled one
 
@@ -28,11 +28,11 @@ class Source(ABC):
 
     @abstractmethod
     def move(self, device: torch.device) -> None:
-        """Moves what is held in memory to a device, where a batch is then an index operation."""
+        """Moves samples that are held in memory to a device, where a batch is then an index operation."""
 
     @abstractmethod
     def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
-        """One batch for each of the indices, augmented by their random numbers."""
+        """One batch for each element of `indices`, augmented by its random numbers."""
 
     @abstractmethod
     def sweep(self, batch_size: int) -> Iterator[Samples]:
@@ -40,14 +40,14 @@ class Source(ABC):
 
     @abstractmethod
     def contents(self) -> Iterator[Tensor | str]:
-        """The input of a fingerprint of these samples, wherever they are stored; quick to read."""
+        """The input of a fingerprint of the samples, wherever they are stored; quick to read."""
 
 
 class InMemory(Source):
     """Samples in tensors, all of which move to the device of the game."""
 
     device = torch.device("cpu")
-    swept: Tensor | None = None  # the rows that a sweep visits; None: all
+    swept: Tensor | None = None  # the rows that a sweep returns; None: all
 
     def move(self, device: torch.device) -> None:
         self.device = device
@@ -57,9 +57,9 @@ class InMemory(Source):
 
     def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
         for rows, random_numbers in indices:
-            here = send(rows, self.device)
+            rows = send(rows, self.device)
             numbers = None if random_numbers is None else send(random_numbers, self.device)
-            yield self.take(here, numbers), labels_at(self.labels, here)
+            yield self.take(rows, numbers), labels_at(self.labels, rows)
 
     def sweep(self, batch_size: int) -> Iterator[Samples]:
         rows = torch.arange(len(self)) if self.swept is None else self.swept
@@ -70,16 +70,16 @@ class InMemory(Source):
 
     @abstractmethod
     def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
-        """The samples [b, *shape] in these rows [b], augmented by random numbers [b, 3] or not."""
+        """The samples [b, *shape] in the given rows [b], augmented by random numbers [b, 3] unless None."""
 
 
 class Memory(InMemory):
     """Samples of one size.
 
     Args:
-        x: [N, *shape] uint8 or float32.
-        labels: [N] int64.
-        flip: mirror half of the training samples, which are images.
+        x: the samples, [N, *shape] uint8 or float32.
+        labels: their labels, [N] int64.
+        flip: whether half of the training samples, which must be images then, are mirrored.
     """
 
     def __init__(self, x: Tensor, labels: Tensor | None, flip: bool):
@@ -92,17 +92,17 @@ class Memory(InMemory):
         x = self.x[rows]  # [b, *shape]
         if random_numbers is None:
             return x
-        return torch.where(flips(random_numbers)[:, None, None, None], x.flip(-1), x)
+        return torch.where(is_mirrored(random_numbers)[:, None, None, None], x.flip(-1), x)
 
 
 class VariableSizeImages(InMemory):
-    """Images of many sizes, of which a batch has random crops of one size.
+    """Images of several sizes; a batch consists of random crops of one size.
 
     Args:
-        images: [C, h, w] uint8, each h >= H and w >= W.
-        labels: [N] int64.
-        shape: of a crop, (C, H, W).
-        flip: mirror half of the training samples.
+        images: N images [C, h, w] uint8, each with h >= H and w >= W.
+        labels: their labels, [N] int64.
+        shape: the shape of a crop, (C, H, W).
+        flip: whether half of the training samples are mirrored.
     """
 
     augments = True
@@ -118,34 +118,35 @@ class VariableSizeImages(InMemory):
         return len(self.sizes)
 
     def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
-        # All crops in one gather, without a loop over images.
+        # All crops are gathered at once from the flat pixels, without a loop over images. Pixel (c, y, x) of
+        # an image of h x w pixels is element c h w + y w + x after the start of the image.
         channels, height, width = self.shape
         device = self.device
         numbers = no_augmentation(len(rows), device) if random_numbers is None else random_numbers
-        tall, wide = self.sizes[rows].T  # [b], [b]
-        top, left = crop_offset(numbers[:, 1], tall - height), crop_offset(numbers[:, 2], wide - width)
-        step = torch.arange(width, device=device).expand(len(rows), width)  # [b, W]
+        heights, widths = self.sizes[rows].T  # [b], [b]
+        top, left = crop_offset(numbers[:, 1], heights - height), crop_offset(numbers[:, 2], widths - width)
+        x = torch.arange(width, device=device).expand(len(rows), width)  # [b, W] columns of the crop
         if self.flip:
-            step = torch.where(flips(numbers)[:, None], width - 1 - step, step)
-        down = top[:, None] + torch.arange(height, device=device)  # [b, H]
-        plane = down[:, :, None] * wide[:, None, None] + (left[:, None] + step)[:, None, :]  # [b, H, W]
-        planes = torch.arange(channels, device=device) * (tall * wide)[:, None]  # [b, C]
-        first = self.starts[rows][:, None] + planes  # [b, C]
-        return self.pixels[first[:, :, None, None] + plane[:, None]]
+            x = torch.where(is_mirrored(numbers)[:, None], width - 1 - x, x)
+        y = top[:, None] + torch.arange(height, device=device)  # [b, H] rows of the image
+        in_plane = y[:, :, None] * widths[:, None, None] + (left[:, None] + x)[:, None, :]  # [b, H, W]
+        planes = torch.arange(channels, device=device) * (heights * widths)[:, None]  # [b, C]
+        starts = self.starts[rows][:, None] + planes  # [b, C] the first element of each plane
+        return self.pixels[starts[:, :, None, None] + in_plane[:, None]]
 
 
 def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: bool) -> dict[str, Source]:
-    """The sources `train` and, of the samples held out, `validation`; only `train` if `validation` is 0.
+    """Splits samples into the sources `train` and `validation`; only `train` if `validation` is 0.
 
     Args:
-        x: [N, *shape].
-        labels: [N].
+        x: the samples, [N, *shape].
+        labels: their labels, [N].
         validation: the number of samples to hold out.
         choice: last, those at the end; random, the same ones in every run.
-        flip: mirror half of the training samples.
+        flip: whether half of the training samples are mirrored.
 
     Raises:
-        ConfigError: no sample would be left to train on.
+        ConfigError: no sample would be left for training.
     """
     if validation == 0:
         return {"train": Memory(x, labels, flip)}
@@ -153,17 +154,18 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: b
     order = torch.arange(len(x))
     if choice == "random":
         order = torch.randperm(len(x), generator=seeded_generator("validation"))
-    kept, held = order[:-validation].sort().values, order[-validation:]
-    return {"train": Memory(x[kept], labels[kept], flip), "validation": Memory(x[held], labels[held], flip)}
+    train, held_out = order[:-validation].sort().values, order[-validation:]
+    rows = {"train": train, "validation": held_out}
+    return {split: Memory(x[part], labels[part], flip) for split, part in rows.items()}
 
 
 def send(x: Tensor, device: torch.device) -> Tensor:
-    """A batch on a device; the host does not wait for a copy to a GPU."""
+    """Copies a batch to a device; the host does not wait for a copy to a GPU."""
     if x.device.type == "cpu" and device.type == "cuda":
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
 
 
 def labels_at(labels: Tensor | None, rows: Tensor | list[int]) -> Tensor | None:
-    """The labels in these rows; None without labels."""
+    """The labels in the given rows; None without labels."""
     return None if labels is None else labels[rows]

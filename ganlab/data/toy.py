@@ -14,11 +14,11 @@ from ganlab.data.densities import Mixture
 from ganlab.data.sources import Memory
 
 
-class Common(Declared):
-    """Settings of every toy."""
+class ToyArgs(Declared):
+    """The settings of every toy."""
 
-    size: Count  # samples of each split
-    data_seed: Whole  # of the samples
+    size: Count  # number of samples in each split
+    data_seed: Whole  # seed of the samples
 
 
 class Toy(Data):
@@ -40,17 +40,17 @@ class Toy(Data):
 
 
 class Gaussian1D(Toy):
-    """A Gaussian on the line."""
+    """One Gaussian on the line."""
 
-    def __init__(self, mean: float, std: Positive, **base: Unpack[Common]):
+    def __init__(self, mean: float, std: Positive, **base: Unpack[ToyArgs]):
         super().__init__(Mixture.equal([[mean]], std), **base)
 
 
 class Mixture1D(Toy):
-    """Gaussians on the line, each with its own mean, standard deviation and weight.
+    """Gaussians on the line, each with a mean, a standard deviation and a weight.
 
     Args:
-        weights: probabilities of the Gaussians, up to a common factor.
+        weights: the probabilities of the Gaussians, up to a common factor.
 
     Raises:
         ConfigError: the three lists differ in length, or are empty.
@@ -61,50 +61,53 @@ class Mixture1D(Toy):
         means: Sequence[float],
         stds: Sequence[Positive],
         weights: Sequence[Positive],
-        **base: Unpack[Common],
+        **base: Unpack[ToyArgs],
     ):
         if not len(means) == len(stds) == len(weights) >= 1:
-            found = f"{len(means)}, {len(stds)} and {len(weights)}"
-            reason = f"means, stds and weights have {found} elements"
+            lengths = f"{len(means)}, {len(stds)} and {len(weights)}"
+            reason = f"means, stds and weights have {lengths} elements"
             raise ConfigError(reason, "give one of each for every Gaussian")
         super().__init__(Mixture([[mean] for mean in means], stds, weights), **base)
 
 
 class Ring(Toy):
-    """Gaussians at equal angles on a circle of a `radius`, the first on the first axis.
+    """Gaussians at equal angles on a circle around the origin, the first of them on the first axis.
 
-    Eight with radius 1 are those of PacGAN (Lin et al. 2018) and of the released code of Metz et al. (2017).
+    PacGAN (Lin et al. 2018) and the released code of Metz et al. (2017) have eight with radius 1.
     """
 
-    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **base: Unpack[Common]):
+    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **base: Unpack[ToyArgs]):
         angles = 2 * np.pi * np.arange(modes) / modes
         centres = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # [modes, 2]
         super().__init__(Mixture.equal(centres.tolist(), std), **base)
 
 
 class Grid(Toy):
-    """Gaussians at all pairs of `coordinates` in the plane (Lin et al. 2018)."""
+    """Gaussians in the plane at all points whose two coordinates are in a list (Lin et al. 2018)."""
 
-    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **base: Unpack[Common]):
+    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **base: Unpack[ToyArgs]):
         super().__init__(Mixture.equal(list(product(coordinates, repeat=2)), std), **base)
 
 
 class Spiral(Toy):
     """Gaussians at equal distances along an Archimedean spiral, from the origin to `radius`.
 
-    They touch, so the share of modes that are covered is the share of the curve that is.
+    Neighbours overlap, so the share of covered modes measures the share of the curve that is covered.
 
     Args:
-        turns: of the spiral around the origin.
+        turns: the number of turns of the spiral around the origin.
+        radius: the distance of the last Gaussian from the origin.
         components: the number of Gaussians.
     """
 
     def __init__(
-        self, turns: Positive, radius: Positive, components: TwoOrMore, std: Positive, **base: Unpack[Common]
+        self, turns: Positive, radius: Positive, components: TwoOrMore, std: Positive, **base: Unpack[ToyArgs]
     ):
-        # r = radius * angle / (2 pi turns)
+        # The spiral is r = radius * angle / (2 pi turns); equal arc lengths are found by interpolation.
         angles = np.linspace(0, 2 * np.pi * turns, 10_000)
-        length = angles * np.hypot(1, angles) + np.arcsinh(angles)  # up to an angle, up to a factor
+        length = angles * np.hypot(1, angles) + np.arcsinh(
+            angles
+        )  # arc length up to each angle, times a factor
         angle = np.interp(np.linspace(0, length[-1], components), length, angles)  # [components]
         points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * angle[:, None]  # [components, 2]
         super().__init__(Mixture.equal((radius / angles[-1] * points).tolist(), std), **base)

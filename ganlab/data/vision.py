@@ -1,4 +1,4 @@
-"""Small image data sets: those that scikit-learn ships or torchvision downloads, and stacked MNIST."""
+"""Small image data sets: the digits of scikit-learn, those that torchvision downloads, and stacked MNIST."""
 
 import io
 import socket
@@ -21,19 +21,19 @@ FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-1
 CLASS_NAMES = {
     "FashionMNIST": "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot",
     "CIFAR10": "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck",
-}  # as in torchvision; digits need none
-TRAINING = 1437  # training images of scikit-learn's digits, of 1797
+}  # torchvision's names; the names of digits are their labels
+TRAINING = 1437  # number of training images among the 1797 digits of scikit-learn
 DIGITS = 10
-CHANNELS = 3  # of a stack of digits
-TIMEOUT = 20.0  # seconds without an answer of the server
+CHANNELS = 3  # digits in a stack
+TIMEOUT = 20.0  # seconds to wait for an answer of the server
 
 
 class Digits(Data):
-    """Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998).
+    """The handwritten digits that scikit-learn ships (Alpaydin and Kaynak 1998), [1, 8, 8].
 
-    The last fifth is the test split. Neighbours in the file look alike, as if written by one hand: an
-    interleaved test split has a fid/digits of 1.5 to the training images, and the last fifth one of 4 to 9.
-    Only the latter measures generalisation to other handwriting.
+    The last fifth is the test split. Neighbours in the file look alike, as if one person had written
+    them: every fifth image has a fid/digits of 1.5 to the rest, and the last fifth one of 4 to 9. Only the
+    latter measures generalisation to other handwriting.
 
     Args:
         validation: the number of training images that are held out.
@@ -54,10 +54,10 @@ class Digits(Data):
     ):
         from sklearn.datasets import load_digits  # imported here because it takes a second
 
-        found = load_digits()
-        images = torch.from_numpy(found.images)[:, None]  # [1797, 1, 8, 8], 0 to 16
+        digits = load_digits()
+        images = torch.from_numpy(digits.images)[:, None]  # [1797, 1, 8, 8], 0 to 16
         pixels = (images * 255 / 16).round().byte()
-        labels = torch.from_numpy(found.target).long()
+        labels = torch.from_numpy(digits.target).long()
         verify_images(declared, shape=pixels.shape[1:], num_classes=10)
         training = hold_out(pixels[:TRAINING], labels[:TRAINING], validation, validation_choice, flip=False)
         test = Memory(pixels[TRAINING:], labels[TRAINING:], flip=False)
@@ -65,11 +65,11 @@ class Digits(Data):
 
 
 class Vision(Data):
-    """MNIST (LeCun et al., 1998), Fashion-MNIST (Xiao et al., 2017) or CIFAR-10 (Krizhevsky, 2009).
+    """MNIST (LeCun et al. 1998), Fashion-MNIST (Xiao et al. 2017) or CIFAR-10 (Krizhevsky 2009).
 
     Args:
         dataset: torchvision's name of the data set.
-        root: folder that contains torchvision's folder of it.
+        root: the folder that contains torchvision's folder of the data set.
         flip: mirror half of the training images.
         validation: the number of training images that are held out.
         validation_choice: last, those at the end; random, the same ones in every run.
@@ -91,7 +91,7 @@ class Vision(Data):
         labelled: Count | None,
         **declared: Unpack[Declared],
     ):
-        verify(declared, num_classes=10)  # before a download
+        verify(declared, num_classes=10)  # so that a wrong setting is refused before a download
         training, test = load_splits(dataset, root)
         verify_images(declared, shape=training[0].shape[1:], num_classes=10)
         sources = hold_out(*training, validation, validation_choice, flip) | {"test": Memory(*test, flip)}
@@ -102,14 +102,14 @@ class Vision(Data):
 class StackedMNIST(Data):
     """Images [3, 28, 28] of three random MNIST digits (Metz et al. 2017; Srivastava et al. 2017).
 
-    The class is the number that the digits form, red first: 0 to 999. Stacks are put together batch by
-    batch, so every MNIST image is in memory once.
+    The class is the number that the digits form, red first: 0 to 999. Stacks are built batch by batch, so
+    each MNIST image is in memory only once.
 
     Args:
-        root: folder that contains torchvision's folder of MNIST.
-        size: stacks in the training split, the same ones in every run.
-        test_size: stacks in the test split.
-        data_seed: of the choice of digits.
+        root: the folder that contains torchvision's folder of MNIST.
+        size: the number of stacks in the training split, the same ones in every run.
+        test_size: the number of stacks in the test split.
+        data_seed: the seed of the choice of digits.
 
     Raises:
         ConfigError: MNIST is not in `root` and cannot be downloaded, or a declared setting contradicts it.
@@ -125,11 +125,14 @@ class StackedMNIST(Data):
 
 
 class Stacks(InMemory):
-    """Stacks of images [N, 1, H, W] with labels [N], drawn with replacement.
+    """Stacks [3, H, W] of three images, drawn with replacement.
 
     Args:
+        images: the images, [N, 1, H, W].
+        labels: their labels, [N].
         n: the number of stacks.
-        split: whose stacks these are: part of the seed.
+        data_seed: the seed of the choice of images.
+        split: the split to which the stacks belong; it also enters the seed.
     """
 
     augments = False
@@ -137,16 +140,16 @@ class Stacks(InMemory):
 
     def __init__(self, images: Tensor, labels: Tensor, n: int, data_seed: int, split: str):
         self.images = images
-        own = seeded_generator("stacked", data_seed, split)
-        self.parts = torch.randint(len(images), (n, CHANNELS), generator=own)  # [n, 3]
-        powers = DIGITS ** torch.arange(CHANNELS - 1, -1, -1)
+        generator = seeded_generator("stacked", data_seed, split)
+        self.parts = torch.randint(len(images), (n, CHANNELS), generator=generator)  # [n, 3] rows of `images`
+        powers = DIGITS ** torch.arange(CHANNELS - 1, -1, -1)  # 100, 10, 1
         self.labels = (labels[self.parts] * powers).sum(1)  # [n]
 
     def __len__(self) -> int:
         return len(self.parts)
 
     def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
-        return self.images[self.parts[rows]].squeeze(2)
+        return self.images[self.parts[rows]].squeeze(2)  # [b, 3, 1, H, W] -> [b, 3, H, W]
 
 
 def load_splits(dataset: str, root: str) -> list[tuple[Tensor, Tensor]]:
@@ -157,32 +160,32 @@ def load_splits(dataset: str, root: str) -> list[tuple[Tensor, Tensor]]:
     """
     from torchvision import datasets  # imported here because it takes seconds
 
-    home = Path(root).expanduser()
-    require(home.is_dir() or not home.exists(), ".root", root, "is a file", "set it to a folder")
-    folder = home / FOLDERS[dataset]
+    parent = Path(root).expanduser()
+    require(parent.is_dir() or not parent.exists(), ".root", root, "is a file", "set it to a folder")
+    folder = parent / FOLDERS[dataset]
     if not folder.is_dir():
-        _download(dataset, home)
+        _download(dataset, parent)
     splits = []
     for train in (True, False):
         try:
-            found = getattr(datasets, dataset)(str(home), train=train, download=False)
-        except Exception as error:  # torchvision has no error of its own for damaged files
-            remedy = "delete it, and it is downloaded again, or set the root to an undamaged copy"
+            stored = getattr(datasets, dataset)(str(parent), train=train, download=False)
+        except Exception as error:  # torchvision raises all kinds of errors about damaged files
+            remedy = "delete it to download it again, or set the root to an undamaged copy"
             raise ConfigError(f"{folder} is incomplete or damaged", remedy, ".root", root) from error
-        images = torch.as_tensor(found.data)
+        images = torch.as_tensor(stored.data)
         images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)  # [N, C, H, W]
-        splits.append((images.contiguous(), torch.as_tensor(found.targets).long()))
+        splits.append((images.contiguous(), torch.as_tensor(stored.targets).long()))
     return splits
 
 
 def _download(dataset: str, root: Path) -> None:
-    """Downloads a data set into `root`, atomically: it is renamed into place when it is complete."""
+    """Downloads a data set into `root`. It is renamed into place when it is complete."""
     from torchvision import datasets
 
     folder = FOLDERS[dataset]
     existing = next(parent for parent in (root, *root.absolute().parents) if parent.is_dir())
     timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)  # torchvision sets none and would wait for ever
+    socket.setdefaulttimeout(TIMEOUT)  # torchvision sets none, and would wait forever
     try:
         # In a folder next to the target, because a rename works only within one file system.
         with tempfile.TemporaryDirectory(dir=existing) as temporary:
@@ -192,12 +195,12 @@ def _download(dataset: str, root: Path) -> None:
             try:
                 (Path(temporary) / folder).rename(root / folder)
             except OSError:
-                if not (root / folder).is_dir():  # otherwise another process has put the same data there
+                if not (root / folder).is_dir():  # otherwise another process has downloaded the same data
                     raise
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
         reason = " ".join(str(error).split())[:200]
         reason = f"does not contain {folder}, and downloading it failed ({reason})"
-        remedy = f"put torchvision's folder {folder} there, or set the root to where it is"
+        remedy = f"put torchvision's folder {folder} into it, or set the root to the folder that contains it"
         raise ConfigError(reason, remedy, ".root", str(root)) from error
     finally:
         socket.setdefaulttimeout(timeout)

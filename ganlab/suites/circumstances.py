@@ -40,8 +40,7 @@ def stale(rows: Sequence[Row]) -> list[str]:
     if not old:
         return []
     which = "all runs" if old == len(rows) else f"{old:,} of {counted(len(rows), 'run')}"
-    numerics = f"of other numerics than {NUMERICS}"
-    return [f"Stale: {which}, {numerics} (`rerun=stale` plays these runs again)."]
+    return [f"Stale: {which}, of other numerics than {NUMERICS} (`rerun=stale` plays these runs again)."]
 
 
 def alike(what: str, rows: Iterable[Row], of: Callable[[Row], str]) -> list[str]:

@@ -75,7 +75,7 @@ def test_a_batch_larger_than_the_training_split_is_refused():
 
 
 def test_a_batch_that_does_not_divide_among_the_processes_is_refused():
-    with refuses(".batch_size", 6, "does not divide among 4 processes", "multiple of 4"):
+    with refuses(".batch_size", 6, "cannot be divided among 4 processes", "multiple of 4"):
         numbered_images().stream(0, lambda: 0, "cpu", world_size=4)
 
 

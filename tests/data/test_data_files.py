@@ -77,14 +77,14 @@ def test_an_unreadable_file_is_refused_by_name_before_training(broken, reading):
     with pytest.raises(ConfigError) as refusal:
         image_folder(broken, **reading)
     sentence = r"[^\n]*b/1.png cannot be read as an image \([^\n]*\)"
-    remedy = "Mend or remove it, or set data.on_corrupt=skip"
+    remedy = "Repair or remove it, or set data.on_corrupt=skip"
     assert re.fullmatch(rf"{sentence}\. {remedy}\.", str(refusal.value))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_an_unreadable_file_is_refused_by_name_when_it_is_read(broken, num_workers):
     data = image_folder(broken, in_memory=False, num_workers=num_workers)
-    remedy = "mend or remove it, or set data.on_corrupt=skip"
+    remedy = "repair or remove it, or set data.on_corrupt=skip"
     with refuses(reason=r"(b/1|c/2).png cannot be read as an image [^\n]*$", remedy=remedy):
         first_batches(data, 10)
     with refuses(reason="b/1.png cannot be read as an image", remedy=remedy):

@@ -177,7 +177,7 @@ def test_an_unreadable_file_is_refused_in_one_line(tmp_path, kind):
         lambda: read_split(image_folder(tmp_path, batch_size=1)),
         lambda: read_split(EvaluationFolder("real", str(tmp_path))),
     ):
-        with refuses(reason=rf"{kind} cannot be read as an image [^\n]*$", remedy="^mend "):
+        with refuses(reason=rf"{kind} cannot be read as an image [^\n]*$", remedy="^repair "):
             read()
 
 

@@ -83,7 +83,7 @@ def test_labelled_batches_have_flips_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("count", "reason", "remedy"),
     [
-        (10, "does not divide among the 4 classes", "multiple of 4"),
+        (10, "cannot be divided among the 4 classes", "multiple of 4"),
         (44, "takes 11 samples of each class, but one class has only 10", "40 or less"),
     ],
 )

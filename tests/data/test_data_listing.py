@@ -131,7 +131,7 @@ def test_links_to_folders_are_followed_and_each_folder_is_read_once(tmp_path):
     assert (len(data), data.class_names) == (7, ("a",))
     assert len(EvaluationFolder("real", str(home))) == 7
     (home / "b").symlink_to(elsewhere)
-    with refuses(reason="b contains no images of its own"):
+    with refuses(reason="b contains no images that no other folder contains"):
         image_folder(home)
 
 
@@ -148,7 +148,7 @@ def test_the_test_split_may_be_in_another_folder(album, tmp_path_factory):
     write_image(other / "c" / "0.png", 0)
     assert read_split(image_folder(album, test_root=str(other)), "test")[1].tolist() == [2]
     write_image(other / "zebra" / "0.png", 0)
-    with refuses(reason="other classes than the training images"):
+    with refuses(reason="the classes of .* differ from those of training"):
         image_folder(album, test_root=str(other))
 
 

@@ -100,7 +100,10 @@ def test_a_failed_download_is_refused_in_one_line_and_leaves_nothing(tmp_path, m
     error = refusal.value
     assert (error.key, error.value) == (".root", str(tmp_path / "nowhere"))
     assert error.reason.startswith("does not contain MNIST, and downloading it failed (")
-    assert error.remedy == "put torchvision's folder MNIST there, or set the root to where it is"
+    assert (
+        error.remedy
+        == "put torchvision's folder MNIST into it, or set the root to the folder that contains it"
+    )
     assert "\n" not in str(error)
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
