@@ -35,9 +35,9 @@ def config(cfg: DictConfig) -> str:
 
 
 def named(node: Any) -> Any:
-    """A config in which ganlab's classes have their own names alone, so that they may move to other modules.
+    """A config in which ganlab's objects have their own names alone, so that they may move to other modules.
 
-    Functions keep the name of their module: mlp.generator is not dcgan.generator.
+    Functions that build networks keep the name of their module: mlp.generator is not dcgan.generator.
     """
     if isinstance(node, list):
         return [named(one) for one in node]
@@ -45,8 +45,8 @@ def named(node: Any) -> Any:
         return node
     found = {key: named(value) for key, value in node.items()}
     if str(target := found.get("_target_", "")).startswith("ganlab."):
-        *_, module, name = target.split(".")
-        found["_target_"] = name if name[0].isupper() else f"{module}.{name}"
+        *_, package, module, name = target.split(".")
+        found["_target_"] = f"{module}.{name}" if package == "networks" and name.islower() else name
     return found
 
 
