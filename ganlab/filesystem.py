@@ -15,8 +15,6 @@ from typing import BinaryIO
 
 from ganlab.core.errors import ConfigError
 
-LOCKED: set[FileIO] = set()
-
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
@@ -87,29 +85,20 @@ class Lock:
                 self.file.close()
                 remedy = "wait until it ends, or end it"
                 raise ConfigError(f"{path.parent} is in use by {holder}", remedy) from None
-        LOCKED.add(self.file)
+        # A fork, such as a reader process, may outlive the process that trains.
+        os.register_at_fork(after_in_child=self.file.close)
         since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
         self._write(f"process {os.getpid()} of {socket.gethostname()} since {since}")
 
     def release(self) -> None:
         """Releases the lock."""
         self._write("")
-        LOCKED.discard(self.file)
         self.file.close()
 
     def _write(self, text: str) -> None:
         with suppress(OSError, ValueError):  # a full disk, or a lock that has been released
             self.file.truncate(0)
             os.pwrite(self.file.fileno(), text.encode(), 0)
-
-
-def _close_inherited_locks() -> None:
-    # A fork, such as a reader process, may outlive the process that trains.
-    for file in LOCKED:
-        file.close()
-
-
-os.register_at_fork(after_in_child=_close_inherited_locks)
 
 
 def cache_directory() -> Path:

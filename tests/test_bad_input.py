@@ -22,8 +22,8 @@ from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import UNSET, ConfigError, Diverged, format_value
-from ganlab.training.callbacks.log_scalars import LogScalars
 from ganlab.training.callbacks.progress import ProgressBar
+from ganlab.training.callbacks.record import LogScalars
 from ganlab.training.module import GameModule
 from ganlab.tricks.base import Trick
 

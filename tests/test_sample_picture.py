@@ -122,7 +122,7 @@ def figure(samples: torch.Tensor, data: Data, monkeypatch: pytest.MonkeyPatch) -
     drawn = new_figure(4, 4.6)
     monkeypatch.setattr("ganlab.visualize.sample_picture.new_figure", lambda *_: drawn)
     game = SimpleNamespace(step=1234)
-    assert sample_picture(game, samples, data, value_range=None, class_names=()).size == (400, 460)
+    assert sample_picture(game, samples, data, value_range=None, names=()).size == (400, 460)
     return drawn
 
 

@@ -236,7 +236,7 @@ ATTACKS: Mapping[str, Callable[[str], str]] = {
     "alias_of_a_listed": builds("ganlab.config.build.hydra.utils.instantiate"),
     "private": builds("ganlab.training.processes._ignore_interrupts"),
     "workers": builds("ganlab.training.processes.LocalRanks", count=2),
-    "callback": builds("ganlab.training.callbacks.log_scalars.Checkpoint", folder="x"),
+    "callback": builds("ganlab.training.callbacks.record.Checkpoint", folder="x"),
     "drawing": builds("ganlab.theory.ring.draw"),
     "blank_behind": builds("torch.optim.SGD "),
     "nothing": builds(""),

@@ -19,7 +19,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from ganlab.config.compose import CONF
-from ganlab.config.kinds import to_plain
+from ganlab.config.kinds import containers, to_plain
 from ganlab.core.errors import ConfigError, one_line, require
 from ganlab.filesystem import cache_directory
 
@@ -89,14 +89,9 @@ def defining_module(key: str, target: str) -> str:
         raise ConfigError(f"does not exist here ({one_line(error)})", "", key, target) from error
 
 
-def target_nodes(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
+def target_nodes(node: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
     """The nodes of a config that build something, with their keys."""
-    node = to_plain(node)
-    if isinstance(node, dict) and "_target_" in node:
-        yield key, node
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for name, child in children:
-        yield from target_nodes(child, f"{key}.{name}" if key else str(name))
+    return (pair for pair in containers(to_plain(node)) if "_target_" in pair[1])
 
 
 def signature(content: bytes) -> str | None:

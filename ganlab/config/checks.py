@@ -32,9 +32,8 @@ def check_game_config(cfg: DictConfig) -> None:
     """The part of `check_config` that is about the settings of one game."""
     for group in ("model", "optimizer", "logger"):
         for name, node in cfg[group].items():
-            is_mapping = isinstance(node, DictConfig)
-            remedy = "give a _target_ and its settings"
-            require(is_mapping, f"{group}.{name}", to_plain(node), "must be a mapping", remedy)
+            key, reason, is_mapping = f"{group}.{name}", "must be a mapping", isinstance(node, DictConfig)
+            require(is_mapping, key, to_plain(node), reason, "give a _target_ and its settings")
     selected_nodes(cfg, "logger")
     for key in ("resume", "init_from", "run_dir"):
         require(cfg[key] != "", key, "", "is empty", "give a directory, or remove it")

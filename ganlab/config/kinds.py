@@ -6,7 +6,7 @@ import inspect
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
@@ -26,35 +26,32 @@ PATHS = (
 )  # fmt: skip
 WANDB = (f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
 # A key has the same kind in every command. Mappings come first, and what `steps` is computed from before it.
-KINDS: dict[str, Any] = {
-    key: kind
-    for keys, kind in (
-        ("data model objective objective.weight optimizer play trainer evaluation trick metric", dict),
-        ("logger stages initial clip model.generator optimizer.generator optimizer.discriminator", dict),
-        (" ".join((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device")), str | None),
-        ("rerun", Literal["stale", "failed"] | None),
-        ("compile profile dry_run wandb trainer.sync_batchnorm", bool),
-        ("images evaluation.n_real processes threads", Count | None),
-        ("data.batch_size default_steps steps log_every evaluate_every sample_every", Count),
-        ("checkpoint_every trainer.devices trainer.num_nodes", Count),
-        ("n evaluation.n", Annotated[int, 1, 10_000_000]),
-        ("seed evaluation.seed", Whole),
-        ("trust only extra ignore", list[str]),
-        ("of", str | list[str]),
-        ("views", str | list[str | dict[str, Any]]),
-        ("plus", Annotated[list[Whole], 1]),
-        ("minus", list[Whole]),
-        ("figures", Annotated[list[Annotated[int, 1, 7]], 1]),
-        ("evaluation.split trainer.accelerator", str),
-        ("trainer.precision", Literal["32-true", "bf16-mixed", "64-true"]),
-        ("what", Literal["grid", "neighbours", "interpolate", "arithmetic", "animate"]),
-        ("format", Literal["grid", "files"]),
-        ("path", Literal["slerp", "lerp"]),
-        ("space", Literal["pixels", "features"]),
-        ("columns", Annotated[int, 2, 1000]),
-    )
-    for key in keys.split()
-}
+KEYS: tuple[tuple[str, Any], ...] = (
+    ("data model objective objective.weight optimizer play trainer evaluation trick metric", dict),
+    ("logger stages initial clip model.generator optimizer.generator optimizer.discriminator", dict),
+    (" ".join((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device")), str | None),
+    ("rerun", Literal["stale", "failed"] | None),
+    ("compile profile dry_run wandb trainer.sync_batchnorm", bool),
+    ("images evaluation.n_real processes threads", Count | None),
+    ("data.batch_size default_steps steps log_every evaluate_every sample_every", Count),
+    ("checkpoint_every trainer.devices trainer.num_nodes", Count),
+    ("n evaluation.n", Annotated[int, 1, 10_000_000]),
+    ("seed evaluation.seed", Whole),
+    ("trust only extra ignore", list[str]),
+    ("of", str | list[str]),
+    ("views", str | list[str | dict[str, Any]]),
+    ("plus", Annotated[list[Whole], 1]),
+    ("minus", list[Whole]),
+    ("figures", Annotated[list[Annotated[int, 1, 7]], 1]),
+    ("evaluation.split trainer.accelerator", str),
+    ("trainer.precision", Literal["32-true", "bf16-mixed", "64-true"]),
+    ("what", Literal["grid", "neighbours", "interpolate", "arithmetic", "animate"]),
+    ("format", Literal["grid", "files"]),
+    ("path", Literal["slerp", "lerp"]),
+    ("space", Literal["pixels", "features"]),
+    ("columns", Annotated[int, 2, 1000]),
+)
+KINDS = {key: kind for keys, kind in KEYS for key in keys.split()}
 
 
 def check_kinds(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
@@ -89,22 +86,29 @@ def check_arguments(node: Any, key: str = "") -> None:
         ConfigError: a constructor lacks the parameter, or the value is of the wrong kind or out of its range.
     """
     key = key or (node._get_full_key(None) if OmegaConf.is_config(node) else "")
-    node = to_plain(node)
-    target = node.get("_target_") if isinstance(node, dict) else None
-    kinds, takes_more = constructor_kinds(str(target))
-    children = dict(enumerate(node)) if isinstance(node, list) else node
-    for name, value in children.items() if isinstance(children, dict) else ():
-        path = f"{key}.{name}".lstrip(".")
-        if name in kinds:
-            is_number = isinstance(value, int | float) and matches("", kinds[name])
-            quoted = f"""to give a string that looks like a number, quote it: '{path}="{value}"'"""
-            reason = f"must be {describe_kind(kinds[name])}"
-            require(matches(value, kinds[name]), path, value, reason, quoted if is_number else "")
-        elif not takes_more and not str(name).startswith("_"):
-            near = ", ".join(get_close_matches(str(name), kinds, cutoff=0.5) or kinds)
-            remedy = f"choose from {near}" if near else "remove it"
-            raise ConfigError(f"{target} has no such parameter", remedy, path, value)
-        check_arguments(value, path)
+    for path, entries in containers(to_plain(node), key):
+        target = entries.get("_target_")
+        kinds, takes_more = constructor_kinds(str(target))
+        for name, value in entries.items():
+            own = f"{path}.{name}".lstrip(".")
+            if name in kinds:
+                is_number = isinstance(value, int | float) and matches("", kinds[name])
+                quoted = f"""to give a string that looks like a number, quote it: '{own}="{value}"'"""
+                reason = f"must be {describe_kind(kinds[name])}"
+                require(matches(value, kinds[name]), own, value, reason, quoted if is_number else "")
+            elif not takes_more and not str(name).startswith("_"):
+                near = ", ".join(get_close_matches(str(name), kinds, cutoff=0.5) or kinds)
+                remedy = f"choose from {near}" if near else "remove it"
+                raise ConfigError(f"{target} has no such parameter", remedy, own, value)
+
+
+def containers(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
+    """The entries, by name or index, of each mapping and list in a plain config, with its key."""
+    entries = dict(enumerate(node)) if isinstance(node, list) else node
+    if isinstance(entries, dict):
+        yield key, entries
+        for name, value in entries.items():
+            yield from containers(value, f"{key}.{name}" if key else str(name))
 
 
 def import_object(target: str) -> Any:

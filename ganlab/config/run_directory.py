@@ -13,7 +13,6 @@ import errno
 import json
 import os
 import shutil
-import stat
 import sys
 import zipfile
 from collections.abc import Iterable
@@ -98,10 +97,8 @@ class RunDirectory:
         home = self.path.resolve()
         wandb = self.path / "wandb"  # it links to its logs elsewhere
         for path in (path for path in self.path.rglob("*") if wandb not in path.parents):
-            mode = path.lstat().st_mode
-            is_link = stat.S_ISLNK(mode)
-            leads_out = is_link and home not in Path(os.path.realpath(path)).parents
-            allowed = not leads_out and (is_link or stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+            inside = home in Path(os.path.realpath(path)).parents
+            allowed = inside and (path.is_symlink() or path.is_file() or path.is_dir())
             reason = f"{path} is a link out of the run directory, or not a file"
             require(allowed, "", UNSET, reason, "remove it")
 

@@ -48,15 +48,14 @@ def check_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
     if not isinstance(cfg, DictConfig):
         raise ConfigError("is not the config of a run", RESTORE)
     found = cfg.pop("format", None)
-    if found is not None:
+    missing = [name for name in GROUPS if not isinstance(cfg.get(name), DictConfig)]
+    if found is not None or not missing:  # a file with neither a format nor the groups is something else
         check_format(found, summary)
-    for name in GROUPS:
-        if not isinstance(cfg.get(name), DictConfig):
-            raise ConfigError(f"is not the config of a run: {name}={format_value(cfg.get(name))}", RESTORE)
+    for name in missing:
+        raise ConfigError(f"is not the config of a run: {name}={format_value(cfg.get(name))}", RESTORE)
     names = cfg.get("class_names") or []
     are_strings = (OmegaConf.is_list(names) or names == []) and all(isinstance(name, str) for name in names)
     require(are_strings, "", UNSET, f"has class_names={names}, which must be strings", RESTORE)
-    check_format(found, summary)
     return cfg
 
 

@@ -1,7 +1,7 @@
 """ganlab's own errors, and how they are reported."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 LONGEST = 1000  # characters of a message
@@ -76,24 +76,23 @@ class ProcessLost(RuntimeError):  # noqa: N818
 
 
 @contextmanager
-def completing(owner: str) -> Iterator[None]:
+def renaming(rename: Callable[[str], str]) -> Iterator[None]:
+    """Changes the keys of errors."""
+    try:
+        yield
+    except ConfigError as error:
+        key = rename(error.key)
+        raise (error if key == error.key else error.renamed(key)) from error.__cause__
+
+
+def completing(owner: str) -> AbstractContextManager[None]:
     """Prepends the key of an object to the keys of errors about its own settings, which start with a dot."""
-    try:
-        yield
-    except ConfigError as error:
-        if not error.key.startswith("."):
-            raise
-        raise error.renamed(f"{owner}{error.key}".rstrip(".")) from error.__cause__
+    return renaming(lambda key: f"{owner}{key}".rstrip(".") if key.startswith(".") else key)
 
 
-@contextmanager
-def prefixing_keys(place: str | None, joint: str = ": ") -> Iterator[None]:
+def prefixing_keys(place: str | None, joint: str = ": ") -> AbstractContextManager[None]:
     """Prepends a place, such as a file or a stage, to the keys of all errors; None: changes nothing."""
-    try:
-        yield
-    except ConfigError as error:
-        key = joint.join(filter(None, (place, error.key.lstrip("."))))
-        raise (error if place is None else error.renamed(key)) from error.__cause__
+    return renaming(lambda key: key if place is None else joint.join(filter(None, (place, key.lstrip(".")))))
 
 
 def one_line(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, TypeGuard, cast
+from typing import Annotated, Any, TypeGuard
 
 from ganlab.core.errors import require
 
@@ -40,15 +40,14 @@ def describe_interval(interval: str) -> str:
     return f"a number {joint} {low} and {high}" if joint else f"a number in {interval}"
 
 
-def check_whole_number(key: str, value: object) -> int:
+def check_whole_number(key: str, value: Any) -> int:
     """Returns a whole number of at least 0.
 
     Raises:
         ConfigError: it is anything else.
     """
-    fits = is_whole_number(value) and value >= 0
-    require(fits, key, value, "must be a whole number of at least 0")
-    return cast(int, value)
+    require(is_whole_number(value) and value >= 0, key, value, "must be a whole number of at least 0")
+    return value
 
 
 def format_number(value: float) -> str:

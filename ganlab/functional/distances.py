@@ -1,4 +1,4 @@
-"""Distances between two sets of samples, as functions for losses and metrics."""
+"""Differentiable distances between two sets of samples, for losses and metrics."""
 
 from __future__ import annotations
 
@@ -7,29 +7,32 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import UNSET, require
+from ganlab.core.errors import ConfigError, require
 from ganlab.functional.kernels import Kernel, squared_distances
 
 Estimator = Literal["biased", "unbiased", "u_statistic", "linear"]
 
 
 def mmd2(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
-    """The squared maximum mean discrepancy of x [N, D] and y [M, D], a scalar (Gretton et al. 2012).
+    """The squared maximum mean discrepancy: x [N, D] and y [M, D] -> a scalar (Gretton et al. 2012).
 
     No gradient is computed for k(y, y) if y needs none.
 
     Args:
-        estimator: "biased" is the V-statistic (equation 5), which is never negative. "unbiased" has the least
-            variance (equation 3) and mean zero at P = Q, so it is often negative there. "u_statistic" is the
-            same without the pairs (x_i, y_i) (equation 4); N = M. "linear" is the mean over disjoint pairs of
-            samples (lemma 14): unbiased, with more variance but O(N) evaluations of the kernel; N = M, and
-            the last sample of an odd number is not used.
+        estimator: one of
+            "biased": the V-statistic (equation 5), which is never negative;
+            "unbiased": the unbiased estimate of least variance (equation 3). If x and y have the same
+            distribution, its mean is 0, so it is often negative;
+            "u_statistic": the same without the pairs (x_i, y_i) (equation 4). It needs N = M;
+            "linear": the mean over disjoint pairs of samples (lemma 14). It is unbiased, with a higher
+            variance but only O(N) evaluations of the kernel. It needs N = M; the last sample of an odd number
+            is not used.
 
     Raises:
-        ConfigError: fewer than two samples, except for "biased"; or N is not M for the last two.
+        ConfigError: N < 2 or M < 2, unless the estimator is "biased"; or N and M differ, but must be equal.
     """
     if estimator == "linear":
-        return _linear_time(x, y, kernel)
+        return _linear_time_mmd2(x, y, kernel)
     cross = kernel.matrix_sum(x, y) / (len(x) * len(y))
     if estimator == "u_statistic":
         require_equal_sizes(x, y, "the U-statistic")
@@ -38,7 +41,7 @@ def mmd2(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
 
 
 def _mean_within(x: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
-    """The mean of k(x_i, x_j), without i = j if it has to be unbiased."""
+    """The mean of k(x_i, x_j): over all i, j for the biased estimator, otherwise over i != j."""
     n = len(x)
     if estimator == "biased":
         return (kernel.off_diagonal_sum(x) + kernel.diagonal(x, x).sum()) / n**2
@@ -46,10 +49,10 @@ def _mean_within(x: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
     return kernel.off_diagonal_sum(x) / (n * (n - 1))
 
 
-def _linear_time(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
+def _linear_time_mmd2(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
     require_equal_sizes(x, y, "the linear-time estimate")
     require_two(len(x), "the linear-time estimate")
-    end = len(x) // 2 * 2
+    end = len(x) // 2 * 2  # without the last sample of an odd number
     x0, x1, y0, y1 = x[0:end:2], x[1:end:2], y[0:end:2], y[1:end:2]
     within = kernel.diagonal(x0, x1) + kernel.diagonal(y0, y1)
     return (within - kernel.diagonal(x0, y1) - kernel.diagonal(x1, y0)).mean()
@@ -57,43 +60,46 @@ def _linear_time(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
 
 @torch.no_grad()
 def median_distance(x: Tensor) -> Tensor:
-    """The median of |x_i - x_j| over i < j, a scalar; the lower one of two middle values.
+    """The median of |x_i - x_j| over i < j, a scalar; of an even number, the lower middle value.
 
     Raises:
-        ConfigError: fewer than two samples, or more than half of the pairs are equal.
+        ConfigError: there are fewer than two samples, or at least half of the pairs are equal.
     """
     require_two(len(x), "a median of distances")
-    squared = squared_distances(x - x.mean(0), x - x.mean(0))
-    median = squared[torch.ones_like(squared, dtype=torch.bool).triu(1)].median().sqrt()
-    require(median != 0, "", UNSET, "the median distance of the samples is 0", "set the widths in data units")
+    centred = x - x.mean(0)  # for less rounding error
+    squared = squared_distances(centred, centred)
+    median = squared[torch.ones_like(squared, dtype=torch.bool).triu(1)].median().sqrt()  # of i < j
+    if median == 0:
+        raise ConfigError("the median distance of the samples is 0", "set the widths in data units")
     return median
 
 
 def moment_gap(x: Tensor, y: Tensor, order: int) -> Tensor:
-    """|m(x) - m(y)|^2 for the means of x [N, D] and y [M, D] (order 1) or their central moments; a scalar."""
+    """|m(x) - m(y)|^2, where m is the `moment` of an order: x [N, D] and y [M, D] -> a scalar."""
     return (moment(x, order) - moment(y, order)).square().sum()
 
 
 def moment(x: Tensor, order: int) -> Tensor:
-    """The mean of each feature, or E (x - E x)^order, [D]."""
+    """E x of each feature for order 1, otherwise the central moment E (x - E x)^order: [N, D] -> [D]."""
     mean = x.mean(0)
     return mean if order == 1 else (x - mean).pow(order).mean(0)
 
 
 def covariance_gap(x: Tensor, y: Tensor) -> Tensor:
-    """|Cov x - Cov y|^2 in the Frobenius norm, a scalar, of covariances with division by N."""
+    """|Cov x - Cov y|^2 in the Frobenius norm: x [N, D] and y [M, D] -> a scalar."""
     return (covariance(x) - covariance(y)).square().sum()
 
 
 def covariance(x: Tensor) -> Tensor:
+    """The covariance matrix, with division by N instead of N - 1: [N, D] -> [D, D]."""
     centred = x - x.mean(0)
-    return centred.T @ centred / len(x)  # [D, D]
+    return centred.T @ centred / len(x)
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tensor:
-    """The mean over directions [K, D] of W_p^p between the projections of x and y, both [N, D]; a scalar.
+    """The mean over K directions of W_p^p between projections: x, y [N, D], directions [K, D] -> a scalar.
 
-    On a line the optimal plan pairs the samples by rank (Bonneel et al. 2015, section 3.1).
+    On a line, the optimal transport plan pairs samples of equal rank (Bonneel et al. 2015, section 3.1).
 
     Raises:
         ConfigError: x and y have different sizes.
@@ -103,10 +109,12 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tens
     return gaps.abs().pow(p).mean()
 
 
-def require_equal_sizes(x: Tensor, y: Tensor, user: str) -> None:
-    reason = f"{user} needs as many samples on both sides, not {len(x)} and {len(y)}"
-    require(len(x) == len(y), "", UNSET, reason)
+def require_equal_sizes(x: Tensor, y: Tensor, estimate: str) -> None:
+    """Raises `ConfigError` if x and y have different numbers of samples."""
+    if len(x) != len(y):
+        raise ConfigError(f"{estimate} needs as many samples on both sides, not {len(x)} and {len(y)}")
 
 
-def require_two(n: int, user: str) -> None:
-    require(n >= 2, "data.batch_size", n, f"{user} needs at least two samples")
+def require_two(n: int, estimate: str) -> None:
+    """Raises `ConfigError` if there are fewer than two samples."""
+    require(n >= 2, "data.batch_size", n, f"{estimate} needs at least two samples")

@@ -1,4 +1,4 @@
-"""Kernels k(x, y), whose form and width determine which differences a kernel distance detects."""
+"""Kernels k(x, y) for kernel distances. Their form and width determine which differences are detected."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from torch import Tensor
 
 from ganlab.core.validation import Count, NotNegative, Positive
 
-LOWEST = -80.0  # least exponent: denormal results of exp would take thirty times as long
-TINY = 1e-30  # squared distance below which two samples count as equal
-Scales = Annotated[Sequence[Positive], 1]
+MIN_EXPONENT = -80.0  # for exp, whose denormal results would take thirty times as long
+MIN_SQUARED_DISTANCE = 1e-30  # between samples that are not considered equal
+Scales = Annotated[Sequence[Positive], 1]  # one positive number or more
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """|x_i - y_j|^2, [N, M], by one matrix product, so memory grows with N M instead of N M D."""
+    """|x_i - y_j|^2: x [N, D] and y [M, D] -> [N, M].
+
+    It is computed by one matrix product, so memory grows with N M instead of N M D.
+    """
     squares = x.square().sum(1, keepdim=True) + y.square().sum(1)  # [N, M]
     return torch.addmm(squares, x, y.T, alpha=-2).clamp_min(0)
 
 
 class Kernel(ABC):
-    """Base class of kernels that are positive definite, or conditionally so, like the negative distance."""
+    """Base class of kernels of samples x [N, D] and y [M, D] that are (conditionally) positive definite."""
 
-    has_scale: ClassVar[bool] = True  # False: rescaled samples only rescale the sums
+    has_scale: ClassVar[bool] = True  # whether the kernel has a width, to which samples may have to be scaled
 
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -34,7 +37,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def diagonal(self, x: Tensor, y: Tensor) -> Tensor:
-        """k(x_i, y_i), [N], in N evaluations."""
+        """k(x_i, y_i), [N], by N evaluations."""
 
     @abstractmethod
     def matrix_sum(self, x: Tensor, y: Tensor) -> Tensor:
@@ -46,17 +49,18 @@ class Kernel(ABC):
 
 
 class Radial(Kernel):
-    """Base class of functions of the squared distance, s -> value(s), with their derivatives slope(s)."""
+    """Base class of radial kernels, which are functions of the squared distance s = |x - y|^2."""
 
     @abstractmethod
-    def value(self, squared: Tensor) -> Tensor: ...
+    def value(self, squared: Tensor) -> Tensor:
+        """k for squared distances s, elementwise."""
 
     @abstractmethod
     def slope(self, squared: Tensor) -> Tensor:
-        """d value / d s; 0 at s = 0 if it is undefined there, since x_i - x_i has no direction."""
+        """The derivative d k / d s, elementwise; 0 at s = 0 if k has none there."""
 
     def value_and_slope(self, squared: Tensor) -> tuple[Tensor, Tensor]:
-        """Both, possibly faster than one by one, and without a graph."""
+        """The value and the slope; a subclass may compute both together faster, without an autograd graph."""
         return self.value(squared), self.slope(squared)
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -66,7 +70,7 @@ class Radial(Kernel):
         return self.value((x - y).square().sum(1))
 
     def matrix_sum(self, x: Tensor, y: Tensor) -> Tensor:
-        # Distances do not depend on the origin, and rounding is least if it is the samples' mean.
+        # Distances do not depend on the origin, and rounding errors are smallest if it is a mean of samples.
         centre = y.detach().mean(0)
         return MatrixSum.apply(x - centre, y - centre, self)
 
@@ -75,10 +79,10 @@ class Radial(Kernel):
 
 
 class MatrixSum(torch.autograd.Function):
-    """The sum over i, j of value(|x_i - y_j|^2).
+    """The sum over i, j of k(x_i, y_j), with a backward pass that needs little memory.
 
-    Its gradient at x_i is the sum over j of 2 slope_ij (x_i - y_j), for which one matrix of slopes is saved,
-    however many terms the kernel has. Second derivatives recompute the slopes with a graph.
+    The gradient at x_i is the sum over j of 2 slope_ij (x_i - y_j), for which only the matrix of slopes is
+    saved, however many terms the kernel has. For second derivatives the slopes are recomputed with a graph.
     """
 
     @staticmethod
@@ -100,7 +104,7 @@ class MatrixSum(torch.autograd.Function):
 
 
 class OffDiagonalSum(torch.autograd.Function):
-    """The sum over i != j of value(|x_i - x_j|^2), saved and differentiated in the same way."""
+    """The sum over i != j of k(x_i, x_j), saved and differentiated like `MatrixSum`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Radial) -> Tensor:
@@ -117,7 +121,7 @@ class OffDiagonalSum(torch.autograd.Function):
 
 
 def sum_and_save(ctx: Any, squared: Tensor, *samples: Tensor) -> Tensor:
-    """The sum of the kernel's values; saves samples and slopes if a gradient is needed."""
+    """The sum of k over squared distances; saves the samples and the slopes if a gradient is needed."""
     if not any(ctx.needs_input_grad):
         return ctx.kernel.value(squared).sum()
     value, slope = ctx.kernel.value_and_slope(squared)
@@ -126,7 +130,7 @@ def sum_and_save(ctx: Any, squared: Tensor, *samples: Tensor) -> Tensor:
 
 
 class Linear(Kernel):
-    """x . y, whose distance is that of the means."""
+    """x . y, whose kernel distance is the distance of the means."""
 
     has_scale = False
 
@@ -144,7 +148,7 @@ class Linear(Kernel):
 
 
 class Polynomial(Kernel):
-    """(x . y / D + offset)^degree; degree 3 and offset 1 are those of KID (Binkowski et al. 2018)."""
+    """(x . y / D + offset)^degree. KID has degree 3 and offset 1 (Binkowski et al. 2018)."""
 
     def __init__(self, degree: Count, offset: NotNegative):
         self.degree, self.offset = degree, offset
@@ -163,11 +167,11 @@ class Polynomial(Kernel):
 
 
 class GaussianMixture(Radial):
-    """The sum over widths of exp(-|x - y|^2 / (2 v)), where v is the width or its square.
+    """The sum over widths of exp(-|x - y|^2 / (2 v)), where v is a variance.
 
     Args:
-        width_is: "variance" in the released code of GMMN (Li, Swersky & Zemel 2015), "std" in MMD-GAN (Li et
-            al. 2017).
+        width_is: "variance" if v is the width, as in the released code of GMMN (Li, Swersky & Zemel 2015);
+            "std" if v is the square of the width, as in MMD-GAN (Li et al. 2017).
     """
 
     def __init__(self, widths: Scales, width_is: Literal["variance", "std"]):
@@ -180,11 +184,12 @@ class GaussianMixture(Radial):
         return add_all(-rate * decay(-rate * squared) for rate in self.rates)
 
     def value_and_slope(self, squared: Tensor) -> tuple[Tensor, Tensor]:
-        value, slope, bump = torch.zeros_like(squared), torch.zeros_like(squared), torch.empty_like(squared)
+        # In place, because the matrices are large.
+        value, slope, term = torch.zeros_like(squared), torch.zeros_like(squared), torch.empty_like(squared)
         for rate in self.rates:
-            torch.mul(squared, -rate, out=bump).clamp_min_(LOWEST).exp_()
-            value += bump
-            slope.sub_(bump, alpha=rate)
+            torch.mul(squared, -rate, out=term).clamp_min_(MIN_EXPONENT).exp_()
+            value += term
+            slope.sub_(term, alpha=rate)
         return value, slope
 
 
@@ -217,7 +222,7 @@ class Laplacian(Radial):
 
 
 class Energy(Radial):
-    """-|x - y|, whose squared distance is the energy distance 2 E|x - y| - E|x - x'| - E|y - y'|.
+    """-|x - y|, whose squared kernel distance is the energy distance 2 E|x - y| - E|x - x'| - E|y - y'|.
 
     Szekely & Rizzo 2013, definition 2.1. The kernel is conditionally positive definite, so the biased
     estimate is never negative and has a root.
@@ -233,20 +238,20 @@ class Energy(Radial):
 
 
 def decay(exponent: Tensor) -> Tensor:
-    """exp of an exponent of at most 0; constant below exp(-80) = 2e-35."""
-    return exponent.clamp_min(LOWEST).exp()
+    """exp of an exponent of at most 0; constant for exponents below -80, where it is 2e-35."""
+    return exponent.clamp_min(MIN_EXPONENT).exp()
 
 
 def root(squared: Tensor) -> Tensor:
-    """The distance, with slope 0 at 0, where it has none."""
-    return squared.clamp_min(TINY).sqrt()
+    """Squared distances -> distances; with gradient 0 at distance 0, where the root has none."""
+    return squared.clamp_min(MIN_SQUARED_DISTANCE).sqrt()
 
 
 def inverse(distances: Tensor) -> Tensor:
-    """1 / distance, and 0 at 0."""
-    return torch.where(distances.square() > 2 * TINY, 1 / distances, 0.0)
+    """1 / distance, or 0 where the distance is 0."""
+    return torch.where(distances.square() > 2 * MIN_SQUARED_DISTANCE, 1 / distances, 0.0)  # `root` is never 0
 
 
 def add_all(terms: Iterable[Tensor]) -> Tensor:
-    """The sum from left to right, without the zero that `sum` starts from."""
+    """The sum from left to right. Unlike `sum`, it does not start with an addition to 0."""
     return reduce(torch.add, terms)

@@ -1,7 +1,7 @@
-"""Likelihoods of data given a reconstruction: x [B, ...], mean [B, ...] -> log p(x | mean) [B], in nats."""
+"""Likelihoods of data given their reconstruction: x, mean [B, ...] -> log p(x | mean) [B], in nats."""
 
 import math
-from typing import Protocol
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -11,13 +11,15 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.turn import at_least_float32
 from ganlab.core.validation import Positive
 
-
-class Likelihood(Protocol):
-    def __call__(self, x: Tensor, mean: Tensor) -> Tensor: ...
+Likelihood = Callable[[Tensor, Tensor], Tensor]  # data x and their mean -> log p(x | mean) [B]
 
 
 class Gaussian:
-    """Each element is normal around the mean, with one standard deviation, in units of the data."""
+    """A normal distribution of each element around its mean.
+
+    Args:
+        std: the standard deviation of all elements, in units of the data.
+    """
 
     def __init__(self, std: Positive):
         self.std = float(std)
@@ -28,10 +30,10 @@ class Gaussian:
 
 
 class Bernoulli:
-    """The cross-entropy of each element with the mean, both scaled from the data's range to [0, 1].
+    """The negative cross-entropy between each element and its mean, both scaled to [0, 1].
 
     Args:
-        value_range: of the data and the means.
+        value_range: the range of the data and of the means, which is mapped to [0, 1].
 
     Raises:
         ConfigError: the data are unbounded.

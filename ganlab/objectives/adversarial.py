@@ -1,9 +1,11 @@
-"""Adversarial objectives. l is the discriminator's logit, D = sigmoid(l)."""
+"""Adversarial objectives.
+
+In all formulas, l is the discriminator's logit, D = sigmoid(l), x a real sample and G(z) a generated one.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Annotated
 
 import torch
@@ -12,15 +14,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits as cross_entrop
 from torch.nn.functional import relu, softplus
 
 from ganlab.core.errors import require
-from ganlab.core.schedules import ScheduleLike
-from ganlab.core.turn import Capability, Player, Turn, at_least_float32
-from ganlab.objectives.base import Objective
+from ganlab.core.turn import Capability, Turn, at_least_float32
+from ganlab.objectives.base import Objective, PlayerWeights
 
-MaxLogit = Annotated[float, "(0, 40]"]  # largest exponent; exp(88) is the largest in float32
+MaxLogit = Annotated[float, "(0, 40]"]  # exp(40) is far below the largest float32, about exp(88)
 
 
 class Adversarial(Objective):
-    """Base class of objectives with one loss per player, each [B] or [B, h, w]."""
+    """Base class of objectives with one loss per player, [B], or [B, h, w] over patches."""
 
     provides = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.FAKE_COSTS})
 
@@ -30,32 +31,31 @@ class Adversarial(Objective):
 
     @abstractmethod
     def discriminator(self, turn: Turn) -> Tensor:
-        """The discriminator's loss."""
+        """The loss of the discriminator."""
 
     @abstractmethod
     def generator(self, turn: Turn) -> Tensor:
-        """The generator's loss."""
+        """The loss of the generator."""
 
 
 class BinaryCrossEntropy(Adversarial):
-    """Base class of objectives whose discriminator minimises -log D(x) - log(1 - D(G(z))), [B].
+    """Base class of objectives whose discriminator minimises -log D(x) - log(1 - D(G(z))).
 
-    With the turn's targets t the terms are -t log D - (1 - t) log(1 - D).
+    If a trick changes the targets t, both terms become -t log D - (1 - t) log(1 - D).
     """
 
     def discriminator(self, turn: Turn) -> Tensor:
-        return cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none") + cross_entropy(
-            turn.on_fake.logits, turn.targets.fake, reduction="none"
-        )
+        real = cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none")
+        return real + cross_entropy(turn.on_fake.logits, turn.targets.fake, reduction="none")
 
 
 def linearised_exp(x: Tensor, ceiling: float) -> Tensor:
-    """exp(x) for x <= ceiling, continued by its tangent at the ceiling.
+    """exp(x) for x <= ceiling; above, the tangent of exp at the ceiling.
 
-    Clamping x would remove the gradient of the samples where the loss is steepest.
+    Clamping x instead would remove the gradient where the loss is steepest.
     """
-    below = x.clamp(max=ceiling)
-    return below.exp() * (1 + x - below)
+    clamped = x.clamp(max=ceiling)
+    return clamped.exp() * (1 + x - clamped)
 
 
 class Minimax(BinaryCrossEntropy):
@@ -68,7 +68,7 @@ class Minimax(BinaryCrossEntropy):
 
 
 class NonSaturating(BinaryCrossEntropy):
-    """The generator minimises -log D(G(z)) instead (Goodfellow et al. 2014, section 3)."""
+    """The game in which the generator minimises -log D(G(z)) (Goodfellow et al. 2014, section 3)."""
 
     provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.COSTS}
 
@@ -77,18 +77,18 @@ class NonSaturating(BinaryCrossEntropy):
 
 
 class MaximumLikelihood(BinaryCrossEntropy):
-    """The generator minimises -D / (1 - D) = -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
+    """The game in which the generator minimises -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
 
-    Against the optimal discriminator its expected gradient is that of KL(p_data || p_g). A few samples make
-    up most of it. The tutorial's factors 1/2 can be set by `weight`.
+    Against the optimal discriminator, the expected gradient of this loss is that of KL(p_data || p_g). A few
+    samples contribute most of the gradient. The tutorial's factors 1/2 can be set by `weight`.
 
     Args:
-        max_logit: logit beyond which the exponential is replaced by its tangent.
+        max_logit: the logit beyond which the exponential is replaced by its tangent.
     """
 
     provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS}
 
-    def __init__(self, max_logit: MaxLogit, weight: Mapping[Player, ScheduleLike]):
+    def __init__(self, max_logit: MaxLogit, weight: PlayerWeights):
         super().__init__(weight)
         self.max_logit = max_logit
 
@@ -97,12 +97,12 @@ class MaximumLikelihood(BinaryCrossEntropy):
 
 
 class AbsoluteError(Adversarial):
-    """(1 - D(x)) / 2 + D(G(z)) / 2, which the discriminator minimises and the generator maximises.
+    """The loss (1 - D(x)) / 2 + D(G(z)) / 2, minimised by the discriminator, maximised by the generator.
 
-    This is the expected absolute error of a discriminator that is shown real and generated samples equally
-    often. The optimal one has D = 1 where p_data > p_g and D = 0 elsewhere, and the error probability
-    1/2 - TV(p_data, p_g) / 2. The slope D (1 - D) / 2 vanishes at both ends, so a confident discriminator
-    leaves the generator without a gradient.
+    The loss is the expected absolute error of a discriminator that judges real and generated samples equally
+    often. The optimal discriminator has D = 1 where p_data > p_g, D = 0 elsewhere, and the error probability
+    1/2 - TV(p_data, p_g) / 2. The slope D (1 - D) / 2 vanishes at D = 0 and D = 1, so a confident
+    discriminator leaves the generator without a gradient.
     """
 
     provides = Adversarial.provides | {Capability.SIGNS}
@@ -116,10 +116,11 @@ class AbsoluteError(Adversarial):
 
 
 class LeastSquares(Adversarial):
-    """(l(x) - b)^2 / 2 + (l(G(z)) - a)^2 / 2; the generator (l(G(z)) - c)^2 / 2 (Mao et al. 2017, eq. 2).
+    """The loss (l(x) - b)^2 / 2 + (l(G(z)) - a)^2 / 2; the generator minimises (l(G(z)) - c)^2 / 2.
 
-    The turn's targets, as probabilities, are mapped linearly from a (0) to b (1). With b - c = 1 and
-    b - a = 2 the generator minimises Pearson's chi^2 between p_data + p_g and 2 p_g (section 3.2.1).
+    The losses are those of Mao et al. (2017, equation 2). Targets are probabilities, which are mapped
+    linearly to logits: 0 to a, and 1 to b. With b - c = 1 and b - a = 2 the generator minimises Pearson's
+    chi^2 between p_data + p_g and 2 p_g (section 3.2.1).
 
     Raises:
         ConfigError: c does not lie on the same side of a as b.
@@ -127,18 +128,16 @@ class LeastSquares(Adversarial):
 
     provides = Adversarial.provides | {Capability.TARGETS, Capability.COSTS}
 
-    def __init__(self, a: float, b: float, c: float, weight: Mapping[Player, ScheduleLike]):
+    def __init__(self, a: float, b: float, c: float, weight: PlayerWeights):
         super().__init__(weight)
-        reason = (
-            f"would drive the generator away from the data, since b={b:g} is on the other side of a={a:g}"
-        )
+        reason = f"drives the generator away from the data, since b={b:g} is on the other side of a={a:g}"
         require((c - a) * (b - a) > 0, ".c", c, reason, "choose c on the side of b")
         self.a, self.b, self.c = a, b, c
         if b == -a > 0:  # otherwise the decision boundary is not at 0
             self.provides = self.provides | {Capability.SIGNS}
 
     def discriminator(self, turn: Turn) -> Tensor:
-        real, fake = (self.a + (self.b - self.a) * target for target in turn.targets)
+        real, fake = (self.a + (self.b - self.a) * target for target in turn.targets)  # target logits
         return (turn.on_real.logits - real).square() / 2 + (turn.on_fake.logits - fake).square() / 2
 
     def generator(self, turn: Turn) -> Tensor:
@@ -146,7 +145,10 @@ class LeastSquares(Adversarial):
 
 
 class Hinge(Adversarial):
-    """max(0, 1 - l(x)) + max(0, 1 + l(G(z))); -l(G(z)) (Lim & Ye 2017; Miyato et al. 2018, eq. 16, 17)."""
+    """The hinge loss max(0, 1 - l(x)) + max(0, 1 + l(G(z))); the generator minimises -l(G(z)).
+
+    See Lim & Ye (2017) and Miyato et al. (2018, equations 16 and 17).
+    """
 
     provides = Adversarial.provides | {Capability.SIGNS}
 
@@ -158,10 +160,10 @@ class Hinge(Adversarial):
 
 
 class Wasserstein(Adversarial):
-    """-l(x) + l(G(z)); -l(G(z)) (Arjovsky, Chintala & Bottou 2017, equations 2, 3).
+    """The loss -l(x) + l(G(z)); the generator minimises -l(G(z)) (Arjovsky, Chintala & Bottou 2017).
 
-    The supremum over 1-Lipschitz l is the Wasserstein-1 distance. This objective does not bound the slope of
-    l; a trick or a layer has to.
+    The supremum of E l(x) - E l(G(z)) over 1-Lipschitz l is the Wasserstein-1 distance. This objective does
+    not bound the slope of l; add a trick that does, such as weight_clip or gradient_penalty.
     """
 
     def discriminator(self, turn: Turn) -> Tensor:

@@ -1,17 +1,15 @@
-"""Objectives of autoencoders. The generator with its encoder is the only player."""
+"""Objectives of autoencoders, whose only player is the generator together with its encoder."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from torch import Tensor
 
 from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Networks, Player, Turn, at_least_float32
+from ganlab.core.turn import Networks, Turn, at_least_float32
 from ganlab.functional.likelihoods import Likelihood
 from ganlab.networks.priors import Normal
-from ganlab.objectives.base import Objective
+from ganlab.objectives.base import Objective, PlayerWeights
 
 
 class Autoencoding(Objective):
@@ -20,16 +18,16 @@ class Autoencoding(Objective):
     players = ("generator",)
     provides = frozenset()
 
-    def __init__(self, likelihood: Likelihood, weight: Mapping[Player, ScheduleLike]):
+    def __init__(self, likelihood: Likelihood, weight: PlayerWeights):
         super().__init__(weight)
         self.likelihood = likelihood
 
 
 class Reconstruction(Autoencoding):
-    """-log p(x | G(E(x))), [B].
+    """The loss -log p(x | G(E(x))), [B], where E is the encoder.
 
-    It constrains only latents that encode data. Such a generator serves as the space of a later stage, since
-    samples from its prior mean nothing.
+    It constrains only latents that encode data, so samples from the prior are meaningless. The latent space
+    can be the data space of a later game, by the setting `code_of`.
     """
 
     num_statistics = 1
@@ -42,16 +40,16 @@ class Reconstruction(Autoencoding):
 class VAE(Autoencoding):
     """The negative evidence lower bound (Kingma & Welling 2014, equation 10 with one latent per sample).
 
-    The terms are -log p(x | G(z)) and `beta` KL(q || N(0, 1)), each [B], with q = N(mean,
-    diag exp(log-variance)), whose statistics the encoder infers from x, and z drawn from q.
+    The terms are -log p(x | G(z)) and `beta` KL(q || N(0, 1)), [B] each, where z is drawn from
+    q = N(mean, diag exp(log_variance)). The encoder infers the mean and the log-variance from x.
 
     Args:
-        beta: 1 for the bound; other values weigh the divergence (Higgins et al. 2017).
+        beta: the weight of the divergence (Higgins et al. 2017); 1 is the bound.
     """
 
     num_statistics = 2
 
-    def __init__(self, likelihood: Likelihood, beta: ScheduleLike, weight: Mapping[Player, ScheduleLike]):
+    def __init__(self, likelihood: Likelihood, beta: ScheduleLike, weight: PlayerWeights):
         super().__init__(likelihood, weight)
         self.beta = nonzero_schedule(".beta", beta)
 

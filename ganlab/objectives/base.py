@@ -12,18 +12,21 @@ from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn
 
+PlayerWeights = Mapping[Player, ScheduleLike]  # the factor of the loss terms of each player
+
 
 class Objective(nn.Module, ABC):
     """The loss of each player: turn -> named terms, whose weighted sum the player on turn minimises.
 
-    Terms are [B], [B, h, w] or (); the game averages them after the tricks have changed them. The first one
-    is called "adversarial", "matching" or "reconstruction"; further terms of that kind have it as a prefix.
+    A term is [B], [B, h, w] over patches, or a scalar. The game averages it after tricks have changed it. The
+    first term is called "adversarial", "matching" or "reconstruction"; further terms of that kind have this
+    word as a prefix.
 
     Args:
-        weight: a factor for all terms of each player, positive or a schedule.
+        weight: the factor of all terms of each player, a positive number or a schedule.
 
     Raises:
-        ConfigError: a weight is missing, negative or zero, or is that of a player who does not take part.
+        ConfigError: a weight is missing, negative or zero, or belongs to a player that this objective lacks.
     """
 
     players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
@@ -31,15 +34,12 @@ class Objective(nn.Module, ABC):
     provides: frozenset[str]  # capabilities that tricks may need
     needs: frozenset[str] = frozenset()  # capabilities of the settings, such as second derivatives
 
-    def __init__(self, weight: Mapping[Player, ScheduleLike]):
+    def __init__(self, weight: PlayerWeights):
         super().__init__()
         players = " and ".join(self.players)
-        require(
-            set(weight) == set(self.players), ".weight", UNSET, f"needs the keys {players}, and no others"
-        )
-        self.weight = {
-            player: nonzero_schedule(f".weight.{player}", value) for player, value in weight.items()
-        }
+        reason = f"needs the keys {players}, and no others"
+        require(set(weight) == set(self.players), ".weight", UNSET, reason)
+        self.weight = {name: nonzero_schedule(f".weight.{name}", value) for name, value in weight.items()}
 
     @classmethod
     def has_encoder(cls) -> bool:
@@ -49,12 +49,12 @@ class Objective(nn.Module, ABC):
     def forward(self, turn: Turn) -> dict[str, Tensor]:
         weight = self.weight[turn.player](turn.step)
         terms = self.terms(turn)
-        # A product with 1 would change nothing, but costs a pass forward and one backward.
+        # A product with 1 would change nothing, but cost time in the forward and in the backward pass.
         return terms if weight == 1 else {name: weight * term for name, term in terms.items()}
 
     def check_networks(self, networks: Networks) -> None:
-        """Raises `ConfigError` if the objective cannot train these networks."""
+        """Raises `ConfigError` if the objective cannot train these networks; accepts all by default."""
 
     @abstractmethod
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        """The terms before they are weighted."""
+        """The terms by name, not yet weighted."""

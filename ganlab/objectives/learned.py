@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy in the discriminator's features, which are trained to maximise it."""
+"""The maximum mean discrepancy in features of a discriminator that is trained to maximise it."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from ganlab.core.gradients import input_gradients, interpolates, row_norms
 from ganlab.core.schedules import Schedule, ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
 from ganlab.functional.kernels import Kernel
-from ganlab.objectives.base import Objective
-from ganlab.objectives.matching import BatchEstimator, KernelDistance, Weight
+from ganlab.objectives.base import Objective, PlayerWeights
+from ganlab.objectives.matching import BatchEstimator, KernelDistance
 
 
 class LearnedMMD(Objective):
     """The MMD of real and fake features, which the generator minimises and the discriminator maximises.
 
-    The features have to be bounded: Li et al. 2017 (equation 4) clip the weights, by a trick. Binkowski et
-    al. 2018 (section 3) penalise the slope of the witness function, which is an option here, because it
-    depends on the kernel and on the features of both batches. The discriminator's logits are not used.
+    The features have to be bounded. Li et al. (2017, equation 4) clip the weights, as trick=weight_clip does.
+    Binkowski et al. (2018, section 3) penalise the slope of the witness function; this is a setting of the
+    objective and no trick, because the penalty depends on the kernel and on the features of both batches. The
+    discriminator's logits are not used.
 
     Args:
         root: whether the root of the squared MMD is taken, which needs the biased estimator.
-        gradient_penalty: weight of E (|grad w| - 1)^2 for the witness w(t) = mean k(f(t), f(x)) -
-            mean k(f(t), f(G(z))), at points between real and fake samples; None: no penalty.
-        one_sided: weight of the mean over features of min(E f(x) - E f(G(z)), 0), which the generator
+        gradient_penalty: the weight of E (|grad w| - 1)^2 at points between real and fake samples, where f
+            are the features and w(t) = mean k(f(t), f(x)) - mean k(f(t), f(G(z))) is the witness function;
+            None: no penalty.
+        one_sided: the weight of the mean over features of min(E f(x) - E f(G(z)), 0), which the generator
             minimises and the discriminator maximises (Li et al. 2017, section 3.4); None: no such term.
     """
 
@@ -39,7 +41,7 @@ class LearnedMMD(Objective):
         root: bool,
         gradient_penalty: ScheduleLike | None,
         one_sided: ScheduleLike | None,
-        weight: Weight,
+        weight: PlayerWeights,
     ):
         super().__init__(weight)
         self.kernel, self.mmd = kernel, KernelDistance(kernel, estimator, root=root)
@@ -54,15 +56,15 @@ class LearnedMMD(Objective):
         with torch.autocast(real.device.type, enabled=False):
             terms = {"adversarial": sign * self.mmd(fake, real)}
             if self.one_sided:
-                lead = (real.mean(0) - fake.mean(0)).clamp_max(0).mean()
-                terms["adversarial_one_sided"] = sign * self.one_sided(turn.step) * lead
+                gap = (real.mean(0) - fake.mean(0)).clamp_max(0).mean()
+                terms["adversarial_one_sided"] = sign * self.one_sided(turn.step) * gap
         if self.gradient_penalty and turn.player == "discriminator":
             penalty = (self._witness_slope(turn, real, fake) - 1).square()  # [B]
             terms["gradient_penalty"] = self.gradient_penalty(turn.step) * penalty
         return terms
 
     def _witness_slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
-        """|grad w| at one point between each real and fake sample, or pack of samples, [B]."""
+        """|grad w| [B] at one point between each real sample, or pack of samples, and its fake."""
         points = interpolates(turn, "between", len(turn.on_real.features))
         features = at_least_float32(turn.judge(points).features)
         with torch.autocast(real.device.type, enabled=False):
@@ -71,9 +73,10 @@ class LearnedMMD(Objective):
 
 
 def global_features(turn: Turn, sample: Sample) -> Tensor:
-    """The discriminator's features of the global batch, [W B, F]."""
+    """The discriminator's features of the samples of all W ranks, [W B, F]."""
     return all_gather_with_grad(at_least_float32(turn.judge(sample).features))
 
 
 def optional_schedule(key: str, weight: ScheduleLike | None) -> Schedule | None:
+    """A schedule that is not zero throughout, or None if the setting is None."""
     return None if weight is None else nonzero_schedule(key, weight)

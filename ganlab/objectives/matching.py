@@ -1,9 +1,9 @@
-"""Objectives of direct matching: the generator alone is trained, to minimise a distance between batches."""
+"""Objectives of direct matching: the generator minimises a distance between generated and real batches."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,25 +12,27 @@ from torch.nn.functional import normalize
 
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.errors import require
-from ganlab.core.schedules import ScheduleLike
-from ganlab.core.turn import Player, Turn, at_least_float32
-from ganlab.core.validation import Count, Widths
+from ganlab.core.turn import Turn, at_least_float32
+from ganlab.core.validation import Count
 from ganlab.functional.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
 from ganlab.functional.kernels import Kernel
-from ganlab.objectives.base import Objective
+from ganlab.objectives.base import Objective, PlayerWeights
 from ganlab.objectives.spaces import Space
 
-Weight = Mapping[Player, ScheduleLike]
 BatchEstimator = Literal["biased", "unbiased", "linear"]
 
 
 class Matching(Objective):
-    """Base class of distances between the generated and the real samples of the global batch, in a space."""
+    """Base class of distances between all generated and all real samples of the global batch.
+
+    Args:
+        space: maps the samples to the vectors that are compared.
+    """
 
     players = ("generator",)
     provides = frozenset()
 
-    def __init__(self, space: Space, weight: Weight):
+    def __init__(self, space: Space, weight: PlayerWeights):
         super().__init__(weight)
         self.space = space
 
@@ -43,7 +45,7 @@ class Matching(Objective):
 
     @abstractmethod
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        """A scalar, from samples [N, D] and [N, D]."""
+        """Generated and real samples, [N, D] each, to their distance, a scalar."""
 
 
 class MMD(Matching):
@@ -52,11 +54,11 @@ class MMD(Matching):
     Args:
         root: whether the root is taken, which needs the biased estimator.
         median: whether the samples are divided by the median distance between two real samples of the global
-            batch, without a gradient. The widths of the kernel are then multiples of it, or of its square if
-            they are variances.
+            batch, without a gradient. The widths of the kernel are then multiples of that distance, or of its
+            square if they are variances.
 
     Raises:
-        ConfigError: the root of an estimate that can be negative, or a median for a kernel without widths.
+        ConfigError: `root` with an estimator that can be negative, or `median` with a kernel without widths.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class MMD(Matching):
         root: bool,
         median: bool,
         space: Space,
-        weight: Weight,
+        weight: PlayerWeights,
     ):
         super().__init__(space, weight)
         self.mmd = KernelDistance(kernel, estimator, root=root)
@@ -84,7 +86,10 @@ class MMD(Matching):
 
 
 class KernelDistance:
-    """An estimate of the squared MMD of x [N, D] and y [N, D], or its root; a scalar."""
+    """An estimator of the squared MMD or its root: x [N, D] and y [N, D] -> a scalar.
+
+    It is shared by MMD and LearnedMMD.
+    """
 
     def __init__(self, kernel: Kernel, estimator: BatchEstimator, *, root: bool):
         reason = f"cannot be taken of the {estimator} estimate, which can be negative"
@@ -93,7 +98,7 @@ class KernelDistance:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         squared = mmd2(x, y, self.kernel, self.estimator)
-        # Rounding may have made it negative, and the root has no finite slope at 0.
+        # The square may be negative by rounding, and the root has no finite slope at 0.
         return squared.clamp_min(1e-12).sqrt() if self.root else squared
 
 
@@ -101,14 +106,14 @@ class Moments(Matching):
     """The sum of the squared gaps between moments.
 
     Args:
-        orders: of the moments of each feature: the mean (1) and central moments.
+        orders: the orders of the moments of each feature: 1 is the mean, higher ones are central moments.
         covariance: whether the squared gap between the covariance matrices [D, D] is added.
 
     Raises:
-        ConfigError: neither orders nor the covariance.
+        ConfigError: no orders are given, and no covariance.
     """
 
-    def __init__(self, orders: Widths, *, covariance: bool, space: Space, weight: Weight):
+    def __init__(self, orders: Sequence[Count], *, covariance: bool, space: Space, weight: PlayerWeights):
         super().__init__(space, weight)
         remedy = "give an order, or set covariance=true"
         require(orders or covariance, ".orders", list(orders), "would match nothing", remedy)
@@ -116,16 +121,19 @@ class Moments(Matching):
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
         gaps = [moment_gap(fake, real, order) for order in self.orders]
-        return torch.stack([*gaps, *([covariance_gap(fake, real)] if self.covariance else [])]).sum()
+        if self.covariance:
+            gaps.append(covariance_gap(fake, real))
+        return torch.stack(gaps).sum()
 
 
 class SlicedWasserstein(Matching):
-    """W_p^p on random lines, which are drawn for each turn (Deshpande, Zhang & Schwing 2018)."""
+    """The mean of W_p^p over projections onto random lines, drawn in each turn (Deshpande et al. 2018)."""
 
-    def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: Weight):
+    def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: PlayerWeights):
         super().__init__(space, weight)
         self.projections, self.p = projections, p
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
+        # Equal on all ranks, because all of them compute the distance of the same global batch.
         directions = turn.random.shared_normal("projections", self.projections, fake.shape[1]).to(fake.dtype)
         return sliced_wasserstein(fake, real, normalize(directions), self.p)

@@ -1,4 +1,4 @@
-"""Spaces in which an objective compares samples: Sample -> [B, F]."""
+"""Spaces in which an objective compares samples: Sample -> vectors [B, F]."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ class Pixels:
 class RandomFeatures(nn.Module):
     """The outputs of a leaky ReLU network with fixed random weights.
 
-    It has linear layers for vectors, and for images convolutions that halve them. With He initialisation
-    (2015) the features have the scale of the samples.
+    The layers are linear for vectors, and for images convolutions that halve the height and the width. With
+    the initialisation of He et al. (2015) the features have the scale of the samples.
 
     Args:
-        widths: features, or channels, of each layer.
-        seed: of the weights; equal seeds give equal spaces in all runs.
-        shape: of a sample.
+        widths: the number of features, or of channels, of each layer.
+        seed: the seed of the weights; equal seeds give equal spaces in all runs.
+        shape: the shape of a sample.
 
     Raises:
-        ConfigError: images are too small to be halved by each layer.
+        ConfigError: the images are too small to be halved by each layer.
     """
 
     def __init__(self, widths: Annotated[Widths, 1], seed: int, shape: Sequence[int]):
         super().__init__()
-        image = len(shape) == 3
+        is_image = len(shape) == 3
         reason = f"halves images {len(widths)} times, too often for shape {list(shape)}"
-        fits = not image or min(shape[1:]) >= 2 ** len(widths)
+        fits = not is_image or min(shape[1:]) >= 2 ** len(widths)
         require(fits, ".widths", list(widths), reason, "give fewer widths")
-        layers: list[nn.Module] = [] if image else [nn.Flatten()]
+        layers: list[nn.Module] = [] if is_image else [nn.Flatten()]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive_seed("random features", seed))
-            for before, after in pairwise([shape[0] if image else math.prod(shape), *widths]):
-                layer = nn.Conv2d(before, after, 4, 2, 1) if image else nn.Linear(before, after)
-                nn.init.normal_(layer.weight, 0, math.sqrt(2 / layer.weight[0].numel()))
+            for m, n in pairwise([shape[0] if is_image else math.prod(shape), *widths]):
+                layer = nn.Conv2d(m, n, kernel_size=4, stride=2, padding=1) if is_image else nn.Linear(m, n)
+                nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.weight[0].numel()))  # 2 / fan-in
                 layers += [layer, nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Flatten()).requires_grad_(False)
 

@@ -38,9 +38,8 @@ def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
     left, right = figure.subplots(1, 2)
     for name, colour, linestyle in zip(objectives, cycle(COLOURS), cycle(LINESTYLES), strict=False):
         objective = instantiate(compose(f"objective={name}").objective)
-        has_discriminator = Capability.DISCRIMINATOR in objective.provides
-        reason = "does not judge samples one by one"
-        require(has_discriminator, ".objectives", name, reason, "remove this objective")
+        judges = Capability.DISCRIMINATOR in objective.provides
+        require(judges, ".objectives", name, "does not judge samples one by one", "remove this objective")
         for axes, curve in zip((left, right), generator_cost(objective, probability.logit()), strict=True):
             label = name.replace("_", " ")
             axes.plot(probability, curve, label=label, linewidth=2, color=colour, linestyle=linestyle)
@@ -59,22 +58,15 @@ def generator_cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor
     The real samples, with which some objectives compare the fakes, have the logit 0.
     """
     logits = logits.clone().requires_grad_()
-    real = Batch(Sample(torch.zeros(len(logits), 1)))
-    unused = Generator(ConditionalSequential(), latent_dim=1, shape=(1,), prior=Normal())
     turn = Turn(
         player="generator",
         step=0,
-        batch=real,
-        generator=unused,
-        discriminator=_identity_discriminator,
+        batch=Batch(real=Sample(torch.zeros(len(logits), 1))),
+        generator=Generator(ConditionalSequential(), latent_dim=1, shape=(1,), prior=Normal()),  # not used
+        discriminator=lambda x, _: Verdict(logits=x[:, 0], features=x),
         tricks=Tricks({}),
         random=RandomStreams(0),
     )
     (term,) = objective(turn.replace(generated=Sample(logits[:, None]))).values()
     (slope,) = torch.autograd.grad(term.sum(), logits)
     return term.detach(), slope
-
-
-def _identity_discriminator(x: Tensor, condition: Tensor | None) -> Verdict:
-    """A discriminator whose logits [N] are the samples [N, 1]."""
-    return Verdict(logits=x[:, 0], features=x)

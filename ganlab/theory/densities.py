@@ -34,11 +34,10 @@ def draw_matching(
         reach: the ends of the x axis.
     """
     runs = {}
-    for source, data_overrides in data.items():
-        for objective, objective_overrides in objectives.items():
-            choices = [f"data={source}", *settings, f"objective={objective}"]
-            overrides = [*choices, *data_overrides, *objective_overrides]
-            runs[f"{objective} on {source}"] = DensityRun(overrides, seed, reach)
+    for source, for_source in data.items():
+        for objective, for_objective in objectives.items():
+            choices = [f"data={source}", *settings, f"objective={objective}", *for_source, *for_objective]
+            runs[f"{objective} on {source}"] = DensityRun(choices, seed, reach)
     shape = len(data), len(objectives)
     return [_matching_frame(runs, shape, step) for step in frame_steps(steps, frames)]
 
@@ -57,10 +56,8 @@ def _matching_frame(runs: Mapping[str, DensityRun], shape: tuple[int, int], step
         axes.text(0.02, 0.95, note, va="top", transform=axes.transAxes)
         axes.set_title(title, fontsize=10)
         style.tidy(axes)
-    for axes in panels[:, 0]:
-        axes.set_ylabel("density")
-    for axes in panels[-1]:
-        axes.set_xlabel(X_LABEL)
+        axes.set(xlabel=X_LABEL, ylabel="density")
+        axes.label_outer()
     style.add_legend(figure, [panels[0, 0]], 2)
     return render(figure)
 

@@ -27,16 +27,15 @@ def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: i
     train, test = (next(run.data.split(name, "cpu", batch_size=10**6))[0] for name in ("train", "test"))
     samples = game.sample(columns * rows)
     nearest, _ = nearest_images(samples, [train])
-    of_samples, of_test = (
-        float(distances.median())
-        for _, distances in (nearest_images(x, [train]) for x in (game.sample(len(test), seed=1), test))
-    )
+    _, sample_distances = nearest_images(game.sample(len(test), seed=1), [train])
+    _, test_distances = nearest_images(test, [train])
     low, high = value_range
     title = f"Samples and their nearest training images (step {steps})"
     figure = titled_figure(0.85 * columns + 2.0, 1.75 * rows + 1.0, title)
     figure.supxlabel(
         "median distance to the nearest training image, root mean square of pixels "
-        f"in [{low:g}, {high:g}]:\n{of_samples:.3f} of samples, {of_test:.3f} of unseen test images",
+        f"in [{low:g}, {high:g}]:\n{sample_distances.median():.3f} of samples, "
+        f"{test_distances.median():.3f} of unseen test images",
         fontsize=9,
     )
     axes = figure.add_subplot()

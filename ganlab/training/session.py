@@ -17,9 +17,9 @@ from ganlab.core.errors import ProcessLost, final_status, printable, require
 from ganlab.data.base import Data
 from ganlab.training.build import build, init_from, load_weights
 from ganlab.training.callbacks.evaluate import Evaluate, FinalImages, SampleImages
-from ganlab.training.callbacks.log_scalars import AtomicIO, Checkpoint, LogScalars
 from ganlab.training.callbacks.profile import CallbackRanges, Profile
 from ganlab.training.callbacks.progress import ProgressBar, progress_bar
+from ganlab.training.callbacks.record import AtomicIO, Checkpoint, LogScalars
 from ganlab.training.callbacks.stop import Stop
 from ganlab.training.callbacks.weights_and_biases import check_wandb_mode
 from ganlab.training.processes import LocalRanks, cluster_environment, keep_memory, silence_lightning

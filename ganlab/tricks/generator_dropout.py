@@ -10,7 +10,7 @@ from ganlab.core.validation import OpenFraction
 from ganlab.networks.base import Conditioned, insert_before_hidden
 from ganlab.tricks.base import Trick
 
-MASK = (1 << 24) - 1
+MASK = (1 << 24) - 1  # selects the bits of a hash that are compared with the rate
 
 
 class GeneratorDropout(Trick):

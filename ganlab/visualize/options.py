@@ -32,7 +32,7 @@ USED_OPTIONS = {
 }
 ALL_OPTIONS = set().union(*USED_OPTIONS.values())
 SAMPLE_ONLY = {"checkpoint", "format", "root"}  # options of ganlab.sample, not of views at the end of a run
-MAX_PIXELS = {"grid": 10**8, "files": 10**11}  # of one image, and of all single images together
+MAX_PIXELS = {"grid": 10**8, "files": 10**11}  # pixels of one image, and of all single images, by `format`
 
 
 def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
@@ -49,7 +49,7 @@ def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
         require(all(i < cfg.n for i in cfg[key]), key, [*cfg[key]], reason)
 
 
-def parse_views(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]:
+def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConfig]:
     """The options of views, each given by its name, or by a mapping of `what` and further options.
 
     Args:
@@ -68,8 +68,8 @@ def parse_views(views: str | Sequence[Any], of_images: bool) -> list[DictConfig]
                 require(available, key, value, "has no effect at the end of a run", "remove it")
                 cfg[key] = value
             check_options(check_kinds(cfg), given)
-            suits = of_images or cfg.what in ("grid", "animate")
-            require(suits, "what", cfg.what, "is for images, but this data set has none", "remove this view")
+            fits = of_images or cfg.what in ("grid", "animate")
+            require(fits, "what", cfg.what, "is for images, but this data set has none", "remove this view")
         parsed.append(cfg)
     return parsed
 
@@ -88,7 +88,7 @@ def fit_to_game(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | 
     fits = cfg.what == "animate" or pixels <= MAX_PIXELS[cfg.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={cfg.columns}"
     require(fits, "n", cfg.n, reason, "lower n or columns")
-    if num_classes is not None and (label, typed) != (None, None):
+    if num_classes is not None and (label, typed) != (None, None):  # null may be typed as a name
         label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
         known = label is None or (is_whole_number(label) and 0 <= label < num_classes)
         by_name = f", or one of {', '.join(names)}" if names else ""
@@ -123,7 +123,7 @@ def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
 
 
 def slug(name: str) -> str:
-    """A class name as part of a file name."""
+    """A class name with `_` for characters that may not be in a file name, cut off after 64."""
     return re.sub(r"[^\w.-]+", "_", name)[:64]
 
 

@@ -34,7 +34,7 @@ def sample_picture(
     data: Data | None,
     *,
     value_range: ValueRange,
-    class_names: Sequence[str],
+    names: Sequence[str],
     label: int | None = None,
 ) -> Image.Image:
     """Samples of a game: images below a row of real images, or points over real points.
@@ -43,16 +43,16 @@ def sample_picture(
         samples: images [N, C, H, W], or points [N, D].
         data: the source of the real samples; None: images are shown without real ones.
         value_range: the range of the images; None: from the least to the largest value of the real ones.
-        class_names: the names of the classes; empty if they have none.
+        names: the names of the classes; empty if they have none.
         label: the class of all samples; None: the classes in turn, if the generator is conditional.
     """
     if samples.ndim == 2 and data is not None:
         return _plot_points(samples, data, game.step)
     num_classes = game.generator.num_classes if label is None else None
     columns, period = grid_layout(len(samples), num_classes)
-    titles = class_names[:period] if 0 < (num_classes or 0) <= MAX_NAMED else ()
+    titles = names[:period] if 0 < (num_classes or 0) <= MAX_NAMED else ()
     if label is not None:
-        titles = class_names[label : label + 1]  # a single title, or none without names
+        titles = names[label : label + 1]  # a single title, or none without names
     if data is None:
         return stack_rows([titles, grid(samples, value_range, columns=columns, period=period)])
     labels = game.labels(columns, label)

@@ -15,7 +15,6 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, open_image
 from ganlab.game import Game
-from ganlab.metrics.evaluation import BATCH
 from ganlab.metrics.features import cached, to_unit_range
 from ganlab.visualize.animation import save_gif
 from ganlab.visualize.grid import grid, save_png, to_images
@@ -23,7 +22,8 @@ from ganlab.visualize.options import slug
 from ganlab.visualize.sample_picture import sample_picture
 
 Embedding = Callable[[Tensor], Tensor]  # images [N, C, H, W] -> float64 vectors [N, F], to measure distances
-BATCH_SIZE = 250  # samples at once, as in Game.sample
+DECODED = 250  # latents that are decoded at once, as many as in Game.sample
+EXTRACTED = 100  # images whose features are extracted at once
 
 
 class View(NamedTuple):
@@ -50,19 +50,17 @@ class View(NamedTuple):
 def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """Samples as single images (`format=files`), or in one picture, with real samples if `data` is given."""
     config, label = run.config(), options["class"]
-    value_range, class_names = config.data.get("range"), config.get("class_names") or ()
+    value_range, names = config.data.get("range"), config.get("class_names") or ()
     samples = game.sample(options.n, options.seed, label)
     caption = f"{options.n} samples at step {game.step}"
     if options.format == "files":
         labels = game.labels(options.n, label)
         indices = [] if labels is None else labels.tolist()
-        classes = [slug(class_names[i]) if class_names else f"{i}" for i in indices]
+        classes = [slug(names[i]) if names else f"{i}" for i in indices]
         return View(caption, to_images(samples, value_range), classes)
     if data is None and value_range is None:
         data = build_data(config)  # points are shown on axes that span the data
-    picture = sample_picture(
-        game, samples, data, value_range=value_range, class_names=class_names, label=label
-    )
+    picture = sample_picture(game, samples, data, value_range=value_range, names=names, label=label)
     return View(caption, [picture])
 
 
@@ -133,8 +131,8 @@ def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None
     return View(f"{len(frames)} images of training, from the same latents", frames)
 
 
-# The functions that draw a view, from the options of conf/sample.yaml, the run, its game and its data. If the
-# data are None, those views that need them load them.
+# Functions that draw a view from the options in conf/sample.yaml, a run, its game, and its data. A view that
+# needs the data loads them if they are None.
 VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
     "grid": sample_view,
     "neighbours": neighbours_view,
@@ -169,13 +167,13 @@ def feature_embedding(config: Any, data: Data) -> tuple[Embedding, str]:
         raise ConfigError("this run has no extractor of images", "choose space=pixels", "space", "features")
     extractor = cached(instantiate(extractor_config))
     try:
-        extractor.extract(torch.zeros(1, *data.shape))
+        extractor.extract(torch.zeros(1, *data.shape))  # raises if the shape does not suit the network
     except ConfigError as error:
         reason = f"extractor {extractor.network.name} {error.reason}"
         raise ConfigError(reason, "choose space=pixels", "space", "features") from error
 
     def embed(x: Tensor) -> Tensor:
-        parts = (to_unit_range(part, value_range) for part in x.split(BATCH))
+        parts = (to_unit_range(part, value_range) for part in x.split(EXTRACTED))
         return torch.cat([extractor.extract(part).features for part in parts]).double()
 
     return embed, f"the features of {extractor.network.name!r}, by Euclidean distance"
@@ -188,7 +186,7 @@ def nearest_images(
     points = embed(x)
     distances, images = points.new_full((len(x),), torch.inf), torch.zeros_like(x)
     for batch in batches:
-        # Without the expansion to squares, whose rounding errors would hide that a copy has distance 0.
+        # Not as x^2 - 2 x y + y^2, whose rounding errors would give a copy a distance above 0.
         gaps = torch.cdist(points, embed(batch), compute_mode="donot_use_mm_for_euclid_dist")  # [N, M]
         smallest, indices = gaps.min(1)
         nearer = smallest < distances
@@ -201,7 +199,7 @@ def interleave_rows(above: Tensor, below: Tensor, value_range: ValueRange, colum
 
     The last rows are filled up with black images.
     """
-    black, _ = value_range or (0.0, 1.0)
+    black, _ = value_range or (0.0, 1.0)  # without a range, the grid below raises an error
     blank = above.new_full((columns, *above.shape[1:]), black)
     rows = zip(above.split(columns), below.split(columns), strict=True)
     padded = [torch.cat([row, blank[len(row) :]]) for pair in rows for row in pair]
@@ -223,6 +221,5 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 @torch.no_grad()
 def decode(game: Game, latents: Tensor, labels: Tensor | None) -> Tensor:
     """Latents [N, latent_dim] and classes [N] -> samples [N, *shape], computed in batches."""
-    classes = repeat(None) if labels is None else labels.split(BATCH_SIZE)
-    batches = zip(latents.split(BATCH_SIZE), classes, strict=False)  # repeat has no end
-    return torch.cat([game.decode(*batch) for batch in batches])
+    classes = repeat(None) if labels is None else labels.split(DECODED)  # repeat has no end
+    return torch.cat([game.decode(*part) for part in zip(latents.split(DECODED), classes, strict=False)])

@@ -26,9 +26,8 @@ def test_the_noise_has_the_scheduled_standard_deviation() -> None:
 
 def test_real_and_fake_samples_have_separate_noise() -> None:
     turn = game(tricks=["instance_noise"]).game.turn("discriminator", real_batch(), RandomStreams(0))
-    sample = turn.real
-    hooks = turn.tricks
-    assert not torch.equal(hooks.inputs(sample, turn).x, hooks.inputs(sample, turn).x)
+    one, other = (turn.tricks.apply_hook("inputs", turn.real, turn) for _ in range(2))
+    assert not torch.equal(one.x, other.x)
 
 
 def test_a_negative_std_is_refused() -> None:

@@ -59,7 +59,7 @@ class SampleImages(Callback):
         if not trainer.is_global_zero:
             return
         names = data.class_names or ()
-        image = sample_picture(game, samples, data, value_range=data.value_range, class_names=names)
+        image = sample_picture(game, samples, data, value_range=data.value_range, names=names)
         path = self.folder / f"{game.step:07d}.png"
         logged = path.exists()  # a resume plays some steps again, and the loggers have their pictures
         save_png(image, path)
@@ -75,7 +75,7 @@ class FinalImages(Callback):
     """
 
     def __init__(self, cfg: DictConfig, data: Data, run: RunDirectory, game: Game, times: Timetable):
-        self.views = parse_views(cfg.views, data.value_range is not None)
+        self.views = parse_views(cfg.views, of_images=data.value_range is not None)
         self.data, self.class_names = data, data.class_names or ()
         self.run, self.steps = run, times.total
         only_last = all(step % cfg.sample_every for step in range(times.begins + 1, times.total))

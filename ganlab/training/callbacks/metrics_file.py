@@ -7,8 +7,6 @@ from pathlib import Path
 
 from ganlab.filesystem import write_atomically
 
-FIXED_COLUMNS = ["step", "images"]
-
 
 class MetricsFile:
     """Rows of scalars by step. A column is added when its scalar first appears; an empty cell has none."""
@@ -26,10 +24,10 @@ class MetricsFile:
         return int(rows[-1]["step"]) if (rows := self._rows()) else 0
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Adds a row, which must have `step` and `images`."""
+        """Adds a row, which begins with `step` and `images`."""
         columns = self._columns()
         if any(name not in columns for name in row):
-            columns = list(dict.fromkeys([*FIXED_COLUMNS, *columns, *row]))
+            columns = list(dict.fromkeys([*columns, *row]))
             self._rewrite(columns, self._rows())
         with self.path.open("a", newline="") as file:
             file.write(csv_line([row.get(name) for name in columns]))

@@ -27,7 +27,7 @@ class CallbackRanges(PassThroughProfiler):
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
         callback, _, hook = action_name.removeprefix("[Callback]").partition(".")
-        if Stopwatch.running is None or hook != "on_train_batch_end" or callback == Profile.state_key:
+        if Stopwatch.running is None or hook != "on_train_batch_end" or callback == Profile.__name__:
             return NO_RANGE
         return profile_range(f"callback {callback.lower()}")
 
@@ -42,8 +42,6 @@ class Profile(Callback):
         folder: where profile.txt, the table, and profile.json, a trace for chrome://tracing or Perfetto,
             are written.
     """
-
-    state_key = "Profile"
 
     def __init__(self, folder: Path, times: Timetable):
         self.folder, self.times = folder, times

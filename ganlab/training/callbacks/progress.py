@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ganlab.config.stages import Timetable
 from ganlab.core.turn import Player
-from ganlab.training.callbacks.log_scalars import LogScalars
+from ganlab.training.callbacks.record import LogScalars
 from ganlab.training.module import GameModule
 
 LONG_WAIT = 60.0  # seconds left, from which on the estimate is printed without a terminal, too

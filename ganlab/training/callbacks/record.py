@@ -1,4 +1,4 @@
-"""Callbacks that write the scalars and the checkpoints of a run, and end a run that diverges."""
+"""Callbacks that record the scalars and the checkpoints of a run, and end a run that diverges."""
 
 import io
 import os
