@@ -121,13 +121,13 @@ class Game(nn.Module):
     def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
         """A player's turn in this step, on a batch of data and with random numbers from `random`."""
         return Turn(
-            player,
-            self.steps_played,
-            Batch(self._encode(batch.real), batch.labelled and self._encode(batch.labelled)),
-            self.generator,
-            self.discriminator,
-            self.tricks,
-            random,
+            player=player,
+            step=self.steps_played,
+            batch=Batch(self._encode(batch.real), batch.labelled and self._encode(batch.labelled)),
+            generator=self.generator,
+            discriminator=self.discriminator,
+            tricks=self.tricks,
+            random=random,
             differentiates_inputs=any(trick.differentiates_inputs for trick in self.tricks.values()),
         )
 

@@ -61,6 +61,7 @@ class Synthetic(Data):
     batches, the stream makes as many steps of each rival.
 
     Args:
+        num_classes, range: settings that every config of data has; not used.
         block: the number of steps that a loop makes before the next one.
     """
 
@@ -270,7 +271,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
     if "mmd" in options.workloads:
-        print(*bench_mmd.measure(1000, 784, 15, options.device), sep="\n", flush=True)
+        print(*bench_mmd.measure(batch=1000, dim=784, trials=15, device=options.device), sep="\n", flush=True)
     for workload in filter(WORKLOADS.__contains__, options.workloads):
         for precision in options.precisions:
             for play in options.plays:

@@ -42,8 +42,8 @@ def anchors(data: Data, seed: int) -> Iterator[tuple[str, Tensor]]:
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     yield "10,000 real training images", x[order[:10_000]]
     yield "1,000 real training images", x[order[:1_000]]
-    yield "k-means, 1,000 centroids, 8 iterations", centroids(x, 1_000, 8, seed)
-    yield "k-means, 10,000 centroids, 2 iterations", centroids(x, 10_000, 2, seed)
+    yield "k-means, 1,000 centroids, 8 iterations", centroids(x, k=1_000, iterations=8, seed=seed)
+    yield "k-means, 10,000 centroids, 2 iterations", centroids(x, k=10_000, iterations=2, seed=seed)
 
 
 def samples(runs: list[str], seed: int) -> Iterator[tuple[str, Tensor]]:

@@ -43,9 +43,9 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    "digits": Recipe(100, 8, 0.6, 0.1, mirror=False),
-    "mnist": Recipe(6, 12, 2, 0.1, mirror=False),
-    "fashion_mnist": Recipe(14, 2, 1, 0.03, mirror=True),
+    "digits": Recipe(epochs=100, degrees=8, pixels=0.6, noise=0.1, mirror=False),
+    "mnist": Recipe(epochs=6, degrees=12, pixels=2, noise=0.1, mirror=False),
+    "fashion_mnist": Recipe(epochs=14, degrees=2, pixels=1, noise=0.03, mirror=True),
 }
 
 

@@ -154,8 +154,7 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: b
     order = torch.arange(len(x))
     if choice == "random":
         order = torch.randperm(len(x), generator=seeded_generator("validation"))
-    train, held_out = order[:-validation].sort().values, order[-validation:]
-    rows = {"train": train, "validation": held_out}
+    rows = {"train": order[:-validation].sort().values, "validation": order[-validation:]}
     return {split: Memory(x[part], labels[part], flip) for split, part in rows.items()}
 
 

@@ -116,6 +116,7 @@ def load(
     load_weights(module, run.checkpoint(checkpoint)[1])
     game = module.game
     reason = f"stopped after {game.step} of the {game.first_step} steps before its generator learns"
+    # Without earlier stages a run may be loaded before its first step; steps_played is negative in them.
     untrained = game.first_step and game.steps_played <= 0
     require(not untrained, "run_dir", run_dir, reason, f"continue it: {shell_override('resume', run.path)}")
     module.to(device).eval()
