@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.distributed import broadcast_, make_in_parallel
-from ganlab.core.errors import UNSET, ConfigError, completing, require
+from ganlab.core.errors import UNSET, ConfigError, completing_keys, require
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import (
     ALWAYS_AVAILABLE,
@@ -75,7 +75,7 @@ class Game(nn.Module):
         reason = f"needs {missing}, which the settings exclude"
         remedy = "choose another objective, or change what excludes it, such as compile=true"
         require(not missing, "objective", type(objective).__name__, reason, remedy)
-        with completing("objective"):
+        with completing_keys("objective"):
             objective.check_networks(networks)
         self.tricks.networks(networks)
         self.generator: Generator = networks.generator
@@ -145,8 +145,8 @@ class Game(nn.Module):
         self.tricks.on_weights_loaded(self.networks)
 
     def after_update(self, player: Player) -> None:
-        """Calls the tricks' `after` hooks; the training loop calls it after each update of a player."""
-        self.tricks.after(player, self.networks, self.steps_played)
+        """Calls the tricks' hooks of this name, after each update of a player."""
+        self.tricks.after_update(player, self.networks, self.steps_played)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""

@@ -50,7 +50,7 @@ class Reacting(Trick):
         super().__init__()
         self.seen = []
 
-    def after(self, player, networks, step):
+    def after_update(self, player, networks, step):
         self.seen.append((player, step, next(networks.generator.parameters()).detach().clone()))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import UNSET, completing, require
+from ganlab.core.errors import UNSET, completing_keys, require
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -42,7 +42,7 @@ class Timetable:
     def check_batches(self, data: Data, world_size: int) -> None:
         """Raises `ConfigError` if a batch exceeds the data, or cannot be shared among the processes."""
         for name, (_, batch_size) in zip(self.names, self.budgets, strict=True):
-            with completing(f"stages.{name}" if name else "data"):
+            with completing_keys(f"stages.{name}" if name else "data"):
                 data.check_batch_size(world_size, batch_size)
 
     def is_due(self, step: int, every: int) -> bool:

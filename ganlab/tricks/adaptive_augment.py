@@ -50,7 +50,7 @@ class AdaptiveAugment(AugmentingTrick):
             self.batch_size = len(turn.real.x) * turn.random.world_size  # on all processes
         return terms
 
-    def after(self, player: Player, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player == "generator":
             return
         self.moves += 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError, completing
+from ganlab.core.errors import ConfigError, completing_keys
 from ganlab.core.profiling import profile_range, with_range
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
@@ -84,7 +84,7 @@ class Trick(nn.Module):
         """Whether the player may move in this step, equal on all ranks. It moves if all tricks agree."""
         return True
 
-    def after(self, player: Player, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
         """Is called after each update of a player."""
 
     def scalars(self) -> dict[str, Tensor]:
@@ -125,7 +125,7 @@ class PlayerTrick(Trick):
 def errors_about(trick: str) -> Iterator[None]:
     """Completes the keys of a trick's errors; an error without a key is about the trick as a whole."""
     try:
-        with completing(f"trick.{trick}"):
+        with completing_keys(f"trick.{trick}"):
             yield
     except ConfigError as error:
         if error.key:
@@ -228,9 +228,9 @@ class Tricks(nn.ModuleDict):
     def plays(self, player: Player, step: int) -> bool:
         return all(with_range(f"trick {name}", trick.plays)(player, step) for name, trick in self.items())
 
-    def after(self, player: Player, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
         for name, trick in self.items():
-            with_range(f"trick {name}", trick.after)(player, networks, step)
+            with_range(f"trick {name}", trick.after_update)(player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
         """The scalars of all tricks, by "trick/name"."""

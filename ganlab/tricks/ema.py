@@ -69,7 +69,7 @@ class EMA(Trick):
         self._prepared = {}
 
     @torch.no_grad()
-    def after(self, player: Player, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player not in self.moves:
             return
         decay = self.decay(step) if self.moves[player] else 0.0

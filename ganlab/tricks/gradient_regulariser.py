@@ -42,5 +42,5 @@ class GradientRegulariser(Trick):
             return {}
         return {self.name: every * self.weight(turn.step) * self.penalty(turn)}
 
-    def after(self, player: Player, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
         self.moves += player == "discriminator"

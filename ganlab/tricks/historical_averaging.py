@@ -36,6 +36,6 @@ class HistoricalAveraging(Trick):
         return {"historical_averaging": self.weight(turn.step) * gap.square().sum()}
 
     @torch.no_grad()
-    def after(self, player: Player, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
         self.moves[player] += 1
         self.get_buffer(player).lerp_(flat_weights(getattr(networks, player)), 1 / self.moves[player])

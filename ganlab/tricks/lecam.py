@@ -38,7 +38,7 @@ class LeCam(Trick):
         penalty = (real - averages[1]).square() + (fake - averages[0]).square()
         return {"lecam": self.weight(turn.step) * penalty}
 
-    def after(self, player: Player, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":
             self.moves += 1
             self.averages.copy_(self.latest)

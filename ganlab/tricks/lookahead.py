@@ -48,7 +48,7 @@ class Lookahead(PlayerTrick):
             self.register_buffer(player, flat_weights(getattr(networks, player)).detach())
 
     @torch.no_grad()
-    def after(self, player: Player, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator":
             return
         self.moves += 1

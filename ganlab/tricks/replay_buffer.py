@@ -46,7 +46,7 @@ class ReplayBuffer(Trick):
         self._next = index, [stored for _, stored in exchanged]
         return Sample(*(judged for judged, _ in exchanged))
 
-    def after(self, player: Player, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player == "discriminator" and self._next is not None:
             index, stored = self._next
             for buffer, rows in zip((self.samples, self.classes), stored, strict=False):  # classes: if any

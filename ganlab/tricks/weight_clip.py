@@ -26,10 +26,10 @@ class WeightClip(Trick):
         self.on_weights_loaded(networks)
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        self.after("discriminator", networks, 0)
+        self.after_update("discriminator", networks, 0)
 
     @torch.no_grad()
-    def after(self, player: Player, networks: Networks, step: int) -> None:
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player == "generator":
             return
         bound = self.bound(step)

@@ -44,7 +44,7 @@ def move(trick: AdaptiveAugment, logits: list[float], player="discriminator") ->
     x = torch.tensor(logits).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
     view = Turn(player, 0, Batch(Sample(x)), None, First(), Tricks({}), RandomStreams(0))
     trick.losses(view, lambda _: {})
-    trick.after(player, Networks(None, None, None), 0)
+    trick.after_update(player, Networks(None, None, None), 0)
 
 
 def expected_p(moves: list[list[float]], target: float, interval: int, images: float) -> list[float]:

@@ -30,7 +30,7 @@ def made(weight: float = 2.0, decay: float = 0.9) -> LeCam:
 
 def moved(trick: LeCam, step: int) -> Tensor:
     term = trick.losses(turn(step), lambda _: {})["lecam"]
-    trick.after("discriminator", Networks(None, None, None), step)
+    trick.after_update("discriminator", Networks(None, None, None), step)
     return term
 
 
@@ -68,7 +68,7 @@ def test_the_generators_turn_changes_neither_loss_nor_averages() -> None:
     moved(trick, 0)
     before = trick.averages.clone()
     assert trick.losses(turn(1, "generator"), lambda _: {}) == {}
-    trick.after("generator", Networks(None, None, None), 1)
+    trick.after_update("generator", Networks(None, None, None), 1)
     assert trick.moves == 1
     assert torch.equal(trick.averages, before)
 
@@ -78,7 +78,7 @@ def test_unrolled_steps_use_the_averages_without_changing_them() -> None:
     term = trick.losses(turn(0), lambda _: {})["lecam"]
     ahead = trick.losses(turn(7).replace(is_unrolled=True), lambda _: {})["lecam"]
     assert not torch.equal(term, ahead)
-    trick.after("discriminator", Networks(None, None, None), 0)
+    trick.after_update("discriminator", Networks(None, None, None), 0)
     assert trick.averages.tolist() == pytest.approx(means(0))
 
 

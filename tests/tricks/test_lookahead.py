@@ -23,9 +23,9 @@ def weights(module) -> dict[str, torch.Tensor]:
 class Fast(Lookahead):
     """Records the weights before the interpolation."""
 
-    def after(self, player, networks, step) -> None:
+    def after_update(self, player, networks, step) -> None:
         self.fast = {name: flat_weights(getattr(networks, name)).detach().double() for name in PLAYERS}
-        super().after(player, networks, step)
+        super().after_update(player, networks, step)
 
 
 @pytest.mark.parametrize("play", ["alternating", "shared", "simultaneous", "extragradient"])
@@ -68,7 +68,7 @@ def test_it_converges_in_the_bilinear_game_unlike_gradient_descent() -> None:
             x -= rate * slope_x
             y += rate * slope_y
         for player in PLAYERS:
-            trick.after(player, networks, step)
+            trick.after_update(player, networks, step)
     expected = (1 + 1j) * (1 - alpha + alpha * (1 + rate * 1j) ** k) ** 10
     assert complex(x.item(), y.item()) == pytest.approx(expected, rel=1e-9)
     assert math.hypot(x.item(), y.item()) < 0.3 < 10 < abs((1 + 1j) * (1 + rate * 1j) ** (10 * k))

@@ -30,7 +30,7 @@ def judged_fakes(trick: ReplayBuffer, step: int, n: int, phase: str = "") -> Sam
 
 
 def after_update(trick: ReplayBuffer, step: int) -> None:
-    trick.after("discriminator", Networks(None, None, 10), step)
+    trick.after_update("discriminator", Networks(None, None, 10), step)
 
 
 def test_fakes_are_unchanged_until_the_buffer_is_full_and_then_a_share_is_old() -> None:

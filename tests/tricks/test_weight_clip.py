@@ -37,10 +37,10 @@ def test_a_decoder_is_not_constrained() -> None:
 def test_the_bound_may_be_a_schedule_and_generator_updates_do_not_clip() -> None:
     module = game("hinge")
     trick = WeightClip(Linear(0.02, 0.01, 10))
-    trick.after("generator", module.game.networks, 0)
+    trick.after_update("generator", module.game.networks, 0)
     assert largest(module) > 0.05
     for step, bound in ((0, 0.02), (5, 0.015), (20, 0.01)):
-        trick.after("discriminator", module.game.networks, step)
+        trick.after_update("discriminator", module.game.networks, step)
         assert largest(module) == pytest.approx(bound)
 
 
