@@ -45,7 +45,7 @@ class Matching(Objective):
 
     @abstractmethod
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        """Generated and real samples, [N, D] each, to their distance, a scalar."""
+        """The distance between generated and real vectors: [N, D] and [N, D] -> a scalar."""
 
 
 class MMD(Matching):
