@@ -439,7 +439,7 @@ def test_a_run_of_an_agent_keeps_its_given_id(monkeypatch: pytest.MonkeyPatch, t
         ids.append(settings["id"])
         raise ConfigError("enough")
 
-    monkeypatch.setattr(weights_and_biases, "begin", record_id)
+    monkeypatch.setattr(weights_and_biases, "init_run", record_id)
     for number, variables in enumerate(({"WANDB_SWEEP_ID": "s"}, {})):
         run = RunDirectory(tmp_path / str(number))
         run.make_folders()

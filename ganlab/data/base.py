@@ -120,16 +120,13 @@ class Data:
     ) -> Iterable[Samples | LabelledBatch]:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
-        If the data set has a `labelled` subset, each batch also holds b of its samples and their labels.
-        Global batch k is a function of (seed, k). Rank r of W gets its rows r b to (r + 1) b - 1, with
-        b = batch_size / W. Samples that are held in memory are moved to the device.
+        With a `labelled` subset, each batch also holds b of its samples and their labels. Global batch k is a
+        function of (seed, k). Rank r of W gets its rows r b to (r + 1) b - 1, with b = batch_size / W.
+        Samples that are held in memory are moved to the device.
 
         Args:
-            seed: the seed of the order and of the augmentation.
-            start: returns the step of the game; called by every `iter`. If the stream itself counted the
-                batches, the count would be too high after a resume, because batches are fetched before
-                they are used.
-            device: the device of the batches.
+            start: returns the step of the game; called by every `iter`. A count of the stream itself would be
+                too high after a resume, because batches are fetched before they are used.
             stages: the number of batches of each stage of the run, and their global size. The last stage has
                 no end. Empty: the run has one stage.
 

@@ -174,6 +174,12 @@ class ImageFiles(Source):
         return ConfigError(reason, "set data.root to a folder of images")
 
 
+WORKER_DIED = (
+    "a process that reads images has died, perhaps for lack of memory. Continue from the last checkpoint with "
+    "resume=, and lower data.num_workers if that was the cause."
+)
+
+
 def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers: int) -> Iterator[Result]:
     """Yields make(key) for every key, in order. Worker w of W computes results w, w + W, w + 2 W, ....
 
@@ -205,12 +211,8 @@ def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers
             yield result
     except (EOFError, OSError) as error:
         # recv raises an OSError without errno if the pipe ends in the middle of a result: the worker died.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise resource_error("images", error) from error
-        raise ProcessLost(
-            "a process that reads images has died, perhaps for lack of memory. Continue from the last "
-            "checkpoint with resume=, and lower data.num_workers if that was the cause."
-        ) from error
+        has_cause = isinstance(error, OSError) and error.errno is not None
+        raise (resource_error("images", error) if has_cause else ProcessLost(WORKER_DIED)) from error
     finally:
         # A forked process also gets here, when it drops its copy of this generator; only the process that
         # started the workers may kill them.

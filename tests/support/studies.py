@@ -42,7 +42,7 @@ def write_suite(folder: Path, text: str) -> Path:
 
 def start_ablate(*overrides: str) -> WarmProcess:
     """Starts the command in another process, whose runs are forks of it."""
-    return start(*overrides, "processes=1", module=("support.ablate_with_forks",), cwd=ROOT / "tests")
+    return start("processes=1", *overrides, module=("support.ablate_with_forks",), cwd=ROOT / "tests")
 
 
 def wait_until(condition: Callable[[], object], process: WarmProcess) -> None:
