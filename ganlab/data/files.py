@@ -175,8 +175,8 @@ class ImageFiles(Source):
 
 
 WORKER_DIED = (
-    "a process that reads images has died, perhaps for lack of memory. Continue from the last checkpoint with "
-    "resume=, and lower data.num_workers if that was the cause."
+    "a process that reads images has died, perhaps for lack of memory. Continue from the last checkpoint "
+    "with resume=, and lower data.num_workers if that was the cause."
 )
 
 
