@@ -213,7 +213,7 @@ def test_an_error_has_the_key_of_the_object_that_was_built() -> None:
     with refuses("trick.mine.gamma", -1, "at least 0"):
         build_game(compose(*SMALL, f"+trick.mine={R1_WITH % -1}"))
     ends = "{_target_: ganlab.core.schedules.Piecewise, values: [1, 2, 0], milestones: [1, 2]}"
-    with refuses("trick.mine.gamma.values", [1, 2, 0], "rise or fall"):
+    with refuses("trick.mine.gamma.values", [1, 2, 0], "monotone"):
         build_game(compose(*SMALL, f"+trick.mine={R1_WITH % ends}"))
 
 
