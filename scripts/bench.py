@@ -36,6 +36,7 @@ from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.data.base import Data
 from ganlab.data.sources import Memory
+from ganlab.training import lifecycle
 from ganlab.training.session import Session
 
 WORKLOADS = {
@@ -250,7 +251,7 @@ def measure(workload: str, play: str, precision: str, options: argparse.Namespac
         "bare": fastest(cfg, batches, device, play, precision),
     }
     with redirect_stdout(io.StringIO()):
-        play(Session(cfg))
+        lifecycle.play(Session(cfg))
     warm = {name: row[options.blocks // 5 :] for name, row in times.items()}
     results = {f"{name} ms": 1000 * median(row) for name, row in warm.items()}
     for a, b in (("copied", "ganlab"), ("ganlab", "bare")):  # the run may end before the rivals' last block
