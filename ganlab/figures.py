@@ -14,7 +14,7 @@ FIGURES = ("inverse_transform", "matching", "intuition", "adversarial", "costs",
 
 
 def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
-    """Draws the figures of the numbers `cfg.figures` into the folder `cfg.output`, and returns the files.
+    """Draws the figures with the numbers in `cfg.figures` into the folder `cfg.output`; returns the files.
 
     Raises:
         ConfigError: a setting of a figure is wrong, or the folder cannot be written.
@@ -27,7 +27,7 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     output, written = Path(cfg.output), []
     for number in sorted(set(cfg.figures)):
         name, start = FIGURES[number - 1], perf_counter()
-        frames = instantiate(cfg[name])
+        frames = instantiate(cfg[name])  # the target is a function in ganlab.theory, which draws the figure
         with refuse_unwritable(output, key="output"):
             output.mkdir(parents=True, exist_ok=True)
             files = save_frames(frames, output / f"{number}_{name}")

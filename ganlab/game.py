@@ -77,7 +77,7 @@ class Game(nn.Module):
         require(not missing, "objective", type(objective).__name__, reason, remedy)
         with completing_keys("objective"):
             objective.check_networks(networks)
-        self.tricks.networks(networks)
+        self.tricks.change_networks(networks)
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes
@@ -123,7 +123,7 @@ class Game(nn.Module):
         return Turn(
             player=player,
             step=self.steps_played,
-            batch=Batch(self._encode(batch.real), batch.labelled and self._encode(batch.labelled)),
+            batch=Batch(self._to_space(batch.real), batch.labelled and self._to_space(batch.labelled)),
             generator=self.generator,
             discriminator=self.discriminator,
             tricks=self.tricks,
@@ -136,22 +136,22 @@ class Game(nn.Module):
         terms = self.tricks.losses(turn, self.objective)
         return {name: at_least_float32(term).mean() for name, term in terms.items()}
 
-    def plays(self, player: Player) -> bool:
-        """Whether a player moves in this step."""
-        return self.tricks.plays(player, self.steps_played)
+    def may_move(self, player: Player) -> bool:
+        """Whether all tricks let a player move in this step."""
+        return self.tricks.may_move(player, self.steps_played)
 
     def on_weights_loaded(self) -> None:
-        """Calls the tricks' hooks; whatever loads weights into the game calls it afterwards."""
+        """Calls the hook of every trick; must be called after weights have been loaded into the game."""
         self.tricks.on_weights_loaded(self.networks)
 
     def after_update(self, player: Player) -> None:
-        """Calls the tricks' hooks of this name, after each update of a player."""
+        """Calls the hook of every trick; must be called after each update of a player."""
         self.tricks.after_update(player, self.networks, self.steps_played)
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
         samples = self.sampler(latent, condition)
-        return samples if self.autoencoder is None else self.autoencoder.game.decode(samples)
+        return samples if self.autoencoder is None else self.autoencoder.game.generate_eval(samples)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -159,10 +159,10 @@ class Game(nn.Module):
         sampler = self.sampler
         with evaluating(sampler):
             # A variational encoder also returns variances, in the columns after the means.
-            return sampler.encode(self._input(sampler, x))[:, : sampler.latent_dim]
+            return sampler.encode(self._to_network_input(sampler, x))[:, : sampler.latent_dim]
 
-    def decode(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The same as `generate`, with the network in evaluation mode."""
+    def generate_eval(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The same as `generate`, with the network in evaluation mode; decodes what `encode` returns."""
         with evaluating(self.sampler):
             return self.generate(latent, condition)
 
@@ -174,10 +174,8 @@ class Game(nn.Module):
             ConfigError: there is no discriminator, or it has no class head.
         """
         if self.discriminator is None or self.discriminator.classes is None:
-            raise ConfigError(
-                "the game has no discriminator that classifies",
-                "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric",
-            )
+            remedy = "add trick=semi_supervised or trick=auxiliary_classifier, or choose another metric"
+            raise ConfigError("the game has no discriminator that classifies", remedy)
         return self.tricks.apply_hook("classifier", self.discriminator)
 
     @torch.no_grad()
@@ -186,17 +184,17 @@ class Game(nn.Module):
         """Class logits of samples, [N, *shape] -> [N, K], with the network in evaluation mode."""
         classifier = self.classifier
         with evaluating(classifier):
-            return classifier(self._input(classifier, x)).classes
+            return classifier(self._to_network_input(classifier, x)).classes
 
-    def _encode(self, sample: Sample) -> Sample:
+    def _to_space(self, sample: Sample) -> Sample:
         """Converts samples of the data to the space in which this game is played."""
         if self.autoencoder is None:
             return sample
         return sample._replace(x=self.autoencoder.game.encode(sample.x))
 
-    def _input(self, network: nn.Module, x: Tensor) -> Tensor:
-        """Converts samples of the data to inputs of a network, in the precision of its weights."""
-        return self._encode(Sample(x.to(next(network.parameters()).dtype))).x
+    def _to_network_input(self, network: nn.Module, x: Tensor) -> Tensor:
+        """Converts samples of the data to inputs of a network: in its space and precision."""
+        return self._to_space(Sample(x.to(next(network.parameters()).dtype))).x
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """The latents that `sample(n, seed)` uses, [n, latent_dim].
@@ -257,7 +255,7 @@ class Game(nn.Module):
         """The classes [n] of the samples of `sample`; None for a generator without classes.
 
         Raises:
-            ConfigError: `label` is given to a generator without classes, or is none of its classes.
+            ConfigError: `label` is given to a generator without classes, or is not one of its classes.
         """
         num_classes, remedy = self.generator.num_classes, "train it with trick=label_conditioning"
         if num_classes is None:
@@ -267,8 +265,8 @@ class Game(nn.Module):
         if label is None:
             return torch.arange(n, device=device) % num_classes
         classes = torch.as_tensor(label, device=device)
-        for wrong in classes[(classes < 0) | (classes >= num_classes)].flatten().tolist():
-            raise ConfigError(f"must lie between 0 and {num_classes - 1}", key="class", value=wrong)
+        wrong = classes[(classes < 0) | (classes >= num_classes)].flatten().tolist()
+        require(not wrong, "class", wrong[0] if wrong else label, f"must lie between 0 and {num_classes - 1}")
         return classes.expand(n)
 
     def compile(self, *_: Any, **settings: Any) -> None:

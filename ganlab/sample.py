@@ -9,7 +9,7 @@ from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import printable, require
 from ganlab.filesystem import refuse_unwritable
-from ganlab.visualize.options import check_options, check_output, file_name, fit_to_game
+from ganlab.visualize.options import check_options, check_output, complete_options, file_name
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
@@ -32,17 +32,17 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         check_output(Path(cfg.output), cfg)
     run = RunDirectory(cfg.run_dir, cfg.trust)
     class_names = run.config().get("class_names") or ()  # raises its errors before the slow imports
-    if not cfg.output:
+    if not cfg.output:  # then the view is written into the run directory
         run.refuse_links()
     from ganlab.config.build import as_config_errors
     from ganlab.training.build import load
     from ganlab.visualize.views import VIEWS
 
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
-    fit_to_game(cfg, game, class_names, typed.get("class"))
+    complete_options(cfg, game, class_names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, class_names)
     with as_config_errors():
-        view = VIEWS[cfg.what](cfg, run, game, None)  # a view that needs the data loads them
+        view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them
     with refuse_unwritable(output, key="output"):
         view.write(output)
     number, label = cfg["class"], ""

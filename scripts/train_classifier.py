@@ -53,13 +53,13 @@ def digits() -> Data:
     """The 1797 digits of scikit-learn as 8-bit images of 8 x 8; the last fifth is for testing."""
     from sklearn.datasets import load_digits
 
-    from ganlab.data.vision import TRAINING
+    from ganlab.data.vision import NUM_TRAIN
 
     bunch = load_digits()
     eight_bits = np.round(bunch.images * 255 / 16).astype(np.uint8)
     images = torch.from_numpy(eight_bits)[:, None].float() / 255  # [N, 1, 8, 8]
     classes = torch.from_numpy(bunch.target)
-    return Data(images[:TRAINING], classes[:TRAINING], images[TRAINING:], classes[TRAINING:])
+    return Data(images[:NUM_TRAIN], classes[:NUM_TRAIN], images[NUM_TRAIN:], classes[NUM_TRAIN:])
 
 
 def torchvision_data(dataset: str, root: Path) -> Data:

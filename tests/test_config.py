@@ -162,7 +162,7 @@ def test_order_governs_the_fold_and_ties_go_by_name() -> None:
     seen: list[str] = []
     orders = {"z": Order.REPLACE, "b": Order.EXTEND, "a": Order.OBSERVE, "aa": Order.EXTEND}
     tricks = Tricks({name: Named(seen, name, order) for name, order in orders.items()})
-    tricks.networks(Networks(nn.Identity(), None, None))
+    tricks.change_networks(Networks(nn.Identity(), None, None))
     assert seen == ["z", "aa", "b", "a"]
 
 

@@ -17,12 +17,12 @@ from ganlab.tricks.base import Order, Trick
 class EveryOther(Trick):
     """The discriminator rests in odd steps, the generator in even ones."""
 
-    def plays(self, player, step):
+    def may_move(self, player, step):
         return (step % 2 == 0) == (player == "discriminator")
 
 
 class Never(Trick):
-    def plays(self, player, step):
+    def may_move(self, player, step):
         return False
 
 

@@ -324,7 +324,7 @@ def test_both_players_of_pacgan_move_at_the_same_weights() -> None:
 def test_the_critic_of_li_2017_moves_in_bursts() -> None:
     game = build(compose("experiment=li2017_mnist")).game
     waits = [100] * 25 + [5] * 475 + [100, 5, 5]
-    moves = [step for step in range(sum(waits)) if game.tricks.plays("generator", step)]
+    moves = [step for step in range(sum(waits)) if game.tricks.may_move("generator", step)]
     assert moves == [sum(waits[: i + 1]) - 1 for i in range(len(waits))]
 
 

@@ -18,7 +18,7 @@ from ganlab.config.build import build_data
 from ganlab.data.base import Data
 from ganlab.data.sources import Memory
 from ganlab.training.build import load
-from ganlab.visualize.grid import BACKGROUND, GAP, REAL, grid, new_figure, stack_rows, to_images
+from ganlab.visualize.grid import BACKGROUND, GAP, REAL_COLOUR, grid, new_figure, stack_rows, to_images
 from ganlab.visualize.sample_picture import grid_layout, reference_images, sample_picture
 
 SIDE = 32  # pixels; smaller images would be enlarged
@@ -152,7 +152,7 @@ def test_modes_and_real_points_are_grey(name: str, monkeypatch: pytest.MonkeyPat
     (axes,) = figure(torch.zeros(5, 2), data, monkeypatch).axes
     real, modes, fake = axes.collections
     assert np.allclose(np.asarray(modes.get_offsets()), data.distribution.centres)
-    assert to_hex(modes.get_edgecolor()[0]) == to_hex(real.get_facecolor()[0]) == REAL.lower()
+    assert to_hex(modes.get_edgecolor()[0]) == to_hex(real.get_facecolor()[0]) == REAL_COLOUR.lower()
     assert len(real.get_offsets()) == 1000
     assert data.distribution.mahalanobis(torch.tensor(np.asarray(real.get_offsets()))).min(1).values.max() < 6
     assert len(fake.get_offsets()) == 5

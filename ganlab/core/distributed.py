@@ -28,14 +28,14 @@ class SumOfRanks(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return SumOfRanks.apply(gradients[0])
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return SumOfRanks.apply(gradient)
 
 
 def all_gather_with_grad(x: Tensor) -> Tensor:
     """Concatenates the rows of all W processes, [N, ...] -> [W N, ...]; every process must have the same N.
 
-    For a loss that couples the samples of a batch: every process computes it from the rows of all. The
+    Used by losses that couple the samples of a batch: every process computes the loss from all rows. The
     average of the processes' gradients, which the optimiser uses, is then the gradient of the global batch.
     """
     if not is_distributed():
@@ -83,10 +83,10 @@ def make_in_parallel(make: Callable[[slice], Tensor], n: int) -> Tensor:
     """
     if not is_distributed():
         return make(slice(0, n))
-    share = -(-n // dist.get_world_size())  # n / W, rounded up
-    first = dist.get_rank() * share
-    part = make(slice(first, min(first + share, n)))
-    rows = part.new_zeros(share * dist.get_world_size(), *part.shape[1:])
+    size = -(-n // dist.get_world_size())  # of one part: n / W, rounded up
+    first = dist.get_rank() * size
+    part = make(slice(first, min(first + size, n)))
+    rows = part.new_zeros(size * dist.get_world_size(), *part.shape[1:])
     rows[first : first + len(part)] = part
     dist.all_reduce(rows)
     return rows[:n]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-LONGEST = 1000  # characters of a message
+MAX_LENGTH = 1000  # characters of a message
 
 
 def printable(text: str) -> str:
@@ -15,7 +15,7 @@ def printable(text: str) -> str:
 def for_terminal(text: str) -> str:
     """A text without control characters; if it is too long, without its middle."""
     text = printable(text)
-    return text if len(text) <= LONGEST else f"{text[:600]} ... {text[-300:]}"
+    return text if len(text) <= MAX_LENGTH else f"{text[:600]} ... {text[-300:]}"
 
 
 UNSET: Any = ...  # no value; unlike an object(), it is the same after pickling, as errors of workers are

@@ -24,15 +24,15 @@ def row_norms(rows: Tensor) -> Tensor:
     return rows.square().sum(1).clamp_min(1e-12).sqrt()
 
 
-def interpolates(turn: Turn, name: str, n: int) -> Sample:
+def interpolate_samples(turn: Turn, stream: str, n: int) -> Sample:
     """Uniformly drawn points on the lines from fake to real samples, with the conditions of the real ones.
 
     Args:
-        name: the name of the random stream from which the positions on the lines are drawn.
+        stream: the name of the random stream from which the positions on the lines are drawn.
         n: the number of positions. The B / n consecutive samples of a pack share one position.
     """
     real, fake = turn.real.x, turn.fake.x
-    share = turn.random.uniform(name, n, *[1] * (real.ndim - 1)).to(real.dtype)
-    share = share.repeat_interleave(len(real) // n, 0)  # [B, 1, ...]
-    points = share * real + (1 - share) * fake
+    position = turn.random.uniform(stream, n, *[1] * (real.ndim - 1)).to(real.dtype)  # 0: fake, 1: real
+    position = position.repeat_interleave(len(real) // n, 0)  # [B, 1, ...]
+    points = position * real + (1 - position) * fake
     return turn.real._replace(x=points if points.requires_grad else points.requires_grad_())

@@ -43,13 +43,13 @@ def proportional_classes(counts: Sequence[int], n: int) -> Tensor:
     are sorted by the positions (j + 1/2) / counts[k] of the j-th element of each class k, which is Webster's
     method of apportionment.
     """
-    share = torch.tensor(counts, dtype=torch.float64)
+    proportions = torch.tensor(counts, dtype=torch.float64)
     # As many candidates of each class as the first n can contain, [K].
-    num_candidates = ((n + len(share) / 2) * share / share.sum()).ceil().long() + 1
-    classes = torch.repeat_interleave(torch.arange(len(share)), num_candidates)
+    num_candidates = ((n + len(proportions) / 2) * proportions / proportions.sum()).ceil().long() + 1
+    classes = torch.repeat_interleave(torch.arange(len(proportions)), num_candidates)
     starts = num_candidates.cumsum(0) - num_candidates  # the index of the first candidate of each class, [K]
     index = torch.arange(len(classes)) - starts[classes]  # j, the index of a candidate within its class
-    return classes[((index + 0.5) / share[classes]).argsort(stable=True)[:n]]
+    return classes[((index + 0.5) / proportions[classes]).argsort(stable=True)[:n]]
 
 
 class RandomSource(Protocol):

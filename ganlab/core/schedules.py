@@ -63,7 +63,7 @@ class Ramp(Schedule):
         self.start, self.end, self.steps, self.after = float(start), float(end), steps, after
 
     def progress(self, step: int) -> float:
-        """The share of the ramp that is completed, in [0, 1]."""
+        """The completed fraction of the ramp, in [0, 1]."""
         return min(max((step - self.after) / self.steps, 0.0), 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Base class of data sets: training batches without end, passes over splits, and facts about the samples."""
+"""Base class of data sets: endless training batches, passes over splits, and properties of the samples."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,10 +19,10 @@ from ganlab.data.sources import LabelledBatch, Samples, Source, send
 
 Split = Literal["train", "validation", "test"]
 Device = torch.device | str
-ValueRange = tuple[float, float] | None  # the least and the largest element of samples; None: unbounded
+ValueRange = tuple[float, float] | None  # the smallest and the largest element of samples; None: unbounded
 
 
-class Declared(TypedDict):
+class DataSettings(TypedDict):
     """The settings of every data set. Networks are built from the first three, before the data are read."""
 
     shape: Sequence[int]
@@ -41,7 +41,8 @@ class Data:
             not scaled.
         batch_size: the size of the global batch, all processes together.
         sources: the source of each split by its name; `train` is required.
-        origins: the sources whose contents are the data set's fingerprint; None: `sources`.
+        fingerprint_sources: the sources whose contents are fingerprinted. Given if samples of files
+            are held in memory, because the fingerprint is that of the files. None: `sources`.
         labelled: the number of training samples that a second stream shows with their labels; None: there
             is no second stream.
 
@@ -61,15 +62,15 @@ class Data:
         range: Sequence[float] | None,
         batch_size: int,
         sources: Mapping[str, Source],
-        origins: Mapping[str, Source] | None = None,
+        fingerprint_sources: Mapping[str, Source] | None = None,
         labelled: int | None = None,
     ):
         self.shape, self.num_classes, self.batch_size = tuple(shape), num_classes, batch_size
         self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
-        self.sources, self.origins = sources, origins or sources
+        self.sources, self.fingerprint_sources = sources, fingerprint_sources or sources
         self.check_batch_size(1, batch_size)
         labels = sources["train"].labels
-        self.labelled = None if labelled is None else LabelledSubset(labels, labelled, num_classes)
+        self.labelled_subset = None if labelled is None else LabelledSubset(labels, labelled, num_classes)
 
     def __len__(self) -> int:
         """The number of training samples."""
@@ -78,7 +79,7 @@ class Data:
     def fingerprint(self) -> str:
         """SHA-256 of the samples of all splits, wherever they are stored (files: `ImageFiles.contents`)."""
         digest = sha256()
-        for split, source in sorted(self.origins.items()):
+        for split, source in sorted(self.fingerprint_sources.items()):
             for part in (split, *source.contents()):
                 header = part if isinstance(part, str) else f"{part.dtype} {tuple(part.shape)}"
                 digest.update(os.fsencode(header) + b"\0")  # fsencode, as some parts are names of files
@@ -120,7 +121,7 @@ class Data:
     ) -> Iterable[Samples | LabelledBatch]:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
-        With a `labelled` subset, each batch also holds b of its samples and their labels. Global batch k is a
+        With a labelled subset, each batch also holds b of its samples and their labels. Global batch k is a
         function of (seed, k). Rank r of W gets its rows r b to (r + 1) b - 1, with b = batch_size / W.
         Samples that are held in memory are moved to the device.
 
@@ -139,16 +140,16 @@ class Data:
             self.check_batch_size(world_size, batch_size)
         source.move(device)
 
-        def batches(global_batch: GlobalBatch, seed: int) -> Iterator[Samples]:
+        def prepared_batches(global_batch: GlobalBatch, seed: int) -> Iterator[Samples]:
             sampler = BatchSampler(global_batch, seed, stages, rank, world_size, source.augments)
             return self._prepare(source.batches(map(sampler.batch, count(start()))), device)
 
         def begin() -> Iterator[Samples | LabelledBatch]:
-            training = batches(epoch_batches(seed, len(source)), seed)
-            if self.labelled is None:
+            training = prepared_batches(epoch_batches(seed, len(source)), seed)
+            if self.labelled_subset is None:
                 return training
-            labelled = batches(self.labelled.batches(seed), derive_seed(seed, "labelled"))
-            return ((*batch, *shown) for batch, shown in zip(training, labelled, strict=True))
+            labelled = prepared_batches(self.labelled_subset.batches(seed), derive_seed(seed, "labelled"))
+            return ((*batch, *extra) for batch, extra in zip(training, labelled, strict=True))
 
         return Stream(begin)
 
@@ -162,7 +163,7 @@ class Data:
         more = ", or hold some samples out with data.validation" if name == "validation" else ""
         reason, remedy = f"the data have no split {name!r}", f"choose from {', '.join(self.sources)}{more}"
         require(name in self.sources, "", UNSET, reason, remedy)
-        return self._prepare(self.sources[name].sweep(batch_size), torch.device(device))
+        return self._prepare(self.sources[name].all_samples(batch_size), torch.device(device))
 
     def subset(self, name: Split, n: int, device: Device, batch_size: int) -> Iterator[Samples]:
         """At most n samples of a split, the same ones in every run, not augmented; reads no other samples.
@@ -199,21 +200,22 @@ class Stream:
         return self.begin()
 
 
-def verify(declared: Declared, **facts: object) -> None:
-    """Raises `ConfigError` if a declared setting differs from the fact of that name about the data."""
-    for name, fact in facts.items():
-        value, text = dict(declared)[name], format_value(fact)
+def check_settings(settings: DataSettings, **properties: object) -> None:
+    """Raises `ConfigError` if a setting differs from the property of that name of the data."""
+    for name, actual in properties.items():
+        # Compared as texts, because the config has lists where the data have tuples.
+        value, text = dict(settings)[name], format_value(actual)
         require(format_value(value) == text, f".{name}", value, "contradicts the data", f"set it to {text}")
 
 
-def verify_images(declared: Declared, shape: Sequence[int], num_classes: int | None) -> None:
-    """Raises `ConfigError` if declared settings of images contradict the data.
+def check_image_settings(settings: DataSettings, shape: Sequence[int], num_classes: int | None) -> None:
+    """Raises `ConfigError` if the settings of images contradict the data.
 
     The range must be [-1, 1] or [0, 1], because generators of images end in tanh or a sigmoid.
     """
-    verify(declared, shape=tuple(shape), num_classes=num_classes)
-    fits = list(declared["range"] or ()) in ([-1, 1], [0, 1])
-    require(fits, ".range", declared["range"], "is not a value range of images", "set it to [-1,1] or [0,1]")
+    check_settings(settings, shape=tuple(shape), num_classes=num_classes)
+    fits = list(settings["range"] or ()) in ([-1, 1], [0, 1])
+    require(fits, ".range", settings["range"], "is not a value range of images", "set it to [-1,1] or [0,1]")
 
 
 def scale(x: Tensor, value_range: ValueRange) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, ProcessLost, printable
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
 from ganlab.data.sampler import BatchIndices, no_augmentation
-from ganlab.data.sources import InMemory, Memory, Samples, Source, VariableSizeImages, labels_at
+from ganlab.data.sources import Memory, Samples, Source, VariableSizeImages, labels_at
 
 CHUNK = 64  # files that a worker reads before it sends a result
 # Limits on what a fingerprint reads: bytes of one file, number of files, bytes of all files.
@@ -56,8 +56,8 @@ class ImageFiles(Source):
 
     def __post_init__(self) -> None:
         self.augments = self.spec.flip or self.spec.crop == "random"
-        self._remarks: dict[str, str] = {}  # a remark of each kind; every reading process has a copy
-        self._printed: set[str] = set()  # the kinds of the remarks that were printed
+        self._warnings: dict[str, str] = {}  # a warning of each kind; every reading process has a copy
+        self._printed: set[str] = set()  # the kinds of the warnings that were printed
 
     def __len__(self) -> int:
         return len(self.files)
@@ -66,10 +66,10 @@ class ImageFiles(Source):
         """Does nothing, because no sample is held in memory."""
 
     def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
-        for images, used in self._read(self._read_batch, indices):
-            yield torch.from_numpy(images), labels_at(self.labels, used)
+        for images, positions in self._read(self._read_batch, indices):
+            yield torch.from_numpy(images), labels_at(self.labels, positions)
 
-    def sweep(self, batch_size: int) -> Iterator[Samples]:
+    def all_samples(self, batch_size: int) -> Iterator[Samples]:
         crops = ((i, crop_image(image, self.spec)) for i, image in self.images())
         while batch := list(islice(crops, batch_size)):
             positions, x = zip(*batch, strict=True)
@@ -79,7 +79,7 @@ class ImageFiles(Source):
         """The paths of the files relative to their common folder, their sizes, and hashes.
 
         Only the first mebibyte of a file is hashed. If that exceeds the limits, only every k-th file is
-        hashed, with the least k that keeps them.
+        hashed, with the smallest k that stays within them.
         """
         folder = os.path.commonpath([file.parent for file in self.files])
         sizes = [file.stat().st_size if file.is_file() else 0 for file in self.files]
@@ -97,14 +97,14 @@ class ImageFiles(Source):
         """Every readable image, [C, h, w] before cropping, with the position of its file."""
         chunks = [range(len(self))[i : i + CHUNK] for i in range(0, len(self), CHUNK)]
         readable = 0
-        for images, used in self._read(self._read_chunk, chunks):
-            readable += len(used)
-            yield from zip(used, map(torch.from_numpy, images), strict=True)
+        for images, positions in self._read(self._read_chunk, chunks):
+            readable += len(positions)
+            yield from zip(positions, map(torch.from_numpy, images), strict=True)
         if not readable:
             raise self._none_readable()
 
-    def in_memory(self) -> Source:
-        """A source of the same samples that reads them into memory now; its batches are equal bit for bit."""
+    def load_into_memory(self) -> Source:
+        """Reads all samples into a source in memory, whose batches equal those of this one bit for bit."""
         spec, uncropped = self.spec, self.spec.crop == "random"
         decoded = ((i, image if uncropped else crop_image(image, spec)) for i, image in self.images())
         positions, images = map(list, zip(*decoded, strict=True))
@@ -114,26 +114,23 @@ class ImageFiles(Source):
         images = [images[i] for i in replacement.tolist()]
         labels = labels_at(self.labels, readable[replacement])
         if uncropped:
-            source: InMemory = VariableSizeImages(images, labels, spec[:3], spec.flip)
-        else:
-            source = Memory(torch.stack(images), labels, spec.flip)
-        source.swept = readable
-        return source
+            return VariableSizeImages(images, labels, spec.shape, spec.flip, distinct_rows=readable)
+        return Memory(torch.stack(images), labels, spec.flip, distinct_rows=readable)
 
     def _read(
         self, make: Callable[[Key], Decoded[Images]], keys: Iterable[Key]
     ) -> Iterator[tuple[Images, list[int]]]:
-        """The images of each key and the positions of their files; prints one remark of each kind."""
-        results = parallel_map(lambda key: (make(key), self._remarks), keys, self.num_workers)
+        """The images of each key and the positions of their files; prints one warning of each kind."""
+        results = parallel_map(lambda key: (make(key), self._warnings), keys, self.num_workers)
         try:
-            for (images, used, skipped), remarks in results:
-                for kind in sorted(remarks.keys() - self._printed):
-                    print(f"data: {printable(remarks[kind])}", file=sys.stderr, flush=True)
+            for (images, positions, skipped), warnings in results:
+                for kind in sorted(warnings.keys() - self._printed):
+                    print(f"data: {printable(warnings[kind])}", file=sys.stderr, flush=True)
                     self._printed.add(kind)
                 for name in (printable(str(self.files[i])) for i in skipped):
                     if self.skipped is not None and name not in self.skipped:
                         self.skipped.append(name)
-                yield images, used
+                yield images, positions
         except Unreadable as error:
             raise ConfigError(str(error), self.remedy) from error
 
@@ -146,7 +143,7 @@ class ImageFiles(Source):
     def _read_batch(self, indices: BatchIndices) -> Decoded[np.ndarray]:
         """The crops of a batch. The next readable file replaces an unreadable one."""
         crops: list[Tensor] = []
-        used: list[int] = []
+        positions: list[int] = []
         skipped: list[int] = []
         rows, numbers = indices.rows, indices.random_numbers
         numbers = no_augmentation(len(rows)) if numbers is None else numbers
@@ -155,15 +152,15 @@ class ImageFiles(Source):
             position, image = next(self._decode(candidates, skipped), (None, None))
             if position is None or image is None:
                 raise self._none_readable()
-            used.append(position)
+            positions.append(position)
             crops.append(crop_image(torch.from_numpy(image), self.spec, sample_numbers))
-        return torch.stack(crops).numpy(), used, skipped
+        return torch.stack(crops).numpy(), positions, skipped
 
     def _decode(self, positions: Iterable[int], skipped: list[int]) -> Iterator[tuple[int, np.ndarray]]:
         """The positions and images of readable files; unreadable ones are added to `skipped`, or refused."""
         for i in positions:
             try:
-                yield i, decode_image(self.files[i], self.spec, self._remarks)
+                yield i, decode_image(self.files[i], self.spec, self._warnings)
             except Unreadable:
                 if self.skipped is None:
                     raise
@@ -184,8 +181,8 @@ def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers
     """Yields make(key) for every key, in order. Worker w of W computes results w, w + W, w + 2 W, ....
 
     Each worker is at least one result ahead. Results travel through pipes, because containers have little
-    shared memory; no result may be None, which marks the end. A worker whose pipe has no other end dies at
-    its next result, so no worker survives this process, however that ends.
+    shared memory; no result may be None, which marks the end. If this process dies, a worker's next write to
+    its pipe fails and ends the worker.
 
     Args:
         num_workers: the number of processes; 0: this process computes the results.

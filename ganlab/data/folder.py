@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganlab.core.errors import UNSET, ConfigError, printable, require
 from ganlab.core.validation import Count, Whole
-from ganlab.data.base import Data, Declared, verify_images
+from ganlab.data.base import Data, DataSettings, check_image_settings
 from ganlab.data.files import ImageFiles
 from ganlab.data.image import SIDEWAYS, ImageSpec, Unreadable, decode_image, open_image, orientation
 
@@ -56,7 +56,7 @@ class Folder(Data):
         num_workers: the number of processes that read files; 0: the training process reads them.
 
     Raises:
-        ConfigError: there are no images, a declared setting contradicts the others, or, when images are
+        ConfigError: there are no images, a setting contradicts the others, or, when images are
             read, a file is unreadable.
     """
 
@@ -75,15 +75,15 @@ class Folder(Data):
         in_memory: bool | Literal["auto"],
         memory_limit: Whole,
         num_workers: Whole,
-        **declared: Unpack[Declared],
+        **settings: Unpack[DataSettings],
     ):
         spec = ImageSpec(channels, height, width, crop, flip, background, white)
         require_opaque(background)
         folders = find_splits(root, test_root)
         classes = class_names(folders["train"])
-        if declared["num_classes"] is None:
-            declared["num_classes"] = len(classes) or None
-        verify_images(declared, (channels, height, width), len(classes) or None)
+        if settings["num_classes"] is None:
+            settings["num_classes"] = len(classes) or None
+        check_image_settings(settings, (channels, height, width), len(classes) or None)
         self.skipped: list[str] = []
         skipped = self.skipped if on_corrupt == "skip" else None
         remedy = "repair or remove it, or set data.on_corrupt=skip"
@@ -94,8 +94,8 @@ class Folder(Data):
         if in_memory == "auto":
             crops = 2 if crop == "random" else 1  # estimate: an uncropped image is as large as two crops
             in_memory = sum(map(len, files.values())) * crops * channels * height * width <= memory_limit
-        sources = {split: source.in_memory() if in_memory else source for split, source in files.items()}
-        super().__init__(**declared, sources=sources, origins=files)
+        loaded = {split: source.load_into_memory() for split, source in files.items()} if in_memory else files
+        super().__init__(**settings, sources=loaded, fingerprint_sources=files)
         # The names are stored in the config, in which "${" would begin an interpolation.
         self.class_names = tuple(printable(name).replace("${", "$ {") for name in classes) or None
 

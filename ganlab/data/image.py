@@ -3,11 +3,11 @@
 import errno
 import os
 import stat
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
+from warnings import filterwarnings
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from ganlab.data.sampler import crop_offset, is_mirrored, no_augmentation
 
 Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses more than twice as many; its default refuses large scans
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # long texts in a file do no harm
-warnings.filterwarnings("ignore", module=r"PIL\.")  # Pillow warns about damaged metadata
+filterwarnings("ignore", module=r"PIL\.")  # Pillow warns about damaged metadata
 # Recognised by content, not by the name of the file. One of Pillow's other decoders starts a program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
@@ -44,6 +44,11 @@ class ImageSpec(NamedTuple):
     flip: bool = False  # whether half of the training images are mirrored
     background: str = "white"  # the colour behind transparent pixels
     white: int = 65535  # the value that is white in files of more than 8 bits
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of a sample, (C, H, W)."""
+        return self.channels, self.height, self.width
 
 
 class Unreadable(ValueError):  # noqa: N818
@@ -85,39 +90,39 @@ def orientation(image: Image.Image) -> int:
     return 1
 
 
-def decode_image(file: Path, spec: ImageSpec, remarks: dict[str, str]) -> np.ndarray:
+def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.ndarray:
     """Decodes an image to uint8 [C, h, w]: the size of `spec`, or just covering it if it is cropped later.
 
     Args:
-        remarks: receives remarks for the user about the file, by kind, at most one of each kind.
+        warnings: receives warnings about the file, at most one of each kind, `frames` or `dark`.
 
     Raises:
         Unreadable, ConfigError: as in `open_image`.
     """
     with open_image(file) as image:
         # The second frame of an MPO file of a phone is only a preview.
-        frames = 1 if "frames" in remarks or image.format == "MPO" else getattr(image, "n_frames", 1)
+        frames = 1 if "frames" in warnings or image.format == "MPO" else getattr(image, "n_frames", 1)
         if frames > 1:
-            remarks["frames"] = f"{file} has {frames} frames, of which the first is used"
+            warnings["frames"] = f"{file} has {frames} frames, of which the first is used"
         deep = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
         image.load()  # before EXIF is read, so that damaged pixels are reported
         transpose = UPRIGHT.get(orientation(image))
         upright = image if transpose is None else image.transpose(transpose)
         if deep:  # of 16-bit values Pillow keeps only the high bytes
-            _remark_on_dark(int(np.asarray(image.convert("RGB")).max()) << 8, spec, file, remarks)
+            _warn_if_dark(int(np.asarray(image.convert("RGB")).max()) << 8, spec, file, warnings)
         width, height = spec.width, spec.height
         if spec.crop != "none":
             scale = max(width / upright.width, height / upright.height)
             width = max(width, round(upright.width * scale))
             height = max(height, round(upright.height * scale))
         # Pillow antialiases when it reduces an image.
-        resized = _eight_bit(upright, spec, file, remarks).resize((width, height), Image.Resampling.BICUBIC)
+        resized = _eight_bit(upright, spec, file, warnings).resize((width, height), Image.Resampling.BICUBIC)
         pixels = np.array(resized)  # [h, w] or [h, w, 3]
     planes = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)
     return np.ascontiguousarray(planes)
 
 
-def _eight_bit(image: Image.Image, spec: ImageSpec, file: Path, remarks: dict[str, str]) -> Image.Image:
+def _eight_bit(image: Image.Image, spec: ImageSpec, file: Path, warnings: dict[str, str]) -> Image.Image:
     """Converts an image of any mode to 8 bits, grey or colour, on the background where it is transparent."""
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers of unknown range")
@@ -126,7 +131,7 @@ def _eight_bit(image: Image.Image, spec: ImageSpec, file: Path, remarks: dict[st
         low, high = int(deep.min()), int(deep.max())
         if low < 0 or high > spec.white:
             raise ValueError(f"pixels are from {low:,} to {high:,}, but white is data.white={spec.white}")
-        _remark_on_dark(high, spec, file, remarks)
+        _warn_if_dark(high, spec, file, warnings)
         image = Image.fromarray(np.round(deep / (spec.white / 255)).astype(np.uint8))
     if image.has_transparency_data:
         background = Image.new("RGBA", image.size, spec.background)
@@ -134,10 +139,10 @@ def _eight_bit(image: Image.Image, spec: ImageSpec, file: Path, remarks: dict[st
     return image.convert("L" if spec.channels == 1 else "RGB")
 
 
-def _remark_on_dark(high: int, spec: ImageSpec, file: Path, remarks: dict[str, str]) -> None:
-    """Adds a remark if the largest value of an image, `high`, is at most a quarter of white."""
+def _warn_if_dark(high: int, spec: ImageSpec, file: Path, warnings: dict[str, str]) -> None:
+    """Adds a warning if the largest value of an image, `high`, is at most a quarter of white."""
     if 0 < high <= spec.white // 4:
-        remarks["dark"] = (
+        warnings["dark"] = (
             f"the largest value of {file} is {high:,} of {spec.white:,}, so the image is dark: scale such "
             "files, or, if they are grey and a run reads them, set data.white to their white, perhaps "
             f"{2 ** high.bit_length() - 1}"

@@ -12,6 +12,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.data.sampler import BatchIndices, crop_offset, is_mirrored, no_augmentation, sequential_batches
 
 Choice = Literal["last", "random"]  # which samples are held out
+Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
 Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64
 LabelledBatch = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # a batch, then the labelled one
 
@@ -20,7 +21,7 @@ class Source(ABC):
     """The samples of one split."""
 
     augments: bool  # whether training batches are augmented at random
-    labels: Tensor | None  # [N] int64
+    labels: Labels  # [N] int64
 
     @abstractmethod
     def __len__(self) -> int:
@@ -35,8 +36,8 @@ class Source(ABC):
         """One batch for each element of `indices`, augmented by its random numbers."""
 
     @abstractmethod
-    def sweep(self, batch_size: int) -> Iterator[Samples]:
-        """Every sample once, in a fixed order, not augmented; the last batch may be smaller."""
+    def all_samples(self, batch_size: int) -> Iterator[Samples]:
+        """Every sample once, in a fixed order, without augmentation; the last batch may be smaller."""
 
     @abstractmethod
     def contents(self) -> Iterator[Tensor | str]:
@@ -47,7 +48,9 @@ class InMemory(Source):
     """Samples in tensors, all of which move to the device of the game."""
 
     device = torch.device("cpu")
-    swept: Tensor | None = None  # the rows that a sweep returns; None: all
+    distinct_rows: Tensor | None = (
+        None  # one row of each distinct sample, as `all_samples` returns; None: all
+    )
 
     def move(self, device: torch.device) -> None:
         self.device = device
@@ -61,8 +64,8 @@ class InMemory(Source):
             numbers = None if random_numbers is None else send(random_numbers, self.device)
             yield self.take(rows, numbers), labels_at(self.labels, rows)
 
-    def sweep(self, batch_size: int) -> Iterator[Samples]:
-        rows = torch.arange(len(self)) if self.swept is None else self.swept
+    def all_samples(self, batch_size: int) -> Iterator[Samples]:
+        rows = torch.arange(len(self)) if self.distinct_rows is None else self.distinct_rows
         return self.batches(sequential_batches(rows, batch_size))
 
     def contents(self) -> Iterator[Tensor | str]:
@@ -80,10 +83,11 @@ class Memory(InMemory):
         x: the samples, [N, *shape] uint8 or float32.
         labels: their labels, [N] int64.
         flip: whether half of the training samples, which must be images then, are mirrored.
+        distinct_rows: the rows that are no replacements of unreadable files, [M]; None: all.
     """
 
-    def __init__(self, x: Tensor, labels: Tensor | None, flip: bool):
-        self.x, self.labels, self.augments = x, labels, flip
+    def __init__(self, x: Tensor, labels: Labels, flip: bool, distinct_rows: Tensor | None = None):
+        self.x, self.labels, self.augments, self.distinct_rows = x, labels, flip, distinct_rows
 
     def __len__(self) -> int:
         return len(self.x)
@@ -103,16 +107,19 @@ class VariableSizeImages(InMemory):
         labels: their labels, [N] int64.
         shape: the shape of a crop, (C, H, W).
         flip: whether half of the training samples are mirrored.
+        distinct_rows: as in `Memory`, [M].
     """
 
     augments = True
 
-    def __init__(self, images: Sequence[Tensor], labels: Tensor | None, shape: tuple[int, ...], flip: bool):
+    def __init__(
+        self, images: list[Tensor], labels: Labels, shape: Sequence[int], flip: bool, distinct_rows: Tensor
+    ):
         self.pixels = torch.cat([image.flatten() for image in images])  # [sum of all C * h * w]
         self.sizes = torch.tensor([image.shape[1:] for image in images])  # [N, 2] h, w
         lengths = shape[0] * self.sizes.prod(1)  # [N]
         self.starts = lengths.cumsum(0) - lengths  # [N]
-        self.labels, self.shape, self.flip = labels, shape, flip
+        self.labels, self.shape, self.flip, self.distinct_rows = labels, shape, flip, distinct_rows
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -121,16 +128,15 @@ class VariableSizeImages(InMemory):
         # All crops are gathered at once from the flat pixels, without a loop over images. Pixel (c, y, x) of
         # an image of h x w pixels is element c h w + y w + x after the start of the image.
         channels, height, width = self.shape
-        device = self.device
-        numbers = no_augmentation(len(rows), device) if random_numbers is None else random_numbers
+        numbers = no_augmentation(len(rows), self.device) if random_numbers is None else random_numbers
         heights, widths = self.sizes[rows].T  # [b], [b]
         top, left = crop_offset(numbers[:, 1], heights - height), crop_offset(numbers[:, 2], widths - width)
-        x = torch.arange(width, device=device).expand(len(rows), width)  # [b, W] columns of the crop
+        x = torch.arange(width, device=self.device).expand(len(rows), width)  # [b, W] columns of the crop
         if self.flip:
             x = torch.where(is_mirrored(numbers)[:, None], width - 1 - x, x)
-        y = top[:, None] + torch.arange(height, device=device)  # [b, H] rows of the image
+        y = top[:, None] + torch.arange(height, device=self.device)  # [b, H] rows of the image
         in_plane = y[:, :, None] * widths[:, None, None] + (left[:, None] + x)[:, None, :]  # [b, H, W]
-        planes = torch.arange(channels, device=device) * (heights * widths)[:, None]  # [b, C]
+        planes = torch.arange(channels, device=self.device) * (heights * widths)[:, None]  # [b, C]
         starts = self.starts[rows][:, None] + planes  # [b, C] the first element of each plane
         return self.pixels[starts[:, :, None, None] + in_plane[:, None]]
 
@@ -142,7 +148,7 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: b
         x: the samples, [N, *shape].
         labels: their labels, [N].
         validation: the number of samples to hold out.
-        choice: last, those at the end; random, the same ones in every run.
+        choice: `last` holds out those at the end, `random` the same random ones in every run.
         flip: whether half of the training samples are mirrored.
 
     Raises:
@@ -165,6 +171,6 @@ def send(x: Tensor, device: torch.device) -> Tensor:
     return x.to(device)
 
 
-def labels_at(labels: Tensor | None, rows: Tensor | list[int]) -> Tensor | None:
+def labels_at(labels: Labels, rows: Tensor | list[int]) -> Tensor | None:
     """The labels in the given rows; None without labels."""
     return None if labels is None else labels[rows]

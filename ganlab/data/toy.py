@@ -6,15 +6,15 @@ from typing import Annotated, Unpack
 
 import numpy as np
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, NotNegative, Positive, TwoOrMore, Whole
-from ganlab.data.base import Data, Declared, verify
+from ganlab.data.base import Data, DataSettings, check_settings
 from ganlab.data.densities import Mixture
 from ganlab.data.sources import Memory
 
 
-class ToyArgs(Declared):
+class ToyArgs(DataSettings):
     """The settings of every toy."""
 
     size: Count  # number of samples in each split
@@ -25,18 +25,18 @@ class Toy(Data):
     """Base class of toys: two splits, `train` and `test`, drawn from a mixture whose modes are the classes.
 
     Raises:
-        ConfigError: a declared setting contradicts the distribution.
+        ConfigError: a setting contradicts the distribution.
     """
 
     distribution: Mixture
 
-    def __init__(self, distribution: Mixture, size: int, data_seed: int, **declared: Unpack[Declared]):
+    def __init__(self, distribution: Mixture, size: int, data_seed: int, **settings: Unpack[DataSettings]):
         centres = distribution.centres
-        verify(declared, shape=tuple(centres.shape[1:]), num_classes=len(centres), range=None)
+        check_settings(settings, shape=tuple(centres.shape[1:]), num_classes=len(centres), range=None)
         self.distribution = distribution
         samples = {s: distribution.sample(size, seeded_generator(data_seed, s)) for s in ("train", "test")}
         sources = {split: Memory(x, modes, flip=False) for split, (x, modes) in samples.items()}
-        super().__init__(**declared, sources=sources)
+        super().__init__(**settings, sources=sources)
 
 
 class Gaussian1D(Toy):
@@ -63,10 +63,9 @@ class Mixture1D(Toy):
         weights: Sequence[Positive],
         **base: Unpack[ToyArgs],
     ):
-        if not len(means) == len(stds) == len(weights) >= 1:
-            lengths = f"{len(means)}, {len(stds)} and {len(weights)}"
-            reason = f"means, stds and weights have {lengths} elements"
-            raise ConfigError(reason, "give one of each for every Gaussian")
+        reason = f"means, stds and weights have {len(means)}, {len(stds)} and {len(weights)} elements"
+        fits = len(means) == len(stds) == len(weights) >= 1
+        require(fits, "", UNSET, reason, "give one of each for every Gaussian")
         super().__init__(Mixture([[mean] for mean in means], stds, weights), **base)
 
 
@@ -92,7 +91,7 @@ class Grid(Toy):
 class Spiral(Toy):
     """Gaussians at equal distances along an Archimedean spiral, from the origin to `radius`.
 
-    Neighbours overlap, so the share of covered modes measures the share of the curve that is covered.
+    Neighbours overlap, so the fraction of covered modes estimates the covered fraction of the curve.
 
     Args:
         turns: the number of turns of the spiral around the origin.
@@ -105,9 +104,8 @@ class Spiral(Toy):
     ):
         # The spiral is r = radius * angle / (2 pi turns); equal arc lengths are found by interpolation.
         angles = np.linspace(0, 2 * np.pi * turns, 10_000)
-        length = angles * np.hypot(1, angles) + np.arcsinh(
-            angles
-        )  # arc length up to each angle, times a factor
+        # The arc length up to each angle, times a constant factor.
+        length = angles * np.hypot(1, angles) + np.arcsinh(angles)
         angle = np.interp(np.linspace(0, length[-1], components), length, angles)  # [components]
         points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * angle[:, None]  # [components, 2]
         super().__init__(Mixture.equal((radius / angles[-1] * points).tolist(), std), **base)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
-from ganlab.data.base import Data, Declared, verify, verify_images
+from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
 from ganlab.data.sources import Choice, InMemory, Memory, hold_out
 
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
@@ -22,27 +22,26 @@ CLASS_NAMES = {
     "FashionMNIST": "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot",
     "CIFAR10": "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck",
 }  # torchvision's names; the names of digits are their labels
-TRAINING = 1437  # number of training images among the 1797 digits of scikit-learn
-DIGITS = 10
-CHANNELS = 3  # digits in a stack
-TIMEOUT = 20.0  # seconds to wait for an answer of the server
+NUM_TRAIN = 1437  # number of training images among the 1797 digits of scikit-learn
+NUM_DIGITS, STACK_SIZE = 10, 3  # number of different digits, and of digits in a stack
+TIMEOUT = 20.0  # seconds to wait for a reply of the server
 
 
 class Digits(Data):
     """The handwritten digits that scikit-learn ships (Alpaydin and Kaynak 1998), [1, 8, 8].
 
-    The last fifth is the test split. Neighbours in the file look alike, as if one person had written
-    them: every fifth image has a fid/digits of 1.5 to the rest, and the last fifth one of 4 to 9. Only the
-    latter measures generalisation to other handwriting.
+    The last fifth is the test split, because neighbours in the file look alike, as if one person had
+    written them. Its fid/digits to the rest is 4 to 9. If every fifth image were taken instead, the value
+    would be 1.5, and the split would not measure generalisation to other handwriting.
 
     Args:
         validation: the number of training images that are held out.
-        validation_choice: last, those at the end; random, the same ones in every run.
+        validation_choice: `last` holds out those at the end, `random` the same random ones in every run.
         labelled: the number of training images whose labels a semi-supervised trick may see; None: no trick
             may see them.
 
     Raises:
-        ConfigError: a declared setting contradicts the data, or too few images are left.
+        ConfigError: a setting contradicts the data, or too few images are left.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class Digits(Data):
         validation: Whole,
         validation_choice: Choice,
         labelled: Count | None,
-        **declared: Unpack[Declared],
+        **settings: Unpack[DataSettings],
     ):
         from sklearn.datasets import load_digits  # imported here because it takes a second
 
@@ -58,10 +57,10 @@ class Digits(Data):
         images = torch.from_numpy(digits.images)[:, None]  # [1797, 1, 8, 8], 0 to 16
         pixels = (images * 255 / 16).round().byte()
         labels = torch.from_numpy(digits.target).long()
-        verify_images(declared, shape=pixels.shape[1:], num_classes=10)
-        training = hold_out(pixels[:TRAINING], labels[:TRAINING], validation, validation_choice, flip=False)
-        test = Memory(pixels[TRAINING:], labels[TRAINING:], flip=False)
-        super().__init__(**declared, sources=training | {"test": test}, labelled=labelled)
+        check_image_settings(settings, shape=pixels.shape[1:], num_classes=10)
+        sources = hold_out(pixels[:NUM_TRAIN], labels[:NUM_TRAIN], validation, validation_choice, flip=False)
+        test = Memory(pixels[NUM_TRAIN:], labels[NUM_TRAIN:], flip=False)
+        super().__init__(**settings, sources=sources | {"test": test}, labelled=labelled)
 
 
 class Vision(Data):
@@ -72,12 +71,12 @@ class Vision(Data):
         root: the folder that contains torchvision's folder of the data set.
         flip: mirror half of the training images.
         validation: the number of training images that are held out.
-        validation_choice: last, those at the end; random, the same ones in every run.
+        validation_choice: `last` holds out those at the end, `random` the same random ones in every run.
         labelled: the number of training images whose labels a semi-supervised trick may see; None: no trick
             may see them.
 
     Raises:
-        ConfigError: the data are missing and cannot be downloaded, or are damaged; a declared setting
+        ConfigError: the data are missing and cannot be downloaded, or are damaged; a setting
             contradicts them; or too few images are left.
     """
 
@@ -89,13 +88,13 @@ class Vision(Data):
         validation: Whole,
         validation_choice: Choice,
         labelled: Count | None,
-        **declared: Unpack[Declared],
+        **settings: Unpack[DataSettings],
     ):
-        verify(declared, num_classes=10)  # so that a wrong setting is refused before a download
-        training, test = load_splits(dataset, root)
-        verify_images(declared, shape=training[0].shape[1:], num_classes=10)
-        sources = hold_out(*training, validation, validation_choice, flip) | {"test": Memory(*test, flip)}
-        super().__init__(**declared, sources=sources, labelled=labelled)
+        check_settings(settings, num_classes=10)  # so that a wrong setting is refused before a download
+        train, test = load_splits(dataset, root)
+        check_image_settings(settings, shape=train[0].shape[1:], num_classes=10)
+        sources = hold_out(*train, validation, validation_choice, flip) | {"test": Memory(*test, flip)}
+        super().__init__(**settings, sources=sources, labelled=labelled)
         self.class_names = tuple(CLASS_NAMES[dataset].split(",")) if dataset in CLASS_NAMES else None
 
 
@@ -112,16 +111,16 @@ class StackedMNIST(Data):
         data_seed: the seed of the choice of digits.
 
     Raises:
-        ConfigError: MNIST is not in `root` and cannot be downloaded, or a declared setting contradicts it.
+        ConfigError: MNIST is not in `root` and cannot be downloaded, or a setting contradicts it.
     """
 
     def __init__(
-        self, root: str, size: Count, test_size: Count, data_seed: Whole, **declared: Unpack[Declared]
+        self, root: str, size: Count, test_size: Count, data_seed: Whole, **settings: Unpack[DataSettings]
     ):
-        verify_images(declared, shape=(CHANNELS, 28, 28), num_classes=DIGITS**CHANNELS)
+        check_image_settings(settings, shape=(STACK_SIZE, 28, 28), num_classes=NUM_DIGITS**STACK_SIZE)
         splits = zip(("train", "test"), (size, test_size), load_splits("MNIST", root), strict=True)
         sources = {split: Stacks(*images, n, data_seed, split) for split, n, images in splits}
-        super().__init__(**declared, sources=sources)
+        super().__init__(**settings, sources=sources)
 
 
 class Stacks(InMemory):
@@ -141,8 +140,10 @@ class Stacks(InMemory):
     def __init__(self, images: Tensor, labels: Tensor, n: int, data_seed: int, split: str):
         self.images = images
         generator = seeded_generator("stacked", data_seed, split)
-        self.parts = torch.randint(len(images), (n, CHANNELS), generator=generator)  # [n, 3] rows of `images`
-        powers = DIGITS ** torch.arange(CHANNELS - 1, -1, -1)  # 100, 10, 1
+        self.parts = torch.randint(
+            len(images), (n, STACK_SIZE), generator=generator
+        )  # [n, 3] rows of `images`
+        powers = NUM_DIGITS ** torch.arange(STACK_SIZE - 1, -1, -1)  # 100, 10, 1
         self.labels = (labels[self.parts] * powers).sum(1)  # [n]
 
     def __len__(self) -> int:

@@ -7,10 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError, require
+from ganlab.core.errors import UNSET, require
 from ganlab.functional.kernels import Kernel, squared_distances
 
 Estimator = Literal["biased", "unbiased", "u_statistic", "linear"]
+BatchEstimator = Literal["biased", "unbiased", "linear"]  # for losses on batches
 
 
 def mmd2(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
@@ -58,6 +59,25 @@ def _linear_time_mmd2(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
     return (within - kernel.diagonal(x0, y1) - kernel.diagonal(x1, y0)).mean()
 
 
+class MMDEstimator:
+    """An estimator of the squared MMD or of its root: x [N, D] and y [N, D] -> a scalar.
+
+    Raises:
+        ConfigError: the root of an estimate that can be negative.
+    """
+
+    def __init__(self, kernel: Kernel, estimator: BatchEstimator, *, take_root: bool):
+        reason = f"cannot be taken of the {estimator} estimate, which can be negative"
+        valid = estimator == "biased" or not take_root
+        require(valid, ".root", take_root, reason, "choose the biased estimator")
+        self.kernel, self.estimator, self.take_root = kernel, estimator, take_root
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        squared = mmd2(x, y, self.kernel, self.estimator)
+        # The square may be negative by rounding, and the root has no finite slope at 0.
+        return squared.clamp_min(1e-12).sqrt() if self.take_root else squared
+
+
 @torch.no_grad()
 def median_distance(x: Tensor) -> Tensor:
     """The median of |x_i - x_j| over i < j, a scalar; of an even number, the lower middle value.
@@ -69,8 +89,7 @@ def median_distance(x: Tensor) -> Tensor:
     centred = x - x.mean(0)  # for less rounding error
     squared = squared_distances(centred, centred)
     median = squared[torch.ones_like(squared, dtype=torch.bool).triu(1)].median().sqrt()  # of i < j
-    if median == 0:
-        raise ConfigError("the median distance of the samples is 0", "set the widths in data units")
+    require(median != 0, "", UNSET, "the median distance of the samples is 0", "set the widths in data units")
     return median
 
 
@@ -111,8 +130,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tens
 
 def require_equal_sizes(x: Tensor, y: Tensor, estimate: str) -> None:
     """Raises `ConfigError` if x and y have different numbers of samples."""
-    if len(x) != len(y):
-        raise ConfigError(f"{estimate} needs as many samples on both sides, not {len(x)} and {len(y)}")
+    reason = f"{estimate} needs as many samples on both sides, not {len(x)} and {len(y)}"
+    require(len(x) == len(y), "", UNSET, reason)
 
 
 def require_two(n: int, estimate: str) -> None:

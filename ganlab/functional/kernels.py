@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ganlab.core.validation import Count, NotNegative, Positive
 
-MIN_EXPONENT = -80.0  # for exp, whose denormal results would take thirty times as long
-MIN_SQUARED_DISTANCE = 1e-30  # between samples that are not considered equal
+MIN_EXPONENT = -80.0  # of exp: results for smaller exponents are denormal, and take thirty times as long
+MIN_SQUARED_DISTANCE = 1e-30  # of two samples; closer samples count as equal
 Scales = Annotated[Sequence[Positive], 1]  # one positive number or more
 
 
@@ -91,15 +91,15 @@ class MatrixSum(torch.autograd.Function):
         return sum_and_save(ctx, squared_distances(x, y), x, y)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         x, y, slope = ctx.saved_tensors
         if torch.is_grad_enabled():
             slope = ctx.kernel.slope(squared_distances(x, y))
         at_x = at_y = None
         if ctx.needs_input_grad[0]:
-            at_x = 2 * gradients[0] * (slope.sum(1, keepdim=True) * x - slope @ y)
+            at_x = 2 * gradient * (slope.sum(1, keepdim=True) * x - slope @ y)
         if ctx.needs_input_grad[1]:
-            at_y = 2 * gradients[0] * (slope.sum(0).unsqueeze(1) * y - slope.T @ x)
+            at_y = 2 * gradient * (slope.sum(0).unsqueeze(1) * y - slope.T @ x)
         return at_x, at_y, None
 
 
@@ -113,11 +113,11 @@ class OffDiagonalSum(torch.autograd.Function):
         return sum_and_save(ctx, squared_distances(x, x).fill_diagonal_(0), x) - diagonal
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         x, slope = ctx.saved_tensors
         if torch.is_grad_enabled():
             slope = ctx.kernel.slope(squared_distances(x, x).fill_diagonal_(0))
-        return 4 * gradients[0] * (slope.sum(1, keepdim=True) * x - slope @ x), None
+        return 4 * gradient * (slope.sum(1, keepdim=True) * x - slope @ x), None
 
 
 def sum_and_save(ctx: Any, squared: Tensor, *samples: Tensor) -> Tensor:
@@ -178,10 +178,10 @@ class GaussianMixture(Radial):
         self.rates = [1 / (2 * (w if width_is == "variance" else w**2)) for w in widths]
 
     def value(self, squared: Tensor) -> Tensor:
-        return add_all(decay(-rate * squared) for rate in self.rates)
+        return add_all(clamped_exp(-rate * squared) for rate in self.rates)
 
     def slope(self, squared: Tensor) -> Tensor:
-        return add_all(-rate * decay(-rate * squared) for rate in self.rates)
+        return add_all(-rate * clamped_exp(-rate * squared) for rate in self.rates)
 
     def value_and_slope(self, squared: Tensor) -> tuple[Tensor, Tensor]:
         # In place, because the matrices are large.
@@ -213,12 +213,12 @@ class Laplacian(Radial):
         self.widths = widths
 
     def value(self, squared: Tensor) -> Tensor:
-        distances = root(squared)
-        return add_all(decay(-distances / w) for w in self.widths)
+        distance = safe_sqrt(squared)
+        return add_all(clamped_exp(-distance / w) for w in self.widths)
 
     def slope(self, squared: Tensor) -> Tensor:
-        distances = root(squared)
-        return add_all(decay(-distances / w) / (-2 * w) for w in self.widths) * inverse(distances)
+        distance = safe_sqrt(squared)
+        return add_all(clamped_exp(-distance / w) / (-2 * w) for w in self.widths) * safe_reciprocal(distance)
 
 
 class Energy(Radial):
@@ -231,25 +231,25 @@ class Energy(Radial):
     has_scale = False
 
     def value(self, squared: Tensor) -> Tensor:
-        return -root(squared)
+        return -safe_sqrt(squared)
 
     def slope(self, squared: Tensor) -> Tensor:
-        return -0.5 * inverse(root(squared))
+        return -0.5 * safe_reciprocal(safe_sqrt(squared))
 
 
-def decay(exponent: Tensor) -> Tensor:
-    """exp of an exponent of at most 0; constant for exponents below -80, where it is 2e-35."""
+def clamped_exp(exponent: Tensor) -> Tensor:
+    """exp of exponents of at most 0, elementwise; constant for exponents below -80, where it is 2e-35."""
     return exponent.clamp_min(MIN_EXPONENT).exp()
 
 
-def root(squared: Tensor) -> Tensor:
-    """Squared distances -> distances; with gradient 0 at distance 0, where the root has none."""
+def safe_sqrt(squared: Tensor) -> Tensor:
+    """Squared distances -> distances. At distance 0 the gradient is 0 instead of infinite."""
     return squared.clamp_min(MIN_SQUARED_DISTANCE).sqrt()
 
 
-def inverse(distances: Tensor) -> Tensor:
-    """1 / distance, or 0 where the distance is 0."""
-    return torch.where(distances.square() > 2 * MIN_SQUARED_DISTANCE, 1 / distances, 0.0)  # `root` is never 0
+def safe_reciprocal(distances: Tensor) -> Tensor:
+    """1 / distance, or 0 for the smallest distance that `safe_sqrt` returns, which stands for 0."""
+    return torch.where(distances.square() > 2 * MIN_SQUARED_DISTANCE, 1 / distances, 0.0)
 
 
 def add_all(terms: Iterable[Tensor]) -> Tensor:

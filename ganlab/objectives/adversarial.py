@@ -15,7 +15,7 @@ from torch.nn.functional import relu, softplus
 
 from ganlab.core.errors import require
 from ganlab.core.turn import Capability, Turn, at_least_float32
-from ganlab.objectives.base import Objective, PlayerWeights
+from ganlab.objectives.base import LossWeights, Objective
 
 MaxLogit = Annotated[float, "(0, 40]"]  # exp(40) is far below the largest float32, about exp(88)
 
@@ -88,7 +88,7 @@ class MaximumLikelihood(BinaryCrossEntropy):
 
     provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS}
 
-    def __init__(self, max_logit: MaxLogit, weight: PlayerWeights):
+    def __init__(self, max_logit: MaxLogit, weight: LossWeights):
         super().__init__(weight)
         self.max_logit = max_logit
 
@@ -128,7 +128,7 @@ class LeastSquares(Adversarial):
 
     provides = Adversarial.provides | {Capability.TARGETS, Capability.COSTS}
 
-    def __init__(self, a: float, b: float, c: float, weight: PlayerWeights):
+    def __init__(self, a: float, b: float, c: float, weight: LossWeights):
         super().__init__(weight)
         reason = f"drives the generator away from the data, since b={b:g} is on the other side of a={a:g}"
         require((c - a) * (b - a) > 0, ".c", c, reason, "choose c on the side of b")

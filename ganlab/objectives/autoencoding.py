@@ -9,7 +9,7 @@ from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Turn, at_least_float32
 from ganlab.functional.likelihoods import Likelihood
 from ganlab.networks.priors import Normal
-from ganlab.objectives.base import Objective, PlayerWeights
+from ganlab.objectives.base import LossWeights, Objective
 
 
 class Autoencoding(Objective):
@@ -18,7 +18,7 @@ class Autoencoding(Objective):
     players = ("generator",)
     provides = frozenset()
 
-    def __init__(self, likelihood: Likelihood, weight: PlayerWeights):
+    def __init__(self, likelihood: Likelihood, weight: LossWeights):
         super().__init__(weight)
         self.likelihood = likelihood
 
@@ -49,7 +49,7 @@ class VAE(Autoencoding):
 
     num_statistics = 2
 
-    def __init__(self, likelihood: Likelihood, beta: ScheduleLike, weight: PlayerWeights):
+    def __init__(self, likelihood: Likelihood, beta: ScheduleLike, weight: LossWeights):
         super().__init__(likelihood, weight)
         self.beta = nonzero_schedule(".beta", beta)
 

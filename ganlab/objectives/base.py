@@ -12,7 +12,7 @@ from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn
 
-PlayerWeights = Mapping[Player, ScheduleLike]  # the factor of the loss terms of each player
+LossWeights = Mapping[Player, ScheduleLike]  # the factor of the loss terms of each player
 
 
 class Objective(nn.Module, ABC):
@@ -34,7 +34,7 @@ class Objective(nn.Module, ABC):
     provides: frozenset[str]  # capabilities that tricks may need
     needs: frozenset[str] = frozenset()  # capabilities of the settings, such as second derivatives
 
-    def __init__(self, weight: PlayerWeights):
+    def __init__(self, weight: LossWeights):
         super().__init__()
         players = " and ".join(self.players)
         reason = f"needs the keys {players}, and no others"

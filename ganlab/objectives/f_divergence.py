@@ -18,7 +18,7 @@ from torch.nn.functional import relu, softplus
 
 from ganlab.core.turn import Turn, at_least_float32
 from ganlab.objectives.adversarial import Adversarial, MaxLogit
-from ganlab.objectives.base import PlayerWeights
+from ganlab.objectives.base import LossWeights
 
 GeneratorCost = Literal["bound", "output"]
 
@@ -45,7 +45,7 @@ class FDivergence(Adversarial):
             where the discriminator is certain that a sample is fake.
     """
 
-    def __init__(self, divergence: Divergence, generator_cost: GeneratorCost, weight: PlayerWeights):
+    def __init__(self, divergence: Divergence, generator_cost: GeneratorCost, weight: LossWeights):
         super().__init__(weight)
         self.divergence, self.generator_cost = divergence, generator_cost
 

@@ -6,29 +6,30 @@ import torch
 from torch import Tensor
 
 from ganlab.core.distributed import all_gather_with_grad
-from ganlab.core.gradients import input_gradients, interpolates, row_norms
+from ganlab.core.gradients import input_gradients, interpolate_samples, row_norms
 from ganlab.core.schedules import Schedule, ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
+from ganlab.functional.distances import BatchEstimator, MMDEstimator
 from ganlab.functional.kernels import Kernel
-from ganlab.objectives.base import Objective, PlayerWeights
-from ganlab.objectives.matching import BatchEstimator, KernelDistance
+from ganlab.objectives.base import LossWeights, Objective
 
 
 class LearnedMMD(Objective):
     """The MMD of real and fake features, which the generator minimises and the discriminator maximises.
 
     The features have to be bounded. Li et al. (2017, equation 4) clip the weights, as trick=weight_clip does.
-    Binkowski et al. (2018, section 3) penalise the slope of the witness function; this is a setting of the
-    objective and no trick, because the penalty depends on the kernel and on the features of both batches. The
-    discriminator's logits are not used.
+    Binkowski et al. (2018, section 3) penalise the slope of the witness function. This is a setting of the
+    objective rather than a trick, because the penalty depends on the kernel and on the features of both
+    batches. The discriminator's logits are not used.
 
     Args:
         root: whether the root of the squared MMD is taken, which needs the biased estimator.
         gradient_penalty: the weight of E (|grad w| - 1)^2 at points between real and fake samples, where f
             are the features and w(t) = mean k(f(t), f(x)) - mean k(f(t), f(G(z))) is the witness function;
             None: no penalty.
-        one_sided: the weight of the mean over features of min(E f(x) - E f(G(z)), 0), which the generator
-            minimises and the discriminator maximises (Li et al. 2017, section 3.4); None: no such term.
+        one_sided: the weight of the constraint E f(x) >= E f(G(z)) (Li et al. 2017, section 3.4).
+            The term is the mean over features of min(E f(x) - E f(G(z)), 0). The generator minimises it,
+            and the discriminator maximises it. None: no such term.
     """
 
     provides = frozenset({Capability.DISCRIMINATOR})
@@ -41,10 +42,10 @@ class LearnedMMD(Objective):
         root: bool,
         gradient_penalty: ScheduleLike | None,
         one_sided: ScheduleLike | None,
-        weight: PlayerWeights,
+        weight: LossWeights,
     ):
         super().__init__(weight)
-        self.kernel, self.mmd = kernel, KernelDistance(kernel, estimator, root=root)
+        self.kernel, self.mmd = kernel, MMDEstimator(kernel, estimator, take_root=root)
         self.gradient_penalty = optional_schedule(".gradient_penalty", gradient_penalty)
         if self.gradient_penalty:
             self.needs = frozenset({Capability.SECOND_DERIVATIVES})
@@ -65,7 +66,7 @@ class LearnedMMD(Objective):
 
     def _witness_slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
         """|grad w| [B] at one point between each real sample, or pack of samples, and its fake."""
-        points = interpolates(turn, "between", len(turn.on_real.features))
+        points = interpolate_samples(turn, stream="between", n=len(turn.on_real.features))
         features = at_least_float32(turn.judge(points).features)
         with torch.autocast(real.device.type, enabled=False):
             witness = self.kernel(features, real).mean(1) - self.kernel(features, fake).mean(1)  # [B]
@@ -78,5 +79,5 @@ def global_features(turn: Turn, sample: Sample) -> Tensor:
 
 
 def optional_schedule(key: str, weight: ScheduleLike | None) -> Schedule | None:
-    """A schedule that is not zero throughout, or None if the setting is None."""
+    """A schedule that is not identically zero; None if the setting is None."""
     return None if weight is None else nonzero_schedule(key, weight)

@@ -14,12 +14,10 @@ from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.errors import require
 from ganlab.core.turn import Turn, at_least_float32
 from ganlab.core.validation import Count
-from ganlab.functional.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
+from ganlab.functional import distances
 from ganlab.functional.kernels import Kernel
-from ganlab.objectives.base import Objective, PlayerWeights
+from ganlab.objectives.base import LossWeights, Objective
 from ganlab.objectives.spaces import Space
-
-BatchEstimator = Literal["biased", "unbiased", "linear"]
 
 
 class Matching(Objective):
@@ -32,12 +30,12 @@ class Matching(Objective):
     players = ("generator",)
     provides = frozenset()
 
-    def __init__(self, space: Space, weight: PlayerWeights):
+    def __init__(self, space: Space, weight: LossWeights):
         super().__init__(weight)
         self.space = space
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        fake, real = self.space(turn.generated), self.space(turn.real)
+        fake, real = self.space(turn.fake), self.space(turn.real)
         fake, real = all_gather_with_grad(fake), all_gather_with_grad(real)  # [W B, D]
         # Differences of nearly equal sums would be lost in bfloat16.
         with torch.autocast(fake.device.type, enabled=False):
@@ -64,42 +62,25 @@ class MMD(Matching):
     def __init__(
         self,
         kernel: Kernel,
-        estimator: BatchEstimator,
+        estimator: distances.BatchEstimator,
         *,
         root: bool,
         median: bool,
         space: Space,
-        weight: PlayerWeights,
+        weight: LossWeights,
     ):
         super().__init__(space, weight)
-        self.mmd = KernelDistance(kernel, estimator, root=root)
-        self.median = median
+        self.mmd = distances.MMDEstimator(kernel, estimator, take_root=root)
+        self.scale_by_median = median
         reason = "scales the widths of a kernel, but this kernel has none"
         remedy = "set it to false, or choose a kernel such as objective/kernel=gaussian_mixture"
         require(kernel.has_scale or not median, ".median", median, reason, remedy)
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        if self.median:
-            unit = median_distance(real)
+        if self.scale_by_median:
+            unit = distances.median_distance(real)
             fake, real = fake / unit, real / unit
         return self.mmd(fake, real)
-
-
-class KernelDistance:
-    """An estimator of the squared MMD or its root: x [N, D] and y [N, D] -> a scalar.
-
-    It is shared by MMD and LearnedMMD.
-    """
-
-    def __init__(self, kernel: Kernel, estimator: BatchEstimator, *, root: bool):
-        reason = f"cannot be taken of the {estimator} estimate, which can be negative"
-        require(estimator == "biased" or not root, ".root", root, reason, "choose the biased estimator")
-        self.kernel, self.estimator, self.root = kernel, estimator, root
-
-    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        squared = mmd2(x, y, self.kernel, self.estimator)
-        # The square may be negative by rounding, and the root has no finite slope at 0.
-        return squared.clamp_min(1e-12).sqrt() if self.root else squared
 
 
 class Moments(Matching):
@@ -113,27 +94,27 @@ class Moments(Matching):
         ConfigError: no orders are given, and no covariance.
     """
 
-    def __init__(self, orders: Sequence[Count], *, covariance: bool, space: Space, weight: PlayerWeights):
+    def __init__(self, orders: Sequence[Count], *, covariance: bool, space: Space, weight: LossWeights):
         super().__init__(space, weight)
         remedy = "give an order, or set covariance=true"
         require(orders or covariance, ".orders", list(orders), "would match nothing", remedy)
-        self.orders, self.covariance = list(orders), covariance
+        self.orders, self.match_covariance = list(orders), covariance
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        gaps = [moment_gap(fake, real, order) for order in self.orders]
-        if self.covariance:
-            gaps.append(covariance_gap(fake, real))
+        gaps = [distances.moment_gap(fake, real, order) for order in self.orders]
+        if self.match_covariance:
+            gaps.append(distances.covariance_gap(fake, real))
         return torch.stack(gaps).sum()
 
 
 class SlicedWasserstein(Matching):
     """The mean of W_p^p over projections onto random lines, drawn in each turn (Deshpande et al. 2018)."""
 
-    def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: PlayerWeights):
+    def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: LossWeights):
         super().__init__(space, weight)
         self.projections, self.p = projections, p
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
         # Equal on all ranks, because all of them compute the distance of the same global batch.
         directions = turn.random.shared_normal("projections", self.projections, fake.shape[1]).to(fake.dtype)
-        return sliced_wasserstein(fake, real, normalize(directions), self.p)
+        return distances.sliced_wasserstein(fake, real, normalize(directions), self.p)

@@ -107,6 +107,6 @@ def generated_density(game: Game, edges: Tensor) -> Tensor:
     latent = sampler.prior(Quantiles(levels), len(levels), sampler.latent_dim)
     x = sampler(latent.to(next(sampler.parameters()).dtype)).flatten().to(edges.dtype)  # [CELLS + 1]
     low, high = torch.minimum(x[1:], x[:-1]), torch.maximum(x[1:], x[:-1])  # [CELLS]
-    # The share of each cell's probability that lies below each edge.
+    # The fraction of each cell's probability that lies below each edge.
     below = ((edges[:, None] - low) / (high - low).clamp_min(1e-9)).clamp(0, 1)  # [E, CELLS]
     return (below @ levels.diff()).diff() / edges.diff()

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ganlab.visualize.animation import overview, save_gif
-from ganlab.visualize.grid import FAKE, new_figure, save_png
+from ganlab.visualize.grid import FAKE_COLOUR, new_figure, save_png
 
 # The palette of Okabe and Ito (2008), which colour-blind readers can distinguish.
-BLACK, ORANGE, SKY, GREEN = "#000000", FAKE, "#56B4E9", "#009E73"
+BLACK, ORANGE, SKY, GREEN = "#000000", FAKE_COLOUR, "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 # The colours of the density p of the data, of the density q of the generator, of D(x), and of its optimum.
 DATA, GENERATOR, VERDICT, BEST = BLUE, ORANGE, BLACK, PURPLE

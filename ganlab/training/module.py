@@ -127,7 +127,7 @@ class Stage:
 
     def active_players(self) -> tuple[Player, ...]:
         """The players that move in this step; a play calls this once."""
-        return tuple(player for player in self.game.players if self.game.plays(player))
+        return tuple(player for player in self.game.players if self.game.may_move(player))
 
     def turn(self, player: Player, batch: Batch, *phase: str) -> Turn:
         """A player's view of the step. A named phase has random streams of its own."""

@@ -50,7 +50,7 @@ class AdaptiveBalance(Trick):
         self._known = -1, math.nan  # a step, and the discriminator's lead in it
         self.judged = -1  # the last step whose lead was measured
 
-    def plays(self, player: Player, step: int) -> bool:
+    def may_move(self, player: Player, step: int) -> bool:
         if self._known[0] != step:  # called for both players: reading `latest` waits for the device once
             latest, loss = (*self.latest.tolist(), 1.0)[:2]  # a share has nothing to be divided by
             self._known = step, latest / loss if loss else math.inf

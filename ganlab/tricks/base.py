@@ -80,7 +80,7 @@ class Trick(nn.Module):
         terms = compute(turn)
         return {**terms, **self.terms(turn)} if turn.player in self.players else terms
 
-    def plays(self, player: Player, step: int) -> bool:
+    def may_move(self, player: Player, step: int) -> bool:
         """Whether the player may move in this step, equal on all ranks. It moves if all tricks agree."""
         return True
 
@@ -197,8 +197,8 @@ class Tricks(nn.ModuleDict):
                     reason = f"{other} claims {capability}, which {name} needs as well"
                     raise ConfigError(reason, "remove one of them", "trick", [other, name])
 
-    def networks(self, networks: Networks) -> None:
-        """Changes the networks, in place. Each trick has a seed that is independent of the other tricks."""
+    def change_networks(self, networks: Networks) -> None:
+        """Changes the networks in place by the `networks` hook of each trick, which has a seed of its own."""
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.items():
@@ -225,8 +225,8 @@ class Tricks(nn.ModuleDict):
             compute = with_range(f"trick {name}", partial(trick.losses, compute=inner))
         return compute(turn)
 
-    def plays(self, player: Player, step: int) -> bool:
-        return all(with_range(f"trick {name}", trick.plays)(player, step) for name, trick in self.items())
+    def may_move(self, player: Player, step: int) -> bool:
+        return all(with_range(f"trick {name}", trick.may_move)(player, step) for name, trick in self.items())
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         for name, trick in self.items():

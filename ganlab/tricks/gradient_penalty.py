@@ -2,7 +2,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ganlab.core.gradients import input_gradients, interpolates, row_norms
+from ganlab.core.gradients import input_gradients, interpolate_samples, row_norms
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
@@ -27,6 +27,6 @@ class GradientPenalty(GradientRegulariser):
         self.sided = sided
 
     def penalty(self, turn: Turn) -> Tensor:
-        points = interpolates(turn, self.name, len(turn.on_real.logits))
+        points = interpolate_samples(turn, stream=self.name, n=len(turn.on_real.logits))
         excess = row_norms(input_gradients(turn.judge(points).logits, points.x)) - self.target(turn.step)
         return (excess if self.sided == "two" else excess.clamp_min(0)).square()

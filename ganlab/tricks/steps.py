@@ -41,7 +41,7 @@ class CriticSteps(Trick):
         self.n, self.burst = n, burst
         self.ends = [0]  # the number of steps after which the generator has had 0, 1, 2, ... updates
 
-    def plays(self, player: Player, step: int) -> bool:
+    def may_move(self, player: Player, step: int) -> bool:
         while self.ends[-1] <= step:
             update = len(self.ends) - 1
             n = self.burst.n if self.burst and self.burst.covers(update) else self.n
@@ -63,5 +63,5 @@ class GeneratorSteps(Trick):
         super().__init__()
         self.k = k
 
-    def plays(self, player: Player, step: int) -> bool:
+    def may_move(self, player: Player, step: int) -> bool:
         return player == "generator" or step % self.k == 0

@@ -1,6 +1,6 @@
 from torch import Tensor
 
-from ganlab.core.gradients import input_gradients, interpolates
+from ganlab.core.gradients import input_gradients, interpolate_samples
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Turn
 from ganlab.core.validation import Count
@@ -19,5 +19,5 @@ class ZeroCentredPenalty(GradientRegulariser):
         super().__init__("zero_centred_penalty", nonzero_schedule(".weight", weight), every)
 
     def penalty(self, turn: Turn) -> Tensor:
-        points = interpolates(turn, self.name, len(turn.on_real.logits))
+        points = interpolate_samples(turn, stream=self.name, n=len(turn.on_real.logits))
         return input_gradients(turn.judge(points).logits, points.x).square().sum(1)

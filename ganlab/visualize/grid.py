@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 GAP = 2  # pixels between the images of a grid, before enlarging
 MIN_SIDE = 32  # pixels; a grid enlarges smaller images
 BACKGROUND = (0, 98, 155)  # the colour behind images and labels; blue, because images may have any grey
-REAL, FAKE = "#7F7F7F", "#E69F00"  # the colours of real and of generated points
+REAL_COLOUR, FAKE_COLOUR = "#7F7F7F", "#E69F00"  # the colours of real and of generated points
 MAX_LABEL_LENGTH = 20  # characters; longer labels are cut off
 
 
@@ -48,8 +48,9 @@ def grid(samples: Tensor, value_range: ValueRange, columns: int = 0, period: int
 
     Args:
         columns: the number of columns; 0: as many as make the grid nearly square.
-        period: the number of classes, if the class of sample i is i modulo `period`: then each class fills
-            columns / period columns. 0: the samples are not ordered by class.
+        period: the number of classes, if the class of sample i is i modulo `period`. Then each class fills
+            columns / period adjacent columns. For example, 8 samples of 2 classes in 4 columns are arranged
+            as 0 2 1 3 / 4 6 5 7, with class 0 on the left. 0: the samples are not ordered by class.
     """
     tiles = to_images(samples, value_range)
     columns = columns or ceil(sqrt(len(tiles)))
@@ -58,8 +59,9 @@ def grid(samples: Tensor, value_range: ValueRange, columns: int = 0, period: int
     rows = ceil(ceil(len(tiles) / period) / columns_per_class)
     canvas = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP), BACKGROUND)
     for i, tile in enumerate(tiles):
-        row, column = divmod(i // period, columns_per_class)  # the position within the class i % period
-        column += i % period * columns_per_class
+        index, label = divmod(i, period)  # the sample is the index-th one of its class
+        row, column = divmod(index, columns_per_class)
+        column += label * columns_per_class
         canvas.paste(tile, (column * (width + GAP) + GAP, row * (height + GAP) + GAP))
     return ImageOps.scale(canvas, ceil(MIN_SIDE / min(width, height)), Image.Resampling.NEAREST)
 
@@ -76,18 +78,18 @@ def stack_rows(parts: Sequence[Image.Image | Sequence[str]]) -> Image.Image:
 
 
 def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
-    """A row of labels, each centred in an equal share of the width; all are vertical if one is too long."""
+    """A row of labels, each centred in a cell of equal width; all are vertical if one does not fit."""
     from matplotlib import get_data_path  # matplotlib's font has more characters than Pillow's
 
     font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)
-    texts, share = [label[:MAX_LABEL_LENGTH] for label in labels], width / len(labels)
-    vertical = len(texts) > 1 and max(font.getbbox(text)[2] for text in texts) > share
+    texts, cell = [label[:MAX_LABEL_LENGTH] for label in labels], width / len(labels)
+    vertical = len(texts) > 1 and max(font.getbbox(text)[2] for text in texts) > cell
     rotated = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if vertical else None)
     boxes = [rotated.getbbox(text) for text in texts]  # (left, top, right, bottom)
     bottom = max(box[3] for box in boxes)
     strip = Image.new("RGB", (width, ceil(bottom) + 4), BACKGROUND)
     for i, (text, box) in enumerate(zip(texts, boxes, strict=True)):
-        corner = ((i + 0.5) * share - box[2] / 2, strip.height - (box[3] if vertical else bottom) - 3)
+        corner = ((i + 0.5) * cell - box[2] / 2, strip.height - (box[3] if vertical else bottom) - 3)
         ImageDraw.Draw(strip).text(corner, text, "white", rotated)
     return strip
 

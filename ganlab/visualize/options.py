@@ -74,7 +74,7 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
     return parsed
 
 
-def fit_to_game(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = None) -> None:
+def complete_options(cfg: DictConfig, game: Game, names: Sequence[str], typed: str | None = None) -> None:
     """Refuses more images than fit into memory, and replaces the name of a class by its number.
 
     Args:

@@ -17,7 +17,7 @@ from ganlab.data.base import Data, ValueRange
 from ganlab.data.densities import Mixture
 from ganlab.game import Game
 from ganlab.metrics.synthetic import high_quality_modes
-from ganlab.visualize.grid import FAKE, REAL, grid, new_figure, render, stack_rows
+from ganlab.visualize.grid import FAKE_COLOUR, REAL_COLOUR, grid, new_figure, render, stack_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +92,7 @@ def reference_images(data: Data, n: int, labels: tuple[int, ...] | None) -> Tens
 
 
 def describe_coverage(samples: Tensor, known: Mixture | None) -> str:
-    """The number of covered modes and the share of high-quality samples, as defined by the metrics.
+    """The number of covered modes and the fraction of high-quality samples, as defined by the metrics.
 
     Args:
         known: the distribution of the data; None: it has no modes, and the text is empty.
@@ -106,11 +106,11 @@ def describe_coverage(samples: Tensor, known: Mixture | None) -> str:
 def scatter(axes: Axes, samples: Tensor, data: Data) -> None:
     """Plots samples [N, D] over real points, in their first two dimensions, and the modes if they are few."""
     real, known, fake = _real_points(data), data.distribution, samples[:MAX_POINTS].float().cpu()
-    axes.scatter(real[:, 0], real[:, 1], s=5, color=REAL, alpha=0.5, linewidths=0, label="real")
+    axes.scatter(real[:, 0], real[:, 1], s=5, color=REAL_COLOUR, alpha=0.5, linewidths=0, label="real")
     if known is not None and len(known.centres) <= MAX_MARKED:
         x, y = known.centres[:, 0], known.centres[:, 1]
-        axes.scatter(x, y, s=90, facecolors="none", edgecolors=REAL, linewidths=1.5, label="modes")
-    axes.scatter(fake[:, 0], fake[:, 1], s=5, color=FAKE, alpha=0.6, linewidths=0, label="samples")
+        axes.scatter(x, y, s=90, facecolors="none", edgecolors=REAL_COLOUR, linewidths=1.5, label="modes")
+    axes.scatter(fake[:, 0], fake[:, 1], s=5, color=FAKE_COLOUR, alpha=0.6, linewidths=0, label="samples")
     axes.set_aspect("equal")
 
 
@@ -128,8 +128,8 @@ def histogram(axes: Axes, samples: Tensor, data: Data, low: float, high: float) 
     )
     if known is not None:
         real = known.log_prob(((edges[1:] + edges[:-1]) / 2)[:, None]).exp()
-    axes.stairs(real, edges, fill=True, color=REAL, alpha=0.5, label="real")
-    axes.stairs(fake, edges, color=FAKE, linewidth=1.5, label="samples")
+    axes.stairs(real, edges, fill=True, color=REAL_COLOUR, alpha=0.5, label="real")
+    axes.stairs(fake, edges, color=FAKE_COLOUR, linewidth=1.5, label="samples")
     axes.set(ylim=(0, 2 * float(real.max())), xlabel="x", ylabel="density")
 
 
@@ -150,7 +150,7 @@ def _plot_points(samples: Tensor, data: Data, step: int) -> Image.Image:
     points = samples[:, :2].float().cpu()
     outside = float(((points < low) | (points > high)).any(1).double().mean())
     title = f"{len(samples):,} samples at step {step:,}"
-    if outside >= 0.005:  # a smaller share would be printed as 0 %
+    if outside >= 0.005:  # a smaller fraction would be printed as 0 %
         title += f", {outside:.0%} outside"
     axes.set_title(f"{title}\n{describe_coverage(samples, data.distribution)}", fontsize=10)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)

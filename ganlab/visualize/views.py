@@ -22,8 +22,8 @@ from ganlab.visualize.options import slug
 from ganlab.visualize.sample_picture import sample_picture
 
 Embedding = Callable[[Tensor], Tensor]  # images [N, C, H, W] -> float64 vectors [N, F], to measure distances
-DECODED = 250  # latents that are decoded at once, as many as in Game.sample
-EXTRACTED = 100  # images whose features are extracted at once
+DECODE_BATCH = 250  # number of latents that are decoded at once, as many as in Game.sample
+EXTRACT_BATCH = 100  # number of images whose features are extracted at once
 
 
 class View(NamedTuple):
@@ -68,14 +68,16 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     """Rows of samples, each above a row of the training images nearest to them, in pixels or in features.
 
     Raises:
-        ConfigError: `space` is features, and the run has no extractor that takes its images.
+        ConfigError: `space` is `features`, and the run has no extractor that takes its images.
     """
     config = run.config()
     if options.root is not None:
         config.data.root = options.root
     data = data or warn_if_other_data(run, build_data(config))
-    pixels = embed_pixels, "pixels, by the root of the mean squared difference"
-    embed, distance_name = feature_embedding(config, data) if options.space == "features" else pixels
+    if options.space == "features":
+        embed, distance_name = feature_embedding(config, data)
+    else:
+        embed, distance_name = embed_pixels, "pixels, by the root of the mean squared difference"
     samples = game.sample(options.n, options.seed, options["class"])
     train = (x for x, _ in data.split("train", samples.device, batch_size=1000))
     images, distances = nearest_images(samples, train, embed)
@@ -112,12 +114,12 @@ def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     result = latents[plus].sum(0) - latents[minus].sum(0)
     shown = torch.cat([latents[[*plus, *minus]], result[None]])
     labels = None if labels is None else labels[[*plus, *minus, plus[0]]]
-    caption = f"samples {plus} less {minus}, and the sum, at step {game.step}"
+    caption = f"samples {plus} less {minus}, and the result, at step {game.step}"
     return View(caption, [grid(decode(game, shown, labels), run.config().data.range, columns=len(shown))])
 
 
 def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """An animation of the images that the run wrote during training, each of samples from the same latents.
+    """An animation of the sample grids that the run wrote during training, all from the same latents.
 
     Raises:
         ConfigError: there are fewer than two images, or one cannot be read.
@@ -173,7 +175,7 @@ def feature_embedding(config: Any, data: Data) -> tuple[Embedding, str]:
         raise ConfigError(reason, "choose space=pixels", "space", "features") from error
 
     def embed(x: Tensor) -> Tensor:
-        parts = (to_unit_range(part, value_range) for part in x.split(EXTRACTED))
+        parts = (to_unit_range(part, value_range) for part in x.split(EXTRACT_BATCH))
         return torch.cat([extractor.extract(part).features for part in parts]).double()
 
     return embed, f"the features of {extractor.network.name!r}, by Euclidean distance"
@@ -221,5 +223,7 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 @torch.no_grad()
 def decode(game: Game, latents: Tensor, labels: Tensor | None) -> Tensor:
     """Latents [N, latent_dim] and classes [N] -> samples [N, *shape], computed in batches."""
-    classes = repeat(None) if labels is None else labels.split(DECODED)  # repeat has no end
-    return torch.cat([game.decode(*part) for part in zip(latents.split(DECODED), classes, strict=False)])
+    classes = repeat(None) if labels is None else labels.split(DECODE_BATCH)  # repeat has no end
+    return torch.cat(
+        [game.generate_eval(*part) for part in zip(latents.split(DECODE_BATCH), classes, strict=False)]
+    )

@@ -238,6 +238,6 @@ def test_dark_colour_of_16_bits_is_reported(tmp_path: Path) -> None:
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
-    remarks: dict[str, str] = {}
-    decode_image(tmp_path / "x.png", ImageSpec(3, 8, 8), remarks)
-    assert "is 3,840 of 65,535, so the image is dark" in remarks["dark"]
+    warnings: dict[str, str] = {}
+    decode_image(tmp_path / "x.png", ImageSpec(3, 8, 8), warnings)
+    assert "is 3,840 of 65,535, so the image is dark" in warnings["dark"]

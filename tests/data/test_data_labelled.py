@@ -45,7 +45,7 @@ def test_the_seed_chooses_equally_many_of_each_class() -> None:
 
 def test_training_batches_stay_the_same_and_labels_belong_to_their_samples() -> None:
     plain = images_of_classes(12)
-    plain.labelled = None
+    plain.labelled_subset = None
     given = take(images_of_classes(12), 10)
     assert same_batches([(x, y) for x, y, _, _ in given], take(plain, 10))
     for _, _, x, labels in given:
@@ -56,7 +56,7 @@ def test_training_batches_stay_the_same_and_labels_belong_to_their_samples() -> 
 def test_all_samples_of_the_subset_are_equally_frequent(count: int) -> None:
     shown = [i for _, _, x, _ in take(images_of_classes(count), 4 * count) for i in indices(x)]
     assert {shown.count(i) for i in set(shown)} == {24}
-    assert set(shown) == set(images_of_classes(count).labelled.rows(0).tolist())
+    assert set(shown) == set(images_of_classes(count).labelled_subset.rows(0).tolist())
     for first in range(0, len(shown), count):
         assert len(set(shown[first : first + count])) == count
     assert len({tuple(shown[first : first + count]) for first in range(0, len(shown), count)}) > 10

@@ -24,7 +24,11 @@ def test_crops_of_images_of_many_sizes_are_parts_of_these_images():
     sizes = [(5, 9), (8, 4), (5, 4)]
     images = [torch.randint(256, (3, *s), generator=generator).byte() for s in sizes]
     data = Data(
-        (3, 5, 4), None, (0.0, 1.0), 3, {"train": VariableSizeImages(images, None, (3, 5, 4), flip=True)}
+        (3, 5, 4),
+        None,
+        (0.0, 1.0),
+        3,
+        {"train": VariableSizeImages(images, None, (3, 5, 4), True, torch.arange(len(images)))},
     )
     kinds = set()
     for x, labels in islice(data.stream(0, lambda: 0, "cpu"), 300):
@@ -76,7 +80,7 @@ def test_batches_equal_crops_of_single_images_on_every_device_without_waiting(ho
     sizes = [(5 + i % 4, 4 + i % 7) if how == "random" else (5, 4) for i in range(N)]
     images = [torch.randint(256, (3, *size), generator=generator).byte() for size in sizes]
     source: Source = (
-        VariableSizeImages(images, torch.arange(N), (3, 5, 4), flip=True)
+        VariableSizeImages(images, torch.arange(N), (3, 5, 4), True, torch.arange(N))
         if how == "random"
         else Memory(torch.stack(images), torch.arange(N), flip=True)
     )

@@ -11,7 +11,7 @@ import torch
 from support.refusals import refuses
 from torch import Tensor
 
-from ganlab.data.vision import TRAINING
+from ganlab.data.vision import NUM_TRAIN
 from ganlab.metrics.extractors import WEIGHTS, Classifier
 from ganlab.metrics.features import eight_bit
 
@@ -25,7 +25,7 @@ def digits() -> tuple[Tensor, Tensor]:
 
     bunch = load_digits()
     images = torch.from_numpy(np.round(bunch.images * 255 / 16).astype(np.uint8))
-    return images[TRAINING:, None].float() / 255, torch.from_numpy(bunch.target)[TRAINING:]
+    return images[NUM_TRAIN:, None].float() / 255, torch.from_numpy(bunch.target)[NUM_TRAIN:]
 
 
 def idx(path: Path, header: int) -> Tensor:

@@ -59,7 +59,7 @@ class Spread(nn.Linear):
 class Rest(Trick):
     """The generator never moves."""
 
-    def plays(self, player: Player, step: int) -> bool:
+    def may_move(self, player: Player, step: int) -> bool:
         return player == "discriminator"
 
 

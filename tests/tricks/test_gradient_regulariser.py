@@ -167,7 +167,7 @@ def test_the_terms_come_after_those_of_the_objective(name: str) -> None:
 class EveryThird(Trick):
     """The discriminator moves in every third step only."""
 
-    def plays(self, player: str, step: int) -> bool:
+    def may_move(self, player: str, step: int) -> bool:
         return player == "generator" or step % 3 == 0
 
 
@@ -192,7 +192,7 @@ def test_the_number_of_updates_is_restored() -> None:
 @pytest.mark.parametrize("play", ["simultaneous", "shared"])
 def test_no_gradient_goes_to_the_generator(name: str, play: str) -> None:
     with_penalty, without = game("hinge", [name], play), game("hinge", [], play)
-    with_penalty.game.plays = without.game.plays = lambda player: True
+    with_penalty.game.may_move = without.game.may_move = lambda player: True
     if play == "shared":  # here the generator faces the updated discriminator, so it is not updated
         for module in (with_penalty, without):
             module.stage.player_optimizers["discriminator"].step = lambda *_: None

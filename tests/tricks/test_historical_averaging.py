@@ -50,7 +50,7 @@ def test_there_is_no_term_before_the_first_update() -> None:
 class Still(HistoricalAveraging):
     """The generator moves in the first step only."""
 
-    def plays(self, player: str, step: int) -> bool:
+    def may_move(self, player: str, step: int) -> bool:
         return player == "discriminator" or step == 0
 
 

@@ -29,11 +29,13 @@ def test_the_discriminator_moves_before_k_moves_of_the_generator(play: str) -> N
 def test_bursts_precede_the_first_updates_and_every_nth() -> None:
     trick = CriticSteps(2, Burst(5, first=2, every=4))
     waits = [5, 5, 2, 2, 5, 2, 2, 2, 5]  # updates 0 and 1 are the first two; 0, 4 and 8 are every fourth
-    moves = [step for step in range(sum(waits)) if trick.plays("generator", step)]
+    moves = [step for step in range(sum(waits)) if trick.may_move("generator", step)]
     assert moves == [sum(waits[: i + 1]) - 1 for i in range(len(waits))]
-    assert all(trick.plays("discriminator", step) for step in range(sum(waits)))
+    assert all(trick.may_move("discriminator", step) for step in range(sum(waits)))
     resumed = CriticSteps(2, Burst(5, first=2, every=4))
-    assert [step for step in reversed(range(sum(waits))) if resumed.plays("generator", step)] == moves[::-1]
+    assert [step for step in reversed(range(sum(waits))) if resumed.may_move("generator", step)] == moves[
+        ::-1
+    ]
 
 
 def test_a_burst_of_the_same_n_is_refused() -> None:

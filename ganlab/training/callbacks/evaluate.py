@@ -15,7 +15,7 @@ from ganlab.game import Game
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.training.module import GameModule
 from ganlab.visualize.grid import save_png
-from ganlab.visualize.options import file_name, fit_to_game, parse_views, view_name
+from ganlab.visualize.options import complete_options, file_name, parse_views, view_name
 from ganlab.visualize.sample_picture import sample_picture
 from ganlab.visualize.views import VIEWS, feature_embedding
 
@@ -82,7 +82,7 @@ class FinalImages(Callback):
         reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
         for i, view in enumerate(self.views):
             with prefixing_keys(f"views[{i}]", joint="."):
-                fit_to_game(view, game, self.class_names)
+                complete_options(view, game, self.class_names)
                 if view.space == "features":
                     feature_embedding(cfg, data)  # raises now, not after the last step
                 possible = view.what != "animate" or not only_last
