@@ -135,7 +135,7 @@ class ImageFiles(Source):
             raise ConfigError(str(error), self.remedy) from error
 
     def _read_chunk(self, positions: range) -> Decoded[list[np.ndarray]]:
-        """The images of many files, because sending each by itself would take longer than reading it."""
+        """The images of many files, sent together, because sending each takes longer than reading it."""
         skipped: list[int] = []
         decoded = list(self._decode(positions, skipped))
         return [image for _, image in decoded], [i for i, _ in decoded], skipped

@@ -42,7 +42,7 @@ class Folder(Data):
         channels: 1 for grey, 3 for colour.
         height: the height of a sample in pixels.
         width: the width of a sample in pixels.
-        crop: none: images are resized, whatever their aspect ratio; center, random: they are resized such
+        crop: none: images are resized, whatever their aspect ratio; center, random: they are resized so
             that they just cover a sample, and then cropped.
         flip: whether half of the training images are mirrored.
         background: the colour behind transparent pixels, a name or #rrggbb.

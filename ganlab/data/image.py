@@ -76,11 +76,8 @@ def open_image(file: Path) -> Iterator[Image.Image]:
 
 def resource_error(images: str, error: BaseException) -> ConfigError:
     """The error about images for which the system lacks memory, open files or processes."""
-    return ConfigError(
-        f"{images} cannot be read ({one_line(error)})",
-        "lower data.num_workers, or raise the limit (of open files: ulimit -n, of processes: ulimit -u, of "
-        "memory: ulimit -v)",
-    )
+    remedy = "lower data.num_workers, or raise the limit of files, processes or memory (ulimit -n, -u, -v)"
+    return ConfigError(f"{images} cannot be read ({one_line(error)})", remedy)
 
 
 def orientation(image: Image.Image) -> int:

@@ -22,7 +22,7 @@ def mmd2(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
     Args:
         estimator: one of
             "biased": the V-statistic (equation 5), which is never negative;
-            "unbiased": the unbiased estimate of least variance (equation 3). If x and y have the same
+            "unbiased": the unbiased estimate of minimum variance (equation 3). If x and y have the same
             distribution, its mean is 0, so it is often negative;
             "u_statistic": the same without the pairs (x_i, y_i) (equation 4). It needs N = M;
             "linear": the mean over disjoint pairs of samples (lemma 14). It is unbiased, with a higher

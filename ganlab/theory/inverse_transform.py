@@ -21,7 +21,7 @@ LEGEND = (  # label, colour and line width
 
 
 def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
-    """Growing numbers of samples: u on the left, the distribution function F, and x = F⁻¹(u) below it.
+    """Frames with more and more samples: u on the left, the distribution function F, and x = F⁻¹(u) below F.
 
     Args:
         samples: the number of samples in the last frame.

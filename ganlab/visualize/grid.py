@@ -60,8 +60,7 @@ def grid(samples: Tensor, value_range: ValueRange, columns: int = 0, period: int
     canvas = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP), BACKGROUND)
     for i, tile in enumerate(tiles):
         index, label = divmod(i, period)  # the sample is the index-th one of its class
-        row, column = divmod(index, columns_per_class)
-        column += label * columns_per_class
+        row, column = index // columns_per_class, label * columns_per_class + index % columns_per_class
         canvas.paste(tile, (column * (width + GAP) + GAP, row * (height + GAP) + GAP))
     return ImageOps.scale(canvas, ceil(MIN_SIDE / min(width, height)), Image.Resampling.NEAREST)
 

@@ -42,7 +42,7 @@ def sample_picture(
     Args:
         samples: images [N, C, H, W], or points [N, D].
         data: the source of the real samples; None: images are shown without real ones.
-        value_range: the range of the images; None: from the least to the largest value of the real ones.
+        value_range: the range of the images; None: from the smallest to the largest value of the real ones.
         names: the names of the classes; empty if they have none.
         label: the class of all samples; None: the classes in turn, if the generator is conditional.
     """

@@ -22,7 +22,7 @@ from ganlab.visualize.options import slug
 from ganlab.visualize.sample_picture import sample_picture
 
 Embedding = Callable[[Tensor], Tensor]  # images [N, C, H, W] -> float64 vectors [N, F], to measure distances
-DECODE_BATCH = 250  # number of latents that are decoded at once, as many as in Game.sample
+GENERATE_BATCH = 250  # number of samples that are generated at once, as many as in Game.sample
 EXTRACT_BATCH = 100  # number of images whose features are extracted at once
 
 
@@ -100,7 +100,7 @@ def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data |
     labels = game.labels(rows, options["class"])
     labels = None if labels is None else labels.repeat_interleave(columns)
     caption = f"{rows} paths between samples at step {game.step}, by {options.path}"
-    return View(caption, [grid(decode(game, latents, labels), run.config().data.range, columns=columns)])
+    return View(caption, [grid(generate(game, latents, labels), run.config().data.range, columns=columns)])
 
 
 def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
@@ -115,7 +115,7 @@ def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     shown = torch.cat([latents[[*plus, *minus]], result[None]])
     labels = None if labels is None else labels[[*plus, *minus, plus[0]]]
     caption = f"samples {plus} less {minus}, and the result, at step {game.step}"
-    return View(caption, [grid(decode(game, shown, labels), run.config().data.range, columns=len(shown))])
+    return View(caption, [grid(generate(game, shown, labels), run.config().data.range, columns=len(shown))])
 
 
 def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
@@ -221,9 +221,8 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def decode(game: Game, latents: Tensor, labels: Tensor | None) -> Tensor:
+def generate(game: Game, latents: Tensor, labels: Tensor | None) -> Tensor:
     """Latents [N, latent_dim] and classes [N] -> samples [N, *shape], computed in batches."""
-    classes = repeat(None) if labels is None else labels.split(DECODE_BATCH)  # repeat has no end
-    return torch.cat(
-        [game.generate_eval(*part) for part in zip(latents.split(DECODE_BATCH), classes, strict=False)]
-    )
+    classes = repeat(None) if labels is None else labels.split(GENERATE_BATCH)  # repeat has no end
+    batches = zip(latents.split(GENERATE_BATCH), classes, strict=False)
+    return torch.cat([game.generate_eval(*batch) for batch in batches])
