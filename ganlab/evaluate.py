@@ -11,7 +11,7 @@ from ganlab.config.checks import check_evaluation_config
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.validation import format_number
 from ganlab.filesystem import refuse_unwritable, write_atomically
-from ganlab.metrics.protocols import MetricRecords, baseline_note
+from ganlab.metrics.protocols import MetricRecords, floor_note
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> MetricRecords:
@@ -43,7 +43,7 @@ def print_records(records: MetricRecords) -> None:
     """Prints the values, and those of real images."""
     width = max(map(len, records)) + 2
     for name, record in records.items():
-        print(f"  {name:<{width}}{format_number(record['value'])}{baseline_note(record)}", flush=True)
+        print(f"  {name:<{width}}{format_number(record['value'])}{floor_note(record)}", flush=True)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganlab.metrics.extractors import WEIGHTS, Classifier
-from ganlab.metrics.features import eight_bit
+from ganlab.metrics.features import round_to_256_levels
 
 
 class Data(NamedTuple):
@@ -104,7 +104,7 @@ def train(classifier: Classifier, data: Data, recipe: Recipe) -> None:
 def accuracy(classifier: Classifier, x: Tensor, classes: Tensor) -> float:
     """The share of images that are classified correctly, computed in float64 as metrics do."""
     classifier = classifier.eval().double()
-    predicted = torch.cat([classifier.predict(eight_bit(rows)) for rows in torch.split(x, 500)])
+    predicted = torch.cat([classifier.predict(round_to_256_levels(rows)) for rows in torch.split(x, 500)])
     return float((predicted == classes).double().mean())
 
 

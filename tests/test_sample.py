@@ -17,7 +17,7 @@ from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
 from ganlab.metrics.extractors import Classifier
-from ganlab.metrics.features import eight_bit
+from ganlab.metrics.features import round_to_256_levels
 from ganlab.sample import sample
 from ganlab.training.build import load
 from ganlab.visualize.grid import BACKGROUND, grid, to_images
@@ -99,7 +99,7 @@ def test_neighbours_in_features_use_the_extractor_of_the_run(points: Path, tmp_p
     printed = capsys.readouterr().out
     samples, (train, _) = load(points).sample(40), next(build_data(compose()).split("train", "cpu", 2000))
     classifier = Classifier.load("digits").double()
-    features = [classifier.features(eight_bit(((x + 1) / 2).clamp(0, 1))) for x in (samples, train)]
+    features = [classifier.features(round_to_256_levels(((x + 1) / 2).clamp(0, 1))) for x in (samples, train)]
     gap = (features[0][:, None] - features[1][None]).square().sum(2).sqrt()
     expected = levels(train[gap.argmin(1)])
     rows = tiles(path)

@@ -20,7 +20,7 @@ class Span(NamedTuple):
     """The middle of the data's range, and half its width."""
 
     middle: float
-    unit: float
+    half_width: float
 
     @classmethod
     def of_range(cls, value_range: ValueRange) -> Self:

@@ -42,7 +42,7 @@ class Colour(Augmentation):
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
         chance, uniform = random.uniform(f"{stream}/colour", len(x), 2, 5).permute(1, 2, 0)  # [5, B] each
         normal = random.normal(f"{stream}/colour", len(x), 3).T
-        added = apply_where(chance[0], p, span.unit * self.brightness * normal[0], 0)
+        added = apply_where(chance[0], p, span.half_width * self.brightness * normal[0], 0)
         gain = apply_where(chance[1], p, (self.contrast * normal[1]).exp2(), 1)
         sign = apply_where(chance[2], p, 1 - 2 * (2 * uniform[2]).floor() * self.luma_flip, 1)
         angle = apply_where(chance[3], p, self.hue * pi * (2 * uniform[3] - 1), 0)

@@ -28,7 +28,7 @@ class Corruption(Augmentation):
         n = len(x)
         uniform = random.uniform(f"{stream}/corruption", n, 4).T
         if self.noise:
-            std = random.normal(f"{stream}/corruption", n).abs() * self.noise * span.unit
+            std = random.normal(f"{stream}/corruption", n).abs() * self.noise * span.half_width
             noise = random.normal(f"{stream}/noise", *x.shape)
             x = x + per_image(apply_where(uniform[0], p, std, 0)) * noise
         if self.cutout:

@@ -33,7 +33,7 @@ class SampleMetric(ABC):
     higher_is_better: bool
     references: tuple[Split, ...] = ("train",)  # the splits whose samples are passed to `update` as real ones
     subsampled_split: Split | None = None  # the reference that is limited to `evaluation.n_real` samples
-    baseline_split: Split = "test"  # its samples, passed as generated ones, give the baseline
+    floor_split: Split = "test"  # its samples, passed as generated ones, give the baseline
     input_kind: ClassVar[Literal["images", "points"]] = "images"  # images are passed in [0, 1]
     needs_game: ClassVar[bool] = False  # whether `observe_game` measures something that samples do not show
     uses_samples: ClassVar[bool] = True  # whether generated samples influence the values
@@ -122,8 +122,8 @@ class FeatureMetric(SampleMetric):
         self.extractor = cached(classifier(extractor) if isinstance(extractor, str) else extractor)
         self.references = references
         self.subsampled_split = next(iter(references), None)
-        self.baseline_split = "train" if references == ("test",) else "test"
-        self.counts: Counter[Split | None] = Counter()  # samples passed so far; None: generated ones
+        self.floor_split = "train" if references == ("test",) else "test"
+        self.num_samples: Counter[Split | None] = Counter()  # samples passed so far; None: generated ones
         self._set_names()
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
@@ -134,24 +134,24 @@ class FeatureMetric(SampleMetric):
 
     def update(self, x: Tensor, split: Split | None = None) -> None:
         self.add(self.observe(x), split)
-        self.counts[split] += len(x)
+        self.num_samples[split] += len(x)
 
     def compute(self) -> dict[str, float]:
-        self.check_sample_size(self.counts[None], self.n_real)
+        self.check_sample_size(self.num_samples[None], self.n_real)
         return dict(zip(self.names, self.values(), strict=True))
 
     def reset(self) -> None:
-        del self.counts[None]
+        del self.num_samples[None]
         self.forget()
 
     def protocol(self) -> ProtocolFields:
-        sizes = {"n_real": self.n_real, "n_fake": self.counts[None]}
+        sizes = {"n_real": self.n_real, "n_fake": self.num_samples[None]}
         return {**self.extractor.protocol(), **sizes, **self.settings}
 
     @property
     def n_real(self) -> int:
         """The number of images of the first reference."""
-        return sum(self.counts[split] for split in self.references[:1])
+        return sum(self.num_samples[split] for split in self.references[:1])
 
     def observe(self, x: Tensor) -> tuple[Tensor, ...]:
         """What the metric needs of images [N, C, H, W], on the CPU: by default their features [N, F]."""

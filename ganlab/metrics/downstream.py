@@ -17,7 +17,7 @@ from ganlab.data.sources import Samples
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric, short_number
 from ganlab.metrics.extractors import Classifier
-from ganlab.metrics.features import ProtocolFields, eight_bit, to_unit_range
+from ganlab.metrics.features import ProtocolFields, round_to_256_levels, to_unit_range
 from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import evaluating
 
@@ -188,7 +188,7 @@ class ClassificationAccuracy(ConditionalMetric):
 
     def _quantise(self, x: Tensor) -> Tensor:
         """Samples in the data's range, in [0, 1] and rounded to 256 levels, float32."""
-        return eight_bit(to_unit_range(x, self._data.value_range or (0.0, 1.0))).float()
+        return round_to_256_levels(to_unit_range(x, self._data.value_range or (0.0, 1.0))).float()
 
 
 class LinearProbe(DownstreamMetric):

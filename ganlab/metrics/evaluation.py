@@ -30,11 +30,11 @@ NUM_DIGITS = 16  # of a hash in a record
 
 @dataclass(eq=False)
 class Evaluation:
-    """Computes the metrics of a game, and their baselines: the values that real samples have.
+    """Computes the metrics of a game, and their floors: the values that real samples have.
 
     Each metric compares with the splits in its `references`, or with a random subset of at most `n_real`
     samples of them, the same in every run. The baseline ("floor" in records) is the value of at
-    most `n` real samples of the metric's `baseline_split` in the place of generated ones; there is none if
+    most `n` real samples of the metric's `floor_split` in the place of generated ones; there is none if
     these are too few for the metric.
 
     Samples are generated and passed to the metrics in pieces, so that memory does not depend on their number
@@ -75,7 +75,7 @@ class Evaluation:
         splits = [used for m in metrics.values() if (used := m.subsampled_split) and len(m.references) < 2]
         self._classes = {split: data.proportional_labels(self.n, split) for split in splits or ["train"]}
         self.classes = next(iter(self._classes.values()))
-        self.baselines: dict[str, dict[str, Any]] = {}  # by name of a value, as parts of its record
+        self.floors: dict[str, dict[str, Any]] = {}  # by name of a value, as parts of its record
         self._protocols: dict[str, dict[str, Any]] = {}
         self._hashes: dict[tuple[Split, int], str] = {}
         self._prepared = False
@@ -138,7 +138,7 @@ class Evaluation:
         return found[0], self.higher_is_better[found[0]]
 
     def records(self, values: Mapping[str, float], game: Game | None = None) -> MetricRecords:
-        """The values with their protocols and baselines, as plain values.
+        """The values with their protocols and floors, as plain values.
 
         Args:
             game: whose samples were measured; None: images from files.
@@ -152,7 +152,7 @@ class Evaluation:
                 **self._protocols[name],
                 **({"sampler": "images from files"} if game is None else {"batch_norm": "evaluation mode"}),
                 **({} if game is None or name not in sampled else self._sampling(game)),
-                **self.baselines.get(name, {}),
+                **self.floors.get(name, {}),
             }
             for name, value in values.items()
         }
@@ -179,25 +179,25 @@ class Evaluation:
             yield samples
 
     def _prepare(self, device: torch.device) -> None:
-        """Passes the real samples to the metrics, and measures the baselines; once."""
+        """Passes the real samples to the metrics, and measures the floors; once."""
         if self._prepared:
             return
         self._prepared = True
-        references, baselines = defaultdict(list), defaultdict(list)  # names of metrics
+        references, floors = defaultdict(list), defaultdict(list)  # names of metrics
         for name, metric in self.metrics.items():
             for split in metric.references:
                 references[split, self._size(metric, split)].append(name)
             with suppress(KeyError, ConfigError):  # no such split, or one that is too small for the metric
-                size = min(self.n, len(self.data.sources[metric.baseline_split]))
+                size = min(self.n, len(self.data.sources[metric.floor_split]))
                 metric.check_sample_size(size, size)
-                baselines[metric.baseline_split, size].append(name)
+                floors[metric.floor_split, size].append(name)
         with cached_on_disk():
             for (split, size), names in references.items():
                 self._show(self._reference(split, size, device), names, f"real {split} images", size, split)
-            for (split, size), names in baselines.items():
+            for (split, size), names in floors.items():
                 images = (x for x, _ in self.data.subset(split, size, device, BATCH))
                 self._show(images, names, f"real {split} images as samples", size, None)
-                self.baselines |= {
+                self.floors |= {
                     value: {"floor": floor, "floor_n": size, "floor_split": split}
                     for value, floor in self._compute(names).items()
                 }

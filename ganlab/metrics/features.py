@@ -79,7 +79,7 @@ class CachedExtractor:
 
     def _compute(self, x: Tensor) -> Features:
         self.network.to(x.device, self.network.dtype)
-        return Features(*(part.cpu().contiguous() for part in self.network.extract(eight_bit(x))))
+        return Features(*(part.cpu().contiguous() for part in self.network.extract(round_to_256_levels(x))))
 
     def _load_or_compute(self, x: Tensor) -> Features:
         """The features from the cache on disk, if they are there and undamaged.
@@ -136,7 +136,7 @@ def to_levels(x: Tensor) -> Tensor:
     return (x.double() * 255).round().byte()
 
 
-def eight_bit(x: Tensor) -> Tensor:
+def round_to_256_levels(x: Tensor) -> Tensor:
     """Samples in [0, 1] rounded to the 256 levels of an image file, in [0, 1] and float64.
 
     Real images come from such files. Generated ones must be rounded as well, otherwise the metric sees the

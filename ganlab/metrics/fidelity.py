@@ -105,7 +105,8 @@ class KernelDistance(ReservoirMetric):
                 for rows in (self.rows(None), self.rows(self.references[0]))
             )
             distances.append(float(mmd2(fake, real, KERNEL, self.estimator)))
-        all_fake = self.subset_size == self.counts[None]  # then every subset has the same generated samples
+        # True if every subset contains all generated samples.
+        all_fake = self.subset_size == self.num_samples[None]
         name = "std_over_subsets_of_reals_alone" if all_fake else "std_over_subsets"
         self.extras = {name: float(np.std(distances))}
         return (float(np.mean(distances)),)

@@ -72,7 +72,7 @@ class Memorisation(ReservoirMetric):
         return self.extractor.extract(x).features, levels
 
     def values(self) -> tuple[float, ...]:
-        self.settings = {"n_held_out": self.counts["test"]}
+        self.settings = {"n_held_out": self.num_samples["test"]}
         return tuple(self._closer(part) for part in range(len(self.kinds)))
 
     def _closer(self, part: int) -> float:

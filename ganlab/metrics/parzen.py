@@ -35,7 +35,7 @@ class Parzen(SampleMetric):
 
     higher_is_better = True
     references = ("validation", "test")
-    baseline_split = "train"
+    floor_split = "train"
     names = ("parzen/validation", "parzen/test")
 
     def __init__(self, widths: Annotated[Sequence[Positive], 1], num_validation: TwoOrMore | None):

@@ -88,7 +88,7 @@ def common_values(
     }, remarks
 
 
-def baseline_note(baseline: MetricRecord, things: str = "images") -> str:
+def floor_note(baseline: MetricRecord, things: str = "images") -> str:
     """The end of a printed line: the value of real samples in the place of generated ones, if it is known."""
     if "floor" not in baseline:
         return ""

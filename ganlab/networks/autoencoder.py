@@ -17,7 +17,7 @@ Activation = Literal["relu", "sigmoid"]
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 
 
-class MaskedLinear(nn.Linear):
+class DropoutLinear(nn.Linear):
     """A linear layer with dropout on its inputs that scales its outputs by 1 - rate in evaluation.
 
     This is dropout in the code of Li, Swersky & Zemel (2015), which scales the biases too. torch's dropout
@@ -76,7 +76,7 @@ def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequenc
     require(len(dropout) == len(widths) - 1, ".dropout", list(dropout), wanted)
     layers: list[nn.Module] = []
     for (before, after), rate in zip(pairwise(widths), dropout, strict=True):
-        layers += [MaskedLinear(before, after, rate) if rate else nn.Linear(before, after)]
+        layers += [DropoutLinear(before, after, rate) if rate else nn.Linear(before, after)]
         layers += [ACTIVATIONS[activation]()]
     return layers[:-1]
 

@@ -12,7 +12,7 @@ from ganlab.core.turn import Verdict
 from ganlab.core.validation import ValueRange
 from ganlab.networks.priors import Prior
 
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+WEIGHT_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class Conditioned(nn.Module):
@@ -131,14 +131,14 @@ def replace_modules(
     return len(found)
 
 
-def insert_before_hidden(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
+def insert_between_layers(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
     """Inserts make(0), make(1), ... before every weight layer but the first; returns their number."""
     first, numbers = input_layer(body), count()
 
     def prepend(layer: nn.Module) -> nn.Module:
         return layer if layer is first else nn.Sequential(make(next(numbers)), layer)
 
-    replace_modules(body, WEIGHTED, prepend)
+    replace_modules(body, WEIGHT_LAYERS, prepend)
     return next(numbers)
 
 

@@ -18,7 +18,7 @@ GeneratorMode = Literal["concat", "embedding", "norm"]
 DiscriminatorMode = Literal["concat", "embedding", "projection"]
 
 
-class Embedded(Conditioned):
+class EmbeddingLayer(Conditioned):
     """Base class of layers with an embedding of the class.
 
     Args:
@@ -32,14 +32,14 @@ class Embedded(Conditioned):
         )
 
 
-class EmbedLatent(Embedded):
+class EmbedLatent(EmbeddingLayer):
     """Multiplies the latent by the embedding of the class."""
 
     def forward(self, latent: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return latent * self.embedding(condition), condition
 
 
-class AppendPlanes(Embedded):
+class AppendPlanes(EmbeddingLayer):
     """Appends a learned plane or constant one-hot planes: [B, C, H, W] -> [B, C + (1 or K), H, W]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +48,7 @@ class AppendPlanes(Embedded):
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), condition
 
 
-class AppendVector(Embedded):
+class AppendVector(EmbeddingLayer):
     """Appends the embedding of the class to flattened samples: [B, ...] -> [B, D + E]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.validation import Count, ValueRange
-from ganlab.networks.base import WEIGHTED, ConditionalSequential, Discriminator, Generator, output_layer, relu
+from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
 Kernel = Annotated[int, 3]
@@ -116,7 +116,7 @@ def initialise(root: nn.Module) -> None:
     The gains are those of the released code (Newmu/dcgan_code); the paper does not mention them.
     """
     for layer in root.modules():
-        if isinstance(layer, (*WEIGHTED, nn.BatchNorm2d)):
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1 if isinstance(layer, nn.BatchNorm2d) else 0, 0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

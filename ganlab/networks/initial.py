@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.validation import Positive
-from ganlab.networks.base import WEIGHTED
+from ganlab.networks.base import WEIGHT_LAYERS
 
 
 class LayerInitialiser(ABC):
@@ -22,7 +22,7 @@ class LayerInitialiser(ABC):
     @torch.no_grad()
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
         for layer in network.modules():
-            if isinstance(layer, WEIGHTED):
+            if isinstance(layer, WEIGHT_LAYERS):
                 self.draw(layer)
                 if layer.bias is not None:
                     layer.bias.zero_()
@@ -90,8 +90,8 @@ class OutputMean:
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
         if mean is None:
             return
-        layers = [m for m in network.modules() if isinstance(m, (*WEIGHTED, nn.Sigmoid, nn.Tanh))]
-        last = next((layer for layer in reversed(layers) if isinstance(layer, WEIGHTED)), None)
+        layers = [m for m in network.modules() if isinstance(m, (*WEIGHT_LAYERS, nn.Sigmoid, nn.Tanh))]
+        last = next((layer for layer in reversed(layers) if isinstance(layer, WEIGHT_LAYERS)), None)
         bias = mean().double().flatten()  # [D]
         if not isinstance(last, nn.Linear) or last.out_features != len(bias):
             reason = "OutputMean needs a last linear layer with one output for each element of a sample"

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganlab.core.distributed import is_distributed, mean_over_ranks
 from ganlab.core.turn import at_least_float32
-from ganlab.networks.base import WEIGHTED, evaluating, replace_modules
+from ganlab.networks.base import WEIGHT_LAYERS, evaluating, replace_modules
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -27,7 +27,7 @@ def remove_batch_norm(root: nn.Module) -> int:
         if isinstance(layer, BATCH_NORMS) and before is not None and before.bias is None:
             outputs = before.out_features if isinstance(before, nn.Linear) else before.out_channels
             before.bias = nn.Parameter(before.weight.new_zeros(outputs))
-        elif isinstance(layer, WEIGHTED):
+        elif isinstance(layer, WEIGHT_LAYERS):
             before = layer
     return replace_modules(root, BATCH_NORMS, lambda _: nn.Identity())
 

@@ -9,7 +9,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import is_parametrized
 
 from ganlab.core.errors import ConfigError
-from ganlab.networks.base import WEIGHTED
+from ganlab.networks.base import WEIGHT_LAYERS
 from ganlab.networks.salimans2016 import NormalisedLinear
 
 
@@ -20,7 +20,7 @@ def weight_layers(network: nn.Module) -> Iterator[tuple[nn.Module, int]]:
     on them.
     """
     for name, layer in network.named_modules():
-        if isinstance(layer, WEIGHTED) and not name.startswith(("decoder.", "encoder.")):
+        if isinstance(layer, WEIGHT_LAYERS) and not name.startswith(("decoder.", "encoder.")):
             yield layer, 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 

@@ -10,7 +10,7 @@ from ganlab.config.build import instantiate
 from ganlab.config.overrides import shell_override
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, one_line, printable
 from ganlab.core.validation import format_number
-from ganlab.metrics.protocols import baseline_note
+from ganlab.metrics.protocols import floor_note
 from ganlab.training.processes import end_with_parent, has_parent, is_lost_connection
 from ganlab.training.session import Session
 
@@ -143,7 +143,7 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
     things = "samples" if data.value_range is None else "images"
     run = shell_override("run_dir", path)
     for name, value in metrics.items():
-        lines[name] = format_number(value) + baseline_note(evaluation.baselines.get(name, {}), things)
+        lines[name] = format_number(value) + floor_note(evaluation.floors.get(name, {}), things)
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
         small = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
         lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'{small}"

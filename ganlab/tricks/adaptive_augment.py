@@ -22,7 +22,7 @@ class AdaptiveAugment(AugmentingTrick):
 
     stream = "adaptive_augment"
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.SIGNS})
-    counts = ("moves", "images")
+    saved_attributes = ("moves", "images")
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ class Trick(nn.Module):
     claims: frozenset[str] = frozenset()
     players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or losses it changes
     selects_player: ClassVar[bool] = False  # whether it has a setting `player`
-    counts: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored like buffers
+    saved_attributes: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored like buffers
     differentiates_inputs: ClassVar[bool] = False  # takes gradients with respect to the samples
 
     def networks(self, networks: Networks) -> None:
@@ -100,10 +100,10 @@ class Trick(nn.Module):
         return discriminator
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {name: copy(getattr(self, name)) for name in self.counts}
+        return {name: copy(getattr(self, name)) for name in self.saved_attributes}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        for name in self.counts:
+        for name in self.saved_attributes:
             setattr(self, name, copy(state[name]))
 
 
@@ -117,8 +117,8 @@ class PlayerTrick(Trick):
         self.player = player
         self.players = ("discriminator", "generator") if player == "both" else (player,)
         self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
-        # The scales of these players' weights, claimed by tricks that normalise weights.
-        self.weight_scales = frozenset(Capability[f"{name.upper()}_SCALE"] for name in self.players)
+        # Capabilities for tricks that normalise the weights of these players.
+        self.weight_scale_capabilities = frozenset(Capability[f"{p.upper()}_SCALE"] for p in self.players)
 
 
 @contextmanager

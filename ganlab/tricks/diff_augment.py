@@ -48,7 +48,7 @@ class DiffAugment(Trick):
 
     def networks(self, networks: Networks) -> None:
         shape = image_shape(networks.generator.shape)
-        self.middle, self.unit = Span.of_range(self.range)
+        self.middle, self.half_width = Span.of_range(self.range)
         refuse_subpixel_shift(self.translation.maximum, shape)
         strengths = [self.brightness, self.contrast, self.translation, self.cutout]
         if shape[0] > 1:
@@ -65,7 +65,7 @@ class DiffAugment(Trick):
             return strength(turn.step) * (2 * turn.random.uniform(f"diff_augment/{name}", len(x)) - 1)
 
         if self.brightness.maximum:
-            x = x + per_image(self.unit * draw("brightness", self.brightness))
+            x = x + per_image(self.half_width * draw("brightness", self.brightness))
         if self.saturation.maximum and x.shape[1] > 1:
             x = saturate(x, 1 + draw("saturation", self.saturation))
         if self.contrast.maximum:

@@ -35,7 +35,7 @@ class EMA(Trick):
     """
 
     order = Order.OBSERVE
-    counts = ("moves",)
+    saved_attributes = ("moves",)
 
     def __init__(self, decay: ScheduleLike, players: Annotated[Sequence[Player], 1]):
         super().__init__()

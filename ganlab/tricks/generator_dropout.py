@@ -7,7 +7,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Networks
 from ganlab.core.validation import OpenFraction
-from ganlab.networks.base import Conditioned, insert_before_hidden
+from ganlab.networks.base import Conditioned, insert_between_layers
 from ganlab.tricks.base import Trick
 
 MASK = (1 << 24) - 1  # selects the bits of a hash that are compared with the rate
@@ -30,7 +30,7 @@ class GeneratorDropout(Trick):
         keys = LatentKeys()
         networks.generator.latents.append(keys)
         make = partial(KeyedDropout, keys, rate=self.rate, at_test=self.at_test)
-        if not insert_before_hidden(networks.generator.body, make):
+        if not insert_between_layers(networks.generator.body, make):
             reason = "needs a generator with a hidden layer"
             raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
 

@@ -25,7 +25,7 @@ class GradientRegulariser(Trick):
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.SECOND_DERIVATIVES})
     players = ("discriminator",)
-    counts = ("moves",)
+    saved_attributes = ("moves",)
 
     def __init__(self, name: str, weight: Schedule, every: Count):
         super().__init__()

@@ -16,7 +16,7 @@ class HistoricalAveraging(Trick):
 
     order = Order.OBSERVE  # includes the weights of layers that other tricks add
     needs = frozenset({Capability.IRREVOCABLE_MOVES})
-    counts = ("moves",)
+    saved_attributes = ("moves",)
 
     def __init__(self, weight: ScheduleLike):
         super().__init__()

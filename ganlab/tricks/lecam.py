@@ -17,7 +17,7 @@ class LeCam(Trick):
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
     players = ("discriminator",)
-    counts = ("moves",)
+    saved_attributes = ("moves",)
 
     def __init__(self, weight: ScheduleLike, decay: ScheduleLike):
         super().__init__()

@@ -25,7 +25,7 @@ class Lookahead(PlayerTrick):
     """
 
     order = Order.MOVE
-    counts = ("moves",)
+    saved_attributes = ("moves",)
 
     def __init__(self, k: Count, alpha: ScheduleLike, player: PlayerChoice):
         super().__init__(player)

@@ -7,7 +7,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Sample, Turn
-from ganlab.networks.base import ConditionalSequential, insert_before_hidden
+from ganlab.networks.base import ConditionalSequential, insert_between_layers
 from ganlab.tricks.base import PlayerChoice, PlayerTrick
 
 
@@ -30,7 +30,7 @@ class NoiseLayers(PlayerTrick):
     def networks(self, networks: Networks) -> None:
         for player in self.players:
             network, make_layer = getattr(networks, player), partial(self._add_layer, player)
-            count = insert_before_hidden(network.body, make_layer)
+            count = insert_between_layers(network.body, make_layer)
             if player == "discriminator":
                 network.body = ConditionalSequential(network.body, make_layer(count))
             elif not count:

@@ -17,7 +17,7 @@ class ReplayBuffer(Trick):
 
     # Only one process: each would have a buffer of its own, and only that of the first is saved.
     needs = frozenset({Capability.DISCRIMINATOR, Capability.ONE_PROCESS})
-    counts = ("stored",)
+    saved_attributes = ("stored",)
 
     def __init__(self, size: Count, share: Annotated[float, "(0, 1]"]):
         super().__init__()

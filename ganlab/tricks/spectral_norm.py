@@ -25,7 +25,7 @@ class SpectralNorm(PlayerTrick):
 
     def __init__(self, player: PlayerChoice, iterations: Count):
         super().__init__(player)
-        self.claims = self.weight_scales
+        self.claims = self.weight_scale_capabilities
         self.iterations = iterations
 
     def networks(self, networks: Networks) -> None:

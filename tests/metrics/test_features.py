@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganlab.data.vision import NUM_TRAIN
 from ganlab.metrics.extractors import WEIGHTS, Classifier
-from ganlab.metrics.features import eight_bit
+from ganlab.metrics.features import round_to_256_levels
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 NAMES = ["digits", "mnist", "fashion_mnist"]
@@ -74,7 +74,7 @@ def test_a_loaded_classifier_is_frozen_and_computes_features(name: str) -> None:
 
 def test_features_of_an_image_do_not_depend_on_its_batch() -> None:
     classifier, (images, _) = Classifier.load("digits").double(), digits()
-    x = eight_bit(images[:7])
+    x = round_to_256_levels(images[:7])
     torch.testing.assert_close(classifier.features(x)[3:4], classifier.features(x[3:4]))
 
 
@@ -105,8 +105,8 @@ def test_classifier_takes_any_size_from_eight(shape: tuple[int, int, int]) -> No
 
 def test_eight_bit_keeps_eight_bit_images_exactly() -> None:
     levels = torch.arange(256)
-    assert torch.equal(eight_bit(levels.float() / 255), levels.double() / 255)
-    assert eight_bit(torch.tensor([0.4999 / 255, 0.5001 / 255])).tolist() == [0, 1 / 255]
+    assert torch.equal(round_to_256_levels(levels.float() / 255), levels.double() / 255)
+    assert round_to_256_levels(torch.tensor([0.4999 / 255, 0.5001 / 255])).tolist() == [0, 1 / 255]
 
 
 @pytest.mark.parametrize(
@@ -120,4 +120,4 @@ def test_eight_bit_keeps_eight_bit_images_exactly() -> None:
 )
 def test_wrong_values_are_refused(x: Tensor, why: str) -> None:
     with refuses(reason=why, remedy="divide by 255|rescale or clamp"):
-        eight_bit(x)
+        round_to_256_levels(x)

@@ -15,7 +15,7 @@ from ganlab.config.build import build_data
 from ganlab.config.compose import compose
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.extractors import Classifier
-from ganlab.metrics.features import Features, eight_bit
+from ganlab.metrics.features import Features, round_to_256_levels
 from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
 
 
@@ -58,7 +58,7 @@ def frechet(real: Tensor, fake: Tensor) -> float:
 def test_frechet_distance_is_the_formula_on_the_features() -> None:
     classifier = Classifier.load("digits").double()
     real, fake = images(300, 0), images(200, 1, brightness=0.7)
-    expected = frechet(classifier.features(eight_bit(real)), classifier.features(eight_bit(fake)))
+    expected = frechet(*(classifier.features(round_to_256_levels(x)) for x in (real, fake)))
     got = measure(FrechetDistance("digits", "train"), real, fake)
     assert got == pytest.approx({"fid/digits_train": expected}, rel=1e-5)
 
@@ -81,7 +81,7 @@ def test_frechet_distance_to_itself_is_zero_and_never_below() -> None:
 
 def test_frechet_distance_sees_eight_bits() -> None:
     # Moves within half a level are rounding, which a file would not keep.
-    real, fake = images(100, 0), eight_bit(images(100, 1))
+    real, fake = images(100, 0), round_to_256_levels(images(100, 1))
     moved = (fake + 0.4 / 255 * torch.rand_like(fake)).clamp(0, 1)
     assert measure(FrechetDistance("digits", "train"), real, fake) == measure(
         FrechetDistance("digits", "train"), real, moved
@@ -128,7 +128,7 @@ def test_inception_score_is_that_of_torchmetrics() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of memory, and of the spread over a single split
         reference = Reference(Classifier.load("digits").double(), splits=1)
-        reference.update(eight_bit(fake))
+        reference.update(round_to_256_levels(fake))
         expected = float(reference.compute()[0])
     assert measure(InceptionScore("digits", splits=1), fake, fake)["is/digits"] == pytest.approx(
         expected, rel=1e-9

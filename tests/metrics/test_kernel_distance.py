@@ -14,14 +14,14 @@ from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, k
 
 from ganlab.functional.distances import Estimator
 from ganlab.metrics.base import Reservoir
-from ganlab.metrics.features import eight_bit
+from ganlab.metrics.features import round_to_256_levels
 from ganlab.metrics.fidelity import KernelDistance
 from ganlab.metrics.protocols import refuse_unlike
 
 
 def test_values_are_those_of_torch_fidelity() -> None:
     real, fake = images(90, 0), images(70, 1, brightness=0.8)
-    seen = [eight_bit(x).flatten(1) for x in (fake, real)]
+    seen = [round_to_256_levels(x).flatten(1) for x in (fake, real)]
     theirs = kid_features_to_metric(*seen, kid_subsets=7, kid_subset_size=30, verbose=False)
     metric = KernelDistance(Pixels(64), "train", 7, 30)
     found = measure(metric, real, fake)
@@ -37,7 +37,7 @@ def test_an_estimator_is_its_sum_over_pairs(estimator: Estimator) -> None:
     found = measure(metric, real, fake)["kid/pixels_train"]
     chance = np.random.RandomState(2020)
     y, x = (
-        eight_bit(part).flatten(1)[chance.choice(30, 30, replace=False)] for part in (fake, real)
+        round_to_256_levels(part).flatten(1)[chance.choice(30, 30, replace=False)] for part in (fake, real)
     )  # in the order in which torch-fidelity draws them
     within, across = [(a @ a.T / 64 + 1) ** 3 for a in (x, y)], (x @ y.T / 64 + 1) ** 3
     pairs = 30 * 30 if estimator == "biased" else 30 * 29

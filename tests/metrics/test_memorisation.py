@@ -8,7 +8,7 @@ from scipy.stats import mannwhitneyu
 from test_fidelity import Pixels, images
 from torch import Tensor
 
-from ganlab.metrics.features import eight_bit
+from ganlab.metrics.features import round_to_256_levels
 from ganlab.metrics.neighbours import Memorisation, nearest_distances
 
 NAMES = ("memorisation/pixels_train", "memorisation_pixels/pixels_train")
@@ -29,10 +29,10 @@ def measure(train: Tensor, held_out: Tensor, fake: Tensor) -> dict[str, float]:
 
 def test_it_is_the_statistic_of_mann_and_whitney() -> None:
     train, held_out, fake = images(80, 0), images(50, 1), images(40, 2, brightness=0.9)
-    rows = [eight_bit(x).flatten(1) for x in (train, held_out, fake)]
+    rows = [round_to_256_levels(x).flatten(1) for x in (train, held_out, fake)]
     gaps = [[float((x - rows[0]).norm(dim=1).min()) for x in kind] for kind in (rows[2], rows[1])]
     expected = 1 - mannwhitneyu(*gaps).statistic / (40 * 50)
-    numbers = measure(*(eight_bit(x) for x in (train, held_out, fake)))
+    numbers = measure(*(round_to_256_levels(x) for x in (train, held_out, fake)))
     assert numbers == pytest.approx(dict.fromkeys(NAMES, expected))
 
 

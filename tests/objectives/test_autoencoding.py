@@ -16,7 +16,7 @@ from ganlab.core.errors import UNSET
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.functional.likelihoods import Bernoulli, Gaussian
-from ganlab.networks.autoencoder import MaskedLinear, decoder, encoder
+from ganlab.networks.autoencoder import DropoutLinear, decoder, encoder
 from ganlab.networks.base import ConditionalSequential, Generator
 from ganlab.networks.priors import Normal
 from ganlab.objectives.autoencoding import VAE, Reconstruction, divergence
@@ -177,7 +177,7 @@ def test_a_vae_learns_codes_that_differ_between_samples() -> None:
 
 
 def test_outputs_are_scaled_in_evaluation_for_the_inputs_dropped_in_training() -> None:
-    layer = MaskedLinear(400, 3, 0.25)
+    layer = DropoutLinear(400, 3, 0.25)
     x = torch.randn(1, 400)
     layer.train()
     outputs = (

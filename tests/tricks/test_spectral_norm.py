@@ -13,12 +13,12 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Constant
 from ganlab.game import Game
-from ganlab.networks.base import WEIGHTED
+from ganlab.networks.base import WEIGHT_LAYERS
 from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import FullPrecision, optimised_weight, parametrise, set_singular_vectors
 from ganlab.tricks.ema import latents
 
-WEIGHTS = (*WEIGHTED, nn.Embedding)
+WEIGHTS = (*WEIGHT_LAYERS, nn.Embedding)
 
 
 def built(base: tuple[str, ...], *overrides: str) -> Game:
@@ -149,7 +149,7 @@ def test_averages_are_divided_by_their_own_singular_values(model: str) -> None:
     twin.load_state_dict(module.state_dict())
     for made in (module.game, twin.game):
         for network in (made.sampler.eval(), made.classifier.eval()):
-            layers = [layer for layer in network.modules() if isinstance(layer, WEIGHTED)]
+            layers = [layer for layer in network.modules() if isinstance(layer, WEIGHT_LAYERS)]
             assert len(layers) >= 2
             assert [largest(layer) for layer in layers] == pytest.approx([1] * len(layers), abs=1e-4)
     after = module.game.state_dict()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.networks.base import WEIGHTED
+from ganlab.networks.base import WEIGHT_LAYERS
 
 
 def by_output(layer: nn.Module, weight: Tensor) -> Tensor:
@@ -21,7 +21,7 @@ def test_a_weight_is_a_norm_times_a_direction_for_each_output(base: tuple[str, .
     latent = torch.randn(4, 6)
     assert torch.allclose(game.generator(latent), plain.generator(latent), atol=1e-4)
     for player in (game.generator, game.discriminator):
-        layers = [m for m in player.modules() if isinstance(m, WEIGHTED)]
+        layers = [m for m in player.modules() if isinstance(m, WEIGHT_LAYERS)]
         assert len(layers) >= 2
         for layer in layers:
             parts = layer.parametrizations.weight
