@@ -274,8 +274,8 @@ def test_strengths_are_the_documented_deviations() -> None:
         (lambda: geometry(translation=0.01).changes((1, 8, 8)), (".translation", 0.01, "is less than half")),
         (lambda: colour(hue=1).changes((2, 8, 8)), ("", UNSET, "images with 1 or 3 channels")),
         (lambda: image_shape((2,)), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
-        (lambda: Span.of_range((1, 0)), (".range", (1, 0), "must be two rising numbers")),
-        (lambda: Span.of_range(None), (".range", None, "must be two rising numbers")),
+        (lambda: Span.of_range((1, 0)), (".range", (1, 0), "must be two increasing numbers")),
+        (lambda: Span.of_range(None), (".range", None, "must be two increasing numbers")),
     ],
 )
 def test_bad_values_are_refused(make, refusal: tuple) -> None:

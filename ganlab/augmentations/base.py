@@ -10,14 +10,14 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import ValueRange
 
-# Strengths of transforms; 0 disables a transform.
+# Types of the strengths of transforms; a strength of 0 disables its transform.
 Share = Annotated[float, "[0, 1]"]
 UpTo2 = Annotated[float, "[0, 2]"]
 UpTo3 = Annotated[float, "[0, 3]"]
 
 
 class Span(NamedTuple):
-    """The middle of the data's range, and half its width."""
+    """The middle of the data's range, and half of its width, which is the unit of some strengths."""
 
     middle: float
     half_width: float
@@ -27,10 +27,10 @@ class Span(NamedTuple):
         """The span of a trick's setting `range`.
 
         Raises:
-            ConfigError: the range is null or does not rise.
+            ConfigError: the range is null or not increasing.
         """
         low, high = value_range or (0, 0)
-        require(low < high, ".range", value_range, "must be two rising numbers", "set it, or data.range")
+        require(low < high, ".range", value_range, "must be two increasing numbers", "set it, or data.range")
         return cls((low + high) / 2, (high - low) / 2)
 
 
@@ -48,7 +48,7 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def refuse_subpixel_shift(share: float, shape: tuple[int, int, int]) -> None:
-    """Refuses a largest translation, as a share of the side, that is rounded to no pixel at all."""
+    """Refuses a maximum translation, a share of the longer side, that is positive but rounds to 0 pixels."""
     side = max(shape[1:])
     reason, remedy = f"is less than half a pixel of {side}", "set a larger one, or 0"
     require(share == 0 or round(share * side) > 0, ".translation", share, reason, remedy)
@@ -67,7 +67,7 @@ class Augmentation(ABC):
 
     @abstractmethod
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
-        """Transforms images [B, C, H, W]; images that no transform is applied to stay bit for bit.
+        """Transforms images [B, C, H, W]. Images to which no transform is applied are returned bit for bit.
 
         Args:
             p: the probability of each transform, a scalar; values above 1 act as 1.
@@ -76,5 +76,5 @@ class Augmentation(ABC):
 
 
 def apply_where(uniform: Tensor, p: Tensor, parameter: Tensor, neutral: float) -> Tensor:
-    """The parameter of a transform where uniform < p, otherwise its neutral value; [B] each."""
+    """The parameter [B] of a transform where `uniform` [B] < p; elsewhere its neutral value."""
     return torch.where(uniform < p, parameter, neutral)

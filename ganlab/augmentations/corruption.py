@@ -13,8 +13,8 @@ from ganlab.core.randomness import RandomStreams
 class Corruption(Augmentation):
     """Additive noise and a cutout (Karras et al. 2020, appendix B).
 
-    noise: standard deviation of a normal number whose absolute value is the standard deviation of an image's
-        noise, in units of half the width of the data's range.
+    noise: the noise of an image has the standard deviation |s|, where s is drawn from N(0, `noise`^2), in
+        units of half of the width of the data's range.
     cutout: side of a rectangle that is filled with the middle of the range, as a share of the image's sides.
     """
 
@@ -26,6 +26,7 @@ class Corruption(Augmentation):
 
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
         n = len(x)
+        # The cutout is drawn from columns 1 to 3, whether or not there is noise.
         uniform = random.uniform(f"{stream}/corruption", n, 4).T
         if self.noise:
             std = random.normal(f"{stream}/corruption", n).abs() * self.noise * span.half_width

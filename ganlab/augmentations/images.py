@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def per_image(values: Tensor) -> Tensor:
-    """[B] -> [B, 1, 1, 1]."""
+    """Reshapes one number per image, so that it broadcasts to images: [B] -> [B, 1, 1, 1]."""
     return values.view(-1, 1, 1, 1)
 
 
@@ -21,16 +21,17 @@ def saturate(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def change_contrast(x: Tensor, factor: Tensor) -> Tensor:
-    """Scales the values of each image about their mean."""
+    """Scales the values of each image about their mean: 0 makes it constant, 1 leaves it unchanged."""
     mean = x.mean((1, 2, 3), keepdim=True)
     return mean + (x - mean) * per_image(factor)
 
 
 def translate(x: Tensor, down: Tensor, right: Tensor, fill: float) -> Tensor:
-    """Shifts images by whole pixels, and fills the pixels that have no source.
+    """Shifts images by whole pixels.
 
     Args:
-        down, right: integers of any sign, [B].
+        down, right: the shifts, integers of any sign, [B].
+        fill: the value of pixels without a source.
     """
     height, width = x.shape[2:]
     rows = torch.arange(height, device=x.device) - down.long()[:, None]  # [B, H]: the source of each row
@@ -43,18 +44,18 @@ def translate(x: Tensor, down: Tensor, right: Tensor, fill: float) -> Tensor:
 def pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """The pixels at indices that broadcast to [B, H, W], as [B, C, H, W].
 
-    By indexing, whose gradient is deterministic on a GPU, unlike that of `grid_sample`.
+    It indexes, because the gradient of indexing is deterministic on a GPU, unlike that of `grid_sample`.
     """
     image = torch.arange(len(x), device=x.device)[:, None, None]
     return x[image, :, rows, columns].movedim(-1, 1)
 
 
 def cut(x: Tensor, centre: Tensor, side: Tensor, fill: float) -> Tensor:
-    """Fills a rectangle, which may extend beyond the image.
+    """Fills a rectangle, which may extend beyond the image, with the value `fill`.
 
     Args:
-        centre: as shares of height and width, [B, 2].
-        side: of the rectangle, as a share of height and width, [B]; 0 cuts nothing.
+        centre: the rectangle's centre, as shares of height and width, [B, 2].
+        side: the rectangle's height and width, as a share of those of the image, [B]; 0 cuts nothing.
     """
     height, width = x.shape[2:]
     rows, columns = _overlap(centre[:, 0], side, height), _overlap(centre[:, 1], side, width)
@@ -62,6 +63,6 @@ def cut(x: Tensor, centre: Tensor, side: Tensor, fill: float) -> Tensor:
 
 
 def _overlap(centre: Tensor, side: Tensor, size: int) -> Tensor:
-    """Whether the middle of each of `size` rows or columns lies in the rectangle, [B, size]."""
+    """Whether the middle of each of `size` rows or columns lies in the rectangle, bool [B, size]."""
     middle = (torch.arange(size, device=centre.device) + 0.5) / size
     return (middle - centre[:, None]).abs() < side[:, None] / 2

@@ -9,7 +9,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from ganlab.networks.base import Discriminator
 from ganlab.networks.mlp import Maxout
 
-# nn.ReLU6 is a subclass of nn.Hardtanh.
+# Names of classes in torch.nn; nn.ReLU6 is a subclass of nn.Hardtanh.
 NAMES = "CELU ELU GELU Hardswish Hardtanh LeakyReLU Mish PReLU RReLU ReLU SELU SiLU Sigmoid Softplus Tanh"
 ACTIVATIONS: tuple[type[nn.Module], ...] = (*(getattr(nn, name) for name in NAMES.split()), Maxout)
 GRID = 4  # height and width to which feature maps are pooled
@@ -17,17 +17,20 @@ GRID = 4  # height and width to which feature maps are pooled
 
 @torch.no_grad()
 def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
-    """Outputs of the activations in the body for samples [N, *shape], in order, as float32 [N, F] each.
+    """The outputs of the activation layers in a discriminator's body, in order: float32 [N, F] each.
 
-    Feature maps are max-pooled to 4 x 4, unless they are smaller. Each output is moved to the CPU at once.
-    The list is empty if no activation of the body is a module. Scores and heads are not evaluated.
+    Feature maps are max-pooled to 4 x 4, unless they are smaller. Each output is moved to the CPU as soon as
+    it is computed. The list is empty if no activation is a module, such as nn.ReLU.
+
+    Args:
+        x: the samples [N, *shape] that the discriminator receives.
     """
     outputs: list[Tensor] = []
 
     def record(_: nn.Module, __: object, output: Tensor) -> None:
         if output.ndim == 4:  # feature maps
             output = adaptive_max_pool2d(output, [min(side, GRID) for side in output.shape[2:]])
-        # Copied because the next layer may work in place.
+        # Copied because the next layer may change its input in place.
         outputs.append(output.flatten(1).to("cpu", torch.float32, copy=True))
 
     condition: Tensor | None = None

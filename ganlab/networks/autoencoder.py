@@ -18,10 +18,13 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn
 
 
 class DropoutLinear(nn.Linear):
-    """A linear layer with dropout on its inputs that scales its outputs by 1 - rate in evaluation.
+    """A linear layer with dropout on its inputs; in evaluation its outputs are multiplied by 1 - rate.
 
     This is dropout in the code of Li, Swersky & Zemel (2015), which scales the biases too. torch's dropout
-    scales the inputs by 1 / (1 - rate) in training instead, so the weights would learn at another rate.
+    instead divides the inputs by 1 - rate in training, so that the weights would change at a different rate.
+
+    Args:
+        rate: the probability of dropping an input.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, rate: float):
@@ -42,11 +45,12 @@ def encoder(
     code_range: ValueRange,
     num_outputs: int,
 ) -> ConditionalSequential:
-    """Samples [B, *shape] -> [B, num_outputs].
+    """An encoder: samples [B, *shape] -> [B, num_outputs].
 
     Args:
+        hidden: the widths of the hidden layers.
         dropout: a rate for the inputs of each linear layer.
-        code_range: of the outputs: [-1, 1], [0, 1], or None for any.
+        code_range: the range of the outputs: [-1, 1], [0, 1], or None for any.
 
     Raises:
         ConfigError: too few or too many rates.
@@ -63,7 +67,12 @@ def decoder(
     value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
-    """A generator that mirrors such an encoder, without dropout."""
+    """A generator of fully connected layers, without dropout.
+
+    Args:
+        hidden: the widths of the hidden layers; those of the encoder in reverse order.
+        value_range: the range of the samples: [-1, 1], [0, 1], or None for any.
+    """
     widths = [latent_dim, *hidden, prod(shape)]
     layers = dense_layers(widths, activation, [0.0] * (len(widths) - 1))
     body = ConditionalSequential(*layers, output_layer(value_range), nn.Unflatten(1, tuple(shape)))
@@ -71,9 +80,13 @@ def decoder(
 
 
 def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequence[float]) -> list[nn.Module]:
-    """Linear layers of these widths with an activation after each but the last."""
-    wanted = f"needs {len(widths) - 1} rates, one for the inputs of each layer"
-    require(len(dropout) == len(widths) - 1, ".dropout", list(dropout), wanted)
+    """Linear layers of these widths, with dropout on their inputs, and an activation between two layers.
+
+    Raises:
+        ConfigError: the number of rates is not that of the layers.
+    """
+    reason = f"needs {len(widths) - 1} rates, one for the inputs of each layer"
+    require(len(dropout) == len(widths) - 1, ".dropout", list(dropout), reason)
     layers: list[nn.Module] = []
     for (before, after), rate in zip(pairwise(widths), dropout, strict=True):
         layers += [DropoutLinear(before, after, rate) if rate else nn.Linear(before, after)]
@@ -82,30 +95,35 @@ def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequenc
 
 
 def pretrained_initialiser(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], None]:
-    """A function that starts a deep autoencoder from trained shallow ones (Hinton & Salakhutdinov 2006).
+    """A function that copies the weights of trained shallow autoencoders to a deep one.
+
+    This is the initialisation of Hinton & Salakhutdinov (2006).
 
     Args:
-        shallow: autoencoders whose linear layers are those of the deep one, the outermost first.
+        deep: the autoencoder that is initialised.
+        shallow: autoencoders whose linear layers are those of the deep one, the outermost first; if there
+            are none, the function does nothing.
 
     Raises:
-        ConfigError: their linear layers have other shapes than those of the deep one.
+        ConfigError: the shapes of their linear layers differ from those of the deep one.
     """
     if not shallow:
         return lambda: None
     encoders = [layer for part in shallow for layer in linear_layers(part.encoder)]
     decoders = [layer for part in reversed(shallow) for layer in linear_layers(part.body)]
     sources, targets = [*encoders, *decoders], [*linear_layers(deep.encoder), *linear_layers(deep.body)]
-    there, here = ([list(layer.weight.shape) for layer in layers] for layers in (sources, targets))
-    reason = f"has layers of shapes {there}, but this autoencoder has {here}"
-    require(there == here, ".pretrained", UNSET, reason, "make them agree")
+    source_shapes, target_shapes = ([list(m.weight.shape) for m in part] for part in (sources, targets))
+    reason = f"has layers of shapes {source_shapes}, but this autoencoder has {target_shapes}"
+    require(source_shapes == target_shapes, ".pretrained", UNSET, reason, "make them agree")
 
     @torch.no_grad()
-    def start() -> None:
+    def copy_weights() -> None:
         for source, target in zip(sources, targets, strict=True):
             target.load_state_dict(source.state_dict())
 
-    return start
+    return copy_weights
 
 
 def linear_layers(network: nn.Module | None) -> list[nn.Linear]:
+    """The linear layers of a network, the input's first; none if there is no network."""
     return [layer for layer in network.modules() if isinstance(layer, nn.Linear)] if network else []

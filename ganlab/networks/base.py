@@ -1,4 +1,4 @@
-"""Base classes of generators and discriminators, and the tools with which tricks change their layers."""
+"""Base classes of generators and discriminators, and functions with which tricks change their layers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +16,15 @@ WEIGHT_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class Conditioned(nn.Module):
-    """Base class of layers that take (x, condition). Any other layer takes x alone."""
+    """Base class of layers (x, condition) -> output. All other layers take x alone."""
+
+
+class InputTransform(nn.Module):
+    """Base class of the layers before a player's body, (x, condition) -> (x, condition)."""
 
 
 class ConditionalSequential(nn.Sequential, Conditioned):
-    """A sequence that passes the condition to its `Conditioned` layers."""
+    """A sequence of layers that passes the condition to those that are `Conditioned`."""
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
         for layer in self:
@@ -29,11 +33,11 @@ class ConditionalSequential(nn.Sequential, Conditioned):
 
 
 class Generator(nn.Module):
-    """Latent [B, latent_dim] and condition -> samples [B, *shape].
+    """The generator: latents [B, latent_dim] and condition -> samples [B, *shape].
 
-    Tricks append transforms (latent, condition) -> (latent, condition) to `latents`, change layers of
-    `body`, and set `num_classes` if the samples depend on a class. An objective that infers latents from
-    samples sets the `encoder`, which is trained as a part of this player.
+    The condition is a class for each sample, int64 [B], or None. Tricks append an `InputTransform` to
+    `latents`, change layers of `body`, and set `num_classes` if the samples depend on a class. An objective
+    that infers latents from samples sets the `encoder`, which is trained as a part of this player.
     """
 
     def __init__(self, body: ConditionalSequential, latent_dim: int, shape: tuple[int, ...], prior: Prior):
@@ -42,7 +46,7 @@ class Generator(nn.Module):
         self.body: nn.Module = body
         self.latent_dim, self.shape, self.prior = latent_dim, shape, prior
         self.num_classes: int | None = None
-        self.class_counts: list[int] | None = None  # training samples of each class; None: not known
+        self.class_counts: list[int] | None = None  # training samples in each class; None: unknown
         self.encoder: nn.Module | None = None
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -51,23 +55,24 @@ class Generator(nn.Module):
         return self.body(latent, condition)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Samples [B, *shape] -> S statistics of their latents, concatenated: [B, S latent_dim].
+        """S statistics of the latents of samples, concatenated: [B, *shape] -> [B, S latent_dim].
 
-        They are the code (S = 1), or the means and the log-variances of a normal distribution (S = 2).
+        They are the code (S = 1), or the mean and the log-variance of a normal distribution (S = 2).
         """
         assert self.encoder is not None, "the objective reads codes, but builds no encoder"
         return self.encoder(x)
 
 
 class Discriminator(nn.Module):
-    """Samples [B, *shape] and condition -> Verdict.
+    """The discriminator: samples [B, *shape] and condition, a class for each sample [B] or None -> verdict.
 
-    Tricks append transforms (x, condition) -> (x, condition) to `inputs`, replace `score`, append scores
-    (features, condition) -> [B] that are added to it to `scores`, or set a head of `classes` or a `decoder`.
+    Tricks append an `InputTransform` to `inputs`, or replace `score`, the layer that maps features to logits.
+    They append layers (features, condition) -> [B] to `scores`, whose outputs are added to the logits, or set
+    `classes`, a layer that maps features to class logits, or `decoder`.
 
     Args:
-        body: samples and condition -> features [B, num_features].
-        make_head: (num_features, num_outputs) -> the layer that maps features to outputs; None: nn.Linear.
+        body: maps samples and condition to features [B, num_features].
+        make_head: builds a layer that maps features to outputs, from the numbers of both; None: nn.Linear.
     """
 
     def __init__(
@@ -87,7 +92,7 @@ class Discriminator(nn.Module):
         self.decoder: nn.Module | None = None  # features -> samples; verdicts do not depend on it
 
     def head(self, num_outputs: int) -> nn.Module:
-        """A new layer of the same kind as the score, features [B, F] -> [B, num_outputs]."""
+        """A new layer of the same class as the score: features [B, F] -> [B, num_outputs]."""
         return self.make_head(self.num_features, num_outputs)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
@@ -104,13 +109,13 @@ def output_layer(value_range: ValueRange, key: str = "data.range") -> nn.Module:
     """The last layer of a network: tanh for the range [-1, 1], sigmoid for [0, 1], the identity for None.
 
     Args:
-        key: the setting that holds the range, for errors.
+        key: the key of the setting that holds the range, for errors.
 
     Raises:
-        ConfigError: the range is another one.
+        ConfigError: there is no such layer for the range.
     """
     layers: dict[ValueRange, type[nn.Module]] = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
-    ends = value_range and (*value_range,)  # a tuple, where a config has a list
+    ends = value_range and (*value_range,)  # hashable; a config has a list
     require(ends in layers, key, value_range, "must be [-1,1] or [0,1]")
     return layers[ends]()
 
@@ -121,32 +126,31 @@ def relu(slope: float) -> nn.Module:
 
 
 def replace_modules(
-    root: nn.Module, kinds: type[nn.Module] | tuple[type[nn.Module], ...], make: Callable[..., nn.Module]
+    root: nn.Module, classes: type[nn.Module] | tuple[type[nn.Module], ...], make: Callable[..., nn.Module]
 ) -> int:
-    """Replaces every module of the given kinds below `root` by `make(module)`; returns their number."""
+    """Replaces every module of the given classes below `root` by `make(module)`; returns their number."""
     children = [(parent, *child) for parent in root.modules() for child in parent.named_children()]
-    found = [(parent, name, layer) for parent, name, layer in children if isinstance(layer, kinds)]
-    for parent, name, layer in found:
+    replaced = [(parent, name, layer) for parent, name, layer in children if isinstance(layer, classes)]
+    for parent, name, layer in replaced:
         setattr(parent, name, make(layer))
-    return len(found)
+    return len(replaced)
 
 
 def insert_between_layers(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
-    """Inserts make(0), make(1), ... before every weight layer but the first; returns their number."""
-    first, numbers = input_layer(body), count()
+    """Inserts make(0), make(1), ... before all layers with weights but the first; returns their number."""
+    first, index = input_layer(body), count()
 
     def prepend(layer: nn.Module) -> nn.Module:
-        return layer if layer is first else nn.Sequential(make(next(numbers)), layer)
+        return layer if layer is first else nn.Sequential(make(next(index)), layer)
 
-    replace_modules(body, WEIGHT_LAYERS, prepend)
-    return next(numbers)
+    return replace_modules(body, WEIGHT_LAYERS, prepend) - 1
 
 
 def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:
-    """The first linear or convolutional layer, which receives the input.
+    """The first linear or convolutional layer of a network, which receives its input.
 
     Raises:
-        ConfigError: the network has none.
+        ConfigError: the network has no such layer.
     """
     for layer in root.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
@@ -155,7 +159,7 @@ def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:
 
 
 def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:
-    """Appends inputs to a layer, in place; their weights are normal, with the deviation of the others."""
+    """Adds inputs to a layer, in place; their weights are normal, with the deviation of the present ones."""
     weight = layer.weight.detach()
     new = weight.new_empty(len(weight), num_inputs, *weight.shape[2:]).normal_(0, float(weight.std()))
     layer.weight = nn.Parameter(torch.cat([weight, new], 1))
@@ -167,7 +171,7 @@ def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Puts a network in evaluation mode for the block, and then back in the mode that it had."""
+    """A context in which a network is in evaluation mode; afterwards its mode is restored."""
     mode = network.training
     network.eval()
     try:

@@ -1,4 +1,4 @@
-"""Layers that condition a network on classes, and losses of classifiers. Classes are int64 [B]."""
+"""Layers that condition a network on the classes of samples. A condition is the classes, int64 [B]."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,22 +7,22 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 from ganlab.core.errors import require
-from ganlab.core.turn import Networks, Sample, Turn, at_least_float32
-from ganlab.networks.base import Conditioned, add_inputs, input_layer, replace_modules
+from ganlab.core.turn import Networks, at_least_float32
+from ganlab.networks.base import Conditioned, InputTransform, add_inputs, input_layer, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
 GeneratorMode = Literal["concat", "embedding", "norm"]
 DiscriminatorMode = Literal["concat", "embedding", "projection"]
 
 
-class EmbeddingLayer(Conditioned):
-    """Base class of layers with an embedding of the class.
+class EmbeddingTransform(InputTransform):
+    """Base class of input transforms with an embedding of the class.
 
     Args:
-        size: of a learned embedding, [B] -> [B, size]; None: the embedding is a one-hot vector, [B, K].
+        size: the size of a learned embedding, [B] -> [B, size]; None: a one-hot vector, [B] -> [B, K].
     """
 
     def __init__(self, num_classes: int, size: int | None = None):
@@ -32,24 +32,25 @@ class EmbeddingLayer(Conditioned):
         )
 
 
-class EmbedLatent(EmbeddingLayer):
-    """Multiplies the latent by the embedding of the class."""
+class EmbedLatent(EmbeddingTransform):
+    """Multiplies latents [B, latent_dim] by the embedding of the class."""
 
     def forward(self, latent: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return latent * self.embedding(condition), condition
 
 
-class AppendPlanes(EmbeddingLayer):
-    """Appends a learned plane or constant one-hot planes: [B, C, H, W] -> [B, C + (1 or K), H, W]."""
+class AppendPlanes(EmbeddingTransform):
+    """Appends a learned plane, or K constant planes, one-hot: [B, C, H, W] -> [B, C + (1 or K), H, W]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        # A learned embedding is a plane of H W elements, a one-hot vector K planes of one element.
         sides = x.shape[2:] if isinstance(self.embedding, nn.Embedding) else (1, 1)
         planes = self.embedding(condition).to(x.dtype).unflatten(1, (-1, *sides))  # [B, 1 or K, ...]
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), condition
 
 
-class AppendVector(EmbeddingLayer):
-    """Appends the embedding of the class to flattened samples: [B, ...] -> [B, D + E]."""
+class AppendVector(EmbeddingTransform):
+    """Appends the embedding of the class, of size E, to flattened samples: [B, ...] -> [B, D + E]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
@@ -59,7 +60,7 @@ class ConditionalNorm(Conditioned):
     """A norm with a gain and a bias for each class (Dumoulin et al. 2017), [B, C, ...] -> the same shape.
 
     Args:
-        norm: loses its own gain and bias.
+        norm: the norm that is made conditional; its gain and bias are removed.
     """
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | VirtualNorm | nn.GroupNorm, num_classes: int):
@@ -80,12 +81,13 @@ class ConditionalNorm(Conditioned):
 
 
 class Projection(Conditioned):
-    """The score e(y) . f(x) of a class embedding and the features (Miyato & Koyama 2018), [B]."""
+    """A score, the product e(y) . f(x) of class embedding and features (Miyato & Koyama 2018), [B]."""
 
     def __init__(self, num_classes: int, num_features: int):
         super().__init__()
         self.embedding = nn.Embedding(num_classes, num_features)
-        # The scale of a linear score: with unit variance this score would dominate the unconditional one.
+        # The standard deviation keeps the score on the scale of a linear layer's. With embeddings of unit
+        # variance it would dominate the unconditional score.
         nn.init.normal_(self.embedding.weight, 0, num_features**-0.5)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
@@ -93,11 +95,11 @@ class Projection(Conditioned):
 
 
 def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
-    """Conditions the generator on the classes of the data, in place; returns their number.
+    """Conditions the generator on the classes of the data, in place; returns the number of classes.
 
     Args:
         mode: "concat" appends one-hot columns to the latent, "embedding" multiplies the latent by an
-            embedding, and "norm" gives each batch norm (or its replacement) a gain and a bias of the class.
+            embedding, and "norm" gives each batch norm (or its replacement) a gain and a bias for each class.
 
     Raises:
         ConfigError: the mode is "norm", but the generator has no batch norm.
@@ -110,12 +112,12 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     elif mode == "embedding":
         generator.latents.append(EmbedLatent(num_classes, generator.latent_dim))
     else:
-        kinds = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
-        found = replace_modules(generator.body, kinds, lambda norm: ConditionalNorm(norm, num_classes))
+        norms = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
+        replaced = replace_modules(generator.body, norms, lambda norm: ConditionalNorm(norm, num_classes))
         remedy = (
             "choose concat or embedding, or model.generator.batch_norm=true without normalisation.kind=none"
         )
-        require(found, ".generator", mode, "needs a generator with batch norm", remedy)
+        require(replaced, ".generator", mode, "needs a generator with batch norm", remedy)
     generator.num_classes = num_classes
     return num_classes
 
@@ -125,7 +127,7 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
 
     Args:
         mode: "concat" appends one-hot planes or columns to the sample, "embedding" a learned plane or vector,
-            and "projection" adds a score of class and features.
+            and "projection" adds the score of a `Projection`.
     """
     discriminator, num_classes = networks.required_discriminator, networks.num_classes
     assert num_classes is not None
@@ -133,7 +135,7 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
         discriminator.scores.append(Projection(num_classes, discriminator.num_features))
         return
     layer, shape = input_layer(discriminator.body), networks.generator.shape
-    size = prod(shape[1:] or shape) if mode == "embedding" else None  # of one channel; a vector is one
+    size = prod(shape[1:] or shape) if mode == "embedding" else None  # elements of a channel, or of a vector
     if isinstance(layer, nn.Conv2d):
         add_inputs(layer, 1 if size else num_classes)
         discriminator.inputs.append(AppendPlanes(num_classes, size))
@@ -143,23 +145,18 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
 
 
 class KPlusOneLogit(nn.Module):
-    """The logit of "real" of a classifier with K + 1 classes, the last of which is "generated".
+    """The real-or-fake logit of a classifier with K + 1 classes, the last of which is "generated".
 
     Features [B, F] -> log Z [B, 1], with Z = sum_k exp l_k over the logits of the K classes. The logit of the
     last class is fixed at 0, so D = Z / (Z + 1) = sigmoid(log Z) (Salimans et al. 2016, section 5).
+
+    Args:
+        class_head: the layer that maps features to the K class logits.
     """
 
-    def __init__(self, classes: nn.Module):
+    def __init__(self, class_head: nn.Module):
         super().__init__()
-        self.classes = classes
+        self.classes = class_head
 
     def forward(self, features: Tensor) -> Tensor:
         return torch.logsumexp(at_least_float32(self.classes(features)), 1, keepdim=True)
-
-
-def class_cross_entropy(turn: Turn, sample: Sample) -> Tensor:
-    """-log p(y | x) of samples and their classes, [B]."""
-    classes = turn.judge(sample).classes
-    assert classes is not None
-    assert sample.condition is not None
-    return cross_entropy(at_least_float32(classes), sample.condition, reduction="none")

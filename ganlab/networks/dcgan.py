@@ -24,12 +24,12 @@ def generator(
     value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
-    """A linear layer to the smallest plane, then transposed convolutions with batch norm and (leaky) ReLU.
+    """A generator: a linear layer to small planes, then transposed convolutions, batch norm and (leaky) ReLU.
 
     Args:
-        width: channels at half of the final size; they double with each halving.
-        slope: of leaky ReLU for negative inputs; 0: ReLU.
-        value_range: of the images: [-1, 1] or [0, 1].
+        width: the number of channels at half of the images' size; it doubles with each halving.
+        slope: the slope of leaky ReLU for negative inputs; 0: ReLU.
+        value_range: the range of the images: [-1, 1] or [0, 1].
     """
     channels, sides, depth = _plan(shape)
     widths = [width * 2**i for i in reversed(range(depth))]
@@ -51,11 +51,11 @@ def generator(
 def discriminator(
     width: Count, *, kernel: Kernel, slope: float, shape: Sequence[int], features: Count | None = None
 ) -> Discriminator:
-    """Strided convolutions with batch norm (except the first) and leaky ReLU, then a linear score.
+    """A discriminator: strided convolutions, batch norm after all but the first, leaky ReLU; a linear score.
 
     Args:
-        width: channels at half of the images' size; they double with each halving.
-        features: size of a linear layer between the last plane and the score, as in MMD GANs (Li et al.
+        width: the number of channels at half of the images' size; it doubles with each halving.
+        features: the size of a linear layer between the last plane and the score, as in MMD GANs (Li et al.
             2017; Binkowski et al. 2018); None: the features are the elements of the last plane.
     """
     channels, sides, depth = _plan(shape)
@@ -75,7 +75,7 @@ def discriminator(
 
 
 def halvings(height: int, width: int) -> int:
-    """How often an image is halved: until a side is from 4 to 7, but at least twice if possible."""
+    """The number of times that an image is halved: until a side is 4 to 7, but at least twice if possible."""
     n = 0
     while height % 2 == width % 2 == 0 and (min(height, width) >= 8 or (n < 2 and min(height, width) >= 4)):
         height, width, n = height // 2, width // 2, n + 1
@@ -84,34 +84,36 @@ def halvings(height: int, width: int) -> int:
 
 def _plan(shape: Sequence[int]) -> tuple[int, tuple[int, int], int]:
     """The channels, the height and width, and the number of halvings of images [C, H, W]."""
-    wanted = "model=dcgan needs images with even sides of at least 8"
+    need = "model=dcgan needs images with even sides of at least 8"
     is_large = len(shape) == 3 and min(shape[1:]) >= 8
-    require(is_large, "data.shape", list(shape), wanted, "choose model=gan, or another image size")
+    require(is_large, "data.shape", list(shape), need, "choose model=gan, or another image size")
     channels, height, width = shape
     depth = halvings(height, width)
     if not _halves_well(height, width):
         # Sides rounded down to multiples of 2, 4, ..., 32.
         rounded = ((height >> i << i, width >> i << i) for i in range(1, 6))
         tall, wide = next(sides for sides in rounded if _halves_well(*sides))
-        reason = f"{wanted}, but halving this size ends at {height >> depth}x{width >> depth}"
+        reason = f"{need}, but halving this size ends at {height >> depth}x{width >> depth}"
         remedy = f"crop or resize with data.height={tall} data.width={wide}, or choose model=gan"
         raise ConfigError(reason, remedy, "data.shape", list(shape))
     return channels, (height, width), depth
 
 
 def _halves_well(height: int, width: int) -> bool:
-    """Whether the linear layer has to fill small planes only, so that convolutions form the image."""
+    """Whether the linear layer fills small planes only, so that convolutions form the image."""
     n = halvings(height, width)
     last = min(height, width) >> n  # side of the plane that the linear layer fills
     return n > 0 and last < (16 if n == 1 else 32)
 
 
 def _upsample(before: int, after: int, kernel: int, *, bias: bool) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(before, after, kernel, 2, (kernel - 1) // 2, kernel % 2, bias=bias)
+    """A transposed convolution that doubles the sides."""
+    sizes = {"stride": 2, "padding": (kernel - 1) // 2, "output_padding": kernel % 2}
+    return nn.ConvTranspose2d(before, after, kernel, bias=bias, **sizes)  # type: ignore[arg-type]
 
 
 def initialise(root: nn.Module) -> None:
-    """Weights from N(0, 0.02) (the paper's section 4), gains of batch norm from N(1, 0.02), biases 0.
+    """Draws weights from N(0, 0.02^2) (section 4) and gains of batch norm from N(1, 0.02^2); biases are 0.
 
     The gains are those of the released code (Newmu/dcgan_code); the paper does not mention them.
     """

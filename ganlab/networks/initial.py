@@ -1,7 +1,8 @@
-"""Initialisers of weights, which replace the initialisation of the layers themselves.
+"""Initialisers of weights, which replace the initial weights that layers draw when they are built.
 
-Each initialiser changes a network in place. It is called with the network and with `mean`, a function that
-returns the mean training sample [*shape]; None if the data are not available, since weights will be restored.
+An initialiser changes a network in place. It is called with the network and with `mean`, a function that
+returns the mean training sample [*shape]. `mean` is None if a checkpoint will be loaded: then the data may
+not be available, and initial weights have no effect.
 """
 
 import math
@@ -17,7 +18,7 @@ from ganlab.networks.base import WEIGHT_LAYERS
 
 
 class LayerInitialiser(ABC):
-    """Draws the weights of every linear and convolutional layer, and sets the biases to zero."""
+    """Base class of initialisers that draw the weights of layers, and set their biases to zero."""
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
@@ -29,11 +30,11 @@ class LayerInitialiser(ABC):
 
     @abstractmethod
     def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
-        """Replaces the weight of a layer, in place."""
+        """Draws the weight of a layer, in place."""
 
 
 class Uniform(LayerInitialiser):
-    """Weights uniform in [-bound, bound], biases zero (Goodfellow et al. 2014)."""
+    """Draws weights uniformly from [-bound, bound], as Goodfellow et al. (2014)."""
 
     def __init__(self, bound: Positive):
         self.bound = bound
@@ -43,7 +44,7 @@ class Uniform(LayerInitialiser):
 
 
 class Normal(LayerInitialiser):
-    """Weights from N(0, std^2), biases zero (the earlier code of Li, Swersky & Zemel 2015: 0.1)."""
+    """Draws weights from N(0, std^2); the earlier code of Li, Swersky & Zemel (2015) has a std of 0.1."""
 
     def __init__(self, std: Positive):
         self.std = std
@@ -53,10 +54,10 @@ class Normal(LayerInitialiser):
 
 
 class FanIn(LayerInitialiser):
-    """Weights from N(0, scale / inputs), biases zero (the code of Li, Swersky & Zemel 2015: scale 0.1).
+    """Draws weights from N(0, scale / inputs); the code of Li, Swersky & Zemel (2015) has a scale of 0.1.
 
     Raises:
-        ConfigError: when called on a network with transposed convolutions.
+        ConfigError: a network on which it is called has transposed convolutions.
     """
 
     def __init__(self, scale: Positive):
@@ -73,14 +74,14 @@ class FanIn(LayerInitialiser):
 
 
 class OutputMean:
-    """The last bias of a generator, such that with last weights of zero it generates the mean sample.
+    """Sets the last bias of a generator so that with last weights of zero it would generate the mean sample.
 
     Args:
-        margin: the least distance of the means from the ends of the output's range, where the bias would be
-            infinite (Goodfellow et al. 2014: 1e-7).
+        margin: the smallest distance of a mean from the ends of the output's range, at which the bias would
+            be infinite; Goodfellow et al. (2014) have 1e-7.
 
     Raises:
-        ConfigError: when called on a generator that does not end in a linear layer.
+        ConfigError: a generator on which it is called does not end in a linear layer.
     """
 
     def __init__(self, margin: Positive):

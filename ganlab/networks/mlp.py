@@ -1,4 +1,4 @@
-"""Fully connected players, with the options of Goodfellow et al. (2014) among others."""
+"""Fully connected players, among them those of Goodfellow et al. (2014)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,7 +13,7 @@ from ganlab.networks.priors import Prior
 
 
 class Maxout(nn.Module):
-    """The maximum of `pieces` linear maps (Goodfellow et al. 2013), [B, num_inputs] -> [B, num_outputs]."""
+    """The maximum of `pieces` linear maps (Goodfellow et al. 2013): [B, num_inputs] -> [B, num_outputs]."""
 
     def __init__(self, num_inputs: int, num_outputs: int, pieces: int):
         super().__init__()
@@ -21,7 +21,7 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)  # [B, G, pieces] -> [B, G]
+        return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)
 
 
 def generator(
@@ -34,11 +34,13 @@ def generator(
     value_range: ValueRange,
     prior: Prior,
 ) -> Generator:
-    """Linear layers of `hidden` widths with batch norm, if any, and (leaky) ReLU; then a linear layer.
+    """A generator: hidden layers with (leaky) ReLU, then a linear layer.
 
     Args:
-        slope: of leaky ReLU for negative inputs; 0: ReLU.
-        value_range: of the samples: [-1, 1], [0, 1], or None for any.
+        hidden: the widths of the hidden layers.
+        batch_norm: whether each hidden layer has batch norm.
+        slope: the slope of leaky ReLU for negative inputs; 0: ReLU.
+        value_range: the range of the samples: [-1, 1], [0, 1], or None for any.
     """
     layers: list[nn.Module] = []
     for before, after in pairwise([latent_dim, *hidden]):
@@ -58,10 +60,15 @@ def discriminator(
     input_dropout: Rate,
     shape: Sequence[int],
 ) -> Discriminator:
-    """Hidden layers of `hidden` widths with dropout, the last of which gives the features; a linear score.
+    """A discriminator: hidden layers, the last of which outputs the features, and a linear score.
 
     Args:
-        maxout: pieces of maxout layers (Goodfellow et al. 2014); None: linear layers with leaky ReLU.
+        hidden: the widths of the hidden layers.
+        maxout: the number of pieces of maxout layers (Goodfellow et al. 2014); None: linear layers with leaky
+            ReLU.
+        slope: the slope of leaky ReLU for negative inputs.
+        dropout: the rate of dropout after each hidden layer.
+        input_dropout: the rate of dropout on the samples.
     """
     layers: list[nn.Module] = [nn.Flatten(), *_dropout(input_dropout)]
     for before, after in pairwise([prod(shape), *hidden]):
@@ -73,4 +80,5 @@ def discriminator(
 
 
 def _dropout(rate: float) -> list[nn.Module]:
+    """A dropout layer, or none if the rate is 0."""
     return [nn.Dropout(rate)] if rate else []

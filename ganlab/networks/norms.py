@@ -1,4 +1,4 @@
-"""Normalisation layers that replace batch norm, and tools that change a network's batch norm."""
+"""Normalisation layers that replace batch norm, and functions that change the batch norms of a network."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 def remove_batch_norm(root: nn.Module) -> int:
     """Removes every batch norm below `root`, and returns their number.
 
-    The layer before each gets a bias if it has none, since the bias of the batch norm is lost.
+    The layer before a removed batch norm gets a bias if it has none, to replace that of the batch norm.
     """
     before = None
     for layer in root.modules():
@@ -34,36 +34,37 @@ def remove_batch_norm(root: nn.Module) -> int:
 
 @torch.no_grad()
 def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor | None, ...]]) -> None:
-    """Sets the running statistics of all batch norms to those of the network's own activations.
+    """Sets the running statistics of all batch norms to those of given batches.
 
-    For weights that were not trained, such as averages, to which other statistics do not apply (Izmailov et
-    al. 2018, section 3.2; Brock et al. 2019 call them standing statistics). During the passes each layer
-    normalises a batch by the statistics of that batch, as in training. All other layers are in evaluation
-    mode. Afterwards it has the statistics of all batches, with the unbiased variance.
+    This is needed for weights that were not themselves trained, such as averages, because the statistics of
+    the trained weights do not fit them (Izmailov et al. 2018, section 3.2; Brock et al. 2019 call the new
+    ones standing statistics). In these passes, batch norms normalise by the statistics of the batch, as in
+    training, and all other layers are in evaluation mode. Afterwards each batch norm has the mean and the
+    unbiased variance of all batches.
 
     Args:
         batches: the arguments of each pass, with the same number of rows in each.
     """
-    found: dict[Any, list[tuple[Tensor, Tensor]]] = {}
+    statistics: dict[Any, list[tuple[Tensor, Tensor]]] = {}
 
-    def measure(norm: Any, inputs: tuple[Tensor]) -> None:
+    def use_batch_statistics(norm: Any, inputs: tuple[Tensor]) -> None:
         x = at_least_float32(inputs[0])
         dims = [0, *range(2, x.ndim)]
         variance, mean = torch.var_mean(x, dims, correction=0)  # [C]
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
-        found.setdefault(norm, []).append((mean, torch.var(x, dims)))  # torch keeps the unbiased one, too
+        statistics.setdefault(norm, []).append((mean, torch.var(x, dims)))  # unbiased, as running_var is
 
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not norms:
         return
     with ExitStack() as hooks, evaluating(network):
         for norm in norms:
-            hooks.enter_context(norm.register_forward_pre_hook(measure))
+            hooks.enter_context(norm.register_forward_pre_hook(use_batch_statistics))
         for batch in batches:
             network(*batch)
-    for norm, statistics in found.items():
-        means, variances = (torch.stack(part) for part in zip(*statistics, strict=True))  # [batches, C]
+    for norm, pairs in statistics.items():
+        means, variances = (torch.stack(part) for part in zip(*pairs, strict=True))  # [batches, C]
         norm.running_mean.copy_(means.mean(0))
         norm.running_var.copy_(variances.mean(0) + means.var(0, correction=0))
 
@@ -71,17 +72,18 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
 class ElementaryNorm(_BatchNorm):
     """Batch norm in elementary operations: x [B, C, ...] -> the same shape.
 
-    It can be differentiated any number of times, torch's own only twice. A gradient penalty within the
-    gradient of an unrolled step needs a third time.
+    It can be differentiated any number of times, torch's batch norm only twice. The gradient of a gradient
+    penalty through an unrolled step is a third derivative.
 
     Args:
-        norm: the batch norm that it replaces, whose parameters, buffers and their names it takes over.
-        synchronised: whether the statistics are those of the batches of all processes, which must have
-            equally many rows. torch's own SyncBatchNorm does not run on CPUs.
+        norm: the batch norm that is replaced; its parameters and buffers are used under the same names.
+        synchronised: whether the statistics are those of all processes, whose batches must have equally many
+            rows. torch's SyncBatchNorm does not run on CPUs.
     """
 
     def __init__(self, norm: _BatchNorm, synchronised: bool = False):
-        super().__init__(norm.num_features, norm.eps, norm.momentum, False, norm.track_running_stats)
+        settings = {"affine": False, "track_running_stats": norm.track_running_stats}
+        super().__init__(norm.num_features, norm.eps, norm.momentum, **settings)
         self.synchronised = synchronised
         self.weight, self.bias = norm.weight, norm.bias
         for name, buffer in norm.named_buffers():
@@ -93,13 +95,14 @@ class ElementaryNorm(_BatchNorm):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        rows = at_least_float32(x)
+        x32 = at_least_float32(x)
         dims = [0, *range(2, x.ndim)]
         shape = [1, -1] + [1] * (x.ndim - 2)
-        mean = self._mean(rows.mean(dims))  # [C]
-        centred = rows - mean.view(shape)
+        mean = self._mean(x32.mean(dims))  # [C]
+        centred = x32 - mean.view(shape)
         variance = self._mean(centred.square().mean(dims))  # [C]
-        self._update_running_statistics(mean.detach(), variance.detach(), x.numel() // x.shape[1])
+        count = x.numel() // x.shape[1]  # elements of a channel
+        self._update_running_statistics(mean.detach(), variance.detach(), count)
         scale = (variance + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
         normalised = centred * scale.view(shape)
         return (normalised if self.bias is None else normalised + self.bias.view(shape)).to(x.dtype)
@@ -110,7 +113,7 @@ class ElementaryNorm(_BatchNorm):
 
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Updates the running statistics as torch does; `count`: elements per channel on this process."""
+        """Updates the running statistics as torch does, from `count` elements per channel on this process."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         count *= dist.get_world_size() if self.synchronised and is_distributed() else 1
@@ -126,12 +129,13 @@ SynchronisedNorm = partial(ElementaryNorm, synchronised=True)
 class VirtualNorm(nn.Module):
     """Virtual batch norm (Salimans et al. 2016, section 3.4): x [R + B, C, ...] -> the same shape.
 
-    The first R rows are a reference batch, normalised by its own statistics. Row b of the others is
-    normalised by a mean over R + 1 rows, (R m_ref + m_b) / (R + 1), and by the same of the squares.
+    The first R rows are a reference batch, normalised by the statistics of that batch. Each other row b is
+    normalised by the statistics of the R reference rows and itself: by the mean (R m_ref + m_b) / (R + 1),
+    and the same mean of the squares.
 
     Args:
-        norm: the batch norm whose gain and bias it takes over.
-        size: R.
+        norm: the batch norm that is replaced; its gain and bias are used.
+        size: R, the number of rows of the reference batch.
     """
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d, size: int):
@@ -141,7 +145,7 @@ class VirtualNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = at_least_float32(x).reshape(*x.shape[:2], -1)  # [R + B, C, S]
-        # The result does not depend on a shift, and squares of centred elements lose no digits.
+        # A shift of all rows does not change the result, and squares of centred elements lose no digits.
         rows = rows - rows[: self.size].detach().mean((0, 2), keepdim=True)
         mean, square = rows.mean(2), rows.square().mean(2)  # [R + B, C]
         mean, square = self._include_reference(mean), self._include_reference(square)
@@ -152,5 +156,5 @@ class VirtualNorm(nn.Module):
     def _include_reference(self, moment: Tensor) -> Tensor:
         """Moments of single rows [R + B, C] -> the moments by which each row is normalised."""
         reference = moment[: self.size].mean(0)  # [C]
-        own = (self.size * reference + moment[self.size :]) / (self.size + 1)  # [B, C]
-        return torch.cat([reference.expand(self.size, -1), own])
+        extended = (self.size * reference + moment[self.size :]) / (self.size + 1)  # [B, C]
+        return torch.cat([reference.expand(self.size, -1), extended])

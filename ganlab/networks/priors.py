@@ -1,4 +1,4 @@
-"""Prior distributions of latents, as functions of random numbers, n and dim -> latents [n, dim]."""
+"""Prior distributions of latents."""
 
 import math
 from typing import Protocol
@@ -9,6 +9,8 @@ from ganlab.core.randomness import RandomSource
 
 
 class Prior(Protocol):
+    """A distribution from which n latents are drawn, [n, dim]."""
+
     def __call__(self, random: RandomSource, n: int, dim: int) -> Tensor: ...
 
 
@@ -22,7 +24,7 @@ class Normal:
 class TruncatedNormal:
     """Normal latents whose elements all lie in [-threshold, threshold], as if redrawn until they do.
 
-    Each is the inverse of the normal distribution function at a uniform number.
+    Each element is the inverse of their distribution function at a uniform random number.
     """
 
     def __init__(self, threshold: float):
@@ -35,7 +37,7 @@ class TruncatedNormal:
 
 
 class Uniform:
-    """Uniform latents in [-bound, bound]; a bound of sqrt(3) gives unit variance."""
+    """Latents whose elements are uniform in [-bound, bound]; a bound of sqrt(3) gives unit variance."""
 
     def __init__(self, bound: float):
         self.bound = bound
@@ -45,7 +47,7 @@ class Uniform:
 
 
 class Sphere:
-    """Uniform latents on the sphere of radius sqrt(dim), where normal ones concentrate (White 2016)."""
+    """Uniform latents on the sphere of radius sqrt(dim), near which normal ones concentrate (White 2016)."""
 
     def __call__(self, random: RandomSource, n: int, dim: int) -> Tensor:
         latent = random.normal("latent", n, dim)

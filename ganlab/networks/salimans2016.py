@@ -16,7 +16,7 @@ from ganlab.networks.priors import Prior
 
 
 class GaussianNoise(nn.Module):
-    """Adds normal noise of standard deviation `std` in training; the identity in evaluation; any shape."""
+    """Adds normal noise of standard deviation `std` in training, and nothing in evaluation; for any shape."""
 
     def __init__(self, std: float):
         super().__init__()
@@ -27,11 +27,12 @@ class GaussianNoise(nn.Module):
 
 
 class NormalisedLinear(nn.Linear):
-    """s_j (v_j . x) / |v_j| + b_j: a linear map with weight normalisation (Salimans & Kingma 2016).
+    """A linear map with weight normalisation, s_j (v_j . x) / |v_j| + b_j (Salimans & Kingma 2016).
 
     Args:
         initialise: whether the first training batch sets s and b such that the outputs have mean 0 and
-            variance 1 over the rows of all processes (section 3). Otherwise s = 1 and b = 0 at first.
+            variance 1 over the rows of all processes (section 3). Otherwise the initial values are s = 1 and
+            b = 0.
         learn_scale: whether s is trained.
     """
 
@@ -58,7 +59,7 @@ class NormalisedLinear(nn.Linear):
         self.bias.copy_(-mean / std)
 
     def get_extra_state(self) -> dict[str, bool]:
-        return {"waits": self.uninitialised}  # the key of existing checkpoints
+        return {"waits": self.uninitialised}  # the key in existing checkpoints
 
     def set_extra_state(self, state: dict[str, bool]) -> None:
         self.uninitialised = state["waits"]
@@ -67,7 +68,10 @@ class NormalisedLinear(nn.Linear):
 def generator(
     latent_dim: Count, hidden: Widths, shape: Sequence[int], value_range: ValueRange, prior: Prior
 ) -> Generator:
-    """Linear layers with batch norm without a gain, and softplus; then a layer with weight normalisation."""
+    """A generator: hidden layers with softplus, and a last layer with weight normalisation.
+
+    Each hidden layer has batch norm with a bias, but without a gain.
+    """
     layers: list[nn.Module] = []
     for before, after in pairwise([latent_dim, *hidden]):
         dense, norm = nn.Linear(before, after, bias=False), nn.BatchNorm1d(after, eps=1e-6)
@@ -83,13 +87,13 @@ def generator(
 def discriminator(
     hidden: Annotated[Widths, 1], input_noise: NotNegative, noise: NotNegative, shape: Sequence[int]
 ) -> Discriminator:
-    """Hidden layers with weight normalisation and ReLU, and a linear score, each with noise on its inputs.
+    """A discriminator of layers with weight normalisation, each with noise on its inputs; ReLU between them.
 
     The features are the outputs of the last hidden layer, without noise.
 
     Args:
-        input_noise: standard deviation of the noise on the samples.
-        noise: standard deviation of the noise on the outputs of the hidden layers.
+        input_noise: the standard deviation of the noise on the samples.
+        noise: the standard deviation of the noise on the inputs of all other layers.
     """
     layers: list[nn.Module] = [nn.Flatten()]
     for i, (before, after) in enumerate(pairwise([prod(shape), *hidden])):

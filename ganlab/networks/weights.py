@@ -1,4 +1,4 @@
-"""Access to the weights of a network, and parametrisations that compute them from other tensors."""
+"""Access to the weights of a network, and parametrisations, which compute weights from other tensors."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -14,10 +14,10 @@ from ganlab.networks.salimans2016 import NormalisedLinear
 
 
 def weight_layers(network: nn.Module) -> Iterator[tuple[nn.Module, int]]:
-    """Yields each layer with a weight, and the dimension of the weight that enumerates the outputs.
+    """Linear and convolutional layers, each with the dimension of its weight that enumerates the outputs.
 
-    A discriminator's decoder and a generator's encoder are left out, since verdicts and samples do not depend
-    on them.
+    A discriminator's decoder and a generator's encoder are left out, because verdicts and samples do not
+    depend on them.
     """
     for name, layer in network.named_modules():
         if isinstance(layer, WEIGHT_LAYERS) and not name.startswith(("decoder.", "encoder.")):
@@ -28,10 +28,12 @@ def parametrise(layer: nn.Module, make: Callable[..., object], **settings: Any) 
     """Replaces a layer's weight by a parametrisation, in place.
 
     Args:
-        make: adds the parametrisation, such as `torch.nn.utils.parametrizations.spectral_norm`.
+        make: a function that adds a parametrisation to a weight, such as
+            `torch.nn.utils.parametrizations.spectral_norm`.
+        settings: further arguments of `make`.
 
     Raises:
-        ConfigError: the layer divides by the norm of its weights.
+        ConfigError: the layer divides by the norm of its weights, so that the parametrisation has no effect.
     """
     refuse_normalised(layer)
     make(layer, "weight", **settings)
@@ -47,7 +49,7 @@ def refuse_normalised(network: nn.Module) -> None:
 
 
 def optimised_weight(layer: nn.Module) -> Tensor:
-    """The tensor that an optimiser updates to change a layer's weight; for weight norm, the directions."""
+    """The tensor that an optimiser updates to change a layer's weight; under weight norm, the direction."""
     if not is_parametrized(layer, "weight"):
         return cast(Tensor, layer.weight)
     *_, last = layer.get_submodule("parametrizations.weight").parameters(recurse=False)
@@ -61,15 +63,16 @@ def flat_weights(network: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def set_singular_vectors(network: nn.Module) -> None:
-    """Sets the singular vectors of all spectral norms to those of the present weights.
+    """Sets the singular vectors of all spectral norms to those of the current weights.
 
-    This is for weights that were not trained, such as averages. With the vectors that the power iteration has
-    found for other weights, sigma would be too small.
+    This is needed for weights that were not themselves trained, such as averages: with the singular vectors
+    of other weights, the estimate of the largest singular value would be too small.
     """
-    for name, norm in network.named_modules():
+    layers = [layer for layer in network.modules() if is_parametrized(layer, "weight")]
+    pairs = [(n, layer) for layer in layers for n in layer.get_submodule("parametrizations.weight").modules()]
+    for norm, layer in pairs:
         if isinstance(norm, _SpectralNorm):
-            weight = optimised_weight(network.get_submodule(name.split("parametrizations.")[0].rstrip(".")))
-            matrix = norm._reshape_weight_to_matrix(weight)
+            matrix = norm._reshape_weight_to_matrix(optimised_weight(layer))
             # NaN and infinity are reported when the network is used.
             exact = matrix.double().nan_to_num(0, 0, 0)
             tall = len(matrix) > matrix.shape[1]
@@ -79,9 +82,9 @@ def set_singular_vectors(network: nn.Module) -> None:
 
 
 class FullPrecision(nn.Module):
-    """Computes a parametrisation without autocast.
+    """A parametrisation that is computed without autocast.
 
-    Autocast would compute matrix-vector products in half precision, in which a norm has two or three digits.
+    Autocast would compute matrix-vector products in half precision, so that a norm had two or three digits.
     """
 
     def __init__(self, parametrisation: nn.Module):

@@ -1,6 +1,9 @@
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Networks, Turn
-from ganlab.networks.class_conditioning import GeneratorMode, class_cross_entropy, condition_generator
+from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
+from ganlab.networks.class_conditioning import GeneratorMode, condition_generator
 from ganlab.tricks.base import Terms, Trick
 
 
@@ -8,13 +11,13 @@ class AuxiliaryClassifier(Trick):
     """AC-GAN: both players are trained so that a classifier head recognises the class (Odena et al. 2017).
 
     The generator is conditioned on a class, by one of the modes of label_conditioning. The discriminator does
-    not see the class but predicts it with a head of its own. It minimises
-    weight (-log p(y | x) - log p(y | G(z, y))) in addition to its other terms, and the generator the second
-    half (equations 2 and 3).
+    receive the class but predicts it with a separate head. It minimises
+    weight (-log p(y | x) - log p(y | G(z, y))) in addition to its other terms. The generator minimises
+    -weight log p(y | G(z, y)) (equations 2 and 3).
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
-    claims = frozenset({Capability.LABELS})  # a discriminator that sees the class could copy it
+    claims = frozenset({Capability.LABELS})  # a discriminator that receives the class could copy it
 
     def __init__(self, generator: GeneratorMode, weight: ScheduleLike):
         super().__init__()
@@ -31,3 +34,11 @@ class AuxiliaryClassifier(Trick):
         if turn.player == "discriminator":
             terms["class_of_real"] = weight * class_cross_entropy(turn, turn.real)
         return terms
+
+
+def class_cross_entropy(turn: Turn, sample: Sample) -> Tensor:
+    """-log p(y | x) of samples x and their classes y, under the verdict's class logits, [B]."""
+    logits = turn.judge(sample).classes
+    assert logits is not None
+    assert sample.condition is not None
+    return cross_entropy(at_least_float32(logits), sample.condition, reduction="none")

@@ -7,7 +7,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Networks
 from ganlab.core.validation import OpenFraction
-from ganlab.networks.base import Conditioned, insert_between_layers
+from ganlab.networks.base import InputTransform, insert_between_layers
 from ganlab.tricks.base import Trick
 
 MASK = (1 << 24) - 1  # selects the bits of a hash that are compared with the rate
@@ -35,7 +35,7 @@ class GeneratorDropout(Trick):
             raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
 
 
-class LatentKeys(Conditioned):
+class LatentKeys(InputTransform):
     """Computes a key of each latent, [B], for the `KeyedDropout` layers; passes its inputs through.
 
     A key is a function of the latent's bits, and so the same on every machine and in every batch: the sum

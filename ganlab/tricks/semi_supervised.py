@@ -1,6 +1,7 @@
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Turn
-from ganlab.networks.class_conditioning import KPlusOneLogit, class_cross_entropy
+from ganlab.networks.class_conditioning import KPlusOneLogit
+from ganlab.tricks.auxiliary_classifier import class_cross_entropy
 from ganlab.tricks.base import Terms, Trick
 
 
@@ -8,8 +9,8 @@ class SemiSupervised(Trick):
     """The discriminator is a classifier with K classes and one for fakes (Salimans et al. 2016, section 5).
 
     With class logits l_1 ... l_K and l_(K+1) = 0, D = Z / (Z + 1), where Z = sum_k exp l_k. The verdict's
-    logit is log Z, and the objective's terms are the unsupervised loss. The supervised loss, weight * -log
-    p(y | x, y <= K), is added for a second batch of labelled samples. No other labels are used.
+    logit is log Z, and the terms of the objective are the unsupervised loss. The supervised loss of a second
+    batch, of labelled samples, is added: -weight log p(y | x, y <= K). No other labels are used.
     """
 
     needs = frozenset(
@@ -24,9 +25,9 @@ class SemiSupervised(Trick):
 
     def networks(self, networks: Networks) -> None:
         assert networks.num_classes is not None
-        classes = networks.required_discriminator.head(networks.num_classes)
-        networks.required_discriminator.classes = classes
-        networks.required_discriminator.score = KPlusOneLogit(classes)
+        discriminator = networks.required_discriminator
+        discriminator.classes = discriminator.head(networks.num_classes)
+        discriminator.score = KPlusOneLogit(discriminator.classes)
 
     def terms(self, turn: Turn) -> Terms:
         assert turn.labelled is not None

@@ -5,7 +5,7 @@ from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Capability, Networks
 from ganlab.core.validation import TwoOrMore
-from ganlab.networks.base import Conditioned, Generator, replace_modules
+from ganlab.networks.base import Conditioned, Generator, InputTransform, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 from ganlab.tricks.base import Order, Trick
 
@@ -34,7 +34,7 @@ class VirtualBatchNorm(Trick):
         generator.body = DropReference(generator.body, self.size)
 
 
-class PrependReference(Conditioned):
+class PrependReference(InputTransform):
     """Prepends the reference's latents, with cyclic classes, to a batch: [B, D] -> [size + B, D]."""
 
     def __init__(self, generator: Generator, size: int, num_classes: int | None):

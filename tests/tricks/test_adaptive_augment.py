@@ -207,7 +207,7 @@ def test_a_restored_trick_continues_in_the_middle_of_an_interval() -> None:
             ("", UNSET, "all strengths that apply to 1-channel images are 0"),
         ),
         (lambda: build_trick(2), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
-        (lambda: build_trick(value_range=None), (".range", None, "must be two rising numbers")),
+        (lambda: build_trick(value_range=None), (".range", None, "must be two increasing numbers")),
         (lambda: game("wasserstein", [NAME]), ("trick", NAME, "objective with logits that are positive")),
         (lambda: game("least_squares", [NAME]), ("trick", NAME, "objective with logits that are positive")),
         (lambda: game("mmd", [NAME]), ("trick", NAME, "objective with a discriminator")),

@@ -184,11 +184,11 @@ def test_half_precision_is_converted_to_float32() -> None:
         ),
         (
             lambda: build_trick(3, 8, 8, contrast=0.5, value_range=None),
-            (".range", None, "must be two rising numbers"),
+            (".range", None, "must be two increasing numbers"),
         ),
         (
             lambda: build_trick(3, 8, 8, contrast=0.5, value_range=(1, 0)),
-            (".range", (1, 0), "must be two rising numbers"),
+            (".range", (1, 0), "must be two increasing numbers"),
         ),
         (lambda: game("mmd", ["diff_augment"]), ("trick", "diff_augment", "objective with a discriminator")),
     ],
