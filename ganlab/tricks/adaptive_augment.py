@@ -15,9 +15,9 @@ class AdaptiveAugment(AugmentingTrick):
 
     Each transform is applied to each image with probability p, which starts at 0. After every `interval`
     updates of the discriminator, p rises if r_t = E sign(D(x)), over the real samples of these updates, is
-    above `target`, and falls if it is below, at a rate of 1 per `kimg` thousand real images (section 3,
-    equation 1). p never falls below 0, and values above 1 act as 1. Samples are augmented on both players'
-    turns, and the generator's gradient flows through. An augmented image keeps its class.
+    above `target`, and otherwise falls, at a rate of 1 per `kimg` thousand real images (section 3, equation
+    1). p never falls below 0, and values above 1 act as 1. Samples are augmented on both players' turns, and
+    the generator's gradient flows through the augmentation. An augmented image keeps its class.
     """
 
     stream = "adaptive_augment"
@@ -36,8 +36,8 @@ class AdaptiveAugment(AugmentingTrick):
         self.p = nn.Buffer(torch.zeros(()))
         self.signs = nn.Buffer(torch.zeros(()))  # the sum of E sign(D(x)) since the last change of p
         self.latest = nn.Buffer(torch.zeros(()))  # E sign(D(x)) of the current turn
-        self.moves = 0
-        self.images = 0  # real ones since the last change of p
+        self.moves = 0  # updates of the discriminator
+        self.images = 0  # real images since the last change of p
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         return self.augment(sample, self.p, turn)
@@ -47,7 +47,7 @@ class AdaptiveAugment(AugmentingTrick):
         if turn.player == "discriminator" and not turn.is_unrolled:
             signs = at_least_float32(turn.on_real.logits.detach()).sign()
             self.latest.copy_(mean_over_ranks(signs.mean()))
-            self.batch_size = len(turn.real.x) * turn.random.world_size  # on all processes
+            self.batch_size = len(turn.real.x) * turn.random.world_size  # of all processes
         return terms
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:

@@ -10,7 +10,7 @@ from ganlab.tricks.base import Trick
 
 
 class Augmentations(TypedDict):
-    """Three groups of transforms, each of which None disables, and the range of the data."""
+    """Three groups of transforms, each of which may be None, and the range of the data."""
 
     geometry: Augmentation | None
     colour: Augmentation | None
@@ -21,7 +21,7 @@ class Augmentations(TypedDict):
 class AugmentingTrick(Trick):
     """Base class of tricks with the augmentations of ADA (Karras et al. 2020, appendix B)."""
 
-    stream: ClassVar[str]  # the prefix of the names of its random streams
+    stream: ClassVar[str]  # the prefix of the names of the trick's random streams
 
     def __init__(self, **augmentations: Unpack[Augmentations]):
         super().__init__()

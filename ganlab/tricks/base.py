@@ -18,7 +18,7 @@ from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
 
 Terms = dict[str, Tensor]  # loss terms by name, each a scalar or one number per verdict
-Compute = Callable[[Turn], Terms]
+Compute = Callable[[Turn], Terms]  # computes the loss terms of the player on turn
 PlayerChoice = Literal["discriminator", "generator", "both"]
 
 
@@ -29,7 +29,7 @@ class Order(IntEnum):
     EXTEND = 1  # adds layers, heads, inputs
     RESHAPE = 2  # changes the shape of the discriminator's samples
     CONSTRAIN = 3  # constrains all weights, including those of added layers
-    MOVE = 4  # changes the weights after an update, before other tricks read them
+    MOVE = 4  # changes the weights after an update, before tricks that observe read them
     OBSERVE = 5  # reads or copies the finished networks, or evaluates the losses of other tricks
     PRESENT = 6  # changes the copies that observers provide for sampling
 
@@ -38,22 +38,23 @@ class Trick(nn.Module):
     """Base class of tricks. A trick overrides some hooks; by default a hook changes nothing.
 
     Buffers are moved, saved and restored with the game. The objective, the data and the settings must
-    provide every capability in `needs` and `claims`. A claim is exclusive: no other trick may need it.
+    provide every capability in `needs` and `claims`. A claim is exclusive: no other trick may need or claim
+    the same capability.
     """
 
     order: ClassVar[Order] = Order.EXTEND
     needs: frozenset[str] = frozenset()
     claims: frozenset[str] = frozenset()
-    players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or losses it changes
-    selects_player: ClassVar[bool] = False  # whether it has a setting `player`
+    players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or losses the trick changes
+    selects_player: ClassVar[bool] = False  # whether the trick has a setting `player`
     saved_attributes: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored like buffers
-    differentiates_inputs: ClassVar[bool] = False  # takes gradients with respect to the samples
+    differentiates_inputs: ClassVar[bool] = False  # whether it takes gradients with respect to samples
 
     def networks(self, networks: Networks) -> None:
         """Changes the networks, in place and once, when the game is built."""
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        """Is called after weights were loaded from another run or stage."""
+        """Called after weights were loaded from a different run or stage."""
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
         """Changes the latents, [B, latent_dim]."""
@@ -72,31 +73,43 @@ class Trick(nn.Module):
         return targets
 
     def terms(self, turn: Turn) -> Terms:
-        """Terms that are added to the loss on the turns of `players`."""
+        """Loss terms that are added to those of the player on turn, if the player is in `players`.
+
+        This is the simple form of `losses`, for tricks that leave the terms of others unchanged.
+        """
         return {}
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        """Changes the loss terms, or computes them on a changed turn; by default adds `terms`."""
+        """The loss terms of the player on turn; by default `compute(turn)` together with `terms(turn)`.
+
+        Tricks that change or drop terms, or compute them on a changed turn, override this hook.
+
+        Args:
+            compute: computes the terms of the objective and of the tricks before this one in order.
+        """
         terms = compute(turn)
         return {**terms, **self.terms(turn)} if turn.player in self.players else terms
 
     def may_move(self, player: Player, step: int) -> bool:
-        """Whether the player may move in this step, equal on all ranks. It moves if all tricks agree."""
+        """Whether the player may move in this step. It moves if every trick returns true.
+
+        All ranks must return the same.
+        """
         return True
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        """Is called after each update of a player."""
+        """Called after each update of a player."""
 
     def scalars(self) -> dict[str, Tensor]:
         """Scalars that are logged like loss terms."""
         return {}
 
     def sampler(self, generator: nn.Module) -> nn.Module:
-        """Replaces the network that samples are drawn from."""
+        """Replaces the generator from which samples are drawn."""
         return generator
 
     def classifier(self, discriminator: Discriminator) -> Discriminator:
-        """Replaces the network that classifies samples outside of training."""
+        """Replaces the discriminator that classifies samples outside of training."""
         return discriminator
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -133,7 +146,7 @@ def errors_about(trick: str) -> Iterator[None]:
         raise ConfigError(error.reason, error.remedy, "trick", trick) from error.__cause__
 
 
-# Why capabilities that do not depend on the objective may be missing, and the remedy.
+# Capabilities that do not depend on the objective: why one is missing, and the remedy.
 MISSING: dict[str, tuple[str, str]] = {
     Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
     Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
@@ -143,7 +156,7 @@ MISSING: dict[str, tuple[str, str]] = {
 
 
 def capability_error(name: str, trick: Trick, capability: str, objective: str) -> ConfigError:
-    """The error about a trick that needs a capability which is not provided."""
+    """The error that a trick needs a capability which is not provided."""
     if capability in MISSING:
         cause, remedy = MISSING[capability]
         reason = f"needs {capability}, but {cause}"
@@ -156,7 +169,7 @@ def capability_error(name: str, trick: Trick, capability: str, objective: str) -
 
 
 class Tricks(nn.ModuleDict):
-    """All tricks of a game, by their names in the config. A hook calls that of each trick, in their order."""
+    """All tricks of a game, by their names in the config. Each hook calls that of every trick, in order."""
 
     if TYPE_CHECKING:  # torch returns modules of any class
 
@@ -170,20 +183,21 @@ class Tricks(nn.ModuleDict):
             if "." in name or hasattr(self, name) or hasattr(Trick, name):
                 raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
-        # Two tricks of one class on the same player would share one name of their loss terms.
+        # Two tricks of one class on the same player would give their loss terms the same names.
         for (one, trick), (other, twin) in combinations(self.items(), 2):
-            kind = type(twin) if isinstance(trick, type(twin)) else type(trick)
-            adds_terms = kind.losses is not Trick.losses or kind.terms is not Trick.terms
-            if isinstance(twin, kind) and adds_terms and set(trick.players) & set(twin.players):
-                reason = f"both are {kind.__name__} and would overwrite each other's loss terms"
+            # The base class, if one of the two classes is derived from the other.
+            base = type(twin) if isinstance(trick, type(twin)) else type(trick)
+            adds_terms = base.losses is not Trick.losses or base.terms is not Trick.terms
+            if isinstance(twin, base) and adds_terms and set(trick.players) & set(twin.players):
+                reason = f"both are {base.__name__} and would overwrite each other's loss terms"
                 raise ConfigError(reason, "remove one of them", "trick", [one, other])
 
     def check_capabilities(self, provided: frozenset[str], objective: str) -> None:
-        """Refuses a trick that could not act.
+        """Checks that every trick has the capabilities that it needs.
 
         Args:
             provided: the capabilities of objective, data and settings.
-            objective: the name of its class, for the message.
+            objective: the name of the objective's class, for the message.
 
         Raises:
             ConfigError: a needed or claimed capability is not provided, or another trick claims it.
@@ -207,7 +221,12 @@ class Tricks(nn.ModuleDict):
                     trick.networks(networks)
 
     def apply_hook(self, hook: str, value: Any, *turn: Turn) -> Any:
-        """Passes a value through one hook of every trick, such as `latents` or `sampler`."""
+        """Passes a value through one hook of every trick.
+
+        Args:
+            hook: the hook's name, such as "latents" or "sampler".
+            turn: the turn, for hooks that take one.
+        """
         for name, trick in self.items():
             with errors_about(name), profile_range(f"trick {name}"):
                 value = getattr(trick, hook)(value, *turn)
@@ -218,9 +237,10 @@ class Tricks(nn.ModuleDict):
             trick.on_weights_loaded(networks)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        """Wraps `compute` in the hook of every trick; the first in order is the innermost."""
+        """The loss terms after all hooks; a hook receives those after the trick before as its `compute`."""
         for name, trick in self.items():
-            # Whatever else a trick computes, such as the objective, is the player's time.
+            # `compute` is charged to the player even when a trick calls it, and only the trick's own work to
+            # the trick.
             inner = with_range(turn.player, compute)
             compute = with_range(f"trick {name}", partial(trick.losses, compute=inner))
         return compute(turn)
@@ -233,7 +253,7 @@ class Tricks(nn.ModuleDict):
             with_range(f"trick {name}", trick.after_update)(player, networks, step)
 
     def scalars(self) -> dict[str, Tensor]:
-        """The scalars of all tricks, by "trick/name"."""
+        """The scalars of all tricks, by names such as "adaptive_augment/p"."""
         return {f"{name}/{key}": x for name, trick in self.items() for key, x in trick.scalars().items()}
 
     def names_of(self, hook: Literal["sampler", "classifier"], network: nn.Module) -> list[str]:

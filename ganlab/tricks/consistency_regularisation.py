@@ -15,7 +15,7 @@ class ConsistencyRegularisation(AugmentingTrick):
     Adds lambda_real E (D(x) - D(T(x)))^2 + lambda_fake E (D(G(z)) - D(T(G(z))))^2 to the discriminator's
     loss (algorithm 1); with lambda_fake = 0 this is CR (Zhang et al. 2020). Every transform of T is applied
     to every image. The adversarial terms and the generator's turn use samples without T. Each lambda that
-    is not 0 costs one pass of the discriminator.
+    is not 0 costs one more pass of the discriminator.
     """
 
     stream = "consistency_regularisation"
@@ -34,11 +34,11 @@ class ConsistencyRegularisation(AugmentingTrick):
         require(useful, ".lambda_real", 0, reason, remedy)
 
     def terms(self, turn: Turn) -> Terms:
-        terms, weighted = {}, {"real": (self.lambda_real, turn.real), "fake": (self.lambda_fake, turn.fake)}
-        for kind, (weight, sample) in weighted.items():
+        terms, parts = {}, {"real": (self.lambda_real, turn.real), "fake": (self.lambda_fake, turn.fake)}
+        for name, (weight, sample) in parts.items():
             if weight.maximum:
                 logits = at_least_float32(turn.judge(sample).logits)  # [B]
                 augmented = self.augment(sample, torch.ones((), device=sample.x.device), turn)
                 gap = logits - at_least_float32(turn.judge(augmented).logits)
-                terms[f"consistency_{kind}"] = weight(turn.step) * gap.square()
+                terms[f"consistency_{name}"] = weight(turn.step) * gap.square()
         return terms

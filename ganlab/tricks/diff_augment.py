@@ -17,14 +17,14 @@ class DiffAugment(Trick):
     paper). Each image has its own random numbers, drawn again whenever it is judged, and keeps its class. A
     strength of 0 disables a transform; all strengths lie in [0, 1].
 
-    brightness: largest amount that is added, in units of half the width of the data's range.
-    saturation: largest relative change of a pixel's distance from its grey value; grey images have none.
+    brightness: largest amount that is added, in units of half of the width of the data's range.
+    saturation: largest relative change of a pixel's distance from its grey value; for images with colours.
     contrast: largest relative change of the distance from the image's mean.
     translation: largest shift along each axis, as a share of the side, rounded to pixels. Pixels from outside
         the image have the middle of the range.
-    cutout: side of a square that is filled with the middle of the range, as a share of the image's side. Its
-        centre is uniform in the image, also between pixels. The released code uses whole pixels and, for
-        even squares, one more position beyond the edge.
+    cutout: side of a square that is filled with the middle of the range, as a share of the image's side. The
+        square's centre is uniform in the image, also between pixels. The released code uses whole
+        pixels and, for even squares, one more position beyond the edge.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -48,7 +48,7 @@ class DiffAugment(Trick):
 
     def networks(self, networks: Networks) -> None:
         shape = image_shape(networks.generator.shape)
-        self.middle, self.half_width = Span.of_range(self.range)
+        self.span = Span.of_range(self.range)
         refuse_subpixel_shift(self.translation.maximum, shape)
         strengths = [self.brightness, self.contrast, self.translation, self.cutout]
         if shape[0] > 1:
@@ -65,21 +65,21 @@ class DiffAugment(Trick):
             return strength(turn.step) * (2 * turn.random.uniform(f"diff_augment/{name}", len(x)) - 1)
 
         if self.brightness.maximum:
-            x = x + per_image(self.half_width * draw("brightness", self.brightness))
+            x = x + per_image(self.span.half_width * draw("brightness", self.brightness))
         if self.saturation.maximum and x.shape[1] > 1:
             x = saturate(x, 1 + draw("saturation", self.saturation))
         if self.contrast.maximum:
             x = change_contrast(x, 1 + draw("contrast", self.contrast))
         if self.translation.maximum:
             down, right = (self._shifts(turn, len(x), size) for size in x.shape[2:])
-            x = translate(x, down, right, self.middle)
+            x = translate(x, down, right, fill=self.span.middle)
         if self.cutout.maximum:
             centre = turn.random.uniform("diff_augment/cutout", len(x), 2)
             side = torch.full_like(centre[:, 0], self.cutout(turn.step))
-            x = cut(x, centre, side, self.middle)
+            x = cut(x, centre, side, fill=self.span.middle)
         return sample._replace(x=x)
 
     def _shifts(self, turn: Turn, n: int, size: int) -> Tensor:
-        """Random shifts by whole pixels, [n]."""
+        """Random shifts by whole pixels along a side of `size` pixels, [n]."""
         largest = round(self.translation(turn.step) * size)
         return uniform_integers(turn.random.uniform("diff_augment/translation", n), largest)

@@ -16,22 +16,24 @@ from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import set_singular_vectors
 from ganlab.tricks.base import Order, Trick
 
-BATCHES, SIZE = 4, 250  # of the samples from which batch norm statistics of the average are computed
+NUM_BATCHES, BATCH_SIZE = 4, 250  # of the latents from which batch norm statistics are computed
 
 
 class EMA(Trick):
     """Samples are drawn from an exponential moving average of the generator (Yazici et al. 2019).
 
     average <- decay average + (1 - decay) weights, after each update of the player; buffers are copied. The
-    first update copies the weights, so the initialisation has no weight in the average. Batch norm
-    statistics of the generator's average are computed from its own samples before it is used, because with
-    the generator's statistics its samples match neither network. The singular vectors of spectral norm are
-    those of the averaged weights, for both players. The discriminator's average classifies samples outside
-    of training, if the discriminator has a class head (Salimans et al. 2016, code). A discriminator with
-    batch norm is refused: its statistics mix real samples and fakes, and are not those of the average.
+    first update copies the weights, so the average does not depend on the initial ones.
+
+    Before the generator's average is used, its batch norm statistics are computed from samples of the
+    average, because with the generator's statistics the samples would match neither network. The singular
+    vectors of spectral norm are those of the averaged weights, for both players. The discriminator's average
+    classifies samples outside of training, if the discriminator has a class head (Salimans et al. 2016,
+    code). It must not have batch norm, whose statistics would be those of the discriminator.
 
     decay: strictly between 0 and 1. A number is warmed up (`core.schedules.WarmUp`), because an average over
         more steps than were played consists mostly of the first weights. A schedule is used as it is.
+    players: the players whose weights are averaged.
     """
 
     order = Order.OBSERVE
@@ -39,14 +41,14 @@ class EMA(Trick):
 
     def __init__(self, decay: ScheduleLike, players: Annotated[Sequence[Player], 1]):
         super().__init__()
-        valid = as_schedule(".decay", decay, "(0, 1)")
-        self.decay = valid if isinstance(decay, Schedule) else WarmUp(decay)
+        schedule = as_schedule(".decay", decay, "(0, 1)")
+        self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
             self.needs = frozenset({Capability.DISCRIMINATOR, Capability.IRREVOCABLE_MOVES})
-        self.moves = dict.fromkeys(players, 0)
+        self.moves = dict.fromkeys(players, 0)  # the number of updates of each player
         self.averages = nn.ModuleDict()
-        # The averages with statistics and singular vectors of their own, and their devices. They are not part
-        # of the state, so sampling does not change the game.
+        # Copies of the averages that have suitable statistics and singular vectors, with their devices. They
+        # are not part of the state, so sampling does not change the game.
         self._prepared: dict[str, tuple[torch.device, nn.Module]] = {}
 
     def networks(self, networks: Networks) -> None:
@@ -76,8 +78,8 @@ class EMA(Trick):
         self.moves[player] += 1
         average, network = self.averages[player], getattr(networks, player)
         get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
-        for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
-            mine.copy_(theirs)
+        for buffer, current in zip(average.buffers(), network.buffers(), strict=True):
+            buffer.copy_(current)
         self._prepared = {}
 
     def sampler(self, generator: nn.Module) -> nn.Module:
@@ -93,7 +95,8 @@ class EMA(Trick):
         average = self.averages[player]
         device = next(average.parameters()).device
         if player not in self._prepared or self._prepared[player][0] != device:
-            network = deepcopy(average, {id(weight): weight for weight in average.parameters()})  # shared
+            # The copy shares the weights of the average.
+            network = deepcopy(average, {id(weight): weight for weight in average.parameters()})
             set_singular_vectors(network)
             if isinstance(network, Generator):
                 set_standing_statistics(network, latents(network))
@@ -111,9 +114,9 @@ def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
     classes = None
     if generator.num_classes is not None:
         counts = generator.class_counts or [1] * generator.num_classes
-        classes = proportional_classes(counts, SIZE * BATCHES).sort().values.to(weight.device)
-    for batch in range(BATCHES):
+        classes = proportional_classes(counts, NUM_BATCHES * BATCH_SIZE).sort().values.to(weight.device)
+    for batch in range(NUM_BATCHES):
         random = RandomStreams("ema", batch, device=weight.device)
-        latent = generator.prior(random, SIZE, generator.latent_dim)
-        # All batches have the same number of samples of a class, up to one.
-        yield latent.to(weight.dtype), None if classes is None else classes[batch::BATCHES]
+        latent = generator.prior(random, BATCH_SIZE, generator.latent_dim)
+        # The classes are sorted: each batch has the same number of samples of a class, up to one.
+        yield latent.to(weight.dtype), None if classes is None else classes[batch::NUM_BATCHES]

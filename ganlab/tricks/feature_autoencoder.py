@@ -14,8 +14,8 @@ from ganlab.tricks.base import Terms, Trick
 class FeatureAutoencoder(Trick):
     """A decoder reconstructs each sample from the discriminator's features (Li et al. 2017).
 
-    weight * mean over the elements of a sample of (x - decoded)^2, for real and fake samples, as terms of the
-    discriminator, which trains the decoder. The target is the sample before other tricks changed the
+    Adds weight * mean (x - decoded)^2, over the elements of each real or fake sample, to the discriminator's
+    loss, which also trains the decoder. The target is the sample before other tricks change the
     discriminator's input. The decoder is fully connected, with hidden layers of the widths `hidden`.
     """
 

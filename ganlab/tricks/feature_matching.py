@@ -12,7 +12,8 @@ class FeatureMatching(Trick):
     f are the discriminator's features, the inputs of its last layer; the expectations are means over the
     global batch. The discriminator's loss is unchanged.
 
-    replace: true replaces the generator's adversarial terms, as in the paper; false adds to them.
+    replace: whether the term replaces the generator's adversarial terms, as in the paper; otherwise it is
+        added to them.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -28,7 +29,7 @@ class FeatureMatching(Trick):
         terms = compute(turn)
         if turn.player == "discriminator":
             return terms
-        kept = {n: term for n, term in terms.items() if not (self.replace and n.startswith("adversarial"))}
+        kept = {k: term for k, term in terms.items() if not (self.replace and k.startswith("adversarial"))}
         gap = mean_over_ranks(mean_features(turn.on_real) - mean_features(turn.on_fake))  # [F]
         return {**kept, "feature_matching": self.weight(turn.step) * gap.square().sum()}
 

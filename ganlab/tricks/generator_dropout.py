@@ -16,10 +16,10 @@ MASK = (1 << 24) - 1  # selects the bits of a hash that are compared with the ra
 class GeneratorDropout(Trick):
     """Dropout on the generator's hidden layers in training (Isola et al. 2017, section 3.1).
 
-    Each mask is a function of the sample's latent. So the seed of the latents also determines the masks, for
-    any number of processes and any batch size.
+    Each mask is a function of the sample's latent. So the latents also determine the masks, for any number of
+    processes and any batch size.
 
-    at_test: true applies dropout when sampling too, as the paper does and ganhacks 17 recommends.
+    at_test: whether dropout is also applied when sampling, as in the paper and in ganhacks 17.
     """
 
     def __init__(self, rate: OpenFraction, at_test: bool):
@@ -27,29 +27,30 @@ class GeneratorDropout(Trick):
         self.rate, self.at_test = rate, at_test
 
     def networks(self, networks: Networks) -> None:
-        keys = LatentKeys()
-        networks.generator.latents.append(keys)
-        make = partial(KeyedDropout, keys, rate=self.rate, at_test=self.at_test)
+        latent_keys = LatentKeys()
+        networks.generator.latents.append(latent_keys)
+        make = partial(KeyedDropout, latent_keys, rate=self.rate, at_test=self.at_test)
         if not insert_between_layers(networks.generator.body, make):
             reason = "needs a generator with a hidden layer"
             raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
 
 
 class LatentKeys(InputTransform):
-    """Computes a key of each latent, [B], for the `KeyedDropout` layers; passes its inputs through.
+    """Computes a key of each latent, int64 [B], for the `KeyedDropout` layers; returns its inputs unchanged.
 
-    A key is a function of the latent's bits, and so the same on every machine and in every batch: the sum
-    of the latent's float32 elements, read as integers, each hashed with its position.
+    A key is a function of the latent's bits, so it is the same on every machine and in every batch. The bits
+    of each float32 element, as an integer, are hashed together with the element's position, and the hashes
+    are summed.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.key: Tensor | None = None
+        self.keys: Tensor | None = None  # of the last batch of latents, [B]
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
         bits = latent.detach().float().contiguous().view(torch.int32).long()  # [B, D]
         positions = torch.arange(bits.shape[1], device=bits.device)
-        self.key = splitmix64(bits + splitmix64(positions)).sum(1)
+        self.keys = splitmix64(bits + splitmix64(positions)).sum(1)
         return latent, condition
 
 
@@ -60,30 +61,34 @@ class KeyedDropout(nn.Module):
     other elements are scaled by 1 / (1 - rate).
 
     Args:
-        keys: the layer that computes the keys earlier in the same pass.
-        layer: number of this layer; equal numbers give equal masks.
+        latent_keys: the layer that computes the keys earlier in the same pass.
+        layer: the number of this layer; layers of equal numbers have equal masks.
         rate: the probability of dropping an element.
         at_test: whether elements are dropped in evaluation too.
     """
 
-    def __init__(self, keys: LatentKeys, layer: int, rate: float, at_test: bool):
+    def __init__(self, latent_keys: LatentKeys, layer: int, rate: float, at_test: bool):
         super().__init__()
-        self.keys = keys
-        self.salt = derive_seed("dropout", layer) >> 1
+        self.latent_keys = latent_keys
+        self.salt = derive_seed("dropout", layer) >> 1  # 63 bits, because torch's integers have a sign
         self.rate, self.at_test = rate, at_test
 
     def forward(self, x: Tensor) -> Tensor:
         if not (self.training or self.at_test):
             return x
-        assert self.keys.key is not None
+        assert self.latent_keys.keys is not None
         positions = splitmix64(torch.arange(x.shape[1:].numel(), device=x.device))
-        hashes = splitmix64(splitmix64(self.keys.key + self.salt).unsqueeze(1) + positions)  # [B, D]
+        hashes = splitmix64(splitmix64(self.latent_keys.keys + self.salt).unsqueeze(1) + positions)  # [B, D]
         kept = (hashes & MASK) >= self.rate * (MASK + 1)
         return x * kept.view(x.shape).to(x.dtype) / (1 - self.rate)
 
 
 def splitmix64(x: Tensor) -> Tensor:
-    """Hashes 64-bit integers by the finaliser of splitmix64 (Steele et al. 2014), of any shape."""
+    """Hashes 64-bit integers of any shape by one step of splitmix64 (Steele et al. 2014).
+
+    Its constants are 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9 and 0x94D049BB133111EB. torch's integers have a
+    sign, so they are written as the negative numbers with the same bits.
+    """
     x = x + -0x61C8864680B583EB
     x = (x ^ logical_right_shift(x, 30)) * -0x40A7B892E31B1A47
     x = (x ^ logical_right_shift(x, 27)) * -0x6B2FB644ECCEEE15
@@ -91,5 +96,5 @@ def splitmix64(x: Tensor) -> Tensor:
 
 
 def logical_right_shift(x: Tensor, bits: int) -> Tensor:
-    """Shifts in zeros, where torch's own shift repeats the sign bit."""
+    """Shifts bits to the right, and fills with zeros; torch's operator fills with copies of the sign bit."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)

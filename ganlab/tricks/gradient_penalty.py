@@ -10,13 +10,14 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class GradientPenalty(GradientRegulariser):
-    """weight E (|grad D| - target)^2 between real and fake samples (Gulrajani et al. 2017, equation 3).
+    """Adds the penalty weight E (|grad D| - target)^2 between samples (WGAN-GP, Gulrajani et al. 2017).
 
-    One point is drawn uniformly from the line between each real sample and a fake; it has the real sample's
-    condition. The norm is over all elements of a point. The paper uses no batch norm in the discriminator,
-    because it makes the gradient at one sample depend on the others (section 4).
+    The gradient is taken at one point on the line between each real sample and a fake, uniformly drawn, with
+    the real sample's condition (equation 3). The norm is over all elements of a point. The paper uses no
+    batch norm in the discriminator, because the gradient at a sample would then depend on the other samples
+    (section 4).
 
-    sided: `two` as in the paper; `one` does not penalise norms below the target.
+    sided: `two`, as in the paper, or `one`, which does not penalise norms below the target.
     """
 
     def __init__(

@@ -12,15 +12,17 @@ class GradientRegulariser(Trick):
     """Base class of penalties on the gradient of the discriminator's logits with respect to its inputs.
 
     The penalty is computed at every `every`-th update of the discriminator and multiplied by `every`, so its
-    mean stays the same (lazy regularisation, StyleGAN2, Karras et al. 2020, section 3.1). It is added to the
-    other terms instead of taking a step of its own, so the hyperparameters of Adam need no correction. In
+    mean stays the same (lazy regularisation, StyleGAN2, Karras et al. 2020, section 3.1). StyleGAN2 takes a
+    separate step for it and corrects the hyperparameters of Adam; as a term of the loss it needs neither. In
     unrolled steps of the discriminator it is computed at each step.
 
     In a discriminator with batch norm, as in model=dcgan, the gradient at a sample depends on the whole
     batch; trick normalisation replaces the batch norm.
 
     Args:
-        name: of the trick and of its loss term.
+        name: the name of the loss term.
+        weight: the factor of the penalty.
+        every: the number of updates of the discriminator from one penalty to the next.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.SECOND_DERIVATIVES})
@@ -30,7 +32,7 @@ class GradientRegulariser(Trick):
     def __init__(self, name: str, weight: Schedule, every: Count):
         super().__init__()
         self.name, self.weight, self.every = name, weight, every
-        self.moves = 0  # of the discriminator, which may skip steps
+        self.moves = 0  # updates of the discriminator, which may skip steps
 
     @abstractmethod
     def penalty(self, turn: Turn) -> Tensor:

@@ -9,19 +9,20 @@ from ganlab.tricks.base import Order, Terms, Trick
 class HistoricalAveraging(Trick):
     """Adds weight |w - (w[1] + ... + w[t]) / t|^2 to each player's loss (Salimans et al. 2016, section 3.3).
 
-    w[i] are all weights of a player after its i-th update, so w[t] are the current ones. The average is held
+    w[i] is the vector of all weights of a player after its i-th update, and w[t] the current one. The average
+    is held
     constant: the gradient is 2 weight (w - average). The term is zero before the first update, because the
     initial weights are not part of the average.
     """
 
-    order = Order.OBSERVE  # includes the weights of layers that other tricks add
+    order = Order.OBSERVE  # after tricks that add layers, whose weights are included
     needs = frozenset({Capability.IRREVOCABLE_MOVES})
     saved_attributes = ("moves",)
 
     def __init__(self, weight: ScheduleLike):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
-        self.moves: dict[str, int] = {}
+        self.moves: dict[str, int] = {}  # the number of updates of each player
 
     def networks(self, networks: Networks) -> None:
         for player in ("generator", "discriminator"):
@@ -32,8 +33,8 @@ class HistoricalAveraging(Trick):
     def terms(self, turn: Turn) -> Terms:
         if not self.moves[turn.player]:
             return {}
-        gap = flat_weights(getattr(turn, turn.player)) - self.get_buffer(turn.player)
-        return {"historical_averaging": self.weight(turn.step) * gap.square().sum()}
+        difference = flat_weights(getattr(turn, turn.player)) - self.get_buffer(turn.player)
+        return {"historical_averaging": self.weight(turn.step) * difference.square().sum()}
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:

@@ -4,10 +4,10 @@ from ganlab.tricks.base import Trick
 
 
 class InstanceNoise(Trick):
-    """Gaussian noise on all inputs of the discriminator (Sonderby et al. 2017; Arjovsky & Bottou 2017).
+    """Adds Gaussian noise to all inputs of the discriminator (Sonderby et al. 2017; Arjovsky & Bottou 2017).
 
-    With it the distributions of real and generated samples have overlapping supports. `std` is in units of
-    the data, and usually falls to zero during training.
+    The noise makes the supports of the distributions of real and generated samples overlap. `std` is in units
+    of the data, and usually falls to zero during training.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})

@@ -8,12 +8,13 @@ class InvertedLabels(Trick):
     It minimises -log D(G(z)), the discriminator's loss for fakes labelled as real, instead of log(1 -
     D(G(z))). Inverting a label negates the logit, and maximising instead of minimising changes the sign: a
     loss c(l) of the logit l becomes -c(-l). The discriminator's labels are not inverted, because that would
-    only exchange the names of the two classes.
+    only swap the names of the two classes.
     """
 
-    order = Order.REPLACE  # replaces the objective's loss; terms of other tricks are kept
+    order = Order.REPLACE  # changes the objective's term only, before other tricks change it
     needs = frozenset({Capability.ZERO_SUM, Capability.GENERATOR_TERM})
 
+    # The signature of nn.Module accepts all arguments; this one refuses unknown settings.
     def __init__(self) -> None:
         super().__init__()
 

@@ -8,11 +8,11 @@ from ganlab.tricks.base import Terms, Trick
 
 
 class LeCam(Trick):
-    """weight (E |D(x) - fake average|^2 + E |D(G(z)) - real average|^2) (Tseng et al. 2021, equation 3).
+    """Adds weight (E |D(x) - fake average|^2 + E |D(G(z)) - real average|^2) (Tseng et al. 2021, equation 3).
 
-    The averages are moving averages of the discriminator's logits on fake and on real samples, over the
-    global batch, the current one included; they are held constant. After t updates the logits of i updates
-    ago have the weight decay^i (1 - decay) / (1 - decay^t), so the initial zeros have none.
+    The averages are exponential moving averages of the discriminator's logits on fake and on real samples of
+    the global batches, including the current one. They have no gradient. After t updates, the logits of i
+    updates ago have the weight decay^i (1 - decay) / (1 - decay^t), and the initial zeros have none.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
@@ -23,9 +23,9 @@ class LeCam(Trick):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.decay = as_schedule(".decay", decay, "(0, 1)")
-        self.averages = nn.Buffer(torch.zeros(2))  # of the logits on real samples and on fakes
-        self.latest = nn.Buffer(torch.zeros(2))  # the same, the current turn included
-        self.moves = 0
+        self.averages = nn.Buffer(torch.zeros(2))  # those of the logits on real samples and on fakes
+        self.latest = nn.Buffer(torch.zeros(2))  # the averages that include the current turn
+        self.moves = 0  # updates of the discriminator
 
     def terms(self, turn: Turn) -> Terms:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)

@@ -10,18 +10,18 @@ from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class Lookahead(PlayerTrick):
-    """After every k-th update of the generator, weights <- slow + alpha (weights - slow).
+    """Sets weights <- slow + alpha (weights - slow) after every k-th update of the generator.
 
-    The result becomes the new slow weights (Zhang et al. 2019, algorithm 1). Both players are interpolated at
-    the same time, however many updates the discriminator has made: it is a step of the joint game
-    (Chavdarova et al. 2021, algorithm 1). The first slow weights are the initial ones. Optimisers keep
-    their moments, and networks their statistics; only the singular vectors of spectral norm are computed
-    from the interpolated weights.
+    The result becomes the new slow weights (Zhang et al. 2019, algorithm 1), which are the initial weights at
+    first. Both players are interpolated at the same time, however many updates the discriminator has had
+    (Chavdarova et al. 2021, algorithm 1). The moments of the optimisers and the statistics of the networks
+    stay as they are; only the singular vectors of spectral norm are computed from the interpolated weights.
 
-    The interpolation is part of the generator's update, but it undoes a part of the discriminator's earlier
-    ones. So tricks that average the discriminator's weights are refused, unless `player` is `generator`.
+    The interpolation undoes a part of the discriminator's earlier updates. So tricks that average the
+    discriminator's weights are refused, unless `player` is `generator`.
 
-    player: `both`, or the only player that is interpolated; k counts updates of the generator in each case.
+    k: the number of updates of the generator between interpolations, whichever player is interpolated.
+    player: `discriminator`, `generator` or `both`: the players that are interpolated.
     """
 
     order = Order.MOVE
@@ -33,7 +33,7 @@ class Lookahead(PlayerTrick):
         self.alpha = as_schedule(".alpha", alpha, "(0, 1)")
         if "discriminator" in self.players:
             self.claims = frozenset({Capability.IRREVOCABLE_MOVES})
-        self.moves = 0
+        self.moves = 0  # updates of the generator
 
     def networks(self, networks: Networks) -> None:
         layers = [layer for player in self.players for layer in getattr(networks, player).modules()]
@@ -54,8 +54,8 @@ class Lookahead(PlayerTrick):
         self.moves += 1
         if self.moves % self.k:
             return
-        for name in self.players:
-            network, slow = getattr(networks, name), self.get_buffer(name)
+        for interpolated in self.players:
+            network, slow = getattr(networks, interpolated), self.get_buffer(interpolated)
             slow.lerp_(flat_weights(network), self.alpha(step))
             weights = list(network.parameters())
             for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):

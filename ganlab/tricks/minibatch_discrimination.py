@@ -8,11 +8,12 @@ from ganlab.tricks.base import Trick
 
 
 class MinibatchDiscrimination(Trick):
-    """The discriminator sees how close a sample is to its batch (Salimans et al. 2016, section 3.2).
+    """The discriminator scores a sample together with its closeness to the others of its batch.
 
-    `kernels` closenesses o(x), each in `dims` dimensions, are appended to the features that the linear
-    score uses; the features of a verdict do not include them. Real samples and fakes are compared
-    among themselves. Time and memory grow with kernels dims B^2.
+    This is minibatch discrimination (Salimans et al. 2016, section 3.2). `kernels` closenesses o(x), each in
+    `dims` dimensions, are appended to the features that the linear score uses; the features of a verdict do
+    not include them. Real samples are compared with real ones only, and fakes with fakes. Time and memory
+    grow with kernels dims B^2.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
@@ -31,7 +32,8 @@ class Closeness(nn.Module):
 
     With M_i = T f(x_i), [kernels, dims], the outputs are o(x_i)_b = sum_j exp(-|M_ib - M_jb|_1) over the
     samples j of the global batch; in evaluation, over those of the process. The term j = i adds 1, as in the
-    paper. The released code subtracts it, so the score's bias has to be raised for weights from there.
+    paper. The released code omits it: to load weights of that code, subtract the sum of the score's weights
+    from the score's bias.
     """
 
     def __init__(self, num_features: int, kernels: int, dims: int):
@@ -40,14 +42,14 @@ class Closeness(nn.Module):
         self.projection = nn.Linear(num_features, kernels * dims, bias=False)  # T
 
     def forward(self, features: Tensor) -> Tensor:
-        own = at_least_float32(self.projection(features)).unflatten(1, self.shape)  # [B, kernels, dims]
-        others = all_gather_with_grad(own) if self.training else own  # [N, kernels, dims]
-        distances = (own.unsqueeze(1) - others).abs().sum(3)  # [B, N, kernels]
+        projected = at_least_float32(self.projection(features)).unflatten(1, self.shape)  # [B, kernels, dims]
+        others = all_gather_with_grad(projected) if self.training else projected  # [N, kernels, dims]
+        distances = (projected.unsqueeze(1) - others).abs().sum(3)  # [B, N, kernels]
         return (-distances).exp().sum(1)
 
 
 class ClosenessScore(Conditioned):
-    """The part of a linear score of features and closeness that depends on the closeness, [B]."""
+    """The closeness term of a score that is linear in features and closeness: features [B, F] -> [B]."""
 
     def __init__(self, num_features: int, kernels: int, dims: int):
         super().__init__()

@@ -8,12 +8,12 @@ from ganlab.tricks.base import Terms, Trick
 
 
 class ModeSeeking(Trick):
-    """Pairs of fakes with the same condition are pushed to differ as much as their latents (Mao et al. 2019).
+    """The generator is trained so that fakes differ as much as their latents (Mao et al. 2019).
 
     Adds weight / (d(G(z), G(z')) / d(z, z') + eps) to the generator's loss, where d is the mean absolute
-    difference over all elements of the global batch. The paper maximises the mean ratio of the pairs
-    (equation 3); its code minimises the inverse of the ratio of the means, as here. Costs one more pass of
-    the generator, whose samples G(z') are not judged.
+    difference over all elements of the global batch; z and z' have the same condition. This is the loss of
+    the paper's code; the paper maximises the mean of the pairs' ratios (equation 3). The trick costs one more
+    pass of the generator, whose samples G(z') are not judged.
     """
 
     players = ("generator",)
@@ -24,8 +24,9 @@ class ModeSeeking(Trick):
         self.eps = eps
 
     def terms(self, turn: Turn) -> Terms:
-        latent, fake = turn.latent, turn.generated.x  # drawn before z', whichever of them the objective uses
-        other = turn.replace(real=turn.real)  # the same turn with new latents
+        # z is drawn here, so that it comes before z' even if the objective has not used it yet.
+        latent, fake = turn.latent, turn.generated.x
+        other = turn.replace(real=turn.real)  # replacing `real` drops the latents, so z' is drawn
         ratio = mean_distance(fake, other.generated.x) / mean_distance(latent, other.latent)
         return {"mode_seeking": self.weight(turn.step) / (ratio + self.eps)}
 

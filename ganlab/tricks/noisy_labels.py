@@ -8,12 +8,12 @@ from ganlab.tricks.base import Trick
 
 
 class NoisyLabels(Trick):
-    """Targets are drawn from ranges, and occasionally exchanged (Chintala et al. 2016, ganhacks 6).
+    """Targets are drawn from ranges, and occasionally flipped (Chintala et al. 2016, ganhacks 6).
 
-    A target t is first exchanged for 1 - t with probability `flip`, and then becomes t R + (1 - t) F, with R
-    uniform in the range `real` and F in `fake`, drawn for each verdict. The gradient is linear in the target,
-    so its mean is that of the mean targets. A range may therefore leave [0, 1], but its mean may not, or the
-    cross entropy would have no lower bound.
+    A target t is first replaced by 1 - t with probability `flip`, and then by t R + (1 - t) F, where R is
+    uniform in the range `real` and F in `fake`; both are drawn for each verdict. The gradient is linear in
+    the target, so the mean gradient is that of the mean targets. A range may therefore exceed [0, 1], but its
+    mean may not, because the cross entropy would then have no lower bound.
     """
 
     needs = frozenset({Capability.TARGETS})

@@ -11,15 +11,16 @@ from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class Normalisation(PlayerTrick):
-    """Replaces every batch norm by another norm, so that no sample depends on the others of its batch.
+    """Replaces every batch norm by a different norm, so that no sample depends on the others of its batch.
 
-    Only then is the gradient at a single sample, which WGAN-GP penalises, well defined (Gulrajani et al.
-    2017, section 4). Gain and bias of each channel are those of the batch norm.
+    Otherwise the gradient at a single sample, which WGAN-GP penalises, is not well defined (Gulrajani et al.
+    2017, section 4). The new norm uses the gain and the bias of the batch norm.
 
     kind: `layer` (statistics over all elements of a sample, Ba et al. 2016), `instance` (over the positions
         of each channel, Ulyanov et al. 2016), `group` (over each of `groups` groups of channels, Wu & He
-        2018) or `none`. With `none`, layers built without a bias because batch norm followed get one.
-    player: `discriminator`, `generator`, or `both`: every batch norm in either network.
+        2018) or `none`. With `none`, layers without a bias before a batch norm get one.
+    groups: the number of groups, with kind `group` only.
+    player: `discriminator`, `generator` or `both`.
     """
 
     order = Order.REPLACE
@@ -54,6 +55,6 @@ class Normalisation(PlayerTrick):
         reason = f"leaves fewer than 3 of {channels} features in a group, which reduces them to their signs"
         enough = self.kind != "group" or not is_vector or channels // groups >= 3
         require(enough, ".groups", groups, reason, "choose fewer groups")
-        other = nn.GroupNorm(groups, channels, norm.eps)
-        other.weight, other.bias = norm.weight, norm.bias
-        return other
+        replacement = nn.GroupNorm(groups, channels, norm.eps)
+        replacement.weight, replacement.bias = norm.weight, norm.bias
+        return replacement

@@ -9,31 +9,32 @@ from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, Terms
 
 
 class OrthogonalRegularisation(PlayerTrick):
-    """weight |W^T W * (1 - I)|_F^2, summed over a player's layers (Brock et al. 2019, equation 3).
+    """Adds weight |W^T W * (1 - I)|_F^2, summed over a player's layers (Brock et al. 2019, equation 3).
 
     The columns of W are a layer's filters, one for each output. The products of different filters are
-    penalised, their norms are not. The weights are the parameters that the optimiser updates: with trick
-    spectral_norm those before the division, with trick weight_norm the directions.
+    penalised, and their norms are not. W is the parameter that the optimiser updates: with trick
+    spectral_norm the weight before the division, with trick weight_norm the directions.
 
-    The gradient is that of the equation. BigGAN-PyTorch adds half of it: its strength is twice this weight.
+    BigGAN-PyTorch adds half of the equation's gradient, so its strength s corresponds to `weight` = s / 2.
 
     player: `generator`, as in the paper, `discriminator` or `both`.
     """
 
-    order = Order.OBSERVE  # includes the filters of layers that other tricks add
+    order = Order.OBSERVE  # after tricks that add layers, whose filters are included
 
     def __init__(self, weight: ScheduleLike, player: PlayerChoice):
         super().__init__(player)
         self.weight = nonzero_schedule(".weight", weight)
-        # Per player: the indices of its filters among its parameters, and the dimension of their outputs.
+        # For each layer of a player: the index of its weight among the player's parameters, and the dimension
+        # of the weight that enumerates the outputs. Indices, because unrolled steps replace the parameters.
         self.filters: dict[Player, list[tuple[int, int]]] = {}
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
             network = getattr(networks, player)
             indices = {id(weight): index for index, weight in enumerate(network.parameters())}
-            layers = [(optimised_weight(layer), dim) for layer, dim in weight_layers(network)]
-            self.filters[player] = [(indices[id(w)], dim) for w, dim in layers if w.shape[dim] > 1]
+            weights = [(optimised_weight(layer), dim) for layer, dim in weight_layers(network)]
+            self.filters[player] = [(indices[id(w)], dim) for w, dim in weights if w.shape[dim] > 1]
             if not self.filters[player]:
                 reason = f"needs a {player} that has a layer with two outputs or more"
                 raise ConfigError(reason, f"set model.{player}.hidden, or remove the trick")
@@ -51,6 +52,6 @@ def squared_products(weight: Tensor, dim: int) -> Tensor:
         if len(rows) <= rows.shape[1]:
             products = rows @ rows.T
             return (products - products.diagonal().diag()).square().sum()
-        # |W W^T| = |W^T W|, and the smaller product is cheaper. The difference loses no precision, because
-        # more filters than dimensions are far from orthogonal.
+        # |W W^T| = |W^T W|, and the smaller product is cheaper. The difference of squares loses no precision,
+        # because more filters than dimensions are far from orthogonal.
         return (rows.T @ rows).square().sum() - rows.square().sum(1).square().sum()

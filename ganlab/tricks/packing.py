@@ -14,10 +14,10 @@ class Packing(Trick):
 
     Consecutive samples of the batch are packed along the channels, [B, C, ...] -> [B / size, size C, ...],
     and the first layer of the discriminator is widened, as in the paper (section 2.1). There is one
-    verdict, and one target, per pack. The gradient of a gradient penalty is that of a pack, over all of its
-    elements.
+    verdict, and one target, per pack. Gradient penalties take the gradient with respect to all elements of a
+    pack.
 
-    A pack has samples of different classes, so it has no class itself: tricks that judge or decode single
+    The samples of a pack have different classes, so a pack has no class. Tricks that judge or decode single
     samples are refused.
     """
 
@@ -28,7 +28,7 @@ class Packing(Trick):
     def __init__(self, size: Literal[2, 3, 4], batch_size: int):
         super().__init__()
         self.size, self.batch_size = size, batch_size
-        refuse_partial_groups("size", size, batch_size, "samples")
+        refuse_partial_groups("size", size, batch_size)
 
     def networks(self, networks: Networks) -> None:
         for layer in networks.required_discriminator.modules():
@@ -40,5 +40,5 @@ class Packing(Trick):
         add_inputs(first, (self.size - 1) * (shape[0] if isinstance(first, nn.Conv2d) else prod(shape)))
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
-        refuse_partial_groups("size", self.size, len(sample.x), "samples")
+        refuse_partial_groups("size", self.size, len(sample.x))
         return Sample(sample.x.reshape(-1, self.size * sample.x.shape[1], *sample.x.shape[2:]))

@@ -8,11 +8,11 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class R2(GradientRegulariser):
-    """gamma / 2 E |grad D(G(z))|^2 at fakes (Mescheder, Geiger & Nowozin 2018, equation 10).
+    """Adds gamma / 2 E |grad D(G(z))|^2 at fakes (Mescheder, Geiger & Nowozin 2018, equation 10).
 
-    Together with R1 it is the regulariser of R3GAN (Huang et al. 2025). Like R1 it adds no pass. The fakes
-    are those that the discriminator judges, including those of a replay buffer. The generator has no
-    gradient of the penalty unless the discriminator is unrolled.
+    R1 and R2 together regularise R3GAN (Huang et al. 2025). Like R1, R2 adds no pass through the
+    discriminator. The fakes are those that the discriminator judges, including those of a replay buffer. The
+    generator gets no gradient from the penalty, unless the discriminator is unrolled.
     """
 
     differentiates_inputs = True

@@ -7,10 +7,11 @@ from ganlab.tricks.base import Trick
 
 
 class Burst:
-    """`n` discriminator updates before the generator's first `first` updates and before each `every`-th.
+    """A burst of `n` discriminator updates before some of the generator's updates, instead of fewer.
 
-    100, 25 and 500 in the code of Li et al. 2017. The generator's updates are counted from zero, so training
-    starts with a burst even with `first` = 0.
+    There is a burst before each of the first `first` updates of the generator, and before each `every`-th
+    one; the code of Li et al. 2017 has n = 100, first = 25 and every = 500. The generator's updates are
+    counted from zero, so training starts with a burst even with `first` = 0.
     """
 
     def __init__(self, n: TwoOrMore, first: Whole, every: TwoOrMore):
@@ -25,10 +26,11 @@ class CriticSteps(Trick):
     """The generator is updated once after every n updates of the discriminator (Goodfellow et al. 2014).
 
     This is the k of their algorithm 1; n = 5 in Arjovsky, Chintala & Bottou 2017. The discriminator is
-    updated in each step, on a batch of its own, and the generator in each n-th step. So in `steps` steps the
+    updated in each step, on a new batch, and the generator in each n-th step. So in `steps` steps the
     generator has steps / n updates.
 
-    burst: some updates of the generator come after another number of discriminator updates; null: none do.
+    burst: some updates of the generator, which come after a different number of discriminator updates; null:
+        none.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -37,9 +39,9 @@ class CriticSteps(Trick):
     def __init__(self, n: TwoOrMore, burst: Burst | None):
         super().__init__()
         useful, reason = burst is None or burst.n != n, f"has no effect together with n={n}"
-        require(useful, ".burst.n", n, reason, "set another number, or burst=null")
+        require(useful, ".burst.n", n, reason, "set a different number, or burst=null")
         self.n, self.burst = n, burst
-        self.ends = [0]  # the number of steps after which the generator has had 0, 1, 2, ... updates
+        self.ends = [0]  # ends[i]: the number of steps after which the generator has had i updates
 
     def may_move(self, player: Player, step: int) -> bool:
         while self.ends[-1] <= step:
@@ -52,8 +54,8 @@ class CriticSteps(Trick):
 class GeneratorSteps(Trick):
     """The discriminator is updated once before every k updates of the generator (Salimans et al. 2016, code).
 
-    k = 3 there against minibatch discrimination, and 2 in the code of PacGAN. Each update of the generator
-    has latents of its own.
+    That code has k = 3 for a discriminator with minibatch discrimination, the code of PacGAN k = 2. Each
+    update of the generator has new latents.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})

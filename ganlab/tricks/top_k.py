@@ -11,8 +11,8 @@ class TopK(Trick):
     """The generator is trained on the k fakes with the largest logits only (Sinha et al. 2020, algorithm 1).
 
     The adversarial term is the mean over the k fakes of the global batch that look most real to the
-    discriminator; terms of other tricks use every fake. With packing, k counts packs; with verdicts over
-    patches, a sample's mean logit counts.
+    discriminator. The terms of other tricks use every fake. With packing, k is a number of packs; if a
+    verdict has logits for patches, fakes are ordered by their mean logit.
 
     share: k as a share of the batch, rounded down; the paper's falls from 1 to 1/2.
     """
@@ -33,10 +33,10 @@ class TopK(Trick):
             return terms
         logits = at_least_float32(turn.on_fake.logits.detach())
         scores = all_gather_with_grad(logits.flatten(1).mean(1) if logits.ndim > 1 else logits)
-        n = len(scores)  # of the global batch
+        n = len(scores)  # fakes in the global batch
         require(n > 1, "data.batch_size", UNSET, "leaves top_k one fake to choose from", "set a larger one")
         k = max(1, int(self.share(turn.step) * n + 1e-6))  # 0.29 * 100 is slightly less than 29
-        # The mean of the weighted costs is that over the k best.
+        # The mean of the weighted costs is the mean of the k costs.
         weights = local_rows(torch.zeros_like(scores).index_fill(0, scores.topk(k).indices, n / k))
         costs = at_least_float32(terms["adversarial"])  # [N] or [N, h, w]
         return {**terms, "adversarial": costs * weights.view(-1, *[1] * (costs.ndim - 1))}

@@ -14,8 +14,8 @@ from ganlab.tricks.base import Order, Trick
 class Truncation(Trick):
     """Samples are drawn with truncated normal latents (Brock et al. 2019, section 3.1).
 
-    Elements of a latent beyond `threshold` are drawn again until they lie within it. A smaller threshold
-    gives samples of higher quality and lower diversity. Training is unchanged.
+    The elements of a latent lie in [-threshold, threshold], as if drawn again until they do. A smaller
+    threshold gives samples of higher quality and lower diversity. Training is unchanged.
     """
 
     order = Order.PRESENT

@@ -15,15 +15,15 @@ from ganlab.tricks.base import Compute, Order, Terms, Trick
 
 
 class Unrolled(Trick):
-    """The generator plays against a discriminator that is `steps` updates ahead (Metz et al. 2017).
+    """The generator is trained against a discriminator that is `steps` updates ahead (Metz et al. 2017).
 
     Section 2.2: w_(k+1) = w_k - lr grad L_D(w_k), where w_0 are the current weights and L_D is the sum of
     the means of the discriminator's terms. The generator minimises L_G(w_steps), and its gradient flows
-    through the steps. The discriminator itself is unchanged and is updated as without the trick. Changes of
-    its weights after an update, such as clipping, are not applied to the unrolled weights.
+    through the steps. The discriminator is updated as it is without the trick. What other tricks do after an
+    update, such as clipping, is not done to the unrolled weights.
     """
 
-    order = Order.OBSERVE  # the unrolled steps include the penalties of other tricks
+    order = Order.OBSERVE  # after tricks with penalties, which unrolled steps include
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SECOND_DERIVATIVES})
 
     def __init__(self, steps: Annotated[int, 1, 10], lr: ScheduleLike):
@@ -48,7 +48,7 @@ class Unrolled(Trick):
                 discriminator=unrolled,
                 is_unrolled=True,
                 real=new_node(turn.real),
-                # Given here, because a replay buffer would replace it and cut the gradient.
+                # Otherwise a replay buffer would exchange fakes, and cut their gradient to the generator.
                 fake=new_node(turn.fake),
             )
             loss = torch.stack([at_least_float32(term).mean() for term in compute(inner).values()]).sum()
@@ -57,34 +57,35 @@ class Unrolled(Trick):
 
 
 def new_node(sample: Sample) -> Sample:
-    """The same samples as a new node of the graph.
+    """The same samples as a new node of the autograd graph.
 
-    The unrolled weights depend on the original node, so the gradient of a penalty at that node would also
-    include its path through the weights.
+    The unrolled weights depend on the original node, so a gradient penalty at that node would include its
+    gradient through the weights.
     """
     return sample._replace(x=sample.x.view_as(sample.x))
 
 
 class FunctionalNetwork:
-    """A network with other weights and with copies of its buffers; the network itself stays unchanged."""
+    """A module that is called with other parameters and buffers, `tensors`, and is itself unchanged."""
 
     def __init__(self, network: nn.Module, tensors: dict[str, Tensor]):
         self.network, self.tensors = network, tensors
 
     @classmethod
     def of(cls, network: nn.Module) -> "FunctionalNetwork":
-        """The network with differentiable copies of its weights."""
+        """A network with differentiable copies of its parameters, and copies of its buffers."""
         weights = {name: w.detach().requires_grad_() for name, w in network.named_parameters()}
         return cls(network, weights | {name: b.clone() for name, b in network.named_buffers()})
 
     def __getattr__(self, name: str) -> "FunctionalNetwork":
-        """A submodule with these tensors, which may be registered under several names."""
+        """A submodule, with its part of the tensors."""
         part = self.network.get_submodule(name)
-        own = {id(tensor): self.tensors[key] for key, tensor in named_tensors(self.network)}
-        return FunctionalNetwork(part, {key: own[id(tensor)] for key, tensor in named_tensors(part)})
+        # By identity, because a parameter may be registered under several names.
+        replaced = {id(tensor): self.tensors[key] for key, tensor in named_tensors(self.network)}
+        return FunctionalNetwork(part, {key: replaced[id(tensor)] for key, tensor in named_tensors(part)})
 
     def __call__(self, *inputs: Any) -> Any:
-        # With tie_weights a layer that is registered under two names would keep the weights of this call.
+        # tie_weights=True would leave the weights of this call in a layer that is registered under two names.
         return functional_call(self.network, self.tensors, inputs, tie_weights=False)
 
     def parameters(self) -> Iterator[Tensor]:
@@ -102,5 +103,5 @@ class FunctionalNetwork:
 
 
 def named_tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The parameters and the buffers of a network by their names."""
+    """The parameters and the buffers of a network, with their names."""
     return chain(network.named_parameters(), network.named_buffers())

@@ -14,8 +14,8 @@ class VirtualBatchNorm(Trick):
     """Virtual batch norm in the generator (Salimans et al. 2016, section 3.5).
 
     Each sample is normalised by the statistics of a fixed reference batch extended by the sample itself. So
-    it depends on no other sample of its own batch, and training and evaluation are the same. The reference
-    passes through the network with every batch, which costs `size` more rows per step.
+    a sample does not depend on the others of its batch, and training and evaluation are the same. The
+    reference passes through the network with every batch, which costs `size` more samples per pass.
     """
 
     order = Order.REPLACE
@@ -35,7 +35,10 @@ class VirtualBatchNorm(Trick):
 
 
 class PrependReference(InputTransform):
-    """Prepends the reference's latents, with cyclic classes, to a batch: [B, D] -> [size + B, D]."""
+    """Prepends the latents of the reference batch to a batch: [B, D] -> [size + B, D].
+
+    The classes of the reference batch are 0, ..., K - 1 repeatedly.
+    """
 
     def __init__(self, generator: Generator, size: int, num_classes: int | None):
         super().__init__()
@@ -49,7 +52,7 @@ class PrependReference(InputTransform):
 
 
 class DropReference(Conditioned):
-    """A generator's body without the reference's rows in its output."""
+    """A generator's body without the output of the reference batch: [size + B, ...] -> [B, *shape]."""
 
     def __init__(self, body: nn.Module, size: int):
         super().__init__()

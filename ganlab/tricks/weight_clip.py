@@ -9,8 +9,8 @@ from ganlab.tricks.base import Order, Trick
 class WeightClip(Trick):
     """The discriminator's weights are clipped to [-bound, bound] after each update (Arjovsky et al. 2017).
 
-    Clipping bounds the gradient of the discriminator (algorithm 1). The initial weights are clipped too. A
-    decoder of the features is not clipped, as in Li et al. 2017.
+    Clipping (algorithm 1) bounds the gradient of the discriminator. The initial weights are clipped too. The
+    decoder of trick feature_autoencoder is not clipped, as in Li et al. 2017.
     """
 
     order = Order.CONSTRAIN
@@ -26,7 +26,7 @@ class WeightClip(Trick):
         self.on_weights_loaded(networks)
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        self.after_update("discriminator", networks, 0)
+        self.after_update("discriminator", networks, step=0)
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:

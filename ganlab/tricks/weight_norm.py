@@ -8,10 +8,10 @@ from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
 
 class WeightNorm(PlayerTrick):
-    """w = g v / |v| for each output of each layer (Salimans & Kingma 2016, equation 2).
+    """Weights are parametrised as w = g v / |v| for each output (Salimans & Kingma 2016, equation 2).
 
-    Norm g and direction v are separate parameters. The data-dependent initialisation of section 3 is left
-    out: the weights start as in the plain layer.
+    The norm g and the direction v are separate parameters. Their initial values give the initial weights of
+    the layer; there is no data-dependent initialisation (section 3).
 
     player: `discriminator`, `generator` or `both`.
     """
@@ -30,10 +30,14 @@ class WeightNorm(PlayerTrick):
 
 
 class WeightNormParametrization(nn.Module):
-    """g [..., outputs, ...], v of the weight's shape -> g v / |v|, |v| over all dimensions but `dim`.
+    """The weight g v / |v|: v has the shape of the weight, and g has size 1 in all dimensions but `dim`.
 
-    It replaces torch's weight_norm, whose second derivative lacks that of |v| (observed in torch 2.15);
-    gradients through unrolled steps need it.
+    The norm |v| is over all dimensions but `dim`. torch's weight_norm cannot be used, because its second
+    derivative, which gradients through unrolled steps need, lacks that of |v| (observed in torch 2.15).
+
+    Args:
+        num_dims: the number of dimensions of the weight.
+        dim: the dimension that enumerates the outputs.
     """
 
     def __init__(self, num_dims: int, dim: int):

@@ -8,11 +8,11 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class ZeroCentredPenalty(GradientRegulariser):
-    """weight E |grad D|^2 between real and fake samples (0-GP, Thanh-Tung, Tran & Venkatesh 2019).
+    """Adds weight E |grad D|^2 between real and fake samples (0-GP, Thanh-Tung, Tran & Venkatesh 2019).
 
-    One point is drawn uniformly from the line between each real sample and a fake; it has the real sample's
-    condition. The gradient is that of the logits; the authors' code takes that of sigmoid(logits), which
-    vanishes where the discriminator is confident.
+    The gradient is taken at one point on the line between each real sample and a fake, uniformly drawn, with
+    the real sample's condition. It is the gradient of the logits. The authors' code takes that of
+    sigmoid(logits), which vanishes where the discriminator is confident.
     """
 
     def __init__(self, weight: ScheduleLike, every: Count):

@@ -110,7 +110,7 @@ def test_samples_have_no_noise_and_training_passes_have_separate_noise() -> None
 
 def test_the_reference_batch_of_virtual_batch_norm_has_no_noise() -> None:
     layer, x = ScheduledNoise("noise"), torch.zeros(7, 3)
-    layer.random, layer.rows, layer.std = RandomStreams(0), 5, 1.0
+    layer.random, layer.num_rows, layer.std = RandomStreams(0), 5, 1.0
     assert layer(x)[:2].equal(x[:2])
     layer.random = RandomStreams(0)
     assert layer(x)[2:].equal(RandomStreams(0).normal("noise", 5, 3))
