@@ -1,4 +1,4 @@
-"""python -m ganlab.compare: metric values of several runs, side by side, if their protocols agree."""
+"""python -m ganlab.compare: a table of metric values of several runs, if their protocols agree."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,28 +15,30 @@ from ganlab.metrics.protocols import common_values, read_records
 
 
 def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[str, float]]:
-    """Prints a table of the values that all sources have, with a column for each source, and what differs.
+    """Prints a table of the values that all sources have, and the differences of their protocols.
+
+    A source is a run or a file of `ganlab.evaluate`, and has a column.
 
     Returns:
         The values, by name and source.
 
     Raises:
-        ConfigError: fewer than two sources, one without values, none in common, or values whose protocols
-            differ in keys that are not in `ignore`.
+        ConfigError: there are fewer than two sources, a source has no values, they have no value in common,
+            or protocols differ in keys that are not in `ignore`.
     """
     places = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
-    several = len(places) > 1 and len(set(places)) == len(places)
+    differ = len(places) > 1 and len(set(places)) == len(places)
     remedy = "set 'of=[<run or file>,<run or file>]'"
-    require(several, "of", places, "needs two or more runs or files, each once", remedy)
+    require(differ, "of", places, "needs two or more runs or files, each once", remedy)
     sources = {str(place): read_records(Path(place).expanduser()) for place in places}
     values, remarks = common_values(sources, set(cfg.ignore))
     table = Table("", box=None, pad_edge=False)
     for source in sources:
         table.add_column(Text(for_terminal(source)), justify="right", overflow="fold")
-    for name, found in values.items():
-        table.add_row(Text(for_terminal(name)), *map(format_number, found.values()))
+    for name, row in values.items():
+        table.add_row(Text(for_terminal(name)), *map(format_number, row.values()))
     steps = [{str(record.get("step")) for record in records.values()} for records in sources.values()]
-    table.add_row("step", *(Text(for_terminal(" ".join(found - {"None"}))) for found in steps))
+    table.add_row("step", *(Text(for_terminal(" ".join(of_source - {"None"}))) for of_source in steps))
     console = Console()
     console.print(table, highlight=False)
     for remark in remarks:

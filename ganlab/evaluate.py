@@ -1,4 +1,4 @@
-"""python -m ganlab.evaluate: measures a run, or images from anywhere, and records how."""
+"""python -m ganlab.evaluate: measures a run or a folder of images, and records values with protocols."""
 
 import json
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ from ganlab.metrics.protocols import MetricRecords, floor_note
 
 
 def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> MetricRecords:
-    """Measures, writes the records as JSON to `output` if it is set, and prints a table.
+    """Measures a run or images, prints the values, and writes their records to `output`, if it is set.
 
     Returns:
-        The values by name, each with its protocol.
+        The records: the values by name, each with its protocol.
 
     Raises:
-        ConfigError: no run and no images, or a metric cannot measure them.
+        ConfigError: there is no run and no image, or a metric cannot measure them.
     """
     check_evaluation_config(cfg, overrides)
     if cfg.run_dir is not None:
-        RunDirectory(cfg.run_dir, cfg.trust).config()  # raises its errors before torch is imported
+        RunDirectory(cfg.run_dir, cfg.trust).config()  # errors are raised before torch is imported
     from ganlab.training.measure import measure_folder, measure_run
 
     records = measure_folder(cfg) if cfg.run_dir is None else measure_run(cfg)
     if cfg.output:
-        with refuse_unwritable(f"output={cfg.output}", "choose another"):
+        with refuse_unwritable(cfg.output, key="output"):
             Path(cfg.output).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(Path(cfg.output), json.dumps(records, indent=1) + "\n")
     print_records(records)
@@ -40,7 +40,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> MetricRecords:
 
 
 def print_records(records: MetricRecords) -> None:
-    """Prints the values, and those of real images."""
+    """Prints the values, each with its floor."""
     width = max(map(len, records)) + 2
     for name, record in records.items():
         print(f"  {name:<{width}}{format_number(record['value'])}{floor_note(record)}", flush=True)

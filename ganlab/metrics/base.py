@@ -1,4 +1,4 @@
-"""Base classes of metrics: of generated samples, and of the features of images."""
+"""Base classes of metrics: those of generated samples, and those of the features of images."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from ganlab.metrics.features import Extractor, ProtocolFields, cached
 
 
 class SampleMetric(ABC):
-    """Base class of metrics of generated samples, most of them relative to real samples.
+    """Base class of metrics of generated samples, most of which compare them with real samples.
 
-    `setup` comes first. Then real samples are passed to `update`, once in a run. Each evaluation passes
-    generated samples to `update`, calls `compute`, and then `reset`, which keeps the real samples. A metric
-    runs in one process, which passes all samples to it; it must not wait for other ranks.
+    `setup` is called first. Then real samples are passed to `update`, once in a run. Each evaluation passes
+    generated samples to `update`, calls `compute`, and then `reset`, which keeps the real samples. All
+    samples are passed to the metric in one process, so it must not wait for other ranks.
 
-    Errors are raised with keys relative to the metric, such as ".k", or without a key; `Evaluation` completes
-    them to `metric.<name>.k` and `metric=<name>`.
+    Errors have keys relative to the metric, such as ".k", or no key; `Evaluation` completes them to
+    `metric.<name>.k` and `metric=<name>`.
     """
 
     names: tuple[str, ...]  # the keys of `compute`, such as "fid/digits_train_1k"; final after `setup`
     higher_is_better: bool
     references: tuple[Split, ...] = ("train",)  # the splits whose samples are passed to `update` as real ones
     subsampled_split: Split | None = None  # the reference that is limited to `evaluation.n_real` samples
-    floor_split: Split = "test"  # its samples, passed as generated ones, give the baseline
+    floor_split: Split = "test"  # the split whose samples, passed as generated ones, give the floor
     input_kind: ClassVar[Literal["images", "points"]] = "images"  # images are passed in [0, 1]
-    needs_game: ClassVar[bool] = False  # whether `observe_game` measures something that samples do not show
+    needs_game: ClassVar[bool] = False  # whether `observe_game` measures the game itself
     uses_samples: ClassVar[bool] = True  # whether generated samples influence the values
     extras: Mapping[str, float] = {}  # further results of the last `compute`, such as a standard deviation
 
     def is_higher_better(self, name: str) -> bool:
-        """Whether a higher value of this name is better."""
+        """Whether a higher value is better for the value of this name."""
         return self.higher_is_better
 
     @abstractmethod
@@ -48,22 +48,23 @@ class SampleMetric(ABC):
         """Checks the data and the numbers of generated and real samples, before any samples are passed.
 
         Raises:
-            ConfigError: the metric cannot measure these data, or so few samples.
+            ConfigError: the metric cannot measure these data, or these are too few samples.
         """
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:  # noqa: B027, a hook
         """Checks that there are enough samples.
 
         Raises:
-            ConfigError: the value of so few samples would mean nothing.
+            ConfigError: there are too few samples for a meaningful value.
         """
 
     @abstractmethod
     def update(self, x: Tensor, split: Split | None = None) -> None:
-        """Adds samples [N, *shape] on any device: images in [0, 1], points as they are.
+        """Adds samples.
 
         Args:
-            split: the one of `references` that they come from; None: they are generated.
+            x: samples [N, *shape] on any device; images lie in [0, 1].
+            split: the split from which real samples come, one of `references`; None: samples are generated.
 
         Raises:
             ConfigError: the metric cannot measure samples of this shape, type or range.
@@ -77,15 +78,15 @@ class SampleMetric(ABC):
         """
 
     def observe_game(self, game: Game, seed: int) -> None:  # noqa: B027, a hook
-        """Measures the game itself, for metrics that need more than its samples.
+        """Measures the game itself, for metrics that need more than generated samples.
 
         Args:
-            seed: of the samples' latents.
+            seed: the seed of the latents, if the metric draws samples.
         """
 
     @abstractmethod
     def compute(self) -> dict[str, float]:
-        """The values by name, deterministic in the samples and their order.
+        """The values by name, a function of the samples and their order.
 
         Raises:
             ConfigError: too few samples were passed.
@@ -101,36 +102,37 @@ class SampleMetric(ABC):
 
 
 def short_number(n: int) -> str:
-    """A number in a name: 1000 as 1k."""
+    """A number as a part of a name: 1000 as "1k", 1500 as "1500"."""
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
 
 
 class FeatureMetric(SampleMetric):
-    """Base class of metrics on the output of an extractor.
+    """Base class of metrics of features of images, the output of an extractor.
 
-    Values are named kind/extractor_split_n, where n is the number of generated samples.
+    Values are named kind/extractor_split_n, such as "fid/inception_train_10k", where n is the number of
+    generated samples.
 
     Args:
         extractor: a network, or the name of a classifier in `ganlab/metrics/weights`.
         references: the splits of the real images; the first is the one that `evaluation.n_real` limits.
     """
 
-    kinds: ClassVar[tuple[str, ...]]  # one for each value, such as "fid"
-    settings: Mapping[str, int | str] = {}  # those that change the values, for the protocol
+    kinds: ClassVar[tuple[str, ...]]  # the kinds of values, such as "fid"
+    settings: Mapping[str, int | str] = {}  # the settings that change the values, for the protocol
 
     def __init__(self, extractor: str | Extractor, *references: Split):
         self.extractor = cached(classifier(extractor) if isinstance(extractor, str) else extractor)
         self.references = references
         self.subsampled_split = next(iter(references), None)
         self.floor_split = "train" if references == ("test",) else "test"
-        self.num_samples: Counter[Split | None] = Counter()  # samples passed so far; None: generated ones
+        self.num_samples: Counter[Split | None] = Counter()  # by split, with None for generated ones
         self._set_names()
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         self._set_names(short_number(n_fake))
-        self.check_sample_size(n_fake, n_real)  # before a network is loaded
-        self.observe(torch.zeros(1, *data.shape))  # raises an error for other shapes
-        self.check_sample_size(n_fake, n_real)  # the number of classes is known only now
+        self.check_sample_size(n_fake, n_real)  # raises most errors before a network is loaded
+        self.observe(torch.zeros(1, *data.shape))  # raises an error if the shape is unsuitable
+        self.check_sample_size(n_fake, n_real)  # again, now that the number of classes is known
 
     def update(self, x: Tensor, split: Split | None = None) -> None:
         self.add(self.observe(x), split)
@@ -150,30 +152,38 @@ class FeatureMetric(SampleMetric):
 
     @property
     def n_real(self) -> int:
-        """The number of images of the first reference."""
+        """The number of images that were passed of the first reference."""
         return sum(self.num_samples[split] for split in self.references[:1])
 
     def observe(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What the metric needs of images [N, C, H, W], on the CPU: by default their features [N, F]."""
+        """The tensors that the metric uses of images [N, C, H, W], on the CPU: by default features [N, F]."""
         return (self.extractor.extract(x).features,)
 
     @abstractmethod
     def add(self, observed: tuple[Tensor, ...], split: Split | None) -> None:
-        """Adds what was observed of real samples of a split, or of generated ones (None)."""
+        """Adds the result of `observe` for real samples of a split, or for generated ones (None)."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Drops what was observed of generated samples."""
+        """Drops what was added of generated samples."""
 
     @abstractmethod
     def values(self) -> tuple[float, ...]:
-        """One value for each kind."""
+        """The values, one for each of `kinds`."""
 
     def require_samples(
-        self, least: int, reason: str, remedy: str, key: str = "", value: object = UNSET, **found: int
+        self, least: int, reason: str, remedy: str, key: str = "", value: object = UNSET, **num_samples: int
     ) -> None:
-        """Refuses numbers of samples, given by their kind, below the least; `remedy` may contain {n}."""
-        for kind, n in found.items():
+        """Raises a `ConfigError` if there are too few samples.
+
+        Args:
+            least: the least number of samples of each kind.
+            reason: why so many are needed.
+            remedy: an alternative to more samples; "{n}" in it becomes the number of samples.
+            key, value: the setting that is to blame.
+            num_samples: the number of samples of each kind, `real` or `generated`.
+        """
+        for kind, n in num_samples.items():
             more = f"use more samples, or {remedy.format(n=n)}"
             require(n >= least, key, value, f"{reason}, and there are {n} {kind} ones", more)
 
@@ -185,7 +195,7 @@ class FeatureMetric(SampleMetric):
 class ReservoirMetric(FeatureMetric):
     """Base class of metrics that need all observed rows, or a random subset of them, at once."""
 
-    limit: int | None = None  # rows of each kind of samples that are kept; None: all
+    limit: int | None = None  # the number of rows that are kept of each kind of samples; None: all
 
     def __init__(self, extractor: str | Extractor, *references: Split):
         super().__init__(extractor, *references)
@@ -200,15 +210,15 @@ class ReservoirMetric(FeatureMetric):
         self._kept.pop(None, None)
 
     def rows(self, split: Split | None, part: int = 0) -> Tensor:
-        """The kept rows [N, F] of one part of what was observed."""
+        """The kept rows [N, F] of one of the tensors that `observe` returns, by its index `part`."""
         return self._kept[split][part].rows
 
 
 class Reservoir:
-    """All rows that were added, or a uniformly random subset of `limit` of them, so that memory is bounded.
+    """A store of all added rows, or of a uniformly random subset of `limit` of them, which bounds memory.
 
     Row i > limit replaces a random kept row with probability limit / i (Vitter 1985, algorithm R). The subset
-    is a function of the rows' number and order.
+    depends only on the number and the order of the rows.
     """
 
     def __init__(self, limit: int | None = None):

@@ -1,4 +1,4 @@
-"""Metrics of downstream tasks: classification by generated samples, or by the discriminator."""
+"""Metrics of downstream tasks: classifiers trained on generated samples or taken from the discriminator."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from ganlab.metrics.features import ProtocolFields, round_to_256_levels, to_unit
 from ganlab.networks.activations import hidden_activations
 from ganlab.networks.base import evaluating
 
-CHUNK = 1000  # images at a time
-BATCH = 128  # of a classifier that is trained
-SEED = 0  # of its weights, dropout and batches, for generated and for real images
-TOLERANCE = 0.01  # of the linear classifier: a smaller one changes its error by less than chance does
-UNIT = "share of the test images"
-OTHER = "choose another metric"
+CHUNK = 1000  # test images that are classified at a time
+BATCH = 128  # the batch size of a classifier's training
+SEED = 0  # the seed of a classifier's weights, dropout and batches
+TOLERANCE = 0.01  # of the support vector machine; a smaller one would hardly change its error
+VALUE_UNIT = "share of the test images"  # the unit of the metrics, for protocols
+OTHER_METRIC = "choose another metric"
 
 
 class DownstreamMetric(SampleMetric):
-    """Base class of metrics that count how many test images a classifier gets right or wrong.
+    """Base class of metrics that count the test images that a classifier gets right or wrong.
 
-    The classifier is made from the game; the samples that are passed to `update` are not used. Values are
-    named kind/test_n, where n is the number of the classifier's training samples, if it has any.
+    The classifier is derived from the game; the samples that are passed to `update` are not used. Values are
+    named kind/test_n, where n is the number of training samples of the classifier, if the metric trains it.
     """
 
     references = ("test",)
@@ -45,7 +45,7 @@ class DownstreamMetric(SampleMetric):
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         classes = data.num_classes or 0
         reason = "measures classification, and these data do not have two classes or more"
-        require(classes > 1, "", UNSET, reason, OTHER)
+        require(classes > 1, "", UNSET, reason, OTHER_METRIC)
         self._data, self._n = data, self.num_training(data, n_fake)
         self._num_test = len(data.sources["test"])
         reason = f"cannot learn {classes} classes from {self._n} samples"
@@ -55,7 +55,7 @@ class DownstreamMetric(SampleMetric):
 
     @abstractmethod
     def num_training(self, data: Data, n_fake: int) -> int:
-        """The number of training samples of the classifier; 0: the game has trained it.
+        """The number of training samples of the classifier; 0 if the metric does not train it.
 
         Raises:
             ConfigError: the classifier cannot be trained on these data.
@@ -63,13 +63,13 @@ class DownstreamMetric(SampleMetric):
 
     @abstractmethod
     def measure(self, game: Game, seed: int) -> float:
-        """The value for a game."""
+        """The value for a game, whose samples are drawn from latents of this seed."""
 
     def observe_game(self, game: Game, seed: int) -> None:
         self._value = self.measure(game, seed)
 
     def update(self, x: Tensor, split: Split | None = None) -> None:
-        """Samples without their classes are not used."""
+        """Does nothing, because the metric needs the game itself."""
 
     def compute(self) -> dict[str, float]:
         return {} if self._value is None else {self.names[0]: self._value}
@@ -78,21 +78,21 @@ class DownstreamMetric(SampleMetric):
         self._value = None
 
     def count_errors(self, classify: Callable[[Tensor], Tensor], device: torch.device | str) -> int:
-        """The number of test samples that are classified wrongly."""
+        """The number of test images that `classify`, [N, *shape] -> classes [N], classifies wrongly."""
         batches = self._data.split("test", device, CHUNK)
         return sum(int(classify(x).ne(labels).sum()) for x, labels in batches if labels is not None)
 
 
 class ConditionalMetric(DownstreamMetric):
-    """Base class of metrics whose classifier is made from samples of requested classes.
+    """Base class of metrics whose classifier is trained on samples of requested classes.
 
-    There are as many samples as `evaluation.n`, and classes are as frequent as in the training data.
+    `evaluation.n` samples are generated, whose classes are as frequent as in the training data.
     """
 
     size_key = "evaluation.n"
 
     def check_game(self, game: Game) -> None:
-        remedy = f"add trick=label_conditioning, or {OTHER}"
+        remedy = f"add trick=label_conditioning, or {OTHER_METRIC}"
         require(game.generator.num_classes, "", UNSET, "needs a class-conditional generator", remedy)
 
     def samples(self, game: Game, seed: int) -> tuple[Tensor, Tensor]:
@@ -105,7 +105,7 @@ class ConditionalMetric(DownstreamMetric):
 class NearestNeighbourError(ConditionalMetric):
     """The error of a nearest-neighbour classifier on generated samples (Radford et al. 2016, table 3).
 
-    Distances are Euclidean distances of pixels.
+    It returns the class of the nearest sample, by the Euclidean distance of pixels.
     """
 
     kind = "1nn_error"
@@ -124,18 +124,18 @@ class NearestNeighbourError(ConditionalMetric):
         return self.count_errors(classify, samples.device) / self._num_test
 
     def protocol(self) -> ProtocolFields:
-        return {"unit": UNIT, "n_fake": self._n, "distance": "pixels"}
+        return {"unit": VALUE_UNIT, "n_fake": self._n, "distance": "pixels"}
 
 
 class ClassificationAccuracy(ConditionalMetric):
     """The accuracy on real test images of a classifier trained on generated samples only; 1 is best.
 
-    The classification accuracy score of Ravuri & Vinyals 2019. In each evaluation a new `Classifier` is
-    trained on n samples, whose classes are as frequent as in the training data, by Adam with a one-cycle
-    learning rate. The extra `real` is the accuracy after the same training on as many real images, which is
-    measured once.
+    This is the classification accuracy score of Ravuri & Vinyals 2019. In each evaluation a new `Classifier`
+    is trained on n samples by Adam with a one-cycle learning rate. The extra result `real` is the accuracy
+    after the same training on as many real images; it is measured once.
 
     Args:
+        epochs: the number of passes over the training samples.
         lr: the maximum learning rate.
     """
 
@@ -147,30 +147,30 @@ class ClassificationAccuracy(ConditionalMetric):
 
     def num_training(self, data: Data, n_fake: int) -> int:
         images = len(data.shape) == 3 and data.value_range is not None
-        require(images, "", UNSET, "measures images, and these data are points", OTHER)
+        require(images, "", UNSET, "measures images, and these data are points", OTHER_METRIC)
         with torch.device("meta"):  # raises an error for images that are too small; no weights are drawn
             self._classifier(data)
         return n_fake
 
     def measure(self, game: Game, seed: int) -> float:
         if not self.extras:
-            chosen = [(x, y) for x, y in self._data.subset("train", self._n, "cpu", CHUNK) if y is not None]
-            real = (torch.cat(part) for part in zip(*chosen, strict=True))
+            batches = [(x, y) for x, y in self._data.subset("train", self._n, "cpu", CHUNK) if y is not None]
+            real = (torch.cat(part) for part in zip(*batches, strict=True))
             self.extras = {"real": self._accuracy(*real)}
         return self._accuracy(*self.samples(game, seed))
 
     def protocol(self) -> ProtocolFields:
-        network = "three convolutions, 48 features"
-        return {"unit": UNIT, "n_fake": self._n, "classifier": network, "epochs": self.epochs, "lr": self.lr}
+        settings: ProtocolFields = {"classifier": "three convolutions, 48 features", "epochs": self.epochs}
+        return {"unit": VALUE_UNIT, "n_fake": self._n, **settings, "lr": self.lr}
 
     def _accuracy(self, x: Tensor, labels: Tensor) -> float:
         """The test accuracy of a classifier trained on images [N, C, H, W] with labels [N]."""
-        x, labels = self._quantise(x).cpu(), labels.cpu()
-        # The random numbers of the run must not be shifted.
+        x, labels = self._preprocess(x).cpu(), labels.cpu()
+        # The training must not change the random numbers of the run.
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(SEED)
             classifier = self._classifier(self._data)
-            num_steps = self.epochs * -(-len(x) // BATCH)
+            num_steps = self.epochs * -(-len(x) // BATCH)  # rounded up
             optimizer = torch.optim.Adam(classifier.parameters(), lr=self.lr)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=num_steps)
             for _ in range(self.epochs):
@@ -180,30 +180,31 @@ class ClassificationAccuracy(ConditionalMetric):
                     optimizer.step()
                     schedule.step()
         classifier.eval()
-        wrong = self.count_errors(lambda x: classifier.predict(self._quantise(x)), "cpu")
+        wrong = self.count_errors(lambda x: classifier.predict(self._preprocess(x)), "cpu")
         return (self._num_test - wrong) / self._num_test
 
     def _classifier(self, data: Data) -> Classifier:
         return Classifier(data.shape, data.num_classes or 0, width=24, num_features=48)
 
-    def _quantise(self, x: Tensor) -> Tensor:
-        """Samples in the data's range, in [0, 1] and rounded to 256 levels, float32."""
+    def _preprocess(self, x: Tensor) -> Tensor:
+        """Samples in the data's range as inputs of a classifier: [0, 1], rounded to 256 levels, float32."""
         return round_to_256_levels(to_unit_range(x, self._data.value_range or (0.0, 1.0))).float()
 
 
 class LinearProbe(DownstreamMetric):
-    """The error of a linear support vector machine on the features of all of the discriminator's layers.
+    """The error of a linear support vector machine on activations of the discriminator's hidden layers.
 
-    Radford et al. 2016, section 5.1: the activations of each hidden layer, feature maps max-pooled to a grid
-    of 4 x 4, are concatenated; the classifier has a squared hinge loss, one class against the rest.
+    As in Radford et al. 2016, section 5.1, the activations of each hidden layer, feature maps max-pooled to a
+    grid of 4 x 4, are concatenated, and the classifier has a squared hinge loss, one class against the rest.
 
     It is trained on at most `n_train` real training images, the same ones in every run. The discriminator is
     in evaluation mode, and the images are not preprocessed. Each feature is normalised to mean 0 and variance
-    1 over the training images, which the paper does not mention: the penalty then weighs layers equally,
-    whatever their scales, and one cost suits all networks.
+    1 over the training images, which the paper does not mention. The penalty on the weights then treats
+    layers of all scales alike, so that one cost is suitable for all networks.
 
     Args:
-        cost: of an error, relative to the squared norm of the weights: C of support vector machines.
+        n_train: the largest number of training images.
+        cost: the cost of an error relative to the squared norm of the weights, C of support vector machines.
     """
 
     kind = "linear_probe"
@@ -219,15 +220,15 @@ class LinearProbe(DownstreamMetric):
 
     def check_game(self, game: Game) -> None:
         reason = "needs a discriminator, and this game has none"
-        require(game.discriminator is not None, "", UNSET, reason, OTHER)
+        require(game.discriminator is not None, "", UNSET, reason, OTHER_METRIC)
         blank = torch.zeros(1, *game.shape, device=next(game.parameters()).device)
         try:
             layers = self._activations(game, blank)
         except (RuntimeError, AssertionError, TypeError, ConfigError) as error:
-            remedy = f"remove label_conditioning, packing or minibatch_stddev, or {OTHER}"
+            remedy = f"remove label_conditioning, packing or minibatch_stddev, or {OTHER_METRIC}"
             raise ConfigError("needs a discriminator of single images without classes", remedy) from error
         reason = "found no hidden layer in the discriminator: its body has no activation that is a module"
-        require(layers, "", UNSET, reason, f"add some, such as nn.LeakyReLU, or {OTHER}")
+        require(layers, "", UNSET, reason, f"add some, such as nn.LeakyReLU, or {OTHER_METRIC}")
 
     def measure(self, game: Game, seed: int) -> float:
         from sklearn.pipeline import make_pipeline
@@ -237,7 +238,7 @@ class LinearProbe(DownstreamMetric):
         device = next(game.parameters()).device
         x, labels = self._features(game, self._data.subset("train", self.n_train, device, CHUNK))
         x_test, labels_test = self._features(game, self._data.split("test", device, CHUNK))
-        # For thousands of features the dual problem is solved in half of the time, with the same solution.
+        # For thousands of features the dual problem takes half of the time, and has the same solution.
         solver = LinearSVC(C=self.cost, dual=True, tol=TOLERANCE, random_state=0)
         classifier = make_pipeline(StandardScaler(), solver)
         predicted = torch.from_numpy(classifier.fit(x, labels).predict(x_test))
@@ -257,7 +258,7 @@ class LinearProbe(DownstreamMetric):
 
     def protocol(self) -> ProtocolFields:
         return {
-            "unit": UNIT,
+            "unit": VALUE_UNIT,
             "n_train": self._n,
             "cost": self.cost,
             "tolerance": TOLERANCE,
@@ -270,8 +271,8 @@ class LinearProbe(DownstreamMetric):
 class Errors(DownstreamMetric):
     """The number of test images that the game's own classifier gets wrong; 0 is best.
 
-    The classifier is the discriminator, or a trick's average of it, in evaluation mode. No generated samples
-    are used.
+    The classifier is the discriminator's class head, or that of its average, in evaluation mode. Generated
+    samples are not used.
     """
 
     kind = "errors"
@@ -287,14 +288,13 @@ class Errors(DownstreamMetric):
         try:
             game.classify(torch.zeros(1, *game.shape, device=next(game.parameters()).device))
         except ConfigError as error:
-            remedy = f"remove trick=minibatch_stddev, or {OTHER}"
+            remedy = f"remove trick=minibatch_stddev, or {OTHER_METRIC}"
             raise ConfigError("needs a discriminator of single images", remedy) from error
 
     def measure(self, game: Game, seed: int) -> float:
         assert game.discriminator is not None
         self._classifier = "+".join(game.tricks.names_of("classifier", game.discriminator)) or "discriminator"
-        device = next(game.parameters()).device
-        return float(self.count_errors(lambda x: game.classify(x).argmax(1), device))
+        return float(self.count_errors(lambda x: game.classify(x).argmax(1), next(game.parameters()).device))
 
     def protocol(self) -> ProtocolFields:
         return {"unit": "errors", "n_test": self._num_test, "classifier": self._classifier}

@@ -1,4 +1,4 @@
-"""Evaluation of games: all metrics of a run, measured on the same samples, with records of how."""
+"""Evaluation of games: all metrics of a run, measured on the same samples, and records of the values."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.features import cached_on_disk, to_unit_range
 from ganlab.metrics.protocols import MetricRecords
 
-# Opens a progress bar from a text and a total; the result is called with every increment.
+# A function that opens a progress bar from a text and a total. The context's value is called with increments.
 Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 PIECE = 1000  # samples that are generated at a time
-BATCH = 100  # samples that metrics get at a time; values do not depend on it
-NUM_DIGITS = 16  # of a hash in a record
+BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
+NUM_DIGITS = 16  # hexadecimal digits of a hash in a record
 
 
 @dataclass(eq=False)
@@ -33,9 +33,8 @@ class Evaluation:
     """Computes the metrics of a game, and their floors: the values that real samples have.
 
     Each metric compares with the splits in its `references`, or with a random subset of at most `n_real`
-    samples of them, the same in every run. The baseline ("floor" in records) is the value of at
-    most `n` real samples of the metric's `floor_split` in the place of generated ones; there is none if
-    these are too few for the metric.
+    samples of them, the same in every run. The floor is the value of at most `n` real samples of the metric's
+    `floor_split` instead of generated ones; there is none if these are too few for the metric.
 
     Samples are generated and passed to the metrics in pieces, so that memory does not depend on their number
     except for what a metric keeps. A conditional generator is given classes in the proportions of the
@@ -43,10 +42,11 @@ class Evaluation:
     without labels, all classes in turn.
 
     Args:
-        metrics: by their names in the config.
+        metrics: the metrics, by their names in the config.
+        data: the data from which real samples come.
         n: the number of generated samples.
         n_real: the largest number of samples of a metric's `subsampled_split`; None: all.
-        seed: of the samples' latents.
+        seed: the seed of the samples' latents.
         watch: opens a progress bar.
 
     Raises:
@@ -69,19 +69,19 @@ class Evaluation:
                 reason = "measures images, and these data are points"
                 require(not images_only, "metric", name, reason, "choose metric=none")
                 for split in metric.references:
-                    data.split(split, "cpu", BATCH)  # raises an error if there is no such split
+                    data.split(split, "cpu", BATCH)  # raises an error if the split does not exist
                 metric.setup(data, self.n, self._size(metric, metric.subsampled_split or "train"))
             self.higher_is_better |= {value: metric.is_higher_better(value) for value in metric.names}
         splits = [used for m in metrics.values() if (used := m.subsampled_split) and len(m.references) < 2]
         self._classes = {split: data.proportional_labels(self.n, split) for split in splits or ["train"]}
         self.classes = next(iter(self._classes.values()))
-        self.floors: dict[str, dict[str, Any]] = {}  # by name of a value, as parts of its record
+        self.floors: dict[str, dict[str, Any]] = {}  # by the names of values, as parts of their records
         self._protocols: dict[str, dict[str, Any]] = {}
         self._hashes: dict[tuple[Split, int], str] = {}
         self._prepared = False
 
     def __call__(self, game: Game) -> dict[str, float]:
-        """The values by name on the main process; {} on the others, which generate their part of the samples.
+        """The values by name on the main process; {} on the others, which only generate samples.
 
         The game's weights and torch's default generators stay as they are.
         """
@@ -103,7 +103,7 @@ class Evaluation:
     def measure(self, samples: Iterable[Tensor], device: torch.device) -> dict[str, float]:
         """The values by name for pieces of samples [N, *shape] in the data's range."""
         self._prepare(device)
-        self._show(samples, self.metrics, "samples", self.n, None)
+        self._pass_samples(samples, self.metrics, split=None, text="samples", total=self.n)
         return self._compute(self.metrics)
 
     def check_game(self, game: Game) -> None:
@@ -120,28 +120,28 @@ class Evaluation:
             reason = f"the splits {' and '.join(self._classes)} have different proportions of classes"
             raise ConfigError(reason, "compare a conditional game with one split at a time")
 
-    def monitored(self, asked: str | None) -> tuple[str | None, bool]:
+    def monitored(self, name: str | None) -> tuple[str | None, bool]:
         """The name of the value that selects the best checkpoint, and whether higher is better.
 
         Args:
-            asked: the name, or the beginning of it; None: the first value, if there is one.
+            name: the name of the value, or its beginning; None: the first value, if there is one.
 
         Raises:
-            ConfigError: it is the beginning of no name, or of several.
+            ConfigError: no name begins like this, or several do.
         """
         names = list(self.higher_is_better)
-        if asked is None:
+        if name is None:
             return (names[0], self.higher_is_better[names[0]]) if names else (None, False)
-        found = [name for name in names if name == asked or name.startswith((f"{asked}/", f"{asked}_"))]
-        reason = f"may be {' or '.join(found)}" if found else "is not measured"
-        require(len(found) == 1, "monitor", asked, reason, f"choose one of {', '.join(names) or 'none'}")
-        return found[0], self.higher_is_better[found[0]]
+        matches = [full for full in names if full == name or full.startswith((f"{name}/", f"{name}_"))]
+        reason = f"may be {' or '.join(matches)}" if matches else "is not measured"
+        require(len(matches) == 1, "monitor", name, reason, f"choose one of {', '.join(names) or 'none'}")
+        return matches[0], self.higher_is_better[matches[0]]
 
     def records(self, values: Mapping[str, float], game: Game | None = None) -> MetricRecords:
         """The values with their protocols and floors, as plain values.
 
         Args:
-            game: whose samples were measured; None: images from files.
+            game: the game whose samples were measured; None: images from files.
         """
         sampled = {name for metric in self.metrics.values() if metric.uses_samples for name in metric.names}
         return {
@@ -179,36 +179,38 @@ class Evaluation:
             yield samples
 
     def _prepare(self, device: torch.device) -> None:
-        """Passes the real samples to the metrics, and measures the floors; once."""
+        """Passes the real samples to the metrics, and measures the floors, at the first call."""
         if self._prepared:
             return
         self._prepared = True
-        references, floors = defaultdict(list), defaultdict(list)  # names of metrics
+        references, floors = defaultdict(list), defaultdict(list)  # names of metrics by (split, size)
         for name, metric in self.metrics.items():
             for split in metric.references:
                 references[split, self._size(metric, split)].append(name)
-            with suppress(KeyError, ConfigError):  # no such split, or one that is too small for the metric
+            with suppress(KeyError, ConfigError):  # the split does not exist, or is too small
                 size = min(self.n, len(self.data.sources[metric.floor_split]))
                 metric.check_sample_size(size, size)
                 floors[metric.floor_split, size].append(name)
         with cached_on_disk():
             for (split, size), names in references.items():
-                self._show(self._reference(split, size, device), names, f"real {split} images", size, split)
+                samples = self._reference(split, size, device)
+                self._pass_samples(samples, names, split=split, text=f"real {split} images", total=size)
             for (split, size), names in floors.items():
                 images = (x for x, _ in self.data.subset(split, size, device, BATCH))
-                self._show(images, names, f"real {split} images as samples", size, None)
+                text = f"real {split} images as samples"
+                self._pass_samples(images, names, split=None, text=text, total=size)
                 self.floors |= {
                     value: {"floor": floor, "floor_n": size, "floor_split": split}
                     for value, floor in self._compute(names).items()
                 }
 
     def _size(self, metric: SampleMetric, split: Split) -> int:
-        """The number of real samples of a split that a metric compares with."""
+        """The number of real samples of a split with which a metric compares."""
         size = len(self.data.sources[split])
         return min(self.n_real or size, size) if split == metric.subsampled_split else size
 
     def _reference(self, split: Split, size: int, device: torch.device) -> Iterator[Tensor]:
-        """A split, or its random subset of a size, in batches [b, *shape]; stores the hash of the samples."""
+        """A subset of a split in batches [b, *shape], whose hash is stored."""
         digest, value_range = sha256(), self.data.value_range
         for x, _ in self.data.subset(split, size, device, BATCH):
             levels = x if value_range is None else (to_unit_range(x, value_range) * 255).round().byte()
@@ -216,15 +218,19 @@ class Evaluation:
             yield x
         self._hashes[split, size] = digest.hexdigest()[:NUM_DIGITS]
 
-    def _show(
-        self, samples: Iterable[Tensor], names: Collection[str], what: str, total: int, split: Split | None
+    def _pass_samples(
+        self, samples: Iterable[Tensor], names: Collection[str], *, split: Split | None, text: str, total: int
     ) -> None:
-        """Passes generated samples, or real samples of a split, to metrics.
+        """Passes generated samples (split None), or real samples of a split, to the metrics of these names.
 
-        All metrics get a batch before the next one, so that those with the same extractor extract it once.
+        Each batch is passed to all metrics before the next one, so that metrics with the same extractor
+        extract its features once.
+
+        Args:
+            text, total: the text and the length of the progress bar.
         """
         value_range = self.data.value_range
-        with self.watch(what, total) as done:
+        with self.watch(text, total) as done:
             for points in (rows for piece in samples for rows in torch.split(piece, BATCH)):
                 images = points if value_range is None else to_unit_range(points, value_range)
                 for name in names:
@@ -235,13 +241,13 @@ class Evaluation:
                 done(len(points))
 
     def _compute(self, names: Collection[str]) -> dict[str, float]:
-        """The values of metrics, whose generated samples are dropped."""
+        """The values of the metrics of these names, whose generated samples are dropped afterwards."""
         values: dict[str, float] = {}
         with self.watch("metrics", len(names)) as done:
             for name in names:
                 metric = self.metrics[name]
                 with _completing_errors(name):
-                    found = metric.compute()
+                    computed = metric.compute()
                 hashes = [self._hashes[split, self._size(metric, split)] for split in metric.references]
                 protocol: dict[str, Any] = {
                     "split": "+".join(metric.references) or "none",
@@ -252,8 +258,8 @@ class Evaluation:
                 }
                 if metric.extras:
                     protocol["beside"] = metric.extras
-                self._protocols |= dict.fromkeys(found, protocol)
-                values |= found
+                self._protocols |= dict.fromkeys(computed, protocol)
+                values |= computed
                 metric.reset()
                 done(1)
         return values
@@ -261,7 +267,7 @@ class Evaluation:
 
 @contextmanager
 def _completing_errors(name: str) -> Iterator[None]:
-    """Completes the keys of a metric's errors by its name in the config: see `SampleMetric`."""
+    """Completes the keys of a metric's errors with its name in the config; see `SampleMetric`."""
     try:
         with completing_keys(f"metric.{name}"):
             yield

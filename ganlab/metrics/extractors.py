@@ -1,4 +1,4 @@
-"""The extractors of features: Inception, and small classifiers that replace it for small grey images."""
+"""Extractors of features: Inception, and small classifiers that replace it for small grey images."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ REMEDY = "give torch-fidelity's file, or choose another extractor, such as extra
 class Classifier(nn.Module):
     """Three convolutions, a layer of features and a linear head, for images of at least 8 x 8 pixels.
 
-    Inception's features mean little on small grey images. A classifier trained on the data set itself is the
-    usual replacement; its name is part of the names of the metrics that use it.
+    Inception's features are not meaningful for small grey images. A classifier trained on the data set itself
+    is the usual replacement; its name is part of the names of the values.
     """
 
     resize = antialias = "none"
     libraries = ()
-    dtype = torch.float64  # values then do not depend on the device, TF32, autocast or the batch size
+    dtype = torch.float64  # so that values do not depend on the device, TF32, autocast or the batch size
 
     def __init__(self, shape: Sequence[int], num_classes: int, width: int, num_features: int):
         super().__init__()
         remedy = "choose images of at least 8 x 8 pixels"
         require(min(shape[1:]) >= 8, "data.shape", list(shape), "too small for this classifier", remedy)
-        self.name, self.sha256 = "untrained", ""
+        self.name, self.sha256 = "untrained", ""  # `load` sets both
         self.shape, self.num_features = tuple(shape), num_features
         widths, layers = (shape[0], width, 2 * width, 2 * width), list[nn.Module]()
         pools = nn.MaxPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d
@@ -61,11 +61,11 @@ class Classifier(nn.Module):
             ConfigError: no classifier has this name.
         """
         path = WEIGHTS / f"{name}.safetensors"
-        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))  # not a path to another folder
+        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))  # so that a name is not a path
         require(name in known, "extractor", name, "unknown classifier", f"choose one of {', '.join(known)}")
         with safe_open(path, framework="pt") as file:
             architecture = json.loads(file.metadata()["architecture"])
-        with torch.device("meta"):  # no weights are drawn: the run's random numbers must not be shifted
+        with torch.device("meta"):  # draws no weights, and so no random numbers of the run
             classifier = cls(**architecture)
         classifier.load_state_dict(load_file(path), assign=True)
         classifier.name, classifier.sha256 = name, hashlib.sha256(path.read_bytes()).hexdigest()
@@ -75,21 +75,21 @@ class Classifier(nn.Module):
         """The input of the head, after its ReLU: [N, C, H, W] in [0, 1] -> [N, F], not negative.
 
         Raises:
-            ConfigError: the images are not of the shape that the classifier was made for.
+            ConfigError: the shape of the images is not that of the classifier.
         """
-        shape, own = list(x.shape[1:]), list(self.shape)
-        reason = f"takes images of shape {own}, and these samples have the shape {shape}"
+        shape, expected = list(x.shape[1:]), list(self.shape)
+        reason = f"takes images of shape {expected}, and these samples have the shape {shape}"
         remedy = "choose an extractor for these data, or a metric without one"
-        require(x.ndim == 4 and shape == own, "extractor", self.name, reason, remedy)
+        require(x.ndim == 4 and shape == expected, "extractor", self.name, reason, remedy)
         return self.body(x)
 
     def extract(self, x: Tensor) -> Features:
-        """[N, C, H, W] in [0, 1] -> features [N, F] and logits [N, K]."""
+        """The features [N, F] and class logits [N, K] of images [N, C, H, W] in [0, 1]."""
         features = self.features(x)
         return Features(features, self.head(features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits: [N, C, H, W] in [0, 1] -> [N, K]."""
+        """The class logits of images: [N, C, H, W] in [0, 1] -> [N, K]."""
         return self.head(self.features(x))
 
     @torch.no_grad()
@@ -98,16 +98,18 @@ class Classifier(nn.Module):
         return self(x).argmax(1)
 
 
-classifier = cache(Classifier.load)  # a trained classifier: the same object in every call with its name
+classifier = cache(Classifier.load)  # returns the same object in every call with the same name
 
 
 class ClassifierFeatures(nn.Module):
-    """Sample -> [B, F], not negative; the classifier is frozen and always in evaluation mode.
+    """The features of samples in a classifier: sample -> [B, F], not negative.
+
+    The classifier is frozen and always in evaluation mode.
 
     Args:
         extractor: the name of a classifier in `ganlab/metrics/weights`.
-        shape: of a sample.
-        value_range: of the data.
+        shape: the shape of a sample.
+        value_range: the range of the data.
 
     Raises:
         ConfigError: the classifier does not take samples of this shape.
@@ -116,9 +118,9 @@ class ClassifierFeatures(nn.Module):
     def __init__(self, extractor: str, shape: Sequence[int], value_range: tuple[float, float] | None):
         super().__init__()
         self.classifier = Classifier.load(extractor)
-        own, shape = list(self.classifier.shape), list(shape)
-        reason = f"takes images of shape {own}, and these data have the shape {shape}"
-        require(value_range and shape == own, ".extractor", extractor, reason, "choose another space")
+        expected, shape = list(self.classifier.shape), list(shape)
+        reason = f"takes images of shape {expected}, and these data have the shape {shape}"
+        require(value_range and shape == expected, ".extractor", extractor, reason, "choose another space")
         self.low, self.high = value_range or (0.0, 1.0)
 
     def forward(self, sample: Sample) -> Tensor:
@@ -135,8 +137,9 @@ class Inception:
     The weights, 96 MB, are loaded at the first use.
 
     Args:
-        weights: a file of torch-fidelity's weights; None: it is downloaded once.
-        layer: which features are extracted, by their number; only the last layer, 2048, has class logits.
+        weights: the path of a file of torch-fidelity's weights; None: the file is downloaded once.
+        layer: the layer whose output is extracted, given by its number of features. Only the last layer,
+            2048, has class logits.
     """
 
     resize = "bilinear to 299x299 as TensorFlow 1"
@@ -151,7 +154,7 @@ class Inception:
 
     @property
     def sha256(self) -> str:
-        """The hash of the file of the weights."""
+        """The SHA-256 of the file of the weights."""
         return self._loaded[1]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -159,29 +162,31 @@ class Inception:
         self._loaded[0].to(device=device, dtype=dtype)
 
     def extract(self, x: Tensor) -> Features:
-        """[N, C, H, W] in [0, 1], C 1 or 3 -> features [N, F] and logits [N, 1008] without the biases.
+        """The features [N, F] and class logits [N, 1008] of images [N, 1 or 3, H, W] in [0, 1].
+
+        The logits are without the biases of the last layer.
 
         Raises:
-            ConfigError: the images have other channels, or the weights are not available.
+            ConfigError: the images do not have 1 or 3 channels, or the weights are not available.
         """
         shape, remedy = list(x.shape[1:]), "choose another extractor"
         reason = f"takes images of 1 or 3 channels, and these samples have the shape {shape}"
         require(x.ndim == 4 and shape[0] in (1, 3), "extractor", self.name, reason, remedy)
         levels = (x * 255).round().byte().expand(-1, 3, -1, -1)
-        # Without TF32: in float32, as `dtype` states.
+        # TF32 is disabled, because `dtype` promises float32.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             features, *logits = self._loaded[0](levels.contiguous(memory_format=torch.channels_last))
-        return Features(features, logits[0] if logits else features[:, :0])
+        return Features(features, logits[0] if logits else features[:, :0])  # [N, 0]: none
 
     @cached_property
     def _loaded(self) -> tuple[nn.Module, str]:
-        """The network, and the hash of its weights."""
+        """The network, and the SHA-256 of its file of weights."""
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         outputs = [str(self.num_features), *(["logits_unbiased"] if self.num_features == 2048 else [])]
         path = self._path or download()
         content = read_tensors(path)
-        try:  # with the bytes that were checked: the file may have changed since
+        try:  # builds from the bytes that were checked, because the file may have changed since
             network = FeatureExtractorInceptionV3("inception", outputs, io.BytesIO(content))
         except (RuntimeError, TypeError, AttributeError) as error:
             reason = f"not the weights of Inception: {one_line(error)}"
@@ -191,15 +196,15 @@ class Inception:
 
 @cache
 def inception(weights: str | None, layer: Layer) -> Inception:
-    """The Inception network of these weights and this layer: the same object in every call."""
+    """The Inception network of these weights and this layer, the same object in every call."""
     return Inception(weights, layer)
 
 
 def read_tensors(path: Path) -> bytes:
-    """The bytes of a file that holds nothing but tensors: torch-fidelity would run other objects in it.
+    """The bytes of a file that contains only tensors, because torch-fidelity would unpickle any object in it.
 
     Raises:
-        ConfigError: it cannot be read, or it holds something else.
+        ConfigError: the file cannot be read, or contains other objects.
     """
     try:
         content = read_regular_file(path)
@@ -211,10 +216,10 @@ def read_tensors(path: Path) -> bytes:
 
 
 def download() -> Path:
-    """The path of torch-fidelity's own weights in torch's cache; they are downloaded if they are not there.
+    """Downloads torch-fidelity's weights to torch's cache, unless they are there, and returns their path.
 
     Raises:
-        ConfigError: they cannot be downloaded.
+        ConfigError: the weights cannot be downloaded.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
@@ -223,7 +228,7 @@ def download() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), "6726825d", progress=False)
-        except (URLError, OSError, RuntimeError) as error:  # RuntimeError: of another hash
+        except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the hash differs
             reason = f"the weights of Inception cannot be downloaded ({one_line(error)})"
             remedy = f"set metric.weights to a copy of {path.name}, or choose another extractor"
             raise ConfigError(reason, remedy, "extractor", "inception") from error

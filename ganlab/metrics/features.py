@@ -1,4 +1,4 @@
-"""Feature extraction: the interface of extractors, caches of their output, and images of 8 bits."""
+"""Feature extraction: the interface of extractors, caches of their output, and rounding to 256 levels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from ganlab.core.errors import UNSET, require
 from ganlab.filesystem import atomic_writer, cache_directory
 
-ProtocolFields = dict[str, str | int | float]  # of a record: how a value is computed
+ProtocolFields = dict[str, str | int | float]  # entries of a protocol, by their names in a record
 ON_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)
 
 
@@ -26,22 +26,22 @@ class Features(NamedTuple):
     """The output of an extractor on images."""
 
     features: Tensor  # [N, F]
-    logits: Tensor  # [N, K], of its classes; K = 0: it has none
+    logits: Tensor  # class logits [N, K]; K = 0 for an extractor without classes
 
 
 class Extractor(Protocol):
-    """A network that computes features and class logits of images: a `Classifier`, or a user's own module."""
+    """The interface of networks that compute features and class logits, such as `Inception`."""
 
     name: str
-    sha256: str  # of its weights
+    sha256: str  # the hash of the weights
     num_features: int
-    resize: str  # how it resizes images, for the protocol
-    antialias: str  # how it filters them when it resizes, for the protocol
-    libraries: tuple[str, ...]  # whose versions may change its output
-    dtype: torch.dtype  # of its weights when it extracts
+    resize: str  # how images are resized, for the protocol
+    antialias: str  # the filter with which images are resized, for the protocol
+    libraries: tuple[str, ...]  # the libraries whose versions may change the output
+    dtype: torch.dtype  # the type of the weights when features are extracted
 
     def extract(self, x: Tensor) -> Features:
-        """Features of images [N, C, H, W] in [0, 1], float64 with 256 levels."""
+        """The features and logits of images [N, C, H, W] in [0, 1], float64, rounded to 256 levels."""
 
     def to(self, device: torch.device, dtype: torch.dtype) -> object:
         """Moves the network, in place."""
@@ -51,7 +51,7 @@ class Extractor(Protocol):
 
 @contextmanager
 def cached_on_disk() -> Iterator[None]:
-    """A context in which features are read from the cache on disk and written to it."""
+    """A context in which features are read from and written to the cache on disk."""
     token = ON_DISK.set(True)
     try:
         yield
@@ -60,7 +60,7 @@ def cached_on_disk() -> Iterator[None]:
 
 
 class CachedExtractor:
-    """An extractor that remembers its last output, so that metrics that share it extract each batch once."""
+    """An extractor that remembers its last output, so that several metrics extract each batch once."""
 
     def __init__(self, extractor: Extractor):
         self.network = extractor
@@ -68,10 +68,10 @@ class CachedExtractor:
 
     @torch.no_grad()
     def extract(self, x: Tensor) -> Features:
-        """Features on the CPU of images [N, C, H, W] in [0, 1].
+        """The features and logits, on the CPU, of images [N, C, H, W] in [0, 1].
 
         Raises:
-            ConfigError: they are of another type or range, or of a shape that the extractor does not take.
+            ConfigError: the type, range or shape of the images is unsuitable.
         """
         if self._last is None or self._last[0] is not x:
             self._last = x, (self._load_or_compute if ON_DISK.get() else self._compute)(x)
@@ -82,19 +82,19 @@ class CachedExtractor:
         return Features(*(part.cpu().contiguous() for part in self.network.extract(round_to_256_levels(x))))
 
     def _load_or_compute(self, x: Tensor) -> Features:
-        """The features from the cache on disk, if they are there and undamaged.
+        """Loads features from the cache on disk if possible, otherwise computes and saves them.
 
-        Otherwise they are computed and saved, in a file that is named by a hash of the images, weights and
-        preprocessing. An error of the disk is ignored: it only costs time.
+        The file is named by a hash of the images, weights and preprocessing. Errors of the disk and damaged
+        files are ignored, because they only cost time.
         """
         levels = to_levels(x)
         key = sha256(repr((tuple(levels.shape), (*self.protocol().items(), x.device.type))).encode())
         key.update(levels.cpu().contiguous().numpy().tobytes())
         path = cache_directory() / "features" / f"{key.hexdigest()}.safetensors"
         with suppress(OSError, SafetensorError, KeyError, TypeError), safe_open(path, framework="pt") as file:
-            found = Features(file.get_tensor("features"), file.get_tensor("logits"))
-            if file.metadata()["sha256"] == digest(found):
-                return found
+            loaded = Features(file.get_tensor("features"), file.get_tensor("logits"))
+            if file.metadata()["sha256"] == digest(loaded):
+                return loaded
         computed = self._compute(x)
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ class CachedExtractor:
         return computed
 
     def protocol(self) -> ProtocolFields:
-        """How features are computed from images."""
+        """The entries of the protocol on how features are computed from images."""
         return {
             "extractor": self.network.name,
             "weights_sha256": self.network.sha256,
@@ -115,10 +115,11 @@ class CachedExtractor:
         }
 
 
-cached = cache(CachedExtractor)  # the same object in every call with the same extractor
+cached = cache(CachedExtractor)  # returns the same object in every call with the same extractor
 
 
 def digest(features: Features) -> str:
+    """The SHA-256 of features and logits."""
     return sha256(b"".join(part.numpy().tobytes() for part in features)).hexdigest()
 
 
@@ -126,7 +127,7 @@ def to_levels(x: Tensor) -> Tensor:
     """Samples in [0, 1] as the uint8 levels of an image file.
 
     Raises:
-        ConfigError: not floating point, or outside [0, 1], or not finite.
+        ConfigError: the samples are not floating point, not finite, or not in [0, 1].
     """
     reason = f"samples are {x.dtype}, but metrics take floating point in [0, 1]"
     require(x.is_floating_point(), "", UNSET, reason, "divide by 255")
@@ -137,15 +138,15 @@ def to_levels(x: Tensor) -> Tensor:
 
 
 def round_to_256_levels(x: Tensor) -> Tensor:
-    """Samples in [0, 1] rounded to the 256 levels of an image file, in [0, 1] and float64.
+    """Rounds samples in [0, 1] to the 256 levels of an image file; the result is float64 in [0, 1].
 
-    Real images come from such files. Generated ones must be rounded as well, otherwise the metric sees the
-    rounding (Parmar, Zhang and Zhu 2022). Errors as in `to_levels`.
+    Real images come from such files. Generated ones must be rounded as well, because metrics would otherwise
+    measure the rounding (Parmar, Zhang and Zhu 2022). Errors are those of `to_levels`.
     """
     return to_levels(x).double() / 255
 
 
 def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """Samples of a range in [0, 1]."""
+    """Scales samples from a range to [0, 1], and clamps them to it."""
     low, high = value_range
     return ((x - low) / (high - low)).clamp(0, 1)

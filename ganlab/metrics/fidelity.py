@@ -1,4 +1,4 @@
-"""Metrics of the fidelity of features: Frechet distance (FID), kernel distance (KID), Inception Score."""
+"""Metrics of fidelity on features: Frechet distance (FID), kernel distance (KID), Inception Score."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from ganlab.functional.kernels import Polynomial
 from ganlab.metrics.base import FeatureMetric, ReservoirMetric
 from ganlab.metrics.features import Extractor
 
-ENOUGH = 500  # samples in a split for any number of classes: photographs of ImageNet score half of it
-ORDER = 2020  # torch-fidelity's seed for the subsets of KID, and for the order in which IS splits samples
-KERNEL = Polynomial(degree=3, offset=1.0)  # of KID
+# The samples in a part of the Inception Score that suffice for any number of classes. ImageNet scores half of
+# it.
+ENOUGH = 500
+SEED = 2020  # torch-fidelity's seed for the subsets of KID, and for the order of the samples of IS
+KERNEL = Polynomial(degree=3, offset=1.0)  # the kernel of KID
 
 
 class FrechetDistance(FeatureMetric):
-    """Frechet distance between Gaussians fitted to real and generated features (Heusel et al. 2017).
+    """FID: the Frechet distance between Gaussians fitted to real and generated features (Heusel et al. 2017).
 
         |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))
 
-    Zero is best. The expectation over samples is larger than the true distance, and the more so the fewer
-    samples there are (Chong and Forsyth 2020): compare only values of equal n_real and n_fake.
+    Zero is best. The expectation over samples is larger than the true distance, by more the fewer samples
+    there are (Chong and Forsyth 2020), so only values of equal n_real and n_fake are comparable.
     """
 
     kinds = ("fid",)
@@ -45,7 +47,7 @@ class FrechetDistance(FeatureMetric):
         self._distance = FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False)
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
-        """A covariance of fewer samples than features + 1 is singular whatever the samples are."""
+        """Refuses samples no more than features, because their covariance is singular in any case."""
         n = self.extractor.network.num_features
         reason = f"the covariance of {n} features needs {n + 1} samples"
         remedy = "choose metric=kid with metric.kid.subset_size={n}, or an extractor of fewer features"
@@ -64,13 +66,15 @@ class FrechetDistance(FeatureMetric):
 class KernelDistance(ReservoirMetric):
     """KID: MMD^2 with the kernel (x . y / F + 1)^3 on features (Binkowski et al. 2018, section 4).
 
-    The mean over `subsets` random choices of `subset_size` real and as many generated samples; `extras` has
-    the standard deviation over the subsets. If every subset contains all generated samples, the deviation is
-    that of the real ones alone. Zero is best, and the expectation for two samples of one distribution, so
-    that values may be negative. Unlike the Frechet distance, the expectation does not depend on the number of
-    samples. The subsets are torch-fidelity's.
+    KID is the mean over `subsets` random subsets of `subset_size` real and as many generated samples;
+    `extras` has the standard deviation over the subsets. If every subset contains all generated samples, the
+    deviation is that of the real ones alone. Zero is best. It is the expectation for two samples of one
+    distribution, so values may be negative. Unlike that of the Frechet distance, the expectation does not
+    depend on the number of samples. The subsets are those of torch-fidelity.
 
     Args:
+        subsets: the number of subsets.
+        subset_size: the number of real, and of generated, samples in a subset.
         estimator: `unbiased` (all pairs of a real and a generated sample, as published), `u_statistic`
             (without the pairs at the same index: the third estimator of the released code) or `biased` (never
             negative); see `ganlab.functional.distances.mmd2`.
@@ -90,14 +94,14 @@ class KernelDistance(ReservoirMetric):
         super().__init__(extractor, split)
         self.subsets, self.subset_size, self.estimator = subsets, subset_size, estimator
         self.settings = {"subsets": subsets, "subset_size": subset_size, "estimator": estimator}
-        self.limit = subsets * subset_size  # all subsets together never use more
+        self.limit = subsets * subset_size  # all subsets together use at most these
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         n, reason, remedy = self.subset_size, "a subset has as many samples of each kind", "lower it to {n}"
         self.require_samples(n, reason, remedy, ".subset_size", n, real=n_real, generated=n_fake)
 
     def values(self) -> tuple[float, ...]:
-        random = np.random.RandomState(ORDER)
+        random = np.random.RandomState(SEED)
         distances = []
         for _ in range(self.subsets):
             fake, real = (
@@ -113,12 +117,12 @@ class KernelDistance(ReservoirMetric):
 
 
 class InceptionScore(ReservoirMetric):
-    """exp of the mean divergence of p(y|x) from p(y), over an extractor's classes (Salimans et al. 2016).
+    """Inception Score: exp of the mean divergence KL(p(y|x) || p(y)) over classes (Salimans et al. 2016).
 
-    Between 1 and the number of classes, which samples of clear classes in equal shares reach. It is the mean
-    over `splits` parts of the samples in a fixed random order; more parts give lower scores (Barratt and
-    Sharma 2018). A part of m samples cannot score above m, so each needs as many as there are classes, or
-    `ENOUGH`. Real images are not used.
+    It lies between 1 and the number of an extractor's classes; the maximum means that all classes are certain
+    and equally frequent. The value is the mean over `splits` parts of the samples in a fixed random order;
+    more parts give lower scores (Barratt and Sharma 2018). A part of m samples cannot score above m, so each
+    part needs as many samples as there are classes, or `ENOUGH`. Real images are not used.
     """
 
     kinds = ("is",)
@@ -127,13 +131,13 @@ class InceptionScore(ReservoirMetric):
     def __init__(self, extractor: str | Extractor, splits: Count):
         super().__init__(extractor)
         self.splits, self.settings = splits, {"splits": splits}
-        self.num_classes = 0  # of the extractor; 0: not yet known
+        self.num_classes = 0  # the number of the extractor's classes; 0: not yet known
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
-        each = min(self.num_classes, ENOUGH)
-        n = self.splits * each
+        part = min(self.num_classes, ENOUGH)  # the least number of samples in a part
+        n = self.splits * part
         reason = f"a split scores at most its size, so that {n} samples are needed"
-        remedy = f"lower it to {n_fake // each}" if n_fake >= each > 0 else "remove the metric"
+        remedy = f"lower it to {n_fake // part}" if n_fake >= part > 0 else "remove the metric"
         self.require_samples(n, reason, remedy, ".splits", self.splits, generated=n_fake)
 
     def observe(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -144,19 +148,19 @@ class InceptionScore(ReservoirMetric):
         return (logits,)
 
     def values(self) -> tuple[float, ...]:
-        # torchmetrics' class warns whenever it is built, shuffles with the global generator, may use fewer
-        # splits than it was given; its and torch-fidelity's are NaN where a class has probability 0
-        # in all samples. The order and the splits are torch-fidelity's.
+        # Not the class of torchmetrics, which warns whenever it is built, shuffles with the global generator
+        # and may use fewer parts. Its scores and those of torch-fidelity are NaN if a class has probability 0
+        # in all samples. The order and the parts are those of torch-fidelity.
         logits = self.rows(None).double()  # [N, K]
         n = len(logits)
-        logits = logits[np.random.RandomState(ORDER).permutation(n)]
+        logits = logits[np.random.RandomState(SEED).permutation(n)]
         edges = [i * n // self.splits for i in range(self.splits + 1)]
         scores = [_score(logits[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
         return (sum(scores) / self.splits,)
 
 
 def _score(logits: Tensor) -> float:
-    """exp(mean over x of KL(p(y|x) || p(y))) of logits [N, K]."""
+    """The score exp(mean over x of KL(p(y|x) || p(y))) of logits [N, K]."""
     probabilities = logits.softmax(1)
     entropy = -probabilities.xlogy(probabilities).sum(1).mean()
     marginal = probabilities.mean(0)  # [K]

@@ -14,13 +14,15 @@ from ganlab.metrics.base import ReservoirMetric
 from ganlab.metrics.features import Extractor, to_levels
 
 CHUNK = 1000  # rows of the distance matrix that are computed at a time
-TOLERANCE = 1e-5  # distance, relative to the norm, up to which rows are copies: networks round in float32
+# Rows are copies up to this distance, relative to their norm, because networks round in float32.
+TOLERANCE = 1e-5
 
 
 class PRDC(ReservoirMetric):
     """Precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-    Each sample has a ball that reaches to its k-th nearest neighbour of its own kind, real or generated.
+    Each sample has a ball that reaches to its k-th nearest neighbour among the samples of its kind, real or
+    generated.
 
         precision: the share of generated samples in the ball of some real one
         recall:    the share of real samples in the ball of some generated one
@@ -31,9 +33,9 @@ class PRDC(ReservoirMetric):
     density and coverage. For two samples of one distribution, the expected density is 1, and the expected
     coverage is 1 - prod_(i = 1..k) (N - i) / (2 N - i) for N samples of each kind.
 
-    Copies count once, as real samples and as neighbours: otherwise the balls of k + 1 copies would be empty.
-    In precision and density, copies of a generated sample keep their weight. If at most k generated samples
-    are distinct, none has a ball, and recall is 0.
+    Real samples that are copies count once, and so do neighbours that are copies: otherwise k + 1 copies
+    would have empty balls. In precision and density, each copy of a generated sample counts. If at most k
+    generated samples are distinct, none has a ball, and recall is 0.
     """
 
     kinds = ("precision", "recall", "density", "coverage")
@@ -55,10 +57,10 @@ class Memorisation(ReservoirMetric):
     """The probability that a sample is closer to the training set than a test image is, in [0, 1].
 
     P(d(G(z)) < d(x)) + P(d(G(z)) = d(x)) / 2 over all pairs of a generated sample and a test image x, where d
-    is the distance to the nearest training image, in an extractor's features and in pixels: the statistic of
-    Mann and Whitney that Meehan, Chaudhuri & Dasgupta (2020, section 3) use to detect data-copying. 1/2 if
-    samples are as close as test images are, 1 if they are copies of training images, 0 if they are far from
-    all data.
+    is the distance to the nearest training image, in an extractor's features and in pixels. This is the
+    Mann-Whitney statistic with which Meehan, Chaudhuri & Dasgupta (2020, section 3) detect data-copying. It
+    is 1/2 if samples are as close as test images are, 1 if they are copies of training images, and 0 if they
+    are far from all data.
     """
 
     kinds = ("memorisation", "memorisation_pixels")
@@ -73,9 +75,10 @@ class Memorisation(ReservoirMetric):
 
     def values(self) -> tuple[float, ...]:
         self.settings = {"n_held_out": self.num_samples["test"]}
-        return tuple(self._closer(part) for part in range(len(self.kinds)))
+        return tuple(self._probability(part) for part in range(len(self.kinds)))
 
-    def _closer(self, part: int) -> float:
+    def _probability(self, part: int) -> float:
+        """The probability by features (part 0) or by pixels (part 1), the tensors of `observe`."""
         train, test, fake = (self.rows(split, part).double() for split in ("train", "test", None))
         gaps = nearest_distances(test, train) - nearest_distances(fake, train)[:, None]  # [generated, test]
         return float((1 + gaps.sign()).mean() / 2)
@@ -107,17 +110,17 @@ def prdc(real: Tensor, fake: Tensor, k: int) -> tuple[float, float, float, float
 
 def radii(x: Tensor, k: int) -> Tensor:
     """The distance of each row of x [N, F] to its k-th nearest neighbour among the other rows, [N]."""
-    found = []
+    parts = []
     for rows, distances in distance_rows(x, x):
-        distances.diagonal(rows.start).fill_(torch.inf)  # of each row to itself
-        found.append(distances.kthvalue(k, 1).values)
-    return torch.cat(found)
+        distances.diagonal(rows.start).fill_(torch.inf)  # the distances of rows to themselves
+        parts.append(distances.kthvalue(k, 1).values)
+    return torch.cat(parts)
 
 
 def first_occurrences(x: Tensor) -> Tensor:
-    """Whether each row of x [N, F] is no copy of an earlier one, bool [N].
+    """A mask [N] of the rows of x [N, F] that are not copies of earlier rows.
 
-    Copies have equal sums, so that they are adjacent if rows are sorted by their sum.
+    Copies have equal sums, so they are adjacent if rows are sorted by their sums.
     """
     order = x.sum(1).argsort(stable=True)
     first = torch.ones(len(x), dtype=torch.bool)
@@ -126,9 +129,9 @@ def first_occurrences(x: Tensor) -> Tensor:
 
 
 def distance_rows(x: Tensor, y: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """The Euclidean distances of x [N, F] to y [M, F] by slices of rows: a slice of x, and [n, M].
+    """Yields the Euclidean distances of x [N, F] to y [M, F] by slices of n rows of x: the slice, and [n, M].
 
-    That of a copy is 0: cdist computes differences of squares, which rounding leaves above 0.
+    Distances of copies are set to 0, because the rounding of cdist leaves them above 0.
     """
     for start in range(0, len(x), CHUNK):
         rows = slice(start, start + CHUNK)

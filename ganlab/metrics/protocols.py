@@ -1,4 +1,4 @@
-"""Records of metric values, and how they are compared: values of different protocols are not comparable."""
+"""Records of metric values, and their comparison: values of different protocols are not comparable."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ganlab.core.errors import UNSET, ConfigError, require
 from ganlab.core.validation import format_number
 from ganlab.filesystem import read_regular_file
 
-MetricRecord = Mapping[str, Any]
-MetricRecords = dict[str, dict[str, Any]]  # by the names of values
+MetricRecord = Mapping[str, Any]  # a value together with its protocol
+MetricRecords = dict[str, dict[str, Any]]  # records by the names of values
 # The keys of a record that are not part of the protocol.
 RESULTS = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}
-LARGEST = 1 << 20  # bytes of a file of records
+MAX_BYTES = 1 << 20  # the largest size of a file of records
 
 
 def differences(one: MetricRecord, other: MetricRecord) -> dict[str, tuple[Any, Any]]:
@@ -29,12 +29,12 @@ def refuse_unlike(name: str, records: Mapping[str, MetricRecord], ignored: Colle
     """Refuses to compare values of different protocols.
 
     Args:
-        name: of the value, for the message.
-        records: by their sources, for the message.
+        name: the name of the value, for the message.
+        records: the records of the value, by their sources.
         ignored: keys of the protocol that may differ.
 
     Raises:
-        ConfigError: the protocols differ; it names the first difference.
+        ConfigError: the protocols differ. The message names the first difference.
     """
     (first, reference), *others = records.items()
     for other, record in others:
@@ -47,11 +47,11 @@ def read_records(path: Path) -> MetricRecords:
     """The records in a run's summary.json, or in a file that `ganlab.evaluate` wrote.
 
     Raises:
-        ConfigError: there are none.
+        ConfigError: there are no records.
     """
     remedy = "give a finished run, or a file of ganlab.evaluate"
     try:
-        content = json.loads(read_regular_file(path / "summary.json" if path.is_dir() else path, LARGEST))
+        content = json.loads(read_regular_file(path / "summary.json" if path.is_dir() else path, MAX_BYTES))
         records = content.get("metrics", {}) if path.is_dir() else content
         values = [record["value"] for record in records.values()]
         if values and {*map(type, values)} <= {int, float} and not max(map(abs, values)) > 1e308:
@@ -64,10 +64,10 @@ def read_records(path: Path) -> MetricRecords:
 def common_values(
     sources: Mapping[str, MetricRecords], ignored: Collection[str]
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
-    """The values that all sources have, by name and source, and remarks on what else differs.
+    """The values that all sources have, by name and source, and remarks on the differences of the sources.
 
     Raises:
-        ConfigError: there are none, or protocols differ in keys that are not `ignored`.
+        ConfigError: no value is common to all, or protocols differ in keys that are not `ignored`.
     """
     (first, reference), *others = sources.items()
     names = [name for name in reference if all(name in records for records in sources.values())]
@@ -88,9 +88,9 @@ def common_values(
     }, remarks
 
 
-def floor_note(baseline: MetricRecord, things: str = "images") -> str:
-    """The end of a printed line: the value of real samples in the place of generated ones, if it is known."""
-    if "floor" not in baseline:
+def floor_note(record: MetricRecord, things: str = "images") -> str:
+    """A remark on the floor of a value, for the end of a printed line; empty if there is no floor."""
+    if "floor" not in record:
         return ""
-    split = {"train": "training"}.get(baseline["floor_split"], baseline["floor_split"])
-    return f"   (real {split} {things}: {format_number(baseline['floor'])})"
+    split = {"train": "training"}.get(record["floor_split"], record["floor_split"])
+    return f"   (real {split} {things}: {format_number(record['floor'])})"

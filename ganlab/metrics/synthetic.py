@@ -1,9 +1,9 @@
-"""Metrics of synthetic data: coverage of its known modes, and Wasserstein-1 distance on the line.
+"""Metrics of synthetic data: coverage of their known modes, and Wasserstein-1 distance on the line.
 
 Modes of toy data are covered as PacGAN defines it (Lin et al. 2018). A sample is of high quality if it lies
 closer than 3 standard deviations to its nearest mode, where the distance to each mode is measured in the
 standard deviation of that mode. The histogram counts the samples of high quality at their nearest modes, as
-in the released code; other samples are not counted. The published tables are of 2,500 samples.
+in the released code; other samples are not counted. The published tables use 2,500 samples.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from ganlab.data.densities import Mixture
 from ganlab.metrics.base import ReservoirMetric, SampleMetric
 from ganlab.metrics.features import Extractor, ProtocolFields
 
-MAX_DEVIATIONS = 3.0
-DIGITS = 10
+MAX_DEVIATIONS = 3.0  # the largest distance of samples of high quality, in standard deviations
+NUM_DIGITS = 10
 
 
 def high_quality_modes(x: Tensor, mixture: Mixture) -> Tensor:
-    """The nearest mode of each sample of high quality among x [N, D]: int64 [at most N]."""
+    """The nearest modes of those samples x [N, D] that are of high quality, int64 [n], n <= N."""
     distance, nearest = mixture.mahalanobis(x).min(1)  # [N], [N]
     return nearest[distance < MAX_DEVIATIONS]
 
 
 class ModeMetric(SampleMetric):
-    """Base class of metrics of the histogram of high-quality samples over modes; real samples are unused."""
+    """Base class of metrics of the histogram of high-quality samples over modes.
+
+    Only generated samples are used: the modes of the data are known.
+    """
 
     input_kind = "points"
 
@@ -44,13 +47,14 @@ class ModeMetric(SampleMetric):
 
     @torch.no_grad()
     def update(self, x: Tensor, split: Split | None = None) -> None:
-        if split is None:
+        if split is None:  # generated samples
             modes = high_quality_modes(x, self._mixture).cpu()
             self._histogram += modes.bincount(minlength=len(self._histogram))
             self._n_fake += len(x)
 
     def compute(self) -> dict[str, float]:
-        require(self._n_fake, "", UNSET, f"{self.names[0]} of no samples", "set evaluation.n to 1 or more")
+        reason = f"{self.names[0]} is undefined without samples"
+        require(self._n_fake, "", UNSET, reason, "set evaluation.n to 1 or more")
         return {self.names[0]: self.value(self._histogram.double(), self._n_fake)}
 
     @abstractmethod
@@ -83,7 +87,7 @@ class ModesCovered(ModeMetric):
 
 
 class HighQuality(ModeMetric):
-    """The share of samples of high quality, in [0, 1]; for data in the plane it is 1 - exp(-9/2) = 0.989."""
+    """The share of samples of high quality, in [0, 1]; real data in the plane have 1 - exp(-9/2) = 0.989."""
 
     names = ("high_quality",)
     higher_is_better = True
@@ -93,12 +97,12 @@ class HighQuality(ModeMetric):
 
 
 class ReverseKL(ModeMetric):
-    """sum over modes k of q_k log(q_k / p_k), in nats; 0 is best.
+    """The reverse KL divergence of modes, sum_k q_k log(q_k / p_k), in nats; 0 is best.
 
     q_k are the shares of the modes among the samples of high quality, and p_k their probabilities in the
-    data: 1/M each on ring and grid, where the value is log M minus the entropy of q. It depends only on how
-    samples are distributed over modes. Without any sample of high quality it is its largest possible value,
-    -log min p.
+    data: 1/M each on ring and grid, where the value is log M minus the entropy of q. The value depends only
+        on the distribution of samples over modes. Without any sample of high quality it is the largest
+        possible value, -log min p.
     """
 
     names = ("reverse_kl",)
@@ -115,10 +119,10 @@ class ReverseKL(ModeMetric):
 class StackedModes(ReservoirMetric):
     """The number of modes that samples cover, and their reverse KL in nats (Srivastava et al. 2017).
 
-    The classifier recognises the digit of each channel, and the digits together are the mode. With q_k the
-    share of samples in mode k of K = 10^channels modes: sum_k q_k log(K q_k), which is 0 if all modes are
-    equally frequent and log K if all samples are of one mode. Real images are not used: their modes are
-    equally likely.
+    The classifier recognises the digit of each channel, and the digits together are the mode. The reverse KL
+    is sum_k q_k log(K q_k), where q_k is the share of samples in mode k of K = 10^channels modes. It is 0 if
+    all modes are equally frequent, and log K if all samples have one mode. Real images are not used, because
+    their modes are equally likely.
     """
 
     kinds = ("modes", "reverse_kl")
@@ -137,12 +141,12 @@ class StackedModes(ReservoirMetric):
         require(x.ndim == 4 and shape[0] > 1, "", UNSET, reason, remedy)
         logits = [self.extractor.extract(channel).logits for channel in x.split(1, 1)]
         name, num_classes = self.extractor.network.name, logits[0].shape[1]
-        reason = f"has {num_classes} classes, but the metric needs {DIGITS} digits"
-        require(num_classes == DIGITS, "extractor", name, reason, "choose extractor=mnist")
-        self._num_modes = DIGITS ** len(logits)
+        reason = f"has {num_classes} classes, but the metric needs {NUM_DIGITS} digits"
+        require(num_classes == NUM_DIGITS, "extractor", name, reason, "choose extractor=mnist")
+        self._num_modes = NUM_DIGITS ** len(logits)
         modes = torch.zeros(len(x), dtype=torch.long)
         for channel in logits:
-            modes = modes * DIGITS + channel.argmax(1)
+            modes = modes * NUM_DIGITS + channel.argmax(1)
         return (modes,)
 
     def values(self) -> tuple[float, ...]:
@@ -155,7 +159,7 @@ class Wasserstein(SampleMetric):
     """Wasserstein-1 distance of generated and real samples on the line, in the data's units; 0 is best.
 
     It is the area between their empirical distribution functions. Two samples of one distribution have a
-    distance that falls with the square root of their size: compare it with the baseline of real samples.
+    positive distance that falls with the square root of their size, so compare values with their floors.
     """
 
     input_kind = "points"

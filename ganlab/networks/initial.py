@@ -65,11 +65,8 @@ class FanIn(LayerInitialiser):
 
     def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
         if isinstance(layer, nn.ConvTranspose2d):
-            raise ConfigError(
-                "FanIn does not count the inputs of a transposed convolution",
-                "choose ganlab.networks.initial.Uniform, or model=gan",
-                key=".",
-            )
+            reason = "FanIn does not count the inputs of a transposed convolution"
+            raise ConfigError(reason, "choose ganlab.networks.initial.Uniform, or model=gan", key=".")
         layer.weight.normal_(0, math.sqrt(self.scale / layer.weight[0].numel()))
 
 

@@ -71,11 +71,9 @@ def discriminator(
         input_dropout: the rate of dropout on the samples.
     """
     layers: list[nn.Module] = [nn.Flatten(), *_dropout(input_dropout)]
-    for before, after in pairwise([prod(shape), *hidden]):
-        if maxout:
-            layers += [Maxout(before, after, maxout), *_dropout(dropout)]
-        else:
-            layers += [nn.Linear(before, after), nn.LeakyReLU(slope), *_dropout(dropout)]
+    for sizes in pairwise([prod(shape), *hidden]):
+        layers += [Maxout(*sizes, maxout)] if maxout else [nn.Linear(*sizes), nn.LeakyReLU(slope)]
+        layers += _dropout(dropout)
     return Discriminator(ConditionalSequential(*layers), hidden[-1])
 
 

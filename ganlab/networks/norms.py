@@ -101,8 +101,7 @@ class ElementaryNorm(_BatchNorm):
         mean = self._mean(x32.mean(dims))  # [C]
         centred = x32 - mean.view(shape)
         variance = self._mean(centred.square().mean(dims))  # [C]
-        count = x.numel() // x.shape[1]  # elements of a channel
-        self._update_running_statistics(mean.detach(), variance.detach(), count)
+        self._update_running_statistics(mean.detach(), variance.detach(), count=x.numel() // x.shape[1])
         scale = (variance + self.eps).rsqrt() * (1 if self.weight is None else self.weight)
         normalised = centred * scale.view(shape)
         return (normalised if self.bias is None else normalised + self.bias.view(shape)).to(x.dtype)

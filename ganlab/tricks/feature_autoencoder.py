@@ -34,11 +34,8 @@ class FeatureAutoencoder(Trick):
         discriminator.decoder = make(discriminator.num_features, self.hidden, prior=Normal()).body
 
     def terms(self, turn: Turn) -> Terms:
-        weight = self.weight(turn.step)
-        return {
-            "decoded_real": weight * self._error(turn, turn.real),
-            "decoded_fake": weight * self._error(turn, turn.fake),
-        }
+        weight, samples = self.weight(turn.step), {"decoded_real": turn.real, "decoded_fake": turn.fake}
+        return {name: weight * self._error(turn, sample) for name, sample in samples.items()}
 
     def _error(self, turn: Turn, sample: Sample) -> Tensor:
         """The mean squared error of each decoded sample, [B]."""

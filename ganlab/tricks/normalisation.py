@@ -9,6 +9,8 @@ from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, remove_batch_norm
 from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
+Kind = Literal["layer", "instance", "group", "none"]
+
 
 class Normalisation(PlayerTrick):
     """Replaces every batch norm by a different norm, so that no sample depends on the others of its batch.
@@ -25,9 +27,7 @@ class Normalisation(PlayerTrick):
 
     order = Order.REPLACE
 
-    def __init__(
-        self, kind: Literal["layer", "instance", "group", "none"], groups: Count | None, player: PlayerChoice
-    ):
+    def __init__(self, kind: Kind, groups: Count | None, player: PlayerChoice):
         super().__init__(player)
         remedy = "set a number with kind=group, and null with any other"
         fits = (kind == "group") == (groups is not None)

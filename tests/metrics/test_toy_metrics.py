@@ -100,7 +100,7 @@ def test_real_samples_are_unused_and_reset_drops_generated_ones() -> None:
     metric = ModesCovered()
     metric.setup(data, 1, 1)
     metric.update(samples_at_centres(data, [1] * 8), "train")
-    with refuses(reason="modes of no samples"):
+    with refuses(reason="modes is undefined without samples"):
         metric.compute()
     metric.update(samples_at_centres(data, [1] * 8))
     assert metric.protocol()["n_fake"] == 8
