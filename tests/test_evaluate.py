@@ -281,6 +281,15 @@ def test_unusable_runs_images_and_extractors_are_refused(line: str, message: str
         run_evaluate(*line.format(**folders(tmp_path)).split())
 
 
+def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
+    made = save_images(tmp_path / "made", 60, 0)
+    (tmp_path / "file").touch()
+    output = tmp_path / "file" / "values.json"
+    given = [f"generated={made}", f"real={made}", "extractor=digits", "metric=[fid]", f"output={output}"]
+    with refuses("output", str(output), "cannot be written", "choose another"):
+        run_evaluate(*given)
+
+
 @pytest.mark.parametrize("name", ["table.txt", "summary.json", "profile.json", "folder.json"])
 def test_other_files_are_never_overwritten(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
