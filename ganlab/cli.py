@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganlab.config.compose import CONF, OWN_ERRORS, check_composed, explain_error, one_line_message
+from ganlab.config.compose import CONF, OWN_ERRORS, explain_error, one_line_message, validated_composition
 from ganlab.config.overrides import quote_override
 from ganlab.core.errors import ConfigError, Diverged, final_status
 from ganlab.core.validation import format_number
@@ -90,7 +90,7 @@ class Command:
         if sweep:
             cfg.job = self.jobs.add(context.job.num, overrides)
         try:
-            cfg = check_composed(cfg, self.name, overrides)
+            cfg = validated_composition(cfg, self.name, overrides)
             return self.jobs.finish(self.task(cfg, [*overrides, *self.saved]))
         except ERRORS as error:  # not left to Hydra, which ends a sweep at the first error
             self.report(error)

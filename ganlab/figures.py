@@ -7,7 +7,7 @@ from time import perf_counter
 from omegaconf import DictConfig
 
 from ganlab.cli import launch
-from ganlab.filesystem import refuse_unwritable
+from ganlab.filesystem import write_errors_as_config_errors
 
 # The keys of the figures in conf/figures.yaml, in the order of their numbers, from 1.
 FIGURES = ("inverse_transform", "matching", "intuition", "adversarial", "costs", "ring", "neighbours")
@@ -27,8 +27,8 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     output, written = Path(cfg.output), []
     for number in sorted(set(cfg.figures)):
         name, start = FIGURES[number - 1], perf_counter()
-        frames = instantiate(cfg[name])  # the target is a function in ganlab.theory, which draws the figure
-        with refuse_unwritable(output, key="output"):
+        frames = instantiate(cfg[name])
+        with write_errors_as_config_errors(output, key="output"):
             output.mkdir(parents=True, exist_ok=True)
             files = save_frames(frames, output / f"{number}_{name}")
         print(f"{perf_counter() - start:5.1f} s  {'  '.join(map(str, files))}", flush=True)

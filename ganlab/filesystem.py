@@ -51,7 +51,7 @@ def read_regular_file(path: Path, most: int | None = None) -> bytes:
 
 
 @contextmanager
-def refuse_unwritable(path: Path | str, key: str = "") -> Iterator[None]:
+def write_errors_as_config_errors(path: Path | str, key: str = "") -> Iterator[None]:
     """Turns an `OSError` of the block into a `ConfigError` about `path`, the value of the setting `key`."""
     try:
         yield

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.distributed import broadcast_, make_in_parallel
-from ganlab.core.errors import UNSET, ConfigError, completing_keys, require
+from ganlab.core.errors import UNSET, ConfigError, completing_relative_keys, require
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import (
     ALWAYS_AVAILABLE,
@@ -21,7 +21,7 @@ from ganlab.core.turn import (
     Turn,
     at_least_float32,
 )
-from ganlab.core.validation import check_whole_number
+from ganlab.core.validation import validated_whole_number
 from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick, Tricks
@@ -75,7 +75,7 @@ class Game(nn.Module):
         reason = f"needs {missing}, which the settings exclude"
         remedy = "choose another objective, or change what excludes it, such as compile=true"
         require(not missing, "objective", type(objective).__name__, reason, remedy)
-        with completing_keys("objective"):
+        with completing_relative_keys("objective"):
             objective.check_networks(networks)
         self.tricks.change_networks(networks)
         self.generator: Generator = networks.generator
@@ -228,7 +228,7 @@ class Game(nn.Module):
         Raises:
             ConfigError: n is not a whole number, or the generator has no such class.
         """
-        check_whole_number("n", n)
+        validated_whole_number("n", n)
         latents, classes = self.latents(n, seed), self.labels(n, label)
         parts = torch.arange(n)[rows].split(batch_size)
         with evaluating(self.sampler):
@@ -285,11 +285,11 @@ class Game(nn.Module):
         return {"step": self.step, "class_counts": self.generator.class_counts}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        self.step = check_whole_number("step", state["step"])
+        self.step = validated_whole_number("step", state["step"])
         counts = state.get("class_counts")
         if counts is not None:
             valid = isinstance(counts, list) and len(counts) == (self.generator.num_classes or len(counts))
-            valid = valid and sum(check_whole_number("class_counts", n) for n in counts) > 0
+            valid = valid and sum(validated_whole_number("class_counts", n) for n in counts) > 0
             require(valid, "class_counts", counts, "needs one count for each class", "restore the checkpoint")
         for network in self.modules():  # including copies made by tricks
             if isinstance(network, Generator):

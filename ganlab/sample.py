@@ -8,8 +8,8 @@ from omegaconf import DictConfig
 from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import printable, require
-from ganlab.filesystem import refuse_unwritable
-from ganlab.visualize.options import check_options, check_output, complete_options, file_name
+from ganlab.filesystem import write_errors_as_config_errors
+from ganlab.visualize.options import check_options, check_output, file_name, complete_options
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
@@ -42,8 +42,8 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     complete_options(cfg, game, class_names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, class_names)
     with as_config_errors():
-        view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them
-    with refuse_unwritable(output, key="output"):
+        view = VIEWS[cfg.what](cfg, run, game, None)  # a view that needs the data loads them
+    with write_errors_as_config_errors(output, key="output"):
         view.write(output)
     number, label = cfg["class"], ""
     if number is not None:

@@ -359,10 +359,10 @@ def test_a_resume_with_another_stage_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_the_timetable_counts_images() -> None:
     times = Timetable(small("stages.autoencoder.steps=10", "steps=5"))
-    assert (times.begins, times.total) == (10, 15)
+    assert (times.main_start, times.total) == (10, 15)
     assert [times.images_seen(step) for step in (0, 1, 10, 11, 15, 20)] == [0, 16, 160, 192, 320, 480]
     plain = Timetable(compose("steps=5"))
-    assert (plain.begins, plain.total, plain.images_seen(3)) == (0, 5, 192)
+    assert (plain.main_start, plain.total, plain.images_seen(3)) == (0, 5, 192)
 
 
 def test_the_batches_of_stages_are_a_function_of_the_step() -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from ganlab.config.checks import selected_nodes
 from ganlab.config.kinds import check_arguments
-from ganlab.core.errors import UNSET, ConfigError, completing_keys, one_line, require
+from ganlab.core.errors import UNSET, ConfigError, completing_relative_keys, one_line, require
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
@@ -23,7 +23,7 @@ from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick
 
-ROLES = ("discriminator", "generator", "encoder")
+NETWORK_NAMES = ("discriminator", "generator", "encoder")
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def as_config_errors() -> Iterator[None]:
         key = str(error).partition("full_key: ")[2].strip().replace("[", ".").replace("]", "")
         if not isinstance(error.__cause__, ConfigError):
             raise ConfigError(one_line(error.__cause__ or error), key=key) from error
-        with completing_keys(key):
+        with completing_relative_keys(key):
             raise error.__cause__ from None
     except Exception as error:
         raise ConfigError(one_line(error).rstrip("."), "set HYDRA_FULL_ERROR=1 to see where") from error
@@ -135,10 +135,10 @@ def build_network(cfg: DictConfig, player: str, data: Data | None, **facts: int)
     torch.default_generator.manual_seed(derive_seed(cfg.seed, player))
     kind = {"generator": Generator, "discriminator": Discriminator}.get(player, object)
     network = instantiate(cfg.model[player], kind)
-    with completing_keys(key):
+    with completing_relative_keys(key):
         network = network(**facts) if facts else network
     initialisers = instantiate(cfg.initial.get(player, []))
-    with completing_keys(f"initial.{player}"):
+    with completing_relative_keys(f"initial.{player}"):
         for initialise in initialisers:
             initialise(network, data and data.mean)
     return network

@@ -6,9 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_steps
-from ganlab.config.kinds import check_arguments, check_kinds, import_object, to_plain
+from ganlab.config.kinds import check_arguments, import_object, to_plain, validated_settings
 from ganlab.config.stages import stage_configs
-from ganlab.core.errors import UNSET, ConfigError, format_value, prefixing_keys, require
+from ganlab.core.errors import UNSET, ConfigError, format_value, prefixing_all_keys, require
 
 # The settings of Lightning's Trainer that a config may have; ganlab sets the others itself.
 TRAINER = {
@@ -22,9 +22,9 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         ConfigError: a value is of the wrong kind or out of its range, or two settings contradict each other.
     """
-    for name, own in stage_configs(check_kinds(cfg)):
-        with prefixing_keys(name and f"stages.{name}", "."):
-            check_arguments(check_kinds(own))
+    for name, own in stage_configs(validated_settings(cfg)):
+        with prefixing_all_keys(name and f"stages.{name}", joint="."):
+            check_arguments(validated_settings(own))
             check_game_config(own)
 
 

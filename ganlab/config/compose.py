@@ -14,8 +14,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.kinds import check_kinds
-from ganlab.config.overrides import quote_override, refuse_unknown_keys, unreadable
+from ganlab.config.kinds import validated_settings
+from ganlab.config.overrides import quote_override, refuse_unknown_keys, unreadable_override
 from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, ProcessLost, for_terminal, require
 
 PACKAGE = Path(__file__).parent.parent
@@ -43,7 +43,7 @@ def compose(*overrides: str, config_name: str = "run") -> DictConfig:
         except (HydraException, ValueError, TypeError) as error:
             better = explain_error(error, config_name, overrides)
             raise better from (error.__cause__ if better is error else error)
-        return check_composed(cfg, config_name, overrides)
+        return validated_composition(cfg, config_name, overrides)
 
 
 def hydra_ready() -> AbstractContextManager[Any]:
@@ -53,7 +53,7 @@ def hydra_ready() -> AbstractContextManager[Any]:
     return hydra.initialize_config_dir(str(CONF), version_base="1.3")
 
 
-def check_composed(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
+def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
     """Returns the config of a command with `~` of its paths expanded.
 
     Raises:
@@ -62,13 +62,13 @@ def check_composed(cfg: DictConfig, config_name: str, overrides: Sequence[str]) 
     refuse_dropped_overrides(overrides)
     if any(override.startswith("+") for override in overrides):
         refuse_unknown_overrides(config_name, overrides)
-    return check_kinds(cfg, overrides)
+    return validated_settings(cfg, overrides)
 
 
 def explain_error(error: BaseException, config_name: str, overrides: Sequence[str]) -> BaseException:
     """The error of Hydra's, or a `ConfigError` that names the nearest setting if an unknown one caused it."""
     if isinstance(error, OverrideParseException):
-        return unreadable(error.override)
+        return unreadable_override(error.override)
     try:
         if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, ConfigError):
             refuse_unknown_overrides(config_name, overrides)

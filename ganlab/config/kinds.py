@@ -54,7 +54,7 @@ KEYS: tuple[tuple[str, Any], ...] = (
 KINDS = {key: kind for keys, kind in KEYS for key in keys.split()}
 
 
-def check_kinds(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
+def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
     """Returns the config with `~` of its paths expanded.
 
     Raises:

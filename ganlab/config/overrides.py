@@ -54,10 +54,10 @@ def quote_override(argument: str, sweeps: bool = False) -> str:
         with suppress(HydraException):
             if PARSER.parse_override(override).key_or_group:
                 return override
-    raise unreadable(argument)
+    raise unreadable_override(argument)
 
 
-def unreadable(argument: str) -> ConfigError:
+def unreadable_override(argument: str) -> ConfigError:
     """The error about a word of the command line that is not an override."""
     return ConfigError("cannot be read", "write key=value", argument)
 

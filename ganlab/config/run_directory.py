@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.allowlist import check_trust, signature
 from ganlab.config.overrides import shell_override
-from ganlab.config.saved_config import FORMAT, MAX_BYTES, RESTORE, check_saved_config, parse_saved_config
+from ganlab.config.saved_config import FORMAT, MAX_BYTES, RESTORE, parse_saved_config, validated_saved_config
 from ganlab.core.errors import UNSET, ConfigError, one_line, require
 from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
@@ -54,7 +54,9 @@ class RunDirectory:
         self.metrics = self.path / "metrics.csv"
         self.trust = trust
         self.written = b""  # the config as this object wrote it, which is trusted
-        self.signed = True  # the config; that of a new run is, unless its weights come from an unsigned run
+        self.signed_by_user = (
+            True  # the config; that of a new run is, unless its weights come from an unsigned run
+        )
         self.created: list[Path] = []  # the directories that `create` made, innermost first
         self.existing: set[Path] | None = None  # what the directory contained before `create`
         self._lock: Lock | None = None
@@ -146,7 +148,7 @@ class RunDirectory:
         if not path.exists():
             write_atomically(path, text)
         self.written = text.encode()
-        if self.signed and (new := signature(self.written)):
+        if self.signed_by_user and (new := signature(self.written)):
             # Signs the old config as well: it stays if the process is killed before the last line.
             old = self._read_text("signature").split()[:1]
             write_atomically(self.path / "signature", "\n".join([new, *old]) + "\n")
@@ -178,15 +180,15 @@ class RunDirectory:
         Raises:
             ConfigError: it cannot be read, or would build objects that are neither ganlab's nor trusted.
         """
-        content, self.signed = self.read_config()
+        content, self.signed_by_user = self.read_config()
         path = self.path / "config.yaml"
         try:
-            cfg = check_saved_config(parse_saved_config(content), self.summary())
+            cfg = validated_saved_config(parse_saved_config(content), self.summary())
         except ConfigError as error:
             raise ConfigError(f"{path} {error.reason}", error.remedy) from error.__cause__
         except Exception as error:  # yaml raises many kinds
             raise ConfigError(f"{path} cannot be read", RESTORE) from error
-        check_trust(cfg, self.trust, self.signed or content == self.written)
+        check_trust(cfg, self.trust, self.signed_by_user or content == self.written)
         return cfg
 
     def _read_text(self, name: str) -> str:

@@ -35,7 +35,7 @@ def parse_saved_config(content: bytes) -> Any:
     return OmegaConf.create(text)
 
 
-def check_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
+def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
     """The config of a run, without its format.
 
     Args:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import UNSET, completing_keys, require
+from ganlab.core.errors import UNSET, completing_relative_keys, require
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -27,7 +27,7 @@ class Timetable:
 
     Attributes:
         budgets: steps and batch size of each stage, then of the main game.
-        begins: the step of the run at which the main game begins.
+        main_start: the step of the run at which the main game begins.
         total: steps of the run.
     """
 
@@ -35,19 +35,19 @@ class Timetable:
         stages = earlier_stages(cfg)
         self.names = [*stages, None]
         self.budgets = [(stage.steps, stage.batch_size) for stage in stages.values()]
-        self.begins = sum(steps for steps, _ in self.budgets)
-        self.total = self.begins + cfg.steps
+        self.main_start = sum(steps for steps, _ in self.budgets)
+        self.total = self.main_start + cfg.steps
         self.budgets.append((cfg.steps, cfg.data.batch_size))
 
     def check_batches(self, data: Data, world_size: int) -> None:
         """Raises `ConfigError` if a batch exceeds the data, or cannot be shared among the processes."""
         for name, (_, batch_size) in zip(self.names, self.budgets, strict=True):
-            with completing_keys(f"stages.{name}" if name else "data"):
+            with completing_relative_keys(f"stages.{name}" if name else "data"):
                 data.check_batch_size(world_size, batch_size)
 
     def is_due(self, step: int, every: int) -> bool:
         """Whether a step of the main game is the last one, or one of every `every` steps of the run."""
-        return step > self.begins and (step % every == 0 or step == self.total)
+        return step > self.main_start and (step % every == 0 or step == self.total)
 
     def images_seen(self, step: int) -> int:
         """The number of real images seen in the first `step` steps of the run."""

@@ -38,7 +38,7 @@ class ConfigError(ValueError):
         remedy: what to do, as an imperative without a full stop; empty if the reason implies it.
         key: the setting's key; empty if the error concerns no single setting. A leading dot marks a setting
             of the object that raises, and a dot alone the object itself; the code that builds or calls the
-            object prepends the object's key by `completing_keys`.
+            object prepends the object's key by `completing_relative_keys`.
         value: the setting's value, as it was given.
     """
 
@@ -85,12 +85,12 @@ def renaming_keys(rename: Callable[[str], str]) -> Iterator[None]:
         raise (error if key == error.key else error.renamed(key)) from error.__cause__
 
 
-def completing_keys(owner: str) -> AbstractContextManager[None]:
+def completing_relative_keys(owner: str) -> AbstractContextManager[None]:
     """Prepends the key of an object to the keys of errors about its own settings, which start with a dot."""
     return renaming_keys(lambda key: f"{owner}{key}".rstrip(".") if key.startswith(".") else key)
 
 
-def prefixing_keys(place: str | None, joint: str = ": ") -> AbstractContextManager[None]:
+def prefixing_all_keys(place: str | None, joint: str = ": ") -> AbstractContextManager[None]:
     """Prepends a place, such as a file or a stage, to the keys of all errors; None: changes nothing."""
     return renaming_keys(
         lambda key: key if place is None else joint.join(filter(None, (place, key.lstrip("."))))

@@ -40,7 +40,7 @@ def describe_interval(interval: str) -> str:
     return f"a number {joint} {low} and {high}" if joint else f"a number in {interval}"
 
 
-def check_whole_number(key: str, value: Any) -> int:
+def validated_whole_number(key: str, value: Any) -> int:
     """Returns a whole number of at least 0.
 
     Raises:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ganlab.core.distributed import is_main_process
-from ganlab.core.errors import ConfigError, Diverged, completing_keys, require
+from ganlab.core.errors import ConfigError, Diverged, completing_relative_keys, require
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
@@ -269,7 +269,7 @@ class Evaluation:
 def _completing_errors(name: str) -> Iterator[None]:
     """Completes the keys of a metric's errors with its name in the config; see `SampleMetric`."""
     try:
-        with completing_keys(f"metric.{name}"):
+        with completing_relative_keys(f"metric.{name}"):
             yield
     except ConfigError as error:
         if error.key:

@@ -16,7 +16,7 @@ from ganlab.config.allowlist import allowed_targets, target_nodes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.core.numerics import NUMERICS
-from ganlab.filesystem import refuse_unwritable
+from ganlab.filesystem import write_errors_as_config_errors
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 from ganlab.suites.standing import ended
@@ -37,7 +37,7 @@ def right_to(folder: Path, job: Job) -> TextIO | None:
         ConfigError: it cannot be written there.
     """
     path = folder / ".locks" / job.directory.name
-    with refuse_unwritable(path):
+    with write_errors_as_config_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     try:

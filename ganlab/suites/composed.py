@@ -13,7 +13,7 @@ from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.compose import compose, one_line_message
 from ganlab.config.overrides import quote
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import ConfigError, prefixing_keys
+from ganlab.core.errors import ConfigError, prefixing_all_keys
 from ganlab.data.base import Data
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.suites import identity
@@ -81,12 +81,12 @@ class Composed:
 
     def built_data(self) -> Data:
         """Its data; a refusal says whose they are."""
-        with prefixing_keys(self.place):
+        with prefixing_all_keys(self.place):
             return build_data(copy.deepcopy(self.cfg))
 
     def evaluation(self, data: Data) -> Evaluation:
         """What would measure it; it is built once, to see that it can be played."""
-        with prefixing_keys(self.place):
+        with prefixing_all_keys(self.place):
             return built(self, data)
 
 

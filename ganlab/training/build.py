@@ -11,11 +11,11 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganlab.config.build import ROLES, as_config_errors, build_game, instantiate, num_processes
+from ganlab.config.build import NETWORK_NAMES, as_config_errors, build_game, instantiate, num_processes
 from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import stage_configs
-from ganlab.core.errors import ConfigError, prefixing_keys, require
+from ganlab.core.errors import ConfigError, prefixing_all_keys, require
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.networks.autoencoder import pretrained_initialiser
@@ -35,7 +35,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
         torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
     stages: list[Stage] = []
     for name, own in stage_configs(cfg):
-        with prefixing_keys(name and f"stages.{name}", "."), as_config_errors():
+        with prefixing_all_keys(name and f"stages.{name}", joint="."), as_config_errors():
             stages.append(
                 build_stage(own, data, {stage.name: stage.game for stage in stages}, cfg.seed, name)
             )
@@ -51,7 +51,7 @@ def build_stage(
     trained = {*game.players, *(["encoder"] if game.objective.has_encoder() else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
-            unset = player in ROLES and value in (None, [])
+            unset = player in NETWORK_NAMES and value in (None, [])
             reason = f"this objective trains no {player}"
             require(player in trained or unset, f"{setting}.{player}", value, reason, "remove it")
     refuse_single_rows(cfg, game)

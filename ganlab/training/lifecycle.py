@@ -75,7 +75,7 @@ def final_metrics(session: Session) -> dict[str, float]:
     if session.module.recorder.metrics:
         return session.module.recorder.metrics
     metrics = session.evaluation(session.module.to(session.trainer.strategy.root_device).game)
-    session.evaluate_callback.record = session.evaluation.records(metrics, session.module.game)
+    session.evaluate_callback.latest_records = session.evaluation.records(metrics, session.module.game)
     return metrics
 
 

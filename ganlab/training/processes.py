@@ -121,12 +121,12 @@ class LocalRanks:
         self.environment = first if self.count > 1 else {}  # of this process
         os.environ |= self.environment
 
-    def start(self, cfg: DictConfig, on_loss: Callable[[str], None]) -> None:
+    def start(self, cfg: DictConfig, on_rank_lost: Callable[[str], None]) -> None:
         """Starts ranks 1, 2, ...; if one of them dies, this process prints one line and ends.
 
         Args:
             cfg: the config that they play, handed over in the environment.
-            on_loss: called with that line before the end, if this process still waits for the dead one.
+            on_rank_lost: called with that line before the end, if this process still waits for the dead one.
         """
         if self.count == 1:
             return
@@ -141,7 +141,7 @@ class LocalRanks:
             env = common | {"LOCAL_RANK": str(rank)}
             self.running.append(subprocess.Popen(command, preexec_fn=_ignore_interrupts, env=env))
         atexit.register(self.end)
-        threading.Thread(target=self._watch, args=(on_loss,), daemon=True).start()
+        threading.Thread(target=self._watch, args=(on_rank_lost,), daemon=True).start()
 
     def end(self) -> None:
         self.ended.set()
@@ -162,13 +162,13 @@ class LocalRanks:
             time.sleep(0.05 if self.running else 0)
         return None
 
-    def _watch(self, on_loss: Callable[[str], None]) -> None:
+    def _watch(self, on_rank_lost: Callable[[str], None]) -> None:
         while not (lost := self.lost_rank_message()):
             if self.ended.wait(2):
                 return
         # A collective that waits in vain mostly fails by itself, and then the run ends in order.
         if not self.ended.wait(10):
-            on_loss(lost)
+            on_rank_lost(lost)
             print(f"run: {lost}", file=sys.stderr, flush=True)
             os._exit(1)
 

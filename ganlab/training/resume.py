@@ -8,7 +8,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.config.compose import num_steps
-from ganlab.config.kinds import check_kinds
+from ganlab.config.kinds import validated_settings
 from ganlab.config.overrides import PARSER, has_key, refuse_unknown_keys
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import require
@@ -38,7 +38,7 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
     dotted = [o for o in parsed if "." in o.key_or_group and not has_key(cfg, o.key_or_group)]
     refuse_unknown_keys([str(o.input_line) for o in dotted if not o.is_add()], saved, lambda _: [])
     refuse_changes(given.values(), cfg, saved)
-    if not run.signed:
+    if not run.signed_by_user:
         refuse_upload(saved, given)
     # Of an immutable group, too, the mutable keys count: trainer=ddp sets processes, but no precision.
     groups = (key for key in given if "." not in key and not is_mutable(key))
@@ -54,7 +54,7 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
             saved.images = None
         saved.run_dir = str(run.path)
         saved.resume = cfg.resume
-    return check_kinds(saved, overrides)
+    return validated_settings(saved, overrides)
 
 
 def is_mutable(key: str) -> bool:

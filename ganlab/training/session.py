@@ -121,7 +121,7 @@ class Session:
         if cfg.resume:
             self._resume()
         else:
-            self.directory.signed = not cfg.init_from or RunDirectory(cfg.init_from).read_config()[1]
+            self.directory.signed_by_user = not cfg.init_from or RunDirectory(cfg.init_from).read_config()[1]
         if cfg.init_from and self.checkpoint is None:
             init_from(self.module, RunDirectory(cfg.init_from).checkpoint()[1])
         with open_dict(cfg):
@@ -155,7 +155,7 @@ class Session:
         """Writes summary.json: the status of the run, its speed, its metrics and its provenance."""
         if not self.is_main:
             return
-        step, metrics = self.module.game.step, self.evaluate_callback.record
+        step, metrics = self.module.game.step, self.evaluate_callback.latest_records
         self.directory.write_summary(
             status=status,
             reason=reason,

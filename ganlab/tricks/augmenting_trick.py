@@ -3,7 +3,7 @@ from typing import ClassVar, TypedDict, Unpack
 from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Span, image_shape
-from ganlab.core.errors import ConfigError, completing_keys
+from ganlab.core.errors import ConfigError, completing_relative_keys
 from ganlab.core.turn import Networks, Sample, Turn, at_least_float32
 from ganlab.core.validation import ValueRange
 from ganlab.tricks.base import Trick
@@ -32,7 +32,7 @@ class AugmentingTrick(Trick):
         self.span = Span.of_range(self.augmentations["range"])
         self.active = []
         for key in ("geometry", "colour", "corruption"):
-            with completing_keys(f".{key}"):
+            with completing_relative_keys(f".{key}"):
                 if (group := self.augmentations[key]) and group.changes(shape):
                     self.active.append(group)
         if not self.active:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError, completing_keys
+from ganlab.core.errors import ConfigError, completing_relative_keys
 from ganlab.core.profiling import profile_range, with_range
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
@@ -138,7 +138,7 @@ class PlayerTrick(Trick):
 def errors_about(trick: str) -> Iterator[None]:
     """Completes the keys of a trick's errors; an error without a key is about the trick as a whole."""
     try:
-        with completing_keys(f"trick.{trick}"):
+        with completing_relative_keys(f"trick.{trick}"):
             yield
     except ConfigError as error:
         if error.key:

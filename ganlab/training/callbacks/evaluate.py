@@ -9,7 +9,7 @@ from pytorch_lightning import Callback, Trainer
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import prefixing_keys, require
+from ganlab.core.errors import prefixing_all_keys, require
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.evaluation import Evaluation
@@ -30,13 +30,13 @@ class Evaluate(Callback):
 
     def __init__(self, evaluation: Evaluation, every: int, times: Timetable):
         self.evaluation, self.every, self.times = evaluation, every, times
-        self.record: dict[str, dict[str, Any]] = {}  # the latest metrics, each with its protocol
+        self.latest_records: dict[str, dict[str, Any]] = {}  # the latest metrics, each with its protocol
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         module.recorder.metrics = {}
         if self.times.is_due(module.game.step, self.every):
             metrics = self.evaluation(module.game)
-            self.record = self.evaluation.records(metrics, module.game)
+            self.latest_records = self.evaluation.records(metrics, module.game)
             # On every rank, because the best checkpoint is saved by all of them or by none.
             module.recorder.metrics = trainer.strategy.broadcast(metrics)
 
@@ -78,10 +78,10 @@ class FinalImages(Callback):
         self.views = parse_views(cfg.views, of_images=data.value_range is not None)
         self.data, self.class_names = data, data.class_names or ()
         self.run, self.steps = run, times.total
-        only_last = all(step % cfg.sample_every for step in range(times.begins + 1, times.total))
+        only_last = all(step % cfg.sample_every for step in range(times.main_start + 1, times.total))
         reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
         for i, view in enumerate(self.views):
-            with prefixing_keys(f"views[{i}]", joint="."):
+            with prefixing_all_keys(f"views[{i}]", joint="."):
                 complete_options(view, game, self.class_names)
                 if view.space == "features":
                     feature_embedding(cfg, data)  # raises now, not after the last step

@@ -87,7 +87,7 @@ class Wandb(WandbLogger):
 
 def refuse_foreign_settings(directory: RunDirectory) -> None:
     """Refuses settings of W&B in the working directory if the run is somebody else's: they name a server."""
-    for path in () if directory.signed else ("wandb/settings", ".wandb/settings"):
+    for path in () if directory.signed_by_user else ("wandb/settings", ".wandb/settings"):
         reason = f"{path} would tell W&B where to send your key"
         require(not os.path.exists(path), "", UNSET, reason, "remove it, or set logger=csv")
 
