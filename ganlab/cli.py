@@ -1,6 +1,6 @@
 """Entry point of all commands: composes the config, runs the task, prints errors in one line.
 
-Imports nothing heavy such as torch.
+Imports nothing slow, such as torch, so that errors of the command line are printed at once.
 """
 
 import errno
@@ -21,25 +21,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganlab.config.compose import CONF, OWN_ERRORS, explain_error, one_line_message, validated_composition
+from ganlab.config.compose import CONF, OWN_ERRORS, explain_error, user_message, validated_composition
 from ganlab.config.overrides import quote_override
 from ganlab.core.errors import ConfigError, Diverged, final_status
 from ganlab.core.validation import format_number
 
-TRACEBACKS = "HYDRA_FULL_ERROR"
+TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"  # the environment variable by which users ask for tracebacks
 MAX_NAME = 200  # characters in the name of a job; file systems allow 255 in the name of a file
-UNWRITABLE = (errno.EPIPE, errno.ENOSPC)  # standard output was closed, or the disk is full
+OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC)  # standard output was closed, or the disk is full
 # Errors that are printed in one line. Any other exception is a bug, and its traceback is printed.
-ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException)
+ONE_LINE_ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException)
 
 
 def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
     """Runs a command: calls `task(cfg, overrides)` once, or once for each job of a sweep (`-m`).
 
-    An error of the user is printed in one line, with exit status 2. Divergence gives exit status 1.
+    An error of the user is printed in one line, with exit status 2. Divergence, a lost process and a crash
+    give exit status 1.
     """
     arguments, command = sys.argv, Command(config_name, task)
-    os.environ[TRACEBACKS] = "1"  # otherwise Hydra prints errors itself
+    os.environ[TRACEBACK_VARIABLE] = "1"  # otherwise Hydra prints errors itself
     try:
         command.start()
     except KeyboardInterrupt:
@@ -47,37 +48,37 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         sys.exit(130)
     finally:
         sys.argv = arguments
-        os.environ[TRACEBACKS] = str(int(command.raises))
+        os.environ[TRACEBACK_VARIABLE] = str(int(command.raises_errors))
         command.jobs.print()
     if command.failures:
         sys.exit(1 if isinstance(command.failures[0], Diverged | RuntimeError) else 2)
 
 
 class Command:
-    """A command line, the jobs that Hydra makes of it, and their failures."""
+    """A command line, the jobs that Hydra derives from it, and their failures."""
 
     def __init__(self, name: str, task: Callable[[DictConfig, list[str]], Any]):
         self.name, self.task, self.arguments = name, task, sys.argv
-        self.raises = os.environ.get(TRACEBACKS) == "1"  # whether errors are raised instead of printed
+        self.raises_errors = os.environ.get(TRACEBACK_VARIABLE) == "1"  # rather than printing them
         self.jobs = JobTable(sys.argv[1:])
-        self.saved: list[str] = []  # overrides that apply to the saved config of a resumed run
+        self.overrides_of_saved_config: list[str] = []  # empty unless the command resumes a run
         self.failures: list[BaseException] = []
         self.started = False  # until a job starts, a ValueError is Hydra's, about the command line
-        # Jobs in other processes, as on a cluster, raise their errors so that this process receives them.
-        self.process = os.getpid()
+        # A job in a different process, as on a cluster, raises its errors so that this process receives them.
+        self.main_pid = os.getpid()
 
     def start(self) -> None:
         """Starts Hydra, which composes the config and calls `job`."""
         overrides: list[str] = []
         try:
-            sweeps = bool({"-m", "--multirun"} & {*self.arguments})
-            words = [quote_override(word, sweeps) for word in self.arguments[1:]]
-            self.saved = pop_overrides_of_saved_config(words)
+            is_sweep = bool({"-m", "--multirun"} & {*self.arguments})
+            words = [quote_override(word, is_sweep=is_sweep) for word in self.arguments[1:]]
+            self.overrides_of_saved_config = pop_overrides_of_saved_config(words)
             overrides = [word for word in words if word[0] == "~" or (word[0] != "-" and "=" in word)]
             sys.argv = [self.arguments[0], *words]
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(self.job)()
-        except (*ERRORS, ValueError, TypeError) as error:
-            if self.started and not isinstance(error, ERRORS):
+        except (*ONE_LINE_ERRORS, ValueError, TypeError) as error:
+            if self.started and not isinstance(error, ONE_LINE_ERRORS):
                 raise
             self.report(explain_error(error, self.name, overrides))
 
@@ -91,34 +92,34 @@ class Command:
             cfg.job = self.jobs.add(context.job.num, overrides)
         try:
             cfg = validated_composition(cfg, self.name, overrides)
-            return self.jobs.finish(self.task(cfg, [*overrides, *self.saved]))
-        except ERRORS as error:  # not left to Hydra, which ends a sweep at the first error
+            return self.jobs.finish(self.task(cfg, [*overrides, *self.overrides_of_saved_config]))
+        except ONE_LINE_ERRORS as error:  # not left to Hydra, which ends a sweep at the first error
             self.report(error)
-            if os.getpid() != self.process:
+            if os.getpid() != self.main_pid:
                 raise
         except Exception as error:
-            if isinstance(error, OSError) and error.filename is None and error.errno in UNWRITABLE:
+            if isinstance(error, OSError) and error.filename is None and error.errno in OUTPUT_ERRORS:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise Python fails again when it exits
                 return self.report(ConfigError(f"the output cannot be written: {error.strerror}"))
             self.jobs.finish(error)
-            if not sweep or os.getpid() != self.process:
+            if not sweep or os.getpid() != self.main_pid:
                 raise
             traceback.print_exc()
             self.failures.append(RuntimeError("a job failed"))
 
     def report(self, error: BaseException) -> None:
         """Prints an error in one line, or raises it if the user wants tracebacks."""
-        if self.raises:
+        if self.raises_errors:
             raise error
         self.jobs.finish(error)
-        print(f"{self.name}: {one_line_message(error)}", file=sys.stderr, flush=True)
+        print(f"{self.name}: {user_message(error)}", file=sys.stderr, flush=True)
         self.failures.append(error)
 
 
 def pop_overrides_of_saved_config(words: list[str]) -> list[str]:
     """Removes overrides with dotted keys from a command line that resumes a run, and returns them.
 
-    They apply to the config of the run: the default config need not have their keys.
+    These overrides apply to the saved config of the run: the default config may lack their keys.
     """
     if not any(word.startswith("resume=") for word in words):
         return []
@@ -137,12 +138,13 @@ class JobTable:
 
     def __init__(self, arguments: Sequence[str]):
         self.arguments = arguments
-        # The keys of swept overrides, and of a few others, such as lists.
+        # A comma or a parenthesis marks a swept override; a list, which also has commas, does no harm.
         self.swept_keys = {word.split("=")[0] for word in arguments if set(word) & set(",(")}
         self.rows: list[list[str]] = []
 
     def add(self, number: int, overrides: Sequence[str]) -> str:
-        """Adds a job, and returns a unique name for it that needs no quotes in a shell or for Hydra."""
+        """Adds a job. Returns a unique name of the job that needs no quotes in a shell or for Hydra."""
+        # A sweep replaces the alternatives of an argument by one of them.
         new = (word for word in overrides if word not in self.arguments)
         swept = [word for word in new if word.split("=")[0] in self.swept_keys]
         words = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *swept))
@@ -151,7 +153,7 @@ class JobTable:
         return "_".join(words)[:MAX_NAME]
 
     def finish(self, result: Any) -> Any:
-        """Enters what the last job returned, or the error that ended it, into the table; returns it."""
+        """Enters the result of the last job, or the error that ended it, into the table, and returns it."""
         failed = isinstance(result, BaseException)
         status = final_status(result)[0] if failed else "finished"
         status = "refused" if isinstance(result, ConfigError) else status
@@ -161,7 +163,7 @@ class JobTable:
         return result
 
     def print(self) -> None:
-        """Prints the table; nothing unless there is a sweep."""
+        """Prints the table; without a sweep it prints nothing."""
         table = Table("job", "overrides", "status", "metrics", box=None, pad_edge=False)
         for row in self.rows:
             table.add_row(*map(Text, row))

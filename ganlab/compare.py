@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganlab.cli import launch
-from ganlab.core.errors import for_terminal, require
+from ganlab.core.errors import require, terminal_text
 from ganlab.core.validation import format_number
 from ganlab.metrics.protocols import common_values, read_records
 
@@ -34,15 +34,15 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
     values, remarks = common_values(sources, set(cfg.ignore))
     table = Table("", box=None, pad_edge=False)
     for source in sources:
-        table.add_column(Text(for_terminal(source)), justify="right", overflow="fold")
+        table.add_column(Text(terminal_text(source)), justify="right", overflow="fold")
     for name, row in values.items():
-        table.add_row(Text(for_terminal(name)), *map(format_number, row.values()))
+        table.add_row(Text(terminal_text(name)), *map(format_number, row.values()))
     steps = [{str(record.get("step")) for record in records.values()} for records in sources.values()]
-    table.add_row("step", *(Text(for_terminal(" ".join(of_source - {"None"}))) for of_source in steps))
+    table.add_row("step", *(Text(terminal_text(" ".join(of_source - {"None"}))) for of_source in steps))
     console = Console()
     console.print(table, highlight=False)
     for remark in remarks:
-        console.print(Text(for_terminal(remark)), soft_wrap=True)
+        console.print(Text(terminal_text(remark)), soft_wrap=True)
     return values
 
 

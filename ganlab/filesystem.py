@@ -20,7 +20,7 @@ from ganlab.core.errors import ConfigError
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A new file that replaces `path` at the end of the block; an error in the block leaves nothing.
 
-    It has a random name and must be new, because an existing link of that name would be followed.
+    The new file has a random name and must not exist yet, because an existing link would be followed.
     """
     part = path.with_name(f"{path.name[:200]}.{secrets.token_hex(4)}.part")
     try:
@@ -37,22 +37,28 @@ def write_atomically(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def read_regular_file(path: Path, most: int | None = None) -> bytes:
-    """The content of a file that is not a pipe or a device, which might have no end.
+def read_regular_file(path: Path, max_bytes: int | None = None) -> bytes:
+    """The content of a regular file. Pipes and devices are refused, because they might have no end.
 
     Raises:
-        OSError: the file cannot be read, is not a regular file, or has more than `most` bytes.
+        OSError: the file cannot be read, is not a regular file, or has more than `max_bytes` bytes.
     """
+    # O_NONBLOCK, because opening a pipe would wait until another process writes to it.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or (most is not None and status.st_size > most):
+        if not stat.S_ISREG(status.st_mode) or (max_bytes is not None and status.st_size > max_bytes):
             raise OSError(errno.EINVAL, "it is not a regular file, or too large", str(path))
         return file.read()
 
 
 @contextmanager
 def write_errors_as_config_errors(path: Path | str, key: str = "") -> Iterator[None]:
-    """Turns an `OSError` of the block into a `ConfigError` about `path`, the value of the setting `key`."""
+    """Turns an `OSError` of the block into a `ConfigError` about a file.
+
+    Args:
+        path: the file that the block writes.
+        key: the setting whose value is the path; empty if there is none.
+    """
     try:
         yield
     except OSError as error:
@@ -63,12 +69,12 @@ def write_errors_as_config_errors(path: Path | str, key: str = "") -> Iterator[N
 
 
 class Lock:
-    """An exclusive lock on a file, until `release` or the end of this process.
+    """An exclusive lock on a file, held until `release` or the end of this process.
 
-    It has no effect on a file system without locks.
+    On a file system without locks, nothing is locked.
 
     Raises:
-        ConfigError: another process holds the lock.
+        ConfigError: a different process holds the lock.
         OSError: the file cannot be written.
     """
 
@@ -78,14 +84,14 @@ class Lock:
         if not stat.S_ISREG(os.fstat(self.file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         holder = " ".join(self.file.read(200).decode(errors="replace").split()) or "another process"
-        with suppress(OSError):
+        with suppress(OSError):  # of a file system without locks
             try:
                 fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 self.file.close()
                 remedy = "wait until it ends, or end it"
                 raise ConfigError(f"{path.parent} is in use by {holder}", remedy) from None
-        # A fork, such as a reader process, may outlive the process that trains.
+        # A fork, such as a reader process, may outlive the process that trains, and must not keep its lock.
         os.register_at_fork(after_in_child=self.file.close)
         since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
         self._write(f"process {os.getpid()} of {socket.gethostname()} since {since}")

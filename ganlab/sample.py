@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import printable, require
+from ganlab.core.errors import escape_unprintable, require
 from ganlab.filesystem import write_errors_as_config_errors
 from ganlab.visualize.options import check_options, check_output, file_name, complete_options
 
@@ -48,7 +48,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     number, label = cfg["class"], ""
     if number is not None:
         label = f", class {number}" + (f" named {class_names[number]}" if class_names else "")
-    print(printable(f"{view.caption}{label}: {output}"))
+    print(escape_unprintable(f"{view.caption}{label}: {output}"))
     return output
 
 

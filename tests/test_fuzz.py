@@ -11,8 +11,8 @@ import pytest
 from omegaconf import DictConfig
 from support.small_games import SMALL
 
-from ganlab.cli import ERRORS
-from ganlab.config.compose import compose, one_line_message
+from ganlab.cli import ONE_LINE_ERRORS
+from ganlab.config.compose import compose, user_message
 from ganlab.run import run
 
 TRIALS = int(os.environ.get("GANLAB_FUZZ", "40"))
@@ -76,11 +76,11 @@ def test_odd_values_run_or_are_refused_in_one_line(part: int, tmp_path: Path, mo
             cfg = compose(*given)
             if cfg.steps == 1:
                 run(cfg, given)
-        except ERRORS as error:
-            if len(one_line_message(error)) > 1000 or "\n" in one_line_message(error):
-                failures.append(f"{given[-1]}: {one_line_message(error)}")
-            if (tmp_path / f"r{trial}").exists() and "diverged" not in one_line_message(error):
-                failures.append(f"{given[-1]} left a directory: {one_line_message(error)}")
+        except ONE_LINE_ERRORS as error:
+            if len(user_message(error)) > 1000 or "\n" in user_message(error):
+                failures.append(f"{given[-1]}: {user_message(error)}")
+            if (tmp_path / f"r{trial}").exists() and "diverged" not in user_message(error):
+                failures.append(f"{given[-1]} left a directory: {user_message(error)}")
         except Exception as error:
             failures.append(f"{given[-1]}: {type(error).__name__} {error}")
         if os.environ.get("GANLAB_FUZZ_TELL"):

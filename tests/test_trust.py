@@ -292,7 +292,7 @@ REASONS = "|".join(
         "is not on the list of objects to build$",
         "must be the dotted name of a class$",
         "has settings of Hydra's, which no run has$",
-        "config.yaml has (an alias, a tag, an interpolation or too much in line)",
+        "config.yaml has (an alias, a tag or an interpolation, or is too large or too)",
         "config.yaml cannot be read",
         "config.yaml is not the config of a run: (trick|optimizer|clip)=",
         "has settings but was not selected$",

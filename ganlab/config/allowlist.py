@@ -1,8 +1,9 @@
-"""The objects that a saved config may build, since it may have come with somebody else's checkpoint.
+"""The objects that a saved config may build: it may be the config of a run that somebody else has sent.
 
-A config names code, and building it runs that code. So its targets are compared, as text and before any
-import, with a list. Beyond the list, a config may build what `trust=` on the command line allows, and what
-the user's own runs on this machine built: their configs are signed with a key in the user's cache.
+A config names classes in its `_target_` entries, and building their objects runs their code. So these names
+are compared with a list, as text, before anything is imported. A config may also build objects of packages
+that `trust=` on the command line allows. The configs of the user's runs on this machine may build anything:
+they are signed with a key in the user's cache directory.
 """
 
 import hmac
@@ -20,7 +21,7 @@ from omegaconf import DictConfig
 
 from ganlab.config.compose import CONF
 from ganlab.config.kinds import containers, to_plain
-from ganlab.core.errors import ConfigError, one_line, require
+from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import cache_directory
 
 # Objects that may be built although no file of conf/ names them.
@@ -32,8 +33,9 @@ torch.optim.ASGD torch.optim.Adadelta torch.optim.Adafactor torch.optim.Adagrad 
 torch.optim.AdamW torch.optim.Adamax torch.optim.LBFGS torch.optim.Muon torch.optim.NAdam torch.optim.RAdam
 torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
-# Objects that read, write or start something may be built in their own config group only.
-GROUPS = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
+# Packages and folders whose objects read, write or start something, each with the one config group in which
+# these may be built.
+ONLY_GROUP = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
 
 
 @cache
@@ -43,19 +45,20 @@ def allowed_targets() -> frozenset[str]:
     return frozenset([*re.findall(r"_target_: *([\w.]+)", shipped), *UNNAMED.split()])
 
 
-def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed: bool = False) -> None:
+def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool = False) -> None:
     """Checks everything that a config would build.
 
     Args:
-        trust: packages from which it may build anything.
-        signed: whether it has a valid signature of this user, so that it may build anything.
+        trust: packages from which the config may build anything.
+        signed_by_user: whether the config has a valid signature of this user, and so may build anything.
 
     Raises:
-        ConfigError: it builds something that is neither listed, trusted nor signed.
+        ConfigError: the config builds something that is neither listed, trusted nor signed.
     """
     is_list = not isinstance(trust, str | int | float | None)
-    packages = is_list and all(isinstance(name, str) and name for name in trust)
-    require(packages, "trust", trust, "must be a list of packages", "give, for example, trust=[my_package]")
+    are_packages = is_list and all(isinstance(name, str) and name for name in trust)
+    remedy = "give, for example, trust=[my_package]"
+    require(are_packages, "trust", trust, "must be a list of packages", remedy)
     prefixes = tuple(f"{package}." for package in trust)
     edit = "edit config.yaml"
     for key, node in target_nodes(cfg):
@@ -64,17 +67,18 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed: bool = False
         require(is_name, f"{key}._target_", target, "must be the dotted name of a class", edit)
         special = {name for name in node if str(name).startswith("_")} - {"_target_", "_partial_"}
         require(not special, key, target, "has settings of Hydra's, which no run has", edit)
-        group = next((GROUPS[part] for part in target.split(".") if part in GROUPS), None)
-        if signed or (target in allowed_targets() and group in (None, key.split(".")[0])):
+        group = next(filter(None, map(ONLY_GROUP.get, target.split("."))), None)
+        if signed_by_user or (target in allowed_targets() and group in (None, key.split(".")[0])):
             continue
         top = target.split(".")[0]
-        never = top in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
-        remedy = "remove it from config.yaml"
-        trusting = remedy if never else f"if you know where this run comes from, allow it by trust=[{top}]"
-        require(target.startswith(prefixes), key, target, "is not on the list of objects to build", trusting)
-        # Only now, because looking an object up imports it: where it is really defined.
+        is_known_package = top in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
+        remove = "remove it from config.yaml"
+        allow = f"if you know where this run comes from, allow it by trust=[{top}]"
+        remedy = remove if is_known_package else allow
+        require(target.startswith(prefixes), key, target, "is not on the list of objects to build", remedy)
+        # The name may be that of an object that a trusted package imports. Only an import shows this.
         module = defining_module(key, target)
-        require(f"{module}.".startswith(prefixes), key, target, f"is defined in {module}", remedy)
+        require(f"{module}.".startswith(prefixes), key, target, f"is defined in {module}", remove)
 
 
 def defining_module(key: str, target: str) -> str:
@@ -86,27 +90,27 @@ def defining_module(key: str, target: str) -> str:
     try:
         return getattr(get_object(target), "__module__", None) or ""
     except Exception as error:  # whatever an import may raise
-        raise ConfigError(f"does not exist here ({one_line(error)})", "", key, target) from error
+        raise ConfigError(f"does not exist here ({error_message(error)})", "", key, target) from error
 
 
 def target_nodes(node: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
-    """The nodes of a config that build something, with their keys."""
-    return (pair for pair in containers(to_plain(node)) if "_target_" in pair[1])
+    """The nodes of a config that build an object, each after its key."""
+    return ((key, part) for key, part in containers(to_plain(node)) if "_target_" in part)
 
 
 def signature(content: bytes) -> str | None:
-    """The signature of a config by the user's own key; None without such a key."""
+    """The signature of a config by the user's key; None if there is no such key."""
     try:
         return hmac.new(signing_key(), content, "sha256").hexdigest()
-    except (OSError, RuntimeError):  # the latter without a home directory
+    except (OSError, RuntimeError):  # a RuntimeError if there is no home directory
         return None
 
 
 def signing_key() -> bytes:
-    """The user's own key on this machine, created on first use.
+    """The user's key on this machine, created on first use.
 
     Raises:
-        OSError: it cannot be stored, or others could have read or written it.
+        OSError: the key cannot be stored, or others could have read or written it.
     """
     path = cache_directory() / "key"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +119,7 @@ def signing_key() -> bytes:
         with open(new, "xb", opener=partial(os.open, mode=0o600)) as file:
             file.write(secrets.token_bytes(32))
         with suppress(FileExistsError):
-            os.link(new, path)  # atomic: of two processes, one creates it
+            os.link(new, path)  # atomic: if two processes do this at once, one succeeds
         new.unlink()
     with path.open("rb") as file:
         status = os.fstat(file.fileno())

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from ganlab.config.checks import selected_nodes
 from ganlab.config.kinds import check_arguments
-from ganlab.core.errors import UNSET, ConfigError, completing_relative_keys, one_line, require
+from ganlab.core.errors import UNSET, ConfigError, completing_relative_keys, error_message, require
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
@@ -23,12 +23,15 @@ from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick
 
-NETWORK_NAMES = ("discriminator", "generator", "encoder")
+NETWORK_NAMES = ("discriminator", "generator", "encoder")  # in the groups model, initial and clip
 
 
 @contextmanager
 def as_config_errors() -> Iterator[None]:
-    """Turns any exception into a `ConfigError`; one of a constructor gets the key of the object's node."""
+    """Turns any exception of the block into a `ConfigError`.
+
+    If the constructor of an object raised it, the error gets the key of the node that describes the object.
+    """
     try:
         yield
     except ConfigError:
@@ -36,55 +39,56 @@ def as_config_errors() -> Iterator[None]:
     except InstantiationException as error:
         key = str(error).partition("full_key: ")[2].strip().replace("[", ".").replace("]", "")
         if not isinstance(error.__cause__, ConfigError):
-            raise ConfigError(one_line(error.__cause__ or error), key=key) from error
+            raise ConfigError(error_message(error.__cause__ or error), key=key) from error
         with completing_relative_keys(key):
             raise error.__cause__ from None
     except Exception as error:
-        raise ConfigError(one_line(error).rstrip("."), "set HYDRA_FULL_ERROR=1 to see where") from error
+        raise ConfigError(error_message(error).rstrip("."), "set HYDRA_FULL_ERROR=1 to see where") from error
 
 
 def instantiate(node: Any, kind: type = object) -> Any:
-    """The object of a node of the config, or the partial that makes it.
+    """The object that a node of the config describes, or a partial that makes it (`_partial_: true`).
 
     Raises:
-        ConfigError: its constructor refuses the settings, or it is not of the given kind.
+        ConfigError: the constructor refuses the settings, or the object is not of the given kind.
     """
     check_arguments(node)
     with as_config_errors():
-        made = hydra.utils.instantiate(node, _convert_="all")
-    maker = getattr(made, "func", None)  # of a partial
-    if not (isinstance(made, kind) or (isinstance(maker, type) and issubclass(maker, kind))):
+        built = hydra.utils.instantiate(node, _convert_="all")
+    cls = getattr(built, "func", None)  # what a partial calls; None for any other object
+    if not (isinstance(built, kind) or (isinstance(cls, type) and issubclass(cls, kind))):
         reason, key = f"is not a {kind.__module__}.{kind.__name__}", node._get_full_key("_target_")
         raise ConfigError(reason, "derive the class from that, or wrap it", key, node.get("_target_"))
-    return made
+    return built
 
 
 def instantiate_group(cfg: DictConfig, group: str) -> dict[str, Any]:
-    """The selected tricks or metrics, by name."""
+    """The objects of the selected tricks or metrics, by name."""
     kind = {"trick": Trick, "metric": SampleMetric}[group]
     return {name: instantiate(node, kind) for name, node in selected_nodes(cfg, group).items()}
 
 
 def build_data(cfg: DictConfig) -> Data:
-    """The data set; the number of classes that it finds in its files is written into the config."""
+    """The data set. Writes the number of classes that it finds in its files into the config."""
     data: Data = instantiate(cfg.data, Data)
     if cfg.data.num_classes is None:
         cfg.data.num_classes = data.num_classes
     return data
 
 
-def build_evaluation(cfg: DictConfig, data: Data, *watch: Watch) -> Evaluation:
-    """The metrics of a config on some data."""
-    own = cfg.evaluation
-    return Evaluation(instantiate_group(cfg, "metric"), data, own.n, own.n_real, own.seed, *watch)
+def build_evaluation(cfg: DictConfig, data: Data, watch: Watch = Evaluation.watch) -> Evaluation:
+    """The metrics of a config on some data; `watch` opens a progress bar."""
+    sizes = {"n": cfg.evaluation.n, "n_real": cfg.evaluation.n_real, "seed": cfg.evaluation.seed}
+    return Evaluation(instantiate_group(cfg, "metric"), data, **sizes, watch=watch)
 
 
 def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None = None) -> Game:
-    """Players, objective and tricks; weights depend on the seed, and on the data if an initialiser does.
+    """The game of a config. Weights depend on the seed, and on the data if an initialiser uses them.
 
     Args:
-        cfg: of one game; other stages are ignored.
-        data: None: data-dependent weights stay as they were drawn, because they will be loaded.
+        cfg: the config of one game; the group `stages` is ignored.
+        data: the data that initialisers may use. None: data-dependent weights stay as they were drawn, which
+            suffices if weights will be loaded.
         code_of: the game of the stage that cfg.code_of names.
 
     Raises:
@@ -108,7 +112,7 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
                 unavailable=frozenset(unavailable_capabilities(cfg)),
                 autoencoder=code_of,
             )
-            # Before weights are loaded: a conversion by way of float32 would round them.
+            # Now, before weights are loaded: float64 weights would be rounded if float32 ones received them.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):
                 replace_modules(game, (*BATCH_NORMS, ElementaryNorm), SynchronisedNorm)
@@ -117,10 +121,10 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
 
 
 def unavailable_capabilities(cfg: DictConfig) -> set[Capability]:
-    """The capabilities that no trick can have because of the hardware, the compiler or the data."""
-    taken = {Capability.ONE_PROCESS} if num_processes(cfg) > 1 else set()
-    taken |= {Capability.SECOND_DERIVATIVES} if cfg.compile else set()
-    return taken if cfg.data.get("labelled") else taken | {Capability.LABELLED_BATCH}
+    """The capabilities that the hardware, the compiler or the data exclude."""
+    unavailable = {Capability.ONE_PROCESS} if num_processes(cfg) > 1 else set()
+    unavailable |= {Capability.SECOND_DERIVATIVES} if cfg.compile else set()
+    return unavailable if cfg.data.get("labelled") else unavailable | {Capability.LABELLED_BATCH}
 
 
 def num_processes(cfg: DictConfig) -> int:
@@ -129,7 +133,12 @@ def num_processes(cfg: DictConfig) -> int:
 
 
 def build_network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> Any:
-    """One player's network, from a seed of its own; `facts` are settings that the objective determines."""
+    """A network of the game, drawn from a seed that depends on `player`, its name.
+
+    Args:
+        data: as in `build_game`.
+        facts: settings that the objective determines; with them, the node of the config is a partial.
+    """
     key = f"model.{player}"
     require(player in cfg.model, key, UNSET, "is needed by the objective", "add it, or choose model=vae")
     torch.default_generator.manual_seed(derive_seed(cfg.seed, player))

@@ -22,18 +22,18 @@ def check_config(cfg: DictConfig) -> None:
     Raises:
         ConfigError: a value is of the wrong kind or out of its range, or two settings contradict each other.
     """
-    for name, own in stage_configs(validated_settings(cfg)):
+    for name, game_cfg in stage_configs(validated_settings(cfg)):
         with prefixing_all_keys(name and f"stages.{name}", joint="."):
-            check_arguments(validated_settings(own))
-            check_game_config(own)
+            check_arguments(validated_settings(game_cfg))
+            check_game_config(game_cfg)
 
 
 def check_game_config(cfg: DictConfig) -> None:
-    """The part of `check_config` that is about the settings of one game."""
+    """Checks the config of one game; see `check_config`."""
     for group in ("model", "optimizer", "logger"):
         for name, node in cfg[group].items():
-            key, reason, is_mapping = f"{group}.{name}", "must be a mapping", isinstance(node, DictConfig)
-            require(is_mapping, key, to_plain(node), reason, "give a _target_ and its settings")
+            is_mapping, remedy = isinstance(node, DictConfig), "give a _target_ and its settings"
+            require(is_mapping, f"{group}.{name}", to_plain(node), "must be a mapping", remedy)
     selected_nodes(cfg, "logger")
     for key in ("resume", "init_from", "run_dir"):
         require(cfg[key] != "", key, "", "is empty", "give a directory, or remove it")
@@ -42,7 +42,8 @@ def check_game_config(cfg: DictConfig) -> None:
     for name in set(cfg.trainer) - TRAINER:
         remedy = f"remove it; supported are {', '.join(sorted(TRAINER))}"
         raise ConfigError("is not supported", remedy, f"trainer.{name}", to_plain(cfg.trainer[name]))
-    # A game on an encoder's codes builds only its objective's networks; the others keep the data's shape.
+    # If the data are codes of an encoder, only the networks of the objective's players are built and must
+    # fit the codes. `objective.weight` has an entry for each player.
     players = cfg.objective.weight if cfg.get("code_of") else cfg.model
     shapes = [(f"model.{player}.shape", "shape") for player in players]
     for key, name in [*shapes, ("model.generator.value_range", "range")]:
@@ -50,19 +51,19 @@ def check_game_config(cfg: DictConfig) -> None:
         value = to_plain(OmegaConf.select(cfg, key, default=fact))
         reason = f"contradicts data.{name}={format_value(fact)}"
         require(value == fact, key, value, reason, f"remove it; it follows data.{name}")
-    alone = cfg.trainer.devices == 1 or "strategy" in cfg.trainer
-    require(alone, "trainer.devices", cfg.trainer.devices, "needs trainer=ddp", "add it")
+    is_supported = cfg.trainer.devices == 1 or "strategy" in cfg.trainer
+    require(is_supported, "trainer.devices", cfg.trainer.devices, "needs trainer=ddp", "add it")
 
 
 def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """Refuses settings of networks, data and extractors that the game would ignore."""
-    # A resume keeps the saved objective; `training.resume` compares the overrides with it.
+    # A resume keeps the saved objective; `ganlab.training.resume` compares the overrides with it.
     used = {"discriminator": "discriminator" in cfg.objective.weight}
     used["encoder"] = bool(cfg.resume) or has_encoder(cfg)
     for key, _, value in (override.lstrip("+").partition("=") for override in overrides):
         for player in (player for player in used if not used[player]):
-            idle = key.startswith((f"model.{player}", f"optimizer.{player}"))
-            require(not idle, key, value, f"has no effect: the objective has no {player}", "remove it")
+            is_unused = key.startswith((f"model.{player}", f"optimizer.{player}"))
+            require(not is_unused, key, value, f"has no effect: the objective has no {player}", "remove it")
         if key == "data.labelled" and cfg.data.labelled and not cfg.resume:
             refuse_unused_labelled(cfg)
     if not cfg.resume:
@@ -98,6 +99,7 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
     images, reason = cfg.generated is not None, "needs exactly one of a run and generated images"
     remedy = "give either run_dir, or generated and real"
     require((cfg.run_dir is None) == images, "run_dir", cfg.run_dir, reason, remedy)
+    # The settings that have no effect if a certain one is given, or if `real` is a folder.
     unused = {"protocol": {"n"}, "run_dir": {"real"}, "real, a folder": {"root"}}
     unused["generated"] = {"n", "seed", "checkpoint", "evaluation.n", "evaluation.seed", "trust"}
     given = {override.lstrip("+~").split("=")[0] for override in overrides}
@@ -134,22 +136,23 @@ def refuse_unused_labelled(cfg: DictConfig) -> None:
 
 
 def has_encoder(cfg: DictConfig) -> bool:
-    """Whether the objective trains an encoder; True if its class cannot be imported, as building reports."""
+    """Whether the objective trains an encoder; True if its class cannot be imported."""
     try:
         return bool(import_object(cfg.objective._target_).has_encoder())
-    except Exception:  # whatever an import may raise
+    except Exception:  # whatever an import may raise; building the objective will report it
         return True
 
 
 def selected_nodes(cfg: DictConfig, group: str) -> dict[str, DictConfig]:
-    """The selected tricks, metrics or loggers, by name.
+    """The nodes of the selected tricks, metrics or loggers, by name.
 
     Raises:
-        ConfigError: an override gives settings of one that was not selected, so that it has no class.
+        ConfigError: a node has no class, because an override has set something of an option not selected.
     """
-    found = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
-    for name, node in found.items():
+    # metric.weights is a file for the extractor, not a metric.
+    nodes = {str(name): node for name, node in cfg[group].items() if (group, name) != ("metric", "weights")}
+    for name, node in nodes.items():
         complete = isinstance(node, DictConfig) and isinstance(node.get("_target_"), str)
         remedy = f"select it with +{group}={name}, or remove its settings with '~{group}.{name}'"
         require(complete, f"{group}.{name}", to_plain(node), "has settings but was not selected", remedy)
-    return found
+    return nodes

@@ -1,4 +1,4 @@
-"""Composition of a config from conf/ and a command line. Imports nothing heavy such as torch."""
+"""Composition of a config from conf/ and a command line. Imports nothing slow, such as torch."""
 
 import os
 import re
@@ -16,18 +16,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.kinds import validated_settings
 from ganlab.config.overrides import quote_override, refuse_unknown_keys, unreadable_override
-from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, ProcessLost, for_terminal, require
+from ganlab.core.errors import ConfigError, Diverged, IncompleteStudy, ProcessLost, require, terminal_text
 
 PACKAGE = Path(__file__).parent.parent
 # Inside the package in a wheel, next to it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
-SEVERAL = ("trick", "metric", "logger")  # groups of which a config may select several options
+MULTIPLE_CHOICE = ("trick", "metric", "logger")  # groups of which a config may select several options
 OWN_ERRORS = (ConfigError, Diverged, ProcessLost, IncompleteStudy)  # their messages are for the user
 HYDRA_DETAILS = re.compile("Config search path:|object_type=|To append to your config use")
 
 
 def num_steps(images: int | None, batch_size: int, default: int) -> int:
-    """The budget in steps: enough to see `images` real images; the default if that is None."""
+    """The number of steps that show at least `images` real images; `default` if `images` is None."""
     return default if images is None else ceil(images / max(batch_size, 1))
 
 
@@ -35,14 +35,14 @@ OmegaConf.register_new_resolver("num_steps", num_steps, replace=True)
 
 
 def compose(*overrides: str, config_name: str = "run") -> DictConfig:
-    """The config of a command line, for notebooks, tests and commands that start runs of their own."""
+    """The config of a command line, for notebooks, tests and commands that start runs."""
     overrides = tuple(map(quote_override, overrides))
     with hydra_ready():
         try:
             cfg = hydra.compose(config_name, list(overrides))
         except (HydraException, ValueError, TypeError) as error:
-            better = explain_error(error, config_name, overrides)
-            raise better from (error.__cause__ if better is error else error)
+            explained = explain_error(error, config_name, overrides)
+            raise explained from (error.__cause__ if explained is error else error)
         return validated_composition(cfg, config_name, overrides)
 
 
@@ -54,7 +54,7 @@ def hydra_ready() -> AbstractContextManager[Any]:
 
 
 def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """Returns the config of a command with `~` of its paths expanded.
+    """The config of a command after a check of its overrides and settings, with `~` expanded in paths.
 
     Raises:
         ConfigError: an override has no effect, or a value is of the wrong kind.
@@ -66,7 +66,7 @@ def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence
 
 
 def explain_error(error: BaseException, config_name: str, overrides: Sequence[str]) -> BaseException:
-    """The error of Hydra's, or a `ConfigError` that names the nearest setting if an unknown one caused it."""
+    """The error itself, or a `ConfigError` that names the nearest setting if an unknown one caused it."""
     if isinstance(error, OverrideParseException):
         return unreadable_override(error.override)
     try:
@@ -84,29 +84,29 @@ def refuse_unknown_overrides(config_name: str, overrides: Sequence[str]) -> None
     with hydra_ready():
         options = GlobalHydra.instance().config_loader().get_group_options
         pairs = [override.lstrip("+").partition("=") for override in overrides]
-        # Composes the options that exist, so that the config has their keys.
-        valid = [
+        # The existing options are composed, so that the config has their keys.
+        exist = [
             set(value.strip("[]").split(",")) <= {*options(key.split("@")[0])} for key, _, value in pairs
         ]
-        base = hydra.compose(config_name, list(compress(overrides, valid)))
+        base = hydra.compose(config_name, list(compress(overrides, exist)))
         refuse_unknown_keys(overrides, base, options)
 
 
 def refuse_dropped_overrides(overrides: Sequence[str]) -> None:
-    """Refuses what Hydra drops silently: `+group=a` next to `group=[b]`, all but one of `data=[a,b]`."""
+    """Refuses what Hydra drops silently: `+group=a` next to `group=[b]`, and all but one of `data=[a,b]`."""
     given = dict(override.split("=", 1) for override in overrides if "=" in override)
     for key, value in given.items():
         group = key.removeprefix("+")
         if os.path.isdir(CONF / group):
-            single = group in SEVERAL or "," not in value or value[0] != "["
+            single = group in MULTIPLE_CHOICE or "," not in value or value[0] != "["
             require(single, key, value, "takes a single option", "choose one of them")
             lost = f"is lost next to {group}={given.get(group)}"
             remedy = f"give all of them as one list, '{group}=[...]'"
             require(key == group or group not in given, key, value, lost, remedy)
 
 
-def one_line_message(error: BaseException) -> str:
+def user_message(error: BaseException) -> str:
     """The message of an error in one line, without the details that Hydra adds for its own debugging."""
-    shown = [error] if isinstance(error, OWN_ERRORS) or error.__cause__ is None else [error, error.__cause__]
-    text = " ".join(HYDRA_DETAILS.split(str(part))[0] for part in shown).split("full_key:")[0]
-    return for_terminal(" ".join(text.replace("Available options in", "- available in").split()))
+    errors = [error] if isinstance(error, OWN_ERRORS) or error.__cause__ is None else [error, error.__cause__]
+    text = " ".join(HYDRA_DETAILS.split(str(part))[0] for part in errors).split("full_key:")[0]
+    return terminal_text(" ".join(text.replace("Available options in", "- available in").split()))

@@ -1,4 +1,4 @@
-"""Kinds of settings: plain ones by one table of their keys, those of a constructor by its annotations."""
+"""Kinds and ranges of settings: a table of plain settings, and the annotations of constructors."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ PATHS = (
     "run_dir", "resume", "init_from", "output", "generated", "real", "root", "suite", "sweep",
     "data.root", "data.test_root", "metric.weights",
 )  # fmt: skip
-WANDB = (f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
-# A key has the same kind in every command. Mappings come first, and what `steps` is computed from before it.
-KEYS: tuple[tuple[str, Any], ...] = (
+WANDB_KEYS = (f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
+# Keys and their kind, which is the same in every command. They are checked in this order: first mappings, and
+# later `steps` after the settings that it is computed from, so that the error names the wrong setting.
+KIND_TABLE: tuple[tuple[str, Any], ...] = (
     ("data model objective objective.weight optimizer play trainer evaluation trick metric", dict),
     ("logger stages initial clip model.generator optimizer.generator optimizer.discriminator", dict),
-    (" ".join((*PATHS, *WANDB, "name", "monitor", "code_of", "checkpoint", "device")), str | None),
+    (" ".join((*PATHS, *WANDB_KEYS, "name", "monitor", "code_of", "checkpoint", "device")), str | None),
     ("rerun", Literal["stale", "failed"] | None),
     ("compile profile dry_run wandb trainer.sync_batchnorm", bool),
     ("images evaluation.n_real processes threads", Count | None),
@@ -51,19 +52,20 @@ KEYS: tuple[tuple[str, Any], ...] = (
     ("space", Literal["pixels", "features"]),
     ("columns", Annotated[int, 2, 1000]),
 )
-KINDS = {key: kind for keys, kind in KEYS for key in keys.split()}
+KINDS = {key: kind for keys, kind in KIND_TABLE for key in keys.split()}
 
 
 def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
-    """Returns the config with `~` of its paths expanded.
+    """The config after a check of its plain settings, with `~` expanded in paths (in place).
 
     Raises:
-        ConfigError: a plain setting is of the wrong kind, out of its range, or removed by an override.
+        ConfigError: a setting is of the wrong kind, out of its range, or removed by an override.
     """
     removed = {override[1:].split("=")[0] for override in overrides if override.startswith("~")}
     for key, kind in KINDS.items():
         value = OmegaConf.select(cfg, key, default=UNSET)
         if value is UNSET:
+            # A command need not have every key, but must not lose one by an override, unless null is allowed.
             optional = key not in removed or kind == str | None
             require(optional, key, UNSET, "is required", f"do not remove it with ~{key}")
             continue
@@ -80,30 +82,30 @@ def check_arguments(node: Any, key: str = "") -> None:
 
     Args:
         node: a config, or a part of one.
-        key: of the node; empty: its key in the config that it belongs to.
+        key: the key of the node; empty: the key that it has in its config, if it is a part of one.
 
     Raises:
         ConfigError: a constructor lacks the parameter, or the value is of the wrong kind or out of its range.
     """
     key = key or (node._get_full_key(None) if OmegaConf.is_config(node) else "")
-    for path, entries in containers(to_plain(node), key):
+    for parent, entries in containers(to_plain(node), key):
         target = entries.get("_target_")
-        kinds, takes_more = constructor_kinds(str(target))
+        kinds, accepts_more = constructor_kinds(str(target))
         for name, value in entries.items():
-            own = f"{path}.{name}".lstrip(".")
+            full_key = f"{parent}.{name}".lstrip(".")
             if name in kinds:
-                is_number = isinstance(value, int | float) and matches("", kinds[name])
-                quoted = f"""to give a string that looks like a number, quote it: '{own}="{value}"'"""
+                unquoted = isinstance(value, int | float) and matches("", kinds[name])  # a string is allowed
+                quote = f"""to give a string that looks like a number, quote it: '{full_key}="{value}"'"""
                 reason = f"must be {describe_kind(kinds[name])}"
-                require(matches(value, kinds[name]), own, value, reason, quoted if is_number else "")
-            elif not takes_more and not str(name).startswith("_"):
+                require(matches(value, kinds[name]), full_key, value, reason, quote if unquoted else "")
+            elif not accepts_more and not str(name).startswith("_"):
                 near = ", ".join(get_close_matches(str(name), kinds, cutoff=0.5) or kinds)
                 remedy = f"choose from {near}" if near else "remove it"
-                raise ConfigError(f"{target} has no such parameter", remedy, own, value)
+                raise ConfigError(f"{target} has no such parameter", remedy, full_key, value)
 
 
 def containers(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
-    """The entries, by name or index, of each mapping and list in a plain config, with its key."""
+    """The key of each mapping and list in a plain config, and its entries by name or index."""
     entries = dict(enumerate(node)) if isinstance(node, list) else node
     if isinstance(entries, dict):
         yield key, entries
@@ -112,10 +114,10 @@ def containers(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]]]
 
 
 def import_object(target: str) -> Any:
-    """The object of a dotted name, or None; the working directory is searched last.
+    """The object of a dotted name; None if there is none. The working directory is searched last.
 
-    It is searched from the first call on only: earlier, files in it would be loaded as plugins of Hydra or
-    optional modules of a library.
+    The first call adds it to sys.path. If that were done when the command starts, libraries would import
+    files in it that have the names of plugins of Hydra or of their optional dependencies.
     """
     if find_spec(target.partition(".")[0]) is None and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
@@ -124,19 +126,22 @@ def import_object(target: str) -> Any:
 
 @cache
 def constructor_kinds(target: str) -> tuple[dict[Any, Any], bool]:
-    """The annotations of a constructor's parameters, and whether it takes more; anything if there is none."""
+    """The annotations of a constructor's parameters, and whether it accepts further keywords.
+
+    If there is no such constructor, every setting is accepted.
+    """
     try:
-        maker = import_object(target)
-        parameters = inspect.signature(maker).parameters
-        function = inspect.getattr_static(maker, "__init__") if isinstance(maker, type) else maker
+        called = import_object(target)
+        parameters = inspect.signature(called).parameters
+        function = inspect.getattr_static(called, "__init__") if isinstance(called, type) else called
         hints = get_type_hints(function, include_extras=True)
     except Exception:  # whatever an import may raise: building the object reports it
         return {"_target_": str}, True
-    kinds = {name: hints.get(name, Any) for name, one in parameters.items() if "VAR" not in one.kind.name}
-    more = [hints.get(name) for name, one in parameters.items() if one.kind.name == "VAR_KEYWORD"]
-    if more and get_origin(more[0]) is Unpack:
-        return kinds | get_type_hints(get_args(more[0])[0], include_extras=True), False
-    return kinds, bool(more)
+    kinds = {name: hints.get(name, Any) for name in parameters if "VAR" not in parameters[name].kind.name}
+    keywords = [hints.get(name) for name in parameters if parameters[name].kind.name == "VAR_KEYWORD"]
+    if keywords and get_origin(keywords[0]) is Unpack:  # **settings: Unpack[a TypedDict]
+        return kinds | get_type_hints(get_args(keywords[0])[0], include_extras=True), False
+    return kinds, bool(keywords)
 
 
 def to_plain(node: Any) -> Any:
@@ -145,19 +150,19 @@ def to_plain(node: Any) -> Any:
 
 
 def matches(value: Any, annotation: Any) -> bool:
-    """Whether a value of a config suits an annotation; an object to be built (`_target_`) suits any class."""
+    """Whether a value of a config fits an annotation; a node with a `_target_` fits every class."""
     arguments = get_args(annotation)
     kind = get_origin(annotation) or annotation
     if kind is Annotated:
         base, low, *high = arguments
         if isinstance(value, Mapping) or not matches(value, base):
             return False
-        interval = low if isinstance(low, str) else f"[{low}, {(*high, 'inf')[0]}]"
+        interval = low if isinstance(low, str) else f"[{low}, {high[0] if high else 'inf'}]"
         return in_interval(len(value) if isinstance(value, list) else value, interval)
     if kind is Literal:
-        return any(type(value) is type(one) and value == one for one in arguments)
+        return any(type(value) is type(option) and value == option for option in arguments)
     if kind in (Union, UnionType):
-        return any(matches(value, one) for one in arguments)
+        return any(matches(value, option) for option in arguments)
     built = isinstance(value, Mapping) and "_target_" in value
     if built or kind in (Any, object) or not isinstance(kind, type):
         return True
@@ -166,13 +171,13 @@ def matches(value: Any, annotation: Any) -> bool:
     if kind in (bool, str, NoneType):
         return isinstance(value, kind)
     if issubclass(kind, Mapping):
-        of_values = (*arguments, Any, Any)[1]
-        return isinstance(value, Mapping) and all(matches(one, of_values) for one in value.values())
+        value_kind = arguments[1] if arguments else Any
+        return isinstance(value, Mapping) and all(matches(item, value_kind) for item in value.values())
     if not issubclass(kind, Iterable) or not isinstance(value, list):
         return issubclass(kind, Path) and isinstance(value, str)
     if kind is tuple and Ellipsis not in arguments:
         return len(arguments) == len(value) and all(map(matches, value, arguments))
-    return all(matches(one, (*arguments, Any)[0]) for one in value)
+    return all(matches(item, arguments[0] if arguments else Any) for item in value)
 
 
 PHRASES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", NoneType: "null"}
@@ -198,4 +203,4 @@ def describe_kind(annotation: Any) -> str:
     if not issubclass(kind, Iterable):
         return f"a {kind.__name__}, given by its _target_"
     size = f" of {len(arguments)}" if kind is tuple and Ellipsis not in arguments else ""
-    return f"a list{size}" + (f", each {describe_kind(arguments[0])}" if {*arguments} - {Any} else "")
+    return f"a list{size}" + ("" if set(arguments) <= {Any} else f", each {describe_kind(arguments[0])}")

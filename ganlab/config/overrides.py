@@ -1,4 +1,4 @@
-"""Overrides of a command line: quoting of strings, and errors that name the nearest known setting."""
+"""Overrides of a command line: quotes for strings, and errors that name the nearest known setting."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +15,9 @@ from ganlab.config.kinds import KINDS, constructor_kinds
 from ganlab.core.errors import UNSET, ConfigError, require
 
 PARSER = OverridesParser.create()
-# Below these prefixes any key may be added: the whole mapping is read.
-OPEN = ("trick.", "metric.", "logger.", "stages.", "clip.", "initial.", "model.encoder")
-# Names of settings in other programs, with ours.
+# Keys that begin so may have any name, because the whole mapping is used.
+OPEN_PREFIXES = ("trick.", "metric.", "logger.", "stages.", "clip.", "initial.", "model.encoder")
+# Names of settings in other programs, and the names that ganlab has for them.
 BUDGET, RATES = ("steps", "images"), ("optimizer.generator.lr", "optimizer.discriminator.lr")
 SYNONYMS = dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), BUDGET) | {
     **dict.fromkeys(("learning_rate", "rate"), RATES),
@@ -27,17 +27,18 @@ SYNONYMS = dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps",
 }
 
 
-def quote_override(argument: str, sweeps: bool = False) -> str:
+def quote_override(argument: str, is_sweep: bool = False) -> str:
     """A word of the command line for Hydra, with quotes where its grammar would not read a string.
 
     Words that look like numbers are quoted where a setting takes a string, and so are strings that the
     grammar cannot read, such as letters beyond ASCII.
 
     Args:
-        sweeps: whether strings may be lists of alternatives, separated by commas.
+        argument: the word.
+        is_sweep: whether a string may be a list of alternatives, separated by commas.
 
     Raises:
-        ConfigError: it is not an override at all.
+        ConfigError: the word is not an override.
     """
     key, equals, text = argument.partition("=")
     kind = KINDS.get(key.lstrip("+"))
@@ -46,10 +47,10 @@ def quote_override(argument: str, sweeps: bool = False) -> str:
     require(not dashed, key, text, "starts with dashes", f"write {argument.lstrip('-')}")
     if key and not equals or key.startswith(("-", "~", "hydra")):
         return argument
-    if kind in (list[str], str | list[str]) and text[:1] + text[-1:] == "[]":
-        return f"{key}=[{quote_list(text[1:-1], '[]{}')}]"
+    if kind in (list[str], str | list[str]) and text.startswith("[") and text.endswith("]"):
+        return f"{key}=[{quote_list(text[1:-1], brackets='[]{}')}]"
     if kind in (str | None, str | list[str]):
-        return f"{key}={quote_list(text) if sweeps and ',' in text else quote_if_needed(text)}"
+        return f"{key}={quote_list(text) if is_sweep and ',' in text else quote_if_needed(text)}"
     for override in (argument, f"{key}={quote(text)}"):
         with suppress(HydraException):
             if PARSER.parse_override(override).key_or_group:
@@ -58,12 +59,12 @@ def quote_override(argument: str, sweeps: bool = False) -> str:
 
 
 def unreadable_override(argument: str) -> ConfigError:
-    """The error about a word of the command line that is not an override."""
+    """An error about a word of the command line that is not an override."""
     return ConfigError("cannot be read", "write key=value", argument)
 
 
 def quote_list(text: str, brackets: str = "[](){}") -> str:
-    """Words separated by commas, each as a string; unchanged if any has quotes or brackets."""
+    """Words separated by commas, each quoted if needed; the text itself if it has quotes or brackets."""
     if set(text) & {*brackets, "'", '"'}:
         return text
     return ",".join(quote_if_needed(word.strip()) for word in text.split(","))
@@ -92,28 +93,27 @@ def shell_override(key: str, text: object) -> str:
 
 
 def refuse_unknown_keys(
-    overrides: Sequence[str], base: DictConfig, options: Callable[[str], list[str]]
+    overrides: Sequence[str], base: DictConfig, options: Callable[[str], list[str]] = lambda group: []
 ) -> None:
     """Refuses the first override of an unknown setting or an unknown option of a group.
 
     Args:
-        overrides: of the command line.
-        base: the config of the groups alone.
-        options: the options of a group; empty for anything else.
+        overrides: the overrides of the command line.
+        base: the config without those overrides, except for the selected options of groups.
+        options: group -> the names of its options; an empty list if there is no such group.
     """
     parsed = PARSER.parse_overrides(list(overrides))
     added = [override.key_or_group for override in parsed if override.is_add() or override.is_force_add()]
-    new = tuple(".".join(key.split(".")[:2]) for key in added)  # nothing below these needs to exist
+    new = tuple(".".join(key.split(".")[:2]) for key in added)  # keys below these need not exist
     for override in parsed:
         key = override.key_or_group
         if known := options(key):
             check_option(override, known)
             continue
-        opened = accepts_keys(base, key) if key in added else key.startswith(new)
-        if not (opened or key.startswith("hydra") or has_key(base, key)):
-            raise ConfigError(
-                "there is no such setting", nearest(key, base, options), key, typed_value(override)
-            )
+        is_new = accepts_keys(base, key) if key in added else key.startswith(new)
+        if not (is_new or key.startswith("hydra") or has_key(base, key)):
+            remedy = remedy_for_unknown(key, base, options)
+            raise ConfigError("there is no such setting", remedy, key, typed_value(override))
 
 
 def check_option(override: Override, known: list[str]) -> None:
@@ -123,8 +123,8 @@ def check_option(override: Override, known: list[str]) -> None:
     for name in map(str, value if isinstance(value, list) else [value]):
         near = "".join(f"{other}, or " for other in get_close_matches(name, known, n=1, cutoff=0.5))
         remedy = f"choose {near}one of {', '.join(known)}"
-        found = name in known or override.is_delete()
-        require(found, group, typed_value(override), f"there is no such {group}", remedy)
+        is_valid = name in known or override.is_delete()
+        require(is_valid, group, typed_value(override), f"there is no such {group}", remedy)
 
 
 def typed_value(override: Override) -> Any:
@@ -141,14 +141,14 @@ def has_key(base: DictConfig, key: str) -> bool:
 
 
 def accepts_keys(base: DictConfig, key: str) -> bool:
-    """Whether an added key is read: by a constructor above it, or as part of an open mapping."""
+    """Whether an added key is used: by the constructor of a node above it, or in a mapping with any keys."""
     parts = key.split(".")
     above = (".".join([*parts[:i], "_target_"]) for i in range(1, len(parts)))
-    return key.startswith(OPEN) or any(has_key(base, target) for target in above)
+    return key.startswith(OPEN_PREFIXES) or any(has_key(base, target) for target in above)
 
 
-def nearest(key: str, base: DictConfig, options: Callable[[str], list[str]]) -> str:
-    """A remedy that names the settings that the key may stand for."""
+def remedy_for_unknown(key: str, base: DictConfig, options: Callable[[str], list[str]]) -> str:
+    """A remedy for an unknown key, which names the settings that the user may have meant."""
     parent, _, last = key.rpartition(".")
     first, *rest = key.split(".")
     target = OmegaConf.select(base, f"{parent}._target_")
@@ -158,14 +158,15 @@ def nearest(key: str, base: DictConfig, options: Callable[[str], list[str]]) -> 
         return f"add {first}={rest[0]} first"
     keys = list(dotted_keys(OmegaConf.to_container(base)))
     siblings = [other for other in keys if parent and other.rpartition(".")[0] == parent]
-    found = [
+    candidates = [
         *(other for other in SYNONYMS.get(last, ()) if other in keys),
         *(other for other in keys if other.rpartition(".")[2] == last),
         *(get_close_matches(key, siblings) or siblings[:4]),
         *get_close_matches(key, keys, cutoff=0.7),
     ]
-    found.sort(key=lambda other: other.split(".")[0] != first)
-    near = [one for one in dict.fromkeys(found) if not any(o.startswith(f"{one}.") for o in found)][:4]
+    candidates.sort(key=lambda other: other.split(".")[0] != first)  # those of the same group first
+    groups = {name for name in candidates if any(other.startswith(f"{name}.") for other in candidates)}
+    near = [name for name in dict.fromkeys(candidates) if name not in groups][:4]
     return f"try {', '.join(near)}" if near else "list all settings with --help"
 
 

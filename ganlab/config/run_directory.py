@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.allowlist import check_trust, signature
 from ganlab.config.overrides import shell_override
 from ganlab.config.saved_config import FORMAT, MAX_BYTES, RESTORE, parse_saved_config, validated_saved_config
-from ganlab.core.errors import UNSET, ConfigError, one_line, require
+from ganlab.core.errors import UNSET, ConfigError, error_message, require
 from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
 # Entries that every checkpoint of Lightning's has.
@@ -129,7 +129,7 @@ class RunDirectory:
             error: of the system.
             begun: whether any training was done that can be resumed.
         """
-        cause = error.strerror or one_line(error)
+        cause = error.strerror or error_message(error)
         if not begun:
             return ConfigError(f"cannot be created ({cause})", "choose another", "run_dir", self.path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -6,15 +6,15 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import UNSET, ConfigError, format_value, require
+from ganlab.core.errors import ConfigError, format_value
 
-FORMAT = 1  # of a run directory; a run of any other format is refused
-GROUPS = (
+FORMAT = 1  # the format of run directories that this version reads and writes
+REQUIRED_GROUPS = (
     "clip", "data", "evaluation", "initial", "logger", "metric", "model", "objective", "optimizer", "play",
     "stages", "trainer", "trick",
 )  # fmt: skip
-MAX_BYTES, MAX_VALUES, MAX_DEPTH = 1 << 20, 50_000, 40  # of a saved config
-PATH = "tag:yaml.org,2002:python/object/apply:pathlib."  # the one allowed tag: a notebook may set a Path
+MAX_BYTES, MAX_VALUES, MAX_DEPTH = 1 << 20, 50_000, 40  # the size of a saved config
+PATH_TAG = "tag:yaml.org,2002:python/object/apply:pathlib."  # the one allowed tag: a setting may be a Path
 RESTORE = "restore it, or start a new run"
 
 
@@ -22,48 +22,51 @@ def parse_saved_config(content: bytes) -> Any:
     """Parses mappings, lists and plain values only.
 
     Raises:
-        ConfigError: it is longer or deeper than any run's, or has an alias, a tag or an interpolation.
+        ConfigError: the config is too large or too deeply nested, or has an alias, a tag or an interpolation.
     """
     text, depth = content.decode(), 0
     for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        tag, value = getattr(event, "tag", None) or PATH, getattr(event, "value", "")
-        too_large = depth > MAX_DEPTH or number > MAX_VALUES
-        if too_large or getattr(event, "anchor", None) or not tag.startswith(PATH) or "${" in value:
-            line = event.start_mark.line + 1
-            raise ConfigError(f"has an alias, a tag, an interpolation or too much in line {line}", RESTORE)
+        tag, value = getattr(event, "tag", None), getattr(event, "value", "")
+        unsafe = getattr(event, "anchor", None) or (tag and not tag.startswith(PATH_TAG)) or "${" in value
+        if unsafe or depth > MAX_DEPTH or number > MAX_VALUES:
+            reason = "has an alias, a tag or an interpolation, or is too large or too deeply nested,"
+            raise ConfigError(f"{reason} in line {event.start_mark.line + 1}", RESTORE)
     return OmegaConf.create(text)
 
 
 def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
-    """The config of a run, without its format.
+    """The config of a run after a check of its groups and its format, without the key `format`.
 
     Args:
-        cfg: as it was parsed.
-        summary: of the run; it names the version of ganlab that wrote the run.
+        cfg: the parsed config; anything but a mapping is refused.
+        summary: the summary of the run, which names the version of ganlab that wrote it.
 
     Raises:
-        ConfigError: a group is missing, or the format is not that of this version.
+        ConfigError: a group is missing, or this version does not read the format.
     """
     if not isinstance(cfg, DictConfig):
         raise ConfigError("is not the config of a run", RESTORE)
-    found = cfg.pop("format", None)
-    missing = [name for name in GROUPS if not isinstance(cfg.get(name), DictConfig)]
-    if found is not None or not missing:  # a file with neither a format nor the groups is something else
-        check_format(found, summary)
+    saved_format = cfg.pop("format", None)
+    missing = [name for name in REQUIRED_GROUPS if not isinstance(cfg.get(name), DictConfig)]
+    # A different format explains why groups are missing, so it is reported first. A file without a format and
+    # without some of the groups is not the config of a run.
+    if saved_format is not None or not missing:
+        check_format(saved_format, summary)
     for name in missing:
         raise ConfigError(f"is not the config of a run: {name}={format_value(cfg.get(name))}", RESTORE)
     names = cfg.get("class_names") or []
     are_strings = (OmegaConf.is_list(names) or names == []) and all(isinstance(name, str) for name in names)
-    require(are_strings, "", UNSET, f"has class_names={names}, which must be strings", RESTORE)
+    if not are_strings:
+        raise ConfigError(f"has class_names={names}, which must be strings", RESTORE)
     return cfg
 
 
-def check_format(found: Any, summary: Mapping[str, Any]) -> None:
-    """Raises `ConfigError` if another version of ganlab wrote the run in another format."""
+def check_format(saved_format: Any, summary: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` if the run has a format that this version does not read."""
     versions = summary.get("versions")
-    writer = versions.get("torch-ganlab") if isinstance(versions, dict) else None
-    version = writer if isinstance(writer, str) else "of the version that wrote it"
-    reason = f"has format={format_value(found)}, but this version of ganlab reads format {FORMAT}"
-    supported = found == FORMAT and type(found) is int
-    require(supported, "", UNSET, reason, f"use ganlab {version} for this run, or start a new one")
+    version = versions.get("torch-ganlab") if isinstance(versions, dict) else None
+    writer = f"ganlab {version}" if isinstance(version, str) else "the version of ganlab that wrote it"
+    if saved_format != FORMAT or type(saved_format) is not int:
+        reason = f"has format={format_value(saved_format)}, but this version of ganlab reads format {FORMAT}"
+        raise ConfigError(reason, f"use {writer} for this run, or start a new one")

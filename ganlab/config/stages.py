@@ -1,4 +1,4 @@
-"""A run as a sequence of games: the config of each, and the steps at which it is played."""
+"""A run as a sequence of games: the config of each game, and the steps at which it is played."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ganlab.core.errors import UNSET, completing_relative_keys, require
 if TYPE_CHECKING:
     from ganlab.data.base import Data
 
-# The settings that a stage has of its own; it shares all others with the run.
-KEYS = (
+# The settings that each stage has; it shares all others with the run.
+STAGE_KEYS = (
     "steps", "batch_size", "code_of", "pretrained",
     "objective", "model", "initial", "optimizer", "play", "trick", "clip",
 )  # fmt: skip
@@ -23,12 +23,12 @@ class Timetable:
     """The steps of a run at which each of its games is played.
 
     Args:
-        cfg: of a run.
+        cfg: the config of a run.
 
     Attributes:
-        budgets: steps and batch size of each stage, then of the main game.
-        main_start: the step of the run at which the main game begins.
-        total: steps of the run.
+        budgets: the steps and the batch size of each stage, then of the main game.
+        main_start: the number of steps of the run before the main game.
+        total: the number of steps of the run.
     """
 
     def __init__(self, cfg: DictConfig):
@@ -46,7 +46,7 @@ class Timetable:
                 data.check_batch_size(world_size, batch_size)
 
     def is_due(self, step: int, every: int) -> bool:
-        """Whether a step of the main game is the last one, or one of every `every` steps of the run."""
+        """Whether a step of the run is in the main game, and is the last one or a multiple of `every`."""
         return step > self.main_start and (step % every == 0 or step == self.total)
 
     def images_seen(self, step: int) -> int:
@@ -64,7 +64,7 @@ def earlier_stages(cfg: DictConfig) -> dict[str, Any]:
 
 
 def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
-    """The name of each game, and its config as that of a run of its own; the main game comes last, as None.
+    """The name of each game (None: the main game, the last), and its config, as if it were a run by itself.
 
     Raises:
         ConfigError: a stage lacks a setting, has an unknown one, or refers to a stage that it cannot use.
@@ -74,34 +74,34 @@ def stage_configs(cfg: DictConfig) -> Iterator[tuple[str | None, DictConfig]]:
     if not stages:
         yield None, cfg
         return
-    from ganlab.core.randomness import derive_seed
+    from ganlab.core.randomness import derive_seed  # imports torch
 
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     for name in stages:
         stage = resolved["stages"][name]
         data = resolved["data"] | {"batch_size": stage.pop("batch_size")}
-        own = resolved | stage | {"data": data, "seed": derive_seed(cfg.seed, "stage", name)}
-        yield name, standalone_config(own, resolved["stages"])
+        settings = resolved | stage | {"data": data, "seed": derive_seed(cfg.seed, "stage", name)}
+        yield name, standalone_config(settings, resolved["stages"])
     yield None, standalone_config(resolved, resolved["stages"])
 
 
-def standalone_config(own: dict[str, Any], stages: dict[str, Any]) -> DictConfig:
-    """The config of a game without stages; with `code_of`, its data are codes of that stage's encoder."""
-    if own["code_of"] is not None:
-        model = stages[own["code_of"]]["model"]
+def standalone_config(settings: dict[str, Any], stages: dict[str, Any]) -> DictConfig:
+    """The config of a game without stages. With `code_of`, its data are the codes of that stage's encoder."""
+    if settings["code_of"] is not None:
+        model = stages[settings["code_of"]]["model"]
         facts = {"shape": [model["generator"]["latent_dim"]], "range": model["encoder"].get("code_range")}
-        own = own | {"data": own["data"] | facts}
-    return OmegaConf.create(own | {"stages": {}, "images": None})
+        settings = settings | {"data": settings["data"] | facts}
+    return OmegaConf.create(settings | {"stages": {}, "images": None})
 
 
 def check_stages(cfg: DictConfig, stages: dict[str, Any]) -> None:
-    """Raises `ConfigError` if stages have other settings than `KEYS`, or refer to stages they cannot use."""
+    """Raises `ConfigError` if stages have settings other than `STAGE_KEYS`, or unsuitable references."""
     names = list(stages)
     for i, (name, stage) in enumerate(stages.items()):
         given = set(stage) if isinstance(stage, DictConfig) else set()
-        wrong = (f"{'has' if key in given else 'lacks'} {key}" for key in sorted(given ^ {*KEYS}))
-        only = f"give {', '.join(KEYS)} and nothing else"
-        require(given == {*KEYS}, f"stages.{name}", UNSET, ", ".join(wrong), only)
+        wrong = (f"{'has' if key in given else 'lacks'} {key}" for key in sorted(given ^ {*STAGE_KEYS}))
+        only = f"give {', '.join(STAGE_KEYS)} and nothing else"
+        require(given == {*STAGE_KEYS}, f"stages.{name}", UNSET, ", ".join(wrong), only)
         for key, used in (("code_of", [stage.code_of]), ("pretrained", stage.pretrained)):
             for other in used:
                 check_reference(f"stages.{name}.{key}", other, names[:i], stages)

@@ -1,4 +1,11 @@
-"""ganlab's own errors, and how they are reported."""
+"""ganlab's own errors, and how they are reported.
+
+An object does not have the key of its node in the config. So its errors have relative keys, which start with
+a dot: ".gamma" is its setting `gamma`, and "." is the object itself. The code that builds or calls the object
+has the key of the node, and completes relative keys: within `completing_relative_keys("trick.mine")`,
+".gamma" becomes trick.mine.gamma, as the user typed it. All other keys are absolute and stay as they are.
+Only `prefixing_all_keys` changes both: it puts the place of a whole config, such as a stage, before them.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -7,18 +14,19 @@ from typing import Any
 MAX_LENGTH = 1000  # characters of a message
 
 
-def printable(text: str) -> str:
-    """Escapes unprintable characters and line ends, which file names may contain."""
+def escape_unprintable(text: str) -> str:
+    """A text with escapes for unprintable characters and line ends, which file names may contain."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def for_terminal(text: str) -> str:
-    """A text without control characters; if it is too long, without its middle."""
-    text = printable(text)
+def terminal_text(text: str) -> str:
+    """A text with escapes for control characters; if it is too long, without its middle."""
+    text = escape_unprintable(text)
     return text if len(text) <= MAX_LENGTH else f"{text[:600]} ... {text[-300:]}"
 
 
-UNSET: Any = ...  # no value; unlike an object(), it is the same after pickling, as errors of workers are
+# Stands for "no value". Errors of workers are pickled, which keeps the identity of `...`, not of object().
+UNSET: Any = ...
 
 
 def format_value(value: object) -> str:
@@ -36,9 +44,7 @@ class ConfigError(ValueError):
     Args:
         reason: what is wrong, as a phrase without a full stop.
         remedy: what to do, as an imperative without a full stop; empty if the reason implies it.
-        key: the setting's key; empty if the error concerns no single setting. A leading dot marks a setting
-            of the object that raises, and a dot alone the object itself; the code that builds or calls the
-            object prepends the object's key by `completing_relative_keys`.
+        key: the setting's key, absolute or relative; empty if the error concerns no single setting.
         value: the setting's value, as it was given.
     """
 
@@ -46,15 +52,15 @@ class ConfigError(ValueError):
         self.reason, self.remedy, self.key, self.value = reason, remedy, key, value
         setting = key.lstrip(".") + ("" if value is UNSET else f"={format_value(value)}")
         text = f"{setting}: {reason}" if setting else reason
-        super().__init__(for_terminal(f"{text}. {remedy[0].upper()}{remedy[1:]}." if remedy else text))
+        super().__init__(terminal_text(f"{text}. {remedy[0].upper()}{remedy[1:]}." if remedy else text))
 
-    def renamed(self, key: str) -> "ConfigError":
+    def with_key(self, key: str) -> "ConfigError":
         """The same error with another key."""
         return ConfigError(self.reason, self.remedy, key, self.value)
 
 
 def require(condition: object, key: str, value: object, reason: str, remedy: str = "") -> None:
-    """Raises `ConfigError` unless the condition holds."""
+    """Raises a `ConfigError` about a setting unless the condition holds."""
     if not condition:
         raise ConfigError(reason, remedy, key, value)
 
@@ -72,38 +78,45 @@ class IncompleteStudy(RuntimeError):  # noqa: N818
 
 
 class ProcessLost(RuntimeError):  # noqa: N818
-    """Another process of the run has ended."""
+    """A different process, on which this one depends, has ended."""
 
 
 @contextmanager
 def renaming_keys(rename: Callable[[str], str]) -> Iterator[None]:
-    """Changes the keys of errors."""
+    """Changes the keys of the errors that the block raises."""
     try:
         yield
     except ConfigError as error:
         key = rename(error.key)
-        raise (error if key == error.key else error.renamed(key)) from error.__cause__
+        raise (error if key == error.key else error.with_key(key)) from error.__cause__
 
 
 def completing_relative_keys(owner: str) -> AbstractContextManager[None]:
-    """Prepends the key of an object to the keys of errors about its own settings, which start with a dot."""
+    """Prepends the key of an object to the relative keys of its errors; absolute keys stay as they are."""
     return renaming_keys(lambda key: f"{owner}{key}".rstrip(".") if key.startswith(".") else key)
 
 
 def prefixing_all_keys(place: str | None, joint: str = ": ") -> AbstractContextManager[None]:
-    """Prepends a place, such as a file or a stage, to the keys of all errors; None: changes nothing."""
+    """Prepends a place, such as a file or a stage, to relative and absolute keys alike.
+
+    An error without a key gets the place as its key.
+
+    Args:
+        place: the text to prepend; None: keys stay as they are, as in the main game, which is in no stage.
+        joint: the text between the place and the key.
+    """
     return renaming_keys(
         lambda key: key if place is None else joint.join(filter(None, (place, key.lstrip("."))))
     )
 
 
-def one_line(error: BaseException) -> str:
-    """The message of an error in one line; its class if it has none."""
-    return for_terminal(" ".join(str(error).split())) or type(error).__name__
+def error_message(error: BaseException) -> str:
+    """The message of an error in one line; the name of its class if it has no message."""
+    return terminal_text(" ".join(str(error).split())) or type(error).__name__
 
 
 def final_status(error: BaseException) -> tuple[str, str]:
-    """The final status of a run that an exception ended, and the reason."""
+    """The final status of a run that was ended by an exception, and the reason."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "stopped", type(error).__name__
     return ("diverged" if isinstance(error, Diverged) else "failed"), f"{error}" or type(error).__name__

@@ -7,8 +7,9 @@ from typing import Annotated, Any, TypeGuard
 
 from ganlab.core.errors import require
 
-# Annotations of constructor parameters, which `ganlab.config.kinds` checks: of integers the least value,
-# of floats the interval.
+# Annotations of constructor parameters, which `ganlab.config.kinds` checks. After the type comes the range:
+# of an int its least value, optionally followed by its largest; of a float an interval; of a list its least
+# length.
 Count = Annotated[int, 1]
 Whole = Annotated[int, 0]
 TwoOrMore = Annotated[int, 2]
@@ -17,22 +18,22 @@ NotNegative = Annotated[float, "[0, inf)"]
 OpenFraction = Annotated[float, "(0, 1)"]
 Rate = Annotated[float, "[0, 1)"]
 Widths = Sequence[Count]
-ValueRange = tuple[float, float] | None  # of the elements of samples; None: any
+ValueRange = tuple[float, float] | None  # the range of the elements of samples; None: any value
 
 
 def is_whole_number(value: object) -> TypeGuard[int]:
-    """Whether it is an integer; true and false are not."""
+    """Whether a value is an integer; a boolean is not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def in_interval(value: float, interval: str) -> bool:
     """Whether a number lies in an interval, such as "(0, 1]"."""
     low, high = map(float, interval[1:-1].split(","))
-    return low < value < high or value in ([low] * (interval[0] == "[") + [high] * (interval[-1] == "]"))
+    return low < value < high or (interval[0], value) == ("[", low) or (interval[-1], value) == ("]", high)
 
 
 def describe_interval(interval: str) -> str:
-    """The numbers of an interval in words."""
+    """An interval in words, such as "a number of at least 0"."""
     low, high = interval[1:-1].split(", ")
     if high == "inf":
         return "a positive number" if interval[0] == "(" else f"a number of at least {low}"
@@ -41,15 +42,15 @@ def describe_interval(interval: str) -> str:
 
 
 def validated_whole_number(key: str, value: Any) -> int:
-    """Returns a whole number of at least 0.
+    """The value, after a check that it is a whole number of at least 0.
 
     Raises:
-        ConfigError: it is anything else.
+        ConfigError: the value is anything else.
     """
     require(is_whole_number(value) and value >= 0, key, value, "must be a whole number of at least 0")
     return value
 
 
 def format_number(value: float) -> str:
-    """A measured number for print: three decimal places, or three significant digits below 0.1."""
+    """A measured number as text: three decimal places, or three significant digits below 0.1."""
     return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"

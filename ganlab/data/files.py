@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError, ProcessLost, printable
+from ganlab.core.errors import ConfigError, ProcessLost, escape_unprintable
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
 from ganlab.data.sampler import BatchIndices, no_augmentation
 from ganlab.data.sources import Memory, Samples, Source, VariableSizeImages, labels_at
@@ -125,9 +125,9 @@ class ImageFiles(Source):
         try:
             for (images, positions, skipped), warnings in results:
                 for kind in sorted(warnings.keys() - self._printed):
-                    print(f"data: {printable(warnings[kind])}", file=sys.stderr, flush=True)
+                    print(f"data: {escape_unprintable(warnings[kind])}", file=sys.stderr, flush=True)
                     self._printed.add(kind)
-                for name in (printable(str(self.files[i])) for i in skipped):
+                for name in (escape_unprintable(str(self.files[i])) for i in skipped):
                     if self.skipped is not None and name not in self.skipped:
                         self.skipped.append(name)
                 yield images, positions

@@ -10,7 +10,7 @@ import torch
 from PIL import ImageColor
 from torch import Tensor
 
-from ganlab.core.errors import UNSET, ConfigError, printable, require
+from ganlab.core.errors import UNSET, ConfigError, escape_unprintable, require
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings
 from ganlab.data.files import ImageFiles
@@ -97,7 +97,7 @@ class Folder(Data):
         loaded = {split: source.load_into_memory() for split, source in files.items()} if in_memory else files
         super().__init__(**settings, sources=loaded, fingerprint_sources=files)
         # The names are stored in the config, in which "${" would begin an interpolation.
-        self.class_names = tuple(printable(name).replace("${", "$ {") for name in classes) or None
+        self.class_names = tuple(escape_unprintable(name).replace("${", "$ {") for name in classes) or None
 
 
 def require_opaque(colour: str) -> None:
@@ -277,7 +277,7 @@ def find_images(folder: Path, seen: set[Path], skipped: list[str] | None, deep: 
     seen.add(target)
     folders, images, others = list_folder(folder)
     if skipped is not None:
-        skipped += [printable(str(file)) for file in others]
+        skipped += [escape_unprintable(str(file)) for file in others]
     elif others:
         raise ConfigError(f"{others[0]} is not an image", "remove it, or set data.on_corrupt=skip")
     return images + [file for below in folders if deep for file in find_images(below, seen, skipped)]

@@ -16,7 +16,7 @@ from PIL.ExifTags import Base
 from PIL.Image import Transpose
 from torch import Tensor
 
-from ganlab.core.errors import ConfigError, one_line, printable
+from ganlab.core.errors import ConfigError, error_message, escape_unprintable
 from ganlab.data.sampler import crop_offset, is_mirrored, no_augmentation
 
 Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses more than twice as many; its default refuses large scans
@@ -71,13 +71,14 @@ def open_image(file: Path) -> Iterator[Image.Image]:
     except Exception as error:  # decoders raise every kind of exception on damaged bytes
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES):
             raise resource_error(str(file), error) from error
-        raise Unreadable(f"{printable(str(file))} cannot be read as an image ({one_line(error)})") from error
+        reason = f"cannot be read as an image ({error_message(error)})"
+        raise Unreadable(f"{escape_unprintable(str(file))} {reason}") from error
 
 
 def resource_error(images: str, error: BaseException) -> ConfigError:
     """The error about images for which the system lacks memory, open files or processes."""
     remedy = "lower data.num_workers, or raise the limit of files, processes or memory (ulimit -n, -u, -v)"
-    return ConfigError(f"{images} cannot be read ({one_line(error)})", remedy)
+    return ConfigError(f"{images} cannot be read ({error_message(error)})", remedy)
 
 
 def orientation(image: Image.Image) -> int:

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError, one_line, require
+from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.core.turn import Sample
 from ganlab.filesystem import read_regular_file
 from ganlab.metrics.features import Features
@@ -189,7 +189,7 @@ class Inception:
         try:  # builds from the bytes that were checked, because the file may have changed since
             network = FeatureExtractorInceptionV3("inception", outputs, io.BytesIO(content))
         except (RuntimeError, TypeError, AttributeError) as error:
-            reason = f"not the weights of Inception: {one_line(error)}"
+            reason = f"not the weights of Inception: {error_message(error)}"
             raise ConfigError(reason, REMEDY, "metric.weights", path) from error
         return network.to(memory_format=torch.channels_last), hashlib.sha256(content).hexdigest()
 
@@ -211,7 +211,7 @@ def read_tensors(path: Path) -> bytes:
         torch.load(io.BytesIO(content), weights_only=True, map_location="meta")
         return content
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = f"cannot be read as weights: {one_line(error)}"
+        reason = f"cannot be read as weights: {error_message(error)}"
         raise ConfigError(reason, REMEDY, "metric.weights", path) from error
 
 
@@ -229,7 +229,7 @@ def download() -> Path:
         try:
             torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), "6726825d", progress=False)
         except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the hash differs
-            reason = f"the weights of Inception cannot be downloaded ({one_line(error)})"
+            reason = f"the weights of Inception cannot be downloaded ({error_message(error)})"
             remedy = f"set metric.weights to a copy of {path.name}, or choose another extractor"
             raise ConfigError(reason, remedy, "extractor", "inception") from error
     return path

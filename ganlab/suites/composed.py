@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ganlab.config.build import build_data, build_evaluation, num_processes
 from ganlab.config.checks import check_config, refuse_unused_settings
-from ganlab.config.compose import compose, one_line_message
+from ganlab.config.compose import compose, user_message
 from ganlab.config.overrides import quote
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ConfigError, prefixing_all_keys
@@ -96,7 +96,7 @@ def composing(place: str, overrides: Sequence[str]) -> DictConfig:
         cfg = compose(*overrides)
         OmegaConf.to_container(cfg, resolve=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(f"{place} does not compose: {one_line_message(error)}") from error
+        raise ConfigError(f"{place} does not compose: {user_message(error)}") from error
     return cfg
 
 

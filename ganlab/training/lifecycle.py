@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.build import instantiate
 from ganlab.config.overrides import shell_override
-from ganlab.core.errors import ConfigError, Diverged, ProcessLost, one_line, printable
+from ganlab.core.errors import ConfigError, Diverged, ProcessLost, error_message, escape_unprintable
 from ganlab.core.validation import format_number
 from ganlab.metrics.protocols import floor_note
 from ganlab.training.processes import end_with_parent, has_parent, is_lost_connection
@@ -58,7 +58,7 @@ def play_rank() -> None:
         play(Session(cfg))
     except BaseException as error:
         if has_parent():  # otherwise the first process has died, and its error is the one to report
-            print(f"process {os.environ['LOCAL_RANK']}: {one_line(error)}", file=sys.stderr)
+            print(f"process {os.environ['LOCAL_RANK']}: {error_message(error)}", file=sys.stderr)
         os._exit(1)
 
 
@@ -95,7 +95,7 @@ def user_facing(session: Session, error: BaseException) -> BaseException:
         return session.directory.io_error(error, begun=True)
     if session.module.game.step > session.start_step or not isinstance(error, Exception):
         return error
-    return ConfigError(f"the first step failed: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
+    return ConfigError(f"the first step failed: {error_message(error)} (HYDRA_FULL_ERROR=1 shows where)")
 
 
 def close(session: Session, outcome: str) -> None:
@@ -107,7 +107,7 @@ def close(session: Session, outcome: str) -> None:
         except Exception as error:  # which must not keep the run from its end
             if outcome == "failed" and isinstance(error, OSError):
                 continue  # most likely the error that ended the run, which is shown
-            print(f"{type(logger).__name__} could not end: {one_line(error)}", file=sys.stderr)
+            print(f"{type(logger).__name__} could not end: {error_message(error)}", file=sys.stderr)
     session.local_ranks.end()
     if outcome == "failed" and not session.module.game.step and not session.cfg.resume:
         session.directory.discard()
@@ -132,7 +132,7 @@ def print_header(session: Session) -> None:
         "game": f"{target_name(cfg.objective)} {tricks}, steps {game.step + 1:,} to {session.times.total:,}",
         "device": f"{device}, threads: {threads}, processes: {processes}, precision: {cfg.trainer.precision}",
     }
-    print_table(printable(str(session.directory.path)), lines | logger_locations(session))
+    print_table(escape_unprintable(str(session.directory.path)), lines | logger_locations(session))
 
 
 def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -> None:
@@ -173,5 +173,5 @@ def logger_locations(session: Session) -> dict[str, str]:
 def print_table(title: str, lines: Mapping[str, str]) -> None:
     """Prints a title, and below it the labels and texts in two columns."""
     width = max(map(len, lines)) + 2
-    rows = (f"  {label:<{width}}{printable(text)}" for label, text in lines.items())
+    rows = (f"  {label:<{width}}{escape_unprintable(text)}" for label, text in lines.items())
     print(title, *rows, sep="\n", flush=True)

@@ -13,7 +13,7 @@ from ganlab.config.build import as_config_errors, build_data, build_evaluation, 
 from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable
-from ganlab.core.errors import ProcessLost, final_status, printable, require
+from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
 from ganlab.data.base import Data
 from ganlab.training.build import build, init_from, load_weights
 from ganlab.training.callbacks.evaluate import Evaluate, FinalImages, SampleImages
@@ -149,7 +149,8 @@ class Session:
         if changed and self.is_main:
             self.hardware_history = [*self.hardware_history, {"steps": self.start_step, **changed}]
             now = ", ".join(f"{name} {self.hardware[name]} ({then} before)" for name, then in changed.items())
-            print(f"resuming with {printable(now)}: the last bits may differ from an uninterrupted run's")
+            consequence = "the last bits may differ from an uninterrupted run's"
+            print(f"resuming with {escape_unprintable(now)}: {consequence}")
 
     def write_summary(self, status: str, reason: str | None) -> None:
         """Writes summary.json: the status of the run, its speed, its metrics and its provenance."""

@@ -118,7 +118,7 @@ def test_an_error_of_a_reader_keeps_its_fields():
 
     with pytest.raises(ConfigError) as refusal:
         next(parallel_map(make, [0], 1))
-    assert str(refusal.value.renamed("data.root")) == "data.root: cannot be read. Mend it."
+    assert str(refusal.value.with_key("data.root")) == "data.root: cannot be read. Mend it."
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

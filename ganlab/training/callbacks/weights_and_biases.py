@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import UNSET, ConfigError, one_line, require
+from ganlab.core.errors import UNSET, ConfigError, error_message, require
 
 # The modes of W&B; None: of the environment. dryrun and run are old names of wandb's own.
 MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
@@ -161,9 +161,10 @@ def init_run(may_stay_offline: bool, **settings: Any) -> Any:
         return wandb.init(**settings)
     except (wandb.Error, ValueError) as error:  # a ValueError is about a setting
         if may_stay_offline and settings["mode"] == "online":
-            print(f"W&B rejects the run ({one_line(error)}): logging to W&B offline")
+            print(f"W&B rejects the run ({error_message(error)}): logging to W&B offline")
             wandb.teardown()  # its service still holds the id
             return init_run(False, **{**settings, "mode": "offline"})
         first = "log in, or set logger.wandb.mode=offline" if settings["mode"] == "online" else "correct it"
         remedy = f"{first}, or set logger=csv"
-        raise ConfigError(f"W&B rejects the run: {one_line(error)}", remedy, "logger", "wandb") from error
+        reason = f"W&B rejects the run: {error_message(error)}"
+        raise ConfigError(reason, remedy, key="logger", value="wandb") from error
