@@ -288,7 +288,7 @@ def test_a_run_can_be_played_outside_the_main_thread(tmp_path: Path) -> None:
 def test_a_second_signal_is_not_handed_to_lightning() -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
-        Stop(10)._note(signal.SIGTERM, None)
+        Stop(10)._on_signal(signal.SIGTERM, None)
         assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -56,9 +56,8 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         ConfigError: the config builds something that is neither listed, trusted nor signed.
     """
     is_list = not isinstance(trust, str | int | float | None)
-    are_packages = is_list and all(isinstance(name, str) and name for name in trust)
-    remedy = "give, for example, trust=[my_package]"
-    require(are_packages, "trust", trust, "must be a list of packages", remedy)
+    valid = is_list and all(isinstance(name, str) and name for name in trust)
+    require(valid, "trust", trust, "must be a list of packages", "give, for example, trust=[my_package]")
     prefixes = tuple(f"{package}." for package in trust)
     edit = "edit config.yaml"
     for key, node in target_nodes(cfg):
@@ -71,10 +70,9 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         if signed_by_user or (target in allowed_targets() and group in (None, key.split(".")[0])):
             continue
         top = target.split(".")[0]
-        is_known_package = top in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
+        is_known = top in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
         remove = "remove it from config.yaml"
-        allow = f"if you know where this run comes from, allow it by trust=[{top}]"
-        remedy = remove if is_known_package else allow
+        remedy = remove if is_known else f"if you know where this run comes from, allow it by trust=[{top}]"
         require(target.startswith(prefixes), key, target, "is not on the list of objects to build", remedy)
         # The name may be that of an object that a trusted package imports. Only an import shows this.
         module = defining_module(key, target)

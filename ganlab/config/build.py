@@ -1,5 +1,6 @@
 """Construction of objects from a config."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 
 from ganlab.config.checks import selected_nodes
 from ganlab.config.kinds import check_arguments
+from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, ConfigError, completing_relative_keys, error_message, require
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks
@@ -73,6 +75,14 @@ def build_data(cfg: DictConfig) -> Data:
     data: Data = instantiate(cfg.data, Data)
     if cfg.data.num_classes is None:
         cfg.data.num_classes = data.num_classes
+    return data
+
+
+def build_data_of_run(run: RunDirectory, cfg: DictConfig) -> Data:
+    """The data set of a run, by its config; warns if the run was trained on different data."""
+    data = build_data(cfg)
+    if run.summary().get("data_sha256") not in (None, data.fingerprint()):
+        print("the run was trained on other data than these", file=sys.stderr)
     return data
 
 

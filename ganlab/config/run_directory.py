@@ -1,11 +1,11 @@
-"""The run directory, whose layout is stable so that other tools may rely on it.
+"""The directory of a run. Its layout is stable, so that other tools may rely on it.
 
-config.yaml      resolved; enough to rebuild everything without the original conf/; the first key is `format`
-signature        of config.yaml by the user's own key: on this machine its targets are trusted
+config.yaml      the resolved config, which rebuilds everything without conf/; the first key is `format`
+signature        a signature of config.yaml by the user's key: it may build anything on this machine
 metrics.csv      one row per logged step
-lock             locked while the run is played, with the process that plays it; otherwise empty
+lock             locked by the process that plays the run, which it names; otherwise empty
 summary.json     status, steps, images, seconds, metrics with their protocol, seed, commit, versions
-samples/         grids from the same latents, named by step
+samples/         pictures from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written under another name, then renamed
 """
 
@@ -13,7 +13,6 @@ import errno
 import json
 import os
 import shutil
-import sys
 import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -26,11 +25,11 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.allowlist import check_trust, signature
 from ganlab.config.overrides import shell_override
 from ganlab.config.saved_config import FORMAT, MAX_BYTES, RESTORE, parse_saved_config, validated_saved_config
-from ganlab.core.errors import UNSET, ConfigError, error_message, require
+from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
-# Entries that every checkpoint of Lightning's has.
-PARTS = {
+# The entries of every checkpoint that Lightning writes.
+ENTRIES = {
     "callbacks": dict, "epoch": int, "global_step": int, "loops": dict, "lr_schedulers": list,
     "optimizer_states": list, "pytorch-lightning_version": str, "state_dict": dict,
 }  # fmt: skip
@@ -40,7 +39,7 @@ class RunDirectory:
     """The files of a run: their paths, reading and writing.
 
     Args:
-        path: of the directory, or of one of its checkpoints, which is then the default of `checkpoint`.
+        path: the directory, or one of its checkpoints, which is then the default of `checkpoint`.
         trust: packages from which the run's config may build objects, in addition to ganlab.
     """
 
@@ -48,35 +47,35 @@ class RunDirectory:
         given = Path(path)
         is_checkpoint = given.suffix == ".ckpt"
         self.path = given.parent.parent if is_checkpoint else given
-        self.start = str(given) if is_checkpoint else "last"
+        self.default_checkpoint = str(given) if is_checkpoint else "last"
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.metrics = self.path / "metrics.csv"
         self.trust = trust
-        self.written = b""  # the config as this object wrote it, which is trusted
-        self.signed_by_user = (
-            True  # the config; that of a new run is, unless its weights come from an unsigned run
-        )
-        self.created: list[Path] = []  # the directories that `create` made, innermost first
-        self.existing: set[Path] | None = None  # what the directory contained before `create`
+        self.written_config = b""  # the config as this object wrote it, which is trusted
+        # Whether the config is signed. That of a new run is, unless its weights come from an unsigned run.
+        self.signed_by_user = True
+        self.created_directories: list[Path] = []  # by `create`, innermost first
+        self.existing_paths: set[Path] | None = None  # in the directory before `create`
         self._lock: Lock | None = None
 
     def create(self) -> None:
         """Creates and locks the directory.
 
         Raises:
-            ConfigError: it is not empty, another process uses it, or it cannot be created.
+            ConfigError: the directory is not empty, is in use by a different process, or cannot be created.
         """
         self._refuse_nonempty()
         created = [path for path in (self.path, *self.path.parents) if not os.path.exists(path)]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock()
-            self._refuse_nonempty()  # again: another process may have finished a run in the meantime
-            self.existing, self.created = set(self.path.glob("*")) - {self.path / "lock"}, created
+            self._refuse_nonempty()  # again, because a different process may have finished a run
+            self.existing_paths = set(self.path.glob("*")) - {self.path / "lock"}
+            self.created_directories = created
             self.make_folders()
         except OSError as error:
-            self.created = created
+            self.created_directories = created
             self.discard()
             raise self.io_error(error, begun=False) from error
 
@@ -95,14 +94,14 @@ class RunDirectory:
         self.samples.mkdir(exist_ok=True)
 
     def refuse_links(self) -> None:
-        """Refuses links out of the directory, which would be written through, and pipes and devices."""
-        home = self.path.resolve()
-        wandb = self.path / "wandb"  # it links to its logs elsewhere
+        """Refuses pipes and devices, and links out of the directory, because writing would follow them."""
+        root = self.path.resolve()
+        wandb = self.path / "wandb"  # contains links to logs elsewhere
         for path in (path for path in self.path.rglob("*") if wandb not in path.parents):
-            inside = home in Path(os.path.realpath(path)).parents
+            inside = root in Path(os.path.realpath(path)).parents
             allowed = inside and (path.is_symlink() or path.is_file() or path.is_dir())
-            reason = f"{path} is a link out of the run directory, or not a file"
-            require(allowed, "", UNSET, reason, "remove it")
+            if not allowed:
+                raise ConfigError(f"{path} is a link out of the run directory, or not a file", "remove it")
 
     def lock(self) -> None:
         """Keeps other processes from playing this run, until `release` or the end of this process."""
@@ -113,20 +112,20 @@ class RunDirectory:
             self._lock.release()
 
     def discard(self) -> None:
-        """Removes everything that was made since `create`."""
-        for path in set() if self.existing is None else set(self.path.glob("*")) - self.existing:
+        """Removes everything that was created since `create`."""
+        for path in () if self.existing_paths is None else {*self.path.glob("*")} - self.existing_paths:
             shutil.rmtree(path, ignore_errors=True)
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        for path in self.created:
-            with suppress(OSError):  # another process may use it by now
+        for path in self.created_directories:
+            with suppress(OSError):  # a different process may use it by now
                 path.rmdir()
 
     def io_error(self, error: OSError, begun: bool) -> ConfigError:
         """The error to report when a file of the run cannot be written or read.
 
         Args:
-            error: of the system.
+            error: the error of the system.
             begun: whether any training was done that can be resumed.
         """
         cause = error.strerror or error_message(error)
@@ -147,23 +146,23 @@ class RunDirectory:
         text = f"format: {FORMAT}\n{OmegaConf.to_yaml(cfg, resolve=True)}"
         if not path.exists():
             write_atomically(path, text)
-        self.written = text.encode()
-        if self.signed_by_user and (new := signature(self.written)):
-            # Signs the old config as well: it stays if the process is killed before the last line.
+        self.written_config = text.encode()
+        if self.signed_by_user and (new := signature(self.written_config)):
+            # The old signature is kept: if the process is killed before the last line, the old config stays.
             old = self._read_text("signature").split()[:1]
             write_atomically(self.path / "signature", "\n".join([new, *old]) + "\n")
         write_atomically(path, text)
 
     def read_config(self) -> tuple[bytes, bool]:
-        """The bytes of config.yaml, and whether it was signed on this machine.
+        """The bytes of config.yaml, and whether its signature is by the key of this user.
 
         Raises:
-            ConfigError: it cannot be read.
+            ConfigError: the file cannot be read.
         """
         path = self.path / "config.yaml"
         if not os.path.isfile(path):
             patterns = ("*/config.yaml", "*/*/config.yaml") if os.path.isdir(self.path) else ()
-            below = [found for pattern in patterns for found in self.path.glob(pattern) if found.is_file()]
+            below = [file for pattern in patterns for file in self.path.glob(pattern) if file.is_file()]
             newest = max(below, key=os.path.getmtime, default=None)
             remedy = f"give the directory of a run{f', such as {newest.parent}' if newest else ''}"
             raise ConfigError(f"{self.path} is not a run: it has no config.yaml", remedy)
@@ -178,7 +177,7 @@ class RunDirectory:
         """The config of the run.
 
         Raises:
-            ConfigError: it cannot be read, or would build objects that are neither ganlab's nor trusted.
+            ConfigError: the config cannot be read, or would build objects that are not allowed.
         """
         content, self.signed_by_user = self.read_config()
         path = self.path / "config.yaml"
@@ -188,7 +187,7 @@ class RunDirectory:
             raise ConfigError(f"{path} {error.reason}", error.remedy) from error.__cause__
         except Exception as error:  # yaml raises many kinds
             raise ConfigError(f"{path} cannot be read", RESTORE) from error
-        check_trust(cfg, self.trust, self.signed_by_user or content == self.written)
+        check_trust(cfg, self.trust, self.signed_by_user or content == self.written_config)
         return cfg
 
     def _read_text(self, name: str) -> str:
@@ -201,10 +200,10 @@ class RunDirectory:
     def summary(self) -> dict[str, Any]:
         """The content of summary.json; empty if it cannot be read."""
         try:
-            found = json.loads(self._read_text("summary.json"))
+            summary = json.loads(self._read_text("summary.json"))
         except (ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return summary if isinstance(summary, dict) else {}
 
     def write_summary(self, **values: Any) -> None:
         """Replaces some entries of summary.json."""
@@ -213,20 +212,20 @@ class RunDirectory:
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is a checkpoint to resume from."""
-        regular = (self.checkpoints / f"{name}.ckpt" for name in ("last", "previous"))
-        return self.start != "last" or any(path.exists() for path in regular)
+        paths = (self.checkpoints / f"{name}.ckpt" for name in ("last", "previous"))
+        return self.default_checkpoint != "last" or any(path.exists() for path in paths)
 
     def checkpoint(self, name: str | None = None) -> tuple[Path, dict[str, Any]]:
-        """The path and the content of a checkpoint; if the last cannot be read, those of the previous one.
+        """The path and the content of a checkpoint; of the previous one, if the last cannot be read.
 
         Args:
-            name: last, previous or best, or a path; None: the checkpoint that the object was created with.
+            name: last, previous or best, or a path; None: the default checkpoint.
 
         Raises:
-            ConfigError: there is none that can be read.
+            ConfigError: no such checkpoint can be read.
         """
         self.read_config()  # a directory that is not a run is reported as such
-        name = name or self.start
+        name = name or self.default_checkpoint
         if name not in ("last", "previous", "best"):
             return Path(name), read_checkpoint(Path(name))
         problems: list[str] = []
@@ -247,24 +246,24 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint of a run.
 
     Raises:
-        ConfigError: it is missing or damaged, or the file is something else.
+        ConfigError: the file is missing, damaged, or no checkpoint.
     """
     if not os.path.isfile(path):
         raise ConfigError(f"{path} does not exist")
-    import torch
+    import torch  # takes seconds, which commands that read no checkpoint save
 
     try:
-        with zipfile.ZipFile(path) as file:  # torch does not compress, and does not verify checksums
+        with zipfile.ZipFile(path) as file:  # torch neither compresses parts nor verifies checksums
             parts = file.infolist()
-            large = sum(part.file_size for part in parts) > path.stat().st_size  # parts that overlap
-            damaged = large or any(part.compress_type for part in parts) or file.testzip()
+            overlap = sum(part.file_size for part in parts) > path.stat().st_size
+            damaged = overlap or any(part.compress_type for part in parts) or file.testzip()
         content: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds on a truncated file
         raise ConfigError(f"{path} is truncated or not a checkpoint") from error
-    complete = isinstance(content, dict) and all(isinstance(content.get(k), t) for k, t in PARTS.items())
-    named = complete and all(isinstance(key, str) for key in content["state_dict"])
-    reason = "is damaged: a checksum does not match" if damaged else "is not the checkpoint of a run"
-    require(named, "", UNSET, f"{path} {reason}")
+    is_complete = isinstance(content, dict) and all(isinstance(content.get(k), t) for k, t in ENTRIES.items())
+    if not is_complete or not all(isinstance(key, str) for key in content["state_dict"]):
+        reason = "is damaged: a checksum does not match" if damaged else "is not the checkpoint of a run"
+        raise ConfigError(f"{path} {reason}")
     return content
 
 
@@ -277,10 +276,3 @@ def new_run_path(cfg: DictConfig) -> Path:
     while os.path.exists(names[-1]):
         names.append(f"{names[0]}.{len(names)}")
     return Path(names[-1])
-
-
-def warn_if_other_data(run: RunDirectory, data: Any) -> Any:
-    """Returns the data; warns if the run was trained on other data."""
-    if run.summary().get("data_sha256") not in (None, data.fingerprint()):
-        print("the run was trained on other data than these", file=sys.stderr)
-    return data

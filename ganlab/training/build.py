@@ -26,32 +26,42 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
-    """The module of a run, with all of its stages; data as in `build_game`.
+    """The module of a run, with all of its stages.
+
+    Args:
+        cfg: the config of the run.
+        data: as in `build_game`.
 
     Raises:
-        ConfigError: as `build_game`; or a value of an optimiser is out of its range.
+        ConfigError: as in `build_game`; or a value of an optimiser is out of its range.
     """
     if cfg.compile:
         torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
     stages: list[Stage] = []
-    for name, own in stage_configs(cfg):
+    for name, game_cfg in stage_configs(cfg):
+        earlier = {stage.name: stage.game for stage in stages}
         with prefixing_all_keys(name and f"stages.{name}", joint="."), as_config_errors():
-            stages.append(
-                build_stage(own, data, {stage.name: stage.game for stage in stages}, cfg.seed, name)
-            )
+            stages.append(build_stage(game_cfg, data, earlier, name=name, seed=cfg.seed))
     with as_config_errors():
         return GameModule(stages)
 
 
 def build_stage(
-    cfg: DictConfig, data: Data | None, earlier: Mapping[str, Game], seed: int, name: str | None
+    cfg: DictConfig, data: Data | None, earlier: Mapping[str, Game], *, name: str | None, seed: int
 ) -> Stage:
-    """A stage by its own config; `earlier` are the games of the stages before it, by name."""
+    """A stage of a run, or the main game.
+
+    Args:
+        cfg: the config of the game of this stage.
+        earlier: the games of the stages before this one, by name.
+        name: the name of the stage; None: the main game.
+        seed: the seed of the run.
+    """
     game = build_game(cfg, data, earlier[cfg.code_of] if cfg.get("code_of") else None)
     trained = {*game.players, *(["encoder"] if game.objective.has_encoder() else [])}
     for setting in ("clip", "initial"):
         for player, value in cfg[setting].items():
-            unset = player in NETWORK_NAMES and value in (None, [])
+            unset = player in NETWORK_NAMES and value in (None, [])  # a misspelt name is refused in any case
             reason = f"this objective trains no {player}"
             require(player in trained or unset, f"{setting}.{player}", value, reason, "remove it")
     refuse_single_rows(cfg, game)
@@ -59,9 +69,10 @@ def build_stage(
         warn_of_batch_norm(game)
     if cfg.compile:
         game.compile()
-    play, optimizers, clip = instantiate(cfg.play, Play), instantiate(cfg.optimizer), instantiate(cfg.clip)
+    play = instantiate(cfg.play, Play)
+    per_player = {"optimizers": instantiate(cfg.optimizer), "clip": instantiate(cfg.clip)}
     if name is None:
-        return Stage(game, play, optimizers, clip, seed)
+        return Stage(game, play, **per_player, seed=seed)
     copy_pretrained = pretrained_initialiser(
         game.generator, [earlier[part].generator for part in cfg.pretrained]
     )
@@ -70,13 +81,13 @@ def build_stage(
         copy_pretrained()
         game.on_weights_loaded()
 
-    return Stage(game, play, optimizers, clip, seed, name, cfg.steps, prepare)
+    return Stage(game, play, **per_player, seed=seed, name=name, steps=cfg.steps, prepare=prepare)
 
 
 def refuse_single_rows(cfg: DictConfig, game: Game) -> None:
     """Refuses a batch of one row on each process if a batch norm of vectors would have only that row."""
     processes = num_processes(cfg)
-    # ElementaryNorm averages over all processes.
+    # In a run of several processes ElementaryNorm is synchronised.
     norms = (nn.BatchNorm1d, ElementaryNorm) if processes == 1 else nn.BatchNorm1d
     single = cfg.data.batch_size == processes and any(isinstance(layer, norms) for layer in game.modules())
     reason = "leaves each process one sample, which batch norm cannot normalise"
@@ -87,9 +98,9 @@ def refuse_single_rows(cfg: DictConfig, game: Game) -> None:
 @rank_zero_only
 def warn_of_batch_norm(game: Game) -> None:
     """Warns if a gradient penalty acts per sample, but batch norm couples the samples of a batch."""
-    critic = game.discriminator
     names = [name for name, trick in game.tricks.items() if isinstance(trick, GradientRegulariser)]
-    if names and critic is not None and any(isinstance(layer, _BatchNorm) for layer in critic.modules()):
+    layers = () if game.discriminator is None else game.discriminator.modules()
+    if names and any(isinstance(layer, _BatchNorm) for layer in layers):
         print(
             f"{', '.join(names)}: the discriminator has batch norm, so the gradient at a sample depends on "
             "its whole batch; trick=normalisation removes it",
@@ -105,29 +116,30 @@ def load(
     Args:
         run_dir: a run directory, or one of its checkpoints.
         checkpoint: last, previous or best, or a path; None: the one that run_dir names, or the last.
-        trust: further packages from which its config may build objects.
+        trust: packages, in addition to ganlab, from which the config may build objects.
 
     Raises:
-        ConfigError: it is not a run, has no readable checkpoint, or its config names code outside of the
-            trusted packages.
+        ConfigError: the directory is not a run or has no readable checkpoint, or the config names classes
+            outside of the trusted packages.
     """
     run = RunDirectory(run_dir, trust)
     module = build(run.config())
-    load_weights(module, run.checkpoint(checkpoint)[1])
+    _, content = run.checkpoint(checkpoint)
+    load_weights(module, content)
     game = module.game
     reason = f"stopped after {game.step} of the {game.first_step} steps before its generator learns"
-    # Without earlier stages a run may be loaded before its first step; steps_played is negative in them.
-    untrained = game.first_step and game.steps_played <= 0
-    require(not untrained, "run_dir", run_dir, reason, f"continue it: {shell_override('resume', run.path)}")
+    # With earlier stages, the generator of the main game is untrained until they end.
+    is_trained = not game.first_step or game.step > game.first_step
+    require(is_trained, "run_dir", run_dir, reason, f"continue it: {shell_override('resume', run.path)}")
     module.to(device).eval()
     return game
 
 
 def init_from(module: GameModule, checkpoint: dict[str, Any]) -> None:
-    """Loads the players' weights only; the step and the states of tricks stay those of a new run.
+    """Loads the weights of the players only; the step and the states of the tricks stay those of a new run.
 
     Raises:
-        ConfigError: the weights are those of other networks.
+        ConfigError: the weights do not fit the networks.
     """
     for name, game in module.named_modules():
         if isinstance(game, Game):
@@ -143,14 +155,14 @@ def load_weights(module: nn.Module, checkpoint: dict[str, Any], prefix: str = ""
         ConfigError: the entries do not fit the module.
     """
     state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    own = module.state_dict()
+    module_state = module.state_dict()
     try:
         for name, value in state.items():
-            expected = own.get(name, value)
+            expected = module_state.get(name, value)
             if torch.is_tensor(value) and value.is_floating_point() != expected.is_floating_point():
                 raise TypeError(f"{name} is of {value.dtype}")
         module.load_state_dict(state)
-    except Exception as error:  # a layer may raise anything about a state that is not its own
+    except Exception as error:  # a layer may raise anything about a state that does not fit
         # torch lists the differences on the lines below the first.
         lines = [line.strip().rstrip(".") for line in str(error).splitlines()]
         raise ConfigError(f"these weights belong to another game: {''.join(lines[1:2] or lines)}") from error

@@ -1,4 +1,4 @@
-"""The life of a session from its first step to its end, and what it prints."""
+"""Functions that play a session from its first step to its end, and print its header and its results."""
 
 import os
 import sys
@@ -16,16 +16,16 @@ from ganlab.training.session import Session
 
 
 def play(session: Session) -> dict[str, float]:
-    """Trains and evaluates. However the run ends, summary.json records it.
+    """Trains and evaluates. Records the end of the run in summary.json, even if it is an error.
 
     Returns:
-        The metrics by name after the last step; empty if a signal stopped the run.
+        The metrics after the last step, by name; empty if a signal stopped the run.
     """
     outcome = "failed"
     try:
         if session.is_main:
-            makers = map(instantiate, session.cfg.logger.values())
-            session.trainer.loggers = [make(directory=session.directory, cfg=session.cfg) for make in makers]
+            partials = map(instantiate, session.cfg.logger.values())
+            session.trainer.loggers = [new(directory=session.directory, cfg=session.cfg) for new in partials]
             print_header(session)
         fit(session)
         stopped = session.stop.signal
@@ -34,12 +34,12 @@ def play(session: Session) -> dict[str, float]:
         session.write_summary(status, stopped)
         outcome = "success"
     except BaseException as error:
-        shown = user_facing(session, error)
-        outcome = "failed" if isinstance(shown, Exception) else "stopped"
-        session.write_failure(shown, silent=isinstance(error, OSError))
-        if shown is error:
+        reported = error_for_user(session, error)
+        outcome = "failed" if isinstance(reported, Exception) else "stopped"
+        session.write_failure(reported, silent=isinstance(error, OSError))
+        if reported is error:
             raise
-        raise shown from error
+        raise reported from error
     finally:
         close(session, outcome)
     if session.is_main:
@@ -50,28 +50,28 @@ def play(session: Session) -> dict[str, float]:
 
 
 def play_rank() -> None:
-    """Plays one of the further processes of a run, which `LocalRanks` has started."""
+    """Plays the run in this process, which `LocalRanks` has started."""
     end_with_parent()
     cfg = OmegaConf.create(os.environ["GANLAB_CONFIG"])
     assert isinstance(cfg, DictConfig)
     try:
         play(Session(cfg))
     except BaseException as error:
-        if has_parent():  # otherwise the first process has died, and its error is the one to report
+        if has_parent():  # otherwise the first process has died, and its error is reported
             print(f"process {os.environ['LOCAL_RANK']}: {error_message(error)}", file=sys.stderr)
         os._exit(1)
 
 
 def fit(session: Session) -> None:
-    """Plays the steps that are left, after restoring optimisers and callbacks from a checkpoint, if any."""
+    """Restores optimisers and callbacks if there is a checkpoint, and plays the remaining steps."""
     module, trainer = session.module, session.trainer
-    where = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
-    stream = session.data.stream(session.cfg.seed, lambda: module.game.step, *where, session.times.budgets)
+    place = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
+    stream = session.data.stream(session.cfg.seed, lambda: module.game.step, *place, session.times.budgets)
     trainer.fit(module, stream, ckpt_path=session.checkpoint, weights_only=True)
 
 
 def final_metrics(session: Session) -> dict[str, float]:
-    """The metrics after the last step; measured now if an earlier process played that step."""
+    """The metrics after the last step; measured now if this process did not play that step."""
     if session.module.recorder.metrics:
         return session.module.recorder.metrics
     metrics = session.evaluation(session.module.to(session.trainer.strategy.root_device).game)
@@ -79,12 +79,12 @@ def final_metrics(session: Session) -> dict[str, float]:
     return metrics
 
 
-def user_facing(session: Session, error: BaseException) -> BaseException:
-    """The error that the user sees."""
+def error_for_user(session: Session, error: BaseException) -> BaseException:
+    """The error to report to the user: the given one, or one that explains it."""
     if isinstance(error, SystemExit):
         return KeyboardInterrupt()  # Lightning exits upon a Ctrl-C before the first step
     if isinstance(error, ConfigError | Diverged | ProcessLost):
-        return error  # every process raises the same, and the others may have ended already
+        return error  # all processes raise it, so the others are not lost, although they may have ended
     if lost := session.local_ranks.lost_rank_message():
         return ProcessLost(lost)
     if session.trainer.world_size > 1 and is_lost_connection(error):
@@ -99,14 +99,14 @@ def user_facing(session: Session, error: BaseException) -> BaseException:
 
 
 def close(session: Session, outcome: str) -> None:
-    """Ends loggers and other processes, and releases the run directory; removes it if no step was played."""
-    session.local_ranks.ended.set()  # from here on no process is missed, however long a logger takes
+    """Ends loggers and other processes; releases the run directory, and removes it if no step was played."""
+    session.local_ranks.ended.set()  # from here on, the end of a process is no error
     for logger in session.trainer.loggers:
         try:
             logger.finalize(outcome)
-        except Exception as error:  # which must not keep the run from its end
+        except Exception as error:  # a logger must not prevent the end of the run
             if outcome == "failed" and isinstance(error, OSError):
-                continue  # most likely the error that ended the run, which is shown
+                continue  # most likely the error that ended the run, which is reported
             print(f"{type(logger).__name__} could not end: {error_message(error)}", file=sys.stderr)
     session.local_ranks.end()
     if outcome == "failed" and not session.module.game.step and not session.cfg.resume:
@@ -123,12 +123,12 @@ def print_header(session: Session) -> None:
         for player in game.players
     ]
     size = "x".join(map(str, data.shape))
-    things = "samples" if data.value_range is None else "images"
+    samples = "samples" if data.value_range is None else "images"
     tricks = f"with {', '.join(cfg.trick)}" if cfg.trick else "without tricks"
     device, threads, processes = session.hardware.values()
     lines = {
         "networks": ", ".join(networks),
-        "data": f"{len(data):,} {things} of {size} ({target_name(cfg.data)}), {data.batch_size} a step",
+        "data": f"{len(data):,} {samples} of {size} ({target_name(cfg.data)}), {data.batch_size} a step",
         "game": f"{target_name(cfg.objective)} {tricks}, steps {game.step + 1:,} to {session.times.total:,}",
         "device": f"{device}, threads: {threads}, processes: {processes}, precision: {cfg.trainer.precision}",
     }
@@ -136,14 +136,14 @@ def print_header(session: Session) -> None:
 
 
 def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -> None:
-    """Prints the speed and the metrics, where the results are, and the command to continue with."""
+    """Prints the speed, the metrics, the paths of the results, and a command to continue with."""
     path, data, evaluation, bar = session.directory.path, session.data, session.evaluation, session.bar
     speed = f"{bar.seconds:.1f} s, {bar.images_per_second:,.0f} images/s"
     lines = {"steps": f"{session.module.game.step:,}", "training": speed}
-    things = "samples" if data.value_range is None else "images"
+    samples = "samples" if data.value_range is None else "images"
     run = shell_override("run_dir", path)
     for name, value in metrics.items():
-        lines[name] = format_number(value) + floor_note(evaluation.floors.get(name, {}), things)
+        lines[name] = format_number(value) + floor_note(evaluation.floors.get(name, {}), samples)
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
         small = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
         lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'{small}"
@@ -160,12 +160,12 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
 
 
 def target_name(node: DictConfig, function: str = "") -> str:
-    """The class that a node of the config builds; for a function called `function`, its module's name."""
+    """The name of the class that a node builds; for the given function, the name of its module."""
     return str(node._target_).removesuffix(f".{function}").rpartition(".")[2]
 
 
 def logger_locations(session: Session) -> dict[str, str]:
-    """By logger, where it writes, or the command that shows it."""
+    """By logger, the place where it writes, or the command that shows its output."""
     loggers = zip(session.cfg.logger, session.trainer.loggers, strict=True)
     return {str(name): text for name, logger in loggers if (text := getattr(logger, "location", None))}
 

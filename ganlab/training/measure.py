@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from ganlab.config.build import build_data, build_evaluation, instantiate_group
+from ganlab.config.build import build_data, build_data_of_run, build_evaluation, instantiate_group
 from ganlab.config.checks import refuse_unused_weights
 from ganlab.config.compose import CONF, compose
-from ganlab.config.run_directory import RunDirectory, warn_if_other_data
+from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data
 from ganlab.data.folder import EvaluationFolder
@@ -18,35 +18,37 @@ from ganlab.training.callbacks.progress import progress_bar
 
 
 def measure_run(cfg: DictConfig) -> MetricRecords:
-    """Measures the samples of a run on its data, by the settings of `ganlab.evaluate`."""
+    """Measures the samples of a run against its data, with the settings of `ganlab.evaluate`."""
     game, directory = load(cfg.run_dir, cfg.checkpoint, cfg.trust), RunDirectory(cfg.run_dir, cfg.trust)
-    run = directory.config()
+    run_cfg = directory.config()
     if cfg.root is not None:
-        run.data.root = cfg.root
-    with open_dict(run):
-        run.evaluation = OmegaConf.create(OmegaConf.to_container(cfg.evaluation, resolve=True))
-        run.metric = cfg.metric
-        run.extractor = cfg.get("extractor") or run.get("extractor")
-        if cfg.metric.weights is not None and "weights" in (run.extractor or {}):
-            run.extractor.weights = cfg.metric.weights
-    refuse_unused_weights(run)
-    evaluation = build_evaluation(run, warn_if_other_data(directory, build_data(run)), progress_bar)
+        run_cfg.data.root = cfg.root
+    with open_dict(run_cfg):
+        run_cfg.evaluation = OmegaConf.create(OmegaConf.to_container(cfg.evaluation, resolve=True))
+        run_cfg.metric = cfg.metric
+        run_cfg.extractor = cfg.get("extractor") or run_cfg.get("extractor")
+        # metric.weights is a file for the extractor, not a metric.
+        if cfg.metric.weights is not None and "weights" in (run_cfg.extractor or {}):
+            run_cfg.extractor.weights = cfg.metric.weights
+    refuse_unused_weights(run_cfg)
+    evaluation = build_evaluation(run_cfg, build_data_of_run(directory, run_cfg), progress_bar)
     evaluation.check_game(game)
     game = game.to(find_device(cfg.device))
     return evaluation.records(evaluation(game), game)
 
 
 def measure_folder(cfg: DictConfig) -> MetricRecords:
-    """Measures the images of a folder against those of another, or of a data set."""
+    """Measures the images of a folder against those of a second folder, or of a data set."""
     for name, metric in instantiate_group(cfg, "metric").items():
         reason = "needs a game, and these are images from files"
         require(not metric.needs_game, "metric", name, reason, "remove it")
     data = load_real_images(cfg)
     generated = EvaluationFolder("generated", cfg.generated, data.shape[0])
-    sizes = ["x".join(map(str, shape[:0:-1])) for shape in (generated.shape, data.shape)]
+    sizes = [f"{width}x{height}" for _, height, width in (generated.shape, data.shape)]
     reason = f"these images are {sizes[0]}, but the real ones are {sizes[1]}"
     require(sizes[0] == sizes[1], "generated", cfg.generated, reason, "resize one of them")
     n = OmegaConf.to_container(cfg.evaluation)["n"]  # type: ignore[index, call-overload]
+    # By default, n is an interpolation, and all images are used. A protocol sets n to the number it needs.
     reason = f"holds {len(generated)} images, and this protocol needs {n}"
     require("${" in str(n) or n == len(generated), "generated", cfg.generated, reason)
     cfg.evaluation.n = len(generated)
@@ -58,7 +60,7 @@ def measure_folder(cfg: DictConfig) -> MetricRecords:
 
 
 def load_real_images(cfg: DictConfig) -> Data:
-    """The images of a folder, or a data set of images."""
+    """The real images: those of a folder, or of a data set, as `cfg.real` gives a path or a name."""
     if Path(cfg.real).expanduser().is_dir():
         return EvaluationFolder("real", cfg.real)
     known = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
@@ -74,7 +76,7 @@ def find_device(name: str | None) -> str:
     """The name of a device; None: the accelerator, or the CPU if there is none.
 
     Raises:
-        ConfigError: this machine does not have it.
+        ConfigError: the device is not available on this machine.
     """
     name = name or str(torch.accelerator.current_accelerator(check_available=True) or "cpu")
     try:

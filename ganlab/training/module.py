@@ -23,12 +23,13 @@ from ganlab.training.play import Moves, Play, Weights
 
 
 class Recorder:
-    """The scalars of the latest step, between the loop that records them and the callbacks that read them.
+    """The scalars of the latest step: the loop records them, and callbacks read them.
 
     Attributes:
         scalars: "player/term" of the losses, "player/gradient_norm", and "trick/name" of the tricks, each
-            after "stage/" in a stage before the last. Tensors [] on their device: reading one waits for it.
-        metrics: the metrics by name, if the step was evaluated.
+            with the prefix "stage/" in a stage before the main game. They are tensors [] on the device;
+            reading one waits for the device.
+        metrics: the metrics by name; empty unless the step was evaluated.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class Recorder:
         self.metrics: dict[str, float] = {}
 
     def read(self, **more: Tensor) -> dict[str, float]:
-        """All scalars, and more, as means over the processes, in a single wait for the device."""
+        """All scalars and those in `more`, averaged over the processes; waits for the device once."""
         scalars = self.scalars | more
         return dict(zip(scalars, mean_over_ranks(torch.stack([*scalars.values()])).tolist(), strict=True))
 
@@ -45,8 +46,8 @@ class PlayerOptimizer:
     """The optimiser of one player, with its schedules and the clipping of its gradient.
 
     Args:
-        make: parameters -> optimiser; a partial, whose keywords may be schedules of the step.
-        clip: largest norm of the player's whole gradient, which is then recorded; None: no clipping.
+        make: a partial: parameters -> optimiser. Its keywords may be schedules of the step.
+        clip: the maximum norm of the gradient of all weights; the norm is then recorded. None: no clipping.
 
     Raises:
         ConfigError: the optimiser does not accept a value, or a schedule becomes negative.
@@ -68,12 +69,12 @@ class PlayerOptimizer:
         return {name: at_step(value, step) for name, value in self.schedules.items()}
 
     def differentiate(self, loss: Tensor, retain_graph: bool) -> None:
-        """Computes the gradient of this player's weights alone, so the other player's need no freezing."""
+        """Computes the gradient of this player's weights only, so the other player need not be frozen."""
         self.optimizer.zero_grad()
         loss.backward(inputs=self.weights, retain_graph=retain_graph)
 
     def step(self, step: int, record: Callable[[str, Tensor], None]) -> None:
-        """Updates the weights, with the hyper-parameters of a step."""
+        """Updates the weights with the hyper-parameters of step `step`."""
         for group in self.optimizer.param_groups:
             group.update(self._hyper_parameters(step))
         all_reduce_mean_([weight.grad for weight in self.weights if weight.grad is not None])
@@ -81,22 +82,22 @@ class PlayerOptimizer:
             norm = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
             record(f"{self.player}/gradient_norm", norm)
         self.optimizer.step()
-        torch.clear_autocast_cache()  # of casts of the weights as they were
+        torch.clear_autocast_cache()  # which holds casts of the old weights
 
 
 class Stage:
-    """A game, its play and its optimisers, which take a step together.
+    """A game with its play and its optimisers: all that takes part in a step.
 
     Args:
         optimizers: by player, a partial: parameters -> optimiser.
-        clip: by player, the largest norm of its gradient; None: no clipping.
-        seed: of the run.
-        name: prefix of the recorded names; empty for the last stage.
-        steps: length of the stage; the last one ends with the run.
+        clip: by player, the maximum norm of its gradient; None: no clipping.
+        seed: the seed of the run.
+        name: the prefix of recorded names; empty for the main game.
+        steps: the number of steps of the stage; not used for the main game, which ends with the run.
         prepare: called before the first step.
     """
 
-    rank, world_size = 0, 1  # among the processes that share each batch
+    rank, world_size = 0, 1  # of the processes that share each batch
 
     def __init__(
         self, game: Game, play: Play, optimizers: Mapping[Player, Any], clip: Mapping[Player, Any], seed: int,
@@ -111,11 +112,11 @@ class Stage:
         }
 
     def play_step(self, batch: Samples | LabelledBatch) -> None:
-        """Plays one step on real samples, followed by those of a second stream if there is one."""
+        """Plays one step on real samples, which samples of a second stream may follow."""
         batch = (batch, None) if isinstance(batch, Tensor) else batch  # from a loader without labels
         reseed(self.seed, self.rank, self.game.step)
-        torch.set_autocast_cache_enabled(True)  # Lightning would cast the weights in every pass
-        real, extra = Sample(*batch[:2]), batch[2:]
+        torch.set_autocast_cache_enabled(True)  # Lightning disables it and casts the weights in every pass
+        real, extra = Sample(*batch[:2]), batch[2:]  # each: samples, classes
         with profile_range("the play"):
             self.play(self, Batch(real, Sample(*extra) if extra else None))
         for name, value in self.game.tricks.scalars().items():
@@ -126,11 +127,11 @@ class Stage:
         self.recorder.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
 
     def active_players(self) -> tuple[Player, ...]:
-        """The players that move in this step; a play calls this once."""
+        """The players that move in this step. A play calls this once a step."""
         return tuple(player for player in self.game.players if self.game.may_move(player))
 
     def turn(self, player: Player, batch: Batch, *phase: str) -> Turn:
-        """A player's view of the step. A named phase has random streams of its own."""
+        """A player's view of the step. The random streams depend on the names of the phase, if any."""
         key = (self.seed, self.game.step, player, *phase)
         device, ranks = batch.real.x.device, {"rank": self.rank, "world_size": self.world_size}
         return self.game.turn(player, batch, RandomStreams(*key, device=device, **ranks))
@@ -140,14 +141,14 @@ class Stage:
             return self.game.losses(turn)
 
     def step_ahead(self, moves: Moves) -> Weights:
-        """Computes all gradients, then takes all steps without hooks; returns the weights before them."""
+        """Computes all gradients, then takes all steps without hooks. Returns the old weights."""
         self._differentiate(moves)
         start = {p: [weight.detach().clone() for weight in self.player_optimizers[p].weights] for p in moves}
         self._step(moves)
         return start
 
     def move(self, moves: Moves, start: Weights | None = None) -> None:
-        """Computes all gradients, then takes all steps, from `start` if given; then the tricks react."""
+        """Computes all gradients, then takes all steps, from `start` if given; records terms, calls hooks."""
         self._differentiate(moves)
         for player, terms in moves.items():
             for name, term in terms.items():
@@ -175,13 +176,13 @@ class Stage:
 class GameModule(pl.LightningModule):
     """Plays the stages of a run one after the other.
 
-    `game` is that of the last stage: it is evaluated and sampled, and its `step` counts the steps of the
-    whole run (Lightning's `global_step` counts the steps of optimisers). Step k is a function of (seed, k)
-    and of the state before it, because each step starts by seeding every random generator. A run that was
-    killed and resumed therefore equals the uninterrupted run bit for bit.
+    `game` is the main game, which is evaluated and sampled. Its `step` counts the steps of the whole run
+    (Lightning's `global_step` counts the steps of optimisers). Step k is a function of (seed, k) and of the
+    state before it, because each step starts by seeding every random generator. A run that was killed and
+    resumed therefore equals the uninterrupted run bit for bit.
 
     Args:
-        stages: in their order; a run without stages has a single one.
+        stages: the stages in their order; the last one is the main game.
     """
 
     def __init__(self, stages: Sequence[Stage]):
@@ -193,10 +194,10 @@ class GameModule(pl.LightningModule):
         # In a checkpoint, the names of an earlier game's weights begin with before.<stage>.game.
         self.before = nn.ModuleDict({stage.name: nn.ModuleDict({"game": stage.game}) for stage in earlier})
         self.recorder = Recorder()
-        begins = 0
+        first_step = 0
         for stage in stages:
-            stage.game.first_step, stage.recorder = begins, self.recorder
-            begins += stage.steps
+            stage.game.first_step, stage.recorder = first_step, self.recorder
+            first_step += stage.steps
 
     @property
     def stage(self) -> Stage:
@@ -208,8 +209,8 @@ class GameModule(pl.LightningModule):
         reason = "counts steps of Lightning's automatic optimisation, and a game takes none"
         remedy = "set max_epochs=1 and limit_train_batches=<steps>"
         require(self.trainer.max_steps < 0, "max_steps", self.trainer.max_steps, reason, remedy)
-        for part in self.stages:
-            part.rank, part.world_size = self.trainer.global_rank, self.trainer.world_size
+        for each in self.stages:
+            each.rank, each.world_size = self.trainer.global_rank, self.trainer.world_size
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [player.optimizer for stage in self.stages for player in stage.player_optimizers.values()]
@@ -223,7 +224,7 @@ class GameModule(pl.LightningModule):
             with profile_range("data"), _DtypeContextManager(torch.float32), no_autocast:
                 batch, _, _ = next(dataloader_iter)
             self.play_step(self.trainer.precision_plugin.convert_input(batch))
-        except StopIteration as end:  # which Lightning would take for the end of an epoch
+        except StopIteration as end:  # Lightning would take it for the end of an epoch
             raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
 
     def play_step(self, batch: Samples | LabelledBatch) -> None:

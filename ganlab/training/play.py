@@ -12,8 +12,8 @@ from ganlab.core.turn import Batch, Player, Turn
 if TYPE_CHECKING:
     from ganlab.training.module import Stage
 
-Moves = dict[Player, dict[str, Tensor]]  # the loss terms of each player that moves
-Weights = dict[Player, list[Tensor]]
+Moves = dict[Player, dict[str, Tensor]]  # the loss terms by name, of each player that moves
+Weights = dict[Player, list[Tensor]]  # the weights of each player
 
 
 class Play(ABC):
@@ -21,7 +21,7 @@ class Play(ABC):
 
     @abstractmethod
     def __call__(self, stage: Stage, batch: Batch) -> None:
-        """Plays one step: calls the stage for turns, losses and moves."""
+        """Plays one step through the stage, which provides turns, losses and moves."""
 
 
 class Alternating(Play):
@@ -54,7 +54,7 @@ class Simultaneous(Play):
 
 
 class Extragradient(Play):
-    """Both players take a step ahead, then move from where they started by the gradients found ahead.
+    """Both players take a step ahead; the gradients there then move them from their old weights.
 
     w' = w - step(F(w)), then w <- w - step(F(w')), where F is the gradients of both players at the same
     weights (Gidel et al. 2019, algorithm 2). Both are steps of the optimiser, so the moments of Adam see
@@ -74,7 +74,7 @@ class Extragradient(Play):
 
 def simultaneous_losses(stage: Stage, players: tuple[Player, ...], turn: Turn) -> Moves:
     """The loss terms of all active players from the generator's turn: one pass, one set of verdicts."""
-    # `replace` would drop them, because some are stale once another player is on turn.
+    # Verdicts are passed on explicitly, because `replace` drops them: a new player usually needs new ones.
     same = turn.replace(player="discriminator", generated=turn.generated, verdicts=turn.verdicts)
     views = {"generator": turn, "discriminator": same}
     return {player: stage.losses(views[player]) for player in players}

@@ -25,11 +25,11 @@ from pytorch_lightning.strategies import DDPStrategy
 from ganlab.core.errors import require
 from ganlab.core.validation import Positive
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # options of mallopt, from glibc's malloc.h
 
 
 def keep_memory() -> bool:
-    """Lets glibc's malloc keep memory that is freed; returns whether it does. No effect without glibc.
+    """Makes glibc's malloc keep freed memory; returns whether it will. No effect without glibc.
 
     By default large tensors are returned to the system as soon as they are freed, and a step on the CPU
     touches each of their pages again, which took up to half of its time.
@@ -41,7 +41,7 @@ def keep_memory() -> bool:
 
 
 def silence_lightning() -> None:
-    """Silences Lightning's advice, which does not apply to this loop, and a slow check of the driver."""
+    """Silences Lightning's advice, which does not apply here, and disables a slow check of the driver."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_)?lightning.*")
@@ -56,7 +56,7 @@ class UnwrappedDDPStrategy(DDPStrategy):
     not see gradients that `backward(inputs=...)` computes.
 
     Args:
-        patience: hours that a process waits for the others; the first one evaluates alone.
+        patience: hours that a process waits for the others, for example while the first one evaluates.
     """
 
     def __init__(self, patience: Positive):
@@ -69,11 +69,11 @@ class UnwrappedDDPStrategy(DDPStrategy):
 
 
 def launches_ranks(devices: int, num_nodes: int) -> bool:
-    """Whether this process has to start the other ones.
+    """Whether this process has to start the other processes of the run.
 
     Raises:
-        ConfigError: torchrun or SLURM has started another number of processes; or a run on several machines
-            was started by neither.
+        ConfigError: torchrun or SLURM has started a different number of processes; or the run needs several
+            machines, and neither has started it.
     """
     if "GANLAB_PARENT" in os.environ:
         return False
@@ -90,9 +90,9 @@ def launches_ranks(devices: int, num_nodes: int) -> bool:
 
 
 def cluster_environment() -> ClusterEnvironment | None:
-    """That of torchrun, also within a SLURM job, or of SLURM; None: neither has started this process.
+    """The environment of torchrun (also within SLURM) or of SLURM; None if neither started this process.
 
-    SLURM does not requeue the job: `resume` continues a run.
+    SLURM is not asked to requeue the job, because `resume` continues a run.
     """
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
@@ -100,37 +100,37 @@ def cluster_environment() -> ClusterEnvironment | None:
 
 
 def is_lost_connection(error: BaseException) -> bool:
-    """Whether an error is that of a collective with a process that is gone."""
-    names_library = any(name in str(error) for name in ("gloo/", "NCCL"))
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and names_library)
+    """Whether an error was raised by a collective because a process of it has ended."""
+    names_backend = any(name in str(error) for name in ("gloo/", "NCCL"))
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and names_backend)
 
 
 class LocalRanks:
-    """The other processes of a run on this machine, if this one has to start them.
+    """The other processes of a run on this machine, if this process has to start them.
 
-    Each plays the config that this process has written. Lightning would replay the command line, which
-    would start a sweep once more in each process.
+    Each process plays the config that this one has written. Lightning would repeat the command line, which
+    would start a sweep in each process.
     """
 
     def __init__(self, devices: int, num_nodes: int):
         self.count = devices if launches_ranks(devices, num_nodes) else 1
-        self.running: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
         self.ended = threading.Event()
         port = str(find_free_network_port())
-        first = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", "LOCAL_RANK": "0"}
-        self.environment = first if self.count > 1 else {}  # of this process
+        rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", "LOCAL_RANK": "0"}
+        self.environment = rendezvous if self.count > 1 else {}  # variables that this process gets
         os.environ |= self.environment
 
     def start(self, cfg: DictConfig, on_rank_lost: Callable[[str], None]) -> None:
-        """Starts ranks 1, 2, ...; if one of them dies, this process prints one line and ends.
+        """Starts ranks 1, 2, ... If one of them dies, this process prints a message and ends.
 
         Args:
             cfg: the config that they play, handed over in the environment.
-            on_rank_lost: called with that line before the end, if this process still waits for the dead one.
+            on_rank_lost: called with the message before the end, if this one is still waiting for it.
         """
         if self.count == 1:
             return
-        # Each finds its class names itself: thousands of them do not fit into an environment.
+        # Each process reads the class names from the data: thousands of them do not fit into an environment.
         config = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"class_names": None}), resolve=True)
         common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config}
         # The import path of this process and no other entry, such as the directory of a script.
@@ -139,7 +139,7 @@ class LocalRanks:
         for rank in range(1, self.count):
             command = [sys.executable, "-P", "-c", script]
             env = common | {"LOCAL_RANK": str(rank)}
-            self.running.append(subprocess.Popen(command, preexec_fn=_ignore_interrupts, env=env))
+            self.processes.append(subprocess.Popen(command, preexec_fn=_ignore_interrupts, env=env))
         atexit.register(self.end)
         threading.Thread(target=self._watch, args=(on_rank_lost,), daemon=True).start()
 
@@ -147,26 +147,29 @@ class LocalRanks:
         self.ended.set()
         for name in self.environment:
             os.environ.pop(name, None)
-        for process in self.running:
+        for process in self.processes:
             process.kill()
-        if self.running and dist.is_initialized():
+        if self.processes and dist.is_initialized():
             dist.destroy_process_group()  # the next job of a sweep creates its own
 
     def lost_rank_message(self) -> str | None:
-        """A line about a process that has died, if one has; the death of one shows after a moment."""
+        """A message about a process that has died, if one has.
+
+        Waits up to half a second for it, because a death becomes visible with a delay.
+        """
         for _ in range(10):
-            for rank, process in enumerate(self.running, start=1):
+            for rank, process in enumerate(self.processes, start=1):
                 if process.poll():
                     ended = f"process {rank} of {self.count} ended with {process.returncode}"
                     return f"{ended}, so all end; resume continues from the last checkpoint"
-            time.sleep(0.05 if self.running else 0)
+            time.sleep(0.05 if self.processes else 0)
         return None
 
     def _watch(self, on_rank_lost: Callable[[str], None]) -> None:
         while not (lost := self.lost_rank_message()):
             if self.ended.wait(2):
                 return
-        # A collective that waits in vain mostly fails by itself, and then the run ends in order.
+        # A collective with a dead process usually fails by itself, and the run then ends cleanly.
         if not self.ended.wait(10):
             on_rank_lost(lost)
             print(f"run: {lost}", file=sys.stderr, flush=True)
@@ -174,17 +177,17 @@ class LocalRanks:
 
 
 def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes of a terminal; until training begins, only the first one answers."""
+    """Ignores Ctrl-C, which reaches all processes: before training, only the first one handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def has_parent() -> bool:
-    """Whether the process that started this one is still there."""
+    """Whether the process that started this one is still running."""
     return os.getppid() == int(os.environ["GANLAB_PARENT"])
 
 
 def end_with_parent() -> None:
-    """Ends this process when the one that started it is gone: a collective would wait for hours."""
+    """Ends this process when the one that started it has ended: a collective would wait for hours."""
 
     def watch() -> None:
         while has_parent():

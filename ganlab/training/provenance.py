@@ -10,38 +10,40 @@ from subprocess import DEVNULL, CalledProcessError, check_output
 
 from hydra.core.hydra_config import HydraConfig
 
-GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # of another checkout, within a git hook
+# Within a git hook these variables name a different checkout.
+GIT_VARIABLES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
 PACKAGES = ("torch-ganlab", "torch", "pytorch-lightning", "torchmetrics", "numpy")
 
 
 def run_command(overrides: Sequence[str]) -> str:
-    """The command line of a run, quoted for a shell; in a sweep, that of the single job."""
+    """The command line of a run, quoted for a shell; in a sweep, the command line of the single job."""
     return shlex.join(["python", "-m", "ganlab.run", *config_dirs(), *overrides])
 
 
 def config_dirs() -> list[str]:
-    """The command's `--config-dir=...` of the user's own configs, which the runs it starts need, too."""
+    """The `--config-dir=...` of the command line, which the runs that this command starts need, too."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def git_commit() -> str | None:
-    """The hash of the commit that the package is checked out from, with a plus if files were changed.
+    """The hash of the commit that the package was checked out from, with a plus if files were changed.
 
-    None if the package is not part of a checkout; it may be installed below another project's.
+    None if the package is not part of the checkout in which it lies.
     """
-    here = Path(__file__).resolve()
+    module = Path(__file__).resolve()
     env = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
 
     def git(*words: str) -> str:
-        return check_output(["git", *words], cwd=here.parent, env=env, text=True, stderr=DEVNULL).strip()
+        return check_output(["git", *words], cwd=module.parent, env=env, text=True, stderr=DEVNULL).strip()
 
     try:
-        git("ls-files", "--error-unmatch", here.name)
+        git("ls-files", "--error-unmatch", module.name)
         return git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
     except (OSError, CalledProcessError):
         return None
 
 
 def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that results depend on."""
     return {"python": sys.version.split()[0], **{package: version(package) for package in PACKAGES}}

@@ -26,23 +26,24 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
     """The saved config of a run, with the overrides that a resume may have.
 
     Args:
-        cfg: composed with the overrides.
-        overrides: those of the command line.
+        run: the run to resume.
+        cfg: the default config with the overrides.
+        overrides: the overrides of the command line.
 
     Raises:
-        ConfigError: it is not a run, or overrides change hyper-parameters, which are all named.
+        ConfigError: the directory is not a run, or overrides would change hyper-parameters.
     """
     saved = run.config()
     parsed = PARSER.parse_overrides(list(overrides))
-    given = {override.key_or_group: override for override in parsed}  # the last of each key
+    given = {override.key_or_group: override for override in parsed}  # the last override of each key
     dotted = [o for o in parsed if "." in o.key_or_group and not has_key(cfg, o.key_or_group)]
-    refuse_unknown_keys([str(o.input_line) for o in dotted if not o.is_add()], saved, lambda _: [])
+    refuse_unknown_keys([str(o.input_line) for o in dotted if not o.is_add()], saved)
     refuse_changes(given.values(), cfg, saved)
     if not run.signed_by_user:
         refuse_upload(saved, given)
-    # Of an immutable group, too, the mutable keys count: trainer=ddp sets processes, but no precision.
+    # Mutable keys are taken from an immutable group, too: trainer=ddp sets processes, but not the precision.
     groups = (key for key in given if "." not in key and not is_mutable(key))
-    values = [pair for group in groups for pair in leaves(OmegaConf.select(cfg, group), group)]
+    values = [leaf for group in groups for leaf in leaves(OmegaConf.select(cfg, group), group)]
     values += [(k, given[k].value() if "." in k else OmegaConf.select(cfg, k)) for k in given]
     for key, value in values:
         if is_mutable(key):
@@ -58,11 +59,12 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
 
 
 def is_mutable(key: str) -> bool:
+    """Whether a resume may change a key."""
     return key.startswith(tuple(f"{name}." for name in MUTABLE_KEYS)) or key in MUTABLE_KEYS
 
 
 def refuse_changes(given: Iterable[Override], cfg: DictConfig, saved: DictConfig) -> None:
-    """Refuses overrides that would change hyper-parameters of the run, which it names."""
+    """Refuses overrides that would change hyper-parameters of the run; the error names these."""
     changed = (changed_keys(override, cfg, saved) for override in given)
     names = list(dict.fromkeys(chain.from_iterable(changed)))
     shown = ", ".join(names[:5] + ["..."] * bool(names[5:]))
@@ -71,7 +73,7 @@ def refuse_changes(given: Iterable[Override], cfg: DictConfig, saved: DictConfig
 
 
 def refuse_upload(saved: DictConfig, given: Iterable[str]) -> None:
-    """Refuses to upload to an account that the config of somebody else's run names."""
+    """Refuses to upload to an account that is named only in the config of somebody else's run."""
     for name, logger in saved.logger.items():
         key, entity = f"logger.{name}.entity", OmegaConf.is_dict(logger) and logger.get("entity")
         reason = "is the account that this run, which was not made on this machine, would upload to"
@@ -90,17 +92,18 @@ def changed_keys(override: Override, cfg: DictConfig, saved: DictConfig) -> Iter
         return
     # A group without a node of its own, such as experiment, may have changed any key.
     has_node = OmegaConf.select(cfg, key) is not None or OmegaConf.select(saved, key) is not None
-    mine, theirs = (
+    new, old = (
         dict(leaves(OmegaConf.select(c, key), key) if has_node else leaves(c, "")) for c in (cfg, saved)
     )
-    for name in sorted(mine.keys() | theirs.keys()):
-        # A fact that the data set has determined was null in the config.
-        if mine.get(name) != theirs.get(name) and not is_mutable(name) and mine.get(name, "") is not None:
+    for name in sorted(new.keys() | old.keys()):
+        # Null in the new config is no change, because the data set will determine it. A missing key is one.
+        is_open = name in new and new[name] is None
+        if new.get(name) != old.get(name) and not (is_open or is_mutable(name)):
             yield name
 
 
 def leaves(node: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The keys and values below a node called `name`."""
+    """The keys and values below a node, whose key is `name`; for a value, its key and itself."""
     if isinstance(node, DictConfig):
         for key in node:
             yield from leaves(node[key], f"{name}.{key!s}" if name else str(key))

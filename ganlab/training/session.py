@@ -30,9 +30,10 @@ class Session:
     """A run that is ready to be played. Everything is built before anything is written.
 
     Args:
-        cfg: the config of a new run; to resume one, that of `ganlab.training.resume.resumed_config`.
-        overrides: those of the command line.
-        directory: that of the run to resume, from which its config was read; None: by cfg.run_dir.
+        cfg: the config of a new run; to resume a run, the result of `ganlab.training.resume.resumed_config`.
+        overrides: the overrides of the command line.
+        directory: the directory of the run to resume, from which its config was read; None: cfg.run_dir or
+            cfg.resume names the directory.
     """
 
     def __init__(self, cfg: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None):
@@ -52,8 +53,8 @@ class Session:
         self.evaluation.check_game(self.module.game)
         self.directory = directory or RunDirectory(cfg.resume or new_run_path(cfg))
         self.checkpoint: Path | None = None
-        self.start_step = 0  # the step that this process starts from
-        self.hardware_history: list[dict[str, Any]] = []  # earlier parts of the run that differ in hardware
+        self.start_step = 0  # the step from which this process continues
+        self.hardware_history: list[dict[str, Any]] = []  # of parts of the run on different hardware
         with as_config_errors():
             callbacks = self._build_callbacks()
         self.local_ranks = LocalRanks(cfg.trainer.devices, cfg.trainer.get("num_nodes", 1))
@@ -65,7 +66,7 @@ class Session:
             self.directory.discard()
             self.directory.release()
             if isinstance(error, OSError):
-                raise self.directory.io_error(error, bool(cfg.resume)) from error
+                raise self.directory.io_error(error, begun=bool(cfg.resume)) from error
             raise
 
     def _build_callbacks(self) -> list[pl.Callback]:
@@ -76,11 +77,11 @@ class Session:
         self.stop = Stop(times.total)
         monitored = self.evaluation.monitored(cfg.monitor)
         return [
-            self.bar,  # first, so that its clock stops before the others work
+            self.bar,  # first, so that its clock excludes the other callbacks
             self.evaluate_callback,
             SampleImages(directory.samples, data, cfg.sample_every, times),
             FinalImages(cfg, data, directory, self.module.game, times),
-            scalars,  # before the checkpoint, so that its rows are on file when it is written
+            scalars,  # before Checkpoint, so that the rows are on file when a checkpoint is written
             self.stop,
             Checkpoint(directory.checkpoints, cfg.checkpoint_every, scalars, *monitored),
             *([Profile(directory.path, times)] if cfg.profile else []),
@@ -95,25 +96,25 @@ class Session:
                 logger=False,
                 profiler=CallbackRanges(),
                 plugins=[AtomicIO(), *filter(None, [cluster_environment()])],
-                default_root_dir=self.directory.path,  # elsewhere it might find the hpc_ckpt of another run
+                default_root_dir=self.directory.path,  # Lightning would load an hpc_ckpt that it finds
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
                 use_distributed_sampler=False,
                 num_sanity_val_steps=0,
-                sync_batchnorm=False,  # the game has its own, for CPUs too
+                sync_batchnorm=False,  # build_game does this, for CPUs too
             )
         self.is_main = self.trainer.is_global_zero  # the process that writes
         device = self.trainer.strategy.root_device
         on_cpu = device.type == "cpu"
-        self.hardware = {  # what the last bits of a run depend on, in addition to its config
+        self.hardware = {  # may change the last bits of a result
             "device": "cpu" if on_cpu else str(torch.get_device_module(device).get_device_name(device)),
             "threads": torch.get_num_threads(),
             "processes": self.trainer.world_size,
         }
 
     def _begin(self) -> None:
-        """Writes for the first time: the run directory, or what a resume changes in it."""
+        """Creates the run directory, or restores a run from it; then starts the other processes."""
         cfg = self.cfg
         self.data_sha256 = self.data.fingerprint() if self.is_main else None
         if self.is_main:
@@ -123,20 +124,21 @@ class Session:
         else:
             self.directory.signed_by_user = not cfg.init_from or RunDirectory(cfg.init_from).read_config()[1]
         if cfg.init_from and self.checkpoint is None:
-            init_from(self.module, RunDirectory(cfg.init_from).checkpoint()[1])
+            _, content = RunDirectory(cfg.init_from).checkpoint()
+            init_from(self.module, content)
         with open_dict(cfg):
             cfg.run_dir = str(self.directory.path)
             cfg.class_names = self.data.class_names and list(self.data.class_names)
         if self.is_main:
             self.directory.make_folders()
             self.directory.write_config(cfg)
-        self.write_summary("running", None)
+        self.write_summary("running", reason=None)
         self.local_ranks.start(cfg, lambda lost: self.write_failure(ProcessLost(lost)))
 
     def _resume(self) -> None:
-        """Restores a checkpoint; none if the run was killed before its first."""
+        """Restores the last checkpoint, if the run has one: it may have been killed before the first."""
         saved = self.directory.summary()
-        self.hardware_history = before if isinstance(before := saved.get("before"), list) else []
+        self.hardware_history = parts if isinstance(parts := saved.get("before"), list) else []
         refuse_other_data(self.cfg, saved, self.data, self.data_sha256)
         if not self.directory.has_checkpoint:
             return
@@ -149,8 +151,8 @@ class Session:
         if changed and self.is_main:
             self.hardware_history = [*self.hardware_history, {"steps": self.start_step, **changed}]
             now = ", ".join(f"{name} {self.hardware[name]} ({then} before)" for name, then in changed.items())
-            consequence = "the last bits may differ from an uninterrupted run's"
-            print(f"resuming with {escape_unprintable(now)}: {consequence}")
+            now = escape_unprintable(now)
+            print(f"resuming with {now}: the last bits may differ from an uninterrupted run's")
 
     def write_summary(self, status: str, reason: str | None) -> None:
         """Writes summary.json: the status of the run, its speed, its metrics and its provenance."""
@@ -177,7 +179,7 @@ class Session:
         )
 
     def write_failure(self, error: BaseException, silent: bool = False) -> None:
-        """Writes the summary of a run that an error ended; `silent`: without a word if that fails, too."""
+        """Writes the summary of a run that an error ended. If that fails, prints a line unless `silent`."""
         try:
             self.write_summary(*final_status(error))
         except OSError as other:  # a full disk must not hide why the run ended
@@ -186,7 +188,7 @@ class Session:
 
 
 def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, sha256: str | None) -> None:
-    """Refuses data that differ from those that the run was trained on, by its config and its summary."""
+    """Refuses data that differ from the training data of the run, which its config and summary describe."""
     for text, then, now in (
         ("{} samples, but there are {}", summary.get("training_samples"), len(data)),
         ("the classes {}, but they are {}", cfg.get("class_names"), list(data.class_names or ())),

@@ -9,8 +9,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ganlab.config.build import build_data, instantiate
-from ganlab.config.run_directory import RunDirectory, warn_if_other_data
+from ganlab.config.build import build_data, build_data_of_run, instantiate
+from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, open_image
@@ -73,11 +73,9 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     config = run.config()
     if options.root is not None:
         config.data.root = options.root
-    data = data or warn_if_other_data(run, build_data(config))
-    if options.space == "features":
-        embed, distance_name = feature_embedding(config, data)
-    else:
-        embed, distance_name = embed_pixels, "pixels, by the root of the mean squared difference"
+    data = data or build_data_of_run(run, config)
+    pixels = embed_pixels, "pixels, by the root of the mean squared difference"
+    embed, distance_name = feature_embedding(config, data) if options.space == "features" else pixels
     samples = game.sample(options.n, options.seed, options["class"])
     train = (x for x, _ in data.split("train", samples.device, batch_size=1000))
     images, distances = nearest_images(samples, train, embed)

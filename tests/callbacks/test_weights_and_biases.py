@@ -119,18 +119,18 @@ def test_a_silent_server_costs_no_more_than_the_timeout(monkeypatch) -> None:
         listening.bind(("127.0.0.1", 0))
         listening.listen(4)  # it accepts connections, and sends nothing
         began = time.monotonic()
-        assert not weights_and_biases.answers(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        assert not weights_and_biases.server_answers(f"http://127.0.0.1:{listening.getsockname()[1]}")
         assert time.monotonic() - began < 2
 
 
 def test_an_error_status_is_an_answer(tmp_path: Path) -> None:
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
-    from ganlab.training.callbacks.weights_and_biases import answers
+    from ganlab.training.callbacks.weights_and_biases import server_answers
 
     with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:  # it refuses every request
         threading.Thread(target=server.handle_request, daemon=True).start()
-        assert answers(f"http://127.0.0.1:{server.server_port}")
+        assert server_answers(f"http://127.0.0.1:{server.server_port}")
 
 
 def test_a_run_that_the_server_rejects_stays_offline(tmp_path: Path, monkeypatch, capsys) -> None:
@@ -139,7 +139,7 @@ def test_a_run_that_the_server_rejects_stays_offline(tmp_path: Path, monkeypatch
 
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setattr(weights_and_biases, "answers", lambda url: True)
+    monkeypatch.setattr(weights_and_biases, "server_answers", lambda url: True)
     monkeypatch.setattr(weights_and_biases, "PATIENCE", 1)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

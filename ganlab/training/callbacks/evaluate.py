@@ -19,18 +19,18 @@ from ganlab.visualize.options import complete_options, file_name, parse_views, v
 from ganlab.visualize.sample_picture import sample_picture
 from ganlab.visualize.views import VIEWS, feature_embedding
 
-IMAGES, POINTS = 64, 2500  # samples of a picture; published mode counts are those of 2500 points
+IMAGES, POINTS = 64, 2500  # the number of samples in a picture; published mode counts use 2500 points
 
 
 class Evaluate(Callback):
-    """Computes the metrics every `every` steps and after the last, and leaves them in the recorder.
+    """Computes the metrics every `every` steps and after the last, and puts them into the recorder.
 
-    Not in stages before the last, in which its generator is not trained.
+    Stages before the main game are not evaluated, because they do not train its generator.
     """
 
     def __init__(self, evaluation: Evaluation, every: int, times: Timetable):
         self.evaluation, self.every, self.times = evaluation, every, times
-        self.latest_records: dict[str, dict[str, Any]] = {}  # the latest metrics, each with its protocol
+        self.latest_records: dict[str, dict[str, Any]] = {}  # of the latest metrics, each with its protocol
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         module.recorder.metrics = {}
@@ -44,7 +44,7 @@ class Evaluate(Callback):
 class SampleImages(Callback):
     """Writes a picture of samples from fixed latents every `every` steps and after the last.
 
-    Not in stages before the last, in which its generator is not trained.
+    Stages before the main game have no pictures, because they do not train its generator.
     """
 
     def __init__(self, folder: Path, data: Data, every: int, times: Timetable):
@@ -61,7 +61,7 @@ class SampleImages(Callback):
         names = data.class_names or ()
         image = sample_picture(game, samples, data, value_range=data.value_range, names=names)
         path = self.folder / f"{game.step:07d}.png"
-        logged = path.exists()  # a resume plays some steps again, and the loggers have their pictures
+        logged = path.exists()  # the loggers have it, too: a resume plays some steps again
         save_png(image, path)
         if not logged:
             log_image(trainer, "samples", image, game.step)

@@ -1,4 +1,4 @@
-"""metrics.csv: rows are appended one by one and cut by a resume, so that none is lost or doubled."""
+"""The file metrics.csv. A resume drops the rows that it will write again, so that none is lost or doubled."""
 
 import csv
 import io
@@ -9,18 +9,18 @@ from ganlab.filesystem import write_atomically
 
 
 class MetricsFile:
-    """Rows of scalars by step. A column is added when its scalar first appears; an empty cell has none."""
+    """Rows of scalars by step. A column is added when its scalar first appears; a missing value is empty."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def cut(self, step: int) -> None:
-        """Drops the rows after a step, and a last row that a kill has torn."""
+        """Drops the rows after a step, and an incomplete last row, as a killed process may leave."""
         if columns := self._columns():
             self._rewrite(columns, [row for row in self._rows() if int(row["step"]) <= step])
 
     def last_step(self) -> int:
-        """The step of the last whole row; 0 if there is none."""
+        """The step of the last complete row; 0 if there is none."""
         return int(rows[-1]["step"]) if (rows := self._rows()) else 0
 
     def append(self, row: Mapping[str, float]) -> None:
@@ -39,7 +39,7 @@ class MetricsFile:
             return next(csv.reader(file), [])
 
     def _rows(self) -> list[dict[str, str]]:
-        """The whole rows."""
+        """The complete rows: an incomplete last one has no line end."""
         if not self.path.is_file():
             return []
         with self.path.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""profile=true: a table of the seconds that each part of a step takes, and a trace of a few steps."""
+"""A table of the time that each part of a step takes, and a trace of a few steps (`profile=true`)."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,14 +15,14 @@ from ganlab.filesystem import write_atomically
 from ganlab.training.module import GameModule
 
 WARM_UP = 10  # steps before the trace
-TRACED = 5  # steps in the trace; those after it are in the table
+TRACED = 5  # steps in the trace; the steps after them are in the table
 
 
 class CallbackRanges(PassThroughProfiler):
-    """A range for what each callback does after a step.
+    """A profiler of Lightning with one range for what each callback does after a step.
 
-    Lightning enters `profile` some twenty times a step. Its own profiler, which measures nothing, makes a
-    generator each time.
+    Lightning enters `profile` some twenty times a step. All other actions return a constant, because the base
+    class would create a generator each time.
     """
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
@@ -36,7 +36,7 @@ class Profile(Callback):
     """Times the data, each player, each trick and each callback, in every step after the first few.
 
     The time of a trick is that of its hooks; what it adds to a network or to the gradient counts as the
-    player's. On a GPU each change of range waits for the device, which takes time itself.
+    player's. On a GPU each change of range waits for the device, which itself takes time.
 
     Args:
         folder: where profile.txt, the table, and profile.json, a trace for chrome://tracing or Perfetto,
@@ -45,8 +45,8 @@ class Profile(Callback):
 
     def __init__(self, folder: Path, times: Timetable):
         self.folder, self.times = folder, times
-        self.steps = 0  # of this process
-        self.begin = 0  # the step of the run after which the table begins
+        self.steps = 0  # played by this process
+        self.table_start = 0  # the step of the run after which the table begins
         self.trace = profile(
             schedule=schedule(wait=WARM_UP - 1, warmup=1, active=TRACED, repeat=1),
             on_trace_ready=lambda trace: trace.export_chrome_trace(str(self.folder / "profile.json")),
@@ -62,7 +62,7 @@ class Profile(Callback):
         if trainer.is_global_zero:
             self.trace.step()
         if self.steps == WARM_UP + TRACED:
-            self.begin = module.game.step
+            self.table_start = module.game.step
             self.stopwatch.reset()
 
     def on_train_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
@@ -74,7 +74,7 @@ class Profile(Callback):
     on_exception = on_train_end  # type: ignore[assignment]
 
     def table(self, step: int) -> str:
-        """Milliseconds a step and share of the time of each range, the largest first, up to a step."""
+        """The milliseconds per step and the share of each range, the largest first, up to step `step`."""
         timed = self.steps - WARM_UP - TRACED
         if timed < 1:
             return f"only {self.steps} steps: the table is of those from step {WARM_UP + TRACED + 1} on\n"
@@ -83,5 +83,5 @@ class Profile(Callback):
         rows = [f"{'phase':<32}{'ms a step':>12}{'share':>9}"]
         for name, spent in [*seconds.items(), ("all", total)]:
             rows.append(f"{name:<32}{1000 * spent / timed:>12.3f}{spent / total:>9.1%}")
-        speed = (self.times.images_seen(step) - self.times.images_seen(self.begin)) / total
+        speed = (self.times.images_seen(step) - self.times.images_seen(self.table_start)) / total
         return "\n".join([*rows, f"{speed:,.0f} images/s over {timed} steps\n"])

@@ -15,16 +15,16 @@ from ganlab.core.turn import Player
 from ganlab.training.callbacks.record import LogScalars
 from ganlab.training.module import GameModule
 
-LONG_WAIT = 60.0  # seconds left, from which on the estimate is printed without a terminal, too
-ESTIMATE_AFTER = 3.0  # seconds
-NUM_LINES = 10  # printed by a run without a terminal
+LONG_WAIT = 60.0  # seconds; if more are left, an estimate is printed even without a terminal
+ESTIMATE_AFTER = 3.0  # seconds of work, after which the time left is estimated
+NUM_LINES = 10  # that a run without a terminal prints
 
 
 class ProgressBar(Callback):
     """Shows the step, images per second, losses and time left; without a terminal, in a few plain lines.
 
-    Its clock measures the time that steps take, with the wait for data, but without the callbacks after
-    this one: evaluation, pictures, checkpoints. It continues when the run is resumed.
+    Its clock measures the time of the steps, including the wait for data, but not that of other callbacks:
+    evaluation, pictures, checkpoints. A resumed run continues the clock.
     """
 
     state_key = "Bar"  # in checkpoints
@@ -32,7 +32,7 @@ class ProgressBar(Callback):
     def __init__(self, scalars: LogScalars, times: Timetable):
         self.scalars, self.times = scalars, times
         self.seconds = 0.0
-        self.timed_steps = 0  # which took these seconds
+        self.timed_steps = 0  # in `seconds`
         self._since = 0.0
         self._console = Console()
         self._progress = Progress(
@@ -55,7 +55,7 @@ class ProgressBar(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         if self.scalars.is_due(module):
-            # The work that a device has left belongs to the steps, not to the callback that waits first.
+            # Unfinished work of the device belongs to the steps, not to the callback that waits for it first.
             getattr(torch, module.device.type).synchronize()
         self.seconds += perf_counter() - self._since
         self.timed_steps += 1
@@ -89,10 +89,14 @@ class ProgressBar(Callback):
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Opens a bar for something long; without a terminal, prints the time that it will take, if long.
+    """Opens a progress bar; without a terminal, prints the remaining time once, if it is long.
+
+    Args:
+        what: the things that are counted, such as "images".
+        total: their number.
 
     Yields:
-        A function that advances the bar by a number.
+        A function that advances the bar by a given number of them.
     """
     console = Console()
     began, done, estimated = perf_counter(), 0, False

@@ -21,10 +21,10 @@ from ganlab.filesystem import atomic_writer
 from ganlab.training.callbacks.metrics_file import MetricsFile
 from ganlab.training.module import GameModule
 
-EARLY = 100  # the first steps, whose losses later ones are compared with
-EXPLODED = 1e6  # times the early value
-NEXT = "next.ckpt"
-WEIGHT = "weight"  # the largest absolute value of all weights
+EARLY_STEPS = 100  # the median of the losses of these first steps is their early value
+MAX_GROWTH = 1e6  # a scalar has exploded if it is more than this many times its early value
+NEXT = "next.ckpt"  # the name of last.ckpt until it is complete
+WEIGHT = "weight"  # the scalar of `largest_weight`
 
 
 class LogScalars(Callback):
@@ -40,19 +40,19 @@ class LogScalars(Callback):
         self.directory, self.every, self.times = directory, every, times
         self.file = MetricsFile(directory.metrics)
         self.early: dict[str, list[float]] = {}  # absolute values by name; kept when the run is resumed
-        self.latest: dict[str, float] = {}  # the scalars that were read last
-        self.logged = 0  # the last step that the loggers have; a resume may play some steps again
+        self.latest: dict[str, float] = {}  # the scalars of the last step that was read
+        self.logged = 0  # the last step in the loggers; a resume may play earlier steps again
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self.early.setdefault(WEIGHT, [float(largest_weight(module))])
         if trainer.is_global_zero:
-            # Also kept in the summary, because this resume cuts rows off, which a second one cannot see.
+            # Also in the summary: this resume cuts rows off, so a second one could not tell from the file.
             self.logged = max(self.file.last_step(), self.directory.summary().get("logged", 0))
             self.directory.write_summary(logged=self.logged)
             self.file.cut(module.game.step)
 
     def is_due(self, module: GameModule) -> bool:
-        """Whether the scalars of the step that was just played are read, which waits for the device."""
+        """Whether the scalars of the latest step are to be read (which waits for the device)."""
         step = module.game.step
         return step % self.every == 0 or step == self.times.total or bool(module.recorder.metrics)
 
@@ -60,18 +60,18 @@ class LogScalars(Callback):
         if not self.is_due(module):
             return
         step, recorder = module.game.step, module.recorder
-        found = recorder.read(**{WEIGHT: largest_weight(module)})
-        self.latest = {name: found[name] for name in recorder.scalars}
+        values = recorder.read(**{WEIGHT: largest_weight(module)})
+        self.latest = {name: values[name] for name in recorder.scalars}
         row = {"step": step, "images": self.times.images_seen(step), **self.latest, **recorder.metrics}
         if trainer.is_global_zero:
             self.file.append(row)
         if step > self.logged:
             for logger in trainer.loggers:
                 logger.log_metrics(row, step)
-        self.check(step, found)
+        self.check(step, values)
 
     def check(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Compares losses and the largest weight with their early values, of which none counts as below 1.
+        """Compares losses and the largest weight with their early values, or with 1 if these are smaller.
 
         Raises:
             Diverged: a scalar is not finite; or a loss or the weight is a million times its early value.
@@ -82,9 +82,9 @@ class LogScalars(Callback):
             if name != WEIGHT and not is_loss(name):
                 continue
             early = self.early.setdefault(name, [])
-            if not early or (step <= EARLY and name != WEIGHT):
+            if not early or (step <= EARLY_STEPS and name != WEIGHT):
                 early.append(abs(value))
-            if abs(value) > EXPLODED * max(first := median(early), 1):
+            if abs(value) > MAX_GROWTH * max(first := median(early), 1):
                 raise Diverged(step, f"a {name} of {value:.3g} has exploded: it was {first:.3g} at first")
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,13 +95,14 @@ class LogScalars(Callback):
 
 
 class AtomicIO(TorchCheckpointIO):
-    """Writes a checkpoint to a file in the same folder, which it then renames: a kill leaves a whole one.
+    """Writes a checkpoint to a file in the same folder, and renames it when it is complete.
 
-    Lightning's own goes through the system's temporary folder, and across file systems that is a copy.
+    Lightning writes to the temporary folder of the system first. If that is on a different file system, the
+    last step is a copy, which a kill may interrupt.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        content = io.BytesIO()  # torch's own writer hides the system's error when the disk is full
+        content = io.BytesIO()  # written to a file, torch would hide the error of a full disk
         torch.save(checkpoint, content)
         with atomic_writer(Path(path)) as file:
             file.write(content.getbuffer())
@@ -110,7 +111,7 @@ class AtomicIO(TorchCheckpointIO):
 
 
 class Checkpoint(Callback):
-    """Writes last.ckpt every `every` steps and at the end, and keeps the one before it as previous.ckpt.
+    """Writes last.ckpt every `every` steps and at the end, and keeps its predecessor as previous.ckpt.
 
     best.ckpt is written whenever the monitored metric improves.
 
@@ -123,12 +124,12 @@ class Checkpoint(Callback):
     ):
         self.folder, self.every, self.scalars, self.monitor = folder, every, scalars, monitor
         self.sign = -1 if higher_is_better else 1
-        self.best = inf  # of sign * metric: the lowest is the best
+        self.best = inf  # the lowest sign * metric
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
-            for torn in (*self.folder.glob("*.part"), self.folder / NEXT):
-                torn.unlink(missing_ok=True)
+            for incomplete in (*self.folder.glob("*.part"), self.folder / NEXT):
+                incomplete.unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         value = self.sign * module.recorder.metrics.get(self.monitor or "", self.sign * inf)
@@ -142,7 +143,7 @@ class Checkpoint(Callback):
             trainer.save_checkpoint(self.folder / "best.ckpt")
         if due:
             trainer.save_checkpoint(self.folder / NEXT)
-            if trainer.is_global_zero:  # now that the next one is whole: a full disk must not cost the last
+            if trainer.is_global_zero:  # only now that the new file is complete, since the disk may be full
                 last = self.folder / "last.ckpt"
                 if last.exists():
                     os.replace(last, self.folder / "previous.ckpt")
@@ -163,5 +164,5 @@ def is_loss(name: str) -> bool:
 
 @torch.no_grad()
 def largest_weight(module: nn.Module) -> Tensor:
-    """The largest absolute value of all weights, [] on their device; NaN if one is."""
+    """The largest absolute value of all weights, [] on their device; NaN if a weight is NaN."""
     return nn.utils.get_total_norm(module.parameters(), torch.inf)

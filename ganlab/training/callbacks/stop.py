@@ -1,4 +1,4 @@
-"""Ends training after the last step, or upon a signal."""
+"""A callback that ends training after the last step, or upon a signal."""
 
 import signal
 import threading
@@ -11,7 +11,7 @@ from ganlab.core.distributed import any_rank
 from ganlab.training.module import GameModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SYNC_EVERY = 10  # steps between two collectives about a signal, each of which waits for the device
+SYNC_EVERY = 10  # on GPUs, steps between two collectives about a signal; each one waits for the device
 
 
 class Stop(Callback):
@@ -23,12 +23,12 @@ class Stop(Callback):
     def __init__(self, steps: int):
         self.steps = steps
         self.signal: str | None = None
-        self._before: dict[int, Any] = {}
+        self._old_handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        # Not earlier, because Lightning installs its own handlers first.
-        self._before = {number: set_handler(number, self._note) for number in SIGNALS}
-        # A collective of Lightning's about SIGTERM, which would wait for the device in every step.
+        # Only now, because Lightning has installed its handlers before.
+        self._old_handlers = {number: set_handler(number, self._on_signal) for number in SIGNALS}
+        # Disables a collective of Lightning about SIGTERM that would wait for the device in every step.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         trainer.should_stop = module.game.step >= self.steps
 
@@ -41,24 +41,24 @@ class Stop(Callback):
             self.signal = "another process's signal"
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        # After an exception Lightning restores them, later: torchrun's signal must not hide the reason.
-        for number, handler in self._before.items():
+        # Not after an exception: torchrun's signal must not hide the reason. Lightning restores them later.
+        for number, handler in self._old_handlers.items():
             set_handler(number, handler)
 
     def ignore_sigterm(self) -> None:
-        """From now on a SIGTERM, such as torchrun's to all processes, does not cut off the last messages."""
+        """Ignores SIGTERM from now on, which torchrun sends: it would cut off the last messages."""
         set_handler(signal.SIGTERM, signal.SIG_IGN)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name
-        # Not Lightning's own handler, which would send a message that no other process waits for.
+        # Not Lightning's handler, which would start a collective that no other process takes part in.
         set_handler(number, signal.default_int_handler)
 
 
 def set_handler(number: int, handler: Any) -> Any:
-    """Sets the handler of a signal, and returns the one before it.
+    """Sets the handler of a signal, and returns the old one.
 
-    No effect, and None, outside of the main thread, which alone receives signals.
+    Outside of the main thread, which alone may do so, it has no effect and returns None.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     return signal.signal(number, handler) if in_main_thread else None

@@ -1,4 +1,4 @@
-"""TensorBoard as a logger of a run."""
+"""A logger of a run that writes files for TensorBoard."""
 
 import shlex
 import threading
@@ -15,7 +15,7 @@ from ganlab.core.errors import ConfigError
 
 
 def silence_writers(default: Callable[[threading.ExceptHookArgs], Any] = threading.excepthook) -> None:
-    """Keeps the threads that write events from printing a traceback: the next event raises the error."""
+    """Stops the threads that write events from printing tracebacks: the next event raises the error."""
     threading.excepthook = lambda args: (
         None if type(args.thread).__name__ == "_AsyncWriterThread" else default(args)
     )

@@ -18,61 +18,54 @@ from pytorch_lightning.loggers import WandbLogger
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, ConfigError, error_message, require
 
-# The modes of W&B; None: of the environment. dryrun and run are old names of wandb's own.
+# The values that WANDB_MODE may have; None: it is not set. dryrun and run are old names of modes.
 MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
 PATIENCE = 3.0  # seconds that the server has to answer; wandb itself gives up after 100
-FINISH = 300.0  # seconds for the upload at the end; wandb itself waits without limit
-# Without effect: the run directory decides where W&B writes and which W&B run a resume continues.
-IGNORED = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
+UPLOAD_TIME = 300.0  # seconds for the upload at the end; wandb itself waits without limit
+# Variables without effect: the run directory decides where W&B writes and which W&B run a resume continues.
+IGNORED_VARIABLES = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
 
 
 class Wandb(WandbLogger):
     """A W&B run in the run directory, which a resume continues; its x-axis is the step of the game.
 
     Args:
-        mode: auto: WANDB_MODE, or if it is not set, online with a key and a server that answers.
-        project, entity, group, job_type: of the W&B run; null or empty: W&B's defaults.
+        mode: "auto": the mode of WANDB_MODE; if this is not set, online if there is a key and the server
+            answers, otherwise offline.
+        project, entity, group, job_type: settings of the W&B run; null or empty: W&B's defaults.
 
     Raises:
         ConfigError: W&B rejects the run.
     """
 
     def __init__(
-        self,
-        mode: Literal["auto", "online", "offline"],
-        project: str,
-        entity: str | None,
-        group: str | None,
-        job_type: str | None,
-        directory: RunDirectory,
-        cfg: DictConfig,
-    ):
+        self, mode: Literal["auto", "online", "offline"], project: str, entity: str | None,
+        group: str | None, job_type: str | None, directory: RunDirectory, cfg: DictConfig,
+    ):  # fmt: skip
         refuse_foreign_settings(directory)
-        # The id that `wandb agent` has given the run; wandb.init silently ignores any other.
+        # `wandb agent` gives the run an id; wandb.init silently ignores any other id.
         sweep_run_id = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
-        if (ignored := [name for name in IGNORED if os.environ.get(name)]) and sweep_run_id is None:
+        if (ignored := [name for name in IGNORED_VARIABLES if os.environ.get(name)]) and sweep_run_id is None:
             print(f"{', '.join(ignored)} have no effect: the W&B run belongs to {directory.path}")
         run_id = sweep_run_id or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
-        timeouts = {"init_timeout": 3 * PATIENCE, "finish_timeout": FINISH}
+        timeouts = {"init_timeout": 3 * PATIENCE, "finish_timeout": UPLOAD_TIME}
+        names = {"project": project, "entity": entity, "group": group, "job_type": job_type}
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = init_run(
-            mode == "auto",
-            project=project or None,
-            entity=entity or None,
-            group=group or None,
-            job_type=job_type or None,
+            may_stay_offline=mode == "auto",
+            **{name: value or None for name, value in names.items()},
             name=os.environ.get("WANDB_NAME") or directory.path.name,
             dir=directory.path,
             id=run_id,
             resume="allow",
-            mode=resolved_mode(mode),
+            mode=resolve_mode(mode),
             config={**settings, "commit": directory.summary().get("commit")},
             allow_val_change=True,
             settings={"silent": True, "console": "off", **timeouts},
         )
         run.define_metric("*", step_metric="step")
-        # All parts of a resumed run in one command: wandb uploads those of one run in their order.
+        # One command for all parts of a resumed run, which wandb uploads in their order.
         parts = f"{shlex.quote(str(directory.path))}/wandb/offline-run-*"
         self.location = f"offline; wandb sync {parts}" if run.offline else run.url or run.settings.mode
         super().__init__(experiment=run)
@@ -81,12 +74,12 @@ class Wandb(WandbLogger):
         self.experiment.log({**metrics, "step": step})
 
     def finalize(self, status: str) -> None:
-        """Ends the W&B run, so that the next job of a sweep gets one of its own."""
+        """Ends the W&B run, so that the next job of a sweep starts a new one."""
         self.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
 def refuse_foreign_settings(directory: RunDirectory) -> None:
-    """Refuses settings of W&B in the working directory if the run is somebody else's: they name a server."""
+    """Refuses W&B settings in the working directory if somebody else made the run: they may name a server."""
     for path in () if directory.signed_by_user else ("wandb/settings", ".wandb/settings"):
         reason = f"{path} would tell W&B where to send your key"
         require(not os.path.exists(path), "", UNSET, reason, "remove it, or set logger=csv")
@@ -99,17 +92,17 @@ def environment_mode() -> str | None:
 
 
 def check_wandb_mode(cfg: DictConfig) -> None:
-    """Refuses an unknown mode of the environment, before anything is built."""
+    """Refuses an unknown mode in the environment, before anything is built."""
     mode = environment_mode()
     allowed = "wandb" not in cfg.logger or mode in MODES
     reason, remedy = "must be online, offline or disabled", "correct it, or set logger=csv"
     require(allowed, "WANDB_MODE", mode, reason, remedy)
 
 
-def resolved_mode(mode: str) -> str:
-    """The mode that wandb gets: `auto` becomes that of the environment, or online if possible."""
+def resolve_mode(mode: str) -> str:
+    """The mode to pass to wandb; `auto` becomes the mode of the environment, or online if possible."""
     if os.environ.get("WANDB_MODE") == "":
-        del os.environ["WANDB_MODE"]  # which W&B would read as a mode
+        del os.environ["WANDB_MODE"]  # W&B would take the empty text for a mode
     given = environment_mode() if mode == "auto" else mode
     return given or ("online" if is_reachable() else "offline")
 
@@ -120,23 +113,23 @@ def is_reachable() -> bool:
     host = urlparse(url).hostname or ""
     if not (os.environ.get("WANDB_API_KEY") or has_stored_key(host)):
         return False
-    if not answers(url):
+    if not server_answers(url):
         print(f"{host} does not answer: logging to W&B offline")
         return False
     return True
 
 
-def answers(url: str) -> bool:
-    """Whether a server answers in time, with whatever status; through a proxy if one is set."""
+def server_answers(url: str) -> bool:
+    """Whether a server answers in time, with any status; the request uses the proxy, if one is set."""
     reached = threading.Event()
 
     def request() -> None:
         with suppress(OSError, HTTPException):
-            with suppress(HTTPError):  # a status of failure is an answer, too
+            with suppress(HTTPError):  # an error status is an answer, too
                 urlopen(url, timeout=PATIENCE).close()
             reached.set()
 
-    # In a thread, because looking up the name and trying all of its addresses have time limits of their own.
+    # In a thread, because the timeout excludes the look-up of the name, and applies to each address.
     threading.Thread(target=request, daemon=True).start()
     return reached.wait(PATIENCE)
 
@@ -149,8 +142,8 @@ def has_stored_key(host: str) -> bool:
         return False
 
 
-def init_run(may_stay_offline: bool, **settings: Any) -> Any:
-    """Begins a W&B run; offline if the server rejects it and that is allowed.
+def init_run(*, may_stay_offline: bool, **settings: Any) -> Any:
+    """Starts a W&B run. If the server rejects it and `may_stay_offline`, starts it offline.
 
     Raises:
         ConfigError: wandb or its server rejects the run.
@@ -163,7 +156,7 @@ def init_run(may_stay_offline: bool, **settings: Any) -> Any:
         if may_stay_offline and settings["mode"] == "online":
             print(f"W&B rejects the run ({error_message(error)}): logging to W&B offline")
             wandb.teardown()  # its service still holds the id
-            return init_run(False, **{**settings, "mode": "offline"})
+            return init_run(may_stay_offline=False, **{**settings, "mode": "offline"})
         first = "log in, or set logger.wandb.mode=offline" if settings["mode"] == "online" else "correct it"
         remedy = f"{first}, or set logger=csv"
         reason = f"W&B rejects the run: {error_message(error)}"
