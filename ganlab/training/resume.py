@@ -96,9 +96,8 @@ def changed_keys(override: Override, cfg: DictConfig, saved: DictConfig) -> Iter
         dict(leaves(OmegaConf.select(c, key), key) if has_node else leaves(c, "")) for c in (cfg, saved)
     )
     for name in sorted(new.keys() | old.keys()):
-        # Null in the new config is no change, because the data set will determine it. A missing key is one.
-        is_open = name in new and new[name] is None
-        if new.get(name) != old.get(name) and not (is_open or is_mutable(name)):
+        # Null in the new config is no change: the data set will determine it. A missing key (here "") is one.
+        if new.get(name) != old.get(name) and not is_mutable(name) and new.get(name, "") is not None:
             yield name
 
 
