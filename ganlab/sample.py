@@ -9,7 +9,7 @@ from ganlab.cli import launch
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import escape_unprintable, require
 from ganlab.filesystem import write_errors_as_config_errors
-from ganlab.visualize.options import check_options, check_output, file_name, complete_options
+from ganlab.visualize.options import check_options, check_output, complete_options, file_name
 
 
 def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
