@@ -30,7 +30,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> MetricRecords:
 
     records = measure_folder(cfg) if cfg.run_dir is None else measure_run(cfg)
     if cfg.output:
-        with refuse_unwritable(f"output={cfg.output}", "choose another"):
+        with refuse_unwritable(cfg.output, key="output"):
             Path(cfg.output).parent.mkdir(parents=True, exist_ok=True)
             write_atomically(Path(cfg.output), json.dumps(records, indent=1) + "\n")
     print_records(records)

@@ -34,7 +34,7 @@ class Evaluation:
 
     Each metric compares with the splits in its `references`, or with a random subset of at most `n_real`
     samples of them, the same in every run. The baseline ("floor" in records) is the value of at
-    most `n` real samples of the metric's `baseline_split` in the place of generated ones; there is none if
+    most `n` real samples of the metric's `baseline_split` instead of generated ones; there is none if
     these are too few for the metric.
 
     Samples are generated and passed to the metrics in pieces, so that memory does not depend on their number

@@ -89,7 +89,7 @@ def common_values(
 
 
 def baseline_note(baseline: MetricRecord, things: str = "images") -> str:
-    """The end of a printed line: the value of real samples in the place of generated ones, if it is known."""
+    """The end of a printed line: the value of real samples instead of generated ones, if it is known."""
     if "floor" not in baseline:
         return ""
     split = {"train": "training"}.get(baseline["floor_split"], baseline["floor_split"])

@@ -209,8 +209,12 @@ class Tricks(nn.ModuleDict):
     def apply_hook(self, hook: str, value: Any, *turn: Turn) -> Any:
         """Passes a value through one hook of every trick, such as `latents` or `sampler`."""
         for name, trick in self.items():
-            with errors_about(name), profile_range(f"trick {name}"):
-                value = getattr(trick, hook)(value, *turn)
+            try:
+                with profile_range(f"trick {name}"):
+                    value = getattr(trick, hook)(value, *turn)
+            except ConfigError:  # entered only now, because hooks are called many times a step
+                with errors_about(name):
+                    raise
         return value
 
     def on_weights_loaded(self, networks: Networks) -> None:
