@@ -228,8 +228,12 @@ class Tricks(nn.ModuleDict):
             turn: the turn, for hooks that take one.
         """
         for name, trick in self.items():
-            with errors_about(name), profile_range(f"trick {name}"):
-                value = getattr(trick, hook)(value, *turn)
+            try:
+                with profile_range(f"trick {name}"):
+                    value = getattr(trick, hook)(value, *turn)
+            except ConfigError:  # entered only now, because hooks are called many times a step
+                with errors_about(name):
+                    raise
         return value
 
     def on_weights_loaded(self, networks: Networks) -> None:

@@ -161,5 +161,5 @@ def test_a_run_measures_it_together_with_other_metrics(tmp_path: Path) -> None:
     assert (parzen["n_validation"], parzen["n_test"], parzen["n_fake"]) == (100, 360, 100)
     assert parzen["beside"]["width"] in FILE["widths"]
     assert parzen["beside"]["standard_error"] > 0
-    # Real images in the place of generated ones score better than an untrained generator's.
+    # Real images instead of generated ones score better than an untrained generator's.
     assert parzen["floor"] > parzen["value"]

@@ -43,7 +43,7 @@ def uneven_data() -> Data:
 
 
 class Perfect(nn.Module):
-    """Real images of the requested classes in the place of a conditional generator's samples."""
+    """Real images of the requested classes instead of a conditional generator's samples."""
 
     def __init__(self, data: Data):
         super().__init__()
