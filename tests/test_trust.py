@@ -33,7 +33,7 @@ from ganlab.config.allowlist import allowed_targets, check_trust, signature, tar
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.config.kinds import import_object
-from ganlab.config.run_directory import PARTS, RunDirectory
+from ganlab.config.run_directory import ENTRIES, RunDirectory
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule
 from ganlab.evaluate import evaluate
@@ -521,7 +521,7 @@ def with_entries(content: dict[str, Any], **new: Any) -> dict[str, Any]:
         lambda content: [content],
         *(
             lambda content, part=part: {k: v for k, v in content.items() if k != part}
-            for part in sorted(PARTS)
+            for part in sorted(ENTRIES)
         ),
         lambda content: with_entries(content, state_dict=dict(enumerate(content["state_dict"].values()))),
         lambda content: with_entries(content, state_dict=dict.fromkeys(content["state_dict"], "x")),
@@ -539,7 +539,7 @@ def with_entries(content: dict[str, Any], **new: Any) -> dict[str, Any]:
             content, state_dict=content["state_dict"] | {"game._extra_state": {"step": "three"}}
         ),
         lambda content: with_entries(content, state_dict=content["state_dict"] | {"game._extra_state": 3}),
-        *(lambda content, part=part: with_entries(content, **{part: 5.0}) for part in sorted(PARTS)),
+        *(lambda content, part=part: with_entries(content, **{part: 5.0}) for part in sorted(ENTRIES)),
     ],
 )
 def test_a_checkpoint_of_anything_else_is_refused(change: Any, unsigned_run: Path, tmp_path: Path) -> None:
