@@ -46,9 +46,9 @@ def validated_image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def refuse_subpixel_shift(translation: float, shape: tuple[int, int, int]) -> None:
-    """Refuses a positive `translation`, the largest shift in units of a side, that rounds to 0 pixels.
+    """Refuses a `translation`, the largest shift as a fraction of a side, that is too small for any shift.
 
-    It is accepted if it is at least half a pixel of the longer side.
+    It is too small if it is positive, but rounds to 0 pixels of the longer side.
     """
     side = max(shape[1:])  # the larger of height and width
     reason, remedy = f"is less than half a pixel of {side}", "set a larger one, or 0"

@@ -1,4 +1,4 @@
-"""Colour augmentations: one linear map of the channels per image."""
+"""Colour augmentations: the channels of each image are changed by one affine map."""
 
 from dataclasses import dataclass
 from math import pi, sqrt
@@ -45,19 +45,19 @@ class Colour(Augmentation):
         return changes_grey or (num_channels == 3 and any((self.hue, self.saturation)))
 
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
-        # Each name below stands for one number per image, [B]. The second call continues the stream of the
-        # first, so that all numbers are independent.
+        # The second call continues the stream of the first, so that all numbers are independent.
         chance, uniform = random.uniform(f"{stream}/colour", len(x), 2, 5).permute(1, 2, 0)  # [5, B] each
+        z_brightness, z_contrast, z_saturation = random.normal(f"{stream}/colour", len(x), 3).T
+        _, _, u_flip, u_hue, _ = uniform
+        # For each transform, whether it is applied to each image, bool [B].
         brightened, contrasted, flipped, rotated, saturated = chance < p
-        _, _, uniform_flip, uniform_hue, _ = uniform
-        brightness, contrast, saturation = random.normal(f"{stream}/colour", len(x), 3).T
 
-        added = torch.where(brightened, span.half_width * self.brightness * brightness, 0)
-        gain = torch.where(contrasted, (self.contrast * contrast).exp2(), 1)
-        sign = torch.where(flipped & (uniform_flip >= 0.5) & self.luma_flip, -1.0, 1.0)
-        angle = torch.where(rotated, self.hue * pi * (2 * uniform_hue - 1), 0)
+        added = torch.where(brightened, span.half_width * self.brightness * z_brightness, 0)
+        gain = torch.where(contrasted, (self.contrast * z_contrast).exp2(), 1)
+        sign = torch.where(flipped & (u_flip >= 0.5) & self.luma_flip, -1.0, 1.0)
+        angle = torch.where(rotated, self.hue * pi * (2 * u_hue - 1), 0)
         gain_along = gain * sign
-        gain_orthogonal = gain * torch.where(saturated, (self.saturation * saturation).exp2(), 1)
+        gain_orthogonal = gain * torch.where(saturated, (self.saturation * z_saturation).exp2(), 1)
         # Along v, a value is mapped to gain_along (value + added - middle) + middle.
         offset = gain_along * added + (1 - gain_along) * span.middle
         if x.shape[1] == 1:
@@ -68,11 +68,12 @@ class Colour(Augmentation):
 def mix_channels(x: Tensor, gain_along: Tensor, gain_orthogonal: Tensor, angle: Tensor) -> Tensor:
     """Applies gains [B] along and orthogonal to the grey axis v, and a rotation about it, to [B, 3, H, W].
 
-    The rotation is Rodrigues' formula: the part u orthogonal to v is rotated to u cos(angle) +
-    (v x u) sin(angle).
+    By Rodrigues' formula, a rotation about v maps the part u of a colour that is orthogonal to v to
+    u cos(angle) + (v x u) sin(angle).
     """
     cos, sin = per_image(gain_orthogonal * angle.cos()), per_image(gain_orthogonal * angle.sin())
-    grey = x.mean(1, keepdim=True)  # each channel of the part along v
-    # Channel i of the cross product v x u is (u[i + 2] - u[i + 1]) / sqrt(3), with i modulo 3.
+    grey = x.mean(1, keepdim=True)  # the value of all three channels of the part along v
+    # Channel i of v x u is (u[i + 2] - u[i + 1]) / sqrt(3), with indices modulo 3. x has the same product as
+    # u.
     cross_product = (x.roll(-2, 1) - x.roll(-1, 1)) / sqrt(3)
     return cos * x + (per_image(gain_along) - cos) * grey + sin * cross_product

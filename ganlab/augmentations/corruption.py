@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ganlab.augmentations.base import Augmentation, Span, UpTo1, UpTo2
@@ -14,8 +13,8 @@ from ganlab.core.randomness import RandomStreams
 class Corruption(Augmentation):
     """Additive noise and a cutout (Karras et al. 2020, appendix B).
 
-    noise: the noise of an image has the standard deviation |s|, where s is drawn from N(0, `noise`^2), in
-        units of half of the width of the data's range.
+    noise: the standard deviation of s, in units of half of the width of the data's range. The noise of an
+        image has the standard deviation |s|, where s is drawn from a normal distribution with mean 0.
     cutout: the sides of a rectangle that is filled with the middle of the range, as a fraction of the sides
         of the image.
     """
@@ -30,14 +29,13 @@ class Corruption(Augmentation):
         return bool(self.noise or self.cutout)
 
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
-        n = len(x)
         # All four numbers are drawn even if one transform is disabled, so that the other keeps its numbers.
-        chance_noise, chance_cutout, row, column = random.uniform(f"{stream}/corruption", n, 4).T
+        chance_noise, chance_cutout, row, column = random.uniform(f"{stream}/corruption", len(x), 4).T
         if self.noise:
-            std = random.normal(f"{stream}/corruption", n).abs() * self.noise * span.half_width
+            std = random.normal(f"{stream}/corruption", len(x)).abs() * self.noise * span.half_width
             noise = random.normal(f"{stream}/noise", *x.shape)
-            x = x + per_image(torch.where(chance_noise < p, std, 0)) * noise
+            x = x + per_image(std * (chance_noise < p)) * noise
         if self.cutout:
-            side = torch.where(chance_cutout < p, self.cutout, 0.0)
+            side = self.cutout * (chance_cutout < p)
             x = fill_rectangle(x, row, column, side, fill=span.middle)
         return x

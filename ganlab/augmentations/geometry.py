@@ -57,27 +57,27 @@ class Geometry(Augmentation):
         They are products of the transforms' inverses, with that of the first transform leftmost.
         """
         n, _, height, width = x.shape
-        # Each name below stands for one number per image, [B]: first for a random number, then for a
-        # parameter that is computed from it. Not all uniform numbers are used, but drawing fewer would change
-        # all results.
+        # Not all of the uniform numbers are used, but drawing fewer would change all results.
         chance, uniform = random.uniform(stream, n, 2, 9).permute(1, 2, 0)  # [9, B] each
-        flip, quarters, right, down, first_angle, second_angle, _, _, _ = uniform
-        scale, stretch, shift_right, shift_down = random.normal(stream, n, 4).T
+        z_scale, z_stretch, z_right, z_down = random.normal(stream, n, 4).T
+        u_flip, u_quarters, u_right, u_down, u_first_angle, u_second_angle, _, _, _ = uniform
         p_rotation = 1 - (1 - p.clamp(max=1)).sqrt()  # then at least one of two is applied with probability p
-        # Row i says to which images the transform at index i of `inverses` is applied, bool [9, B].
-        applied, applied_rotation = chance < p, chance < p_rotation
+        # For each transform, whether it is applied to each image, bool [B].
+        flipped, turned, translated, scaled, _, stretched, _, shifted, _ = chance < p
+        _, _, _, _, rotated_first, _, rotated_second, _, _ = chance < p_rotation
 
-        quarters = torch.where(applied[1], (4 * quarters).floor() * self.quarter_turns, 0)
-        right = torch.where(applied[2], uniform_integers(right, round(self.translation * width)), 0)
-        down = torch.where(applied[2], uniform_integers(down, round(self.translation * height)), 0)
-        scale = torch.where(applied[3], (self.scale * scale).exp2(), 1)
-        first_angle = torch.where(applied_rotation[4], self.rotation * pi * (2 * first_angle - 1), 0)
-        stretch = torch.where(applied[5], (self.anisotropy * stretch).exp2(), 1)
-        second_angle = torch.where(applied_rotation[6], self.rotation * pi * (2 * second_angle - 1), 0)
-        shift_right = torch.where(applied[7], self.shift * width * shift_right, 0)
-        shift_down = torch.where(applied[7], self.shift * height * shift_down, 0)
+        sign = torch.where(flipped & (u_flip >= 0.5) & self.flip, -1.0, 1.0)
+        quarters = torch.where(turned, (4 * u_quarters).floor() * self.quarter_turns, 0)
+        right = torch.where(translated, uniform_integers(u_right, round(self.translation * width)), 0)
+        down = torch.where(translated, uniform_integers(u_down, round(self.translation * height)), 0)
+        scale = torch.where(scaled, (self.scale * z_scale).exp2(), 1)
+        first_angle = torch.where(rotated_first, self.rotation * pi * (2 * u_first_angle - 1), 0)
+        stretch = torch.where(stretched, (self.anisotropy * z_stretch).exp2(), 1)
+        second_angle = torch.where(rotated_second, self.rotation * pi * (2 * u_second_angle - 1), 0)
+        shift_right = torch.where(shifted, self.shift * width * z_right, 0)
+        shift_down = torch.where(shifted, self.shift * height * z_down, 0)
         inverses = [
-            inverse_scaling(torch.where(applied[0] & (flip >= 0.5) & self.flip, -1.0, 1.0), 1),
+            inverse_scaling(sign, 1),
             inverse_rotation(quarters * pi / 2).round(),  # exact, because the entries are -1, 0 or 1
             inverse_translation(right, down),
             inverse_scaling(scale, scale),
@@ -98,17 +98,20 @@ def affine(*entries: Tensor | float) -> Tensor:
 
 
 def inverse_scaling(horizontal: Tensor, vertical: Tensor | float) -> Tensor:
-    """The inverse of a scaling about the centre by factors [B], as matrices [B, 3, 3]."""
+    """The inverses of scalings about the centre by factors [B], as matrices [B, 3, 3]."""
     return affine(1 / horizontal, 0.0, 0.0, 0.0, 1 / vertical, 0.0)
 
 
 def inverse_translation(right: Tensor, down: Tensor) -> Tensor:
-    """The inverse of a shift by pixels [B], as matrices [B, 3, 3]."""
+    """The inverses of shifts by numbers of pixels [B], as matrices [B, 3, 3]."""
     return affine(1.0, 0.0, -right, 0.0, 1.0, -down)
 
 
 def inverse_rotation(angle: Tensor) -> Tensor:
-    """The inverse of a counter-clockwise rotation, [B] -> [B, 3, 3]; rows are counted downwards."""
+    """The inverses of counter-clockwise rotations by angles [B], as matrices [B, 3, 3].
+
+    Rows are counted downwards, which reverses the signs of the sines.
+    """
     return affine(angle.cos(), -angle.sin(), 0.0, angle.sin(), angle.cos(), 0.0)
 
 
@@ -122,7 +125,7 @@ def warp(x: Tensor, inverse: Tensor) -> Tensor:
     height, width = x.shape[2:]
     row = torch.arange(height, device=x.device)[:, None] - (height - 1) / 2
     column = torch.arange(width, device=x.device) - (width - 1) / 2
-    a, b, c, d, e, f = inverse[:, :2].flatten(1).T[..., None, None]  # the first two rows, [B, 1, 1] each
+    a, b, c, d, e, f = inverse[:, :2].flatten(1).T[..., None, None]  # the first two rows [a b c], [d e f]
     source_column, source_row = a * column + b * row + c, d * column + e * row + f  # [B, H, W] each
     above, below, row_fraction = neighbours(source_row + (height - 1) / 2, height)
     left, right, column_fraction = neighbours(source_column + (width - 1) / 2, width)
@@ -134,7 +137,8 @@ def warp(x: Tensor, inverse: Tensor) -> Tensor:
 def neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The indices of the pixels before and after a position, and its distance from the first, [B, H, W] each.
 
-    Positions beyond the edges are mirrored into the image. Mirrored images repeat with a period of 2 * size.
+    Positions beyond the edges are mirrored into the image first. The mirrored images repeat with a period of
+    2 * size.
     """
     folded = (position + 0.5).remainder(2 * size)
     folded = (folded.minimum(2 * size - folded) - 0.5).clamp(0, size - 1)

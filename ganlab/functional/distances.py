@@ -1,7 +1,5 @@
 """Differentiable distances between two sets of samples, for losses and metrics."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch
@@ -30,8 +28,8 @@ def mmd2(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
             is not used.
 
     Raises:
-        ConfigError: N < 2 or M < 2, unless the estimator is "biased"; or N != M where the estimator needs N =
-            M.
+        ConfigError: N or M is less than 2, and the estimator is not "biased"; or N and M differ, and the
+            estimator needs equal sizes.
     """
     if estimator == "linear":
         return _linear_time_mmd2(x, y, kernel)
@@ -56,7 +54,7 @@ def _linear_time_mmd2(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
     require_equal_sizes(x, y, "the linear-time estimate")
     require_two_samples(len(x), "the linear-time estimate")
     end = len(x) // 2 * 2  # without the last sample of an odd number
-    # Each pair consists of two successive samples: the first are x0 and y0, the second x1 and y1.
+    # Two successive samples are a pair: x0 and y0 are the first samples of all pairs, x1 and y1 the second.
     x0, x1, y0, y1 = x[0:end:2], x[1:end:2], y[0:end:2], y[1:end:2]
     within = kernel.diagonal(x0, x1) + kernel.diagonal(y0, y1)
     return (within - kernel.diagonal(x0, y1) - kernel.diagonal(x1, y0)).mean()
@@ -131,11 +129,11 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tens
 
 
 def require_equal_sizes(x: Tensor, y: Tensor, estimate: str) -> None:
-    """Raises `ConfigError` if x and y have different numbers of samples, which the named estimate refuses."""
+    """Raises `ConfigError` if x and y have different numbers of samples; the message names the estimate."""
     reason = f"{estimate} needs as many samples on both sides, not {len(x)} and {len(y)}"
     require(len(x) == len(y), "", UNSET, reason)
 
 
 def require_two_samples(n: int, estimate: str) -> None:
-    """Raises `ConfigError` if there are fewer than two samples, which the named estimate refuses."""
+    """Raises `ConfigError` if there are fewer than two samples; the message names the estimate."""
     require(n >= 2, "data.batch_size", n, f"{estimate} needs at least two samples")

@@ -1,7 +1,5 @@
 """Kernels k(x, y) for kernel distances. Their form and width determine which differences are detected."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import reduce

@@ -23,14 +23,15 @@ class AdaptiveBalance(Trick):
 
     by: the measure of the lead. `accuracy`: the mean of the accuracies on real samples and on fakes.
         `ranking`: the fraction of pairs of a real sample and a fake in which the real sample has the higher
-        logit, for logits without a meaningful sign. Both are 1/2 for a discriminator that cannot distinguish
-        the samples. In a step that the discriminator skips, they cost an additional pass through it.
+        logit. It suits logits whose sign has no meaning. Both measures are 1/2 for a discriminator that
+        cannot distinguish the samples. In a step that the discriminator skips, they cost an additional pass
+        through it.
         `loss_ratio`: the generator's loss divided by the discriminator's. In a step that a player skips, the
         player's previous loss is used.
     low, high: the thresholds of the lead. null disables a threshold.
     """
 
-    order = Order.PRESENT  # the last position, so that losses inside of unrolled steps are not measured
+    order = Order.PRESENT  # the last position, so that the losses of unrolled steps are not measured
     claims = frozenset({Capability.MOVE_CONTROL})
 
     def __init__(self, by: LeadMeasure, low: Positive | None, high: Positive | None):

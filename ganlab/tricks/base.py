@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, completing_relative_keys
-from ganlab.core.profiling import profile_range, with_range
+from ganlab.core.profiling import with_range
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
 
-Terms = dict[str, Tensor]  # loss terms by name, each a scalar or one number per verdict
-Compute = Callable[[Turn], Terms]  # computes the loss terms of the player on turn
+Terms = dict[str, Tensor]  # loss terms by name; the player minimises the mean of each term's elements
+Compute = Callable[[Turn], Terms]  # a function that computes the loss terms of the player on turn
 PlayerChoice = Literal["discriminator", "generator", "both"]
 
 
@@ -87,7 +87,7 @@ class Trick(nn.Module):
         Tricks that change or drop terms, or compute them on a changed turn, override this hook.
 
         Args:
-            compute: computes the terms of the objective and of the tricks before this one in order.
+            compute: the function that computes the terms of the objective and of the tricks before this one.
         """
         terms = compute(turn)
         return {**terms, **self.terms(turn)} if turn.player in self.players else terms
@@ -147,7 +147,7 @@ def errors_about(trick: str) -> Iterator[None]:
 
 
 # For each capability that does not depend on the objective: why it is missing, and the remedy.
-MISSING: dict[str, tuple[str, str]] = {
+MISSING_CAPABILITIES: dict[str, tuple[str, str]] = {
     Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
     Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
     Capability.ONE_PROCESS: ("the run has several", "use one process"),
@@ -157,8 +157,8 @@ MISSING: dict[str, tuple[str, str]] = {
 
 def capability_error(name: str, trick: Trick, capability: str, objective: str) -> ConfigError:
     """The error about a trick that needs or claims a capability which is not provided."""
-    if capability in MISSING:
-        cause, remedy = MISSING[capability]
+    if capability in MISSING_CAPABILITIES:
+        cause, remedy = MISSING_CAPABILITIES[capability]
         reason = f"needs {capability}, but {cause}"
     else:
         reason = f"needs an objective with {capability}, but {objective} has none"
@@ -183,10 +183,12 @@ class Tricks(nn.ModuleDict):
     def __init__(self, tricks: Mapping[str, Trick]):
         super().__init__()
         for name in sorted(tricks, key=lambda name: (tricks[name].order, name)):
+            # A trick becomes an attribute of this module, and its name must not look like a hook.
             if "." in name or hasattr(self, name) or hasattr(Trick, name):
                 raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
-        # Two tricks of one class on the same player would give their loss terms the same names.
+        # Two tricks of one class, or of a class and its subclass, would give their loss terms the same names
+        # if they are on the same player.
         for (name, trick), (twin_name, twin) in permutations(self.items(), 2):
             common = type(twin)
             adds_terms = common.losses is not Trick.losses or common.terms is not Trick.terms
@@ -195,7 +197,7 @@ class Tricks(nn.ModuleDict):
                 raise ConfigError(reason, "remove one of them", "trick", sorted([name, twin_name]))
 
     def check_capabilities(self, provided: frozenset[str], objective: str) -> None:
-        """Checks that every trick has the capabilities that it needs.
+        """Checks that every trick has the capabilities that it needs, and alone those that it claims.
 
         Args:
             provided: the capabilities of objective, data and settings.
@@ -215,7 +217,10 @@ class Tricks(nn.ModuleDict):
                     raise ConfigError(reason, "remove one of them", "trick", [claimant[capability], name])
 
     def change_networks(self, networks: Networks) -> None:
-        """Changes the networks in place by the `networks` hooks, each with the seed of its trick."""
+        """Calls the `networks` hook of each trick, which changes the networks in place.
+
+        During the call, torch's default generator has a seed that is derived from the name of the trick.
+        """
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.items():
@@ -232,8 +237,7 @@ class Tricks(nn.ModuleDict):
         """
         for name, trick in self.items():
             try:
-                with profile_range(f"trick {name}"):
-                    value = getattr(trick, hook)(value, *turn)
+                value = with_range(f"trick {name}", getattr(trick, hook))(value, *turn)
             except ConfigError:  # not a `with` around the call, which would cost time in every step
                 with errors_about(name):
                     raise

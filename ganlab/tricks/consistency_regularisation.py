@@ -1,7 +1,5 @@
 from typing import Unpack
 
-import torch
-
 from ganlab.core.errors import require
 from ganlab.core.schedules import ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Turn, at_least_float32
@@ -39,7 +37,7 @@ class ConsistencyRegularisation(AugmentingTrick):
         for name, weight, sample in sources:
             if weight.maximum:
                 logits = at_least_float32(turn.judge(sample).logits)  # [B]
-                augmented = self.augment(sample, torch.ones((), device=sample.x.device), turn)
+                augmented = self.augment(sample, sample.x.new_ones(()), turn)  # p = 1
                 gap = logits - at_least_float32(turn.judge(augmented).logits)
                 terms[f"consistency_{name}"] = weight(turn.step) * gap.square()
         return terms

@@ -1,4 +1,3 @@
-import torch
 from torch import Tensor
 
 from ganlab.augmentations import images
@@ -52,9 +51,8 @@ class DiffAugment(Trick):
         num_channels = shape[0]
         self.span = Span.of_range(self.range)
         refuse_subpixel_shift(self.translation.maximum, shape)
-        strengths = [self.brightness, self.contrast, self.translation, self.cutout]
-        if num_channels > 1:
-            strengths.append(self.saturation)
+        saturation = [self.saturation] if num_channels > 1 else []  # grey images have none
+        strengths = [self.brightness, self.contrast, self.translation, self.cutout, *saturation]
         if not any(strength.maximum for strength in strengths):
             reason = f"has no effect: all strengths that apply to {num_channels}-channel images are 0"
             raise ConfigError(reason, "set one of them, or remove the trick")
@@ -78,7 +76,7 @@ class DiffAugment(Trick):
             x = images.translate(x, down, right, fill=self.span.middle)
         if self.cutout.maximum:
             row, column = turn.random.uniform("diff_augment/cutout", len(x), 2).T
-            side = torch.full_like(row, self.cutout(turn.step))
+            side = row.new_full(row.shape, self.cutout(turn.step))
             x = images.fill_rectangle(x, row, column, side, fill=self.span.middle)
         return sample._replace(x=x)
 

@@ -16,7 +16,8 @@ from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import set_singular_vectors
 from ganlab.tricks.base import Order, Trick
 
-NUM_BATCHES, BATCH_SIZE = 4, 250  # batches of latents from which the batch norm statistics are computed
+# The number and the size of the batches of latents from which batch norm statistics are computed.
+NUM_BATCHES, BATCH_SIZE = 4, 250
 
 
 class EMA(Trick):
@@ -46,7 +47,7 @@ class EMA(Trick):
         self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
             self.needs = frozenset({Capability.DISCRIMINATOR, Capability.IRREVOCABLE_MOVES})
-        # The number of updates of each player whose weights are averaged.
+        # The number of updates of each player, for the players whose weights are averaged.
         self.moves = dict.fromkeys(players, 0)
         self.averages = nn.ModuleDict()
         # Copies of the averages with suitable statistics and singular vectors, by player and device. They are

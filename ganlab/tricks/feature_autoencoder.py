@@ -25,13 +25,13 @@ class FeatureAutoencoder(Trick):
     def __init__(self, weight: ScheduleLike, hidden: Widths, shape: Sequence[int], value_range: ValueRange):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
-        # The decoder is the body of a generator whose latents are the features. The prior is not used.
-        make_generator = partial(mlp.generator, batch_norm=False, slope=0.0, prior=Normal())
-        self.make_decoder = partial(make_generator, hidden=hidden, shape=shape, value_range=value_range)
+        # Makes a generator whose latents are features. Its body is the decoder; its prior is not used.
+        relu_generator = partial(mlp.generator, batch_norm=False, slope=0.0, prior=Normal())
+        self.make_generator = partial(relu_generator, hidden=hidden, shape=shape, value_range=value_range)
 
     def networks(self, networks: Networks) -> None:
         discriminator = networks.required_discriminator
-        discriminator.decoder = self.make_decoder(discriminator.num_features).body
+        discriminator.decoder = self.make_generator(discriminator.num_features).body
 
     def terms(self, turn: Turn) -> Terms:
         weight, samples = self.weight(turn.step), {"real": turn.real, "fake": turn.fake}

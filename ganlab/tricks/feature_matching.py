@@ -29,7 +29,6 @@ class FeatureMatching(Trick):
             return terms
         if self.replace:
             terms = {name: term for name, term in terms.items() if not name.startswith("adversarial")}
-        verdicts = turn.on_real, turn.on_fake
-        on_real, on_fake = (at_least_float32(verdict.features).mean(0) for verdict in verdicts)  # [F] each
+        on_real, on_fake = (at_least_float32(v.features).mean(0) for v in (turn.on_real, turn.on_fake))  # [F]
         gap = mean_over_ranks(on_real - on_fake)
         return {**terms, "feature_matching": self.weight(turn.step) * gap.square().sum()}

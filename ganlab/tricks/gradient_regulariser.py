@@ -37,7 +37,7 @@ class GradientRegulariser(Trick):
 
     @abstractmethod
     def penalty(self, turn: Turn) -> Tensor:
-        """The penalty of each verdict before it is multiplied by `weight` and `every`, [B]."""
+        """The penalty of each sample or pack, before it is multiplied by `weight` and `every`, [N]."""
 
     def terms(self, turn: Turn) -> Terms:
         every = 1 if turn.is_unrolled else self.every
