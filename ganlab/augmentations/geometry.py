@@ -1,7 +1,6 @@
 """Geometric augmentations: images are warped by one affine map each."""
 
 from dataclasses import dataclass
-from functools import reduce
 from math import pi
 
 import torch
@@ -61,33 +60,30 @@ class Geometry(Augmentation):
         chance, uniform = random.uniform(stream, n, 2, 9).permute(1, 2, 0)  # [9, B] each
         z_scale, z_stretch, z_right, z_down = random.normal(stream, n, 4).T
         u_flip, u_quarters, u_right, u_down, u_first_angle, u_second_angle, _, _, _ = uniform
-        p_rotation = 1 - (1 - p.clamp(max=1)).sqrt()  # then at least one of two is applied with probability p
-        # For each transform, whether it is applied to each image, bool [B].
-        flipped, turned, translated, scaled, _, stretched, _, shifted, _ = chance < p
-        _, _, _, _, rotated_first, _, rotated_second, _, _ = chance < p_rotation
 
-        sign = torch.where(flipped & (u_flip >= 0.5) & self.flip, -1.0, 1.0)
-        quarters = torch.where(turned, (4 * u_quarters).floor() * self.quarter_turns, 0)
-        right = torch.where(translated, uniform_integers(u_right, round(self.translation * width)), 0)
-        down = torch.where(translated, uniform_integers(u_down, round(self.translation * height)), 0)
-        scale = torch.where(scaled, (self.scale * z_scale).exp2(), 1)
-        first_angle = torch.where(rotated_first, self.rotation * pi * (2 * u_first_angle - 1), 0)
-        stretch = torch.where(stretched, (self.anisotropy * z_stretch).exp2(), 1)
-        second_angle = torch.where(rotated_second, self.rotation * pi * (2 * u_second_angle - 1), 0)
-        shift_right = torch.where(shifted, self.shift * width * z_right, 0)
-        shift_down = torch.where(shifted, self.shift * height * z_down, 0)
+        sign = torch.where((u_flip >= 0.5) & self.flip, -1.0, 1.0)
+        quarters = (4 * u_quarters).floor() * self.quarter_turns
+        right = uniform_integers(u_right, round(self.translation * width))
+        down = uniform_integers(u_down, round(self.translation * height))
+        scale, stretch = (self.scale * z_scale).exp2(), (self.anisotropy * z_stretch).exp2()
+        largest_angle = self.rotation * pi
+        p_rotation = 1 - (1 - p.clamp(max=1)).sqrt()  # then at least one of two is applied with probability p
         inverses = [
-            inverse_scaling(sign, 1),
-            inverse_rotation(quarters * pi / 2).round(),  # exact, because the entries are -1, 0 or 1
-            inverse_translation(right, down),
-            inverse_scaling(scale, scale),
-            inverse_rotation(first_angle),
-            inverse_scaling(stretch, 1 / stretch),
-            inverse_rotation(second_angle),
-            inverse_translation(shift_right, shift_down),
+            (p, inverse_scaling(sign, 1)),
+            (p, inverse_rotation(quarters * pi / 2).round()),  # exact, because the entries are -1, 0 or 1
+            (p, inverse_translation(right, down)),
+            (p, inverse_scaling(scale, scale)),
+            (p_rotation, inverse_rotation(largest_angle * (2 * u_first_angle - 1))),
+            (p, inverse_scaling(stretch, 1 / stretch)),
+            (p_rotation, inverse_rotation(largest_angle * (2 * u_second_angle - 1))),
+            (p, inverse_translation(self.shift * width * z_right, self.shift * height * z_down)),
         ]
-        # The product of the matrices, without `@`, which autocast would compute in half precision.
-        return reduce(lambda product, inverse: (product[:, :, :, None] * inverse[:, None]).sum(2), inverses)
+        identity = product = torch.eye(3, device=x.device)
+        for u_applied, (probability, inverse) in zip(chance, inverses, strict=False):
+            inverse = torch.where(u_applied[:, None, None] < probability, inverse, identity)
+            # The matrix product, without `@`, which autocast would compute in half precision.
+            product = (product[..., None] * inverse[:, None]).sum(2)
+        return product
 
 
 def affine(*entries: Tensor | float) -> Tensor:

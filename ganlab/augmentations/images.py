@@ -14,15 +14,12 @@ def uniform_integers(uniform: Tensor, largest: int) -> Tensor:
     return ((2 * largest + 1) * uniform).floor() - largest
 
 
-def adjust_saturation(x: Tensor, factor: Tensor) -> Tensor:
-    """Scales each pixel about the mean of its channels: 0 makes it grey, 1 leaves it unchanged."""
-    grey = x.mean(1, keepdim=True)
-    return grey + (x - grey) * per_image(factor)
+def scale_about_mean(x: Tensor, factor: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Scales the deviations from the mean over `dims`: 0 gives the mean, 1 leaves the image unchanged.
 
-
-def adjust_contrast(x: Tensor, factor: Tensor) -> Tensor:
-    """Scales the values of each image about their mean: 0 makes it constant, 1 leaves it unchanged."""
-    mean = x.mean((1, 2, 3), keepdim=True)
+    With the mean over the channels, this changes the saturation, and with the mean of the image the contrast.
+    """
+    mean = x.mean(dims, keepdim=True)
     return mean + (x - mean) * per_image(factor)
 
 

@@ -75,7 +75,7 @@ class MMDEstimator:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         squared = mmd2(x, y, self.kernel, self.estimator)
-        # The squared estimate may be negative by rounding, and the root has no finite slope at 0.
+        # The estimate may be negative by rounding, and the root has no finite slope at 0.
         return squared.clamp_min(1e-12).sqrt() if self.take_root else squared
 
 

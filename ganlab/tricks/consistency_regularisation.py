@@ -27,9 +27,8 @@ class ConsistencyRegularisation(AugmentingTrick):
         self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf]")
         self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf]")
         has_effect = self.lambda_real.maximum or self.lambda_fake.maximum
-        reason = "has no effect together with lambda_fake=0"
         remedy = "set one of them to a positive number, or remove the trick"
-        require(has_effect, ".lambda_real", 0, reason, remedy)
+        require(has_effect, ".lambda_real", 0, "has no effect together with lambda_fake=0", remedy)
 
     def terms(self, turn: Turn) -> Terms:
         terms = {}

@@ -67,9 +67,9 @@ class DiffAugment(Trick):
         if self.brightness.maximum:
             x = x + images.per_image(self.span.half_width * draw("brightness", self.brightness))
         if self.saturation.maximum and x.shape[1] > 1:
-            x = images.adjust_saturation(x, 1 + draw("saturation", self.saturation))
+            x = images.scale_about_mean(x, 1 + draw("saturation", self.saturation), dims=(1,))
         if self.contrast.maximum:
-            x = images.adjust_contrast(x, 1 + draw("contrast", self.contrast))
+            x = images.scale_about_mean(x, 1 + draw("contrast", self.contrast), dims=(1, 2, 3))
         if self.translation.maximum:
             height, width = x.shape[2:]
             down, right = self._shifts(turn, len(x), height), self._shifts(turn, len(x), width)
