@@ -80,7 +80,8 @@ class Geometry(Augmentation):
         ]
         identity = product = torch.eye(3, device=x.device)
         for u_applied, (probability, inverse) in zip(chance, inverses, strict=False):
-            inverse = torch.where(u_applied[:, None, None] < probability, inverse, identity)
+            applied = u_applied[:, None, None] < probability  # to which images, [B, 1, 1]
+            inverse = torch.where(applied, inverse, identity)
             # The matrix product, without `@`, which autocast would compute in half precision.
             product = (product[..., None] * inverse[:, None]).sum(2)
         return product
@@ -89,8 +90,8 @@ class Geometry(Augmentation):
 def affine(*entries: Tensor | float) -> Tensor:
     """Affine matrices [B, 3, 3] from the six entries of their first two rows, numbers or tensors [B]."""
     zeros = torch.zeros_like(next(entry for entry in entries if isinstance(entry, Tensor)))  # [B]
-    rows = [zeros + entry for entry in (*entries, 0.0, 0.0, 1.0)]
-    return torch.stack(rows, 1).view(-1, 3, 3)
+    tensors = [zeros + entry for entry in (*entries, 0.0, 0.0, 1.0)]
+    return torch.stack(tensors, 1).view(-1, 3, 3)
 
 
 def inverse_scaling(horizontal: Tensor, vertical: Tensor | float) -> Tensor:
@@ -119,9 +120,10 @@ def warp(x: Tensor, inverse: Tensor) -> Tensor:
             that of its source, [B, 3, 3].
     """
     height, width = x.shape[2:]
-    row = torch.arange(height, device=x.device)[:, None] - (height - 1) / 2
-    column = torch.arange(width, device=x.device) - (width - 1) / 2
-    a, b, c, d, e, f = inverse[:, :2].flatten(1).T[..., None, None]  # the first two rows [a b c], [d e f]
+    row = torch.arange(height, device=x.device)[:, None] - (height - 1) / 2  # [H, 1]
+    column = torch.arange(width, device=x.device) - (width - 1) / 2  # [W]
+    # The first two rows of each matrix are (a, b, c) and (d, e, f); each entry is a tensor [B, 1, 1].
+    a, b, c, d, e, f = inverse[:, :2].flatten(1).T[..., None, None]
     source_column, source_row = a * column + b * row + c, d * column + e * row + f  # [B, H, W] each
     above, below, row_fraction = neighbours(source_row + (height - 1) / 2, height)
     left, right, column_fraction = neighbours(source_column + (width - 1) / 2, width)
@@ -136,10 +138,10 @@ def neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     Positions beyond the edges are mirrored into the image first. The mirrored images repeat with a period of
     2 * size.
     """
-    folded = (position + 0.5).remainder(2 * size)
-    folded = (folded.minimum(2 * size - folded) - 0.5).clamp(0, size - 1)
-    first = folded.floor()
-    return first.long(), (first + 1).clamp(max=size - 1).long(), folded - first
+    from_edge = (position + 0.5).remainder(2 * size)  # pixel i lies between i and i + 1
+    mirrored = (from_edge.minimum(2 * size - from_edge) - 0.5).clamp(0, size - 1)
+    first = mirrored.floor()
+    return first.long(), (first + 1).clamp(max=size - 1).long(), mirrored - first
 
 
 def blend(start: Tensor, end: Tensor, fraction: Tensor) -> Tensor:

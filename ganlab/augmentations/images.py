@@ -35,6 +35,7 @@ def translate(x: Tensor, down: Tensor, right: Tensor, fill: float) -> Tensor:
     rows = torch.arange(height, device=x.device) - down.long()[:, None]
     columns = torch.arange(width, device=x.device) - right.long()[:, None]
     valid_rows, valid_columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    # Whether each pixel has a source, [B, 1, H, W].
     inside = (rows == valid_rows)[:, None, :, None] & (columns == valid_columns)[:, None, None, :]
     return gather_pixels(x, valid_rows[:, :, None], valid_columns[:, None, :]).where(inside, fill)
 
@@ -45,7 +46,7 @@ def gather_pixels(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     Pixels are read by indexing, whose gradient is deterministic on a GPU, unlike that of `grid_sample`.
     """
     image = torch.arange(len(x), device=x.device)[:, None, None]  # the index of each image in the batch
-    return x[image, :, rows, columns].movedim(-1, 1)
+    return x[image, :, rows, columns].movedim(-1, 1)  # indexing puts the channels last
 
 
 def fill_rectangle(x: Tensor, row: Tensor, column: Tensor, side: Tensor, fill: float) -> Tensor:
@@ -57,7 +58,8 @@ def fill_rectangle(x: Tensor, row: Tensor, column: Tensor, side: Tensor, fill: f
     """
     height, width = x.shape[2:]
     rows, columns = _are_covered(row, side, height), _are_covered(column, side, width)
-    return x.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], fill)
+    covered = rows[:, None, :, None] & columns[:, None, None, :]  # [B, 1, H, W]
+    return x.masked_fill(covered, fill)
 
 
 def _are_covered(centre: Tensor, side: Tensor, size: int) -> Tensor:
