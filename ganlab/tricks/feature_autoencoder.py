@@ -6,8 +6,7 @@ from torch import Tensor
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.core.validation import ValueRange, Widths
-from ganlab.networks import mlp
-from ganlab.networks.priors import Normal
+from ganlab.networks import mlp, priors
 from ganlab.tricks.base import Terms, Trick
 
 
@@ -26,7 +25,7 @@ class FeatureAutoencoder(Trick):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         # Makes a generator whose latents are features. Its body is the decoder; its prior is not used.
-        relu_generator = partial(mlp.generator, batch_norm=False, slope=0.0, prior=Normal())
+        relu_generator = partial(mlp.generator, batch_norm=False, slope=0.0, prior=priors.Normal())
         self.make_generator = partial(relu_generator, hidden=hidden, shape=shape, value_range=value_range)
 
     def networks(self, networks: Networks) -> None:
