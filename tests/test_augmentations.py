@@ -6,12 +6,11 @@ from support.refusals import refuses
 from support.small_games import game
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Span, image_shape
+from ganlab.augmentations.base import Augmentation, Span, validated_image_shape
 from ganlab.augmentations.colour import Colour, mix_channels
 from ganlab.augmentations.corruption import Corruption
 from ganlab.augmentations.geometry import (
     Geometry,
-    inverse_quarter_turns,
     inverse_rotation,
     inverse_scaling,
     inverse_translation,
@@ -66,9 +65,8 @@ def test_a_warp_equals_grid_sample() -> None:
 @pytest.mark.parametrize("quarters", range(4))
 def test_a_quarter_turn_equals_rot90_bit_for_bit(quarters: int) -> None:
     x = torch.randn(3, 2, 7, 7)
-    assert torch.equal(
-        warp(x, inverse_quarter_turns(torch.full((3,), float(quarters)))), torch.rot90(x, quarters, (2, 3))
-    )
+    exact = inverse_rotation(torch.full((3,), quarters * pi / 2)).round()
+    assert torch.equal(warp(x, exact), torch.rot90(x, quarters, (2, 3)))
     x = noise(3, 2, 8, 8)
     angle = filled(3, quarters * pi / 2)
     assert torch.allclose(warp(x, inverse_rotation(angle)), torch.rot90(x, quarters, (2, 3)))
@@ -271,9 +269,12 @@ def test_strengths_are_the_documented_deviations() -> None:
 @pytest.mark.parametrize(
     ("make", "refusal"),
     [
-        (lambda: geometry(translation=0.01).changes((1, 8, 8)), (".translation", 0.01, "is less than half")),
-        (lambda: colour(hue=1).changes((2, 8, 8)), ("", UNSET, "images with 1 or 3 channels")),
-        (lambda: image_shape((2,)), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
+        (
+            lambda: geometry(translation=0.01).check_shape((1, 8, 8)),
+            (".translation", 0.01, "is less than half"),
+        ),
+        (lambda: colour(hue=1).check_shape((2, 8, 8)), ("", UNSET, "images with 1 or 3 channels")),
+        (lambda: validated_image_shape((2,)), ("", UNSET, r"needs images, but a sample has the shape \[2\]")),
         (lambda: Span.of_range((1, 0)), (".range", (1, 0), "must be two increasing numbers")),
         (lambda: Span.of_range(None), (".range", None, "must be two increasing numbers")),
     ],

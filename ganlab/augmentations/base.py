@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from typing import Annotated, NamedTuple, Self
 
-import torch
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, require
@@ -11,7 +10,7 @@ from ganlab.core.randomness import RandomStreams
 from ganlab.core.validation import ValueRange
 
 # Types of the strengths of transforms; a strength of 0 disables its transform.
-Share = Annotated[float, "[0, 1]"]
+UpTo1 = Annotated[float, "[0, 1]"]
 UpTo2 = Annotated[float, "[0, 2]"]
 UpTo3 = Annotated[float, "[0, 3]"]
 
@@ -29,13 +28,13 @@ class Span(NamedTuple):
         Raises:
             ConfigError: the range is null or not increasing.
         """
-        low, high = value_range or (0, 0)
+        low, high = value_range or (0, 0)  # null is refused as if it were an empty range
         require(low < high, ".range", value_range, "must be two increasing numbers", "set it, or data.range")
         return cls((low + high) / 2, (high - low) / 2)
 
 
-def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """The shape of one sample as channels, height and width.
+def validated_image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """The shape of one sample, after a check that it consists of channels, height and width.
 
     Raises:
         ConfigError: the samples are not images.
@@ -43,27 +42,34 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     if len(shape) != 3:
         reason = f"needs images, but a sample has the shape {list(shape)}"
         raise ConfigError(reason, "remove the trick, or choose image data")
-    channels, height, width = shape
-    return channels, height, width
+    return shape
 
 
-def refuse_subpixel_shift(share: float, shape: tuple[int, int, int]) -> None:
-    """Refuses a maximum translation, a share of the longer side, that is positive but rounds to 0 pixels."""
-    side = max(shape[1:])
+def refuse_subpixel_shift(translation: float, shape: tuple[int, int, int]) -> None:
+    """Refuses a `translation`, the largest shift as a fraction of a side, that is too small for any shift.
+
+    It is too small if it is positive, but rounds to 0 pixels of the longer side.
+    """
+    side = max(shape[1:])  # the larger of height and width
     reason, remedy = f"is less than half a pixel of {side}", "set a larger one, or 0"
-    require(share == 0 or round(share * side) > 0, ".translation", share, reason, remedy)
+    valid = translation == 0 or round(translation * side) > 0
+    require(valid, ".translation", translation, reason, remedy)
 
 
 class Augmentation(ABC):
     """A group of image transforms. Each is applied to each image independently with probability p."""
 
     @abstractmethod
-    def changes(self, shape: tuple[int, int, int]) -> bool:
-        """Whether any transform changes images of this shape, [C, H, W].
+    def check_shape(self, shape: tuple[int, int, int]) -> None:
+        """Checks that the transforms can be applied to images of this shape, (C, H, W).
 
         Raises:
-            ConfigError: a transform does not apply to such images.
+            ConfigError: a transform cannot be applied to such images.
         """
+
+    @abstractmethod
+    def has_effect(self, num_channels: int) -> bool:
+        """Whether any transform can change images with this number of channels."""
 
     @abstractmethod
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
@@ -71,10 +77,6 @@ class Augmentation(ABC):
 
         Args:
             p: the probability of each transform, a scalar; values above 1 act as 1.
+            span: the range of the data, which sets the unit of some strengths.
             stream: the prefix of the names of the random streams in `random`.
         """
-
-
-def apply_where(uniform: Tensor, p: Tensor, parameter: Tensor, neutral: float) -> Tensor:
-    """The parameter [B] of a transform where `uniform` [B] < p; elsewhere its neutral value."""
-    return torch.where(uniform < p, parameter, neutral)

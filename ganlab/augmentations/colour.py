@@ -1,11 +1,12 @@
-"""Colour augmentations: one linear map of the channels per image."""
+"""Colour augmentations: the channels of each image are changed by one affine map."""
 
 from dataclasses import dataclass
 from math import pi, sqrt
 
+import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, UpTo3, apply_where
+from ganlab.augmentations.base import Augmentation, Span, UpTo1, UpTo2, UpTo3
 from ganlab.augmentations.images import per_image
 from ganlab.core.errors import ConfigError
 from ganlab.core.randomness import RandomStreams
@@ -15,50 +16,64 @@ from ganlab.core.randomness import RandomStreams
 class Colour(Augmentation):
     """Brightness, contrast, luma flip, hue and saturation (Karras et al. 2020, appendix B).
 
-    With the grey axis v = (1, 1, 1) / sqrt(3), brightness adds along v, and each other transform is a gain
-    along v, or a gain or a rotation in the plane orthogonal to v. These commute, so their product needs no
-    matrices. Grey images have only the part along v.
+    Each pixel is a vector of three channels, and v = (1, 1, 1) / sqrt(3) is the grey axis. Brightness adds a
+    multiple of v. Every other transform scales the part of the vector along v, or scales or rotates the part
+    orthogonal to v. These transforms commute, so their product needs no matrices. Grey images have only the
+    part along v.
 
-    brightness: standard deviation of the added amount, in units of half of the width of the data's range.
-    contrast: standard deviation of log2 of a factor about the middle of the range.
+    brightness: the standard deviation of the added amount, in units of half of the width of the data's range.
+    contrast: the standard deviation of log2 of the factor by which both parts are scaled, about the middle of
+        the range.
     luma_flip: whether the part along v is negated, in half of the images.
-    hue: largest angle of a rotation about v, in units of 180 degrees.
-    saturation: standard deviation of log2 of a factor orthogonal to v.
+    hue: the largest angle of a rotation about v, in units of 180 degrees.
+    saturation: the standard deviation of log2 of the factor by which the part orthogonal to v is scaled.
     """
 
     brightness: UpTo2
     contrast: UpTo3
     luma_flip: bool
-    hue: Share
+    hue: UpTo1
     saturation: UpTo3
 
-    def changes(self, shape: tuple[int, int, int]) -> bool:
+    def check_shape(self, shape: tuple[int, int, int]) -> None:
         if shape[0] not in (1, 3):
             reason = f"needs images with 1 or 3 channels for its colour transforms, but these have {shape[0]}"
             raise ConfigError(reason, "set its colour to null")
-        changes_grey = self.luma_flip or any((self.brightness, self.contrast))
-        return changes_grey or (shape[0] == 3 and any((self.hue, self.saturation)))
+
+    def has_effect(self, num_channels: int) -> bool:
+        changes_grey = any((self.brightness, self.contrast, self.luma_flip))
+        return changes_grey or (num_channels == 3 and any((self.hue, self.saturation)))
 
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
         # The second call continues the stream of the first, so that all numbers are independent.
         chance, uniform = random.uniform(f"{stream}/colour", len(x), 2, 5).permute(1, 2, 0)  # [5, B] each
-        normal = random.normal(f"{stream}/colour", len(x), 3).T
-        added = apply_where(chance[0], p, span.half_width * self.brightness * normal[0], 0)
-        gain = apply_where(chance[1], p, (self.contrast * normal[1]).exp2(), 1)
-        # (2 * uniform).floor() is 0 or 1, each with probability 1/2.
-        sign = apply_where(chance[2], p, 1 - 2 * (2 * uniform[2]).floor() * self.luma_flip, 1)
-        angle = apply_where(chance[3], p, self.hue * pi * (2 * uniform[3] - 1), 0)
-        orthogonal = gain * apply_where(chance[4], p, (self.saturation * normal[2]).exp2(), 1)
-        along = gain * sign
-        offset = along * added + (1 - along) * span.middle
+        z_brightness, z_contrast, z_saturation = random.normal(f"{stream}/colour", len(x), 3).T
+        _, _, u_flip, u_hue, _ = uniform
+        # For each transform, whether it is applied to each image, bool [B].
+        brightened, contrasted, flipped, rotated, saturated = chance < p
+
+        added = torch.where(brightened, span.half_width * self.brightness * z_brightness, 0)
+        gain = torch.where(contrasted, (self.contrast * z_contrast).exp2(), 1)
+        sign = torch.where(flipped & (u_flip >= 0.5) & self.luma_flip, -1.0, 1.0)
+        angle = torch.where(rotated, self.hue * pi * (2 * u_hue - 1), 0)
+        gain_along = gain * sign
+        gain_orthogonal = gain * torch.where(saturated, (self.saturation * z_saturation).exp2(), 1)
+        # Along v, a value is mapped to gain_along (value + added - middle) + middle.
+        offset = gain_along * added + (1 - gain_along) * span.middle
         if x.shape[1] == 1:
-            return per_image(along) * x + per_image(offset)
-        return mix_channels(x, along, orthogonal, angle) + per_image(offset)
+            return per_image(gain_along) * x + per_image(offset)
+        return mix_channels(x, gain_along, gain_orthogonal, angle) + per_image(offset)
 
 
-def mix_channels(x: Tensor, along: Tensor, orthogonal: Tensor, angle: Tensor) -> Tensor:
-    """Applies gains [B] along and orthogonal to the grey axis, and a rotation about it, to [B, 3, H, W]."""
-    cos, sin = per_image(orthogonal * angle.cos()), per_image(orthogonal * angle.sin())
-    grey = x.mean(1, keepdim=True)
-    cross_product = (x.roll(-2, 1) - x.roll(-1, 1)) / sqrt(3)  # v x colour
-    return cos * x + (per_image(along) - cos) * grey + sin * cross_product
+def mix_channels(x: Tensor, gain_along: Tensor, gain_orthogonal: Tensor, angle: Tensor) -> Tensor:
+    """Applies gains [B] along and orthogonal to the grey axis v, and a rotation about it, to [B, 3, H, W].
+
+    By Rodrigues' formula, a rotation about v maps the part u of a colour that is orthogonal to v to
+    u cos(angle) + (v x u) sin(angle).
+    """
+    cos, sin = per_image(gain_orthogonal * angle.cos()), per_image(gain_orthogonal * angle.sin())
+    grey = x.mean(1, keepdim=True)  # the value of all three channels of the part along v
+    # Channel i of v x u is (u[i + 2] - u[i + 1]) / sqrt(3), with indices modulo 3. x has the same product as
+    # u.
+    cross_product = (x.roll(-2, 1) - x.roll(-1, 1)) / sqrt(3)
+    return cos * x + (per_image(gain_along) - cos) * grey + sin * cross_product

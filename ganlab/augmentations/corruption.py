@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Share, Span, UpTo2, apply_where
-from ganlab.augmentations.images import cut, per_image
+from ganlab.augmentations.base import Augmentation, Span, UpTo1, UpTo2
+from ganlab.augmentations.images import fill_rectangle, per_image
 from ganlab.core.randomness import RandomStreams
 
 
@@ -13,26 +13,29 @@ from ganlab.core.randomness import RandomStreams
 class Corruption(Augmentation):
     """Additive noise and a cutout (Karras et al. 2020, appendix B).
 
-    noise: the noise of an image has the standard deviation |s|, where s is drawn from N(0, `noise`^2), in
-        units of half of the width of the data's range.
-    cutout: side of a rectangle that is filled with the middle of the range, as a share of the image's sides.
+    noise: the standard deviation of s, in units of half of the width of the data's range. The noise of an
+        image has the standard deviation |s|, where s is drawn from a normal distribution with mean 0.
+    cutout: the sides of a rectangle that is filled with the middle of the range, as a fraction of the sides
+        of the image.
     """
 
     noise: UpTo2
-    cutout: Share
+    cutout: UpTo1
 
-    def changes(self, shape: tuple[int, int, int]) -> bool:
+    def check_shape(self, shape: tuple[int, int, int]) -> None:
+        """Accepts every shape."""
+
+    def has_effect(self, num_channels: int) -> bool:
         return bool(self.noise or self.cutout)
 
     def __call__(self, x: Tensor, p: Tensor, span: Span, random: RandomStreams, stream: str) -> Tensor:
-        n = len(x)
-        # The cutout is drawn from columns 1 to 3, whether or not there is noise.
-        uniform = random.uniform(f"{stream}/corruption", n, 4).T
+        # All four numbers are drawn even if one transform is disabled, so that the other keeps its numbers.
+        chance_noise, chance_cutout, row, column = random.uniform(f"{stream}/corruption", len(x), 4).T
         if self.noise:
-            std = random.normal(f"{stream}/corruption", n).abs() * self.noise * span.half_width
+            std = random.normal(f"{stream}/corruption", len(x)).abs() * self.noise * span.half_width
             noise = random.normal(f"{stream}/noise", *x.shape)
-            x = x + per_image(apply_where(uniform[0], p, std, 0)) * noise
+            x = x + per_image(std * (chance_noise < p)) * noise
         if self.cutout:
-            side = apply_where(uniform[1], p, uniform[1].new_full((n,), self.cutout), 0)
-            x = cut(x, uniform[2:].T, side, span.middle)
+            side = self.cutout * (chance_cutout < p)
+            x = fill_rectangle(x, row, column, side, fill=span.middle)
         return x

@@ -1,14 +1,13 @@
 """Geometric augmentations: images are warped by one affine map each."""
 
 from dataclasses import dataclass
-from functools import reduce
 from math import pi
 
 import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Augmentation, Share, Span, UpTo3, apply_where, refuse_subpixel_shift
-from ganlab.augmentations.images import pick, uniform_integers
+from ganlab.augmentations.base import Augmentation, Span, UpTo1, UpTo3, refuse_subpixel_shift
+from ganlab.augmentations.images import gather_pixels, uniform_integers
 from ganlab.core.randomness import RandomStreams
 
 
@@ -21,26 +20,30 @@ class Geometry(Augmentation):
 
     flip: whether images are reflected horizontally, with probability 1/2.
     quarter_turns: whether images are rotated by 0, 90, 180 or 270 degrees with equal probability.
-    translation: largest shift along each axis, as a share of the side, rounded to pixels. All shifts from
-        -max to max have equal probability. In the released code, -max and max are half as likely as the
+    translation: the largest shift along each axis, as a fraction of the side, rounded to pixels. All shifts
+        from -max to max have equal probability. In the released code, -max and max are half as likely as the
         others, because the drawn shift is rounded.
-    scale: standard deviation of log2 of a scale factor.
-    rotation: largest angle, in units of 180 degrees. There is one rotation before `anisotropy` and one
+    scale: the standard deviation of log2 of the scale factor.
+    rotation: the largest angle, in units of 180 degrees. There is one rotation before `anisotropy` and one
         after it; at least one of the two is applied with probability p.
-    anisotropy: standard deviation of log2 of a factor that scales the width and divides the height.
-    shift: standard deviation of a shift along each axis by a fraction of the side, not rounded to pixels.
+    anisotropy: the standard deviation of log2 of a factor by which the width is multiplied and the height
+        divided.
+    shift: the standard deviation of a shift along each axis, as a fraction of the side. It is not rounded to
+        pixels.
     """
 
     flip: bool
     quarter_turns: bool
-    translation: Share
+    translation: UpTo1
     scale: UpTo3
-    rotation: Share
+    rotation: UpTo1
     anisotropy: UpTo3
-    shift: Share
+    shift: UpTo1
 
-    def changes(self, shape: tuple[int, int, int]) -> bool:
+    def check_shape(self, shape: tuple[int, int, int]) -> None:
         refuse_subpixel_shift(self.translation, shape)
+
+    def has_effect(self, num_channels: int) -> bool:
         strengths = (self.translation, self.scale, self.rotation, self.anisotropy, self.shift)
         return self.flip or self.quarter_turns or any(strengths)
 
@@ -48,101 +51,99 @@ class Geometry(Augmentation):
         return warp(x, self._inverse_maps(x, p, random, f"{stream}/geometry"))
 
     def _inverse_maps(self, x: Tensor, p: Tensor, random: RandomStreams, stream: str) -> Tensor:
-        """Matrices that map a pixel to its source, [B, 3, 3].
+        """Matrices that map the position of a pixel to that of its source, [B, 3, 3].
 
         They are products of the transforms' inverses, with that of the first transform leftmost.
         """
-        n, (height, width) = len(x), x.shape[2:]
-        # Not all of the 9 numbers are used. Drawing fewer would change all results.
+        n, _, height, width = x.shape
+        # Not all of the uniform numbers are used, but drawing fewer would change all results.
         chance, uniform = random.uniform(stream, n, 2, 9).permute(1, 2, 0)  # [9, B] each
-        normal = random.normal(stream, n, 4).T
+        z_scale, z_stretch, z_right, z_down = random.normal(stream, n, 4).T
+        u_flip, u_quarters, u_right, u_down, u_first_angle, u_second_angle, _, _, _ = uniform
+
+        sign = torch.where((u_flip >= 0.5) & self.flip, -1.0, 1.0)
+        quarters = (4 * u_quarters).floor() * self.quarter_turns
+        right = uniform_integers(u_right, round(self.translation * width))
+        down = uniform_integers(u_down, round(self.translation * height))
+        scale, stretch = (self.scale * z_scale).exp2(), (self.anisotropy * z_stretch).exp2()
+        largest_angle = self.rotation * pi
         p_rotation = 1 - (1 - p.clamp(max=1)).sqrt()  # then at least one of two is applied with probability p
-
-        def where(i: int, parameter: Tensor, neutral: float, probability: Tensor = p) -> Tensor:
-            """The parameter of the i-th transform where it is applied, elsewhere its neutral value."""
-            return apply_where(chance[i], probability, parameter, neutral)
-
-        right = uniform_integers(uniform[2], round(self.translation * width))
-        down = uniform_integers(uniform[3], round(self.translation * height))
-        scale = where(3, (self.scale * normal[0]).exp2(), 1)
-        stretch = where(5, (self.anisotropy * normal[1]).exp2(), 1)
-        shift_right, shift_down = self.shift * width * normal[2], self.shift * height * normal[3]
-        maps = [
-            inverse_scaling(where(0, 1 - 2 * (2 * uniform[0]).floor() * self.flip, 1), 1),
-            inverse_quarter_turns(where(1, (4 * uniform[1]).floor() * self.quarter_turns, 0)),
-            inverse_translation(where(2, right, 0), where(2, down, 0)),
-            inverse_scaling(scale, scale),
-            inverse_rotation(where(4, self.rotation * pi * (2 * uniform[4] - 1), 0, p_rotation)),
-            inverse_scaling(stretch, 1 / stretch),
-            inverse_rotation(where(6, self.rotation * pi * (2 * uniform[5] - 1), 0, p_rotation)),
-            inverse_translation(where(7, shift_right, 0), where(7, shift_down, 0)),
+        inverses = [
+            (p, inverse_scaling(sign, 1)),
+            (p, inverse_rotation(quarters * pi / 2).round()),  # exact, because the entries are -1, 0 or 1
+            (p, inverse_translation(right, down)),
+            (p, inverse_scaling(scale, scale)),
+            (p_rotation, inverse_rotation(largest_angle * (2 * u_first_angle - 1))),
+            (p, inverse_scaling(stretch, 1 / stretch)),
+            (p_rotation, inverse_rotation(largest_angle * (2 * u_second_angle - 1))),
+            (p, inverse_translation(self.shift * width * z_right, self.shift * height * z_down)),
         ]
-        # Not a matrix product, which autocast would compute in half precision.
-        return reduce(lambda product, inverse: (product[:, :, :, None] * inverse[:, None]).sum(2), maps)
+        identity = product = torch.eye(3, device=x.device)
+        for u_applied, (probability, inverse) in zip(chance, inverses, strict=False):
+            applied = u_applied[:, None, None] < probability  # to which images, [B, 1, 1]
+            inverse = torch.where(applied, inverse, identity)
+            # The matrix product, without `@`, which autocast would compute in half precision.
+            product = (product[..., None] * inverse[:, None]).sum(2)
+        return product
 
 
 def affine(*entries: Tensor | float) -> Tensor:
-    """Affine matrices [B, 3, 3] from the six entries of their first two rows, numbers or [B]."""
-    like = next(entry for entry in entries if isinstance(entry, Tensor))
-    full = [torch.zeros_like(like) + entry for entry in (*entries, 0.0, 0.0, 1.0)]
-    return torch.stack(full, 1).view(-1, 3, 3)
+    """Affine matrices [B, 3, 3] from the six entries of their first two rows, numbers or tensors [B]."""
+    zeros = torch.zeros_like(next(entry for entry in entries if isinstance(entry, Tensor)))  # [B]
+    tensors = [zeros + entry for entry in (*entries, 0.0, 0.0, 1.0)]
+    return torch.stack(tensors, 1).view(-1, 3, 3)
 
 
 def inverse_scaling(horizontal: Tensor, vertical: Tensor | float) -> Tensor:
-    """The inverse of a scaling about the centre by factors [B], as matrices [B, 3, 3]."""
+    """The inverses of scalings about the centre by factors [B], as matrices [B, 3, 3]."""
     return affine(1 / horizontal, 0.0, 0.0, 0.0, 1 / vertical, 0.0)
 
 
 def inverse_translation(right: Tensor, down: Tensor) -> Tensor:
-    """The inverse of a shift by pixels [B], as matrices [B, 3, 3]."""
+    """The inverses of shifts by numbers of pixels [B], as matrices [B, 3, 3]."""
     return affine(1.0, 0.0, -right, 0.0, 1.0, -down)
 
 
 def inverse_rotation(angle: Tensor) -> Tensor:
-    """The inverse of a counter-clockwise rotation, [B] -> [B, 3, 3]; rows are counted downwards."""
+    """The inverses of counter-clockwise rotations by angles [B], as matrices [B, 3, 3].
+
+    Rows are counted downwards, which reverses the signs of the sines.
+    """
     return affine(angle.cos(), -angle.sin(), 0.0, angle.sin(), angle.cos(), 0.0)
-
-
-def inverse_quarter_turns(quarters: Tensor) -> Tensor:
-    """The inverse of a rotation by multiples of 90 degrees, without rounding errors: [B] -> [B, 3, 3]."""
-    cos, sin = (quarters * pi / 2).cos().round(), (quarters * pi / 2).sin().round()
-    return affine(cos, -sin, 0.0, sin, cos, 0.0)
 
 
 def warp(x: Tensor, inverse: Tensor) -> Tensor:
     """Images [B, C, H, W] under affine maps, interpolated linearly and mirrored beyond their edges.
 
     Args:
-        inverse: matrices from the position (column, row, 1) of a pixel to that of its source, in pixels from
-            the centre, [B, 3, 3].
+        inverse: the matrices that map the position (column, row, 1) of a pixel, in pixels from the centre, to
+            that of its source, [B, 3, 3].
     """
     height, width = x.shape[2:]
-    row = torch.arange(height, device=x.device)[:, None] - (height - 1) / 2
-    column = torch.arange(width, device=x.device) - (width - 1) / 2
-    horizontal, vertical = (
-        inverse[:, i, 0, None, None] * column
-        + inverse[:, i, 1, None, None] * row
-        + inverse[:, i, 2, None, None]
-        for i in (0, 1)
-    )  # [B, H, W] each
-    above, below, row_fraction = neighbours(vertical + (height - 1) / 2, height)
-    left, right, column_fraction = neighbours(horizontal + (width - 1) / 2, width)
-    top = interpolate(pick(x, above, left), pick(x, above, right), column_fraction)
-    bottom = interpolate(pick(x, below, left), pick(x, below, right), column_fraction)
-    return interpolate(top, bottom, row_fraction)
+    row = torch.arange(height, device=x.device)[:, None] - (height - 1) / 2  # [H, 1]
+    column = torch.arange(width, device=x.device) - (width - 1) / 2  # [W]
+    # The first two rows of each matrix are (a, b, c) and (d, e, f); each entry is a tensor [B, 1, 1].
+    a, b, c, d, e, f = inverse[:, :2].flatten(1).T[..., None, None]
+    source_column, source_row = a * column + b * row + c, d * column + e * row + f  # [B, H, W] each
+    above, below, row_fraction = neighbours(source_row + (height - 1) / 2, height)
+    left, right, column_fraction = neighbours(source_column + (width - 1) / 2, width)
+    top = blend(gather_pixels(x, above, left), gather_pixels(x, above, right), column_fraction)
+    bottom = blend(gather_pixels(x, below, left), gather_pixels(x, below, right), column_fraction)
+    return blend(top, bottom, row_fraction)
 
 
 def neighbours(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """The indices of the pixels before and after a position, and its distance from the first, [B, H, W] each.
 
-    Positions beyond the edges are mirrored: they repeat with a period of twice the size.
+    Positions beyond the edges are mirrored into the image first. The mirrored images repeat with a period of
+    2 * size.
     """
-    folded = (position + 0.5).remainder(2 * size)
-    folded = (folded.minimum(2 * size - folded) - 0.5).clamp(0, size - 1)
-    first = folded.floor()
-    return first.long(), (first + 1).clamp(max=size - 1).long(), folded - first
+    from_edge = (position + 0.5).remainder(2 * size)  # pixel i lies between i and i + 1
+    mirrored = (from_edge.minimum(2 * size - from_edge) - 0.5).clamp(0, size - 1)
+    first = mirrored.floor()
+    return first.long(), (first + 1).clamp(max=size - 1).long(), mirrored - first
 
 
-def interpolate(one: Tensor, other: Tensor, share: Tensor) -> Tensor:
-    """The point at a share [B, H, W] of the way from one image to another, [B, C, H, W]."""
-    return one + share[:, None] * (other - one)
+def blend(start: Tensor, end: Tensor, fraction: Tensor) -> Tensor:
+    """Interpolates between images [B, C, H, W]: `start` where the fraction [B, H, W] is 0, `end` where 1."""
+    return start + fraction[:, None] * (end - start)

@@ -1,4 +1,4 @@
-"""Differentiable transforms of images [B, C, H, W], with parameters [B] for each image."""
+"""Differentiable transforms of images [B, C, H, W], with one parameter per image, [B]."""
 
 import torch
 from torch import Tensor
@@ -14,15 +14,12 @@ def uniform_integers(uniform: Tensor, largest: int) -> Tensor:
     return ((2 * largest + 1) * uniform).floor() - largest
 
 
-def saturate(x: Tensor, factor: Tensor) -> Tensor:
-    """Scales each pixel about the mean of its channels: 0 makes it grey, 1 leaves it unchanged."""
-    grey = x.mean(1, keepdim=True)
-    return grey + (x - grey) * per_image(factor)
+def scale_about_mean(x: Tensor, factor: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Scales the deviations from the mean over `dims`: 0 gives the mean, 1 leaves the image unchanged.
 
-
-def change_contrast(x: Tensor, factor: Tensor) -> Tensor:
-    """Scales the values of each image about their mean: 0 makes it constant, 1 leaves it unchanged."""
-    mean = x.mean((1, 2, 3), keepdim=True)
+    With the mean over the channels, this changes the saturation, and with the mean of the image the contrast.
+    """
+    mean = x.mean(dims, keepdim=True)
     return mean + (x - mean) * per_image(factor)
 
 
@@ -34,35 +31,38 @@ def translate(x: Tensor, down: Tensor, right: Tensor, fill: float) -> Tensor:
         fill: the value of pixels without a source.
     """
     height, width = x.shape[2:]
-    rows = torch.arange(height, device=x.device) - down.long()[:, None]  # [B, H]: the source of each row
-    columns = torch.arange(width, device=x.device) - right.long()[:, None]  # [B, W]
+    # The source of each row, [B, H], and of each column, [B, W]; it may lie outside of the image.
+    rows = torch.arange(height, device=x.device) - down.long()[:, None]
+    columns = torch.arange(width, device=x.device) - right.long()[:, None]
     valid_rows, valid_columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+    # Whether each pixel has a source, [B, 1, H, W].
     inside = (rows == valid_rows)[:, None, :, None] & (columns == valid_columns)[:, None, None, :]
-    return pick(x, valid_rows[:, :, None], valid_columns[:, None, :]).where(inside, fill)
+    return gather_pixels(x, valid_rows[:, :, None], valid_columns[:, None, :]).where(inside, fill)
 
 
-def pick(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The pixels at indices that broadcast to [B, H, W], as [B, C, H, W].
+def gather_pixels(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The pixels at row and column indices that broadcast to [B, H, W], as images [B, C, H, W].
 
-    It indexes, because the gradient of indexing is deterministic on a GPU, unlike that of `grid_sample`.
+    Pixels are read by indexing, whose gradient is deterministic on a GPU, unlike that of `grid_sample`.
     """
-    image = torch.arange(len(x), device=x.device)[:, None, None]
-    return x[image, :, rows, columns].movedim(-1, 1)
+    image = torch.arange(len(x), device=x.device)[:, None, None]  # the index of each image in the batch
+    return x[image, :, rows, columns].movedim(-1, 1)  # indexing puts the channels last
 
 
-def cut(x: Tensor, centre: Tensor, side: Tensor, fill: float) -> Tensor:
+def fill_rectangle(x: Tensor, row: Tensor, column: Tensor, side: Tensor, fill: float) -> Tensor:
     """Fills a rectangle, which may extend beyond the image, with the value `fill`.
 
     Args:
-        centre: the rectangle's centre, as shares of height and width, [B, 2].
-        side: the rectangle's height and width, as a share of those of the image, [B]; 0 cuts nothing.
+        row, column: the rectangle's centre, as fractions of the image's height and width, [B] each.
+        side: the rectangle's height and width, as a fraction of those of the image, [B]; 0 fills nothing.
     """
     height, width = x.shape[2:]
-    rows, columns = _overlap(centre[:, 0], side, height), _overlap(centre[:, 1], side, width)
-    return x.masked_fill(rows[:, None, :, None] & columns[:, None, None, :], fill)
+    rows, columns = _are_covered(row, side, height), _are_covered(column, side, width)
+    covered = rows[:, None, :, None] & columns[:, None, None, :]  # [B, 1, H, W]
+    return x.masked_fill(covered, fill)
 
 
-def _overlap(centre: Tensor, side: Tensor, size: int) -> Tensor:
+def _are_covered(centre: Tensor, side: Tensor, size: int) -> Tensor:
     """Whether the middle of each of `size` rows or columns lies in the rectangle, bool [B, size]."""
     middle = (torch.arange(size, device=centre.device) + 0.5) / size
     return (middle - centre[:, None]).abs() < side[:, None] / 2

@@ -1,7 +1,5 @@
 """Differentiable distances between two sets of samples, for losses and metrics."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch
@@ -24,20 +22,22 @@ def mmd2(x: Tensor, y: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
             "biased": the V-statistic (equation 5), which is never negative;
             "unbiased": the unbiased estimate of minimum variance (equation 3). If x and y have the same
             distribution, its mean is 0, so it is often negative;
-            "u_statistic": the same without the pairs (x_i, y_i) (equation 4). It needs N = M;
+            "u_statistic": the unbiased estimate without the pairs (x_i, y_i) (equation 4). It needs N = M;
             "linear": the mean over disjoint pairs of samples (lemma 14). It is unbiased, with a higher
             variance but only O(N) evaluations of the kernel. It needs N = M; the last sample of an odd number
             is not used.
 
     Raises:
-        ConfigError: N < 2 or M < 2, unless the estimator is "biased"; or N and M differ, but must be equal.
+        ConfigError: N or M is less than 2, and the estimator is not "biased"; or N and M differ, and the
+            estimator needs equal sizes.
     """
     if estimator == "linear":
         return _linear_time_mmd2(x, y, kernel)
-    cross = kernel.matrix_sum(x, y) / (len(x) * len(y))
     if estimator == "u_statistic":
         require_equal_sizes(x, y, "the U-statistic")
         cross = (kernel.matrix_sum(x, y) - kernel.diagonal(x, y).sum()) / (len(x) * (len(x) - 1))
+    else:
+        cross = kernel.matrix_sum(x, y) / (len(x) * len(y))
     return _mean_within(x, kernel, estimator) + _mean_within(y, kernel, estimator) - 2 * cross
 
 
@@ -46,24 +46,25 @@ def _mean_within(x: Tensor, kernel: Kernel, estimator: Estimator) -> Tensor:
     n = len(x)
     if estimator == "biased":
         return (kernel.off_diagonal_sum(x) + kernel.diagonal(x, x).sum()) / n**2
-    require_two(n, "an unbiased estimate")
+    require_two_samples(n, "an unbiased estimate")
     return kernel.off_diagonal_sum(x) / (n * (n - 1))
 
 
 def _linear_time_mmd2(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
     require_equal_sizes(x, y, "the linear-time estimate")
-    require_two(len(x), "the linear-time estimate")
+    require_two_samples(len(x), "the linear-time estimate")
     end = len(x) // 2 * 2  # without the last sample of an odd number
+    # Two successive samples are a pair: x0 and y0 are the first samples of all pairs, x1 and y1 the second.
     x0, x1, y0, y1 = x[0:end:2], x[1:end:2], y[0:end:2], y[1:end:2]
     within = kernel.diagonal(x0, x1) + kernel.diagonal(y0, y1)
     return (within - kernel.diagonal(x0, y1) - kernel.diagonal(x1, y0)).mean()
 
 
 class MMDEstimator:
-    """An estimator of the squared MMD or of its root: x [N, D] and y [N, D] -> a scalar.
+    """An estimator of the squared MMD, or of its root if `take_root`: x [N, D] and y [N, D] -> a scalar.
 
     Raises:
-        ConfigError: the root of an estimate that can be negative.
+        ConfigError: the root is taken of an estimate that can be negative.
     """
 
     def __init__(self, kernel: Kernel, estimator: BatchEstimator, *, take_root: bool):
@@ -74,7 +75,7 @@ class MMDEstimator:
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         squared = mmd2(x, y, self.kernel, self.estimator)
-        # The square may be negative by rounding, and the root has no finite slope at 0.
+        # The estimate may be negative by rounding, and the root has no finite slope at 0.
         return squared.clamp_min(1e-12).sqrt() if self.take_root else squared
 
 
@@ -85,40 +86,39 @@ def median_distance(x: Tensor) -> Tensor:
     Raises:
         ConfigError: there are fewer than two samples, or at least half of the pairs are equal.
     """
-    require_two(len(x), "a median of distances")
+    require_two_samples(len(x), "a median of distances")
     centred = x - x.mean(0)  # for less rounding error
     squared = squared_distances(centred, centred)
-    median = squared[torch.ones_like(squared, dtype=torch.bool).triu(1)].median().sqrt()  # of i < j
+    above_diagonal = torch.ones_like(squared, dtype=torch.bool).triu(1)  # the pairs with i < j
+    median = squared[above_diagonal].median().sqrt()
     require(median != 0, "", UNSET, "the median distance of the samples is 0", "set the widths in data units")
     return median
 
 
 def moment_gap(x: Tensor, y: Tensor, order: int) -> Tensor:
-    """|m(x) - m(y)|^2, where m is the `moment` of an order: x [N, D] and y [M, D] -> a scalar."""
+    """|moment(x) - moment(y)|^2 for moments of one order: x [N, D] and y [M, D] -> a scalar."""
     return (moment(x, order) - moment(y, order)).square().sum()
 
 
 def moment(x: Tensor, order: int) -> Tensor:
-    """E x of each feature for order 1, otherwise the central moment E (x - E x)^order: [N, D] -> [D]."""
+    """The mean of each feature for order 1, otherwise the central moment E (x - E x)^order: [N, D] -> [D]."""
     mean = x.mean(0)
     return mean if order == 1 else (x - mean).pow(order).mean(0)
 
 
 def covariance_gap(x: Tensor, y: Tensor) -> Tensor:
-    """|Cov x - Cov y|^2 in the Frobenius norm: x [N, D] and y [M, D] -> a scalar."""
-    return (covariance(x) - covariance(y)).square().sum()
+    """|Cov x - Cov y|^2 in the Frobenius norm: x [N, D] and y [M, D] -> a scalar.
 
-
-def covariance(x: Tensor) -> Tensor:
-    """The covariance matrix, with division by N instead of N - 1: [N, D] -> [D, D]."""
-    centred = x - x.mean(0)
-    return centred.T @ centred / len(x)
+    The covariances have the divisors N and M instead of N - 1 and M - 1.
+    """
+    return (torch.cov(x.T, correction=0) - torch.cov(y.T, correction=0)).square().sum()
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tensor:
-    """The mean over K directions of W_p^p between projections: x, y [N, D], directions [K, D] -> a scalar.
+    """The sliced Wasserstein distance to the power p: x, y [N, D], directions [K, D] -> a scalar.
 
-    On a line, the optimal transport plan pairs samples of equal rank (Bonneel et al. 2015, section 3.1).
+    It is the mean over K directions of W_p^p between the projections of x and y onto the direction. On a
+    line, the optimal transport plan pairs samples of equal rank (Bonneel et al. 2015, section 3.1).
 
     Raises:
         ConfigError: x and y have different sizes.
@@ -129,11 +129,11 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tens
 
 
 def require_equal_sizes(x: Tensor, y: Tensor, estimate: str) -> None:
-    """Raises `ConfigError` if x and y have different numbers of samples."""
+    """Raises `ConfigError` if x and y have different numbers of samples; the message names the estimate."""
     reason = f"{estimate} needs as many samples on both sides, not {len(x)} and {len(y)}"
     require(len(x) == len(y), "", UNSET, reason)
 
 
-def require_two(n: int, estimate: str) -> None:
-    """Raises `ConfigError` if there are fewer than two samples."""
+def require_two_samples(n: int, estimate: str) -> None:
+    """Raises `ConfigError` if there are fewer than two samples; the message names the estimate."""
     require(n >= 2, "data.batch_size", n, f"{estimate} needs at least two samples")

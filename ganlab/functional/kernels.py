@@ -1,7 +1,5 @@
 """Kernels k(x, y) for kernel distances. Their form and width determine which differences are detected."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import reduce
@@ -12,8 +10,9 @@ from torch import Tensor
 
 from ganlab.core.validation import Count, NotNegative, Positive
 
-MIN_EXPONENT = -80.0  # of exp: results for smaller exponents are denormal, and take thirty times as long
-MIN_SQUARED_DISTANCE = 1e-30  # of two samples; closer samples count as equal
+# The smallest argument of exp. The results of smaller arguments are denormal, and take thirty times as long.
+MIN_EXPONENT = -80.0
+MIN_SQUARED_DISTANCE = 1e-30  # samples whose squared distance is smaller count as equal
 Scales = Annotated[Sequence[Positive], 1]  # one positive number or more
 
 
@@ -29,7 +28,7 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
 class Kernel(ABC):
     """Base class of kernels of samples x [N, D] and y [M, D] that are (conditionally) positive definite."""
 
-    has_scale: ClassVar[bool] = True  # whether the kernel has a width, to which samples may have to be scaled
+    has_scale: ClassVar[bool] = True  # whether the kernel has a length scale, which has to suit the samples
 
     @abstractmethod
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
@@ -95,12 +94,10 @@ class MatrixSum(torch.autograd.Function):
         x, y, slope = ctx.saved_tensors
         if torch.is_grad_enabled():
             slope = ctx.kernel.slope(squared_distances(x, y))
-        at_x = at_y = None
-        if ctx.needs_input_grad[0]:
-            at_x = 2 * gradient * (slope.sum(1, keepdim=True) * x - slope @ y)
-        if ctx.needs_input_grad[1]:
-            at_y = 2 * gradient * (slope.sum(0).unsqueeze(1) * y - slope.T @ x)
-        return at_x, at_y, None
+        needs_x, needs_y, _ = ctx.needs_input_grad
+        gradient_x = 2 * gradient * (slope.sum(1, keepdim=True) * x - slope @ y) if needs_x else None
+        gradient_y = 2 * gradient * (slope.sum(0).unsqueeze(1) * y - slope.T @ x) if needs_y else None
+        return gradient_x, gradient_y, None
 
 
 class OffDiagonalSum(torch.autograd.Function):
@@ -117,6 +114,7 @@ class OffDiagonalSum(torch.autograd.Function):
         x, slope = ctx.saved_tensors
         if torch.is_grad_enabled():
             slope = ctx.kernel.slope(squared_distances(x, x).fill_diagonal_(0))
+        # Twice the gradient in `MatrixSum`, because each sample is on both sides.
         return 4 * gradient * (slope.sum(1, keepdim=True) * x - slope @ x), None
 
 
@@ -130,7 +128,7 @@ def sum_and_save(ctx: Any, squared: Tensor, *samples: Tensor) -> Tensor:
 
 
 class Linear(Kernel):
-    """x . y, whose kernel distance is the distance of the means."""
+    """x . y. The kernel distance of this kernel is the distance between the means."""
 
     has_scale = False
 
@@ -222,10 +220,10 @@ class Laplacian(Radial):
 
 
 class Energy(Radial):
-    """-|x - y|, whose squared kernel distance is the energy distance 2 E|x - y| - E|x - x'| - E|y - y'|.
+    """-|x - y|. The squared kernel distance of this kernel is the energy distance.
 
-    Szekely & Rizzo 2013, definition 2.1. The kernel is conditionally positive definite, so the biased
-    estimate is never negative and has a root.
+    The energy distance is 2 E|x - y| - E|x - x'| - E|y - y'| (Szekely & Rizzo 2013, definition 2.1). The
+    kernel is conditionally positive definite, so the biased estimate is never negative and has a root.
     """
 
     has_scale = False
@@ -238,7 +236,7 @@ class Energy(Radial):
 
 
 def clamped_exp(exponent: Tensor) -> Tensor:
-    """exp of exponents of at most 0, elementwise; constant for exponents below -80, where it is 2e-35."""
+    """exp, elementwise, for exponents of at most 0. It is constant, 2e-35, for exponents below -80."""
     return exponent.clamp_min(MIN_EXPONENT).exp()
 
 
@@ -249,6 +247,7 @@ def safe_sqrt(squared: Tensor) -> Tensor:
 
 def safe_reciprocal(distances: Tensor) -> Tensor:
     """1 / distance, or 0 for the smallest distance that `safe_sqrt` returns, which stands for 0."""
+    # The factor 2 allows for rounding errors of the square root.
     return torch.where(distances.square() > 2 * MIN_SQUARED_DISTANCE, 1 / distances, 0.0)
 
 

@@ -15,10 +15,10 @@ Likelihood = Callable[[Tensor, Tensor], Tensor]  # data x and their mean -> log 
 
 
 class Gaussian:
-    """A normal distribution of each element around its mean.
+    """Independent normal distributions of all elements around their means.
 
     Args:
-        std: the standard deviation of all elements, in units of the data.
+        std: the standard deviation of every element, in units of the data.
     """
 
     def __init__(self, std: Positive):
@@ -30,7 +30,7 @@ class Gaussian:
 
 
 class Bernoulli:
-    """The negative cross-entropy between each element and its mean, both scaled to [0, 1].
+    """The sum over elements of the negative cross-entropy between the element and its mean, scaled to [0, 1].
 
     Args:
         value_range: the range of the data and of the means, which is mapped to [0, 1].

@@ -11,13 +11,13 @@ from ganlab.tricks.base import Compute, Terms
 
 
 class AdaptiveAugment(AugmentingTrick):
-    """ADA: the discriminator's inputs are augmented more as it overfits (Karras et al. 2020, ADA).
+    """The discriminator's inputs are augmented more as it overfits (ADA, Karras et al. 2020).
 
     Each transform is applied to each image with probability p, which starts at 0. After every `interval`
     updates of the discriminator, p rises if r_t = E sign(D(x)), over the real samples of these updates, is
-    above `target`, and otherwise falls, at a rate of 1 per `kimg` thousand real images (section 3, equation
-    1). p never falls below 0, and values above 1 act as 1. Samples are augmented on both players' turns, and
-    the generator's gradient flows through the augmentation. An augmented image keeps its class.
+    above `target`; otherwise it falls (section 3, equation 1). A change of 1 takes `kimg` thousand real
+    images. p never falls below 0, and values above 1 act as 1. Samples are augmented on both players' turns,
+    and the generator's gradient flows through the augmentation. An augmented image keeps its class.
     """
 
     stream = "adaptive_augment"
@@ -34,10 +34,10 @@ class AdaptiveAugment(AugmentingTrick):
         super().__init__(**augmentations)
         self.target, self.interval, self.kimg = target, interval, kimg
         self.p = nn.Buffer(torch.zeros(()))
-        self.signs = nn.Buffer(torch.zeros(()))  # the sum of E sign(D(x)) since the last change of p
-        self.latest = nn.Buffer(torch.zeros(()))  # E sign(D(x)) of the current turn
-        self.moves = 0  # updates of the discriminator
-        self.images = 0  # real images since the last change of p
+        self.latest = nn.Buffer(torch.zeros(()))  # E sign(D(x)) in the discriminator's latest turn
+        self.signs = nn.Buffer(torch.zeros(()))  # the sum of `latest` over the updates since p last changed
+        self.moves = 0  # the number of the discriminator's updates
+        self.images = 0  # the number of real images since p last changed
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         return self.augment(sample, self.p, turn)
@@ -47,14 +47,14 @@ class AdaptiveAugment(AugmentingTrick):
         if turn.player == "discriminator" and not turn.is_unrolled:
             signs = at_least_float32(turn.on_real.logits.detach()).sign()
             self.latest.copy_(mean_over_ranks(signs.mean()))
-            self.batch_size = len(turn.real.x) * turn.random.world_size  # of all processes
+            self.global_batch_size = len(turn.real.x) * turn.random.world_size
         return terms
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
         if player == "generator":
             return
         self.moves += 1
-        self.images += self.batch_size
+        self.images += self.global_batch_size
         self.signs.add_(self.latest)
         if self.moves % self.interval == 0:
             direction = (self.signs / self.interval - self.target).sign()

@@ -10,10 +10,10 @@ from ganlab.tricks.base import Terms, Trick
 class AuxiliaryClassifier(Trick):
     """AC-GAN: both players are trained so that a classifier head recognises the class (Odena et al. 2017).
 
-    The generator is conditioned on a class, by one of the modes of label_conditioning. The discriminator does
-    receive the class but predicts it with a separate head. It minimises
-    weight (-log p(y | x) - log p(y | G(z, y))) in addition to its other terms. The generator minimises
-    -weight log p(y | G(z, y)) (equations 2 and 3).
+    The generator is conditioned on a class y, by one of the modes of the trick label_conditioning. The
+    discriminator does not receive the class, but predicts its probability p(y | x) with a separate head. The
+    discriminator minimises weight (-log p(y | x) - log p(y | G(z, y))) in addition to its other terms, and
+    the generator minimises -weight log p(y | G(z, y)) (equations 2 and 3).
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
@@ -26,7 +26,8 @@ class AuxiliaryClassifier(Trick):
 
     def networks(self, networks: Networks) -> None:
         num_classes = condition_generator(networks, self.generator_mode)
-        networks.required_discriminator.classes = networks.required_discriminator.head(num_classes)
+        discriminator = networks.required_discriminator
+        discriminator.classes = discriminator.head(num_classes)
 
     def terms(self, turn: Turn) -> Terms:
         weight = self.weight(turn.step)
@@ -37,7 +38,7 @@ class AuxiliaryClassifier(Trick):
 
 
 def class_cross_entropy(turn: Turn, sample: Sample) -> Tensor:
-    """-log p(y | x) of samples x and their classes y, under the verdict's class logits, [B]."""
+    """-log p(y | x) of each sample x and its class y, where the verdict has the logits of p, [B]."""
     logits = turn.judge(sample).classes
     assert logits is not None
     assert sample.condition is not None

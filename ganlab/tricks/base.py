@@ -5,20 +5,20 @@ from contextlib import contextmanager
 from copy import copy
 from enum import IntEnum
 from functools import partial
-from itertools import combinations
+from itertools import permutations
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError, completing_relative_keys
-from ganlab.core.profiling import profile_range, with_range
+from ganlab.core.profiling import with_range
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks, Player, Sample, Targets, Turn
 from ganlab.networks.base import Discriminator
 
-Terms = dict[str, Tensor]  # loss terms by name, each a scalar or one number per verdict
-Compute = Callable[[Turn], Terms]  # computes the loss terms of the player on turn
+Terms = dict[str, Tensor]  # loss terms by name; the player minimises the mean of each term's elements
+Compute = Callable[[Turn], Terms]  # a function that computes the loss terms of the player on turn
 PlayerChoice = Literal["discriminator", "generator", "both"]
 
 
@@ -45,10 +45,12 @@ class Trick(nn.Module):
     order: ClassVar[Order] = Order.EXTEND
     needs: frozenset[str] = frozenset()
     claims: frozenset[str] = frozenset()
-    players: tuple[Player, ...] = ("discriminator", "generator")  # whose networks or losses the trick changes
-    selects_player: ClassVar[bool] = False  # whether the trick has a setting `player`
-    saved_attributes: ClassVar[tuple[str, ...]] = ()  # attributes that are saved and restored like buffers
-    differentiates_inputs: ClassVar[bool] = False  # whether it takes gradients with respect to samples
+    # The players whose networks or losses the trick changes.
+    players: tuple[Player, ...] = ("discriminator", "generator")
+    # The names of attributes that are saved and restored like buffers.
+    saved_attributes: ClassVar[tuple[str, ...]] = ()
+    # Whether the trick takes gradients with respect to the real and fake samples.
+    differentiates_inputs: ClassVar[bool] = False
 
     def networks(self, networks: Networks) -> None:
         """Changes the networks, in place and once, when the game is built."""
@@ -85,7 +87,7 @@ class Trick(nn.Module):
         Tricks that change or drop terms, or compute them on a changed turn, override this hook.
 
         Args:
-            compute: computes the terms of the objective and of the tricks before this one in order.
+            compute: the function that computes the terms of the objective and of the tricks before this one.
         """
         terms = compute(turn)
         return {**terms, **self.terms(turn)} if turn.player in self.players else terms
@@ -123,14 +125,12 @@ class Trick(nn.Module):
 class PlayerTrick(Trick):
     """Base class of tricks whose setting `player` selects the networks that they change."""
 
-    selects_player = True
-
     def __init__(self, player: PlayerChoice):
         super().__init__()
         self.player = player
         self.players = ("discriminator", "generator") if player == "both" else (player,)
         self.needs = frozenset({Capability.DISCRIMINATOR} if "discriminator" in self.players else ())
-        # Capabilities for tricks that normalise the weights of these players.
+        # The capabilities that a trick claims if it normalises the weights of these players.
         self.weight_scale_capabilities = frozenset(Capability[f"{p.upper()}_SCALE"] for p in self.players)
 
 
@@ -146,8 +146,8 @@ def errors_about(trick: str) -> Iterator[None]:
         raise ConfigError(error.reason, error.remedy, "trick", trick) from error.__cause__
 
 
-# Capabilities that do not depend on the objective: why one is missing, and the remedy.
-MISSING: dict[str, tuple[str, str]] = {
+# For each capability that does not depend on the objective: why it is missing, and the remedy.
+MISSING_CAPABILITIES: dict[str, tuple[str, str]] = {
     Capability.LABELS: ("the data have no labels, or only one class", "choose labelled data"),
     Capability.LABELLED_BATCH: ("data.labelled is not set", "set it, such as data.labelled=100"),
     Capability.ONE_PROCESS: ("the run has several", "use one process"),
@@ -156,22 +156,25 @@ MISSING: dict[str, tuple[str, str]] = {
 
 
 def capability_error(name: str, trick: Trick, capability: str, objective: str) -> ConfigError:
-    """The error that a trick needs a capability which is not provided."""
-    if capability in MISSING:
-        cause, remedy = MISSING[capability]
+    """The error about a trick that needs or claims a capability which is not provided."""
+    if capability in MISSING_CAPABILITIES:
+        cause, remedy = MISSING_CAPABILITIES[capability]
         reason = f"needs {capability}, but {cause}"
     else:
         reason = f"needs an objective with {capability}, but {objective} has none"
         example = "minimax" if capability == Capability.ZERO_SUM else "non_saturating"
         remedy = f"choose an objective such as {example}"
-    player = f"set trick.{name}.player, " if trick.selects_player else ""
-    return ConfigError(reason, f"remove the trick, {player}or {remedy}", "trick", name)
+    other_player = f"set trick.{name}.player, " if isinstance(trick, PlayerTrick) else ""
+    return ConfigError(reason, f"remove the trick, {other_player}or {remedy}", "trick", name)
 
 
 class Tricks(nn.ModuleDict):
-    """All tricks of a game, by their names in the config. Each hook calls that of every trick, in order."""
+    """All tricks of a game, by their names in the config.
 
-    if TYPE_CHECKING:  # torch returns modules of any class
+    Each hook calls the hook of the same name of every trick, in order.
+    """
+
+    if TYPE_CHECKING:  # for type checkers: torch's annotations allow any module as a value
 
         def items(self) -> ItemsView[str, Trick]: ...
 
@@ -180,39 +183,44 @@ class Tricks(nn.ModuleDict):
     def __init__(self, tricks: Mapping[str, Trick]):
         super().__init__()
         for name in sorted(tricks, key=lambda name: (tricks[name].order, name)):
+            # A trick becomes an attribute of this module, and its name must not look like a hook.
             if "." in name or hasattr(self, name) or hasattr(Trick, name):
                 raise ConfigError("is a reserved name", "choose another key", "trick", name)
             self[name] = tricks[name]
-        # Two tricks of one class on the same player would give their loss terms the same names.
-        for (one, trick), (other, twin) in combinations(self.items(), 2):
-            # The base class, if one of the two classes is derived from the other.
-            base = type(twin) if isinstance(trick, type(twin)) else type(trick)
-            adds_terms = base.losses is not Trick.losses or base.terms is not Trick.terms
-            if isinstance(twin, base) and adds_terms and set(trick.players) & set(twin.players):
-                reason = f"both are {base.__name__} and would overwrite each other's loss terms"
-                raise ConfigError(reason, "remove one of them", "trick", [one, other])
+        # Two tricks of one class, or of a class and its subclass, would give their loss terms the same names
+        # if they are on the same player.
+        for (name, trick), (twin_name, twin) in permutations(self.items(), 2):
+            common = type(twin)
+            adds_terms = common.losses is not Trick.losses or common.terms is not Trick.terms
+            if isinstance(trick, common) and adds_terms and set(trick.players) & set(twin.players):
+                reason = f"both are {common.__name__} and would overwrite each other's loss terms"
+                raise ConfigError(reason, "remove one of them", "trick", sorted([name, twin_name]))
 
     def check_capabilities(self, provided: frozenset[str], objective: str) -> None:
-        """Checks that every trick has the capabilities that it needs.
+        """Checks that every trick has the capabilities that it needs, and alone those that it claims.
 
         Args:
             provided: the capabilities of objective, data and settings.
             objective: the name of the objective's class, for the message.
 
         Raises:
-            ConfigError: a needed or claimed capability is not provided, or another trick claims it.
+            ConfigError: a capability that a trick needs or claims is not provided, or a different trick
+                claims the same capability.
         """
         claimant = {capability: name for name, trick in self.items() for capability in trick.claims}
         for name, trick in self.items():
             for capability in sorted(trick.needs | trick.claims):
                 if capability not in provided:
                     raise capability_error(name, trick, capability, objective)
-                if (other := claimant.get(capability, name)) != name:
-                    reason = f"{other} claims {capability}, which {name} needs as well"
-                    raise ConfigError(reason, "remove one of them", "trick", [other, name])
+                if capability in claimant and claimant[capability] != name:
+                    reason = f"{claimant[capability]} claims {capability}, which {name} needs as well"
+                    raise ConfigError(reason, "remove one of them", "trick", [claimant[capability], name])
 
     def change_networks(self, networks: Networks) -> None:
-        """Changes the networks in place by the `networks` hook of each trick, which has a seed of its own."""
+        """Calls the `networks` hook of each trick, which changes the networks in place.
+
+        During the call, torch's default generator has a seed that is derived from the name of the trick.
+        """
         seed = torch.initial_seed()
         with torch.random.fork_rng(devices=[]):
             for name, trick in self.items():
@@ -229,9 +237,8 @@ class Tricks(nn.ModuleDict):
         """
         for name, trick in self.items():
             try:
-                with profile_range(f"trick {name}"):
-                    value = getattr(trick, hook)(value, *turn)
-            except ConfigError:  # entered only now, because hooks are called many times a step
+                value = with_range(f"trick {name}", getattr(trick, hook))(value, *turn)
+            except ConfigError:  # not a `with` around the call, which would cost time in every step
                 with errors_about(name):
                     raise
         return value
@@ -241,10 +248,14 @@ class Tricks(nn.ModuleDict):
             trick.on_weights_loaded(networks)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
-        """The loss terms after all hooks; a hook receives those after the trick before as its `compute`."""
+        """The loss terms of the player on turn.
+
+        The `compute` that each trick receives is the `losses` hook of the trick before it, or, for the first
+        trick, the argument of this method.
+        """
         for name, trick in self.items():
-            # `compute` is charged to the player even when a trick calls it, and only the trick's own work to
-            # the trick.
+            # For the profile: `compute` is measured as the player's time even when a trick calls it, and only
+            # the remaining time of the hook is measured as the trick's.
             inner = with_range(turn.player, compute)
             compute = with_range(f"trick {name}", partial(trick.losses, compute=inner))
         return compute(turn)

@@ -1,7 +1,5 @@
 from typing import Unpack
 
-import torch
-
 from ganlab.core.errors import require
 from ganlab.core.schedules import ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Turn, at_least_float32
@@ -13,9 +11,9 @@ class ConsistencyRegularisation(AugmentingTrick):
     """bCR: the discriminator's logits should not change when a sample is augmented (Zhao et al. 2021).
 
     Adds lambda_real E (D(x) - D(T(x)))^2 + lambda_fake E (D(G(z)) - D(T(G(z))))^2 to the discriminator's
-    loss (algorithm 1); with lambda_fake = 0 this is CR (Zhang et al. 2020). Every transform of T is applied
-    to every image. The adversarial terms and the generator's turn use samples without T. Each lambda that
-    is not 0 costs one more pass of the discriminator.
+    loss, where T is a random augmentation (algorithm 1). With lambda_fake = 0 this is CR (Zhang et al. 2020).
+    Every transform of T is applied to every image. The adversarial terms and the generator's turn use samples
+    without T. Each lambda that is not 0 costs an additional pass through the discriminator.
     """
 
     stream = "consistency_regularisation"
@@ -28,17 +26,17 @@ class ConsistencyRegularisation(AugmentingTrick):
         super().__init__(**augmentations)
         self.lambda_real = as_schedule(".lambda_real", lambda_real, "[0, inf]")
         self.lambda_fake = as_schedule(".lambda_fake", lambda_fake, "[0, inf]")
-        useful = self.lambda_real.maximum or self.lambda_fake.maximum
-        reason = "has no effect together with lambda_fake=0"
+        has_effect = self.lambda_real.maximum or self.lambda_fake.maximum
         remedy = "set one of them to a positive number, or remove the trick"
-        require(useful, ".lambda_real", 0, reason, remedy)
+        require(has_effect, ".lambda_real", 0, "has no effect together with lambda_fake=0", remedy)
 
     def terms(self, turn: Turn) -> Terms:
-        terms, parts = {}, {"real": (self.lambda_real, turn.real), "fake": (self.lambda_fake, turn.fake)}
-        for name, (weight, sample) in parts.items():
+        terms = {}
+        sources = ("real", self.lambda_real, turn.real), ("fake", self.lambda_fake, turn.fake)
+        for name, weight, sample in sources:
             if weight.maximum:
                 logits = at_least_float32(turn.judge(sample).logits)  # [B]
-                augmented = self.augment(sample, torch.ones((), device=sample.x.device), turn)
+                augmented = self.augment(sample, sample.x.new_ones(()), turn)  # p = 1
                 gap = logits - at_least_float32(turn.judge(augmented).logits)
                 terms[f"consistency_{name}"] = weight(turn.step) * gap.square()
         return terms

@@ -1,8 +1,7 @@
-import torch
 from torch import Tensor
 
-from ganlab.augmentations.base import Span, image_shape, refuse_subpixel_shift
-from ganlab.augmentations.images import change_contrast, cut, per_image, saturate, translate, uniform_integers
+from ganlab.augmentations import images
+from ganlab.augmentations.base import Span, refuse_subpixel_shift, validated_image_shape
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule, ScheduleLike, as_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
@@ -14,17 +13,18 @@ class DiffAugment(Trick):
     """All inputs of the discriminator are augmented, real and fake, on both turns (Zhao et al. 2020).
 
     The discriminator judges T(x) and T(G(z)), and the generator's gradient flows through T (figure 4 of the
-    paper). Each image has its own random numbers, drawn again whenever it is judged, and keeps its class. A
+    paper). Random numbers are drawn for each image whenever it is judged. The image keeps its class. A
     strength of 0 disables a transform; all strengths lie in [0, 1].
 
-    brightness: largest amount that is added, in units of half of the width of the data's range.
-    saturation: largest relative change of a pixel's distance from its grey value; for images with colours.
-    contrast: largest relative change of the distance from the image's mean.
-    translation: largest shift along each axis, as a share of the side, rounded to pixels. Pixels from outside
-        the image have the middle of the range.
-    cutout: side of a square that is filled with the middle of the range, as a share of the image's side. The
-        square's centre is uniform in the image, also between pixels. The released code uses whole
-        pixels and, for even squares, one more position beyond the edge.
+    brightness: the largest amount that is added, in units of half of the width of the data's range.
+    saturation: the largest relative change of a pixel's distance from its grey value, for images with
+        colours.
+    contrast: the largest relative change of a pixel's distance from the image's mean.
+    translation: the largest shift along each axis, as a fraction of the side, rounded to pixels. Pixels that
+        are shifted in from outside of the image have the middle value of the range.
+    cutout: the side of a square that is filled with the middle value of the range, as a fraction of the
+        image's side. The square's centre is uniformly distributed over the image. In the released code the
+        square always consists of whole pixels.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -47,14 +47,14 @@ class DiffAugment(Trick):
         self.range = range
 
     def networks(self, networks: Networks) -> None:
-        shape = image_shape(networks.generator.shape)
+        shape = validated_image_shape(networks.generator.shape)
+        num_channels = shape[0]
         self.span = Span.of_range(self.range)
         refuse_subpixel_shift(self.translation.maximum, shape)
-        strengths = [self.brightness, self.contrast, self.translation, self.cutout]
-        if shape[0] > 1:
-            strengths.append(self.saturation)
+        saturation = [self.saturation] if num_channels > 1 else []  # grey images have none
+        strengths = [self.brightness, self.contrast, self.translation, self.cutout, *saturation]
         if not any(strength.maximum for strength in strengths):
-            reason = f"has no effect: all strengths that apply to {shape[0]}-channel images are 0"
+            reason = f"has no effect: all strengths that apply to {num_channels}-channel images are 0"
             raise ConfigError(reason, "set one of them, or remove the trick")
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
@@ -65,21 +65,22 @@ class DiffAugment(Trick):
             return strength(turn.step) * (2 * turn.random.uniform(f"diff_augment/{name}", len(x)) - 1)
 
         if self.brightness.maximum:
-            x = x + per_image(self.span.half_width * draw("brightness", self.brightness))
+            x = x + images.per_image(self.span.half_width * draw("brightness", self.brightness))
         if self.saturation.maximum and x.shape[1] > 1:
-            x = saturate(x, 1 + draw("saturation", self.saturation))
+            x = images.scale_about_mean(x, 1 + draw("saturation", self.saturation), dims=(1,))
         if self.contrast.maximum:
-            x = change_contrast(x, 1 + draw("contrast", self.contrast))
+            x = images.scale_about_mean(x, 1 + draw("contrast", self.contrast), dims=(1, 2, 3))
         if self.translation.maximum:
-            down, right = (self._shifts(turn, len(x), size) for size in x.shape[2:])
-            x = translate(x, down, right, fill=self.span.middle)
+            height, width = x.shape[2:]
+            down, right = self._shifts(turn, len(x), height), self._shifts(turn, len(x), width)
+            x = images.translate(x, down, right, fill=self.span.middle)
         if self.cutout.maximum:
-            centre = turn.random.uniform("diff_augment/cutout", len(x), 2)
-            side = torch.full_like(centre[:, 0], self.cutout(turn.step))
-            x = cut(x, centre, side, fill=self.span.middle)
+            row, column = turn.random.uniform("diff_augment/cutout", len(x), 2).T
+            side = row.new_full(row.shape, self.cutout(turn.step))
+            x = images.fill_rectangle(x, row, column, side, fill=self.span.middle)
         return sample._replace(x=x)
 
     def _shifts(self, turn: Turn, n: int, size: int) -> Tensor:
         """Random shifts by whole pixels along a side of `size` pixels, [n]."""
         largest = round(self.translation(turn.step) * size)
-        return uniform_integers(turn.random.uniform("diff_augment/translation", n), largest)
+        return images.uniform_integers(turn.random.uniform("diff_augment/translation", n), largest)

@@ -9,12 +9,12 @@ from ganlab.tricks.gradient_regulariser import GradientRegulariser
 
 
 class DRAGAN(GradientRegulariser):
-    """Adds the penalty weight E (|grad D| - target)^2 around real samples (Kodali et al. 2017).
+    """Adds weight E (|grad D| - target)^2 around real samples (DRAGAN, Kodali et al. 2017).
 
-    As in the authors' code, a point is drawn uniformly from the line between a real sample x and
-    x + size std U, where each element of U is uniform in [0, 1). std is the standard deviation of all
-    elements of the global batch, with the divisor n (StudioGAN has n - 1). The paper's text has Gaussian
-    noise.
+    As in the authors' code, the gradient is taken at a point that is drawn uniformly from the line between a
+    real sample x and x + size std U. Each element of U is uniform in [0, 1), and std is the standard
+    deviation of all n elements of the global batch, with the divisor n; StudioGAN divides by n - 1. The text
+    of the paper has Gaussian noise instead of U.
     """
 
     def __init__(self, weight: ScheduleLike, target: ScheduleLike, size: ScheduleLike, every: Count):
@@ -23,12 +23,12 @@ class DRAGAN(GradientRegulariser):
         self.size = nonzero_schedule(".size", size)
 
     def penalty(self, turn: Turn) -> Tensor:
-        x, n = turn.real.x.detach(), len(turn.on_real.logits)
+        x, num_packs = turn.real.x.detach(), len(turn.on_real.logits)
         noise = turn.random.uniform("dragan", *x.shape).to(x.dtype)
-        share = turn.random.uniform("dragan", n, *[1] * (x.ndim - 1)).to(x.dtype)
-        share = share.repeat_interleave(len(x) // n, 0)  # all samples of a pack have the same
-        x32 = at_least_float32(x)
-        std = mean_over_ranks((x32 - mean_over_ranks(x32.mean())).square().mean()).sqrt()
-        x = (x + share * self.size(turn.step) * std * noise).requires_grad_()
-        norms = row_norms(input_gradients(turn.judge(turn.real._replace(x=x)).logits, x))
+        position = turn.random.uniform("dragan", num_packs, *[1] * (x.ndim - 1)).to(x.dtype)
+        position = position.repeat_interleave(len(x) // num_packs, 0)  # one for all samples of a pack
+        elements = at_least_float32(x)
+        std = mean_over_ranks((elements - mean_over_ranks(elements.mean())).square().mean()).sqrt()
+        points = (x + position * self.size(turn.step) * std * noise).requires_grad_()
+        norms = row_norms(input_gradients(turn.judge(turn.real._replace(x=points)).logits, points))
         return (norms - self.target(turn.step)).square()

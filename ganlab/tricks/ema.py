@@ -16,7 +16,8 @@ from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import set_singular_vectors
 from ganlab.tricks.base import Order, Trick
 
-NUM_BATCHES, BATCH_SIZE = 4, 250  # of the latents from which batch norm statistics are computed
+# The number and the size of the batches of latents from which batch norm statistics are computed.
+NUM_BATCHES, BATCH_SIZE = 4, 250
 
 
 class EMA(Trick):
@@ -28,8 +29,9 @@ class EMA(Trick):
     Before the generator's average is used, its batch norm statistics are computed from samples of the
     average, because with the generator's statistics the samples would match neither network. The singular
     vectors of spectral norm are those of the averaged weights, for both players. The discriminator's average
-    classifies samples outside of training, if the discriminator has a class head (Salimans et al. 2016,
-    code). It must not have batch norm, whose statistics would be those of the discriminator.
+    classifies samples outside of training, as in the code of Salimans et al. (2016). So the discriminator
+    must have a class head. It must not have batch norm, because the statistics of its average are not
+    recomputed.
 
     decay: strictly between 0 and 1. A number is warmed up (`core.schedules.WarmUp`), because an average over
         more steps than were played consists mostly of the first weights. A schedule is used as it is.
@@ -45,23 +47,23 @@ class EMA(Trick):
         self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)
         if "discriminator" in players:
             self.needs = frozenset({Capability.DISCRIMINATOR, Capability.IRREVOCABLE_MOVES})
-        self.moves = dict.fromkeys(players, 0)  # the number of updates of each player
+        # The number of updates of each player, for the players whose weights are averaged.
+        self.moves = dict.fromkeys(players, 0)
         self.averages = nn.ModuleDict()
-        # Copies of the averages that have suitable statistics and singular vectors, with their devices. They
-        # are not part of the state, so sampling does not change the game.
-        self._prepared: dict[str, tuple[torch.device, nn.Module]] = {}
+        # Copies of the averages with suitable statistics and singular vectors, by player and device. They are
+        # not part of the state, so sampling does not change the game.
+        self._prepared: dict[tuple[Player, torch.device], nn.Module] = {}
 
     def networks(self, networks: Networks) -> None:
         if "discriminator" in self.moves:
             discriminator, players = networks.required_discriminator, list(self.moves)
             reason = "has no effect on a discriminator without a class head"
-            add = "leave discriminator out, or add trick"
-            has_head = discriminator.classes is not None
-            require(has_head, ".players", players, reason, f"{add} semi_supervised or auxiliary_classifier")
+            remedy = "leave discriminator out, or add trick semi_supervised or auxiliary_classifier"
+            require(discriminator.classes is not None, ".players", players, reason, remedy)
             has_norm = any(isinstance(layer, _BatchNorm) for layer in discriminator.modules())
             reason = "would classify with batch norm statistics that are not those of the average"
-            remedy = f"{add}=normalisation with trick.normalisation.player=discriminator"
-            require(not has_norm, ".players", players, reason, remedy)
+            trick = "trick=normalisation with trick.normalisation.player=discriminator"
+            require(not has_norm, ".players", players, reason, f"leave discriminator out, or add {trick}")
         for player in self.moves:
             self.averages[player] = deepcopy(getattr(networks, player)).requires_grad_(False)
 
@@ -77,6 +79,7 @@ class EMA(Trick):
         decay = self.decay(step) if self.moves[player] else 0.0
         self.moves[player] += 1
         average, network = self.averages[player], getattr(networks, player)
+        # The 0 is the number of averaged networks, which torch's function does not use.
         get_ema_multi_avg_fn(decay)(list(average.parameters()), list(network.parameters()), 0)
         for buffer, current in zip(average.buffers(), network.buffers(), strict=True):
             buffer.copy_(current)
@@ -89,27 +92,27 @@ class EMA(Trick):
         return cast(Discriminator, self._average("discriminator", discriminator))
 
     def _average(self, player: Player, network: nn.Module) -> nn.Module:
-        """A player's average, ready for evaluation, or the network itself if it is not averaged."""
+        """The average of a player, ready for evaluation, or the given network if it is not averaged."""
         if player not in self.moves:
             return network
         average = self.averages[player]
-        device = next(average.parameters()).device
-        if player not in self._prepared or self._prepared[player][0] != device:
-            # The copy shares the weights of the average.
-            network = deepcopy(average, {id(weight): weight for weight in average.parameters()})
-            set_singular_vectors(network)
-            if isinstance(network, Generator):
-                set_standing_statistics(network, latents(network))
-            self._prepared[player] = device, network
-        return self._prepared[player][1]
+        key = player, next(average.parameters()).device
+        if key not in self._prepared:
+            # The memo makes deepcopy return the weights themselves, so the copy shares them with the average.
+            prepared = deepcopy(average, memo={id(weight): weight for weight in average.parameters()})
+            set_singular_vectors(prepared)
+            if isinstance(prepared, Generator):
+                set_standing_statistics(prepared, latent_batches(prepared))
+            self._prepared[key] = prepared
+        return self._prepared[key]
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
         self._prepared = {}
 
 
-def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Fixed batches of latents, with classes as frequent as in the training data."""
+def latent_batches(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """The same batches of latents at every call, with classes as frequent as in the training data."""
     weight = next(generator.parameters())
     classes = None
     if generator.num_classes is not None:
@@ -118,5 +121,6 @@ def latents(generator: Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
     for batch in range(NUM_BATCHES):
         random = RandomStreams("ema", batch, device=weight.device)
         latent = generator.prior(random, BATCH_SIZE, generator.latent_dim)
-        # The classes are sorted: each batch has the same number of samples of a class, up to one.
+        # Each batch has every NUM_BATCHES-th of the sorted classes, so the batches contain a class equally
+        # often, up to one sample.
         yield latent.to(weight.dtype), None if classes is None else classes[batch::NUM_BATCHES]

@@ -6,17 +6,16 @@ from torch import Tensor
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.core.validation import ValueRange, Widths
-from ganlab.networks import mlp
-from ganlab.networks.priors import Normal
+from ganlab.networks import mlp, priors
 from ganlab.tricks.base import Terms, Trick
 
 
 class FeatureAutoencoder(Trick):
     """A decoder reconstructs each sample from the discriminator's features (Li et al. 2017).
 
-    Adds weight * mean (x - decoded)^2, over the elements of each real or fake sample, to the discriminator's
-    loss, which also trains the decoder. The target is the sample before other tricks change the
-    discriminator's input. The decoder is fully connected, with hidden layers of the widths `hidden`.
+    Adds weight * mean (x - decoded)^2 to the discriminator's loss. The mean is over the elements of each real
+    or fake sample x, before other tricks change the discriminator's input. The decoder is trained by this
+    loss too. It is fully connected, with hidden layers of the widths `hidden`.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SINGLE_SAMPLES})
@@ -25,17 +24,17 @@ class FeatureAutoencoder(Trick):
     def __init__(self, weight: ScheduleLike, hidden: Widths, shape: Sequence[int], value_range: ValueRange):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
-        self.hidden, self.shape, self.value_range = hidden, shape, value_range
+        # Makes a generator whose latents are features. Its body is the decoder; its prior is not used.
+        relu_generator = partial(mlp.generator, batch_norm=False, slope=0.0, prior=priors.Normal())
+        self.make_generator = partial(relu_generator, hidden=hidden, shape=shape, value_range=value_range)
 
     def networks(self, networks: Networks) -> None:
-        # A decoder is a generator whose latents are features.
-        discriminator, shape = networks.required_discriminator, self.shape
-        make = partial(mlp.generator, batch_norm=False, slope=0.0, shape=shape, value_range=self.value_range)
-        discriminator.decoder = make(discriminator.num_features, self.hidden, prior=Normal()).body
+        discriminator = networks.required_discriminator
+        discriminator.decoder = self.make_generator(discriminator.num_features).body
 
     def terms(self, turn: Turn) -> Terms:
-        weight, samples = self.weight(turn.step), {"decoded_real": turn.real, "decoded_fake": turn.fake}
-        return {name: weight * self._error(turn, sample) for name, sample in samples.items()}
+        weight, samples = self.weight(turn.step), {"real": turn.real, "fake": turn.fake}
+        return {f"decoded_{name}": weight * self._error(turn, sample) for name, sample in samples.items()}
 
     def _error(self, turn: Turn, sample: Sample) -> Tensor:
         """The mean squared error of each decoded sample, [B]."""

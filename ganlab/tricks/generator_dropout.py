@@ -10,13 +10,13 @@ from ganlab.core.validation import OpenFraction
 from ganlab.networks.base import InputTransform, insert_between_layers
 from ganlab.tricks.base import Trick
 
-MASK = (1 << 24) - 1  # selects the bits of a hash that are compared with the rate
+MASK = (1 << 24) - 1  # selects the low 24 bits of a hash, which are compared with the rate
 
 
 class GeneratorDropout(Trick):
     """Dropout on the generator's hidden layers in training (Isola et al. 2017, section 3.1).
 
-    Each mask is a function of the sample's latent. So the latents also determine the masks, for any number of
+    Each mask is a function of the sample's latent. So the same latents give the same masks for any number of
     processes and any batch size.
 
     at_test: whether dropout is also applied when sampling, as in the paper and in ganhacks 17.
@@ -29,8 +29,8 @@ class GeneratorDropout(Trick):
     def networks(self, networks: Networks) -> None:
         latent_keys = LatentKeys()
         networks.generator.latents.append(latent_keys)
-        make = partial(KeyedDropout, latent_keys, rate=self.rate, at_test=self.at_test)
-        if not insert_between_layers(networks.generator.body, make):
+        make_dropout = partial(KeyedDropout, latent_keys, rate=self.rate, at_test=self.at_test)
+        if not insert_between_layers(networks.generator.body, make_dropout):
             reason = "needs a generator with a hidden layer"
             raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
 
@@ -39,13 +39,13 @@ class LatentKeys(InputTransform):
     """Computes a key of each latent, int64 [B], for the `KeyedDropout` layers; returns its inputs unchanged.
 
     A key is a function of the latent's bits, so it is the same on every machine and in every batch. The bits
-    of each float32 element, as an integer, are hashed together with the element's position, and the hashes
-    are summed.
+    of each float32 element are read as an integer and hashed together with the element's position. The key is
+    the sum of these hashes.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.keys: Tensor | None = None  # of the last batch of latents, [B]
+        self.keys: Tensor | None = None  # the keys of the latest batch of latents, [B]
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
         bits = latent.detach().float().contiguous().view(torch.int32).long()  # [B, D]
@@ -61,8 +61,8 @@ class KeyedDropout(nn.Module):
     other elements are scaled by 1 / (1 - rate).
 
     Args:
-        latent_keys: the layer that computes the keys earlier in the same pass.
-        layer: the number of this layer; layers of equal numbers have equal masks.
+        latent_keys: the module that has computed the keys earlier in the same forward pass.
+        layer: the number of this layer; layers with the same number have the same masks.
         rate: the probability of dropping an element.
         at_test: whether elements are dropped in evaluation too.
     """
@@ -79,8 +79,8 @@ class KeyedDropout(nn.Module):
         assert self.latent_keys.keys is not None
         positions = splitmix64(torch.arange(x.shape[1:].numel(), device=x.device))
         hashes = splitmix64(splitmix64(self.latent_keys.keys + self.salt).unsqueeze(1) + positions)  # [B, D]
-        kept = (hashes & MASK) >= self.rate * (MASK + 1)
-        return x * kept.view(x.shape).to(x.dtype) / (1 - self.rate)
+        keep = (hashes & MASK) >= self.rate * (MASK + 1)
+        return x * keep.view(x.shape).to(x.dtype) / (1 - self.rate)
 
 
 def splitmix64(x: Tensor) -> Tensor:
@@ -96,5 +96,5 @@ def splitmix64(x: Tensor) -> Tensor:
 
 
 def logical_right_shift(x: Tensor, bits: int) -> Tensor:
-    """Shifts bits to the right, and fills with zeros; torch's operator fills with copies of the sign bit."""
+    """Shifts bits to the right and fills up with zeros; torch's operator fills up with the sign bit."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -12,12 +12,12 @@ Sided = Literal["two", "one"]
 
 
 class GradientPenalty(GradientRegulariser):
-    """Adds the penalty weight E (|grad D| - target)^2 between samples (WGAN-GP, Gulrajani et al. 2017).
+    """Adds weight E (|grad D| - target)^2 between real and fake samples (WGAN-GP, Gulrajani et al. 2017).
 
-    The gradient is taken at one point on the line between each real sample and a fake, uniformly drawn, with
-    the real sample's condition (equation 3). The norm is over all elements of a point. The paper uses no
-    batch norm in the discriminator, because the gradient at a sample would then depend on the other samples
-    (section 4).
+    For each real sample and a fake, the gradient is taken at a point that is drawn uniformly from the line
+    between them (equation 3). The point has the real sample's condition. The norm is over all elements of a
+    point. The paper uses no batch norm in the discriminator, because the gradient at a sample would then
+    depend on the other samples (section 4).
 
     sided: `two`, as in the paper, or `one`, which does not penalise norms below the target.
     """

@@ -12,12 +12,13 @@ class GradientRegulariser(Trick):
     """Base class of penalties on the gradient of the discriminator's logits with respect to its inputs.
 
     The penalty is computed at every `every`-th update of the discriminator and multiplied by `every`, so its
-    mean stays the same (lazy regularisation, StyleGAN2, Karras et al. 2020, section 3.1). StyleGAN2 takes a
-    separate step for it and corrects the hyperparameters of Adam; as a term of the loss it needs neither. In
-    unrolled steps of the discriminator it is computed at each step.
+    mean stays the same (lazy regularisation, StyleGAN2, Karras et al. 2020, section 3.1). StyleGAN2 updates
+    the weights separately for the penalty, and therefore corrects the hyperparameters of Adam. Here the
+    penalty is a term of the loss, so no correction is needed. In unrolled steps of the discriminator, the
+    penalty is computed at each step.
 
-    In a discriminator with batch norm, as in model=dcgan, the gradient at a sample depends on the whole
-    batch; trick normalisation replaces the batch norm.
+    In a discriminator with batch norm, as in model=dcgan, the gradient at a sample depends on all samples of
+    the batch. The trick `normalisation` replaces the batch norm.
 
     Args:
         name: the name of the loss term.
@@ -32,11 +33,11 @@ class GradientRegulariser(Trick):
     def __init__(self, name: str, weight: Schedule, every: Count):
         super().__init__()
         self.name, self.weight, self.every = name, weight, every
-        self.moves = 0  # updates of the discriminator, which may skip steps
+        self.moves = 0  # the number of updates of the discriminator, which may skip steps
 
     @abstractmethod
     def penalty(self, turn: Turn) -> Tensor:
-        """The penalty of each verdict, [B]."""
+        """The penalty of each sample or pack, before it is multiplied by `weight` and `every`, [N]."""
 
     def terms(self, turn: Turn) -> Terms:
         every = 1 if turn.is_unrolled else self.every
@@ -45,4 +46,5 @@ class GradientRegulariser(Trick):
         return {self.name: every * self.weight(turn.step) * self.penalty(turn)}
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        self.moves += player == "discriminator"
+        if player == "discriminator":
+            self.moves += 1

@@ -16,7 +16,7 @@ from ganlab.game import Game
 from ganlab.networks.base import WEIGHT_LAYERS
 from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import FullPrecision, optimised_weight, parametrise, set_singular_vectors
-from ganlab.tricks.ema import latents
+from ganlab.tricks.ema import latent_batches
 
 WEIGHTS = (*WEIGHT_LAYERS, nn.Embedding)
 
@@ -131,7 +131,7 @@ def test_the_average_of_a_constrained_generator_is_sampled() -> None:
     module = game("hinge", ["ema", "spectral_norm"], "alternating", "trick.spectral_norm.player=both")
     play_step(module)  # the average copies weights and singular vectors
     sampler, generator = module.game.sampler, module.game.generator
-    set_standing_statistics(generator, latents(generator))  # as in the average
+    set_standing_statistics(generator, latent_batches(generator))  # as in the average
     latent = torch.randn(3, 6)
     assert torch.allclose(sampler.eval()(latent), generator.eval()(latent), atol=0.05)
     assert largest(sampler.body[0]) == pytest.approx(1, abs=1e-4)
