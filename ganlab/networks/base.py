@@ -5,6 +5,7 @@ In this folder a condition is the class of each sample, int64 [B]. It is None in
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -83,15 +84,12 @@ class Discriminator(nn.Module):
         super().__init__()
         self.inputs = nn.ModuleList()  # input transforms, which change the samples one after another
         self.body: nn.Module = body
-        self.num_features, self.make_head = num_features, make_head
+        self.num_features = num_features
+        self.head = partial(make_head, num_features)  # builds a layer from its number of outputs
         self.score: nn.Module = self.head(1)  # features -> [B, 1]
         self.scores = nn.ModuleList()  # further scores, (features, condition) -> [B]
         self.classes: nn.Module | None = None  # features -> class logits [B, K]
         self.decoder: nn.Module | None = None  # features -> samples; verdicts do not depend on it
-
-    def head(self, num_outputs: int) -> nn.Module:
-        """A new layer that maps features to outputs: [B, num_features] -> [B, num_outputs]."""
-        return self.make_head(self.num_features, num_outputs)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         for transform in self.inputs:

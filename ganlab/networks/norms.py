@@ -55,8 +55,7 @@ def set_standing_statistics(network: nn.Module, batches: Iterable[tuple[Tensor |
         variance, mean = torch.var_mean(x, dims, correction=0)  # [C]
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
-        unbiased_variance = torch.var(x, dims)
-        statistics.setdefault(norm, []).append((mean, unbiased_variance))
+        statistics.setdefault(norm, []).append((mean, torch.var(x, dims)))  # the unbiased variance
 
     norms = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
     if not norms:

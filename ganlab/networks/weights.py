@@ -21,8 +21,7 @@ def weight_layers(network: nn.Module) -> Iterator[tuple[nn.Module, int]]:
     """
     for name, layer in network.named_modules():
         if isinstance(layer, WEIGHT_LAYERS) and not name.startswith(("decoder.", "encoder.")):
-            output_dim = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
-            yield layer, output_dim
+            yield layer, 1 if isinstance(layer, nn.ConvTranspose2d) else 0
 
 
 def parametrise(layer: nn.Module, register: Callable[..., object], **settings: Any) -> None:
@@ -77,7 +76,8 @@ def set_singular_vectors(network: nn.Module) -> None:
     This is needed for weights that were not trained themselves, such as averages. Estimates for other weights
     would make the largest singular value too small.
     """
-    for layer in [layer for layer in network.modules() if is_parametrized(layer, "weight")]:
+    layers = [layer for layer in network.modules() if is_parametrized(layer, "weight")]
+    for layer in layers:
         for norm in layer.get_submodule("parametrizations.weight").modules():
             if isinstance(norm, _SpectralNorm):
                 matrix = norm._reshape_weight_to_matrix(optimised_weight(layer))
