@@ -93,11 +93,9 @@ def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequenc
     reason = f"needs {len(widths) - 1} rates, one for the inputs of each layer"
     require(len(dropout) == len(widths) - 1, ".dropout", list(dropout), reason)
     layers: list[nn.Module] = []
-    for (num_inputs, num_outputs), rate in zip(pairwise(widths), dropout, strict=True):
-        layers.append(
-            DropoutLinear(num_inputs, num_outputs, rate) if rate else nn.Linear(num_inputs, num_outputs)
-        )
-        layers.append(ACTIVATIONS[activation]())
+    # Sizes are the numbers of inputs and outputs of a layer.
+    for sizes, rate in zip(pairwise(widths), dropout, strict=True):
+        layers += [DropoutLinear(*sizes, rate) if rate else nn.Linear(*sizes), ACTIVATIONS[activation]()]
     return layers[:-1]  # no activation after the last linear layer
 
 

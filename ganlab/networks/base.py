@@ -103,14 +103,14 @@ class Discriminator(nn.Module):
 
 
 def output_layer(value_range: ValueRange, key: str = "data.range") -> nn.Module:
-    """A last layer whose outputs lie in a range: tanh for [-1, 1], sigmoid for [0, 1].
+    """The last layer of a network, which maps to a range: tanh for [-1, 1], sigmoid for [0, 1].
 
     Args:
         value_range: the range; None: the outputs are unbounded, and the layer is the identity.
         key: the key of the setting that holds the range, for error messages.
 
     Raises:
-        ConfigError: the range is a different one.
+        ConfigError: there is no layer for the range.
     """
     layers: dict[Any, type[nn.Module]] = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
     limits = None if value_range is None else tuple(value_range)  # a config has a list

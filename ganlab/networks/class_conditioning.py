@@ -36,7 +36,7 @@ class EmbeddingTransform(InputTransform):
 
 
 class EmbedLatent(EmbeddingTransform):
-    """Multiplies the latent by the vector of the class, element by element: [B, latent_dim] each."""
+    """Multiplies latents [B, latent_dim] by the vectors of their classes, element by element."""
 
     def forward(self, latent: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return latent * self.embedding(condition), condition
@@ -51,7 +51,7 @@ class AppendPlanes(EmbeddingTransform):
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         plane_shape = x.shape[2:] if isinstance(self.embedding, nn.Embedding) else (1, 1)
-        planes = self.embedding(condition).to(x.dtype).unflatten(1, (-1, *plane_shape))
+        planes = self.embedding(condition).to(x.dtype).unflatten(1, (-1, *plane_shape))  # one plane, or K
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), condition
 
 

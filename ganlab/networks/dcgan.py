@@ -79,7 +79,7 @@ def discriminator(
 
 
 class SmallestPlane(NamedTuple):
-    """The plane that is left of an image after halving both of its sides several times."""
+    """The plane that is left when both sides of an image have been halved several times."""
 
     halvings: int
     height: int
@@ -87,15 +87,18 @@ class SmallestPlane(NamedTuple):
 
     @property
     def is_small(self) -> bool:
-        """Whether convolutions form the image, rather than the linear layer, which fills this plane."""
+        """Whether the plane, which a linear layer fills, is so small that mostly convolutions form the image.
+
+        The limits of 16 and 32 are a choice.
+        """
         return self.halvings > 0 and min(self.height, self.width) < (16 if self.halvings == 1 else 32)
 
 
 def smallest_plane(shape: Sequence[int]) -> SmallestPlane:
-    """The smallest plane of the players for images [C, H, W].
+    """The smallest plane of both players for images of a shape [C, H, W].
 
     Raises:
-        ConfigError: the images are too small, or their sides are not divisible by 2 often enough.
+        ConfigError: the images are too small, or halving their sides ends at too large a plane.
     """
     need = "model=dcgan needs images with even sides of at least 8"
     is_large = len(shape) == 3 and min(shape[1:]) >= 8
@@ -103,7 +106,7 @@ def smallest_plane(shape: Sequence[int]) -> SmallestPlane:
     _, height, width = shape
     plane = halve(height, width)
     if not plane.is_small:
-        # The sides are rounded down to multiples of 2, or else of 4, 8, ...
+        # Smaller sizes that would work are multiples of 2, 4, 8, ...; the first that works is the nearest.
         rounded = ((height - height % 2**i, width - width % 2**i) for i in count(1))
         good_height, good_width = next(sides for sides in rounded if halve(*sides).is_small)
         reason = f"{need}, but halving this size ends at {plane.height}x{plane.width}"

@@ -62,7 +62,7 @@ class FanIn(LayerInitialiser):
     The last version of the code of Li, Swersky & Zemel (2015) has scale = 0.1.
 
     Raises:
-        ConfigError: the network has transposed convolutions, when the initialiser is called.
+        ConfigError: at the call, if the network has transposed convolutions.
     """
 
     def __init__(self, scale: Positive):
@@ -77,16 +77,16 @@ class FanIn(LayerInitialiser):
 
 
 class OutputMean:
-    """Sets a generator's last bias to the value with which weights of zero would generate the mean sample.
+    """Sets a generator's last bias such that, with last weights of zero, it would generate the mean sample.
 
-    The bias would be infinite for a mean at an end of the output's range, [0, 1] or [-1, 1]. So means are
+    The bias would be infinite for a mean at an end of the output's range, [0, 1] or [-1, 1]. So the mean is
     first moved away from the ends.
 
     Args:
-        margin: the smallest distance from the ends; Goodfellow et al. (2014) have 1e-7.
+        margin: the smallest distance of a mean from the ends; Goodfellow et al. (2014) have 1e-7.
 
     Raises:
-        ConfigError: the generator does not end in a linear layer, when the initialiser is called.
+        ConfigError: at the call, if the generator does not end in a linear layer.
     """
 
     def __init__(self, margin: Positive):

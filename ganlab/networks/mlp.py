@@ -74,7 +74,7 @@ def discriminator(
         input_dropout: the rate of the dropout on the samples.
     """
     layers: list[nn.Module] = [nn.Flatten(), *_dropout(input_dropout)]
-    for sizes in pairwise([prod(shape), *hidden]):  # the numbers of inputs and outputs of each layer
+    for sizes in pairwise([prod(shape), *hidden]):  # sizes: the numbers of inputs and outputs
         layers += [Maxout(*sizes, maxout)] if maxout else [nn.Linear(*sizes), nn.LeakyReLU(slope)]
         layers += _dropout(dropout)
     return Discriminator(ConditionalSequential(*layers), hidden[-1])

@@ -130,11 +130,11 @@ class ElementaryNorm(_BatchNorm):
         self.running_var.lerp_(unbiased_variance.to(self.running_var.dtype), momentum)
 
 
-SynchronisedNorm = partial(ElementaryNorm, synchronised=True)  # builds a norm from a batch norm
+SynchronisedNorm = partial(ElementaryNorm, synchronised=True)  # used like ElementaryNorm
 
 
 class VirtualNorm(nn.Module):
-    """Virtual batch norm (Salimans et al. 2016, section 3.4), [R + B, C, ...] -> [R + B, C, ...].
+    """Virtual batch norm (Salimans et al. 2016, section 3.5), [R + B, C, ...] -> [R + B, C, ...].
 
     The first R rows are a reference batch, which is normalised by its own statistics. Each of the other rows
     is normalised by the statistics of R + 1 rows: the reference batch and the row itself.

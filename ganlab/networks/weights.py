@@ -73,8 +73,8 @@ def flat_weights(network: nn.Module) -> Tensor:
 def set_singular_vectors(network: nn.Module) -> None:
     """Sets the singular vectors that all spectral norms estimate to those of the current weights.
 
-    This is needed for weights that were not trained themselves, such as averages. Estimates for other weights
-    would make the largest singular value too small.
+    This is needed for weights that were not trained themselves, such as averages. With the singular vectors
+    of other weights, spectral norm would underestimate the largest singular value.
     """
     layers = [layer for layer in network.modules() if is_parametrized(layer, "weight")]
     for layer in layers:
