@@ -12,8 +12,6 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import require
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Capability, Sample, Turn, Verdict
-from ganlab.networks import priors
-from ganlab.networks.base import ConditionalSequential, Generator
 from ganlab.objectives.base import Objective
 from ganlab.theory.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, add_legend, tidy, titled_figure
 from ganlab.tricks.base import Tricks
@@ -70,8 +68,7 @@ def generator_cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor
         player="generator",
         step=0,
         batch=Batch(real=Sample(torch.zeros(len(logits), 1))),
-        # Never called, because the generated samples are given below.
-        generator=Generator(ConditionalSequential(), latent_dim=1, shape=(1,), prior=priors.Normal()),
+        generator=None,  # type: ignore[arg-type]  # not needed, because the generated samples are given
         discriminator=lambda x, _: Verdict(logits=x[:, 0], features=x),  # a sample is its own logit
         tricks=Tricks({}),
         random=RandomStreams(0),
