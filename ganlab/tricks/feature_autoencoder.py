@@ -6,8 +6,7 @@ from torch import Tensor
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Capability, Networks, Sample, Turn, at_least_float32
 from ganlab.core.validation import ValueRange, Widths
-from ganlab.networks import mlp
-from ganlab.networks.priors import Normal
+from ganlab.networks import mlp, priors
 from ganlab.tricks.base import Terms, Trick
 
 
@@ -31,7 +30,7 @@ class FeatureAutoencoder(Trick):
         # A decoder is a generator whose latents are features.
         discriminator, shape = networks.required_discriminator, self.shape
         make = partial(mlp.generator, batch_norm=False, slope=0.0, shape=shape, value_range=self.value_range)
-        discriminator.decoder = make(discriminator.num_features, self.hidden, prior=Normal()).body
+        discriminator.decoder = make(discriminator.num_features, self.hidden, prior=priors.Normal()).body
 
     def terms(self, turn: Turn) -> Terms:
         weight, samples = self.weight(turn.step), {"decoded_real": turn.real, "decoded_fake": turn.fake}
