@@ -34,8 +34,8 @@ def draw_matching(
     The figure has a column for each objective and a row for each data set.
 
     Args:
-        objectives: the names of the objectives, with the overrides that each needs.
-        data: the names of the data sets, with the overrides that each needs.
+        objectives: the name of each objective, and the overrides of the runs with it.
+        data: the name of each data set, and the overrides of the runs with it.
         settings: the overrides of all runs.
         reach: the limits of the x axis.
     """
@@ -94,7 +94,7 @@ def draw_intuition(settings: Overrides, reach: AxisLimits, steps: Count, seed: i
 def draw_adversarial(
     settings: Overrides, reach: AxisLimits, steps: Count, frames: TwoOrMore, seed: int
 ) -> list[Image.Image]:
-    """Figure 4: p, q, the discriminator D(x) and the optimal discriminator p / (p + q) during training."""
+    """Figure 4: p, q, the discriminator D(x), and the optimal discriminator p / (p + q), in several steps."""
     run = DensityRun(settings, seed, reach)
     return [_adversarial_frame(run, step) for step in frame_steps(steps, frames)]
 

@@ -30,6 +30,7 @@ def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
         frames: the number of frames.
     """
     u = RandomStreams(seed, "inverse_transform").uniform("u", samples).double().clamp(1e-9, 1 - 1e-9)
+    # The number of samples grows from frame to frame as the steps of the other animations do.
     return [_frame(u[:n]) for n in frame_steps(samples, frames) if n > 0]
 
 
@@ -41,7 +42,8 @@ def inverse_of_f(u: Tensor) -> Tensor:
 def _frame(u: Tensor) -> Image.Image:
     figure = titled_figure(7.5, 6, f"inverse transform x = F⁻¹(u), number of samples: {len(u)}")
     cells = figure.add_gridspec(2, 2, width_ratios=[1, 3.2], height_ratios=[2.2, 1])
-    curve = figure.add_subplot(cells[0, 1])  # the panel with F
+    # The axes of F, of u to the left of it, of x below it, and of the legend in the corner between them.
+    curve = figure.add_subplot(cells[0, 1])
     noise = figure.add_subplot(cells[0, 0], sharey=curve)
     generated = figure.add_subplot(cells[1, 1], sharex=curve)
     legend = figure.add_subplot(cells[1, 0])

@@ -20,7 +20,7 @@ def draw(
     """A panel for each game: its samples, and the number of modes that they cover.
 
     Args:
-        players: the titles of the panels, with the overrides of the game of each.
+        players: the title of each panel, and the overrides of its game.
         settings: the overrides of all games.
         reach: the largest coordinate in the panels, which span [-reach, reach], in the units of the data.
 
