@@ -27,7 +27,7 @@ def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
     """
     outputs: list[Tensor] = []
 
-    def record(_: nn.Module, __: object, output: Tensor) -> None:
+    def record(layer: nn.Module, inputs: object, output: Tensor) -> None:
         if output.ndim == 4:  # feature maps
             output = adaptive_max_pool2d(output, [min(side, MAX_SIDE) for side in output.shape[2:]])
         # The next layer may change the output in place, so it is copied; to the CPU, to save GPU memory.

@@ -114,9 +114,8 @@ def pretrained_initialiser(deep: Generator, shallow: Sequence[Generator]) -> Cal
     """
     if not shallow:
         return lambda: None
-    encoder_layers = [layer for autoencoder in shallow for layer in linear_layers(autoencoder.encoder)]
-    decoder_layers = [layer for autoencoder in reversed(shallow) for layer in linear_layers(autoencoder.body)]
-    sources = encoder_layers + decoder_layers
+    sources = [layer for autoencoder in shallow for layer in linear_layers(autoencoder.encoder)]
+    sources += [layer for autoencoder in reversed(shallow) for layer in linear_layers(autoencoder.body)]
     targets = linear_layers(deep.encoder) + linear_layers(deep.body)
     source_shapes = [list(layer.weight.shape) for layer in sources]
     target_shapes = [list(layer.weight.shape) for layer in targets]

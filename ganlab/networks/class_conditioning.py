@@ -56,7 +56,7 @@ class AppendPlanes(EmbeddingTransform):
 
 
 class AppendVector(EmbeddingTransform):
-    """Appends the vector of the class, of E elements, to flattened samples: [B, ...] -> [B, D + E]."""
+    """Appends the vector of the class, of E elements, to latents or flattened samples, [B, D + E]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
@@ -121,9 +121,7 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     else:
         norms = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
         replaced = replace_modules(generator.body, norms, lambda norm: ConditionalNorm(norm, num_classes))
-        remedy = (
-            "choose concat or embedding, or model.generator.batch_norm=true without normalisation.kind=none"
-        )
+        remedy = "choose concat, embedding or model.generator.batch_norm=true without normalisation.kind=none"
         require(replaced, ".generator", mode, "needs a generator with batch norm", remedy)
     generator.num_classes = num_classes
     return num_classes

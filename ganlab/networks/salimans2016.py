@@ -103,7 +103,7 @@ def generator(
         norm.weight.requires_grad_(False)
         layers += [dense, norm, nn.Softplus()]
     last = NormalisedLinear(widths[-1], prod(shape), initialise=False, learn_scale=True)
-    nn.init.xavier_uniform_(last.weight)
+    nn.init.xavier_uniform_(last.weight)  # the discriminator keeps N(0, 0.1^2)
     layers += [last, output_layer(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
@@ -121,9 +121,8 @@ def discriminator(
     """
     layers: list[nn.Module] = [nn.Flatten()]
     for i, (num_inputs, num_outputs) in enumerate(pairwise([prod(shape), *hidden])):
-        std = input_noise if i == 0 else noise
         dense = NormalisedLinear(num_inputs, num_outputs, initialise=True, learn_scale=False)
-        layers += [GaussianNoise(std), dense, nn.ReLU()]
+        layers += [GaussianNoise(input_noise if i == 0 else noise), dense, nn.ReLU()]
 
     def make_head(num_features: int, num_outputs: int) -> nn.Module:
         dense = NormalisedLinear(num_features, num_outputs, initialise=True, learn_scale=True)

@@ -19,7 +19,7 @@ SHAPES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kernel", [3, 4, 5])
-def test_dcgan_generates_and_discriminators_every_even_size(shape: tuple[int, ...], kernel: int) -> None:
+def test_dcgan_generates_and_judges_every_even_size(shape: tuple[int, ...], kernel: int) -> None:
     generator = dcgan.generator(
         4, 2, kernel=kernel, slope=0.0, shape=shape, value_range=(-1, 1), prior=priors.Normal()
     )
@@ -127,11 +127,10 @@ def test_leaky_relu_leaves_no_hidden_activation_of_a_generator_at_zero(build) ->
 
 
 def test_weights_start_as_in_the_paper() -> None:
-    layer = input_layer(
-        dcgan.generator(
-            100, 64, kernel=5, slope=0.0, shape=(1, 28, 28), value_range=(-1, 1), prior=priors.Normal()
-        ).body
+    generator = dcgan.generator(
+        100, 64, kernel=5, slope=0.0, shape=(1, 28, 28), value_range=(-1, 1), prior=priors.Normal()
     )
+    layer = input_layer(generator.body)
     assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.02)
 
 
