@@ -23,7 +23,7 @@ from ganlab.figures import FIGURES, figures, main
 from ganlab.metrics.synthetic import HighQuality, ModesCovered
 from ganlab.theory import style
 from ganlab.theory.costs import generator_cost
-from ganlab.theory.inverse_transform import transform
+from ganlab.theory.inverse_transform import inverse_of_f
 from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
 from ganlab.theory.style import overview, save_frames
 from ganlab.training.lifecycle import play
@@ -130,7 +130,7 @@ def test_steps_equal_those_of_the_run_command(tmp_path: Path) -> None:
 def linear(scale: float, shift: float, *overrides: str) -> DensityRun:
     """A run whose generator is scale * z + shift."""
     run = DensityRun([*ONE_DIMENSIONAL, *overrides], 0, [-4, 5])
-    layer = run.stepped.game.generator.body[0]
+    layer = run.game.generator.body[0]
     with torch.no_grad():
         layer.weight.fill_(scale)
         layer.bias.fill_(shift)
@@ -166,7 +166,7 @@ def test_the_density_of_a_uniform_latent_is_flat_and_sums_to_one() -> None:
 def test_the_density_of_a_generator_that_is_not_injective() -> None:
     """|z| of a standard normal z has twice its density, on one side."""
     run = DensityRun([*ONE_DIMENSIONAL, "model.generator.hidden=[2]"], 0, [-4, 5])
-    first, _, last = list(run.stepped.game.generator.body)[:3]
+    first, _, last = list(run.game.generator.body)[:3]
     with torch.no_grad():
         first.weight.copy_(torch.tensor([[1.0], [-1.0]]))
         first.bias.zero_()
@@ -184,7 +184,7 @@ def test_the_oracle_and_the_optimal_discriminator() -> None:
     odds = ((run.x - 1.5) / 0.25).exp()
     near = (run.x - 1.5).abs() < 1.5
     larger = torch.maximum(odds, 1 / odds)
-    accuracy, best = (run.apply_to_densities(f, q) for f in (oracle_accuracy, optimal_discriminator))
+    accuracy, best = (run.compare_densities(f, q) for f in (oracle_accuracy, optimal_discriminator))
     assert (accuracy - larger / (1 + larger))[near].abs().max() < 5e-3
     assert (best - odds / (1 + odds))[near].abs().max() < 5e-3
     far = (run.x < -1.5) | (run.x > 4.5)
@@ -221,7 +221,7 @@ def test_the_costs_are_their_formulas(name: str) -> None:
 
 def test_the_inverse_transform_is_the_gaussian_quantile() -> None:
     u = torch.tensor([0.5, 0.8413447460685429, 0.025], dtype=torch.float64)
-    assert transform(u).tolist() == pytest.approx([0, 1, -1.959963984540054])
+    assert inverse_of_f(u).tolist() == pytest.approx([0, 1, -1.959963984540054])
 
 
 def test_the_nearest_images() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
-from ganlab.networks.priors import Normal
+from ganlab.networks import priors
 from ganlab.training.play import discriminator_view
 from ganlab.tricks.base import Trick, Tricks
 
@@ -22,7 +22,7 @@ class Doubling(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.tensor(2.0))
-        self.prior = Normal()
+        self.prior = priors.Normal()
         self.passes = 0
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:

@@ -9,28 +9,28 @@ from torch.nn.functional import adaptive_max_pool2d
 from ganlab.networks.base import Discriminator
 from ganlab.networks.mlp import Maxout
 
-# Names of classes in torch.nn; nn.ReLU6 is a subclass of nn.Hardtanh.
 NAMES = "CELU ELU GELU Hardswish Hardtanh LeakyReLU Mish PReLU RReLU ReLU SELU SiLU Sigmoid Softplus Tanh"
+# The classes of torch.nn with these names (nn.ReLU6 is a subclass of nn.Hardtanh), and maxout.
 ACTIVATIONS: tuple[type[nn.Module], ...] = (*(getattr(nn, name) for name in NAMES.split()), Maxout)
-GRID = 4  # height and width to which feature maps are pooled
+MAX_SIDE = 4  # the height and width to which larger feature maps are pooled
 
 
 @torch.no_grad()
 def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
-    """The outputs of the activation layers in a discriminator's body, in order: float32 [N, F] each.
+    """The outputs of all activation layers in a discriminator's body, in their order: [N, F] float32 each.
 
-    Feature maps are max-pooled to 4 x 4, unless they are smaller. Each output is moved to the CPU as soon as
-    it is computed. The list is empty if no activation is a module, such as nn.ReLU.
+    The feature maps of convolutions are first max-pooled to 4 x 4, unless they are smaller. The list is empty
+    if the network has no activation layers, because it calls functions such as `torch.relu` instead.
 
     Args:
         x: the samples [N, *shape] that the discriminator receives.
     """
     outputs: list[Tensor] = []
 
-    def record(_: nn.Module, __: object, output: Tensor) -> None:
+    def record(layer: nn.Module, inputs: object, output: Tensor) -> None:
         if output.ndim == 4:  # feature maps
-            output = adaptive_max_pool2d(output, [min(side, GRID) for side in output.shape[2:]])
-        # Copied because the next layer may change its input in place.
+            output = adaptive_max_pool2d(output, [min(side, MAX_SIDE) for side in output.shape[2:]])
+        # The next layer may change the output in place, so it is copied; to the CPU, to save GPU memory.
         outputs.append(output.flatten(1).to("cpu", torch.float32, copy=True))
 
     condition: Tensor | None = None

@@ -18,10 +18,10 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn
 
 
 class DropoutLinear(nn.Linear):
-    """A linear layer with dropout on its inputs; in evaluation its outputs are multiplied by 1 - rate.
+    """A linear layer with dropout on its inputs. In evaluation mode it multiplies its outputs by 1 - rate.
 
-    This is dropout in the code of Li, Swersky & Zemel (2015), which scales the biases too. torch's dropout
-    instead divides the inputs by 1 - rate in training, so that the weights would change at a different rate.
+    The code of Li, Swersky & Zemel (2015) has this dropout, which scales the biases too. torch's dropout
+    scales the inputs by 1 / (1 - rate) in training mode instead, so gradients would differ by that factor.
 
     Args:
         rate: the probability of dropping an input.
@@ -49,11 +49,12 @@ def encoder(
 
     Args:
         hidden: the widths of the hidden layers.
-        dropout: a rate for the inputs of each linear layer.
-        code_range: the range of the outputs: [-1, 1], [0, 1], or None for any.
+        activation: the activation after each hidden layer.
+        dropout: the rates of dropout on the inputs of each linear layer.
+        code_range: the range of the outputs, [-1, 1] or [0, 1]; None: unbounded.
 
     Raises:
-        ConfigError: too few or too many rates.
+        ConfigError: there are too few or too many rates.
     """
     layers = dense_layers([prod(shape), *hidden, num_outputs], activation, dropout)
     return ConditionalSequential(nn.Flatten(), *layers, output_layer(code_range, ".code_range"))
@@ -70,53 +71,57 @@ def decoder(
     """A generator of fully connected layers, without dropout.
 
     Args:
-        hidden: the widths of the hidden layers; those of the encoder in reverse order.
-        value_range: the range of the samples: [-1, 1], [0, 1], or None for any.
+        hidden: the widths of the hidden layers, in the opposite order of the encoder's.
+        activation: the activation after each hidden layer.
+        value_range: the range of the samples, [-1, 1] or [0, 1]; None: unbounded.
     """
-    widths = [latent_dim, *hidden, prod(shape)]
-    layers = dense_layers(widths, activation, [0.0] * (len(widths) - 1))
+    layers = dense_layers([latent_dim, *hidden, prod(shape)], activation, dropout=[0.0] * (len(hidden) + 1))
     body = ConditionalSequential(*layers, output_layer(value_range), nn.Unflatten(1, tuple(shape)))
     return Generator(body, latent_dim, tuple(shape), prior)
 
 
 def dense_layers(widths: Sequence[int], activation: Activation, dropout: Sequence[float]) -> list[nn.Module]:
-    """Linear layers of these widths, with dropout on their inputs, and an activation between two layers.
+    """Linear layers with an activation between each two.
+
+    Args:
+        widths: the number of inputs, followed by the number of outputs of each linear layer.
+        dropout: the rate of dropout on the inputs of each linear layer.
 
     Raises:
-        ConfigError: the number of rates is not that of the layers.
+        ConfigError: the number of rates is not that of the linear layers.
     """
     reason = f"needs {len(widths) - 1} rates, one for the inputs of each layer"
     require(len(dropout) == len(widths) - 1, ".dropout", list(dropout), reason)
     layers: list[nn.Module] = []
-    for (before, after), rate in zip(pairwise(widths), dropout, strict=True):
-        layers += [DropoutLinear(before, after, rate) if rate else nn.Linear(before, after)]
-        layers += [ACTIVATIONS[activation]()]
-    return layers[:-1]
+    # Sizes are the numbers of inputs and outputs of a layer.
+    for sizes, rate in zip(pairwise(widths), dropout, strict=True):
+        layers += [DropoutLinear(*sizes, rate) if rate else nn.Linear(*sizes), ACTIVATIONS[activation]()]
+    return layers[:-1]  # no activation after the last linear layer
 
 
 def pretrained_initialiser(deep: Generator, shallow: Sequence[Generator]) -> Callable[[], None]:
-    """A function that copies the weights of trained shallow autoencoders to a deep one.
+    """Returns a function that copies the weights of trained shallow autoencoders into a deep autoencoder.
 
     This is the initialisation of Hinton & Salakhutdinov (2006).
 
     Args:
-        deep: the autoencoder that is initialised.
-        shallow: autoencoders whose linear layers are those of the deep one, the outermost first; if there
-            are none, the function does nothing.
+        deep: the deep autoencoder: a decoder together with its encoder.
+        shallow: the shallow autoencoders, the outermost first. The deep autoencoder has all their layers. If
+            there are none, the function does nothing.
 
     Raises:
-        ConfigError: the shapes of their linear layers differ from those of the deep one.
+        ConfigError: the shapes of the layers do not agree.
     """
     if not shallow:
         return lambda: None
-    encoders = [layer for part in shallow for layer in linear_layers(part.encoder)]
-    decoders = [layer for part in reversed(shallow) for layer in linear_layers(part.body)]
-    sources, targets = [*encoders, *decoders], [*linear_layers(deep.encoder), *linear_layers(deep.body)]
-    source_shapes, target_shapes = ([list(m.weight.shape) for m in part] for part in (sources, targets))
+    sources = [layer for autoencoder in shallow for layer in linear_layers(autoencoder.encoder)]
+    sources += [layer for autoencoder in reversed(shallow) for layer in linear_layers(autoencoder.body)]
+    targets = linear_layers(deep.encoder) + linear_layers(deep.body)
+    source_shapes = [list(layer.weight.shape) for layer in sources]
+    target_shapes = [list(layer.weight.shape) for layer in targets]
     reason = f"has layers of shapes {source_shapes}, but this autoencoder has {target_shapes}"
     require(source_shapes == target_shapes, ".pretrained", UNSET, reason, "make them agree")
 
-    @torch.no_grad()
     def copy_weights() -> None:
         for source, target in zip(sources, targets, strict=True):
             target.load_state_dict(source.state_dict())
@@ -125,5 +130,5 @@ def pretrained_initialiser(deep: Generator, shallow: Sequence[Generator]) -> Cal
 
 
 def linear_layers(network: nn.Module | None) -> list[nn.Linear]:
-    """The linear layers of a network, the input's first; none if there is no network."""
+    """The linear layers of a network, from its input to its output; an empty list if there is no network."""
     return [layer for layer in network.modules() if isinstance(layer, nn.Linear)] if network else []

@@ -1,8 +1,13 @@
-"""Base classes of generators and discriminators, and functions with which tricks change their layers."""
+"""The generator and the discriminator, and functions that build, find and replace their layers.
+
+In this folder a condition is the class of each sample, int64 [B]. It is None in a game without conditions.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +18,15 @@ from ganlab.core.validation import ValueRange
 from ganlab.networks.priors import Prior
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+LayerFactory = Callable[[int, int], nn.Module]  # builds a layer from its numbers of inputs and outputs
 
 
 class Conditioned(nn.Module):
-    """Base class of layers (x, condition) -> output. All other layers take x alone."""
+    """Base class of layers that receive the condition, (x, condition) -> output. Others receive x alone."""
 
 
 class InputTransform(nn.Module):
-    """Base class of the layers before a player's body, (x, condition) -> (x, condition)."""
+    """Base class of layers that change the inputs of a whole network, (x, condition) -> (x, condition)."""
 
 
 class ConditionalSequential(nn.Sequential, Conditioned):
@@ -33,21 +39,20 @@ class ConditionalSequential(nn.Sequential, Conditioned):
 
 
 class Generator(nn.Module):
-    """The generator: latents [B, latent_dim] and condition -> samples [B, *shape].
+    """The generator: latents [B, latent_dim] and a condition -> samples [B, *shape].
 
-    The condition is a class for each sample, int64 [B], or None. Tricks append an `InputTransform` to
-    `latents`, change layers of `body`, and set `num_classes` if the samples depend on a class. An objective
-    that infers latents from samples sets the `encoder`, which is trained as a part of this player.
+    Tricks change it before training: they append to `latents`, replace layers of `body`, and set
+    `num_classes`. An objective that infers latents from samples sets `encoder`.
     """
 
     def __init__(self, body: ConditionalSequential, latent_dim: int, shape: tuple[int, ...], prior: Prior):
         super().__init__()
-        self.latents = nn.ModuleList()
+        self.latents = nn.ModuleList()  # input transforms, which change the latents one after another
         self.body: nn.Module = body
         self.latent_dim, self.shape, self.prior = latent_dim, shape, prior
-        self.num_classes: int | None = None
-        self.class_counts: list[int] | None = None  # training samples in each class; None: unknown
-        self.encoder: nn.Module | None = None
+        self.num_classes: int | None = None  # the number of classes of the condition; None: no condition
+        self.class_counts: list[int] | None = None  # the number of training samples in each class, if known
+        self.encoder: nn.Module | None = None  # samples -> codes; it is trained as a part of this player
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         for transform in self.latents:
@@ -55,73 +60,66 @@ class Generator(nn.Module):
         return self.body(latent, condition)
 
     def encode(self, x: Tensor) -> Tensor:
-        """S statistics of the latents of samples, concatenated: [B, *shape] -> [B, S latent_dim].
+        """What the encoder infers about the latent of each sample: [B, *shape] -> [B, S latent_dim].
 
-        They are the code (S = 1), or the mean and the log-variance of a normal distribution (S = 2).
+        An autoencoder infers the latent itself (S = 1). A VAE infers a normal distribution of latents: its
+        mean, followed by its log-variance (S = 2).
         """
         assert self.encoder is not None, "the objective reads codes, but builds no encoder"
         return self.encoder(x)
 
 
 class Discriminator(nn.Module):
-    """The discriminator: samples [B, *shape] and condition, a class for each sample [B] or None -> verdict.
+    """The discriminator: samples [B, *shape] and a condition -> verdict.
 
-    Tricks append an `InputTransform` to `inputs`, or replace `score`, the layer that maps features to logits.
-    They append layers (features, condition) -> [B] to `scores`, whose outputs are added to the logits, or set
-    `classes`, a layer that maps features to class logits, or `decoder`.
+    The logits are the sum of `score` and all `scores`. Tricks change the network before training: they append
+    to `inputs` or `scores`, replace `score`, or set `classes` or `decoder`.
 
     Args:
-        body: maps samples and condition to features [B, num_features].
-        make_head: builds a layer that maps features to outputs, from the numbers of both; None: nn.Linear.
+        body: the layers that map samples and condition to features [B, num_features].
+        make_head: a function that builds each layer that maps features to outputs, such as the score.
     """
 
-    def __init__(
-        self,
-        body: ConditionalSequential,
-        num_features: int,
-        make_head: Callable[[int, int], nn.Module] | None = None,
-    ):
+    def __init__(self, body: ConditionalSequential, num_features: int, make_head: LayerFactory = nn.Linear):
         super().__init__()
-        self.inputs = nn.ModuleList()
+        self.inputs = nn.ModuleList()  # input transforms, which change the samples one after another
         self.body: nn.Module = body
         self.num_features = num_features
-        self.make_head = make_head or nn.Linear
-        self.score: nn.Module = self.head(1)
-        self.scores = nn.ModuleList()
-        self.classes: nn.Module | None = None
+        self.head = partial(make_head, num_features)  # builds a layer from its number of outputs
+        self.score: nn.Module = self.head(1)  # features -> [B, 1]
+        self.scores = nn.ModuleList()  # further scores, (features, condition) -> [B]
+        self.classes: nn.Module | None = None  # features -> class logits [B, K]
         self.decoder: nn.Module | None = None  # features -> samples; verdicts do not depend on it
-
-    def head(self, num_outputs: int) -> nn.Module:
-        """A new layer of the same class as the score: features [B, F] -> [B, num_outputs]."""
-        return self.make_head(self.num_features, num_outputs)
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
         for transform in self.inputs:
             x, condition = transform(x, condition)
-        features = self.body(x, condition)  # [B, F]
+        features = self.body(x, condition)  # [B, num_features]
         logits = self.score(features).squeeze(1)  # [B]
         for score in self.scores:
             logits = logits + score(features, condition)
-        return Verdict(logits, features, self.classes(features) if self.classes is not None else None)
+        class_logits = None if self.classes is None else self.classes(features)
+        return Verdict(logits, features, class_logits)
 
 
 def output_layer(value_range: ValueRange, key: str = "data.range") -> nn.Module:
-    """The last layer of a network: tanh for the range [-1, 1], sigmoid for [0, 1], the identity for None.
+    """The last layer of a network, which maps to a range: tanh for [-1, 1], sigmoid for [0, 1].
 
     Args:
-        key: the key of the setting that holds the range, for errors.
+        value_range: the range; None: the outputs are unbounded, and the layer is the identity.
+        key: the key of the setting that holds the range, for error messages.
 
     Raises:
-        ConfigError: there is no such layer for the range.
+        ConfigError: there is no layer for the range.
     """
-    layers: dict[ValueRange, type[nn.Module]] = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
-    ends = value_range and (*value_range,)  # hashable; a config has a list
-    require(ends in layers, key, value_range, "must be [-1,1] or [0,1]")
-    return layers[ends]()
+    layers: dict[Any, type[nn.Module]] = {None: nn.Identity, (-1, 1): nn.Tanh, (0, 1): nn.Sigmoid}
+    limits = None if value_range is None else tuple(value_range)  # a config has a list
+    require(limits in layers, key, value_range, "must be [-1,1] or [0,1]")
+    return layers[limits]()
 
 
 def relu(slope: float) -> nn.Module:
-    """ReLU, or leaky ReLU if the slope for negative inputs is not 0."""
+    """Leaky ReLU with a slope for negative inputs; ReLU if the slope is 0."""
     return nn.LeakyReLU(slope) if slope else nn.ReLU()
 
 
@@ -129,25 +127,29 @@ def replace_modules(
     root: nn.Module, classes: type[nn.Module] | tuple[type[nn.Module], ...], make: Callable[..., nn.Module]
 ) -> int:
     """Replaces every module of the given classes below `root` by `make(module)`; returns their number."""
-    children = [(parent, *child) for parent in root.modules() for child in parent.named_children()]
-    replaced = [(parent, name, layer) for parent, name, layer in children if isinstance(layer, classes)]
-    for parent, name, layer in replaced:
-        setattr(parent, name, make(layer))
+    children = [(parent, name, child) for parent in root.modules() for name, child in parent.named_children()]
+    replaced = [(parent, name, child) for parent, name, child in children if isinstance(child, classes)]
+    for parent, name, child in replaced:
+        setattr(parent, name, make(child))
     return len(replaced)
 
 
 def insert_between_layers(body: nn.Module, make: Callable[[int], nn.Module]) -> int:
-    """Inserts make(0), make(1), ... before all layers with weights but the first; returns their number."""
-    first, index = input_layer(body), count()
+    """Inserts make(0) before the second layer with weights, make(1) before the third, and so on.
+
+    Returns:
+        The number of inserted layers.
+    """
+    first, indices = input_layer(body), count()
 
     def prepend(layer: nn.Module) -> nn.Module:
-        return layer if layer is first else nn.Sequential(make(next(index)), layer)
+        return layer if layer is first else nn.Sequential(make(next(indices)), layer)
 
-    return replace_modules(body, WEIGHT_LAYERS, prepend) - 1
+    return replace_modules(body, WEIGHT_LAYERS, prepend) - 1  # the first layer was replaced by itself
 
 
 def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:
-    """The first linear or convolutional layer of a network, which receives its input.
+    """The first linear or convolutional layer of a network.
 
     Raises:
         ConfigError: the network has no such layer.
@@ -159,10 +161,13 @@ def input_layer(root: nn.Module) -> nn.Linear | nn.Conv2d:
 
 
 def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:
-    """Adds inputs to a layer, in place; their weights are normal, with the deviation of the present ones."""
-    weight = layer.weight.detach()
-    new = weight.new_empty(len(weight), num_inputs, *weight.shape[2:]).normal_(0, float(weight.std()))
-    layer.weight = nn.Parameter(torch.cat([weight, new], 1))
+    """Adds inputs to a layer, in place.
+
+    The added weights are normal with mean 0 and the standard deviation of the weights that the layer has.
+    """
+    weight = layer.weight.detach()  # [outputs, inputs], or [outputs, inputs, height, width]
+    added = weight.new_empty(len(weight), num_inputs, *weight.shape[2:]).normal_(0, float(weight.std()))
+    layer.weight = nn.Parameter(torch.cat([weight, added], 1))
     if isinstance(layer, nn.Linear):
         layer.in_features += num_inputs
     else:
@@ -171,7 +176,7 @@ def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """A context in which a network is in evaluation mode; afterwards its mode is restored."""
+    """Sets a network to evaluation mode for the duration of a block, and restores its mode afterwards."""
     mode = network.training
     network.eval()
     try:

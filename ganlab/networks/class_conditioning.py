@@ -1,4 +1,7 @@
-"""Layers that condition a network on the classes of samples. A condition is the classes, int64 [B]."""
+"""Layers that condition a network on the classes of samples, and functions that add them to the players.
+
+The condition is the class of each sample, int64 [B]. K is the number of classes.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from ganlab.core.errors import require
-from ganlab.core.turn import Networks, at_least_float32
+from ganlab.core.turn import Networks
 from ganlab.networks.base import Conditioned, InputTransform, add_inputs, input_layer, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, VirtualNorm
 
@@ -19,10 +22,10 @@ DiscriminatorMode = Literal["concat", "embedding", "projection"]
 
 
 class EmbeddingTransform(InputTransform):
-    """Base class of input transforms with an embedding of the class.
+    """Base class of input transforms that represent each class by a vector.
 
     Args:
-        size: the size of a learned embedding, [B] -> [B, size]; None: a one-hot vector, [B] -> [B, K].
+        size: the number of elements of a vector, if vectors are learned; None: they are one-hot, [K].
     """
 
     def __init__(self, num_classes: int, size: int | None = None):
@@ -33,34 +36,39 @@ class EmbeddingTransform(InputTransform):
 
 
 class EmbedLatent(EmbeddingTransform):
-    """Multiplies latents [B, latent_dim] by the embedding of the class."""
+    """Multiplies latents [B, latent_dim] by the vectors of their classes, element by element."""
 
     def forward(self, latent: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return latent * self.embedding(condition), condition
 
 
 class AppendPlanes(EmbeddingTransform):
-    """Appends a learned plane, or K constant planes, one-hot: [B, C, H, W] -> [B, C + (1 or K), H, W]."""
+    """Appends planes that represent the class to images [B, C, H, W].
+
+    A learned vector has H W elements, and is one plane: the result is [B, C + 1, H, W]. Each element of a
+    one-hot vector is a constant plane: the result is [B, C + K, H, W].
+    """
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        # A learned embedding is a plane of H W elements, a one-hot vector K planes of one element.
-        sides = x.shape[2:] if isinstance(self.embedding, nn.Embedding) else (1, 1)
-        planes = self.embedding(condition).to(x.dtype).unflatten(1, (-1, *sides))  # [B, 1 or K, ...]
+        plane_shape = x.shape[2:] if isinstance(self.embedding, nn.Embedding) else (1, 1)
+        planes = self.embedding(condition).to(x.dtype).unflatten(1, (-1, *plane_shape))  # one plane, or K
         return torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1), condition
 
 
 class AppendVector(EmbeddingTransform):
-    """Appends the embedding of the class, of size E, to flattened samples: [B, ...] -> [B, D + E]."""
+    """Appends the vector of the class, of E elements, to latents or flattened samples, [B, D + E]."""
 
     def forward(self, x: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         return torch.cat([x.flatten(1), self.embedding(condition).to(x.dtype)], 1), condition
 
 
 class ConditionalNorm(Conditioned):
-    """A norm with a gain and a bias for each class (Dumoulin et al. 2017), [B, C, ...] -> the same shape.
+    """A normalisation with a gain and a bias for each class (Dumoulin et al. 2017).
+
+    [B, C, ...] -> [B, C, ...].
 
     Args:
-        norm: the norm that is made conditional; its gain and bias are removed.
+        norm: the normalisation; its own gain and bias are removed.
     """
 
     def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | VirtualNorm | nn.GroupNorm, num_classes: int):
@@ -81,13 +89,12 @@ class ConditionalNorm(Conditioned):
 
 
 class Projection(Conditioned):
-    """A score, the product e(y) . f(x) of class embedding and features (Miyato & Koyama 2018), [B]."""
+    """A score [B]: the dot product of the features with an embedding of the class (Miyato & Koyama 2018)."""
 
     def __init__(self, num_classes: int, num_features: int):
         super().__init__()
         self.embedding = nn.Embedding(num_classes, num_features)
-        # The standard deviation keeps the score on the scale of a linear layer's. With embeddings of unit
-        # variance it would dominate the unconditional score.
+        # With the default standard deviation of 1, this score would be much larger than the other one.
         nn.init.normal_(self.embedding.weight, 0, num_features**-0.5)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
@@ -98,8 +105,8 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     """Conditions the generator on the classes of the data, in place; returns the number of classes.
 
     Args:
-        mode: "concat" appends one-hot columns to the latent, "embedding" multiplies the latent by an
-            embedding, and "norm" gives each batch norm (or its replacement) a gain and a bias for each class.
+        mode: "concat" appends a one-hot vector to the latent, "embedding" multiplies the latent by a learned
+            vector, and "norm" gives each batch norm (or its replacement) a gain and a bias for each class.
 
     Raises:
         ConfigError: the mode is "norm", but the generator has no batch norm.
@@ -114,9 +121,7 @@ def condition_generator(networks: Networks, mode: GeneratorMode) -> int:
     else:
         norms = (*BATCH_NORMS, VirtualNorm, nn.GroupNorm)
         replaced = replace_modules(generator.body, norms, lambda norm: ConditionalNorm(norm, num_classes))
-        remedy = (
-            "choose concat or embedding, or model.generator.batch_norm=true without normalisation.kind=none"
-        )
+        remedy = "choose concat, embedding or model.generator.batch_norm=true without normalisation.kind=none"
         require(replaced, ".generator", mode, "needs a generator with batch norm", remedy)
     generator.num_classes = num_classes
     return num_classes
@@ -126,8 +131,8 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
     """Conditions the discriminator on the classes of the data, in place.
 
     Args:
-        mode: "concat" appends one-hot planes or columns to the sample, "embedding" a learned plane or vector,
-            and "projection" adds the score of a `Projection`.
+        mode: "concat" appends one-hot planes or a one-hot vector to the sample, "embedding" appends a learned
+            plane or vector, and "projection" adds the score of a `Projection`.
     """
     discriminator, num_classes = networks.required_discriminator, networks.num_classes
     assert num_classes is not None
@@ -135,28 +140,11 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
         discriminator.scores.append(Projection(num_classes, discriminator.num_features))
         return
     layer, shape = input_layer(discriminator.body), networks.generator.shape
-    size = prod(shape[1:] or shape) if mode == "embedding" else None  # elements of a channel, or of a vector
+    # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
+    size = prod(shape[1:] or shape) if mode == "embedding" else None
     if isinstance(layer, nn.Conv2d):
-        add_inputs(layer, 1 if size else num_classes)
+        add_inputs(layer, num_classes if size is None else 1)
         discriminator.inputs.append(AppendPlanes(num_classes, size))
     else:
-        add_inputs(layer, size or num_classes)
+        add_inputs(layer, num_classes if size is None else size)
         discriminator.inputs.append(AppendVector(num_classes, size))
-
-
-class KPlusOneLogit(nn.Module):
-    """The real-or-fake logit of a classifier with K + 1 classes, the last of which is "generated".
-
-    Features [B, F] -> log Z [B, 1], with Z = sum_k exp l_k over the logits of the K classes. The logit of the
-    last class is fixed at 0, so D = Z / (Z + 1) = sigmoid(log Z) (Salimans et al. 2016, section 5).
-
-    Args:
-        class_head: the layer that maps features to the K class logits.
-    """
-
-    def __init__(self, class_head: nn.Module):
-        super().__init__()
-        self.classes = class_head
-
-    def forward(self, features: Tensor) -> Tensor:
-        return torch.logsumexp(at_least_float32(self.classes(features)), 1, keepdim=True)

@@ -1,8 +1,8 @@
 """The deep convolutional players of Radford, Metz & Chintala (2016), for images with even sides."""
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Annotated
+from itertools import count, pairwise
+from typing import Annotated, NamedTuple
 
 from torch import nn
 
@@ -11,7 +11,7 @@ from ganlab.core.validation import Count, ValueRange
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
-Kernel = Annotated[int, 3]
+Kernel = Annotated[int, 3]  # the height and width of a kernel, at least 3
 
 
 def generator(
@@ -27,22 +27,23 @@ def generator(
     """A generator: a linear layer to small planes, then transposed convolutions, batch norm and (leaky) ReLU.
 
     Args:
-        width: the number of channels at half of the images' size; it doubles with each halving.
+        width: the number of channels of the planes of half the image's size. Planes of a quarter of the size
+            have twice as many channels, and so on.
         slope: the slope of leaky ReLU for negative inputs; 0: ReLU.
-        value_range: the range of the images: [-1, 1] or [0, 1].
+        value_range: the range of the images, [-1, 1] or [0, 1]; None: unbounded.
     """
-    channels, sides, depth = _plan(shape)
-    widths = [width * 2**i for i in reversed(range(depth))]
-    base = (widths[0], sides[0] >> depth, sides[1] >> depth)
+    plane = smallest_plane(shape)
+    channels = [width * 2**i for i in reversed(range(plane.halvings))]
     layers: list[nn.Module] = [
-        nn.Linear(latent_dim, base[0] * base[1] * base[2], bias=False),
-        nn.Unflatten(1, base),
-        nn.BatchNorm2d(base[0]),
+        nn.Linear(latent_dim, channels[0] * plane.height * plane.width, bias=False),
+        nn.Unflatten(1, (channels[0], plane.height, plane.width)),
+        nn.BatchNorm2d(channels[0]),
         relu(slope),
     ]
-    for before, after in pairwise(widths):
-        layers += [_upsample(before, after, kernel, bias=False), nn.BatchNorm2d(after), relu(slope)]
-    layers += [_upsample(widths[-1], channels, kernel, bias=True), output_layer(value_range)]
+    for num_inputs, num_outputs in pairwise(channels):
+        convolution = _upsample(num_inputs, num_outputs, kernel, bias=False)
+        layers += [convolution, nn.BatchNorm2d(num_outputs), relu(slope)]
+    layers += [_upsample(channels[-1], shape[0], kernel, bias=True), output_layer(value_range)]
     body = ConditionalSequential(*layers)
     initialise(body)
     return Generator(body, latent_dim, tuple(shape), prior)
@@ -54,18 +55,21 @@ def discriminator(
     """A discriminator: strided convolutions, batch norm after all but the first, leaky ReLU; a linear score.
 
     Args:
-        width: the number of channels at half of the images' size; it doubles with each halving.
+        width: the number of channels of the planes of half the image's size. Planes of a quarter of the size
+            have twice as many channels, and so on.
         features: the size of a linear layer between the last plane and the score, as in MMD GANs (Li et al.
             2017; Binkowski et al. 2018); None: the features are the elements of the last plane.
     """
-    channels, sides, depth = _plan(shape)
-    widths = [channels, *(width * 2**i for i in range(depth))]
+    plane = smallest_plane(shape)
+    channels = [shape[0], *(width * 2**i for i in range(plane.halvings))]
     layers: list[nn.Module] = []
-    for i, (before, after) in enumerate(pairwise(widths)):
-        layers.append(nn.Conv2d(before, after, kernel, stride=2, padding=(kernel - 1) // 2, bias=i == 0))
-        layers += [*([nn.BatchNorm2d(after)] if i else []), nn.LeakyReLU(slope)]
+    for i, (num_inputs, num_outputs) in enumerate(pairwise(channels)):
+        norm = [nn.BatchNorm2d(num_outputs)] if i > 0 else []
+        padding = (kernel - 1) // 2
+        convolution = nn.Conv2d(num_inputs, num_outputs, kernel, stride=2, padding=padding, bias=not norm)
+        layers += [convolution, *norm, nn.LeakyReLU(slope)]
     layers.append(nn.Flatten())
-    num_features = widths[-1] * (sides[0] >> depth) * (sides[1] >> depth)
+    num_features = channels[-1] * plane.height * plane.width
     if features is not None:
         layers.append(nn.Linear(num_features, features))
         num_features = features
@@ -74,50 +78,67 @@ def discriminator(
     return network
 
 
-def halvings(height: int, width: int) -> int:
-    """The number of times that an image is halved: until a side is 4 to 7, but at least twice if possible."""
-    n = 0
-    while height % 2 == width % 2 == 0 and (min(height, width) >= 8 or (n < 2 and min(height, width) >= 4)):
-        height, width, n = height // 2, width // 2, n + 1
-    return n
+class SmallestPlane(NamedTuple):
+    """The plane that is left when both sides of an image have been halved several times."""
+
+    halvings: int
+    height: int
+    width: int
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the plane, which a linear layer fills, is so small that mostly convolutions form the image.
+
+        The limits of 16 and 32 are a choice.
+        """
+        return self.halvings > 0 and min(self.height, self.width) < (16 if self.halvings == 1 else 32)
 
 
-def _plan(shape: Sequence[int]) -> tuple[int, tuple[int, int], int]:
-    """The channels, the height and width, and the number of halvings of images [C, H, W]."""
+def smallest_plane(shape: Sequence[int]) -> SmallestPlane:
+    """The smallest plane of both players for images of a shape [C, H, W].
+
+    Raises:
+        ConfigError: the images are too small, or halving their sides ends at too large a plane.
+    """
     need = "model=dcgan needs images with even sides of at least 8"
     is_large = len(shape) == 3 and min(shape[1:]) >= 8
     require(is_large, "data.shape", list(shape), need, "choose model=gan, or another image size")
-    channels, height, width = shape
-    depth = halvings(height, width)
-    if not _halves_well(height, width):
-        # Sides rounded down to multiples of 2, 4, ..., 32.
-        rounded = ((height >> i << i, width >> i << i) for i in range(1, 6))
-        tall, wide = next(sides for sides in rounded if _halves_well(*sides))
-        reason = f"{need}, but halving this size ends at {height >> depth}x{width >> depth}"
-        remedy = f"crop or resize with data.height={tall} data.width={wide}, or choose model=gan"
+    _, height, width = shape
+    plane = halve(height, width)
+    if not plane.is_small:
+        # Smaller sizes that would work are multiples of 2, 4, 8, ...; the first that works is the nearest.
+        rounded = ((height - height % 2**i, width - width % 2**i) for i in count(1))
+        good_height, good_width = next(sides for sides in rounded if halve(*sides).is_small)
+        reason = f"{need}, but halving this size ends at {plane.height}x{plane.width}"
+        remedy = f"crop or resize with data.height={good_height} data.width={good_width}, or choose model=gan"
         raise ConfigError(reason, remedy, "data.shape", list(shape))
-    return channels, (height, width), depth
+    return plane
 
 
-def _halves_well(height: int, width: int) -> bool:
-    """Whether the linear layer fills small planes only, so that convolutions form the image."""
-    n = halvings(height, width)
-    last = min(height, width) >> n  # side of the plane that the linear layer fills
-    return n > 0 and last < (16 if n == 1 else 32)
+def halve(height: int, width: int) -> SmallestPlane:
+    """Halves both sides of an image while both are even and the shorter one is at least 8.
 
-
-def _upsample(before: int, after: int, kernel: int, *, bias: bool) -> nn.ConvTranspose2d:
-    """A transposed convolution that doubles the sides."""
-    sizes = {"stride": 2, "padding": (kernel - 1) // 2, "output_padding": kernel % 2}
-    return nn.ConvTranspose2d(before, after, kernel, bias=bias, **sizes)  # type: ignore[arg-type]
-
-
-def initialise(root: nn.Module) -> None:
-    """Draws weights from N(0, 0.02^2) (section 4) and gains of batch norm from N(1, 0.02^2); biases are 0.
-
-    The gains are those of the released code (Newmu/dcgan_code); the paper does not mention them.
+    For the first two halvings a shorter side of 4 is enough, so that small images have two convolutions.
     """
-    for layer in root.modules():
+    halvings = 0
+    while height % 2 == width % 2 == 0 and min(height, width) >= (4 if halvings < 2 else 8):
+        height, width, halvings = height // 2, width // 2, halvings + 1
+    return SmallestPlane(halvings, height, width)
+
+
+def _upsample(num_inputs: int, num_outputs: int, kernel: int, *, bias: bool) -> nn.ConvTranspose2d:
+    """A transposed convolution that doubles the height and the width of planes."""
+    padding, output_padding = (kernel - 1) // 2, kernel % 2
+    return nn.ConvTranspose2d(num_inputs, num_outputs, kernel, 2, padding, output_padding, bias=bias)
+
+
+def initialise(network: nn.Module) -> None:
+    """Draws weights from N(0, 0.02^2) and gains of batch norm from N(1, 0.02^2); sets biases to 0.
+
+    The weights are those of section 4 of the paper. The gains are those of its released code
+    (Newmu/dcgan_code); the paper does not mention them.
+    """
+    for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1 if isinstance(layer, nn.BatchNorm2d) else 0, 0.02)
             if layer.bias is not None:

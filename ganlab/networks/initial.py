@@ -1,8 +1,8 @@
-"""Initialisers of weights, which replace the initial weights that layers draw when they are built.
+"""Initialisers, which replace the random weights that the layers of a network have when they are built.
 
-An initialiser changes a network in place. It is called with the network and with `mean`, a function that
-returns the mean training sample [*shape]. `mean` is None if a checkpoint will be loaded: then the data may
-not be available, and initial weights have no effect.
+An initialiser changes a network in place. It is called with the network and with `compute_mean`, a function
+that returns the mean training sample [*shape]. `compute_mean` is None if a checkpoint will be loaded: then
+initial weights have no effect, and the data may not be available.
 """
 
 import math
@@ -18,84 +18,93 @@ from ganlab.networks.base import WEIGHT_LAYERS
 
 
 class LayerInitialiser(ABC):
-    """Base class of initialisers that draw the weights of layers, and set their biases to zero."""
+    """Base class of initialisers that draw the weight of each layer at random, and set its bias to zero."""
 
     @torch.no_grad()
-    def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
+    def __call__(self, network: nn.Module, compute_mean: Callable[[], Tensor] | None) -> None:
         for layer in network.modules():
             if isinstance(layer, WEIGHT_LAYERS):
-                self.draw(layer)
+                self.draw_weight(layer)
                 if layer.bias is not None:
                     layer.bias.zero_()
 
     @abstractmethod
-    def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
-        """Draws the weight of a layer, in place."""
+    def draw_weight(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+        """Draws the weight of one layer, in place."""
 
 
 class Uniform(LayerInitialiser):
-    """Draws weights uniformly from [-bound, bound], as Goodfellow et al. (2014)."""
+    """Draws weights uniformly from [-bound, bound], as Goodfellow et al. (2014) do."""
 
     def __init__(self, bound: Positive):
         self.bound = bound
 
-    def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+    def draw_weight(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
         layer.weight.uniform_(-self.bound, self.bound)
 
 
 class Normal(LayerInitialiser):
-    """Draws weights from N(0, std^2); the earlier code of Li, Swersky & Zemel (2015) has a std of 0.1."""
+    """Draws weights from N(0, std^2).
+
+    An early version of the code of Li, Swersky & Zemel (2015) has std = 0.1.
+    """
 
     def __init__(self, std: Positive):
         self.std = std
 
-    def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+    def draw_weight(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
         layer.weight.normal_(0, self.std)
 
 
 class FanIn(LayerInitialiser):
-    """Draws weights from N(0, scale / inputs); the code of Li, Swersky & Zemel (2015) has a scale of 0.1.
+    """Draws weights from N(0, scale / n), where n is the number of inputs of each output.
+
+    The last version of the code of Li, Swersky & Zemel (2015) has scale = 0.1.
 
     Raises:
-        ConfigError: a network on which it is called has transposed convolutions.
+        ConfigError: at the call, if the network has transposed convolutions.
     """
 
     def __init__(self, scale: Positive):
         self.scale = scale
 
-    def draw(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+    def draw_weight(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
         if isinstance(layer, nn.ConvTranspose2d):
             reason = "FanIn does not count the inputs of a transposed convolution"
             raise ConfigError(reason, "choose ganlab.networks.initial.Uniform, or model=gan", key=".")
-        layer.weight.normal_(0, math.sqrt(self.scale / layer.weight[0].numel()))
+        num_inputs = layer.weight[0].numel()  # weights [outputs, inputs, ...]
+        layer.weight.normal_(0, math.sqrt(self.scale / num_inputs))
 
 
 class OutputMean:
-    """Sets the last bias of a generator so that with last weights of zero it would generate the mean sample.
+    """Sets a generator's last bias such that, with last weights of zero, it would generate the mean sample.
+
+    The bias would be infinite for a mean at an end of the output's range, [0, 1] or [-1, 1]. So the mean is
+    first moved away from the ends.
 
     Args:
-        margin: the smallest distance of a mean from the ends of the output's range, at which the bias would
-            be infinite; Goodfellow et al. (2014) have 1e-7.
+        margin: the smallest distance of a mean from the ends; Goodfellow et al. (2014) have 1e-7.
 
     Raises:
-        ConfigError: a generator on which it is called does not end in a linear layer.
+        ConfigError: at the call, if the generator does not end in a linear layer.
     """
 
     def __init__(self, margin: Positive):
         self.margin = margin
 
     @torch.no_grad()
-    def __call__(self, network: nn.Module, mean: Callable[[], Tensor] | None) -> None:
-        if mean is None:
+    def __call__(self, network: nn.Module, compute_mean: Callable[[], Tensor] | None) -> None:
+        if compute_mean is None:
             return
         layers = [m for m in network.modules() if isinstance(m, (*WEIGHT_LAYERS, nn.Sigmoid, nn.Tanh))]
-        last = next((layer for layer in reversed(layers) if isinstance(layer, WEIGHT_LAYERS)), None)
-        bias = mean().double().flatten()  # [D]
-        if not isinstance(last, nn.Linear) or last.out_features != len(bias):
+        last_linear = next((layer for layer in reversed(layers) if isinstance(layer, WEIGHT_LAYERS)), None)
+        bias = compute_mean().double().flatten()  # [D]
+        if not isinstance(last_linear, nn.Linear) or last_linear.out_features != len(bias):
             reason = "OutputMean needs a last linear layer with one output for each element of a sample"
             raise ConfigError(reason, "remove it, or choose model=gan", key=".")
+        # The inverse of the output activation, unless the network ends in the linear layer.
         if isinstance(layers[-1], nn.Sigmoid):
             bias = bias.clamp(self.margin, 1 - self.margin).logit()
         elif isinstance(layers[-1], nn.Tanh):
             bias = bias.clamp(self.margin - 1, 1 - self.margin).atanh()
-        last.bias.copy_(bias)
+        last_linear.bias.copy_(bias)

@@ -13,7 +13,10 @@ from ganlab.networks.priors import Prior
 
 
 class Maxout(nn.Module):
-    """The maximum of `pieces` linear maps (Goodfellow et al. 2013): [B, num_inputs] -> [B, num_outputs]."""
+    """A layer each of whose outputs is the maximum of `pieces` linear maps (Goodfellow et al. 2013).
+
+    [B, num_inputs] -> [B, num_outputs].
+    """
 
     def __init__(self, num_inputs: int, num_outputs: int, pieces: int):
         super().__init__()
@@ -40,14 +43,14 @@ def generator(
         hidden: the widths of the hidden layers.
         batch_norm: whether each hidden layer has batch norm.
         slope: the slope of leaky ReLU for negative inputs; 0: ReLU.
-        value_range: the range of the samples: [-1, 1], [0, 1], or None for any.
+        value_range: the range of the samples, [-1, 1] or [0, 1]; None: unbounded.
     """
     layers: list[nn.Module] = []
-    for before, after in pairwise([latent_dim, *hidden]):
-        norm = [nn.BatchNorm1d(after)] if batch_norm else []
-        layers += [nn.Linear(before, after), *norm, relu(slope)]
-    layers += [nn.Linear([latent_dim, *hidden][-1], prod(shape)), output_layer(value_range)]
-    layers += [nn.Unflatten(1, tuple(shape))]
+    widths = [latent_dim, *hidden]
+    for num_inputs, num_outputs in pairwise(widths):
+        norm = [nn.BatchNorm1d(num_outputs)] if batch_norm else []
+        layers += [nn.Linear(num_inputs, num_outputs), *norm, relu(slope)]
+    layers += [nn.Linear(widths[-1], prod(shape)), output_layer(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
 
@@ -64,19 +67,19 @@ def discriminator(
 
     Args:
         hidden: the widths of the hidden layers.
-        maxout: the number of pieces of maxout layers (Goodfellow et al. 2014); None: linear layers with leaky
-            ReLU.
+        maxout: the number of pieces of the hidden layers, which are maxout layers as in Goodfellow et al.
+            (2014); None: they are linear layers with leaky ReLU.
         slope: the slope of leaky ReLU for negative inputs.
-        dropout: the rate of dropout after each hidden layer.
-        input_dropout: the rate of dropout on the samples.
+        dropout: the rate of the dropout after each hidden layer.
+        input_dropout: the rate of the dropout on the samples.
     """
     layers: list[nn.Module] = [nn.Flatten(), *_dropout(input_dropout)]
-    for sizes in pairwise([prod(shape), *hidden]):
+    for sizes in pairwise([prod(shape), *hidden]):  # sizes: the numbers of inputs and outputs
         layers += [Maxout(*sizes, maxout)] if maxout else [nn.Linear(*sizes), nn.LeakyReLU(slope)]
         layers += _dropout(dropout)
     return Discriminator(ConditionalSequential(*layers), hidden[-1])
 
 
 def _dropout(rate: float) -> list[nn.Module]:
-    """A dropout layer, or none if the rate is 0."""
+    """A list with a dropout layer; it is empty if the rate is 0."""
     return [nn.Dropout(rate)] if rate else []

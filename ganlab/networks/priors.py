@@ -9,7 +9,7 @@ from ganlab.core.randomness import RandomSource
 
 
 class Prior(Protocol):
-    """A distribution from which n latents are drawn, [n, dim]."""
+    """A distribution of latents. Calling it draws n latents of `dim` elements, [n, dim]."""
 
     def __call__(self, random: RandomSource, n: int, dim: int) -> Tensor: ...
 
@@ -22,18 +22,19 @@ class Normal:
 
 
 class TruncatedNormal:
-    """Normal latents whose elements all lie in [-threshold, threshold], as if redrawn until they do.
+    """Standard normal latents, under the condition that all elements lie in [-threshold, threshold].
 
-    Each element is the inverse of their distribution function at a uniform random number.
+    They have the distribution of elements that are drawn again until they lie in the interval. If u is
+    uniform in (-P, P), where P is the probability of the interval, then sqrt(2) erfinv(u) is distributed so.
     """
 
     def __init__(self, threshold: float):
         self.threshold = threshold
 
     def __call__(self, random: RandomSource, n: int, dim: int) -> Tensor:
-        inside = math.erf(self.threshold / math.sqrt(2))
-        uniform = random.uniform("latent", n, dim).mul_(2).sub_(1)  # in [-1, 1)
-        return uniform.mul_(inside).erfinv_().mul_(math.sqrt(2)).clamp_(-self.threshold, self.threshold)
+        probability = math.erf(self.threshold / math.sqrt(2))  # P
+        uniform = random.uniform("latent", n, dim).mul_(2).sub_(1).mul_(probability)  # u
+        return uniform.erfinv_().mul_(math.sqrt(2)).clamp_(-self.threshold, self.threshold)
 
 
 class Uniform:
@@ -47,7 +48,10 @@ class Uniform:
 
 
 class Sphere:
-    """Uniform latents on the sphere of radius sqrt(dim), near which normal ones concentrate (White 2016)."""
+    """Latents that are uniform on the sphere of radius sqrt(dim).
+
+    Normal latents concentrate near this sphere (White 2016).
+    """
 
     def __call__(self, random: RandomSource, n: int, dim: int) -> Tensor:
         latent = random.normal("latent", n, dim)

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ganlab.core.distributed import mean_over_ranks
+from ganlab.core.turn import at_least_float32
 from ganlab.core.validation import Count, NotNegative, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer
 from ganlab.networks.priors import Prior
 
 
 class GaussianNoise(nn.Module):
-    """Adds normal noise of standard deviation `std` in training, and nothing in evaluation; for any shape."""
+    """Adds normal noise of standard deviation `std` to inputs of any shape, in training mode only."""
 
     def __init__(self, std: float):
         super().__init__()
@@ -27,59 +28,82 @@ class GaussianNoise(nn.Module):
 
 
 class NormalisedLinear(nn.Linear):
-    """A linear map with weight normalisation, s_j (v_j . x) / |v_j| + b_j (Salimans & Kingma 2016).
+    """A linear layer with weight normalisation (Salimans & Kingma 2016).
+
+    The output j for an input x is s_j (v_j . x) / |v_j| + b_j, where v_j is a row of `weight`, s_j an element
+    of `scale` and b_j an element of `bias`.
 
     Args:
         initialise: whether the first training batch sets s and b such that the outputs have mean 0 and
-            variance 1 over the rows of all processes (section 3). Otherwise the initial values are s = 1 and
-            b = 0.
+            variance 1 over the rows of all processes (section 3). Otherwise s = 1 and b = 0 at first.
         learn_scale: whether s is trained.
     """
 
     def __init__(self, num_inputs: int, num_outputs: int, *, initialise: bool, learn_scale: bool):
         super().__init__(num_inputs, num_outputs)
-        # The length of v_j cancels in the output; it determines how fast the direction of v_j changes.
+        # The output does not depend on the length of v_j, but a longer v_j turns more slowly in training.
         nn.init.normal_(self.weight, 0, 0.1)
         nn.init.zeros_(self.bias)
-        self.scale = (nn.Parameter if learn_scale else nn.Buffer)(torch.ones(num_outputs))
+        ones = torch.ones(num_outputs)
+        self.scale = nn.Parameter(ones) if learn_scale else nn.Buffer(ones)
         self.uninitialised = initialise
 
     def forward(self, x: Tensor) -> Tensor:
-        direction = linear(x, self.weight) / self.weight.norm(dim=1)  # [B, num_outputs]
+        projection = linear(x, self.weight) / self.weight.norm(dim=1)  # (v_j . x) / |v_j|, [B, num_outputs]
         if self.uninitialised and self.training:
-            self._initialise(direction.detach())
-        return direction * self.scale + self.bias
+            self._initialise(projection.detach())
+        return projection * self.scale + self.bias
 
     @torch.no_grad()
-    def _initialise(self, direction: Tensor) -> None:
+    def _initialise(self, projection: Tensor) -> None:
         self.uninitialised = False
-        mean = mean_over_ranks(direction.mean(0))  # [num_outputs]
-        std = mean_over_ranks((direction - mean).square().mean(0)).sqrt()
+        mean = mean_over_ranks(projection.mean(0))  # [num_outputs]
+        std = mean_over_ranks((projection - mean).square().mean(0)).sqrt()
         self.scale.copy_(1 / std)
         self.bias.copy_(-mean / std)
 
     def get_extra_state(self) -> dict[str, bool]:
-        return {"waits": self.uninitialised}  # the key in existing checkpoints
+        return {"waits": self.uninitialised}  # existing checkpoints have this key
 
     def set_extra_state(self, state: dict[str, bool]) -> None:
         self.uninitialised = state["waits"]
 
 
+class KPlusOneLogit(nn.Module):
+    """The logit of a discriminator that is a classifier with K classes and one for generated samples.
+
+    Features [B, num_features] -> log Z [B, 1], where Z = sum_k exp(l_k) over the K class logits l_k. The
+    logit of class K + 1, "generated", is 0. So the probability of being real is Z / (Z + 1) = sigmoid(log Z)
+    (Salimans et al. 2016, section 5).
+
+    Args:
+        class_head: the layer that maps features to the K class logits.
+    """
+
+    def __init__(self, class_head: nn.Module):
+        super().__init__()
+        self.classes = class_head
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.logsumexp(at_least_float32(self.classes(features)), 1, keepdim=True)
+
+
 def generator(
     latent_dim: Count, hidden: Widths, shape: Sequence[int], value_range: ValueRange, prior: Prior
 ) -> Generator:
-    """A generator: hidden layers with softplus, and a last layer with weight normalisation.
+    """A generator: hidden layers with batch norm and softplus, and a last layer with weight normalisation.
 
-    Each hidden layer has batch norm with a bias, but without a gain.
+    The gains of batch norm are not trained.
     """
     layers: list[nn.Module] = []
-    for before, after in pairwise([latent_dim, *hidden]):
-        dense, norm = nn.Linear(before, after, bias=False), nn.BatchNorm1d(after, eps=1e-6)
+    widths = [latent_dim, *hidden]
+    for num_inputs, num_outputs in pairwise(widths):
+        dense, norm = nn.Linear(num_inputs, num_outputs, bias=False), nn.BatchNorm1d(num_outputs, eps=1e-6)
         nn.init.xavier_uniform_(dense.weight)
         norm.weight.requires_grad_(False)
         layers += [dense, norm, nn.Softplus()]
-    last = NormalisedLinear([latent_dim, *hidden][-1], prod(shape), initialise=False, learn_scale=True)
-    nn.init.xavier_uniform_(last.weight)
+    last = NormalisedLinear(widths[-1], prod(shape), initialise=False, learn_scale=True)
+    nn.init.xavier_uniform_(last.weight)  # the discriminator keeps N(0, 0.1^2)
     layers += [last, output_layer(value_range), nn.Unflatten(1, tuple(shape))]
     return Generator(ConditionalSequential(*layers), latent_dim, tuple(shape), prior)
 
@@ -87,18 +111,18 @@ def generator(
 def discriminator(
     hidden: Annotated[Widths, 1], input_noise: NotNegative, noise: NotNegative, shape: Sequence[int]
 ) -> Discriminator:
-    """A discriminator of layers with weight normalisation, each with noise on its inputs; ReLU between them.
+    """A discriminator: layers with weight normalisation, with ReLU between them, and noise on all inputs.
 
-    The features are the outputs of the last hidden layer, without noise.
+    The features are the outputs of the last hidden layer, before noise is added to them.
 
     Args:
-        input_noise: the standard deviation of the noise on the samples.
+        input_noise: the standard deviation of the noise on the samples, the inputs of the first layer.
         noise: the standard deviation of the noise on the inputs of all other layers.
     """
     layers: list[nn.Module] = [nn.Flatten()]
-    for i, (before, after) in enumerate(pairwise([prod(shape), *hidden])):
-        dense = NormalisedLinear(before, after, initialise=True, learn_scale=False)
-        layers += [GaussianNoise(noise if i else input_noise), dense, nn.ReLU()]
+    for i, (num_inputs, num_outputs) in enumerate(pairwise([prod(shape), *hidden])):
+        dense = NormalisedLinear(num_inputs, num_outputs, initialise=True, learn_scale=False)
+        layers += [GaussianNoise(input_noise if i == 0 else noise), dense, nn.ReLU()]
 
     def make_head(num_features: int, num_outputs: int) -> nn.Module:
         dense = NormalisedLinear(num_features, num_outputs, initialise=True, learn_scale=True)

@@ -11,7 +11,7 @@ from PIL import Image
 from ganlab.sweeps.parameters import Choice, Range
 from ganlab.sweeps.sweep import Sweep
 from ganlab.sweeps.tried import Tried
-from ganlab.theory.style import BEST, BLUE, ORANGE, VERMILION, add_legend, tidy, titled_figure
+from ganlab.theory.style import BLUE, OPTIMUM, ORANGE, VERMILION, add_legend, tidy, titled_figure
 from ganlab.visualize.grid import render
 
 COLUMNS = 3
@@ -61,7 +61,7 @@ def draw(axes: Axes, sweep: Sweep, name: str, rows: Sequence[Tried], ranked: Seq
     last, values = [row.last for row in pruned], [row.value for row in ranked]
     dots(pruned, last, "o", ORANGE, fillstyle="none", markersize=5, label="pruned, as measured last")
     dots(ranked, values, "o", BLUE, markersize=5, alpha=0.8, label="finished")
-    dots(ranked[:1], values[:1], "*", BEST, markersize=13, label="best")
+    dots(ranked[:1], values[:1], "*", OPTIMUM, markersize=13, label="best")
     if lost:
         edge = {"transform": axes.get_xaxis_transform(), "clip_on": False}
         dots(lost, [1.0] * len(lost), "x", VERMILION, markersize=5, label="failed or diverged", **edge)

@@ -1,4 +1,4 @@
-"""Figure 5: the costs that generators minimise, and their gradients (after Goodfellow 2016, figure 16)."""
+"""Figure 5: the costs that generators minimise, and their slopes (after Goodfellow 2016, figure 16)."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -12,8 +12,6 @@ from ganlab.config.compose import compose
 from ganlab.core.errors import require
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Capability, Sample, Turn, Verdict
-from ganlab.networks.base import ConditionalSequential, Generator
-from ganlab.networks.priors import Normal
 from ganlab.objectives.base import Objective
 from ganlab.theory.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, add_legend, tidy, titled_figure
 from ganlab.tricks.base import Tricks
@@ -24,11 +22,13 @@ LINESTYLES = ("-", "--", "-.", ":")
 
 
 def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
-    """The generator's cost of one sample, and its derivative in the logit of D, against D(G(z)).
+    """The generator's cost of one sample and the slope of this cost, as functions of D(G(z)).
+
+    The slope is the derivative with respect to the logit of D.
 
     Args:
-        objectives: names of objectives, a curve each.
-        depth: the left vertical axis spans [-depth, depth], the right one [-depth, 0.5].
+        objectives: the names of the objectives. Each has a curve in both panels.
+        depth: how far both panels reach below 0. The left panel reaches as far above 0.
 
     Raises:
         ConfigError: an objective has no discriminator.
@@ -38,8 +38,9 @@ def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
     left, right = figure.subplots(1, 2)
     for name, colour, linestyle in zip(objectives, cycle(COLOURS), cycle(LINESTYLES), strict=False):
         objective = instantiate(compose(f"objective={name}").objective)
-        judges = Capability.DISCRIMINATOR in objective.provides
-        require(judges, ".objectives", name, "does not judge samples one by one", "remove this objective")
+        has_discriminator = Capability.DISCRIMINATOR in objective.provides
+        reason = "does not judge samples one by one"
+        require(has_discriminator, ".objectives", name, reason, "remove this objective")
         for axes, curve in zip((left, right), generator_cost(objective, probability.logit()), strict=True):
             label = name.replace("_", " ")
             axes.plot(probability, curve, label=label, linewidth=2, color=colour, linestyle=linestyle)
@@ -48,25 +49,30 @@ def draw(objectives: Sequence[str], depth: float) -> list[Image.Image]:
     for axes in (left, right):
         axes.set(xlabel="D(G(z)), probability of being real", xlim=(0, 1))
         tidy(axes)
-    add_legend(figure, [left], len(objectives))
+    add_legend(figure, [left], ncols=len(objectives))
     return [render(figure)]
 
 
 def generator_cost(objective: Objective, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of fakes [N] -> the generator's cost of each [N], and its derivative in the logit [N].
+    """The generator's cost of each of N fakes, and the derivative of this cost with respect to its logit.
 
-    The real samples, with which some objectives compare the fakes, have the logit 0.
+    Args:
+        logits: the logits of the fakes, [N]. All real samples, with which some objectives compare the fakes,
+            have the logit 0.
+
+    Returns:
+        The costs [N] and the derivatives [N].
     """
     logits = logits.clone().requires_grad_()
     turn = Turn(
         player="generator",
         step=0,
         batch=Batch(real=Sample(torch.zeros(len(logits), 1))),
-        generator=Generator(ConditionalSequential(), latent_dim=1, shape=(1,), prior=Normal()),  # not used
-        discriminator=lambda x, _: Verdict(logits=x[:, 0], features=x),
+        generator=None,  # type: ignore[arg-type]  # not needed, because the generated samples are given
+        discriminator=lambda x, _: Verdict(logits=x[:, 0], features=x),  # a sample is its own logit
         tricks=Tricks({}),
         random=RandomStreams(0),
     )
-    (term,) = objective(turn.replace(generated=Sample(logits[:, None]))).values()
-    (slope,) = torch.autograd.grad(term.sum(), logits)
-    return term.detach(), slope
+    (costs,) = objective(turn.replace(generated=Sample(logits[:, None]))).values()
+    (slopes,) = torch.autograd.grad(costs.sum(), logits)
+    return costs.detach(), slopes

@@ -1,4 +1,7 @@
-"""Figures 2 to 4: the training of densities, by direct matching and against a discriminator."""
+"""Figures 2 to 4: how the density of a generator changes, by direct matching and against a discriminator.
+
+p is the density of the data, and q is the density of the generator's samples.
+"""
 
 from collections.abc import Mapping
 
@@ -11,7 +14,7 @@ from torch import Tensor
 from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.densities import optimal_discriminator, oracle_accuracy
 from ganlab.theory import style
-from ganlab.theory.runs import DensityRun, Ends, Overrides, Variants, frame_steps
+from ganlab.theory.runs import AxisLimits, DensityRun, Overrides, Variants, frame_steps
 from ganlab.visualize.grid import render
 
 X_LABEL = "x, in the units of the data"
@@ -21,29 +24,32 @@ def draw_matching(
     objectives: Variants,
     data: Variants,
     settings: Overrides,
-    reach: Ends,
+    reach: AxisLimits,
     steps: Count,
     frames: TwoOrMore,
     seed: int,
 ) -> list[Image.Image]:
-    """Figure 2: direct matching moves the generated density onto the true one, without a discriminator.
+    """Figure 2: direct matching moves the density q onto the density p, without a discriminator.
+
+    The figure has a column for each objective and a row for each data set.
 
     Args:
-        objectives: names of objectives, a column each, with overrides that follow `settings`.
-        data: names of data sets, a row each, with overrides that follow `settings`.
-        reach: the ends of the x axis.
+        objectives: the name of each objective, and the overrides of the runs with it.
+        data: the name of each data set, and the overrides of the runs with it.
+        settings: the overrides of all runs.
+        reach: the limits of the x axis.
     """
     runs = {}
-    for source, for_source in data.items():
-        for objective, for_objective in objectives.items():
-            choices = [f"data={source}", *settings, f"objective={objective}", *for_source, *for_objective]
-            runs[f"{objective} on {source}"] = DensityRun(choices, seed, reach)
-    shape = len(data), len(objectives)
-    return [_matching_frame(runs, shape, step) for step in frame_steps(steps, frames)]
+    for source, source_overrides in data.items():
+        for objective, objective_overrides in objectives.items():
+            overrides = [f"data={source}", *settings, f"objective={objective}"]
+            overrides += [*source_overrides, *objective_overrides]
+            runs[f"{objective} on {source}"] = DensityRun(overrides, seed, reach)
+    rows, columns = len(data), len(objectives)
+    return [_matching_frame(runs, rows, columns, step) for step in frame_steps(steps, frames)]
 
 
-def _matching_frame(runs: Mapping[str, DensityRun], shape: tuple[int, int], step: int) -> Image.Image:
-    rows, columns = shape
+def _matching_frame(runs: Mapping[str, DensityRun], rows: int, columns: int, step: int) -> Image.Image:
     figure = style.titled_figure(4.5 * columns, 1.1 + 2.6 * rows, f"direct matching, step {step}")
     panels = figure.subplots(rows, columns, sharex=True, sharey="row", squeeze=False)
     for axes, (title, run) in zip(panels.flat, runs.items(), strict=True):
@@ -51,21 +57,23 @@ def _matching_frame(runs: Mapping[str, DensityRun], shape: tuple[int, int], step
         axes.fill_between(run.x, run.p, color=style.DATA, alpha=0.25, linewidth=0)
         axes.plot(run.x, run.p, color=style.DATA, linewidth=1.5, label="data")
         axes.plot(run.x, q, color=style.GENERATOR, linewidth=2, label="generator")
-        axes.set_ylim(0, 1.5 * float(run.p.max()))
         note = f"total variation {run.total_variation(q):.2f}"
         axes.text(0.02, 0.95, note, va="top", transform=axes.transAxes)
         axes.set_title(title, fontsize=10)
         style.tidy(axes)
-        axes.set(xlabel=X_LABEL, ylabel="density")
+        axes.set(xlabel=X_LABEL, ylabel="density", ylim=(0, 1.5 * float(run.p.max())))
         axes.label_outer()
-    style.add_legend(figure, [panels[0, 0]], 2)
+    style.add_legend(figure, [panels[0, 0]], ncols=2)
     return render(figure)
 
 
-def draw_intuition(settings: Overrides, reach: Ends, steps: Count, seed: int) -> list[Image.Image]:
-    """Figure 3: the densities after `steps` steps, and the accuracy of an oracle that compares them.
+def draw_intuition(settings: Overrides, reach: AxisLimits, steps: Count, seed: int) -> list[Image.Image]:
+    """Figure 3: the densities p and q, and the accuracy of an oracle that tells their samples apart.
 
-    From the oracle alone, a generator could learn where its samples are too frequent, and where too rare.
+    The oracle knows both densities. It shows a generator where samples are too frequent or too rare.
+
+    Args:
+        steps: the length of the training, after which the densities are drawn.
     """
     run = DensityRun(settings, seed, reach)
     x, p, q = run.x, run.p, run.q(steps)
@@ -75,18 +83,18 @@ def draw_intuition(settings: Overrides, reach: Ends, steps: Count, seed: int) ->
     left.fill_between(x, p, q, where=q < p, color=style.SKY, alpha=0.45, label="generated too rarely")
     left.set_ylim(0, 1.15 * float(torch.maximum(p, q).max()))
     _plot_densities(left, run, q, linestyle="--")
-    accuracy = run.apply_to_densities(oracle_accuracy, q)
+    accuracy = run.compare_densities(oracle_accuracy, q)
     right.plot(x, accuracy, color=style.BLACK, linewidth=1.5, linestyle=":", label="max(p, q) / (p + q)")
     right.set(ylabel="probability that the oracle is right", ylim=(0.48, 1.075))
     style.tidy(left)
-    style.add_legend(figure, [left, right], 3)
+    style.add_legend(figure, [left, right], ncols=3)
     return [render(figure)]
 
 
 def draw_adversarial(
-    settings: Overrides, reach: Ends, steps: Count, frames: TwoOrMore, seed: int
+    settings: Overrides, reach: AxisLimits, steps: Count, frames: TwoOrMore, seed: int
 ) -> list[Image.Image]:
-    """Figure 4: the densities p and q, D(x), and the optimal discriminator p / (p + q), step by step."""
+    """Figure 4: p, q, the discriminator D(x), and the optimal discriminator p / (p + q), in several steps."""
     run = DensityRun(settings, seed, reach)
     return [_adversarial_frame(run, step) for step in frame_steps(steps, frames)]
 
@@ -98,20 +106,19 @@ def _adversarial_frame(run: DensityRun, step: int) -> Image.Image:
     left.fill_between(x, q, color=style.GENERATOR, alpha=0.2, linewidth=0)
     left.set_ylim(0, 1.6 * float(run.p.max()))
     _plot_densities(left, run, q, linestyle="-")
-    discriminator = run.stepped.game.networks.required_discriminator
     with torch.no_grad():
-        probability = discriminator(x.float()[:, None]).logits.sigmoid()
-    right.plot(x, probability, color=style.VERDICT, linewidth=1.5, label="D(x)")
-    optimum = run.apply_to_densities(optimal_discriminator, q)
-    right.plot(x, optimum, color=style.BEST, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
+        verdict = run.game.networks.required_discriminator(x.float()[:, None])
+    right.plot(x, verdict.logits.sigmoid(), color=style.DISCRIMINATOR, linewidth=1.5, label="D(x)")
+    optimum = run.compare_densities(optimal_discriminator, q)
+    right.plot(x, optimum, color=style.OPTIMUM, linewidth=1.8, linestyle="--", label="D*(x) = p / (p + q)")
     right.set(ylabel="probability of being real", ylim=(0, 1.02))
     style.tidy(left)
-    style.add_legend(figure, [left, right], 2)
+    style.add_legend(figure, [left, right], ncols=2)
     return render(figure)
 
 
 def _density_and_probability_axes(width: float, title: str) -> tuple[Figure, Axes, Axes]:
-    """A figure with two axes over the same x: densities are read on the left, probabilities on the right."""
+    """A figure, and two axes over the same x: the left one for densities, the right one for probabilities."""
     figure = style.titled_figure(width, 5, title)
     left = figure.add_subplot(xlabel=X_LABEL, ylabel="density")
     right = left.twinx()

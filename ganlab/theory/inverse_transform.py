@@ -10,8 +10,8 @@ from ganlab.theory.runs import frame_steps
 from ganlab.theory.style import BLACK, DATA, GENERATOR, PURPLE, tidy, titled_figure
 from ganlab.visualize.grid import render
 
-REACH = 3.5  # the right end of the x axis, in standard deviations; the left one is -REACH
-NUM_PATHS = 30  # the last samples, whose paths from u to x are drawn
+REACH = 3.5  # the x axis spans [-REACH, REACH], in standard deviations
+NUM_PATHS = 30  # the number of samples, the last ones, whose paths from u to x are drawn
 LEGEND = (  # label, colour and line width
     ("uniform noise u", PURPLE, 5),
     ("transformed x", GENERATOR, 5),
@@ -23,35 +23,41 @@ LEGEND = (  # label, colour and line width
 def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
     """Frames with more and more samples: u on the left, the distribution function F, and x = F⁻¹(u) below F.
 
+    F is the distribution function of the standard normal distribution.
+
     Args:
         samples: the number of samples in the last frame.
+        frames: the number of frames.
     """
     u = RandomStreams(seed, "inverse_transform").uniform("u", samples).double().clamp(1e-9, 1 - 1e-9)
+    # The number of samples grows from frame to frame as the steps of the other animations do.
     return [_frame(u[:n]) for n in frame_steps(samples, frames) if n > 0]
 
 
-def transform(u: Tensor) -> Tensor:
-    """The standard normal quantiles at levels in (0, 1), of any shape."""
+def inverse_of_f(u: Tensor) -> Tensor:
+    """F⁻¹(u), the standard normal quantiles of probabilities u in (0, 1)."""
     return torch.special.ndtri(u)
 
 
 def _frame(u: Tensor) -> Image.Image:
     figure = titled_figure(7.5, 6, f"inverse transform x = F⁻¹(u), number of samples: {len(u)}")
     cells = figure.add_gridspec(2, 2, width_ratios=[1, 3.2], height_ratios=[2.2, 1])
+    # The axes of F, of u to the left of it, of x below it, and of the legend in the corner between them.
     curve = figure.add_subplot(cells[0, 1])
     noise = figure.add_subplot(cells[0, 0], sharey=curve)
     generated = figure.add_subplot(cells[1, 1], sharex=curve)
     legend = figure.add_subplot(cells[1, 0])
+    last = u[-NUM_PATHS:]
+    for start, end in zip(last.tolist(), inverse_of_f(last).tolist(), strict=True):
+        # The path leads from the left axis to the curve of F, and down to the x axis.
+        curve.plot([-REACH, end, end], [start, start, 0], color=PURPLE, linewidth=0.6, alpha=0.5)
     x = torch.linspace(-REACH, REACH, 200)
-    for level, quantile in zip(u[-NUM_PATHS:].tolist(), transform(u[-NUM_PATHS:]).tolist(), strict=True):
-        # From the left axis to the curve, and down to the x axis.
-        curve.plot([-REACH, quantile, quantile], [level, level, 0], color=PURPLE, linewidth=0.6, alpha=0.5)
     curve.plot(x, torch.special.ndtr(x), color=BLACK, linewidth=2)
     curve.set(xlim=(-REACH, REACH), ylabel="F(x), probability of less than x")
     noise.hist(u, bins=20, range=(0, 1), density=True, orientation="horizontal", color=PURPLE, alpha=0.6)
     noise.axvline(1, color=DATA, linewidth=2)
     noise.set(xlabel="density of u", ylabel="u, uniform in [0, 1]", xlim=(2, 0), ylim=(0, 1))
-    generated.hist(transform(u), bins=42, range=(-REACH, REACH), density=True, color=GENERATOR, alpha=0.7)
+    generated.hist(inverse_of_f(u), bins=42, range=(-REACH, REACH), density=True, color=GENERATOR, alpha=0.7)
     generated.plot(x, torch.exp(-x.square() / 2) / (2 * torch.pi) ** 0.5, color=DATA, linewidth=2)
     generated.set(xlabel="x, in standard deviations", ylabel="density of x", ylim=(0, 0.6))
     for axes in (curve, noise, generated):

@@ -1,4 +1,4 @@
-"""Figure 7: samples with the training images nearest to them, which reveals memorisation."""
+"""Figure 7: samples above the training images nearest to them, which would reveal memorised images."""
 
 import numpy as np
 from PIL import Image
@@ -12,9 +12,10 @@ from ganlab.visualize.views import interleave_rows, nearest_images
 
 
 def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: int) -> list[Image.Image]:
-    """Rows of samples above the training images nearest to them, and the median distance between the two.
+    """Rows of samples, each above a row of the nearest training images, and the median distance between them.
 
-    The same median of unseen test images is given for comparison: a generator that memorises falls below it.
+    For comparison, the figure also gives the median distance of test images to their nearest training images.
+    The samples of a generator that memorises training images have a smaller median distance.
 
     Raises:
         ConfigError: the data are not images.
@@ -23,23 +24,25 @@ def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: i
     if (value_range := run.data.value_range) is None:
         raise ConfigError("this figure shows images", "choose data=digits or other images", ".settings")
     game = run.game_after(steps)
-    # The batch is larger than any split, so the first batch is all of it.
-    train, test = (next(run.data.split(name, "cpu", batch_size=10**6))[0] for name in ("train", "test"))
+    # The batch is larger than any split, so the first batch holds all images of a split.
+    train, _ = next(run.data.split("train", "cpu", batch_size=10**6))
+    test, _ = next(run.data.split("test", "cpu", batch_size=10**6))
     samples = game.sample(columns * rows)
     nearest, _ = nearest_images(samples, [train])
+    # The distances are those of other samples, as many as there are test images.
     _, sample_distances = nearest_images(game.sample(len(test), seed=1), [train])
     _, test_distances = nearest_images(test, [train])
     low, high = value_range
     title = f"Samples and their nearest training images (step {steps})"
-    figure = titled_figure(0.85 * columns + 2.0, 1.75 * rows + 1.0, title)
+    figure = titled_figure(width=0.85 * columns + 2.0, height=1.75 * rows + 1.0, title=title)
     figure.supxlabel(
         "median distance to the nearest training image, root mean square of pixels "
         f"in [{low:g}, {high:g}]:\n{sample_distances.median():.3f} of samples, "
         f"{test_distances.median():.3f} of unseen test images",
         fontsize=9,
     )
-    axes = figure.add_subplot()
     image = interleave_rows(samples, nearest, value_range, columns)
+    axes = figure.add_subplot()
     axes.imshow(image)
     row_centres = (np.arange(2 * rows) + 0.5) * image.height / (2 * rows)
     axes.set(xticks=[], yticks=row_centres, yticklabels=["sample", "nearest"] * rows)

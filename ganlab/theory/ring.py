@@ -1,4 +1,4 @@
-"""Figure 6: a ring of Gaussians, and the modes that games of several kinds cover."""
+"""Figure 6: a ring of Gaussians, and how many of these modes the samples of several games cover."""
 
 from collections.abc import Mapping
 
@@ -11,22 +11,23 @@ from ganlab.theory.style import add_legend, tidy, titled_figure
 from ganlab.visualize.grid import render
 from ganlab.visualize.sample_picture import describe_coverage, scatter
 
-SAMPLES = 2500  # samples over which modes are counted, as in published tables
+NUM_SAMPLES = 2500  # the number of samples in which modes are counted, as in published tables
 
 
 def draw(
     players: Variants, settings: Overrides, reach: float, steps: Count, frames: TwoOrMore, seed: int
 ) -> list[Image.Image]:
-    """The samples of several games, a panel each, with the numbers of modes that they cover.
+    """A panel for each game: its samples, and the number of modes that they cover.
 
     Args:
-        players: the games by the titles of their panels, as overrides that follow `settings`.
-        reach: the axes span [-reach, reach], in units of the data.
+        players: the title of each panel, and the overrides of its game.
+        settings: the overrides of all games.
+        reach: the largest coordinate in the panels, which span [-reach, reach], in the units of the data.
 
     Raises:
-        ConfigError: the data are not in the plane, or have no known modes.
+        ConfigError: the data are not points in the plane, or their modes are unknown.
     """
-    runs = {name: SteppedRun([*settings, *overrides], seed) for name, overrides in players.items()}
+    runs = {title: SteppedRun([*settings, *overrides], seed) for title, overrides in players.items()}
     for run in runs.values():
         has_modes = run.data.shape == (2,) and run.data.distribution is not None
         remedy = "choose data=ring, grid or spiral"
@@ -36,13 +37,13 @@ def draw(
 
 def _frame(runs: Mapping[str, SteppedRun], step: int, reach: float) -> Image.Image:
     figure = titled_figure(3.6 * len(runs), 4.9, f"a ring of Gaussians, step {step}")
-    panels = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)[0]
-    for axes, (name, run) in zip(panels, runs.items(), strict=True):
-        samples = run.game_after(step).sample(SAMPLES)
+    (panels,) = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)
+    for axes, (title, run) in zip(panels, runs.items(), strict=True):
+        samples = run.game_after(step).sample(NUM_SAMPLES)
         scatter(axes, samples, run.data)
         tidy(axes)
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="x₁, in the units of the data")
-        axes.set_title(f"{name}\n{describe_coverage(samples, run.data.distribution)}", fontsize=10)
+        axes.set_title(f"{title}\n{describe_coverage(samples, run.data.distribution)}", fontsize=10)
     panels[0].set_ylabel("x₂, in the units of the data")
-    add_legend(figure, [panels[0]], 3)
+    add_legend(figure, [panels[0]], ncols=3)
     return render(figure)

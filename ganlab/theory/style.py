@@ -1,4 +1,4 @@
-"""The style of all figures: colours, axes and legends, and their files."""
+"""The style of all figures: colours, axes, legends and files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from ganlab.visualize.grid import FAKE_COLOUR, new_figure, save_png
 # The palette of Okabe and Ito (2008), which colour-blind readers can distinguish.
 BLACK, ORANGE, SKY, GREEN = "#000000", FAKE_COLOUR, "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-# The colours of the density p of the data, of the density q of the generator, of D(x), and of its optimum.
-DATA, GENERATOR, VERDICT, BEST = BLUE, ORANGE, BLACK, PURPLE
+# The colours of the density of the data, of that of the generator, of D(x), and of the optimal D(x).
+DATA, GENERATOR, DISCRIMINATOR, OPTIMUM = BLUE, ORANGE, BLACK, PURPLE
 
 
 def titled_figure(width: float, height: float, title: str) -> Figure:
-    """A figure of a size in inches, empty except for its title."""
+    """A figure with a title and no axes; its width and height are in inches."""
     figure = new_figure(width, height)
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr, call-arg]
     figure.suptitle(title, fontsize=12)
@@ -26,7 +26,7 @@ def titled_figure(width: float, height: float, title: str) -> Figure:
 
 
 def tidy(axes: Axes) -> None:
-    """Removes the top border and the horizontal margins, and adds a light grid."""
+    """Removes the top border and the horizontal margins of axes, and adds a light grid."""
     axes.margins(x=0)
     axes.spines["top"].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
@@ -34,13 +34,21 @@ def tidy(axes: Axes) -> None:
 
 
 def add_legend(figure: Figure, axes: Sequence[Axes], ncols: int) -> None:
-    """Adds one legend for several axes below a figure, with `ncols` columns."""
-    handles = [handle for part in axes for handle in part.get_legend_handles_labels()[0]]
+    """Adds a legend below a figure, with the entries of the given axes in `ncols` columns."""
+    entries = [panel.get_legend_handles_labels() for panel in axes]
+    handles = [handle for panel_handles, _ in entries for handle in panel_handles]
     figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False, markerscale=1.5)
 
 
 def save_frames(frames: Sequence[Image.Image], stem: Path) -> list[Path]:
-    """Writes a single frame as PNG, or an animated GIF and four of its frames as PNG; returns the files."""
+    """Writes frames to files, and returns the files.
+
+    A single frame becomes a PNG file. Several frames become an animated GIF file and a PNG file with four of
+    the frames.
+
+    Args:
+        stem: the path of the files without an ending.
+    """
     png, gif = stem.with_suffix(".png"), stem.with_suffix(".gif")
     if len(frames) == 1:
         save_png(frames[0], png)

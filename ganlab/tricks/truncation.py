@@ -6,8 +6,8 @@ from torch import nn
 from ganlab.core.errors import ConfigError
 from ganlab.core.turn import Networks
 from ganlab.core.validation import Positive
+from ganlab.networks import priors
 from ganlab.networks.base import Generator
-from ganlab.networks.priors import Normal, TruncatedNormal
 from ganlab.tricks.base import Order, Trick
 
 
@@ -22,10 +22,10 @@ class Truncation(Trick):
 
     def __init__(self, threshold: Positive):
         super().__init__()
-        self.prior = TruncatedNormal(threshold)
+        self.prior = priors.TruncatedNormal(threshold)
 
     def networks(self, networks: Networks) -> None:
-        if not isinstance(networks.generator.prior, Normal):
+        if not isinstance(networks.generator.prior, priors.Normal):
             remedy = "remove the trick, or add model/prior@model.generator.prior=normal"
             raise ConfigError("needs normal latents", remedy)
 

@@ -1,3 +1,5 @@
+"""Shapes, initial weights and layers of the networks, and the priors of their latents."""
+
 import copy
 import math
 
@@ -7,42 +9,43 @@ from support.refusals import refuses
 from torch import nn
 
 from ganlab.core.randomness import RandomStreams
-from ganlab.networks import dcgan, mlp
+from ganlab.networks import dcgan, mlp, priors
 from ganlab.networks.base import add_inputs, input_layer, output_layer
 from ganlab.networks.mlp import Maxout
 from ganlab.networks.norms import ElementaryNorm
-from ganlab.networks.priors import Normal, Sphere, Uniform
 
-SIZES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 20), (1, 30, 14)]
+SHAPES = [(1, 8, 8), (3, 10, 10), (1, 28, 28), (3, 64, 64), (1, 8, 32), (3, 48, 20), (1, 30, 14)]
 
 
-@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kernel", [3, 4, 5])
 def test_dcgan_generates_and_judges_every_even_size(shape: tuple[int, ...], kernel: int) -> None:
     generator = dcgan.generator(
-        4, 2, kernel=kernel, slope=0.0, shape=shape, value_range=(-1, 1), prior=Normal()
+        4, 2, kernel=kernel, slope=0.0, shape=shape, value_range=(-1, 1), prior=priors.Normal()
     )
     discriminator = dcgan.discriminator(2, kernel=kernel, slope=0.2, shape=shape)
-    made = generator(torch.randn(3, 4))
-    assert made.shape == (3, *shape)
-    assert made.abs().max() <= 1
-    verdict = discriminator(made)
+    samples = generator(torch.randn(3, 4))
+    assert samples.shape == (3, *shape)
+    assert samples.abs().max() <= 1
+    verdict = discriminator(samples)
     assert verdict.logits.shape == (3,)
     assert verdict.features.shape == (3, discriminator.num_features)
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 8), (1, 9, 9), (2,), (1, 8, 11)])
 def test_dcgan_refuses_other_sizes(shape: tuple[int, ...]) -> None:
-    for make in (
-        lambda: dcgan.generator(4, 2, kernel=5, slope=0.0, shape=shape, value_range=(-1, 1), prior=Normal()),
+    for build in (
+        lambda: dcgan.generator(
+            4, 2, kernel=5, slope=0.0, shape=shape, value_range=(-1, 1), prior=priors.Normal()
+        ),
         lambda: dcgan.discriminator(2, kernel=5, slope=0.2, shape=shape),
     ):
         with refuses("data.shape", list(shape), "even sides of at least 8"):
-            make()
+            build()
 
 
 @pytest.mark.parametrize(
-    ("sides", "plane", "good"),
+    ("sides", "smallest_plane", "suggestion"),
     [
         ((218, 178), "109x89", "216x176"),
         ((250, 250), "125x125", "248x248"),
@@ -51,75 +54,83 @@ def test_dcgan_refuses_other_sizes(shape: tuple[int, ...]) -> None:
         ((132, 1000), "33x250", "128x1000"),
     ],
 )
-def test_dcgan_refuses_sizes_that_halve_badly_and_suggests_better_ones(sides, plane, good) -> None:
-    for make in (
+def test_dcgan_refuses_sizes_that_halve_badly_and_suggests_better_ones(
+    sides: tuple[int, int], smallest_plane: str, suggestion: str
+) -> None:
+    good_height, good_width = map(int, suggestion.split("x"))
+    remedy = f"data.height={good_height} data.width={good_width}"
+    for build in (
         lambda h, w: dcgan.generator(
-            4, 2, kernel=5, slope=0.0, shape=(3, h, w), value_range=(-1, 1), prior=Normal()
+            4, 2, kernel=5, slope=0.0, shape=(3, h, w), value_range=(-1, 1), prior=priors.Normal()
         ),
         lambda h, w: dcgan.discriminator(2, kernel=5, slope=0.2, shape=(3, h, w)),
     ):
-        tall, wide = good.split("x")
-        with refuses("data.shape", [3, *sides], f"ends at {plane}", f"data.height={tall} data.width={wide}"):
-            make(*sides)
-        with torch.device("meta"):
-            make(*map(int, good.split("x")))
+        with refuses("data.shape", [3, *sides], f"ends at {smallest_plane}", remedy):
+            build(*sides)
+        with torch.device("meta"):  # without memory for the weights
+            build(good_height, good_width)
 
 
 def test_dcgan_has_the_widths_of_the_paper() -> None:
     generator = dcgan.generator(
-        100, 64, kernel=5, slope=0.0, shape=(3, 64, 64), value_range=(-1, 1), prior=Uniform(1.0)
+        100, 64, kernel=5, slope=0.0, shape=(3, 64, 64), value_range=(-1, 1), prior=priors.Uniform(1.0)
     )
     channels = [layer.in_channels for layer in generator.modules() if isinstance(layer, nn.ConvTranspose2d)]
     assert channels == [512, 256, 128, 64]
     assert input_layer(generator.body).out_features == 512 * 4 * 4
-    judge = dcgan.discriminator(64, kernel=5, slope=0.2, shape=(3, 64, 64))
-    norms = [m for m in judge.modules() if isinstance(m, nn.BatchNorm2d)]
+    discriminator = dcgan.discriminator(64, kernel=5, slope=0.2, shape=(3, 64, 64))
+    norms = [m for m in discriminator.modules() if isinstance(m, nn.BatchNorm2d)]
     assert [norm.num_features for norm in norms] == [128, 256, 512]
 
 
 def test_dcgans_features_are_linear_in_the_last_plane() -> None:
-    judge = dcgan.discriminator(2, kernel=5, slope=0.2, shape=(1, 8, 8), features=16).eval()
+    discriminator = dcgan.discriminator(2, kernel=5, slope=0.2, shape=(1, 8, 8), features=16).eval()
     x = torch.randn(3, 1, 8, 8)
-    plane, last = judge.body[:-1](x), judge.body[-1]
-    assert isinstance(judge.body[-2], nn.Flatten)
-    expected = plane @ last.weight.T + last.bias
-    assert judge(x).features.shape == (3, judge.num_features) == (3, 16)
-    assert torch.allclose(judge(x).features, expected)
+    *_, flatten, linear = discriminator.body
+    assert isinstance(flatten, nn.Flatten)
+    last_plane = discriminator.body[:-1](x)
+    expected = last_plane @ linear.weight.T + linear.bias
+    assert discriminator(x).features.shape == (3, discriminator.num_features) == (3, 16)
+    assert torch.allclose(discriminator(x).features, expected)
 
 
 @pytest.mark.parametrize(
-    "make",
+    "build",
     [
         lambda slope: dcgan.generator(
-            4, 2, kernel=5, slope=slope, shape=(1, 28, 28), value_range=None, prior=Normal()
+            4, 2, kernel=5, slope=slope, shape=(1, 28, 28), value_range=None, prior=priors.Normal()
         ),
         lambda slope: mlp.generator(
-            4, [3, 5], batch_norm=True, slope=slope, shape=(2,), value_range=None, prior=Normal()
+            4, [3, 5], batch_norm=True, slope=slope, shape=(2,), value_range=None, prior=priors.Normal()
         ),
     ],
     ids=["dcgan", "mlp"],
 )
-def test_leaky_relu_leaves_no_hidden_activation_of_a_generator_at_zero(make) -> None:
-    def zeros(slope: float) -> float:
-        """The largest share of zeros among the outputs of a leaky ReLU, or the least of a ReLU."""
-        generator, found = make(slope), []
+def test_leaky_relu_leaves_no_hidden_activation_of_a_generator_at_zero(build) -> None:
+    def zero_fractions(slope: float) -> list[float]:
+        """The fraction of zeros among the outputs of each (leaky) ReLU."""
+        fractions = []
+
+        def record(layer: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+            fractions.append(float((output == 0).float().mean()))
+
+        generator = build(slope)
         for layer in generator.modules():
             if isinstance(layer, nn.ReLU | nn.LeakyReLU):
-                layer.register_forward_hook(lambda *call: found.append(float((call[2] == 0).float().mean())))
+                layer.register_forward_hook(record)
         generator(torch.randn(16, 4))
-        assert len(found) == 2
-        return max(found) if slope else min(found)
+        assert len(fractions) == 2
+        return fractions
 
-    assert zeros(0.0) > 0.3
-    assert zeros(0.2) == 0
+    assert min(zero_fractions(0.0)) > 0.3
+    assert max(zero_fractions(0.2)) == 0
 
 
 def test_weights_start_as_in_the_paper() -> None:
-    layer = input_layer(
-        dcgan.generator(
-            100, 64, kernel=5, slope=0.0, shape=(1, 28, 28), value_range=(-1, 1), prior=Normal()
-        ).body
+    generator = dcgan.generator(
+        100, 64, kernel=5, slope=0.0, shape=(1, 28, 28), value_range=(-1, 1), prior=priors.Normal()
     )
+    layer = input_layer(generator.body)
     assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.02)
 
 
@@ -135,8 +146,8 @@ def test_the_discriminator_of_2014() -> None:
     discriminator = mlp.discriminator(
         [240, 240], maxout=5, slope=0.2, dropout=0.5, input_dropout=0.2, shape=(1, 28, 28)
     )
-    kinds = [type(layer).__name__ for layer in discriminator.body]
-    assert kinds == ["Flatten", "Dropout", "Maxout", "Dropout", "Maxout", "Dropout"]
+    classes = [type(layer).__name__ for layer in discriminator.body]
+    assert classes == ["Flatten", "Dropout", "Maxout", "Dropout", "Maxout", "Dropout"]
     assert discriminator(torch.randn(2, 1, 28, 28)).logits.shape == (2,)
 
 
@@ -160,28 +171,28 @@ def test_added_inputs_keep_the_old_weights(layer: nn.Module) -> None:
 
 
 def test_priors() -> None:
-    uniform = Uniform(math.sqrt(3))(RandomStreams(0), 20000, 2)
+    uniform = priors.Uniform(math.sqrt(3))(RandomStreams(0), 20000, 2)
     assert uniform.abs().max() <= math.sqrt(3)
     assert uniform.var() == pytest.approx(1, abs=0.02)
-    assert Normal()(RandomStreams(0), 20000, 2).std() == pytest.approx(1, abs=0.02)
-    sphere = Sphere()(RandomStreams(0), 20000, 7)
+    assert priors.Normal()(RandomStreams(0), 20000, 2).std() == pytest.approx(1, abs=0.02)
+    sphere = priors.Sphere()(RandomStreams(0), 20000, 7)
     assert torch.allclose(sphere.norm(dim=1), torch.tensor(math.sqrt(7)))
     assert torch.allclose(sphere.T @ sphere / 20000, torch.eye(7), atol=0.05)
     assert sphere.mean(0).abs().max() < 0.05
 
 
-def test_the_elementary_norm_is_batch_norm_and_can_be_differentiated_twice() -> None:
+def test_the_elementary_norm_is_batch_norm_and_can_be_differentiated_three_times() -> None:
     x = torch.randn(6, 3, 4, 4, dtype=torch.float64, requires_grad=True)
-    plain = nn.BatchNorm2d(3).double()
-    nn.init.normal_(plain.weight)
-    other = ElementaryNorm(copy.deepcopy(plain))
-    for norm in (plain.train(), other.train()):
+    torch_norm = nn.BatchNorm2d(3).double()
+    nn.init.normal_(torch_norm.weight)
+    elementary = ElementaryNorm(copy.deepcopy(torch_norm))
+    for norm in (torch_norm.train(), elementary.train()):
         norm(x.detach() + 1)
-    assert torch.allclose(plain(x), other(x), atol=1e-12)
-    for name, buffer in plain.named_buffers():
-        assert torch.allclose(buffer, dict(other.named_buffers())[name]), name
-    assert torch.allclose(plain.eval()(x), other.eval()(x))
-    value = other.train()(x).pow(4).sum()
+    assert torch.allclose(torch_norm(x), elementary(x), atol=1e-12)
+    for name, buffer in torch_norm.named_buffers():
+        assert torch.allclose(buffer, dict(elementary.named_buffers())[name]), name
+    assert torch.allclose(torch_norm.eval()(x), elementary.eval()(x))
+    value = elementary.train()(x).pow(4).sum()
     for _ in range(3):
         (slope,) = torch.autograd.grad(value, x, create_graph=True)
         value = slope.pow(2).sum()

@@ -1,3 +1,5 @@
+"""The fully connected players of Salimans et al. (2016)."""
+
 import copy
 
 import pytest
@@ -16,20 +18,20 @@ RECIPE = (*SMALLER, "model.discriminator.hidden=[9,8]", "trick=semi_supervised",
 
 def test_weight_normalisation_is_that_of_torch() -> None:
     layer = NormalisedLinear(4, 3, initialise=False, learn_scale=True)
-    for part in layer.parameters():
-        nn.init.normal_(part)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
     x = torch.randn(5, 4)
-    rows = [
+    columns = [
         s * (x @ v) / (v @ v).sqrt() + b
         for s, v, b in zip(layer.scale, layer.weight, layer.bias, strict=True)
     ]
-    assert torch.allclose(layer(x), torch.stack(rows, 1), atol=1e-6)
-    plain = torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+    assert torch.allclose(layer(x), torch.stack(columns, 1), atol=1e-6)
+    torch_layer = torch.nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
     with torch.no_grad():
-        plain.parametrizations.weight.original0.copy_(layer.scale[:, None])
-        plain.parametrizations.weight.original1.copy_(layer.weight)
-        plain.bias.copy_(layer.bias)
-    assert torch.allclose(layer(x), plain(x), atol=1e-6)
+        torch_layer.parametrizations.weight.original0.copy_(layer.scale[:, None])
+        torch_layer.parametrizations.weight.original1.copy_(layer.weight)
+        torch_layer.bias.copy_(layer.bias)
+    assert torch.allclose(layer(x), torch_layer(x), atol=1e-6)
 
 
 @pytest.mark.parametrize("learn", [True, False])
@@ -38,15 +40,15 @@ def test_the_first_training_batch_sets_scale_and_shift(learn: bool) -> None:
     x = 2 + 3 * torch.randn(50, 6)
     layer.eval()(x)
     assert layer.uninitialised
-    first = layer.train()(x)
-    assert torch.allclose(first.mean(0), torch.zeros(3), atol=1e-5)
-    assert torch.allclose(first.var(0, correction=0), torch.ones(3), atol=1e-4)
+    outputs = layer.train()(x)
+    assert torch.allclose(outputs.mean(0), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(outputs.var(0, correction=0), torch.ones(3), atol=1e-4)
     state = copy.deepcopy(layer.state_dict())
     layer(5 * x)
     assert torch.equal(layer.scale, state["scale"])
-    twin = NormalisedLinear(6, 3, initialise=True, learn_scale=learn)
-    twin.load_state_dict(state)
-    assert torch.equal(twin(5 * x), layer(5 * x))
+    restored = NormalisedLinear(6, 3, initialise=True, learn_scale=learn)
+    restored.load_state_dict(state)
+    assert torch.equal(restored(5 * x), layer(5 * x))
     assert (layer.scale in set(layer.parameters())) is learn
 
 
@@ -60,11 +62,13 @@ def test_the_players_are_those_of_the_paper() -> None:
     game = build_game(
         compose(*RECIPE, "model.discriminator.input_noise=0.3", "model.discriminator.noise=0.5")
     )
-    judge = game.discriminator
-    noise = [layer.std for layer in judge.modules() if isinstance(layer, GaussianNoise)]
+    discriminator = game.discriminator
+    noise = [layer.std for layer in discriminator.modules() if isinstance(layer, GaussianNoise)]
     assert noise == [0.3, 0.5, 0.5]
-    assert isinstance(judge.body[-1], nn.ReLU)  # features are without the noise that follows
-    assert [layer.out_features for layer in judge.modules() if isinstance(layer, NormalisedLinear)] == [
+    assert isinstance(discriminator.body[-1], nn.ReLU)  # features are without the noise that follows
+    assert [
+        layer.out_features for layer in discriminator.modules() if isinstance(layer, NormalisedLinear)
+    ] == [
         9,
         8,
         10,
@@ -81,10 +85,11 @@ def test_a_step_initialises_the_scales_of_the_players_but_not_of_an_average() ->
     x, labels = torch.rand(16, 1, 8, 8), torch.arange(16) % 10
     module.play_step((x, labels, x, labels))
     average = module.game.tricks["ema"].averages["discriminator"]
-    for mine, theirs in zip(average.parameters(), module.game.discriminator.parameters(), strict=True):
-        assert torch.equal(mine, theirs)
-    for mine, theirs in zip(average.buffers(), module.game.discriminator.buffers(), strict=True):
-        assert torch.equal(mine, theirs)
+    trained = module.game.discriminator
+    for averaged, current in zip(average.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(averaged, current)
+    for averaged, current in zip(average.buffers(), trained.buffers(), strict=True):
+        assert torch.equal(averaged, current)
     assert torch.equal(module.game.classify(x), module.game.discriminator.eval()(x).classes)
 
 

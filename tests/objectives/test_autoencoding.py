@@ -16,9 +16,9 @@ from ganlab.core.errors import UNSET
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn
 from ganlab.functional.likelihoods import Bernoulli, Gaussian
+from ganlab.networks import priors
 from ganlab.networks.autoencoder import DropoutLinear, decoder, encoder
 from ganlab.networks.base import ConditionalSequential, Generator
-from ganlab.networks.priors import Normal
 from ganlab.objectives.autoencoding import VAE, Reconstruction, divergence
 from ganlab.tricks.base import Trick, Tricks
 
@@ -49,7 +49,7 @@ def pca(noise: float = 0.6) -> tuple[Generator, Tensor, Tensor]:
     with torch.no_grad():
         layer.weight.copy_(w)
         layer.bias.copy_(mu)
-    generator = Generator(ConditionalSequential(layer), 2, (5,), Normal())
+    generator = Generator(ConditionalSequential(layer), 2, (5,), priors.Normal())
     precision = (
         w.square().sum(0) + noise**2
     ) / noise**2  # [2], of the posterior N(M^-1 W' (x - mu), s^2 M^-1)
@@ -144,7 +144,7 @@ def test_probabilities_at_their_ends_stay_finite() -> None:
 
 
 def test_the_reconstruction_term_is_the_likelihood_of_the_data_given_the_decoded_codes() -> None:
-    generator = decoder(3, [5], "relu", (1, 4, 4), (-1, 1), Normal())
+    generator = decoder(3, [5], "relu", (1, 4, 4), (-1, 1), priors.Normal())
     generator.encoder = encoder([5], "relu", [0.0, 0.0], (1, 4, 4), None, num_outputs=3)
     x = torch.rand(6, 1, 4, 4)
     found = Reconstruction(Gaussian(1.0), ALONE)(turn_on(generator, x))

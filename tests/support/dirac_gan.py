@@ -15,8 +15,8 @@ from torch.optim import SGD
 
 from ganlab.core.turn import Networks
 from ganlab.game import Game
+from ganlab.networks import priors
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator
-from ganlab.networks.priors import Normal
 from ganlab.objectives.base import Objective
 from ganlab.training.module import GameModule, Stage
 from ganlab.training.play import Play
@@ -39,7 +39,9 @@ class Point(nn.Module):
 
 def dirac_module(objective: Objective, play: Play, tricks: Mapping[str, Trick]) -> GameModule:
     theta, psi = START
-    generator = Generator(ConditionalSequential(Point(theta)), latent_dim=1, shape=(1,), prior=Normal())
+    generator = Generator(
+        ConditionalSequential(Point(theta)), latent_dim=1, shape=(1,), prior=priors.Normal()
+    )
     discriminator = Discriminator(ConditionalSequential(nn.Identity()), num_features=1)
     discriminator.score = nn.Linear(1, 1, bias=False, dtype=torch.float64)
     nn.init.constant_(discriminator.score.weight, psi)

@@ -13,7 +13,7 @@ from ganlab.objectives.adversarial import Minimax, NonSaturating, Wasserstein
 from ganlab.training.play import Alternating, Extragradient, Simultaneous
 from ganlab.tricks.r1 import R1
 
-FIRST = math.hypot(*START)
+START_RADIUS = math.hypot(*START)
 
 
 def sigmoid(x: float) -> float:
@@ -27,12 +27,13 @@ PUSH = {"minimax": sigmoid, "non_saturating": sigmoid, "wasserstein": lambda u: 
 OBJECTIVES = {"minimax": Minimax, "non_saturating": NonSaturating, "wasserstein": Wasserstein}
 
 
-def by_hand(name: str, alternating: bool, gamma: float, rounds: int) -> tuple[float, float]:
+def recurrence(name: str, *, alternating: bool, gamma: float, steps: int) -> tuple[float, float]:
+    """(theta, psi) after `steps` steps of gradient descent, with R1 of weight gamma."""
     theta, psi = START
-    for _ in range(rounds):
-        moved = psi - LR * (PUSH[name](theta * psi) * theta + gamma * psi)
-        seen = moved if alternating else psi
-        theta, psi = theta + LR * PULL[name](theta * seen) * seen, moved
+    for _ in range(steps):
+        next_psi = psi - LR * (PUSH[name](theta * psi) * theta + gamma * psi)
+        seen_psi = next_psi if alternating else psi  # the discriminator that the generator sees
+        theta, psi = theta + LR * PULL[name](theta * seen_psi) * seen_psi, next_psi
     return theta, psi
 
 
@@ -41,31 +42,35 @@ def by_hand(name: str, alternating: bool, gamma: float, rounds: int) -> tuple[fl
 @pytest.mark.parametrize("gamma", [0.0, 0.5])
 def test_a_play_is_the_recurrence(name: str, play, gamma: float) -> None:
     tricks = {"r1": R1(gamma, 1)} if gamma else {}
-    found = trajectory(OBJECTIVES[name](ONES), play(), 100, tricks)[-1]
-    assert found == pytest.approx(by_hand(name, play is Alternating, gamma, 100), abs=1e-9)
+    *_, last = trajectory(OBJECTIVES[name](ONES), play(), 100, tricks)
+    expected = recurrence(name, alternating=play is Alternating, gamma=gamma, steps=100)
+    assert last == pytest.approx(expected, abs=1e-9)
 
 
 def test_wasserstein_conserves_its_orbit_in_alternating_play() -> None:
-    """theta^2 + psi^2 - h theta psi is exactly constant: the orbit is an ellipse."""
-    places = trajectory(Wasserstein(ONES), Alternating(), 300)
-    constant = [theta**2 + psi**2 - LR * theta * psi for theta, psi in places]
-    assert constant == pytest.approx([2 - LR] * len(places))
+    """theta^2 + psi^2 - h theta psi is exactly constant, for the learning rate h: the orbit is an ellipse."""
+    points = trajectory(Wasserstein(ONES), Alternating(), 300)
+    constant = [theta**2 + psi**2 - LR * theta * psi for theta, psi in points]
+    assert constant == pytest.approx([2 - LR] * len(points))
 
 
 def test_wasserstein_spirals_out_in_simultaneous_play() -> None:
-    """Each step multiplies the squared radius by 1 + h^2."""
-    found = radii(trajectory(Wasserstein(ONES), Simultaneous(), 100))
-    assert found == pytest.approx([FIRST * (1 + LR**2) ** (n / 2) for n in range(101)])
+    """Each step multiplies the squared radius by 1 + h^2, for the learning rate h."""
+    distances = radii(trajectory(Wasserstein(ONES), Simultaneous(), 100))
+    assert distances == pytest.approx([START_RADIUS * (1 + LR**2) ** (n / 2) for n in range(101)])
 
 
 def test_wasserstein_spirals_in_under_extragradient() -> None:
-    """w <- (1 + h A + h^2 A^2) w with A^2 = -1; each step multiplies the squared radius by 1 - h^2 + h^4."""
-    turning = np.array([[0, 1], [-1, 0]])
-    one_round = np.eye(2) + LR * turning + LR**2 * turning @ turning
-    places = trajectory(Wasserstein(ONES), Extragradient(), 200)
+    """w <- (1 + h A + h^2 A^2) w with A^2 = -1; each step multiplies the squared radius by 1 - h^2 + h^4.
+
+    w is (theta, psi), and h is the learning rate.
+    """
+    rotation = np.array([[0, 1], [-1, 0]])  # A
+    one_step = np.eye(2) + LR * rotation + LR**2 * rotation @ rotation
+    points = trajectory(Wasserstein(ONES), Extragradient(), 200)
     for n in (1, 2, 50, 200):
-        assert places[n] == pytest.approx(np.linalg.matrix_power(one_round, n) @ START, abs=1e-12)
-    assert radii(places) == pytest.approx([FIRST * (1 - LR**2 + LR**4) ** (n / 2) for n in range(201)])
+        assert points[n] == pytest.approx(np.linalg.matrix_power(one_step, n) @ START, abs=1e-12)
+    assert radii(points) == pytest.approx([START_RADIUS * (1 - LR**2 + LR**4) ** (n / 2) for n in range(201)])
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -90,22 +95,22 @@ def test_minimax_orbits_in_alternating_play_and_spirals_out_in_simultaneous_play
     assert min(alternating) > 1.35
     assert max(alternating) < 1.45
     simultaneous = radii(trajectory(Minimax(ONES), Simultaneous(), 800))
-    assert simultaneous[-1] > 1.5 * FIRST
+    assert simultaneous[-1] > 1.5 * START_RADIUS
 
 
 def test_non_saturating_converges_slowly() -> None:
-    found = radii(trajectory(NonSaturating(ONES), Alternating(), 800))
-    assert max(found) < 1.05 * FIRST
-    assert found[200] > found[400] > found[800] > 0.2  # 1.41, then 0.58, 0.43, 0.31
-    assert found[800] > 0.7 * found[400]
+    distances = radii(trajectory(NonSaturating(ONES), Alternating(), 800))
+    assert max(distances) < 1.05 * START_RADIUS
+    assert distances[200] > distances[400] > distances[800] > 0.2  # 1.41, then 0.58, 0.43, 0.31
+    assert distances[800] > 0.7 * distances[400]
 
 
 def test_r1_converges_fast() -> None:
-    """Each step shrinks both by the largest eigenvalue of the game near its equilibrium."""
+    """Near the equilibrium, each step multiplies both weights by the largest eigenvalue of the game."""
     gamma = 1.0
-    found = radii(trajectory(NonSaturating(ONES), Alternating(), 300, {"r1": R1(gamma, 1)}))
-    assert found[-1] < 1e-4
+    distances = radii(trajectory(NonSaturating(ONES), Alternating(), 300, {"r1": R1(gamma, 1)}))
+    assert distances[-1] < 1e-4
     discriminator_moves = np.array([[1, 0], [-LR / 2, 1 - LR * gamma]])
     generator_moves = np.array([[1, LR / 2], [0, 1]])
     rate = max(abs(np.linalg.eigvals(generator_moves @ discriminator_moves)))
-    assert (found[300] / found[200]) ** (1 / 100) == pytest.approx(rate, abs=1e-3)
+    assert (distances[300] / distances[200]) ** (1 / 100) == pytest.approx(rate, abs=1e-3)

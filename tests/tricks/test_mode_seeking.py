@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn
-from ganlab.networks.priors import Normal
+from ganlab.networks import priors
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.mode_seeking import ModeSeeking, mean_distance
 
@@ -14,7 +14,7 @@ from ganlab.tricks.mode_seeking import ModeSeeking, mean_distance
 class Scaled(nn.Module):
     """latent [B, 6] -> images [B, 1, 2, 3], a times the latent plus the condition."""
 
-    latent_dim, prior = 6, Normal()
+    latent_dim, prior = 6, priors.Normal()
 
     def __init__(self, a: float):
         super().__init__()

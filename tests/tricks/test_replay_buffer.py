@@ -3,15 +3,17 @@ import torch
 
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Networks, Sample, Turn
+from ganlab.networks import priors
 from ganlab.networks.mlp import generator
-from ganlab.networks.priors import Normal
 from ganlab.tricks.base import Tricks
 from ganlab.tricks.replay_buffer import ReplayBuffer
 
 
 def buffer(size: int, share: float) -> ReplayBuffer:
     trick = ReplayBuffer(size, share)
-    network = generator(2, [], batch_norm=False, slope=0.0, shape=[1], value_range=None, prior=Normal())
+    network = generator(
+        2, [], batch_norm=False, slope=0.0, shape=[1], value_range=None, prior=priors.Normal()
+    )
     trick.networks(Networks(network, None, 10))
     return trick
 
