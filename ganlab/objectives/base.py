@@ -12,18 +12,18 @@ from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn
 
-LossWeights = Mapping[Player, ScheduleLike]  # the factor of the loss terms of each player
+LossWeights = Mapping[Player, ScheduleLike]  # for each player, the factor of its loss terms
 
 
 class Objective(nn.Module, ABC):
     """The loss of each player: turn -> named terms, whose weighted sum the player on turn minimises.
 
     A term is [B], [B, h, w] over patches, or a scalar. The game averages it after tricks have changed it. The
-    first term is called "adversarial", "matching" or "reconstruction"; further terms of that kind have this
-    word as a prefix.
+    first term is called "adversarial", "matching" or "reconstruction". Some tricks replace all adversarial
+    terms, so the names of further ones start with this word, such as "adversarial_one_sided".
 
     Args:
-        weight: the factor of all terms of each player, a positive number or a schedule.
+        weight: for each player, the factor of all its terms: a positive number or a schedule.
 
     Raises:
         ConfigError: a weight is missing, negative or zero, or belongs to a player that this objective lacks.
@@ -39,7 +39,7 @@ class Objective(nn.Module, ABC):
         players = " and ".join(self.players)
         reason = f"needs the keys {players}, and no others"
         require(set(weight) == set(self.players), ".weight", UNSET, reason)
-        self.weight = {name: nonzero_schedule(f".weight.{name}", value) for name, value in weight.items()}
+        self.weights = {name: nonzero_schedule(f".weight.{name}", value) for name, value in weight.items()}
 
     @classmethod
     def has_encoder(cls) -> bool:
@@ -47,9 +47,9 @@ class Objective(nn.Module, ABC):
         return cls.num_statistics > 0
 
     def forward(self, turn: Turn) -> dict[str, Tensor]:
-        weight = self.weight[turn.player](turn.step)
+        weight = self.weights[turn.player](turn.step)
         terms = self.terms(turn)
-        # A product with 1 would change nothing, but cost time in the forward and in the backward pass.
+        # Multiplying by 1 would only cost time, in the forward and in the backward pass.
         return terms if weight == 1 else {name: weight * term for name, term in terms.items()}
 
     def check_networks(self, networks: Networks) -> None:
