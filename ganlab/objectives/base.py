@@ -36,8 +36,7 @@ class Objective(nn.Module, ABC):
 
     def __init__(self, weight: LossWeights):
         super().__init__()
-        players = " and ".join(self.players)
-        reason = f"needs the keys {players}, and no others"
+        reason = f"needs the keys {' and '.join(self.players)}, and no others"
         require(set(weight) == set(self.players), ".weight", UNSET, reason)
         self.weights = {name: nonzero_schedule(f".weight.{name}", value) for name, value in weight.items()}
 
