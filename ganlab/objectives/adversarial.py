@@ -3,15 +3,11 @@
 In all formulas, l is the discriminator's logit, D = sigmoid(l), x a real sample and G(z) a generated one.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Annotated
 
-import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 from ganlab.core.errors import require
 from ganlab.core.turn import Capability, Turn, at_least_float32
@@ -46,8 +42,9 @@ class BinaryCrossEntropy(Adversarial):
     """
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
-        real = cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none")
-        return real + cross_entropy(turn.on_fake.logits, turn.targets.fake, reduction="none")
+        real = binary_cross_entropy_with_logits(turn.on_real.logits, turn.targets.real, reduction="none")
+        fake = binary_cross_entropy_with_logits(turn.on_fake.logits, turn.targets.fake, reduction="none")
+        return real + fake
 
 
 class Minimax(BinaryCrossEntropy):
@@ -112,10 +109,10 @@ class AbsoluteError(Adversarial):
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
-        return (torch.sigmoid(-real) + torch.sigmoid(fake)) / 2
+        return ((-real).sigmoid() + fake.sigmoid()) / 2
 
     def generator_loss(self, turn: Turn) -> Tensor:
-        return -torch.sigmoid(at_least_float32(turn.on_fake.logits)) / 2
+        return -at_least_float32(turn.on_fake.logits).sigmoid() / 2
 
 
 class LeastSquares(Adversarial):
@@ -143,7 +140,7 @@ class LeastSquares(Adversarial):
     def discriminator_loss(self, turn: Turn) -> Tensor:
         real_target, fake_target = (self.a + (self.b - self.a) * target for target in turn.targets)
         real, fake = turn.on_real.logits, turn.on_fake.logits
-        return (real - real_target).square() / 2 + (fake - fake_target).square() / 2
+        return ((real - real_target).square() + (fake - fake_target).square()) / 2
 
     def generator_loss(self, turn: Turn) -> Tensor:
         return (turn.on_fake.logits - self.c).square() / 2

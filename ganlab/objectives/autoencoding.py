@@ -1,7 +1,5 @@
 """Objectives of autoencoders, which train a generator and its encoder, without a discriminator."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from ganlab.core.errors import UNSET, require

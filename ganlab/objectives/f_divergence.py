@@ -6,13 +6,10 @@ where f* is the convex conjugate of f. The discriminator's logit l gives t = g(l
 g maps to the domain of f*. g is increasing, so larger logits mean "more real", as in all objectives.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
@@ -51,17 +48,16 @@ class FDivergence(Adversarial):
 
     def __init__(self, divergence: Divergence, generator_cost: GeneratorCost, weight: LossWeights):
         super().__init__(weight)
-        self.divergence, self.generator_cost = divergence, generator_cost
+        self.divergence = divergence
+        is_bound = generator_cost == "bound"
+        self.generator_cost = divergence.conjugate_of_activation if is_bound else divergence.activation
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
         return self.divergence.conjugate_of_activation(fake) - self.divergence.activation(real)
 
     def generator_loss(self, turn: Turn) -> Tensor:
-        logits = at_least_float32(turn.on_fake.logits)
-        if self.generator_cost == "output":
-            return -self.divergence.activation(logits)
-        return -self.divergence.conjugate_of_activation(logits)
+        return -self.generator_cost(at_least_float32(turn.on_fake.logits))
 
 
 class ExponentialDivergence(Divergence):
@@ -182,6 +178,6 @@ class TotalVariation(Divergence):
     """
 
     def activation(self, logits: Tensor) -> Tensor:
-        return torch.sigmoid(2 * logits) - 0.5
+        return (2 * logits).sigmoid() - 0.5
 
     conjugate_of_activation = activation

@@ -1,14 +1,12 @@
 """The maximum mean discrepancy (MMD) in the features of a discriminator that is trained to maximise it."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.gradients import input_gradients, interpolate_samples, row_norms
 from ganlab.core.schedules import Schedule, ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
+from ganlab.core.turn import Capability, Turn, at_least_float32
 from ganlab.functional.distances import BatchEstimator, MMDEstimator
 from ganlab.functional.kernels import Kernel
 from ganlab.objectives.base import LossWeights, Objective
@@ -52,7 +50,9 @@ class LearnedMMD(Objective):
         self.one_sided = optional_schedule(".one_sided", one_sided)
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        real, fake = global_features(turn, turn.real), global_features(turn, turn.fake)
+        verdicts = (turn.on_real, turn.on_fake)
+        # The features of the samples of all W ranks, [W B, F].
+        real, fake = (all_gather_with_grad(at_least_float32(verdict.features)) for verdict in verdicts)
         sign = 1 if turn.player == "generator" else -1  # maximising is minimising the negative
         with torch.autocast(real.device.type, enabled=False):
             terms = {"adversarial": sign * self.mmd(fake, real)}
@@ -71,11 +71,6 @@ class LearnedMMD(Objective):
         with torch.autocast(real.device.type, enabled=False):
             witness = self.kernel(features, real).mean(1) - self.kernel(features, fake).mean(1)  # [B]
         return row_norms(input_gradients(witness, points.x))
-
-
-def global_features(turn: Turn, sample: Sample) -> Tensor:
-    """The discriminator's features of the samples of all W ranks, [W B, F]."""
-    return all_gather_with_grad(at_least_float32(turn.judge(sample).features))
 
 
 def optional_schedule(key: str, weight: ScheduleLike | None) -> Schedule | None:

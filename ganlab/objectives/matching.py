@@ -1,7 +1,5 @@
 """Objectives of direct matching: the generator minimises a distance between generated and real batches."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Literal
@@ -35,8 +33,8 @@ class Matching(Objective):
         self.space = space
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        fake, real = self.space(turn.fake), self.space(turn.real)
-        fake, real = all_gather_with_grad(fake), all_gather_with_grad(real)  # [W B, D]
+        # The vectors of all W ranks, [W B, D].
+        fake, real = (all_gather_with_grad(self.space(sample)) for sample in (turn.fake, turn.real))
         # No bfloat16, in which the difference of two nearly equal sums would be lost.
         with torch.autocast(fake.device.type, enabled=False):
             return {"matching": self.distance(at_least_float32(fake), at_least_float32(real), turn)}

@@ -3,8 +3,6 @@
 l is the discriminator's logit. The losses of both players depend on real and on generated samples.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -43,8 +41,7 @@ class RelativisticAverage(Adversarial):
 
     def generator_loss(self, turn: Turn) -> Tensor:
         # Real samples are judged first in both turns, because the order matters to layers with a state.
-        real, fake = turn.on_real.logits, turn.on_fake.logits
-        return relativistic_average_loss(high=fake, low=real)
+        return relativistic_average_loss(low=turn.on_real.logits, high=turn.on_fake.logits)
 
 
 def relativistic_average_loss(high: Tensor, low: Tensor) -> Tensor:

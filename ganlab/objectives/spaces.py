@@ -1,7 +1,5 @@
 """Spaces in which an objective compares samples: functions Sample -> vectors [B, D]."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -50,16 +50,13 @@ class Lookahead(PlayerTrick):
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        if player == "discriminator":
-            return
-        self.moves += 1
-        if self.moves % self.k:
+        self.moves += player == "generator"
+        if player == "discriminator" or self.moves % self.k:
             return
         for interpolated in self.players:
             network, slow = getattr(networks, interpolated), self.get_buffer(interpolated)
             slow.lerp_(flat_weights(network), self.alpha(step))
             weights = list(network.parameters())
-            slow_weights = slow.split([weight.numel() for weight in weights])
-            for weight, slow_weight in zip(weights, slow_weights, strict=True):
+            for weight, slow_weight in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
                 weight.copy_(slow_weight.view_as(weight))
             set_singular_vectors(network)

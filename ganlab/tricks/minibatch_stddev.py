@@ -52,9 +52,8 @@ class MinibatchStddevLayer(nn.Module):
         variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
         # Equal samples have the variance 0, where the square root has no finite slope.
         deviation = (variance + 1e-8).sqrt().flatten(1).mean(1)  # [G]
-        rows = deviation.repeat_interleave(self.size).to(x.dtype)  # [B]
-        channel = rows.view(-1, *[1] * (x.ndim - 1)).expand_as(x[:, :1])  # [B, 1, ...]
-        return torch.cat([x, channel], 1)
+        column = deviation.repeat_interleave(self.size).view(-1, *[1] * (x.ndim - 1))  # [B, 1, ...]
+        return torch.cat([x, column.to(x.dtype).expand_as(x[:, :1])], 1)
 
 
 def refuse_partial_groups(setting: str, size: int, rows: int, row_name: str = "samples") -> None:

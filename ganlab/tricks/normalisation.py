@@ -40,14 +40,14 @@ class Normalisation(PlayerTrick):
     def networks(self, networks: Networks) -> None:
         bodies = [getattr(networks, player).body for player in self.players]
         if self.kind == "none":
-            replaced = [remove_batch_norm(body) for body in bodies]
+            num_replaced = sum(remove_batch_norm(body) for body in bodies)
         else:
-            replaced = [replace_modules(body, BATCH_NORMS, self._new_norm) for body in bodies]
-        if not any(replaced):
+            num_replaced = sum(replace_modules(body, BATCH_NORMS, self._group_norm) for body in bodies)
+        if not num_replaced:
             reason = f"has no effect on a {' and a '.join(self.players)} without batch norm"
             raise ConfigError(reason, "remove the trick, or choose model=dcgan")
 
-    def _new_norm(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+    def _group_norm(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
         """A group norm with the gain and the bias of a batch norm.
 
         Raises:

@@ -35,9 +35,8 @@ class ReplayBuffer(Trick):
     def fakes(self, fake: Sample, turn: Turn) -> Sample:
         new = [part for part in fake.detach() if part is not None]  # samples, and classes if they have any
         if self.stored < self.size:
-            n = min(len(fake.x), self.size - self.stored)
-            rows = torch.arange(self.stored, self.stored + n, device=fake.x.device)
-            self._pending = rows, [part[:n] for part in new]
+            rows = torch.arange(self.stored, self.size, device=fake.x.device)[: len(fake.x)]
+            self._pending = rows, [part[: len(rows)] for part in new]
             return fake
         n = min(len(fake.x), self.size)  # further fakes are judged as they are
         # n different rows: those of the n largest of `size` uniform numbers. Unlike torch.randperm, this does

@@ -1,5 +1,3 @@
-import torch
-
 from ganlab.core.distributed import all_gather_with_grad, local_rows
 from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import ScheduleLike, as_schedule
@@ -33,13 +31,13 @@ class TopK(Trick):
         if turn.player == "discriminator":
             return terms
         logits = at_least_float32(turn.on_fake.logits.detach())
-        scores = all_gather_with_grad(logits.flatten(1).mean(1) if logits.ndim > 1 else logits)
+        scores = all_gather_with_grad(logits.reshape(len(logits), -1).mean(1))  # means over patches
         n = len(scores)
         require(n > 1, "data.batch_size", UNSET, "leaves top_k one fake to choose from", "set a larger one")
         k = max(1, int(self.share(turn.step) * n + 1e-6))  # 0.29 * 100 is slightly less than 29
         # The k fakes get the weight n / k, and all others 0. The game takes the mean over the n fakes, which
         # is then the mean over the k fakes.
-        weights = local_rows(torch.zeros_like(scores).index_fill(0, scores.topk(k).indices, n / k))
+        weights = local_rows(scores.new_zeros(n).index_fill(0, scores.topk(k).indices, n / k))
         costs = at_least_float32(terms["adversarial"])  # [B] or [B, h, w]
         weights = weights.view(-1, *[1] * (costs.ndim - 1))  # [B] or [B, 1, 1]
         return {**terms, "adversarial": costs * weights}

@@ -25,8 +25,7 @@ class WeightNorm(PlayerTrick):
     def networks(self, networks: Networks) -> None:
         for player in self.players:
             for layer, dim in list(weight_layers(getattr(networks, player))):
-                weight_norm = WeightNormParametrization(layer.get_parameter("weight").ndim, dim)
-                parametrise(layer, register_parametrization, parametrization=weight_norm)
+                parametrise(layer, register_parametrization, parametrization=WeightNormParametrization(dim))
 
 
 class WeightNormParametrization(nn.Module):
@@ -37,13 +36,12 @@ class WeightNormParametrization(nn.Module):
     as a constant (observed in torch 2.15).
 
     Args:
-        num_dims: the number of dimensions of the weight.
-        dim: the dimension that enumerates the outputs.
+        dim: the dimension of the weight that enumerates the outputs.
     """
 
-    def __init__(self, num_dims: int, dim: int):
+    def __init__(self, dim: int):
         super().__init__()
-        self.summed_dims = [summed for summed in range(num_dims) if summed != dim]
+        self.dim = dim
 
     def forward(self, g: Tensor, v: Tensor) -> Tensor:
         return g * v / self._norm(v)
@@ -52,4 +50,5 @@ class WeightNormParametrization(nn.Module):
         return self._norm(weight), weight
 
     def _norm(self, v: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(v, dim=self.summed_dims, keepdim=True)
+        other_dims = [dim for dim in range(v.ndim) if dim != self.dim]
+        return torch.linalg.vector_norm(v, dim=other_dims, keepdim=True)
