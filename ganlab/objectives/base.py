@@ -18,7 +18,7 @@ class Objective(nn.Module, ABC):
 
     A term is [B], [B, h, w] over patches, or a scalar. The game averages it after tricks have changed it. The
     first term is called "adversarial", "matching" or "reconstruction". Some tricks replace all adversarial
-    terms, so the names of further ones start with this word, such as "adversarial_one_sided".
+    terms, so the names of further adversarial terms start with this word, as in "adversarial_one_sided".
 
     Args:
         weight: for each player, the factor of all its terms: a positive number or a schedule.
@@ -30,7 +30,7 @@ class Objective(nn.Module, ABC):
     players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
     num_statistics: ClassVar[int] = 0  # number of encoder outputs for each latent element; 0: no encoder
     provides: frozenset[str]  # capabilities that tricks may need
-    needs: frozenset[str] = frozenset()  # capabilities of the settings, such as second derivatives
+    needs: frozenset[str] = frozenset()  # capabilities that the settings must provide: second derivatives
 
     def __init__(self, weight: LossWeights):
         super().__init__()

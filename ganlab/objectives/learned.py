@@ -15,11 +15,11 @@ from ganlab.objectives.base import LossWeights, Objective
 class LearnedMMD(Objective):
     """The MMD of real and fake features, which the generator minimises and the discriminator maximises.
 
-    f(x) are the discriminator's features of a sample; its logits are not used. The features need a
-    constraint. Li et al. (2017, equation 4) clip the weights, as trick=weight_clip does. Binkowski et al.
-    (2018, section 3) penalise the gradient of the witness function w(t) = mean k(f(t), f(x)) -
-    mean k(f(t), f(G(z))), where the means are over the batch. The penalty is a setting of the objective and
-    not a trick, because it depends on the kernel and on the features of both batches.
+    f(x) are the discriminator's features of a sample; its logits are not used. As in a Wasserstein GAN, the
+    discriminator needs a constraint. Li et al. (2017, equation 4) clip its weights, as trick=weight_clip
+    does. Binkowski et al. (2018, section 3) penalise the gradient of the witness function w. With the kernel
+    k and means over the batch, w(t) = mean k(f(t), f(x)) - mean k(f(t), f(G(z))). The penalty is a setting of
+    the objective and not a trick, because it depends on the kernel and on the features of both batches.
 
     Args:
         root: whether the root of the squared MMD is taken, which needs the biased estimator.

@@ -51,7 +51,7 @@ class RandomFeatures(nn.Module):
             torch.default_generator.manual_seed(derive_seed("random features", seed))
             for inputs, outputs in pairwise([shape[0] if is_image else math.prod(shape), *widths]):
                 layer = make_layer(inputs, outputs)
-                nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.weight[0].numel()))  # numel: the fan-in
+                nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.weight[0].numel()))  # 2 / fan-in
                 layers += [layer, nn.LeakyReLU(negative_slope=0.2)]
         self.body = nn.Sequential(*layers, nn.Flatten()).requires_grad_(False)
 

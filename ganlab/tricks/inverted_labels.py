@@ -6,9 +6,9 @@ class InvertedLabels(Trick):
     """The generator is trained with inverted labels (Goodfellow et al. 2014, section 3; ganhacks 2).
 
     It minimises -log D(G(z)), the discriminator's loss for fakes labelled as real, instead of log(1 -
-    D(G(z))). As functions of the logit l with D = sigmoid(l), the old loss is c(l) = log(1 - D), and the new
-    one is -c(-l) = -log D. The discriminator's labels are not inverted, because that would only swap the
-    names of the two classes.
+    D(G(z))). As functions of the logit l with D = sigmoid(l), the objective's loss is c(l) = log(1 - D), and
+    the inverted loss is -c(-l) = -log D. The discriminator's labels are not inverted, because that would only
+    swap the names of the two classes.
     """
 
     order = Order.REPLACE  # changes the objective's term only, before other tricks change it

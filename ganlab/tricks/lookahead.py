@@ -53,8 +53,8 @@ class Lookahead(PlayerTrick):
         self.moves += player == "generator"
         if player == "discriminator" or self.moves % self.k:
             return
-        for interpolated in self.players:
-            network, slow = getattr(networks, interpolated), self.get_buffer(interpolated)
+        for interpolated_player in self.players:
+            network, slow = getattr(networks, interpolated_player), self.get_buffer(interpolated_player)
             slow.lerp_(flat_weights(network), self.alpha(step))
             weights = list(network.parameters())
             for weight, slow_weight in zip(weights, slow.split([w.numel() for w in weights]), strict=True):

@@ -11,9 +11,9 @@ class MinibatchDiscrimination(Trick):
     """The discriminator scores a sample together with its closeness to the others of its batch.
 
     This is minibatch discrimination (Salimans et al. 2016, section 3.2). The linear score receives `kernels`
-    measures of closeness in addition to the features. Each of them compares projections of the features to
-    `dims` dimensions. The features of a verdict do not include the closeness. Real samples are compared with
-    real ones only, and fakes with fakes. Time and memory grow with kernels dims B^2.
+    measures of closeness in addition to the features. Each measure compares linear projections of the
+    features into `dims` dimensions. The features of a verdict do not include the closeness. Real samples are
+    compared with real samples only, and fakes with fakes. Time and memory grow with kernels dims B^2.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})

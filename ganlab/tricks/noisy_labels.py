@@ -29,10 +29,10 @@ class NoisyLabels(Trick):
         require(sum(fake) < sum(real), ".fake", fake, reason)
         self.real, self.fake = real, fake
         self.flip = as_schedule(".flip", flip, "[0, 0.5)")
-        changes_range = (*real, *fake) != (1, 1, 0, 0)
+        changes_targets = (*real, *fake) != (1, 1, 0, 0)
         reason = "has no effect together with real=[1,1] and fake=[0,0]"
         remedy = "set a positive flip, or a wider range"
-        require(changes_range or self.flip.maximum > 0, ".flip", 0, reason, remedy)
+        require(changes_targets or self.flip.maximum > 0, ".flip", 0, reason, remedy)
 
     def targets(self, targets: Targets, turn: Turn) -> Targets:
         return Targets(self._randomise(targets.real, turn), self._randomise(targets.fake, turn))

@@ -33,7 +33,7 @@ class Normalisation(PlayerTrick):
         remedy = "set a number with kind=group, and null with any other"
         needs_groups, has_groups = kind == "group", groups is not None
         require(needs_groups == has_groups, ".groups", groups, f"does not go with kind={kind}", remedy)
-        self.kind, self.groups = kind, groups or 0  # 0 is not used
+        self.kind, self.groups = kind, groups or 0  # 0 is never used
         if "generator" in self.players:
             self.claims = frozenset({Capability.GENERATOR_NORM})
 

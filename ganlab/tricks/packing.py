@@ -17,8 +17,8 @@ class Packing(Trick):
     verdict, and one target, per pack. Gradient penalties take the gradient with respect to all elements of a
     pack.
 
-    The samples of a pack have different classes, so a pack has no class. Tricks that need verdicts on single
-    samples, or decode them, are refused.
+    The samples of a pack have different classes, so a pack has no class. Tricks that judge single samples, or
+    reconstruct them, are refused.
     """
 
     order = Order.RESHAPE

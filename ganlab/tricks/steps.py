@@ -5,11 +5,11 @@ from ganlab.tricks.base import Trick
 
 
 class Burst:
-    """Before some updates of the generator, the discriminator has `n` updates instead of the usual number.
+    """A different number of discriminator updates, `n`, before some updates of the generator.
 
-    These are the first `first` updates of the generator, and after them every `every`-th update. The code of
-    Li et al. 2017 has n = 100, first = 25 and every = 500. The generator's updates are counted from zero, so
-    training starts with a burst even with `first` = 0.
+    There is a burst before each of the first `first` updates of the generator, and before every `every`-th
+    update. The code of Li et al. 2017 has n = 100, first = 25 and every = 500. The generator's updates are
+    counted from zero, so training starts with a burst even with `first` = 0.
     """
 
     def __init__(self, n: TwoOrMore, first: Whole, every: TwoOrMore):
@@ -38,7 +38,8 @@ class CriticSteps(Trick):
         useful, reason = burst is None or burst.n != n, f"has no effect together with n={n}"
         require(useful, ".burst.n", n, reason, "set a different number, or burst=null")
         self.n, self.burst = n, burst
-        self.generator_steps: set[int] = set()  # all steps with an update of the generator up to the last one
+        # The steps in which the generator is updated, as far as they were computed.
+        self.generator_steps: set[int] = set()
         self.last_generator_step = -1
 
     def may_move(self, player: Player, step: int) -> bool:

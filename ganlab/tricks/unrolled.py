@@ -32,7 +32,8 @@ class Unrolled(Trick):
         self.lr = nonzero_schedule(".lr", lr)
 
     def networks(self, networks: Networks) -> None:
-        # The gradient of a gradient penalty through unrolled steps is a third derivative.
+        # The gradient of a gradient penalty through unrolled steps is a third derivative, which torch's batch
+        # norm does not have.
         replace_modules(networks.required_discriminator, BATCH_NORMS, ElementaryNorm)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
@@ -44,8 +45,8 @@ class Unrolled(Trick):
         unrolled = FunctionalNetwork.with_copied_weights(turn.discriminator)  # type: ignore[arg-type]
         inner = turn.replace(player="discriminator", is_unrolled=True)
         for _ in range(self.steps):
-            # The fakes are given, so no hook exchanges them: stored fakes of a replay buffer would have no
-            # gradient to the generator.
+            # The fakes are set here, so that no hook exchanges them: fakes that a replay buffer has stored
+            # would have no gradient to the generator.
             real, fake = new_node(turn.real), new_node(turn.fake)
             inner = inner.replace(discriminator=unrolled, real=real, fake=fake)
             loss = torch.stack([at_least_float32(term).mean() for term in compute(inner).values()]).sum()
