@@ -64,15 +64,16 @@ class ExponentialDivergence(Divergence):
     """Base class of divergences whose g(l) or f*(g(l)) is exponential in the logit.
 
     Where |l| > m, the exponential is replaced by its tangent at |l| = m, so its slope is bounded. For each
-    such l, either g(l) or f*(g(l)) is the tangent, and the other follows from f*. If both were tangents, some
-    l would score more than the divergence, and the discriminator would diverge towards it.
+    such l, either g(l) or f*(g(l)) is the tangent, and the other is computed from it, so that f* stays the
+    same. If both were tangents, some l would score more than the divergence, and the discriminator would
+    diverge towards it.
 
     In the code, `below` and `above` are the distances of l below -m and above m, and zero in [-m, m]. So
     l - above = min(l, m) and l + below = max(l, -m). The tangent of exp(l) at m is exp(m) (1 + above), and
     that of exp(-l) at -m is exp(m) (1 + below).
 
     Args:
-        max_logit: m in the formulas.
+        max_logit: m, the absolute logit beyond which the tangent is used.
     """
 
     def __init__(self, max_logit: MaxLogit):

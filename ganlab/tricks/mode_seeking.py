@@ -27,8 +27,8 @@ class ModeSeeking(Trick):
         latent, fake = turn.latent, turn.generated.x  # draws z before z', if the objective has not drawn it
         # A turn draws its latents when they are first used. A copy with `real` replaced, even by itself, has
         # not drawn them yet, so its latents are z'.
-        second = turn.replace(real=turn.real)
-        ratio = mean_distance(fake, second.generated.x) / mean_distance(latent, second.latent)
+        second_turn = turn.replace(real=turn.real)
+        ratio = mean_distance(fake, second_turn.generated.x) / mean_distance(latent, second_turn.latent)
         return {"mode_seeking": self.weight(turn.step) / (ratio + self.eps)}
 
 
