@@ -3,50 +3,87 @@
 In all formulas, l is the discriminator's logit, D = sigmoid(l), x a real sample and G(z) a generated one.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from typing import Annotated
 
-import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, relu, softplus
 
 from ganlab.core.errors import require
 from ganlab.core.turn import Capability, Turn, at_least_float32
 from ganlab.objectives.base import LossWeights, Objective
 
-MaxLogit = Annotated[float, "(0, 40]"]  # exp(40) is far below the largest float32, about exp(88)
+MaxLogit = Annotated[float, "(0, 40]"]  # exp(max_logit) stays far below the largest float32, about exp(88)
 
 
 class Adversarial(Objective):
-    """Base class of objectives with one loss per player, [B], or [B, h, w] over patches."""
+    """Base class of objectives with one loss term for each player: [B], or [B, h, w] over patches."""
 
     provides = frozenset({Capability.DISCRIMINATOR, Capability.SCORES, Capability.FAKE_COSTS})
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        loss = self.discriminator if turn.player == "discriminator" else self.generator
+        loss = self.discriminator_loss if turn.player == "discriminator" else self.generator_loss
         return {"adversarial": loss(turn)}
 
     @abstractmethod
-    def discriminator(self, turn: Turn) -> Tensor:
+    def discriminator_loss(self, turn: Turn) -> Tensor:
         """The loss of the discriminator."""
 
     @abstractmethod
-    def generator(self, turn: Turn) -> Tensor:
+    def generator_loss(self, turn: Turn) -> Tensor:
         """The loss of the generator."""
 
 
 class BinaryCrossEntropy(Adversarial):
     """Base class of objectives whose discriminator minimises -log D(x) - log(1 - D(G(z))).
 
-    If a trick changes the targets t, both terms become -t log D - (1 - t) log(1 - D).
+    Each term is the cross entropy -t log D - (1 - t) log(1 - D). The target t is 1 for real samples and 0
+    for fakes, unless a trick changes it.
     """
 
-    def discriminator(self, turn: Turn) -> Tensor:
-        real = cross_entropy(turn.on_real.logits, turn.targets.real, reduction="none")
-        return real + cross_entropy(turn.on_fake.logits, turn.targets.fake, reduction="none")
+    def discriminator_loss(self, turn: Turn) -> Tensor:
+        real = binary_cross_entropy_with_logits(turn.on_real.logits, turn.targets.real, reduction="none")
+        fake = binary_cross_entropy_with_logits(turn.on_fake.logits, turn.targets.fake, reduction="none")
+        return real + fake
+
+
+class Minimax(BinaryCrossEntropy):
+    """The zero-sum game (Goodfellow et al. 2014, equation 1): the generator minimises log(1 - D(G(z)))."""
+
+    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.ZERO_SUM}
+
+    def generator_loss(self, turn: Turn) -> Tensor:
+        return -softplus(turn.on_fake.logits)
+
+
+class NonSaturating(BinaryCrossEntropy):
+    """The game in which the generator minimises -log D(G(z)) (Goodfellow et al. 2014, section 3)."""
+
+    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.COSTS}
+
+    def generator_loss(self, turn: Turn) -> Tensor:
+        return softplus(-turn.on_fake.logits)
+
+
+class MaximumLikelihood(BinaryCrossEntropy):
+    """The game in which the generator minimises -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
+
+    Against the optimal discriminator, the expected gradient of this loss is that of KL(p_data || p_g). A few
+    samples contribute most of the gradient. Goodfellow 2016 multiplies all losses by 1/2, which `weight` can
+    do here.
+
+    Args:
+        max_logit: the logit above which the exponential is replaced by its tangent.
+    """
+
+    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS}
+
+    def __init__(self, max_logit: MaxLogit, weight: LossWeights):
+        super().__init__(weight)
+        self.max_logit = max_logit
+
+    def generator_loss(self, turn: Turn) -> Tensor:
+        return -linearised_exp(at_least_float32(turn.on_fake.logits), self.max_logit)
 
 
 def linearised_exp(x: Tensor, ceiling: float) -> Tensor:
@@ -58,69 +95,33 @@ def linearised_exp(x: Tensor, ceiling: float) -> Tensor:
     return clamped.exp() * (1 + x - clamped)
 
 
-class Minimax(BinaryCrossEntropy):
-    """The zero-sum game (Goodfellow et al. 2014, equation 1): the generator minimises log(1 - D(G(z)))."""
-
-    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.ZERO_SUM}
-
-    def generator(self, turn: Turn) -> Tensor:
-        return -softplus(turn.on_fake.logits)
-
-
-class NonSaturating(BinaryCrossEntropy):
-    """The game in which the generator minimises -log D(G(z)) (Goodfellow et al. 2014, section 3)."""
-
-    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS, Capability.COSTS}
-
-    def generator(self, turn: Turn) -> Tensor:
-        return softplus(-turn.on_fake.logits)
-
-
-class MaximumLikelihood(BinaryCrossEntropy):
-    """The game in which the generator minimises -exp(l(G(z))) (Goodfellow 2016, section 3.2.4).
-
-    Against the optimal discriminator, the expected gradient of this loss is that of KL(p_data || p_g). A few
-    samples contribute most of the gradient. The tutorial's factors 1/2 can be set by `weight`.
-
-    Args:
-        max_logit: the logit beyond which the exponential is replaced by its tangent.
-    """
-
-    provides = Adversarial.provides | {Capability.SIGNS, Capability.TARGETS}
-
-    def __init__(self, max_logit: MaxLogit, weight: LossWeights):
-        super().__init__(weight)
-        self.max_logit = max_logit
-
-    def generator(self, turn: Turn) -> Tensor:
-        return -linearised_exp(at_least_float32(turn.on_fake.logits), self.max_logit)
-
-
 class AbsoluteError(Adversarial):
     """The loss (1 - D(x)) / 2 + D(G(z)) / 2, minimised by the discriminator, maximised by the generator.
 
     The loss is the expected absolute error of a discriminator that judges real and generated samples equally
-    often. The optimal discriminator has D = 1 where p_data > p_g, D = 0 elsewhere, and the error probability
-    1/2 - TV(p_data, p_g) / 2. The slope D (1 - D) / 2 vanishes at D = 0 and D = 1, so a confident
-    discriminator leaves the generator without a gradient.
+    often. The optimal discriminator has D = 1 where p_data > p_g and D = 0 elsewhere. Its probability of an
+    error is 1/2 - TV / 2, where TV is the total variation distance of p_data and p_g. The slope of the loss
+    in the logit, D (1 - D) / 2, vanishes at D = 0 and D = 1, so a confident discriminator leaves the
+    generator without a gradient.
     """
 
     provides = Adversarial.provides | {Capability.SIGNS}
 
-    def discriminator(self, turn: Turn) -> Tensor:
+    def discriminator_loss(self, turn: Turn) -> Tensor:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
-        return (torch.sigmoid(-real) + torch.sigmoid(fake)) / 2
+        return ((-real).sigmoid() + fake.sigmoid()) / 2
 
-    def generator(self, turn: Turn) -> Tensor:
-        return -torch.sigmoid(at_least_float32(turn.on_fake.logits)) / 2
+    def generator_loss(self, turn: Turn) -> Tensor:
+        return -at_least_float32(turn.on_fake.logits).sigmoid() / 2
 
 
 class LeastSquares(Adversarial):
     """The loss (l(x) - b)^2 / 2 + (l(G(z)) - a)^2 / 2; the generator minimises (l(G(z)) - c)^2 / 2.
 
-    The losses are those of Mao et al. (2017, equation 2). Targets are probabilities, which are mapped
-    linearly to logits: 0 to a, and 1 to b. With b - c = 1 and b - a = 2 the generator minimises Pearson's
-    chi^2 between p_data + p_g and 2 p_g (section 3.2.1).
+    The losses are those of Mao et al. (2017, equation 2). a and b are the target logits of fakes and of real
+    samples. A target probability t, which a trick may change, becomes the target logit a + (b - a) t. With
+    b - c = 1 and b - a = 2 the generator minimises Pearson's chi^2 between p_data + p_g and 2 p_g (section
+    3.2.1).
 
     Raises:
         ConfigError: c does not lie on the same side of a as b.
@@ -133,14 +134,15 @@ class LeastSquares(Adversarial):
         reason = f"drives the generator away from the data, since b={b:g} is on the other side of a={a:g}"
         require((c - a) * (b - a) > 0, ".c", c, reason, "choose c on the side of b")
         self.a, self.b, self.c = a, b, c
-        if b == -a > 0:  # otherwise the decision boundary is not at 0
+        if b > 0 and a == -b:  # then the boundary between real and fake, (a + b) / 2, is the logit 0
             self.provides = self.provides | {Capability.SIGNS}
 
-    def discriminator(self, turn: Turn) -> Tensor:
-        real, fake = (self.a + (self.b - self.a) * target for target in turn.targets)  # target logits
-        return (turn.on_real.logits - real).square() / 2 + (turn.on_fake.logits - fake).square() / 2
+    def discriminator_loss(self, turn: Turn) -> Tensor:
+        real_target, fake_target = (self.a + (self.b - self.a) * target for target in turn.targets)
+        real, fake = turn.on_real.logits, turn.on_fake.logits
+        return ((real - real_target).square() + (fake - fake_target).square()) / 2
 
-    def generator(self, turn: Turn) -> Tensor:
+    def generator_loss(self, turn: Turn) -> Tensor:
         return (turn.on_fake.logits - self.c).square() / 2
 
 
@@ -152,10 +154,10 @@ class Hinge(Adversarial):
 
     provides = Adversarial.provides | {Capability.SIGNS}
 
-    def discriminator(self, turn: Turn) -> Tensor:
+    def discriminator_loss(self, turn: Turn) -> Tensor:
         return relu(1 - turn.on_real.logits) + relu(1 + turn.on_fake.logits)
 
-    def generator(self, turn: Turn) -> Tensor:
+    def generator_loss(self, turn: Turn) -> Tensor:
         return -turn.on_fake.logits
 
 
@@ -166,8 +168,8 @@ class Wasserstein(Adversarial):
     not bound the slope of l; add a trick that does, such as weight_clip or gradient_penalty.
     """
 
-    def discriminator(self, turn: Turn) -> Tensor:
+    def discriminator_loss(self, turn: Turn) -> Tensor:
         return turn.on_fake.logits - turn.on_real.logits
 
-    def generator(self, turn: Turn) -> Tensor:
+    def generator_loss(self, turn: Turn) -> Tensor:
         return -turn.on_fake.logits

@@ -1,6 +1,4 @@
-"""Objectives of autoencoders, whose only player is the generator together with its encoder."""
-
-from __future__ import annotations
+"""Objectives of autoencoders, which train a generator and its encoder, without a discriminator."""
 
 from torch import Tensor
 
@@ -26,11 +24,11 @@ class Autoencoding(Objective):
 class Reconstruction(Autoencoding):
     """The loss -log p(x | G(E(x))), [B], where E is the encoder.
 
-    It constrains only latents that encode data, so samples from the prior are meaningless. The latent space
-    can be the data space of a later game, by the setting `code_of`.
+    The loss constrains G only at the latents of encoded data, so samples from the prior are meaningless. A
+    later game can generate these latents instead of data: see the setting `code_of`.
     """
 
-    num_statistics = 1
+    num_statistics = 1  # the latent
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
         reconstruction = turn.decode(turn.generator.encode(turn.real.x))
@@ -40,14 +38,14 @@ class Reconstruction(Autoencoding):
 class VAE(Autoencoding):
     """The negative evidence lower bound (Kingma & Welling 2014, equation 10 with one latent per sample).
 
-    The terms are -log p(x | G(z)) and `beta` KL(q || N(0, 1)), [B] each, where z is drawn from
-    q = N(mean, diag exp(log_variance)). The encoder infers the mean and the log-variance from x.
+    The two terms, [B] each, are -log p(x | G(z)) and `beta` KL(q || N(0, 1)), where z is drawn from the
+    posterior q = N(mean, diag exp(log_variance)). The encoder computes the mean and the log-variance from x.
 
     Args:
-        beta: the weight of the divergence (Higgins et al. 2017); 1 is the bound.
+        beta: the weight of the divergence (Higgins et al. 2017); with 1 the loss is the bound.
     """
 
-    num_statistics = 2
+    num_statistics = 2  # the mean and the log-variance
 
     def __init__(self, likelihood: Likelihood, beta: ScheduleLike, weight: LossWeights):
         super().__init__(likelihood, weight)
@@ -66,10 +64,10 @@ class VAE(Autoencoding):
         reconstruction = turn.decode(mean + (log_variance / 2).exp() * noise)
         return {
             "reconstruction": -self.likelihood(turn.real.x, reconstruction.x),
-            "divergence": self.beta(turn.step) * divergence(mean, log_variance),
+            "divergence": self.beta(turn.step) * kl_from_standard_normal(mean, log_variance),
         }
 
 
-def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+def kl_from_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(N(mean, diag exp(log_variance)) || N(0, 1)) in nats, [B] (Kingma & Welling 2014, appendix B)."""
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1) / 2

@@ -1,7 +1,5 @@
 """Base class of objectives."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
@@ -12,18 +10,18 @@ from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
 from ganlab.core.turn import Networks, Player, Turn
 
-LossWeights = Mapping[Player, ScheduleLike]  # the factor of the loss terms of each player
+LossWeights = Mapping[Player, ScheduleLike]  # for each player, the factor of its loss terms
 
 
 class Objective(nn.Module, ABC):
     """The loss of each player: turn -> named terms, whose weighted sum the player on turn minimises.
 
     A term is [B], [B, h, w] over patches, or a scalar. The game averages it after tricks have changed it. The
-    first term is called "adversarial", "matching" or "reconstruction"; further terms of that kind have this
-    word as a prefix.
+    first term is called "adversarial", "matching" or "reconstruction". Some tricks replace all adversarial
+    terms, so the names of further adversarial terms start with this word, as in "adversarial_one_sided".
 
     Args:
-        weight: the factor of all terms of each player, a positive number or a schedule.
+        weight: for each player, the factor of all its terms: a positive number or a schedule.
 
     Raises:
         ConfigError: a weight is missing, negative or zero, or belongs to a player that this objective lacks.
@@ -32,14 +30,13 @@ class Objective(nn.Module, ABC):
     players: ClassVar[tuple[Player, ...]] = ("discriminator", "generator")
     num_statistics: ClassVar[int] = 0  # number of encoder outputs for each latent element; 0: no encoder
     provides: frozenset[str]  # capabilities that tricks may need
-    needs: frozenset[str] = frozenset()  # capabilities of the settings, such as second derivatives
+    needs: frozenset[str] = frozenset()  # capabilities that the settings must provide: second derivatives
 
     def __init__(self, weight: LossWeights):
         super().__init__()
-        players = " and ".join(self.players)
-        reason = f"needs the keys {players}, and no others"
+        reason = f"needs the keys {' and '.join(self.players)}, and no others"
         require(set(weight) == set(self.players), ".weight", UNSET, reason)
-        self.weight = {name: nonzero_schedule(f".weight.{name}", value) for name, value in weight.items()}
+        self.weights = {name: nonzero_schedule(f".weight.{name}", value) for name, value in weight.items()}
 
     @classmethod
     def has_encoder(cls) -> bool:
@@ -47,9 +44,9 @@ class Objective(nn.Module, ABC):
         return cls.num_statistics > 0
 
     def forward(self, turn: Turn) -> dict[str, Tensor]:
-        weight = self.weight[turn.player](turn.step)
+        weight = self.weights[turn.player](turn.step)
         terms = self.terms(turn)
-        # A product with 1 would change nothing, but cost time in the forward and in the backward pass.
+        # Multiplying by 1 would only cost time, in the forward and in the backward pass.
         return terms if weight == 1 else {name: weight * term for name, term in terms.items()}
 
     def check_networks(self, networks: Networks) -> None:

@@ -1,18 +1,15 @@
 """f-divergences as adversarial objectives (Nowozin, Cseke & Tomioka 2016).
 
-D_f(P || Q) = E_Q f(p / q) is the supremum over functions t of E_P t(x) - E_Q f*(t(x)), where f* is the
-convex conjugate of f. P is the distribution of the data with density p, Q that of the generator with density
-q, and u = p / q. The function t is t = g(l), where the output activation g maps the discriminator's logit l
-to the domain of f*. It is increasing, so larger logits mean "more real", as in all objectives.
+P is the distribution of the data with density p, Q that of the generated samples with density q, and
+u = p / q. The divergence D_f(P || Q) = E_Q f(u) is the supremum over functions t of E_P t(x) - E_Q f*(t(x)),
+where f* is the convex conjugate of f. The discriminator's logit l gives t = g(l), where the output activation
+g maps to the domain of f*. g is increasing, so larger logits mean "more real", as in all objectives.
 """
-
-from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
@@ -24,14 +21,18 @@ GeneratorCost = Literal["bound", "output"]
 
 
 class Divergence(ABC):
-    """Base class of divergences: g, and f* composed with g, which avoids exponentials of logarithms."""
+    """Base class of divergences, which compute g(l) and f*(g(l)).
+
+    f*(g(l)) is simplified to one formula in l, because computing f* from the value of g(l) would often take
+    the exponential of a logarithm.
+    """
 
     @abstractmethod
-    def output(self, logits: Tensor) -> Tensor:
+    def activation(self, logits: Tensor) -> Tensor:
         """g(l), of the shape of l."""
 
     @abstractmethod
-    def conjugate(self, logits: Tensor) -> Tensor:
+    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
         """f*(g(l)), of the shape of l."""
 
 
@@ -47,38 +48,36 @@ class FDivergence(Adversarial):
 
     def __init__(self, divergence: Divergence, generator_cost: GeneratorCost, weight: LossWeights):
         super().__init__(weight)
-        self.divergence, self.generator_cost = divergence, generator_cost
+        self.divergence = divergence
+        is_bound = generator_cost == "bound"
+        self.generator_cost = divergence.conjugate_of_activation if is_bound else divergence.activation
 
-    def discriminator(self, turn: Turn) -> Tensor:
+    def discriminator_loss(self, turn: Turn) -> Tensor:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
-        return self.divergence.conjugate(fake) - self.divergence.output(real)
+        return self.divergence.conjugate_of_activation(fake) - self.divergence.activation(real)
 
-    def generator(self, turn: Turn) -> Tensor:
-        function = self.divergence.conjugate if self.generator_cost == "bound" else self.divergence.output
-        return -function(at_least_float32(turn.on_fake.logits))
+    def generator_loss(self, turn: Turn) -> Tensor:
+        return -self.generator_cost(at_least_float32(turn.on_fake.logits))
 
 
 class ExponentialDivergence(Divergence):
-    """Base class of divergences whose g or f* is exponential in the logit.
+    """Base class of divergences whose g(l) or f*(g(l)) is exponential in the logit.
 
-    Where |l| > m, the exponential is replaced by its tangent at |l| = m, so its slope is bounded. Only one of
-    g and f* is replaced; the other is recomputed to match. If both were replaced, some l would score more
-    than the divergence, and the discriminator would diverge towards it.
+    Where |l| > m, the exponential is replaced by its tangent at |l| = m, so its slope is bounded. For each
+    such l, either g(l) or f*(g(l)) is the tangent, and the other is computed from it, so that f* stays the
+    same. If both were tangents, some l would score more than the divergence, and the discriminator would
+    diverge towards it.
+
+    In the code, `below` and `above` are the distances of l below -m and above m, and zero in [-m, m]. So
+    l - above = min(l, m) and l + below = max(l, -m). The tangent of exp(l) at m is exp(m) (1 + above), and
+    that of exp(-l) at -m is exp(m) (1 + below).
 
     Args:
-        max_logit: m in the formulas.
+        max_logit: m, the absolute logit beyond which the tangent is used.
     """
 
     def __init__(self, max_logit: MaxLogit):
         self.max_logit = max_logit
-
-    def excess_below(self, logits: Tensor) -> Tensor:
-        """The distance of l below -m, max(0, -m - l)."""
-        return relu(-self.max_logit - logits)
-
-    def excess_above(self, logits: Tensor) -> Tensor:
-        """The distance of l above m, max(0, l - m)."""
-        return relu(logits - self.max_logit)
 
 
 class KullbackLeibler(ExponentialDivergence):
@@ -87,12 +86,12 @@ class KullbackLeibler(ExponentialDivergence):
     For l > m, f*(g(l)) is its tangent at m, and g(l) = m + log(1 + l - m).
     """
 
-    def output(self, logits: Tensor) -> Tensor:
-        above = self.excess_above(logits)
+    def activation(self, logits: Tensor) -> Tensor:
+        above = relu(logits - self.max_logit)
         return logits - above + above.log1p()
 
-    def conjugate(self, logits: Tensor) -> Tensor:
-        above = self.excess_above(logits)
+    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
+        above = relu(logits - self.max_logit)
         return (logits - above - 1).exp() * (1 + above)
 
 
@@ -102,12 +101,12 @@ class ReverseKullbackLeibler(ExponentialDivergence):
     For l < -m, g is its tangent at -m.
     """
 
-    def output(self, logits: Tensor) -> Tensor:
-        below = self.excess_below(logits)
+    def activation(self, logits: Tensor) -> Tensor:
+        below = relu(-self.max_logit - logits)
         return -(-logits - below).exp() * (1 + below)
 
-    def conjugate(self, logits: Tensor) -> Tensor:
-        below = self.excess_below(logits)
+    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
+        below = relu(-self.max_logit - logits)
         return logits + below - below.log1p() - 1
 
 
@@ -118,10 +117,10 @@ class Pearson(Divergence):
     cost "bound" would push samples away from the data.
     """
 
-    def output(self, logits: Tensor) -> Tensor:
+    def activation(self, logits: Tensor) -> Tensor:
         return logits
 
-    def conjugate(self, logits: Tensor) -> Tensor:
+    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
         return logits.square() / 4 + logits
 
 
@@ -131,13 +130,13 @@ class Neyman(ExponentialDivergence):
     g(l) = 1 - exp(-l). The optimal l is 2 log u. For l < -m, g is its tangent at -m.
     """
 
-    def output(self, logits: Tensor) -> Tensor:
-        below = self.excess_below(logits)
+    def activation(self, logits: Tensor) -> Tensor:
+        below = relu(-self.max_logit - logits)
         return 1 - (-logits - below).exp() * (1 + below)
 
-    def conjugate(self, logits: Tensor) -> Tensor:
-        below = self.excess_below(logits)
-        return 2 - 2 * ((-logits - below) / 2).exp() * (1 + below).sqrt()
+    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
+        below = relu(-self.max_logit - logits)
+        return 2 - 2 * ((-logits - below) / 2).exp() * (1 + below).sqrt()  # 2 - 2 sqrt(1 - g(l))
 
 
 class SquaredHellinger(ExponentialDivergence):
@@ -147,12 +146,12 @@ class SquaredHellinger(ExponentialDivergence):
     is its tangent at m.
     """
 
-    def output(self, logits: Tensor) -> Tensor:
-        below, above = self.excess_below(logits), self.excess_above(logits)
+    def activation(self, logits: Tensor) -> Tensor:
+        below, above = relu(-self.max_logit - logits), relu(logits - self.max_logit)
         return 1 - (above - below - logits).exp() * (1 + below) / (1 + above)
 
-    def conjugate(self, logits: Tensor) -> Tensor:
-        below, above = self.excess_below(logits), self.excess_above(logits)
+    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
+        below, above = relu(-self.max_logit - logits), relu(logits - self.max_logit)
         return (logits + below - above).exp() * (1 + above) / (1 + below) - 1
 
 
@@ -165,10 +164,10 @@ class JensenShannon(Divergence):
     The losses are those of Minimax, except for a constant 2 log 2.
     """
 
-    def output(self, logits: Tensor) -> Tensor:
+    def activation(self, logits: Tensor) -> Tensor:
         return math.log(2) - softplus(-logits)
 
-    def conjugate(self, logits: Tensor) -> Tensor:
+    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
         return softplus(logits) - math.log(2)
 
 
@@ -179,7 +178,7 @@ class TotalVariation(Divergence):
     computed as sigmoid(2 l) - 1/2, because rounding makes the slope of tanh zero at large negative l.
     """
 
-    def output(self, logits: Tensor) -> Tensor:
-        return torch.sigmoid(2 * logits) - 0.5
+    def activation(self, logits: Tensor) -> Tensor:
+        return (2 * logits).sigmoid() - 0.5
 
-    conjugate = output
+    conjugate_of_activation = activation

@@ -1,6 +1,4 @@
-"""The maximum mean discrepancy in features of a discriminator that is trained to maximise it."""
-
-from __future__ import annotations
+"""The maximum mean discrepancy (MMD) in the features of a discriminator that is trained to maximise it."""
 
 import torch
 from torch import Tensor
@@ -8,7 +6,7 @@ from torch import Tensor
 from ganlab.core.distributed import all_gather_with_grad
 from ganlab.core.gradients import input_gradients, interpolate_samples, row_norms
 from ganlab.core.schedules import Schedule, ScheduleLike, nonzero_schedule
-from ganlab.core.turn import Capability, Sample, Turn, at_least_float32
+from ganlab.core.turn import Capability, Turn, at_least_float32
 from ganlab.functional.distances import BatchEstimator, MMDEstimator
 from ganlab.functional.kernels import Kernel
 from ganlab.objectives.base import LossWeights, Objective
@@ -17,19 +15,19 @@ from ganlab.objectives.base import LossWeights, Objective
 class LearnedMMD(Objective):
     """The MMD of real and fake features, which the generator minimises and the discriminator maximises.
 
-    The features have to be bounded. Li et al. (2017, equation 4) clip the weights, as trick=weight_clip does.
-    Binkowski et al. (2018, section 3) penalise the slope of the witness function. This is a setting of the
-    objective rather than a trick, because the penalty depends on the kernel and on the features of both
-    batches. The discriminator's logits are not used.
+    f(x) are the discriminator's features of a sample; its logits are not used. As in a Wasserstein GAN, the
+    discriminator needs a constraint. Li et al. (2017, equation 4) clip its weights, as trick=weight_clip
+    does. Binkowski et al. (2018, section 3) penalise the gradient of the witness function w. With the kernel
+    k and means over the batch, w(t) = mean k(f(t), f(x)) - mean k(f(t), f(G(z))). The penalty is a setting of
+    the objective and not a trick, because it depends on the kernel and on the features of both batches.
 
     Args:
         root: whether the root of the squared MMD is taken, which needs the biased estimator.
-        gradient_penalty: the weight of E (|grad w| - 1)^2 at points between real and fake samples, where f
-            are the features and w(t) = mean k(f(t), f(x)) - mean k(f(t), f(G(z))) is the witness function;
-            None: no penalty.
-        one_sided: the weight of the constraint E f(x) >= E f(G(z)) (Li et al. 2017, section 3.4).
-            The term is the mean over features of min(E f(x) - E f(G(z)), 0). The generator minimises it,
-            and the discriminator maximises it. None: no such term.
+        gradient_penalty: the weight of the penalty E (|grad w| - 1)^2 at points between real samples and
+            fakes; None: no penalty.
+        one_sided: the weight of a term by which the discriminator learns E f(x) >= E f(G(z)) (Li et al. 2017,
+            section 3.4). It is the mean over the features of min(E f(x) - E f(G(z)), 0), which the generator
+            minimises and the discriminator maximises. None: no such term.
     """
 
     provides = frozenset({Capability.DISCRIMINATOR})
@@ -52,8 +50,10 @@ class LearnedMMD(Objective):
         self.one_sided = optional_schedule(".one_sided", one_sided)
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        real, fake = global_features(turn, turn.real), global_features(turn, turn.fake)
-        sign = 1 if turn.player == "generator" else -1
+        verdicts = (turn.on_real, turn.on_fake)
+        # The features of the samples of all W ranks, [W B, F].
+        real, fake = (all_gather_with_grad(at_least_float32(verdict.features)) for verdict in verdicts)
+        sign = 1 if turn.player == "generator" else -1  # maximising is minimising the negative
         with torch.autocast(real.device.type, enabled=False):
             terms = {"adversarial": sign * self.mmd(fake, real)}
             if self.one_sided:
@@ -65,17 +65,12 @@ class LearnedMMD(Objective):
         return terms
 
     def _witness_slope(self, turn: Turn, real: Tensor, fake: Tensor) -> Tensor:
-        """|grad w| [B] at one point between each real sample, or pack of samples, and its fake."""
+        """|grad w|, [B], at a point between each real sample, or pack of samples, and the fake of its row."""
         points = interpolate_samples(turn, stream="between", n=len(turn.on_real.features))
         features = at_least_float32(turn.judge(points).features)
         with torch.autocast(real.device.type, enabled=False):
             witness = self.kernel(features, real).mean(1) - self.kernel(features, fake).mean(1)  # [B]
         return row_norms(input_gradients(witness, points.x))
-
-
-def global_features(turn: Turn, sample: Sample) -> Tensor:
-    """The discriminator's features of the samples of all W ranks, [W B, F]."""
-    return all_gather_with_grad(at_least_float32(turn.judge(sample).features))
 
 
 def optional_schedule(key: str, weight: ScheduleLike | None) -> Schedule | None:

@@ -1,7 +1,5 @@
 """Objectives of direct matching: the generator minimises a distance between generated and real batches."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Literal
@@ -21,10 +19,10 @@ from ganlab.objectives.spaces import Space
 
 
 class Matching(Objective):
-    """Base class of distances between all generated and all real samples of the global batch.
+    """Base class of objectives that are a distance between generated and real samples of the global batch.
 
     Args:
-        space: maps the samples to the vectors that are compared.
+        space: the function from samples to the vectors that are compared.
     """
 
     players = ("generator",)
@@ -35,15 +33,15 @@ class Matching(Objective):
         self.space = space
 
     def terms(self, turn: Turn) -> dict[str, Tensor]:
-        fake, real = self.space(turn.fake), self.space(turn.real)
-        fake, real = all_gather_with_grad(fake), all_gather_with_grad(real)  # [W B, D]
-        # Differences of nearly equal sums would be lost in bfloat16.
+        # The vectors of all W ranks, [W B, D].
+        fake, real = (all_gather_with_grad(self.space(sample)) for sample in (turn.fake, turn.real))
+        # No bfloat16, in which the difference of two nearly equal sums would be lost.
         with torch.autocast(fake.device.type, enabled=False):
             return {"matching": self.distance(at_least_float32(fake), at_least_float32(real), turn)}
 
     @abstractmethod
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        """The distance between generated and real vectors: [N, D] and [N, D] -> a scalar."""
+        """The distance between N generated and N real vectors: [N, D] and [N, D] -> a scalar."""
 
 
 class MMD(Matching):
@@ -51,9 +49,9 @@ class MMD(Matching):
 
     Args:
         root: whether the root is taken, which needs the biased estimator.
-        median: whether the samples are divided by the median distance between two real samples of the global
-            batch, without a gradient. The widths of the kernel are then multiples of that distance, or of its
-            square if they are variances.
+        median: whether all vectors are divided by the median distance between two real vectors of the global
+            batch, through which no gradient flows. This makes the widths of the kernel multiples of the
+            median distance, or multiples of its square for a kernel whose widths are variances.
 
     Raises:
         ConfigError: `root` with an estimator that can be negative, or `median` with a kernel without widths.
@@ -78,20 +76,21 @@ class MMD(Matching):
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
         if self.scale_by_median:
-            unit = distances.median_distance(real)
-            fake, real = fake / unit, real / unit
+            median = distances.median_distance(real)
+            fake, real = fake / median, real / median
         return self.mmd(fake, real)
 
 
 class Moments(Matching):
-    """The sum of the squared gaps between moments.
+    """The sum of the squared differences between the moments of generated and of real vectors.
 
     Args:
-        orders: the orders of the moments of each feature: 1 is the mean, higher ones are central moments.
-        covariance: whether the squared gap between the covariance matrices [D, D] is added.
+        orders: the orders of the moments that are compared in each element of the vectors. Order 1 is the
+            mean; moments of higher order are central moments.
+        covariance: whether the squared difference of the covariance matrices [D, D] is added.
 
     Raises:
-        ConfigError: no orders are given, and no covariance.
+        ConfigError: `orders` is empty and `covariance` is false.
     """
 
     def __init__(self, orders: Sequence[Count], *, covariance: bool, space: Space, weight: LossWeights):
@@ -108,13 +107,20 @@ class Moments(Matching):
 
 
 class SlicedWasserstein(Matching):
-    """The mean of W_p^p over projections onto random lines, drawn in each turn (Deshpande et al. 2018)."""
+    """The sliced Wasserstein distance (Deshpande et al. 2018).
+
+    The distance is the mean of W_p^p, the p-th power of the Wasserstein-p distance, over projections of the
+    vectors onto random lines, which are drawn in each turn.
+
+    Args:
+        projections: the number of lines.
+    """
 
     def __init__(self, projections: Count, p: Literal[1, 2], space: Space, weight: LossWeights):
         super().__init__(space, weight)
         self.projections, self.p = projections, p
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        # Equal on all ranks, because all of them compute the distance of the same global batch.
+        # All ranks draw the same lines, because they compute the distance of the same global batch.
         directions = turn.random.shared_normal("projections", self.projections, fake.shape[1]).to(fake.dtype)
         return distances.sliced_wasserstein(fake, real, normalize(directions), self.p)

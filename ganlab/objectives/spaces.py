@@ -1,9 +1,8 @@
-"""Spaces in which an objective compares samples: Sample -> vectors [B, F]."""
-
-from __future__ import annotations
+"""Spaces in which an objective compares samples: functions Sample -> vectors [B, D]."""
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Annotated
 
@@ -28,8 +27,8 @@ class Pixels:
 class RandomFeatures(nn.Module):
     """The outputs of a leaky ReLU network with fixed random weights.
 
-    The layers are linear for vectors, and for images convolutions that halve the height and the width. With
-    the initialisation of He et al. (2015) the features have the scale of the samples.
+    For vectors the layers are linear; for images they are convolutions that halve the height and the width.
+    With the initialisation of He et al. (2015) the features have the scale of the samples.
 
     Args:
         widths: the number of features, or of channels, of each layer.
@@ -46,13 +45,14 @@ class RandomFeatures(nn.Module):
         reason = f"halves images {len(widths)} times, too often for shape {list(shape)}"
         fits = not is_image or min(shape[1:]) >= 2 ** len(widths)
         require(fits, ".widths", list(widths), reason, "give fewer widths")
+        make_layer = partial(nn.Conv2d, kernel_size=4, stride=2, padding=1) if is_image else nn.Linear
         layers: list[nn.Module] = [] if is_image else [nn.Flatten()]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive_seed("random features", seed))
-            for m, n in pairwise([shape[0] if is_image else math.prod(shape), *widths]):
-                layer = nn.Conv2d(m, n, kernel_size=4, stride=2, padding=1) if is_image else nn.Linear(m, n)
+            for inputs, outputs in pairwise([shape[0] if is_image else math.prod(shape), *widths]):
+                layer = make_layer(inputs, outputs)
                 nn.init.normal_(layer.weight, std=math.sqrt(2 / layer.weight[0].numel()))  # 2 / fan-in
-                layers += [layer, nn.LeakyReLU(0.2)]
+                layers += [layer, nn.LeakyReLU(negative_slope=0.2)]
         self.body = nn.Sequential(*layers, nn.Flatten()).requires_grad_(False)
 
     def forward(self, sample: Sample) -> Tensor:

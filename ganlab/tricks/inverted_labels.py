@@ -6,9 +6,9 @@ class InvertedLabels(Trick):
     """The generator is trained with inverted labels (Goodfellow et al. 2014, section 3; ganhacks 2).
 
     It minimises -log D(G(z)), the discriminator's loss for fakes labelled as real, instead of log(1 -
-    D(G(z))). Inverting a label negates the logit, and maximising instead of minimising changes the sign: a
-    loss c(l) of the logit l becomes -c(-l). The discriminator's labels are not inverted, because that would
-    only swap the names of the two classes.
+    D(G(z))). As functions of the logit l with D = sigmoid(l), the objective's loss is c(l) = log(1 - D), and
+    the inverted loss is -c(-l) = -log D. The discriminator's labels are not inverted, because that would only
+    swap the names of the two classes.
     """
 
     order = Order.REPLACE  # changes the objective's term only, before other tricks change it
@@ -22,5 +22,5 @@ class InvertedLabels(Trick):
         terms = compute(turn)
         if turn.player == "discriminator":
             return terms
-        inverted = [(sample, verdict._replace(logits=-verdict.logits)) for sample, verdict in turn.verdicts]
-        return {**terms, "adversarial": -compute(turn.replace(verdicts=inverted))["adversarial"]}
+        negated = [(sample, verdict._replace(logits=-verdict.logits)) for sample, verdict in turn.verdicts]
+        return {**terms, "adversarial": -compute(turn.replace(verdicts=negated))["adversarial"]}

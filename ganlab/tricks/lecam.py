@@ -10,9 +10,10 @@ from ganlab.tricks.base import Terms, Trick
 class LeCam(Trick):
     """Adds weight (E |D(x) - fake average|^2 + E |D(G(z)) - real average|^2) (Tseng et al. 2021, equation 3).
 
-    The averages are exponential moving averages of the discriminator's logits on fake and on real samples of
-    the global batches, including the current one. They have no gradient. After t updates, the logits of i
-    updates ago have the weight decay^i (1 - decay) / (1 - decay^t), and the initial zeros have none.
+    D(x) is the discriminator's logit. The averages are exponential moving averages of the mean logits on fake
+    and on real samples of the global batches, including the current batch. They carry no gradient, and are
+    corrected for their initial zeros: after t updates, the batch of i updates ago has the weight
+    decay^i (1 - decay) / (1 - decay^t).
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
@@ -23,19 +24,20 @@ class LeCam(Trick):
         super().__init__()
         self.weight = nonzero_schedule(".weight", weight)
         self.decay = as_schedule(".decay", decay, "(0, 1)")
-        self.averages = nn.Buffer(torch.zeros(2))  # those of the logits on real samples and on fakes
-        self.latest = nn.Buffer(torch.zeros(2))  # the averages that include the current turn
+        self.averages = nn.Buffer(torch.zeros(2))  # the average logit on real samples, and that on fakes
+        self.latest = nn.Buffer(torch.zeros(2))  # becomes `averages` after the update of the current turn
         self.moves = 0  # updates of the discriminator
 
     def terms(self, turn: Turn) -> Terms:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
         means = mean_over_ranks(torch.stack([real.detach().mean(), fake.detach().mean()]))
         decay = self.decay(turn.step)
-        share = (1 - decay) / (1 - decay ** (self.moves + 1))
-        averages = self.averages.lerp(means.to(self.averages), share)
+        weight_of_batch = (1 - decay) / (1 - decay ** (self.moves + 1))
+        averages = self.averages.lerp(means.to(self.averages), weight_of_batch)
         if not turn.is_unrolled:
             self.latest.copy_(averages)
-        penalty = (real - averages[1]).square() + (fake - averages[0]).square()
+        real_average, fake_average = averages
+        penalty = (real - fake_average).square() + (fake - real_average).square()
         return {"lecam": self.weight(turn.step) * penalty}
 
     def after_update(self, player: Player, networks: Networks, step: int) -> None:

@@ -12,16 +12,17 @@ from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 class Lookahead(PlayerTrick):
     """Sets weights <- slow + alpha (weights - slow) after every k-th update of the generator.
 
-    The result becomes the new slow weights (Zhang et al. 2019, algorithm 1), which are the initial weights at
-    first. Both players are interpolated at the same time, however many updates the discriminator has had
-    (Chavdarova et al. 2021, algorithm 1). The moments of the optimisers and the statistics of the networks
-    stay as they are; only the singular vectors of spectral norm are computed from the interpolated weights.
+    The result becomes the new slow weights (Zhang et al. 2019, algorithm 1). The first slow weights are the
+    initial weights. Both players are interpolated at the same time, however many updates the discriminator
+    has had (Chavdarova et al. 2021, algorithm 1). The moments of the optimisers and the statistics of the
+    networks stay as they are. Only the singular vectors of spectral norm are computed from the interpolated
+    weights.
 
     The interpolation undoes a part of the discriminator's earlier updates. So tricks that average the
     discriminator's weights are refused, unless `player` is `generator`.
 
     k: the number of updates of the generator between interpolations, whichever player is interpolated.
-    player: `discriminator`, `generator` or `both`: the players that are interpolated.
+    player: the player that is interpolated: `discriminator`, `generator` or `both`.
     """
 
     order = Order.MOVE
@@ -41,7 +42,7 @@ class Lookahead(PlayerTrick):
         reason = "would undo the scales and biases that model=improved computes from its first batch"
         remedy = "set it to generator, or choose another model, such as model=gan"
         require(not uninitialised, ".player", self.player, reason, remedy)
-        self.on_weights_loaded(networks)
+        self.on_weights_loaded(networks)  # registers the first slow weights
 
     def on_weights_loaded(self, networks: Networks) -> None:
         for player in self.players:
@@ -49,15 +50,13 @@ class Lookahead(PlayerTrick):
 
     @torch.no_grad()
     def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        if player == "discriminator":
+        self.moves += player == "generator"
+        if player == "discriminator" or self.moves % self.k:
             return
-        self.moves += 1
-        if self.moves % self.k:
-            return
-        for interpolated in self.players:
-            network, slow = getattr(networks, interpolated), self.get_buffer(interpolated)
+        for interpolated_player in self.players:
+            network, slow = getattr(networks, interpolated_player), self.get_buffer(interpolated_player)
             slow.lerp_(flat_weights(network), self.alpha(step))
             weights = list(network.parameters())
-            for weight, part in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
-                weight.copy_(part.view_as(weight))
+            for weight, slow_weight in zip(weights, slow.split([w.numel() for w in weights]), strict=True):
+                weight.copy_(slow_weight.view_as(weight))
             set_singular_vectors(network)

@@ -10,10 +10,10 @@ from ganlab.tricks.base import Trick
 class MinibatchDiscrimination(Trick):
     """The discriminator scores a sample together with its closeness to the others of its batch.
 
-    This is minibatch discrimination (Salimans et al. 2016, section 3.2). `kernels` closenesses o(x), each in
-    `dims` dimensions, are appended to the features that the linear score uses; the features of a verdict do
-    not include them. Real samples are compared with real ones only, and fakes with fakes. Time and memory
-    grow with kernels dims B^2.
+    This is minibatch discrimination (Salimans et al. 2016, section 3.2). The linear score receives `kernels`
+    measures of closeness in addition to the features. Each measure compares linear projections of the
+    features into `dims` dimensions. The features of a verdict do not include the closeness. Real samples are
+    compared with real samples only, and fakes with fakes. Time and memory grow with kernels dims B^2.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SCORES})
@@ -28,12 +28,12 @@ class MinibatchDiscrimination(Trick):
 
 
 class Closeness(nn.Module):
-    """Minibatch discrimination (Salimans et al. 2016, section 3.2): features [B, F] -> [B, kernels].
+    """The closeness of each sample to the N samples of its batch: features [B, F] -> [B, kernels].
 
-    With M_i = T f(x_i), [kernels, dims], the outputs are o(x_i)_b = sum_j exp(-|M_ib - M_jb|_1) over the
-    samples j of the global batch; in evaluation, over those of the process. The term j = i adds 1, as in the
-    paper. The released code omits it: to load weights of that code, subtract the sum of the score's weights
-    from the score's bias.
+    Sample i has the projections M_i = T f(x_i), [kernels, dims], and the outputs
+    o(x_i)_b = sum_j exp(-|M_ib - M_jb|_1). The sum is over the samples j of the global batch; in evaluation,
+    over those of the process. The term j = i adds 1, as in the paper. The released code leaves this term out.
+    To use weights of that code, subtract the sum of the score's weights from the score's bias.
     """
 
     def __init__(self, num_features: int, kernels: int, dims: int):
@@ -43,13 +43,13 @@ class Closeness(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         projected = at_least_float32(self.projection(features)).unflatten(1, self.shape)  # [B, kernels, dims]
-        others = all_gather_with_grad(projected) if self.training else projected  # [N, kernels, dims]
-        distances = (projected.unsqueeze(1) - others).abs().sum(3)  # [B, N, kernels]
+        batch = all_gather_with_grad(projected) if self.training else projected  # [N, kernels, dims]
+        distances = (projected.unsqueeze(1) - batch).abs().sum(3)  # [B, N, kernels]
         return (-distances).exp().sum(1)
 
 
 class ClosenessScore(Conditioned):
-    """The closeness term of a score that is linear in features and closeness: features [B, F] -> [B]."""
+    """The part of a linear score that depends on the closeness: features [B, F] -> [B]."""
 
     def __init__(self, num_features: int, kernels: int, dims: int):
         super().__init__()

@@ -25,22 +25,18 @@ class MinibatchStddev(Trick):
 
     def networks(self, networks: Networks) -> None:
         body = networks.required_discriminator.body
-        *_, last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-
-        def prepend(layer: nn.Module) -> nn.Module:
-            stddev = MinibatchStandardDeviation(self.group_size)
-            return nn.Sequential(stddev, layer) if layer is last else layer
-
-        add_inputs(last, 1)
-        replace_modules(body, type(last), prepend)
+        last = [layer for layer in body.modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+        add_inputs(last, num_inputs=1)
+        replacement = nn.Sequential(MinibatchStddevLayer(self.group_size), last)
+        replace_modules(body, type(last), lambda layer: replacement if layer is last else layer)
 
 
-class MinibatchStandardDeviation(nn.Module):
+class MinibatchStddevLayer(nn.Module):
     """Appends a channel with the standard deviation of a group of samples: [B, C, ...] -> [B, C + 1, ...].
 
-    The (biased) deviation of each element over the group, averaged over all elements, fills the channel of
-    all samples of the group. A group is `size` consecutive samples. In the code of StyleGAN2 it is samples
-    B / size apart, which is equivalent for a batch in random order.
+    A group is `size` consecutive samples. For each element of a sample, the (biased) standard deviation over
+    the group is computed. The mean of these deviations fills the channel of all samples of the group. The
+    groups of the StyleGAN2 code are samples B / size apart, which is equivalent for a batch in random order.
 
     Raises:
         ConfigError: the size of a batch is not a multiple of `size`.
@@ -54,17 +50,20 @@ class MinibatchStandardDeviation(nn.Module):
         refuse_partial_groups("group_size", self.size, len(x), "samples or packs")
         groups = at_least_float32(x).unflatten(0, (-1, self.size))  # [G, size, C, ...]
         variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)  # [G, C, ...]
-        # 1e-8 is added because the square root has no finite slope at 0, the variance of equal samples.
+        # Equal samples have the variance 0, where the square root has no finite slope.
         deviation = (variance + 1e-8).sqrt().flatten(1).mean(1)  # [G]
-        rows = deviation.repeat_interleave(self.size).to(x.dtype)  # [B]
-        return torch.cat([x, rows.view(-1, *[1] * (x.ndim - 1)).expand(-1, 1, *x.shape[2:])], 1)
+        column = deviation.repeat_interleave(self.size).view(-1, *[1] * (x.ndim - 1))  # [B, 1, ...]
+        return torch.cat([x, column.to(x.dtype).expand_as(x[:, :1])], 1)
 
 
-def refuse_partial_groups(setting: str, size: int, rows: int, things: str = "samples") -> None:
-    """Refuses a batch whose number of rows is not a multiple of the value `size` of a setting.
+def refuse_partial_groups(setting: str, size: int, rows: int, row_name: str = "samples") -> None:
+    """Raises `ConfigError` if a batch cannot be divided into groups of equal size.
 
     Args:
-        things: what the rows are, for the message.
+        setting: the name of the setting that holds the size of a group.
+        size: the number of rows in a group.
+        rows: the number of rows in a batch.
+        row_name: the plural noun for the rows, for the message.
     """
-    reason = f"gives each process {rows} {things}, which is not a multiple of {setting}={size}"
+    reason = f"gives each process {rows} {row_name}, which is not a multiple of {setting}={size}"
     require(rows % size == 0, "data.batch_size", UNSET, reason, "change one of them")

@@ -11,9 +11,9 @@ class ModeSeeking(Trick):
     """The generator is trained so that fakes differ as much as their latents (Mao et al. 2019).
 
     Adds weight / (d(G(z), G(z')) / d(z, z') + eps) to the generator's loss, where d is the mean absolute
-    difference over all elements of the global batch; z and z' have the same condition. This is the loss of
-    the paper's code; the paper maximises the mean of the pairs' ratios (equation 3). The trick costs one more
-    pass of the generator, whose samples G(z') are not judged.
+    difference over all elements of the global batch, and z and z' are two latents for the same condition.
+    This is the loss of the authors' code; equation 3 of the paper maximises the mean ratio of the pairs. The
+    trick costs one more pass of the generator, whose samples G(z') are not judged.
     """
 
     players = ("generator",)
@@ -24,13 +24,14 @@ class ModeSeeking(Trick):
         self.eps = eps
 
     def terms(self, turn: Turn) -> Terms:
-        # z is drawn here, so that it comes before z' even if the objective has not used it yet.
-        latent, fake = turn.latent, turn.generated.x
-        other = turn.replace(real=turn.real)  # replacing `real` drops the latents, so z' is drawn
-        ratio = mean_distance(fake, other.generated.x) / mean_distance(latent, other.latent)
+        latent, fake = turn.latent, turn.generated.x  # draws z before z', if the objective has not drawn it
+        # A turn draws its latents when they are first used. A copy with `real` replaced, even by itself, has
+        # not drawn them yet, so its latents are z'.
+        second_turn = turn.replace(real=turn.real)
+        ratio = mean_distance(fake, second_turn.generated.x) / mean_distance(latent, second_turn.latent)
         return {"mode_seeking": self.weight(turn.step) / (ratio + self.eps)}
 
 
-def mean_distance(one: Tensor, other: Tensor) -> Tensor:
-    """The mean absolute difference over all elements of two global batches, a scalar."""
-    return mean_over_ranks((at_least_float32(one) - at_least_float32(other)).abs().mean())
+def mean_distance(a: Tensor, b: Tensor) -> Tensor:
+    """The mean absolute difference between the elements of two global batches, a scalar."""
+    return mean_over_ranks((at_least_float32(a) - at_least_float32(b)).abs().mean())

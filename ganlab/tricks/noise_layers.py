@@ -14,12 +14,13 @@ from ganlab.tricks.base import PlayerChoice, PlayerTrick
 class NoiseLayers(PlayerTrick):
     """Adds Gaussian noise to the hidden activations of a player in training (Zhao, Mathieu & LeCun 2017).
 
-    The noise is added to the input of every layer with weights but the first, and to the discriminator's
-    features. The discriminator for MNIST in the code of Salimans et al. 2016 has noise with `std` 0.5, and
-    with 0.3 on its inputs; for these use instance_noise. Ganhacks 13 adds noise in the generator. `std` is in
-    units of the activations.
+    The noise is added to the input of every layer with weights except the first, and to the discriminator's
+    features. The discriminator for MNIST in the code of Salimans et al. 2016 has such noise with `std` 0.5.
+    It also has noise with `std` 0.3 on its inputs, for which there is trick instance_noise. Ganhacks 13
+    recommends noise in the generator.
 
-    player: `discriminator`, `generator` or `both`.
+    std: the standard deviation of the noise, in units of the activations.
+    player: the player whose activations get noise: `discriminator`, `generator` or `both`.
     """
 
     def __init__(self, std: ScheduleLike, player: PlayerChoice):
@@ -29,7 +30,7 @@ class NoiseLayers(PlayerTrick):
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
-            network, make_layer = getattr(networks, player), partial(self._add_layer, player)
+            network, make_layer = getattr(networks, player), partial(self._new_layer, player)
             num_inserted = insert_between_layers(network.body, make_layer)
             if player == "discriminator":
                 network.body = ConditionalSequential(network.body, make_layer(num_inserted))
@@ -37,12 +38,13 @@ class NoiseLayers(PlayerTrick):
                 reason = "needs a generator with a hidden layer"
                 raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
 
-    def _add_layer(self, player: Player, index: int) -> "ScheduledNoise":
+    def _new_layer(self, player: Player, index: int) -> "ScheduledNoise":
         layer = ScheduledNoise(f"noise_layers/{player}/{index}")
         self.layers[player].append(layer)
         return layer
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
+        # A reference batch of trick virtual_batch_norm, before these rows, gets no noise.
         self._prepare_layers("generator", turn, num_rows=len(latent))
         return latent
 
@@ -51,7 +53,7 @@ class NoiseLayers(PlayerTrick):
         return sample
 
     def _prepare_layers(self, player: Player, turn: Turn, num_rows: int | None) -> None:
-        """Sets the attributes of a player's layers for the next pass."""
+        """Sets the random streams, the number of rows and the std of a player's layers for the next pass."""
         for layer in self.layers.get(player, []):
             layer.random, layer.num_rows, layer.std = turn.random, num_rows, self.std(turn.step)
 
@@ -59,8 +61,8 @@ class NoiseLayers(PlayerTrick):
 class ScheduledNoise(nn.Module):
     """Adds normal noise of standard deviation `std` in training: [B, ...] -> the same shape.
 
-    `NoiseLayers` sets `random`, `num_rows` and `std` before each pass, so that several processes draw the
-    noise that one process would.
+    `NoiseLayers` sets the attributes before each pass. With the random streams of the turn, several processes
+    draw the noise that one process would.
 
     Args:
         name: the name of the random stream.
@@ -70,8 +72,7 @@ class ScheduledNoise(nn.Module):
         super().__init__()
         self.name = name
         self.random: RandomStreams | None = None  # None: no noise
-        # The number of rows at the end that get noise, since a reference batch may precede them; None: all.
-        self.num_rows: int | None = None
+        self.num_rows: int | None = None  # the number of last rows, which get noise; None: all rows
         self.std = 0.0
 
     # Not compiled, because the new random streams of each step would trigger a compilation.
@@ -79,6 +80,6 @@ class ScheduledNoise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.random is None:
             return x
-        batch = x if self.num_rows is None else x[len(x) - self.num_rows :]
-        noisy = batch + self.std * self.random.normal(self.name, *batch.shape).to(x.dtype)
-        return noisy if len(batch) == len(x) else torch.cat([x[: -len(batch)], noisy])
+        first = 0 if self.num_rows is None else len(x) - self.num_rows
+        noisy = x[first:] + self.std * self.random.normal(self.name, *x[first:].shape).to(x.dtype)
+        return torch.cat([x[:first], noisy]) if first else noisy

@@ -9,7 +9,7 @@ from ganlab.networks.base import replace_modules
 from ganlab.networks.norms import BATCH_NORMS, remove_batch_norm
 from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 
-Kind = Literal["layer", "instance", "group", "none"]
+NormKind = Literal["layer", "instance", "group", "none"]
 
 
 class Normalisation(PlayerTrick):
@@ -18,43 +18,50 @@ class Normalisation(PlayerTrick):
     Otherwise the gradient at a single sample, which WGAN-GP penalises, is not well defined (Gulrajani et al.
     2017, section 4). The new norm uses the gain and the bias of the batch norm.
 
-    kind: `layer` (statistics over all elements of a sample, Ba et al. 2016), `instance` (over the positions
-        of each channel, Ulyanov et al. 2016), `group` (over each of `groups` groups of channels, Wu & He
-        2018) or `none`. With `none`, layers without a bias before a batch norm get one.
+    kind: the elements of a sample over which the new norm takes its statistics. `layer`: all elements (Ba et
+        al. 2016); `instance`: the positions of each channel (Ulyanov et al. 2016); `group`: each of `groups`
+        groups of channels (Wu & He 2018). With `none` there is no norm, and a layer without a bias before a
+        batch norm gets a bias.
     groups: the number of groups, with kind `group` only.
-    player: `discriminator`, `generator` or `both`.
+    player: the player whose batch norms are replaced: `discriminator`, `generator` or `both`.
     """
 
     order = Order.REPLACE
 
-    def __init__(self, kind: Kind, groups: Count | None, player: PlayerChoice):
+    def __init__(self, kind: NormKind, groups: Count | None, player: PlayerChoice):
         super().__init__(player)
         remedy = "set a number with kind=group, and null with any other"
-        fits = (kind == "group") == (groups is not None)
-        require(fits, ".groups", groups, f"does not go with kind={kind}", remedy)
-        self.kind, self.groups = kind, groups or 0
+        needs_groups, has_groups = kind == "group", groups is not None
+        require(needs_groups == has_groups, ".groups", groups, f"does not go with kind={kind}", remedy)
+        self.kind, self.groups = kind, groups or 0  # 0 is never used
         if "generator" in self.players:
             self.claims = frozenset({Capability.GENERATOR_NORM})
 
     def networks(self, networks: Networks) -> None:
         bodies = [getattr(networks, player).body for player in self.players]
         if self.kind == "none":
-            replaced = [remove_batch_norm(body) for body in bodies]
+            num_replaced = sum(remove_batch_norm(body) for body in bodies)
         else:
-            replaced = [replace_modules(body, BATCH_NORMS, self._new_norm) for body in bodies]
-        if not any(replaced):
+            num_replaced = sum(replace_modules(body, BATCH_NORMS, self._group_norm) for body in bodies)
+        if not num_replaced:
             reason = f"has no effect on a {' and a '.join(self.players)} without batch norm"
             raise ConfigError(reason, "remove the trick, or choose model=dcgan")
 
-    def _new_norm(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+    def _group_norm(self, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
+        """A group norm with the gain and the bias of a batch norm.
+
+        Raises:
+            ConfigError: the groups do not divide the channels, or are too small for vectors.
+        """
         channels, is_vector = norm.num_features, isinstance(norm, nn.BatchNorm1d)
-        reason = "has nothing to average over in a fully connected layer"
-        require(not (self.kind == "instance" and is_vector), ".kind", self.kind, reason, "choose layer")
         groups = {"layer": 1, "instance": channels, "group": self.groups}[self.kind]
+        if is_vector and self.kind == "instance":
+            reason = "has nothing to average over in a fully connected layer"
+            raise ConfigError(reason, "choose layer", ".kind", self.kind)
         require(channels % groups == 0, ".groups", groups, f"does not divide {channels} channels")
+        too_small = is_vector and self.kind == "group" and channels // groups < 3
         reason = f"leaves fewer than 3 of {channels} features in a group, which reduces them to their signs"
-        enough = self.kind != "group" or not is_vector or channels // groups >= 3
-        require(enough, ".groups", groups, reason, "choose fewer groups")
+        require(not too_small, ".groups", groups, reason, "choose fewer groups")
         replacement = nn.GroupNorm(groups, channels, norm.eps)
         replacement.weight, replacement.bias = norm.weight, norm.bias
         return replacement

@@ -11,13 +11,14 @@ from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick, Terms
 class OrthogonalRegularisation(PlayerTrick):
     """Adds weight |W^T W * (1 - I)|_F^2, summed over a player's layers (Brock et al. 2019, equation 3).
 
-    The columns of W are a layer's filters, one for each output. The products of different filters are
-    penalised, and their norms are not. W is the parameter that the optimiser updates: with trick
-    spectral_norm the weight before the division, with trick weight_norm the directions.
+    The columns of W are a layer's filters, one for each output; * is the product of elements, and |.|_F the
+    Frobenius norm. So the scalar products of different filters are penalised, and the norms of the filters
+    are not. W is the parameter that the optimiser updates. With trick spectral_norm this is the weight before
+    its division by the singular value, and with trick weight_norm it is the direction of the weight.
 
     BigGAN-PyTorch adds half of the equation's gradient, so its strength s corresponds to `weight` = s / 2.
 
-    player: `generator`, as in the paper, `discriminator` or `both`.
+    player: the player whose layers are penalised: `generator`, as in the paper, `discriminator` or `both`.
     """
 
     order = Order.OBSERVE  # after tricks that add layers, whose filters are included
@@ -26,7 +27,8 @@ class OrthogonalRegularisation(PlayerTrick):
         super().__init__(player)
         self.weight = nonzero_schedule(".weight", weight)
         # For each layer of a player: the index of its weight among the player's parameters, and the dimension
-        # of the weight that enumerates the outputs. Indices, because unrolled steps replace the parameters.
+        # of the weight that enumerates the outputs. References to the weights would not do, because unrolled
+        # steps use other tensors as the parameters.
         self.filters: dict[Player, list[tuple[int, int]]] = {}
 
     def networks(self, networks: Networks) -> None:
@@ -46,12 +48,17 @@ class OrthogonalRegularisation(PlayerTrick):
 
 
 def squared_products(weight: Tensor, dim: int) -> Tensor:
-    """The sum of the squared products of all pairs of filters of one layer, a scalar."""
+    """The sum of the squared scalar products of different filters of one layer, a scalar.
+
+    Args:
+        dim: the dimension of the weight that enumerates the filters.
+    """
     with torch.autocast(weight.device.type, enabled=False):
-        rows = at_least_float32(weight).transpose(0, dim).flatten(1)  # [outputs, inputs]
-        if len(rows) <= rows.shape[1]:
-            products = rows @ rows.T
+        filters = at_least_float32(weight).transpose(0, dim).flatten(1)  # [outputs, inputs]
+        if len(filters) <= filters.shape[1]:
+            products = filters @ filters.T
             return (products - products.diagonal().diag()).square().sum()
-        # |W W^T| = |W^T W|, and the smaller product is cheaper. The difference of squares loses no precision,
-        # because more filters than dimensions are far from orthogonal.
-        return (rows.T @ rows).square().sum() - rows.square().sum(1).square().sum()
+        # F^T F has the same Frobenius norm as F F^T, and is smaller if there are more outputs than inputs.
+        # The squared diagonal of F F^T is subtracted, which loses no precision: more filters than inputs are
+        # far from orthogonal.
+        return (filters.T @ filters).square().sum() - filters.square().sum(1).square().sum()

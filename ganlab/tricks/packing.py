@@ -6,7 +6,7 @@ from torch import nn
 from ganlab.core.turn import Capability, Networks, Sample, Turn
 from ganlab.networks.base import add_inputs, input_layer
 from ganlab.tricks.base import Order, Trick
-from ganlab.tricks.minibatch_stddev import MinibatchStandardDeviation, refuse_partial_groups
+from ganlab.tricks.minibatch_stddev import MinibatchStddevLayer, refuse_partial_groups
 
 
 class Packing(Trick):
@@ -17,8 +17,8 @@ class Packing(Trick):
     verdict, and one target, per pack. Gradient penalties take the gradient with respect to all elements of a
     pack.
 
-    The samples of a pack have different classes, so a pack has no class. Tricks that judge or decode single
-    samples are refused.
+    The samples of a pack have different classes, so a pack has no class. Tricks that judge single samples, or
+    reconstruct them, are refused.
     """
 
     order = Order.RESHAPE
@@ -32,12 +32,12 @@ class Packing(Trick):
 
     def networks(self, networks: Networks) -> None:
         for layer in networks.required_discriminator.modules():
-            if isinstance(layer, MinibatchStandardDeviation):
+            if isinstance(layer, MinibatchStddevLayer):  # its batches will be packs
                 packs = self.batch_size // self.size
                 refuse_partial_groups("group_size", layer.size, packs, "samples or packs")
-        first = input_layer(networks.required_discriminator.body)
-        shape = networks.generator.shape
-        add_inputs(first, (self.size - 1) * (shape[0] if isinstance(first, nn.Conv2d) else prod(shape)))
+        first, shape = input_layer(networks.required_discriminator.body), networks.generator.shape
+        inputs_per_sample = shape[0] if isinstance(first, nn.Conv2d) else prod(shape)
+        add_inputs(first, (self.size - 1) * inputs_per_sample)
 
     def inputs(self, sample: Sample, turn: Turn) -> Sample:
         refuse_partial_groups("size", self.size, len(sample.x))

@@ -6,11 +6,12 @@ from ganlab.tricks.base import Terms, Trick
 
 
 class SemiSupervised(Trick):
-    """The discriminator is a classifier with K classes and one for fakes (Salimans et al. 2016, section 5).
+    """The discriminator classifies samples as K classes or as fake (Salimans et al. 2016, section 5).
 
-    With class logits l_1 ... l_K and l_(K+1) = 0, D = Z / (Z + 1), where Z = sum_k exp l_k. The verdict's
-    logit is log Z, and the terms of the objective are the unsupervised loss. The supervised loss of a second
-    batch, of labelled samples, is added: -weight log p(y | x, y <= K). No other labels are used.
+    With class logits l_1, ..., l_K and l_(K+1) = 0 for fakes, D = Z / (Z + 1), where Z = sum_k exp l_k for
+    k = 1, ..., K. The verdict's logit is log Z, and the terms of the objective are the unsupervised loss. The
+    trick adds the supervised loss of a second batch, of labelled samples: -weight log p(y | x, y <= K). No
+    other labels are used.
     """
 
     needs = frozenset(

@@ -10,16 +10,19 @@ from ganlab.tricks.base import Order, PlayerChoice, PlayerTrick
 class SpectralNorm(PlayerTrick):
     """Every weight is divided by its largest singular value (Miyato et al. 2018, equation 8).
 
-    The weight becomes W / sigma(W), where W is a layer's weight as a matrix [outputs, inputs]. A fully
-    connected discriminator without norms and with activations of slope at most 1 is then 1-Lipschitz; a
-    convolution with overlapping kernels may have a larger norm than its weight matrix. sigma is estimated by
-    `iterations` steps of power iteration in each training pass, which start at the last estimate (algorithm
-    1). The gradient of sigma holds the singular vectors constant, as in equation 12. Gains and biases are not
-    constrained. Batch norm is not constrained either, and undoes the constraint of the weights; trick
-    normalisation removes it.
+    The weight becomes W / sigma(W), where W is a layer's weight as a matrix [outputs, inputs] and sigma(W) is
+    its largest singular value. A fully connected discriminator is then 1-Lipschitz if it has no norms and the
+    slope of its activations is at most 1. A convolution with overlapping kernels may have a larger norm than
+    its weight matrix.
 
-    player: `discriminator`, `generator` or `both` (Zhang et al. 2019). The class embedding of a projection
-        discriminator is constrained as in Miyato & Koyama 2018; class planes or columns in the input are not.
+    sigma is estimated by `iterations` steps of power iteration in each training pass, which start at the last
+    estimate (algorithm 1). The gradient of sigma holds the singular vectors constant, as in equation 12.
+    Gains and biases are not constrained. Batch norm is not constrained either, and undoes the constraint of
+    the weights; trick normalisation removes it.
+
+    player: the player whose weights are divided: `discriminator`, `generator` or `both` (Zhang et al. 2019).
+        The class embedding of a projection discriminator is divided too, as in Miyato & Koyama 2018. Class
+        planes and columns in the input are not.
     """
 
     order = Order.CONSTRAIN
@@ -32,6 +35,7 @@ class SpectralNorm(PlayerTrick):
     def networks(self, networks: Networks) -> None:
         for player in self.players:
             network = getattr(networks, player)
+            # An embedding's weight is [classes, features], so its dimension 0 enumerates the outputs.
             embeddings = [(m.embedding, 0) for m in network.modules() if isinstance(m, Projection)]
             for layer, dim in [*weight_layers(network), *embeddings]:
                 parametrise(layer, spectral_norm, n_power_iterations=self.iterations, dim=dim)

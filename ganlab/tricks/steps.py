@@ -1,5 +1,3 @@
-from bisect import bisect_right
-
 from ganlab.core.errors import require
 from ganlab.core.turn import Capability, Player
 from ganlab.core.validation import TwoOrMore, Whole
@@ -7,10 +5,10 @@ from ganlab.tricks.base import Trick
 
 
 class Burst:
-    """A burst of `n` discriminator updates before some of the generator's updates, instead of fewer.
+    """A different number of discriminator updates, `n`, before some updates of the generator.
 
-    There is a burst before each of the first `first` updates of the generator, and before each `every`-th
-    one; the code of Li et al. 2017 has n = 100, first = 25 and every = 500. The generator's updates are
+    There is a burst before each of the first `first` updates of the generator, and before every `every`-th
+    update. The code of Li et al. 2017 has n = 100, first = 25 and every = 500. The generator's updates are
     counted from zero, so training starts with a burst even with `first` = 0.
     """
 
@@ -18,19 +16,18 @@ class Burst:
         self.n, self.first, self.every = n, first, every
 
     def covers(self, update: int) -> bool:
-        """Whether the burst precedes this update of the generator, counted from zero."""
+        """Whether a burst precedes this update of the generator, counted from zero."""
         return update < self.first or update % self.every == 0
 
 
 class CriticSteps(Trick):
     """The generator is updated once after every n updates of the discriminator (Goodfellow et al. 2014).
 
-    This is the k of their algorithm 1; n = 5 in Arjovsky, Chintala & Bottou 2017. The discriminator is
-    updated in each step, on a new batch, and the generator in each n-th step. So in `steps` steps the
-    generator has steps / n updates.
+    n is the k of their algorithm 1; Arjovsky, Chintala & Bottou 2017 have n = 5. The discriminator is updated
+    in each step, on a new batch, and the generator in each n-th step. So a run of `steps` steps has steps / n
+    updates of the generator.
 
-    burst: some updates of the generator, which come after a different number of discriminator updates; null:
-        none.
+    burst: a different number of discriminator updates before some of the generator's updates; null: none.
     """
 
     needs = frozenset({Capability.DISCRIMINATOR})
@@ -41,20 +38,22 @@ class CriticSteps(Trick):
         useful, reason = burst is None or burst.n != n, f"has no effect together with n={n}"
         require(useful, ".burst.n", n, reason, "set a different number, or burst=null")
         self.n, self.burst = n, burst
-        self.ends = [0]  # ends[i]: the number of steps after which the generator has had i updates
+        # The steps in which the generator is updated, as far as they were computed.
+        self.generator_steps: set[int] = set()
+        self.last_generator_step = -1
 
     def may_move(self, player: Player, step: int) -> bool:
-        while self.ends[-1] <= step:
-            update = len(self.ends) - 1
-            n = self.burst.n if self.burst and self.burst.covers(update) else self.n
-            self.ends.append(self.ends[-1] + n)
-        return player == "discriminator" or step + 1 == self.ends[bisect_right(self.ends, step)]
+        while self.last_generator_step < step:
+            update = len(self.generator_steps)
+            self.last_generator_step += self.burst.n if self.burst and self.burst.covers(update) else self.n
+            self.generator_steps.add(self.last_generator_step)
+        return player == "discriminator" or step in self.generator_steps
 
 
 class GeneratorSteps(Trick):
     """The discriminator is updated once before every k updates of the generator (Salimans et al. 2016, code).
 
-    That code has k = 3 for a discriminator with minibatch discrimination, the code of PacGAN k = 2. Each
+    Their code has k = 3 for a discriminator with minibatch discrimination; the code of PacGAN has k = 2. Each
     update of the generator has new latents.
     """
 

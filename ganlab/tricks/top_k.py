@@ -1,5 +1,3 @@
-import torch
-
 from ganlab.core.distributed import all_gather_with_grad, local_rows
 from ganlab.core.errors import UNSET, require
 from ganlab.core.schedules import ScheduleLike, as_schedule
@@ -14,7 +12,8 @@ class TopK(Trick):
     discriminator. The terms of other tricks use every fake. With packing, k is a number of packs; if a
     verdict has logits for patches, fakes are ordered by their mean logit.
 
-    share: k as a share of the batch, rounded down; the paper's falls from 1 to 1/2.
+    share: the fraction of the n fakes in the global batch that are used; k = share n, rounded down. In the
+        paper the fraction falls from 1 to 1/2.
     """
 
     needs = frozenset(
@@ -24,19 +23,21 @@ class TopK(Trick):
     def __init__(self, share: ScheduleLike):
         super().__init__()
         self.share = as_schedule(".share", share, "(0, 1]")
-        useful = (self.share.start, self.share.end) != (1, 1)
-        require(useful, ".share", 1, "has no effect", "set a smaller one, or remove the trick")
+        minimum = min(self.share.start, self.share.end)
+        require(minimum < 1, ".share", 1, "has no effect", "set a smaller one, or remove the trick")
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
         terms = compute(turn)
         if turn.player == "discriminator":
             return terms
         logits = at_least_float32(turn.on_fake.logits.detach())
-        scores = all_gather_with_grad(logits.flatten(1).mean(1) if logits.ndim > 1 else logits)
-        n = len(scores)  # fakes in the global batch
+        scores = all_gather_with_grad(logits.reshape(len(logits), -1).mean(1))  # means over patches
+        n = len(scores)
         require(n > 1, "data.batch_size", UNSET, "leaves top_k one fake to choose from", "set a larger one")
         k = max(1, int(self.share(turn.step) * n + 1e-6))  # 0.29 * 100 is slightly less than 29
-        # The mean of the weighted costs is the mean of the k costs.
-        weights = local_rows(torch.zeros_like(scores).index_fill(0, scores.topk(k).indices, n / k))
-        costs = at_least_float32(terms["adversarial"])  # [N] or [N, h, w]
-        return {**terms, "adversarial": costs * weights.view(-1, *[1] * (costs.ndim - 1))}
+        # The k fakes get the weight n / k, and all others 0. The game takes the mean over the n fakes, which
+        # is then the mean over the k fakes.
+        weights = local_rows(scores.new_zeros(n).index_fill(0, scores.topk(k).indices, n / k))
+        costs = at_least_float32(terms["adversarial"])  # [B] or [B, h, w]
+        weights = weights.view(-1, *[1] * (costs.ndim - 1))  # [B] or [B, 1, 1]
+        return {**terms, "adversarial": costs * weights}

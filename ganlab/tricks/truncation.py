@@ -14,7 +14,7 @@ from ganlab.tricks.base import Order, Trick
 class Truncation(Trick):
     """Samples are drawn with truncated normal latents (Brock et al. 2019, section 3.1).
 
-    The elements of a latent lie in [-threshold, threshold], as if drawn again until they do. A smaller
+    Each element of a latent has a normal distribution that is truncated to [-threshold, threshold]. A smaller
     threshold gives samples of higher quality and lower diversity. Training is unchanged.
     """
 

@@ -32,7 +32,8 @@ class Unrolled(Trick):
         self.lr = nonzero_schedule(".lr", lr)
 
     def networks(self, networks: Networks) -> None:
-        # The gradient of a gradient penalty through unrolled steps is a third derivative.
+        # The gradient of a gradient penalty through unrolled steps is a third derivative, which torch's batch
+        # norm does not have.
         replace_modules(networks.required_discriminator, BATCH_NORMS, ElementaryNorm)
 
     def losses(self, turn: Turn, compute: Compute) -> Terms:
@@ -41,57 +42,62 @@ class Unrolled(Trick):
         return compute(turn.replace(discriminator=self._unroll(turn, compute), is_unrolled=True))
 
     def _unroll(self, turn: Turn, compute: Compute) -> "FunctionalNetwork":
-        unrolled = FunctionalNetwork.of(turn.discriminator)  # type: ignore[arg-type]
+        unrolled = FunctionalNetwork.with_copied_weights(turn.discriminator)  # type: ignore[arg-type]
+        inner = turn.replace(player="discriminator", is_unrolled=True)
         for _ in range(self.steps):
-            inner = turn.replace(
-                player="discriminator",
-                discriminator=unrolled,
-                is_unrolled=True,
-                real=new_node(turn.real),
-                # Otherwise a replay buffer would exchange fakes, and cut their gradient to the generator.
-                fake=new_node(turn.fake),
-            )
+            # The fakes are set here, so that no hook exchanges them: fakes that a replay buffer has stored
+            # would have no gradient to the generator.
+            real, fake = new_node(turn.real), new_node(turn.fake)
+            inner = inner.replace(discriminator=unrolled, real=real, fake=fake)
             loss = torch.stack([at_least_float32(term).mean() for term in compute(inner).values()]).sum()
-            unrolled = unrolled.descend(loss, self.lr(turn.step))
+            unrolled = unrolled.after_gradient_step(loss, self.lr(turn.step))
         return unrolled
 
 
 def new_node(sample: Sample) -> Sample:
     """The same samples as a new node of the autograd graph.
 
-    The unrolled weights depend on the original node, so a gradient penalty at that node would include its
-    gradient through the weights.
+    The unrolled weights depend on the original node. A gradient penalty, which differentiates with respect to
+    the new node, leaves out the gradient through these weights.
     """
     return sample._replace(x=sample.x.view_as(sample.x))
 
 
 class FunctionalNetwork:
-    """A module that is called with other parameters and buffers, `tensors`, and is itself unchanged."""
+    """A network with other parameters and buffers in place of those of a module, which stays unchanged.
+
+    Args:
+        network: the module.
+        tensors: the parameters and buffers by their names in the module.
+    """
 
     def __init__(self, network: nn.Module, tensors: dict[str, Tensor]):
         self.network, self.tensors = network, tensors
 
     @classmethod
-    def of(cls, network: nn.Module) -> "FunctionalNetwork":
-        """A network with differentiable copies of its parameters, and copies of its buffers."""
+    def with_copied_weights(cls, network: nn.Module) -> "FunctionalNetwork":
+        """The network with differentiable copies of its parameters, and with copies of its buffers."""
         weights = {name: w.detach().requires_grad_() for name, w in network.named_parameters()}
         return cls(network, weights | {name: b.clone() for name, b in network.named_buffers()})
 
     def __getattr__(self, name: str) -> "FunctionalNetwork":
-        """A submodule, with its part of the tensors."""
-        part = self.network.get_submodule(name)
-        # By identity, because a parameter may be registered under several names.
-        replaced = {id(tensor): self.tensors[key] for key, tensor in named_tensors(self.network)}
-        return FunctionalNetwork(part, {key: replaced[id(tensor)] for key, tensor in named_tensors(part)})
+        """The submodule of this name, with those of the tensors that belong to it."""
+        submodule = self.network.get_submodule(name)
+        # The tensors are found by identity, because `named_parameters` lists a parameter that is registered
+        # under several names only once.
+        replacements = {id(tensor): self.tensors[key] for key, tensor in named_tensors(self.network)}
+        tensors = {key: replacements[id(tensor)] for key, tensor in named_tensors(submodule)}
+        return FunctionalNetwork(submodule, tensors)
 
     def __call__(self, *inputs: Any) -> Any:
-        # tie_weights=True would leave the weights of this call in a layer that is registered under two names.
+        # With tie_weights=True, a layer that is registered under two names, as with trick semi_supervised,
+        # would keep the tensors after the call.
         return functional_call(self.network, self.tensors, inputs, tie_weights=False)
 
     def parameters(self) -> Iterator[Tensor]:
         return (self.tensors[name] for name, _ in self.network.named_parameters())
 
-    def descend(self, loss: Tensor, lr: float) -> "FunctionalNetwork":
+    def after_gradient_step(self, loss: Tensor, lr: float) -> "FunctionalNetwork":
         """The network after one step of gradient descent, through which gradients flow."""
         gradients = torch.autograd.grad(loss, list(self.parameters()), create_graph=True, allow_unused=True)
         updated = {

@@ -37,18 +37,18 @@ class VirtualBatchNorm(Trick):
 class PrependReference(InputTransform):
     """Prepends the latents of the reference batch to a batch: [B, D] -> [size + B, D].
 
-    The classes of the reference batch are 0, ..., K - 1 repeatedly.
+    The classes of the reference batch repeat 0, ..., K - 1.
     """
 
     def __init__(self, generator: Generator, size: int, num_classes: int | None):
         super().__init__()
-        random = RandomStreams(torch.initial_seed())
-        self.latent = nn.Buffer(generator.prior(random, size, generator.latent_dim))
+        streams = RandomStreams(torch.initial_seed())  # `Tricks` sets a seed for each trick
+        self.latent = nn.Buffer(generator.prior(streams, size, generator.latent_dim))
         self.classes = nn.Buffer(torch.arange(size) % (num_classes or 1))
 
     def forward(self, latent: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        latent = torch.cat([self.latent.to(latent.dtype), latent])
-        return latent, None if condition is None else torch.cat([self.classes, condition])
+        condition = None if condition is None else torch.cat([self.classes, condition])
+        return torch.cat([self.latent.to(latent.dtype), latent]), condition
 
 
 class DropReference(Conditioned):

@@ -23,15 +23,17 @@ class WeightClip(Trick):
 
     def networks(self, networks: Networks) -> None:
         refuse_normalised(networks.required_discriminator)
-        self.on_weights_loaded(networks)
+        self._clip(networks, step=0)
 
     def on_weights_loaded(self, networks: Networks) -> None:
-        self.after_update("discriminator", networks, step=0)
+        self._clip(networks, step=0)
+
+    def after_update(self, player: Player, networks: Networks, step: int) -> None:
+        if player == "discriminator":
+            self._clip(networks, step)
 
     @torch.no_grad()
-    def after_update(self, player: Player, networks: Networks, step: int) -> None:
-        if player == "generator":
-            return
+    def _clip(self, networks: Networks, step: int) -> None:
         bound = self.bound(step)
         for name, weight in networks.required_discriminator.named_parameters():
             if not name.startswith("decoder."):

@@ -13,7 +13,7 @@ class WeightNorm(PlayerTrick):
     The norm g and the direction v are separate parameters. Their initial values give the initial weights of
     the layer; there is no data-dependent initialisation (section 3).
 
-    player: `discriminator`, `generator` or `both`.
+    player: the player whose weights are parametrised: `discriminator`, `generator` or `both`.
     """
 
     order = Order.CONSTRAIN
@@ -25,30 +25,30 @@ class WeightNorm(PlayerTrick):
     def networks(self, networks: Networks) -> None:
         for player in self.players:
             for layer, dim in list(weight_layers(getattr(networks, player))):
-                weight_norm = WeightNormParametrization(layer.get_parameter("weight").ndim, dim)
-                parametrise(layer, register_parametrization, parametrization=weight_norm)
+                parametrise(layer, register_parametrization, parametrization=WeightNormParametrization(dim))
 
 
 class WeightNormParametrization(nn.Module):
-    """The weight g v / |v|: v has the shape of the weight, and g has size 1 in all dimensions but `dim`.
+    """The weight g v / |v|, where the norm |v| is over all dimensions except `dim`.
 
-    The norm |v| is over all dimensions but `dim`. torch's weight_norm cannot be used, because its second
-    derivative, which gradients through unrolled steps need, lacks that of |v| (observed in torch 2.15).
+    The direction v has the shape of the weight, and g has size 1 in all dimensions except `dim`. torch's
+    weight_norm cannot be used: its second derivative, which gradients through unrolled steps need, treats |v|
+    as a constant (observed in torch 2.15).
 
     Args:
-        num_dims: the number of dimensions of the weight.
-        dim: the dimension that enumerates the outputs.
+        dim: the dimension of the weight that enumerates the outputs.
     """
 
-    def __init__(self, num_dims: int, dim: int):
+    def __init__(self, dim: int):
         super().__init__()
-        self.others = [other for other in range(num_dims) if other != dim]
+        self.dim = dim
 
-    def forward(self, length: Tensor, direction: Tensor) -> Tensor:
-        return length * direction / self._norm(direction)
+    def forward(self, g: Tensor, v: Tensor) -> Tensor:
+        return g * v / self._norm(v)
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return self._norm(weight), weight
 
-    def _norm(self, direction: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(direction, dim=self.others, keepdim=True)
+    def _norm(self, v: Tensor) -> Tensor:
+        other_dims = [dim for dim in range(v.ndim) if dim != self.dim]
+        return torch.linalg.vector_norm(v, dim=other_dims, keepdim=True)

@@ -19,7 +19,7 @@ from ganlab.functional.likelihoods import Bernoulli, Gaussian
 from ganlab.networks import priors
 from ganlab.networks.autoencoder import DropoutLinear, decoder, encoder
 from ganlab.networks.base import ConditionalSequential, Generator
-from ganlab.objectives.autoencoding import VAE, Reconstruction, divergence
+from ganlab.objectives.autoencoding import VAE, Reconstruction, kl_from_standard_normal
 from ganlab.tricks.base import Trick, Tricks
 
 ALONE = {"generator": 1.0}
@@ -97,7 +97,7 @@ def test_the_divergence_is_that_of_torch() -> None:
     mean, log_variance = torch.randn(2, 7, 3, dtype=torch.float64)
     q = distributions.Normal(mean, (log_variance / 2).exp())
     expected = distributions.kl_divergence(q, distributions.Normal(0.0, 1.0)).sum(1)
-    assert torch.allclose(divergence(mean, log_variance), expected)
+    assert torch.allclose(kl_from_standard_normal(mean, log_variance), expected)
 
 
 def test_beta_weighs_only_the_divergence() -> None:

@@ -17,7 +17,7 @@ def test_the_generators_loss_becomes_non_saturating(play: str) -> None:
 
 def test_the_loss_of_the_inverted_label_keeps_its_weight() -> None:
     module = game("minimax", ["inverted_labels"]).game
-    module.objective.weight["generator"] = lambda step: 0.5
+    module.objective.weights["generator"] = lambda step: 0.5
     turn = module.turn("generator", real_batch(), RandomStreams(0))
     terms = module.tricks.losses(turn, module.objective)
     assert torch.allclose(terms["adversarial"], -0.5 * turn.on_fake.logits.sigmoid().log(), atol=1e-6)

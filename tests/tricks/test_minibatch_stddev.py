@@ -9,13 +9,13 @@ from torch import nn
 
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.tricks.minibatch_stddev import MinibatchStandardDeviation
+from ganlab.tricks.minibatch_stddev import MinibatchStddevLayer
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 4)])
 def test_the_channel_is_the_mean_deviation_of_the_group(shape: tuple[int, ...]) -> None:
     x = torch.randn(6, *shape)
-    made = MinibatchStandardDeviation(3)(x)
+    made = MinibatchStddevLayer(3)(x)
     assert made.shape == (6, shape[0] + 1, *shape[1:])
     assert torch.equal(made[:, :-1], x)
     for group in (range(3), range(3, 6)):
@@ -27,7 +27,7 @@ def test_the_channel_is_the_mean_deviation_of_the_group(shape: tuple[int, ...]) 
 
 def test_equal_samples_have_a_finite_gradient() -> None:
     x = torch.ones(4, 3, requires_grad=True)
-    made = MinibatchStandardDeviation(4)(x)
+    made = MinibatchStddevLayer(4)(x)
     made.sum().backward()
     assert x.grad.isfinite().all()
     assert float(made[0, -1].detach()) == pytest.approx(0, abs=1e-3)

@@ -139,11 +139,11 @@ def test_with_any_trick_the_discriminator_keeps_its_own_weights(trick: str) -> N
 def test_a_submodule_with_two_names_is_unrolled_under_both() -> None:
     played = game("hinge", ["semi_supervised"]).game
     assert played.discriminator.score.classes is played.discriminator.classes
-    ahead = FunctionalNetwork.of(played.discriminator)
+    ahead = FunctionalNetwork.with_copied_weights(played.discriminator)
     features = torch.randn(3, played.discriminator.num_features)
     before = ahead.classes(features)
     assert torch.equal(before, played.discriminator.classes(features))
-    ahead = ahead.descend(ahead(real_batch().real.x).logits.sum(), 0.1)
+    ahead = ahead.after_gradient_step(ahead(real_batch().real.x).logits.sum(), 0.1)
     found = ahead.classes(features)
     by_hand = torch.nn.functional.linear(
         features, ahead.tensors["score.classes.weight"], ahead.tensors["score.classes.bias"]
