@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,7 +17,7 @@ from ganlab.training.session import Session
 
 
 def play(session: Session) -> dict[str, float]:
-    """Trains and evaluates. Records the end of the run in summary.json, even if it is an error.
+    """Trains and evaluates. Writes how the run ended to summary.json, even if it was an error.
 
     Returns:
         The metrics after the last step, by name; empty if a signal stopped the run.
@@ -36,8 +37,9 @@ def play(session: Session) -> dict[str, float]:
         outcome = "success"
     except BaseException as error:
         reported = error_for_user(session, error)
-        outcome = "failed" if isinstance(reported, Exception) else "stopped"  # by Ctrl-C, no `Exception`
-        # An OSError, such as that of a full disk, may also prevent the summary; it is reported anyway.
+        # KeyboardInterrupt, by which Ctrl-C stops the run, is no `Exception`.
+        outcome = "failed" if isinstance(reported, Exception) else "stopped"
+        # An OSError, such as that of a full disk, may prevent the summary as well, but it is reported anyway.
         session.write_failure(reported, silent=isinstance(error, OSError))
         if reported is error:
             raise
@@ -46,7 +48,7 @@ def play(session: Session) -> dict[str, float]:
         close(session, outcome)
     if session.is_main:
         print_summary(session, status, metrics)
-    if signal_name and session.cfg.job is not None:
+    if signal_name and session.cfg.job is not None:  # the run is a job of a sweep
         raise SystemExit(f"{signal_name} ended the sweep")
     return metrics
 
@@ -54,8 +56,7 @@ def play(session: Session) -> dict[str, float]:
 def play_rank() -> None:
     """Plays a run in a process that `LocalRanks` has started."""
     end_with_parent()
-    cfg = OmegaConf.create(os.environ["GANLAB_CONFIG"])
-    assert isinstance(cfg, DictConfig)
+    cfg: Any = OmegaConf.create(os.environ["GANLAB_CONFIG"])
     try:
         play(Session(cfg))
     except BaseException as error:
@@ -81,7 +82,7 @@ def final_metrics(session: Session) -> dict[str, float]:
 
 
 def error_for_user(session: Session, error: BaseException) -> BaseException:
-    """The error to report to the user: the given one, or one that explains it."""
+    """The error to report to the user: the given error, or one that explains it."""
     if isinstance(error, SystemExit):
         return KeyboardInterrupt()  # Lightning exits upon a Ctrl-C before the first step
     if isinstance(error, ConfigError | Diverged | ProcessLost):

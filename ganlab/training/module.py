@@ -222,8 +222,7 @@ class GameModule(pl.LightningModule):
             game_stage.rank, game_stage.world_size = self.trainer.global_rank, self.trainer.world_size
 
     def configure_optimizers(self) -> list[Optimizer]:
-        optimizers = (optimizer for stage in self.stages for optimizer in stage.player_optimizers.values())
-        return [optimizer.optimizer for optimizer in optimizers]
+        return [player.optimizer for stage in self.stages for player in stage.player_optimizers.values()]
 
     def training_step(self, dataloader_iter: Iterator[Any]) -> None:
         # The argument's name makes Lightning pass the iterator. If Lightning fetched the batches, it would

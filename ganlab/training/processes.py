@@ -22,6 +22,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.strategies import DDPStrategy
 
+from ganlab.core.distributed import broadcast_
 from ganlab.core.errors import require
 from ganlab.core.validation import Positive
 
@@ -62,10 +63,9 @@ class UnwrappedDDPStrategy(DDPStrategy):
         super().__init__(timeout=timedelta(hours=patience))
 
     def configure_ddp(self) -> None:
-        """Gives all processes the weights of the first one, as the wrapper would do."""
+        """Gives all processes the weights of the first one, as Lightning's wrapper would do."""
         assert self.model is not None
-        for tensor in chain(self.model.parameters(), self.model.buffers()):
-            dist.broadcast(tensor.data, 0)
+        broadcast_(tensor.data for tensor in chain(self.model.parameters(), self.model.buffers()))
 
 
 def ranks_to_start(devices: int, num_nodes: int) -> range:
@@ -136,7 +136,7 @@ class LocalRanks:
         # Each process reads the class names from the data: thousands of them do not fit into an environment.
         config = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"class_names": None}), resolve=True)
         common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config}
-        # Modules are imported from the path of this process, without the entry that Python adds for a script.
+        # With `-P`, Python adds no entry of its own to the import path, which is that of this process.
         set_path = f"import sys; sys.path[:] = {sys.path}"
         script = f"{set_path}; from ganlab.training.lifecycle import play_rank; play_rank()"
         for rank in self.ranks:

@@ -115,7 +115,7 @@ class Session:
         }
 
     def _begin(self) -> None:
-        """Creates the run directory, or restores a run from it; then starts the other processes."""
+        """Creates the run directory, or restores the run in it; then starts the other processes."""
         cfg = self.cfg
         self.data_sha256 = self.data.fingerprint() if self.is_main else None
         lock_or_create = self.directory.lock if cfg.resume else self.directory.create
@@ -150,10 +150,10 @@ class Session:
         self.start_step = self.module.game.step
         reason = f"{self.cfg.resume} has already played {self.module.game.steps_played} steps"
         require(self.start_step <= self.times.total, "steps", self.cfg.steps, reason, "raise it")
-        earlier = {name: saved[name] for name, now in self.hardware.items() if saved.get(name, now) != now}
-        if earlier and self.is_main:
-            self.hardware_history = [*self.hardware_history, {"steps": self.start_step, **earlier}]
-            changes = (f"{name} {self.hardware[name]} ({then} before)" for name, then in earlier.items())
+        changed = {name: saved[name] for name, now in self.hardware.items() if saved.get(name, now) != now}
+        if changed and self.is_main:
+            self.hardware_history = [*self.hardware_history, {"steps": self.start_step, **changed}]
+            changes = (f"{name} {self.hardware[name]} ({then} before)" for name, then in changed.items())
             text = escape_unprintable(", ".join(changes))
             print(f"resuming with {text}: the last bits may differ from an uninterrupted run's")
 

@@ -1,5 +1,6 @@
 """Progress bars; the bar of a run also measures the time of its steps."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
@@ -71,10 +72,10 @@ class ProgressBar(Callback):
     on_exception = on_train_end  # type: ignore[assignment]
 
     def _text(self) -> str:
-        losses: dict[str, float] = {}
+        losses: dict[str, float] = defaultdict(float)
         for name, value in self.scalars.latest.items():
             if player := player_of_loss(name):
-                losses[player] = losses.get(player, 0.0) + value
+                losses[player] += value
         shown = "  ".join(f"{player[0].upper()} {value:.3f}" for player, value in losses.items())
         return f"{self.images_per_second:,.0f} images/s  {shown}"
 

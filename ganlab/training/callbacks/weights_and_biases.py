@@ -55,14 +55,13 @@ class Wandb(WandbLogger):
             print(f"{', '.join(ignored)} have no effect: the W&B run belongs to {directory.path}")
         run_id = sweep_run_id or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
+        # Where the run appears in W&B; without a value, W&B uses its default.
+        place = {"project": project, "entity": entity, "group": group, "job_type": job_type}
         timeouts = {"init_timeout": 3 * PATIENCE, "finish_timeout": UPLOAD_TIME}
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = init_run(
             may_stay_offline=mode == "auto",
-            project=project or None,
-            entity=entity or None,
-            group=group or None,
-            job_type=job_type or None,
+            **{name: value or None for name, value in place.items()},
             name=os.environ.get("WANDB_NAME") or directory.path.name,
             dir=directory.path,
             id=run_id,
