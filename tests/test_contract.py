@@ -41,7 +41,7 @@ from ganlab.config.allowlist import target_nodes
 from ganlab.config.compose import CONF, compose
 from ganlab.config.kinds import constructor_kinds
 from ganlab.core.randomness import RandomStreams
-from ganlab.training.build import build, init_from
+from ganlab.training.build import build, load_players
 from ganlab.training.module import GameModule
 
 TRICKS, OBJECTIVES = options("trick"), options("objective")
@@ -265,7 +265,7 @@ def test_a_trick_keeps_nothing_of_weights_that_init_from_replaced(trick: str) ->
     trained = {"state_dict": game(compatible_objective(trick), [trick]).state_dict()}
     modules = [game(compatible_objective(trick), [trick], "alternating", f"seed={seed}") for seed in (1, 2)]
     for module in modules:
-        init_from(module, trained)
+        load_players(module, trained)
         module.stage.seed = 0
         play_steps(module, STEPS_UNTIL_EFFECT.get(trick, 2))
     assert not modules_differ(*modules)

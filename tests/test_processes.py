@@ -32,7 +32,7 @@ from support.two_processes import build_in_float64, final_state, play_every_case
 
 from ganlab.config.compose import compose
 from ganlab.training.lifecycle import play as play_session
-from ganlab.training.processes import cluster_environment, launches_ranks
+from ganlab.training.processes import cluster_environment, ranks_to_start
 from ganlab.training.session import Session
 
 PLAIN = [o for o in QUICK if "batch_norm" not in o] + [
@@ -232,19 +232,19 @@ STARTED = {  # the variables that torchrun and SLURM set
 def test_the_number_of_started_processes_must_match(launcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in STARTED[launcher].items():
         monkeypatch.setenv(name, value)
-    assert not launches_ranks(devices=4, num_nodes=1)
-    assert not launches_ranks(devices=2, num_nodes=2)
+    assert not ranks_to_start(devices=4, num_nodes=1)
+    assert not ranks_to_start(devices=2, num_nodes=2)
     for devices in (1, 2):
         reason = f"requests {devices} processes in all, but torchrun or SLURM has started 4"
         with refuses("trainer.devices", devices, reason):
-            launches_ranks(devices, num_nodes=1)
+            ranks_to_start(devices, num_nodes=1)
 
 
 def test_an_interactive_slurm_shell_launches_its_own_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"SLURM_NTASKS": "1", "SLURM_JOB_NAME": "bash", "SLURM_PROCID": "0"}.items():
         monkeypatch.setenv(name, value)
-    assert launches_ranks(devices=2, num_nodes=1)
-    assert not launches_ranks(devices=1, num_nodes=1)
+    assert ranks_to_start(devices=2, num_nodes=1)
+    assert not ranks_to_start(devices=1, num_nodes=1)
 
 
 def test_slurm_jobs_are_not_requeued(monkeypatch: pytest.MonkeyPatch) -> None:

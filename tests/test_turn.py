@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.turn import Batch, Sample, Turn, Verdict
 from ganlab.networks import priors
-from ganlab.training.play import discriminator_view
+from ganlab.training.play import discriminator_turn
 from ganlab.tricks.base import Trick, Tricks
 
 
@@ -174,7 +174,7 @@ def test_a_replacement_drops_exactly_the_stale_values(name: str) -> None:
 
 def test_shared_fakes_have_no_gradient_on_the_discriminators_turn() -> None:
     t = turn()
-    seen = discriminator_view(t)
+    seen = discriminator_turn(t)
     assert seen.player == "discriminator"
     assert torch.equal(seen.fake.x, t.generated.x)
     assert not seen.fake.x.requires_grad

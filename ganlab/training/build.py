@@ -30,40 +30,39 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
 
     Args:
         cfg: the config of the run.
-        data: as in `build_game`.
+        data: the data of the run. None suffices for a module whose weights will be loaded: `build_game` then
+            leaves out what initial weights take from the data.
 
     Raises:
-        ConfigError: as in `build_game`; or a value of an optimiser is out of its range.
+        ConfigError: a value is out of its range, or a trick could not act.
     """
     if cfg.compile:
         torch._dynamo.reset()  # forgets what the previous job of a sweep has compiled
     stages: list[Stage] = []
     for name, game_cfg in stage_configs(cfg):
-        earlier = {stage.name: stage.game for stage in stages}
-        with prefixing_all_keys(name and f"stages.{name}", joint="."), as_config_errors():
-            stages.append(build_stage(game_cfg, data, earlier, name=name, seed=cfg.seed))
+        earlier_games = {stage.name: stage.game for stage in stages}
+        place = None if name is None else f"stages.{name}"
+        with prefixing_all_keys(place, joint="."), as_config_errors():
+            stages.append(build_stage(game_cfg, data, earlier_games, name=name, seed=cfg.seed))
     with as_config_errors():
         return GameModule(stages)
 
 
 def build_stage(
-    cfg: DictConfig, data: Data | None, earlier: Mapping[str, Game], *, name: str | None, seed: int
+    cfg: DictConfig, data: Data | None, earlier_games: Mapping[str, Game], *, name: str | None, seed: int
 ) -> Stage:
-    """A stage of a run, or the main game.
+    """A stage of a run, or its main game.
 
     Args:
-        cfg: the config of the game of this stage.
-        earlier: the games of the stages before this one, by name.
+        cfg: the config of this game alone, from `stage_configs`.
+        data: the data of the run, or None, as in `build`.
+        earlier_games: the games of the stages before this one, by name.
         name: the name of the stage; None: the main game.
         seed: the seed of the run.
     """
-    game = build_game(cfg, data, earlier[cfg.code_of] if cfg.get("code_of") else None)
-    trained = {*game.players, *(["encoder"] if game.objective.has_encoder() else [])}
-    for setting in ("clip", "initial"):
-        for player, value in cfg[setting].items():
-            unset = player in NETWORK_NAMES and value in (None, [])  # a misspelt name is refused in any case
-            reason = f"this objective trains no {player}"
-            require(player in trained or unset, f"{setting}.{player}", value, reason, "remove it")
+    autoencoder = earlier_games[cfg.code_of] if cfg.get("code_of") else None
+    game = build_game(cfg, data, autoencoder)
+    refuse_settings_of_untrained(cfg, game)
     refuse_single_rows(cfg, game)
     if data is not None:
         warn_of_batch_norm(game)
@@ -73,50 +72,54 @@ def build_stage(
     per_player = {"optimizers": instantiate(cfg.optimizer), "clip": instantiate(cfg.clip)}
     if name is None:
         return Stage(game, play, **per_player, seed=seed)
-    copy_pretrained = pretrained_initialiser(
-        game.generator, [earlier[part].generator for part in cfg.pretrained]
-    )
+    shallow = [earlier_games[earlier].generator for earlier in cfg.pretrained]
+    initialise = pretrained_initialiser(game.generator, shallow)
+    return Stage(game, play, **per_player, seed=seed, name=name, steps=cfg.steps, initialise=initialise)
 
-    def prepare() -> None:
-        copy_pretrained()
-        game.on_weights_loaded()
 
-    return Stage(game, play, **per_player, seed=seed, name=name, steps=cfg.steps, prepare=prepare)
+def refuse_settings_of_untrained(cfg: DictConfig, game: Game) -> None:
+    """Refuses gradient clipping and initialisers for players that the objective does not train."""
+    trained = [*game.players, *(["encoder"] if game.objective.has_encoder() else [])]
+    for setting in ("clip", "initial"):
+        for player, value in cfg[setting].items():
+            # The config lists all networks, so one that is not trained may be there without a value.
+            allowed = player in trained or (player in NETWORK_NAMES and value in (None, []))
+            reason = f"this objective trains no {player}"
+            require(allowed, f"{setting}.{player}", value, reason, "remove it")
 
 
 def refuse_single_rows(cfg: DictConfig, game: Game) -> None:
-    """Refuses a batch of one row on each process if a batch norm of vectors would have only that row."""
+    """Refuses batches that leave one sample to each process, if a batch norm has only the batch dimension."""
     processes = num_processes(cfg)
-    # In a run of several processes ElementaryNorm is synchronised.
-    norms = (nn.BatchNorm1d, ElementaryNorm) if processes == 1 else nn.BatchNorm1d
-    single = cfg.data.batch_size == processes and any(isinstance(layer, norms) for layer in game.modules())
+    # ElementaryNorm is synchronised in a run of several processes, so it normalises the global batch.
+    norms = (nn.BatchNorm1d, ElementaryNorm) if processes == 1 else (nn.BatchNorm1d,)
+    normalises = any(isinstance(layer, norms) for layer in game.modules())
+    allowed = cfg.data.batch_size != processes or not normalises
     reason = "leaves each process one sample, which batch norm cannot normalise"
     remedy = "raise it, or set model.generator.batch_norm=false"
-    require(not single, "data.batch_size", cfg.data.batch_size, reason, remedy)
+    require(allowed, "data.batch_size", cfg.data.batch_size, reason, remedy)
 
 
 @rank_zero_only
 def warn_of_batch_norm(game: Game) -> None:
-    """Warns if a gradient penalty acts per sample, but batch norm couples the samples of a batch."""
+    """Warns if a trick penalises the gradient at each sample, but batch norm couples the samples."""
     names = [name for name, trick in game.tricks.items() if isinstance(trick, GradientRegulariser)]
     layers = () if game.discriminator is None else game.discriminator.modules()
     if names and any(isinstance(layer, _BatchNorm) for layer in layers):
-        print(
-            f"{', '.join(names)}: the discriminator has batch norm, so the gradient at a sample depends on "
-            "its whole batch; trick=normalisation removes it",
-            file=sys.stderr,
-        )
+        reason = "the discriminator has batch norm, so the gradient at a sample depends on its whole batch"
+        print(f"{', '.join(names)}: {reason}; trick=normalisation removes it", file=sys.stderr)
 
 
 def load(
     run_dir: str | Path, checkpoint: str | None = None, trust: Iterable[str] = (), device: str = "cpu"
 ) -> Game:
-    """The trained game of a run, in evaluation mode; reads no data.
+    """The trained game of a run, in evaluation mode. Its data are not needed.
 
     Args:
         run_dir: a run directory, or one of its checkpoints.
-        checkpoint: last, previous or best, or a path; None: the one that run_dir names, or the last.
-        trust: packages, in addition to ganlab, from which the config may build objects.
+        checkpoint: last, previous or best, or a path; None: the checkpoint that run_dir is, or else the last.
+        trust: the packages, in addition to ganlab, from which the config may build objects.
+        device: the device to which the game is moved.
 
     Raises:
         ConfigError: the directory is not a run or has no readable checkpoint, or the config names classes
@@ -127,16 +130,16 @@ def load(
     _, content = run.checkpoint(checkpoint)
     load_weights(module, content)
     game = module.game
+    # In a run with stages, the generator of the main game is untrained until they end.
+    is_trained = game.first_step == 0 or game.step > game.first_step
     reason = f"stopped after {game.step} of the {game.first_step} steps before its generator learns"
-    # With earlier stages, the generator of the main game is untrained until they end.
-    is_trained = not game.first_step or game.step > game.first_step
     require(is_trained, "run_dir", run_dir, reason, f"continue it: {shell_override('resume', run.path)}")
     module.to(device).eval()
     return game
 
 
-def init_from(module: GameModule, checkpoint: dict[str, Any]) -> None:
-    """Loads the weights of the players only; the step and the states of the tricks stay those of a new run.
+def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:
+    """Loads only the weights of the players; the step and the states of the tricks stay those of a new run.
 
     Raises:
         ConfigError: the weights do not fit the networks.
@@ -149,20 +152,22 @@ def init_from(module: GameModule, checkpoint: dict[str, Any]) -> None:
 
 
 def load_weights(module: nn.Module, checkpoint: dict[str, Any], prefix: str = "") -> None:
-    """Loads the entries of a checkpoint whose names begin with a prefix.
+    """Loads the weights of a checkpoint whose names begin with a prefix, which the module's own names lack.
 
     Raises:
-        ConfigError: the entries do not fit the module.
+        ConfigError: the weights do not fit the module.
     """
-    state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    module_state = module.state_dict()
+    weights = checkpoint["state_dict"].items()
+    state = {name.removeprefix(prefix): value for name, value in weights if name.startswith(prefix)}
     try:
-        for name, value in state.items():
-            expected = module_state.get(name, value)
-            if torch.is_tensor(value) and value.is_floating_point() != expected.is_floating_point():
+        for name, tensor in module.state_dict().items():
+            value = state.get(name)
+            # torch would convert integers to floating-point numbers, or back, without an error.
+            if torch.is_tensor(value) and value.is_floating_point() != tensor.is_floating_point():
                 raise TypeError(f"{name} is of {value.dtype}")
         module.load_state_dict(state)
     except Exception as error:  # a layer may raise anything about a state that does not fit
-        # torch lists the differences on the lines below the first.
-        lines = [line.strip().rstrip(".") for line in str(error).splitlines()]
-        raise ConfigError(f"these weights belong to another game: {''.join(lines[1:2] or lines)}") from error
+        # torch writes a headline, and then each difference in a line of its own.
+        headline, *differences = str(error).splitlines() or [""]
+        shown = (differences or [headline])[0].strip().rstrip(".")
+        raise ConfigError(f"these weights belong to another game: {shown}") from error

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,26 +17,29 @@ from ganlab.training.session import Session
 
 
 def play(session: Session) -> dict[str, float]:
-    """Trains and evaluates. Records the end of the run in summary.json, even if it is an error.
+    """Trains and evaluates. Writes how the run ended to summary.json, even if it was an error.
 
     Returns:
         The metrics after the last step, by name; empty if a signal stopped the run.
     """
-    outcome = "failed"
+    outcome = "failed"  # what the loggers are told at the end: failed, stopped or success
     try:
         if session.is_main:
-            partials = map(instantiate, session.cfg.logger.values())
-            session.trainer.loggers = [new(directory=session.directory, cfg=session.cfg) for new in partials]
+            cfg, directory = session.cfg, session.directory
+            partials = map(instantiate, cfg.logger.values())
+            session.trainer.loggers = [make(directory=directory, cfg=cfg) for make in partials]
             print_header(session)
         fit(session)
-        stopped = session.stop.signal
-        status = "stopped" if stopped else "finished"
-        metrics = {} if stopped else final_metrics(session)
-        session.write_summary(status, stopped)
+        signal_name = session.stop.signal
+        status = "stopped" if signal_name else "finished"
+        metrics = {} if signal_name else final_metrics(session)
+        session.write_summary(status, reason=signal_name)
         outcome = "success"
     except BaseException as error:
         reported = error_for_user(session, error)
+        # KeyboardInterrupt, by which Ctrl-C stops the run, is no `Exception`.
         outcome = "failed" if isinstance(reported, Exception) else "stopped"
+        # An OSError, such as that of a full disk, may prevent the summary as well, but it is reported anyway.
         session.write_failure(reported, silent=isinstance(error, OSError))
         if reported is error:
             raise
@@ -44,47 +48,45 @@ def play(session: Session) -> dict[str, float]:
         close(session, outcome)
     if session.is_main:
         print_summary(session, status, metrics)
-    if stopped and session.cfg.job is not None:
-        raise SystemExit(f"{stopped} ended the sweep")
+    if signal_name and session.cfg.job is not None:  # the run is a job of a sweep
+        raise SystemExit(f"{signal_name} ended the sweep")
     return metrics
 
 
 def play_rank() -> None:
-    """Plays the run in this process, which `LocalRanks` has started."""
+    """Plays a run in a process that `LocalRanks` has started."""
     end_with_parent()
-    cfg = OmegaConf.create(os.environ["GANLAB_CONFIG"])
-    assert isinstance(cfg, DictConfig)
+    cfg: Any = OmegaConf.create(os.environ["GANLAB_CONFIG"])
     try:
         play(Session(cfg))
     except BaseException as error:
-        if has_parent():  # otherwise the first process has died, and its error is reported
+        if has_parent():  # otherwise the first process has ended, and reported the error
             print(f"process {os.environ['LOCAL_RANK']}: {error_message(error)}", file=sys.stderr)
         os._exit(1)
 
 
 def fit(session: Session) -> None:
-    """Restores optimisers and callbacks if there is a checkpoint, and plays the remaining steps."""
+    """Plays the remaining steps, after optimisers and callbacks were restored from the checkpoint, if any."""
     module, trainer = session.module, session.trainer
-    place = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
-    stream = session.data.stream(session.cfg.seed, lambda: module.game.step, *place, session.times.budgets)
+    device, rank, world_size = trainer.strategy.root_device, trainer.global_rank, trainer.world_size
+    seed, stages = session.cfg.seed, session.times.budgets
+    stream = session.data.stream(seed, lambda: module.game.step, device, rank, world_size, stages)
     trainer.fit(module, stream, ckpt_path=session.checkpoint, weights_only=True)
 
 
 def final_metrics(session: Session) -> dict[str, float]:
-    """The metrics after the last step; measured now if this process did not play that step."""
+    """The metrics after the last step. If an earlier process played that step, they are measured now."""
     if session.module.recorder.metrics:
         return session.module.recorder.metrics
-    metrics = session.evaluation(session.module.to(session.trainer.strategy.root_device).game)
-    session.evaluate_callback.latest_records = session.evaluation.records(metrics, session.module.game)
-    return metrics
+    return session.evaluate_callback.measure(session.module.to(session.trainer.strategy.root_device).game)
 
 
 def error_for_user(session: Session, error: BaseException) -> BaseException:
-    """The error to report to the user: the given one, or one that explains it."""
+    """The error to report to the user: the given error, or one that explains it."""
     if isinstance(error, SystemExit):
         return KeyboardInterrupt()  # Lightning exits upon a Ctrl-C before the first step
     if isinstance(error, ConfigError | Diverged | ProcessLost):
-        return error  # all processes raise it, so the others are not lost, although they may have ended
+        return error  # all processes raise these, so it is no surprise if others have ended
     if lost := session.local_ranks.lost_rank_message():
         return ProcessLost(lost)
     if session.trainer.world_size > 1 and is_lost_connection(error):
@@ -99,7 +101,10 @@ def error_for_user(session: Session, error: BaseException) -> BaseException:
 
 
 def close(session: Session, outcome: str) -> None:
-    """Ends loggers and other processes; releases the run directory, and removes it if no step was played."""
+    """Ends loggers and other processes, and releases the run directory.
+
+    If the run failed before its first step, the files in the directory are removed.
+    """
     session.local_ranks.ended.set()  # from here on, the end of a process is no error
     for logger in session.trainer.loggers:
         try:
@@ -125,12 +130,12 @@ def print_header(session: Session) -> None:
     size = "x".join(map(str, data.shape))
     samples = "samples" if data.value_range is None else "images"
     tricks = f"with {', '.join(cfg.trick)}" if cfg.trick else "without tricks"
-    device, threads, processes = session.hardware.values()
     lines = {
         "networks": ", ".join(networks),
         "data": f"{len(data):,} {samples} of {size} ({target_name(cfg.data)}), {data.batch_size} a step",
         "game": f"{target_name(cfg.objective)} {tricks}, steps {game.step + 1:,} to {session.times.total:,}",
-        "device": f"{device}, threads: {threads}, processes: {processes}, precision: {cfg.trainer.precision}",
+        "device": "{device}, threads: {threads}, processes: {processes}".format(**session.hardware)
+        + f", precision: {cfg.trainer.precision}",
     }
     print_table(escape_unprintable(str(session.directory.path)), lines | logger_locations(session))
 
@@ -145,8 +150,9 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
     for name, value in metrics.items():
         lines[name] = format_number(value) + floor_note(evaluation.floors.get(name, {}), samples)
     if status == "finished" and not evaluation.metrics and data.value_range is not None:
-        small = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
-        lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'{small}"
+        # KID draws subsets of 1000 images by default.
+        subset_size = f" metric.kid.subset_size={len(data)}" if len(data) < 1000 else ""
+        lines["measured"] = f"nothing: python -m ganlab.evaluate {run} 'metric=[kid]'{subset_size}"
     if data.skipped:
         lines["skipped"] = f"{len(data.skipped)} files that are not images, {data.skipped[0]} first"
     if session.cfg.profile:
@@ -160,12 +166,16 @@ def print_summary(session: Session, status: str, metrics: Mapping[str, float]) -
 
 
 def target_name(node: DictConfig, function: str = "") -> str:
-    """The name of the class that a node builds; for the given function, the name of its module."""
+    """The last part of the name of what a node builds, after `function` was removed from its end.
+
+    The name of a class ends in the class: `ganlab.data.digits.Digits` gives "Digits". A network is built by a
+    function that is named after the player: without it, `ganlab.networks.dcgan.generator` gives "dcgan".
+    """
     return str(node._target_).removesuffix(f".{function}").rpartition(".")[2]
 
 
 def logger_locations(session: Session) -> dict[str, str]:
-    """By logger, the place where it writes, or the command that shows its output."""
+    """Where each logger writes, or the command that shows what it wrote; by the name of the logger."""
     loggers = zip(session.cfg.logger, session.trainer.loggers, strict=True)
     return {str(name): text for name, logger in loggers if (text := getattr(logger, "location", None))}
 

@@ -19,7 +19,8 @@ from ganlab.training.callbacks.progress import progress_bar
 
 def measure_run(cfg: DictConfig) -> MetricRecords:
     """Measures the samples of a run against its data, with the settings of `ganlab.evaluate`."""
-    game, directory = load(cfg.run_dir, cfg.checkpoint, cfg.trust), RunDirectory(cfg.run_dir, cfg.trust)
+    game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
+    directory = RunDirectory(cfg.run_dir, cfg.trust)
     run_cfg = directory.config()
     if cfg.root is not None:
         run_cfg.data.root = cfg.root
@@ -38,37 +39,40 @@ def measure_run(cfg: DictConfig) -> MetricRecords:
 
 
 def measure_folder(cfg: DictConfig) -> MetricRecords:
-    """Measures the images of a folder against those of a second folder, or of a data set."""
+    """Measures the images of a folder against the images of a second folder, or of a data set."""
     for name, metric in instantiate_group(cfg, "metric").items():
         reason = "needs a game, and these are images from files"
         require(not metric.needs_game, "metric", name, reason, "remove it")
     data = load_real_images(cfg)
     generated = EvaluationFolder("generated", cfg.generated, data.shape[0])
-    sizes = [f"{width}x{height}" for _, height, width in (generated.shape, data.shape)]
-    reason = f"these images are {sizes[0]}, but the real ones are {sizes[1]}"
-    require(sizes[0] == sizes[1], "generated", cfg.generated, reason, "resize one of them")
-    n = OmegaConf.to_container(cfg.evaluation)["n"]  # type: ignore[index, call-overload]
-    # By default, n is an interpolation, and all images are used. A protocol sets n to the number it needs.
+    generated_size, real_size = (f"{width}x{height}" for _, height, width in (generated.shape, data.shape))
+    reason = f"these images are {generated_size}, but the real ones are {real_size}"
+    require(generated_size == real_size, "generated", cfg.generated, reason, "resize one of them")
+    # By default, n refers to a different setting, and all images are used. A protocol sets n to a number.
+    n = cfg.evaluation.n
     reason = f"holds {len(generated)} images, and this protocol needs {n}"
-    require("${" in str(n) or n == len(generated), "generated", cfg.generated, reason)
+    fits = OmegaConf.is_interpolation(cfg.evaluation, "n") or n == len(generated)
+    require(fits, "generated", cfg.generated, reason)
     cfg.evaluation.n = len(generated)
     evaluation = build_evaluation(cfg, data, progress_bar)
     low, high = data.value_range or (0.0, 1.0)
     device = torch.device(find_device(cfg.device))
-    samples = (low + (high - low) * x for x, _ in generated.split("train", device, 100))
+    batches = generated.split("train", device, batch_size=100)  # in [0, 1]
+    samples = (low + (high - low) * x for x, _ in batches)
     return evaluation.records(evaluation.measure(samples, device))
 
 
 def load_real_images(cfg: DictConfig) -> Data:
-    """The real images: those of a folder, or of a data set, as `cfg.real` gives a path or a name."""
+    """The real images: a folder or a data set, of which `cfg.real` is the path or the name."""
     if Path(cfg.real).expanduser().is_dir():
         return EvaluationFolder("real", cfg.real)
-    known = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
-    remedy = f"choose one of {', '.join(known)}"
-    require(cfg.real in known, "real", cfg.real, "neither a folder nor a data set", remedy)
-    data = build_data(compose(f"data={cfg.real}", *([] if cfg.root is None else [f"data.root={cfg.root}"])))
+    names = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
+    remedy = f"choose one of {', '.join(names)}"
+    require(cfg.real in names, "real", cfg.real, "neither a folder nor a data set", remedy)
+    root = [] if cfg.root is None else [f"data.root={cfg.root}"]
+    data = build_data(compose(f"data={cfg.real}", *root))
     remedy = "choose a folder, or a data set of images"
-    require(data.value_range, "real", cfg.real, "not a data set of images", remedy)
+    require(data.value_range is not None, "real", cfg.real, "not a data set of images", remedy)
     return data
 
 

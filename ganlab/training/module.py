@@ -7,7 +7,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.precision.utils import _DtypeContextManager
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,12 +22,12 @@ from ganlab.training.play import Moves, Play, Weights
 
 
 class Recorder:
-    """The scalars of the latest step: the loop records them, and callbacks read them.
+    """The scalars of the latest step, which the stages record and the callbacks read.
 
     Attributes:
-        scalars: "player/term" of the losses, "player/gradient_norm", and "trick/name" of the tricks, each
-            with the prefix "stage/" in a stage before the main game. They are tensors [] on the device;
-            reading one waits for the device.
+        scalars: tensors [] on the device, by name: "player/term" for a loss term, "player/gradient_norm", and
+            "trick/name" for a scalar of a trick, each after "stage/" in a stage before the main game. To read
+            a value is to wait for the device.
         metrics: the metrics by name; empty unless the step was evaluated.
     """
 
@@ -36,18 +35,20 @@ class Recorder:
         self.scalars: dict[str, Tensor] = {}
         self.metrics: dict[str, float] = {}
 
-    def read(self, **more: Tensor) -> dict[str, float]:
-        """All scalars and those in `more`, averaged over the processes; waits for the device once."""
-        scalars = self.scalars | more
+    def read(self, extra: dict[str, Tensor]) -> dict[str, float]:
+        """All scalars, and those in `extra`, averaged over the processes; waits for the device once."""
+        scalars = self.scalars | extra
         return dict(zip(scalars, mean_over_ranks(torch.stack([*scalars.values()])).tolist(), strict=True))
 
 
 class PlayerOptimizer:
-    """The optimiser of one player, with its schedules and the clipping of its gradient.
+    """The optimiser of one player, the schedules of its hyper-parameters, and the clipping of its gradient.
 
     Args:
-        make: a partial: parameters -> optimiser. Its keywords may be schedules of the step.
-        clip: the maximum norm of the gradient of all weights; the norm is then recorded. None: no clipping.
+        make: a `functools.partial` that makes the optimiser from the weights. Its keywords are the
+            hyper-parameters, and their values may be schedules.
+        clip: the maximum norm of the gradient of all weights; None: the gradient is not clipped. With
+            clipping, the norm is recorded.
 
     Raises:
         ConfigError: the optimiser does not accept a value, or a schedule becomes negative.
@@ -58,53 +59,54 @@ class PlayerOptimizer:
         self.clip = None if clip is None else nonzero_schedule(f"clip.{player}", clip)
         self.schedules = {name: value for name, value in make.keywords.items() if has_schedule(value)}
         for name, value in self.schedules.items():
-            for part in value if isinstance(value, list) else [value]:
-                as_schedule(f"optimizer.{player}.{name}", part, "[0, inf]")
+            for schedule in value if isinstance(value, list) else [value]:  # `betas` is a list
+                as_schedule(f"optimizer.{player}.{name}", schedule, "[0, inf]")
         try:
-            self.optimizer: Optimizer = make(weights, **self._hyper_parameters(0))
+            self.optimizer: Optimizer = make(weights, **self._scheduled_values(step=0))
         except (TypeError, ValueError, RuntimeError) as error:
             raise ConfigError(str(error), key=f"optimizer.{player}") from error
 
-    def _hyper_parameters(self, step: int) -> dict[str, Any]:
+    def _scheduled_values(self, step: int) -> dict[str, Any]:
         return {name: at_step(value, step) for name, value in self.schedules.items()}
 
     def differentiate(self, loss: Tensor, retain_graph: bool) -> None:
-        """Computes the gradient of this player's weights only, so the other player need not be frozen."""
+        """Computes the gradients of this player's weights only, so the other player need not be frozen."""
         self.optimizer.zero_grad()
         loss.backward(inputs=self.weights, retain_graph=retain_graph)
 
-    def step(self, step: int, record: Callable[[str, Tensor], None]) -> None:
-        """Updates the weights with the hyper-parameters of step `step`."""
+    def update(self, step: int, record: Callable[[str, Tensor], None]) -> None:
+        """Updates the weights by their gradients, with the scheduled values at a step of the game."""
         for group in self.optimizer.param_groups:
-            group.update(self._hyper_parameters(step))
+            group.update(self._scheduled_values(step))
         all_reduce_mean_([weight.grad for weight in self.weights if weight.grad is not None])
         if self.clip is not None:
             norm = nn.utils.clip_grad_norm_(self.weights, self.clip(step))
             record(f"{self.player}/gradient_norm", norm)
         self.optimizer.step()
-        torch.clear_autocast_cache()  # which holds casts of the old weights
+        torch.clear_autocast_cache()  # it holds casts of the old weights
 
 
 class Stage:
-    """A game with its play and its optimisers: all that takes part in a step.
+    """A game with its play and its optimisers; together they can play a step.
 
     Args:
-        optimizers: by player, a partial: parameters -> optimiser.
-        clip: by player, the maximum norm of its gradient; None: no clipping.
+        optimizers: the argument `make` of `PlayerOptimizer` for each player.
+        clip: the argument `clip` of `PlayerOptimizer` for each player.
         seed: the seed of the run.
-        name: the prefix of recorded names; empty for the main game.
+        name: the name of the stage, which precedes recorded names; empty for the main game.
         steps: the number of steps of the stage; not used for the main game, which ends with the run.
-        prepare: called before the first step.
+        initialise: a function that copies weights of earlier stages into the game, before the first step of
+            this one; None: there is nothing to copy.
     """
 
-    rank, world_size = 0, 1  # of the processes that share each batch
+    rank, world_size = 0, 1  # the index of this process, and the number of processes that share each batch
 
     def __init__(
         self, game: Game, play: Play, optimizers: Mapping[Player, Any], clip: Mapping[Player, Any], seed: int,
-        name: str = "", steps: int = 0, prepare: Callable[[], None] = lambda: None,
+        name: str = "", steps: int = 0, initialise: Callable[[], None] | None = None,
     ):  # fmt: skip
         self.game, self.play, self.seed = game, play, seed
-        self.name, self.steps, self.prepare = name, steps, prepare
+        self.name, self.steps, self.initialise = name, steps, initialise
         self.recorder = Recorder()
         self.player_optimizers = {
             player: PlayerOptimizer(player, game.weights(player), optimizers[player], clip[player])
@@ -112,13 +114,13 @@ class Stage:
         }
 
     def play_step(self, batch: Samples | LabelledBatch) -> None:
-        """Plays one step on real samples, which samples of a second stream may follow."""
-        batch = (batch, None) if isinstance(batch, Tensor) else batch  # from a loader without labels
+        """Plays one step on a batch from a loader; see `GameModule.play_step`."""
+        parts: Any = (batch, None) if isinstance(batch, Tensor) else batch
+        x, labels, *labelled = parts
         reseed(self.seed, self.rank, self.game.step)
         torch.set_autocast_cache_enabled(True)  # Lightning disables it and casts the weights in every pass
-        real, extra = Sample(*batch[:2]), batch[2:]  # each: samples, classes
         with profile_range("the play"):
-            self.play(self, Batch(real, Sample(*extra) if extra else None))
+            self.play(self, Batch(Sample(x, labels), Sample(*labelled) if labelled else None))
         for name, value in self.game.tricks.scalars().items():
             self.record(name, value)
         self.game.step += 1
@@ -127,62 +129,68 @@ class Stage:
         self.recorder.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
 
     def active_players(self) -> tuple[Player, ...]:
-        """The players that move in this step. A play calls this once a step."""
+        """The players that move in this step; to be called before any of them moves, which may change it."""
         return tuple(player for player in self.game.players if self.game.may_move(player))
 
-    def turn(self, player: Player, batch: Batch, *phase: str) -> Turn:
-        """A player's view of the step. The random streams depend on the names of the phase, if any."""
-        key = (self.seed, self.game.step, player, *phase)
-        device, ranks = batch.real.x.device, {"rank": self.rank, "world_size": self.world_size}
-        return self.game.turn(player, batch, RandomStreams(*key, device=device, **ranks))
+    def turn(self, player: Player, batch: Batch, *extra_key: str) -> Turn:
+        """A player's turn in this step. A second turn needs an extra key to draw different random numbers."""
+        key = (self.seed, self.game.step, player, *extra_key)
+        ranks = {"rank": self.rank, "world_size": self.world_size}
+        return self.game.turn(player, batch, RandomStreams(*key, device=batch.real.x.device, **ranks))
 
     def losses(self, turn: Turn) -> dict[str, Tensor]:
         with profile_range(turn.player):
             return self.game.losses(turn)
 
     def step_ahead(self, moves: Moves) -> Weights:
-        """Computes all gradients, then takes all steps without hooks. Returns the old weights."""
+        """Computes all gradients, then updates all players without hooks. Returns the old weights."""
         self._differentiate(moves)
-        start = {p: [weight.detach().clone() for weight in self.player_optimizers[p].weights] for p in moves}
-        self._step(moves)
-        return start
+        optimizers = self.player_optimizers
+        old = {player: [w.detach().clone() for w in optimizers[player].weights] for player in moves}
+        self._update(moves)
+        return old
 
     def move(self, moves: Moves, start: Weights | None = None) -> None:
-        """Computes all gradients, then takes all steps, from `start` if given; records terms, calls hooks."""
+        """Computes all gradients, then updates all players; records the loss terms, and calls the hooks.
+
+        Args:
+            moves: the loss terms of each player.
+            start: the weights to which the update is applied; None: the current ones.
+        """
         self._differentiate(moves)
         for player, terms in moves.items():
             for name, term in terms.items():
                 self.record(f"{player}/{name}", term)
-        for player, weights in (start or {}).items():
-            with torch.no_grad():
+        with torch.no_grad():
+            for player, weights in (start or {}).items():
                 torch._foreach_copy_([*self.player_optimizers[player].weights], weights)
-        self._step(moves)
+        self._update(moves)
         for player in moves:
             self.game.after_update(player)
 
     def _differentiate(self, moves: Moves) -> None:
-        last = next(reversed(moves), None)
-        for player, terms in moves.items():
+        for i, (player, terms) in enumerate(moves.items(), start=1):
             loss = reduce(add, terms.values())
+            # The losses may share a graph, which the last backward pass frees.
             with profile_range(player):
-                self.player_optimizers[player].differentiate(loss, retain_graph=player != last)
+                self.player_optimizers[player].differentiate(loss, retain_graph=i < len(moves))
 
-    def _step(self, players: Iterable[Player]) -> None:
+    def _update(self, players: Iterable[Player]) -> None:
         for player in players:
             with profile_range(player):
-                self.player_optimizers[player].step(self.game.steps_played, self.record)
+                self.player_optimizers[player].update(self.game.steps_played, self.record)
 
 
 class GameModule(pl.LightningModule):
     """Plays the stages of a run one after the other.
 
     `game` is the main game, which is evaluated and sampled. Its `step` counts the steps of the whole run
-    (Lightning's `global_step` counts the steps of optimisers). Step k is a function of (seed, k) and of the
-    state before it, because each step starts by seeding every random generator. A run that was killed and
-    resumed therefore equals the uninterrupted run bit for bit.
+    (Lightning's `global_step` counts the steps of optimisers). Each step starts by seeding every random
+    generator from the seed of the run and the number of the step, so it depends on these and on the state
+    before it only. A run that was killed and resumed therefore equals the uninterrupted run bit for bit.
 
     Args:
-        stages: the stages in their order; the last one is the main game.
+        stages: the stages in the order in which they are played; the last one is the main game.
     """
 
     def __init__(self, stages: Sequence[Stage]):
@@ -196,21 +204,22 @@ class GameModule(pl.LightningModule):
         self.recorder = Recorder()
         first_step = 0
         for stage in stages:
-            stage.game.first_step, stage.recorder = first_step, self.recorder
+            stage.recorder = self.recorder
+            stage.game.first_step = first_step
             first_step += stage.steps
 
     @property
     def stage(self) -> Stage:
-        """The stage of the next step."""
-        step, (*earlier, last) = self.game.step, self.stages
-        return next((stage for stage in earlier if step < stage.game.first_step + stage.steps), last)
+        """The stage that plays the next step."""
+        step, earlier, main = self.game.step, self.stages[:-1], self.stages[-1]
+        return next((stage for stage in earlier if step < stage.game.first_step + stage.steps), main)
 
     def setup(self, stage: str) -> None:
         reason = "counts steps of Lightning's automatic optimisation, and a game takes none"
         remedy = "set max_epochs=1 and limit_train_batches=<steps>"
         require(self.trainer.max_steps < 0, "max_steps", self.trainer.max_steps, reason, remedy)
-        for each in self.stages:
-            each.rank, each.world_size = self.trainer.global_rank, self.trainer.world_size
+        for game_stage in self.stages:
+            game_stage.rank, game_stage.world_size = self.trainer.global_rank, self.trainer.world_size
 
     def configure_optimizers(self) -> list[Optimizer]:
         return [player.optimizer for stage in self.stages for player in stage.player_optimizers.values()]
@@ -219,20 +228,33 @@ class GameModule(pl.LightningModule):
         # The argument's name makes Lightning pass the iterator. If Lightning fetched the batches, it would
         # search each of them for tensors and inspect this signature in every step.
         try:
-            # The data must not depend on the precision of the run.
-            no_autocast = torch.autocast(self.device.type, enabled=False)
-            with profile_range("data"), _DtypeContextManager(torch.float32), no_autocast:
-                batch, _, _ = next(dataloader_iter)
-            self.play_step(self.trainer.precision_plugin.convert_input(batch))
+            self.play_step(self.trainer.precision_plugin.convert_input(self._next_batch(dataloader_iter)))
         except StopIteration as end:  # Lightning would take it for the end of an epoch
             raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
 
+    def _next_batch(self, dataloader_iter: Iterator[Any]) -> Any:
+        """The next batch. It does not depend on the precision of the run: autocast and float64 are off."""
+        run_dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with profile_range("data"), torch.autocast(self.device.type, enabled=False):
+                batch, _, _ = next(dataloader_iter)  # Lightning adds the indices of batch and loader
+            return batch
+        finally:
+            torch.set_default_dtype(run_dtype)
+
     def play_step(self, batch: Samples | LabelledBatch) -> None:
-        """Plays one step on a batch: samples [B, ...], alone or with classes [B], or two such pairs."""
+        """Plays one step on a batch.
+
+        Args:
+            batch: real samples [B, ...]; or these and their classes [B]; or these two, and then the samples
+                and the classes of a labelled batch.
+        """
         stage = self.stage
-        stage.game.step = self.game.step
-        if stage.game.steps_played == 0:
-            stage.prepare()
+        stage.game.step = self.game.step  # because the games of all stages count the steps of the run
+        if stage.game.steps_played == 0 and stage.initialise is not None:
+            stage.initialise()
+            stage.game.on_weights_loaded()
         self.recorder.scalars = {}
         stage.play_step(batch)
         self.game.step = stage.game.step

@@ -12,7 +12,7 @@ from ganlab.core.turn import Batch, Player, Turn
 if TYPE_CHECKING:
     from ganlab.training.module import Stage
 
-Moves = dict[Player, dict[str, Tensor]]  # the loss terms by name, of each player that moves
+Moves = dict[Player, dict[str, Tensor]]  # the loss terms of each player that moves, by name
 Weights = dict[Player, list[Tensor]]  # the weights of each player
 
 
@@ -33,18 +33,18 @@ class Alternating(Play):
 
 
 class Shared(Play):
-    """Alternating, but both turns judge the same fakes, which saves one pass through the generator."""
+    """Alternating play in which both turns judge the same fakes; this saves one pass of the generator."""
 
     def __call__(self, stage: Stage, batch: Batch) -> None:
         players = stage.active_players()
         turn = stage.turn("generator", batch)
         for player in players:
-            view = turn if player == "generator" else discriminator_view(turn)
-            stage.move({player: stage.losses(view)})
+            players_turn = turn if player == "generator" else discriminator_turn(turn)
+            stage.move({player: stage.losses(players_turn)})
 
 
 class Simultaneous(Play):
-    """Both gradients at the same weights, from one pass and one set of verdicts; then both players step.
+    """Computes both gradients at the same weights, from the same fakes; then both players move.
 
     This is what the code of Goodfellow et al. (2014) does.
     """
@@ -54,32 +54,38 @@ class Simultaneous(Play):
 
 
 class Extragradient(Play):
-    """Both players take a step ahead; the gradients there then move them from their old weights.
+    """Both players look a step ahead, and move from their old weights by the gradients they find there.
 
-    w' = w - step(F(w)), then w <- w - step(F(w')), where F is the gradients of both players at the same
-    weights (Gidel et al. 2019, algorithm 2). Both are steps of the optimiser, so the moments of Adam see
-    both gradients; this is their Extra-Adam (algorithm 4), whose bias correction in step t is
-    1 - beta^(2 t). The second half draws new latents and noise; the real samples are the same in both
-    halves. Only the second half is recorded and seen by the tricks, so weight_clip projects only the final
-    weights, where the paper also projects those ahead. Running statistics, as of batch norm, are updated
-    in both halves. The paper's average of the weights is the trick ema.
+    This is algorithm 2 of Gidel et al. (2019): w' = w - U(F(w)), then w <- w - U(F(w')). Here w are the
+    weights of both players, F(w) the gradients of both losses at w, and U(F) the update that the optimiser
+    makes from a gradient. With Adam it is their Extra-Adam (algorithm 4): both updates enter its moments, so
+    the bias correction of step t is 1 - beta^(2 t).
+
+    The second update uses new latents and noise, but the same real samples. Tricks and records see only the
+    second update. So weight_clip projects w, but not w', which the paper also projects. The running
+    statistics of batch norm are updated by both. The paper's average of the weights is the trick ema.
     """
 
     def __call__(self, stage: Stage, batch: Batch) -> None:
         players = stage.active_players()
         ahead = simultaneous_losses(stage, players, stage.turn("generator", batch, "ahead"))
-        start = stage.step_ahead(ahead)
-        stage.move(simultaneous_losses(stage, players, stage.turn("generator", batch)), start)
+        old_weights = stage.step_ahead(ahead)
+        moves = simultaneous_losses(stage, players, stage.turn("generator", batch))
+        stage.move(moves, start=old_weights)
 
 
 def simultaneous_losses(stage: Stage, players: tuple[Player, ...], turn: Turn) -> Moves:
-    """The loss terms of all active players from the generator's turn: one pass, one set of verdicts."""
-    # Verdicts are passed on explicitly, because `replace` drops them: a new player usually needs new ones.
-    same = turn.replace(player="discriminator", generated=turn.generated, verdicts=turn.verdicts)
-    views = {"generator": turn, "discriminator": same}
-    return {player: stage.losses(views[player]) for player in players}
+    """The loss terms of all active players, computed from one pass and one set of verdicts.
+
+    Args:
+        turn: the turn of the generator.
+    """
+    # The generator needs the graph of the fakes and of their verdicts, so both turns share these undetached.
+    attached = turn.replace(player="discriminator", generated=turn.generated, verdicts=turn.verdicts)
+    turns = {"generator": turn, "discriminator": attached}
+    return {player: stage.losses(turns[player]) for player in players}
 
 
-def discriminator_view(turn: Turn) -> Turn:
-    """The discriminator's view of the generator's turn: the same fakes, detached."""
+def discriminator_turn(turn: Turn) -> Turn:
+    """The discriminator's turn on the fakes of the generator's turn, detached from the generator."""
     return turn.replace(player="discriminator", generated=turn.generated.detach())

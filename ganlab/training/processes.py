@@ -22,6 +22,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.strategies import DDPStrategy
 
+from ganlab.core.distributed import broadcast_
 from ganlab.core.errors import require
 from ganlab.core.validation import Positive
 
@@ -29,15 +30,14 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # options of mallopt, from glibc's malloc
 
 
 def keep_memory() -> bool:
-    """Makes glibc's malloc keep freed memory; returns whether it will. No effect without glibc.
+    """Makes glibc's malloc keep freed memory, and returns whether it will. Without glibc it has no effect.
 
-    By default large tensors are returned to the system as soon as they are freed, and a step on the CPU
-    touches each of their pages again, which took up to half of its time.
+    By default malloc returns the memory of large tensors to the system as soon as they are freed. The next
+    step on the CPU must then get each of their pages again, which took up to half of its time.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    # mallopt returns 1, or 0 if it fails.
+    return mallopt is not None and all((mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, 2**31 - 1)))
 
 
 def silence_lightning() -> None:
@@ -52,91 +52,94 @@ def silence_lightning() -> None:
 class UnwrappedDDPStrategy(DDPStrategy):
     """Lightning's DDP without the wrapper around the module: each `PlayerOptimizer` averages its gradients.
 
-    With the wrapper the ranks would drift apart under simultaneous play, without an error, because it does
-    not see gradients that `backward(inputs=...)` computes.
+    The wrapper does not see gradients that `backward(inputs=...)` computes, so with it the ranks would drift
+    apart under simultaneous play, without an error.
 
     Args:
-        patience: hours that a process waits for the others, for example while the first one evaluates.
+        patience: the hours that a process waits for the others, for example while the first one evaluates.
     """
 
     def __init__(self, patience: Positive):
         super().__init__(timeout=timedelta(hours=patience))
 
     def configure_ddp(self) -> None:
+        """Gives all processes the weights of the first one, as Lightning's wrapper would do."""
         assert self.model is not None
-        for tensor in chain(self.model.parameters(), self.model.buffers()):
-            dist.broadcast(tensor.data, 0)
+        broadcast_(tensor.data for tensor in chain(self.model.parameters(), self.model.buffers()))
 
 
-def launches_ranks(devices: int, num_nodes: int) -> bool:
-    """Whether this process has to start the other processes of the run.
+def ranks_to_start(devices: int, num_nodes: int) -> range:
+    """The ranks of the processes that this process has to start; none if it was itself started for a run.
+
+    Args:
+        devices: the number of processes on each machine.
+        num_nodes: the number of machines.
 
     Raises:
         ConfigError: torchrun or SLURM has started a different number of processes; or the run needs several
             machines, and neither has started it.
     """
     if "GANLAB_PARENT" in os.environ:
-        return False
-    environment = cluster_environment()
-    wanted, started = devices * num_nodes, environment and environment.world_size()
+        return range(0)
+    cluster, wanted = cluster_environment(), devices * num_nodes
+    started = None if cluster is None else cluster.world_size()
     reason = f"requests {wanted} processes in all, but torchrun or SLURM has started {started}"
-    match = "set trainer=ddp, trainer.devices and trainer.num_nodes to match"
-    remedy = f"{match}, or unset SLURM_NTASKS if each process is to play a run of its own"
+    settings = "set trainer=ddp, trainer.devices and trainer.num_nodes to match"
+    remedy = f"{settings}, or unset SLURM_NTASKS if each process is to play a run of its own"
     require(started in (None, wanted), "trainer.devices", devices, reason, remedy)
     reason = "waits for processes on other machines"
     remedy = "start all of them with torchrun or srun (ganlab/training/README.md), or leave it out"
     require(num_nodes == 1 or started, "trainer.num_nodes", num_nodes, reason, remedy)
-    return devices > 1 and started is None
+    return range(1, devices) if started is None else range(0)
 
 
 def cluster_environment() -> ClusterEnvironment | None:
-    """The environment of torchrun (also within SLURM) or of SLURM; None if neither started this process.
-
-    SLURM is not asked to requeue the job, because `resume` continues a run.
-    """
-    if TorchElasticEnvironment.detect():
+    """Lightning's view of torchrun or SLURM, whichever started this process; None if neither did."""
+    if TorchElasticEnvironment.detect():  # first, because torchrun may itself run within SLURM
         return TorchElasticEnvironment()
+    # Lightning's way of continuing a job is not used, because `resume` continues a run.
     return SLURMEnvironment(auto_requeue=False) if SLURMEnvironment.detect() else None
 
 
 def is_lost_connection(error: BaseException) -> bool:
-    """Whether an error was raised by a collective because a process of it has ended."""
+    """Whether a collective raised this error because one of its processes has ended."""
     names_backend = any(name in str(error) for name in ("gloo/", "NCCL"))
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and names_backend)
 
 
 class LocalRanks:
-    """The other processes of a run on this machine, if this process has to start them.
+    """The processes of a run that this process, rank 0, starts on its machine; none in most runs.
 
-    Each process plays the config that this one has written. Lightning would repeat the command line, which
-    would start a sweep in each process.
+    They receive the config of the run. Lightning would have them repeat the command line instead, and in a
+    sweep each of them would then start the sweep.
     """
 
     def __init__(self, devices: int, num_nodes: int):
-        self.count = devices if launches_ranks(devices, num_nodes) else 1
+        self.ranks = ranks_to_start(devices, num_nodes)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.ended = threading.Event()
         port = str(find_free_network_port())
         rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", "LOCAL_RANK": "0"}
-        self.environment = rendezvous if self.count > 1 else {}  # variables that this process gets
+        self.environment = rendezvous if self.ranks else {}  # the variables that this object sets
         os.environ |= self.environment
 
     def start(self, cfg: DictConfig, on_rank_lost: Callable[[str], None]) -> None:
-        """Starts ranks 1, 2, ... If one of them dies, this process prints a message and ends.
+        """Starts the processes, and a thread that ends this process if one of them dies.
 
         Args:
-            cfg: the config that they play, handed over in the environment.
-            on_rank_lost: called with the message before the end, if this one is still waiting for it.
+            cfg: the config of the run, which the processes receive in a variable of the environment.
+            on_rank_lost: a function that receives a message about the process that died. It is called only if
+                this process does not end by itself within ten seconds.
         """
-        if self.count == 1:
+        if not self.ranks:
             return
         # Each process reads the class names from the data: thousands of them do not fit into an environment.
         config = OmegaConf.to_yaml(OmegaConf.merge(cfg, {"class_names": None}), resolve=True)
         common = os.environ | {"GANLAB_PARENT": str(os.getpid()), "GANLAB_CONFIG": config}
-        # The import path of this process and no other entry, such as the directory of a script.
-        path = f"import sys; sys.path[:] = {sys.path}"
-        script = f"{path}; from ganlab.training.lifecycle import play_rank; play_rank()"
-        for rank in range(1, self.count):
+        # With `-P`, Python adds no entry of its own to the import path, which is that of this process.
+        set_path = f"import sys; sys.path[:] = {sys.path}"
+        script = f"{set_path}; from ganlab.training.lifecycle import play_rank; play_rank()"
+        for rank in self.ranks:
             command = [sys.executable, "-P", "-c", script]
             env = common | {"LOCAL_RANK": str(rank)}
             self.processes.append(subprocess.Popen(command, preexec_fn=_ignore_interrupts, env=env))
@@ -144,6 +147,7 @@ class LocalRanks:
         threading.Thread(target=self._watch, args=(on_rank_lost,), daemon=True).start()
 
     def end(self) -> None:
+        """Kills the processes, and removes what they share with this one."""
         self.ended.set()
         for name in self.environment:
             os.environ.pop(name, None)
@@ -153,41 +157,41 @@ class LocalRanks:
             dist.destroy_process_group()  # the next job of a sweep creates its own
 
     def lost_rank_message(self) -> str | None:
-        """A message about a process that has died, if one has.
+        """A message about a process that has died; None if all are alive after half a second.
 
-        Waits up to half a second for it, because a death becomes visible with a delay.
+        It takes a moment until the death of a process can be seen.
         """
-        for _ in range(10):
+        for _ in range(10 if self.processes else 0):
             for rank, process in enumerate(self.processes, start=1):
-                if process.poll():
-                    ended = f"process {rank} of {self.count} ended with {process.returncode}"
+                if process.poll():  # neither None, still running, nor 0, a clean end
+                    ended = f"process {rank} of {len(self.ranks) + 1} ended with {process.returncode}"
                     return f"{ended}, so all end; resume continues from the last checkpoint"
-            time.sleep(0.05 if self.processes else 0)
+            time.sleep(0.05)
         return None
 
     def _watch(self, on_rank_lost: Callable[[str], None]) -> None:
         while not (lost := self.lost_rank_message()):
-            if self.ended.wait(2):
+            if self.ended.wait(timeout=2):
                 return
         # A collective with a dead process usually fails by itself, and the run then ends cleanly.
-        if not self.ended.wait(10):
+        if not self.ended.wait(timeout=10):
             on_rank_lost(lost)
             print(f"run: {lost}", file=sys.stderr, flush=True)
             os._exit(1)
 
 
 def _ignore_interrupts() -> None:
-    """Ignores Ctrl-C, which reaches all processes: before training, only the first one handles it."""
+    """Ignores Ctrl-C, which the terminal sends to all processes; until training, only rank 0 handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def has_parent() -> bool:
-    """Whether the process that started this one is still running."""
+    """Whether the process that started this rank is still running."""
     return os.getppid() == int(os.environ["GANLAB_PARENT"])
 
 
 def end_with_parent() -> None:
-    """Ends this process when the one that started it has ended: a collective would wait for hours."""
+    """Ends this rank as soon as the process that started it has ended; a collective would wait for hours."""
 
     def watch() -> None:
         while has_parent():

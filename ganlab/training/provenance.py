@@ -21,24 +21,24 @@ def run_command(overrides: Sequence[str]) -> str:
 
 
 def config_dirs() -> list[str]:
-    """The `--config-dir=...` of the command line, which the runs that this command starts need, too."""
+    """The `--config-dir=...` of the command line; a run that this command starts needs the same."""
     sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else []
     return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
 
 
 def git_commit() -> str | None:
-    """The hash of the commit that the package was checked out from, with a plus if files were changed.
+    """The hash of the commit that is checked out, with a plus if files were changed.
 
-    None if the package is not part of the checkout in which it lies.
+    None if the package is not part of a checkout, even if it lies in one, as an installed package may.
     """
-    module = Path(__file__).resolve()
+    file = Path(__file__).resolve()
     env = {name: value for name, value in os.environ.items() if name not in GIT_VARIABLES}
 
     def git(*words: str) -> str:
-        return check_output(["git", *words], cwd=module.parent, env=env, text=True, stderr=DEVNULL).strip()
+        return check_output(["git", *words], cwd=file.parent, env=env, text=True, stderr=DEVNULL).strip()
 
     try:
-        git("ls-files", "--error-unmatch", module.name)
+        git("ls-files", "--error-unmatch", file.name)
         return git("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
     except (OSError, CalledProcessError):
         return None

@@ -1,7 +1,6 @@
-"""Resuming a run: which overrides are allowed, and the config that results."""
+"""The config of a resumed run, and the overrides that a resume allows."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -13,7 +12,7 @@ from ganlab.config.overrides import PARSER, has_key, refuse_unknown_keys
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import require
 
-# Keys that do not change the game: the budget, what is written, and the hardware.
+# Keys that do not change the game: its length, what is written, the hardware, and where the data are.
 MUTABLE_KEYS = (
     "steps", "images", "trust", "resume", "class_names",
     "logger", "log_every", "evaluate_every", "sample_every", "checkpoint_every", "views", "profile",
@@ -23,29 +22,27 @@ MUTABLE_KEYS = (
 
 
 def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The saved config of a run, with the overrides that a resume may have.
+    """The saved config of a run, changed by the overrides of the command that resumes it.
 
     Args:
         run: the run to resume.
-        cfg: the default config with the overrides.
-        overrides: the overrides of the command line.
+        cfg: the config composed from conf/ and the overrides. Those with dotted keys are not in it if a
+            command line has composed it, because conf/ may lack the keys of the saved config.
+        overrides: all overrides of the command line.
 
     Raises:
         ConfigError: the directory is not a run, or overrides would change hyper-parameters.
     """
     saved = run.config()
     parsed = PARSER.parse_overrides(list(overrides))
+    dotted = [override for override in parsed if "." in override.key_or_group and not override.is_add()]
+    unchecked = [str(override.input_line) for override in dotted if not has_key(cfg, override.key_or_group)]
+    refuse_unknown_keys(unchecked, saved)
     given = {override.key_or_group: override for override in parsed}  # the last override of each key
-    dotted = [o for o in parsed if "." in o.key_or_group and not has_key(cfg, o.key_or_group)]
-    refuse_unknown_keys([str(o.input_line) for o in dotted if not o.is_add()], saved)
     refuse_changes(given.values(), cfg, saved)
     if not run.signed_by_user:
         refuse_upload(saved, given)
-    # Mutable keys are taken from an immutable group, too: trainer=ddp sets processes, but not the precision.
-    groups = (key for key in given if "." not in key and not is_mutable(key))
-    values = [leaf for group in groups for leaf in leaves(OmegaConf.select(cfg, group), group)]
-    values += [(k, given[k].value() if "." in k else OmegaConf.select(cfg, k)) for k in given]
-    for key, value in values:
+    for key, value in given_values(given, cfg):
         if is_mutable(key):
             OmegaConf.update(saved, key, value, merge=False, force_add=True)
     with open_dict(saved):
@@ -60,14 +57,27 @@ def resumed_config(run: RunDirectory, cfg: DictConfig, overrides: Sequence[str])
 
 def is_mutable(key: str) -> bool:
     """Whether a resume may change a key."""
-    return key.startswith(tuple(f"{name}." for name in MUTABLE_KEYS)) or key in MUTABLE_KEYS
+    return any(key == mutable or key.startswith(f"{mutable}.") for mutable in MUTABLE_KEYS)
+
+
+def given_values(given: Mapping[str, Override], cfg: DictConfig) -> Iterator[tuple[str, Any]]:
+    """The keys that overrides set, with their values.
+
+    The keys of a group precede the keys that are set one by one. Some of them may be mutable although the
+    group is not: `trainer=ddp` may set the number of processes, but not the precision.
+    """
+    for key in given:
+        if "." not in key and not is_mutable(key):
+            yield from leaves(OmegaConf.select(cfg, key), key)
+    for key, override in given.items():
+        yield key, override.value() if "." in key else OmegaConf.select(cfg, key)
 
 
 def refuse_changes(given: Iterable[Override], cfg: DictConfig, saved: DictConfig) -> None:
     """Refuses overrides that would change hyper-parameters of the run; the error names these."""
-    changed = (changed_keys(override, cfg, saved) for override in given)
-    names = list(dict.fromkeys(chain.from_iterable(changed)))
-    shown = ", ".join(names[:5] + ["..."] * bool(names[5:]))
+    changes = [name for override in given for name in changed_keys(override, cfg, saved)]
+    names = list(dict.fromkeys(changes))  # without repetitions
+    shown = ", ".join(names if len(names) <= 5 else [*names[:5], "..."])
     reason = f"continues the run as it was, but {shown} would change"
     require(not names, "resume", cfg.resume, reason, "remove these, or start a new run with init_from")
 
@@ -75,10 +85,11 @@ def refuse_changes(given: Iterable[Override], cfg: DictConfig, saved: DictConfig
 def refuse_upload(saved: DictConfig, given: Iterable[str]) -> None:
     """Refuses to upload to an account that is named only in the config of somebody else's run."""
     for name, logger in saved.logger.items():
-        key, entity = f"logger.{name}.entity", OmegaConf.is_dict(logger) and logger.get("entity")
+        key = f"logger.{name}.entity"
+        account = logger.get("entity") if OmegaConf.is_dict(logger) else None
         reason = "is the account that this run, which was not made on this machine, would upload to"
-        allowed = not entity or {"logger", key} & set(given)
-        require(allowed, key, entity, reason, f"set {key}=..., or logger=csv")
+        allowed = not account or key in given or "logger" in given
+        require(allowed, key, account, reason, f"set {key}=..., or logger=csv")
 
 
 def changed_keys(override: Override, cfg: DictConfig, saved: DictConfig) -> Iterator[str]:
@@ -90,19 +101,24 @@ def changed_keys(override: Override, cfg: DictConfig, saved: DictConfig) -> Iter
         if override.is_delete() or OmegaConf.select(saved, key) != override.value():
             yield key
         return
-    # A group without a node of its own, such as experiment, may have changed any key.
-    has_node = OmegaConf.select(cfg, key) is not None or OmegaConf.select(saved, key) is not None
-    new, old = (
-        dict(leaves(OmegaConf.select(c, key), key) if has_node else leaves(c, "")) for c in (cfg, saved)
-    )
+    new_node, old_node = OmegaConf.select(cfg, key), OmegaConf.select(saved, key)
+    if new_node is None and old_node is None:  # a group such as `experiment`, which may have changed any key
+        key, new_node, old_node = "", cfg, saved
+    new, old = dict(leaves(new_node, key)), dict(leaves(old_node, key))
     for name in sorted(new.keys() | old.keys()):
-        # Null in the new config is no change: the data set will determine it. A missing key (here "") is one.
-        if new.get(name) != old.get(name) and not is_mutable(name) and new.get(name, "") is not None:
+        # The data set determines the value of a key that is null in the new config.
+        determined_by_data = name in new and new[name] is None
+        if new.get(name) != old.get(name) and not is_mutable(name) and not determined_by_data:
             yield name
 
 
 def leaves(node: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """The keys and values below a node, whose key is `name`; for a value, its key and itself."""
+    """The dotted key and the value of each leaf below a node of a config.
+
+    Args:
+        node: a mapping of the config, or a single value, which is then the only leaf.
+        name: the dotted key of the node; empty for a whole config.
+    """
     if isinstance(node, DictConfig):
         for key in node:
             yield from leaves(node[key], f"{name}.{key!s}" if name else str(key))

@@ -15,7 +15,7 @@ from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable
 from ganlab.core.errors import ProcessLost, escape_unprintable, final_status, require
 from ganlab.data.base import Data
-from ganlab.training.build import build, init_from, load_weights
+from ganlab.training.build import build, load_players, load_weights
 from ganlab.training.callbacks.evaluate import Evaluate, FinalImages, SampleImages
 from ganlab.training.callbacks.profile import CallbackRanges, Profile
 from ganlab.training.callbacks.progress import ProgressBar, progress_bar
@@ -32,8 +32,8 @@ class Session:
     Args:
         cfg: the config of a new run; to resume a run, the result of `ganlab.training.resume.resumed_config`.
         overrides: the overrides of the command line.
-        directory: the directory of the run to resume, from which its config was read; None: cfg.run_dir or
-            cfg.resume names the directory.
+        directory: the directory of the run to resume, if its config was read already; None: the directory
+            is the one that the config names.
     """
 
     def __init__(self, cfg: DictConfig, overrides: Sequence[str] = (), directory: RunDirectory | None = None):
@@ -53,8 +53,9 @@ class Session:
         self.evaluation.check_game(self.module.game)
         self.directory = directory or RunDirectory(cfg.resume or new_run_path(cfg))
         self.checkpoint: Path | None = None
-        self.start_step = 0  # the step from which this process continues
-        self.hardware_history: list[dict[str, Any]] = []  # of parts of the run on different hardware
+        self.start_step = 0  # the number of steps that earlier processes have played
+        # The hardware of each earlier part of the run that was played on different hardware.
+        self.hardware_history: list[dict[str, Any]] = []
         with as_config_errors():
             callbacks = self._build_callbacks()
         self.local_ranks = LocalRanks(cfg.trainer.devices, cfg.trainer.get("num_nodes", 1))
@@ -75,7 +76,7 @@ class Session:
         self.evaluate_callback = Evaluate(self.evaluation, cfg.evaluate_every, times)
         self.bar = ProgressBar(scalars, times)
         self.stop = Stop(times.total)
-        monitored = self.evaluation.monitored(cfg.monitor)
+        monitor, higher_is_better = self.evaluation.monitored(cfg.monitor)
         return [
             self.bar,  # first, so that its clock excludes the other callbacks
             self.evaluate_callback,
@@ -83,20 +84,20 @@ class Session:
             FinalImages(cfg, data, directory, self.module.game, times),
             scalars,  # before Checkpoint, so that the rows are on file when a checkpoint is written
             self.stop,
-            Checkpoint(directory.checkpoints, cfg.checkpoint_every, scalars, *monitored),
+            Checkpoint(directory.checkpoints, cfg.checkpoint_every, scalars, monitor, higher_is_better),
             *([Profile(directory.path, times)] if cfg.profile else []),
         ]
 
     def _build_trainer(self, callbacks: list[pl.Callback]) -> None:
-        make = instantiate(self.cfg.trainer, pl.Trainer)
+        make_trainer, cluster = instantiate(self.cfg.trainer, pl.Trainer), cluster_environment()
         with as_config_errors():
-            self.trainer: pl.Trainer = make(
+            self.trainer: pl.Trainer = make_trainer(
                 callbacks=callbacks,
                 max_epochs=-1,
                 logger=False,
                 profiler=CallbackRanges(),
-                plugins=[AtomicIO(), *filter(None, [cluster_environment()])],
-                default_root_dir=self.directory.path,  # Lightning would load an hpc_ckpt that it finds
+                plugins=[AtomicIO(), cluster] if cluster else [AtomicIO()],
+                default_root_dir=self.directory.path,  # elsewhere Lightning may find an hpc_ckpt and load it
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
@@ -107,25 +108,26 @@ class Session:
         self.is_main = self.trainer.is_global_zero  # the process that writes
         device = self.trainer.strategy.root_device
         on_cpu = device.type == "cpu"
-        self.hardware = {  # may change the last bits of a result
+        self.hardware = {  # what may change the last bits of a result
             "device": "cpu" if on_cpu else str(torch.get_device_module(device).get_device_name(device)),
             "threads": torch.get_num_threads(),
             "processes": self.trainer.world_size,
         }
 
     def _begin(self) -> None:
-        """Creates the run directory, or restores a run from it; then starts the other processes."""
+        """Creates the run directory, or restores the run in it; then starts the other processes."""
         cfg = self.cfg
         self.data_sha256 = self.data.fingerprint() if self.is_main else None
+        lock_or_create = self.directory.lock if cfg.resume else self.directory.create
         if self.is_main:
-            (self.directory.lock if cfg.resume else self.directory.create)()
+            lock_or_create()
         if cfg.resume:
             self._resume()
-        else:
-            self.directory.signed_by_user = not cfg.init_from or RunDirectory(cfg.init_from).read_config()[1]
+        elif cfg.init_from:
+            _, self.directory.signed_by_user = RunDirectory(cfg.init_from).read_config()
         if cfg.init_from and self.checkpoint is None:
             _, content = RunDirectory(cfg.init_from).checkpoint()
-            init_from(self.module, content)
+            load_players(self.module, content)
         with open_dict(cfg):
             cfg.run_dir = str(self.directory.path)
             cfg.class_names = self.data.class_names and list(self.data.class_names)
@@ -136,9 +138,10 @@ class Session:
         self.local_ranks.start(cfg, lambda lost: self.write_failure(ProcessLost(lost)))
 
     def _resume(self) -> None:
-        """Restores the last checkpoint, if the run has one: it may have been killed before the first."""
+        """Restores the last checkpoint. A run that was killed early has none, and starts again."""
         saved = self.directory.summary()
-        self.hardware_history = parts if isinstance(parts := saved.get("before"), list) else []
+        history = saved.get("before")
+        self.hardware_history = history if isinstance(history, list) else []
         refuse_other_data(self.cfg, saved, self.data, self.data_sha256)
         if not self.directory.has_checkpoint:
             return
@@ -150,12 +153,12 @@ class Session:
         changed = {name: saved[name] for name, now in self.hardware.items() if saved.get(name, now) != now}
         if changed and self.is_main:
             self.hardware_history = [*self.hardware_history, {"steps": self.start_step, **changed}]
-            now = ", ".join(f"{name} {self.hardware[name]} ({then} before)" for name, then in changed.items())
-            now = escape_unprintable(now)
-            print(f"resuming with {now}: the last bits may differ from an uninterrupted run's")
+            changes = (f"{name} {self.hardware[name]} ({then} before)" for name, then in changed.items())
+            text = escape_unprintable(", ".join(changes))
+            print(f"resuming with {text}: the last bits may differ from an uninterrupted run's")
 
     def write_summary(self, status: str, reason: str | None) -> None:
-        """Writes summary.json: the status of the run, its speed, its metrics and its provenance."""
+        """Writes the status of the run, its speed, its metrics and its provenance to summary.json."""
         if not self.is_main:
             return
         step, metrics = self.module.game.step, self.evaluate_callback.latest_records
@@ -179,21 +182,33 @@ class Session:
         )
 
     def write_failure(self, error: BaseException, silent: bool = False) -> None:
-        """Writes the summary of a run that an error ended. If that fails, prints a line unless `silent`."""
+        """Writes the summary of a run that was ended by an error.
+
+        Args:
+            error: the error, which the summary gives as the reason.
+            silent: whether to print nothing if the summary cannot be written.
+        """
         try:
             self.write_summary(*final_status(error))
-        except OSError as other:  # a full disk must not hide why the run ended
+        except OSError as writing_error:  # a full disk must not hide why the run ended
             if not silent:
-                print(f"summary.json could not be written: {other.strerror}", file=sys.stderr)
+                print(f"summary.json could not be written: {writing_error.strerror}", file=sys.stderr)
 
 
 def refuse_other_data(cfg: DictConfig, summary: Mapping[str, Any], data: Data, sha256: str | None) -> None:
-    """Refuses data that differ from the training data of the run, which its config and summary describe."""
-    for text, then, now in (
-        ("{} samples, but there are {}", summary.get("training_samples"), len(data)),
-        ("the classes {}, but they are {}", cfg.get("class_names"), list(data.class_names or ())),
-        ("data of SHA-256 {!s:.12}, but it is {!s:.12}", summary.get("data_sha256"), sha256),
+    """Refuses data that differ from the training data of the run.
+
+    Args:
+        cfg: the config of the run.
+        summary: the content of its summary.json.
+        data: the data of this process.
+        sha256: the fingerprint of these data; None: it is not compared.
+    """
+    for reason, old, new in (
+        ("{old} samples, but there are {new} now", summary.get("training_samples"), len(data)),
+        ("the classes {old}, but they are {new} now", cfg.get("class_names"), list(data.class_names or ())),
+        ("data of SHA-256 {old!s:.12}, but it is {new!s:.12} now", summary.get("data_sha256"), sha256),
     ):
-        reason = f"was trained on {text.format(then, now)} now"
+        agree = old is None or new is None or old == new
         remedy = "restore the data, or start a new run with init_from"
-        require(None in (then, now) or then == now, "resume", cfg.resume, reason, remedy)
+        require(agree, "resume", cfg.resume, f"was trained on {reason.format(old=old, new=new)}", remedy)

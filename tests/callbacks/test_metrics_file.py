@@ -18,12 +18,12 @@ def test_cut_drops_later_rows_and_an_incomplete_one(tmp_path: Path) -> None:
     whole = file.path.read_text()
     with file.path.open("a") as stream:
         stream.write("6,6,0.")
-    file.cut(5)
+    file.drop_after(5)
     assert file.path.read_text() == whole
     with file.path.open("a") as stream:
         stream.write("1")  # the first digit of 10
-    file.cut(5)
+    file.drop_after(5)
     assert file.path.read_text() == whole
-    file.cut(3)
+    file.drop_after(3)
     assert file.path.read_text().splitlines()[-1] == "3,3,0.3"
-    MetricsFile(tmp_path / "absent.csv").cut(3)
+    MetricsFile(tmp_path / "absent.csv").drop_after(3)

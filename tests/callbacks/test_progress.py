@@ -11,6 +11,7 @@ from support.commands import play, resume, summary
 from ganlab.data.sources import Memory
 from ganlab.training.build import load
 from ganlab.training.callbacks.evaluate import SampleImages
+from ganlab.training.callbacks.record import player_of_loss
 
 STEPS, WAIT = 10, 0.1  # seconds
 
@@ -76,3 +77,10 @@ def test_a_run_prints_a_header_and_a_summary(tmp_path: Path, capsys) -> None:
     printed = capsys.readouterr().out
     assert "with ema, r1, steps 5 to 6" in printed
     assert printed.count(f"tensorboard --logdir '{run_dir}'") == 2
+
+
+def test_only_loss_terms_are_added_to_the_loss_of_a_player() -> None:
+    assert player_of_loss("generator/adversarial") == "generator"
+    assert player_of_loss("codes/discriminator/adversarial") == "discriminator"  # in a stage
+    for other in ("generator/gradient_norm", "codes/generator/gradient_norm", "adaptive_augment/p", "weight"):
+        assert player_of_loss(other) is None

@@ -9,7 +9,7 @@ from support.small_games import game, play_step, play_steps
 
 from ganlab.core.schedules import Constant, HalfLife, Linear, Schedule, WarmUp, as_schedule
 from ganlab.networks.norms import set_standing_statistics
-from ganlab.training.build import init_from
+from ganlab.training.build import load_players
 from ganlab.tricks.ema import EMA, latent_batches
 
 DECAY = 0.999
@@ -145,7 +145,7 @@ def test_a_decay_out_of_range_is_refused(decay: float) -> None:
 def test_loaded_weights_are_sampled_before_the_first_update() -> None:
     old, module = (game("hinge", ["ema"], "alternating", f"seed={seed}") for seed in (1, 2))
     module.game.sample(2)
-    init_from(module, {"state_dict": old.state_dict()})
+    load_players(module, {"state_dict": old.state_dict()})
     assert torch.equal(module.game.sample(3), old.game.sample(3))
 
 

@@ -10,7 +10,7 @@ from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.turn import Networks
 from ganlab.networks.weights import flat_weights
-from ganlab.training.build import init_from
+from ganlab.training.build import load_players
 from ganlab.tricks.lookahead import Lookahead
 
 PLAYERS = ("discriminator", "generator")
@@ -177,7 +177,7 @@ def test_bad_values_are_refused(make, refusal: tuple) -> None:
 
 def test_the_first_slow_weights_are_the_loaded_ones() -> None:
     old, module = (game("hinge", ["lookahead"], "alternating", f"seed={seed}") for seed in (1, 2))
-    init_from(module, {"state_dict": old.state_dict()})
+    load_players(module, {"state_dict": old.state_dict()})
     for player in PLAYERS:
         assert torch.equal(
             getattr(module.game.tricks["lookahead"], player), flat_weights(getattr(old.game, player))

@@ -3,7 +3,7 @@ from support.refusals import refuses
 from support.small_games import game, play_step
 
 from ganlab.core.schedules import Linear
-from ganlab.training.build import init_from
+from ganlab.training.build import load_players
 from ganlab.tricks.weight_clip import WeightClip
 
 
@@ -51,5 +51,5 @@ def test_a_bound_of_zero_is_refused() -> None:
 
 def test_loaded_weights_are_clipped_before_the_first_update() -> None:
     module = game("hinge", ["weight_clip"])
-    init_from(module, {"state_dict": game("hinge").state_dict()})
+    load_players(module, {"state_dict": game("hinge").state_dict()})
     assert largest(module) == pytest.approx(0.01)

@@ -23,26 +23,31 @@ IMAGES, POINTS = 64, 2500  # the number of samples in a picture; published mode 
 
 
 class Evaluate(Callback):
-    """Computes the metrics every `every` steps and after the last, and puts them into the recorder.
+    """Computes the metrics every `every` steps and after the last one, and puts them into the recorder.
 
     Stages before the main game are not evaluated, because they do not train its generator.
     """
 
     def __init__(self, evaluation: Evaluation, every: int, times: Timetable):
         self.evaluation, self.every, self.times = evaluation, every, times
-        self.latest_records: dict[str, dict[str, Any]] = {}  # of the latest metrics, each with its protocol
+        self.latest_records: dict[str, dict[str, Any]] = {}  # the latest metrics, each with its protocol
+
+    def measure(self, game: Game) -> dict[str, float]:
+        """The metrics of a game; keeps their records."""
+        metrics = self.evaluation(game)
+        self.latest_records = self.evaluation.records(metrics, game)
+        return metrics
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         module.recorder.metrics = {}
         if self.times.is_due(module.game.step, self.every):
-            metrics = self.evaluation(module.game)
-            self.latest_records = self.evaluation.records(metrics, module.game)
-            # On every rank, because the best checkpoint is saved by all of them or by none.
+            metrics = self.measure(module.game)
+            # All ranks need the metrics, because the best checkpoint is saved by all of them or by none.
             module.recorder.metrics = trainer.strategy.broadcast(metrics)
 
 
 class SampleImages(Callback):
-    """Writes a picture of samples from fixed latents every `every` steps and after the last.
+    """Writes a picture of samples from fixed latents every `every` steps and after the last one.
 
     Stages before the main game have no pictures, because they do not train its generator.
     """
@@ -54,21 +59,22 @@ class SampleImages(Callback):
         game, data = module.game, self.data
         if not self.times.is_due(game.step, self.every):
             return
-        whole_rows = IMAGES - IMAGES % min(game.generator.num_classes or 1, IMAGES)
-        samples = game.sample_on_all_ranks(POINTS if len(game.shape) == 1 else whole_rows)
+        num_classes = min(game.generator.num_classes or 1, IMAGES)
+        num_images = IMAGES - IMAGES % num_classes  # equally many of each class
+        samples = game.sample_on_all_ranks(POINTS if len(game.shape) == 1 else num_images)
         if not trainer.is_global_zero:
             return
         names = data.class_names or ()
         image = sample_picture(game, samples, data, value_range=data.value_range, names=names)
         path = self.folder / f"{game.step:07d}.png"
-        logged = path.exists()  # the loggers have it, too: a resume plays some steps again
+        is_new = not path.exists()  # a resume plays some steps again, whose pictures were logged before
         save_png(image, path)
-        if not logged:
+        if is_new:
             log_image(trainer, "samples", image, game.step)
 
 
 class FinalImages(Callback):
-    """Writes the views of `cfg.views` to the folder of the samples and to the loggers, after the last step.
+    """After the last step, writes the views that `cfg.views` asks for to the samples and to the loggers.
 
     Raises:
         ConfigError: there is no such view, or the data or the length of the run do not allow it.
@@ -78,15 +84,15 @@ class FinalImages(Callback):
         self.views = parse_views(cfg.views, of_images=data.value_range is not None)
         self.data, self.class_names = data, data.class_names or ()
         self.run, self.steps = run, times.total
-        only_last = all(step % cfg.sample_every for step in range(times.main_start + 1, times.total))
-        reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
         for i, view in enumerate(self.views):
             with prefixing_all_keys(f"views[{i}]", joint="."):
                 complete_options(view, game, self.class_names)
                 if view.space == "features":
-                    feature_embedding(cfg, data)  # raises now, not after the last step
-                possible = view.what != "animate" or not only_last
-                require(possible, "what", "animate", reason, "lower sample_every")
+                    feature_embedding(cfg, data)  # not used yet, but an error must not wait for the last step
+                if view.what == "animate":
+                    has_earlier_image = any(times.is_due(k, cfg.sample_every) for k in range(1, times.total))
+                    reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
+                    require(has_earlier_image, "what", "animate", reason, "lower sample_every")
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         game = module.game
@@ -96,13 +102,14 @@ class FinalImages(Callback):
             view = VIEWS[options.what](options, self.run, game, self.data)
             path = self.run.samples / file_name(options, game.step, self.class_names)
             view.write(path)
-            image = path if path.suffix == ".gif" else view.images[0]
-            log_image(trainer, view_name(options), image, game.step)
+            animation_or_image = path if path.suffix == ".gif" else view.images[0]
+            log_image(trainer, view_name(options), animation_or_image, game.step)
 
 
 def log_image(trainer: Trainer, name: str, image: Image.Image | Path, step: int) -> None:
-    """Logs an image, or the file of an animation, to the loggers that support it."""
-    animated = isinstance(image, Path)
+    """Logs an image, or the GIF file of an animation, to the loggers that support it."""
     for logger in trainer.loggers:
-        if (log := getattr(logger, "log_video" if animated else "log_image", None)) is not None:
-            log(name, [str(image) if animated else image], step, **({"format": ["gif"]} if animated else {}))
+        if isinstance(image, Path) and (log_video := getattr(logger, "log_video", None)):
+            log_video(name, [str(image)], step, format=["gif"])
+        elif isinstance(image, Image.Image) and (log_images := getattr(logger, "log_image", None)):
+            log_images(name, [image], step)

@@ -1,4 +1,4 @@
-"""The file metrics.csv. A resume drops the rows that it will write again, so that none is lost or doubled."""
+"""The file metrics.csv. A resumed run first drops the rows of the steps that it will play again."""
 
 import csv
 import io
@@ -9,25 +9,28 @@ from ganlab.filesystem import write_atomically
 
 
 class MetricsFile:
-    """Rows of scalars by step. A column is added when its scalar first appears; a missing value is empty."""
+    """Rows of scalars, one for each logged step.
+
+    A column is added when its scalar first appears. If a row lacks a scalar, its cell is empty.
+    """
 
     def __init__(self, path: Path):
         self.path = path
 
-    def cut(self, step: int) -> None:
-        """Drops the rows after a step, and an incomplete last row, as a killed process may leave."""
+    def drop_after(self, step: int) -> None:
+        """Drops the rows after a step, and an incomplete last row, which a killed process may have left."""
         if columns := self._columns():
             self._rewrite(columns, [row for row in self._rows() if int(row["step"]) <= step])
 
     def last_step(self) -> int:
         """The step of the last complete row; 0 if there is none."""
-        return int(rows[-1]["step"]) if (rows := self._rows()) else 0
+        return max((int(row["step"]) for row in self._rows()), default=0)
 
     def append(self, row: Mapping[str, float]) -> None:
         """Adds a row, which begins with `step` and `images`."""
         columns = self._columns()
-        if any(name not in columns for name in row):
-            columns = list(dict.fromkeys([*columns, *row]))
+        if not row.keys() <= set(columns):
+            columns = list(dict.fromkeys([*columns, *row]))  # in the order of their first appearance
             self._rewrite(columns, self._rows())
         with self.path.open("a", newline="") as file:
             file.write(csv_line([row.get(name) for name in columns]))
@@ -52,7 +55,7 @@ class MetricsFile:
 
 
 def csv_line(cells: Sequence[str | float | None]) -> str:
-    """A line of a CSV file; the cell of None is empty."""
+    """A line of a CSV file, in which the cell of None is empty."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()

@@ -1,6 +1,7 @@
 """A table of the time that each part of a step takes, and a trace of a few steps (`profile=true`)."""
 
 from contextlib import AbstractContextManager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ TRACED = 5  # steps in the trace; the steps after them are in the table
 
 
 class CallbackRanges(PassThroughProfiler):
-    """A profiler of Lightning with one range for what each callback does after a step.
+    """A Lightning profiler that times what each callback does after a step.
 
-    Lightning enters `profile` some twenty times a step. All other actions return a constant, because the base
-    class would create a generator each time.
+    Lightning calls `profile` some twenty times a step. For all other actions it returns a shared context that
+    does nothing, because a context of the base class would take time.
     """
 
     def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
@@ -35,53 +36,61 @@ class CallbackRanges(PassThroughProfiler):
 class Profile(Callback):
     """Times the data, each player, each trick and each callback, in every step after the first few.
 
-    The time of a trick is that of its hooks; what it adds to a network or to the gradient counts as the
-    player's. On a GPU each change of range waits for the device, which itself takes time.
+    The time of a trick is the time of its hooks. What the trick adds to a network or to a gradient counts as
+    time of the player. On a GPU the stopwatch waits for the device at every change of range, so a step takes
+    longer than without it.
 
     Args:
-        folder: where profile.txt, the table, and profile.json, a trace for chrome://tracing or Perfetto,
-            are written.
+        folder: the folder of the table, profile.txt, and of the trace, profile.json, which chrome://tracing
+            and Perfetto show.
+        times: the timetable of the run, which tells the number of images in each step.
     """
 
     def __init__(self, folder: Path, times: Timetable):
         self.folder, self.times = folder, times
-        self.steps = 0  # played by this process
-        self.table_start = 0  # the step of the run after which the table begins
-        self.trace = profile(
+        self.steps = 0  # the number of steps that this process has played
+        self.start_step = 0  # the step of the run after which the table begins
+        self.tracer = profile(
+            # In the last step of the warm-up, torch's profiler runs, but its records are dropped.
             schedule=schedule(wait=WARM_UP - 1, warmup=1, active=TRACED, repeat=1),
-            on_trace_ready=lambda trace: trace.export_chrome_trace(str(self.folder / "profile.json")),
+            on_trace_ready=lambda tracer: tracer.export_chrome_trace(str(folder / "profile.json")),
         )
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        self.stopwatch = Stopwatch.running = Stopwatch(getattr(torch, module.device.type).synchronize)
+        self.stopwatch = Stopwatch(torch.get_device_module(module.device).synchronize)
+        Stopwatch.running = self.stopwatch
         if trainer.is_global_zero:
-            self.trace.start()
+            self.tracer.start()
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         self.steps += 1
         if trainer.is_global_zero:
-            self.trace.step()
+            self.tracer.step()
         if self.steps == WARM_UP + TRACED:
-            self.table_start = module.game.step
+            self.start_step = module.game.step
             self.stopwatch.reset()
 
     def on_train_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         Stopwatch.running = None
         if trainer.is_global_zero:
-            self.trace.stop()
+            self.tracer.stop()
             write_atomically(self.folder / "profile.txt", self.table(module.game.step))
 
     on_exception = on_train_end  # type: ignore[assignment]
 
     def table(self, step: int) -> str:
-        """The milliseconds per step and the share of each range, the largest first, up to step `step`."""
-        timed = self.steps - WARM_UP - TRACED
-        if timed < 1:
+        """The milliseconds a step that each range takes, and its part of the total time; the longest first.
+
+        Args:
+            step: the last step of the run that was timed.
+        """
+        num_timed = self.steps - WARM_UP - TRACED
+        if num_timed < 1:
             return f"only {self.steps} steps: the table is of those from step {WARM_UP + TRACED + 1} on\n"
-        seconds = dict(sorted(self.stopwatch.seconds.items(), key=lambda entry: -entry[1]))
-        total = sum(seconds.values())
+        ranges = sorted(self.stopwatch.seconds.items(), key=itemgetter(1), reverse=True)
+        total = sum(seconds for _, seconds in ranges)
         rows = [f"{'phase':<32}{'ms a step':>12}{'share':>9}"]
-        for name, spent in [*seconds.items(), ("all", total)]:
-            rows.append(f"{name:<32}{1000 * spent / timed:>12.3f}{spent / total:>9.1%}")
-        speed = (self.times.images_seen(step) - self.times.images_seen(self.table_start)) / total
-        return "\n".join([*rows, f"{speed:,.0f} images/s over {timed} steps\n"])
+        for name, seconds in [*ranges, ("all", total)]:
+            rows.append(f"{name:<32}{1000 * seconds / num_timed:>12.3f}{seconds / total:>9.1%}")
+        num_images = self.times.images_seen(step) - self.times.images_seen(self.start_step)
+        return "\n".join([*rows, f"{num_images / total:,.0f} images/s over {num_timed} steps\n"])

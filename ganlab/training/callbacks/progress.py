@@ -1,9 +1,10 @@
-"""Progress bars, and the clock of a run."""
+"""Progress bars; the bar of a run also measures the time of its steps."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, Trainer
@@ -11,29 +12,28 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ganlab.config.stages import Timetable
-from ganlab.core.turn import Player
-from ganlab.training.callbacks.record import LogScalars
+from ganlab.training.callbacks.record import LogScalars, player_of_loss
 from ganlab.training.module import GameModule
 
 LONG_WAIT = 60.0  # seconds; if more are left, an estimate is printed even without a terminal
 ESTIMATE_AFTER = 3.0  # seconds of work, after which the time left is estimated
-NUM_LINES = 10  # that a run without a terminal prints
+NUM_LINES = 10  # the number of lines that a run without a terminal prints
 
 
 class ProgressBar(Callback):
     """Shows the step, images per second, losses and time left; without a terminal, in a few plain lines.
 
-    Its clock measures the time of the steps, including the wait for data, but not that of other callbacks:
-    evaluation, pictures, checkpoints. A resumed run continues the clock.
+    It measures the time of the steps, including the wait for data, but without the time of the other
+    callbacks: evaluation, pictures and checkpoints. A resumed run adds to the time of its earlier parts.
     """
 
-    state_key = "Bar"  # in checkpoints
+    state_key = "Bar"  # the name of the callback in checkpoints
 
     def __init__(self, scalars: LogScalars, times: Timetable):
         self.scalars, self.times = scalars, times
         self.seconds = 0.0
-        self.timed_steps = 0  # in `seconds`
-        self._since = 0.0
+        self.timed_steps = 0  # the number of steps that `seconds` covers
+        self._step_start = 0.0
         self._console = Console()
         self._progress = Progress(
             BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn(),
@@ -51,13 +51,13 @@ class ProgressBar(Callback):
             self._progress.start()
 
     def on_train_batch_start(self, *_: Any) -> None:
-        self._since = perf_counter()
+        self._step_start = perf_counter()
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         if self.scalars.is_due(module):
-            # Unfinished work of the device belongs to the steps, not to the callback that waits for it first.
-            getattr(torch, module.device.type).synchronize()
-        self.seconds += perf_counter() - self._since
+            # The device may still work on the step. Without this, a different callback would wait for it.
+            torch.get_device_module(module.device).synchronize()
+        self.seconds += perf_counter() - self._step_start
         self.timed_steps += 1
         step, total = module.game.step, self.times.total
         if self._progress.live.is_started:
@@ -72,11 +72,10 @@ class ProgressBar(Callback):
     on_exception = on_train_end  # type: ignore[assignment]
 
     def _text(self) -> str:
-        losses: dict[str, float] = {}
+        losses: dict[str, float] = defaultdict(float)
         for name, value in self.scalars.latest.items():
-            player = name.split("/")[-2]  # after the name of the stage, if there is one
-            if player in get_args(Player):  # not a trick
-                losses[player] = losses.get(player, 0.0) + value
+            if player := player_of_loss(name):
+                losses[player] += value
         shown = "  ".join(f"{player[0].upper()} {value:.3f}" for player, value in losses.items())
         return f"{self.images_per_second:,.0f} images/s  {shown}"
 
@@ -92,11 +91,11 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Opens a progress bar; without a terminal, prints the remaining time once, if it is long.
 
     Args:
-        what: the things that are counted, such as "images".
-        total: their number.
+        what: the name of what the bar counts, such as "images".
+        total: the number at which the bar is full.
 
     Yields:
-        A function that advances the bar by a given number of them.
+        A function that advances the bar by a number.
     """
     console = Console()
     began, done, estimated = perf_counter(), 0, False
@@ -106,10 +105,10 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     ) as bar:  # fmt: skip
         task = bar.add_task("", total=total)
 
-        def advance(more: int) -> None:
+        def advance(count: int) -> None:
             nonlocal done, estimated
-            done += more
-            bar.advance(task, more)
+            done += count
+            bar.advance(task, count)
             if not estimated and (spent := perf_counter() - began) >= ESTIMATE_AFTER:
                 estimated = True
                 left = spent * (total - done) / done

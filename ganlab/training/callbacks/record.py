@@ -21,38 +21,38 @@ from ganlab.filesystem import atomic_writer
 from ganlab.training.callbacks.metrics_file import MetricsFile
 from ganlab.training.module import GameModule
 
-EARLY_STEPS = 100  # the median of the losses of these first steps is their early value
+EARLY_STEPS = 100  # the number of first steps over which the median of a loss is its early value
 MAX_GROWTH = 1e6  # a scalar has exploded if it is more than this many times its early value
-NEXT = "next.ckpt"  # the name of last.ckpt until it is complete
-WEIGHT = "weight"  # the scalar of `largest_weight`
+NEXT = "next.ckpt"  # the name of last.ckpt while it is written
+WEIGHT = "weight"  # the name of the scalar `largest_weight`
 
 
 class LogScalars(Callback):
     """Reads the scalars of every `every`-th step and of the last, and writes them, with the metrics.
 
     Raises:
-        Diverged: a scalar or a weight is not finite, or exploded; the row that shows it is written first.
+        Diverged: a scalar or a weight is not finite, or has exploded. Its row is written before that.
     """
 
-    state_key = "Log"  # in checkpoints
+    state_key = "Log"  # the name of the callback in checkpoints
 
     def __init__(self, directory: RunDirectory, every: int, times: Timetable):
         self.directory, self.every, self.times = directory, every, times
         self.file = MetricsFile(directory.metrics)
-        self.early: dict[str, list[float]] = {}  # absolute values by name; kept when the run is resumed
-        self.latest: dict[str, float] = {}  # the scalars of the last step that was read
-        self.logged = 0  # the last step in the loggers; a resume may play earlier steps again
+        self.early: dict[str, list[float]] = {}  # the absolute values of each loss in the early steps
+        self.latest: dict[str, float] = {}  # the scalars that were read last
+        self.logged = 0  # the last step that the loggers have; a resume may play earlier steps again
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self.early.setdefault(WEIGHT, [float(largest_weight(module))])
         if trainer.is_global_zero:
-            # Also in the summary: this resume cuts rows off, so a second one could not tell from the file.
+            # The summary keeps the number, because the rows that are dropped here show it no longer.
             self.logged = max(self.file.last_step(), self.directory.summary().get("logged", 0))
             self.directory.write_summary(logged=self.logged)
-            self.file.cut(module.game.step)
+            self.file.drop_after(module.game.step)
 
     def is_due(self, module: GameModule) -> bool:
-        """Whether the scalars of the latest step are to be read (which waits for the device)."""
+        """Whether the scalars of the latest step are to be read, which waits for the device."""
         step = module.game.step
         return step % self.every == 0 or step == self.times.total or bool(module.recorder.metrics)
 
@@ -60,7 +60,7 @@ class LogScalars(Callback):
         if not self.is_due(module):
             return
         step, recorder = module.game.step, module.recorder
-        values = recorder.read(**{WEIGHT: largest_weight(module)})
+        values = recorder.read({WEIGHT: largest_weight(module)})
         self.latest = {name: values[name] for name in recorder.scalars}
         row = {"step": step, "images": self.times.images_seen(step), **self.latest, **recorder.metrics}
         if trainer.is_global_zero:
@@ -68,23 +68,23 @@ class LogScalars(Callback):
         if step > self.logged:
             for logger in trainer.loggers:
                 logger.log_metrics(row, step)
-        self.check(step, values)
+        self.refuse_divergence(step, values)
 
-    def check(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Compares losses and the largest weight with their early values, or with 1 if these are smaller.
+    def refuse_divergence(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Raises `Diverged` if a scalar is not finite, or if a loss or the largest weight has exploded.
 
-        Raises:
-            Diverged: a scalar is not finite; or a loss or the weight is a million times its early value.
+        They are compared with their early values, but a value below 1 counts as 1.
         """
         for name, value in scalars.items():
             if not isfinite(value):
                 raise Diverged(step, "a weight is not finite" if name == WEIGHT else f"{name} is {value}")
-            if name != WEIGHT and not is_loss(name):
+            if name != WEIGHT and player_of_loss(name) is None:
                 continue
             early = self.early.setdefault(name, [])
             if not early or (step <= EARLY_STEPS and name != WEIGHT):
                 early.append(abs(value))
-            if abs(value) > MAX_GROWTH * max(first := median(early), 1):
+            first = median(early)
+            if abs(value) > MAX_GROWTH * max(first, 1):
                 raise Diverged(step, f"a {name} of {value:.3g} has exploded: it was {first:.3g} at first")
 
     def state_dict(self) -> dict[str, Any]:
@@ -95,14 +95,14 @@ class LogScalars(Callback):
 
 
 class AtomicIO(TorchCheckpointIO):
-    """Writes a checkpoint to a file in the same folder, and renames it when it is complete.
+    """Writes a checkpoint to a temporary file in its folder, and renames the file when it is complete.
 
-    Lightning writes to the temporary folder of the system first. If that is on a different file system, the
-    last step is a copy, which a kill may interrupt.
+    Lightning would use the temporary folder of the system. If that is on a different file system, the file
+    must be copied from there, and a process that is killed meanwhile leaves a part of it.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        content = io.BytesIO()  # written to a file, torch would hide the error of a full disk
+        content = io.BytesIO()  # if torch wrote to the file, it would hide the error of a full disk
         torch.save(checkpoint, content)
         with atomic_writer(Path(path)) as file:
             file.write(content.getbuffer())
@@ -116,15 +116,15 @@ class Checkpoint(Callback):
     best.ckpt is written whenever the monitored metric improves.
 
     Raises:
-        Diverged: a weight is not finite, or exploded; the checkpoints on disk stay as they are.
+        Diverged: a weight is not finite, or has exploded; the checkpoints on disk stay as they are.
     """
 
     def __init__(
         self, folder: Path, every: int, scalars: LogScalars, monitor: str | None, higher_is_better: bool
     ):
         self.folder, self.every, self.scalars, self.monitor = folder, every, scalars, monitor
-        self.sign = -1 if higher_is_better else 1
-        self.best = inf  # the lowest sign * metric
+        self.sign = -1 if higher_is_better else 1  # the best checkpoint has the lowest sign * metric
+        self.best = inf  # the lowest sign * metric so far
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
@@ -132,18 +132,19 @@ class Checkpoint(Callback):
                 incomplete.unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        value = self.sign * module.recorder.metrics.get(self.monitor or "", self.sign * inf)
-        better = value < self.best
-        due = module.game.step % self.every == 0 or trainer.should_stop
-        if not (better or due):
+        metric = module.recorder.metrics.get(self.monitor or "")
+        value = inf if metric is None else self.sign * metric
+        is_better = value < self.best
+        is_due = module.game.step % self.every == 0 or trainer.should_stop
+        if not (is_better or is_due):
             return
-        self.scalars.check(module.game.step, {WEIGHT: float(largest_weight(module))})
-        self.best = min(value, self.best)
-        if better:
+        self.scalars.refuse_divergence(module.game.step, {WEIGHT: float(largest_weight(module))})
+        if is_better:
+            self.best = value
             trainer.save_checkpoint(self.folder / "best.ckpt")
-        if due:
+        if is_due:
             trainer.save_checkpoint(self.folder / NEXT)
-            if trainer.is_global_zero:  # only now that the new file is complete, since the disk may be full
+            if trainer.is_global_zero:  # after the new file was written, because the disk may be full
                 last = self.folder / "last.ckpt"
                 if last.exists():
                     os.replace(last, self.folder / "previous.ckpt")
@@ -156,10 +157,11 @@ class Checkpoint(Callback):
         self.best = state["best"]
 
 
-def is_loss(name: str) -> bool:
-    """Whether a scalar is a term of a player's loss, rather than a scalar of a trick or a gradient norm."""
-    *_, player, term = ["", *name.split("/")]
-    return player in get_args(Player) and term != "gradient_norm"
+def player_of_loss(name: str) -> str | None:
+    """The player whose loss has a scalar as a term; None for a scalar of a trick and for a gradient norm."""
+    path, _, term = name.rpartition("/")
+    owner = path.rpartition("/")[2]  # a player or a trick, without the name of a stage before it
+    return owner if owner in get_args(Player) and term != "gradient_norm" else None
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""A callback that ends training after the last step, or upon a signal."""
+"""A callback that ends training after the last step, or after a signal such as Ctrl-C."""
 
 import signal
 import threading
@@ -11,13 +11,15 @@ from ganlab.core.distributed import any_rank
 from ganlab.training.module import GameModule
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SYNC_EVERY = 10  # on GPUs, steps between two collectives about a signal; each one waits for the device
+# On GPUs, the number of steps between two collectives about a signal, each of which waits for the device.
+SYNC_EVERY = 10
 
 
 class Stop(Callback):
-    """Ends training after `steps` steps, or after the step during which SIGINT or SIGTERM came.
+    """Ends training after step `steps` of the run, or after the step in which SIGINT or SIGTERM arrives.
 
-    All processes of a run end after the same step, on GPUs within ten steps. A second signal acts at once.
+    All processes of a run end after the same step; on GPUs, up to ten steps after the signal. A second signal
+    ends its process at once.
     """
 
     def __init__(self, steps: int):
@@ -26,9 +28,9 @@ class Stop(Callback):
         self._old_handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        # Only now, because Lightning has installed its handlers before.
+        # Lightning installs its handlers before this hook, so these replace them.
         self._old_handlers = {number: set_handler(number, self._on_signal) for number in SIGNALS}
-        # Disables a collective of Lightning about SIGTERM that would wait for the device in every step.
+        # Lightning would ask all processes about SIGTERM, and so wait for the device, in every step.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         trainer.should_stop = module.game.step >= self.steps
 
@@ -41,24 +43,26 @@ class Stop(Callback):
             self.signal = "another process's signal"
 
     def on_train_end(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        # Not after an exception: torchrun's signal must not hide the reason. Lightning restores them later.
+        # After an exception these handlers stay until Lightning restores the old ones: the signal by which
+        # torchrun then ends this process must not hide the exception.
         for number, handler in self._old_handlers.items():
             set_handler(number, handler)
 
     def ignore_sigterm(self) -> None:
-        """Ignores SIGTERM from now on, which torchrun sends: it would cut off the last messages."""
+        """Ignores SIGTERM from now on, because torchrun would cut off the last messages with it."""
         set_handler(signal.SIGTERM, signal.SIG_IGN)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number).name
-        # Not Lightning's handler, which would start a collective that no other process takes part in.
+        # Python's own handler raises KeyboardInterrupt. Lightning's would start a collective, in which no
+        # other process takes part.
         set_handler(number, signal.default_int_handler)
 
 
 def set_handler(number: int, handler: Any) -> Any:
     """Sets the handler of a signal, and returns the old one.
 
-    Outside of the main thread, which alone may do so, it has no effect and returns None.
+    Python allows this in the main thread only. In any other thread nothing is set, and None is returned.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     return signal.signal(number, handler) if in_main_thread else None

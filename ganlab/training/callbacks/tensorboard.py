@@ -2,7 +2,6 @@
 
 import shlex
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,22 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
 
+default_excepthook = threading.excepthook
 
-def silence_writers(default: Callable[[threading.ExceptHookArgs], Any] = threading.excepthook) -> None:
-    """Stops the threads that write events from printing tracebacks: the next event raises the error."""
-    threading.excepthook = lambda args: (
-        None if type(args.thread).__name__ == "_AsyncWriterThread" else default(args)
-    )
+
+def report_unless_writer(args: threading.ExceptHookArgs) -> None:
+    """Reports an exception that ended a thread, unless the thread wrote events: the next event raises it."""
+    if type(args.thread).__name__ != "_AsyncWriterThread":
+        default_excepthook(args)
 
 
 class TensorBoard(TensorBoardLogger):
-    """Writes TensorBoard's events to the run directory, by the step of the game; a resume appends to them.
+    """Writes the events of TensorBoard to the run directory; a resume adds to them.
+
+    The x-axis is the step of the game.
+
+    Attributes:
+        location: the command that shows the events.
 
     Raises:
         ConfigError: tensorboard is not installed.
@@ -30,7 +35,7 @@ class TensorBoard(TensorBoardLogger):
 
     def __init__(self, directory: RunDirectory, cfg: DictConfig):
         self.location = f"tensorboard --logdir {shlex.quote(str(directory.path))}"
-        silence_writers()
+        threading.excepthook = report_unless_writer
         try:
             super().__init__(save_dir=str(directory.path), name="tensorboard", version="")
         except ModuleNotFoundError as error:
@@ -38,8 +43,7 @@ class TensorBoard(TensorBoardLogger):
             raise ConfigError("needs the package tensorboard", remedy, "logger", "tensorboard") from error
 
     def log_image(self, key: str, images: list[Image.Image], step: int) -> None:
-        """Logs images [H, W] or [H, W, 3] under one key."""
-        for i, image in enumerate(images):
-            name = key if len(images) == 1 else f"{key}/{i}"
-            pixels: Any = np.asarray(image.convert("RGB"))
-            self.experiment.add_image(name, pixels, step, dataformats="HWC")
+        """Logs images. The method has the signature of Lightning's W&B logger."""
+        for image in images:
+            pixels: Any = np.asarray(image.convert("RGB"))  # [H, W, 3]
+            self.experiment.add_image(key, pixels, step, dataformats="HWC")

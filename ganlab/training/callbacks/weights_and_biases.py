@@ -18,10 +18,10 @@ from pytorch_lightning.loggers import WandbLogger
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, ConfigError, error_message, require
 
-# The values that WANDB_MODE may have; None: it is not set. dryrun and run are old names of modes.
+# The values that WANDB_MODE may have, or None if it is not set. dryrun and run are old names of modes.
 MODES = (None, "online", "offline", "disabled", "shared", "dryrun", "run")
-PATIENCE = 3.0  # seconds that the server has to answer; wandb itself gives up after 100
-UPLOAD_TIME = 300.0  # seconds for the upload at the end; wandb itself waits without limit
+PATIENCE = 3.0  # the seconds that the server has to answer; by default wandb gives up after 100
+UPLOAD_TIME = 300.0  # the seconds that the upload at the end may take; by default wandb waits without limit
 # Variables without effect: the run directory decides where W&B writes and which W&B run a resume continues.
 IGNORED_VARIABLES = ("WANDB_DIR", "WANDB_RUN_ID", "WANDB_RESUME")
 
@@ -30,9 +30,14 @@ class Wandb(WandbLogger):
     """A W&B run in the run directory, which a resume continues; its x-axis is the step of the game.
 
     Args:
-        mode: "auto": the mode of WANDB_MODE; if this is not set, online if there is a key and the server
-            answers, otherwise offline.
-        project, entity, group, job_type: settings of the W&B run; null or empty: W&B's defaults.
+        mode: the mode of W&B. "auto" is the mode that WANDB_MODE names. If that is not set, it is online if
+            there is a key and the server answers, and otherwise offline.
+        project, entity, group, job_type: settings of the W&B run; W&B's defaults if null or empty.
+        directory: the directory of the run.
+        cfg: the config of the run, which W&B shows.
+
+    Attributes:
+        location: the address of the W&B run, or the command that uploads it.
 
     Raises:
         ConfigError: W&B rejects the run.
@@ -43,18 +48,20 @@ class Wandb(WandbLogger):
         group: str | None, job_type: str | None, directory: RunDirectory, cfg: DictConfig,
     ):  # fmt: skip
         refuse_foreign_settings(directory)
-        # `wandb agent` gives the run an id; wandb.init silently ignores any other id.
+        # In a sweep of W&B, its agent gives the run an id, and wandb.init silently ignores any other id.
         sweep_run_id = os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
-        if (ignored := [name for name in IGNORED_VARIABLES if os.environ.get(name)]) and sweep_run_id is None:
+        ignored = [name for name in IGNORED_VARIABLES if os.environ.get(name)]
+        if ignored and sweep_run_id is None:
             print(f"{', '.join(ignored)} have no effect: the W&B run belongs to {directory.path}")
         run_id = sweep_run_id or directory.summary().get("wandb_run_id") or secrets.token_hex(4)
         directory.write_summary(wandb_run_id=run_id)
+        # Where the run appears in W&B; without a value, W&B uses its default.
+        place = {"project": project, "entity": entity, "group": group, "job_type": job_type}
         timeouts = {"init_timeout": 3 * PATIENCE, "finish_timeout": UPLOAD_TIME}
-        names = {"project": project, "entity": entity, "group": group, "job_type": job_type}
         settings: Any = OmegaConf.to_container(cfg, resolve=True)
         run = init_run(
             may_stay_offline=mode == "auto",
-            **{name: value or None for name, value in names.items()},
+            **{name: value or None for name, value in place.items()},
             name=os.environ.get("WANDB_NAME") or directory.path.name,
             dir=directory.path,
             id=run_id,
@@ -65,9 +72,10 @@ class Wandb(WandbLogger):
             settings={"silent": True, "console": "off", **timeouts},
         )
         run.define_metric("*", step_metric="step")
-        # One command for all parts of a resumed run, which wandb uploads in their order.
-        parts = f"{shlex.quote(str(directory.path))}/wandb/offline-run-*"
-        self.location = f"offline; wandb sync {parts}" if run.offline else run.url or run.settings.mode
+        self.location = run.url or run.settings.mode
+        if run.offline:
+            # One command for all parts of a resumed run, which wandb uploads in their order.
+            self.location = f"offline; wandb sync {shlex.quote(str(directory.path))}/wandb/offline-run-*"
         super().__init__(experiment=run)
 
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:  # type: ignore[override]
@@ -80,9 +88,10 @@ class Wandb(WandbLogger):
 
 def refuse_foreign_settings(directory: RunDirectory) -> None:
     """Refuses W&B settings in the working directory if somebody else made the run: they may name a server."""
-    for path in () if directory.signed_by_user else ("wandb/settings", ".wandb/settings"):
+    for path in ("wandb/settings", ".wandb/settings"):
+        allowed = directory.signed_by_user or not os.path.exists(path)
         reason = f"{path} would tell W&B where to send your key"
-        require(not os.path.exists(path), "", UNSET, reason, "remove it, or set logger=csv")
+        require(allowed, "", UNSET, reason, "remove it, or set logger=csv")
 
 
 def environment_mode() -> str | None:
@@ -100,7 +109,7 @@ def check_wandb_mode(cfg: DictConfig) -> None:
 
 
 def resolve_mode(mode: str) -> str:
-    """The mode to pass to wandb; `auto` becomes the mode of the environment, or online if possible."""
+    """The mode to pass to wandb: for "auto", the mode of the environment, or online if possible."""
     if os.environ.get("WANDB_MODE") == "":
         del os.environ["WANDB_MODE"]  # W&B would take the empty text for a mode
     given = environment_mode() if mode == "auto" else mode
@@ -111,16 +120,15 @@ def is_reachable() -> bool:
     """Whether W&B can be used online: there is a key, and the server answers in time."""
     url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     host = urlparse(url).hostname or ""
-    if not (os.environ.get("WANDB_API_KEY") or has_stored_key(host)):
-        return False
-    if not server_answers(url):
+    has_key = bool(os.environ.get("WANDB_API_KEY")) or has_stored_key(host)
+    answers = has_key and server_answers(url)
+    if has_key and not answers:
         print(f"{host} does not answer: logging to W&B offline")
-        return False
-    return True
+    return answers
 
 
 def server_answers(url: str) -> bool:
-    """Whether a server answers in time, with any status; the request uses the proxy, if one is set."""
+    """Whether a server answers in time, with any status. If the environment names a proxy, it is used."""
     reached = threading.Event()
 
     def request() -> None:
@@ -129,21 +137,24 @@ def server_answers(url: str) -> bool:
                 urlopen(url, timeout=PATIENCE).close()
             reached.set()
 
-    # In a thread, because the timeout excludes the look-up of the name, and applies to each address.
+    # In a thread, because urlopen needs more time to look up the name, and has the timeout for each address.
     threading.Thread(target=request, daemon=True).start()
     return reached.wait(PATIENCE)
 
 
 def has_stored_key(host: str) -> bool:
     """Whether `wandb login` has left a key in the netrc file."""
-    try:
+    with suppress(OSError, netrc.NetrcParseError):
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+    return False
 
 
 def init_run(*, may_stay_offline: bool, **settings: Any) -> Any:
-    """Starts a W&B run. If the server rejects it and `may_stay_offline`, starts it offline.
+    """Starts a W&B run. If its server rejects the run, it may be started offline.
+
+    Args:
+        may_stay_offline: whether a run that is rejected is started offline.
+        settings: the arguments of `wandb.init`.
 
     Raises:
         ConfigError: wandb or its server rejects the run.
@@ -157,7 +168,6 @@ def init_run(*, may_stay_offline: bool, **settings: Any) -> Any:
             print(f"W&B rejects the run ({error_message(error)}): logging to W&B offline")
             wandb.teardown()  # its service still holds the id
             return init_run(may_stay_offline=False, **{**settings, "mode": "offline"})
-        first = "log in, or set logger.wandb.mode=offline" if settings["mode"] == "online" else "correct it"
-        remedy = f"{first}, or set logger=csv"
+        repair = "log in, or set logger.wandb.mode=offline" if settings["mode"] == "online" else "correct it"
         reason = f"W&B rejects the run: {error_message(error)}"
-        raise ConfigError(reason, remedy, key="logger", value="wandb") from error
+        raise ConfigError(reason, f"{repair}, or set logger=csv", key="logger", value="wandb") from error
