@@ -22,8 +22,8 @@ class SampleMetric(ABC):
     """Base class of metrics of generated samples. Most metrics compare these with real samples.
 
     The methods are called in this order: `setup`, and `update` with all real samples, once in a run; then, in
-    each evaluation, `update` with the generated samples, `compute`, and `reset`. All calls are in one process
-    of a distributed run, so a metric must not wait for the other processes.
+    each evaluation, `update` with the generated samples, `observe_game`, `compute`, and `reset`. In a
+    distributed run, one process makes all calls, so a metric must not wait for the others.
 
     Errors have keys relative to the metric, such as ".k", or no key. `Evaluation` completes them to
     `metric.<name>.k` and `metric=<name>`.
@@ -194,8 +194,9 @@ class FeatureMetric(SampleMetric):
         """The values, one for each of `prefixes`."""
 
     def _set_names(self, size: str = "") -> None:
-        suffix = "_".join([self.extractor.network.name, *filter(None, [self.subsampled_split])]) + size
-        self.names = tuple(f"{prefix}/{suffix}" for prefix in self.prefixes)
+        """Sets `names`, which end in `size`, the number of generated samples, once that is known."""
+        split = f"_{self.subsampled_split}" if self.subsampled_split else ""
+        self.names = tuple(f"{prefix}/{self.extractor.network.name}{split}{size}" for prefix in self.prefixes)
 
 
 class ReservoirMetric(FeatureMetric):
@@ -213,7 +214,8 @@ class ReservoirMetric(FeatureMetric):
             self._reservoirs.setdefault((split, index), Reservoir(self.limit)).add(rows)
 
     def drop_generated(self) -> None:
-        self._reservoirs = {key: rows for key, rows in self._reservoirs.items() if None not in key}
+        # Keeps the reservoirs of splits, whose keys do not contain None.
+        self._reservoirs = {key: store for key, store in self._reservoirs.items() if None not in key}
 
     def rows(self, split: Split | None, index: int = 0) -> Tensor:
         """The stored rows [N, F] of the representation with this index in the result of `represent`."""

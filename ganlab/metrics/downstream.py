@@ -227,16 +227,14 @@ class LinearProbe(DownstreamMetric):
         require(activations, "", UNSET, reason, f"add some, such as nn.LeakyReLU, or {OTHER_METRIC}")
 
     def measure(self, game: Game, seed: int) -> float:
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import LinearSVC
+        from sklearn import pipeline, preprocessing, svm
 
         device = next(game.parameters()).device
         features, labels = self._features(game, self._data.subset("train", self._n, device, CHUNK))
         test_features, test_labels = self._features(game, self._data.split("test", device, CHUNK))
         # For thousands of features the dual problem takes half of the time, and has the same solution.
-        solver = LinearSVC(C=self.cost, dual=True, tol=TOLERANCE, random_state=0)
-        classifier = make_pipeline(StandardScaler(), solver)
+        machine = svm.LinearSVC(C=self.cost, dual=True, tol=TOLERANCE, random_state=0)
+        classifier = pipeline.make_pipeline(preprocessing.StandardScaler(), machine)
         predicted = torch.from_numpy(classifier.fit(features, labels).predict(test_features))
         return float(predicted.ne(test_labels).double().mean())
 

@@ -21,8 +21,8 @@ from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.features import to_unit_range, use_disk_cache
 from ganlab.metrics.protocols import MetricRecords
 
-# Opens a progress bar with a text and a total, such as `progress_bar`. Its context gives a function that
-# advances the bar by a number.
+# The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. They take a text and a
+# total, and open a progress bar. The context that they return gives a function that advances it by a number.
 OpenProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 CHUNK = 1000  # samples that are generated at a time
 BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
@@ -35,7 +35,7 @@ class Evaluation:
 
     Each metric compares with the splits in its `references`. Its `subsampled_split` is limited to a random
     subset of `n_real` samples, the same in every run. To measure the floor, at most `n` real samples of the
-    metric's `floor_split` are passed like generated ones. A metric for which these are too few has no floor.
+    metric's `floor_split` are passed like generated ones. If that is too few for a metric, it has no floor.
 
     Samples are generated and passed to the metrics in chunks, so only metrics that store samples need more
     memory for more samples. A conditional generator is given classes in the proportions of the reference, as
@@ -62,7 +62,7 @@ class Evaluation:
     open_progress_bar: OpenProgressBar = lambda what, total: nullcontext(lambda more: None)
 
     def __post_init__(self) -> None:
-        self.higher_is_better: dict[str, bool] = {}  # by the names of values
+        self.higher_is_better: dict[str, bool] = {}  # whether higher is better, by the name of the value
         for name, metric in self.metrics.items():
             with _completing_error_keys(name):
                 suitable = metric.input_kind == "points" or self.data.value_range is not None
@@ -76,10 +76,11 @@ class Evaluation:
         single = [metric for metric in self.metrics.values() if len(metric.references) == 1]
         splits = [metric.subsampled_split for metric in single if metric.subsampled_split] or ["train"]
         self._classes_by_split = {split: self.data.proportional_labels(self.n, split) for split in splits}
-        self.classes = next(iter(self._classes_by_split.values()))  # of the generated samples [n], or None
-        self.floors: dict[str, dict[str, Any]] = {}  # by the names of values, as parts of their records
-        self._protocols: dict[str, dict[str, Any]] = {}
-        self._hashes: dict[tuple[Split, int], str] = {}  # of real samples, by their split and number
+        # The classes [n] of generated samples; None: the data have no labels.
+        self.classes = next(iter(self._classes_by_split.values()))
+        self.floors: dict[str, dict[str, Any]] = {}  # the entries of a record on the floor, by value name
+        self._protocols: dict[str, dict[str, Any]] = {}  # the protocols, by the name of the value
+        self._hashes: dict[tuple[Split, int], str] = {}  # the hashes of real samples, by split and number
         self._is_prepared = False
 
     def __call__(self, game: Game) -> dict[str, float]:
@@ -93,20 +94,21 @@ class Evaluation:
         if not is_main_process():
             deque(samples, maxlen=0)  # generates the part of this process, and stores nothing
             return {}
-        device = next(game.parameters()).device
-        self._prepare(device)
-        with self.open_progress_bar("metrics of the game", len(self.metrics)) as advance:
-            for name, metric in self.metrics.items():
-                with _completing_error_keys(name):
-                    metric.observe_game(game, self.seed)
-                advance(1)
-        return self.measure(samples, device)
+        return self.measure(samples, next(game.parameters()).device, game)
 
-    def measure(self, samples: Iterable[Tensor], device: torch.device) -> dict[str, float]:
-        """The values by name for chunks of samples [N, *shape] in the data's range."""
+    def measure(
+        self, samples: Iterable[Tensor], device: torch.device, game: Game | None = None
+    ) -> dict[str, float]:
+        """The values by name for chunks of samples [N, *shape] in the data's range.
+
+        Args:
+            samples: the chunks of samples.
+            device: the device of the samples.
+            game: the game that generated the samples; None: they are images from files.
+        """
         self._prepare(device)
         self._pass_samples(samples, self.metrics, split=None, text="samples", total=self.n)
-        return self._compute_and_reset(self.metrics)
+        return self._compute_and_reset(self.metrics, game)
 
     def check_game(self, game: Game) -> None:
         """Checks that all metrics can measure a game.
@@ -118,8 +120,8 @@ class Evaluation:
             with _completing_error_keys(name):
                 metric.check_game(game)
         classes = self._classes_by_split.values()
-        different = {None if labels is None else tuple(labels.tolist()) for labels in classes}
-        if game.generator.num_classes and len(different) > 1:
+        distinct = {None if labels is None else tuple(labels.tolist()) for labels in classes}
+        if game.generator.num_classes and len(distinct) > 1:
             splits = " and ".join(self._classes_by_split)
             reason = f"the splits {splits} have different proportions of classes"
             raise ConfigError(reason, "compare a conditional game with one split at a time")
@@ -251,13 +253,15 @@ class Evaluation:
                         metric.update(points if metric.input_kind == "points" else images, split)
                 advance(len(points))
 
-    def _compute_and_reset(self, names: Collection[str]) -> dict[str, float]:
+    def _compute_and_reset(self, names: Collection[str], game: Game | None = None) -> dict[str, float]:
         """The values of the metrics of these names, whose generated samples are dropped afterwards."""
         values: dict[str, float] = {}
         with self.open_progress_bar("metrics", len(names)) as advance:
             for name in names:
                 metric = self.metrics[name]
                 with _completing_error_keys(name):
+                    if game is not None:
+                        metric.observe_game(game, self.seed)
                     computed = metric.compute()
                 self._protocols |= dict.fromkeys(computed, self._protocol(metric))
                 values |= computed

@@ -133,7 +133,7 @@ class ClassifierFeatures(nn.Module):
         expected, shape = list(self.classifier.shape), list(shape)
         reason = f"takes images of shape {expected}, and these data have the shape {shape}"
         require(value_range and shape == expected, ".extractor", extractor, reason, "choose another space")
-        self.low, self.high = value_range or (0.0, 1.0)  # never None here
+        self.low, self.high = value_range or (0.0, 1.0)  # not None, or refused above
 
     def forward(self, sample: Sample) -> Tensor:
         return self.classifier.features((sample.x - self.low) / (self.high - self.low))
@@ -194,10 +194,11 @@ class Inception:
         # TF32 is disabled, because `dtype` promises float32.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             features, *logits = self._loaded.network(levels.contiguous(memory_format=torch.channels_last))
-        return Features(features, *(logits or [features.new_empty(len(x), 0)]))
+        return Features(features, logits[0] if logits else features.new_empty(len(x), 0))
 
     @cached_property
     def _loaded(self) -> LoadedNetwork:
+        """The network, which is loaded at the first use."""
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         outputs = ["2048", "logits_unbiased"] if self.num_features == 2048 else [str(self.num_features)]

@@ -35,7 +35,7 @@ class Extractor(Protocol):
     name: str
     sha256: str  # the hash of the weights
     num_features: int
-    preprocessing: Mapping[str, str]  # how images are resized: entries of the protocol
+    preprocessing: Mapping[str, str]  # the entries of the protocol on how images are resized
     libraries: tuple[str, ...]  # the libraries whose versions may change the output
     dtype: torch.dtype  # the type of the weights when features are extracted
 

@@ -16,9 +16,9 @@ from ganlab.functional.kernels import Polynomial
 from ganlab.metrics.base import FeatureMetric, ReservoirMetric, require_enough
 from ganlab.metrics.features import Extractor
 
-# The Inception Score accepts this many samples in a part, however many classes there are. The score of m
-# samples is at most m, and even the images of ImageNet score only about half of this limit.
-MAX_NEEDED_IN_A_PART = 500
+# The number of samples in a part of the Inception Score that is enough for any number of classes. A part of m
+# samples scores at most m, and even the images of ImageNet score only about half of this number.
+ENOUGH_IN_A_PART = 500
 SEED = 2020  # torch-fidelity's seed for the subsets of KID, and for the order of the samples of IS
 KERNEL = Polynomial(degree=3, offset=1.0)  # the kernel of KID
 
@@ -52,11 +52,11 @@ class FrechetDistance(FeatureMetric):
         self._distance = FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False)
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
-        """Refuses at most as many samples as features, because their covariance is always singular."""
+        """Checks that there are more samples than features, because otherwise the covariance is singular."""
         n = self.extractor.network.num_features
         reason = f"the covariance of {n} features needs {n + 1} samples"
-        smaller = f"metric.kid.subset_size={min(n_real, n_fake)}"
-        remedy = f"choose metric=kid with {smaller}, or an extractor of fewer features"
+        kid_setting = f"metric.kid.subset_size={min(n_real, n_fake)}"
+        remedy = f"choose metric=kid with {kid_setting}, or an extractor of fewer features"
         require_enough(n + 1, reason, remedy, real=n_real, generated=n_fake)
 
     def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
@@ -133,7 +133,7 @@ class InceptionScore(ReservoirMetric):
     sample is certain and all classes are equally frequent. The value is the mean over `splits` parts of the
     samples in a fixed random order; more parts give lower scores (Barratt and Sharma 2018). A part of m
     samples cannot score above m, so each part needs as many samples as there are classes, but not more than
-    `MAX_NEEDED_IN_A_PART`. Real images are not used.
+    `ENOUGH_IN_A_PART`. Real images are not used.
 
     Args:
         extractor: a network, or the name of a classifier.
@@ -150,7 +150,7 @@ class InceptionScore(ReservoirMetric):
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
         if self.num_classes:
-            needed_in_a_part = min(self.num_classes, MAX_NEEDED_IN_A_PART)
+            needed_in_a_part = min(self.num_classes, ENOUGH_IN_A_PART)
             needed = self.splits * needed_in_a_part
             reason = f"a split scores at most its size, so that {needed} samples are needed"
             possible_splits = n_fake // needed_in_a_part

@@ -13,7 +13,7 @@ from ganlab.filesystem import read_regular_file
 
 MetricRecord = Mapping[str, Any]  # a value together with its protocol
 MetricRecords = dict[str, dict[str, Any]]  # records by the names of values
-MAX_VALUE = 1e308  # the largest absolute value; larger ones are mistakes, such as infinity
+MAX_VALUE = 1e308  # the largest absolute value of a metric, because infinity is no measurement
 # The keys of a record that are not part of the protocol. "beside" has further results, such as a deviation.
 RESULTS = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}
 MAX_BYTES = 1 << 20  # the largest size of a file of records
@@ -63,7 +63,7 @@ def read_records(path: Path) -> MetricRecords:
 
 
 def _is_metric_value(value: object) -> bool:
-    """Whether a value from a file is a number, but not a Boolean, and not too large; it may be NaN."""
+    """Whether a value from a file is a number of at most `MAX_VALUE`, or NaN, which no number exceeds."""
     return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > MAX_VALUE
 
 

@@ -68,7 +68,7 @@ class ModeMetric(SampleMetric):
 
     def reset(self) -> None:
         self._n_fake = 0
-        self._histogram = torch.zeros(len(self._mixture.stds)).long()
+        self._histogram = torch.zeros(len(self._mixture.stds), dtype=torch.long)
 
     def protocol(self) -> ProtocolFields:
         return {

@@ -57,7 +57,7 @@ def test_a_classifier_trained_on_samples_is_tested_on_real_images() -> None:
     """Copies of the training images are as good as these images, and noise is as bad as guesses."""
     cfg = compose(*SMALL, "trick=label_conditioning")
     data, played = build_data(cfg), build_game(cfg)
-    x, y = (torch.cat(part) for part in zip(*data.subset("train", 600, "cpu", 1000), strict=True))
+    x, y = next(data.subset("train", 600, "cpu", batch_size=600))
     noise = 2 * torch.rand_like(x) - 1
     before = torch.get_rng_state()
     metric = ClassificationAccuracy(epochs=12, lr=0.004)
@@ -110,6 +110,7 @@ def test_feature_maps_are_pooled_to_a_grid_unless_they_are_smaller() -> None:
         if isinstance(layer, nn.LeakyReLU | nn.Tanh):
             activations.append(output)
     assert [tuple(activation.shape[1:]) for activation in activations] == [(3, 16, 8), (6, 8, 4), (5,)]
+    # A grid of 4 x 4 has cells of 4 x 2 pixels in maps of 16 x 8, and of 2 x 1 pixels in maps of 8 x 4.
     pooled_by_hand = [
         activations[0].unflatten(3, (4, 2)).unflatten(2, (4, 4)).amax((3, 5)).flatten(1),
         activations[1].unflatten(2, (4, 2)).amax(3).flatten(1),
@@ -128,17 +129,17 @@ def test_feature_maps_are_pooled_to_a_grid_unless_they_are_smaller() -> None:
     [
         ("spectral_norm minibatch_discrimination", "dcgan", [64, 32]),
         ("normalisation noise_layers", "dcgan", [64, 32]),
-        ("feature_autoencoder weight_norm", "mlp", [16]),  # a decoder sees no image
+        ("feature_autoencoder weight_norm", "mlp", [16]),  # without the decoder, which receives no images
         ("semi_supervised diff_augment", "dcgan", [64, 32]),
-        ("label_conditioning", "mlp", [16]),  # by projection, which the features do not depend on
+        ("label_conditioning", "mlp", [16]),  # by projection, on which the hidden layers do not depend
     ],
 )
 def test_hidden_layers_are_found_in_networks_that_tricks_changed(
     tricks: str, model: str, widths: list[int]
 ) -> None:
-    more = "data.labelled=10" if "semi" in tricks else "data.batch_size=16"
+    override = "data.labelled=10" if "semi" in tricks else "data.batch_size=16"
     projection = ["trick.label_conditioning.discriminator=projection"] if "label" in tricks else []
-    played = game("non_saturating", tricks.split(), "alternating", more, *projection, model=model).game
+    played = game("non_saturating", tricks.split(), "alternating", override, *projection, model=model).game
     LinearProbe(n_train=10, cost=1.0).check_game(played)
     x = torch.rand(4, 1, 8, 8)
     discriminator = played.discriminator.eval()

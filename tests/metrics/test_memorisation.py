@@ -37,6 +37,7 @@ def test_it_is_the_statistic_of_mann_and_whitney() -> None:
         name: [float((x - points["train"]).norm(dim=1).min()) for x in points[name]]
         for name in ("fake", "held_out")
     }
+    # The statistic counts the pairs in which the generated sample is farther from the training set.
     expected = 1 - mannwhitneyu(distances["fake"], distances["held_out"]).statistic / (40 * 50)
     assert measure(**rounded) == pytest.approx(dict.fromkeys(NAMES, expected))
 
