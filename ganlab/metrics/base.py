@@ -1,4 +1,4 @@
-"""Base classes of metrics: those of generated samples, and those of the features of images."""
+"""Base classes of metrics of generated samples, and of metrics of the features of images."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Classifier(nn.Module):
         """The features of images, [N, C, H, W] in [0, 1] -> [N, F]. They come from a ReLU: none is negative.
 
         Raises:
-            ConfigError: the shape of the images is not that of the classifier.
+            ConfigError: the classifier does not take images of this shape.
         """
         shape, expected = list(x.shape[1:]), list(self.shape)
         reason = f"takes images of shape {expected}, and these samples have the shape {shape}"

@@ -46,7 +46,7 @@ class FrechetDistance(FeatureMetric):
 
         super().__init__(extractor, split)
         self.settings = {"torchmetrics": version("torchmetrics")}
-        identity = nn.Identity()  # in place of torchmetrics' network, because it receives features
+        identity = nn.Identity()  # replaces torchmetrics' network, because `update` receives features
         identity.num_features = self.extractor.network.num_features  # type: ignore[assignment]
         # With sync_on_compute torchmetrics would wait for the other ranks, which may not be evaluating.
         self._distance = FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False)
@@ -78,7 +78,7 @@ class KernelDistance(ReservoirMetric):
     subsets. If every subset contains all generated samples, only the real samples cause this deviation.
 
     Zero is best. Samples of one distribution have the expected value 0, so values may be negative. The
-    expected value does not depend on the number of samples, unlike that of the Frechet distance.
+    expected value does not depend on the number of samples, unlike for the Frechet distance.
 
     Args:
         extractor: a network, or the name of a classifier.
@@ -167,7 +167,7 @@ class InceptionScore(ReservoirMetric):
     def values(self) -> tuple[float, ...]:
         # torchmetrics' class is not used: it warns whenever it is built, shuffles with the global generator
         # and may use fewer parts. Its scores and those of torch-fidelity are NaN if a class has probability 0
-        # in all samples. The order and the parts are those of torch-fidelity.
+        # in all samples. The order and the parts are the same as in torch-fidelity.
         logits = self.rows(None).double()  # [N, K]
         n = len(logits)
         logits = logits[np.random.RandomState(SEED).permutation(n)]

@@ -64,9 +64,9 @@ class Memorisation(ReservoirMetric):
 
     P(d(G(z)) < d(x)) + P(d(G(z)) = d(x)) / 2 over all pairs of a generated sample G(z) and a test image x,
     where d is the distance to the nearest training image. The first value uses distances of an extractor's
-    features, the second one those of pixels. This is the Mann-Whitney statistic with which Meehan, Chaudhuri
-    & Dasgupta (2020, section 3) detect data-copying. It is 1/2 if samples are as close as test images are, 1
-    if they are copies of training images, and 0 if they are far from all data.
+    features, the second one distances of pixels. This is the Mann-Whitney statistic with which Meehan,
+    Chaudhuri & Dasgupta (2020, section 3) detect data-copying. It is 1/2 if samples are as close as test
+    images are, 1 if they are copies of training images, and 0 if they are far from all data.
     """
 
     prefixes = ("memorisation", "memorisation_pixels")

@@ -35,13 +35,13 @@ class Parzen(SampleMetric):
 
     Args:
         widths: the widths from which the best one is chosen.
-        num_validation: the number of images, the first ones of the validation split, that choose the width;
+        num_validation: the number of validation images that choose the width, the first ones of the split;
             None: all.
     """
 
     higher_is_better = True
     references = ("validation", "test")
-    floor_split = "train"  # the widths are chosen on the validation split
+    floor_split = "train"  # the only split that is not a reference
     names = ("parzen/validation", "parzen/test")
 
     def __init__(self, widths: Annotated[Sequence[Positive], 1], num_validation: TwoOrMore | None):
@@ -60,16 +60,17 @@ class Parzen(SampleMetric):
         reason = "needs generated samples, and images of validation and test"
         require(all(self._samples.values()), "", UNSET, reason)
         fake = torch.cat(self._samples[None])
-        by_width = log_densities(self.validation_images, fake, self._widths)  # [W, N]
-        best = int(by_width.mean(1).argmax())
-        on_validation, width = by_width[best], self._widths[best]
-        (on_test,) = log_densities(torch.cat(self._samples["test"]), fake, [width])
+        densities_by_width = log_densities(self.validation_images, fake, self._widths)  # [W, N]
+        best = int(densities_by_width.mean(1).argmax())
+        validation_densities, width = densities_by_width[best], self._widths[best]
+        (test_densities,) = log_densities(torch.cat(self._samples["test"]), fake, [width])
         self.extras = {
             "width": width,
-            "standard_error": standard_error(on_test),
-            "standard_error_validation": standard_error(on_validation),
+            "standard_error": standard_error(test_densities),
+            "standard_error_validation": standard_error(validation_densities),
         }
-        return {"parzen/validation": float(on_validation.mean()), "parzen/test": float(on_test.mean())}
+        values = float(validation_densities.mean()), float(test_densities.mean())
+        return dict(zip(self.names, values, strict=True))
 
     @property
     def validation_images(self) -> Tensor:
@@ -94,7 +95,10 @@ class Parzen(SampleMetric):
 
 @torch.no_grad()
 def log_densities(x: Tensor, centres: Tensor, widths: Sequence[float]) -> Tensor:
-    """Log-densities of x [N, D] under Gaussians of each width at centres [M, D], in nats: float64 [W, N]."""
+    """Log-densities of x [N, D] under mixtures of Gaussians at centres [M, D], in nats: float64 [W, N].
+
+    Each of the W mixtures has one of the widths.
+    """
     # |x - s|^2 is computed as |x|^2 - 2 x.s + |s|^2. Rounding errors are smallest for points near the origin,
     # so the mean of the centres is moved there.
     mean = centres.mean(0)

@@ -135,7 +135,7 @@ class StackedModes(ReservoirMetric):
 
     def __init__(self, extractor: str | Extractor):
         super().__init__(extractor)
-        self._num_modes = 0
+        self._num_modes = 0  # K in the formula, which is known after `represent`
 
     def is_higher_better(self, name: str) -> bool:
         return name.startswith("modes/")
@@ -157,7 +157,8 @@ class StackedModes(ReservoirMetric):
     def values(self) -> tuple[float, ...]:
         counts = self.rows(None).bincount().double()
         q = counts[counts > 0] / counts.sum()
-        return float(len(q)), float((q * q.log()).sum()) + math.log(self._num_modes)
+        reverse_kl = float((q * q.log()).sum()) + math.log(self._num_modes)  # because q sums to 1
+        return float(len(q)), reverse_kl
 
 
 class Wasserstein(SampleMetric):

@@ -1,4 +1,4 @@
-"""KID against that of torch-fidelity and the sums over pairs, its expectation, and the reservoir."""
+"""KID against torch-fidelity and against sums over pairs; its expected value; and the reservoir."""
 
 from __future__ import annotations
 

@@ -77,8 +77,9 @@ def test_copies_count_once() -> None:
     expected = prdc(real, fake, 3)
     assert prdc(torch.cat([real, real[:9], real[:9], real[:9]]), fake, 3) == expected
     assert prdc(real.repeat(6, 1), fake.repeat(4, 1), 3) == pytest.approx(expected)
+    _, expected_recall, _, expected_coverage = expected
     _, recall, _, coverage = prdc(real, torch.cat([fake, fake[:5]]), 3)
-    assert (recall, coverage) == (expected[1], expected[3])
+    assert (recall, coverage) == (expected_recall, expected_coverage)
     of_itself = prdc(real, real, 3)
     assert prdc(real.repeat(6, 1), real, 3) == of_itself
     precision, recall, density, coverage = of_itself

@@ -39,7 +39,7 @@ def uneven_data() -> Data:
     zeros, ones = ((labels == label).nonzero()[:, 0] for label in (0, 1))
     rows = {"train": torch.cat([zeros[:130], ones[:13]]), "test": torch.cat([zeros[130:143], ones[13:52]])}
     sources = {split: Memory(x[indices], labels[indices], flip=False) for split, indices in rows.items()}
-    return Data((1, 8, 8), 2, (-1.0, 1.0), 16, sources)
+    return Data(shape=(1, 8, 8), num_classes=2, range=(-1.0, 1.0), batch_size=16, sources=sources)
 
 
 class PerfectGenerator(nn.Module):
@@ -55,6 +55,7 @@ class PerfectGenerator(nn.Module):
         rows = []
         for z, label in zip(latent, condition, strict=True):
             rows_of_class = (source.labels == label).nonzero()[:, 0]
+            # The latent determines the image.
             rows.append(rows_of_class[int(z[0].abs() * 1e4) % len(rows_of_class)])
         return scale(source.x[torch.stack(rows)], (-1.0, 1.0))
 
@@ -65,7 +66,7 @@ def test_samples_have_the_class_proportions_of_the_reference() -> None:
     played = build_game(cfg, data)
     assert played.generator.class_counts == [130, 13]
     played.generator.body = played.tricks["ema"].averages["generator"].body = PerfectGenerator(data)
-    metrics = {"fid": FrechetDistance("digits", "train"), "is": InceptionScore("digits", 10)}
+    metrics = {"fid": FrechetDistance("digits", "train"), "is": InceptionScore("digits", splits=10)}
     evaluation = Evaluation(metrics, data, n=500, n_real=None, seed=0)
     values = evaluation(played)
     record = evaluation.records(values, played)["fid/digits_train_500"]
@@ -75,7 +76,7 @@ def test_samples_have_the_class_proportions_of_the_reference() -> None:
     metric.setup(data, n_fake=500, n_real=143)
     for x, _ in data.split("train", "cpu", 143):
         metric.update((x + 1) / 2, "train")
-    metric.update((played.sample(500) + 1) / 2)
+    metric.update((played.sample(500) + 1) / 2)  # both classes equally often
     classes_in_turn = metric.compute()
     assert values["fid/digits_train_500"] < 5
     assert classes_in_turn["fid/digits_train_500"] > 50

@@ -89,7 +89,8 @@ def test_modes_of_unlike_weights_and_deviations() -> None:
 
 def test_exact_samples_reach_the_values_of_the_plane() -> None:
     data = toy("data=ring")
-    values = mode_values(data, data.distribution.sample(100_000, seeded_generator(0))[0])
+    x, _ = data.distribution.sample(100_000, seeded_generator(0))
+    values = mode_values(data, x)
     assert values["modes"] == 8
     assert values["high_quality"] == pytest.approx(1 - exp(-4.5), abs=0.002)
     # The expected value for n samples of M equally likely modes is (M - 1) / 2n.
