@@ -11,7 +11,7 @@ from rich.text import Text
 from ganlab.cli import launch
 from ganlab.core.errors import require, terminal_text
 from ganlab.core.validation import format_number
-from ganlab.metrics.protocols import common_values, read_records
+from ganlab.metrics.protocols import common_values_and_remarks, read_records
 
 
 def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[str, float]]:
@@ -31,7 +31,7 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
     remedy = "set 'of=[<run or file>,<run or file>]'"
     require(differ, "of", places, "needs two or more runs or files, each once", remedy)
     sources = {str(place): read_records(Path(place).expanduser()) for place in places}
-    values, remarks = common_values(sources, set(cfg.ignore))
+    values, remarks = common_values_and_remarks(sources, set(cfg.ignore))
     table = Table("", box=None, pad_edge=False)
     for source in sources:
         table.add_column(Text(terminal_text(source)), justify="right", overflow="fold")

@@ -19,7 +19,7 @@ from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.evaluation import Evaluation, Watch
+from ganlab.metrics.evaluation import Evaluation, OpenProgressBar
 from ganlab.networks.base import Discriminator, Generator, replace_modules
 from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
@@ -86,10 +86,12 @@ def build_data_of_run(run: RunDirectory, cfg: DictConfig) -> Data:
     return data
 
 
-def build_evaluation(cfg: DictConfig, data: Data, watch: Watch = Evaluation.watch) -> Evaluation:
-    """The metrics of a config on some data; `watch` opens a progress bar."""
+def build_evaluation(
+    cfg: DictConfig, data: Data, open_progress_bar: OpenProgressBar = Evaluation.open_progress_bar
+) -> Evaluation:
+    """The metrics of a config on some data; `open_progress_bar` opens a progress bar."""
     sizes = {"n": cfg.evaluation.n, "n_real": cfg.evaluation.n_real, "seed": cfg.evaluation.seed}
-    return Evaluation(instantiate_group(cfg, "metric"), data, **sizes, watch=watch)
+    return Evaluation(instantiate_group(cfg, "metric"), data, **sizes, open_progress_bar=open_progress_bar)
 
 
 def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None = None) -> Game:

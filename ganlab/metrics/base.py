@@ -1,11 +1,11 @@
-"""Base classes of metrics: those of generated samples, and those of the features of images."""
+"""Base classes of metrics of generated samples, and of metrics of the features of images."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -15,40 +15,40 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.extractors import classifier
-from ganlab.metrics.features import Extractor, ProtocolFields, cached
+from ganlab.metrics.features import Extractor, ProtocolFields, cached_extractor
 
 
 class SampleMetric(ABC):
-    """Base class of metrics of generated samples, most of which compare them with real samples.
+    """Base class of metrics of generated samples. Most metrics compare these with real samples.
 
-    `setup` is called first. Then real samples are passed to `update`, once in a run. Each evaluation passes
-    generated samples to `update`, calls `compute`, and then `reset`, which keeps the real samples. All
-    samples are passed to the metric in one process, so it must not wait for other ranks.
+    The methods are called in this order: `setup`, and `update` with all real samples, once in a run; then, in
+    each evaluation, `update` with the generated samples, `observe_game`, `compute`, and `reset`. In a
+    distributed run, one process makes all calls, so a metric must not wait for the others.
 
-    Errors have keys relative to the metric, such as ".k", or no key; `Evaluation` completes them to
+    Errors have keys relative to the metric, such as ".k", or no key. `Evaluation` completes them to
     `metric.<name>.k` and `metric=<name>`.
     """
 
     names: tuple[str, ...]  # the keys of `compute`, such as "fid/digits_train_1k"; final after `setup`
     higher_is_better: bool
-    references: tuple[Split, ...] = ("train",)  # the splits whose samples are passed to `update` as real ones
-    subsampled_split: Split | None = None  # the reference that is limited to `evaluation.n_real` samples
-    floor_split: Split = "test"  # the split whose samples, passed as generated ones, give the floor
-    input_kind: ClassVar[Literal["images", "points"]] = "images"  # images are passed in [0, 1]
-    needs_game: ClassVar[bool] = False  # whether `observe_game` measures the game itself
+    references: tuple[Split, ...] = ("train",)  # the splits whose real samples are passed to `update`
+    subsampled_split: Split | None = None  # the reference of which at most `evaluation.n_real` are passed
+    floor_split: Split = "test"  # the split whose samples are passed like generated ones, to get the floor
+    input_kind: ClassVar[Literal["images", "points"]] = "images"  # `update` receives images scaled to [0, 1]
+    needs_game: ClassVar[bool] = False  # whether the metric measures the game itself, in `observe_game`
     uses_samples: ClassVar[bool] = True  # whether generated samples influence the values
     extras: Mapping[str, float] = {}  # further results of the last `compute`, such as a standard deviation
 
     def is_higher_better(self, name: str) -> bool:
-        """Whether a higher value is better for the value of this name."""
+        """Whether higher is better for the value with this name."""
         return self.higher_is_better
 
     @abstractmethod
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
-        """Checks the data and the numbers of generated and real samples, before any samples are passed.
+        """Prepares the metric for the data, and for these numbers of generated and real samples.
 
         Raises:
-            ConfigError: the metric cannot measure these data, or these are too few samples.
+            ConfigError: the metric cannot measure these data, or there are too few samples.
         """
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:  # noqa: B027, a hook
@@ -64,7 +64,7 @@ class SampleMetric(ABC):
 
         Args:
             x: samples [N, *shape] on any device; images lie in [0, 1].
-            split: the split from which real samples come, one of `references`; None: samples are generated.
+            split: the split of the real samples, one of `references`; None: the samples are generated.
 
         Raises:
             ConfigError: the metric cannot measure samples of this shape, type or range.
@@ -81,12 +81,13 @@ class SampleMetric(ABC):
         """Measures the game itself, for metrics that need more than generated samples.
 
         Args:
+            game: the game to measure.
             seed: the seed of the latents, if the metric draws samples.
         """
 
     @abstractmethod
     def compute(self) -> dict[str, float]:
-        """The values by name, a function of the samples and their order.
+        """The values by name. They depend only on the samples and on the order in which they were passed.
 
         Raises:
             ConfigError: too few samples were passed.
@@ -94,7 +95,7 @@ class SampleMetric(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Drops the generated samples; the real ones are kept."""
+        """Drops the generated samples, and keeps the real ones."""
 
     @abstractmethod
     def protocol(self) -> ProtocolFields:
@@ -106,36 +107,53 @@ def short_number(n: int) -> str:
     return f"{n // 1000}k" if n and n % 1000 == 0 else str(n)
 
 
-class FeatureMetric(SampleMetric):
-    """Base class of metrics of features of images, the output of an extractor.
+def require_enough(n: int, reason: str, remedy: str, key: str = "", value: Any = UNSET, **sizes: int) -> None:
+    """Raises a `ConfigError` if there are too few samples.
 
-    Values are named kind/extractor_split_n, such as "fid/inception_train_10k", where n is the number of
-    generated samples.
+    Args:
+        n: the number of samples that are needed.
+        reason: why so many samples are needed.
+        remedy: an alternative to more samples.
+        key: the key of the setting that is to blame; empty if there is no such setting.
+        value: the value of that setting.
+        sizes: the number of `real` samples, of `generated` samples, or of both.
+    """
+    for adjective, size in sizes.items():
+        message = f"{reason}, and there are {size} {adjective} ones"
+        require(size >= n, key, value, message, f"use more samples, or {remedy}")
+
+
+class FeatureMetric(SampleMetric):
+    """Base class of metrics of the features of images, which an extractor computes.
+
+    Values are named prefix/extractor_split_n, such as "fid/inception_train_10k". The split is the first
+    reference, and n is the number of generated samples.
 
     Args:
         extractor: a network, or the name of a classifier in `ganlab/metrics/weights`.
-        references: the splits of the real images; the first is the one that `evaluation.n_real` limits.
+        references: the splits of the real images; `evaluation.n_real` limits the size of the first one.
     """
 
-    kinds: ClassVar[tuple[str, ...]]  # the kinds of values, such as "fid"
-    settings: Mapping[str, int | str] = {}  # the settings that change the values, for the protocol
+    prefixes: ClassVar[tuple[str, ...]]  # the first parts of the names of the values, such as "fid"
+    settings: Mapping[str, int | str] = {}  # the settings that belong to the protocol, by their names in it
 
     def __init__(self, extractor: str | Extractor, *references: Split):
-        self.extractor = cached(classifier(extractor) if isinstance(extractor, str) else extractor)
+        self.extractor = cached_extractor(classifier(extractor) if isinstance(extractor, str) else extractor)
         self.references = references
-        self.subsampled_split = next(iter(references), None)
+        self.subsampled_split = references[0] if references else None
+        # Test images give the floor. If they are the only reference, training images do.
         self.floor_split = "train" if references == ("test",) else "test"
-        self.num_samples: Counter[Split | None] = Counter()  # by split, with None for generated ones
+        self.num_samples: Counter[Split | None] = Counter()  # by split; None: the number of generated samples
         self._set_names()
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
-        self._set_names(short_number(n_fake))
+        self._set_names(f"_{short_number(n_fake)}")
         self.check_sample_size(n_fake, n_real)  # raises most errors before a network is loaded
-        self.observe(torch.zeros(1, *data.shape))  # raises an error if the shape is unsuitable
+        self.represent(torch.zeros(1, *data.shape))  # raises an error if the shape is unsuitable
         self.check_sample_size(n_fake, n_real)  # again, now that the number of classes is known
 
     def update(self, x: Tensor, split: Split | None = None) -> None:
-        self.add(self.observe(x), split)
+        self.add(self.represent(x), split)
         self.num_samples[split] += len(x)
 
     def compute(self) -> dict[str, float]:
@@ -144,7 +162,7 @@ class FeatureMetric(SampleMetric):
 
     def reset(self) -> None:
         del self.num_samples[None]
-        self.forget()
+        self.drop_generated()
 
     def protocol(self) -> ProtocolFields:
         sizes = {"n_real": self.n_real, "n_fake": self.num_samples[None]}
@@ -152,88 +170,78 @@ class FeatureMetric(SampleMetric):
 
     @property
     def n_real(self) -> int:
-        """The number of images that were passed of the first reference."""
-        return sum(self.num_samples[split] for split in self.references[:1])
+        """The number of images of the first reference that were passed; 0 if there is no reference."""
+        return self.num_samples[self.references[0]] if self.references else 0
 
-    def observe(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The tensors that the metric uses of images [N, C, H, W], on the CPU: by default features [N, F]."""
+    def represent(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The representations by which the metric compares images [N, C, H, W], on the CPU.
+
+        Returns:
+            One or more tensors with N rows each; by default only the features [N, F].
+        """
         return (self.extractor.extract(x).features,)
 
     @abstractmethod
-    def add(self, observed: tuple[Tensor, ...], split: Split | None) -> None:
-        """Adds the result of `observe` for real samples of a split, or for generated ones (None)."""
+    def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
+        """Adds the representations of real samples of a split, or of generated samples (None)."""
 
     @abstractmethod
-    def forget(self) -> None:
-        """Drops what was added of generated samples."""
+    def drop_generated(self) -> None:
+        """Drops the representations of generated samples."""
 
     @abstractmethod
     def values(self) -> tuple[float, ...]:
-        """The values, one for each of `kinds`."""
+        """The values, one for each of `prefixes`."""
 
-    def require_samples(
-        self, least: int, reason: str, remedy: str, key: str = "", value: object = UNSET, **num_samples: int
-    ) -> None:
-        """Raises a `ConfigError` if there are too few samples.
-
-        Args:
-            least: the least number of samples of each kind.
-            reason: why so many are needed.
-            remedy: an alternative to more samples; "{n}" in it becomes the number of samples.
-            key, value: the setting that is to blame.
-            num_samples: the number of samples of each kind, `real` or `generated`.
-        """
-        for kind, n in num_samples.items():
-            more = f"use more samples, or {remedy.format(n=n)}"
-            require(n >= least, key, value, f"{reason}, and there are {n} {kind} ones", more)
-
-    def _set_names(self, *n_fake: str) -> None:
-        suffix = "_".join([self.extractor.network.name, *self.references[:1], *n_fake])
-        self.names = tuple(f"{kind}/{suffix}" for kind in self.kinds)
+    def _set_names(self, size: str = "") -> None:
+        """Sets `names`, which end in `size`, the number of generated samples, once that is known."""
+        split = f"_{self.subsampled_split}" if self.subsampled_split else ""
+        self.names = tuple(f"{prefix}/{self.extractor.network.name}{split}{size}" for prefix in self.prefixes)
 
 
 class ReservoirMetric(FeatureMetric):
-    """Base class of metrics that need all observed rows, or a random subset of them, at once."""
+    """Base class of metrics that need the representations of all samples, or of a random subset, at once."""
 
-    limit: int | None = None  # the number of rows that are kept of each kind of samples; None: all
+    limit: int | None = None  # the size of the subset of each split and of the generated samples; None: all
 
     def __init__(self, extractor: str | Extractor, *references: Split):
         super().__init__(extractor, *references)
-        self._kept: dict[Split | None, list[Reservoir]] = defaultdict(list)
+        # By split, with None for generated samples, and by the index of the representation.
+        self._reservoirs: dict[tuple[Split | None, int], Reservoir] = {}
 
-    def add(self, observed: tuple[Tensor, ...], split: Split | None) -> None:
-        self._kept[split] = self._kept[split] or [Reservoir(self.limit) for _ in observed]
-        for reservoir, rows in zip(self._kept[split], observed, strict=True):
-            reservoir.add(rows)
+    def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
+        for index, rows in enumerate(representations):
+            self._reservoirs.setdefault((split, index), Reservoir(self.limit)).add(rows)
 
-    def forget(self) -> None:
-        self._kept.pop(None, None)
+    def drop_generated(self) -> None:
+        # Keeps the reservoirs of splits, whose keys do not contain None.
+        self._reservoirs = {key: store for key, store in self._reservoirs.items() if None not in key}
 
-    def rows(self, split: Split | None, part: int = 0) -> Tensor:
-        """The kept rows [N, F] of one of the tensors that `observe` returns, by its index `part`."""
-        return self._kept[split][part].rows
+    def rows(self, split: Split | None, index: int = 0) -> Tensor:
+        """The stored rows [N, F] of the representation with this index in the result of `represent`."""
+        return self._reservoirs[split, index].rows
 
 
 class Reservoir:
     """A store of all added rows, or of a uniformly random subset of `limit` of them, which bounds memory.
 
-    Row i > limit replaces a random kept row with probability limit / i (Vitter 1985, algorithm R). The subset
-    depends only on the number and the order of the rows.
+    Row i > limit replaces a random stored row with probability limit / i (Vitter 1985, algorithm R). The
+    subset depends only on the number and the order of the rows.
     """
 
     def __init__(self, limit: int | None = None):
         self.limit = limit
-        self._parts: list[Tensor] = []
+        self._parts: list[Tensor] = []  # the stored rows; `rows` joins them to one tensor
         self._num_added = 0
         self._generator = seeded_generator("features")
 
     def add(self, rows: Tensor) -> None:
         """Adds rows [N, F]."""
-        free = len(rows) if self.limit is None else max(self.limit - self._num_added, 0)
-        if free:
-            self._parts.append(rows[:free].clone())
-            self._num_added += len(rows[:free])
-        for row in rows[free:]:
+        num_free = len(rows) if self.limit is None else max(self.limit - self._num_added, 0)
+        if num_free:
+            self._parts.append(rows[:num_free].clone())
+            self._num_added += len(rows[:num_free])
+        for row in rows[num_free:]:
             self._num_added += 1
             index = int(torch.randint(self._num_added, (), generator=self._generator))
             if index < len(self.rows):
@@ -241,7 +249,7 @@ class Reservoir:
 
     @property
     def rows(self) -> Tensor:
-        """The kept rows, [N, F]."""
+        """The stored rows [N, F], as the tensor itself and not a copy."""
         if len(self._parts) > 1:
             self._parts = [torch.cat(self._parts)]
         return self._parts[0]

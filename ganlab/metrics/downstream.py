@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
@@ -24,46 +25,50 @@ from ganlab.networks.base import evaluating
 CHUNK = 1000  # test images that are classified at a time
 BATCH = 128  # the batch size of a classifier's training
 SEED = 0  # the seed of a classifier's weights, dropout and batches
-TOLERANCE = 0.01  # of the support vector machine; a smaller one would hardly change its error
-VALUE_UNIT = "share of the test images"  # the unit of the metrics, for protocols
-OTHER_METRIC = "choose another metric"
+TOLERANCE = 0.01  # the stopping tolerance of LinearSVC; smaller values would hardly change the error
+VALUE_UNIT = "share of the test images"  # the unit of most values, for protocols
+OTHER_METRIC = "choose another metric"  # a remedy
 
 
 class DownstreamMetric(SampleMetric):
-    """Base class of metrics that count the test images that a classifier gets right or wrong.
+    """Base class of metrics that count how many test images a classifier gets right or wrong.
 
-    The classifier is derived from the game; the samples that are passed to `update` are not used. Values are
-    named kind/test_n, where n is the number of training samples of the classifier, if the metric trains it.
+    The classifier comes from the game, so the samples that are passed to `update` are not used. A value is
+    named prefix/test_n if the metric trains the classifier on n samples, otherwise prefix/test.
     """
 
     references = ("test",)
     needs_game = True
-    kind: ClassVar[str]  # such as "1nn_error"
+    prefix: ClassVar[str]  # the first part of the name of the value, such as "1nn_error"
     size_key: ClassVar[str] = ""  # the setting that limits the number of training samples
-    _value: float | None = None
+    # The largest number of real training samples; None: the classifier is trained on `evaluation.n` generated
+    # samples; 0: the metric does not train it.
+    n_train: int | None = None
+    _value: float | None = None  # None: no game was measured
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
         classes = data.num_classes or 0
         reason = "measures classification, and these data do not have two classes or more"
         require(classes > 1, "", UNSET, reason, OTHER_METRIC)
-        self._data, self._n = data, self.num_training(data, n_fake)
+        self.check_data(data)
+        self._data, self._n = data, n_fake if self.n_train is None else min(self.n_train, len(data))
         self._num_test = len(data.sources["test"])
-        reason = f"cannot learn {classes} classes from {self._n} samples"
-        enough = self._n >= classes or not self._n
-        require(enough, self.size_key, self._n, reason, f"set it to {classes} or more")
-        self.names = (f"{self.kind}/test" + (f"_{short_number(self._n)}" if self._n else ""),)
+        self.names = (f"{self.prefix}/test",)
+        if self._n:
+            reason = f"cannot learn {classes} classes from {self._n} samples"
+            require(self._n >= classes, self.size_key, self._n, reason, f"set it to {classes} or more")
+            self.names = (f"{self.prefix}/test_{short_number(self._n)}",)
 
-    @abstractmethod
-    def num_training(self, data: Data, n_fake: int) -> int:
-        """The number of training samples of the classifier; 0 if the metric does not train it.
+    def check_data(self, data: Data) -> None:  # noqa: B027, a hook
+        """Checks that the classifier can be trained on these data.
 
         Raises:
-            ConfigError: the classifier cannot be trained on these data.
+            ConfigError: it cannot.
         """
 
     @abstractmethod
     def measure(self, game: Game, seed: int) -> float:
-        """The value for a game, whose samples are drawn from latents of this seed."""
+        """The value for a game; `seed` is the seed of the latents, if the metric draws samples."""
 
     def observe_game(self, game: Game, seed: int) -> None:
         self._value = self.measure(game, seed)
@@ -72,13 +77,14 @@ class DownstreamMetric(SampleMetric):
         """Does nothing, because the metric needs the game itself."""
 
     def compute(self) -> dict[str, float]:
+        """The value of the observed game; no value without a game, so that there is no floor."""
         return {} if self._value is None else {self.names[0]: self._value}
 
     def reset(self) -> None:
         self._value = None
 
     def count_errors(self, classify: Callable[[Tensor], Tensor], device: torch.device | str) -> int:
-        """The number of test images that `classify`, [N, *shape] -> classes [N], classifies wrongly."""
+        """The number of test images for which `classify` gives a wrong class, [N, *shape] -> [N]."""
         batches = self._data.split("test", device, CHUNK)
         return sum(int(classify(x).ne(labels).sum()) for x, labels in batches if labels is not None)
 
@@ -86,7 +92,7 @@ class DownstreamMetric(SampleMetric):
 class ConditionalMetric(DownstreamMetric):
     """Base class of metrics whose classifier is trained on samples of requested classes.
 
-    `evaluation.n` samples are generated, whose classes are as frequent as in the training data.
+    The number of samples is `evaluation.n`. Their classes are as frequent as in the training data.
     """
 
     size_key = "evaluation.n"
@@ -103,25 +109,22 @@ class ConditionalMetric(DownstreamMetric):
 
 
 class NearestNeighbourError(ConditionalMetric):
-    """The error of a nearest-neighbour classifier on generated samples (Radford et al. 2016, table 3).
+    """The test error of a nearest-neighbour classifier of generated samples (Radford et al. 2016, table 3).
 
-    It returns the class of the nearest sample, by the Euclidean distance of pixels.
+    The classifier gives an image the class of the generated sample at the smallest Euclidean distance.
     """
 
-    kind = "1nn_error"
+    prefix = "1nn_error"
     higher_is_better = False
-
-    def num_training(self, data: Data, n_fake: int) -> int:
-        return n_fake
 
     def measure(self, game: Game, seed: int) -> float:
         samples, labels = self.samples(game, seed)
         samples = samples.flatten(1)
 
-        def classify(x: Tensor) -> Tensor:
+        def nearest_class(x: Tensor) -> Tensor:
             return labels[torch.cdist(x.flatten(1).to(samples.dtype), samples).argmin(1)]
 
-        return self.count_errors(classify, samples.device) / self._num_test
+        return self.count_errors(nearest_class, samples.device) / self._num_test
 
     def protocol(self) -> ProtocolFields:
         return {"unit": VALUE_UNIT, "n_fake": self._n, "distance": "pixels"}
@@ -131,32 +134,29 @@ class ClassificationAccuracy(ConditionalMetric):
     """The accuracy on real test images of a classifier trained on generated samples only; 1 is best.
 
     This is the classification accuracy score of Ravuri & Vinyals 2019. In each evaluation a new `Classifier`
-    is trained on n samples by Adam with a one-cycle learning rate. The extra result `real` is the accuracy
-    after the same training on as many real images; it is measured once.
+    is trained by Adam with a one-cycle learning rate. The extra result `real` is the accuracy after the same
+    training on as many real images. It is measured once in a run.
 
     Args:
         epochs: the number of passes over the training samples.
         lr: the maximum learning rate.
     """
 
-    kind = "classification_accuracy"
+    prefix = "classification_accuracy"
     higher_is_better = True
 
     def __init__(self, epochs: Count, lr: Positive):
         self.epochs, self.lr = epochs, lr
 
-    def num_training(self, data: Data, n_fake: int) -> int:
-        images = len(data.shape) == 3 and data.value_range is not None
-        require(images, "", UNSET, "measures images, and these data are points", OTHER_METRIC)
+    def check_data(self, data: Data) -> None:
         with torch.device("meta"):  # raises an error for images that are too small; no weights are drawn
             self._classifier(data)
-        return n_fake
 
     def measure(self, game: Game, seed: int) -> float:
         if not self.extras:
-            batches = [(x, y) for x, y in self._data.subset("train", self._n, "cpu", CHUNK) if y is not None]
-            real = (torch.cat(part) for part in zip(*batches, strict=True))
-            self.extras = {"real": self._accuracy(*real)}
+            images, labels = next(self._data.subset("train", self._n, "cpu", batch_size=self._n))
+            assert labels is not None
+            self.extras = {"real": self._accuracy(images, labels)}
         return self._accuracy(*self.samples(game, seed))
 
     def protocol(self) -> ProtocolFields:
@@ -170,7 +170,7 @@ class ClassificationAccuracy(ConditionalMetric):
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
             torch.manual_seed(SEED)
             classifier = self._classifier(self._data)
-            num_steps = self.epochs * -(-len(x) // BATCH)  # rounded up
+            num_steps = self.epochs * math.ceil(len(x) / BATCH)
             optimizer = torch.optim.Adam(classifier.parameters(), lr=self.lr)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=num_steps)
             for _ in range(self.epochs):
@@ -180,8 +180,8 @@ class ClassificationAccuracy(ConditionalMetric):
                     optimizer.step()
                     schedule.step()
         classifier.eval()
-        wrong = self.count_errors(lambda x: classifier.predict(self._preprocess(x)), "cpu")
-        return (self._num_test - wrong) / self._num_test
+        num_errors = self.count_errors(lambda x: classifier.predict(self._preprocess(x)), "cpu")
+        return (self._num_test - num_errors) / self._num_test
 
     def _classifier(self, data: Data) -> Classifier:
         return Classifier(data.shape, data.num_classes or 0, width=24, num_features=48)
@@ -192,22 +192,21 @@ class ClassificationAccuracy(ConditionalMetric):
 
 
 class LinearProbe(DownstreamMetric):
-    """The error of a linear support vector machine on activations of the discriminator's hidden layers.
+    """The test error of a linear support vector machine on activations of the discriminator.
 
-    As in Radford et al. 2016, section 5.1, the activations of each hidden layer, feature maps max-pooled to a
-    grid of 4 x 4, are concatenated, and the classifier has a squared hinge loss, one class against the rest.
-
-    It is trained on at most `n_train` real training images, the same ones in every run. The discriminator is
-    in evaluation mode, and the images are not preprocessed. Each feature is normalised to mean 0 and variance
-    1 over the training images, which the paper does not mention. The penalty on the weights then treats
-    layers of all scales alike, so that one cost is suitable for all networks.
+    As in Radford et al. 2016, section 5.1, the features are the activations of all hidden layers together,
+    where feature maps are max-pooled to a grid of 4 x 4. The classifier has a squared hinge loss, for each
+    class against the rest. It is trained on real training images, the same ones in every run. The
+    discriminator is in evaluation mode, and the images are not preprocessed. Unlike in the paper, each
+    feature is normalised to mean 0 and variance 1 over the training images. The penalty on the weights then
+    does not depend on the scale of a layer, so one cost suits all networks.
 
     Args:
         n_train: the largest number of training images.
-        cost: the cost of an error relative to the squared norm of the weights, C of support vector machines.
+        cost: the weight of the errors relative to the squared norm of the weights: C of scikit-learn.
     """
 
-    kind = "linear_probe"
+    prefix = "linear_probe"
     size_key = ".n_train"
     higher_is_better = False
     uses_samples = False
@@ -215,43 +214,38 @@ class LinearProbe(DownstreamMetric):
     def __init__(self, n_train: Count, cost: Positive):
         self.n_train, self.cost = n_train, cost
 
-    def num_training(self, data: Data, n_fake: int) -> int:
-        return min(self.n_train, len(data))
-
     def check_game(self, game: Game) -> None:
         reason = "needs a discriminator, and this game has none"
         require(game.discriminator is not None, "", UNSET, reason, OTHER_METRIC)
-        blank = torch.zeros(1, *game.shape, device=next(game.parameters()).device)
+        blank_image = torch.zeros(1, *game.shape, device=next(game.parameters()).device)
         try:
-            layers = self._activations(game, blank)
+            activations = self._activations(game, blank_image)
         except (RuntimeError, AssertionError, TypeError, ConfigError) as error:
             remedy = f"remove label_conditioning, packing or minibatch_stddev, or {OTHER_METRIC}"
             raise ConfigError("needs a discriminator of single images without classes", remedy) from error
         reason = "found no hidden layer in the discriminator: its body has no activation that is a module"
-        require(layers, "", UNSET, reason, f"add some, such as nn.LeakyReLU, or {OTHER_METRIC}")
+        require(activations, "", UNSET, reason, f"add some, such as nn.LeakyReLU, or {OTHER_METRIC}")
 
     def measure(self, game: Game, seed: int) -> float:
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-        from sklearn.svm import LinearSVC
+        from sklearn import pipeline, preprocessing, svm
 
         device = next(game.parameters()).device
-        x, labels = self._features(game, self._data.subset("train", self.n_train, device, CHUNK))
-        x_test, labels_test = self._features(game, self._data.split("test", device, CHUNK))
+        features, labels = self._features(game, self._data.subset("train", self._n, device, CHUNK))
+        test_features, test_labels = self._features(game, self._data.split("test", device, CHUNK))
         # For thousands of features the dual problem takes half of the time, and has the same solution.
-        solver = LinearSVC(C=self.cost, dual=True, tol=TOLERANCE, random_state=0)
-        classifier = make_pipeline(StandardScaler(), solver)
-        predicted = torch.from_numpy(classifier.fit(x, labels).predict(x_test))
-        return float(predicted.ne(labels_test).double().mean())
+        machine = svm.LinearSVC(C=self.cost, dual=True, tol=TOLERANCE, random_state=0)
+        classifier = pipeline.make_pipeline(preprocessing.StandardScaler(), machine)
+        predicted = torch.from_numpy(classifier.fit(features, labels).predict(test_features))
+        return float(predicted.ne(test_labels).double().mean())
 
     def _features(self, game: Game, batches: Iterable[Samples]) -> tuple[Tensor, Tensor]:
         """The features [N, F] and the labels [N] of images, on the CPU."""
-        parts = [(*self._activations(game, x), labels) for x, labels in batches]
-        *features, labels = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-        return torch.cat(features, 1), labels
+        pairs = [(torch.cat(self._activations(game, x), 1), y) for x, y in batches if y is not None]
+        features, labels = zip(*pairs, strict=True)
+        return torch.cat(features), torch.cat(labels).cpu()
 
     def _activations(self, game: Game, x: Tensor) -> list[Tensor]:
-        """The activations [N, F] of each hidden layer of the discriminator for images in the data's range."""
+        """The activations [N, F] of each hidden layer of the discriminator, on the CPU."""
         assert game.discriminator is not None
         with evaluating(game.discriminator):
             return hidden_activations(game.discriminator, x.to(next(game.discriminator.parameters()).dtype))
@@ -271,17 +265,14 @@ class LinearProbe(DownstreamMetric):
 class Errors(DownstreamMetric):
     """The number of test images that the game's own classifier gets wrong; 0 is best.
 
-    The classifier is the discriminator's class head, or that of its average, in evaluation mode. Generated
-    samples are not used.
+    The classifier is the discriminator with its class head, or a trick's average of it, in evaluation mode.
     """
 
-    kind = "errors"
+    prefix = "errors"
     higher_is_better = False
     uses_samples = False
-    _classifier = ""
-
-    def num_training(self, data: Data, n_fake: int) -> int:
-        return 0
+    n_train = 0
+    _network_name = ""
 
     def check_game(self, game: Game) -> None:
         _ = game.classifier  # raises an error if there is none
@@ -293,8 +284,9 @@ class Errors(DownstreamMetric):
 
     def measure(self, game: Game, seed: int) -> float:
         assert game.discriminator is not None
-        self._classifier = "+".join(game.tricks.names_of("classifier", game.discriminator)) or "discriminator"
+        tricks = game.tricks.names_of("classifier", game.discriminator)
+        self._network_name = "+".join(tricks) or "discriminator"
         return float(self.count_errors(lambda x: game.classify(x).argmax(1), next(game.parameters()).device))
 
     def protocol(self) -> ProtocolFields:
-        return {"unit": "errors", "n_test": self._num_test, "classifier": self._classifier}
+        return {"unit": "errors", "n_test": self._num_test, "classifier": self._network_name}

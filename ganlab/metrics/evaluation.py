@@ -18,28 +18,29 @@ from ganlab.core.errors import ConfigError, Diverged, completing_relative_keys, 
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.features import cached_on_disk, to_unit_range
+from ganlab.metrics.features import to_unit_range, use_disk_cache
 from ganlab.metrics.protocols import MetricRecords
 
-# A function that opens a progress bar from a text and a total. The context's value is called with increments.
-Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-PIECE = 1000  # samples that are generated at a time
+# The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. They take a text and a
+# total, and open a progress bar. The context that they return gives a function that advances it by a number.
+OpenProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+CHUNK = 1000  # samples that are generated at a time
 BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
-NUM_DIGITS = 16  # hexadecimal digits of a hash in a record
+HASH_LENGTH = 16  # hexadecimal digits of a hash in a record
 
 
 @dataclass(eq=False)
 class Evaluation:
     """Computes the metrics of a game, and their floors: the values that real samples have.
 
-    Each metric compares with the splits in its `references`, or with a random subset of at most `n_real`
-    samples of them, the same in every run. The floor is the value of at most `n` real samples of the metric's
-    `floor_split` instead of generated ones; there is none if these are too few for the metric.
+    Each metric compares with the splits in its `references`. Its `subsampled_split` is limited to a random
+    subset of `n_real` samples, the same in every run. To measure the floor, at most `n` real samples of the
+    metric's `floor_split` are passed like generated ones. If that is too few for a metric, it has no floor.
 
-    Samples are generated and passed to the metrics in pieces, so that memory does not depend on their number
-    except for what a metric keeps. A conditional generator is given classes in the proportions of the
-    reference (Karras et al. 2020, code), because a difference of proportions would be measured as well;
-    without labels, all classes in turn.
+    Samples are generated and passed to the metrics in chunks, so only metrics that store samples need more
+    memory for more samples. A conditional generator is given classes in the proportions of the reference, as
+    in the code of Karras et al. 2020, because a difference of proportions would be measured as well. If the
+    data have no labels, it is given all classes in turn.
 
     Args:
         metrics: the metrics, by their names in the config.
@@ -47,7 +48,7 @@ class Evaluation:
         n: the number of generated samples.
         n_real: the largest number of samples of a metric's `subsampled_split`; None: all.
         seed: the seed of the samples' latents.
-        watch: opens a progress bar.
+        open_progress_bar: opens a progress bar; by default, none is shown.
 
     Raises:
         ConfigError: a metric cannot measure these data, or needs a split that they do not have.
@@ -58,27 +59,29 @@ class Evaluation:
     n: int
     n_real: int | None
     seed: int
-    watch: Watch = lambda what, total: nullcontext(lambda done: None)
+    open_progress_bar: OpenProgressBar = lambda what, total: nullcontext(lambda more: None)
 
     def __post_init__(self) -> None:
-        metrics, data = self.metrics, self.data
-        self.higher_is_better: dict[str, bool] = {}
-        for name, metric in metrics.items():
-            with _completing_errors(name):
-                images_only = metric.input_kind == "images" and data.value_range is None
+        self.higher_is_better: dict[str, bool] = {}  # whether higher is better, by the name of the value
+        for name, metric in self.metrics.items():
+            with _completing_error_keys(name):
+                suitable = metric.input_kind == "points" or self.data.value_range is not None
                 reason = "measures images, and these data are points"
-                require(not images_only, "metric", name, reason, "choose metric=none")
+                require(suitable, "metric", name, reason, "choose metric=none")
                 for split in metric.references:
-                    data.split(split, "cpu", BATCH)  # raises an error if the split does not exist
-                metric.setup(data, self.n, self._size(metric, metric.subsampled_split or "train"))
+                    self.data.split(split, "cpu", BATCH)  # raises an error if the split does not exist
+                metric.setup(self.data, self.n, self._num_real(metric, metric.subsampled_split or "train"))
             self.higher_is_better |= {value: metric.is_higher_better(value) for value in metric.names}
-        splits = [used for m in metrics.values() if (used := m.subsampled_split) and len(m.references) < 2]
-        self._classes = {split: data.proportional_labels(self.n, split) for split in splits or ["train"]}
-        self.classes = next(iter(self._classes.values()))
-        self.floors: dict[str, dict[str, Any]] = {}  # by the names of values, as parts of their records
-        self._protocols: dict[str, dict[str, Any]] = {}
-        self._hashes: dict[tuple[Split, int], str] = {}
-        self._prepared = False
+        # A metric with several references, such as `Memorisation`, does not decide on the classes of samples.
+        single = [metric for metric in self.metrics.values() if len(metric.references) == 1]
+        splits = [metric.subsampled_split for metric in single if metric.subsampled_split] or ["train"]
+        self._classes_by_split = {split: self.data.proportional_labels(self.n, split) for split in splits}
+        # The classes [n] of generated samples; None: the data have no labels.
+        self.classes = next(iter(self._classes_by_split.values()))
+        self.floors: dict[str, dict[str, Any]] = {}  # the entries of a record on the floor, by value name
+        self._protocols: dict[str, dict[str, Any]] = {}  # the protocols, by the name of the value
+        self._hashes: dict[tuple[Split, int], str] = {}  # the hashes of real samples, by split and number
+        self._is_prepared = False
 
     def __call__(self, game: Game) -> dict[str, float]:
         """The values by name on the main process; {} on the others, which only generate samples.
@@ -87,40 +90,43 @@ class Evaluation:
         """
         if not self.metrics:
             return {}
-        pieces = self._generate(game)
+        samples = self._generate(game)
         if not is_main_process():
-            deque(pieces, maxlen=0)
+            deque(samples, maxlen=0)  # generates the part of this process, and stores nothing
             return {}
-        device = next(game.parameters()).device
-        self._prepare(device)
-        with self.watch("metrics of the game", len(self.metrics)) as done:
-            for name, metric in self.metrics.items():
-                with _completing_errors(name):
-                    metric.observe_game(game, self.seed)
-                done(1)
-        return self.measure(pieces, device)
+        return self.measure(samples, next(game.parameters()).device, game)
 
-    def measure(self, samples: Iterable[Tensor], device: torch.device) -> dict[str, float]:
-        """The values by name for pieces of samples [N, *shape] in the data's range."""
+    def measure(
+        self, samples: Iterable[Tensor], device: torch.device, game: Game | None = None
+    ) -> dict[str, float]:
+        """The values by name for chunks of samples [N, *shape] in the data's range.
+
+        Args:
+            samples: the chunks of samples.
+            device: the device of the samples.
+            game: the game that generated the samples; None: they are images from files.
+        """
         self._prepare(device)
         self._pass_samples(samples, self.metrics, split=None, text="samples", total=self.n)
-        return self._compute(self.metrics)
+        return self._compute_and_reset(self.metrics, game)
 
     def check_game(self, game: Game) -> None:
         """Checks that all metrics can measure a game.
 
         Raises:
-            ConfigError: a metric cannot.
+            ConfigError: a metric cannot measure it.
         """
         for name, metric in self.metrics.items():
-            with _completing_errors(name):
+            with _completing_error_keys(name):
                 metric.check_game(game)
-        proportions = {() if labels is None else tuple(labels.tolist()) for labels in self._classes.values()}
-        if game.generator.num_classes and len(proportions) > 1:
-            reason = f"the splits {' and '.join(self._classes)} have different proportions of classes"
+        classes = self._classes_by_split.values()
+        distinct = {None if labels is None else tuple(labels.tolist()) for labels in classes}
+        if game.generator.num_classes and len(distinct) > 1:
+            splits = " and ".join(self._classes_by_split)
+            reason = f"the splits {splits} have different proportions of classes"
             raise ConfigError(reason, "compare a conditional game with one split at a time")
 
-    def monitored(self, name: str | None) -> tuple[str | None, bool]:
+    def monitored_value(self, name: str | None) -> tuple[str | None, bool]:
         """The name of the value that selects the best checkpoint, and whether higher is better.
 
         Args:
@@ -138,20 +144,24 @@ class Evaluation:
         return matches[0], self.higher_is_better[matches[0]]
 
     def records(self, values: Mapping[str, float], game: Game | None = None) -> MetricRecords:
-        """The values with their protocols and floors, as plain values.
+        """The records of values: the values with their protocols and floors, in plain Python types.
 
         Args:
+            values: the values by name.
             game: the game whose samples were measured; None: images from files.
         """
         sampled = {name for metric in self.metrics.values() if metric.uses_samples for name in metric.names}
+        step = None if game is None else game.step
+        how = {"sampler": "images from files"} if game is None else {"batch_norm": "evaluation mode"}
+        sampling = {} if game is None else self._sampling(game)
         return {
             name: {
                 "value": value,
                 "better": "higher" if self.higher_is_better[name] else "lower",
-                "step": None if game is None else game.step,
+                "step": step,
                 **self._protocols[name],
-                **({"sampler": "images from files"} if game is None else {"batch_norm": "evaluation mode"}),
-                **({} if game is None or name not in sampled else self._sampling(game)),
+                **how,
+                **(sampling if name in sampled else {}),
                 **self.floors.get(name, {}),
             }
             for name, value in values.items()
@@ -160,7 +170,7 @@ class Evaluation:
     def _sampling(self, game: Game) -> dict[str, Any]:
         """How the samples of a game are generated."""
         classes = "in turn" if self.classes is None else "as the reference"
-        threshold = getattr(game.sampler.prior, "threshold", None)
+        threshold = getattr(game.sampler.prior, "threshold", None)  # only a truncated prior has a threshold
         return {
             "sampler": "+".join(game.tricks.names_of("sampler", game.generator)) or "generator",
             **({} if threshold is None else {"truncation": threshold}),
@@ -169,54 +179,54 @@ class Evaluation:
         }
 
     def _generate(self, game: Game) -> Iterator[Tensor]:
-        """The samples in pieces; all processes must iterate over them."""
-        for start in range(0, self.n, PIECE):
-            rows = slice(start, min(start + PIECE, self.n))
-            classes = self.classes if game.generator.num_classes else None
-            samples = game.sample_on_all_ranks(self.n, self.seed, rows, classes)
+        """The samples in chunks; all processes must iterate over them."""
+        classes = self.classes if game.generator.num_classes else None
+        for start in range(0, self.n, CHUNK):
+            rows = slice(start, min(start + CHUNK, self.n))
+            samples = game.sample_on_all_ranks(self.n, seed=self.seed, rows=rows, label=classes)
             if not samples.isfinite().all():
                 raise Diverged(game.step, "a sample is not finite")
             yield samples
 
     def _prepare(self, device: torch.device) -> None:
         """Passes the real samples to the metrics, and measures the floors, at the first call."""
-        if self._prepared:
+        if self._is_prepared:
             return
-        self._prepared = True
-        references, floors = defaultdict(list), defaultdict(list)  # names of metrics by (split, size)
+        self._is_prepared = True
+        # The names of the metrics that use real samples, by the split and the number of these.
+        by_reference, by_floor = defaultdict(list), defaultdict(list)
         for name, metric in self.metrics.items():
             for split in metric.references:
-                references[split, self._size(metric, split)].append(name)
-            with suppress(KeyError, ConfigError):  # the split does not exist, or is too small
-                size = min(self.n, len(self.data.sources[metric.floor_split]))
-                metric.check_sample_size(size, size)
-                floors[metric.floor_split, size].append(name)
-        with cached_on_disk():
-            for (split, size), names in references.items():
-                samples = self._reference(split, size, device)
-                self._pass_samples(samples, names, split=split, text=f"real {split} images", total=size)
-            for (split, size), names in floors.items():
-                images = (x for x, _ in self.data.subset(split, size, device, BATCH))
+                by_reference[split, self._num_real(metric, split)].append(name)
+            if metric.floor_split in self.data.sources:
+                n = min(self.n, len(self.data.sources[metric.floor_split]))
+                with suppress(ConfigError):  # too few samples for this metric, which has no floor then
+                    metric.check_sample_size(n, n)
+                    by_floor[metric.floor_split, n].append(name)
+        with use_disk_cache():
+            for (split, n), names in by_reference.items():
+                samples = self._hashed_subset(split, n, device)
+                self._pass_samples(samples, names, split=split, text=f"real {split} images", total=n)
+            for (split, n), names in by_floor.items():
+                samples = (x for x, _ in self.data.subset(split, n, device, BATCH))
                 text = f"real {split} images as samples"
-                self._pass_samples(images, names, split=None, text=text, total=size)
-                self.floors |= {
-                    value: {"floor": floor, "floor_n": size, "floor_split": split}
-                    for value, floor in self._compute(names).items()
-                }
+                self._pass_samples(samples, names, split=None, text=text, total=n)
+                values, source = self._compute_and_reset(names), {"floor_n": n, "floor_split": split}
+                self.floors |= {name: {"floor": value, **source} for name, value in values.items()}
 
-    def _size(self, metric: SampleMetric, split: Split) -> int:
+    def _num_real(self, metric: SampleMetric, split: Split) -> int:
         """The number of real samples of a split with which a metric compares."""
         size = len(self.data.sources[split])
         return min(self.n_real or size, size) if split == metric.subsampled_split else size
 
-    def _reference(self, split: Split, size: int, device: torch.device) -> Iterator[Tensor]:
-        """A subset of a split in batches [b, *shape], whose hash is stored."""
+    def _hashed_subset(self, split: Split, n: int, device: torch.device) -> Iterator[Tensor]:
+        """A subset of a split in batches [b, *shape]. Its hash is stored after the last batch."""
         digest, value_range = sha256(), self.data.value_range
-        for x, _ in self.data.subset(split, size, device, BATCH):
+        for x, _ in self.data.subset(split, n, device, BATCH):
             levels = x if value_range is None else (to_unit_range(x, value_range) * 255).round().byte()
             digest.update(levels.cpu().contiguous().numpy().tobytes())
             yield x
-        self._hashes[split, size] = digest.hexdigest()[:NUM_DIGITS]
+        self._hashes[split, n] = digest.hexdigest()[:HASH_LENGTH]
 
     def _pass_samples(
         self, samples: Iterable[Tensor], names: Collection[str], *, split: Split | None, text: str, total: int
@@ -227,46 +237,53 @@ class Evaluation:
         extract its features once.
 
         Args:
-            text, total: the text and the length of the progress bar.
+            samples: the samples, in chunks [N, *shape].
+            names: the names of the metrics.
+            split: the split of the real samples; None: the samples are generated.
+            text: the text of the progress bar.
+            total: the number of all samples, for the progress bar.
         """
         value_range = self.data.value_range
-        with self.watch(text, total) as done:
-            for points in (rows for piece in samples for rows in torch.split(piece, BATCH)):
+        with self.open_progress_bar(text, total) as advance:
+            for points in (batch for chunk in samples for batch in torch.split(chunk, BATCH)):
                 images = points if value_range is None else to_unit_range(points, value_range)
                 for name in names:
                     metric = self.metrics[name]
-                    x = points if metric.input_kind == "points" else images
-                    with _completing_errors(name):
-                        metric.update(x, split)
-                done(len(points))
+                    with _completing_error_keys(name):
+                        metric.update(points if metric.input_kind == "points" else images, split)
+                advance(len(points))
 
-    def _compute(self, names: Collection[str]) -> dict[str, float]:
+    def _compute_and_reset(self, names: Collection[str], game: Game | None = None) -> dict[str, float]:
         """The values of the metrics of these names, whose generated samples are dropped afterwards."""
         values: dict[str, float] = {}
-        with self.watch("metrics", len(names)) as done:
+        with self.open_progress_bar("metrics", len(names)) as advance:
             for name in names:
                 metric = self.metrics[name]
-                with _completing_errors(name):
+                with _completing_error_keys(name):
+                    if game is not None:
+                        metric.observe_game(game, self.seed)
                     computed = metric.compute()
-                hashes = [self._hashes[split, self._size(metric, split)] for split in metric.references]
-                protocol: dict[str, Any] = {
-                    "split": "+".join(metric.references) or "none",
-                    "shape": list(self.data.shape),
-                    **({"reference_sha256": "+".join(hashes)} if hashes else {}),
-                    "torch": version("torch"),
-                    **metric.protocol(),
-                }
-                if metric.extras:
-                    protocol["beside"] = metric.extras
-                self._protocols |= dict.fromkeys(computed, protocol)
+                self._protocols |= dict.fromkeys(computed, self._protocol(metric))
                 values |= computed
                 metric.reset()
-                done(1)
+                advance(1)
         return values
+
+    def _protocol(self, metric: SampleMetric) -> dict[str, Any]:
+        """The protocol of the last values of a metric, with their further results."""
+        hashes = [self._hashes[split, self._num_real(metric, split)] for split in metric.references]
+        return {
+            "split": "+".join(metric.references) or "none",
+            "shape": list(self.data.shape),
+            **({"reference_sha256": "+".join(hashes)} if hashes else {}),
+            "torch": version("torch"),
+            **metric.protocol(),
+            **({"beside": metric.extras} if metric.extras else {}),
+        }
 
 
 @contextmanager
-def _completing_errors(name: str) -> Iterator[None]:
+def _completing_error_keys(name: str) -> Iterator[None]:
     """Completes the keys of a metric's errors with its name in the config; see `SampleMetric`."""
     try:
         with completing_relative_keys(f"metric.{name}"):

@@ -6,10 +6,10 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 from urllib.error import URLError
 
 import torch
@@ -22,19 +22,28 @@ from ganlab.core.turn import Sample
 from ganlab.filesystem import read_regular_file
 from ganlab.metrics.features import Features
 
-WEIGHTS = Path(__file__).parent / "weights"
-Layer = Literal[64, 192, 768, 2048]
-REMEDY = "give torch-fidelity's file, or choose another extractor, such as extractor=mnist"
+WEIGHTS = Path(__file__).parent / "weights"  # the files of the classifiers
+Layer = Literal[64, 192, 768, 2048]  # a layer of Inception, given by its number of features
+WEIGHTS_REMEDY = "give torch-fidelity's file, or choose another extractor, such as extractor=mnist"
 
 
 class Classifier(nn.Module):
     """Three convolutions, a layer of features and a linear head, for images of at least 8 x 8 pixels.
 
     Inception's features are not meaningful for small grey images. A classifier trained on the data set itself
-    is the usual replacement; its name is part of the names of the values.
+    is the usual replacement. Its name is part of the names of the values.
+
+    Args:
+        shape: the shape (C, H, W) of an image.
+        num_classes: the number of classes.
+        width: the number of channels after the first convolution; the others have twice as many.
+        num_features: the number of features.
+
+    Raises:
+        ConfigError: the images are too small.
     """
 
-    resize = antialias = "none"
+    preprocessing: Mapping[str, str] = {"resize": "none", "antialias": "none"}
     libraries = ()
     dtype = torch.float64  # so that values do not depend on the device, TF32, autocast or the batch size
 
@@ -44,11 +53,13 @@ class Classifier(nn.Module):
         require(min(shape[1:]) >= 8, "data.shape", list(shape), "too small for this classifier", remedy)
         self.name, self.sha256 = "untrained", ""  # `load` sets both
         self.shape, self.num_features = tuple(shape), num_features
-        widths, layers = (shape[0], width, 2 * width, 2 * width), list[nn.Module]()
-        pools = nn.MaxPool2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d
-        for num_in, num_out, pool in zip(widths[:-1], widths[1:], pools, strict=True):
-            convolution = nn.Conv2d(num_in, num_out, 3, padding=1, bias=False)
-            layers += [convolution, nn.BatchNorm2d(num_out), nn.ReLU(), pool(2)]
+        layers: list[nn.Module] = []
+        pools = nn.MaxPool2d(2), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(2)
+        channels = shape[0], width, 2 * width, 2 * width
+        for num_in, num_out, pool in zip(channels[:-1], channels[1:], pools, strict=True):
+            convolution = nn.Conv2d(num_in, num_out, kernel_size=3, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(num_out), nn.ReLU(), pool]
+        # The input of the linear layer has 2 * width channels of 2 x 2.
         layers += [nn.Flatten(), nn.Dropout(0.2), nn.Linear(8 * width, num_features), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(num_features, num_classes)
@@ -61,21 +72,22 @@ class Classifier(nn.Module):
             ConfigError: no classifier has this name.
         """
         path = WEIGHTS / f"{name}.safetensors"
-        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))  # so that a name is not a path
+        # A name that is not in this list is refused, so that it cannot be the path of a different file.
+        known = sorted(file.stem for file in WEIGHTS.glob("*.safetensors"))
         require(name in known, "extractor", name, "unknown classifier", f"choose one of {', '.join(known)}")
         with safe_open(path, framework="pt") as file:
             architecture = json.loads(file.metadata()["architecture"])
-        with torch.device("meta"):  # draws no weights, and so no random numbers of the run
-            classifier = cls(**architecture)
-        classifier.load_state_dict(load_file(path), assign=True)
-        classifier.name, classifier.sha256 = name, hashlib.sha256(path.read_bytes()).hexdigest()
-        return classifier.eval().requires_grad_(False)
+        with torch.device("meta"):  # draws no random weights, so the random numbers of the run do not change
+            network = cls(**architecture)
+        network.load_state_dict(load_file(path), assign=True)
+        network.name, network.sha256 = name, hashlib.sha256(path.read_bytes()).hexdigest()
+        return network.eval().requires_grad_(False)
 
     def features(self, x: Tensor) -> Tensor:
-        """The input of the head, after its ReLU: [N, C, H, W] in [0, 1] -> [N, F], not negative.
+        """The features of images, [N, C, H, W] in [0, 1] -> [N, F]. They come from a ReLU: none is negative.
 
         Raises:
-            ConfigError: the shape of the images is not that of the classifier.
+            ConfigError: the classifier does not take images of this shape.
         """
         shape, expected = list(x.shape[1:]), list(self.shape)
         reason = f"takes images of shape {expected}, and these samples have the shape {shape}"
@@ -102,14 +114,14 @@ classifier = cache(Classifier.load)  # returns the same object in every call wit
 
 
 class ClassifierFeatures(nn.Module):
-    """The features of samples in a classifier: sample -> [B, F], not negative.
+    """The features that a classifier computes of samples, sample -> [B, F]. None is negative.
 
     The classifier is frozen and always in evaluation mode.
 
     Args:
         extractor: the name of a classifier in `ganlab/metrics/weights`.
         shape: the shape of a sample.
-        value_range: the range of the data.
+        value_range: the value range of the samples; None: the data are points, which are refused.
 
     Raises:
         ConfigError: the classifier does not take samples of this shape.
@@ -121,13 +133,21 @@ class ClassifierFeatures(nn.Module):
         expected, shape = list(self.classifier.shape), list(shape)
         reason = f"takes images of shape {expected}, and these data have the shape {shape}"
         require(value_range and shape == expected, ".extractor", extractor, reason, "choose another space")
-        self.low, self.high = value_range or (0.0, 1.0)
+        self.low, self.high = value_range or (0.0, 1.0)  # not None, or refused above
 
     def forward(self, sample: Sample) -> Tensor:
         return self.classifier.features((sample.x - self.low) / (self.high - self.low))
 
     def train(self, mode: bool = True) -> Self:
-        return super().train(False)
+        """Ignores `mode`, because the classifier always stays in evaluation mode."""
+        return super().train(mode=False)
+
+
+class LoadedNetwork(NamedTuple):
+    """A network, and the SHA-256 of the file of its weights."""
+
+    network: nn.Module
+    sha256: str
 
 
 class Inception:
@@ -137,13 +157,11 @@ class Inception:
     The weights, 96 MB, are loaded at the first use.
 
     Args:
-        weights: the path of a file of torch-fidelity's weights; None: the file is downloaded once.
-        layer: the layer whose output is extracted, given by its number of features. Only the last layer,
-            2048, has class logits.
+        weights: the path of a file with torch-fidelity's weights; None: the file is downloaded once.
+        layer: the layer whose output is extracted. Only the last layer, 2048, has class logits.
     """
 
-    resize = "bilinear to 299x299 as TensorFlow 1"
-    antialias = "none"
+    preprocessing: Mapping[str, str] = {"resize": "bilinear to 299x299 as TensorFlow 1", "antialias": "none"}
     libraries = ("torch-fidelity",)
     dtype = torch.float32
 
@@ -155,16 +173,16 @@ class Inception:
     @property
     def sha256(self) -> str:
         """The SHA-256 of the file of the weights."""
-        return self._loaded[1]
+        return self._loaded.sha256
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Moves the network, in place."""
-        self._loaded[0].to(device=device, dtype=dtype)
+        self._loaded.network.to(device=device, dtype=dtype)
 
     def extract(self, x: Tensor) -> Features:
-        """The features [N, F] and class logits [N, 1008] of images [N, 1 or 3, H, W] in [0, 1].
+        """The features [N, F] and class logits [N, K = 1008] of images [N, 1 or 3, H, W] in [0, 1].
 
-        The logits are without the biases of the last layer.
+        The logits do not include the biases of the last layer. A layer before the last has K = 0 logits.
 
         Raises:
             ConfigError: the images do not have 1 or 3 channels, or the weights are not available.
@@ -175,33 +193,36 @@ class Inception:
         levels = (x * 255).round().byte().expand(-1, 3, -1, -1)
         # TF32 is disabled, because `dtype` promises float32.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            features, *logits = self._loaded[0](levels.contiguous(memory_format=torch.channels_last))
-        return Features(features, logits[0] if logits else features[:, :0])  # [N, 0]: none
+            features, *logits = self._loaded.network(levels.contiguous(memory_format=torch.channels_last))
+        return Features(features, logits[0] if logits else features.new_empty(len(x), 0))
 
     @cached_property
-    def _loaded(self) -> tuple[nn.Module, str]:
-        """The network, and the SHA-256 of its file of weights."""
+    def _loaded(self) -> LoadedNetwork:
+        """The network, which is loaded at the first use."""
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-        outputs = [str(self.num_features), *(["logits_unbiased"] if self.num_features == 2048 else [])]
-        path = self._path or download()
-        content = read_tensors(path)
-        try:  # builds from the bytes that were checked, because the file may have changed since
+        outputs = ["2048", "logits_unbiased"] if self.num_features == 2048 else [str(self.num_features)]
+        path = self._path or downloaded_weights()
+        content = validated_weights(path)
+        try:  # the network gets the bytes that were checked, because the file may have changed since
             network = FeatureExtractorInceptionV3("inception", outputs, io.BytesIO(content))
         except (RuntimeError, TypeError, AttributeError) as error:
             reason = f"not the weights of Inception: {error_message(error)}"
-            raise ConfigError(reason, REMEDY, "metric.weights", path) from error
-        return network.to(memory_format=torch.channels_last), hashlib.sha256(content).hexdigest()
+            raise ConfigError(reason, WEIGHTS_REMEDY, "metric.weights", path) from error
+        network = network.to(memory_format=torch.channels_last)
+        return LoadedNetwork(network, hashlib.sha256(content).hexdigest())
 
 
 @cache
 def inception(weights: str | None, layer: Layer) -> Inception:
-    """The Inception network of these weights and this layer, the same object in every call."""
+    """The Inception network with these weights and this layer, the same object in every call."""
     return Inception(weights, layer)
 
 
-def read_tensors(path: Path) -> bytes:
-    """The bytes of a file that contains only tensors, because torch-fidelity would unpickle any object in it.
+def validated_weights(path: Path) -> bytes:
+    """The bytes of a file of weights, after a check that it contains only tensors.
+
+    torch-fidelity would unpickle any object in the file, and so run any code.
 
     Raises:
         ConfigError: the file cannot be read, or contains other objects.
@@ -212,23 +233,23 @@ def read_tensors(path: Path) -> bytes:
         return content
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = f"cannot be read as weights: {error_message(error)}"
-        raise ConfigError(reason, REMEDY, "metric.weights", path) from error
+        raise ConfigError(reason, WEIGHTS_REMEDY, "metric.weights", path) from error
 
 
-def download() -> Path:
-    """Downloads torch-fidelity's weights to torch's cache, unless they are there, and returns their path.
+def downloaded_weights() -> Path:
+    """The path of torch-fidelity's weights in torch's cache, to which they are downloaded at the first use.
 
     Raises:
         ConfigError: the weights cannot be downloaded.
     """
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3 as URL
 
-    path = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rsplit("/", 1)[1]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(URL).name
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), "6726825d", progress=False)
-        except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the hash differs
+            torch.hub.download_url_to_file(URL, str(path), hash_prefix="6726825d", progress=False)
+        except (URLError, OSError, RuntimeError) as error:  # RuntimeError: the SHA-256 has another prefix
             reason = f"the weights of Inception cannot be downloaded ({error_message(error)})"
             remedy = f"set metric.weights to a copy of {path.name}, or choose another extractor"
             raise ConfigError(reason, remedy, "extractor", "inception") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
@@ -19,7 +19,7 @@ from ganlab.core.errors import UNSET, require
 from ganlab.filesystem import atomic_writer, cache_directory
 
 ProtocolFields = dict[str, str | int | float]  # entries of a protocol, by their names in a record
-ON_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)
+USES_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)  # set by `use_disk_cache`
 
 
 class Features(NamedTuple):
@@ -35,35 +35,35 @@ class Extractor(Protocol):
     name: str
     sha256: str  # the hash of the weights
     num_features: int
-    resize: str  # how images are resized, for the protocol
-    antialias: str  # the filter with which images are resized, for the protocol
+    preprocessing: Mapping[str, str]  # the entries of the protocol on how images are resized
     libraries: tuple[str, ...]  # the libraries whose versions may change the output
     dtype: torch.dtype  # the type of the weights when features are extracted
 
     def extract(self, x: Tensor) -> Features:
-        """The features and logits of images [N, C, H, W] in [0, 1], float64, rounded to 256 levels."""
+        """The features and logits of float64 images [N, C, H, W] in [0, 1] that are rounded to 256 levels."""
 
     def to(self, device: torch.device, dtype: torch.dtype) -> object:
         """Moves the network, in place."""
 
-    def __hash__(self) -> int: ...
+    def __hash__(self) -> int:
+        """A hash of the object, because `cached_extractor` needs one."""
 
 
 @contextmanager
-def cached_on_disk() -> Iterator[None]:
-    """A context in which features are read from and written to the cache on disk."""
-    token = ON_DISK.set(True)
+def use_disk_cache() -> Iterator[None]:
+    """A context in which features are read from the cache on disk, and written to it."""
+    token = USES_DISK.set(True)
     try:
         yield
     finally:
-        ON_DISK.reset(token)
+        USES_DISK.reset(token)
 
 
 class CachedExtractor:
     """An extractor that remembers its last output, so that several metrics extract each batch once."""
 
-    def __init__(self, extractor: Extractor):
-        self.network = extractor
+    def __init__(self, network: Extractor):
+        self.network = network
         self._last: tuple[Tensor, Features] | None = None
 
     @torch.no_grad()
@@ -74,21 +74,24 @@ class CachedExtractor:
             ConfigError: the type, range or shape of the images is unsuitable.
         """
         if self._last is None or self._last[0] is not x:
-            self._last = x, (self._load_or_compute if ON_DISK.get() else self._compute)(x)
+            features = self._load_or_compute(x) if USES_DISK.get() else self._compute(x)
+            self._last = x, features
         return self._last[1]
 
     def _compute(self, x: Tensor) -> Features:
         self.network.to(x.device, self.network.dtype)
-        return Features(*(part.cpu().contiguous() for part in self.network.extract(round_to_256_levels(x))))
+        output = self.network.extract(round_to_256_levels(x))
+        return Features(*(tensor.cpu().contiguous() for tensor in output))
 
     def _load_or_compute(self, x: Tensor) -> Features:
         """Loads features from the cache on disk if possible, otherwise computes and saves them.
 
-        The file is named by a hash of the images, weights and preprocessing. Errors of the disk and damaged
-        files are ignored, because they only cost time.
+        A file is named by the hash of the images and of everything on which their features depend. Errors of
+        the disk and damaged files are ignored, because they only cost time.
         """
         levels = to_levels(x)
-        key = sha256(repr((tuple(levels.shape), (*self.protocol().items(), x.device.type))).encode())
+        dependencies = (*self.protocol().items(), x.device.type)
+        key = sha256(repr((tuple(levels.shape), dependencies)).encode())
         key.update(levels.cpu().contiguous().numpy().tobytes())
         path = cache_directory() / "features" / f"{key.hexdigest()}.safetensors"
         with suppress(OSError, SafetensorError, KeyError, TypeError), safe_open(path, framework="pt") as file:
@@ -103,24 +106,23 @@ class CachedExtractor:
         return computed
 
     def protocol(self) -> ProtocolFields:
-        """The entries of the protocol on how features are computed from images."""
+        """The entries of the protocol that tell how features are computed from images."""
         return {
             "extractor": self.network.name,
             "weights_sha256": self.network.sha256,
             "dtype": str(self.network.dtype).removeprefix("torch."),
-            "resize": self.network.resize,
-            "antialias": self.network.antialias,
+            **self.network.preprocessing,
             "levels": 256,
             **{library: version(library) for library in ("torch", *self.network.libraries)},
         }
 
 
-cached = cache(CachedExtractor)  # returns the same object in every call with the same extractor
+cached_extractor = cache(CachedExtractor)  # returns the same object in every call with the same network
 
 
 def digest(features: Features) -> str:
     """The SHA-256 of features and logits."""
-    return sha256(b"".join(part.numpy().tobytes() for part in features)).hexdigest()
+    return sha256(b"".join(tensor.numpy().tobytes() for tensor in features)).hexdigest()
 
 
 def to_levels(x: Tensor) -> Tensor:
@@ -133,7 +135,7 @@ def to_levels(x: Tensor) -> Tensor:
     require(x.is_floating_point(), "", UNSET, reason, "divide by 255")
     low, high = float(x.min()), float(x.max())
     reason = f"samples lie from {low:.4g} to {high:.4g}, but metrics take [0, 1]"
-    require(low >= 0 and high <= 1, "", UNSET, reason, "rescale or clamp them")  # false for NaN as well
+    require(low >= 0 and high <= 1, "", UNSET, reason, "rescale or clamp them")  # refuses NaN, too
     return (x.double() * 255).round().byte()
 
 
@@ -141,12 +143,15 @@ def round_to_256_levels(x: Tensor) -> Tensor:
     """Rounds samples in [0, 1] to the 256 levels of an image file; the result is float64 in [0, 1].
 
     Real images come from such files. Generated ones must be rounded as well, because metrics would otherwise
-    measure the rounding (Parmar, Zhang and Zhu 2022). Errors are those of `to_levels`.
+    measure the rounding (Parmar, Zhang and Zhu 2022).
+
+    Raises:
+        ConfigError: as in `to_levels`.
     """
     return to_levels(x).double() / 255
 
 
 def to_unit_range(x: Tensor, value_range: tuple[float, float]) -> Tensor:
-    """Scales samples from a range to [0, 1], and clamps them to it."""
+    """Samples scaled from their value range to [0, 1], and clamped to it."""
     low, high = value_range
     return ((x - low) / (high - low)).clamp(0, 1)

@@ -13,12 +13,12 @@ from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.base import Split
 from ganlab.functional.distances import mmd2
 from ganlab.functional.kernels import Polynomial
-from ganlab.metrics.base import FeatureMetric, ReservoirMetric
+from ganlab.metrics.base import FeatureMetric, ReservoirMetric, require_enough
 from ganlab.metrics.features import Extractor
 
-# The samples in a part of the Inception Score that suffice for any number of classes. ImageNet scores half of
-# it.
-ENOUGH = 500
+# The number of samples in a part of the Inception Score that is enough for any number of classes. A part of m
+# samples scores at most m, and even the images of ImageNet score only about half of this number.
+ENOUGH_IN_A_PART = 500
 SEED = 2020  # torch-fidelity's seed for the subsets of KID, and for the order of the samples of IS
 KERNEL = Polynomial(degree=3, offset=1.0)  # the kernel of KID
 
@@ -28,11 +28,16 @@ class FrechetDistance(FeatureMetric):
 
         |m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))
 
-    Zero is best. The expectation over samples is larger than the true distance, by more the fewer samples
-    there are (Chong and Forsyth 2020), so only values of equal n_real and n_fake are comparable.
+    with the means m, m' and the covariances S, S' of the real and the generated features. Zero is best. The
+    expected value for finite samples exceeds the distance of the distributions, and falls as the samples grow
+    (Chong and Forsyth 2020). So only values of equal n_real and n_fake are comparable.
+
+    Args:
+        extractor: a network, or the name of a classifier.
+        split: the split of the real images.
     """
 
-    kinds = ("fid",)
+    prefixes = ("fid",)
     higher_is_better = False
 
     def __init__(self, extractor: str | Extractor, split: Split):
@@ -41,22 +46,24 @@ class FrechetDistance(FeatureMetric):
 
         super().__init__(extractor, split)
         self.settings = {"torchmetrics": version("torchmetrics")}
-        identity = nn.Identity()  # torchmetrics is given features, not images
+        identity = nn.Identity()  # replaces torchmetrics' network, because `update` receives features
         identity.num_features = self.extractor.network.num_features  # type: ignore[assignment]
         # With sync_on_compute torchmetrics would wait for the other ranks, which may not be evaluating.
         self._distance = FrechetInceptionDistance(identity, reset_real_features=False, sync_on_compute=False)
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
-        """Refuses samples no more than features, because their covariance is singular in any case."""
+        """Checks that there are more samples than features, because otherwise the covariance is singular."""
         n = self.extractor.network.num_features
         reason = f"the covariance of {n} features needs {n + 1} samples"
-        remedy = "choose metric=kid with metric.kid.subset_size={n}, or an extractor of fewer features"
-        self.require_samples(n + 1, reason, remedy, real=n_real, generated=n_fake)
+        kid_setting = f"metric.kid.subset_size={min(n_real, n_fake)}"
+        remedy = f"choose metric=kid with {kid_setting}, or an extractor of fewer features"
+        require_enough(n + 1, reason, remedy, real=n_real, generated=n_fake)
 
-    def add(self, observed: tuple[Tensor, ...], split: Split | None) -> None:
-        self._distance.update(observed[0], real=split is not None)
+    def add(self, representations: tuple[Tensor, ...], split: Split | None) -> None:
+        (features,) = representations
+        self._distance.update(features, real=split is not None)
 
-    def forget(self) -> None:
+    def drop_generated(self) -> None:
         self._distance.reset()
 
     def values(self) -> tuple[float, ...]:
@@ -64,15 +71,18 @@ class FrechetDistance(FeatureMetric):
 
 
 class KernelDistance(ReservoirMetric):
-    """KID: MMD^2 with the kernel (x . y / F + 1)^3 on features (Binkowski et al. 2018, section 4).
+    """KID: the squared MMD of features with a cubic kernel (Binkowski et al. 2018, section 4).
 
-    KID is the mean over `subsets` random subsets of `subset_size` real and as many generated samples;
-    `extras` has the standard deviation over the subsets. If every subset contains all generated samples, the
-    deviation is that of the real ones alone. Zero is best. It is the expectation for two samples of one
-    distribution, so values may be negative. Unlike that of the Frechet distance, the expectation does not
-    depend on the number of samples. The subsets are those of torch-fidelity.
+    The kernel is (x . y / F + 1)^3 for F features. KID is the mean over random subsets of the real and the
+    generated samples, the same subsets as torch-fidelity's; `extras` has the standard deviation over the
+    subsets. If every subset contains all generated samples, only the real samples cause this deviation.
+
+    Zero is best. Samples of one distribution have the expected value 0, so values may be negative. The
+    expected value does not depend on the number of samples, unlike for the Frechet distance.
 
     Args:
+        extractor: a network, or the name of a classifier.
+        split: the split of the real images.
         subsets: the number of subsets.
         subset_size: the number of real, and of generated, samples in a subset.
         estimator: `unbiased` (all pairs of a real and a generated sample, as published), `u_statistic`
@@ -80,7 +90,7 @@ class KernelDistance(ReservoirMetric):
             negative); see `ganlab.functional.distances.mmd2`.
     """
 
-    kinds = ("kid",)
+    prefixes = ("kid",)
     higher_is_better = False
 
     def __init__(
@@ -94,24 +104,24 @@ class KernelDistance(ReservoirMetric):
         super().__init__(extractor, split)
         self.subsets, self.subset_size, self.estimator = subsets, subset_size, estimator
         self.settings = {"subsets": subsets, "subset_size": subset_size, "estimator": estimator}
-        self.limit = subsets * subset_size  # all subsets together use at most these
+        self.limit = subsets * subset_size  # all subsets together use at most this number of samples
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
-        n, reason, remedy = self.subset_size, "a subset has as many samples of each kind", "lower it to {n}"
-        self.require_samples(n, reason, remedy, ".subset_size", n, real=n_real, generated=n_fake)
+        size, remedy = self.subset_size, f"lower it to {min(n_real, n_fake)}"
+        reason = "a subset has as many samples of each kind"
+        require_enough(size, reason, remedy, ".subset_size", size, real=n_real, generated=n_fake)
 
     def values(self) -> tuple[float, ...]:
-        random = np.random.RandomState(SEED)
-        distances = []
-        for _ in range(self.subsets):
-            fake, real = (
-                rows[random.choice(len(rows), self.subset_size, replace=False)].double()
-                for rows in (self.rows(None), self.rows(self.references[0]))
-            )
-            distances.append(float(mmd2(fake, real, KERNEL, self.estimator)))
-        # True if every subset contains all generated samples.
-        all_fake = self.subset_size == self.num_samples[None]
-        name = "std_over_subsets_of_reals_alone" if all_fake else "std_over_subsets"
+        rng = np.random.RandomState(SEED)
+
+        def draw(rows: Tensor) -> Tensor:
+            return rows[rng.choice(len(rows), self.subset_size, replace=False)].double()
+
+        fake, real = self.rows(None), self.rows(self.references[0])
+        # Generated samples are drawn first, as in torch-fidelity.
+        distances = [float(mmd2(draw(fake), draw(real), KERNEL, self.estimator)) for _ in range(self.subsets)]
+        every_subset_has_all_fakes = self.subset_size == self.num_samples[None]
+        name = "std_over_subsets_of_reals_alone" if every_subset_has_all_fakes else "std_over_subsets"
         self.extras = {name: float(np.std(distances))}
         return (float(np.mean(distances)),)
 
@@ -119,28 +129,35 @@ class KernelDistance(ReservoirMetric):
 class InceptionScore(ReservoirMetric):
     """Inception Score: exp of the mean divergence KL(p(y|x) || p(y)) over classes (Salimans et al. 2016).
 
-    It lies between 1 and the number of an extractor's classes; the maximum means that all classes are certain
-    and equally frequent. The value is the mean over `splits` parts of the samples in a fixed random order;
-    more parts give lower scores (Barratt and Sharma 2018). A part of m samples cannot score above m, so each
-    part needs as many samples as there are classes, or `ENOUGH`. Real images are not used.
+    It lies between 1 and the number of classes of the extractor. It reaches the maximum if the class of every
+    sample is certain and all classes are equally frequent. The value is the mean over `splits` parts of the
+    samples in a fixed random order; more parts give lower scores (Barratt and Sharma 2018). A part of m
+    samples cannot score above m, so each part needs as many samples as there are classes, but not more than
+    `ENOUGH_IN_A_PART`. Real images are not used.
+
+    Args:
+        extractor: a network, or the name of a classifier.
+        splits: the number of parts.
     """
 
-    kinds = ("is",)
+    prefixes = ("is",)
     higher_is_better = True
 
     def __init__(self, extractor: str | Extractor, splits: Count):
         super().__init__(extractor)
         self.splits, self.settings = splits, {"splits": splits}
-        self.num_classes = 0  # the number of the extractor's classes; 0: not yet known
+        self.num_classes = 0  # the number of classes of the extractor; 0: not known before `represent`
 
     def check_sample_size(self, n_fake: int, n_real: int) -> None:
-        part = min(self.num_classes, ENOUGH)  # the least number of samples in a part
-        n = self.splits * part
-        reason = f"a split scores at most its size, so that {n} samples are needed"
-        remedy = f"lower it to {n_fake // part}" if n_fake >= part > 0 else "remove the metric"
-        self.require_samples(n, reason, remedy, ".splits", self.splits, generated=n_fake)
+        if self.num_classes:
+            needed_in_a_part = min(self.num_classes, ENOUGH_IN_A_PART)
+            needed = self.splits * needed_in_a_part
+            reason = f"a split scores at most its size, so that {needed} samples are needed"
+            possible_splits = n_fake // needed_in_a_part
+            remedy = f"lower it to {possible_splits}" if possible_splits else "remove the metric"
+            require_enough(needed, reason, remedy, ".splits", self.splits, generated=n_fake)
 
-    def observe(self, x: Tensor) -> tuple[Tensor, ...]:
+    def represent(self, x: Tensor) -> tuple[Tensor, ...]:
         logits = self.extractor.extract(x).logits
         self.num_classes = logits.shape[1]
         if not self.num_classes:
@@ -148,20 +165,23 @@ class InceptionScore(ReservoirMetric):
         return (logits,)
 
     def values(self) -> tuple[float, ...]:
-        # Not the class of torchmetrics, which warns whenever it is built, shuffles with the global generator
+        # torchmetrics' class is not used: it warns whenever it is built, shuffles with the global generator
         # and may use fewer parts. Its scores and those of torch-fidelity are NaN if a class has probability 0
-        # in all samples. The order and the parts are those of torch-fidelity.
+        # in all samples. The order and the parts are the same as in torch-fidelity.
         logits = self.rows(None).double()  # [N, K]
         n = len(logits)
         logits = logits[np.random.RandomState(SEED).permutation(n)]
-        edges = [i * n // self.splits for i in range(self.splits + 1)]
-        scores = [_score(logits[low:high]) for low, high in zip(edges, edges[1:], strict=False)]
+        bounds = [i * n // self.splits for i in range(self.splits + 1)]
+        scores = [inception_score(logits[i:j]) for i, j in zip(bounds[:-1], bounds[1:], strict=True)]
         return (sum(scores) / self.splits,)
 
 
-def _score(logits: Tensor) -> float:
-    """The score exp(mean over x of KL(p(y|x) || p(y))) of logits [N, K]."""
+def inception_score(logits: Tensor) -> float:
+    """exp of the mean of KL(p(y|x) || p(y)) over samples x with class logits [N, K].
+
+    The mean divergence equals the entropy of the marginal p(y), less the mean entropy of p(y|x).
+    """
     probabilities = logits.softmax(1)
-    entropy = -probabilities.xlogy(probabilities).sum(1).mean()
     marginal = probabilities.mean(0)  # [K]
-    return float((-marginal.xlogy(marginal).sum() - entropy).exp())
+    mean_entropy = -probabilities.xlogy(probabilities).sum(1).mean()
+    return float((-marginal.xlogy(marginal).sum() - mean_entropy).exp())

@@ -16,32 +16,38 @@ from ganlab.functional.kernels import squared_distances
 from ganlab.metrics.base import SampleMetric
 from ganlab.metrics.features import ProtocolFields
 
-CHUNK = 500  # real images at a time, because their distances to all samples are in memory
+CHUNK = 500  # real images at a time, because their distances to all generated samples are held in memory
 
 
 class Parzen(SampleMetric):
-    """The mean log-density of real images under Gaussians around the generated samples s_j, in nats.
+    """The mean log-density of real images under a mixture of Gaussians around the generated samples, in nats.
 
         log p(x) = log mean_j exp(-|x - s_j|^2 / (2 w^2)) - D log(w sqrt(2 pi))
 
-    (Breuleux et al. 2011; Goodfellow et al. 2014). The width w is the best of `widths` on the first
-    `num_validation` images of the validation split (None: all images). The value is that of the whole test
-    split; a second value is that of the validation images. Pixels lie in [0, 1] and are not dequantised. The
-    standard error is over test images only, not over seeds or samples.
+    for an image x of D pixels, generated samples s_j, and the standard deviation w of the Gaussians, which
+    the papers call their width (Breuleux et al. 2011; Goodfellow et al. 2014). The width is the one that is
+    best on validation images. One value is measured on all test images, a second one on the validation images
+    that chose the width. Pixels lie in [0, 1] and are not dequantised. The standard error in `extras` is over
+    images only, not over seeds or generated samples.
 
-    Higher values are better only up to the value of real images: blurred images, such as the centroids of
-    k-means, have higher values, and the metric is a poor measure of sample quality (Theis et al. 2016).
+    Higher values are better only up to the value of real images. Blurred images, such as the centroids of
+    k-means, have even higher values, so the metric is a poor measure of sample quality (Theis et al. 2016).
+
+    Args:
+        widths: the widths from which the best one is chosen.
+        num_validation: the number of validation images that choose the width, the first ones of the split;
+            None: all.
     """
 
     higher_is_better = True
     references = ("validation", "test")
-    floor_split = "train"  # the widths are chosen on the validation split
+    floor_split = "train"  # the only split that is not a reference
     names = ("parzen/validation", "parzen/test")
 
     def __init__(self, widths: Annotated[Sequence[Positive], 1], num_validation: TwoOrMore | None):
         self._widths = [float(width) for width in widths]
         self._num_validation = num_validation
-        # Batches of flattened samples by split, with None for generated ones.
+        # Batches of flattened samples by split, with None for the generated samples.
         self._samples: dict[Split | None, list[Tensor]] = {"validation": [], "test": [], None: []}
 
     def setup(self, data: Data, n_fake: int, n_real: int) -> None:
@@ -54,16 +60,17 @@ class Parzen(SampleMetric):
         reason = "needs generated samples, and images of validation and test"
         require(all(self._samples.values()), "", UNSET, reason)
         fake = torch.cat(self._samples[None])
-        validation = log_densities(self.validation_images, fake, self._widths)  # [W, N]
-        best = int(validation.mean(1).argmax())
-        width = self._widths[best]
-        (test,) = log_densities(torch.cat(self._samples["test"]), fake, [width])
+        densities_by_width = log_densities(self.validation_images, fake, self._widths)  # [W, N]
+        best = int(densities_by_width.mean(1).argmax())
+        validation_densities, width = densities_by_width[best], self._widths[best]
+        (test_densities,) = log_densities(torch.cat(self._samples["test"]), fake, [width])
         self.extras = {
             "width": width,
-            "standard_error": standard_error(test),
-            "standard_error_validation": standard_error(validation[best]),
+            "standard_error": standard_error(test_densities),
+            "standard_error_validation": standard_error(validation_densities),
         }
-        return dict(zip(self.names, (float(validation[best].mean()), float(test.mean())), strict=True))
+        values = float(validation_densities.mean()), float(test_densities.mean())
+        return dict(zip(self.names, values, strict=True))
 
     @property
     def validation_images(self) -> Tensor:
@@ -88,18 +95,22 @@ class Parzen(SampleMetric):
 
 @torch.no_grad()
 def log_densities(x: Tensor, centres: Tensor, widths: Sequence[float]) -> Tensor:
-    """Log-densities of x [N, D] under Gaussians of each width at centres [M, D], in nats: float64 [W, N]."""
-    # Squared distances are computed as differences of squares, which lose least to rounding near the origin.
+    """Log-densities of x [N, D] under mixtures of Gaussians at centres [M, D], in nats: float64 [W, N].
+
+    Each of the W mixtures has one of the widths.
+    """
+    # |x - s|^2 is computed as |x|^2 - 2 x.s + |s|^2. Rounding errors are smallest for points near the origin,
+    # so the mean of the centres is moved there.
     mean = centres.mean(0)
     x, centres = x - mean, centres - mean
-    dimensions = x.shape[1]
-    rows = []
+    parts = []
     for chunk in torch.split(x, CHUNK):
         distances = squared_distances(chunk, centres)  # [n, M]
-        sums = [torch.logsumexp(distances * (-0.5 / width**2), 1) for width in widths]
-        rows.append(torch.stack(sums).double())  # [W, n]
-    norms = [math.log(len(centres)) + dimensions * math.log(w * math.sqrt(2 * math.pi)) for w in widths]
-    return torch.cat(rows, 1) - torch.tensor(norms, dtype=torch.float64, device=x.device)[:, None]
+        logarithms = [torch.logsumexp(distances * (-0.5 / width**2), 1) for width in widths]
+        parts.append(torch.stack(logarithms).double())  # [W, n]
+    num_centres, dim = centres.shape
+    normalisers = [math.log(num_centres) + dim * math.log(w * math.sqrt(2 * math.pi)) for w in widths]
+    return torch.cat(parts, 1) - torch.tensor(normalisers, dtype=torch.float64, device=x.device)[:, None]
 
 
 def standard_error(values: Tensor) -> float:

@@ -13,19 +13,21 @@ from ganlab.filesystem import read_regular_file
 
 MetricRecord = Mapping[str, Any]  # a value together with its protocol
 MetricRecords = dict[str, dict[str, Any]]  # records by the names of values
-# The keys of a record that are not part of the protocol.
+MAX_VALUE = 1e308  # the largest absolute value of a metric, because infinity is no measurement
+# The keys of a record that are not part of the protocol. "beside" has further results, such as a deviation.
 RESULTS = {"value", "better", "step", "beside", "floor", "floor_n", "floor_split"}
 MAX_BYTES = 1 << 20  # the largest size of a file of records
 
 
-def differences(one: MetricRecord, other: MetricRecord) -> dict[str, tuple[Any, Any]]:
+def differences(record: MetricRecord, other: MetricRecord) -> dict[str, tuple[Any, Any]]:
     """The keys in which the protocols of two records differ, with both values; None for a missing key."""
-    keys = [key for key in {**one, **other} if key not in RESULTS]
-    pairs = {key: (one.get(key), other.get(key)) for key in keys}
-    return {key: (first, second) for key, (first, second) in pairs.items() if first != second}
+    pairs = {key: (record.get(key), other.get(key)) for key in {**record, **other} if key not in RESULTS}
+    return {key: (value, value_other) for key, (value, value_other) in pairs.items() if value != value_other}
 
 
-def refuse_unlike(name: str, records: Mapping[str, MetricRecord], ignored: Collection[str] = ()) -> None:
+def require_same_protocol(
+    name: str, records: Mapping[str, MetricRecord], ignored: Collection[str] = ()
+) -> None:
     """Refuses to compare values of different protocols.
 
     Args:
@@ -36,10 +38,10 @@ def refuse_unlike(name: str, records: Mapping[str, MetricRecord], ignored: Colle
     Raises:
         ConfigError: the protocols differ. The message names the first difference.
     """
-    (first, reference), *others = records.items()
-    for other, record in others:
-        for key, (one, two) in differences(reference, record).items():
-            reason = f"{first} and {other} are not comparable: {key} is {one} and {two}"
+    (source, record), *others = records.items()
+    for source_other, record_other in others:
+        for key, (value, value_other) in differences(record, record_other).items():
+            reason = f"{source} and {source_other} are not comparable: {key} is {value} and {value_other}"
             require(key in ignored, name, UNSET, reason, "measure both with the same protocol")
 
 
@@ -49,48 +51,56 @@ def read_records(path: Path) -> MetricRecords:
     Raises:
         ConfigError: there are no records.
     """
-    remedy = "give a finished run, or a file of ganlab.evaluate"
+    remedy, is_run = "give a finished run, or a file of ganlab.evaluate", path.is_dir()
     try:
-        content = json.loads(read_regular_file(path / "summary.json" if path.is_dir() else path, MAX_BYTES))
-        records = content.get("metrics", {}) if path.is_dir() else content
-        values = [record["value"] for record in records.values()]
-        if values and {*map(type, values)} <= {int, float} and not max(map(abs, values)) > 1e308:
+        content = json.loads(read_regular_file(path / "summary.json" if is_run else path, MAX_BYTES))
+        records = content.get("metrics", {}) if is_run else content
+        if records and all(_is_metric_value(record["value"]) for record in records.values()):
             return dict(records)
     except (KeyError, OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError("cannot be read", remedy, "of", path) from error
     raise ConfigError("has no metric values", remedy, "of", path)
 
 
-def common_values(
+def _is_metric_value(value: object) -> bool:
+    """Whether a value from a file is a number of at most `MAX_VALUE`, or NaN, which no number exceeds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > MAX_VALUE
+
+
+def common_values_and_remarks(
     sources: Mapping[str, MetricRecords], ignored: Collection[str]
 ) -> tuple[dict[str, dict[str, float]], list[str]]:
-    """The values that all sources have, by name and source, and remarks on the differences of the sources.
+    """The values that all sources have, by name and source, and remarks on how the sources differ.
 
     Raises:
         ConfigError: no value is common to all, or protocols differ in keys that are not `ignored`.
     """
-    (first, reference), *others = sources.items()
-    names = [name for name in reference if all(name in records for records in sources.values())]
+    (first, records_first), *others = sources.items()
+    names = [name for name in records_first if all(name in records for records in sources.values())]
     if not names:
-        have = "; ".join(f"{source} has {', '.join(records)}" for source, records in sources.items())
-        raise ConfigError(f"no value is common to all: {have}", "measure all by ganlab.evaluate", "of")
+        lists = "; ".join(f"{source} has {', '.join(records)}" for source, records in sources.items())
+        raise ConfigError(f"no value is common to all: {lists}", "measure all by ganlab.evaluate", "of")
     remarks = []
     for name in names:
-        refuse_unlike(name, {source: records[name] for source, records in sources.items()}, ignored)
-        for other, records in others:
-            for key, (one, two) in differences(reference[name], records[name]).items():
-                remarks.append(f"{name}: {key} is {one} of {first} and {two} of {other}")
+        require_same_protocol(name, {source: records[name] for source, records in sources.items()}, ignored)
+        for source, records in others:
+            for key, (value_first, value) in differences(records_first[name], records[name]).items():
+                remarks.append(f"{name}: {key} is {value_first} of {first} and {value} of {source}")
     for source, records in sources.items():
-        if rest := [name for name in records if name not in names]:
-            remarks.append(f"not common to all: {', '.join(rest)} of {source}")
-    return {
-        name: {source: float(sources[source][name]["value"]) for source in sources} for name in names
-    }, remarks
+        if not_common := [name for name in records if name not in names]:
+            remarks.append(f"not common to all: {', '.join(not_common)} of {source}")
+    values = {name: {source: float(sources[source][name]["value"]) for source in sources} for name in names}
+    return values, remarks
 
 
-def floor_note(record: MetricRecord, things: str = "images") -> str:
-    """A remark on the floor of a value, for the end of a printed line; empty if there is no floor."""
+def floor_note(record: MetricRecord, samples: str = "images") -> str:
+    """A remark on the floor of a value, for the end of a printed line; empty if there is no floor.
+
+    Args:
+        record: the record of the value.
+        samples: the word for the samples, such as "images".
+    """
     if "floor" not in record:
         return ""
-    split = {"train": "training"}.get(record["floor_split"], record["floor_split"])
-    return f"   (real {split} {things}: {format_number(record['floor'])})"
+    split = "training" if record["floor_split"] == "train" else record["floor_split"]
+    return f"   (real {split} {samples}: {format_number(record['floor'])})"

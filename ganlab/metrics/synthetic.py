@@ -1,9 +1,9 @@
 """Metrics of synthetic data: coverage of their known modes, and Wasserstein-1 distance on the line.
 
-Modes of toy data are covered as PacGAN defines it (Lin et al. 2018). A sample is of high quality if it lies
-closer than 3 standard deviations to its nearest mode, where the distance to each mode is measured in the
-standard deviation of that mode. The histogram counts the samples of high quality at their nearest modes, as
-in the released code; other samples are not counted. The published tables use 2,500 samples.
+The coverage of the modes of toy data is defined as for PacGAN (Lin et al. 2018). A sample is of high quality
+if it lies closer than 3 standard deviations to its nearest mode, where the distance to each mode is measured
+in the standard deviation of that mode. A histogram counts the samples of high quality at their nearest modes,
+as in the released code. Other samples are not counted. The published tables use 2,500 samples.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ NUM_DIGITS = 10
 
 
 def high_quality_modes(x: Tensor, mixture: Mixture) -> Tensor:
-    """The nearest modes of those samples x [N, D] that are of high quality, int64 [n], n <= N."""
-    distance, nearest = mixture.mahalanobis(x).min(1)  # [N], [N]
-    return nearest[distance < MAX_DEVIATIONS]
+    """The nearest mode of each sample of high quality among samples x [N, D]: int64 [n], n <= N."""
+    deviations, modes = mixture.mahalanobis(x).min(1)  # [N], [N]
+    return modes[deviations < MAX_DEVIATIONS]
 
 
 class ModeMetric(SampleMetric):
     """Base class of metrics of the histogram of high-quality samples over modes.
 
-    Only generated samples are used: the modes of the data are known.
+    Real samples are not used, because the modes of the data are known.
     """
 
     input_kind = "points"
@@ -59,11 +59,16 @@ class ModeMetric(SampleMetric):
 
     @abstractmethod
     def value(self, histogram: Tensor, n: int) -> float:
-        """The value for `n` samples, of which the histogram, float64 [M], counts those of high quality."""
+        """The value for `n` samples.
+
+        Args:
+            histogram: the number of samples of high quality at each mode, float64 [M].
+            n: the number of all samples.
+        """
 
     def reset(self) -> None:
         self._n_fake = 0
-        self._histogram = torch.zeros(len(self._mixture.stds)).long()
+        self._histogram = torch.zeros(len(self._mixture.stds), dtype=torch.long)
 
     def protocol(self) -> ProtocolFields:
         return {
@@ -87,7 +92,7 @@ class ModesCovered(ModeMetric):
 
 
 class HighQuality(ModeMetric):
-    """The share of samples of high quality, in [0, 1]; real data in the plane have 1 - exp(-9/2) = 0.989."""
+    """The fraction of samples of high quality. Real data in the plane have 1 - exp(-9/2) = 0.989."""
 
     names = ("high_quality",)
     higher_is_better = True
@@ -99,10 +104,10 @@ class HighQuality(ModeMetric):
 class ReverseKL(ModeMetric):
     """The reverse KL divergence of modes, sum_k q_k log(q_k / p_k), in nats; 0 is best.
 
-    q_k are the shares of the modes among the samples of high quality, and p_k their probabilities in the
+    q_k is the fraction of the samples of high quality at mode k, and p_k the probability of mode k in the
     data: 1/M each on ring and grid, where the value is log M minus the entropy of q. The value depends only
-        on the distribution of samples over modes. Without any sample of high quality it is the largest
-        possible value, -log min p.
+    on the distribution of samples over modes. Without any sample of high quality it is the largest possible
+    value, -log min p.
     """
 
     names = ("reverse_kl",)
@@ -119,47 +124,48 @@ class ReverseKL(ModeMetric):
 class StackedModes(ReservoirMetric):
     """The number of modes that samples cover, and their reverse KL in nats (Srivastava et al. 2017).
 
-    The classifier recognises the digit of each channel, and the digits together are the mode. The reverse KL
-    is sum_k q_k log(K q_k), where q_k is the share of samples in mode k of K = 10^channels modes. It is 0 if
-    all modes are equally frequent, and log K if all samples have one mode. Real images are not used, because
-    their modes are equally likely.
+    The classifier recognises the digit in each channel. The digits, read as one number, are the mode. The
+    reverse KL is sum_k q_k log(K q_k), where q_k is the fraction of samples in mode k of K = 10^channels
+    modes. It is 0 if all modes are equally frequent, and log K if all samples have one mode. Real images are
+    not used, because their modes are equally likely.
     """
 
-    kinds = ("modes", "reverse_kl")
+    prefixes = ("modes", "reverse_kl")
     higher_is_better = True
 
     def __init__(self, extractor: str | Extractor):
         super().__init__(extractor)
-        self._num_modes = 0
+        self._num_modes = 0  # K in the formula, which is known after `represent`
 
     def is_higher_better(self, name: str) -> bool:
         return name.startswith("modes/")
 
-    def observe(self, x: Tensor) -> tuple[Tensor, ...]:
+    def represent(self, x: Tensor) -> tuple[Tensor, ...]:
         shape, remedy = list(x.shape[1:]), "choose data=stacked_mnist, or another metric"
         reason = f"counts stacks of digits, and these samples have the shape {shape}"
         require(x.ndim == 4 and shape[0] > 1, "", UNSET, reason, remedy)
-        logits = [self.extractor.extract(channel).logits for channel in x.split(1, 1)]
+        logits = [self.extractor.extract(channel).logits for channel in x.split(1, dim=1)]
         name, num_classes = self.extractor.network.name, logits[0].shape[1]
         reason = f"has {num_classes} classes, but the metric needs {NUM_DIGITS} digits"
         require(num_classes == NUM_DIGITS, "extractor", name, reason, "choose extractor=mnist")
         self._num_modes = NUM_DIGITS ** len(logits)
         modes = torch.zeros(len(x), dtype=torch.long)
-        for channel in logits:
-            modes = modes * NUM_DIGITS + channel.argmax(1)
+        for logits_of_channel in logits:
+            modes = modes * NUM_DIGITS + logits_of_channel.argmax(1)  # appends the digit to the number
         return (modes,)
 
     def values(self) -> tuple[float, ...]:
         counts = self.rows(None).bincount().double()
-        share = counts[counts > 0] / counts.sum()
-        return float(len(share)), float((share * share.log()).sum()) + math.log(self._num_modes)
+        q = counts[counts > 0] / counts.sum()
+        reverse_kl = float((q * q.log()).sum()) + math.log(self._num_modes)  # because q sums to 1
+        return float(len(q)), reverse_kl
 
 
 class Wasserstein(SampleMetric):
     """Wasserstein-1 distance of generated and real samples on the line, in the data's units; 0 is best.
 
-    It is the area between their empirical distribution functions. Two samples of one distribution have a
-    positive distance that falls with the square root of their size, so compare values with their floors.
+    It is the area between their empirical distribution functions. For N real and N generated samples of the
+    same distribution it is positive and falls as 1 / sqrt(N), so values should be compared with their floors.
     """
 
     input_kind = "points"

@@ -111,14 +111,14 @@ def built(run: Composed, data: Data) -> Evaluation:
     game = build(cfg, data).game
     evaluation = build_evaluation(cfg, data)
     evaluation.check_game(game)
-    evaluation.monitored(cfg.monitor)
+    evaluation.monitored_value(cfg.monitor)
     return evaluation
 
 
 def measured(evaluation: Evaluation, metric: str, place: str) -> tuple[str, bool]:
     """The full name of a metric, and whether more of it is better."""
     try:
-        name, more = evaluation.monitored(metric)
+        name, more = evaluation.monitored_value(metric)
     except ConfigError as refusal:
         raise ConfigError(f"{place} {str(refusal).removeprefix('monitor=')}") from refusal
     return str(name), more

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ganlab.core.errors import ConfigError
-from ganlab.metrics.protocols import refuse_unlike
+from ganlab.metrics.protocols import require_same_protocol
 from ganlab.suites.results import Row
 from ganlab.suites.statistics import ALPHA, Comparison, compare, holm
 from ganlab.suites.suite import Arm, Suite
@@ -159,7 +159,7 @@ def records_of(name: str, rows: Mapping[tuple[str, int], Row]) -> dict[tuple[str
         for row in finished.values()
     }
     if shown:
-        refuse_unlike(name, shown)
+        require_same_protocol(name, shown)
     return {key: row.metrics[name] for key, row in finished.items()}
 
 

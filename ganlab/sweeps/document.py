@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganlab.core.errors import ConfigError
-from ganlab.metrics.protocols import refuse_unlike
+from ganlab.metrics.protocols import require_same_protocol
 from ganlab.suites.protocol import of_record
 from ganlab.suites.put import put
 from ganlab.suites.words import bullets, counted, decimals, duration, listed, number, table
@@ -52,7 +52,7 @@ class Found:
         self.name: str = next((name for found in records.values() for name in found), sweep.metric)
         shown = {trial: found[self.name] for trial, found in records.items() if self.name in found}
         if shown:
-            refuse_unlike(self.name, shown)
+            require_same_protocol(self.name, shown)
         self.record: Mapping[str, Any] = next(iter(shown.values()), {})
         self.ranked = best(self.rows, self.record.get("better") == "higher")
 

@@ -76,7 +76,7 @@ class Session:
         self.evaluate_callback = Evaluate(self.evaluation, cfg.evaluate_every, times)
         self.bar = ProgressBar(scalars, times)
         self.stop = Stop(times.total)
-        monitor, higher_is_better = self.evaluation.monitored(cfg.monitor)
+        monitor, higher_is_better = self.evaluation.monitored_value(cfg.monitor)
         return [
             self.bar,  # first, so that its clock excludes the other callbacks
             self.evaluate_callback,

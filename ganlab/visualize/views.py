@@ -15,7 +15,7 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, open_image
 from ganlab.game import Game
-from ganlab.metrics.features import cached, to_unit_range
+from ganlab.metrics.features import cached_extractor, to_unit_range
 from ganlab.visualize.animation import save_gif
 from ganlab.visualize.grid import grid, save_png, to_images
 from ganlab.visualize.options import slug
@@ -165,7 +165,7 @@ def feature_embedding(config: Any, data: Data) -> tuple[Embedding, str]:
     extractor_config, value_range = config.get("extractor"), data.value_range
     if extractor_config is None or value_range is None:
         raise ConfigError("this run has no extractor of images", "choose space=pixels", "space", "features")
-    extractor = cached(instantiate(extractor_config))
+    extractor = cached_extractor(instantiate(extractor_config))
     try:
         extractor.extract(torch.zeros(1, *data.shape))  # raises if the shape does not suit the network
     except ConfigError as error:

@@ -24,6 +24,7 @@ from ganlab.networks.base import replace_modules
 
 
 def digits(split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """All images [N, 1, 8, 8] of a split in [-1, 1], and their classes [N]."""
     return next(build_data(compose(*SMALL)).split(split, "cpu", 2000))
 
 
@@ -32,12 +33,12 @@ def test_the_class_is_that_of_the_nearest_sample() -> None:
     played = build_game(cfg)
     evaluation = Evaluation({"one_nn": NearestNeighbourError()}, build_data(cfg), n=200, n_real=10, seed=0)
     evaluation.check_game(played)
-    found = evaluation(played)
-    asked = build_data(cfg).proportional_labels(200)  # as often as training has them
-    samples, (x, labels) = played.sample(200, 0, asked), digits("test")
-    machine = KNeighborsClassifier(1).fit(samples.flatten(1), asked)
-    assert found == {"1nn_error/test_200": pytest.approx(1 - machine.score(x.flatten(1), labels))}
-    record = evaluation.records(found, played)["1nn_error/test_200"]
+    values = evaluation(played)
+    classes = build_data(cfg).proportional_labels(200)  # as frequent as in the training data
+    samples, (x, labels) = played.sample(200, seed=0, label=classes), digits("test")
+    classifier = KNeighborsClassifier(n_neighbors=1).fit(samples.flatten(1), classes)
+    assert values == {"1nn_error/test_200": pytest.approx(1 - classifier.score(x.flatten(1), labels))}
+    record = evaluation.records(values, played)["1nn_error/test_200"]
     assert (record["n_fake"], record["split"]) == (200, "test")
     assert "floor" not in record
 
@@ -46,76 +47,81 @@ def test_a_generator_that_repeats_the_test_images_has_no_error() -> None:
     x, labels = digits("test")
     cfg = compose(*SMALL, "trick=label_conditioning")
     played, metric = build_game(cfg), NearestNeighbourError()
-    metric.setup(build_data(cfg), 360, 10)
+    metric.setup(build_data(cfg), n_fake=360, n_real=10)
     played.sample, played.labels = lambda n, seed, label: x, lambda n, label: labels
-    metric.observe_game(played, 0)
+    metric.observe_game(played, seed=0)
     assert metric.compute() == {"1nn_error/test_360": 0.0}
 
 
 def test_a_classifier_trained_on_samples_is_tested_on_real_images() -> None:
-    """Copies of the training images give their accuracy, noise gives that of chance."""
+    """Copies of the training images are as good as these images, and noise is as bad as guesses."""
     cfg = compose(*SMALL, "trick=label_conditioning")
     data, played = build_data(cfg), build_game(cfg)
-    x, y = (torch.cat(part) for part in zip(*data.subset("train", 600, "cpu", 1000), strict=True))
+    x, y = next(data.subset("train", 600, "cpu", batch_size=600))
     noise = 2 * torch.rand_like(x) - 1
     before = torch.get_rng_state()
     metric = ClassificationAccuracy(epochs=12, lr=0.004)
-    metric.setup(data, 600, 10)
-    found = {}
+    metric.setup(data, n_fake=600, n_real=10)
+    accuracies = {}
     for name, samples in {"copies": x, "noise": noise}.items():
         played.sample, played.labels = lambda n, seed, label, samples=samples: samples, lambda n, label: y
-        metric.observe_game(played, 0)
-        found[name] = metric.compute()["classification_accuracy/test_600"]
-        assert metric.extras["real"] == found["copies"]
+        metric.observe_game(played, seed=0)
+        accuracies[name] = metric.compute()["classification_accuracy/test_600"]
+        assert metric.extras["real"] == accuracies["copies"]
         metric.reset()
     assert torch.equal(torch.get_rng_state(), before)
-    assert found["copies"] > 0.8
-    assert found["noise"] < 0.3
+    assert accuracies["copies"] > 0.8
+    assert accuracies["noise"] < 0.3
 
 
 def test_the_probe_is_a_linear_classifier_of_the_features_of_all_layers() -> None:
     cfg = compose(*SMALL, "model.discriminator.hidden=[16,3]")  # the last layer alone is not informative
     played = build_game(cfg)
-    evaluation = Evaluation({"probe": LinearProbe(500, 0.1)}, build_data(cfg), n=10, n_real=10, seed=0)
+    probe = LinearProbe(n_train=500, cost=0.1)
+    evaluation = Evaluation({"probe": probe}, build_data(cfg), n=10, n_real=10, seed=0)
     evaluation.check_game(played)
-    found = evaluation(played)
-    record = evaluation.records(found, played)["linear_probe/test_500"]
+    values = evaluation(played)
+    record = evaluation.records(values, played)["linear_probe/test_500"]
     assert record["features"] == "all hidden layers, max-pooled to 4x4"
-    chosen = build_data(cfg).subset("train", 500, "cpu", 500)
-    (x, y), (t, s) = next(chosen), digits("test")
-    flatten, first, active, second, again = played.discriminator.body
-    seen = []
-    for part in (x, t):
-        one = active(first(flatten(part)))
-        seen.append(torch.cat([one, again(second(one))], 1).detach())
-    mean, spread = seen[0].mean(0), seen[0].std(0, correction=0)
-    spread[spread == 0] = 1
-    machine = LinearSVC(C=0.1, dual=False, random_state=0).fit((seen[0] - mean) / spread, y)
-    expected = 1 - machine.score((seen[1] - mean) / spread, s)
-    assert found["linear_probe/test_500"] == pytest.approx(expected, abs=0.006)  # two of 360
+    flatten, linear1, activation1, linear2, activation2 = played.discriminator.body
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        hidden = activation1(linear1(flatten(x)))
+        return torch.cat([hidden, activation2(linear2(hidden))], 1).detach()
+
+    x, labels = next(build_data(cfg).subset("train", 500, "cpu", 500))
+    x_test, labels_test = digits("test")
+    mean, std = features(x).mean(0), features(x).std(0, correction=0)
+    std[std == 0] = 1
+    classifier = LinearSVC(C=0.1, dual=False, random_state=0).fit((features(x) - mean) / std, labels)
+    expected = 1 - classifier.score((features(x_test) - mean) / std, labels_test)
+    assert values["linear_probe/test_500"] == pytest.approx(expected, abs=0.006)  # two of 360 images
     assert 0.02 < expected < 0.5
 
 
 def test_feature_maps_are_pooled_to_a_grid_unless_they_are_smaller() -> None:
-    judge = dcgan.discriminator(width=3, kernel=4, slope=0.2, shape=[1, 32, 16]).eval()
-    judge.body.append(nn.Linear(judge.num_features, 5))
-    judge.body.append(nn.Tanh())
+    discriminator = dcgan.discriminator(width=3, kernel=4, slope=0.2, shape=[1, 32, 16]).eval()
+    discriminator.body.append(nn.Linear(discriminator.num_features, 5))
+    discriminator.body.append(nn.Tanh())
     x = torch.rand(6, 1, 32, 16)
-    maps, last = [], x
-    for layer in judge.body:
-        last = layer(last)
+    activations, output = [], x
+    for layer in discriminator.body:
+        output = layer(output)
         if isinstance(layer, nn.LeakyReLU | nn.Tanh):
-            maps.append(last)
-    assert [tuple(part.shape[1:]) for part in maps] == [(3, 16, 8), (6, 8, 4), (5,)]
-    by_hand = [
-        maps[0].unflatten(3, (4, 2)).unflatten(2, (4, 4)).amax((3, 5)).flatten(1),
-        maps[1].unflatten(2, (4, 2)).amax(3).flatten(1),
-        maps[2],
+            activations.append(output)
+    assert [tuple(activation.shape[1:]) for activation in activations] == [(3, 16, 8), (6, 8, 4), (5,)]
+    # A grid of 4 x 4 has cells of 4 x 2 pixels in maps of 16 x 8, and of 2 x 1 pixels in maps of 8 x 4.
+    pooled_by_hand = [
+        activations[0].unflatten(3, (4, 2)).unflatten(2, (4, 4)).amax((3, 5)).flatten(1),
+        activations[1].unflatten(2, (4, 2)).amax(3).flatten(1),
+        activations[2],
     ]
-    assert all(torch.equal(*pair) for pair in zip(hidden_activations(judge, x), by_hand, strict=True))
+    pooled = hidden_activations(discriminator, x)
+    assert all(torch.equal(*pair) for pair in zip(pooled, pooled_by_hand, strict=True))
     small = dcgan.discriminator(width=3, kernel=4, slope=0.2, shape=[1, 8, 8]).eval()
-    assert [part.shape[1] for part in hidden_activations(small, x[..., :8, :8])] == [3 * 16, 6 * 4]
-    assert not any(layer._forward_hooks for layer in judge.modules())
+    activations = hidden_activations(small, x[..., :8, :8])
+    assert [activation.shape[1] for activation in activations] == [3 * 16, 6 * 4]
+    assert not any(layer._forward_hooks for layer in discriminator.modules())
 
 
 @pytest.mark.parametrize(
@@ -123,47 +129,47 @@ def test_feature_maps_are_pooled_to_a_grid_unless_they_are_smaller() -> None:
     [
         ("spectral_norm minibatch_discrimination", "dcgan", [64, 32]),
         ("normalisation noise_layers", "dcgan", [64, 32]),
-        ("feature_autoencoder weight_norm", "mlp", [16]),  # a decoder sees no image
+        ("feature_autoencoder weight_norm", "mlp", [16]),  # without the decoder, which receives no images
         ("semi_supervised diff_augment", "dcgan", [64, 32]),
-        ("label_conditioning", "mlp", [16]),  # by projection, which the features do not depend on
+        ("label_conditioning", "mlp", [16]),  # by projection, on which the hidden layers do not depend
     ],
 )
 def test_hidden_layers_are_found_in_networks_that_tricks_changed(
     tricks: str, model: str, widths: list[int]
 ) -> None:
-    more = "data.labelled=10" if "semi" in tricks else "data.batch_size=16"
+    override = "data.labelled=10" if "semi" in tricks else "data.batch_size=16"
     projection = ["trick.label_conditioning.discriminator=projection"] if "label" in tricks else []
-    played = game("non_saturating", tricks.split(), "alternating", more, *projection, model=model).game
-    LinearProbe(10, 1.0).check_game(played)
+    played = game("non_saturating", tricks.split(), "alternating", override, *projection, model=model).game
+    LinearProbe(n_train=10, cost=1.0).check_game(played)
     x = torch.rand(4, 1, 8, 8)
-    judge = played.discriminator.eval()
-    together = hidden_activations(judge, x)
-    assert [part.shape[1] for part in together] == widths
-    assert torch.allclose(
-        torch.cat(together, 1)[:1], torch.cat(hidden_activations(judge, x[:1]), 1), atol=1e-6
-    )
+    discriminator = played.discriminator.eval()
+    activations = hidden_activations(discriminator, x)
+    assert [activation.shape[1] for activation in activations] == widths
+    of_first = torch.cat(hidden_activations(discriminator, x[:1]), 1)
+    assert torch.allclose(torch.cat(activations, 1)[:1], of_first, atol=1e-6)
 
 
 def test_a_discriminator_without_activations_is_refused() -> None:
     played = game().game
     replace_modules(played.discriminator.body, nn.LeakyReLU, lambda _: nn.Identity())
     with refuses(reason="found no hidden layer in the discriminator"):
-        LinearProbe(10, 1.0).check_game(played)
+        LinearProbe(n_train=10, cost=1.0).check_game(played)
 
 
 def test_maxout_and_softplus_are_activations() -> None:
-    judge = mlp.discriminator(
+    discriminator = mlp.discriminator(
         [6, 4], maxout=2, slope=0.0, dropout=0.5, input_dropout=0.2, shape=[1, 4, 4]
     ).eval()
     x = torch.rand(3, 1, 4, 4)
-    assert torch.equal(hidden_activations(judge, x)[1], judge.body(x))
-    replace_modules(judge.body, mlp.Maxout, lambda layer: nn.Sequential(layer, nn.Softplus()))
-    assert [part.shape[1] for part in hidden_activations(judge, x)] == [6, 6, 4, 4]
+    assert torch.equal(hidden_activations(discriminator, x)[1], discriminator.body(x))
+    replace_modules(discriminator.body, mlp.Maxout, lambda layer: nn.Sequential(layer, nn.Softplus()))
+    activations = hidden_activations(discriminator, x)
+    assert [activation.shape[1] for activation in activations] == [6, 6, 4, 4]
 
 
 def test_a_game_without_a_discriminator_cannot_be_probed() -> None:
     with refuses(reason="needs a discriminator, and this game has none"):
-        LinearProbe(10, 1.0).check_game(game("mmd").game)
+        LinearProbe(n_train=10, cost=1.0).check_game(game("mmd").game)
 
 
 @pytest.mark.parametrize(

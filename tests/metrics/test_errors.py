@@ -10,15 +10,14 @@ from support.small_games import SMALL
 
 from ganlab.config.build import build_data, build_game
 from ganlab.config.compose import compose
-from ganlab.game import Game
 from ganlab.metrics.downstream import Errors
 from ganlab.metrics.evaluation import Evaluation
 
 SEMI = (*SMALL, "trick=[semi_supervised,ema]", "data.labelled=100", "metric=errors", "trick.ema.decay=0.9")
 
 
-def count_one_by_one(game: Game, network: torch.nn.Module) -> int:
-    """The test digits that a network gets wrong, one at a time."""
+def count_one_by_one(network: torch.nn.Module) -> int:
+    """The number of test digits that a network gets wrong, which it receives one at a time."""
     data = build_data(compose(*SMALL))
     network.eval()
     return sum(
@@ -34,16 +33,16 @@ def test_the_errors_are_those_of_the_network_that_classifies(players: list[str])
     game = build_game(cfg)
     torch.nn.init.normal_(game.discriminator.classes.weight)
     averaged = "discriminator" in players
-    judge = game.tricks["ema"].averages["discriminator"] if averaged else game.discriminator
+    classifier = game.tricks["ema"].averages["discriminator"] if averaged else game.discriminator
     evaluation = Evaluation({"errors": Errors()}, build_data(cfg), n=10, n_real=10, seed=0)
-    found = evaluation(game)
-    assert found == {"errors/test": count_one_by_one(game, judge)}
-    record = evaluation.records(found, game)["errors/test"]
+    values = evaluation(game)
+    assert values == {"errors/test": count_one_by_one(classifier)}
+    record = evaluation.records(values, game)["errors/test"]
     assert record["n_test"] == 360
     assert record["classifier"] == ("ema" if averaged else "discriminator")
     assert record["split"] == "test"
     assert "floor" not in record
-    assert evaluation(game) == found
+    assert evaluation(game) == values
 
 
 def test_unlabelled_data_and_a_discriminator_without_classes_are_refused() -> None:
@@ -54,7 +53,7 @@ def test_unlabelled_data_and_a_discriminator_without_classes_are_refused() -> No
         evaluation.check_game(build_game(cfg))
     for data.num_classes in (None, 1):
         with refuses(reason="do not have two classes or more"):
-            Errors().setup(data, 10, 10)
+            Errors().setup(data, n_fake=10, n_real=10)
 
 
 def test_a_discriminator_of_batches_is_refused() -> None:
@@ -66,8 +65,7 @@ def test_a_discriminator_of_batches_is_refused() -> None:
 
 def test_training_lowers_the_recorded_errors(tmp_path) -> None:
     play(tmp_path / "run", *SEMI, "steps=300", "model.discriminator.hidden=[64]", "data.batch_size=64")
-    found = summary(tmp_path / "run")["metrics"]["errors/test"]
-    assert found["value"] < 120
+    assert summary(tmp_path / "run")["metrics"]["errors/test"]["value"] < 120
 
 
 def test_errors_of_a_game_in_double_precision_are_counted(tmp_path) -> None:

@@ -28,8 +28,8 @@ def digits() -> tuple[Tensor, Tensor]:
     return images[NUM_TRAIN:, None].float() / 255, torch.from_numpy(bunch.target)[NUM_TRAIN:]
 
 
-def idx(path: Path, header: int) -> Tensor:
-    """The bytes of an IDX file after its header."""
+def read_idx(path: Path, header: int) -> Tensor:
+    """The bytes of an IDX file after its header, whose length is given in bytes."""
     return torch.from_numpy(np.frombuffer(path.read_bytes(), np.uint8, offset=header).copy())
 
 
@@ -44,8 +44,8 @@ def test_digits_accuracy() -> None:
 )
 def test_accuracy(name: str, folder: str, least: float) -> None:
     raw = DATA / folder / "raw"
-    images = idx(raw / "t10k-images-idx3-ubyte", header=16).view(-1, 1, 28, 28)[:2000]
-    classes = idx(raw / "t10k-labels-idx1-ubyte", header=8)[:2000]
+    images = read_idx(raw / "t10k-images-idx3-ubyte", header=16).view(-1, 1, 28, 28)[:2000]
+    classes = read_idx(raw / "t10k-labels-idx1-ubyte", header=8)[:2000]
     assert (Classifier.load(name).predict(images / 255) == classes).double().mean() >= least
 
 
@@ -80,10 +80,9 @@ def test_features_of_an_image_do_not_depend_on_its_batch() -> None:
 
 @pytest.mark.parametrize("shape", [(5, 1, 28, 28), (5, 3, 8, 8), (5, 64), (1, 8, 8)])
 def test_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
-    own, given = re.escape("[1, 8, 8]"), re.escape(str(list(shape[1:])))
-    with refuses(
-        "extractor", "digits", rf"takes images of shape {own}, and these samples have the shape {given}"
-    ):
+    expected, actual = re.escape("[1, 8, 8]"), re.escape(str(list(shape[1:])))
+    reason = f"takes images of shape {expected}, and these samples have the shape {actual}"
+    with refuses("extractor", "digits", reason):
         Classifier.load("digits").features(torch.zeros(shape))
 
 
@@ -103,14 +102,14 @@ def test_classifier_takes_any_size_from_eight(shape: tuple[int, int, int]) -> No
     assert classifier(torch.rand(2, *shape)).shape == (2, 3)
 
 
-def test_eight_bit_keeps_eight_bit_images_exactly() -> None:
+def test_rounding_keeps_images_of_256_levels_exactly() -> None:
     levels = torch.arange(256)
     assert torch.equal(round_to_256_levels(levels.float() / 255), levels.double() / 255)
     assert round_to_256_levels(torch.tensor([0.4999 / 255, 0.5001 / 255])).tolist() == [0, 1 / 255]
 
 
 @pytest.mark.parametrize(
-    ("x", "why"),
+    ("x", "reason"),
     [
         (torch.tensor([0, 255], dtype=torch.uint8), "torch.uint8"),
         (torch.tensor([-1.0, 1.0]), "from -1 to 1"),
@@ -118,6 +117,6 @@ def test_eight_bit_keeps_eight_bit_images_exactly() -> None:
         (torch.tensor([0.0, torch.nan]), "nan"),
     ],
 )
-def test_wrong_values_are_refused(x: Tensor, why: str) -> None:
-    with refuses(reason=why, remedy="divide by 255|rescale or clamp"):
+def test_wrong_values_are_refused(x: Tensor, reason: str) -> None:
+    with refuses(reason=reason, remedy="divide by 255|rescale or clamp"):
         round_to_256_levels(x)

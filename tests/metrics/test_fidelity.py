@@ -20,9 +20,9 @@ from ganlab.metrics.fidelity import FrechetDistance, InceptionScore
 
 
 class Pixels(nn.Module):
-    """An extractor whose features are the pixels, and whose logits are their multiples."""
+    """An extractor whose features are the pixels, and whose logits are `factor` times the pixels."""
 
-    name, sha256, resize, antialias, libraries, dtype = "pixels", "", "none", "none", (), torch.float64
+    name, sha256, preprocessing, libraries, dtype = "pixels", "", {}, (), torch.float64
 
     def __init__(self, num_features: int, factor: float = 1.0):
         super().__init__()
@@ -50,27 +50,28 @@ def measure(metric: SampleMetric, real: Tensor, fake: Tensor) -> dict[str, float
 def frechet(real: Tensor, fake: Tensor) -> float:
     """The formula of Heusel et al. (2017), in numpy."""
     x, y = real.numpy(), fake.numpy()
-    s, t = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
-    gap = ((x.mean(0) - y.mean(0)) ** 2).sum()
-    return float(gap + np.trace(s + t - 2 * sqrtm(s @ t).real))
+    cov_x, cov_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    squared_distance = ((x.mean(0) - y.mean(0)) ** 2).sum()
+    return float(squared_distance + np.trace(cov_x + cov_y - 2 * sqrtm(cov_x @ cov_y).real))
 
 
 def test_frechet_distance_is_the_formula_on_the_features() -> None:
     classifier = Classifier.load("digits").double()
     real, fake = images(300, 0), images(200, 1, brightness=0.7)
     expected = frechet(*(classifier.features(round_to_256_levels(x)) for x in (real, fake)))
-    got = measure(FrechetDistance("digits", "train"), real, fake)
-    assert got == pytest.approx({"fid/digits_train": expected}, rel=1e-5)
+    values = measure(FrechetDistance("digits", "train"), real, fake)
+    assert values == pytest.approx({"fid/digits_train": expected}, rel=1e-5)
 
 
 def test_frechet_distance_of_gaussians_is_the_closed_form() -> None:
-    # Axis-aligned Gaussians within [0, 1]: |m - m'|^2 + sum of (s - s')^2.
-    mean, spread = torch.tensor([0.4, 0.6, 0.5]), torch.tensor([0.02, 0.08, 0.05])
-    noise = torch.randn(2, 20_000, 3, generator=torch.Generator().manual_seed(0))
-    real, fake = 0.5 + 0.05 * noise[0], mean + spread * noise[1]
-    expected = ((mean - 0.5).square() + (spread - 0.05).square()).sum().item()
-    got = measure(FrechetDistance(Pixels(3), "train"), real[..., None, None], fake[..., None, None])
-    assert got["fid/pixels_train"] == pytest.approx(expected, rel=0.02)
+    # For Gaussians with independent coordinates, means m, m' and standard deviations s, s', the distance is
+    # |m - m'|^2 + |s - s'|^2. These Gaussians lie within [0, 1].
+    mean, std = torch.tensor([0.4, 0.6, 0.5]), torch.tensor([0.02, 0.08, 0.05])
+    noise_real, noise_fake = torch.randn(2, 20_000, 3, generator=torch.Generator().manual_seed(0))
+    real, fake = 0.5 + 0.05 * noise_real, mean + std * noise_fake
+    expected = ((mean - 0.5).square() + (std - 0.05).square()).sum().item()
+    values = measure(FrechetDistance(Pixels(3), "train"), real[..., None, None], fake[..., None, None])
+    assert values["fid/pixels_train"] == pytest.approx(expected, rel=0.02)
 
 
 def test_frechet_distance_to_itself_is_zero_and_never_below() -> None:
@@ -79,19 +80,18 @@ def test_frechet_distance_to_itself_is_zero_and_never_below() -> None:
         assert 0 <= distance < 1e-5
 
 
-def test_frechet_distance_sees_eight_bits() -> None:
-    # Moves within half a level are rounding, which a file would not keep.
+def test_frechet_distance_rounds_to_256_levels() -> None:
+    # Changes of less than half a level are lost by rounding, as in a file.
     real, fake = images(100, 0), round_to_256_levels(images(100, 1))
     moved = (fake + 0.4 / 255 * torch.rand_like(fake)).clamp(0, 1)
-    assert measure(FrechetDistance("digits", "train"), real, fake) == measure(
-        FrechetDistance("digits", "train"), real, moved
-    )
+    of_fake, of_moved = (measure(FrechetDistance("digits", "train"), real, x) for x in (fake, moved))
+    assert of_fake == of_moved
 
 
-@pytest.mark.parametrize(("n_real", "n_fake", "kind"), [(48, 60, "48 real"), (60, 48, "48 generated")])
-def test_frechet_distance_of_too_few_samples_is_refused(n_real: int, n_fake: int, kind: str) -> None:
+@pytest.mark.parametrize(("n_real", "n_fake", "few"), [(48, 60, "48 real"), (60, 48, "48 generated")])
+def test_frechet_distance_of_too_few_samples_is_refused(n_real: int, n_fake: int, few: str) -> None:
     remedy = "metric.kid.subset_size=48, or an extractor of fewer features"
-    with refuses("", reason=f"48 features needs 49 samples, and there are {kind} ones", remedy=remedy):
+    with refuses("", reason=f"48 features needs 49 samples, and there are {few} ones", remedy=remedy):
         measure(FrechetDistance("digits", "train"), images(n_real, 0), images(n_fake, 1))
 
 
@@ -112,8 +112,8 @@ def test_reset_drops_generated_samples_and_keeps_real_ones() -> None:
 def test_inception_score_of_clear_balanced_classes_is_their_number(factor: float) -> None:
     # At 2000 the other classes' probabilities are 0 in float64.
     one_hot = torch.eye(7).repeat(10, 1)[..., None, None]
-    got = measure(InceptionScore(Pixels(7, factor), splits=1), one_hot, one_hot)
-    assert got == pytest.approx({"is/pixels": 7})
+    values = measure(InceptionScore(Pixels(7, factor), splits=1), one_hot, one_hot)
+    assert values == pytest.approx({"is/pixels": 7})
 
 
 def test_inception_score_of_one_class_is_one() -> None:
@@ -126,13 +126,12 @@ def test_inception_score_is_that_of_torchmetrics() -> None:
 
     fake = images(90, 1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of memory, and of the spread over a single split
+        warnings.simplefilter("ignore")  # torchmetrics warns of memory, and of a single split
         reference = Reference(Classifier.load("digits").double(), splits=1)
         reference.update(round_to_256_levels(fake))
         expected = float(reference.compute()[0])
-    assert measure(InceptionScore("digits", splits=1), fake, fake)["is/digits"] == pytest.approx(
-        expected, rel=1e-9
-    )
+    values = measure(InceptionScore("digits", splits=1), fake, fake)
+    assert values["is/digits"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_inception_score_does_not_use_real_images() -> None:
@@ -148,16 +147,16 @@ def test_inception_score_does_not_use_real_images() -> None:
     ("n", "remedy"), [(9, "remove the metric"), (20, "lower it to 2"), (99, "lower it to 9")]
 )
 def test_inception_score_of_splits_smaller_than_the_number_of_classes_is_refused(n: int, remedy: str) -> None:
-    few = f"100 samples are needed, and there are {n} generated ones"
-    with refuses(".splits", 10, few, remedy):
+    reason = f"100 samples are needed, and there are {n} generated ones"
+    with refuses(".splits", 10, reason, remedy):
         measure(InceptionScore("digits", splits=10), images(n, 0), images(n, 0))
     data = build_data(compose("data=digits"))
-    with refuses(".splits", 10, few, remedy):
-        InceptionScore("digits", splits=10).setup(data, n, n)
-    many = InceptionScore("digits", splits=2)
-    many.num_classes = 1008
+    with refuses(".splits", 10, reason, remedy):
+        InceptionScore("digits", splits=10).setup(data, n_fake=n, n_real=n)
+    of_imagenet = InceptionScore("digits", splits=2)
+    of_imagenet.num_classes = 1008
     with refuses(".splits", 2, "1000 samples are needed, and there are 999 generated"):
-        many.check_sample_size(999, 0)
+        of_imagenet.check_sample_size(n_fake=999, n_real=0)
 
 
 def new_metrics() -> list[SampleMetric]:
@@ -165,13 +164,13 @@ def new_metrics() -> list[SampleMetric]:
 
 
 def test_values_repeat_and_do_not_use_the_global_generator() -> None:
-    numbers = []
+    values = []
     for seed in (0, 1):
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        numbers.append([measure(metric, images(80, 0), images(80, 1)) for metric in new_metrics()])
+        values.append([measure(metric, images(80, 0), images(80, 1)) for metric in new_metrics()])
         assert torch.equal(torch.get_rng_state(), before)
-    assert numbers[0] == numbers[1]
+    assert values[0] == values[1]
 
 
 def test_nothing_warns() -> None:
@@ -184,9 +183,9 @@ def test_nothing_warns() -> None:
 def test_protocols_and_values_are_plain() -> None:
     sha256 = Classifier.load("digits").sha256
     for metric in new_metrics():
-        numbers = measure(metric, images(80, 0), images(60, 1))
+        values = measure(metric, images(80, 0), images(60, 1))
         protocol = metric.protocol()
-        assert {type(number) for number in numbers.values()} == {float}
+        assert {type(value) for value in values.values()} == {float}
         assert {type(value) for value in protocol.values()} <= {str, int, float}
         assert protocol["weights_sha256"] == sha256
         assert protocol["n_fake"] == 60

@@ -24,24 +24,24 @@ from ganlab.evaluate import evaluate
 from ganlab.metrics.extractors import Inception
 from ganlab.metrics.fidelity import InceptionScore
 
-SHALLOW = 64  # the first layers alone: 140 images in some seconds
+SHALLOW = 64  # a layer near the input, which takes seconds for 140 images
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights in torch-fidelity's format: the published ones are not available everywhere."""
+    """A file of random weights like torch-fidelity's, because the published ones are not always available."""
 
-    class Blank(FeatureExtractorInceptionV3):
-        def load_state_dict(self, *arguments, **named) -> None:
-            """The constructor always loads weights."""
+    class WithoutWeights(FeatureExtractorInceptionV3):
+        def load_state_dict(self, *args, **kwargs) -> None:
+            """Does nothing, because the constructor would load the weights of a file."""
 
     path = tmp_path_factory.mktemp("inception") / "random.pth"
     torch.save({}, path)
-    network = Blank("blank", ["2048"], str(path))
-    chance = torch.Generator().manual_seed(0)
+    network = WithoutWeights("without_weights", ["2048"], str(path))
+    generator = torch.Generator().manual_seed(0)
     for weight in network.parameters():
-        if weight.ndim > 1:  # with torch's default the activations vanish
-            nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=chance)
+        if weight.ndim > 1:  # with torch's default initialisation the activations vanish
+            nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
     torch.save(network.state_dict(), path)
     return path
 
@@ -49,7 +49,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pictures(n: int, seed: int, channels: int = 3) -> Tensor:
     """Smooth random images of 256 levels, [n, channels, 24, 32] in [0, 1]."""
     coarse = torch.rand(n, channels, 6, 8, generator=torch.Generator().manual_seed(seed))
-    fine = nn.functional.interpolate(coarse ** (1 + seed), scale_factor=4, mode="bilinear")
+    coarse **= 1 + seed  # images of different seeds also differ in brightness
+    fine = nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")
     return (fine * 255).round() / 255
 
 
@@ -60,11 +61,11 @@ def save_images(x: Tensor, folder: Path) -> Path:
     return folder
 
 
-def run_torch_fidelity(weights: Path, *line: str) -> dict[str, float]:
+def run_torch_fidelity(weights: Path, *options: str) -> dict[str, float]:
     """The values of torch-fidelity's own command, in a process that has imported torch."""
-    how = ("--cpu", "--json", "--silent", "--no-cache", "--save-cpu-ram")
-    how += ("--feature-extractor-weights-path", str(weights), *line)
-    code, out, err = finish(start(*how, module=("torch_fidelity.fidelity",)))
+    common = ("--cpu", "--json", "--silent", "--no-cache", "--save-cpu-ram")
+    files = ("--feature-extractor-weights-path", str(weights))
+    code, out, err = finish(start(*common, *files, *options, module=("torch_fidelity.fidelity",)))
     assert code == 0, err
     return json.loads(out)
 
@@ -75,48 +76,46 @@ def measure(weights: Path, *line: str) -> dict[str, dict]:
 
 
 def test_distances_are_those_of_torch_fidelity_on_the_same_files(weights: Path, tmp_path: Path) -> None:
-    one, other = (
-        save_images(pictures(70, 0), tmp_path / "fake"),
-        save_images(pictures(70, 1), tmp_path / "real"),
-    )
-    layers = ("--fid", "--feature-layer-fid", str(SHALLOW), "--kid", "--feature-layer-kid", str(SHALLOW))
-    theirs = run_torch_fidelity(
-        weights, *layers, "--kid-subset-size", "50", "--input1", str(one), "--input2", str(other)
-    )
+    fake = save_images(pictures(70, 0), tmp_path / "fake")
+    real = save_images(pictures(70, 1), tmp_path / "real")
+    options = ["--fid", "--feature-layer-fid", str(SHALLOW), "--kid", "--feature-layer-kid", str(SHALLOW)]
+    options += ["--kid-subset-size", "50", "--input1", str(fake), "--input2", str(real)]
+    expected = run_torch_fidelity(weights, *options)
     kid = ("metric=[fid,kid]", "metric.kid.subset_size=50")
-    found = measure(weights, f"generated={one}", f"real={other}", f"extractor.layer={SHALLOW}", *kid)
+    records = measure(weights, f"generated={fake}", f"real={real}", f"extractor.layer={SHALLOW}", *kid)
     keys = {"fid": "frechet_inception_distance", "kid": "kernel_inception_distance_mean"}
-    for kind, key in keys.items():
-        assert found[f"{kind}/inception64_train_70"]["value"] == pytest.approx(theirs[key], rel=1e-5)
-    how = found["fid/inception64_train_70"]
-    assert how["value"] > 0.01
-    assert how["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
-    assert how["torch-fidelity"] == version("torch-fidelity")
-    assert (how["resize"], how["antialias"]) == ("bilinear to 299x299 as TensorFlow 1", "none")
+    for prefix, key in keys.items():
+        assert records[f"{prefix}/inception64_train_70"]["value"] == pytest.approx(expected[key], rel=1e-5)
+    record = records["fid/inception64_train_70"]
+    assert record["value"] > 0.01
+    assert record["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert record["torch-fidelity"] == version("torch-fidelity")
+    assert (record["resize"], record["antialias"]) == ("bilinear to 299x299 as TensorFlow 1", "none")
 
 
 def test_the_score_is_that_of_torch_fidelity_on_the_same_files(weights: Path, tmp_path: Path) -> None:
     folder = save_images(pictures(8, 0), tmp_path / "fake")
-    theirs = run_torch_fidelity(weights, "--isc", "--isc-splits", "2", "--input1", str(folder))
+    expected = run_torch_fidelity(weights, "--isc", "--isc-splits", "2", "--input1", str(folder))
     line = (f"generated={folder}", f"real={folder}", "metric=is", "metric.is.splits=2")
     with refuses("metric.is.splits", 2, "1000 samples are needed, and there are 8 generated ones"):
         measure(weights, *line)
-    score = InceptionScore(Inception(str(weights), 2048), 2)
+    metric = InceptionScore(Inception(str(weights), 2048), splits=2)
     images = EvaluationFolder("generated", str(folder), 3).split("train", "cpu", 8)
-    score.update(next(images)[0])
-    (found,) = score.values()  # not refused: the formula is the same for more images
-    assert found - 1 == pytest.approx(theirs["inception_score_mean"] - 1, rel=1e-2)  # of 2e-4
-    assert found > 1.0001
+    x, _ = next(images)
+    metric.update(x)
+    (score,) = metric.values()  # `compute` would refuse so few images, but the formula is the same
+    assert score - 1 == pytest.approx(expected["inception_score_mean"] - 1, rel=1e-2)  # both are about 2e-4
+    assert score > 1.0001
 
 
 def test_the_last_layer_has_logits_and_grey_is_three_equal_channels(weights: Path) -> None:
     network = Inception(str(weights), 2048)
     grey = pictures(2, 0, channels=1).double()
-    seen = network.extract(grey)
-    assert seen.features.shape == (2, 2048)
-    assert seen.logits.shape == (2, 1008)
-    colour = network.extract(grey.expand(-1, 3, -1, -1))
-    assert torch.equal(seen.features, colour.features)
+    of_grey = network.extract(grey)
+    assert of_grey.features.shape == (2, 2048)
+    assert of_grey.logits.shape == (2, 1008)
+    of_colour = network.extract(grey.expand(-1, 3, -1, -1))
+    assert torch.equal(of_grey.features, of_colour.features)
     assert network.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
     with refuses("extractor", "inception", "takes images of 1 or 3 channels"):
         network.extract(torch.zeros(2, 2, 8, 8))

@@ -15,25 +15,31 @@ NAMES = ("memorisation/pixels_train", "memorisation_pixels/pixels_train")
 
 
 def measure(train: Tensor, held_out: Tensor, fake: Tensor) -> dict[str, float]:
+    """The metric's values, which must repeat after a reset."""
     metric = Memorisation(Pixels(64))
     for split, x in (("train", train), ("test", held_out)):
         for rows in x.split(30):
             metric.update(rows, split)
     metric.update(fake)
-    numbers = metric.compute()
+    values = metric.compute()
     metric.reset()
     metric.update(fake)
-    assert metric.compute() == numbers
-    return numbers
+    assert metric.compute() == values
+    return values
 
 
 def test_it_is_the_statistic_of_mann_and_whitney() -> None:
     train, held_out, fake = images(80, 0), images(50, 1), images(40, 2, brightness=0.9)
-    rows = [round_to_256_levels(x).flatten(1) for x in (train, held_out, fake)]
-    gaps = [[float((x - rows[0]).norm(dim=1).min()) for x in kind] for kind in (rows[2], rows[1])]
-    expected = 1 - mannwhitneyu(*gaps).statistic / (40 * 50)
-    numbers = measure(*(round_to_256_levels(x) for x in (train, held_out, fake)))
-    assert numbers == pytest.approx(dict.fromkeys(NAMES, expected))
+    images_of = {"train": train, "held_out": held_out, "fake": fake}
+    rounded = {name: round_to_256_levels(x) for name, x in images_of.items()}
+    points = {name: x.flatten(1) for name, x in rounded.items()}
+    distances = {
+        name: [float((x - points["train"]).norm(dim=1).min()) for x in points[name]]
+        for name in ("fake", "held_out")
+    }
+    # The statistic counts the pairs in which the generated sample is farther from the training set.
+    expected = 1 - mannwhitneyu(distances["fake"], distances["held_out"]).statistic / (40 * 50)
+    assert measure(**rounded) == pytest.approx(dict.fromkeys(NAMES, expected))
 
 
 def test_copies_score_one_and_samples_far_from_all_data_zero() -> None:
@@ -43,11 +49,12 @@ def test_copies_score_one_and_samples_far_from_all_data_zero() -> None:
 
 
 def test_new_images_score_a_half() -> None:
-    scores = [
-        measure(images(60, 3 * i), images(60, 3 * i + 1), images(60, 3 * i + 2))[NAMES[0]] for i in range(30)
-    ]
-    scores = torch.tensor(scores)
-    assert float(scores.mean()) == pytest.approx(0.5, abs=4 * float(scores.std()) / 30**0.5)
+    scores = []
+    for i in range(30):
+        train, held_out, fake = (images(60, seed) for seed in (3 * i, 3 * i + 1, 3 * i + 2))
+        scores.append(measure(train, held_out, fake)[NAMES[0]])
+    standard_error = float(torch.tensor(scores).std()) / 30**0.5
+    assert sum(scores) / 30 == pytest.approx(0.5, abs=4 * standard_error)
 
 
 def test_nearest_distances_are_those_to_the_other_set() -> None:
@@ -57,7 +64,6 @@ def test_nearest_distances_are_those_to_the_other_set() -> None:
 
 def test_a_copy_has_distance_zero_however_far_from_the_origin() -> None:
     x = 100 + torch.randn(300, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    assert (
-        nearest_distances(x[:90], x).eq(0).all()
-    )  # a tie, if test images are copies of training images as well
+    # So if test images are copies of training images as well, the distances are equal.
+    assert nearest_distances(x[:90], x).eq(0).all()
     assert nearest_distances(x[:90], x[90:]).gt(1).all()

@@ -1,4 +1,4 @@
-"""Parzen windows against scikit-learn's, against a loop, and against what real MNIST digits score."""
+"""Parzen windows against scikit-learn, against the formula, and on real MNIST digits."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ganlab.config.compose import CONF
 from ganlab.data.vision import load_splits
 from ganlab.metrics.parzen import Parzen, log_densities
 
-FILE = OmegaConf.to_container(OmegaConf.load(CONF / "metric" / "parzen.yaml"))["parzen"]
-mnist = pytest.mark.skipif(not (SHARED / "MNIST").is_dir(), reason="needs MNIST in ../shared/data")
+SETTINGS = OmegaConf.to_container(OmegaConf.load(CONF / "metric" / "parzen.yaml"))["parzen"]
+needs_mnist = pytest.mark.skipif(not (SHARED / "MNIST").is_dir(), reason="needs MNIST in ../shared/data")
 
 
 def images(n: int, seed: int) -> Tensor:
@@ -38,34 +38,35 @@ def measure(metric: Parzen, fakes: Tensor, validation: Tensor, test: Tensor) -> 
     return metric.compute()
 
 
-@pytest.mark.parametrize("width", [0.3, 1.0])  # scikit-learn's are off by 24 nats at 0.2: they underflow
+@pytest.mark.parametrize("width", [0.3, 1.0])  # at 0.2 scikit-learn underflows by 24 nats
 def test_log_densities_are_those_of_scikit_learn(width: float) -> None:
     from sklearn.neighbors import KernelDensity
 
     x, centres = images(1100, 0).flatten(1), images(300, 1).flatten(1)
     expected = KernelDensity(bandwidth=width).fit(centres.double()).score_samples(x.double())
-    (found,) = log_densities(x, centres, [width])
-    assert found.dtype == torch.float64
-    assert found.numpy() == pytest.approx(expected, abs=1e-3)
+    (log_density,) = log_densities(x, centres, [width])
+    assert log_density.dtype == torch.float64
+    assert log_density.numpy() == pytest.approx(expected, abs=1e-3)
 
 
 def formula(x: Tensor, centres: Tensor, width: float) -> np.ndarray:
-    """log p of each row of x, in float64, from all differences at once."""
-    gaps = x.double().flatten(1)[:, None] - centres.double().flatten(1)[None]  # [N, M, D]
-    exponents = -(gaps**2).sum(2).numpy() / (2 * width**2)
+    """log p of each image of x, in float64, from all differences at once."""
+    differences = x.double().flatten(1)[:, None] - centres.double().flatten(1)[None]  # [N, M, D], D = 36
+    exponents = -(differences**2).sum(2).numpy() / (2 * width**2)
     return logsumexp(exponents, axis=1) - np.log(len(centres)) - 36 * np.log(width * np.sqrt(2 * np.pi))
 
 
 def test_log_densities_are_the_formula_at_every_width() -> None:
     x, centres, widths = images(600, 0), images(300, 1), [0.05, 0.1, 0.2, 1.0]
-    found = log_densities(x.flatten(1), centres.flatten(1), widths)
-    for width, row in zip(widths, found.numpy(), strict=True):
-        assert row == pytest.approx(formula(x, centres, width), abs=1e-3)
+    by_width = log_densities(x.flatten(1), centres.flatten(1), widths)
+    for width, log_density in zip(widths, by_width.numpy(), strict=True):
+        assert log_density == pytest.approx(formula(x, centres, width), abs=1e-3)
 
 
 def test_far_from_every_centre_the_logarithm_stays_finite() -> None:
-    (found,) = log_densities(torch.ones(1, 784), torch.zeros(5, 784), [0.1])
-    assert float(found) == pytest.approx(-784 / 0.02 - 784 * math.log(0.1 * math.sqrt(2 * math.pi)), rel=1e-6)
+    (log_density,) = log_densities(torch.ones(1, 784), torch.zeros(5, 784), [0.1])
+    expected = -784 / 0.02 - 784 * math.log(0.1 * math.sqrt(2 * math.pi))
+    assert float(log_density) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_width_is_chosen_on_the_first_validation_images_alone() -> None:
@@ -75,60 +76,59 @@ def test_the_width_is_chosen_on_the_first_validation_images_alone() -> None:
     widths = [0.01, 0.1, 0.3, 3.0]
     for num_validation, best in ((40, 0.3), (None, 0.1)):
         metric = Parzen(widths, num_validation)
-        found = measure(metric, fakes, validation, test)
-        chosen = validation[:num_validation]
-        assert best == max(widths, key=lambda width: formula(chosen, fakes, width).mean())
-        expected = formula(test, fakes, best)
-        assert found == pytest.approx(
-            {"parzen/validation": formula(chosen, fakes, best).mean(), "parzen/test": expected.mean()},
-            rel=1e-5,
-        )
+        values = measure(metric, fakes, validation, test)
+        first = validation[:num_validation]
+        assert best == max(widths, key=lambda width: formula(first, fakes, width).mean())
+        on_validation, on_test = formula(first, fakes, best), formula(test, fakes, best)
+        expected = {"parzen/validation": on_validation.mean(), "parzen/test": on_test.mean()}
+        assert values == pytest.approx(expected, rel=1e-5)
         protocol = metric.protocol()
         assert metric.extras["width"] == best
-        assert metric.extras["standard_error"] == pytest.approx(expected.std() / math.sqrt(150), rel=1e-4)
-        assert (protocol["n_validation"], protocol["n_test"]) == (len(chosen), 150)
+        assert metric.extras["standard_error"] == pytest.approx(on_test.std() / math.sqrt(150), rel=1e-4)
+        assert (protocol["n_validation"], protocol["n_test"]) == (len(first), 150)
 
 
-def test_the_file_has_the_grid_of_2014() -> None:
-    assert FILE["widths"] == pytest.approx(np.logspace(-1, 0, 10), rel=1e-15)
-    assert FILE["num_validation"] == 1000
+def test_the_config_has_the_widths_of_the_papers() -> None:
+    assert SETTINGS["widths"] == pytest.approx(np.logspace(-1, 0, 10), rel=1e-15)
+    assert SETTINGS["num_validation"] == 1000
     gmmn = OmegaConf.load(CONF / "experiment" / "gmmn_mnist.yaml").metric.parzen
     assert list(gmmn.widths) == pytest.approx(np.arange(0.1, 0.295, 0.01))
     assert gmmn.num_validation is None
 
 
 def pixels(train: bool) -> Tensor:
-    """The images of MNIST, [N, 1, 28, 28] in [0, 1]."""
-    return load_splits("MNIST", str(SHARED))[0 if train else 1][0].float() / 255
+    """The training or test images of MNIST, [N, 1, 28, 28] in [0, 1]."""
+    (train_images, _), (test_images, _) = load_splits("MNIST", str(SHARED))
+    return (train_images if train else test_images).float() / 255
 
 
-@mnist
+@needs_mnist
 @pytest.mark.parametrize(("n", "expected"), [(10_000, 242.7), (1_000, 121.1)])
 def test_the_score_of_real_training_images(n: int, expected: float) -> None:
-    """Measured with another program of the same protocol, on the same choice of images.
+    """The expected values were measured with a different program, on the same images.
 
-    Over twelve choices of 1,000 images the number spreads by 0.9, and the first 1,000 score 114.2.
+    The standard deviation over twelve choices of 1,000 images is 0.9. The first 1,000 images score 114.2.
     """
     training = pixels(train=True)
-    choice = torch.randperm(50_000, generator=torch.Generator().manual_seed(0))[:n]
-    metric = Parzen(FILE["widths"], FILE["num_validation"])
-    found = measure(metric, training[choice], training[50_000:], pixels(train=False))
-    assert found["parzen/test"] == pytest.approx(expected, abs=0.5)
+    chosen_rows = torch.randperm(50_000, generator=torch.Generator().manual_seed(0))[:n]
+    metric = Parzen(SETTINGS["widths"], SETTINGS["num_validation"])
+    values = measure(metric, training[chosen_rows], training[50_000:], pixels(train=False))
+    assert values["parzen/test"] == pytest.approx(expected, abs=0.5)
     assert metric.protocol()["n_test"] == 10_000
 
 
-@mnist
+@needs_mnist
 def test_k_means_scores_better_than_real_images() -> None:
-    """Its 1,000 centroids are blurrier than images and score higher, which is why the table includes them.
+    """The 1,000 centroids are blurrier than real images, and score higher.
 
-    The 8 iterations of that table end at 284.7 (another program's at 285.1); 4, which take half as long,
-    at 282.8, and from three other seeds at 282.5 to 283.7.
+    8 iterations score 284.7, and 285.1 in a different program. 4 iterations, which take half as long, score
+    282.8, and from 282.5 to 283.7 with three other seeds.
     """
     training = pixels(train=True)
-    metric = Parzen(FILE["widths"], FILE["num_validation"])
-    points = centroids(training[:50_000], 1_000, 4, 0)
-    found = measure(metric, points, training[50_000:], pixels(train=False))
-    assert found["parzen/test"] == pytest.approx(282.8, abs=1)
+    metric = Parzen(SETTINGS["widths"], SETTINGS["num_validation"])
+    blurred = centroids(training[:50_000], k=1_000, iterations=4, seed=0)
+    values = measure(metric, blurred, training[50_000:], pixels(train=False))
+    assert values["parzen/test"] == pytest.approx(282.8, abs=1)
     assert metric.extras["width"] == pytest.approx(0.167, abs=1e-3)
 
 
@@ -151,15 +151,15 @@ def test_missing_real_images_are_refused() -> None:
 
 
 def test_a_run_measures_it_together_with_other_metrics(tmp_path: Path) -> None:
-    given = ["metric=[fid,is,parzen]", "data.validation=100", "data.range=[0,1]", "monitor=parzen/validation"]
-    measured = play(tmp_path / "run", "steps=4", "evaluate_every=2", *given)
-    assert set(measured) == {"fid/digits_train_100", "is/digits_100", "parzen/validation", "parzen/test"}
-    found = summary(tmp_path / "run")["metrics"]
-    parzen, frechet = found["parzen/test"], found["fid/digits_train_100"]
+    overrides = ["metric=[fid,is,parzen]", "monitor=parzen/validation", "steps=4", "evaluate_every=2"]
+    values = play(tmp_path / "run", *overrides, "data.validation=100", "data.range=[0,1]")
+    assert set(values) == {"fid/digits_train_100", "is/digits_100", "parzen/validation", "parzen/test"}
+    records = summary(tmp_path / "run")["metrics"]
+    parzen, frechet = records["parzen/test"], records["fid/digits_train_100"]
     assert (parzen["split"], parzen["floor_split"], parzen["floor_n"]) == ("validation+test", "train", 100)
     assert (frechet["split"], frechet["floor_split"], frechet["floor_n"]) == ("train", "test", 100)
     assert (parzen["n_validation"], parzen["n_test"], parzen["n_fake"]) == (100, 360, 100)
-    assert parzen["beside"]["width"] in FILE["widths"]
+    assert parzen["beside"]["width"] in SETTINGS["widths"]
     assert parzen["beside"]["standard_error"] > 0
     # Real images instead of generated ones score better than an untrained generator's.
     assert parzen["floor"] > parzen["value"]

@@ -18,18 +18,18 @@ from ganlab.core.errors import ConfigError
 from ganlab.metrics.features import Features
 from ganlab.metrics.synthetic import StackedModes
 
-MNIST = pytest.mark.skipif(not (SHARED / "MNIST").is_dir(), reason="needs MNIST in ../shared/data")
+needs_mnist = pytest.mark.skipif(not (SHARED / "MNIST").is_dir(), reason="needs MNIST in ../shared/data")
 
 
 class Brightness(nn.Module):
-    """Ten classes of grey images by how bright they are."""
+    """An extractor that classifies grey images by their brightness, into ten classes."""
 
-    name, sha256, resize, antialias, num_features = "brightness", "", "none", "none", 1
-    libraries, dtype = (), torch.float64
+    name, sha256, num_features = "brightness", "", 1
+    preprocessing, libraries, dtype = {}, (), torch.float64
 
     def extract(self, x: Tensor) -> Features:
-        level = (x.flatten(1).mean(1) * 9).round()
-        return Features(level[:, None], -(level[:, None] - torch.arange(10)).abs())
+        brightness = (x.flatten(1).mean(1, keepdim=True) * 9).round()  # [N, 1], from 0 to 9
+        return Features(brightness, -(brightness - torch.arange(10)).abs())
 
 
 def stacks(*numbers: int) -> Tensor:
@@ -43,11 +43,9 @@ def test_modes_are_numbers_of_three_digits() -> None:
     metric.update(stacks(7, 7, 999))
     metric.update(stacks(123, 321))
     assert metric.references == ()
-    found = metric.compute()
-    share = [2 / 5, 1 / 5, 1 / 5, 1 / 5]
-    assert found == pytest.approx(
-        {"modes/brightness": 4, "reverse_kl/brightness": sum(q * math.log(1000 * q) for q in share)}
-    )
+    fractions = [2 / 5, 1 / 5, 1 / 5, 1 / 5]
+    reverse_kl = sum(q * math.log(1000 * q) for q in fractions)
+    assert metric.compute() == pytest.approx({"modes/brightness": 4, "reverse_kl/brightness": reverse_kl})
     metric.reset()
     metric.update(stacks(*range(1000)))
     assert metric.compute() == pytest.approx({"modes/brightness": 1000, "reverse_kl/brightness": 0}, abs=1e-9)
@@ -58,29 +56,27 @@ def test_more_modes_and_less_divergence_are_better() -> None:
     assert [metric.is_higher_better(name) for name in metric.names] == [True, False]
 
 
-@MNIST
+@needs_mnist
 def test_the_data_are_three_digits_and_their_number() -> None:
-    data = build_data(compose("data=stacked_mnist", f"data.root={SHARED}", "data.size=500"))
-    plain = build_data(compose("data=mnist", f"data.root={SHARED}"))
+    overrides = ["data=stacked_mnist", f"data.root={SHARED}", "data.size=500"]
+    data, rebuilt_data = build_data(compose(*overrides)), build_data(compose(*overrides))
+    digits = build_data(compose("data=mnist", f"data.root={SHARED}")).sources["train"]
     x, labels = next(data.split("train", "cpu", 100))
     assert x.shape == (100, 3, 28, 28)
-    parts = data.sources["train"].parts[:100]
-    single = plain.sources["train"]
-    assert torch.equal(((x + 1) / 2 * 255).round().byte(), single.x[parts].squeeze(2))
-    digits = single.labels[parts]
-    assert labels.tolist() == [100 * a + 10 * b + c for a, b, c in digits.tolist()]
-    again = build_data(compose("data=stacked_mnist", f"data.root={SHARED}", "data.size=500"))
-    assert torch.equal(again.sources["train"].parts, data.sources["train"].parts)
+    parts = data.sources["train"].parts[:100]  # the rows of the stacked digits, [100, 3]
+    assert torch.equal(((x + 1) / 2 * 255).round().byte(), digits.x[parts].squeeze(2))
+    assert labels.tolist() == [100 * a + 10 * b + c for a, b, c in digits.labels[parts].tolist()]
+    assert torch.equal(rebuilt_data.sources["train"].parts, data.sources["train"].parts)
     assert len(data) == 500
     assert len(data.sources["test"]) == 26_000
     assert len({*data.sources["test"].labels.tolist()}) == 1000
 
 
-@MNIST
+@needs_mnist
 def test_a_run_reports_its_modes(tmp_path: Path) -> None:
     line = ["data=stacked_mnist", f"data.root={SHARED}", "data.size=300", "data.test_size=400"]
-    found = play(tmp_path / "run", *line, "steps=2", "evaluation.n=200", "monitor=reverse_kl")
-    assert set(found) == {"modes/mnist_200", "reverse_kl/mnist_200"}
+    values = play(tmp_path / "run", *line, "steps=2", "evaluation.n=200", "monitor=reverse_kl")
+    assert set(values) == {"modes/mnist_200", "reverse_kl/mnist_200"}
     record = summary(tmp_path / "run")["metrics"]["modes/mnist_200"]
     assert record["floor"] > 150  # of 200 different numbers, drawn from a thousand
     assert record["extractor"] == "mnist"
@@ -95,9 +91,10 @@ def test_a_run_reports_its_modes(tmp_path: Path) -> None:
     ],
 )
 def test_unsuitable_stacks_are_refused(line: str, message: str, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "ganlab.data.vision._download", lambda *_: (_ for _ in ()).throw(ConfigError("nowhere"))
-    )
+    def offline(*_: object) -> None:
+        raise ConfigError("nowhere")
+
+    monkeypatch.setattr("ganlab.data.vision._download", offline)
     with pytest.raises(ConfigError, match=message):
         play(tmp_path / "run", *line.split())
 

@@ -22,22 +22,25 @@ def toy(*overrides: str) -> Toy:
     return instantiate(compose(*overrides, "data.size=1000").data)
 
 
-def mode_values(data: Toy, *samples: Tensor) -> dict[str, float]:
-    """All three metrics of modes, with the samples in parts."""
-    found = {}
+def mode_values(data: Toy, *batches: Tensor) -> dict[str, float]:
+    """The values of the three metrics of modes for batches of samples."""
+    values = {}
     for metric in (ModesCovered(), HighQuality(), ReverseKL()):
-        metric.setup(data, 1, 1)
-        for x in samples:
+        metric.setup(data, n_fake=1, n_real=1)
+        for x in batches:
             metric.update(x)
-        found |= metric.compute()
-    return found
+        values |= metric.compute()
+    return values
 
 
 def samples_at_centres(data: Toy, counts: list[int], deviations: float = 0.0) -> Tensor:
-    """These numbers of samples at the centres, shifted along the first axis by some standard deviations."""
-    known = data.distribution
-    x = known.centres.repeat_interleave(torch.tensor(counts), 0)
-    x[:, 0] += deviations * known.stds.repeat_interleave(torch.tensor(counts), 0)
+    """Samples at the centres of the modes, `counts[i]` of them at centre i.
+
+    They are shifted along the first axis by a number of standard deviations.
+    """
+    modes = data.distribution
+    x = modes.centres.repeat_interleave(torch.tensor(counts), dim=0)
+    x[:, 0] += deviations * modes.stds.repeat_interleave(torch.tensor(counts), dim=0)
     return x
 
 
@@ -48,57 +51,56 @@ def test_even_samples_at_all_centres_are_perfect() -> None:
     )
 
 
-def test_uneven_samples_have_the_divergence_of_their_shares() -> None:
+def test_uneven_samples_have_the_divergence_of_their_fractions() -> None:
     data = toy("data=ring")
-    # Shares 1/2, 1/4, 1/4: log 8 less their entropy of 1.5 log 2.
-    found = mode_values(
+    # The modes have the fractions 1/2, 1/4, 1/4: log 8 minus their entropy, 1.5 log 2, is 1.5 log 2.
+    values = mode_values(
         data,
         samples_at_centres(data, [4, 0, 2, 0, 0, 0, 0, 0]),
         samples_at_centres(data, [0, 0, 0, 2, 0, 0, 0, 0]),
     )
-    assert found == pytest.approx({"modes": 3, "high_quality": 1, "reverse_kl": 1.5 * log(2)})
+    assert values == pytest.approx({"modes": 3, "high_quality": 1, "reverse_kl": 1.5 * log(2)})
 
 
 def test_high_quality_ends_at_three_deviations() -> None:
     data = toy("data=grid")
-    inside, outside = (
-        samples_at_centres(data, [1] * 25, 2.999),
-        samples_at_centres(data, [3] + [0] * 24, 3.001),
-    )
-    found = mode_values(data, inside, outside)
-    # Those outside count as samples, but not in the histogram.
-    assert found == pytest.approx({"modes": 25, "high_quality": 25 / 28, "reverse_kl": 0}, abs=1e-12)
+    inside = samples_at_centres(data, [1] * 25, deviations=2.999)
+    outside = samples_at_centres(data, [3] + [0] * 24, deviations=3.001)
+    values = mode_values(data, inside, outside)
+    # Samples outside count as samples, but are not in the histogram.
+    assert values == pytest.approx({"modes": 25, "high_quality": 25 / 28, "reverse_kl": 0}, abs=1e-12)
 
 
-def test_one_mode_alone_and_none_have_the_largest_divergence() -> None:
+def test_samples_of_one_mode_or_of_none_have_the_largest_divergence() -> None:
     data = toy("data=ring")
-    one = mode_values(data, samples_at_centres(data, [7] + [0] * 7))
-    assert one == pytest.approx({"modes": 1, "high_quality": 1, "reverse_kl": log(8)})
-    none = mode_values(data, torch.zeros(5, 2))
-    assert none == pytest.approx({"modes": 0, "high_quality": 0, "reverse_kl": log(8)})
+    values = mode_values(data, samples_at_centres(data, [7] + [0] * 7))
+    assert values == pytest.approx({"modes": 1, "high_quality": 1, "reverse_kl": log(8)})
+    values = mode_values(data, torch.zeros(5, 2))
+    assert values == pytest.approx({"modes": 0, "high_quality": 0, "reverse_kl": log(8)})
 
 
 def test_modes_of_unlike_weights_and_deviations() -> None:
     data = toy("data=mixture_1d", "data.means=[-1,1]", "data.stds=[1,0.1]", "data.weights=[1,3]")
-    # At 0.6 it is four narrow deviations from the nearer centre, and 1.6 wide ones from the farther.
-    found = mode_values(data, torch.tensor([[0.6], [1.0]]))
+    # The sample 0.6 is 4 standard deviations from the centre 1, but only 1.6 larger ones from the centre -1.
+    values = mode_values(data, torch.tensor([[0.6], [1.0]]))
     expected = 0.5 * log(0.5 / 0.25) + 0.5 * log(0.5 / 0.75)
-    assert found == pytest.approx({"modes": 2, "high_quality": 1, "reverse_kl": expected})
+    assert values == pytest.approx({"modes": 2, "high_quality": 1, "reverse_kl": expected})
 
 
 def test_exact_samples_reach_the_values_of_the_plane() -> None:
     data = toy("data=ring")
-    found = mode_values(data, data.distribution.sample(100_000, seeded_generator(0))[0])
-    assert found["modes"] == 8
-    assert found["high_quality"] == pytest.approx(1 - exp(-4.5), abs=0.002)
-    # The expectation at uniform shares is (M - 1) / 2n.
-    assert found["reverse_kl"] < 5 * 7 / 200_000
+    x, _ = data.distribution.sample(100_000, seeded_generator(0))
+    values = mode_values(data, x)
+    assert values["modes"] == 8
+    assert values["high_quality"] == pytest.approx(1 - exp(-4.5), abs=0.002)
+    # The expected value for n samples of M equally likely modes is (M - 1) / 2n.
+    assert values["reverse_kl"] < 5 * 7 / 200_000
 
 
 def test_real_samples_are_unused_and_reset_drops_generated_ones() -> None:
     data = toy("data=ring")
     metric = ModesCovered()
-    metric.setup(data, 1, 1)
+    metric.setup(data, n_fake=1, n_real=1)
     metric.update(samples_at_centres(data, [1] * 8), "train")
     with refuses(reason="modes is undefined without samples"):
         metric.compute()
@@ -130,10 +132,11 @@ def test_wasserstein_is_the_shift_and_the_area_between_distribution_functions() 
 
 
 def test_wasserstein_of_two_gaussians_is_the_closed_form() -> None:
-    # Quantiles of N(0, 1) and N(m, s^2) differ by m + (s - 1) z: here 2 + z, whose mean absolute value is
-    # 2 (2 Phi(2) - 1) + 2 phi(2).
-    grid = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
-    z = torch.special.ndtri(grid)[:, None]
+    # On the line the distance is the mean absolute difference of the quantiles. These are z for N(0, 1) and
+    # 2 + 2 z for N(2, 4), so the difference is 2 + z. With the density phi and the distribution function Phi
+    # of N(0, 1), the mean of |2 + z| is 2 (2 Phi(2) - 1) + 2 phi(2).
+    probabilities = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000
+    z = torch.special.ndtri(probabilities)[:, None]
     metric = Wasserstein()
     metric.update(z, "train")
     metric.update(2 + 2 * z)
@@ -167,12 +170,12 @@ def test_data_that_a_metric_cannot_measure_are_refused(
 )
 def test_a_run_is_measured_by_the_metrics_of_its_data(data: str, names: set[str], tmp_path: Path) -> None:
     line = f"data={data}".split()
-    found = play(tmp_path / "run", *line, "data.size=400", "steps=2", "evaluation.n=300")
-    assert set(found) == names
-    recorded = summary(tmp_path / "run")["metrics"]
-    assert recorded["modes"]["n_fake"] == 300
-    assert recorded["modes"]["floor"] == compose(*line).data.num_classes
-    assert recorded["high_quality"]["floor"] > 0.95
+    values = play(tmp_path / "run", *line, "data.size=400", "steps=2", "evaluation.n=300")
+    assert set(values) == names
+    records = summary(tmp_path / "run")["metrics"]
+    assert records["modes"]["n_fake"] == 300
+    assert records["modes"]["floor"] == compose(*line).data.num_classes
+    assert records["high_quality"]["floor"] > 0.95
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 1
 
 
