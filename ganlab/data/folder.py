@@ -191,7 +191,7 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
 
 
 def split_role(name: re.Match[str]) -> str:
-    """The role of a split: `train`, `test`, or the first letters of another word, such as `vali`."""
+    """The role of a split: `train`, or the first four letters of its word, such as `test` or `vali`."""
     word = name["word"].lower()
     return "train" if word.startswith("train") else word[:4]
 

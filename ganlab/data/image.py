@@ -119,11 +119,11 @@ def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.nd
             warnings["frames"] = f"{file} has {frames} frames, of which the first is used"
         # In these modes, Pillow keeps only the high byte of 16-bit values. Only the raw mode of the tiles of
         # the file, such as RGB;16B, shows that the file has 16 bits.
-        is_truncated = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
+        drops_low_byte = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
         image.load()  # before EXIF is read, so that damaged pixels are reported
         transpose = UPRIGHT.get(orientation(image))
         upright = image if transpose is None else image.transpose(transpose)
-        if is_truncated:  # << 8 restores the range of 16 bits
+        if drops_low_byte:  # << 8 restores the range of 16 bits
             _warn_if_dark(int(np.asarray(image.convert("RGB")).max()) << 8, spec, file, warnings)
         width, height = spec.width, spec.height
         if spec.crop != "none":

@@ -131,10 +131,11 @@ class VariableSizeImages(InMemory):
         channels, height, width = self.shape
         numbers = no_augmentation(len(rows), self.device) if random_numbers is None else random_numbers
         _, top_numbers, left_numbers = numbers.T
-        heights, widths = self.sizes[rows].T  # [b] each, sizes of the images
+        heights, widths = self.sizes[rows].T  # [b] each
+        # The rows y, [b, H], and the columns x, [b, W], of the crops in their images.
         y = crop_offset(top_numbers, heights - height)[:, None] + torch.arange(height, device=self.device)
         x = crop_offset(left_numbers, widths - width)[:, None] + torch.arange(width, device=self.device)
-        if self.flip:  # y is [b, H], x is [b, W]
+        if self.flip:
             x = torch.where(is_mirrored(numbers)[:, None], x.flip(1), x)
         within_channel = y[:, :, None] * widths[:, None, None] + x[:, None, :]  # [b, H, W]
         channel_starts = torch.arange(channels, device=self.device) * (heights * widths)[:, None]  # [b, C]

@@ -11,7 +11,7 @@ from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, NotNegative, Positive, TwoOrMore, Whole
 from ganlab.data.base import Data, DataSettings, check_settings
 from ganlab.data.densities import Mixture
-from ganlab.data.sources import Memory, Source
+from ganlab.data.sources import Memory
 
 
 class ToyArgs(DataSettings):
@@ -36,11 +36,12 @@ class Toy(Data):
         centres = distribution.centres
         check_settings(settings, shape=tuple(centres.shape[1:]), num_classes=len(centres), range=None)
         self.distribution = distribution
-        sources: dict[str, Source] = {}
-        for split in ("train", "test"):
+
+        def draw(split: str) -> Memory:
             x, modes = distribution.sample(size, seeded_generator(data_seed, split))
-            sources[split] = Memory(x, modes, flip=False)
-        super().__init__(**settings, sources=sources)
+            return Memory(x, modes, flip=False)
+
+        super().__init__(**settings, sources={"train": draw("train"), "test": draw("test")})
 
 
 class Gaussian1D(Toy):
