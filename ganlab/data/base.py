@@ -72,7 +72,7 @@ class Data:
         self.shape, self.num_classes, self.batch_size = tuple(shape), num_classes, batch_size
         self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
         self.sources, self.fingerprint_sources = sources, fingerprint_sources or sources
-        self.check_batch_size(1, batch_size)
+        self.check_batch_size(world_size=1, batch_size=batch_size)
         labels = sources["train"].labels
         self.labelled_subset = None if labelled is None else LabelledSubset(labels, labelled, num_classes)
 

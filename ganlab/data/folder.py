@@ -32,11 +32,10 @@ Listing = tuple[list[Path], Tensor | None]  # N image files, and their labels [N
 class Folder(Data):
     """Images of any size in a folder.
 
-    The folder may contain a training folder and a test folder, with any pair of usual names (`SPLIT_NAME`).
-
-    Sub-folders are the classes. They are sorted by name, or by number if all names are numbers, and their
-    images may be at any depth. A folder that contains only images has no labels. Hidden files are ignored.
-    Links to folders are followed, and every folder is read once.
+    If the folder contains a training folder and a test folder with any usual names (`SPLIT_NAME`), they are
+    the splits. The sub-folders of a split are the classes, sorted by name, or by number if all names are
+    numbers. Their images may be at any depth. A split that contains only images has no labels. Hidden files are
+    ignored. Links to folders are followed, and every folder is read once.
 
     Args:
         root: the folder.
@@ -174,7 +173,7 @@ def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
         require(test_root is None, ".test_root", test_root, reason, "set it to null")
         return {split: parent / name_of_role[split] for split in ("train", "test")}
     only_splits = len(splits) == len(folders) > 0
-    # Names with prefixes and one role are names of classes, such as blood_test and urine_test.
+    # Names with prefixes are classes if all have one role, such as blood_test and urine_test.
     are_classes = len(name_of_role) == 1 and all(match["prefix"] for match in splits.values())
     if (only_splits and not are_classes) or ("train" in name_of_role and len(name_of_role) > 1):
         # As classes, they would teach a model to distinguish training images from validation images.

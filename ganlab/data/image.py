@@ -26,8 +26,8 @@ filterwarnings("ignore", module=r"PIL\.")  # Pillow warns about damaged metadata
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 REPAIR = "repair it, or remove it"  # the remedy for an unreadable file
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-# The transposition that undoes each orientation of EXIF. 1 is upright; 5 to 8 swap width and height. Not
-# ImageOps.exif_transpose, which also writes new EXIF data, and fails if the present data are damaged.
+# The transposition that undoes each orientation of EXIF. 1 is upright; 5 to 8 swap width and height.
+# ImageOps.exif_transpose would also write new EXIF data, and fail if the present data are damaged.
 UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,
     5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
@@ -160,7 +160,7 @@ def _to_eight_bits(image: Image.Image, spec: ImageSpec, file: Path, warnings: di
 def _warn_if_dark(high: int, spec: ImageSpec, file: Path, warnings: dict[str, str]) -> None:
     """Adds a warning if the largest value of an image, `high`, is at most a quarter of white.
 
-    The suggested value of white is the largest one with as many bits as `high`.
+    The suggested value of white is the largest number with as many bits as `high`.
     """
     if 0 < high <= spec.white // 4:
         warnings["dark"] = (

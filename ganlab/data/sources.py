@@ -82,7 +82,7 @@ class Memory(InMemory):
 
     Args:
         x: the samples, [N, *shape] uint8 or float32.
-        labels: their labels, [N] int64.
+        labels: the labels of the samples, [N] int64.
         flip: whether half of the training samples are mirrored; only for images.
         distinct_rows: the rows that `all_samples` reads, [M]; None: all rows.
     """
@@ -105,10 +105,10 @@ class VariableSizeImages(InMemory):
 
     Args:
         images: N images [C, h, w] uint8, each with h >= H and w >= W.
-        labels: their labels, [N] int64.
+        labels: the labels of the images, [N] int64.
         shape: the shape of a crop, (C, H, W).
         flip: whether half of the training samples are mirrored.
-        distinct_rows: as in `Memory`, [M].
+        distinct_rows: the rows that `all_samples` reads, [M].
     """
 
     augments = True
@@ -148,7 +148,7 @@ def hold_out(x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: 
 
     Args:
         x: the samples, [N, *shape].
-        labels: their labels, [N].
+        labels: the labels of the samples, [N].
         validation: the number of samples to hold out.
         choice: `last` holds out the last samples, `random` the same random samples in every run.
         flip: whether half of the training samples are mirrored.

@@ -27,7 +27,7 @@ CLASS_NAMES = {
 NUM_TRAIN = 1437  # the number of training images among the 1797 digits of scikit-learn
 NUM_DIGITS = 10  # the number of different digits
 STACK_SIZE = 3  # the number of digits in a stack
-DOWNLOAD_TIMEOUT = 20.0  # the seconds to wait for a reply of the server
+DOWNLOAD_TIMEOUT = 20.0  # how long to wait for a reply of the server, in seconds
 
 
 class Digits(Data):
@@ -133,7 +133,7 @@ class Stacks(InMemory):
 
     Args:
         images: the images, [N, 1, H, W].
-        labels: their labels, [N].
+        labels: the labels of the images, [N].
         n: the number of stacks.
         data_seed: the seed of the choice of images.
         split: the split of the stacks. It also determines the choice, so that splits have different stacks.
