@@ -34,8 +34,8 @@ class Folder(Data):
 
     If the folder contains a training folder and a test folder with any usual names (`SPLIT_NAME`), they are
     the splits. The sub-folders of a split are the classes, sorted by name, or by number if all names are
-    numbers. Their images may be at any depth. A split that contains only images has no labels. Hidden files are
-    ignored. Links to folders are followed, and every folder is read once.
+    numbers. Their images may be at any depth. A split that contains only images has no labels. Hidden files
+    are ignored. Links to folders are followed, and every folder is read once.
 
     Args:
         root: the folder.
