@@ -1,4 +1,4 @@
-"""Base class of data sets: endless training batches, passes over splits, and properties of the samples."""
+"""The base class of data sets: endless training batches, the samples of each split, and their properties."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,8 +14,8 @@ from ganlab.core.errors import UNSET, format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count
 from ganlab.data.densities import Mixture
-from ganlab.data.sampler import BatchSampler, GlobalBatch, LabelledSubset, epoch_batches, sequential_batches
-from ganlab.data.sources import LabelledBatch, Samples, Source, send
+from ganlab.data.sampler import BatchSampler, GlobalRows, LabelledSubset, epoch_batches, sequential_batches
+from ganlab.data.sources import LabelledBatch, Samples, Source, copy_to_device
 
 Split = Literal["train", "validation", "test"]
 Device = torch.device | str
@@ -23,7 +23,11 @@ ValueRange = tuple[float, float] | None  # the smallest and the largest element 
 
 
 class DataSettings(TypedDict):
-    """The settings of every data set. Networks are built from the first three, before the data are read."""
+    """The settings of every data set.
+
+    Networks are built from `shape`, `num_classes` and `range` before the data are read, so a data set must
+    refuse settings that contradict its samples (`check_settings`).
+    """
 
     shape: Sequence[int]
     num_classes: int | None
@@ -32,7 +36,7 @@ class DataSettings(TypedDict):
 
 
 class Data:
-    """A data set. Subclasses only provide the sources.
+    """A data set: one source of samples for each split. Subclasses only create the sources.
 
     Args:
         shape: the shape of one sample, (C, H, W) or (D,).
@@ -41,19 +45,19 @@ class Data:
             not scaled.
         batch_size: the size of the global batch, all processes together.
         sources: the source of each split by its name; `train` is required.
-        fingerprint_sources: the sources whose contents are fingerprinted. Given if samples of files
-            are held in memory, because the fingerprint is that of the files. None: `sources`.
-        labelled: the number of training samples that a second stream shows with their labels; None: there
-            is no second stream.
+        fingerprint_sources: the sources whose contents enter the fingerprint; None: `sources`. The two differ
+            if images are held in memory: the fingerprint depends on their files, not on the decoded images.
+        labelled: the number of training samples whose labels a semi-supervised trick may see; None: there is
+            no such subset.
 
     Raises:
-        ConfigError: the batch size exceeds the number of training samples, or `labelled` does not suit them.
+        ConfigError: the batch size exceeds the number of training samples, or the training labels cannot
+            provide `labelled` samples.
     """
 
-    shape: tuple[int, ...]
     class_names: tuple[str, ...] | None = None  # the names of labels 0, 1, ...; None: classes have no names
     distribution: Mixture | None = None  # the distribution of the samples, if it is known
-    skipped: Sequence[str] = ()  # the escaped paths of the files that were skipped so far
+    skipped: Sequence[str] = ()  # the paths of the files that were skipped so far
 
     def __init__(
         self,
@@ -68,7 +72,7 @@ class Data:
         self.shape, self.num_classes, self.batch_size = tuple(shape), num_classes, batch_size
         self.value_range: ValueRange = None if range is None else (float(range[0]), float(range[1]))
         self.sources, self.fingerprint_sources = sources, fingerprint_sources or sources
-        self.check_batch_size(1, batch_size)
+        self.check_batch_size(world_size=1, batch_size=batch_size)
         labels = sources["train"].labels
         self.labelled_subset = None if labelled is None else LabelledSubset(labels, labelled, num_classes)
 
@@ -77,22 +81,22 @@ class Data:
         return len(self.sources["train"])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the samples of all splits, wherever they are stored (files: `ImageFiles.contents`)."""
+        """The SHA-256 hash of the contents of all splits; see `ImageFiles.contents` for images in files."""
         digest = sha256()
         for split, source in sorted(self.fingerprint_sources.items()):
             for part in (split, *source.contents()):
                 header = part if isinstance(part, str) else f"{part.dtype} {tuple(part.shape)}"
-                digest.update(os.fsencode(header) + b"\0")  # fsencode, as some parts are names of files
+                digest.update(os.fsencode(header) + b"\0")  # not encode: names of files may have any bytes
                 if isinstance(part, Tensor):
                     digest.update(part.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
     def check_batch_size(self, world_size: int, batch_size: int) -> None:
         """Raises `ConfigError` if a global batch is too large, or cannot be divided among the processes."""
-        reason = f"exceeds the {len(self)} training samples"
-        require(batch_size <= len(self), ".batch_size", batch_size, reason, "lower it")
-        reason, remedy = f"cannot be divided among {world_size} processes", f"set a multiple of {world_size}"
-        require(batch_size % world_size == 0, ".batch_size", batch_size, reason, remedy)
+        too_large = f"exceeds the {len(self)} training samples"
+        require(batch_size <= len(self), ".batch_size", batch_size, too_large, "lower it")
+        uneven, remedy = f"cannot be divided among {world_size} processes", f"set a multiple of {world_size}"
+        require(batch_size % world_size == 0, ".batch_size", batch_size, uneven, remedy)
 
     def class_counts(self, split: Split = "train") -> list[int] | None:
         """The number of samples of each class in a split; None if there are no classes, or no such split."""
@@ -108,7 +112,7 @@ class Data:
 
     def mean(self) -> Tensor:
         """The mean training sample, [*shape] float64. Reads all training samples."""
-        return sum(x.double().sum(0) for x, _ in self.split("train", "cpu", 1000)) / len(self)  # type: ignore[return-value]
+        return sum(x.double().sum(0) for x, _ in self.split("train", "cpu", batch_size=1000)) / len(self)  # type: ignore[return-value]
 
     def stream(
         self,
@@ -117,39 +121,40 @@ class Data:
         device: Device,
         rank: int = 0,
         world_size: int = 1,
-        stages: Sequence[tuple[int, int]] = (),
+        budgets: Sequence[tuple[int, int]] = (),
     ) -> Iterable[Samples | LabelledBatch]:
         """Training batches start(), start() + 1, ...: x [b, *shape] float32, labels [b] int64 or None.
 
-        With a labelled subset, each batch also holds b of its samples and their labels. Global batch k is a
-        function of (seed, k). Rank r of W gets its rows r b to (r + 1) b - 1, with b = batch_size / W.
-        Samples that are held in memory are moved to the device.
+        If there is a labelled subset, each batch also has b samples of the subset and their labels. Global
+        batch k is a function of (seed, k). Rank r of W processes gets its rows r b to (r + 1) b - 1, where b
+        is the global batch size divided by W. Samples that are held in memory are moved to the device.
 
         Args:
-            start: returns the step of the game; called by every `iter`. A count of the stream itself would be
-                too high after a resume, because batches are fetched before they are used.
-            stages: the number of batches of each stage of the run, and their global size. The last stage has
-                no end. Empty: the run has one stage.
+            start: returns the number of the first batch, which is the current step of the game. Each `iter`
+                calls it. The number of fetched batches can be higher, because they are fetched ahead.
+            budgets: the steps and the global batch size of each stage, then of the main game. Empty: there
+                are no stages, and the batch size is `self.batch_size`.
 
         Raises:
             ConfigError: as in `check_batch_size`.
         """
         source, device = self.sources["train"], torch.device(device)
-        stages = stages or [(0, self.batch_size)]
-        for _, batch_size in stages:
+        budgets = budgets or [(0, self.batch_size)]  # the stream never uses the steps of the main game
+        for _, batch_size in budgets:
             self.check_batch_size(world_size, batch_size)
         source.move(device)
 
-        def prepared_batches(global_batch: GlobalBatch, seed: int) -> Iterator[Samples]:
-            sampler = BatchSampler(global_batch, seed, stages, rank, world_size, source.augments)
+        def batches_from(global_rows: GlobalRows, augmentation_seed: int) -> Iterator[Samples]:
+            sampler = BatchSampler(global_rows, augmentation_seed, budgets, rank, world_size, source.augments)
             return self._prepare(source.batches(map(sampler.batch, count(start()))), device)
 
         def begin() -> Iterator[Samples | LabelledBatch]:
-            training = prepared_batches(epoch_batches(seed, len(source)), seed)
+            training_batches = batches_from(epoch_batches(seed, len(source)), seed)
             if self.labelled_subset is None:
-                return training
-            labelled = prepared_batches(self.labelled_subset.batches(seed), derive_seed(seed, "labelled"))
-            return ((*batch, *extra) for batch, extra in zip(training, labelled, strict=True))
+                return training_batches
+            labelled_batches = batches_from(self.labelled_subset.batches(seed), derive_seed(seed, "labelled"))
+            pairs = zip(training_batches, labelled_batches, strict=True)
+            return ((*training, *labelled) for training, labelled in pairs)
 
         return Stream(begin)
 
@@ -159,22 +164,23 @@ class Data:
         Raises:
             ConfigError: there is no such split, or the batch size is below 1.
         """
+        # The key is that of the argument; ".batch_size" would be the setting of the data.
         require(batch_size >= 1, "batch_size", batch_size, "must be at least 1")
-        more = ", or hold some samples out with data.validation" if name == "validation" else ""
-        reason, remedy = f"the data have no split {name!r}", f"choose from {', '.join(self.sources)}{more}"
-        require(name in self.sources, "", UNSET, reason, remedy)
+        suggestion = ", or hold some samples out with data.validation" if name == "validation" else ""
+        remedy = f"choose from {', '.join(self.sources)}{suggestion}"
+        require(name in self.sources, "", UNSET, f"the data have no split {name!r}", remedy)
         return self._prepare(self.sources[name].all_samples(batch_size), torch.device(device))
 
     def subset(self, name: Split, n: int, device: Device, batch_size: int) -> Iterator[Samples]:
-        """At most n samples of a split, the same ones in every run, not augmented; reads no other samples.
+        """At most n samples of a split, the same in every run, not augmented; reads no other samples.
 
         Raises:
             ConfigError: as in `split`.
         """
-        everything = self.split(name, device, batch_size)
+        all_batches = self.split(name, device, batch_size)  # refuses a missing split, and reads nothing yet
         size = len(self.sources[name])
         if n >= size:
-            return everything
+            return all_batches
         rows = torch.randperm(size, generator=seeded_generator("evaluation", name))[:n]
         return self.samples_at(name, rows, device, batch_size)
 
@@ -186,13 +192,13 @@ class Data:
     def _prepare(self, batches: Iterator[Samples], device: torch.device) -> Iterator[Samples]:
         """Moves batches to a device and scales them there: uint8 moves faster than float32."""
         for x, labels in batches:
-            labels = None if labels is None else send(labels, device)
-            yield scale(send(x, device), self.value_range), labels
+            labels = None if labels is None else copy_to_device(labels, device)
+            yield scale(copy_to_device(x, device), self.value_range), labels
 
 
 @dataclass
 class Stream:
-    """An iterable that begins a new iterator at each `iter`."""
+    """An iterable whose every `iter` calls `begin`; a generator could be iterated only once."""
 
     begin: Callable[[], Iterator[Samples | LabelledBatch]]
 
@@ -201,10 +207,10 @@ class Stream:
 
 
 def check_settings(settings: DataSettings, **properties: object) -> None:
-    """Raises `ConfigError` if a setting differs from the property of that name of the data."""
+    """Raises `ConfigError` if a setting differs from the property of the data that has the same name."""
     for name, actual in properties.items():
+        value, text = dict(settings)[name], format_value(actual)  # a TypedDict has no variable keys
         # Compared as texts, because the config has lists where the data have tuples.
-        value, text = dict(settings)[name], format_value(actual)
         require(format_value(value) == text, f".{name}", value, "contradicts the data", f"set it to {text}")
 
 
@@ -219,7 +225,10 @@ def check_image_settings(settings: DataSettings, shape: Sequence[int], num_class
 
 
 def scale(x: Tensor, value_range: ValueRange) -> Tensor:
-    """Scales uint8 to the value range, float32; 0 and 255 become its ends exactly. None: changes nothing."""
+    """Scales uint8 samples to float32: 0 and 255 become exactly the ends of the value range.
+
+    Without a value range, samples stay as they are.
+    """
     if value_range is None:
         return x
     low, high = value_range

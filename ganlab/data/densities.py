@@ -7,8 +7,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-LOG_2_PI = log(2 * pi)
-
 
 class Mixture:
     """A mixture of M isotropic Gaussians in D dimensions; each of them is a mode.
@@ -31,33 +29,36 @@ class Mixture:
         return cls(centres, [std] * len(centres), [1.0] * len(centres))
 
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Samples, float32 [n, D], and the index of the Gaussian of each, int64 [n]."""
+        """Draws samples, float32 [n, D]; also returns the index of the Gaussian of each, int64 [n]."""
         mode = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         noise = torch.randn(n, self.centres.shape[1], generator=generator, dtype=torch.float64)
         return (self.centres[mode] + self.stds[mode, None] * noise).float(), mode
 
     def mahalanobis(self, x: Tensor) -> Tensor:
-        """Distances of samples to the centres in standard deviations, [N, D] -> [N, M] float64."""
-        # Differences, because |x|^2 - 2 x c + |c|^2 loses its digits where a sample is close to a centre.
-        gap = x.double()[:, None] - self.centres.to(x.device)  # [N, M, D]
-        return gap.square().sum(2).sqrt() / self.stds.to(x.device)
+        """The distance of each sample to each centre in standard deviations, [N, D] -> [N, M] float64."""
+        # Not |x|^2 - 2 x c + |c|^2, whose terms cancel where a sample x is close to a centre c.
+        difference = x.double()[:, None] - self.centres.to(x.device)  # [N, M, D]
+        return difference.square().sum(2).sqrt() / self.stds.to(x.device)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The logarithm of the density at samples, [N, D] -> [N] float64, in nats."""
+        """The natural logarithm of the density at each sample, [N, D] -> [N] float64."""
         stds, weights = self.stds.to(x.device), self.weights.to(x.device)
-        normal = -0.5 * self.mahalanobis(x).square() - x.shape[1] * (stds.log() + 0.5 * LOG_2_PI)  # [N, M]
-        return (normal + weights.log()).logsumexp(1)
+        log_normals = -0.5 * self.mahalanobis(x).square() - x.shape[1] * (stds.log() + 0.5 * log(2 * pi))
+        return (log_normals + weights.log()).logsumexp(1)
 
 
 def optimal_discriminator(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """p / (p + q) for densities p of the data and q of fakes (Goodfellow et al. 2014, proposition 1)."""
+    """p / (p + q), where p is the density of the data and q that of the fakes.
+
+    It is the best discriminator against a fixed generator (Goodfellow et al. 2014, proposition 1).
+    """
     return (log_p - log_q).sigmoid()
 
 
 def oracle_accuracy(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """max(p, q) / (p + q): the accuracy, at each point, of choosing the class with the larger density.
+    """max(p, q) / (p + q): the accuracy, at each point, of the best possible choice between data and fakes.
 
-    The two classes are equally likely. The accuracy is 1/2 where the densities are equal, and 1 where one of
-    them is zero.
+    Data and fakes are equally likely, so the best choice is the larger density. The accuracy is 1/2 where the
+    densities are equal, and 1 where one of them is zero.
     """
     return (log_p - log_q).abs().sigmoid()

@@ -1,4 +1,4 @@
-"""A source of image files: worker processes read them batch by batch, or all of them into memory."""
+"""A source of samples in image files. Worker processes read them batch by batch, or all into memory."""
 
 import os
 import signal
@@ -22,15 +22,19 @@ from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, r
 from ganlab.data.sampler import BatchIndices, no_augmentation
 from ganlab.data.sources import Memory, Samples, Source, VariableSizeImages, labels_at
 
-CHUNK = 64  # files that a worker reads before it sends a result
-# Limits on what a fingerprint reads: bytes of one file, number of files, bytes of all files.
-FILE_BYTES, MAX_FILES, TOTAL_BYTES = 2**20, 10_000, 2**26
+FILES_PER_RESULT = 64  # the number of images that a worker sends together when all files are read
+# Limits on what a fingerprint hashes: bytes of one file, number of files, bytes of all files.
+MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES = 2**20, 10_000, 2**26
+WORKER_DIED = (
+    "a process that reads images has died, perhaps for lack of memory. Continue from the last checkpoint "
+    "with resume=, and lower data.num_workers if that was the cause."
+)
 
-Key = TypeVar("Key")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Arrays, because tensors would be sent through shared memory, of which a container has little.
 Images = TypeVar("Images", np.ndarray, list[np.ndarray])  # [b, C, H, W], or b images of several sizes
-Decoded = tuple[Images, list[int], list[int]]  # images, the positions of their files and of skipped files
+ReadResult = tuple[Images, list[int], list[int]]  # images, the positions of their files and of skipped files
 
 
 @dataclass(eq=False)
@@ -38,12 +42,13 @@ class ImageFiles(Source):
     """Images that are read when a batch needs them, by `num_workers` processes.
 
     Args:
-        files: the paths of the N files.
+        files: the paths of the N image files.
         labels: the labels of the files, [N] int64; None: there are no classes.
-        spec: the form of the decoded images.
+        spec: the channels, the size and the crop of the samples.
         num_workers: the number of reading processes; 0: this process reads the files.
-        skipped: receives the escaped path of each unreadable file, which the next readable file replaces
-            (after the last file, the first). None: an unreadable file is refused when it is read.
+        skipped: a list to which the path of each unreadable file is appended, with unprintable characters
+            escaped. The next readable file replaces it; the first file follows the last. None: an unreadable
+            file is refused when it is read.
         remedy: the remedy of the error about an unreadable file.
     """
 
@@ -56,8 +61,8 @@ class ImageFiles(Source):
 
     def __post_init__(self) -> None:
         self.augments = self.spec.flip or self.spec.crop == "random"
-        self._warnings: dict[str, str] = {}  # a warning of each kind; every reading process has a copy
-        self._printed: set[str] = set()  # the kinds of the warnings that were printed
+        self._warnings: dict[str, str] = {}  # as collected by `decode_image`, by subject
+        self._printed: set[str] = set()  # the subjects of the warnings that have been printed
 
     def __len__(self) -> int:
         return len(self.files)
@@ -70,94 +75,100 @@ class ImageFiles(Source):
             yield torch.from_numpy(images), labels_at(self.labels, positions)
 
     def all_samples(self, batch_size: int) -> Iterator[Samples]:
-        crops = ((i, crop_image(image, self.spec)) for i, image in self.images())
-        while batch := list(islice(crops, batch_size)):
+        samples = ((i, crop_image(image, self.spec)) for i, image in self.images())
+        while batch := list(islice(samples, batch_size)):
             positions, x = zip(*batch, strict=True)
             yield torch.stack(x), labels_at(self.labels, list(positions))
 
     def contents(self) -> Iterator[Tensor | str]:
         """The paths of the files relative to their common folder, their sizes, and hashes.
 
-        Only the first mebibyte of a file is hashed. If that exceeds the limits, only every k-th file is
-        hashed, with the smallest k that stays within them.
+        Only the first mebibyte of a file is hashed. If that is too much for all files, only every k-th file
+        is hashed, with the smallest k that stays within `MAX_FILES` and `MAX_TOTAL_BYTES`.
         """
         folder = os.path.commonpath([file.parent for file in self.files])
         sizes = [file.stat().st_size if file.is_file() else 0 for file in self.files]
-        total = sum(min(size, FILE_BYTES) for size in sizes)
-        every = max(ceil(total / TOTAL_BYTES), ceil(len(self) / MAX_FILES), 1)
+        total = sum(min(size, MAX_FILE_BYTES) for size in sizes)
+        k = max(ceil(total / MAX_TOTAL_BYTES), ceil(len(self) / MAX_FILES), 1)
         for i, (file, size) in enumerate(zip(self.files, sizes, strict=True)):
             yield f"{file.relative_to(folder)} {size}"
-            if size and i % every == 0 and os.access(file, os.R_OK):
+            if size and i % k == 0 and os.access(file, os.R_OK):
                 with file.open("rb") as stream:
-                    yield sha256(stream.read(FILE_BYTES)).hexdigest()
+                    yield sha256(stream.read(MAX_FILE_BYTES)).hexdigest()
         if self.labels is not None:
             yield self.labels
 
     def images(self) -> Iterator[tuple[int, Tensor]]:
-        """Every readable image, [C, h, w] before cropping, with the position of its file."""
-        chunks = [range(len(self))[i : i + CHUNK] for i in range(0, len(self), CHUNK)]
-        readable = 0
+        """The position of each readable file in `files`, and its image before cropping, [C, h, w]."""
+        chunks = torch.arange(len(self)).split(FILES_PER_RESULT)
+        num_readable = 0
         for images, positions in self._read(self._read_chunk, chunks):
-            readable += len(positions)
+            num_readable += len(positions)
             yield from zip(positions, map(torch.from_numpy, images), strict=True)
-        if not readable:
-            raise self._none_readable()
+        if num_readable == 0:
+            raise self._none_readable_error()
 
     def load_into_memory(self) -> Source:
-        """Reads all samples into a source in memory, whose batches equal those of this one bit for bit."""
+        """Reads all samples into a source in memory, whose batches equal those of this source bit for bit."""
         spec, uncropped = self.spec, self.spec.crop == "random"
-        decoded = ((i, image if uncropped else crop_image(image, spec)) for i, image in self.images())
-        positions, images = map(list, zip(*decoded, strict=True))
-        readable = torch.tensor(positions)  # [M] positions of the readable files among all N, increasing
-        # For each file, the index of the first readable one from there on; after the last, the first.
-        replacement = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)  # [N]
-        images = [images[i] for i in replacement.tolist()]
-        labels = labels_at(self.labels, readable[replacement])
+        samples = ((i, image if uncropped else crop_image(image, spec)) for i, image in self.images())
+        positions, images = map(list, zip(*samples, strict=True))
+        readable = torch.tensor(positions)  # [M], increasing
+        # Sample i is that of file i if it is readable, otherwise that of the next readable file. The modulus
+        # lets the first readable file follow the last one.
+        indices = torch.searchsorted(readable, torch.arange(len(self))) % len(readable)  # [N] in `readable`
+        images = [images[index] for index in indices.tolist()]
+        labels = labels_at(self.labels, readable[indices])
         if uncropped:
             return VariableSizeImages(images, labels, spec.shape, spec.flip, distinct_rows=readable)
         return Memory(torch.stack(images), labels, spec.flip, distinct_rows=readable)
 
     def _read(
-        self, make: Callable[[Key], Decoded[Images]], keys: Iterable[Key]
+        self, read: Callable[[Item], ReadResult[Images]], items: Iterable[Item]
     ) -> Iterator[tuple[Images, list[int]]]:
-        """The images of each key and the positions of their files; prints one warning of each kind."""
-        results = parallel_map(lambda key: (make(key), self._warnings), keys, self.num_workers)
+        """Calls `read` for each item in the workers; yields the images and the positions of their files.
+
+        Prints the first warning about each subject, and records skipped files.
+        """
+        # With each result, a worker sends the warnings that its copy of this source has collected so far.
+        results = parallel_map(lambda item: (read(item), self._warnings), items, self.num_workers)
         try:
             for (images, positions, skipped), warnings in results:
-                for kind in sorted(warnings.keys() - self._printed):
-                    print(f"data: {escape_unprintable(warnings[kind])}", file=sys.stderr, flush=True)
-                    self._printed.add(kind)
-                for name in (escape_unprintable(str(self.files[i])) for i in skipped):
-                    if self.skipped is not None and name not in self.skipped:
-                        self.skipped.append(name)
+                for subject in sorted(warnings.keys() - self._printed):
+                    print(f"data: {escape_unprintable(warnings[subject])}", file=sys.stderr, flush=True)
+                    self._printed.add(subject)
+                for path in (escape_unprintable(str(self.files[i])) for i in skipped):
+                    if self.skipped is not None and path not in self.skipped:
+                        self.skipped.append(path)
                 yield images, positions
         except Unreadable as error:
-            raise ConfigError(str(error), self.remedy) from error
+            raise ConfigError(error.reason, self.remedy) from error
 
-    def _read_chunk(self, positions: range) -> Decoded[list[np.ndarray]]:
-        """The images of many files, sent together, because sending each takes longer than reading it."""
+    def _read_chunk(self, positions: Tensor) -> ReadResult[list[np.ndarray]]:
+        """The images of many files, in one result: sending a result takes longer than reading a file."""
         skipped: list[int] = []
-        decoded = list(self._decode(positions, skipped))
-        return [image for _, image in decoded], [i for i, _ in decoded], skipped
+        decoded = dict(self._decode(positions.tolist(), skipped))
+        return list(decoded.values()), list(decoded), skipped
 
-    def _read_batch(self, indices: BatchIndices) -> Decoded[np.ndarray]:
-        """The crops of a batch. The next readable file replaces an unreadable one."""
+    def _read_batch(self, indices: BatchIndices) -> ReadResult[np.ndarray]:
+        """The crops of a batch, in which the next readable file replaces each unreadable file."""
         crops: list[Tensor] = []
         positions: list[int] = []
         skipped: list[int] = []
         rows, numbers = indices.rows, indices.random_numbers
         numbers = no_augmentation(len(rows)) if numbers is None else numbers
         for row, sample_numbers in zip(rows.tolist(), numbers, strict=True):
-            candidates = chain(range(row, len(self)), range(row))
-            position, image = next(self._decode(candidates, skipped), (None, None))
-            if position is None or image is None:
-                raise self._none_readable()
+            candidates = chain(range(row, len(self)), range(row))  # file `row`, and those that can replace it
+            first_readable = next(self._decode(candidates, skipped), None)
+            if first_readable is None:
+                raise self._none_readable_error()
+            position, image = first_readable
             positions.append(position)
             crops.append(crop_image(torch.from_numpy(image), self.spec, sample_numbers))
         return torch.stack(crops).numpy(), positions, skipped
 
     def _decode(self, positions: Iterable[int], skipped: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """The positions and images of readable files; unreadable ones are added to `skipped`, or refused."""
+        """The positions and images of readable files. Adds unreadable files to `skipped`, or refuses them."""
         for i in positions:
             try:
                 yield i, decode_image(self.files[i], self.spec, self._warnings)
@@ -166,23 +177,17 @@ class ImageFiles(Source):
                     raise
                 skipped.append(i)
 
-    def _none_readable(self) -> ConfigError:
+    def _none_readable_error(self) -> ConfigError:
         reason = f"none of the {len(self)} images can be read (one is {self.files[0]})"
         return ConfigError(reason, "set data.root to a folder of images")
 
 
-WORKER_DIED = (
-    "a process that reads images has died, perhaps for lack of memory. Continue from the last checkpoint "
-    "with resume=, and lower data.num_workers if that was the cause."
-)
-
-
-def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers: int) -> Iterator[Result]:
-    """Yields make(key) for every key, in order. Worker w of W computes results w, w + W, w + 2 W, ....
+def parallel_map(func: Callable[[Item], Result], items: Iterable[Item], num_workers: int) -> Iterator[Result]:
+    """Yields func(item) for every item, in order. Worker w of W computes results w, w + W, w + 2 W, ....
 
     Each worker is at least one result ahead. Results travel through pipes, because containers have little
-    shared memory; no result may be None, which marks the end. If this process dies, a worker's next write to
-    its pipe fails and ends the worker.
+    shared memory. A worker marks the end of its results with None, so no result may be None. If this process
+    dies, a worker's next write to its pipe fails and ends the worker.
 
     Args:
         num_workers: the number of processes; 0: this process computes the results.
@@ -192,13 +197,15 @@ def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers
         ConfigError: the system has too few processes, open files or memory.
     """
     if num_workers == 0:
-        yield from map(make, keys)
+        yield from map(func, items)
         return
     workers: list[tuple[int, Connection]] = []  # process ids and pipes
     creator = os.getpid()
     try:
         for worker in range(num_workers):
-            workers.append(_start_worker(make, islice(keys, worker, None, num_workers)))
+            # A fork copies the state of `items`, so each worker iterates over all of them, also if they are
+            # an iterator, and picks its own.
+            workers.append(_start_worker(func, islice(items, worker, None, num_workers)))
         for _, pipe in cycle(workers):
             result = pipe.recv()
             if isinstance(result, Exception):
@@ -207,34 +214,36 @@ def parallel_map(make: Callable[[Key], Result], keys: Iterable[Key], num_workers
                 return
             yield result
     except (EOFError, OSError) as error:
-        # recv raises an OSError without errno if the pipe ends in the middle of a result: the worker died.
-        has_cause = isinstance(error, OSError) and error.errno is not None
-        raise (resource_error("images", error) if has_cause else ProcessLost(WORKER_DIED)) from error
+        # If a worker died, recv raises an EOFError, or an OSError without errno in the middle of a result.
+        died = isinstance(error, EOFError) or error.errno is None
+        raise (ProcessLost(WORKER_DIED) if died else resource_error("images", error)) from error
     finally:
-        # A forked process also gets here, when it drops its copy of this generator; only the process that
-        # started the workers may kill them.
-        for process, pipe in workers if os.getpid() == creator else ():
-            pipe.close()
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
+        if os.getpid() == creator:  # not a forked process, which drops its copy of this generator
+            for process, pipe in workers:
+                pipe.close()
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
 
 
-def _start_worker(make: Callable[[Key], Result], keys: Iterable[Key]) -> tuple[int, Connection]:
+def _start_worker(func: Callable[[Item], Result], items: Iterable[Item]) -> tuple[int, Connection]:
     """Forks a worker; returns its process id, and the end of the pipe from which its results are received."""
     receiver, sender = Pipe(duplex=False)
     if process := os.fork():  # in the parent; 0 in the worker
         sender.close()
         return process, receiver
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # the main process ends the run, and kills its workers
+        for signal_number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+        ):  # the parent ends the run and its workers
+            signal.signal(signal_number, signal.SIG_IGN)
         # Close all other files: the locks and sockets of a killed parent must not stay open in its workers.
-        last = max(map(int, os.listdir("/dev/fd")))
+        last_descriptor = max(map(int, os.listdir("/dev/fd")))
         os.closerange(3, sender.fileno())
-        os.closerange(sender.fileno() + 1, last + 1)
+        os.closerange(sender.fileno() + 1, last_descriptor + 1)
         torch.set_num_threads(1)
-        for key in keys:
-            sender.send(make(key))
+        for item in items:
+            sender.send(func(item))
         sender.send(None)
     except Exception as error:
         sender.send(error)

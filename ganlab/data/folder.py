@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Literal, Unpack
@@ -14,50 +15,50 @@ from ganlab.core.errors import UNSET, ConfigError, escape_unprintable, require
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings
 from ganlab.data.files import ImageFiles
-from ganlab.data.image import SIDEWAYS, ImageSpec, Unreadable, decode_image, open_image, orientation
+from ganlab.data.image import REPAIR, ImageSpec, decode_image, read_header
 
-GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")  # in PIL
-REPAIR = "repair it, or remove it"  # the remedy for an unreadable file
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16B")  # Pillow's modes of grey images
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-# A name of a split: a prefix, the kind of split (group 1) and a suffix (group 2), as in "mnist_train_images".
-SPLIT = re.compile(
-    r"(?:.+[_ .-])?"
-    r"(train(?:ing|val)?|test(?:ing)?|val(?:id(?:ation)?)?|dev(?:elopment)?|eval(?:uation)?|hold[_ -]?out)"
-    r"([_ .-]?(?:\d+(?:px)?|[ab]|set|split|data|images?|imgs?)?)",
+# A name of a split consists of a prefix, a word for the split and a suffix, as in "mnist_train_images".
+SPLIT_NAME = re.compile(
+    r"(?P<prefix>.+[_ .-])?(?P<word>train(?:ing|val)?|test(?:ing)?|val(?:id(?:ation)?)?"
+    r"|dev(?:elopment)?|eval(?:uation)?|hold[_ -]?out)"
+    r"(?P<suffix>[_ .-]?(?:\d+(?:px)?|[ab]|set|split|data|images?|imgs?)?)",
     re.IGNORECASE,
 )
-Listing = tuple[list[Path], Tensor | None]  # N files, and their labels [N] int64 if there are classes
+Listing = tuple[list[Path], Tensor | None]  # N image files, and their labels [N] int64 if there are classes
 
 
 class Folder(Data):
-    """Images of any size in a folder, which may contain a training and a test folder with any usual names.
+    """Images of any size in a folder.
 
-    Sub-folders are the classes. They are sorted by name, or by number if all names are numbers, and their
-    images may be at any depth. A folder that contains only images has no labels. Hidden files are ignored.
-    Links to folders are followed, and every folder is read once.
+    If the folder contains a training folder and a test folder with any usual names (`SPLIT_NAME`), they are
+    the splits. The sub-folders of a split are the classes, sorted by name, or by number if all names are
+    numbers. Their images may be at any depth. A split that contains only images has no labels. Hidden files
+    are ignored. Links to folders are followed, and every folder is read once.
 
     Args:
         root: the folder.
         test_root: the folder of the test split; None: the test folder in `root`, if it contains one.
-        channels: 1 for grey, 3 for colour.
+        channels: the number of channels, 1 for grey or 3 for colour.
         height: the height of a sample in pixels.
         width: the width of a sample in pixels.
-        crop: none: images are resized, whatever their aspect ratio; center, random: they are resized so
-            that they just cover a sample, and then cropped.
+        crop: `none` resizes images to the size of a sample, whatever their aspect ratio. `center` and
+            `random` resize them so that they just cover a sample, and then crop them.
         flip: whether half of the training images are mirrored.
         background: the colour behind transparent pixels, a name or #rrggbb.
         white: the value that is white in files of more than 8 bits.
-        on_corrupt: error: an unreadable file is refused by name; skip: the next readable file replaces it,
-            and its path is appended to `skipped`, at once if it does not have the suffix of an image,
-            otherwise when it is read.
-        in_memory: whether images are held in memory, which changes no batch; auto: they are if they take at
+        on_corrupt: `error` refuses an unreadable file by name. `skip` replaces it by the next readable file,
+            and appends its path to `skipped` when it is read. A file without the suffix of an image is not
+            replaced, and is appended at once.
+        in_memory: whether images are held in memory; this changes no batch. `auto` holds them if they take at
             most `memory_limit` bytes.
-        memory_limit: the limit of `in_memory=auto`, in bytes, for all splits together.
+        memory_limit: the limit of `in_memory=auto` in bytes, for all splits together.
         num_workers: the number of processes that read files; 0: the training process reads them.
 
     Raises:
-        ConfigError: there are no images, a setting contradicts the others, or, when images are
-            read, a file is unreadable.
+        ConfigError: there are no images, or a setting contradicts the others or the folder. If a file is
+            unreadable, the error is raised when it is read.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Folder(Data):
         spec = ImageSpec(channels, height, width, crop, flip, background, white)
         require_opaque(background)
         folders = find_splits(root, test_root)
-        classes = class_names(folders["train"])
+        classes = list_classes(folders["train"])
         if settings["num_classes"] is None:
             settings["num_classes"] = len(classes) or None
         check_image_settings(settings, (channels, height, width), len(classes) or None)
@@ -92,33 +93,34 @@ class Folder(Data):
             for split, folder in folders.items()
         }
         if in_memory == "auto":
-            crops = 2 if crop == "random" else 1  # estimate: an uncropped image is as large as two crops
-            in_memory = sum(map(len, files.values())) * crops * channels * height * width <= memory_limit
-        loaded = {split: source.load_into_memory() for split, source in files.items()} if in_memory else files
-        super().__init__(**settings, sources=loaded, fingerprint_sources=files)
+            # Random crops need the uncropped images, which are estimated to be twice as large.
+            factor = 2 if crop == "random" else 1
+            in_memory = sum(map(len, files.values())) * factor * channels * height * width <= memory_limit
+        sources = {split: part.load_into_memory() for split, part in files.items()} if in_memory else files
+        super().__init__(**settings, sources=sources, fingerprint_sources=files)
         # The names are stored in the config, in which "${" would begin an interpolation.
         self.class_names = tuple(escape_unprintable(name).replace("${", "$ {") for name in classes) or None
 
 
 def require_opaque(colour: str) -> None:
-    """Raises `ConfigError` unless a text is an opaque colour, by name or as #rrggbb."""
-    try:
-        _red, _green, _blue = map(int, ImageColor.getrgb(colour))  # a transparent colour has four values
-    except (ValueError, TypeError) as error:
-        reason = "is not an opaque colour"
-        raise ConfigError(reason, "choose one, such as white", ".background", colour) from error
+    """Raises `ConfigError` unless a text is an opaque colour, as a name or as #rrggbb."""
+    is_opaque = False
+    with suppress(ValueError, TypeError):
+        is_opaque = len(ImageColor.getrgb(colour)) == 3  # 4 values if there is an alpha
+    require(is_opaque, ".background", colour, "is not an opaque colour", "choose one, such as white")
 
 
 class EvaluationFolder(Data):
-    """Images of one size to be evaluated, not resized; they are the split `train`.
+    """Images of one size that are evaluated, not resized. All of them are in the split `train`.
 
     The images may be at any depth. Files without the suffix of an image are skipped.
 
     Args:
-        key: the key of the setting that names the folder.
+        key: the key of the setting whose value is `root`, for errors.
         root: the folder.
-        channels: 1 for grey, 3 for colour; None: 3 if any image has colours, otherwise 1. With 3, a grey
-            image gets three equal channels. An image with three equal channels counts as grey.
+        channels: the number of channels, 1 for grey or 3 for colour; None: 3 if any image has colours,
+            otherwise 1. With 3, a grey image gets three equal channels. An image with three equal channels
+            counts as grey.
 
     Raises:
         ConfigError: there are no images, an image is unreadable, two images differ in size, or an image has
@@ -127,85 +129,77 @@ class EvaluationFolder(Data):
 
     def __init__(self, key: str, root: str, channels: int | None = None):
         folder = existing_folder(key, root)
-        files, labels = list_images(folder, class_names(folder), skipped=[])
-        first = files[0]
+        files, labels = list_images(folder, list_classes(folder), skipped=[])
         headers = {file: read_header(file) for file in files}
-        (width, height), _ = headers[first]
-        for file, (size, _) in headers.items():
-            reason = f"{file} is {size[0]}x{size[1]}, but {first} is {width}x{height}"
+        first = files[0]
+        height, width, _ = headers[first]
+        for file, (file_height, file_width, _) in headers.items():
+            reason = f"{file} is {file_width}x{file_height}, but {first} is {width}x{height}"
             remedy = "resize them, or put the images of each size into a separate folder"
-            require(size == (width, height), "", UNSET, reason, remedy)
-        candidates = (file for file, (_, mode) in headers.items() if mode not in GREY_MODES)
-        coloured = next((file for file in candidates if has_colours(file, height, width)), None)
+            require((file_height, file_width) == (height, width), "", UNSET, reason, remedy)
+        not_grey = (file for file, (_, _, mode) in headers.items() if mode not in GREY_MODES)
+        coloured = next((file for file in not_grey if has_colours(file, height, width)), None)
         reason = f"{coloured} has colours, and the images it is compared with have none"
         require(channels != 1 or coloured is None, "", UNSET, reason, "make both grey, or both coloured")
         channels = channels or (1 if coloured is None else 3)
         spec = ImageSpec(channels, height, width)
         source = ImageFiles(files, labels, spec, num_workers=0, skipped=None, remedy=REPAIR)
-        shape, sources = (channels, height, width), {"train": source}
-        super().__init__(shape, num_classes=None, range=(0, 1), batch_size=1, sources=sources)
+        super().__init__(spec.shape, num_classes=None, range=(0, 1), batch_size=1, sources={"train": source})
 
 
 def has_colours(file: Path, height: int, width: int) -> bool:
-    """Whether the channels of an image differ anywhere; False if it is unreadable."""
-    try:
-        pixels = decode_image(file, ImageSpec(3, height, width), {})
-    except Unreadable:
-        return False
+    """Whether the three channels of an image differ anywhere."""
+    pixels = decode_image(file, ImageSpec(3, height, width), warnings={})
     return bool((pixels != pixels[:1]).any())
 
 
-def read_header(file: Path) -> tuple[tuple[int, int], str]:
-    """The width and height of an image held upright, and its mode in PIL; reads no pixels."""
-    try:
-        with open_image(file) as image:
-            return (image.size[::-1] if orientation(image) in SIDEWAYS else image.size), image.mode
-    except Unreadable as error:
-        raise ConfigError(str(error), REPAIR) from error
-
-
 def find_splits(root: str, test_root: str | None) -> dict[str, Path]:
-    """The folders of the splits `train` and, if there is a test folder, `test`.
+    """The folder of the split `train` and, if there is a test folder, that of `test`.
+
+    Args:
+        root: a folder that contains either classes or images, or a training and a test folder.
+        test_root: the test folder, if it is not in `root`.
 
     Raises:
         ConfigError: a folder is missing, or has sub-folders that are splits instead of classes.
     """
     parent = existing_folder(".root", root)
     folders, _, _ = list_folder(parent)
-    names = [folder.name for folder in folders]
-    splits = {name: match for name in names if (match := SPLIT.fullmatch(name))}
-    kinds = {split_kind(match): name for name, match in splits.items()}
-    suffixes = {match[2] for match in splits.values()}  # such as "A" of "trainA"
-    if len(names) == 2 and kinds.keys() == {"trai", "test"} and len(suffixes) == 1:
-        reason = f"root={root} also has a test split, {kinds['test']}/"
+    splits = {folder.name: match for folder in folders if (match := SPLIT_NAME.fullmatch(folder.name))}
+    name_of_role = {split_role(match): name for name, match in splits.items()}
+    suffixes = {match["suffix"] for match in splits.values()}  # such as "A" of "trainA"
+    if len(folders) == 2 and name_of_role.keys() == {"train", "test"} and len(suffixes) == 1:
+        reason = f"root={root} also has a test split, {name_of_role['test']}/"
         require(test_root is None, ".test_root", test_root, reason, "set it to null")
-        return {"train": parent / kinds["trai"], "test": parent / kinds["test"]}
-    # Names of one kind with prefixes are classes, such as blood_test and urine_test.
-    prefixed = len(kinds) == 1 and all(match.start(1) for match in splits.values())
-    if splits and not prefixed and (len(splits) == len(names) or ("trai" in kinds and len(kinds) > 1)):
+        return {split: parent / name_of_role[split] for split in ("train", "test")}
+    only_splits = len(splits) == len(folders) > 0
+    # Names with prefixes are classes if all have one role, such as blood_test and urine_test.
+    are_classes = len(name_of_role) == 1 and all(match["prefix"] for match in splits.values())
+    if (only_splits and not are_classes) or ("train" in name_of_role and len(name_of_role) > 1):
         # As classes, they would teach a model to distinguish training images from validation images.
-        reason = f"contains {'only ' * (len(splits) == len(names))}the splits {', '.join(sorted(splits))}"
+        reason = f"contains {'only the' if only_splits else 'the'} splits {', '.join(sorted(splits))}"
         raise ConfigError(reason, "set it to one of them, and test_root to another or to null", ".root", root)
     for folder in folders:
-        matches = [SPLIT.fullmatch(entry.name) for entry in os.scandir(folder) if entry.is_dir()]
-        is_class = len({split_kind(match) for match in matches if match}) < 2
+        matches = [SPLIT_NAME.fullmatch(entry.name) for entry in os.scandir(folder) if entry.is_dir()]
+        roles = {split_role(match) for match in matches if match}
         reason = f"{folder} contains splits, not images of a class"
-        require(is_class, "", UNSET, reason, "set data.root to it, or to one of the splits")
-    return {"train": parent} | (
-        {} if test_root is None else {"test": existing_folder(".test_root", test_root)}
-    )
+        require(len(roles) < 2, "", UNSET, reason, "set data.root to it, or to one of the splits")
+    if test_root is None:
+        return {"train": parent}
+    return {"train": parent, "test": existing_folder(".test_root", test_root)}
 
 
-def split_kind(split: re.Match[str]) -> str:
-    """The first letters of a kind of split, since "train" and "training" are one kind: trai, test, ..."""
-    return split[1].lower()[:4]
+def split_role(name: re.Match[str]) -> str:
+    """The role of a split: `train`, or the first four letters of its word, such as `test` or `vali`."""
+    word = name["word"].lower()
+    return "train" if word.startswith("train") else word[:4]
 
 
 def existing_folder(key: str, folder: str) -> Path:
-    """The path of a folder.
+    """The path of a folder, which must exist.
 
     Args:
-        key: the key of the setting that names the folder.
+        key: the key of the setting whose value is the folder, for the error.
 
     Raises:
         ConfigError: there is no such folder.
@@ -216,24 +210,29 @@ def existing_folder(key: str, folder: str) -> Path:
 
 
 def list_folder(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """The folders, the images and the other files in a folder, each sorted, without hidden ones (.DS_Store).
+    """The sub-folders, the images and the other files in a folder, each sorted.
 
-    A link to a folder that contains this folder is left out, because it would be followed without end.
+    Hidden files, such as .DS_Store, are left out. So are links to this folder or a folder that contains it,
+    because they would be followed without end.
     """
     try:
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise ConfigError(f"{folder} cannot be listed: {error.strerror}") from error
     target = folder.resolve()
-    folders = [path for path in paths if path.is_dir()]
+    folders = [path for path in paths if path.is_dir() and not target.is_relative_to(path.resolve())]
     files = [path for path in paths if not path.is_dir()]
     images = [file for file in files if file.suffix.lower() in SUFFIXES]
     others = [file for file in files if file.suffix.lower() not in SUFFIXES]
-    return [path for path in folders if not target.is_relative_to(path.resolve())], images, others
+    return folders, images, others
 
 
-def class_names(folder: Path) -> list[str]:
-    """The names of the sub-folders, sorted (numerically if all are numbers); empty if it contains images."""
+def list_classes(folder: Path) -> list[str]:
+    """The names of the sub-folders, sorted (by number if all are numbers); empty if there are only images.
+
+    Raises:
+        ConfigError: the folder contains both images and folders.
+    """
     folders, images, _ = list_folder(folder)
     classes = [path.name for path in folders]
     if classes and images:
@@ -246,38 +245,47 @@ def list_images(folder: Path, classes: list[str], skipped: list[str] | None) -> 
     """The images of a split, sorted by class and path, and their labels.
 
     Args:
+        folder: the folder of the split.
         classes: the classes of the training split, in the order of their labels.
-        skipped: receives the escaped paths of files that are not images; None: such files are refused.
+        skipped: a list to which the paths of files without the suffix of an image are appended, with
+            unprintable characters escaped; None: such files are refused.
+
+    Raises:
+        ConfigError: the classes differ from those of training, a folder contains no images, or a file is
+            refused.
     """
-    names = class_names(folder)
-    if not set(names) <= set(classes) or bool(names) != bool(classes):
+    names = list_classes(folder)
+    if not set(names) <= set(classes) or (classes and not names):
         raise ConfigError(f"the classes of {folder} differ from those of training", "make them equal")
-    seen: set[Path] = set()
-    groups = {folder: find_images(folder, seen, skipped, deep=False)}
-    if names:  # then all images are in sub-folders
-        groups = {folder / name: find_images(folder / name, seen, skipped) for name in names}
-    for group, files in groups.items():
+    visited: set[Path] = set()
+    images = find_images(folder, visited, skipped, deep=False)  # empty if there are classes
+    groups = {folder / name: find_images(folder / name, visited, skipped) for name in names}
+    for group, files in (groups or {folder: images}).items():
         reason = f"{group} contains no images that no other folder contains ({' '.join(SUFFIXES)})"
         require(files, "", UNSET, reason, "add some, or remove the folder")
-    labels = [classes.index(group.name) for group, files in groups.items() for _ in files if names]
-    return list(chain(*groups.values())), torch.tensor(labels) if names else None
+    if not names:
+        return images, None
+    labels = [classes.index(group.name) for group, files in groups.items() for _ in files]
+    return list(chain(*groups.values())), torch.tensor(labels)
 
 
-def find_images(folder: Path, seen: set[Path], skipped: list[str] | None, deep: bool = True) -> list[Path]:
+def find_images(folder: Path, visited: set[Path], skipped: list[str] | None, deep: bool = True) -> list[Path]:
     """The images in a folder, sorted, and then those in its sub-folders.
 
     Args:
-        seen: the folders that were read before and are left out; receives each folder that is read.
+        folder: the folder.
+        visited: the folders that have been read, which are not read again. Each folder that is read is added.
         skipped: as in `list_images`.
         deep: whether sub-folders are read too.
     """
     target = folder.resolve()
-    if target in seen:
+    if target in visited:
         return []
-    seen.add(target)
-    folders, images, others = list_folder(folder)
+    visited.add(target)
+    subfolders, images, others = list_folder(folder)
     if skipped is not None:
         skipped += [escape_unprintable(str(file)) for file in others]
     elif others:
         raise ConfigError(f"{others[0]} is not an image", "remove it, or set data.on_corrupt=skip")
-    return images + [file for below in folders if deep for file in find_images(below, seen, skipped)]
+    below = (find_images(subfolder, visited, skipped) for subfolder in (subfolders if deep else []))
+    return [*images, *chain(*below)]

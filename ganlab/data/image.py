@@ -1,4 +1,4 @@
-"""Decoding of image files to uint8 tensors of one size."""
+"""Decoding, resizing and cropping of image files."""
 
 import errno
 import os
@@ -19,22 +19,23 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, error_message, escape_unprintable
 from ganlab.data.sampler import crop_offset, is_mirrored, no_augmentation
 
-Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses more than twice as many; its default refuses large scans
+Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses images of twice as many; its own limit refuses large scans
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # long texts in a file do no harm
 filterwarnings("ignore", module=r"PIL\.")  # Pillow warns about damaged metadata
-# Recognised by content, not by the name of the file. One of Pillow's other decoders starts a program.
+# Formats are recognised by content. Pillow's other formats are left out: to decode EPS, it runs a program.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+REPAIR = "repair it, or remove it"  # the remedy for an unreadable file
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-# The transposition that undoes each orientation of EXIF; 1 is upright.
+# The transposition that undoes each orientation of EXIF. 1 is upright; 5 to 8 swap width and height.
+# ImageOps.exif_transpose would also write new EXIF data, and fail if the present data are damaged.
 UPRIGHT = {
     2: Transpose.FLIP_LEFT_RIGHT, 3: Transpose.ROTATE_180, 4: Transpose.FLIP_TOP_BOTTOM,
     5: Transpose.TRANSPOSE, 6: Transpose.ROTATE_270, 7: Transpose.TRANSVERSE, 8: Transpose.ROTATE_90,
 }  # fmt: skip
-SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 
 
 class ImageSpec(NamedTuple):
-    """The form of every decoded image."""
+    """What samples are made from image files: their channels, their size, and how they are cropped."""
 
     channels: int  # 1 for grey, 3 for colour
     height: int  # in pixels
@@ -51,8 +52,8 @@ class ImageSpec(NamedTuple):
         return self.channels, self.height, self.width
 
 
-class Unreadable(ValueError):  # noqa: N818
-    """A file is not a usable image. The message is a reason without a remedy."""
+class Unreadable(ConfigError):  # noqa: N818
+    """A file is not a usable image."""
 
 
 @contextmanager
@@ -60,7 +61,8 @@ def open_image(file: Path) -> Iterator[Image.Image]:
     """Opens an image file, and reads only its header.
 
     Raises:
-        Unreadable: the file is damaged or not an image, which may show only when the block reads pixels.
+        Unreadable: the file is damaged or not an image. Damage may show only when the block reads pixels, so
+            any exception of the block is taken for damage.
         ConfigError: the file may be intact, but the system lacks memory or open files.
     """
     try:
@@ -72,13 +74,13 @@ def open_image(file: Path) -> Iterator[Image.Image]:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES):
             raise resource_error(str(file), error) from error
         reason = f"cannot be read as an image ({error_message(error)})"
-        raise Unreadable(f"{escape_unprintable(str(file))} {reason}") from error
+        raise Unreadable(f"{escape_unprintable(str(file))} {reason}", REPAIR) from error
 
 
-def resource_error(images: str, error: BaseException) -> ConfigError:
-    """The error about images for which the system lacks memory, open files or processes."""
+def resource_error(subject: str, error: BaseException) -> ConfigError:
+    """The error that a file, or "images", cannot be read for lack of memory, open files or processes."""
     remedy = "lower data.num_workers, or raise the limit of files, processes or memory (ulimit -n, -u, -v)"
-    return ConfigError(f"{images} cannot be read ({error_message(error)})", remedy)
+    return ConfigError(f"{subject} cannot be read ({error_message(error)})", remedy)
 
 
 def orientation(image: Image.Image) -> int:
@@ -88,25 +90,40 @@ def orientation(image: Image.Image) -> int:
     return 1
 
 
-def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.ndarray:
-    """Decodes an image to uint8 [C, h, w]: the size of `spec`, or just covering it if it is cropped later.
-
-    Args:
-        warnings: receives warnings about the file, at most one of each kind, `frames` or `dark`.
+def read_header(file: Path) -> tuple[int, int, str]:
+    """The height and the width of an image held upright, and its Pillow mode; reads no pixels.
 
     Raises:
         Unreadable, ConfigError: as in `open_image`.
     """
     with open_image(file) as image:
-        # The second frame of an MPO file of a phone is only a preview.
+        is_sideways = orientation(image) >= 5
+        height, width = image.size if is_sideways else image.size[::-1]  # Pillow's size is (width, height)
+        return height, width, image.mode
+
+
+def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.ndarray:
+    """Decodes an image to uint8 [C, h, w]: the size of `spec`, or just covering it if it is cropped later.
+
+    Args:
+        warnings: a dictionary to which warnings about the file are added, with the key `frames` or `dark`.
+
+    Raises:
+        Unreadable, ConfigError: as in `open_image`.
+    """
+    with open_image(file) as image:
+        # Counting frames is slow, so it ends with the first warning. The second frame of an MPO file, which
+        # phones write, is only a preview.
         frames = 1 if "frames" in warnings or image.format == "MPO" else getattr(image, "n_frames", 1)
         if frames > 1:
             warnings["frames"] = f"{file} has {frames} frames, of which the first is used"
-        deep = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
+        # In these modes, Pillow keeps only the high byte of 16-bit values. Only the raw mode of the tiles of
+        # the file, such as RGB;16B, shows that the file has 16 bits.
+        drops_low_byte = image.mode in ("RGB", "RGBA", "LA") and ";16" in str(getattr(image, "tile", ""))
         image.load()  # before EXIF is read, so that damaged pixels are reported
         transpose = UPRIGHT.get(orientation(image))
         upright = image if transpose is None else image.transpose(transpose)
-        if deep:  # of 16-bit values Pillow keeps only the high bytes
+        if drops_low_byte:  # << 8 restores the range of 16 bits
             _warn_if_dark(int(np.asarray(image.convert("RGB")).max()) << 8, spec, file, warnings)
         width, height = spec.width, spec.height
         if spec.crop != "none":
@@ -114,23 +131,26 @@ def decode_image(file: Path, spec: ImageSpec, warnings: dict[str, str]) -> np.nd
             width = max(width, round(upright.width * scale))
             height = max(height, round(upright.height * scale))
         # Pillow antialiases when it reduces an image.
-        resized = _eight_bit(upright, spec, file, warnings).resize((width, height), Image.Resampling.BICUBIC)
-        pixels = np.array(resized)  # [h, w] or [h, w, 3]
-    planes = pixels.reshape(*pixels.shape[:2], spec.channels).transpose(2, 0, 1)
-    return np.ascontiguousarray(planes)
+        eight_bits = _to_eight_bits(upright, spec, file, warnings)
+        pixels = np.array(eight_bits.resize((width, height), Image.Resampling.BICUBIC))  # [h, w] or [h, w, 3]
+    return np.ascontiguousarray(pixels.reshape(height, width, spec.channels).transpose(2, 0, 1))
 
 
-def _eight_bit(image: Image.Image, spec: ImageSpec, file: Path, warnings: dict[str, str]) -> Image.Image:
-    """Converts an image of any mode to 8 bits, grey or colour, on the background where it is transparent."""
+def _to_eight_bits(image: Image.Image, spec: ImageSpec, file: Path, warnings: dict[str, str]) -> Image.Image:
+    """Converts an image of any mode to grey or colour of 8 bits; transparent parts show the background.
+
+    Raises:
+        ValueError: the range of the pixels is unknown, or exceeds `spec.white`.
+    """
     if image.mode == "F":
         raise ValueError("pixels are floating-point numbers of unknown range")
     if image.mode.startswith("I"):  # Pillow's convert would clip the values at 255
-        deep = np.asarray(image)
-        low, high = int(deep.min()), int(deep.max())
+        values = np.asarray(image)
+        low, high = int(values.min()), int(values.max())
         if low < 0 or high > spec.white:
             raise ValueError(f"pixels are from {low:,} to {high:,}, but white is data.white={spec.white}")
         _warn_if_dark(high, spec, file, warnings)
-        image = Image.fromarray(np.round(deep / (spec.white / 255)).astype(np.uint8))
+        image = Image.fromarray(np.round(values / (spec.white / 255)).astype(np.uint8))
     if image.has_transparency_data:
         background = Image.new("RGBA", image.size, spec.background)
         image = Image.alpha_composite(background, image.convert("RGBA"))
@@ -138,7 +158,10 @@ def _eight_bit(image: Image.Image, spec: ImageSpec, file: Path, warnings: dict[s
 
 
 def _warn_if_dark(high: int, spec: ImageSpec, file: Path, warnings: dict[str, str]) -> None:
-    """Adds a warning if the largest value of an image, `high`, is at most a quarter of white."""
+    """Adds a warning if the largest value of an image, `high`, is at most a quarter of white.
+
+    The suggested value of white is the largest number with as many bits as `high`.
+    """
     if 0 < high <= spec.white // 4:
         warnings["dark"] = (
             f"the largest value of {file} is {high:,} of {spec.white:,}, so the image is dark: scale such "
@@ -152,10 +175,10 @@ def crop_image(image: Tensor, spec: ImageSpec, random_numbers: Tensor | None = N
 
     Without random numbers, the crop is the middle, not mirrored.
     """
-    middle = no_augmentation(1)[0]
-    numbers = middle if random_numbers is None else random_numbers
-    position = numbers if spec.crop == "random" else middle
-    top = int(crop_offset(position[1], torch.tensor(image.shape[1] - spec.height)))
-    left = int(crop_offset(position[2], torch.tensor(image.shape[2] - spec.width)))
+    (not_augmented,) = no_augmentation(1)
+    numbers = not_augmented if random_numbers is None else random_numbers
+    _, top_number, left_number = numbers if spec.crop == "random" else not_augmented
+    top = int(crop_offset(top_number, torch.tensor(image.shape[1] - spec.height)))
+    left = int(crop_offset(left_number, torch.tensor(image.shape[2] - spec.width)))
     window = image[:, top : top + spec.height, left : left + spec.width]
-    return window.flip(-1) if spec.flip and is_mirrored(numbers[None]) else window
+    return window.flip(-1) if spec.flip and is_mirrored(numbers) else window

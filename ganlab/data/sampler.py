@@ -13,14 +13,16 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import derive_seed, seeded_generator
 
-GlobalBatch = Callable[[int, int], Tensor]  # k, B -> the rows of global batch k, [B] int64
+GlobalRows = Callable[[int, int], Tensor]  # (k, B) -> the rows of global batch k of B samples, [B] int64
 
 
 class BatchIndices(NamedTuple):
     """The part of one global batch that one process reads, on the CPU."""
 
     rows: Tensor  # [b] int64, the positions of samples in their source
-    random_numbers: Tensor | None  # [b, 3] uniform in [0, 1): flip, top, left; None: no augmentation
+    # [b, 3] uniform in [0, 1). The numbers of a sample determine whether it is mirrored, the first row of its
+    # crop, and the first column of its crop. None: the batch is not augmented.
+    random_numbers: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -28,33 +30,33 @@ class BatchSampler:
     """The batches of one process: rank r of W has rows r B / W to (r + 1) B / W - 1 of each global batch.
 
     Args:
-        global_batch: returns the rows of a global batch.
+        global_rows: returns the rows of a global batch.
         seed: the seed of the random numbers for augmentation.
-        stages: the number of batches of each stage, and their global size B, a multiple of `world_size`. The
-            last stage has no end.
+        budgets: the steps and the global batch size B of each stage, then of the main game. B is a multiple
+            of `world_size`. The steps of the main game are not used.
         augments: whether batches come with random numbers.
     """
 
-    global_batch: GlobalBatch
+    global_rows: GlobalRows
     seed: int
-    stages: Sequence[tuple[int, int]]
+    budgets: Sequence[tuple[int, int]]
     rank: int
     world_size: int
     augments: bool
 
     def batch(self, k: int) -> BatchIndices:
-        """This process's part of global batch k, where k counts the batches of all stages."""
-        ends = accumulate(length for length, _ in self.stages[:-1])
-        _, size = self.stages[bisect_right(list(ends), k)]
+        """This process's part of global batch k, where k counts the steps of all stages and the main game."""
+        stage_ends = list(accumulate(steps for steps, _ in self.budgets[:-1]))
+        _, size = self.budgets[bisect_right(stage_ends, k)]  # of the stage, or the main game, that contains k
         local = slice(self.rank * size // self.world_size, (self.rank + 1) * size // self.world_size)
         random_numbers = None
         if self.augments:
             random_numbers = torch.rand(size, 3, generator=seeded_generator(self.seed, "augment", k))[local]
-        return BatchIndices(self.global_batch(k, size)[local], random_numbers)
+        return BatchIndices(self.global_rows(k, size)[local], random_numbers)
 
 
-def epoch_batches(seed: int, num_samples: int) -> GlobalBatch:
-    """Batches of epochs, each a permutation of all samples, whose incomplete last batch is dropped."""
+def epoch_batches(seed: int, num_samples: int) -> GlobalRows:
+    """Batches of successive epochs. An epoch is a permutation of all samples without its incomplete batch."""
 
     @lru_cache(maxsize=1)
     def permutation(epoch: int) -> Tensor:
@@ -62,14 +64,14 @@ def epoch_batches(seed: int, num_samples: int) -> GlobalBatch:
         return torch.randperm(num_samples, generator=seeded_generator(seed, "data", epoch))
 
     def batch(k: int, size: int) -> Tensor:
-        epoch, i = divmod(k, num_samples // size)
+        epoch, i = divmod(k, num_samples // size)  # batch i of the epoch
         return permutation(epoch)[i * size : (i + 1) * size]
 
     return batch
 
 
 class LabelledSubset:
-    """The training samples whose labels a semi-supervised run may see: `count / num_classes` of each class.
+    """The training samples whose labels a semi-supervised run may see, equally many of each class.
 
     Args:
         labels: the labels of all training samples, [N].
@@ -85,32 +87,32 @@ class LabelledSubset:
             raise ConfigError("needs data with labels", key=".labelled", value=count)
         self.labels, self.num_classes = labels.cpu(), num_classes
         self.per_class, rest = divmod(count, num_classes)
-        reason = f"cannot be divided among the {num_classes} classes"
-        require(not rest, ".labelled", count, reason, f"set it to a multiple of {num_classes}")
-        fewest = int(torch.bincount(self.labels, minlength=num_classes).min())
-        reason = f"takes {self.per_class} samples of each class, but one class has only {fewest}"
-        maximum = fewest * num_classes
-        require(count <= maximum, ".labelled", count, reason, f"set it to {maximum} or less")
+        uneven = f"cannot be divided among the {num_classes} classes"
+        require(rest == 0, ".labelled", count, uneven, f"set it to a multiple of {num_classes}")
+        smallest = int(torch.bincount(self.labels, minlength=num_classes).min())
+        too_many = f"takes {self.per_class} samples of each class, but one class has only {smallest}"
+        remedy = f"set it to {smallest * num_classes} or less"
+        require(self.per_class <= smallest, ".labelled", count, too_many, remedy)
 
     def rows(self, seed: int) -> Tensor:
-        """The rows of the subset among the training samples, [count]; the seed determines them."""
+        """The rows of the subset among the training samples, [count], as chosen by the seed."""
         order = torch.randperm(len(self.labels), generator=seeded_generator(seed, "labelled"))
         classes = self.labels[order]
         return torch.cat([order[classes == label][: self.per_class] for label in range(self.num_classes)])
 
-    def batches(self, seed: int) -> GlobalBatch:
-        """Batches of a sequence of permutations of the subset, without a gap between two permutations.
+    def batches(self, seed: int) -> GlobalRows:
+        """Batches of an endless sequence: one permutation of the subset after the other.
 
-        A batch may be larger than the subset, and then contains samples more than once.
+        A batch may extend over several permutations, and then contains samples more than once.
         """
         rows, order_seed = self.rows(seed), derive_seed(seed, "labelled")
-        length = len(rows)
+        count = len(rows)
 
         def batch(k: int, size: int) -> Tensor:
-            first, end = k * size, (k + 1) * size
-            passes = range(first // length, -(-end // length))  # the permutations that the batch overlaps
-            order = [torch.randperm(length, generator=seeded_generator(order_seed, i)) for i in passes]
-            return rows[torch.cat(order)[first % length :][:size]]
+            first, last = k * size, (k + 1) * size - 1  # positions in the sequence
+            overlapped = range(first // count, last // count + 1)  # the numbers of the permutations
+            order = [torch.randperm(count, generator=seeded_generator(order_seed, i)) for i in overlapped]
+            return rows[torch.cat(order)[first % count :][:size]]  # skips the part before the batch
 
         return batch
 
@@ -121,17 +123,16 @@ def sequential_batches(rows: Tensor, batch_size: int) -> Iterator[BatchIndices]:
 
 
 def no_augmentation(n: int, device: torch.device | str = "cpu") -> Tensor:
-    """The random numbers [n, 3] with which samples are not mirrored, and are cropped in the middle."""
+    """The random numbers [n, 3] of samples that are not mirrored, and are cropped in the middle."""
     return torch.full((n, 3), 0.5, device=device)
 
 
 def is_mirrored(random_numbers: Tensor) -> Tensor:
-    """Whether each sample is mirrored, by its random numbers, [b, 3] -> [b] bool."""
-    return random_numbers[:, 0] < 0.5
+    """Whether each sample is mirrored, by its random numbers, [..., 3] -> [...] bool."""
+    return random_numbers[..., 0] < 0.5
 
 
-def crop_offset(uniform: Tensor, spare: Tensor) -> Tensor:
-    """The first row or column of a crop, uniform in {0, ..., spare}, in the shape of `uniform`."""
-    # In float32, because samples in files are cropped one by one and those in memory together, and both ways
-    # must round equally.
-    return (uniform * (spare + 1)).long().minimum(spare)
+def crop_offset(random_numbers: Tensor, max_offset: Tensor) -> Tensor:
+    """The first row or column of each crop, uniform in {0, ..., max_offset}, [b] -> [b] int64."""
+    # Always float32, so that crops of single files and crops of whole batches in memory round equally.
+    return (random_numbers * (max_offset + 1)).long().minimum(max_offset)

@@ -1,4 +1,4 @@
-"""Sources: the samples of one split, in memory or in files, from which batches are read."""
+"""Sources of samples: each reads the batches of one split, from memory or from files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -11,10 +11,11 @@ from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
 from ganlab.data.sampler import BatchIndices, crop_offset, is_mirrored, no_augmentation, sequential_batches
 
-Choice = Literal["last", "random"]  # which samples are held out
+HeldOut = Literal["last", "random"]  # which samples are held out for validation
 Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
-Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32; labels [b] int64
-LabelledBatch = tuple[Tensor, Tensor | None, Tensor, Tensor | None]  # a batch, then the labelled one
+Samples = tuple[Tensor, Tensor | None]  # x [b, *shape] uint8 or float32, and labels [b] int64
+# x and labels of a training batch, then those of a batch of the labelled subset.
+LabelledBatch = tuple[Tensor, Tensor | None, Tensor, Tensor | None]
 
 
 class Source(ABC):
@@ -29,7 +30,7 @@ class Source(ABC):
 
     @abstractmethod
     def move(self, device: torch.device) -> None:
-        """Moves samples that are held in memory to a device, where a batch is then an index operation."""
+        """Moves samples that are held in memory to a device, so that no batch is copied there."""
 
     @abstractmethod
     def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
@@ -41,16 +42,16 @@ class Source(ABC):
 
     @abstractmethod
     def contents(self) -> Iterator[Tensor | str]:
-        """The input of a fingerprint of the samples, wherever they are stored; quick to read."""
+        """The data that the fingerprint of the samples is computed from; for files, only a part of them."""
 
 
 class InMemory(Source):
-    """Samples in tensors, all of which move to the device of the game."""
+    """Samples that are held in memory. All attributes that are tensors move to the device of the game."""
 
     device = torch.device("cpu")
-    distinct_rows: Tensor | None = (
-        None  # one row of each distinct sample, as `all_samples` returns; None: all
-    )
+    # The rows that `all_samples` reads; None: all rows. The other rows are those of unreadable files, which
+    # repeat the samples of the next readable files.
+    distinct_rows: Tensor | None = None
 
     def move(self, device: torch.device) -> None:
         self.device = device
@@ -60,8 +61,8 @@ class InMemory(Source):
 
     def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
         for rows, random_numbers in indices:
-            rows = send(rows, self.device)
-            numbers = None if random_numbers is None else send(random_numbers, self.device)
+            rows = copy_to_device(rows, self.device)
+            numbers = None if random_numbers is None else copy_to_device(random_numbers, self.device)
             yield self.take(rows, numbers), labels_at(self.labels, rows)
 
     def all_samples(self, batch_size: int) -> Iterator[Samples]:
@@ -81,9 +82,9 @@ class Memory(InMemory):
 
     Args:
         x: the samples, [N, *shape] uint8 or float32.
-        labels: their labels, [N] int64.
-        flip: whether half of the training samples, which must be images then, are mirrored.
-        distinct_rows: the rows that are no replacements of unreadable files, [M]; None: all.
+        labels: the labels of the samples, [N] int64.
+        flip: whether half of the training samples are mirrored; only for images.
+        distinct_rows: the rows that `all_samples` reads, [M]; None: all rows.
     """
 
     def __init__(self, x: Tensor, labels: Labels, flip: bool, distinct_rows: Tensor | None = None):
@@ -100,14 +101,14 @@ class Memory(InMemory):
 
 
 class VariableSizeImages(InMemory):
-    """Images of several sizes; a batch consists of random crops of one size.
+    """Images of several sizes, from which a batch takes random crops of one size.
 
     Args:
         images: N images [C, h, w] uint8, each with h >= H and w >= W.
-        labels: their labels, [N] int64.
+        labels: the labels of the images, [N] int64.
         shape: the shape of a crop, (C, H, W).
         flip: whether half of the training samples are mirrored.
-        distinct_rows: as in `Memory`, [M].
+        distinct_rows: the rows that `all_samples` reads, [M].
     """
 
     augments = True
@@ -117,54 +118,54 @@ class VariableSizeImages(InMemory):
     ):
         self.pixels = torch.cat([image.flatten() for image in images])  # [sum of all C * h * w]
         self.sizes = torch.tensor([image.shape[1:] for image in images])  # [N, 2] h, w
-        lengths = shape[0] * self.sizes.prod(1)  # [N]
-        self.starts = lengths.cumsum(0) - lengths  # [N]
+        lengths = torch.tensor([image.numel() for image in images])  # [N]
+        self.starts = lengths.cumsum(0) - lengths  # [N] the first pixel of each image
         self.labels, self.shape, self.flip, self.distinct_rows = labels, shape, flip, distinct_rows
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
-        # All crops are gathered at once from the flat pixels, without a loop over images. Pixel (c, y, x) of
-        # an image of h x w pixels is element c h w + y w + x after the start of the image.
+        # All crops are read from the flat pixels in one index operation, without a loop over images. In an
+        # image of h x w pixels, pixel (channel, y, x) is element channel * h * w + y * w + x.
         channels, height, width = self.shape
         numbers = no_augmentation(len(rows), self.device) if random_numbers is None else random_numbers
-        heights, widths = self.sizes[rows].T  # [b], [b]
-        top, left = crop_offset(numbers[:, 1], heights - height), crop_offset(numbers[:, 2], widths - width)
-        x = torch.arange(width, device=self.device).expand(len(rows), width)  # [b, W] columns of the crop
+        _, top_numbers, left_numbers = numbers.T
+        heights, widths = self.sizes[rows].T  # [b] each
+        # The rows y, [b, H], and the columns x, [b, W], of the crops in their images.
+        y = crop_offset(top_numbers, heights - height)[:, None] + torch.arange(height, device=self.device)
+        x = crop_offset(left_numbers, widths - width)[:, None] + torch.arange(width, device=self.device)
         if self.flip:
-            x = torch.where(is_mirrored(numbers)[:, None], width - 1 - x, x)
-        y = top[:, None] + torch.arange(height, device=self.device)  # [b, H] rows of the image
-        in_plane = y[:, :, None] * widths[:, None, None] + (left[:, None] + x)[:, None, :]  # [b, H, W]
-        planes = torch.arange(channels, device=self.device) * (heights * widths)[:, None]  # [b, C]
-        starts = self.starts[rows][:, None] + planes  # [b, C] the first element of each plane
-        return self.pixels[starts[:, :, None, None] + in_plane[:, None]]
+            x = torch.where(is_mirrored(numbers)[:, None], x.flip(1), x)
+        within_channel = y[:, :, None] * widths[:, None, None] + x[:, None, :]  # [b, H, W]
+        channel_starts = torch.arange(channels, device=self.device) * (heights * widths)[:, None]  # [b, C]
+        starts = self.starts[rows][:, None] + channel_starts  # [b, C]
+        return self.pixels[starts[:, :, None, None] + within_channel[:, None]]
 
 
-def hold_out(x: Tensor, labels: Tensor, validation: int, choice: Choice, flip: bool) -> dict[str, Source]:
-    """Splits samples into the sources `train` and `validation`; only `train` if `validation` is 0.
+def hold_out(x: Tensor, labels: Tensor, validation: int, choice: HeldOut, flip: bool) -> dict[str, Source]:
+    """Divides samples into the sources `train` and `validation`; only `train` if `validation` is 0.
 
     Args:
         x: the samples, [N, *shape].
-        labels: their labels, [N].
+        labels: the labels of the samples, [N].
         validation: the number of samples to hold out.
-        choice: `last` holds out those at the end, `random` the same random ones in every run.
+        choice: `last` holds out the last samples, `random` the same random samples in every run.
         flip: whether half of the training samples are mirrored.
 
     Raises:
         ConfigError: no sample would be left for training.
     """
-    if validation == 0:
-        return {"train": Memory(x, labels, flip)}
     require(validation < len(x), ".validation", validation, f"holds out all {len(x)} samples", "lower it")
     order = torch.arange(len(x))
     if choice == "random":
         order = torch.randperm(len(x), generator=seeded_generator("validation"))
-    rows = {"train": order[:-validation].sort().values, "validation": order[-validation:]}
-    return {split: Memory(x[part], labels[part], flip) for split, part in rows.items()}
+    num_train = len(x) - validation
+    split_rows = {"train": order[:num_train].sort().values, "validation": order[num_train:]}
+    return {split: Memory(x[rows], labels[rows], flip) for split, rows in split_rows.items() if len(rows)}
 
 
-def send(x: Tensor, device: torch.device) -> Tensor:
+def copy_to_device(x: Tensor, device: torch.device) -> Tensor:
     """Copies a batch to a device; the host does not wait for a copy to a GPU."""
     if x.device.type == "cpu" and device.type == "cuda":
         return x.pin_memory().to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Toy data: mixtures of Gaussians on the line and in the plane, whose densities are known."""
+"""Toy data sets: samples of mixtures of Gaussians on the line and in the plane, whose densities are known."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -15,14 +15,16 @@ from ganlab.data.sources import Memory
 
 
 class ToyArgs(DataSettings):
-    """The settings of every toy."""
+    """The settings of every toy data set."""
 
-    size: Count  # number of samples in each split
-    data_seed: Whole  # seed of the samples
+    size: Count  # the number of samples in each split
+    data_seed: Whole  # the seed of the samples
 
 
 class Toy(Data):
-    """Base class of toys: two splits, `train` and `test`, drawn from a mixture whose modes are the classes.
+    """The base class of toy data sets: two splits, `train` and `test`, drawn from a mixture of Gaussians.
+
+    The label of a sample is the index of its Gaussian.
 
     Raises:
         ConfigError: a setting contradicts the distribution.
@@ -34,22 +36,27 @@ class Toy(Data):
         centres = distribution.centres
         check_settings(settings, shape=tuple(centres.shape[1:]), num_classes=len(centres), range=None)
         self.distribution = distribution
-        samples = {s: distribution.sample(size, seeded_generator(data_seed, s)) for s in ("train", "test")}
-        sources = {split: Memory(x, modes, flip=False) for split, (x, modes) in samples.items()}
-        super().__init__(**settings, sources=sources)
+
+        def draw(split: str) -> Memory:
+            x, modes = distribution.sample(size, seeded_generator(data_seed, split))
+            return Memory(x, modes, flip=False)
+
+        super().__init__(**settings, sources={"train": draw("train"), "test": draw("test")})
 
 
 class Gaussian1D(Toy):
     """One Gaussian on the line."""
 
-    def __init__(self, mean: float, std: Positive, **base: Unpack[ToyArgs]):
-        super().__init__(Mixture.equal([[mean]], std), **base)
+    def __init__(self, mean: float, std: Positive, **args: Unpack[ToyArgs]):
+        super().__init__(Mixture.equal([[mean]], std), **args)
 
 
 class Mixture1D(Toy):
-    """Gaussians on the line, each with a mean, a standard deviation and a weight.
+    """Several Gaussians on the line.
 
     Args:
+        means: the mean of each Gaussian.
+        stds: the standard deviation of each Gaussian.
         weights: the probabilities of the Gaussians, up to a common factor.
 
     Raises:
@@ -61,37 +68,42 @@ class Mixture1D(Toy):
         means: Sequence[float],
         stds: Sequence[Positive],
         weights: Sequence[Positive],
-        **base: Unpack[ToyArgs],
+        **args: Unpack[ToyArgs],
     ):
         reason = f"means, stds and weights have {len(means)}, {len(stds)} and {len(weights)} elements"
-        fits = len(means) == len(stds) == len(weights) >= 1
-        require(fits, "", UNSET, reason, "give one of each for every Gaussian")
-        super().__init__(Mixture([[mean] for mean in means], stds, weights), **base)
+        equally_many = len(means) == len(stds) == len(weights) >= 1
+        require(equally_many, "", UNSET, reason, "give one of each for every Gaussian")
+        super().__init__(Mixture([[mean] for mean in means], stds, weights), **args)
 
 
 class Ring(Toy):
     """Gaussians at equal angles on a circle around the origin, the first of them on the first axis.
 
-    PacGAN (Lin et al. 2018) and the released code of Metz et al. (2017) have eight with radius 1.
+    PacGAN (Lin et al. 2018) and the released code of Metz et al. (2017) use eight Gaussians and radius 1.
     """
 
-    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **base: Unpack[ToyArgs]):
+    def __init__(self, modes: Count, radius: NotNegative, std: Positive, **args: Unpack[ToyArgs]):
         angles = 2 * np.pi * np.arange(modes) / modes
         centres = radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)  # [modes, 2]
-        super().__init__(Mixture.equal(centres.tolist(), std), **base)
+        super().__init__(Mixture.equal(centres.tolist(), std), **args)
 
 
 class Grid(Toy):
-    """Gaussians in the plane at all points whose two coordinates are in a list (Lin et al. 2018)."""
+    """Gaussians on a grid in the plane (Lin et al. 2018).
 
-    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **base: Unpack[ToyArgs]):
-        super().__init__(Mixture.equal(list(product(coordinates, repeat=2)), std), **base)
+    Args:
+        coordinates: the values of the two coordinates of the centres. Each pair of values is a centre.
+    """
+
+    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **args: Unpack[ToyArgs]):
+        super().__init__(Mixture.equal(list(product(coordinates, repeat=2)), std), **args)
 
 
 class Spiral(Toy):
     """Gaussians at equal distances along an Archimedean spiral, from the origin to `radius`.
 
-    Neighbours overlap, so the fraction of covered modes estimates the covered fraction of the curve.
+    Neighbouring Gaussians overlap, so that they fill the curve. The fraction of Gaussians that a generator
+    covers therefore estimates the fraction of the curve that it covers.
 
     Args:
         turns: the number of turns of the spiral around the origin.
@@ -100,12 +112,13 @@ class Spiral(Toy):
     """
 
     def __init__(
-        self, turns: Positive, radius: Positive, components: TwoOrMore, std: Positive, **base: Unpack[ToyArgs]
+        self, turns: Positive, radius: Positive, components: TwoOrMore, std: Positive, **args: Unpack[ToyArgs]
     ):
-        # The spiral is r = radius * angle / (2 pi turns); equal arc lengths are found by interpolation.
-        angles = np.linspace(0, 2 * np.pi * turns, 10_000)
-        # The arc length up to each angle, times a constant factor.
-        length = angles * np.hypot(1, angles) + np.arcsinh(angles)
-        angle = np.interp(np.linspace(0, length[-1], components), length, angles)  # [components]
-        points = np.stack([np.cos(angle), np.sin(angle)], axis=1) * angle[:, None]  # [components, 2]
-        super().__init__(Mixture.equal((radius / angles[-1] * points).tolist(), std), **base)
+        # On the spiral with distance t at angle t, the arc length is (t sqrt(1 + t^2) + arcsinh(t)) / 2. The
+        # angles at equal distances along the curve are interpolated in a fine table of arc lengths.
+        table_angles = np.linspace(0, 2 * np.pi * turns, 10_000)
+        lengths = table_angles * np.hypot(1, table_angles) + np.arcsinh(table_angles)  # twice the arc lengths
+        angles = np.interp(np.linspace(0, lengths[-1], components), lengths, table_angles)  # [components]
+        points = np.stack([np.cos(angles), np.sin(angles)], axis=1) * angles[:, None]  # [components, 2]
+        centres = radius / table_angles[-1] * points  # the last one is at `radius`
+        super().__init__(Mixture.equal(centres.tolist(), std), **args)

@@ -15,28 +15,32 @@ from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import seeded_generator
 from ganlab.core.validation import Count, Whole
 from ganlab.data.base import Data, DataSettings, check_image_settings, check_settings
-from ganlab.data.sources import Choice, InMemory, Memory, hold_out
+from ganlab.data.sources import HeldOut, InMemory, Memory, hold_out
 
+# The folder of torchvision for each data set.
 FOLDERS = {"MNIST": "MNIST", "FashionMNIST": "FashionMNIST", "CIFAR10": "cifar-10-batches-py"}
+# The class names of torchvision. MNIST has none, because the names of its classes are their labels.
 CLASS_NAMES = {
     "FashionMNIST": "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot",
     "CIFAR10": "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck",
-}  # torchvision's names; the names of digits are their labels
-NUM_TRAIN = 1437  # number of training images among the 1797 digits of scikit-learn
-NUM_DIGITS, STACK_SIZE = 10, 3  # number of different digits, and of digits in a stack
-TIMEOUT = 20.0  # seconds to wait for a reply of the server
+}
+NUM_TRAIN = 1437  # the number of training images among the 1797 digits of scikit-learn
+NUM_DIGITS = 10  # the number of different digits
+STACK_SIZE = 3  # the number of digits in a stack
+DOWNLOAD_TIMEOUT = 20.0  # how long to wait for a reply of the server, in seconds
 
 
 class Digits(Data):
     """The handwritten digits that scikit-learn ships (Alpaydin and Kaynak 1998), [1, 8, 8].
 
-    The last fifth is the test split, because neighbours in the file look alike, as if one person had
-    written them. Its fid/digits to the rest is 4 to 9. If every fifth image were taken instead, the value
-    would be 1.5, and the split would not measure generalisation to other handwriting.
+    The last fifth of the file is the test split. Images that are close together in the file look alike, as if
+    one person had written them. So a test split of every fifth image would not measure generalisation to
+    other handwriting: its Frechet distance to the other images (the metric fid/digits) is only 1.5, and that
+    of the last fifth is 4 to 9.
 
     Args:
         validation: the number of training images that are held out.
-        validation_choice: `last` holds out those at the end, `random` the same random ones in every run.
+        validation_choice: `last` holds out the last images, `random` the same random images in every run.
         labelled: the number of training images whose labels a semi-supervised trick may see; None: no trick
             may see them.
 
@@ -47,7 +51,7 @@ class Digits(Data):
     def __init__(
         self,
         validation: Whole,
-        validation_choice: Choice,
+        validation_choice: HeldOut,
         labelled: Count | None,
         **settings: Unpack[DataSettings],
     ):
@@ -68,10 +72,10 @@ class Vision(Data):
 
     Args:
         dataset: torchvision's name of the data set.
-        root: the folder that contains torchvision's folder of the data set.
-        flip: mirror half of the training images.
+        root: the folder that contains the folder of the data set, in torchvision's layout.
+        flip: whether half of the training images are mirrored.
         validation: the number of training images that are held out.
-        validation_choice: `last` holds out those at the end, `random` the same random ones in every run.
+        validation_choice: `last` holds out the last images, `random` the same random images in every run.
         labelled: the number of training images whose labels a semi-supervised trick may see; None: no trick
             may see them.
 
@@ -86,14 +90,14 @@ class Vision(Data):
         root: str,
         flip: bool,
         validation: Whole,
-        validation_choice: Choice,
+        validation_choice: HeldOut,
         labelled: Count | None,
         **settings: Unpack[DataSettings],
     ):
         check_settings(settings, num_classes=10)  # so that a wrong setting is refused before a download
         train, test = load_splits(dataset, root)
         check_image_settings(settings, shape=train[0].shape[1:], num_classes=10)
-        sources = hold_out(*train, validation, validation_choice, flip) | {"test": Memory(*test, flip)}
+        sources = hold_out(*train, validation, validation_choice, flip) | {"test": Memory(*test, flip=False)}
         super().__init__(**settings, sources=sources, labelled=labelled)
         self.class_names = tuple(CLASS_NAMES[dataset].split(",")) if dataset in CLASS_NAMES else None
 
@@ -105,7 +109,7 @@ class StackedMNIST(Data):
     each MNIST image is in memory only once.
 
     Args:
-        root: the folder that contains torchvision's folder of MNIST.
+        root: the folder that contains the folder of MNIST, in torchvision's layout.
         size: the number of stacks in the training split, the same ones in every run.
         test_size: the number of stacks in the test split.
         data_seed: the seed of the choice of digits.
@@ -118,9 +122,10 @@ class StackedMNIST(Data):
         self, root: str, size: Count, test_size: Count, data_seed: Whole, **settings: Unpack[DataSettings]
     ):
         check_image_settings(settings, shape=(STACK_SIZE, 28, 28), num_classes=NUM_DIGITS**STACK_SIZE)
-        splits = zip(("train", "test"), (size, test_size), load_splits("MNIST", root), strict=True)
-        sources = {split: Stacks(*images, n, data_seed, split) for split, n, images in splits}
-        super().__init__(**settings, sources=sources)
+        train, test = load_splits("MNIST", root)
+        stacks = Stacks(*train, size, data_seed, split="train")
+        test_stacks = Stacks(*test, test_size, data_seed, split="test")
+        super().__init__(**settings, sources={"train": stacks, "test": test_stacks})
 
 
 class Stacks(InMemory):
@@ -128,10 +133,10 @@ class Stacks(InMemory):
 
     Args:
         images: the images, [N, 1, H, W].
-        labels: their labels, [N].
+        labels: the labels of the images, [N].
         n: the number of stacks.
         data_seed: the seed of the choice of images.
-        split: the split to which the stacks belong; it also enters the seed.
+        split: the split of the stacks. It also determines the choice, so that splits have different stacks.
     """
 
     augments = False
@@ -140,9 +145,8 @@ class Stacks(InMemory):
     def __init__(self, images: Tensor, labels: Tensor, n: int, data_seed: int, split: str):
         self.images = images
         generator = seeded_generator("stacked", data_seed, split)
-        self.parts = torch.randint(
-            len(images), (n, STACK_SIZE), generator=generator
-        )  # [n, 3] rows of `images`
+        # The rows of the images of each stack, [n, 3].
+        self.parts = torch.randint(len(images), (n, STACK_SIZE), generator=generator)
         powers = NUM_DIGITS ** torch.arange(STACK_SIZE - 1, -1, -1)  # 100, 10, 1
         self.labels = (labels[self.parts] * powers).sum(1)  # [n]
 
@@ -154,7 +158,9 @@ class Stacks(InMemory):
 
 
 def load_splits(dataset: str, root: str) -> list[tuple[Tensor, Tensor]]:
-    """Images [N, C, H, W] uint8 and labels [N] of the training and the test split; downloads missing data.
+    """The training split and the test split, each as images [N, C, H, W] uint8 and labels [N].
+
+    Missing data are downloaded.
 
     Raises:
         ConfigError: the data are missing and cannot be downloaded, or are damaged.
@@ -174,34 +180,35 @@ def load_splits(dataset: str, root: str) -> list[tuple[Tensor, Tensor]]:
             remedy = "delete it to download it again, or set the root to an undamaged copy"
             raise ConfigError(f"{folder} is incomplete or damaged", remedy, ".root", root) from error
         images = torch.as_tensor(stored.data)
-        images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)  # [N, C, H, W]
+        # From grey images [N, H, W] or colour images [N, H, W, C] to [N, C, H, W].
+        images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
         splits.append((images.contiguous(), torch.as_tensor(stored.targets).long()))
     return splits
 
 
 def _download(dataset: str, root: Path) -> None:
-    """Downloads a data set into `root`. It is renamed into place when it is complete."""
+    """Downloads a data set into a temporary folder, and moves it into `root` when it is complete."""
     from torchvision import datasets
 
     folder = FOLDERS[dataset]
-    existing = next(parent for parent in (root, *root.absolute().parents) if parent.is_dir())
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)  # torchvision sets none, and would wait forever
+    nearest_parent = next(parent for parent in (root, *root.absolute().parents) if parent.is_dir())
+    previous_timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # torchvision sets none, and would wait forever
     try:
-        # In a folder next to the target, because a rename works only within one file system.
-        with tempfile.TemporaryDirectory(dir=existing) as temporary:
-            with redirect_stdout(io.StringIO()) as text, redirect_stderr(text):  # without a progress bar
+        # On the file system of `root`, because a rename works only within one.
+        with tempfile.TemporaryDirectory(dir=nearest_parent) as temporary:
+            with redirect_stdout(io.StringIO()) as ignored, redirect_stderr(ignored):  # no progress bar
                 getattr(datasets, dataset)(temporary, download=True)
             root.mkdir(parents=True, exist_ok=True)
             try:
                 (Path(temporary) / folder).rename(root / folder)
             except OSError:
-                if not (root / folder).is_dir():  # otherwise another process has downloaded the same data
+                if not (root / folder).is_dir():  # otherwise a different process has downloaded the same data
                     raise
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
-        reason = " ".join(str(error).split())[:200]
-        reason = f"does not contain {folder}, and downloading it failed ({reason})"
+        cause = " ".join(str(error).split())[:200]
+        reason = f"does not contain {folder}, and downloading it failed ({cause})"
         remedy = f"put torchvision's folder {folder} into it, or set the root to the folder that contains it"
         raise ConfigError(reason, remedy, ".root", str(root)) from error
     finally:
-        socket.setdefaulttimeout(timeout)
+        socket.setdefaulttimeout(previous_timeout)

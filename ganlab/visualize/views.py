@@ -148,7 +148,7 @@ def read_image(path: Path) -> Image.Image:
         with open_image(path) as image:
             return image.convert("RGB")
     except Unreadable as error:
-        raise ConfigError(str(error), "remove this image of training") from error
+        raise ConfigError(error.reason, "remove this image of training") from error
 
 
 def embed_pixels(x: Tensor) -> Tensor:

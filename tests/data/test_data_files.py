@@ -183,7 +183,7 @@ def test_a_fingerprint_of_large_data_reads_a_part_of_it(album, monkeypatch):
     read = []
     monkeypatch.setattr(files, "sha256", lambda piece: read.append(piece) or sha256(piece))
     for most, num_read in ((1, 1), (2**30, 11)):
-        monkeypatch.setattr(files, "TOTAL_BYTES", most)
+        monkeypatch.setattr(files, "MAX_TOTAL_BYTES", most)
         read.clear()
         assert len(image_folder(album, in_memory=False).fingerprint()) == 64
         assert len(read) == num_read
