@@ -1,7 +1,5 @@
 """Kinds and ranges of settings: a table of plain settings, and the annotations of constructors."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import os

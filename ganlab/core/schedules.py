@@ -1,7 +1,5 @@
 """Schedules: numbers that change with the step. Wherever one is accepted, a plain number is accepted too."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right

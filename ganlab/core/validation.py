@@ -1,7 +1,5 @@
 """Ranges and kinds of settings: annotations of constructors, and checks of single values."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeGuard
 

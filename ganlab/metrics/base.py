@@ -1,7 +1,5 @@
 """Base classes of metrics of generated samples, and of metrics of the features of images."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Metrics of downstream tasks: classifiers trained on generated samples or taken from the discriminator."""
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """Evaluation of games: all metrics of a run, measured on the same samples, and records of the values."""
 
-from __future__ import annotations
-
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress

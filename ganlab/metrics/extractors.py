@@ -1,7 +1,5 @@
 """Extractors of features: Inception, and small classifiers that replace it for small grey images."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

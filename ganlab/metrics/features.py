@@ -1,7 +1,5 @@
 """Feature extraction: the interface of extractors, caches of their output, and rounding to 256 levels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar

@@ -1,7 +1,5 @@
 """Metrics of fidelity on features: Frechet distance (FID), kernel distance (KID), Inception Score."""
 
-from __future__ import annotations
-
 from importlib.metadata import version
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Metrics of nearest neighbours: precision, recall, density and coverage, and memorisation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

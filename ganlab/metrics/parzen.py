@@ -1,7 +1,5 @@
 """Parzen window log-likelihood, the usual measure in papers of 2014 and 2015."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Annotated

@@ -1,7 +1,5 @@
 """Records of metric values, and their comparison: values of different protocols are not comparable."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path

@@ -6,8 +6,6 @@ in the standard deviation of that mode. A histogram counts the samples of high q
 as in the released code. Other samples are not counted. The published tables use 2,500 samples.
 """
 
-from __future__ import annotations
-
 import math
 from abc import abstractmethod
 from importlib.metadata import version
