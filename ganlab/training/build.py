@@ -134,8 +134,7 @@ def load(
     is_trained = game.first_step == 0 or game.step > game.first_step
     reason = f"stopped after {game.step} of the {game.first_step} steps before its generator learns"
     require(is_trained, "run_dir", run_dir, reason, f"continue it: {shell_override('resume', run.path)}")
-    module.to(device).eval()
-    return game
+    return module.to(device).eval().game
 
 
 def load_players(module: GameModule, checkpoint: dict[str, Any]) -> None:
