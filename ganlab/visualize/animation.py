@@ -7,7 +7,7 @@ from PIL import Image
 
 from ganlab.filesystem import atomic_writer
 
-FRAME_TIME, LAST_FRAME_TIME = 90, 2500  # how long a frame is shown, and the last one, in milliseconds
+FRAME_TIME, LAST_FRAME_TIME = 90, 2500  # milliseconds for which each frame, and the last frame, is shown
 
 
 def overview(frames: Sequence[Image.Image]) -> Image.Image:
