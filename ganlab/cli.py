@@ -95,7 +95,9 @@ class Command:
             cfg.job = self.jobs.add(hydra_cfg.job.num, overrides)
         try:
             cfg = validated_composition(cfg, self.name, overrides)
-            return self.jobs.finish(self.task(cfg, [*overrides, *self.overrides_of_saved_config]))
+            result = self.task(cfg, [*overrides, *self.overrides_of_saved_config])
+            self.jobs.finish(result)
+            return result
         except ONE_LINE_ERRORS as error:  # not left to Hydra, which ends a sweep at the first error
             self.report(error)
             if os.getpid() != self.main_pid:
@@ -158,21 +160,21 @@ class JobTable:
         # In a job, one alternative replaces a swept argument; all other arguments stay as they are.
         changed = (word for word in overrides if word not in self.arguments)
         swept = [word for word in changed if word.partition("=")[0] in self.swept_keys]
-        words = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *swept))
+        parts = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", part).strip("-") for part in (str(number), *swept))
         print(f"\njob {number}: {' '.join(overrides) or 'no overrides'}", flush=True)
         self.rows.append([str(number), " ".join(swept), "stopped", ""])
-        return "_".join(words)[:MAX_NAME]
+        return "_".join(parts)[:MAX_NAME]
 
-    def finish(self, result: Any) -> Any:
-        """Enters the result of the last job, or the error that ended it, into the table, and returns it."""
-        failed = isinstance(result, BaseException)
-        status = final_status(result)[0] if failed else "finished"
-        status = "refused" if isinstance(result, ConfigError) else status
-        metrics = result.items() if isinstance(result, dict) else ()
-        if self.rows:  # there are no rows without a sweep
-            values = ", ".join(f"{name} {format_number(value)}" for name, value in metrics)
-            self.rows[-1][2:] = status, values
-        return result
+    def finish(self, result: Any) -> None:
+        """Enters the result of the last job, or the error that ended the job, into the table."""
+        if not self.rows:  # there is no sweep
+            return
+        status, metrics = "finished", ""
+        if isinstance(result, BaseException):
+            status = "refused" if isinstance(result, ConfigError) else final_status(result)[0]
+        elif isinstance(result, dict):
+            metrics = ", ".join(f"{name} {format_number(value)}" for name, value in result.items())
+        self.rows[-1][2:] = status, metrics
 
     def print(self) -> None:
         """Prints the table; without a sweep it prints nothing."""

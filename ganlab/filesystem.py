@@ -20,8 +20,8 @@ from ganlab.core.errors import ConfigError
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A new file that replaces `path` at the end of the block; after an error, `path` is as it was before.
 
-    Until then the file has a random name, at most 255 characters long, as file systems require. It must not
-    exist yet, because an existing link would be followed.
+    Until then the new file has a random name, which is short enough for file systems. It must not exist yet,
+    because an existing link would be followed.
     """
     part = path.with_name(f"{path.name[:200]}.{secrets.token_hex(4)}.part")
     try:

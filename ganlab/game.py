@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from math import ceil
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,16 +29,6 @@ from ganlab.tricks.base import Trick, Tricks
 
 Label = int | Tensor | None
 LATENT_BLOCK = 1000  # the number of latents in one draw
-
-
-@dataclass(eq=False)
-class SharedReference:
-    """A reference to a game. A module that holds it does not copy, move or save the game as a submodule."""
-
-    game: Game
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self
 
 
 class Game(nn.Module):
@@ -83,7 +72,8 @@ class Game(nn.Module):
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes
-        self.autoencoder = None if autoencoder is None else SharedReference(autoencoder)
+        # A function, because a submodule would be copied, moved and saved together with this game.
+        self._get_autoencoder: Callable[[], Game | None] = lambda: autoencoder
         if autoencoder is not None:
             can_encode = autoencoder.generator.encoder is not None and not autoencoder.generator.num_classes
             reason = "needs a stage with an encoder and without classes"
@@ -112,9 +102,14 @@ class Game(nn.Module):
         return self.step - self.first_step
 
     @property
+    def autoencoder(self) -> Game | None:
+        """The game in whose latent space this game is played; None: it is played in the space of the data."""
+        return self._get_autoencoder()
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample, without the batch dimension."""
-        return self.generator.shape if self.autoencoder is None else self.autoencoder.game.shape
+        return self.generator.shape if self.autoencoder is None else self.autoencoder.shape
 
     def weights(self, player: Player) -> list[nn.Parameter]:
         """The trainable parameters of a player."""
@@ -154,7 +149,7 @@ class Game(nn.Module):
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
         generated = self.sampler(latent, condition)
-        return generated if self.autoencoder is None else self.autoencoder.game.generate_eval(generated)
+        return generated if self.autoencoder is None else self.autoencoder.generate_eval(generated)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -193,7 +188,7 @@ class Game(nn.Module):
         """Converts samples of the data to the space in which this game is played."""
         if self.autoencoder is None:
             return sample
-        return sample._replace(x=self.autoencoder.game.encode(sample.x))
+        return sample._replace(x=self.autoencoder.encode(sample.x))
 
     def _to_network_input(self, network: nn.Module, x: Tensor) -> Tensor:
         """Converts samples of the data to inputs of a network: in its space and precision."""

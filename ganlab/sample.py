@@ -29,11 +29,11 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     parts = (override.lstrip("+~").partition("=") for override in overrides)
     typed = {key: text for key, _, text in parts}  # the values as the user typed them
     check_options(cfg, typed)
-    if cfg.output:
-        check_output(Path(cfg.output), cfg)
     run = RunDirectory(cfg.run_dir, cfg.trust)
     class_names = run.config().get("class_names") or ()  # raises its errors before the slow imports
-    if not cfg.output:  # then the view is written into the run directory
+    if cfg.output:
+        check_output(Path(cfg.output), cfg)
+    else:  # the view is written into the run directory
         run.refuse_links()
     from ganlab.config.build import as_config_errors
     from ganlab.training.build import load

@@ -212,7 +212,7 @@ class Bare:
         softplus(-on_fake).mean().backward(inputs=self.g_weights)
         self.d_optimizer.step()
         self.g_optimizer.step()
-        torch.clear_autocast_cache()  # this is not automatic within Lightning's autocast, which is still open
+        torch.clear_autocast_cache()  # it would outlive this step, since Lightning's autocast is still open
 
 
 class Graphed(Bare):
@@ -244,14 +244,14 @@ def measure(workload: str, play: str, precision: str, options: argparse.Namespac
     compiled = str(options.compile).lower()
     directory = f"run_dir={tempfile.mkdtemp()}/run"
     cfg = compose(*overrides, f"steps={options.blocks * block}", directory, f"compile={compiled}")
-    data = {
+    cfg.data = {
         "_target_": "__main__.Synthetic",
         "shape": SHAPES[workload],
+        "batch_size": cfg.data.batch_size,
         "num_classes": None,
         "range": [-1, 1],
         "block": block,
     }
-    cfg.data = {**data, "batch_size": cfg.data.batch_size}
     SECONDS.clear()
     images = Synthetic(list(SHAPES[workload]), cfg.data.batch_size, None, [-1, 1], block)
     batches = images.batches(device)
@@ -260,7 +260,8 @@ def measure(workload: str, play: str, precision: str, options: argparse.Namespac
     RIVALS["bare"] = fastest(cfg, batches, device, play, precision)
     with redirect_stdout(io.StringIO()):
         lifecycle.play(Session(cfg))
-    warm = {name: seconds[options.blocks // 5 :] for name, seconds in SECONDS.items()}  # without the warm-up
+    warmup = options.blocks // 5
+    warm = {name: seconds[warmup:] for name, seconds in SECONDS.items()}
     results = {f"{name} ms": 1000 * median(seconds) for name, seconds in warm.items()}
     for loop, other in (("copied", "ganlab"), ("ganlab", "bare")):
         # Not strict, because the run may end before the last block of the loops by hand.
@@ -276,14 +277,16 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", default=[*WORKLOADS, "mmd"], choices=[*WORKLOADS, "mmd"])
     parser.add_argument("--plays", nargs="+", default=["shared", "alternating", "simultaneous"])
     parser.add_argument("--precisions", nargs="+", default=["32-true", "bf16-mixed"])
-    parser.add_argument("--blocks", type=int, default=60, help="per loop; the first fifth is not counted")
+    parser.add_argument("--blocks", type=int, default=60, help="of each loop; the first fifth is not counted")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--compile", action="store_true", help="set compile=true for ganlab")
     options = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
     if "mmd" in options.workloads:
         print(*bench_mmd.measure(batch=1000, dim=784, trials=15, device=options.device), sep="\n", flush=True)
-    for workload in filter(WORKLOADS.__contains__, options.workloads):
+    for workload in options.workloads:
+        if workload == "mmd":
+            continue
         for precision in options.precisions:
             for play in options.plays:
                 results = measure(workload, play, precision, options)

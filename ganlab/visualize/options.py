@@ -66,8 +66,8 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
         cfg = compose(config_name="sample")
         with prefixing_all_keys(f"views[{i}]", joint="."):
             for key, value in given.items():
-                available = key in ("what", *ALL_OPTIONS - SAMPLE_ONLY)
-                require(available, key, value, "has no effect at the end of a run", "remove it")
+                is_option = key in ("what", *ALL_OPTIONS - SAMPLE_ONLY)
+                require(is_option, key, value, "has no effect at the end of a run", "remove it")
                 cfg[key] = value
             check_options(validated_settings(cfg), given)
             fits = of_images or cfg.what in ("grid", "animate")
@@ -91,11 +91,11 @@ def complete_options(cfg: DictConfig, game: Game, names: Sequence[str], typed: s
     require(fits, "n", cfg.n, reason, "lower n or columns")
     label, num_classes = cfg["class"], game.generator.num_classes
     if num_classes is not None and not (label is None and typed is None):
-        # A text that is both a name and a number is a name.
+        # The number of a name; a text that is both a name and a number is taken as the name.
         label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
-        known = label is None or (is_whole_number(label) and 0 <= label < num_classes)
+        exists = label is None or (is_whole_number(label) and 0 <= label < num_classes)
         by_name = f", or one of {', '.join(names)}" if names else ""
-        require(known, "class", typed or label, f"must be a number from 0 to {num_classes - 1}{by_name}")
+        require(exists, "class", typed or label, f"must be a number from 0 to {num_classes - 1}{by_name}")
     game.labels(1, label)  # refuses a class of a game without classes
     cfg["class"] = label
 

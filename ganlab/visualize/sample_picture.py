@@ -90,7 +90,7 @@ def reference_images(data: Data, n: int, labels: tuple[int, ...] | None) -> Tens
         # For a class without training images, image 0 is shown.
         indices = {label: cycle(order[real_labels == label].tolist() or [0]) for label in labels}
         order = torch.tensor([next(indices[label]) for label in labels])
-    images, _ = next(data.samples_at("train", order[:n], "cpu", n))
+    images, _ = next(data.samples_at("train", order[:n], "cpu", batch_size=n))
     return images
 
 
@@ -161,5 +161,5 @@ def plot_points(samples: Tensor, data: Data, step: int) -> Image.Image:
 
 def real_points(data: Data) -> Tensor:
     """At most `MAX_POINTS` training points [N, D], the same in every run."""
-    points, _ = next(data.subset("train", MAX_POINTS, "cpu", MAX_POINTS))
+    points, _ = next(data.subset("train", MAX_POINTS, "cpu", batch_size=MAX_POINTS))
     return points.float()
