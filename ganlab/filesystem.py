@@ -85,13 +85,14 @@ class Lock:
         if not stat.S_ISREG(os.fstat(self.file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         holder = " ".join(self.file.read(200).decode(errors="replace").split()) or "another process"
-        with suppress(OSError):  # which a file system without locks raises
-            try:
-                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self.file.close()
-                remedy = "wait until it ends, or end it"
-                raise ConfigError(f"{path.parent} is in use by {holder}", remedy) from None
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.file.close()
+            remedy = "wait until it ends, or end it"
+            raise ConfigError(f"{path.parent} is in use by {holder}", remedy) from None
+        except OSError:
+            pass  # the file system has no locks
         # A forked process, such as a reader, may outlive this process, and must not keep the lock.
         os.register_at_fork(after_in_child=self.file.close)
         since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"

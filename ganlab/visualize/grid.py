@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, sqrt
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,17 +43,15 @@ def to_images(samples: Tensor, value_range: ValueRange) -> list[Image.Image]:
     return [Image.fromarray(image.numpy()) for image in images]
 
 
-def grid(samples: Tensor, value_range: ValueRange, columns: int = 0, period: int = 0) -> Image.Image:
-    """A grid of samples [N, C, H, W] in reading order, enlarged if they are small.
+def grid(samples: Tensor, value_range: ValueRange, columns: int, period: int = 0) -> Image.Image:
+    """A grid of samples [N, C, H, W] in reading order, enlarged if the images are small.
 
     Args:
-        columns: the number of columns; 0: as many as make the grid nearly square.
         period: the number of classes, if the class of sample i is i modulo `period`. Then each class fills
             columns / period adjacent columns. For example, 8 samples of 2 classes in 4 columns are arranged
             as 0 2 1 3 / 4 6 5 7, with class 0 on the left. 0: the samples are not ordered by class.
     """
     tiles = to_images(samples, value_range)
-    columns = columns or ceil(sqrt(len(tiles)))
     period = period or columns  # without classes, each column is treated as a class
     columns_per_class = columns // period
     samples_per_class = ceil(len(tiles) / period)
