@@ -27,8 +27,8 @@ from ganlab.core.errors import ConfigError, Diverged, final_status
 from ganlab.core.validation import format_number
 
 TRACEBACK_VARIABLE = "HYDRA_FULL_ERROR"  # the environment variable by which users ask for tracebacks
-MAX_NAME = 200  # characters in the name of a job; file systems allow 255 in the name of a file
-OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC)  # standard output was closed, or the disk is full
+MAX_NAME = 200  # the largest number of characters in the name of a job; file systems allow 255
+OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC)
 # Errors that are printed in one line. Any other exception is a bug, and its traceback is printed.
 ONE_LINE_ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException)
 
@@ -36,10 +36,10 @@ ONE_LINE_ERRORS = (*OWN_ERRORS, HydraException, OmegaConfBaseException)
 def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> None:
     """Runs a command: calls `task(cfg, overrides)` once, or once for each job of a sweep (`-m`).
 
-    An error of the user is printed in one line, with exit status 2. Divergence, a lost process and a crash
+    A mistake of the user is printed in one line, with exit status 2. Divergence, a lost process and a crash
     give exit status 1.
     """
-    arguments, command = sys.argv, Command(config_name, task)
+    command = Command(config_name, task)
     os.environ[TRACEBACK_VARIABLE] = "1"  # otherwise Hydra prints errors itself
     try:
         command.start()
@@ -47,10 +47,11 @@ def launch(config_name: str, task: Callable[[DictConfig, list[str]], Any]) -> No
         print(f"{config_name}: interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        sys.argv = arguments
+        sys.argv = command.arguments
         os.environ[TRACEBACK_VARIABLE] = str(int(command.raises_errors))
         command.jobs.print()
     if command.failures:
+        # A lost process and a crash are RuntimeErrors.
         sys.exit(1 if isinstance(command.failures[0], Diverged | RuntimeError) else 2)
 
 
@@ -59,11 +60,13 @@ class Command:
 
     def __init__(self, name: str, task: Callable[[DictConfig, list[str]], Any]):
         self.name, self.task, self.arguments = name, task, sys.argv
-        self.raises_errors = os.environ.get(TRACEBACK_VARIABLE) == "1"  # rather than printing them
+        # Whether errors are raised, with a traceback, instead of being printed in one line.
+        self.raises_errors = os.environ.get(TRACEBACK_VARIABLE) == "1"
         self.jobs = JobTable(sys.argv[1:])
         self.overrides_of_saved_config: list[str] = []  # empty unless the command resumes a run
         self.failures: list[BaseException] = []
-        self.started = False  # until a job starts, a ValueError is Hydra's, about the command line
+        # Before the first job has started, Hydra raises any ValueError, and it is about the command line.
+        self.has_started = False
         # A job in a different process, as on a cluster, raises its errors so that this process receives them.
         self.main_pid = os.getpid()
 
@@ -74,35 +77,39 @@ class Command:
             is_sweep = bool({"-m", "--multirun"} & {*self.arguments})
             words = [quote_override(word, is_sweep=is_sweep) for word in self.arguments[1:]]
             self.overrides_of_saved_config = pop_overrides_of_saved_config(words)
-            overrides = [word for word in words if word[0] == "~" or (word[0] != "-" and "=" in word)]
+            overrides = list(filter(is_override, words))
             sys.argv = [self.arguments[0], *words]
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=self.name)(self.job)()
         except (*ONE_LINE_ERRORS, ValueError, TypeError) as error:
-            if self.started and not isinstance(error, ONE_LINE_ERRORS):
+            if self.has_started and not isinstance(error, ONE_LINE_ERRORS):
                 raise
             self.report(explain_error(error, self.name, overrides))
 
     def job(self, cfg: DictConfig) -> Any:
         """Runs the task with a config that Hydra composed."""
-        context = HydraConfig.get()
-        overrides, sweep = context.overrides.task, context.mode == RunMode.MULTIRUN
-        self.started = True
+        hydra_cfg = HydraConfig.get()
+        overrides, is_sweep = hydra_cfg.overrides.task, hydra_cfg.mode == RunMode.MULTIRUN
+        self.has_started = True
         sys.argv = self.arguments
-        if sweep:
-            cfg.job = self.jobs.add(context.job.num, overrides)
+        if is_sweep:
+            cfg.job = self.jobs.add(hydra_cfg.job.num, overrides)
         try:
             cfg = validated_composition(cfg, self.name, overrides)
-            return self.jobs.finish(self.task(cfg, [*overrides, *self.overrides_of_saved_config]))
+            result = self.task(cfg, [*overrides, *self.overrides_of_saved_config])
+            self.jobs.finish(result)
+            return result
         except ONE_LINE_ERRORS as error:  # not left to Hydra, which ends a sweep at the first error
             self.report(error)
             if os.getpid() != self.main_pid:
                 raise
         except Exception as error:
+            # An OSError without a file name is about standard output: it was closed, or its disk is full.
             if isinstance(error, OSError) and error.filename is None and error.errno in OUTPUT_ERRORS:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise Python fails again when it exits
+                # Discards standard output, whose descriptor is 1; otherwise Python fails again at its exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 return self.report(ConfigError(f"the output cannot be written: {error.strerror}"))
             self.jobs.finish(error)
-            if not sweep or os.getpid() != self.main_pid:
+            if not is_sweep or os.getpid() != self.main_pid:
                 raise
             traceback.print_exc()
             self.failures.append(RuntimeError("a job failed"))
@@ -116,6 +123,11 @@ class Command:
         self.failures.append(error)
 
 
+def is_override(word: str) -> bool:
+    """Whether a word of the command line is an override, such as `key=value` or `~key`."""
+    return word.startswith("~") or ("=" in word and not word.startswith("-"))
+
+
 def pop_overrides_of_saved_config(words: list[str]) -> list[str]:
     """Removes overrides with dotted keys from a command line that resumes a run, and returns them.
 
@@ -123,7 +135,7 @@ def pop_overrides_of_saved_config(words: list[str]) -> list[str]:
     """
     if not any(word.startswith("resume=") for word in words):
         return []
-    dotted = [word for word in words if "." in word.split("=")[0] and ("=" in word or word[0] == "~")]
+    dotted = [word for word in words if is_override(word) and "." in word.partition("=")[0]]
     popped = [word for word in dotted if not word.lstrip("+~").startswith("hydra.")]
     words[:] = [word for word in words if word not in popped]
     return popped
@@ -138,29 +150,31 @@ class JobTable:
 
     def __init__(self, arguments: Sequence[str]):
         self.arguments = arguments
-        # A comma or a parenthesis marks a swept override; a list, which also has commas, does no harm.
-        self.swept_keys = {word.split("=")[0] for word in arguments if set(word) & set(",(")}
+        # The keys of overrides that may be swept, as in `seed=0,1` and `seed=range(3)`. The commas of a list
+        # also match, but `add` leaves the list out.
+        self.swept_keys = {word.partition("=")[0] for word in arguments if "," in word or "(" in word}
         self.rows: list[list[str]] = []
 
     def add(self, number: int, overrides: Sequence[str]) -> str:
         """Adds a job. Returns a unique name of the job that needs no quotes in a shell or for Hydra."""
-        # A sweep replaces the alternatives of an argument by one of them.
-        new = (word for word in overrides if word not in self.arguments)
-        swept = [word for word in new if word.split("=")[0] in self.swept_keys]
-        words = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-") for word in (str(number), *swept))
+        # In a job, one alternative replaces a swept argument; all other arguments stay as they are.
+        changed = (word for word in overrides if word not in self.arguments)
+        swept = [word for word in changed if word.partition("=")[0] in self.swept_keys]
+        parts = (re.sub(r"[^A-Za-z0-9_.+-]+", "-", part).strip("-") for part in (str(number), *swept))
         print(f"\njob {number}: {' '.join(overrides) or 'no overrides'}", flush=True)
         self.rows.append([str(number), " ".join(swept), "stopped", ""])
-        return "_".join(words)[:MAX_NAME]
+        return "_".join(parts)[:MAX_NAME]
 
-    def finish(self, result: Any) -> Any:
-        """Enters the result of the last job, or the error that ended it, into the table, and returns it."""
-        failed = isinstance(result, BaseException)
-        status = final_status(result)[0] if failed else "finished"
-        status = "refused" if isinstance(result, ConfigError) else status
-        metrics = result.items() if isinstance(result, dict) else ()
-        for row in self.rows[-1:]:  # no row if there is no sweep
-            row[2:] = status, ", ".join(f"{name} {format_number(value)}" for name, value in metrics)
-        return result
+    def finish(self, result: Any) -> None:
+        """Enters the result of the last job, or the error that ended the job, into the table."""
+        if not self.rows:  # there is no sweep
+            return
+        status, metrics = "finished", ""
+        if isinstance(result, BaseException):
+            status = "refused" if isinstance(result, ConfigError) else final_status(result)[0]
+        elif isinstance(result, dict):
+            metrics = ", ".join(f"{name} {format_number(value)}" for name, value in result.items())
+        self.rows[-1][2:] = status, metrics
 
     def print(self) -> None:
         """Prints the table; without a sweep it prints nothing."""

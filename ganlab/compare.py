@@ -26,19 +26,21 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
         ConfigError: there are fewer than two sources, a source has no values, they have no value in common,
             or protocols differ in keys that are not in `ignore`.
     """
-    places = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
-    differ = len(places) > 1 and len(set(places)) == len(places)
+    paths = [cfg.of] if isinstance(cfg.of, str) else list(cfg.of)
+    are_different = len(paths) > 1 and len(set(paths)) == len(paths)
     remedy = "set 'of=[<run or file>,<run or file>]'"
-    require(differ, "of", places, "needs two or more runs or files, each once", remedy)
-    sources = {str(place): read_records(Path(place).expanduser()) for place in places}
+    require(are_different, "of", paths, "needs two or more runs or files, each once", remedy)
+    sources = {str(path): read_records(Path(path).expanduser()) for path in paths}
     values, remarks = common_values_and_remarks(sources, set(cfg.ignore))
     table = Table("", box=None, pad_edge=False)
-    for source in sources:
+    steps = []  # the steps at which the values of each source were measured; usually one step
+    for source, records in sources.items():
         table.add_column(Text(terminal_text(source)), justify="right", overflow="fold")
+        measured_at = {str(record["step"]) for record in records.values() if record.get("step") is not None}
+        steps.append(Text(terminal_text(" ".join(measured_at))))
     for name, row in values.items():
         table.add_row(Text(terminal_text(name)), *map(format_number, row.values()))
-    steps = [{str(record.get("step")) for record in records.values()} for records in sources.values()]
-    table.add_row("step", *(Text(terminal_text(" ".join(of_source - {"None"}))) for of_source in steps))
+    table.add_row("step", *steps)
     console = Console()
     console.print(table, highlight=False)
     for remark in remarks:
@@ -46,9 +48,5 @@ def compare(cfg: DictConfig, overrides: Sequence[str] = ()) -> dict[str, dict[st
     return values
 
 
-def main() -> None:
-    launch("compare", compare)
-
-
 if __name__ == "__main__":
-    main()
+    launch("compare", compare)

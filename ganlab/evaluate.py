@@ -18,7 +18,7 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> MetricRecords:
     """Measures a run or images, prints the values, and writes their records to `output`, if it is set.
 
     Returns:
-        The records: the values by name, each with its protocol.
+        The records by the names of the values; a record is a value together with its protocol.
 
     Raises:
         ConfigError: there is no run and no image, or a metric cannot measure them.
@@ -41,14 +41,10 @@ def evaluate(cfg: DictConfig, overrides: Sequence[str] = ()) -> MetricRecords:
 
 def print_records(records: MetricRecords) -> None:
     """Prints the values, each with its floor."""
-    width = max(map(len, records)) + 2
+    width = max(map(len, records))
     for name, record in records.items():
-        print(f"  {name:<{width}}{format_number(record['value'])}{floor_note(record)}", flush=True)
-
-
-def main() -> None:
-    launch("evaluate", evaluate)
+        print(f"  {name:<{width}}  {format_number(record['value'])}{floor_note(record)}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    launch("evaluate", evaluate)

@@ -19,6 +19,7 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     Raises:
         ConfigError: a setting of a figure is wrong, or the folder cannot be written.
     """
+    # These imports are slow, because they include torch.
     from ganlab.config.build import instantiate
     from ganlab.theory.style import save_frames
     from ganlab.training.processes import silence_lightning
@@ -26,7 +27,8 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     silence_lightning()
     output, written = Path(cfg.output), []
     for number in sorted(set(cfg.figures)):
-        name, start = FIGURES[number - 1], perf_counter()
+        start = perf_counter()
+        name = FIGURES[number - 1]
         frames = instantiate(cfg[name])
         with write_errors_as_config_errors(output, key="output"):
             output.mkdir(parents=True, exist_ok=True)
@@ -36,9 +38,5 @@ def figures(cfg: DictConfig, overrides: Sequence[str] = ()) -> list[Path]:
     return written
 
 
-def main() -> None:
-    launch("figures", figures)
-
-
 if __name__ == "__main__":
-    main()
+    launch("figures", figures)

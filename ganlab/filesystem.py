@@ -18,9 +18,10 @@ from ganlab.core.errors import ConfigError
 
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
-    """A new file that replaces `path` at the end of the block; an error in the block leaves nothing.
+    """A new file that replaces `path` at the end of the block; after an error, `path` is as it was before.
 
-    The new file has a random name and must not exist yet, because an existing link would be followed.
+    Until then the new file has a random name, which is short enough for file systems. It must not exist yet,
+    because an existing link would be followed.
     """
     part = path.with_name(f"{path.name[:200]}.{secrets.token_hex(4)}.part")
     try:
@@ -84,14 +85,15 @@ class Lock:
         if not stat.S_ISREG(os.fstat(self.file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         holder = " ".join(self.file.read(200).decode(errors="replace").split()) or "another process"
-        with suppress(OSError):  # of a file system without locks
-            try:
-                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self.file.close()
-                remedy = "wait until it ends, or end it"
-                raise ConfigError(f"{path.parent} is in use by {holder}", remedy) from None
-        # A fork, such as a reader process, may outlive the process that trains, and must not keep its lock.
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.file.close()
+            remedy = "wait until it ends, or end it"
+            raise ConfigError(f"{path.parent} is in use by {holder}", remedy) from None
+        except OSError:
+            pass  # the file system has no locks
+        # A forked process, such as a reader, may outlive this process, and must not keep the lock.
         os.register_at_fork(after_in_child=self.file.close)
         since = f"{datetime.now():%Y-%m-%d %H:%M:%S}"
         self._write(f"process {os.getpid()} of {socket.gethostname()} since {since}")
@@ -102,12 +104,12 @@ class Lock:
         self.file.close()
 
     def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # a full disk, or a lock that has been released
+        with suppress(OSError, ValueError):  # if the disk is full, or the lock has been released
             self.file.truncate(0)
             os.pwrite(self.file.fileno(), text.encode(), 0)
 
 
 def cache_directory() -> Path:
     """The user's cache directory of ganlab: in $XDG_CACHE_HOME if it is an absolute path, or in ~/.cache."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(given) if os.path.isabs(given) else Path.home() / ".cache") / "ganlab"
+    xdg_cache = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(xdg_cache) if os.path.isabs(xdg_cache) else Path.home() / ".cache") / "ganlab"

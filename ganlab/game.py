@@ -1,8 +1,9 @@
-"""The game: the networks of the players, their objective and the tricks; it needs no Trainer."""
+"""A game: the networks of the players, their objective and the tricks. A game needs no Trainer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any, Self, cast
 
 import torch
@@ -27,13 +28,13 @@ from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick, Tricks
 
 Label = int | Tensor | None
-LATENT_BLOCK = 1000  # number of latents that are drawn together
+LATENT_BLOCK = 1000  # the number of latents in one draw
 
 
 class SharedReference:
     """A reference to a game that is not a submodule: it is not copied, moved or saved with its holder."""
 
-    def __init__(self, game: Game):
+    def __init__(self, game: Game | None):
         self.game = game
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -68,24 +69,24 @@ class Game(nn.Module):
         super().__init__()
         self.objective = objective
         self.tricks = Tricks(tricks)
-        labels = {Capability.LABELS} if (networks.num_classes or 0) > 1 else set()
-        provided = (objective.provides | ALWAYS_AVAILABLE | labels) - unavailable
+        label_capability = {Capability.LABELS} if (networks.num_classes or 0) > 1 else set()
+        provided = (objective.provides | ALWAYS_AVAILABLE | label_capability) - unavailable
         self.tricks.check_capabilities(provided, type(objective).__name__)
-        missing = " and ".join(sorted(objective.needs & unavailable))
-        reason = f"needs {missing}, which the settings exclude"
-        remedy = "choose another objective, or change what excludes it, such as compile=true"
-        require(not missing, "objective", type(objective).__name__, reason, remedy)
+        if missing := " and ".join(sorted(objective.needs & unavailable)):
+            reason = f"needs {missing}, which the settings exclude"
+            remedy = "choose another objective, or change what excludes it, such as compile=true"
+            raise ConfigError(reason, remedy, "objective", type(objective).__name__)
         with completing_relative_keys("objective"):
             objective.check_networks(networks)
         self.tricks.change_networks(networks)
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
         self.num_classes = networks.num_classes
-        self.autoencoder = None if autoencoder is None else SharedReference(autoencoder)
+        self._autoencoder = SharedReference(autoencoder)
         if autoencoder is not None:
-            usable = autoencoder.generator.encoder is not None and not autoencoder.generator.num_classes
+            can_encode = autoencoder.generator.encoder is not None and not autoencoder.generator.num_classes
             reason = "needs a stage with an encoder and without classes"
-            require(usable, "code_of", UNSET, reason, "choose another stage")
+            require(can_encode, "code_of", UNSET, reason, "choose another stage")
         self.step = 0  # the number of steps of the run so far, over all stages
         self.first_step = 0  # the step of the run at which this game begins, after all earlier stages
 
@@ -106,13 +107,18 @@ class Game(nn.Module):
 
     @property
     def steps_played(self) -> int:
-        """The steps of this game so far, which schedules and tricks count; negative in earlier stages."""
+        """The steps since this game began, which schedules receive; negative during earlier stages."""
         return self.step - self.first_step
+
+    @property
+    def autoencoder(self) -> Game | None:
+        """The game in whose latent space this game is played; None: it is played in the space of the data."""
+        return self._autoencoder.game
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample, without the batch dimension."""
-        return self.generator.shape if self.autoencoder is None else self.autoencoder.game.shape
+        return self.generator.shape if self.autoencoder is None else self.autoencoder.shape
 
     def weights(self, player: Player) -> list[nn.Parameter]:
         """The trainable parameters of a player."""
@@ -120,10 +126,11 @@ class Game(nn.Module):
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
         """A player's turn in this step, on a batch of data and with random numbers from `random`."""
+        labelled = None if batch.labelled is None else self._to_game_space(batch.labelled)
         return Turn(
             player=player,
             step=self.steps_played,
-            batch=Batch(self._to_space(batch.real), batch.labelled and self._to_space(batch.labelled)),
+            batch=Batch(self._to_game_space(batch.real), labelled),
             generator=self.generator,
             discriminator=self.discriminator,
             tricks=self.tricks,
@@ -150,19 +157,19 @@ class Game(nn.Module):
 
     def generate(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
         """Generates samples in the data's range, [N, latent_dim] -> [N, *shape], differentiable."""
-        samples = self.sampler(latent, condition)
-        return samples if self.autoencoder is None else self.autoencoder.game.generate_eval(samples)
+        generated = self.sampler(latent, condition)
+        return generated if self.autoencoder is None else self.autoencoder.generate_eval(generated)
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """Encodes samples, [N, *shape] -> [N, latent_dim]: their codes, or the means of their posteriors."""
+        """The codes of samples, [N, *shape] -> [N, latent_dim], which `generate_eval` decodes."""
         sampler = self.sampler
         with evaluating(sampler):
-            # A variational encoder also returns variances, in the columns after the means.
+            # A variational encoder returns the means of the codes first, and then their log-variances.
             return sampler.encode(self._to_network_input(sampler, x))[:, : sampler.latent_dim]
 
     def generate_eval(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        """The same as `generate`, with the network in evaluation mode; decodes what `encode` returns."""
+        """The same as `generate`, with the network in evaluation mode."""
         with evaluating(self.sampler):
             return self.generate(latent, condition)
 
@@ -186,15 +193,15 @@ class Game(nn.Module):
         with evaluating(classifier):
             return classifier(self._to_network_input(classifier, x)).classes
 
-    def _to_space(self, sample: Sample) -> Sample:
+    def _to_game_space(self, sample: Sample) -> Sample:
         """Converts samples of the data to the space in which this game is played."""
         if self.autoencoder is None:
             return sample
-        return sample._replace(x=self.autoencoder.game.encode(sample.x))
+        return sample._replace(x=self.autoencoder.encode(sample.x))
 
     def _to_network_input(self, network: nn.Module, x: Tensor) -> Tensor:
         """Converts samples of the data to inputs of a network: in its space and precision."""
-        return self._to_space(Sample(x.to(next(network.parameters()).dtype))).x
+        return self._to_game_space(Sample(x.to(next(network.parameters()).dtype))).x
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """The latents that `sample(n, seed)` uses, [n, latent_dim].
@@ -204,14 +211,10 @@ class Game(nn.Module):
         sampler = self.sampler
         weight = next(sampler.parameters())
         random = RandomStreams(seed, "sample", device=weight.device)
-        # max: torch.cat needs at least one block, even for n = 0.
-        num_blocks = -(-max(n, 1) // LATENT_BLOCK)
+        num_blocks = max(ceil(n / LATENT_BLOCK), 1)  # torch.cat needs at least one block, even for n = 0
         blocks = [sampler.prior(random, LATENT_BLOCK, sampler.latent_dim) for _ in range(num_blocks)]
         return torch.cat(blocks)[:n].to(weight.dtype)
 
-    # Not compiled, since evaluation mode and each new shape would need a compilation.
-    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
-    @torch.no_grad()
     def sample(
         self, n: int, seed: int = 0, label: Label = None, batch_size: int = 250, rows: slice = slice(None)
     ) -> Tensor:
@@ -220,61 +223,65 @@ class Game(nn.Module):
         Args:
             n: the number of samples.
             seed: the seed of the latents; the i-th latent does not depend on n.
-            label: one class for all samples, or the class of each, [n]; None: the classes of a conditional
-                generator one after the other.
-            batch_size: the number of samples that are generated together.
+            label: one class for all samples, or the class of each sample, [n]; None: the classes of a
+                conditional generator in turn.
+            batch_size: the number of samples that are generated at once.
             rows: the slice of the n samples that is computed and returned.
 
         Raises:
             ConfigError: n is not a whole number, or the generator has no such class.
         """
         validated_whole_number("n", n)
-        latents, classes = self.latents(n, seed), self.labels(n, label)
-        parts = torch.arange(n)[rows].split(batch_size)
-        with evaluating(self.sampler):
-            return torch.cat(
-                [self.generate(latents[i], None if classes is None else classes[i]) for i in parts]
-            )
+        latents, labels = self.latents(n, seed), self.labels(n, label)
+        return self.generate_in_batches(latents[rows], None if labels is None else labels[rows], batch_size)
+
+    # Not compiled, since evaluation mode and each new shape would need a compilation.
+    @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
+    @torch.no_grad()
+    def generate_in_batches(self, latents: Tensor, labels: Tensor | None, batch_size: int = 250) -> Tensor:
+        """The samples of latents [N, latent_dim] and classes [N], as `generate_eval` returns them."""
+        batches = torch.arange(len(latents)).split(batch_size)  # the indices of the latents in each batch
+        return torch.cat(
+            [self.generate_eval(latents[i], None if labels is None else labels[i]) for i in batches]
+        )
 
     def sample_on_all_ranks(
         self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None
     ) -> Tensor:
         """The same as `sample`, computed in parts by all processes; each process must call it.
 
-        Each uses the running statistics of the first process, because checkpoints contain those.
+        All processes use the batch norm statistics of the first process, which are those in checkpoints.
         """
         broadcast_(self.sampler.buffers())
         first, last, _ = (rows or slice(None)).indices(n)
 
-        def make(part: slice) -> Tensor:
+        def sample_part(part: slice) -> Tensor:
             return self.sample(n, seed, label, rows=slice(first + part.start, first + part.stop))
 
-        return make_in_parallel(make, last - first)
+        return make_in_parallel(sample_part, last - first)
 
     def labels(self, n: int, label: Label = None) -> Tensor | None:
-        """The classes [n] of the samples of `sample`; None for a generator without classes.
+        """The classes [n] of the samples that `sample` draws; None for a generator without classes.
 
         Raises:
             ConfigError: `label` is given to a generator without classes, or is not one of its classes.
         """
-        num_classes, remedy = self.generator.num_classes, "train it with trick=label_conditioning"
-        if num_classes is None:
+        if (num_classes := self.generator.num_classes) is None:
+            remedy = "train it with trick=label_conditioning"
             require(label is None, "class", label, "the generator has no classes", remedy)
             return None
-        device = next(self.generator.parameters()).device
-        if label is None:
-            return torch.arange(n, device=device) % num_classes
-        classes = torch.as_tensor(label, device=device)
-        wrong = classes[(classes < 0) | (classes >= num_classes)].flatten().tolist()
-        require(not wrong, "class", wrong[0] if wrong else label, f"must lie between 0 and {num_classes - 1}")
-        return classes.expand(n)
+        classes = torch.arange(n) % num_classes if label is None else torch.as_tensor(label)
+        unknown = classes[(classes < 0) | (classes >= num_classes)].tolist()
+        if unknown:
+            raise ConfigError(f"must lie between 0 and {num_classes - 1}", key="class", value=unknown[0])
+        return classes.to(next(self.generator.parameters()).device).expand(n)
 
     def compile(self, *_: Any, **settings: Any) -> None:
         """Compiles the players for the shapes of a step; sampling stays uncompiled.
 
         Tricks are not compiled, because their decisions may change from step to step.
         """
-        # Donated buffers are gone after one backward pass; simultaneous play needs two through one graph.
+        # A graph with donated buffers allows one backward pass; simultaneous play needs two.
         torch._functorch.config.donated_buffer = False
         # All networks run through the same lines of code, and torch limits how often one line is compiled.
         torch._dynamo.config.recompile_limit = 64
@@ -282,15 +289,16 @@ class Game(nn.Module):
             getattr(self, player).compile(dynamic=False, **settings)
 
     def get_extra_state(self) -> dict[str, Any]:
+        """The step, and the class counts of the training data, for a game that is loaded without data."""
         return {"step": self.step, "class_counts": self.generator.class_counts}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         self.step = validated_whole_number("step", state["step"])
-        counts = state.get("class_counts")
-        if counts is not None:
-            valid = isinstance(counts, list) and len(counts) == (self.generator.num_classes or len(counts))
-            valid = valid and sum(validated_whole_number("class_counts", n) for n in counts) > 0
-            require(valid, "class_counts", counts, "needs one count for each class", "restore the checkpoint")
+        if (counts := state.get("class_counts")) is None:
+            return
+        is_complete = isinstance(counts, list) and self.generator.num_classes in (None, len(counts))
+        is_valid = is_complete and sum(validated_whole_number("class_counts", n) for n in counts) > 0
+        require(is_valid, "class_counts", counts, "needs one count for each class", "restore the checkpoint")
         for network in self.modules():  # including copies made by tricks
             if isinstance(network, Generator):
-                network.class_counts = counts or network.class_counts
+                network.class_counts = counts

@@ -26,13 +26,14 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         ConfigError: there is no run or no readable checkpoint, or the view cannot use an option.
     """
     require(cfg.run_dir is not None, "run_dir", None, "is missing", "set it to the directory of a run")
-    typed = dict(override.lstrip("+~").partition("=")[::2] for override in overrides)  # key: value as text
+    parts = (override.lstrip("+~").partition("=") for override in overrides)
+    typed = {key: text for key, _, text in parts}  # the values as the user typed them
     check_options(cfg, typed)
-    if cfg.output:
-        check_output(Path(cfg.output), cfg)
     run = RunDirectory(cfg.run_dir, cfg.trust)
     class_names = run.config().get("class_names") or ()  # raises its errors before the slow imports
-    if not cfg.output:  # then the view is written into the run directory
+    if cfg.output:
+        check_output(Path(cfg.output), cfg)
+    else:  # the view is written into the run directory
         run.refuse_links()
     from ganlab.config.build import as_config_errors
     from ganlab.training.build import load
@@ -42,19 +43,15 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     complete_options(cfg, game, class_names, typed.get("class"))
     output = Path(cfg.output) if cfg.output else run.samples / file_name(cfg, game.step, class_names)
     with as_config_errors():
-        view = VIEWS[cfg.what](cfg, run, game, None)  # a view that needs the data loads them
+        view = VIEWS[cfg.what](cfg, run, game, None)  # None: a view that needs the data loads them
     with write_errors_as_config_errors(output, key="output"):
         view.write(output)
-    number, label = cfg["class"], ""
-    if number is not None:
-        label = f", class {number}" + (f" named {class_names[number]}" if class_names else "")
-    print(escape_unprintable(f"{view.caption}{label}: {output}"))
+    caption, label = view.caption, cfg["class"]
+    if label is not None:
+        caption += f", class {label}" + (f" named {class_names[label]}" if class_names else "")
+    print(escape_unprintable(f"{caption}: {output}"))
     return output
 
 
-def main() -> None:
-    launch("sample", sample)
-
-
 if __name__ == "__main__":
-    main()
+    launch("sample", sample)

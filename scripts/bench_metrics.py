@@ -17,6 +17,7 @@ from statistics import median
 from time import perf_counter
 
 import torch
+from bench_scale import resident_mib
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
@@ -26,7 +27,7 @@ from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.extractors import Inception
 from ganlab.training.processes import keep_memory
 
-SIZE, BATCH = 32, 50  # side of an image in pixels, and images per repetition
+SIZE, BATCH = 32, 50  # the side of an image in pixels, and the number of images in a repetition
 
 
 def mnist(options: argparse.Namespace) -> None:
@@ -36,7 +37,7 @@ def mnist(options: argparse.Namespace) -> None:
     times = []
     for _ in range(options.repetitions + 1):  # the first one fills the cache
         began = perf_counter()
-        evaluation = Evaluation(instantiate_group(cfg, "metric"), data, len(images), 10_000, 0)
+        evaluation = Evaluation(instantiate_group(cfg, "metric"), data, n=len(images), n_real=10_000, seed=0)
         (value,) = evaluation.measure(images.split(1000), torch.device("cpu")).values()
         times.append(perf_counter() - began)
     print(f"fid {value:.3f}: {median(times[1:]):.1f} s with a cached reference, {times[0]:.1f} s without")
@@ -50,21 +51,21 @@ def inception(options: argparse.Namespace) -> None:
     )
     generator = torch.Generator().manual_seed(0)
     ratios, times = [], []
-    for repetition in range(options.repetitions + 1):
+    for repetition in range(options.repetitions + 1):  # the first one is a warm-up
         images = torch.randint(256, (BATCH, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
         began = perf_counter()
         with torch.no_grad():
             ours.extract(images.double() / 255)
             middle = perf_counter()
             theirs(images)
-        if repetition:  # the first one is warm-up
+        if repetition > 0:
             times.append((middle - began) / BATCH)
             ratios.append((middle - began) / (perf_counter() - middle))
     print(f"ganlab / torch-fidelity {median(ratios):.2f} ({1000 * median(times):.0f} ms an image)")
 
 
 def random_weights(path: Path) -> Path:
-    """Writes random weights in torch-fidelity's format; the time of a pass does not depend on the weights."""
+    """Writes random weights in torch-fidelity's format, on which the time of a pass does not depend."""
 
     class Untrained(FeatureExtractorInceptionV3):
         def load_state_dict(self, *args: object, **kwargs: object) -> None:
@@ -87,10 +88,9 @@ def memory(options: argparse.Namespace) -> None:
 
     cfg = compose("metric=[fid,kid]", "metric.kid.subsets=10")
     for n in (20_000, 50_000, 100_000, 200_000):
-        evaluation = Evaluation(instantiate_group(cfg, "metric"), build_data(cfg), n, None, 0)
+        evaluation = Evaluation(instantiate_group(cfg, "metric"), build_data(cfg), n, n_real=None, seed=0)
         evaluation.measure(noise(n), torch.device("cpu"))
-        status = Path("/proc/self/status").read_text()
-        print(f"{n:7,} samples: {int(status.split('VmRSS:')[1].split()[0]) / 1024:,.1f} MiB resident")
+        print(f"{n:7,} samples: {resident_mib('self'):,.1f} MiB resident")
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """python scripts/bench_mmd.py: compares ganlab's MMD of six widths, with its gradient, with plain autograd.
 
-The implementations alternate in one process, so that a noisy machine slows them equally:
+The implementations alternate in one process, so that other work on the machine slows them equally:
 
   naive     a matrix of distances for each width, between all samples at once, with all its gradients
   shared    one matrix of distances for all widths, otherwise the same
@@ -36,8 +36,8 @@ def mmd_of_gram(gram: Tensor, n: int) -> Tensor:
 
 def naive(x: Tensor, y: Tensor) -> Tensor:
     both = torch.cat([x, y])
-    grams = [mmd_of_gram(torch.exp(-squared_distances(both, both) / (2 * v)), len(x)) for v in VARIANCES]
-    return torch.stack(grams).sum()
+    terms = [mmd_of_gram(torch.exp(-squared_distances(both, both) / (2 * v)), len(x)) for v in VARIANCES]
+    return torch.stack(terms).sum()
 
 
 def shared(x: Tensor, y: Tensor) -> Tensor:
@@ -70,10 +70,17 @@ def time_trial(implementation: Callable[[Tensor, Tensor], Tensor], x: Tensor, y:
 
 
 def measure(batch: int, dim: int, trials: int, device: str) -> Iterator[str]:
-    """Measures the implementations; yields a line for each."""
+    """Measures the implementations, and yields a line of text for each.
+
+    Args:
+        batch: the number of real samples, and of generated samples.
+        dim: the number of elements of a sample.
+        trials: the number of trials; the first fifth is not counted.
+    """
     torch.manual_seed(0)
     # Sparse bright pixels, so that squared distances are around 100, as between images of MNIST.
-    x, y = ((torch.rand(2, batch, dim) < 0.15) * torch.rand(2, 1, dim)).to(device).unbind()
+    is_bright = torch.rand(2, batch, dim) < 0.15
+    x, y = (is_bright * torch.rand(2, 1, dim)).to(device).unbind()
     x.requires_grad_()
     values = {float(loss(x, y).detach()) for loss in IMPLEMENTATIONS.values()}
     assert max(values) - min(values) < 1e-4, values

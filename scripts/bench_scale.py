@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -45,18 +46,24 @@ def speed(*overrides: str, threads: int = 2) -> float:
     return json.loads((directory / "summary.json").read_text())["images_per_second"]
 
 
+def resident_mib(pid: int | str) -> float:
+    """The resident memory of a process, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
 def memory(options: argparse.Namespace) -> None:
     directory = Path(tempfile.mkdtemp()) / "run"
     # More than 10,000 steps, because the checkpoint after the last step also takes memory.
     process = start_run(directory, "steps=10500", "log_every=10", *options.overrides)
-    resident = {}  # MiB at each step
+    resident = {}  # the resident memory at each step, in MiB
     while process.poll() is None:
-        try:
-            step = int((directory / "metrics.csv").read_text().split()[-1].split(",")[0])
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            resident[step] = int(status.split("VmRSS:")[1].split()[0]) / 1024
-        except (OSError, IndexError, ValueError):
-            pass
+        with suppress(
+            OSError, IndexError, ValueError
+        ):  # there is no file, or no row yet, or the process ended
+            last_row = (directory / "metrics.csv").read_text().splitlines()[-1]
+            step = int(last_row.split(",")[0])
+            resident[step] = resident_mib(process.pid)
         time.sleep(0.2)
     for target in (1000, 2000, 4000, 6000, 8000, 10_000):
         step = min(resident, key=lambda step: abs(step - target))
@@ -70,18 +77,20 @@ def batches(options: argparse.Namespace) -> None:
         for size in sizes:
             speeds[size].append(speed(f"data.batch_size={size}", "images=25600", *options.overrides))
     for size in sizes:
-        ratio = median(a / b for a, b in zip(speeds[size], speeds[64], strict=True))
+        ratio = median(of_size / of_64 for of_size, of_64 in zip(speeds[size], speeds[64], strict=True))
         print(f"batch {size:4}: {median(speeds[size]):10,.0f} images/s, {ratio:.2f} times that of 64")
 
 
 def processes(options: argparse.Namespace) -> None:
-    both = ("images=25600", *options.overrides)
-    pairs = [
-        (speed(*both, "trainer=ddp", threads=1), speed(*both, threads=2)) for _ in range(options.repetitions)
-    ]
-    two, one = (median(row) for row in zip(*pairs, strict=True))
-    print(f"images/s: {two:,.0f} of two processes with one thread each, {one:,.0f} of one with two threads")
-    print(f"ratio {median(a / b for a, b in pairs):.2f}")
+    common = ("images=25600", *options.overrides)
+    two_processes, one_process = [], []
+    for _ in range(options.repetitions):
+        two_processes.append(speed(*common, "trainer=ddp", threads=1))
+        one_process.append(speed(*common, threads=2))
+    print(f"images/s of two processes with one thread each: {median(two_processes):,.0f}")
+    print(f"images/s of one process with two threads: {median(one_process):,.0f}")
+    ratios = (two / one for two, one in zip(two_processes, one_process, strict=True))
+    print(f"ratio {median(ratios):.2f}")
 
 
 def streaming(options: argparse.Namespace) -> None:
@@ -100,7 +109,7 @@ def streaming(options: argparse.Namespace) -> None:
     print(f"listing {len(data):,} images: {time.perf_counter() - began:.1f} s")
     source = data.sources["train"]
     batches, ratios = iter(data.stream(0, lambda: 0, "cpu")), []
-    for _ in islice(batches, 20):  # until the workers have started and filled their queues
+    for _ in islice(batches, 20):  # in which the workers start and fill their queues
         pass
     order = torch.randperm(len(data))
     for repetition in range(options.repetitions):
@@ -114,12 +123,11 @@ def streaming(options: argparse.Namespace) -> None:
         decoded = (time.perf_counter() - began) / 2560
         ratios.append(decoded / streamed)
         print(f"{1 / streamed:,.0f} images/s streamed, {1 / decoded:,.0f} decoded by one thread")
-    rss = int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
-    print(f"streamed / decoded by one thread: {median(ratios):.2f}; {rss:,.0f} MiB resident")
+    print(f"streamed / decoded by one thread: {median(ratios):.2f}; {resident_mib('self'):,.0f} MiB resident")
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Writes `count` images of 64x64 pixels, each hundred of which are hard links to one file."""
+    """Writes `count` images of 64x64 pixels. Each hundred of them are hard links to one file."""
     import numpy as np
     from PIL import Image
 
@@ -150,12 +158,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("benchmark", choices=["memory", "batches", "processes", "streaming", "start"])
+    benchmarks = {
+        "memory": memory,
+        "batches": batches,
+        "processes": processes,
+        "streaming": streaming,
+        "start": start,
+    }
+    parser.add_argument("benchmark", choices=benchmarks)
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--images", type=int, default=1_000_000, help="number of image files for streaming")
     parser.add_argument("overrides", nargs="*", help="overrides of every run, such as model=dcgan")
     options = parser.parse_intermixed_args()
-    globals()[options.benchmark](options)  # each choice is a function above
+    benchmarks[options.benchmark](options)
 
 
 if __name__ == "__main__":

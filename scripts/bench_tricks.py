@@ -1,10 +1,10 @@
 """python scripts/bench_tricks.py [trick ...]: measures the cost of tricks, for ganlab/tricks/costs.csv.
 
-A game with the trick and a game without it alternate in blocks of 16 steps. So a noisy machine slows both
-equally, and tricks that act only in some steps are measured fairly. The cost is the median of the ratios of
-processor time, which excludes waiting for other processes. Both games have an objective that accepts the
-trick, and labelled batches if the trick needs them. Reading data and Lightning's loop are not measured,
-because they cost the same with every trick.
+A game with the trick and a game without it alternate in blocks of 16 steps. So other work on the machine
+slows both equally, and tricks that act only in some steps are measured fairly. The cost is the median of the
+ratios of processor time, which excludes waiting for other processes. Both games have an objective that
+accepts the trick, and labelled batches if the trick needs them. Reading data and Lightning's loop are not
+measured, because they cost the same with every trick.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from ganlab.training.build import build
 from ganlab.training.module import GameModule
 from ganlab.training.processes import keep_memory, silence_lightning
 
-STEPS, BLOCKS = 16, 3  # steps in a block, and blocks of each game after a first one that is not counted
+STEPS = 16  # the number of steps in a block
+BLOCKS = 3  # the number of blocks of each game, after a first block that is not counted
 BATCH = 64
 WORKLOADS = {
     "DCGAN 28x28, batch 64": ("model=dcgan",),
@@ -54,7 +55,11 @@ def random_batch(generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def time_block(module: GameModule, num_batches: int) -> float:
-    """Processor seconds of a block of steps on the real batch alone (1), or with the labelled batch (2)."""
+    """The processor seconds of a block of steps.
+
+    Args:
+        num_batches: 1: a step has a real batch; 2: it also has a labelled batch.
+    """
     generator = torch.Generator().manual_seed(module.game.step)
     batch: Any = tuple(part for _ in range(num_batches) for part in random_batch(generator))
     began = process_time()
@@ -65,19 +70,20 @@ def time_block(module: GameModule, num_batches: int) -> float:
 
 def cost(trick: str, workload: str) -> float:
     """The additional time of a step with a trick, in per cent."""
-    labelled = Capability.LABELLED_BATCH in trick_class(trick).needs
-    settings = [
-        *WORKLOADS[workload],
-        f"objective={common_objective(trick)}",
-        *(["data.labelled=64"] if labelled else []),
+    settings = [*WORKLOADS[workload], f"objective={common_objective(trick)}"]
+    num_batches = 1
+    if Capability.LABELLED_BATCH in trick_class(trick).needs:
+        settings.append("data.labelled=64")
+        num_batches = 2
+    with_trick, without = build_module(*settings, f"trick={trick}"), build_module(*settings)
+    ratios = [
+        time_block(with_trick, num_batches) / time_block(without, num_batches) for _ in range(1 + BLOCKS)
     ]
-    modules = build_module(*settings, f"trick={trick}"), build_module(*settings)
-    times = [[time_block(module, 1 + labelled) for module in modules] for _ in range(1 + BLOCKS)][1:]
-    return 100 * (median(with_trick / without for with_trick, without in times) - 1)
+    return 100 * (median(ratios[1:]) - 1)
 
 
 def measure(trick: str) -> dict[str, str]:
-    """The trick's row of the table, measured with the first workload that the trick does not refuse."""
+    """The row of a trick in the table, measured with the first workload that the trick does not refuse."""
     row = {
         "trick": trick,
         "per cent of a step": "",
@@ -108,7 +114,7 @@ def main() -> None:
     machine = describe_machine()
     old = list(csv.DictReader(COSTS.open())) if COSTS.exists() else []
     rows = {row["trick"]: row for row in old}
-    for trick in sys.argv[1:] or option_names("trick"):
+    for trick in sys.argv[1:] or option_names("trick"):  # by default, all tricks
         rows[trick] = measure(trick) | {"machine": machine}
         print(*rows[trick].values(), sep="  ", flush=True)
         with COSTS.open("w", newline="") as file:  # after each row, in case of an interruption

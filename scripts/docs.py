@@ -37,13 +37,13 @@ SMALL = (
     "model.discriminator.hidden=[16]",
 )
 # The capabilities that depend on the data, the hardware or the compiler, and not on the objective.
-OF_SETTINGS = (
+SETTINGS_CAPABILITIES = (
     Capability.LABELS,
     Capability.LABELLED_BATCH,
     Capability.ONE_PROCESS,
     Capability.SECOND_DERIVATIVES,
 )
-PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")
+PAPER = re.compile(r"\(([^()]*\b(?:19|20)\d\d[^()]*)\)")  # brackets that contain a year
 INTRODUCTION = """# Tricks
 
 A trick is a published technique that changes one part of the training of a GAN: the networks, what the
@@ -108,10 +108,10 @@ def can_be_combined(*tricks: str) -> bool:
 
 
 class Refused(NamedTuple):
-    """The combinations that are refused."""
+    """The combinations that are refused: of a trick and an objective, and of two tricks."""
 
     objectives: set[tuple[str, str]]  # (trick, objective)
-    pairs: set[tuple[str, str]]  # (trick, trick), in alphabetical order
+    pairs: set[tuple[str, str]]  # (trick, other trick), in alphabetical order
 
 
 def find_refused() -> Refused:
@@ -125,21 +125,20 @@ def find_refused() -> Refused:
 
 
 def write_refused(refused: Refused) -> None:
-    by_trick = {
-        group: {trick: sorted(b for a, b in pairs if a == trick) for trick in sorted({a for a, _ in pairs})}
-        for group, pairs in refused._asdict().items()
-    }
-    REFUSED.write_text(json.dumps(by_trick, indent=2) + "\n")
+    """Writes, for each field of `refused`, a mapping of each trick to the list of what it refuses."""
+    fields: dict[str, dict[str, list[str]]] = {}
+    for field, combinations_of_field in refused._asdict().items():
+        fields[field] = {}
+        for trick, other in sorted(combinations_of_field):
+            fields[field].setdefault(trick, []).append(other)
+    REFUSED.write_text(json.dumps(fields, indent=2) + "\n")
 
 
 def read_refused() -> Refused:
-    groups = json.loads(REFUSED.read_text())
-    return Refused(
-        **{
-            group: {(trick, other) for trick, others in by_trick.items() for other in others}
-            for group, by_trick in groups.items()
-        }
-    )
+    fields = {}
+    for field, others_by_trick in json.loads(REFUSED.read_text()).items():
+        fields[field] = {(trick, other) for trick, others in others_by_trick.items() for other in others}
+    return Refused(**fields)
 
 
 def trick_class(trick: str) -> type[Trick]:
@@ -147,16 +146,17 @@ def trick_class(trick: str) -> type[Trick]:
 
 
 def overridden_hooks(trick: type[Trick]) -> list[str]:
-    """The names of the methods of `Trick` that a trick overrides."""
-    names = [name for name, _ in inspect.getmembers(Trick, inspect.isfunction) if name in vars(Trick)]
-    names = [name for name in names if name not in ("__init__", "set_extra_state")]
-    return [name for name in names if getattr(trick, name) is not getattr(Trick, name)]
+    """The names of the hooks of `Trick` that a trick overrides."""
+    methods = [name for name, _ in inspect.getmembers(Trick, inspect.isfunction) if name in vars(Trick)]
+    hooks = [name for name in methods if name not in ("__init__", "set_extra_state")]
+    return [name for name in hooks if getattr(trick, name) is not getattr(Trick, name)]
 
 
 def needed_settings(trick: str) -> list[str]:
-    """The capabilities that a trick with its default settings needs, apart from those of the objective."""
+    """The capabilities of settings that a trick needs or claims if its own settings are the default ones."""
     instance: Trick = instantiate(compose_small(f"trick={trick}").trick[trick])
-    return [str(capability) for capability in OF_SETTINGS if capability in instance.needs | instance.claims]
+    needed = instance.needs | instance.claims
+    return [str(capability) for capability in SETTINGS_CAPABILITIES if capability in needed]
 
 
 def summary(trick: type[Trick]) -> tuple[str, str]:
@@ -164,7 +164,9 @@ def summary(trick: type[Trick]) -> tuple[str, str]:
     docstring = inspect.getdoc(trick) or ""
     paper = PAPER.search(docstring)
     text = PAPER.sub("", " ".join(docstring.split("\n\n")[0].split()))
+    # A sentence ends at a mark after a word, but not at that of an initial or an ellipsis.
     sentence = re.split(r"(?<=[a-z0-9)])[.:;](?: |$)", text)[0]
+    # The paper leaves a space before the next mark, which is removed, but not before an ellipsis.
     sentence = re.sub(r"\s+([,:;]|\.(?!\.))", r"\1", sentence).strip().replace("|", "\\|")
     return sentence, " ".join(paper[1].split()) if paper else ""
 
@@ -178,7 +180,7 @@ def read_costs() -> list[dict[str, str]]:
 
 
 def cost_cell(row: dict[str, str]) -> str:
-    """The cost in per cent of a step, followed by the network unless it is the DCGAN."""
+    """The cost in per cent of a step, followed by the network unless the network is the DCGAN."""
     network = row["workload"].partition(" ")[0]
     return row["per cent of a step"] + ("" if network in ("", "DCGAN") else f" ({network})")
 
@@ -209,7 +211,10 @@ def trick_table(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
 
 def objective_table(tricks: list[str], refused: set[tuple[str, str]]) -> list[str]:
     objectives = option_names("objective")
-    rows = [[f"`{trick}`", *("–" if (trick, o) in refused else "" for o in objectives)] for trick in tricks]
+    rows = []
+    for trick in tricks:
+        marks = ["–" if (trick, objective) in refused else "" for objective in objectives]
+        rows.append([f"`{trick}`", *marks])
     return markdown_table(["", *(f"`{objective}`" for objective in objectives)], rows)
 
 

@@ -12,35 +12,37 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "A modified loss: max log D",
         ("objective=non_saturating",),
-        "The default. By flipped labels: `objective=minimax trick=inverted_labels`, which is the same.",
+        "The default. The same by flipped labels is `objective=minimax trick=inverted_labels`.",
     ),
     (
         "A spherical prior",
         ("model/prior@model.generator.prior=normal",),
-        "The default with `model=gan`. On the sphere itself: `model/prior@model.generator.prior=sphere`. "
-        "Along great circles: `python -m ganlab.sample what=interpolate`.",
+        "The default with `model=gan`. Latents exactly on a sphere: "
+        "`model/prior@model.generator.prior=sphere`. Interpolation along great circles: "
+        "`python -m ganlab.sample what=interpolate`.",
     ),
     (
-        "Batch norm, real and fake samples in batches of their own",
+        "Batch norm, with real and fake samples in separate batches",
         ("model=dcgan",),
-        "Always so: no pass has both. If batch norm is not possible: `trick=normalisation "
+        "The batches are always separate. If batch norm is not possible: `trick=normalisation "
         "trick.normalisation.kind=instance`.",
     ),
     (
         "No sparse gradients: no ReLU, no max pooling",
         ("model=dcgan", "model.generator.slope=0.2"),
-        "Leaky ReLU in both players, and strided convolutions. Without the slope the generator has ReLU, as "
-        "in the DCGAN paper.",
+        "Leaky ReLU in both players, and strided convolutions. By default, the generator has ReLU, as in the "
+        "DCGAN paper.",
     ),
     (
         "Soft and noisy labels",
         ("trick=noisy_labels",),
-        "With their ranges and flips. `trick=label_smoothing` is one-sided, as in Salimans et al. (2016).",
+        "With the ranges and flips of the tip. `trick=label_smoothing` is one-sided, as in Salimans et al. "
+        "(2016).",
     ),
     (
         "DCGAN if possible",
         ("model=dcgan",),
-        "Their alternative, a VAE combined with a GAN, is not available; `model=vae` is a plain VAE.",
+        "The alternative of the tip, a VAE with a GAN, is not available; `model=vae` is a plain VAE.",
     ),
     (
         "Tricks of reinforcement learning",
@@ -50,7 +52,7 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "Adam",
         ("optimizer=adam",),
-        "With the learning rate 0.0002 of DCGAN; every model has an Adam of its own by default. SGD for the "
+        "With the learning rate 0.0002 of DCGAN; by default each model has Adam at its own rate. SGD for the "
         "discriminator: `optimizer=sgd_adam`.",
     ),
     (
@@ -72,8 +74,8 @@ GANHACKS: list[tuple[str, tuple[str, ...], str]] = [
     (
         "Noise on the inputs, decaying over time, and on the generator's layers",
         ("trick=[instance_noise,noise_layers]", "trick.noise_layers.player=generator"),
-        "Linear to zero by default; any schedule is possible. In the discriminator's layers: "
-        "`trick.noise_layers.player=discriminator`.",
+        "The noise falls linearly to zero by default; any schedule is possible. In the discriminator's "
+        "layers: `trick.noise_layers.player=discriminator`.",
     ),
     (
         "Train the discriminator more",

@@ -1,9 +1,9 @@
-"""python scripts/parzen_anchors.py: Parzen scores of real images and k-means centroids, as models of MNIST.
+"""python scripts/parzen_anchors.py: scores real images and k-means centroids as if a model had drawn them.
 
-They put the table of Parzen scores into perspective. An anchor is a set of points, taken from the images on
-which the experiment trains, that are scored in place of a model's samples. `--runs RUN ...` scores 10,000
-samples of runs or of single checkpoints instead. `--root DIR` is the folder that contains MNIST/raw. The
-scores take minutes on one core.
+The scores are Parzen log-likelihoods of MNIST. They put the published scores of models into perspective. An
+anchor is a set of points that are scored in place of a model's samples: real training images, or their
+k-means centroids. `--runs RUN ...` scores 10,000 samples of runs or of single checkpoints instead. `--root
+DIR` is the folder that contains MNIST/raw. The scores take minutes on one core.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def all_images(data: Data, split: Split) -> Tensor:
 
 
 def centroids(x: Tensor, k: int, iterations: int, seed: int) -> Tensor:
-    """The centroids of k-means by Lloyd's algorithm, which starts from random images, [k, 1, 28, 28]."""
+    """The centroids [k, 1, 28, 28] of k-means by Lloyd's algorithm, which starts from random images."""
     from sklearn.cluster import KMeans
 
     kmeans = KMeans(k, init="random", n_init=1, max_iter=iterations, tol=0, random_state=seed)

@@ -1,4 +1,4 @@
-"""python scripts/train_classifier.py <data>: trains a classifier whose features metrics compare.
+"""python scripts/train_classifier.py <data>: trains a classifier, whose features are compared by metrics.
 
 `digits` takes 15 seconds. `mnist` and `fashion_mnist` read torchvision's files in `--root DIR` and take some
 minutes on one core.
@@ -36,9 +36,9 @@ class Recipe(NamedTuple):
     """The length of training, and the augmentation of images."""
 
     epochs: int
-    degrees: float  # the largest rotation
-    pixels: float  # the largest shift
-    noise: float  # the largest standard deviation
+    degrees: float  # the largest angle of a rotation
+    pixels: float  # the largest shift along each axis
+    noise: float  # the largest standard deviation of the noise of an image, for images in [0, 1]
     mirror: bool  # whether half of the images are mirrored
 
 
@@ -75,6 +75,7 @@ def augment(x: Tensor, recipe: Recipe) -> Tensor:
     n, _, height, width = x.shape
     x = torch.where(torch.rand(n, 1, 1, 1) < 0.5, x.flip(3), x) if recipe.mirror else x
     angle = (2 * torch.rand(n) - 1) * math.radians(recipe.degrees)
+    # `affine_grid` measures a shift in units of half the side of an image.
     shift = (2 * torch.rand(n, 2, 1) - 1) * recipe.pixels * 2 / torch.tensor([[width], [height]])
     rotation = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).view(n, 2, 2)
     grid = functional.affine_grid(torch.cat([rotation, shift], 2), list(x.shape), align_corners=False)
@@ -97,19 +98,19 @@ def train(classifier: Classifier, data: Data, recipe: Recipe) -> None:
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-        if epoch % 10 == 9 or recipe.epochs <= 14:
+        if (epoch + 1) % 10 == 0 or recipe.epochs < 20:
             print(f"epoch {epoch + 1} of {recipe.epochs}: loss {loss.item():.4f}", flush=True)
 
 
 def accuracy(classifier: Classifier, x: Tensor, classes: Tensor) -> float:
-    """The share of images that are classified correctly, computed in float64 as metrics do."""
+    """The fraction of images that are classified correctly, computed in float64 as in the metrics."""
     classifier = classifier.eval().double()
     predicted = torch.cat([classifier.predict(round_to_256_levels(rows)) for rows in torch.split(x, 500)])
     return float((predicted == classes).double().mean())
 
 
 def main() -> None:
-    """Trains, writes the weights, and prints the numbers for the README of the weights."""
+    """Trains a classifier, writes its weights, and prints the numbers for the README of the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=RECIPES)
     parser.add_argument("--root", type=Path, help="folder of MNIST/raw or FashionMNIST/raw")
@@ -131,7 +132,7 @@ def main() -> None:
     classifier = Classifier(**architecture)
     train(classifier, data, RECIPES[options.name])
 
-    # One key of metadata, because safetensors writes several in an order that changes from run to run.
+    # The metadata have a single key, because safetensors writes several keys in a random order.
     path = WEIGHTS / f"{options.name}.safetensors"
     save_file(classifier.state_dict(), path, metadata={"architecture": json.dumps(architecture)})
     test_accuracy = accuracy(classifier, data.test, data.test_classes)

@@ -15,12 +15,13 @@ from scipy.linalg import sqrtm
 from support.commands import play, summary
 from support.refusals import refuses
 
+from ganlab.cli import launch
 from ganlab.config.build import build_data
 from ganlab.config.build import instantiate_group as chosen_metrics
 from ganlab.config.compose import compose
 from ganlab.core.errors import UNSET, ConfigError
 from ganlab.data.folder import EvaluationFolder
-from ganlab.evaluate import evaluate, main
+from ganlab.evaluate import evaluate
 from ganlab.metrics.evaluation import Evaluation
 from ganlab.metrics.extractors import Classifier
 
@@ -96,7 +97,7 @@ def test_folders_of_images_are_measured_without_a_run(
     output = tmp_path / "out" / "found.json"
     line = [f"generated={made}", f"real={real}", "metric=[fid]", "extractor=digits", f"output={output}"]
     monkeypatch.setattr("sys.argv", ["evaluate", *line])
-    main()
+    launch("evaluate", evaluate)
     assert "fid/digits_train_60" in capsys.readouterr().out
     record = json.loads(output.read_text())["fid/digits_train_60"]
     classifier = Classifier.load("digits").double()

@@ -16,10 +16,11 @@ from PIL import Image
 from support.refusals import refuses
 from support.small_games import resolved_config
 
+from ganlab.cli import launch
 from ganlab.config.build import instantiate
 from ganlab.config.compose import compose
 from ganlab.data.densities import optimal_discriminator, oracle_accuracy
-from ganlab.figures import FIGURES, figures, main
+from ganlab.figures import FIGURES, figures
 from ganlab.metrics.synthetic import HighQuality, ModesCovered
 from ganlab.theory import style
 from ganlab.theory.costs import generator_cost
@@ -302,7 +303,7 @@ def test_a_refusal_is_one_line(line: str, tmp_path: Path, capsys, monkeypatch) -
     tiny = [o for o in TINY if not any(g.startswith(o.split("=")[0] + "=") for g in given)]
     monkeypatch.setattr(sys, "argv", ["figures", *tiny, *given])
     with pytest.raises(SystemExit) as ended:
-        main()
+        launch("figures", figures)
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1, error

@@ -250,7 +250,7 @@ def test_a_missing_checkpoint_is_refused(conditional: Path) -> None:
 def test_a_grid_shows_each_sample_in_its_place() -> None:
     samples = torch.full((5, 1, 8, 10), -1.0)
     samples[3] = 1.0
-    shown = np.asarray(grid(samples, (-1, 1)))
+    shown = np.asarray(grid(samples, (-1, 1), columns=3))
     scale = 4
     assert shown.shape == ((2 * 10 + 2) * scale, (3 * 12 + 2) * scale, 3)
     assert (shown[12 * scale : 20 * scale, 2 * scale : 12 * scale] == 255).all()
@@ -262,7 +262,7 @@ def test_levels_and_colours() -> None:
     samples = torch.tensor([-1.0, 0.0, 1.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
     (image,) = to_images(samples, (-1, 1))
     assert image.getpixel((0, 0)) == (0, 128, 255)
-    assert grid(torch.rand(4, 3, 8, 8), (0, 1)).mode == "RGB"
+    assert grid(torch.rand(4, 3, 8, 8), (0, 1), columns=2).mode == "RGB"
 
 
 NAMES = ["zero", "one", "two/three", "3", "4", "2", "7", "seven", "eight", "nine"]

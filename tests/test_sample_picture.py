@@ -55,7 +55,7 @@ def test_each_class_has_columns_of_its_own(n: int, num_classes: int) -> None:
 
 @pytest.mark.parametrize("level", [0.0, 0.25, 0.5, 0.75, 1.0])
 def test_the_gap_differs_from_images_of_any_grey(level: float) -> None:
-    pixels = np.asarray(grid(torch.full((4, 1, SIDE, SIDE), level), (0, 1))).astype(int)
+    pixels = np.asarray(grid(torch.full((4, 1, SIDE, SIDE), level), (0, 1), columns=2)).astype(int)
     assert np.abs(pixels[GAP + 5, GAP + 5] - pixels[0, 0]).max() > 60
     assert tuple(pixels[GAP + SIDE, GAP + 5]) == BACKGROUND
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import random
 import re
 import signal
@@ -188,7 +189,8 @@ def test_the_autoencoder_is_referenced_and_not_owned() -> None:
     owned = {id(weight) for weight in game.parameters()}
     assert not owned & {id(weight) for weight in host.parameters()}
     assert copy.deepcopy(game).autoencoder is game.autoencoder
-    assert copy.deepcopy(game).autoencoder.game is host
+    assert game.autoencoder is host
+    assert pickle.loads(pickle.dumps(game)).autoencoder.step == host.step
     saved = module.state_dict()
     assert sum(name.endswith("encoder.1.weight") for name in saved) == 1
     states = []

@@ -248,15 +248,18 @@ def test_mistakes_on_the_command_line_are_reported_before_torch_is_imported() ->
     lines = ["steps=abc", "lr=3", "data=folder data.root=nowhere", "resume=nowhere", "init_from=nowhere"]
     code = f"""
 import sys
-from ganlab import run, sample, evaluate
-def report(main, *words):
-    sys.argv = ["run", *words]
-    try: main()
+from ganlab.cli import launch
+from ganlab.run import run
+from ganlab.sample import sample
+from ganlab.evaluate import evaluate
+def report(task, *words):
+    sys.argv = [task.__name__, *words]
+    try: launch(task.__name__, task)
     except SystemExit as end: assert end.code == 2, words
-for line in {lines}: report(run.main, *line.split())
-report(sample.main, "run_dir=nowhere")
-report(evaluate.main, "run_dir=nowhere")
-report(evaluate.main, "generated=nowhere", "real=digits")
+for line in {lines}: report(run, *line.split())
+report(sample, "run_dir=nowhere")
+report(evaluate, "run_dir=nowhere")
+report(evaluate, "generated=nowhere", "real=digits")
 assert "torch" not in sys.modules
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())

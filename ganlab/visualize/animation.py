@@ -3,22 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from ganlab.filesystem import atomic_writer
 
-FRAME_TIME, LAST_FRAME_TIME = 90, 2500  # how long a frame is shown, and the last one, in milliseconds
+FRAME_TIME, LAST_FRAME_TIME = 90, 2500  # milliseconds for which each frame, and the last frame, is shown
 
 
 def overview(frames: Sequence[Image.Image]) -> Image.Image:
     """Four frames, evenly spaced from the first to the last, as one image of two rows and two columns."""
-    width, height = frames[0].size
-    canvas = Image.new("RGB", (2 * width, 2 * height), "white")
-    for i in range(4):
-        frame = frames[round(i * (len(frames) - 1) / 3)]
-        row, column = divmod(i, 2)
-        canvas.paste(frame, (column * width, row * height))
-    return canvas
+    last = len(frames) - 1
+    chosen = [np.asarray(frames[round(i * last / 3)]) for i in range(4)]
+    return Image.fromarray(np.vstack([np.hstack(chosen[:2]), np.hstack(chosen[2:])]))
 
 
 def save_gif(frames: Sequence[Image.Image], path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, sqrt
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from ganlab.data.base import ValueRange
 
-GAP = 2  # pixels between the images of a grid, before enlarging
-MIN_SIDE = 32  # pixels; a grid enlarges smaller images
-BACKGROUND = (0, 98, 155)  # the colour behind images and labels; blue, because images may have any grey
+GAP = 2  # the number of pixels between the images of a grid, before the grid is enlarged
+MIN_SIDE = 32  # the smallest side of an image in a grid, in pixels; a grid with smaller images is enlarged
+BACKGROUND = (0, 98, 155)  # the colour behind images and labels: blue, since images may have any grey
 REAL_COLOUR, FAKE_COLOUR = "#7F7F7F", "#E69F00"  # the colours of real and of generated points
-MAX_LABEL_LENGTH = 20  # characters; longer labels are cut off
+MAX_LABEL_LENGTH = 20  # the largest number of characters of a label; longer labels are cut off
 
 
 def to_images(samples: Tensor, value_range: ValueRange) -> list[Image.Image]:
@@ -36,60 +36,62 @@ def to_images(samples: Tensor, value_range: ValueRange) -> list[Image.Image]:
         shape = list(samples.shape[1:])
         raise ConfigError(f"samples of shape {shape} are not images", "choose what=grid, which plots points")
     low, high = value_range
-    levels = ((samples.float() - low) / (high - low) * 255).round().clamp(0, 255).byte().cpu().numpy()
-    levels = levels.reshape(len(levels), -1, *levels.shape[-2:]).transpose(0, 2, 1, 3)  # [N, H, C, W]
-    rgb = levels.shape[2] == 3
-    # Each is [H, W, 3] or [H, C W].
-    return [Image.fromarray(x.swapaxes(1, 2) if rgb else x.reshape(len(x), -1)) for x in levels]
+    levels = ((samples.float() - low) / (high - low) * 255).round().clamp(0, 255).byte().cpu()
+    pixels = levels.reshape(len(levels), -1, *levels.shape[-2:]).transpose(1, 2)  # [N, H, C, W]
+    is_rgb = pixels.shape[2] == 3
+    images = pixels.transpose(2, 3) if is_rgb else pixels.flatten(2)  # [N, H, W, 3], or [N, H, C W]
+    return [Image.fromarray(image.numpy()) for image in images]
 
 
-def grid(samples: Tensor, value_range: ValueRange, columns: int = 0, period: int = 0) -> Image.Image:
-    """A grid of samples [N, C, H, W] in reading order, enlarged if they are small.
+def grid(samples: Tensor, value_range: ValueRange, columns: int, period: int = 0) -> Image.Image:
+    """A grid of samples [N, C, H, W] in reading order, enlarged if the images are small.
 
     Args:
-        columns: the number of columns; 0: as many as make the grid nearly square.
         period: the number of classes, if the class of sample i is i modulo `period`. Then each class fills
             columns / period adjacent columns. For example, 8 samples of 2 classes in 4 columns are arranged
             as 0 2 1 3 / 4 6 5 7, with class 0 on the left. 0: the samples are not ordered by class.
     """
     tiles = to_images(samples, value_range)
-    columns = columns or ceil(sqrt(len(tiles)))
-    period = period or columns
-    columns_per_class, (width, height) = columns // period, tiles[0].size
-    rows = ceil(ceil(len(tiles) / period) / columns_per_class)
-    canvas = Image.new("RGB", (columns * (width + GAP) + GAP, rows * (height + GAP) + GAP), BACKGROUND)
+    period = period or columns  # without classes, each column is treated as a class
+    columns_per_class = columns // period
+    samples_per_class = ceil(len(tiles) / period)
+    rows = ceil(samples_per_class / columns_per_class)
+    width, height = (side + GAP for side in tiles[0].size)  # from one image to the next
+    canvas = Image.new("RGB", (columns * width + GAP, rows * height + GAP), BACKGROUND)
     for i, tile in enumerate(tiles):
-        index, label = divmod(i, period)  # the sample is the index-th one of its class
-        row, column = index // columns_per_class, label * columns_per_class + index % columns_per_class
-        canvas.paste(tile, (column * (width + GAP) + GAP, row * (height + GAP) + GAP))
-    return ImageOps.scale(canvas, ceil(MIN_SIDE / min(width, height)), Image.Resampling.NEAREST)
+        index_in_class, label = divmod(i, period)
+        row, column_in_class = divmod(index_in_class, columns_per_class)
+        column = label * columns_per_class + column_in_class
+        canvas.paste(tile, (column * width + GAP, row * height + GAP))
+    return ImageOps.scale(canvas, ceil(MIN_SIDE / min(tiles[0].size)), Image.Resampling.NEAREST)
 
 
-def stack_rows(parts: Sequence[Image.Image | Sequence[str]]) -> Image.Image:
-    """Images of equal width below each other, with rows of labels spread evenly over that width.
+def stack_rows(rows: Sequence[Image.Image | Sequence[str]]) -> Image.Image:
+    """Images of equal width below each other, with lines of labels spread evenly over that width.
 
     Args:
-        parts: the images and the labels of each row, from top to bottom; empty rows are left out.
+        rows: the images and the lines of labels, from top to bottom; empty lines are left out.
     """
-    (width,) = {part.width for part in parts if isinstance(part, Image.Image)}
-    images = [part if isinstance(part, Image.Image) else _label_strip(part, width) for part in parts if part]
+    (width,) = {row.width for row in rows if isinstance(row, Image.Image)}  # the images have one width
+    images = [row if isinstance(row, Image.Image) else _label_strip(row, width) for row in rows if row]
     return Image.fromarray(np.concatenate([*map(np.asarray, images)]))
 
 
 def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
-    """A row of labels, each centred in a cell of equal width; all are vertical if one does not fit."""
+    """A line of labels, each centred in a cell of equal width; all are vertical if one does not fit."""
     from matplotlib import get_data_path  # matplotlib's font has more characters than Pillow's
 
     font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)
-    texts, cell = [label[:MAX_LABEL_LENGTH] for label in labels], width / len(labels)
-    vertical = len(texts) > 1 and max(font.getbbox(text)[2] for text in texts) > cell
-    rotated = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if vertical else None)
-    boxes = [rotated.getbbox(text) for text in texts]  # (left, top, right, bottom)
-    bottom = max(box[3] for box in boxes)
-    strip = Image.new("RGB", (width, ceil(bottom) + 4), BACKGROUND)
-    for i, (text, box) in enumerate(zip(texts, boxes, strict=True)):
-        corner = ((i + 0.5) * cell - box[2] / 2, strip.height - (box[3] if vertical else bottom) - 3)
-        ImageDraw.Draw(strip).text(corner, text, "white", rotated)
+    texts, cell_width = [label[:MAX_LABEL_LENGTH] for label in labels], width / len(labels)
+    is_vertical = len(texts) > 1 and any(right > cell_width for _, _, right, _ in map(font.getbbox, texts))
+    rotated = ImageFont.TransposedFont(font, Image.Transpose.ROTATE_90 if is_vertical else None)
+    sizes = [rotated.getbbox(text)[2:] for text in texts]  # the right and lower ends of each text
+    max_height = max(text_height for _, text_height in sizes)
+    strip = Image.new("RGB", (width, ceil(max_height) + 4), BACKGROUND)
+    for i, (text, (text_width, text_height)) in enumerate(zip(texts, sizes, strict=True)):
+        left = (i + 0.5) * cell_width - text_width / 2
+        top = strip.height - 3 - (text_height if is_vertical else max_height)
+        ImageDraw.Draw(strip).text((left, top), text, "white", rotated)
     return strip
 
 

@@ -1,4 +1,4 @@
-"""Options of a view of a trained game, as in conf/sample.yaml.
+"""The options of a view of a trained game, as in conf/sample.yaml.
 
 This module does not import torch, so that wrong options are refused at once.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ganlab.game import Game
 
 SAMPLING = {"n", "seed", "class", "checkpoint"}
-# The options that each view uses, in addition to run_dir, output and trust.
+# The options that each view uses, in addition to `run_dir`, `output` and `trust`.
 USED_OPTIONS = {
     "grid": SAMPLING | {"format"},
     "neighbours": SAMPLING | {"columns", "root", "space"},
@@ -32,11 +32,11 @@ USED_OPTIONS = {
 }
 ALL_OPTIONS = set().union(*USED_OPTIONS.values())
 SAMPLE_ONLY = {"checkpoint", "format", "root"}  # options of ganlab.sample, not of views at the end of a run
-MAX_PIXELS = {"grid": 10**8, "files": 10**11}  # pixels of one image, and of all single images, by `format`
+MAX_PIXELS = {"grid": 10**8, "files": 10**11}  # the largest number of pixels of all images, by `format`
 
 
 def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
-    """Refuses options that the view does not use, and indices of samples outside of its grid.
+    """Refuses options that the view does not use, and indices of samples that are not in the grid.
 
     Args:
         given: the options that the user set, with their values as typed.
@@ -50,9 +50,11 @@ def check_options(cfg: DictConfig, given: Mapping[str, Any]) -> None:
 
 
 def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConfig]:
-    """The options of views, each given by its name, or by a mapping of `what` and further options.
+    """The options of each view in the setting `views` of a run.
 
     Args:
+        views: the name of one view, or a list of views. A view is its name, or a mapping with the key `what`
+            and further options.
         of_images: whether the data are images.
 
     Raises:
@@ -64,8 +66,8 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
         cfg = compose(config_name="sample")
         with prefixing_all_keys(f"views[{i}]", joint="."):
             for key, value in given.items():
-                available = key in ("what", *ALL_OPTIONS - SAMPLE_ONLY)
-                require(available, key, value, "has no effect at the end of a run", "remove it")
+                is_option = key in ("what", *ALL_OPTIONS - SAMPLE_ONLY)
+                require(is_option, key, value, "has no effect at the end of a run", "remove it")
                 cfg[key] = value
             check_options(validated_settings(cfg), given)
             fits = of_images or cfg.what in ("grid", "animate")
@@ -78,32 +80,34 @@ def complete_options(cfg: DictConfig, game: Game, names: Sequence[str], typed: s
     """Refuses more images than fit into memory, and replaces the name of a class by its number.
 
     Args:
-        names: the names of the classes; empty if they have none. A text that is both a name and a number is
-            a name.
-        typed: the class as the user typed it, because Hydra may parse a name as a number.
+        names: the names of the classes; empty if they have none.
+        typed: the class as the user typed it, if at all; Hydra parses the name "7" as a number, and the name
+            "null" as None.
     """
-    label, num_classes = cfg["class"], game.generator.num_classes
     # A grid enlarges images to 32 pixels a side.
     pixels = max(cfg.n, cfg.columns) * prod(max(side, 32) for side in game.shape[-2:])
     fits = cfg.what == "animate" or pixels <= MAX_PIXELS[cfg.format]
     reason = f"samples of shape {[*game.shape]} do not fit into memory, with columns={cfg.columns}"
     require(fits, "n", cfg.n, reason, "lower n or columns")
-    if num_classes is not None and (label, typed) != (None, None):  # null may be typed as a name
+    label, num_classes = cfg["class"], game.generator.num_classes
+    if num_classes is not None and not (label is None and typed is None):
+        # The number of a name; a text that is both a name and a number is taken as the name.
         label = next((names.index(text) for text in (typed, str(label)) if text in names), label)
-        known = label is None or (is_whole_number(label) and 0 <= label < num_classes)
+        exists = label is None or (is_whole_number(label) and 0 <= label < num_classes)
         by_name = f", or one of {', '.join(names)}" if names else ""
-        require(known, "class", typed or label, f"must be a number from 0 to {num_classes - 1}{by_name}")
+        require(exists, "class", typed or label, f"must be a number from 0 to {num_classes - 1}{by_name}")
     game.labels(1, label)  # refuses a class of a game without classes
     cfg["class"] = label
 
 
 def check_output(path: Path, cfg: DictConfig) -> None:
-    """Refuses an output of the wrong kind for the view, and one that would be mixed with other files."""
-    ending, suffix = ".gif" if cfg.what == "animate" else ".png", path.suffix.lower()
+    """Refuses an output that does not suit the view, or that would be mixed with other files."""
+    ending = ".gif" if cfg.what == "animate" else ".png"
+    suffix = path.suffix.lower()
     if cfg.format == "files":
         wanted = "a new or empty folder, not named like an image"
-        free = not any(path.iterdir()) if path.is_dir() else not path.exists()
-        fits = free and suffix not in (".gif", ".jpeg", ".jpg", ".png")
+        is_free = not any(path.iterdir()) if path.is_dir() else not path.exists()
+        fits = is_free and suffix not in (".gif", ".jpeg", ".jpg", ".png")
     else:
         wanted = f"a file that ends in {ending}, and not an image of training"
         is_training_image = re.search(r"samples/\d+\.png$", path.as_posix())
@@ -112,18 +116,20 @@ def check_output(path: Path, cfg: DictConfig) -> None:
 
 
 def file_name(cfg: DictConfig, step: int, names: Sequence[str]) -> str:
-    """A file name that describes the view, and differs from those of images of training."""
+    """A file name that describes the view, and differs from the names of the images of training."""
     label = cfg["class"]
-    stem = f"{step:07d}_n{cfg.n}_seed{cfg.seed}" + ("" if label is None else f"_class{label}")
-    if label is not None and names and names[label] != str(label):
-        stem += f"_{slug(names[label])}"
+    stem = f"{step:07d}_n{cfg.n}_seed{cfg.seed}"
+    if label is not None:
+        stem += f"_class{label}"
+        if names and names[label] != str(label):
+            stem += f"_{slug(names[label])}"
     if cfg.what == "grid":
         return stem if cfg.format == "files" else f"{stem}.png"
     return "training.gif" if cfg.what == "animate" else f"{stem}_{view_name(cfg)}.png"
 
 
 def slug(name: str) -> str:
-    """A class name with `_` for characters that may not be in a file name, cut off after 64."""
+    """At most 64 characters of a class name, with `_` in place of those that may not be in a file name."""
     return re.sub(r"[^\w.-]+", "_", name)[:64]
 
 

@@ -1,7 +1,10 @@
-"""Images and animations of a trained game."""
+"""Images and animations of a trained game.
+
+A function `..._view` draws a view from the options in conf/sample.yaml, a run, and the game and the data of
+the run. If the data are None, a view that needs them loads them.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,16 +25,15 @@ from ganlab.visualize.options import slug
 from ganlab.visualize.sample_picture import sample_picture
 
 Embedding = Callable[[Tensor], Tensor]  # images [N, C, H, W] -> float64 vectors [N, F], to measure distances
-GENERATE_BATCH = 250  # number of samples that are generated at once, as many as in Game.sample
-EXTRACT_BATCH = 100  # number of images whose features are extracted at once
+EXTRACT_BATCH = 100  # the number of images whose features are extracted at once
 
 
 class View(NamedTuple):
-    """One image, the frames of an animation, or single samples, with a one-line caption."""
+    """One picture, the frames of an animation, or single samples, with a one-line caption."""
 
     caption: str
     images: Sequence[Image.Image]
-    classes: Sequence[str] = ()  # the classes of single samples, for their file names; empty if unconditional
+    classes: Sequence[str] = ()  # the class of each single sample, for its file name; empty without classes
 
     def write(self, path: Path) -> None:
         """Writes a PNG file, a GIF file or, if `path` has neither ending, a folder of PNG files."""
@@ -49,23 +51,23 @@ class View(NamedTuple):
 
 def sample_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
     """Samples as single images (`format=files`), or in one picture, with real samples if `data` is given."""
-    config, label = run.config(), options["class"]
+    config = run.config()
     value_range, names = config.data.get("range"), config.get("class_names") or ()
-    samples = game.sample(options.n, options.seed, label)
+    samples = game.sample(options.n, options.seed, options["class"])
     caption = f"{options.n} samples at step {game.step}"
     if options.format == "files":
-        labels = game.labels(options.n, label)
-        indices = [] if labels is None else labels.tolist()
-        classes = [slug(names[i]) if names else f"{i}" for i in indices]
+        labels = game.labels(options.n, options["class"])
+        classes = [] if labels is None else [slug(names[i]) if names else str(i) for i in labels.tolist()]
         return View(caption, to_images(samples, value_range), classes)
     if data is None and value_range is None:
         data = build_data(config)  # points are shown on axes that span the data
+    label = options["class"]
     picture = sample_picture(game, samples, data, value_range=value_range, names=names, label=label)
     return View(caption, [picture])
 
 
 def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Rows of samples, each above a row of the training images nearest to them, in pixels or in features.
+    """Rows of samples, each above a row of their nearest training images, in pixels or in features.
 
     Raises:
         ConfigError: `space` is `features`, and the run has no extractor that takes its images.
@@ -74,8 +76,10 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     if options.root is not None:
         config.data.root = options.root
     data = data or build_data_of_run(run, config)
-    pixels = embed_pixels, "pixels, by the root of the mean squared difference"
-    embed, distance_name = feature_embedding(config, data) if options.space == "features" else pixels
+    if options.space == "features":
+        embed, distance_name = feature_embedding(config, data)
+    else:
+        embed, distance_name = embed_pixels, "pixels, by the root of the mean squared difference"
     samples = game.sample(options.n, options.seed, options["class"])
     train = (x for x, _ in data.split("train", samples.device, batch_size=1000))
     images, distances = nearest_images(samples, train, embed)
@@ -86,7 +90,7 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
 
 
 def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Interpolations between pairs of latents, each a row of `columns` samples.
+    """Interpolations between pairs of latents, each a row of `columns` samples of one class.
 
     There are n // columns rows, but at least one. Row i leads from latent 2 i of the seed to latent 2 i + 1.
     """
@@ -94,15 +98,16 @@ def interpolation_view(options: Any, run: RunDirectory, game: Game, data: Data |
     ends = game.latents(2 * rows, options.seed)
     t = torch.linspace(0, 1, columns, dtype=ends.dtype, device=ends.device)[:, None]  # [columns, 1]
     interpolate = slerp if options.path == "slerp" else torch.lerp
-    latents = torch.cat([interpolate(a, b, t) for a, b in zip(ends[::2], ends[1::2], strict=True)])
-    labels = game.labels(rows, options["class"])
-    labels = None if labels is None else labels.repeat_interleave(columns)
+    latents = torch.cat([interpolate(start, end, t) for start, end in ends.view(rows, 2, -1)])
+    row_labels = game.labels(rows, options["class"])
+    labels = None if row_labels is None else row_labels.repeat_interleave(columns)
     caption = f"{rows} paths between samples at step {game.step}, by {options.path}"
-    return View(caption, [grid(generate(game, latents, labels), run.config().data.range, columns=columns)])
+    samples = game.generate_in_batches(latents, labels)
+    return View(caption, [grid(samples, run.config().data.range, columns=columns)])
 
 
 def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
-    """Latent arithmetic: the samples of the added latents, of the subtracted ones, and of the result.
+    """Latent arithmetic: the samples of the added latents, of the subtracted latents, and of the result.
 
     One more latent should be added than subtracted, as in a - b + c (Radford, Metz & Chintala 2016, section
     6.3.2); otherwise the result is atypical of the prior. The result has the class of the first added sample.
@@ -110,10 +115,11 @@ def arithmetic_view(options: Any, run: RunDirectory, game: Game, data: Data | No
     plus, minus = list(options.plus), list(options.minus)
     latents, labels = game.latents(options.n, options.seed), game.labels(options.n, options["class"])
     result = latents[plus].sum(0) - latents[minus].sum(0)
-    shown = torch.cat([latents[[*plus, *minus]], result[None]])
-    labels = None if labels is None else labels[[*plus, *minus, plus[0]]]
+    shown_latents = torch.cat([latents[[*plus, *minus]], result[None]])
+    shown_labels = None if labels is None else labels[[*plus, *minus, plus[0]]]
+    samples = game.generate_in_batches(shown_latents, shown_labels)
     caption = f"samples {plus} less {minus}, and the result, at step {game.step}"
-    return View(caption, [grid(generate(game, shown, labels), run.config().data.range, columns=len(shown))])
+    return View(caption, [grid(samples, run.config().data.range, columns=len(samples))])
 
 
 def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None) -> View:
@@ -131,8 +137,7 @@ def training_view(options: Any, run: RunDirectory, game: Game, data: Data | None
     return View(f"{len(frames)} images of training, from the same latents", frames)
 
 
-# Functions that draw a view from the options in conf/sample.yaml, a run, its game, and its data. A view that
-# needs the data loads them if they are None.
+# The functions that draw the views, by the values of `what` in conf/sample.yaml.
 VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
     "grid": sample_view,
     "neighbours": neighbours_view,
@@ -143,7 +148,11 @@ VIEWS: dict[str, Callable[[Any, RunDirectory, Game, Data | None], View]] = {
 
 
 def read_image(path: Path) -> Image.Image:
-    """An image that was written during training, as RGB."""
+    """An image that was written during training, as RGB.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
         with open_image(path) as image:
             return image.convert("RGB")
@@ -157,7 +166,7 @@ def embed_pixels(x: Tensor) -> Tensor:
 
 
 def feature_embedding(config: Any, data: Data) -> tuple[Embedding, str]:
-    """The map of images to the features of a run's extractor, and a description of the distance between them.
+    """The map of images to the features of a run's extractor, and a description of distances in this space.
 
     Raises:
         ConfigError: the run has no extractor, or the extractor does not take images of this shape.
@@ -186,11 +195,12 @@ def nearest_images(
     points = embed(x)
     distances, images = points.new_full((len(x),), torch.inf), torch.zeros_like(x)
     for batch in batches:
-        # Not as x^2 - 2 x y + y^2, whose rounding errors would give a copy a distance above 0.
-        gaps = torch.cdist(points, embed(batch), compute_mode="donot_use_mm_for_euclid_dist")  # [N, M]
-        smallest, indices = gaps.min(1)
-        nearer = smallest < distances
-        images[nearer], distances[nearer] = batch.to(x.dtype)[indices[nearer]], smallest[nearer]
+        # Not by a matrix product, x^2 - 2 x y + y^2: its rounding errors give copies a distance above 0.
+        between = torch.cdist(points, embed(batch), compute_mode="donot_use_mm_for_euclid_dist")  # [N, M]
+        smallest, indices = between.min(1)
+        is_nearer = smallest < distances
+        distances[is_nearer] = smallest[is_nearer]
+        images[is_nearer] = batch.to(x.dtype)[indices[is_nearer]]
     return images, distances
 
 
@@ -201,26 +211,18 @@ def interleave_rows(above: Tensor, below: Tensor, value_range: ValueRange, colum
     """
     black, _ = value_range or (0.0, 1.0)  # without a range, the grid below raises an error
     blank = above.new_full((columns, *above.shape[1:]), black)
-    rows = zip(above.split(columns), below.split(columns), strict=True)
-    padded = [torch.cat([row, blank[len(row) :]]) for pair in rows for row in pair]
+    row_pairs = zip(above.split(columns), below.split(columns), strict=True)
+    padded = [torch.cat([row, blank[len(row) :]]) for pair in row_pairs for row in pair]
     return grid(torch.cat(padded), value_range, columns=columns)
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Spherical interpolation between latents: a, b [D] and t [T, 1] in [0, 1] -> [T, D] (White 2016).
+    """Spherical interpolation (White 2016) between latents a and b [D], at t [T, 1] in [0, 1]: [T, D].
 
-    (sin((1 - t) w) a + sin(t w) b) / sin w, where w is the angle between a and b. If both lie on one line
-    through the origin, the interpolation is linear.
+    It is (sin((1 - t) w) a + sin(t w) b) / sin w, where w is the angle between a and b. If a and b lie on one
+    line through the origin, the interpolation is linear.
     """
     angle = torch.arccos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
     if angle.sin().abs() < 1e-6:
         return torch.lerp(a, b, t)
     return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
-
-
-@torch.no_grad()
-def generate(game: Game, latents: Tensor, labels: Tensor | None) -> Tensor:
-    """Latents [N, latent_dim] and classes [N] -> samples [N, *shape], computed in batches."""
-    classes = repeat(None) if labels is None else labels.split(GENERATE_BATCH)  # repeat has no end
-    batches = zip(latents.split(GENERATE_BATCH), classes, strict=False)
-    return torch.cat([game.generate_eval(*batch) for batch in batches])
