@@ -33,7 +33,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     run = RunDirectory(cfg.run_dir, cfg.trust)
     class_names = run.config().get("class_names") or ()  # raises its errors before the slow imports
     if not cfg.output:  # then the view is written into the run directory
-        run.refuse_links()
+        run.refuse_special_files()
     from ganlab.config.build import as_config_errors
     from ganlab.training.build import load
     from ganlab.visualize.views import VIEWS

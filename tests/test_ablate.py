@@ -28,7 +28,7 @@ from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, ConfigError
-from ganlab.core.numerics import NUMERICS
+from ganlab.core.numerics import NUMERICS_VERSION
 from ganlab.data.vision import Stacks
 from ganlab.suites import child, hashes, identity, results
 from ganlab.suites import standing as standings
@@ -282,7 +282,7 @@ def test_other_numerics_make_rows_stale_and_use_other_directories(
     results.append(suite.results, row_of(before[0]))
     directory = before[0].directory
     for module in (identity, standings):
-        monkeypatch.setattr(module, "NUMERICS", NUMERICS + 1)
+        monkeypatch.setattr(module, "NUMERICS_VERSION", NUMERICS_VERSION + 1)
     after = plan_jobs(suite_folder)
     assert after[0].directory != directory
     assert Worker(suite, after, 1, 1, None).left() == [1, 2, 3]

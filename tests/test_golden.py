@@ -1,6 +1,6 @@
 """Stored losses and metrics, which a refactoring must not change.
 
-A change of these values must raise NUMERICS, which marks recorded results as outdated.
+A change of these values must raise NUMERICS_VERSION, which marks recorded results as outdated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from support.trick_effects import STEPS_UNTIL_EFFECT
 
 from ganlab.config.build import build_data, build_evaluation
 from ganlab.config.compose import compose
-from ganlab.core.numerics import NUMERICS
+from ganlab.core.numerics import NUMERICS_VERSION
 
 HERE = Path(__file__).parent
 GOLDEN, PINNED, HASHES = (HERE / f"{name}.json" for name in ("golden", "pinned", "numerics"))
@@ -95,24 +95,24 @@ def metrics_of_noisy_samples(case: str) -> dict[str, float]:
 
 
 def test_the_stored_values_belong_to_the_present_numerics() -> None:
-    """If stored values changed without NUMERICS, reports would mix results that are not comparable."""
+    """Both change in one commit. Otherwise, reports would mix results that are not comparable."""
     assert current_hashes() == json.loads(HASHES.read_text())
 
 
 def current_hashes() -> dict[str, object]:
     files = {path.name: sha256(path.read_bytes()).hexdigest() for path in (GOLDEN, PINNED)}
-    return {"numerics": NUMERICS, **files}
+    return {"numerics": NUMERICS_VERSION, **files}
 
 
 def store(path: Path, cases: dict[str, Callable[[str], object]]) -> None:
     path.write_text(json.dumps({case: compute(case) for case, compute in cases.items()}, indent=1) + "\n")
 
 
-# For intended changes: raise NUMERICS, then run `python tests/test_golden.py`.
+# For intended changes: raise NUMERICS_VERSION, then run `python tests/test_golden.py`.
 if __name__ == "__main__":
     in_float32 = dict.fromkeys(CASES, lambda case: play_steps(game(*CASES[case]), 5))
     store(GOLDEN, in_float32 | dict.fromkeys(EXACT, losses_in_float64))
     store(PINNED, dict.fromkeys(MEASURED, metrics_of_noisy_samples))
     if current_hashes()["numerics"] == json.loads(HASHES.read_text())["numerics"]:
-        raise SystemExit("tests/numerics.json is unchanged: raise ganlab.core.numerics.NUMERICS")
+        raise SystemExit("tests/numerics.json is unchanged: raise ganlab.core.numerics.NUMERICS_VERSION")
     HASHES.write_text(json.dumps(current_hashes(), indent=1) + "\n")

@@ -20,7 +20,7 @@ from support.refusals import refuses
 
 from ganlab.config.compose import compose
 from ganlab.core.errors import ConfigError
-from ganlab.core.numerics import NUMERICS
+from ganlab.core.numerics import NUMERICS_VERSION
 from ganlab.report import report
 from ganlab.suites import forest
 from ganlab.suites.configs import configs
@@ -68,7 +68,7 @@ def result_row(arm: str, seed: int, value: float | None, **changed: Any) -> Row:
         "config": CONFIG_HASH,
         "data": "d" * 12,
         "code": "a" * 12,
-        "numerics": NUMERICS,
+        "numerics": NUMERICS_VERSION,
         "commit": "b" * 12,
         "steps": 300,
         "images": 19200,
@@ -284,7 +284,7 @@ def test_rows_of_other_numerics_are_stale_and_those_of_other_code_are_not(tmp_pa
     append(folder / "results.csv", result_row("wide", 3, LESS[3], code="f" * 12))
     assert "Stale" not in report_text(folder)
     append(folder / "results.csv", result_row("wide", 3, LESS[3], numerics=0))
-    assert f"Stale: 1 of 8 runs, of other numerics than {NUMERICS}" in report_text(folder)
+    assert f"Stale: 1 of 8 runs, of other numerics than {NUMERICS_VERSION}" in report_text(folder)
     for arm, values in {"plain": PLAIN, "wide": LESS}.items():
         for seed, value in enumerate(values):
             append(folder / "results.csv", result_row(arm, seed, value, numerics=0))

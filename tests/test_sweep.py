@@ -37,7 +37,7 @@ from ganlab.ablate import ablate
 from ganlab.config.compose import compose
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import UNSET, ConfigError
-from ganlab.core.numerics import NUMERICS
+from ganlab.core.numerics import NUMERICS_VERSION
 from ganlab.report import report
 from ganlab.suites import child
 from ganlab.sweeps import panels, worker
@@ -110,7 +110,7 @@ def trial_row(trial: int, value: float | None, **changed: Any) -> Tried:
         "device": "cpu",
         "finished": "2026-11-21T21:00:00Z",
         "metrics": {} if value is None else {NAME: record},
-        "numerics": NUMERICS,
+        "numerics": NUMERICS_VERSION,
     }
     return Tried(trial=trial, value=value, **(facts | changed))
 

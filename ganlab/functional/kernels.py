@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import reduce
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ganlab.core.validation import Count, NotNegative, Positive
+from ganlab.core.validation import Count, NonEmpty, NotNegative, Positive
 
 MIN_EXPONENT = -80.0  # of exp: results for smaller exponents are denormal, and take thirty times as long
 MIN_SQUARED_DISTANCE = 1e-30  # of two samples; closer samples count as equal
-Scales = Annotated[Sequence[Positive], 1]  # one positive number or more
+Scales = NonEmpty[Positive]  # one positive number or more
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:

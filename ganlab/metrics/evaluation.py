@@ -22,10 +22,15 @@ from ganlab.metrics.features import cached_on_disk, to_unit_range
 from ganlab.metrics.protocols import MetricRecords
 
 # A function that opens a progress bar from a text and a total. The context's value is called with increments.
-Watch = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+ProgressFactory = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 PIECE = 1000  # samples that are generated at a time
 BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
 NUM_DIGITS = 16  # hexadecimal digits of a hash in a record
+
+
+def no_progress(what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """A context in place of a progress bar."""
+    return nullcontext(lambda done: None)
 
 
 @dataclass(eq=False)
@@ -47,7 +52,7 @@ class Evaluation:
         n: the number of generated samples.
         n_real: the largest number of samples of a metric's `subsampled_split`; None: all.
         seed: the seed of the samples' latents.
-        watch: opens a progress bar.
+        open_progress: opens a progress bar.
 
     Raises:
         ConfigError: a metric cannot measure these data, or needs a split that they do not have.
@@ -58,7 +63,7 @@ class Evaluation:
     n: int
     n_real: int | None
     seed: int
-    watch: Watch = lambda what, total: nullcontext(lambda done: None)
+    open_progress: ProgressFactory = no_progress
 
     def __post_init__(self) -> None:
         metrics, data = self.metrics, self.data
@@ -93,7 +98,7 @@ class Evaluation:
             return {}
         device = next(game.parameters()).device
         self._prepare(device)
-        with self.watch("metrics of the game", len(self.metrics)) as done:
+        with self.open_progress("metrics of the game", len(self.metrics)) as done:
             for name, metric in self.metrics.items():
                 with _completing_errors(name):
                     metric.observe_game(game, self.seed)
@@ -230,7 +235,7 @@ class Evaluation:
             text, total: the text and the length of the progress bar.
         """
         value_range = self.data.value_range
-        with self.watch(text, total) as done:
+        with self.open_progress(text, total) as done:
             for points in (rows for piece in samples for rows in torch.split(piece, BATCH)):
                 images = points if value_range is None else to_unit_range(points, value_range)
                 for name in names:
@@ -243,7 +248,7 @@ class Evaluation:
     def _compute(self, names: Collection[str]) -> dict[str, float]:
         """The values of the metrics of these names, whose generated samples are dropped afterwards."""
         values: dict[str, float] = {}
-        with self.watch("metrics", len(names)) as done:
+        with self.open_progress("metrics", len(names)) as done:
             for name in names:
                 metric = self.metrics[name]
                 with _completing_errors(name):

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ganlab.core.distributed import mean_over_ranks
-from ganlab.core.validation import Count, NotNegative, ValueRange, Widths
+from ganlab.core.validation import Count, NonEmpty, NotNegative, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer
 from ganlab.networks.priors import Prior
 
@@ -85,7 +84,7 @@ def generator(
 
 
 def discriminator(
-    hidden: Annotated[Widths, 1], input_noise: NotNegative, noise: NotNegative, shape: Sequence[int]
+    hidden: NonEmpty[Count], input_noise: NotNegative, noise: NotNegative, shape: Sequence[int]
 ) -> Discriminator:
     """A discriminator of layers with weight normalisation, each with noise on its inputs; ReLU between them.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from ganlab.core.errors import require
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Sample
-from ganlab.core.validation import Widths
+from ganlab.core.validation import Count, NonEmpty
 
 Space = Callable[[Sample], Tensor]
 
@@ -40,7 +39,7 @@ class RandomFeatures(nn.Module):
         ConfigError: the images are too small to be halved by each layer.
     """
 
-    def __init__(self, widths: Annotated[Widths, 1], seed: int, shape: Sequence[int]):
+    def __init__(self, widths: NonEmpty[Count], seed: int, shape: Sequence[int]):
         super().__init__()
         is_image = len(shape) == 3
         reason = f"halves images {len(widths)} times, too often for shape {list(shape)}"

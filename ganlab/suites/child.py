@@ -15,7 +15,7 @@ from typing import Any, TextIO
 from ganlab.config.allowlist import allowed_targets, target_nodes
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
-from ganlab.core.numerics import NUMERICS
+from ganlab.core.numerics import NUMERICS_VERSION
 from ganlab.filesystem import write_errors_as_config_errors
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
@@ -144,7 +144,7 @@ def recorded(job: Job, reason: str | None = None) -> Row:
         config=job.config,
         data=job.data,
         code=job.code,
-        numerics=NUMERICS,
+        numerics=NUMERICS_VERSION,
         commit=commit[:12] + "+" * commit.endswith("+"),
         steps=found.get("steps", 0),
         images=found.get("images", 0),

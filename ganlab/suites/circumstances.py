@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from ganlab.core.numerics import NUMERICS
+from ganlab.core.numerics import NUMERICS_VERSION
 from ganlab.suites.findings import Findings
 from ganlab.suites.results import Row
 from ganlab.suites.words import counted, duration, named, shared
@@ -36,11 +36,13 @@ def circumstances(findings: Findings) -> list[str]:
 
 def stale(rows: Sequence[Row]) -> list[str]:
     """How many rows are of before ganlab's numbers changed."""
-    old = sum(row.numerics != NUMERICS for row in rows)
+    old = sum(row.numerics != NUMERICS_VERSION for row in rows)
     if not old:
         return []
     which = "all runs" if old == len(rows) else f"{old:,} of {counted(len(rows), 'run')}"
-    return [f"Stale: {which}, of other numerics than {NUMERICS} (`rerun=stale` plays these runs again)."]
+    return [
+        f"Stale: {which}, of other numerics than {NUMERICS_VERSION} (`rerun=stale` plays these runs again)."
+    ]
 
 
 def alike(what: str, rows: Iterable[Row], of: Callable[[Row], str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.config.compose import CONF
-from ganlab.core.numerics import NUMERICS
+from ganlab.core.numerics import NUMERICS_VERSION
 from ganlab.suites.hashes import hashed, short
 from ganlab.training.resume import MUTABLE_KEYS
 
@@ -57,4 +57,4 @@ def settings() -> str:
 
 def run(config: str, seed: int, data: str) -> str:
     """The hash of all that makes a run what it is."""
-    return short(f"{config} {seed} {data} {NUMERICS}".encode())
+    return short(f"{config} {seed} {data} {NUMERICS_VERSION}".encode())

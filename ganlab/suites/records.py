@@ -37,7 +37,7 @@ class Record:
     finished: str  # when it ended, UTC, ISO 8601 to the second
     value: float | None  # of the first metric that is asked for, after the last round
     metrics: dict[str, dict[str, Any]]  # what is asked for, by full names, as summary.json has it
-    numerics: int  # ganlab.core.numerics.NUMERICS of the code that played it
+    numerics: int  # ganlab.core.numerics.NUMERICS_VERSION of the code that played it
 
 
 R = TypeVar("R", bound=Record)

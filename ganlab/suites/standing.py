@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.core.errors import ConfigError
-from ganlab.core.numerics import NUMERICS
+from ganlab.core.numerics import NUMERICS_VERSION
 from ganlab.suites.plan import Job
 from ganlab.suites.results import Row
 
@@ -46,7 +46,7 @@ def standing(job: Job, rows: Sequence[Row]) -> Standing:
     row = same[-1] if same else None
     return Standing(
         row,
-        stale=row is not None and row.numerics != NUMERICS,
+        stale=row is not None and row.numerics != NUMERICS_VERSION,
         last=row is not None and row is mine[-1],
         others=len(mine) - len(same),
     )

@@ -10,7 +10,7 @@ from support.commands import finish, start
 from support.small_games import ROOT
 from support.warm_process import WarmProcess
 
-from ganlab.core.numerics import NUMERICS
+from ganlab.core.numerics import NUMERICS_VERSION
 from ganlab.suites.results import Row
 
 ROW = Row(
@@ -29,7 +29,7 @@ ROW = Row(
     finished="2026-11-21T12:00:00Z",
     value=1 / 3,
     metrics={"fid/digits_train_60": {"value": 1 / 3, "n_real": 60, "floor": None}},
-    numerics=NUMERICS,
+    numerics=NUMERICS_VERSION,
 )
 
 

@@ -81,7 +81,7 @@ class FinalImages(Callback):
         only_last = all(step % cfg.sample_every for step in range(times.main_start + 1, times.total))
         reason = f"an animation needs two images, and sample_every={cfg.sample_every} makes one"
         for i, view in enumerate(self.views):
-            with prefixing_all_keys(f"views[{i}]", joint="."):
+            with prefixing_all_keys(f"views[{i}]", separator="."):
                 complete_options(view, game, self.class_names)
                 if view.space == "features":
                     feature_embedding(cfg, data)  # raises now, not after the last step

@@ -53,7 +53,8 @@ class Profile(Callback):
         )
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
-        self.stopwatch = Stopwatch.running = Stopwatch(getattr(torch, module.device.type).synchronize)
+        self.stopwatch = Stopwatch(getattr(torch, module.device.type).synchronize)
+        self.stopwatch.start()
         if trainer.is_global_zero:
             self.trace.start()
 
@@ -63,10 +64,10 @@ class Profile(Callback):
             self.trace.step()
         if self.steps == WARM_UP + TRACED:
             self.table_start = module.game.step
-            self.stopwatch.reset()
+            self.stopwatch.start()
 
     def on_train_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        Stopwatch.running = None
+        Stopwatch.stop()
         if trainer.is_global_zero:
             self.trace.stop()
             write_atomically(self.folder / "profile.txt", self.table(module.game.step))
