@@ -36,6 +36,7 @@ torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 # The objects of these packages, folders and modules read, write or start something. So they may be built in
 # one group of the config only, the one after the colon.
 ONLY_GROUP = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
+REMOVE = "remove it from config.yaml"  # a remedy
 
 
 @cache
@@ -56,10 +57,9 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
     Raises:
         ConfigError: the config builds something that is neither listed, trusted nor signed.
     """
-    is_iterable = not isinstance(trust, str | int | float | None)
-    are_names = is_iterable and all(isinstance(name, str) and name for name in trust)
-    remedy = "give, for example, trust=[my_package]"
-    require(are_names, "trust", trust, "must be a list of packages", remedy)
+    is_list = not isinstance(trust, str | int | float | None)
+    is_valid = is_list and all(isinstance(name, str) and name for name in trust)
+    require(is_valid, "trust", trust, "must be a list of packages", "give, for example, trust=[my_package]")
     trusted_prefixes = tuple(f"{package}." for package in trust)
     for key, node in target_nodes(cfg):
         target = node["_target_"]
@@ -72,15 +72,16 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         in_its_group = all(ONLY_GROUP.get(name, group) == group for name in target.split("."))
         if signed_by_user or (target in allowed_targets() and in_its_group):
             continue
-        remedy = remove = "remove it from config.yaml"
         package = target.split(".")[0]
-        if package not in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names:
-            remedy = f"if you know where this run comes from, allow it by trust=[{package}]"
+        # No run needs trust in these packages: those of their objects that runs use are on the list.
+        is_covered = package in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
+        allow = f"if you know where this run comes from, allow it by trust=[{package}]"
+        remedy = REMOVE if is_covered else allow
         is_trusted = target.startswith(trusted_prefixes)
         require(is_trusted, key, target, "is not on the list of objects to build", remedy)
-        # The trusted package may only import the object from a module that is not trusted.
+        # A trusted package may import the object from a module that is not trusted.
         module = defining_module(key, target)
-        require(f"{module}.".startswith(trusted_prefixes), key, target, f"is defined in {module}", remove)
+        require(f"{module}.".startswith(trusted_prefixes), key, target, f"is defined in {module}", REMOVE)
 
 
 def defining_module(key: str, target: str) -> str:

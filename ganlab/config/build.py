@@ -89,8 +89,9 @@ def build_data_of_run(run: RunDirectory, cfg: DictConfig) -> Data:
 
 def build_evaluation(cfg: DictConfig, data: Data, open_progress: ProgressFactory = no_progress) -> Evaluation:
     """The metrics of a config on some data; `open_progress` opens a progress bar."""
-    metrics, sizes = instantiate_group(cfg, "metric"), cfg.evaluation
-    return Evaluation(metrics, data, sizes.n, sizes.n_real, sizes.seed, open_progress)
+    metrics = instantiate_group(cfg, "metric")
+    settings = cfg.evaluation
+    return Evaluation(metrics, data, settings.n, settings.n_real, settings.seed, open_progress)
 
 
 def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | None = None) -> Game:
@@ -116,14 +117,10 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
                 generator.encoder = build_network(cfg, "encoder", data, num_outputs=num_outputs)
             networks["generator"].class_counts = None if data is None else data.class_counts()
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
-            game = Game(
-                Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
-                objective,
-                tricks,
-                unavailable=frozenset(unavailable_capabilities(cfg)),
-                autoencoder=autoencoder,
-            )
-            # Before weights are loaded: float32 networks would round the float64 weights of a checkpoint.
+            players = Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes)
+            unavailable = unavailable_capabilities(cfg)
+            game = Game(players, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
+            # This must precede the loading of weights: float32 networks would round float64 weights.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):
                 replace_modules(game, (*BATCH_NORMS, ElementaryNorm), SynchronisedNorm)
@@ -131,11 +128,14 @@ def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | No
             return game.to(memory_format=torch.channels_last)
 
 
-def unavailable_capabilities(cfg: DictConfig) -> set[Capability]:
+def unavailable_capabilities(cfg: DictConfig) -> frozenset[Capability]:
     """The capabilities that the hardware, the compiler or the data exclude."""
-    unavailable = {Capability.ONE_PROCESS} if num_processes(cfg) > 1 else set()
-    unavailable |= {Capability.SECOND_DERIVATIVES} if cfg.compile else set()
-    return unavailable | (set() if cfg.data.get("labelled") else {Capability.LABELLED_BATCH})
+    is_unavailable = {
+        Capability.ONE_PROCESS: num_processes(cfg) > 1,
+        Capability.SECOND_DERIVATIVES: cfg.compile,
+        Capability.LABELLED_BATCH: not cfg.data.get("labelled"),
+    }
+    return frozenset(capability for capability in is_unavailable if is_unavailable[capability])
 
 
 def build_network(cfg: DictConfig, name: str, data: Data | None, **derived_settings: int) -> Any:

@@ -37,9 +37,9 @@ def check_game_config(cfg: DictConfig) -> None:
             require(is_mapping, f"{group}.{name}", to_plain(node), "must be a mapping", remedy)
     selected_nodes(cfg, "logger")  # refuses settings of loggers that were not selected
     for key in ("resume", "init_from", "run_dir"):
-        require(cfg[key] != "", key, "", "is empty", "give a directory, or remove it")
+        require(cfg[key] != "", key, "", "is empty", remedy="give a directory, or remove it")
     agrees = cfg.images is None or cfg.steps == num_steps(cfg.images, cfg.data.batch_size, cfg.default_steps)
-    require(agrees, "images", cfg.images, f"contradicts steps={cfg.steps}", "give only one of them")
+    require(agrees, "images", cfg.images, f"contradicts steps={cfg.steps}", remedy="give only one of them")
     for name in set(cfg.trainer) - TRAINER_SETTINGS:
         remedy = f"remove it; supported are {', '.join(sorted(TRAINER_SETTINGS))}"
         raise ConfigError("is not supported", remedy, f"trainer.{name}", to_plain(cfg.trainer[name]))
@@ -51,9 +51,9 @@ def check_game_config(cfg: DictConfig) -> None:
         expected = to_plain(cfg.data[data_key])
         value = to_plain(OmegaConf.select(cfg, key, default=expected))
         reason = f"contradicts data.{data_key}={format_value(expected)}"
-        require(value == expected, key, value, reason, f"remove it; it follows data.{data_key}")
+        require(value == expected, key, value, reason, remedy=f"remove it; it follows data.{data_key}")
     is_supported = cfg.trainer.devices == 1 or "strategy" in cfg.trainer
-    require(is_supported, "trainer.devices", cfg.trainer.devices, "needs trainer=ddp", "add it")
+    require(is_supported, "trainer.devices", cfg.trainer.devices, "needs trainer=ddp", remedy="add it")
 
 
 def refuse_unused_settings(cfg: DictConfig, overrides: Sequence[str]) -> None:
@@ -135,7 +135,7 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
     if cfg.output:
         output, reason = Path(cfg.output), "must be a file that ends in .json, and not a file of a run"
         is_usable = output.suffix == ".json" and output.name not in ("summary.json", "profile.json")
-        require(is_usable and not output.is_dir(), "output", cfg.output, reason, "choose another name")
+        require(is_usable and not output.is_dir(), "output", cfg.output, reason, remedy="choose another name")
 
 
 def refuse_unused_labelled(cfg: DictConfig) -> None:

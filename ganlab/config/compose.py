@@ -105,7 +105,7 @@ def refuse_dropped_overrides(overrides: Sequence[str]) -> None:
         if os.path.isdir(CONF / group):
             is_list = "," in value and value.startswith("[")
             is_valid = group in MULTIPLE_CHOICE or not is_list
-            require(is_valid, key, value, "takes a single option", "choose one of them")
+            require(is_valid, key, value, "takes a single option", remedy="choose one of them")
             if key != group and group in given:
                 remedy = f"give all of them as one list, '{group}=[...]'"
                 raise ConfigError(f"is lost next to {group}={given[group]}", remedy, key, value)
@@ -113,10 +113,7 @@ def refuse_dropped_overrides(overrides: Sequence[str]) -> None:
 
 def user_message(error: BaseException) -> str:
     """The message of an error in one line, without the details that Hydra adds for its own debugging."""
-    errors = [error]
-    if error.__cause__ is not None and not isinstance(error, OWN_ERRORS):
-        errors.append(
-            error.__cause__
-        )  # Hydra's errors often name only the setting, and their cause the reason
+    # The message of Hydra's error often names only the setting, and that of its cause the reason.
+    errors = [error] if isinstance(error, OWN_ERRORS) or error.__cause__ is None else [error, error.__cause__]
     text = " ".join(HYDRA_DETAILS.split(str(part))[0] for part in errors).split("full_key:")[0]
     return terminal_text(" ".join(text.replace("Available options in", "- available in").split()))

@@ -100,7 +100,7 @@ def refuse_unknown_keys(
     Args:
         overrides: the overrides of the command line.
         base: the config without these overrides, except that the selected options of groups are composed.
-        options: a function from the name of a group to the names of its options; without such a group, to [].
+        options: returns the names of the options of a group; [] if there is no such group.
     """
     parsed = PARSER.parse_overrides(list(overrides))
     added = [override.key_or_group for override in parsed if override.is_add() or override.is_force_add()]
@@ -161,9 +161,7 @@ def remedy_for_unknown(key: str, base: DictConfig, options: Callable[[str], list
     siblings = [other for other in keys if parent and other.rpartition(".")[0] == parent]
     candidates = [
         *(other for other in SYNONYMS.get(last, ()) if other in keys),
-        *(
-            other for other in keys if other.rpartition(".")[2] == last
-        ),  # the same name in a different mapping
+        *(other for other in keys if other.rpartition(".")[2] == last),  # in different mappings
         *(get_close_matches(key, siblings) or siblings[:4]),
         *get_close_matches(key, keys, cutoff=0.7),
     ]

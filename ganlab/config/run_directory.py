@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,17 +75,16 @@ class RunDirectory:
             ConfigError: the directory is not empty, is in use by a different process, or cannot be created.
         """
         self._refuse_nonempty()
-        created = [path for path in (self.path, *self.path.parents) if not os.path.exists(path)]
+        paths = (self.path, *self.path.parents)
+        self.created_directories = [path for path in paths if not os.path.exists(path)]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock()
             self._refuse_nonempty()  # again, because a different process may have finished a run
-            # From here on, the directory belongs to this run, and `discard` may remove it.
+            # From here on, the directory belongs to this run, and `discard` may remove what is in it.
             self.existing_paths = set(self.path.glob("*")) - {self.path / "lock"}
-            self.created_directories = created
             self.make_folders()
         except OSError as error:
-            self.created_directories = created
             self.discard()
             raise self.io_error(error, has_trained=False) from error
 
@@ -124,7 +124,7 @@ class RunDirectory:
                 with suppress(OSError):
                     path.unlink(missing_ok=True)  # if it is a file
         for path in self.created_directories:
-            with suppress(OSError):  # a different process may use it by now
+            with suppress(OSError):  # if it is not empty, a different process uses it
                 path.rmdir()
 
     def io_error(self, error: OSError, has_trained: bool) -> ConfigError:
@@ -271,10 +271,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content: Any = None if is_damaged else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds on a truncated file
         raise ConfigError(f"{path} is truncated or not a checkpoint") from error
-    is_complete = isinstance(content, dict) and all(
-        isinstance(content.get(name), cls) for name, cls in CHECKPOINT_ENTRIES.items()
-    )
-    if not is_complete or not all(isinstance(key, str) for key in content["state_dict"]):
+    entries = content if isinstance(content, dict) else {}
+    is_complete = all(isinstance(entries.get(name), cls) for name, cls in CHECKPOINT_ENTRIES.items())
+    if not is_complete or not all(isinstance(key, str) for key in entries["state_dict"]):
         reason = "is damaged: a checksum does not match" if is_damaged else "is not the checkpoint of a run"
         raise ConfigError(f"{path} {reason}")
     return content
@@ -285,9 +284,6 @@ def new_run_path(cfg: DictConfig) -> Path:
     if cfg.run_dir is not None:
         return Path(cfg.run_dir) if cfg.job is None else Path(cfg.run_dir) / str(cfg.job)
     stem = f"outputs/{cfg.name}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    path = first_path = stem if cfg.job is None else f"{stem}_{cfg.job}"
-    number = 0
-    while os.path.exists(path):
-        number += 1
-        path = f"{first_path}.{number}"
-    return Path(path)
+    stem = stem if cfg.job is None else f"{stem}_{cfg.job}"
+    candidates = chain([stem], (f"{stem}.{number}" for number in count(1)))
+    return Path(next(path for path in candidates if not os.path.exists(path)))

@@ -69,9 +69,8 @@ def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictCo
             if key in removed and annotation != str | None:
                 raise ConfigError("is required", f"do not remove it with ~{key}", key=key)
             continue
-        value = (
-            value if annotation is dict else to_plain(value)
-        )  # groups may lack interpolated keys
+        # Mappings are not converted: they may hold interpolations of keys that the command lacks.
+        value = value if annotation is dict else to_plain(value)
         fits = isinstance(value, DictConfig) if annotation is dict else matches(value, annotation)
         require(fits, key, value, f"must be {describe_type(annotation)}")
         if key in PATHS and isinstance(value, str) and value.startswith("~"):
@@ -101,10 +100,8 @@ def check_arguments(node: Any) -> None:
                 reason = f"must be {describe_type(annotation)}"
                 require(matches(value, annotation), key, value, reason, remedy if lacks_quotes else "")
             elif not parameters.accepts_any and not str(name).startswith("_"):
-                near = ", ".join(
-                    get_close_matches(str(name), parameters.types, cutoff=0.5) or parameters.types
-                )
-                remedy = f"choose from {near}" if near else "remove it"
+                near = get_close_matches(str(name), parameters.types, cutoff=0.5) or parameters.types
+                remedy = f"choose from {', '.join(near)}" if near else "remove it"
                 raise ConfigError(f"{target} has no such parameter", remedy, key, value)
 
 

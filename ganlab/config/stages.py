@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -20,13 +20,6 @@ STAGE_KEYS = (
 )  # fmt: skip
 
 
-class Budget(NamedTuple):
-    """The length of a game, and the size of its batches."""
-
-    steps: int
-    batch_size: int
-
-
 class Timetable:
     """The steps of a run at which each of its games is played.
 
@@ -34,7 +27,7 @@ class Timetable:
         cfg: the config of a run.
 
     Attributes:
-        budgets: the budget of each stage, then of the main game.
+        budgets: the pairs (steps, batch size) of the stages, then that of the main game.
         main_start: the number of steps of the run before the main game.
         total: the number of steps of the run.
     """
@@ -42,17 +35,17 @@ class Timetable:
     def __init__(self, cfg: DictConfig):
         stages = earlier_stages(cfg)
         self.names = [*stages, None]
-        self.budgets = [Budget(stage.steps, stage.batch_size) for stage in stages.values()]
-        self.main_start = sum(budget.steps for budget in self.budgets)
+        self.budgets = [(stage.steps, stage.batch_size) for stage in stages.values()]
+        self.main_start = sum(steps for steps, _ in self.budgets)
         self.total = self.main_start + cfg.steps
-        self.budgets.append(Budget(cfg.steps, cfg.data.batch_size))
+        self.budgets.append((cfg.steps, cfg.data.batch_size))
         self.num_processes = num_processes(cfg)
 
     def check_batches(self, data: Data) -> None:
         """Raises `ConfigError` if a batch exceeds the data, or cannot be shared among the processes."""
-        for name, budget in zip(self.names, self.budgets, strict=True):
+        for name, (_, batch_size) in zip(self.names, self.budgets, strict=True):
             with completing_relative_keys(f"stages.{name}" if name else "data"):
-                data.check_batch_size(self.num_processes, budget.batch_size)
+                data.check_batch_size(self.num_processes, batch_size)
 
     def is_due(self, step: int, every: int) -> bool:
         """Whether a step of the run is in the main game, and is the last one or a multiple of `every`."""
@@ -60,13 +53,12 @@ class Timetable:
 
     def images_seen(self, step: int) -> int:
         """The number of real images seen in the first `step` steps of the run."""
+        *stages, (_, main_batch_size) = self.budgets
         seen, remaining_steps = 0, step
-        *stages, main_game = self.budgets
-        for budget in stages:
-            steps = min(remaining_steps, budget.steps)
-            seen += steps * budget.batch_size
-            remaining_steps -= steps
-        return seen + remaining_steps * main_game.batch_size
+        for steps, batch_size in stages:
+            seen += min(remaining_steps, steps) * batch_size
+            remaining_steps -= min(remaining_steps, steps)
+        return seen + remaining_steps * main_batch_size
 
 
 def earlier_stages(cfg: DictConfig) -> dict[str, Any]:
@@ -122,7 +114,7 @@ def check_stages(cfg: DictConfig, stages: dict[str, Any]) -> None:
     check_reference("code_of", cfg.get("code_of"), earlier, stages)
     has_meaning = cfg.images is None or not stages
     reason = "has no meaning in a run with stages"
-    require(has_meaning, "images", cfg.images, reason, "give steps instead")
+    require(has_meaning, "images", cfg.images, reason, remedy="give steps instead")
 
 
 def check_reference(key: str, name: str | None, earlier: list[str], stages: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ class ConfigError(ValueError):
         super().__init__(terminal_text(f"{text}. {remedy[0].upper()}{remedy[1:]}." if remedy else text))
 
     def with_key(self, key: str) -> "ConfigError":
-        """The same error with another key."""
+        """The same error with a different key."""
         return ConfigError(self.reason, self.remedy, key, self.value)
 
 
@@ -74,7 +74,6 @@ class Diverged(ArithmeticError):  # noqa: N818
 
     def __init__(self, step: int, what: str):
         super().__init__(f"diverged at step {step}: {what}")
-        self.step = step
 
 
 class IncompleteStudy(RuntimeError):  # noqa: N818
@@ -91,7 +90,8 @@ def renaming_keys(rename: Callable[[str], str]) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        raise error.with_key(rename(error.key)) from error.__cause__
+        renamed = error.with_key(rename(error.key))
+        raise renamed.with_traceback(error.__traceback__) from error.__cause__
 
 
 def completing_relative_keys(owner: str) -> AbstractContextManager[None]:

@@ -47,15 +47,9 @@ class Capability(StrEnum):
 
 # The capabilities that a game has with any objective and any data, unless other settings exclude them.
 ALWAYS_AVAILABLE = frozenset(Capability) - {
-    Capability.DISCRIMINATOR,
-    Capability.SCORES,
-    Capability.SIGNS,
-    Capability.TARGETS,
-    Capability.COSTS,
-    Capability.FAKE_COSTS,
-    Capability.ZERO_SUM,
-    Capability.LABELS,
-}
+    Capability.DISCRIMINATOR, Capability.SCORES, Capability.SIGNS, Capability.TARGETS, Capability.COSTS,
+    Capability.FAKE_COSTS, Capability.ZERO_SUM, Capability.LABELS,
+}  # fmt: skip
 
 
 class Sample(NamedTuple):

@@ -40,8 +40,8 @@ def describe_interval(interval: str) -> str:
     low, high = interval[1:-1].split(", ")
     if high == "inf":
         return "a positive number" if interval[0] == "(" else f"a number of at least {low}"
-    joint = {"()": "strictly between", "[]": "between"}.get(interval[0] + interval[-1])
-    return f"a number {joint} {low} and {high}" if joint else f"a number in {interval}"
+    relation = {"()": "strictly between", "[]": "between"}.get(interval[0] + interval[-1])
+    return f"a number {relation} {low} and {high}" if relation else f"a number in {interval}"
 
 
 def validated_whole_number(key: str, value: Any) -> int:

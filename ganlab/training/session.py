@@ -121,10 +121,8 @@ class Session:
             (self.directory.lock if cfg.resume else self.directory.create)()
         if cfg.resume:
             self._resume()
-        else:
-            self.directory.signed_by_user = (
-                not cfg.init_from or RunDirectory(cfg.init_from).read_config().is_signed
-            )
+        elif cfg.init_from:
+            self.directory.signed_by_user = RunDirectory(cfg.init_from).read_config().is_signed
         if cfg.init_from and self.checkpoint is None:
             _, content = RunDirectory(cfg.init_from).checkpoint()
             init_from(self.module, content)
