@@ -61,7 +61,7 @@ def validated_composition(cfg: DictConfig, config_name: str, overrides: Sequence
     """The config of a command after a check of its overrides and settings, with `~` expanded in paths.
 
     Raises:
-        ConfigError: an override has no effect, or a value is of the wrong kind.
+        ConfigError: an override has no effect, or a value has the wrong type.
     """
     refuse_dropped_overrides(overrides)
     if any(override.startswith("+") for override in overrides):

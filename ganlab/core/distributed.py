@@ -11,7 +11,7 @@ from torch.distributed.nn.functional import all_reduce as all_reduce_with_grad
 
 def is_distributed() -> bool:
     """Whether the run has several processes."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return dist.is_initialized() and dist.get_world_size() > 1
 
 
 def is_main_process() -> bool:
