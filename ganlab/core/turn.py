@@ -131,6 +131,7 @@ class Turn:
         player: the player on turn.
         step: the number of steps of this game before this turn.
         batch: the data of the step.
+        generator: the network that makes the generated samples.
         discriminator: the function (samples, condition) -> verdict; None for a matching objective.
         tricks: the tricks whose hooks change latents, fakes, inputs and targets.
         random: the random streams of this step.
