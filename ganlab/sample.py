@@ -34,7 +34,7 @@ def sample(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     if cfg.output:
         check_output(Path(cfg.output), cfg)
     else:  # the view is written into the run directory
-        run.refuse_links()
+        run.refuse_special_files()
     from ganlab.config.build import as_config_errors
     from ganlab.training.build import load
     from ganlab.visualize.views import VIEWS

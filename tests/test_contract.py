@@ -39,7 +39,7 @@ from support.trick_effects import (
 
 from ganlab.config.allowlist import target_nodes
 from ganlab.config.compose import CONF, compose
-from ganlab.config.kinds import constructor_kinds
+from ganlab.config.setting_types import constructor_parameters
 from ganlab.core.randomness import RandomStreams
 from ganlab.training.build import build, load_players
 from ganlab.training.module import GameModule
@@ -231,7 +231,7 @@ def test_the_keys_of_a_file_are_the_parameters_of_its_class(path: Path) -> None:
     for place, node in ganlab_nodes(file, path.stem):
         module, _, name = node._target_.rpartition(".")
         signature = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-        known = set(constructor_kinds(node._target_)[0])
+        known = set(constructor_parameters(node._target_).types)
         groups = {str(group) for default in node.get("defaults", []) for group in default}
         keys = set(node) - {"_target_", "_partial_", "defaults"} | {g for g in groups if " " not in g}
         keys |= keys_from_defaults(file, place.partition(".")[2])

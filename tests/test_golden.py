@@ -95,7 +95,7 @@ def metrics_of_noisy_samples(case: str) -> dict[str, float]:
 
 
 def test_the_stored_values_belong_to_the_present_numerics() -> None:
-    """If stored values changed without NUMERICS, reports would mix results that are not comparable."""
+    """Both change in one commit. Otherwise, reports would mix results that are not comparable."""
     assert current_hashes() == json.loads(HASHES.read_text())
 
 

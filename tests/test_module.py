@@ -10,11 +10,11 @@ import pytest
 import torch
 from support.commands import play, rows
 
-from ganlab.config.kinds import KINDS
+from ganlab.config.setting_types import SETTING_TYPES
 from ganlab.data.sources import Memory
 
 
-@pytest.mark.parametrize("precision", get_args(KINDS["trainer.precision"]))
+@pytest.mark.parametrize("precision", get_args(SETTING_TYPES["trainer.precision"]))
 def test_data_do_not_depend_on_the_precision(precision: str, monkeypatch, tmp_path: Path) -> None:
     """Random numbers are drawn in the default dtype, and autocast would round what a user's data compute."""
     quick, seen = Memory.batches, []

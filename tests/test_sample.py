@@ -121,7 +121,7 @@ def test_neighbours_in_other_data_than_the_run_s_give_a_warning(points: Path, tm
     shutil.copytree(points, tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_text('{"data_sha256": "another"}')
     draw(tmp_path / "run", "what=neighbours", "n=2")
-    assert capsys.readouterr().err == "the run was trained on other data than these\n"
+    assert capsys.readouterr().err == "the run was trained on different data\n"
 
 
 def test_neighbours_in_features_need_an_extractor_that_takes_the_images(points: Path, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ from ganlab.config import run_directory
 from ganlab.config.allowlist import allowed_targets, check_trust, signature, target_nodes
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
-from ganlab.config.kinds import import_object
-from ganlab.config.run_directory import ENTRIES, RunDirectory
+from ganlab.config.run_directory import CHECKPOINT_ENTRIES, RunDirectory
+from ganlab.config.setting_types import import_object
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import Schedule
 from ganlab.evaluate import evaluate
@@ -436,17 +436,17 @@ def test_a_signature_is_valid_at_every_moment_of_a_resume(own: Path, tmp_path: P
     shutil.copytree(own, tmp_path / "run")
     before = (own / "config.yaml").read_bytes()
     resume(tmp_path / "run", "steps=3")
-    assert RunDirectory(tmp_path / "run").read_config()[1]
+    assert RunDirectory(tmp_path / "run").read_config().is_signed
     config = tmp_path / "run" / "config.yaml"
     config.write_bytes(before)
     run_dir = RunDirectory(tmp_path / "run")
-    assert run_dir.read_config()[1]
+    assert run_dir.read_config().is_signed
     # A file that replaced the config in between is not signed.
     cfg = run_dir.config()
     config.write_text("evil: true")
     run_dir.write_config(cfg)
     config.write_text("evil: true")
-    assert not run_dir.read_config()[1]
+    assert not run_dir.read_config().is_signed
 
 
 @pytest.mark.parametrize("given", ["joblib", -1, [5], [""]])
@@ -521,7 +521,7 @@ def with_entries(content: dict[str, Any], **new: Any) -> dict[str, Any]:
         lambda content: [content],
         *(
             lambda content, part=part: {k: v for k, v in content.items() if k != part}
-            for part in sorted(ENTRIES)
+            for part in sorted(CHECKPOINT_ENTRIES)
         ),
         lambda content: with_entries(content, state_dict=dict(enumerate(content["state_dict"].values()))),
         lambda content: with_entries(content, state_dict=dict.fromkeys(content["state_dict"], "x")),
@@ -539,7 +539,10 @@ def with_entries(content: dict[str, Any], **new: Any) -> dict[str, Any]:
             content, state_dict=content["state_dict"] | {"game._extra_state": {"step": "three"}}
         ),
         lambda content: with_entries(content, state_dict=content["state_dict"] | {"game._extra_state": 3}),
-        *(lambda content, part=part: with_entries(content, **{part: 5.0}) for part in sorted(ENTRIES)),
+        *(
+            lambda content, part=part: with_entries(content, **{part: 5.0})
+            for part in sorted(CHECKPOINT_ENTRIES)
+        ),
     ],
 )
 def test_a_checkpoint_of_anything_else_is_refused(change: Any, unsigned_run: Path, tmp_path: Path) -> None:
@@ -669,7 +672,8 @@ def test_files_of_the_working_directory_are_not_run(unsigned_run: Path, tmp_path
         (evil / f"{name}.py").write_text(touch)
     (evil / "mine.py").write_text("class Own:\n    pass\n")
     script = (
-        "import sys; sys.path.pop(0); from ganlab.config import kinds; print(kinds.import_object('mine.Own'))"
+        "import sys; sys.path.pop(0); from ganlab.config.setting_types import import_object; "
+        "print(import_object('mine.Own'))"
     )
     for words in (["-m", "ganlab.sample", "run_dir=.", "n=1"], ["-c", script]):
         options: dict[str, Any] = {"cwd": evil, "env": environment(), "capture_output": True, "text": True}

@@ -19,8 +19,8 @@ from torch import nn
 from ganlab.cli import JobTable, launch, pop_overrides_of_saved_config
 from ganlab.config.build import build_data
 from ganlab.config.compose import CONF, compose
-from ganlab.config.kinds import check_arguments, constructor_kinds
 from ganlab.config.run_directory import RunDirectory
+from ganlab.config.setting_types import check_arguments, constructor_parameters
 from ganlab.core.errors import UNSET, ConfigError
 from ganlab.sample import sample
 from ganlab.training.build import build
@@ -143,7 +143,7 @@ def test_the_annotations_of_every_constructor_in_conf_are_found() -> None:
     }
     assert len(targets) > 80
     for target in targets:
-        known, _ = constructor_kinds(target)
+        known = constructor_parameters(target).types
         assert "_target_" not in known, target
 
 
@@ -163,9 +163,9 @@ def test_settings_are_checked_against_the_annotations_of_a_constructor(
     key: str, value: object, reason: str
 ) -> None:
     line = {"_target_": "ganlab.core.schedules.Linear", "start": 1.0, "end": 0, "steps": 1}
-    check_arguments([line], "x")
+    check_arguments(OmegaConf.create({"x": [line]}).x)
     with refuses(key, UNSET if value != value else value, reason):
-        check_arguments(line | {key.removeprefix("x."): value}, "x")
+        check_arguments(OmegaConf.create({"x": line | {key.removeprefix("x."): value}}).x)
 
 
 ALL_TRICKS = ["trick=[" + ",".join(path.stem for path in (CONF / "trick").glob("*.yaml")) + "]"]

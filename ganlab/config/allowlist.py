@@ -1,7 +1,7 @@
-"""The objects that a saved config may build: it may be the config of a run that somebody else has sent.
+"""The list of objects that a saved config may build, since somebody else may have sent the run.
 
 A config names classes in its `_target_` entries, and building their objects runs their code. So these names
-are compared with a list, as text, before anything is imported. A config may also build objects of packages
+are compared with the list, as text, before anything is imported. A config may also build objects of packages
 that `trust=` on the command line allows. The configs of the user's runs on this machine may build anything:
 they are signed with a key in the user's cache directory.
 """
@@ -20,12 +20,12 @@ from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from ganlab.config.compose import CONF
-from ganlab.config.kinds import containers, to_plain
+from ganlab.config.setting_types import containers, to_plain
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import cache_directory
 
 # Objects that may be built although no file of conf/ names them.
-UNNAMED = """
+ADDITIONAL_TARGETS = """
 ganlab.networks.initial.FanIn ganlab.networks.priors.TruncatedNormal
 ganlab.core.schedules.Constant ganlab.core.schedules.Cosine
 ganlab.core.schedules.HalfLife ganlab.core.schedules.WarmUp
@@ -33,22 +33,24 @@ torch.optim.ASGD torch.optim.Adadelta torch.optim.Adafactor torch.optim.Adagrad 
 torch.optim.AdamW torch.optim.Adamax torch.optim.LBFGS torch.optim.Muon torch.optim.NAdam torch.optim.RAdam
 torch.optim.RMSprop torch.optim.Rprop torch.optim.SGD torch.optim.SparseAdam
 """
-# Packages and folders whose objects read, write or start something, each with the one config group in which
-# these may be built.
+# The objects of these packages, folders and modules read, write or start something. So they may be built in
+# one group of the config only, the one after the colon.
 ONLY_GROUP = {"callbacks": "logger", "data": "data", "processes": "trainer", "pytorch_lightning": "trainer"}
+REMOVE = "remove it from config.yaml"  # a remedy
 
 
 @cache
 def allowed_targets() -> frozenset[str]:
     """The dotted names that any saved config may build: all targets of conf/, and a few more."""
     shipped = " ".join(path.read_text() for path in CONF.glob("*/**/*.yaml"))
-    return frozenset([*re.findall(r"_target_: *([\w.]+)", shipped), *UNNAMED.split()])
+    return frozenset([*re.findall(r"_target_: *([\w.]+)", shipped), *ADDITIONAL_TARGETS.split()])
 
 
 def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool = False) -> None:
     """Checks everything that a config would build.
 
     Args:
+        cfg: a saved config.
         trust: packages from which the config may build anything.
         signed_by_user: whether the config has a valid signature of this user, and so may build anything.
 
@@ -56,27 +58,30 @@ def check_trust(cfg: DictConfig, trust: Iterable[str] = (), signed_by_user: bool
         ConfigError: the config builds something that is neither listed, trusted nor signed.
     """
     is_list = not isinstance(trust, str | int | float | None)
-    valid = is_list and all(isinstance(name, str) and name for name in trust)
-    require(valid, "trust", trust, "must be a list of packages", "give, for example, trust=[my_package]")
-    prefixes = tuple(f"{package}." for package in trust)
-    edit = "edit config.yaml"
+    is_valid = is_list and all(isinstance(name, str) and name for name in trust)
+    require(is_valid, "trust", trust, "must be a list of packages", "give, for example, trust=[my_package]")
+    trusted_prefixes = tuple(f"{package}." for package in trust)
     for key, node in target_nodes(cfg):
         target = node["_target_"]
-        is_name = isinstance(target, str) and re.fullmatch(r"\w+(\.\w+)+", target)
-        require(is_name, f"{key}._target_", target, "must be the dotted name of a class", edit)
-        special = {name for name in node if str(name).startswith("_")} - {"_target_", "_partial_"}
-        require(not special, key, target, "has settings of Hydra's, which no run has", edit)
-        group = next(filter(None, map(ONLY_GROUP.get, target.split("."))), None)
-        if signed_by_user or (target in allowed_targets() and group in (None, key.split(".")[0])):
+        remedy = "edit config.yaml"
+        is_dotted_name = isinstance(target, str) and re.fullmatch(r"\w+(\.\w+)+", target)
+        require(is_dotted_name, f"{key}._target_", target, "must be the dotted name of a class", remedy)
+        hydra_settings = {name for name in node if str(name).startswith("_")} - {"_target_", "_partial_"}
+        require(not hydra_settings, key, target, "has settings of Hydra's, which no run has", remedy)
+        group = key.split(".")[0]
+        in_its_group = all(ONLY_GROUP.get(name, group) == group for name in target.split("."))
+        if signed_by_user or (target in allowed_targets() and in_its_group):
             continue
-        top = target.split(".")[0]
-        is_known = top in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
-        remove = "remove it from config.yaml"
-        remedy = remove if is_known else f"if you know where this run comes from, allow it by trust=[{top}]"
-        require(target.startswith(prefixes), key, target, "is not on the list of objects to build", remedy)
-        # The name may be that of an object that a trusted package imports. Only an import shows this.
+        package = target.split(".")[0]
+        # No run needs trust in these packages: those of their objects that runs use are on the list.
+        is_covered = package in {"ganlab", "pytorch_lightning", "torch"} | sys.stdlib_module_names
+        allow = f"if you know where this run comes from, allow it by trust=[{package}]"
+        remedy = REMOVE if is_covered else allow
+        is_trusted = target.startswith(trusted_prefixes)
+        require(is_trusted, key, target, "is not on the list of objects to build", remedy)
+        # A trusted package may import the object from a module that is not trusted.
         module = defining_module(key, target)
-        require(f"{module}.".startswith(prefixes), key, target, f"is defined in {module}", remove)
+        require(f"{module}.".startswith(trusted_prefixes), key, target, f"is defined in {module}", REMOVE)
 
 
 def defining_module(key: str, target: str) -> str:
@@ -88,12 +93,13 @@ def defining_module(key: str, target: str) -> str:
     try:
         return getattr(get_object(target), "__module__", None) or ""
     except Exception as error:  # whatever an import may raise
-        raise ConfigError(f"does not exist here ({error_message(error)})", "", key, target) from error
+        reason = f"does not exist here ({error_message(error)})"
+        raise ConfigError(reason, key=key, value=target) from error
 
 
 def target_nodes(node: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
-    """The nodes of a config that build an object, each after its key."""
-    return ((key, part) for key, part in containers(to_plain(node)) if "_target_" in part)
+    """The key and the node of each object that a config builds."""
+    return ((key, entries) for key, entries in containers(to_plain(node)) if "_target_" in entries)
 
 
 def signature(content: bytes) -> str | None:
@@ -113,12 +119,12 @@ def signing_key() -> bytes:
     path = cache_directory() / "key"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        new = path.with_name(f"key.{secrets.token_hex(4)}.part")
-        with open(new, "xb", opener=partial(os.open, mode=0o600)) as file:
+        partial_file = path.with_name(f"key.{secrets.token_hex(4)}.part")
+        with open(partial_file, "xb", opener=partial(os.open, mode=0o600)) as file:
             file.write(secrets.token_bytes(32))
         with suppress(FileExistsError):
-            os.link(new, path)  # atomic: if two processes do this at once, one succeeds
-        new.unlink()
+            os.link(partial_file, path)  # atomic: if two processes do this at once, one succeeds
+        partial_file.unlink()
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         if status.st_uid != os.getuid() or status.st_mode & 0o077 or status.st_size != 32:

@@ -11,9 +11,10 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 
 from ganlab.config.checks import selected_nodes
-from ganlab.config.kinds import check_arguments
+from ganlab.config.compose import num_processes
 from ganlab.config.run_directory import RunDirectory
-from ganlab.core.errors import UNSET, ConfigError, completing_relative_keys, error_message, require
+from ganlab.config.setting_types import check_arguments
+from ganlab.core.errors import ConfigError, completing_relative_keys, error_message
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Capability, Networks
 from ganlab.data.base import Data
@@ -25,14 +26,13 @@ from ganlab.networks.norms import BATCH_NORMS, ElementaryNorm, SynchronisedNorm
 from ganlab.objectives.base import Objective
 from ganlab.tricks.base import Trick
 
-NETWORK_NAMES = ("discriminator", "generator", "encoder")  # in the groups model, initial and clip
-
 
 @contextmanager
 def as_config_errors() -> Iterator[None]:
     """Turns any exception of the block into a `ConfigError`.
 
     If the constructor of an object raised it, the error gets the key of the node that describes the object.
+    Hydra writes this key at the end of its message, for example "full_key: initial.generator[0]".
     """
     try:
         yield
@@ -48,30 +48,31 @@ def as_config_errors() -> Iterator[None]:
         raise ConfigError(error_message(error).rstrip("."), "set HYDRA_FULL_ERROR=1 to see where") from error
 
 
-def instantiate(node: Any, kind: type = object) -> Any:
+def instantiate(node: Any, base_class: type = object) -> Any:
     """The object that a node of the config describes, or a partial that makes it (`_partial_: true`).
 
     Raises:
-        ConfigError: the constructor refuses the settings, or the object is not of the given kind.
+        ConfigError: the constructor refuses the settings, or the object is no instance of `base_class`.
     """
     check_arguments(node)
     with as_config_errors():
         built = hydra.utils.instantiate(node, _convert_="all")
     cls = getattr(built, "func", None)  # what a partial calls; None for any other object
-    if not (isinstance(built, kind) or (isinstance(cls, type) and issubclass(cls, kind))):
-        reason, key = f"is not a {kind.__module__}.{kind.__name__}", node._get_full_key("_target_")
-        raise ConfigError(reason, "derive the class from that, or wrap it", key, node.get("_target_"))
+    if not (isinstance(built, base_class) or (isinstance(cls, type) and issubclass(cls, base_class))):
+        reason = f"is not a {base_class.__module__}.{base_class.__name__}"
+        remedy = "derive the class from that, or wrap it"
+        raise ConfigError(reason, remedy, key=node._get_full_key("_target_"), value=node.get("_target_"))
     return built
 
 
 def instantiate_group(cfg: DictConfig, group: str) -> dict[str, Any]:
     """The objects of the selected tricks or metrics, by name."""
-    kind = {"trick": Trick, "metric": SampleMetric}[group]
-    return {name: instantiate(node, kind) for name, node in selected_nodes(cfg, group).items()}
+    base_class = {"trick": Trick, "metric": SampleMetric}[group]
+    return {name: instantiate(node, base_class) for name, node in selected_nodes(cfg, group).items()}
 
 
 def build_data(cfg: DictConfig) -> Data:
-    """The data set. Writes the number of classes that it finds in its files into the config."""
+    """The data set. If the config lacks the number of classes, writes that of the data into the config."""
     data: Data = instantiate(cfg.data, Data)
     if cfg.data.num_classes is None:
         cfg.data.num_classes = data.num_classes
@@ -79,10 +80,10 @@ def build_data(cfg: DictConfig) -> Data:
 
 
 def build_data_of_run(run: RunDirectory, cfg: DictConfig) -> Data:
-    """The data set of a run, by its config; warns if the run was trained on different data."""
+    """The data set that the config of a run describes; warns if the run was trained on different data."""
     data = build_data(cfg)
     if run.summary().get("data_sha256") not in (None, data.fingerprint()):
-        print("the run was trained on other data than these", file=sys.stderr)
+        print("the run was trained on different data", file=sys.stderr)
     return data
 
 
@@ -94,14 +95,14 @@ def build_evaluation(
     return Evaluation(instantiate_group(cfg, "metric"), data, **sizes, open_progress_bar=open_progress_bar)
 
 
-def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None = None) -> Game:
+def build_game(cfg: DictConfig, data: Data | None = None, autoencoder: Game | None = None) -> Game:
     """The game of a config. Weights depend on the seed, and on the data if an initialiser uses them.
 
     Args:
         cfg: the config of one game; the group `stages` is ignored.
         data: the data that initialisers may use. None: data-dependent weights stay as they were drawn, which
             suffices if weights will be loaded.
-        code_of: the game of the stage that cfg.code_of names.
+        autoencoder: the game of the stage that cfg.code_of names.
 
     Raises:
         ConfigError: a value is out of its range, or a trick could not act.
@@ -115,16 +116,12 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
                 generator = networks["generator"]
                 num_outputs = objective.num_statistics * generator.latent_dim
                 generator.encoder = build_network(cfg, "encoder", data, num_outputs=num_outputs)
-            networks["generator"].class_counts = data and data.class_counts()
+            networks["generator"].class_counts = None if data is None else data.class_counts()
             torch.default_generator.manual_seed(derive_seed(cfg.seed, "tricks"))
-            game = Game(
-                Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes),
-                objective,
-                tricks,
-                unavailable=frozenset(unavailable_capabilities(cfg)),
-                autoencoder=code_of,
-            )
-            # Now, before weights are loaded: float64 weights would be rounded if float32 ones received them.
+            players = Networks(networks["generator"], networks.get("discriminator"), cfg.data.num_classes)
+            unavailable = unavailable_capabilities(cfg)
+            game = Game(players, objective, tricks, unavailable=unavailable, autoencoder=autoencoder)
+            # This must precede the loading of weights: float32 networks would round float64 weights.
             game = game.double() if cfg.trainer.precision == "64-true" else game
             if cfg.trainer.get("sync_batchnorm", False):
                 replace_modules(game, (*BATCH_NORMS, ElementaryNorm), SynchronisedNorm)
@@ -132,34 +129,36 @@ def build_game(cfg: DictConfig, data: Data | None = None, code_of: Game | None =
             return game.to(memory_format=torch.channels_last)
 
 
-def unavailable_capabilities(cfg: DictConfig) -> set[Capability]:
+def unavailable_capabilities(cfg: DictConfig) -> frozenset[Capability]:
     """The capabilities that the hardware, the compiler or the data exclude."""
-    unavailable = {Capability.ONE_PROCESS} if num_processes(cfg) > 1 else set()
-    unavailable |= {Capability.SECOND_DERIVATIVES} if cfg.compile else set()
-    return unavailable if cfg.data.get("labelled") else unavailable | {Capability.LABELLED_BATCH}
+    is_unavailable = {
+        Capability.ONE_PROCESS: num_processes(cfg) > 1,
+        Capability.SECOND_DERIVATIVES: cfg.compile,
+        Capability.LABELLED_BATCH: not cfg.data.get("labelled"),
+    }
+    return frozenset(capability for capability in is_unavailable if is_unavailable[capability])
 
 
-def num_processes(cfg: DictConfig) -> int:
-    """The number of processes of a run, on all machines."""
-    return int(cfg.trainer.devices * cfg.trainer.get("num_nodes", 1))
-
-
-def build_network(cfg: DictConfig, player: str, data: Data | None, **facts: int) -> Any:
-    """A network of the game, drawn from a seed that depends on `player`, its name.
+def build_network(cfg: DictConfig, name: str, data: Data | None, **derived_settings: int) -> Any:
+    """A network of the game, drawn from a seed that depends on its name.
 
     Args:
-        data: as in `build_game`.
-        facts: settings that the objective determines; with them, the node of the config is a partial.
+        cfg: the config of one game.
+        name: the name of the network in the groups model and initial.
+        data: the data that initialisers may use, as in `build_game`.
+        derived_settings: settings that the objective determines, of the encoder only.
     """
-    key = f"model.{player}"
-    require(player in cfg.model, key, UNSET, "is needed by the objective", "add it, or choose model=vae")
-    torch.default_generator.manual_seed(derive_seed(cfg.seed, player))
-    kind = {"generator": Generator, "discriminator": Discriminator}.get(player, object)
-    network = instantiate(cfg.model[player], kind)
-    with completing_relative_keys(key):
-        network = network(**facts) if facts else network
-    initialisers = instantiate(cfg.initial.get(player, []))
-    with completing_relative_keys(f"initial.{player}"):
+    key = f"model.{name}"
+    if name not in cfg.model:
+        raise ConfigError("is needed by the objective", "add it, or choose model=vae", key=key)
+    torch.default_generator.manual_seed(derive_seed(cfg.seed, name))
+    base_class = {"generator": Generator, "discriminator": Discriminator}.get(name, object)
+    network = instantiate(cfg.model[name], base_class)
+    if derived_settings:  # the node of the encoder is a partial, which lacks them
+        with completing_relative_keys(key):
+            network = network(**derived_settings)
+    initialisers = instantiate(cfg.initial.get(name, []))
+    with completing_relative_keys(f"initial.{name}"):
         for initialise in initialisers:
-            initialise(network, data and data.mean)
+            initialise(network, None if data is None else data.mean)
     return network

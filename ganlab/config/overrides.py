@@ -11,16 +11,16 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.config.kinds import KINDS, constructor_kinds
+from ganlab.config.setting_types import SETTING_TYPES, constructor_parameters
 from ganlab.core.errors import UNSET, ConfigError, require
 
 PARSER = OverridesParser.create()
-# Keys that begin so may have any name, because the whole mapping is used.
+# In these mappings, keys may have any name, because every entry is used.
 OPEN_PREFIXES = ("trick.", "metric.", "logger.", "stages.", "clip.", "initial.", "model.encoder")
-# Names of settings in other programs, and the names that ganlab has for them.
-BUDGET, RATES = ("steps", "images"), ("optimizer.generator.lr", "optimizer.discriminator.lr")
-SYNONYMS = dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), BUDGET) | {
-    **dict.fromkeys(("learning_rate", "rate"), RATES),
+LEARNING_RATES = ("optimizer.generator.lr", "optimizer.discriminator.lr")
+SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
+    **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
+    **dict.fromkeys(("learning_rate", "rate"), LEARNING_RATES),
     **dict.fromkeys(("device", "gpu", "gpus"), ("trainer.accelerator", "trainer.devices")),
     **dict.fromkeys(("output", "outdir", "output_dir", "logdir"), ("run_dir", "output")),
     **dict.fromkeys(("num", "num_samples", "samples"), ("n", "evaluation.n")),
@@ -28,28 +28,28 @@ SYNONYMS = dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps",
 
 
 def quote_override(argument: str, is_sweep: bool = False) -> str:
-    """A word of the command line for Hydra, with quotes where its grammar would not read a string.
+    """A word of the command line for Hydra, with quotes around its value where Hydra would not read a string.
 
-    Words that look like numbers are quoted where a setting takes a string, and so are strings that the
+    Values that look like numbers are quoted if the setting takes a string, and so are strings that Hydra's
     grammar cannot read, such as letters beyond ASCII.
 
     Args:
-        argument: the word.
+        argument: the word. Words without "=" and flags of Hydra stay as they are; Hydra refuses invalid ones.
         is_sweep: whether a string may be a list of alternatives, separated by commas.
 
     Raises:
-        ConfigError: the word is not an override.
+        ConfigError: the word is "--key=value", or has an "=" and is still not an override.
     """
     key, equals, text = argument.partition("=")
-    kind = KINDS.get(key.lstrip("+"))
-    of_hydra = key.startswith(("--config", "--package", "--hydra", "--exp"))
-    dashed = key.startswith("--") and equals and not of_hydra
-    require(not dashed, key, text, "starts with dashes", f"write {argument.lstrip('-')}")
+    annotation = SETTING_TYPES.get(key.lstrip("+"))
+    is_hydra_flag = key.startswith(("--config", "--package", "--hydra", "--exp"))
+    if key.startswith("--") and equals and not is_hydra_flag:
+        raise ConfigError("starts with dashes", f"write {argument.lstrip('-')}", key, text)
     if key and not equals or key.startswith(("-", "~", "hydra")):
         return argument
-    if kind in (list[str], str | list[str]) and text.startswith("[") and text.endswith("]"):
+    if annotation in (list[str], str | list[str]) and text.startswith("[") and text.endswith("]"):
         return f"{key}=[{quote_list(text[1:-1], brackets='[]{}')}]"
-    if kind in (str | None, str | list[str]):
+    if annotation in (str | None, str | list[str]):
         return f"{key}={quote_list(text) if is_sweep and ',' in text else quote_if_needed(text)}"
     for override in (argument, f"{key}={quote(text)}"):
         with suppress(HydraException):
@@ -60,18 +60,18 @@ def quote_override(argument: str, is_sweep: bool = False) -> str:
 
 def unreadable_override(argument: str) -> ConfigError:
     """An error about a word of the command line that is not an override."""
-    return ConfigError("cannot be read", "write key=value", argument)
+    return ConfigError("cannot be read", "write key=value", key=argument)
 
 
 def quote_list(text: str, brackets: str = "[](){}") -> str:
-    """Words separated by commas, each quoted if needed; the text itself if it has quotes or brackets."""
+    """Words separated by commas, each quoted if needed; unchanged if the text has quotes or brackets."""
     if set(text) & {*brackets, "'", '"'}:
         return text
     return ",".join(quote_if_needed(word.strip()) for word in text.split(","))
 
 
 def quote_if_needed(text: str) -> str:
-    """A string, quoted if Hydra would not read it as one; null stays null."""
+    """A text, quoted unless Hydra reads it as a string or as null."""
     with suppress(HydraException):
         override = PARSER.parse_override(f"x={text}")
         if not override.is_sweep_override() and isinstance(override.value(), str | None):
@@ -99,18 +99,19 @@ def refuse_unknown_keys(
 
     Args:
         overrides: the overrides of the command line.
-        base: the config without those overrides, except for the selected options of groups.
-        options: group -> the names of its options; an empty list if there is no such group.
+        base: the config without these overrides, except that the selected options of groups are composed.
+        options: returns the names of the options of a group; [] if there is no such group.
     """
     parsed = PARSER.parse_overrides(list(overrides))
     added = [override.key_or_group for override in parsed if override.is_add() or override.is_force_add()]
-    new = tuple(".".join(key.split(".")[:2]) for key in added)  # keys below these need not exist
+    # After +trick.mine._target_=..., the key trick.mine.by need not exist before.
+    added_prefixes = tuple(".".join(key.split(".")[:2]) for key in added)
     for override in parsed:
         key = override.key_or_group
         if known := options(key):
             check_option(override, known)
             continue
-        is_new = accepts_keys(base, key) if key in added else key.startswith(new)
+        is_new = accepts_key(base, key) if key in added else key.startswith(added_prefixes)
         if not (is_new or key.startswith("hydra") or has_key(base, key)):
             remedy = remedy_for_unknown(key, base, options)
             raise ConfigError("there is no such setting", remedy, key, typed_value(override))
@@ -121,8 +122,8 @@ def check_option(override: Override, known: list[str]) -> None:
     group = override.key_or_group
     value = list(override.sweep_string_iterator()) if override.is_sweep_override() else override.value()
     for name in map(str, value if isinstance(value, list) else [value]):
-        near = "".join(f"{other}, or " for other in get_close_matches(name, known, n=1, cutoff=0.5))
-        remedy = f"choose {near}one of {', '.join(known)}"
+        nearest = get_close_matches(name, known, n=1, cutoff=0.5)
+        remedy = "choose " + ", or ".join([*nearest, f"one of {', '.join(known)}"])
         is_valid = name in known or override.is_delete()
         require(is_valid, group, typed_value(override), f"there is no such {group}", remedy)
 
@@ -140,11 +141,11 @@ def has_key(base: DictConfig, key: str) -> bool:
     return isinstance(node, DictConfig) and last in node
 
 
-def accepts_keys(base: DictConfig, key: str) -> bool:
-    """Whether an added key is used: by the constructor of a node above it, or in a mapping with any keys."""
+def accepts_key(base: DictConfig, key: str) -> bool:
+    """Whether a new key may have an effect: its mapping may have any keys, or a node above it has a class."""
     parts = key.split(".")
-    above = (".".join([*parts[:i], "_target_"]) for i in range(1, len(parts)))
-    return key.startswith(OPEN_PREFIXES) or any(has_key(base, target) for target in above)
+    ancestors = (".".join(parts[:i]) for i in range(1, len(parts)))
+    return key.startswith(OPEN_PREFIXES) or any(has_key(base, f"{node}._target_") for node in ancestors)
 
 
 def remedy_for_unknown(key: str, base: DictConfig, options: Callable[[str], list[str]]) -> str:
@@ -152,7 +153,7 @@ def remedy_for_unknown(key: str, base: DictConfig, options: Callable[[str], list
     parent, _, last = key.rpartition(".")
     first, *rest = key.split(".")
     target = OmegaConf.select(base, f"{parent}._target_")
-    if target is not None and last in constructor_kinds(target)[0]:
+    if target is not None and last in constructor_parameters(target).types:
         return f"add it to {target} with +{key}=..."
     if rest and rest[0] in options(first) and not has_key(base, f"{first}.{rest[0]}"):
         return f"add {first}={rest[0]} first"
@@ -160,13 +161,14 @@ def remedy_for_unknown(key: str, base: DictConfig, options: Callable[[str], list
     siblings = [other for other in keys if parent and other.rpartition(".")[0] == parent]
     candidates = [
         *(other for other in SYNONYMS.get(last, ()) if other in keys),
-        *(other for other in keys if other.rpartition(".")[2] == last),
+        *(other for other in keys if other.rpartition(".")[2] == last),  # in different mappings
         *(get_close_matches(key, siblings) or siblings[:4]),
         *get_close_matches(key, keys, cutoff=0.7),
     ]
-    candidates.sort(key=lambda other: other.split(".")[0] != first)  # those of the same group first
-    groups = {name for name in candidates if any(other.startswith(f"{name}.") for other in candidates)}
-    near = [name for name in dict.fromkeys(candidates) if name not in groups][:4]
+    candidates.sort(key=lambda other: other.split(".")[0] != first)  # candidates in the same group first
+    # A mapping is not suggested in addition to its settings.
+    parents = {name for name in candidates if any(other.startswith(f"{name}.") for other in candidates)}
+    near = [name for name in dict.fromkeys(candidates) if name not in parents][:4]
     return f"try {', '.join(near)}" if near else "list all settings with --help"
 
 

@@ -1,9 +1,9 @@
 """The directory of a run. Its layout is stable, so that other tools may rely on it.
 
 config.yaml      the resolved config, which rebuilds everything without conf/; the first key is `format`
-signature        a signature of config.yaml by the user's key: it may build anything on this machine
+signature        signatures of config.yaml by the user's key. A signed config may build any object
 metrics.csv      one row per logged step
-lock             locked by the process that plays the run, which it names; otherwise empty
+lock             locked while a process plays the run, and names this process; otherwise empty
 summary.json     status, steps, images, seconds, metrics with their protocol, seed, commit, versions
 samples/         pictures from the same latents, named by step
 checkpoints/     last.ckpt, previous.ckpt, best.ckpt: written under another name, then renamed
@@ -17,22 +17,31 @@ import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.allowlist import check_trust, signature
 from ganlab.config.overrides import shell_override
-from ganlab.config.saved_config import FORMAT, MAX_BYTES, RESTORE, parse_saved_config, validated_saved_config
+from ganlab.config.saved_config import FORMAT, RESTORE, parse_saved_config, validated_saved_config
 from ganlab.core.errors import ConfigError, error_message, require
 from ganlab.filesystem import Lock, read_regular_file, write_atomically
 
+MAX_CONFIG_BYTES, MAX_TEXT_BYTES = 1 << 20, 8 << 20  # the largest sizes of config.yaml and of other texts
 # The entries of every checkpoint that Lightning writes.
-ENTRIES = {
+CHECKPOINT_ENTRIES = {
     "callbacks": dict, "epoch": int, "global_step": int, "loops": dict, "lr_schedulers": list,
     "optimizer_states": list, "pytorch-lightning_version": str, "state_dict": dict,
 }  # fmt: skip
+
+
+class ConfigFile(NamedTuple):
+    """The file config.yaml of a run."""
+
+    content: bytes
+    is_signed: bool  # whether one of its signatures is by the key of this user
 
 
 class RunDirectory:
@@ -53,10 +62,10 @@ class RunDirectory:
         self.metrics = self.path / "metrics.csv"
         self.trust = trust
         self.written_config = b""  # the config as this object wrote it, which is trusted
-        # Whether the config is signed. That of a new run is, unless its weights come from an unsigned run.
+        # Whether the config is signed. A new run is signed, unless its weights come from an unsigned run.
         self.signed_by_user = True
-        self.created_directories: list[Path] = []  # by `create`, innermost first
-        self.existing_paths: set[Path] | None = None  # in the directory before `create`
+        self.created_directories: list[Path] = []  # the directories that `create` made, innermost first
+        self.existing_paths: set[Path] | None = None  # the content of the directory before `create`
         self._lock: Lock | None = None
 
     def create(self) -> None:
@@ -66,41 +75,37 @@ class RunDirectory:
             ConfigError: the directory is not empty, is in use by a different process, or cannot be created.
         """
         self._refuse_nonempty()
-        created = [path for path in (self.path, *self.path.parents) if not os.path.exists(path)]
+        paths = (self.path, *self.path.parents)
+        self.created_directories = [path for path in paths if not os.path.exists(path)]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock()
             self._refuse_nonempty()  # again, because a different process may have finished a run
+            # From here on, the directory belongs to this run, and `discard` may remove what is in it.
             self.existing_paths = set(self.path.glob("*")) - {self.path / "lock"}
-            self.created_directories = created
             self.make_folders()
         except OSError as error:
-            self.created_directories = created
             self.discard()
-            raise self.io_error(error, begun=False) from error
+            raise self.io_error(error, has_trained=False) from error
 
     def _refuse_nonempty(self) -> None:
-        # A killed process may have left folders, a lock and partial files, but no run.
-        leftovers = ("lock", "*.part")
-        files = (path.relative_to(self.path) for path in self.path.rglob("*") if not path.is_dir())
-        taken = os.path.isfile(self.path) or any(not any(map(file.match, leftovers)) for file in files)
+        is_empty = not os.path.isfile(self.path) and all(map(is_leftover, self.path.rglob("*")))
         remedy = f"continue the run with {shell_override('resume', self.path)}, or choose another run_dir"
-        require(not taken, "run_dir", self.path, "exists and is not empty", remedy)
+        require(is_empty, "run_dir", self.path, "exists and is not empty", remedy)
 
     def make_folders(self) -> None:
         """Creates the folders of samples and checkpoints."""
-        self.refuse_links()
+        self.refuse_special_files()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         self.samples.mkdir(exist_ok=True)
 
-    def refuse_links(self) -> None:
-        """Refuses pipes and devices, and links out of the directory, because writing would follow them."""
+    def refuse_special_files(self) -> None:
+        """Refuses pipes, devices and links out of the directory, because writing would follow them."""
         root = self.path.resolve()
         wandb = self.path / "wandb"  # contains links to logs elsewhere
         for path in (path for path in self.path.rglob("*") if wandb not in path.parents):
-            inside = root in Path(os.path.realpath(path)).parents
-            allowed = inside and (path.is_symlink() or path.is_file() or path.is_dir())
-            if not allowed:
+            is_inside = root in Path(os.path.realpath(path)).parents
+            if not is_inside or not (path.is_symlink() or path.is_file() or path.is_dir()):
                 raise ConfigError(f"{path} is a link out of the run directory, or not a file", "remove it")
 
     def lock(self) -> None:
@@ -113,23 +118,24 @@ class RunDirectory:
 
     def discard(self) -> None:
         """Removes everything that was created since `create`."""
-        for path in () if self.existing_paths is None else {*self.path.glob("*")} - self.existing_paths:
-            shutil.rmtree(path, ignore_errors=True)
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+        if self.existing_paths is not None:
+            for path in set(self.path.glob("*")) - self.existing_paths:
+                shutil.rmtree(path, ignore_errors=True)  # if it is a folder
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)  # if it is a file
         for path in self.created_directories:
-            with suppress(OSError):  # a different process may use it by now
+            with suppress(OSError):  # if it is not empty, a different process uses it
                 path.rmdir()
 
-    def io_error(self, error: OSError, begun: bool) -> ConfigError:
+    def io_error(self, error: OSError, has_trained: bool) -> ConfigError:
         """The error to report when a file of the run cannot be written or read.
 
         Args:
             error: the error of the system.
-            begun: whether any training was done that can be resumed.
+            has_trained: whether there is any training to resume.
         """
         cause = error.strerror or error_message(error)
-        if not begun:
+        if not has_trained:
             return ConfigError(f"cannot be created ({cause})", "choose another", "run_dir", self.path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             reason, remedy = f"the disk is full, or a quota is reached ({cause})", "make room"
@@ -145,16 +151,16 @@ class RunDirectory:
         path = self.path / "config.yaml"
         text = f"format: {FORMAT}\n{OmegaConf.to_yaml(cfg, resolve=True)}"
         if not path.exists():
-            write_atomically(path, text)
+            write_atomically(path, text)  # first, so that no signature is left without a config
         self.written_config = text.encode()
-        if self.signed_by_user and (new := signature(self.written_config)):
-            # The old signature is kept: if the process is killed before the last line, the old config stays.
-            old = self._read_text("signature").split()[:1]
-            write_atomically(self.path / "signature", "\n".join([new, *old]) + "\n")
+        if self.signed_by_user and (new_signature := signature(self.written_config)):
+            # The old config is replaced in the last line. Until then its signature must be valid, too.
+            old_signatures = self._read_text("signature").split()[:1]
+            write_atomically(self.path / "signature", "\n".join([new_signature, *old_signatures]) + "\n")
         write_atomically(path, text)
 
-    def read_config(self) -> tuple[bytes, bool]:
-        """The bytes of config.yaml, and whether its signature is by the key of this user.
+    def read_config(self) -> ConfigFile:
+        """Reads config.yaml, without parsing it.
 
         Raises:
             ConfigError: the file cannot be read.
@@ -167,11 +173,11 @@ class RunDirectory:
             remedy = f"give the directory of a run{f', such as {newest.parent}' if newest else ''}"
             raise ConfigError(f"{self.path} is not a run: it has no config.yaml", remedy)
         try:
-            content = read_regular_file(path, MAX_BYTES)
+            content = read_regular_file(path, MAX_CONFIG_BYTES)
         except OSError as error:
             raise ConfigError(f"{path} cannot be read ({error.strerror})", RESTORE) from error
         signatures = self._read_text("signature").split()
-        return content, bool(signatures) and signature(content) in signatures
+        return ConfigFile(content, is_signed=bool(signatures) and signature(content) in signatures)
 
     def config(self) -> DictConfig:
         """The config of the run.
@@ -193,7 +199,7 @@ class RunDirectory:
     def _read_text(self, name: str) -> str:
         """A small text file of the directory; empty if it cannot be read."""
         try:
-            return read_regular_file(self.path / name, MAX_BYTES * 8).decode()
+            return read_regular_file(self.path / name, MAX_TEXT_BYTES).decode()
         except (OSError, ValueError):
             return ""
 
@@ -211,12 +217,12 @@ class RunDirectory:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is a checkpoint to resume from."""
+        """Whether there is a checkpoint to resume from. A checkpoint that the user names counts as one."""
         paths = (self.checkpoints / f"{name}.ckpt" for name in ("last", "previous"))
         return self.default_checkpoint != "last" or any(path.exists() for path in paths)
 
     def checkpoint(self, name: str | None = None) -> tuple[Path, dict[str, Any]]:
-        """The path and the content of a checkpoint; of the previous one, if the last cannot be read.
+        """The path and the content of a checkpoint. If the last cannot be read, those of the previous one.
 
         Args:
             name: last, previous or best, or a path; None: the default checkpoint.
@@ -242,6 +248,11 @@ class RunDirectory:
         raise ConfigError(f"{self.path} has no checkpoint to continue from: {'; '.join(problems)}")
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether a path may be left by a process that was killed before its run began."""
+    return path.is_dir() or path.name == "lock" or path.name.endswith(".part")
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint of a run.
 
@@ -253,16 +264,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     import torch  # takes seconds, which commands that read no checkpoint save
 
     try:
-        with zipfile.ZipFile(path) as file:  # torch neither compresses parts nor verifies checksums
-            parts = file.infolist()
-            overlap = sum(part.file_size for part in parts) > path.stat().st_size
-            damaged = overlap or any(part.compress_type for part in parts) or file.testzip()
-        content: Any = None if damaged else torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as file:  # torch neither compresses members nor verifies checksums
+            members = file.infolist()
+            overlap = sum(member.file_size for member in members) > path.stat().st_size
+            is_damaged = overlap or any(member.compress_type for member in members) or file.testzip()
+        content: Any = None if is_damaged else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds on a truncated file
         raise ConfigError(f"{path} is truncated or not a checkpoint") from error
-    is_complete = isinstance(content, dict) and all(isinstance(content.get(k), t) for k, t in ENTRIES.items())
-    if not is_complete or not all(isinstance(key, str) for key in content["state_dict"]):
-        reason = "is damaged: a checksum does not match" if damaged else "is not the checkpoint of a run"
+    entries = content if isinstance(content, dict) else {}
+    is_complete = all(isinstance(entries.get(name), cls) for name, cls in CHECKPOINT_ENTRIES.items())
+    if not is_complete or not all(isinstance(key, str) for key in entries["state_dict"]):
+        reason = "is damaged: a checksum does not match" if is_damaged else "is not the checkpoint of a run"
         raise ConfigError(f"{path} {reason}")
     return content
 
@@ -272,7 +284,6 @@ def new_run_path(cfg: DictConfig) -> Path:
     if cfg.run_dir is not None:
         return Path(cfg.run_dir) if cfg.job is None else Path(cfg.run_dir) / str(cfg.job)
     stem = f"outputs/{cfg.name}/{datetime.now():%Y-%m-%d_%H-%M-%S}"
-    names = [stem if cfg.job is None else f"{stem}_{cfg.job}"]
-    while os.path.exists(names[-1]):
-        names.append(f"{names[0]}.{len(names)}")
-    return Path(names[-1])
+    stem = stem if cfg.job is None else f"{stem}_{cfg.job}"
+    candidates = chain([stem], (f"{stem}.{number}" for number in count(1)))
+    return Path(next(path for path in candidates if not os.path.exists(path)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ganlab.core.errors import ConfigError, format_value
 
@@ -13,23 +13,24 @@ REQUIRED_GROUPS = (
     "clip", "data", "evaluation", "initial", "logger", "metric", "model", "objective", "optimizer", "play",
     "stages", "trainer", "trick",
 )  # fmt: skip
-MAX_BYTES, MAX_VALUES, MAX_DEPTH = 1 << 20, 50_000, 40  # the size of a saved config
+MAX_EVENTS, MAX_DEPTH = 50_000, 40  # the largest number and nesting of the values in a saved config
 PATH_TAG = "tag:yaml.org,2002:python/object/apply:pathlib."  # the one allowed tag: a setting may be a Path
 RESTORE = "restore it, or start a new run"
 
 
 def parse_saved_config(content: bytes) -> Any:
-    """Parses mappings, lists and plain values only.
+    """Parses a config that has mappings, lists and plain values only.
 
     Raises:
         ConfigError: the config is too large or too deeply nested, or has an alias, a tag or an interpolation.
     """
     text, depth = content.decode(), 0
+    # The parser yields an event for each value, and for the start and the end of each mapping and list.
     for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         tag, value = getattr(event, "tag", None), getattr(event, "value", "")
         unsafe = getattr(event, "anchor", None) or (tag and not tag.startswith(PATH_TAG)) or "${" in value
-        if unsafe or depth > MAX_DEPTH or number > MAX_VALUES:
+        if unsafe or depth > MAX_DEPTH or number > MAX_EVENTS:
             reason = "has an alias, a tag or an interpolation, or is too large or too deeply nested,"
             raise ConfigError(f"{reason} in line {event.start_mark.line + 1}", RESTORE)
     return OmegaConf.create(text)
@@ -49,21 +50,20 @@ def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
         raise ConfigError("is not the config of a run", RESTORE)
     saved_format = cfg.pop("format", None)
     missing = [name for name in REQUIRED_GROUPS if not isinstance(cfg.get(name), DictConfig)]
-    # A different format explains why groups are missing, so it is reported first. A file without a format and
-    # without some of the groups is not the config of a run.
+    # A different format explains why groups are missing, so it is reported first. But a file that lacks both
+    # the format and some of the groups is not the config of a run.
     if saved_format is not None or not missing:
         check_format(saved_format, summary)
     for name in missing:
         raise ConfigError(f"is not the config of a run: {name}={format_value(cfg.get(name))}", RESTORE)
     names = cfg.get("class_names") or []
-    are_strings = (OmegaConf.is_list(names) or names == []) and all(isinstance(name, str) for name in names)
-    if not are_strings:
+    if not isinstance(names, list | ListConfig) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"has class_names={names}, which must be strings", RESTORE)
     return cfg
 
 
 def check_format(saved_format: Any, summary: Mapping[str, Any]) -> None:
-    """Raises `ConfigError` if the run has a format that this version does not read."""
+    """Raises `ConfigError` if this version of ganlab does not read the format of the run."""
     versions = summary.get("versions")
     version = versions.get("torch-ganlab") if isinstance(versions, dict) else None
     writer = f"ganlab {version}" if isinstance(version, str) else "the version of ganlab that wrote it"

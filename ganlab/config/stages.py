@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ganlab.core.errors import UNSET, completing_relative_keys, require
+from ganlab.config.compose import num_processes
+from ganlab.core.errors import ConfigError, completing_relative_keys, require
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -26,7 +27,7 @@ class Timetable:
         cfg: the config of a run.
 
     Attributes:
-        budgets: the steps and the batch size of each stage, then of the main game.
+        budgets: the pairs (steps, batch size) of the stages, then that of the main game.
         main_start: the number of steps of the run before the main game.
         total: the number of steps of the run.
     """
@@ -38,12 +39,13 @@ class Timetable:
         self.main_start = sum(steps for steps, _ in self.budgets)
         self.total = self.main_start + cfg.steps
         self.budgets.append((cfg.steps, cfg.data.batch_size))
+        self.num_processes = num_processes(cfg)
 
-    def check_batches(self, data: Data, world_size: int) -> None:
+    def check_batches(self, data: Data) -> None:
         """Raises `ConfigError` if a batch exceeds the data, or cannot be shared among the processes."""
         for name, (_, batch_size) in zip(self.names, self.budgets, strict=True):
             with completing_relative_keys(f"stages.{name}" if name else "data"):
-                data.check_batch_size(world_size, batch_size)
+                data.check_batch_size(self.num_processes, batch_size)
 
     def is_due(self, step: int, every: int) -> bool:
         """Whether a step of the run is in the main game, and is the last one or a multiple of `every`."""
@@ -51,11 +53,12 @@ class Timetable:
 
     def images_seen(self, step: int) -> int:
         """The number of real images seen in the first `step` steps of the run."""
-        seen = 0
-        for steps, batch_size in self.budgets[:-1]:
-            seen += min(step, steps) * batch_size
-            step -= min(step, steps)
-        return seen + step * self.budgets[-1][1]
+        *stages, (_, main_batch_size) = self.budgets
+        seen, remaining_steps = 0, step
+        for steps, batch_size in stages:
+            seen += min(remaining_steps, steps) * batch_size
+            remaining_steps -= min(remaining_steps, steps)
+        return seen + remaining_steps * main_batch_size
 
 
 def earlier_stages(cfg: DictConfig) -> dict[str, Any]:
@@ -96,24 +99,28 @@ def standalone_config(settings: dict[str, Any], stages: dict[str, Any]) -> DictC
 
 def check_stages(cfg: DictConfig, stages: dict[str, Any]) -> None:
     """Raises `ConfigError` if stages have settings other than `STAGE_KEYS`, or unsuitable references."""
-    names = list(stages)
-    for i, (name, stage) in enumerate(stages.items()):
-        given = set(stage) if isinstance(stage, DictConfig) else set()
-        wrong = (f"{'has' if key in given else 'lacks'} {key}" for key in sorted(given ^ {*STAGE_KEYS}))
-        only = f"give {', '.join(STAGE_KEYS)} and nothing else"
-        require(given == {*STAGE_KEYS}, f"stages.{name}", UNSET, ", ".join(wrong), only)
-        for key, used in (("code_of", [stage.code_of]), ("pretrained", stage.pretrained)):
-            for other in used:
-                check_reference(f"stages.{name}.{key}", other, names[:i], stages)
-    check_reference("code_of", cfg.get("code_of"), names, stages)
-    by_images = bool(stages) and cfg.images is not None
-    require(not by_images, "images", cfg.images, "has no meaning in a run with stages", "give steps instead")
+    earlier: list[str] = []
+    for name, stage in stages.items():
+        keys = set(stage) if isinstance(stage, DictConfig) else set()
+        mistakes = [f"lacks {key}" for key in STAGE_KEYS if key not in keys]
+        mistakes += [f"has {key}" for key in sorted(keys) if key not in STAGE_KEYS]
+        if mistakes:
+            remedy = f"give {', '.join(STAGE_KEYS)} and nothing else"
+            raise ConfigError(", ".join(mistakes), remedy, key=f"stages.{name}")
+        check_reference(f"stages.{name}.code_of", stage.code_of, earlier, stages)
+        for pretrained in stage.pretrained:
+            check_reference(f"stages.{name}.pretrained", pretrained, earlier, stages)
+        earlier.append(name)
+    check_reference("code_of", cfg.get("code_of"), earlier, stages)
+    has_meaning = cfg.images is None or not stages
+    reason = "has no meaning in a run with stages"
+    require(has_meaning, "images", cfg.images, reason, remedy="give steps instead")
 
 
 def check_reference(key: str, name: str | None, earlier: list[str], stages: dict[str, Any]) -> None:
-    """Raises `ConfigError` unless the name is null or that of an earlier stage with an encoder."""
+    """Raises `ConfigError` unless the name is None or that of an earlier stage with an encoder."""
     if name is not None:
-        known = f"choose from {', '.join(earlier)}, or null" if earlier else "set null"
-        require(name in earlier, key, name, "must be an earlier stage", known)
+        remedy = f"choose from {', '.join(earlier)}, or null" if earlier else "set null"
+        require(name in earlier, key, name, "must be an earlier stage", remedy)
         remedy = "give this stage an autoencoder, or choose another"
         require("encoder" in stages[name].model, key, name, "refers to a stage without an encoder", remedy)

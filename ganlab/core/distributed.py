@@ -1,35 +1,22 @@
 """Collective operations between the processes of a run. In a run of one process, each is the identity."""
 
+import math
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.nn.functional import all_reduce as all_reduce_with_grad
 
 
 def is_distributed() -> bool:
     """Whether the run has several processes."""
-    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    return dist.is_initialized() and dist.get_world_size() > 1
 
 
 def is_main_process() -> bool:
     """Whether this is the first process, the only one that writes files."""
     return not is_distributed() or dist.get_rank() == 0
-
-
-class SumOfRanks(torch.autograd.Function):
-    """The sum over processes. Its gradient is the sum of the gradients on all processes."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return SumOfRanks.apply(gradient)
 
 
 def all_gather_with_grad(x: Tensor) -> Tensor:
@@ -40,9 +27,10 @@ def all_gather_with_grad(x: Tensor) -> Tensor:
     """
     if not is_distributed():
         return x
-    # Each process fills its rows and leaves zeros in the others', so the sum over processes has all rows.
-    blocks = [x if r == dist.get_rank() else torch.zeros_like(x) for r in range(dist.get_world_size())]
-    return SumOfRanks.apply(torch.cat(blocks))
+    # Each process leaves the rows of all other processes zero, so the sum over processes has all rows.
+    ranks = range(dist.get_world_size())
+    blocks = [x if rank == dist.get_rank() else torch.zeros_like(x) for rank in ranks]
+    return all_reduce_with_grad(torch.cat(blocks))
 
 
 def local_rows(rows: Tensor) -> Tensor:
@@ -52,7 +40,7 @@ def local_rows(rows: Tensor) -> Tensor:
 
 def mean_over_ranks(x: Tensor) -> Tensor:
     """The mean over processes, differentiable."""
-    return SumOfRanks.apply(x) / dist.get_world_size() if is_distributed() else x
+    return all_reduce_with_grad(x) / dist.get_world_size() if is_distributed() else x
 
 
 def all_reduce_mean_(gradients: list[Tensor]) -> None:
@@ -74,19 +62,20 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
 
 
 def make_in_parallel(make: Callable[[slice], Tensor], n: int) -> Tensor:
-    """Computes n rows [n, ...], a part on each process, and returns all of them on every process.
+    """Makes n rows [n, ...], a part on each process, and returns all of them on every process.
 
     The result carries no gradient.
 
     Args:
-        make: computes the rows of a slice. On the last processes the slice may be shorter, or empty.
+        make: makes the rows in a slice. The slices of the last processes may be shorter, or empty.
+        n: the number of rows.
     """
     if not is_distributed():
         return make(slice(0, n))
-    size = -(-n // dist.get_world_size())  # of one part: n / W, rounded up
-    first = dist.get_rank() * size
-    part = make(slice(first, min(first + size, n)))
-    rows = part.new_zeros(size * dist.get_world_size(), *part.shape[1:])
+    rows_per_process = math.ceil(n / dist.get_world_size())
+    first = dist.get_rank() * rows_per_process
+    part = make(slice(first, min(first + rows_per_process, n)))
+    rows = part.new_zeros(rows_per_process * dist.get_world_size(), *part.shape[1:])
     rows[first : first + len(part)] = part
     dist.all_reduce(rows)
     return rows[:n]
@@ -96,6 +85,6 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set on any process; the collective runs on `device`."""
     if not is_distributed():
         return flag
-    largest = torch.tensor(float(flag), device=device)
-    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
-    return bool(largest)
+    num_set = torch.tensor(int(flag), device=device)
+    dist.all_reduce(num_set)
+    return bool(num_set)

@@ -1,17 +1,20 @@
 """ganlab's own errors, and how they are reported.
 
-An object does not have the key of its node in the config. So its errors have relative keys, which start with
-a dot: ".gamma" is its setting `gamma`, and "." is the object itself. The code that builds or calls the object
-has the key of the node, and completes relative keys: within `completing_relative_keys("trick.mine")`,
-".gamma" becomes trick.mine.gamma, as the user typed it. All other keys are absolute and stay as they are.
-Only `prefixing_all_keys` changes both: it puts the place of a whole config, such as a stage, before them.
+An object that is built from a node of the config does not know the key of that node. So it raises errors with
+relative keys, which start with a dot: ".gamma" is its setting `gamma`, and "." is the object itself. The code
+that builds or calls the object knows the key of the node, and completes relative keys: within
+`completing_relative_keys("trick.mine")`, ".gamma" becomes trick.mine.gamma, as the user typed it. A key
+without a dot at its start is absolute, and is not completed.
+
+If a whole config is a part of a larger one, such as the config of a stage, `prefixing_all_keys` prepends the
+name of that part to relative and absolute keys.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-MAX_LENGTH = 1000  # characters of a message
+MAX_LENGTH = 1000  # the largest number of characters of a message
 
 
 def escape_unprintable(text: str) -> str:
@@ -20,12 +23,13 @@ def escape_unprintable(text: str) -> str:
 
 
 def terminal_text(text: str) -> str:
-    """A text with escapes for control characters; if it is too long, without its middle."""
+    """A text with escapes for control characters; without its middle, if it is longer than `MAX_LENGTH`."""
     text = escape_unprintable(text)
     return text if len(text) <= MAX_LENGTH else f"{text[:600]} ... {text[-300:]}"
 
 
-# Stands for "no value". Errors of workers are pickled, which keeps the identity of `...`, not of object().
+# Stands for "no value". It is `...` rather than object(), because errors of worker processes are pickled,
+# which preserves the identity of `...` only.
 UNSET: Any = ...
 
 
@@ -55,12 +59,12 @@ class ConfigError(ValueError):
         super().__init__(terminal_text(f"{text}. {remedy[0].upper()}{remedy[1:]}." if remedy else text))
 
     def with_key(self, key: str) -> "ConfigError":
-        """The same error with another key."""
+        """The same error with a different key."""
         return ConfigError(self.reason, self.remedy, key, self.value)
 
 
 def require(condition: object, key: str, value: object, reason: str, remedy: str = "") -> None:
-    """Raises a `ConfigError` about a setting unless the condition holds."""
+    """Raises a `ConfigError` about a setting unless the condition holds; see there for the arguments."""
     if not condition:
         raise ConfigError(reason, remedy, key, value)
 
@@ -70,7 +74,6 @@ class Diverged(ArithmeticError):  # noqa: N818
 
     def __init__(self, step: int, what: str):
         super().__init__(f"diverged at step {step}: {what}")
-        self.step = step
 
 
 class IncompleteStudy(RuntimeError):  # noqa: N818
@@ -87,27 +90,27 @@ def renaming_keys(rename: Callable[[str], str]) -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        key = rename(error.key)
-        raise (error if key == error.key else error.with_key(key)) from error.__cause__
+        renamed = error.with_key(rename(error.key))
+        raise renamed.with_traceback(error.__traceback__) from error.__cause__
 
 
 def completing_relative_keys(owner: str) -> AbstractContextManager[None]:
     """Prepends the key of an object to the relative keys of its errors; absolute keys stay as they are."""
+    # "." is the key of the object itself, which becomes `owner`.
     return renaming_keys(lambda key: f"{owner}{key}".rstrip(".") if key.startswith(".") else key)
 
 
-def prefixing_all_keys(place: str | None, joint: str = ": ") -> AbstractContextManager[None]:
-    """Prepends a place, such as a file or a stage, to relative and absolute keys alike.
+def prefixing_all_keys(prefix: str | None, separator: str = ": ") -> AbstractContextManager[None]:
+    """Prepends a prefix, such as a file or a stage, to relative and absolute keys.
 
-    An error without a key gets the place as its key.
+    An error without a key gets the prefix as its key.
 
     Args:
-        place: the text to prepend; None: keys stay as they are, as in the main game, which is in no stage.
-        joint: the text between the place and the key.
+        prefix: the text to prepend; None: keys stay as they are, as in the main game, which is in no stage.
+        separator: the text between the prefix and the key.
     """
-    return renaming_keys(
-        lambda key: key if place is None else joint.join(filter(None, (place, key.lstrip("."))))
-    )
+    start = "" if prefix is None else f"{prefix}{separator}"
+    return renaming_keys(lambda key: f"{start}{key.lstrip('.')}".removesuffix(separator) if start else key)
 
 
 def error_message(error: BaseException) -> str:
@@ -119,4 +122,4 @@ def final_status(error: BaseException) -> tuple[str, str]:
     """The final status of a run that was ended by an exception, and the reason."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return "stopped", type(error).__name__
-    return ("diverged" if isinstance(error, Diverged) else "failed"), f"{error}" or type(error).__name__
+    return ("diverged" if isinstance(error, Diverged) else "failed"), str(error) or type(error).__name__

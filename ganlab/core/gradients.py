@@ -11,10 +11,10 @@ def input_gradients(outputs: Tensor, x: Tensor) -> Tensor:
 
     Args:
         outputs: [N], or [N, h, w] over patches, whose gradients are summed.
-        x: samples [B, ...]. Output i depends on pack i alone, which is B / N consecutive samples of D
-            elements together.
+        x: samples [B, ...]. Output i depends on the i-th pack alone. A pack is B / N consecutive samples,
+            which together have D elements.
     """
-    # One pass for all outputs: a sample affects only one of them, so the gradient of the sum is its gradient.
+    # One pass suffices: a sample affects one output alone, so the gradient of the sum is that of this output.
     (gradient,) = torch.autograd.grad(outputs.sum(), x, create_graph=True)
     return at_least_float32(gradient).reshape(len(outputs), -1)
 
@@ -32,7 +32,7 @@ def interpolate_samples(turn: Turn, stream: str, n: int) -> Sample:
         n: the number of positions. The B / n consecutive samples of a pack share one position.
     """
     real, fake = turn.real.x, turn.fake.x
-    position = turn.random.uniform(stream, n, *[1] * (real.ndim - 1)).to(real.dtype)  # 0: fake, 1: real
-    position = position.repeat_interleave(len(real) // n, 0)  # [B, 1, ...]
+    position = turn.random.uniform(stream, n, *[1] * (real.ndim - 1)).to(real.dtype)  # [n, 1, ...]
+    position = position.repeat_interleave(len(real) // n, dim=0)  # [B, 1, ...]; 0: fake, 1: real
     points = position * real + (1 - position) * fake
-    return turn.real._replace(x=points if points.requires_grad else points.requires_grad_())
+    return turn.real._replace(x=points.requires_grad_())

@@ -21,22 +21,27 @@ class Stopwatch:
         synchronize: waits until the device has finished its pending work.
     """
 
-    # The stopwatch that measures now; the callback `Profile` sets it, and removes it after training.
-    running: ClassVar[Stopwatch | None] = None
+    running: ClassVar[Stopwatch | None] = None  # the stopwatch that measures now, of all stopwatches
 
     def __init__(self, synchronize: Callable[[], None]):
         self.synchronize = synchronize
         self.seconds: dict[str, float] = {}  # by the name of the range
         self._stack: list[str] = []  # names of the ranges that are open, the innermost last
-        self._charged_until = 0.0
+        self._charged_until = perf_counter()
 
-    def reset(self) -> None:
-        """Forgets the seconds measured so far."""
+    def start(self) -> None:
+        """Starts to measure, from zero; `profile_range` then measures with this stopwatch."""
         self._charge()
         self.seconds = {}
+        Stopwatch.running = self
+
+    @staticmethod
+    def stop() -> None:
+        """Ends the measurement."""
+        Stopwatch.running = None
 
     @contextmanager
-    def range(self, name: str) -> Iterator[None]:
+    def measure(self, name: str) -> Iterator[None]:
         """Counts the time of a block for the range of this name."""
         self._charge()
         self._stack.append(name)
@@ -57,14 +62,14 @@ class Stopwatch:
 
 
 def profile_range(name: str) -> AbstractContextManager[None]:
-    """A context for a range of the running stopwatch; without one, a shared context that does nothing.
+    """A context whose time the running stopwatch counts for a range; without a stopwatch, it does nothing.
 
-    Nothing is recorded then, because a `record_function` without a profiler costs some 20 us, and a step has
-    dozens of ranges.
+    Without a stopwatch, torch.profiler gets no mark either, because each `record_function` costs some 20 us,
+    and a step has dozens of ranges.
     """
-    return NO_RANGE if Stopwatch.running is None else Stopwatch.running.range(name)
+    return NO_RANGE if Stopwatch.running is None else Stopwatch.running.measure(name)
 
 
 def with_range(name: str, function: Function) -> Function:
     """The function with each call in a range, if a stopwatch runs now; otherwise the function itself."""
-    return function if Stopwatch.running is None else Stopwatch.running.range(name)(function)
+    return function if Stopwatch.running is None else Stopwatch.running.measure(name)(function)

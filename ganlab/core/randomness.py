@@ -16,8 +16,8 @@ def derive_seed(*key: int | str) -> int:
     The CPU generator reads only the low 32 bits of a seed, so `seed << 32 | step` would make
     the runs of all seeds equal. blake2b is used because numpy's SeedSequence takes 0.1 ms, four times a step.
     """
-    words = "/".join(repr(part) if isinstance(part, str) else str(part) for part in key)
-    return int.from_bytes(blake2b(words.encode(), digest_size=8).digest(), "little")
+    text = "/".join(repr(part) if isinstance(part, str) else str(part) for part in key)
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def reseed(*key: int | str) -> None:
@@ -39,17 +39,17 @@ def seeded_generator(*key: int | str, device: torch.device | str = "cpu") -> tor
 def proportional_classes(counts: Sequence[int], n: int) -> Tensor:
     """Classes [n] int64 in proportion to `counts` [K]; 0, ..., K - 1 repeatedly if all counts are equal.
 
-    The i-th class does not depend on n, and the first m classes are in proportion for every m: the classes
-    are sorted by the positions (j + 1/2) / counts[k] of the j-th element of each class k, which is Webster's
-    method of apportionment.
+    This is Webster's method of apportionment. The j-th element of class k, counted from 0, has the position
+    (j + 1/2) / counts[k]. All elements are sorted by their positions, and the first n are taken. So the i-th
+    class does not depend on n, and the first m classes are in proportion for every m.
     """
-    proportions = torch.tensor(counts, dtype=torch.float64)
-    # As many candidates of each class as the first n can contain, [K].
-    num_candidates = ((n + len(proportions) / 2) * proportions / proportions.sum()).ceil().long() + 1
-    classes = torch.repeat_interleave(torch.arange(len(proportions)), num_candidates)
-    starts = num_candidates.cumsum(0) - num_candidates  # the index of the first candidate of each class, [K]
-    index = torch.arange(len(classes)) - starts[classes]  # j, the index of a candidate within its class
-    return classes[((index + 0.5) / proportions[classes]).argsort(stable=True)[:n]]
+    weights = torch.tensor(counts, dtype=torch.float64)
+    # An upper bound on the elements of each class among the first n, [K]: about n times its proportion.
+    num_candidates = ((n + len(weights) / 2) * weights / weights.sum()).ceil().long() + 1
+    classes = torch.repeat_interleave(torch.arange(len(weights)), num_candidates)
+    index_in_class = torch.cat([torch.arange(num) for num in num_candidates])  # j of each candidate
+    positions = (index_in_class + 0.5) / weights[classes]
+    return classes[positions.argsort(stable=True)[:n]]
 
 
 class RandomSource(Protocol):
@@ -68,7 +68,7 @@ class RandomStreams:
     Each purpose has a stream of its own, so a trick that draws numbers does not shift those of other tricks.
 
     Args:
-        key: the integers and names that determine all numbers, such as the seed and the step.
+        key: the integers and names from which all numbers follow, such as the seed and the step.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from ganlab.core.errors import format_value, require
@@ -41,7 +42,7 @@ class Piecewise(Schedule):
 
     def __init__(self, values: Sequence[float], milestones: Sequence[int]):
         values, milestones = list(values), list(milestones)
-        increasing = milestones == sorted({*milestones} - {0})  # a set drops repeated steps
+        increasing = all(earlier < later for earlier, later in pairwise([0, *milestones]))
         require(increasing, ".milestones", milestones, "must be positive and increasing")
         reason = f"needs one element more than milestones={format_value(milestones)}"
         require(len(values) == len(milestones) + 1, ".values", values, reason)
@@ -90,7 +91,10 @@ class Exponential(Ramp):
 
 
 class WarmUp(Schedule):
-    """min((1 + step) / (10 + step), end), the decay of a moving average that is short at first."""
+    """min((1 + step) / (10 + step), end), the decay of a moving average that forgets fast in early steps.
+
+    The formula is that of TensorFlow's ExponentialMovingAverage.
+    """
 
     def __init__(self, end: float):
         self.start, self.end = min(0.1, float(end)), float(end)
@@ -100,9 +104,9 @@ class WarmUp(Schedule):
 
 
 class HalfLife(Schedule):
-    """The decay 2^(-1 / h) of a moving average, where the half-life h = min(steps, share * step).
+    """The decay 2^(-1 / h) of a moving average with the half-life h = min(steps, share * step).
 
-    So the average forgets fast in early steps (the code of Karras et al. 2020: share 0.05).
+    So the average forgets fast in early steps. The code of Karras et al. 2020 has this ramp with share 0.05.
     """
 
     def __init__(self, steps: Positive, share: Positive):
@@ -129,24 +133,25 @@ def as_schedule(key: str, value: ScheduleLike, interval: str) -> Schedule:
     is_number = isinstance(value, int | float | Schedule) and not isinstance(value, bool)
     require(is_number, key, value, "must be a number")
     schedule = value if isinstance(value, Schedule) else Constant(value)
-    for end in (schedule.start, schedule.end):
-        require(in_interval(end, interval), key, end, f"must be {describe_interval(interval)}")
+    for extreme in (schedule.start, schedule.end):  # schedules are monotone
+        require(in_interval(extreme, interval), key, extreme, f"must be {describe_interval(interval)}")
     return schedule
 
 
 def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
-    """Converts a number to a schedule, as `as_schedule`, of weights that have an effect.
+    """A schedule of weights, some of which are positive, from a schedule or a number.
 
     Raises:
         ConfigError: a value is negative, or all values are zero.
     """
     schedule = as_schedule(key, value, "[0, inf]")
-    require(schedule.maximum > 0, key, 0, "would have no effect", "give a positive number, or leave it out")
+    remedy = "give a positive number, or leave it out"
+    require(schedule.maximum > 0, key, 0, "would have no effect", remedy)
     return schedule
 
 
 def at_step(value: Any, step: int) -> Any:
-    """The value with every schedule, also inside lists and tuples, replaced by its number at a step."""
+    """The value, in which each schedule, also in lists and tuples, is replaced by its number at a step."""
     if isinstance(value, Schedule):
         return value(step)
     if isinstance(value, list | tuple):

@@ -45,17 +45,11 @@ class Capability(StrEnum):
     SINGLE_SAMPLES = "verdicts on single samples"
 
 
-# The capabilities that every objective and all data have.
+# The capabilities that a game has with any objective and any data, unless other settings exclude them.
 ALWAYS_AVAILABLE = frozenset(Capability) - {
-    Capability.DISCRIMINATOR,
-    Capability.SCORES,
-    Capability.SIGNS,
-    Capability.TARGETS,
-    Capability.COSTS,
-    Capability.FAKE_COSTS,
-    Capability.ZERO_SUM,
-    Capability.LABELS,
-}
+    Capability.DISCRIMINATOR, Capability.SCORES, Capability.SIGNS, Capability.TARGETS, Capability.COSTS,
+    Capability.FAKE_COSTS, Capability.ZERO_SUM, Capability.LABELS,
+}  # fmt: skip
 
 
 class Sample(NamedTuple):
@@ -96,11 +90,11 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 class Networks(NamedTuple):
-    """The players' networks, and the number of classes. A matching objective has no discriminator."""
+    """The networks of the players, and the number of classes of the data."""
 
     generator: Generator
-    discriminator: Discriminator | None
-    num_classes: int | None  # the number of classes of the data; None: the data are unlabelled
+    discriminator: Discriminator | None  # None for a matching objective
+    num_classes: int | None  # None: the data are unlabelled
 
     @property
     def required_discriminator(self) -> Discriminator:
@@ -109,7 +103,7 @@ class Networks(NamedTuple):
         return self.discriminator
 
 
-# The cached values of a turn that become stale if an attribute is replaced, by the name of the attribute.
+# The cached values of a turn that become stale if an attribute is replaced, by the name of that attribute.
 STALE: dict[str, set[str]] = {
     "player": {"fake", "targets", "verdicts"},
     "real": {"latent", "generated", "fake", "targets"},
@@ -137,12 +131,13 @@ class Turn:
         player: the player on turn.
         step: the number of steps of this game before this turn.
         batch: the data of the step.
-        discriminator: the function (samples, condition) -> verdict; None if the objective is matching.
+        generator: the network that makes the generated samples.
+        discriminator: the function (samples, condition) -> verdict; None for a matching objective.
         tricks: the tricks whose hooks change latents, fakes, inputs and targets.
         random: the random streams of this step.
         differentiates_inputs: whether a trick takes gradients with respect to the real and fake samples.
-        is_unrolled: whether the discriminator has trial weights of unrolled later steps. Tricks then count
-            no update, since it is undone.
+        is_unrolled: whether the discriminator has weights of a trial update, which will be undone. Tricks do
+            not count such turns.
     """
 
     player: Player
@@ -205,7 +200,7 @@ class Turn:
         return self.tricks.apply_hook("targets", Targets(torch.ones_like(real), torch.zeros_like(fake)), self)
 
     def decode(self, latent: Tensor) -> Sample:
-        """The samples that the generator makes of other latents, after the tricks' `latents` hooks."""
+        """The samples that the generator makes from given latents, after the tricks' `latents` hooks."""
         return self.replace(latent=self.tricks.apply_hook("latents", latent, self)).generated
 
     def judge(self, sample: Sample) -> Verdict:
@@ -219,11 +214,11 @@ class Turn:
         return verdict
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with changed attributes, without the cached values that are stale then."""
+        """A copy with changed attributes, without the cached values that become stale."""
         stale = set().union(*(STALE[name] for name in changes))
-        other = object.__new__(type(self))  # does the same as copy.copy in a tenth of its time
-        other.__dict__ = {name: value for name, value in self.__dict__.items() if name not in stale} | changes
-        return other
+        copy = object.__new__(type(self))  # does the same as copy.copy in a tenth of its time
+        copy.__dict__ = {name: value for name, value in self.__dict__.items() if name not in stale} | changes
+        return copy
 
 
 def as_leaf(sample: Sample) -> Sample:

@@ -1,20 +1,21 @@
-"""Ranges and kinds of settings: annotations of constructors, and checks of single values."""
+"""Types of settings with their ranges, as annotations of constructors, and checks of single values."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, TypeGuard, TypeVar
 
 from ganlab.core.errors import require
 
-# Annotations of constructor parameters, which `ganlab.config.kinds` checks. After the type comes the range:
-# of an int its least value, optionally followed by its largest; of a float an interval; of a list its least
-# length.
-Count = Annotated[int, 1]
-Whole = Annotated[int, 0]
-TwoOrMore = Annotated[int, 2]
+# Annotations of constructor parameters, which `ganlab.config.setting_types` checks. A number is annotated
+# with the interval of its values, a list with the interval of its length.
+Count = Annotated[int, "[1, inf)"]
+Whole = Annotated[int, "[0, inf)"]
+TwoOrMore = Annotated[int, "[2, inf)"]
 Positive = Annotated[float, "(0, inf)"]
 NotNegative = Annotated[float, "[0, inf)"]
 OpenFraction = Annotated[float, "(0, 1)"]
 Rate = Annotated[float, "[0, 1)"]
+Item = TypeVar("Item")
+NonEmpty = Annotated[Sequence[Item], "[1, inf)"]
 Widths = Sequence[Count]
 ValueRange = tuple[float, float] | None  # the range of the elements of samples; None: any value
 
@@ -27,7 +28,9 @@ def is_whole_number(value: object) -> TypeGuard[int]:
 def in_interval(value: float, interval: str) -> bool:
     """Whether a number lies in an interval, such as "(0, 1]"."""
     low, high = map(float, interval[1:-1].split(","))
-    return low < value < high or (interval[0], value) == ("[", low) or (interval[-1], value) == ("]", high)
+    above_low = low < value or (low == value and interval[0] == "[")
+    below_high = value < high or (value == high and interval[-1] == "]")
+    return above_low and below_high
 
 
 def describe_interval(interval: str) -> str:
@@ -35,8 +38,8 @@ def describe_interval(interval: str) -> str:
     low, high = interval[1:-1].split(", ")
     if high == "inf":
         return "a positive number" if interval[0] == "(" else f"a number of at least {low}"
-    joint = {"()": "strictly between", "[]": "between"}.get(interval[0] + interval[-1])
-    return f"a number {joint} {low} and {high}" if joint else f"a number in {interval}"
+    relation = {"()": "strictly between", "[]": "between"}.get(interval[0] + interval[-1])
+    return f"a number {relation} {low} and {high}" if relation else f"a number in {interval}"
 
 
 def validated_whole_number(key: str, value: Any) -> int:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Annotated, Unpack
+from typing import Unpack
 
 import numpy as np
 
 from ganlab.core.errors import UNSET, require
 from ganlab.core.randomness import seeded_generator
-from ganlab.core.validation import Count, NotNegative, Positive, TwoOrMore, Whole
+from ganlab.core.validation import Count, NonEmpty, NotNegative, Positive, TwoOrMore, Whole
 from ganlab.data.base import Data, DataSettings, check_settings
 from ganlab.data.densities import Mixture
 from ganlab.data.sources import Memory
@@ -95,7 +95,7 @@ class Grid(Toy):
         coordinates: the values of the two coordinates of the centres. Each pair of values is a centre.
     """
 
-    def __init__(self, coordinates: Annotated[Sequence[float], 1], std: Positive, **args: Unpack[ToyArgs]):
+    def __init__(self, coordinates: NonEmpty[float], std: Positive, **args: Unpack[ToyArgs]):
         super().__init__(Mixture.equal(list(product(coordinates, repeat=2)), std), **args)
 
 

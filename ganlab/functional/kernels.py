@@ -1,19 +1,19 @@
 """Kernels k(x, y) for kernel distances. Their form and width determine which differences are detected."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import reduce
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ganlab.core.validation import Count, NotNegative, Positive
+from ganlab.core.validation import Count, NonEmpty, NotNegative, Positive
 
 # The smallest argument of exp. The results of smaller arguments are denormal, and take thirty times as long.
 MIN_EXPONENT = -80.0
 MIN_SQUARED_DISTANCE = 1e-30  # samples whose squared distance is smaller count as equal
-Scales = Annotated[Sequence[Positive], 1]  # one positive number or more
+Scales = NonEmpty[Positive]  # one positive number or more
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from ganlab.core.errors import UNSET, require
-from ganlab.core.validation import Positive, TwoOrMore
+from ganlab.core.validation import NonEmpty, Positive, TwoOrMore
 from ganlab.data.base import Data, Split
 from ganlab.functional.kernels import squared_distances
 from ganlab.metrics.base import SampleMetric
@@ -42,7 +41,7 @@ class Parzen(SampleMetric):
     floor_split = "train"  # the only split that is not a reference
     names = ("parzen/validation", "parzen/test")
 
-    def __init__(self, widths: Annotated[Sequence[Positive], 1], num_validation: TwoOrMore | None):
+    def __init__(self, widths: NonEmpty[Positive], num_validation: TwoOrMore | None):
         self._widths = [float(width) for width in widths]
         self._num_validation = num_validation
         # Batches of flattened samples by split, with None for the generated samples.

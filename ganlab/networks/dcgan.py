@@ -11,7 +11,7 @@ from ganlab.core.validation import Count, ValueRange
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
-Kernel = Annotated[int, 3]  # the height and width of a kernel, at least 3
+Kernel = Annotated[int, "[3, inf)"]  # the height and width of a kernel
 
 
 def generator(

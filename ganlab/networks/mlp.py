@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Annotated
 
 from torch import Tensor, nn
 
-from ganlab.core.validation import Count, Rate, TwoOrMore, ValueRange, Widths
+from ganlab.core.validation import Count, NonEmpty, Rate, TwoOrMore, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer, relu
 from ganlab.networks.priors import Prior
 
@@ -55,7 +54,7 @@ def generator(
 
 
 def discriminator(
-    hidden: Annotated[Widths, 1],
+    hidden: NonEmpty[Count],
     *,
     maxout: TwoOrMore | None,
     slope: float,

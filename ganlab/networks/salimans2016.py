@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from torch.nn.functional import linear
 
 from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.turn import at_least_float32
-from ganlab.core.validation import Count, NotNegative, ValueRange, Widths
+from ganlab.core.validation import Count, NonEmpty, NotNegative, ValueRange, Widths
 from ganlab.networks.base import ConditionalSequential, Discriminator, Generator, output_layer
 from ganlab.networks.priors import Prior
 
@@ -109,7 +108,7 @@ def generator(
 
 
 def discriminator(
-    hidden: Annotated[Widths, 1], input_noise: NotNegative, noise: NotNegative, shape: Sequence[int]
+    hidden: NonEmpty[Count], input_noise: NotNegative, noise: NotNegative, shape: Sequence[int]
 ) -> Discriminator:
     """A discriminator: layers with weight normalisation, with ReLU between them, and noise on all inputs.
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from ganlab.core.errors import require
 from ganlab.core.randomness import derive_seed
 from ganlab.core.turn import Sample
-from ganlab.core.validation import Widths
+from ganlab.core.validation import Count, NonEmpty
 
 Space = Callable[[Sample], Tensor]
 
@@ -39,7 +38,7 @@ class RandomFeatures(nn.Module):
         ConfigError: the images are too small to be halved by each layer.
     """
 
-    def __init__(self, widths: Annotated[Widths, 1], seed: int, shape: Sequence[int]):
+    def __init__(self, widths: NonEmpty[Count], seed: int, shape: Sequence[int]):
         super().__init__()
         is_image = len(shape) == 3
         reason = f"halves images {len(widths)} times, too often for shape {list(shape)}"

@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlab.config.build import build_data, build_evaluation, num_processes
+from ganlab.config.build import build_data, build_evaluation
 from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.compose import compose, user_message
 from ganlab.config.overrides import quote
@@ -107,7 +107,7 @@ def built(run: Composed, data: Data) -> Evaluation:
         cfg.data.num_classes = data.num_classes
     refuse_unused_settings(cfg, run.overrides)
     check_config(cfg)
-    Timetable(cfg).check_batches(data, num_processes(cfg))
+    Timetable(cfg).check_batches(data)
     game = build(cfg, data).game
     evaluation = build_evaluation(cfg, data)
     evaluation.check_game(game)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ganlab.config.kinds import describe_kind, matches
+from ganlab.config.setting_types import describe_type, matches
 from ganlab.core.errors import ConfigError
 
 
@@ -108,10 +108,10 @@ class Page:
         }
 
     def plain(self, node: yaml.Node, what: str, kind: Any) -> Any:
-        """A value of a kind, as `ganlab.config.kinds` has them."""
+        """A value of a kind, as `ganlab.config.setting_types` has them."""
         value = self.value(node)
         if not matches(value, kind):
-            raise self.refusal(node, f"{what}: {value} must be {describe_kind(kind)}")
+            raise self.refusal(node, f"{what}: {value} must be {describe_type(kind)}")
         return value
 
     def text(self, node: yaml.Node | None, what: str) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ganlab.config.kinds import matches
+from ganlab.config.setting_types import matches
 from ganlab.core.validation import is_whole_number
 from ganlab.suites.page import Page
 

@@ -11,7 +11,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ganlab.config.build import NETWORK_NAMES, as_config_errors, build_game, instantiate, num_processes
+from ganlab.config.build import as_config_errors, build_game, instantiate
+from ganlab.config.compose import num_processes
 from ganlab.config.overrides import shell_override
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import stage_configs
@@ -23,6 +24,8 @@ from ganlab.networks.norms import ElementaryNorm
 from ganlab.training.module import GameModule, Stage
 from ganlab.training.play import Play
 from ganlab.tricks.gradient_regulariser import GradientRegulariser
+
+NETWORK_NAMES = ("discriminator", "generator", "encoder")  # the keys that clip and initial may have
 
 
 def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
@@ -42,7 +45,7 @@ def build(cfg: DictConfig, data: Data | None = None) -> GameModule:
     for name, game_cfg in stage_configs(cfg):
         earlier_games = {stage.name: stage.game for stage in stages}
         place = None if name is None else f"stages.{name}"
-        with prefixing_all_keys(place, joint="."), as_config_errors():
+        with prefixing_all_keys(place, separator="."), as_config_errors():
             stages.append(build_stage(game_cfg, data, earlier_games, name=name, seed=cfg.seed))
     with as_config_errors():
         return GameModule(stages)

@@ -94,7 +94,7 @@ def error_for_user(session: Session, error: BaseException) -> BaseException:
         resume = shell_override("resume", session.directory.path)
         return ProcessLost(f"another process is gone, so all end; {resume} continues")
     if isinstance(error, OSError) and (session.module.game.step or session.cfg.resume):
-        return session.directory.io_error(error, begun=True)
+        return session.directory.io_error(error, has_trained=True)
     if session.module.game.step > session.start_step or not isinstance(error, Exception):
         return error
     return ConfigError(f"the first step failed: {error_message(error)} (HYDRA_FULL_ERROR=1 shows where)")

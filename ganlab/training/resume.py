@@ -7,9 +7,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ganlab.config.compose import num_steps
-from ganlab.config.kinds import validated_settings
 from ganlab.config.overrides import PARSER, has_key, refuse_unknown_keys
 from ganlab.config.run_directory import RunDirectory
+from ganlab.config.setting_types import validated_settings
 from ganlab.core.errors import require
 
 # Keys that do not change the game: its length, what is written, the hardware, and where the data are.

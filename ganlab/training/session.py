@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, open_dict
 
-from ganlab.config.build import as_config_errors, build_data, build_evaluation, instantiate, num_processes
+from ganlab.config.build import as_config_errors, build_data, build_evaluation, instantiate
 from ganlab.config.checks import check_config, refuse_unused_settings
 from ganlab.config.run_directory import RunDirectory, new_run_path
 from ganlab.config.stages import Timetable
@@ -47,7 +47,7 @@ class Session:
         self.command = run_command(overrides)
         self.data = build_data(cfg)
         self.times = Timetable(cfg)
-        self.times.check_batches(self.data, num_processes(cfg))
+        self.times.check_batches(self.data)
         self.module = build(cfg, self.data)
         self.evaluation = build_evaluation(cfg, self.data, progress_bar)
         self.evaluation.check_game(self.module.game)
@@ -67,7 +67,7 @@ class Session:
             self.directory.discard()
             self.directory.release()
             if isinstance(error, OSError):
-                raise self.directory.io_error(error, begun=bool(cfg.resume)) from error
+                raise self.directory.io_error(error, has_trained=bool(cfg.resume)) from error
             raise
 
     def _build_callbacks(self) -> list[pl.Callback]:
@@ -124,7 +124,7 @@ class Session:
         if cfg.resume:
             self._resume()
         elif cfg.init_from:
-            _, self.directory.signed_by_user = RunDirectory(cfg.init_from).read_config()
+            self.directory.signed_by_user = RunDirectory(cfg.init_from).read_config().is_signed
         if cfg.init_from and self.checkpoint is None:
             _, content = RunDirectory(cfg.init_from).checkpoint()
             load_players(self.module, content)

@@ -1,6 +1,6 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from ganlab.core.errors import require
 from ganlab.core.randomness import RandomStreams, proportional_classes
 from ganlab.core.schedules import Schedule, ScheduleLike, WarmUp, as_schedule
 from ganlab.core.turn import Capability, Networks, Player
+from ganlab.core.validation import NonEmpty
 from ganlab.networks.base import Discriminator, Generator
 from ganlab.networks.norms import set_standing_statistics
 from ganlab.networks.weights import set_singular_vectors
@@ -41,7 +42,7 @@ class EMA(Trick):
     order = Order.OBSERVE
     saved_attributes = ("moves",)
 
-    def __init__(self, decay: ScheduleLike, players: Annotated[Sequence[Player], 1]):
+    def __init__(self, decay: ScheduleLike, players: NonEmpty[Player]):
         super().__init__()
         schedule = as_schedule(".decay", decay, "(0, 1)")
         self.decay = schedule if isinstance(decay, Schedule) else WarmUp(decay)

@@ -26,7 +26,7 @@ class Unrolled(Trick):
     order = Order.OBSERVE  # after tricks with penalties, which unrolled steps include
     needs = frozenset({Capability.DISCRIMINATOR, Capability.SECOND_DERIVATIVES})
 
-    def __init__(self, steps: Annotated[int, 1, 10], lr: ScheduleLike):
+    def __init__(self, steps: Annotated[int, "[1, 10]"], lr: ScheduleLike):
         super().__init__()
         self.steps = steps
         self.lr = nonzero_schedule(".lr", lr)

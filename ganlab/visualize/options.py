@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from ganlab.config.compose import compose
-from ganlab.config.kinds import validated_settings
+from ganlab.config.setting_types import validated_settings
 from ganlab.core.errors import prefixing_all_keys, require
 from ganlab.core.validation import is_whole_number
 
@@ -64,7 +64,7 @@ def parse_views(views: str | Sequence[Any], *, of_images: bool) -> list[DictConf
     for i, view in enumerate([views] if isinstance(views, str) else views):
         given = {"what": view} if isinstance(view, str) else {str(key): view[key] for key in view}
         cfg = compose(config_name="sample")
-        with prefixing_all_keys(f"views[{i}]", joint="."):
+        with prefixing_all_keys(f"views[{i}]", separator="."):
             for key, value in given.items():
                 is_option = key in ("what", *ALL_OPTIONS - SAMPLE_ONLY)
                 require(is_option, key, value, "has no effect at the end of a run", "remove it")

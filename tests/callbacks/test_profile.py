@@ -16,14 +16,15 @@ def test_an_inner_range_pauses_the_outer_one(monkeypatch: pytest.MonkeyPatch) ->
     now = [0.0]
     monkeypatch.setattr(profiling, "perf_counter", lambda: now[0])
     watch = Stopwatch(lambda: None)
-    watch.reset()
-    with watch.range("outer"):
+    watch.start()
+    with watch.measure("outer"):
         now[0] += 2
-        with watch.range("inner"):
+        with watch.measure("inner"):
             now[0] += 5
     now[0] += 1
-    with watch.range("outer"):
+    with watch.measure("outer"):
         now[0] += 3
+    watch.stop()
     assert watch.seconds == {"inner": 5, "outer": 5, OUTSIDE: 1}
 
 

@@ -85,7 +85,7 @@ class FinalImages(Callback):
         self.data, self.class_names = data, data.class_names or ()
         self.run, self.steps = run, times.total
         for i, view in enumerate(self.views):
-            with prefixing_all_keys(f"views[{i}]", joint="."):
+            with prefixing_all_keys(f"views[{i}]", separator="."):
                 complete_options(view, game, self.class_names)
                 if view.space == "features":
                     feature_embedding(cfg, data)  # not used yet, but an error must not wait for the last step

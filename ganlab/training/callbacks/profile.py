@@ -58,7 +58,7 @@ class Profile(Callback):
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         self.stopwatch = Stopwatch(torch.get_device_module(module.device).synchronize)
-        Stopwatch.running = self.stopwatch
+        self.stopwatch.start()
         if trainer.is_global_zero:
             self.tracer.start()
 
@@ -68,10 +68,10 @@ class Profile(Callback):
             self.tracer.step()
         if self.steps == WARM_UP + TRACED:
             self.start_step = module.game.step
-            self.stopwatch.reset()
+            self.stopwatch.start()
 
     def on_train_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        Stopwatch.running = None
+        Stopwatch.stop()
         if trainer.is_global_zero:
             self.tracer.stop()
             write_atomically(self.folder / "profile.txt", self.table(module.game.step))

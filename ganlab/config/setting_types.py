@@ -1,0 +1,218 @@
+"""Types and ranges of settings: a table of plain settings, and the annotations of constructors."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from pydoc import locate
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, Unpack, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+from ganlab.core.errors import UNSET, ConfigError, format_value, require
+from ganlab.core.validation import Count, NonEmpty, Whole, describe_interval, in_interval, is_whole_number
+
+PATHS = (
+    "run_dir", "resume", "init_from", "output", "generated", "real", "root", "suite", "sweep",
+    "data.root", "data.test_root", "metric.weights",
+)  # fmt: skip
+WANDB_KEYS = (f"logger.wandb.{name}" for name in ("mode", "project", "entity", "group", "job_type"))
+# Keys and their type, which is the same in every command. They are checked in this order: mappings first, and
+# `steps` after the settings that it is computed from, so that an error names the setting that is wrong.
+TYPE_TABLE: tuple[tuple[str, Any], ...] = (
+    ("data model objective objective.weight optimizer play trainer evaluation trick metric", dict),
+    ("logger stages initial clip model.generator optimizer.generator optimizer.discriminator", dict),
+    (" ".join((*PATHS, *WANDB_KEYS, "name", "monitor", "code_of", "checkpoint", "device")), str | None),
+    ("rerun", Literal["stale", "failed"] | None),
+    ("compile profile dry_run wandb trainer.sync_batchnorm", bool),
+    ("images evaluation.n_real processes threads", Count | None),
+    ("data.batch_size default_steps steps log_every evaluate_every sample_every", Count),
+    ("checkpoint_every trainer.devices trainer.num_nodes", Count),
+    ("n evaluation.n", Annotated[int, "[1, 10000000]"]),
+    ("seed evaluation.seed", Whole),
+    ("trust only extra ignore", list[str]),
+    ("of", str | list[str]),
+    ("views", str | list[str | dict[str, Any]]),
+    ("plus", NonEmpty[Whole]),
+    ("minus", list[Whole]),
+    ("figures", NonEmpty[Annotated[int, "[1, 7]"]]),
+    ("evaluation.split trainer.accelerator", str),
+    ("trainer.precision", Literal["32-true", "bf16-mixed", "64-true"]),
+    ("what", Literal["grid", "neighbours", "interpolate", "arithmetic", "animate"]),
+    ("format", Literal["grid", "files"]),
+    ("path", Literal["slerp", "lerp"]),
+    ("space", Literal["pixels", "features"]),
+    ("columns", Annotated[int, "[2, 1000]"]),
+)
+SETTING_TYPES = {key: annotation for keys, annotation in TYPE_TABLE for key in keys.split()}
+
+
+def validated_settings(cfg: DictConfig, overrides: Iterable[str] = ()) -> DictConfig:
+    """The config after a check of its plain settings, with `~` expanded in paths (in place).
+
+    Raises:
+        ConfigError: a setting has the wrong type, is out of its range, or was removed by an override.
+    """
+    removed = {override[1:].split("=")[0] for override in overrides if override.startswith("~")}
+    for key, annotation in SETTING_TYPES.items():
+        value = OmegaConf.select(cfg, key, default=UNSET)
+        if value is UNSET:
+            # Not every command has every key. But no override may remove a key, unless it may be null.
+            if key in removed and annotation != str | None:
+                raise ConfigError("is required", f"do not remove it with ~{key}", key=key)
+            continue
+        # Mappings are not converted: they may hold interpolations of keys that the command lacks.
+        value = value if annotation is dict else to_plain(value)
+        fits = isinstance(value, DictConfig) if annotation is dict else matches(value, annotation)
+        require(fits, key, value, f"must be {describe_type(annotation)}")
+        if key in PATHS and isinstance(value, str) and value.startswith("~"):
+            OmegaConf.update(cfg, key, os.path.expanduser(value))
+    return cfg
+
+
+def check_arguments(node: Any) -> None:
+    """Checks the settings of every object in a config against the annotations of its constructor.
+
+    Args:
+        node: a config, or a part of one.
+
+    Raises:
+        ConfigError: a constructor lacks a parameter, or a value has the wrong type or is out of its range.
+    """
+    node_key = node._get_full_key(None) if OmegaConf.is_config(node) else ""
+    for parent, entries in containers(to_plain(node), node_key):
+        target = entries.get("_target_")
+        parameters = constructor_parameters(str(target))
+        for name, value in entries.items():
+            key = f"{parent}.{name}".lstrip(".")
+            if name in parameters.types:
+                annotation = parameters.types[name]
+                lacks_quotes = isinstance(value, int | float) and matches("", annotation)
+                remedy = f"""to give a string that looks like a number, quote it: '{key}="{value}"'"""
+                reason = f"must be {describe_type(annotation)}"
+                require(matches(value, annotation), key, value, reason, remedy if lacks_quotes else "")
+            elif not parameters.accepts_any and not str(name).startswith("_"):
+                near = get_close_matches(str(name), parameters.types, cutoff=0.5) or parameters.types
+                remedy = f"choose from {', '.join(near)}" if near else "remove it"
+                raise ConfigError(f"{target} has no such parameter", remedy, key, value)
+
+
+def containers(node: Any, key: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
+    """The key of each mapping and list in a plain config, and its entries by name or index."""
+    entries = dict(enumerate(node)) if isinstance(node, list) else node
+    if isinstance(entries, dict):
+        yield key, entries
+        for name, value in entries.items():
+            yield from containers(value, f"{key}.{name}" if key else str(name))
+
+
+def import_object(target: str) -> Any:
+    """The object of a dotted name; None if there is none. The working directory is searched last.
+
+    The first call adds the working directory to sys.path. If that were done when the command starts,
+    libraries would import files from it that have the names of Hydra plugins or of optional dependencies.
+    """
+    if find_spec(target.partition(".")[0]) is None and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return locate(target)
+
+
+class Parameters(NamedTuple):
+    """The parameters of a constructor."""
+
+    types: dict[str, Any]  # the annotations, by the names of the parameters
+    accepts_any: bool  # whether the constructor accepts keywords with other names
+
+
+@cache
+def constructor_parameters(target: str) -> Parameters:
+    """The parameters of the constructor with a dotted name. A missing constructor accepts every setting."""
+    try:
+        parameters = inspect.signature(import_object(target), eval_str=True).parameters
+    except Exception:  # whatever an import may raise: building the object reports it
+        return Parameters({"_target_": str}, accepts_any=True)
+    types: dict[str, Any] = {}
+    accepts_any = False
+    for name, parameter in parameters.items():
+        annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
+        if get_origin(annotation) is Unpack:  # **settings: Unpack[a TypedDict]
+            (typed_dict,) = get_args(annotation)
+            types |= get_type_hints(typed_dict, include_extras=True)
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            accepts_any = True
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            types[name] = annotation
+    return Parameters(types, accepts_any)
+
+
+def to_plain(node: Any) -> Any:
+    """A node of a config as dictionaries, lists and values, with interpolations resolved."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def matches(value: Any, annotation: Any) -> bool:
+    """Whether a value of a config fits an annotation; a node with a `_target_` fits every class."""
+    arguments = get_args(annotation)
+    cls = get_origin(annotation) or annotation
+    if cls is Annotated:
+        base, interval = arguments
+        if isinstance(value, Mapping) or not matches(value, base):
+            return False
+        return in_interval(len(value) if isinstance(value, list) else value, interval)
+    if cls is Literal:
+        return any(type(value) is type(option) and value == option for option in arguments)
+    if cls in (Union, UnionType):
+        return any(matches(value, option) for option in arguments)
+    builds_object = isinstance(value, Mapping) and "_target_" in value
+    if builds_object or cls in (Any, object) or not isinstance(cls, type):
+        return True
+    if cls in (int, float):
+        return is_whole_number(value) or (cls is float and isinstance(value, float) and math.isfinite(value))
+    if cls in (bool, str, NoneType):
+        return isinstance(value, cls)
+    if issubclass(cls, Path):
+        return isinstance(value, str)
+    if issubclass(cls, Mapping):
+        value_type = arguments[1] if arguments else Any
+        return isinstance(value, Mapping) and all(matches(item, value_type) for item in value.values())
+    if not issubclass(cls, Iterable) or not isinstance(value, list):
+        return False
+    if cls is tuple and Ellipsis not in arguments:
+        return len(arguments) == len(value) and all(map(matches, value, arguments))
+    item_type = arguments[0] if arguments else Any
+    return all(matches(item, item_type) for item in value)
+
+
+PHRASES = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", NoneType: "null"}
+
+
+def describe_type(annotation: Any) -> str:
+    """An annotation in words, such as "a list, each a whole number of at least 1"."""
+    arguments = get_args(annotation)
+    cls = get_origin(annotation) or annotation
+    if cls is Annotated:
+        base, interval = arguments
+        if base is float:
+            return describe_interval(interval)
+        low, high = interval[1:-1].split(", ")
+        if base is int:
+            return f"a whole number of at least {low}" + (f" and at most {high}" if high != "inf" else "")
+        return describe_type(base).replace("a list", f"a list of {low} or more", 1)
+    if cls is Literal:
+        return f"one of {', '.join(map(format_value, arguments))}"
+    if cls in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(describe_type, arguments)))
+    if cls in PHRASES or issubclass(cls, Mapping):
+        return PHRASES.get(cls, "a mapping")
+    if not issubclass(cls, Iterable):
+        return f"a {cls.__name__}, given by its _target_"
+    size = f" of {len(arguments)}" if cls is tuple and Ellipsis not in arguments else ""
+    return f"a list{size}" + ("" if set(arguments) <= {Any} else f", each {describe_type(arguments[0])}")
