@@ -129,7 +129,7 @@ def constructor_kinds(target: str) -> tuple[dict[Any, Any], bool]:
     If there is no such constructor, every setting is accepted.
     """
     try:
-        called = import_object(target)
+        called = inspect.unwrap(import_object(target))
         parameters = inspect.signature(called).parameters
         function = inspect.getattr_static(called, "__init__") if isinstance(called, type) else called
         hints = get_type_hints(function, include_extras=True)

@@ -232,10 +232,7 @@ def _start_worker(func: Callable[[Item], Result], items: Iterable[Item]) -> tupl
         sender.close()
         return process, receiver
     try:
-        for signal_number in (
-            signal.SIGINT,
-            signal.SIGTERM,
-        ):  # the parent ends the run and its workers
+        for signal_number in (signal.SIGINT, signal.SIGTERM):  # the parent ends the run and its workers
             signal.signal(signal_number, signal.SIG_IGN)
         # Close all other files: the locks and sockets of a killed parent must not stay open in its workers.
         last_descriptor = max(map(int, os.listdir("/dev/fd")))

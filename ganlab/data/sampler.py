@@ -1,10 +1,7 @@
-"""The rows of batch k and the random numbers of its augmentation, as functions of (seed, k)."""
+"""The rows of batch k, as functions of (seed, k), and what random numbers do to a sample."""
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -23,36 +20,6 @@ class BatchIndices(NamedTuple):
     # [b, 3] uniform in [0, 1). The numbers of a sample determine whether it is mirrored, the first row of its
     # crop, and the first column of its crop. None: the batch is not augmented.
     random_numbers: Tensor | None
-
-
-@dataclass(frozen=True)
-class BatchSampler:
-    """The batches of one process: rank r of W has rows r B / W to (r + 1) B / W - 1 of each global batch.
-
-    Args:
-        global_rows: returns the rows of a global batch.
-        seed: the seed of the random numbers for augmentation.
-        budgets: the steps and the global batch size B of each stage, then of the main game. B is a multiple
-            of `world_size`. The steps of the main game are not used.
-        augments: whether batches come with random numbers.
-    """
-
-    global_rows: GlobalRows
-    seed: int
-    budgets: Sequence[tuple[int, int]]
-    rank: int
-    world_size: int
-    augments: bool
-
-    def batch(self, k: int) -> BatchIndices:
-        """This process's part of global batch k, where k counts the steps of all stages and the main game."""
-        stage_ends = list(accumulate(steps for steps, _ in self.budgets[:-1]))
-        _, size = self.budgets[bisect_right(stage_ends, k)]  # of the stage, or the main game, that contains k
-        local = slice(self.rank * size // self.world_size, (self.rank + 1) * size // self.world_size)
-        random_numbers = None
-        if self.augments:
-            random_numbers = torch.rand(size, 3, generator=seeded_generator(self.seed, "augment", k))[local]
-        return BatchIndices(self.global_rows(k, size)[local], random_numbers)
 
 
 def epoch_batches(seed: int, num_samples: int) -> GlobalRows:

@@ -21,7 +21,6 @@ from ganlab.filesystem import read_regular_file
 from ganlab.metrics.features import Features
 
 WEIGHTS = Path(__file__).parent / "weights"  # the files of the classifiers
-Layer = Literal[64, 192, 768, 2048]  # a layer of Inception, given by its number of features
 WEIGHTS_REMEDY = "give torch-fidelity's file, or choose another extractor, such as extractor=mnist"
 
 
@@ -156,14 +155,15 @@ class Inception:
 
     Args:
         weights: the path of a file with torch-fidelity's weights; None: the file is downloaded once.
-        layer: the layer whose output is extracted. Only the last layer, 2048, has class logits.
+        layer: the layer whose output is extracted, given by its number of features. Only the last layer,
+            2048, has class logits.
     """
 
     preprocessing: Mapping[str, str] = {"resize": "bilinear to 299x299 as TensorFlow 1", "antialias": "none"}
     libraries = ("torch-fidelity",)
     dtype = torch.float32
 
-    def __init__(self, weights: str | None, layer: Layer):
+    def __init__(self, weights: str | None, layer: Literal[64, 192, 768, 2048]):
         self.name = "inception" if layer == 2048 else f"inception{layer}"
         self.num_features = layer
         self._path = None if weights is None else Path(weights)
@@ -211,10 +211,7 @@ class Inception:
         return LoadedNetwork(network, hashlib.sha256(content).hexdigest())
 
 
-@cache
-def inception(weights: str | None, layer: Layer) -> Inception:
-    """The Inception network with these weights and this layer, the same object in every call."""
-    return Inception(weights, layer)
+inception = cache(Inception)  # returns the same object in every call with the same arguments
 
 
 def validated_weights(path: Path) -> bytes:
