@@ -24,7 +24,6 @@ from ganlab.metrics.protocols import MetricRecords
 OpenProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 CHUNK = 1000  # samples that are generated at a time
 BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
-HASH_LENGTH = 16  # hexadecimal digits of a hash in a record
 
 
 @dataclass(eq=False)
@@ -149,17 +148,15 @@ class Evaluation:
             game: the game whose samples were measured; None: images from files.
         """
         sampled = {name for metric in self.metrics.values() if metric.uses_samples for name in metric.names}
-        step = None if game is None else game.step
         how = {"sampler": "images from files"} if game is None else {"batch_norm": "evaluation mode"}
-        sampling = {} if game is None else self._sampling(game)
         return {
             name: {
                 "value": value,
                 "better": "higher" if self.higher_is_better[name] else "lower",
-                "step": step,
+                "step": None if game is None else game.step,
                 **self._protocols[name],
                 **how,
-                **(sampling if name in sampled else {}),
+                **(self._sampling(game) if game is not None and name in sampled else {}),
                 **self.floors.get(name, {}),
             }
             for name, value in values.items()
@@ -224,7 +221,7 @@ class Evaluation:
             levels = x if value_range is None else (to_unit_range(x, value_range) * 255).round().byte()
             digest.update(levels.cpu().contiguous().numpy().tobytes())
             yield x
-        self._hashes[split, n] = digest.hexdigest()[:HASH_LENGTH]
+        self._hashes[split, n] = digest.hexdigest()[:16]
 
     def _pass_samples(
         self, samples: Iterable[Tensor], names: Collection[str], *, split: Split | None, text: str, total: int

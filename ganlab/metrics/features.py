@@ -1,6 +1,6 @@
 """Feature extraction: the interface of extractors, caches of their output, and rounding to 256 levels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
@@ -27,7 +27,7 @@ class Features(NamedTuple):
     logits: Tensor  # class logits [N, K]; K = 0 for an extractor without classes
 
 
-class Extractor(Protocol):
+class Extractor(Hashable, Protocol):
     """The interface of networks that compute features and class logits, such as `Inception`."""
 
     name: str
@@ -42,9 +42,6 @@ class Extractor(Protocol):
 
     def to(self, device: torch.device, dtype: torch.dtype) -> object:
         """Moves the network, in place."""
-
-    def __hash__(self) -> int:
-        """A hash of the object, because `cached_extractor` needs one."""
 
 
 @contextmanager
