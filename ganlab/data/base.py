@@ -15,7 +15,7 @@ from ganlab.core.errors import UNSET, format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count
 from ganlab.data.densities import Mixture
-from ganlab.data.sampler import BatchIndices, GlobalRows, LabelledSubset, epoch_batches, sequential_batches
+from ganlab.data.sampler import NOT_AUGMENTED, BatchIndices, LabelledSubset, epoch_batches, sequential_batches
 from ganlab.data.sources import LabelledBatch, Samples, Source, copy_to_device
 
 Split = Literal["train", "validation", "test"]
@@ -146,15 +146,15 @@ class Data:
         source.move(device)
         stage_ends = list(accumulate(steps for steps, _ in budgets[:-1]))
 
-        def batches_from(global_rows: GlobalRows, augmentation_seed: int) -> Iterator[Samples]:
+        def batches_from(global_rows: Callable[[int, int], Tensor], augment_seed: int) -> Iterator[Samples]:
             def local_part(k: int) -> BatchIndices:
                 _, size = budgets[bisect_right(stage_ends, k)]  # of the stage, or the main game, with step k
                 rows = slice(rank * size // world_size, (rank + 1) * size // world_size)
-                random_numbers = None
+                random_numbers = NOT_AUGMENTED.expand(size, 3)
                 if source.augments:
-                    generator = seeded_generator(augmentation_seed, "augment", k)
-                    random_numbers = torch.rand(size, 3, generator=generator)[rows]
-                return BatchIndices(global_rows(k, size)[rows], random_numbers)
+                    generator = seeded_generator(augment_seed, "augment", k)
+                    random_numbers = torch.rand(size, 3, generator=generator)
+                return BatchIndices(global_rows(k, size)[rows], random_numbers[rows])
 
             return self._prepare(source.batches(map(local_part, count(start()))), device)
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import derive_seed, seeded_generator
 
+# The random numbers of a sample that is not mirrored, and is cropped in the middle.
+NOT_AUGMENTED = torch.full((3,), 0.5)
 GlobalRows = Callable[[int, int], Tensor]  # (k, B) -> the rows of global batch k of B samples, [B] int64
 
 
@@ -18,8 +20,8 @@ class BatchIndices(NamedTuple):
 
     rows: Tensor  # [b] int64, the positions of samples in their source
     # [b, 3] uniform in [0, 1). The numbers of a sample determine whether it is mirrored, the first row of its
-    # crop, and the first column of its crop. None: the batch is not augmented.
-    random_numbers: Tensor | None
+    # crop, and the first column of its crop.
+    random_numbers: Tensor
 
 
 def epoch_batches(seed: int, num_samples: int) -> GlobalRows:
@@ -86,12 +88,7 @@ class LabelledSubset:
 
 def sequential_batches(rows: Tensor, batch_size: int) -> Iterator[BatchIndices]:
     """Batches of the given rows [n] in their order, not augmented; the last batch may be smaller."""
-    return (BatchIndices(part, None) for part in rows.split(batch_size))
-
-
-def no_augmentation(n: int, device: torch.device | str = "cpu") -> Tensor:
-    """The random numbers [n, 3] of samples that are not mirrored, and are cropped in the middle."""
-    return torch.full((n, 3), 0.5, device=device)
+    return (BatchIndices(part, NOT_AUGMENTED.expand(len(part), 3)) for part in rows.split(batch_size))
 
 
 def is_mirrored(random_numbers: Tensor) -> Tensor:
