@@ -1,10 +1,11 @@
 """The base class of data sets: endless training batches, the samples of each split, and their properties."""
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import count
+from itertools import accumulate, count
 from typing import Literal, TypedDict
 
 import torch
@@ -14,7 +15,7 @@ from ganlab.core.errors import UNSET, format_value, require
 from ganlab.core.randomness import derive_seed, proportional_classes, seeded_generator
 from ganlab.core.validation import Count
 from ganlab.data.densities import Mixture
-from ganlab.data.sampler import BatchSampler, GlobalRows, LabelledSubset, epoch_batches, sequential_batches
+from ganlab.data.sampler import NOT_AUGMENTED, BatchIndices, LabelledSubset, epoch_batches, sequential_batches
 from ganlab.data.sources import LabelledBatch, Samples, Source, copy_to_device
 
 Split = Literal["train", "validation", "test"]
@@ -143,10 +144,19 @@ class Data:
         for _, batch_size in budgets:
             self.check_batch_size(world_size, batch_size)
         source.move(device)
+        stage_ends = list(accumulate(steps for steps, _ in budgets[:-1]))
 
-        def batches_from(global_rows: GlobalRows, augmentation_seed: int) -> Iterator[Samples]:
-            sampler = BatchSampler(global_rows, augmentation_seed, budgets, rank, world_size, source.augments)
-            return self._prepare(source.batches(map(sampler.batch, count(start()))), device)
+        def batches_from(global_rows: Callable[[int, int], Tensor], augment_seed: int) -> Iterator[Samples]:
+            def local_part(k: int) -> BatchIndices:
+                _, size = budgets[bisect_right(stage_ends, k)]  # of the stage, or the main game, with step k
+                rows = slice(rank * size // world_size, (rank + 1) * size // world_size)
+                random_numbers = NOT_AUGMENTED.expand(size, 3)
+                if source.augments:
+                    generator = seeded_generator(augment_seed, "augment", k)
+                    random_numbers = torch.rand(size, 3, generator=generator)
+                return BatchIndices(global_rows(k, size)[rows], random_numbers[rows])
+
+            return self._prepare(source.batches(map(local_part, count(start()))), device)
 
         def begin() -> Iterator[Samples | LabelledBatch]:
             training_batches = batches_from(epoch_batches(seed, len(source)), seed)

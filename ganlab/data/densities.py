@@ -18,7 +18,6 @@ class Mixture:
     """
 
     def __init__(self, centres: Sequence[Sequence[float]], stds: Sequence[float], weights: Sequence[float]):
-        assert len(centres) == len(stds) == len(weights)
         self.centres = torch.tensor(centres, dtype=torch.float64)  # [M, D]
         self.stds = torch.tensor(stds, dtype=torch.float64)  # [M]
         self.weights = torch.tensor(weights, dtype=torch.float64) / sum(weights)  # [M]

@@ -19,10 +19,9 @@ from torch import Tensor
 
 from ganlab.core.errors import ConfigError, ProcessLost, escape_unprintable
 from ganlab.data.image import ImageSpec, Unreadable, crop_image, decode_image, resource_error
-from ganlab.data.sampler import BatchIndices, no_augmentation
+from ganlab.data.sampler import BatchIndices
 from ganlab.data.sources import Memory, Samples, Source, VariableSizeImages, labels_at
 
-FILES_PER_RESULT = 64  # the number of images that a worker sends together when all files are read
 # Limits on what a fingerprint hashes: bytes of one file, number of files, bytes of all files.
 MAX_FILE_BYTES, MAX_FILES, MAX_TOTAL_BYTES = 2**20, 10_000, 2**26
 WORKER_DIED = (
@@ -100,7 +99,7 @@ class ImageFiles(Source):
 
     def images(self) -> Iterator[tuple[int, Tensor]]:
         """The position of each readable file in `files`, and its image before cropping, [C, h, w]."""
-        chunks = torch.arange(len(self)).split(FILES_PER_RESULT)
+        chunks = torch.arange(len(self)).split(64)  # the files that a worker reads for one result
         num_readable = 0
         for images, positions in self._read(self._read_chunk, chunks):
             num_readable += len(positions)
@@ -152,19 +151,15 @@ class ImageFiles(Source):
 
     def _read_batch(self, indices: BatchIndices) -> ReadResult[np.ndarray]:
         """The crops of a batch, in which the next readable file replaces each unreadable file."""
-        crops: list[Tensor] = []
-        positions: list[int] = []
-        skipped: list[int] = []
-        rows, numbers = indices.rows, indices.random_numbers
-        numbers = no_augmentation(len(rows)) if numbers is None else numbers
-        for row, sample_numbers in zip(rows.tolist(), numbers, strict=True):
+        crops, positions, skipped = list[Tensor](), list[int](), list[int]()
+        for row, random_numbers in zip(indices.rows.tolist(), indices.random_numbers, strict=True):
             candidates = chain(range(row, len(self)), range(row))  # file `row`, and those that can replace it
             first_readable = next(self._decode(candidates, skipped), None)
             if first_readable is None:
                 raise self._none_readable_error()
             position, image = first_readable
             positions.append(position)
-            crops.append(crop_image(torch.from_numpy(image), self.spec, sample_numbers))
+            crops.append(crop_image(torch.from_numpy(image), self.spec, random_numbers))
         return torch.stack(crops).numpy(), positions, skipped
 
     def _decode(self, positions: Iterable[int], skipped: list[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -232,10 +227,7 @@ def _start_worker(func: Callable[[Item], Result], items: Iterable[Item]) -> tupl
         sender.close()
         return process, receiver
     try:
-        for signal_number in (
-            signal.SIGINT,
-            signal.SIGTERM,
-        ):  # the parent ends the run and its workers
+        for signal_number in (signal.SIGINT, signal.SIGTERM):  # the parent ends the run and its workers
             signal.signal(signal_number, signal.SIG_IGN)
         # Close all other files: the locks and sockets of a killed parent must not stay open in its workers.
         last_descriptor = max(map(int, os.listdir("/dev/fd")))

@@ -131,9 +131,8 @@ class EvaluationFolder(Data):
         folder = existing_folder(key, root)
         files, labels = list_images(folder, list_classes(folder), skipped=[])
         headers = {file: read_header(file) for file in files}
-        first = files[0]
-        height, width, _ = headers[first]
-        for file, (file_height, file_width, _) in headers.items():
+        (first, (height, width, _)), *others = headers.items()
+        for file, (file_height, file_width, _) in others:
             reason = f"{file} is {file_width}x{file_height}, but {first} is {width}x{height}"
             remedy = "resize them, or put the images of each size into a separate folder"
             require((file_height, file_width) == (height, width), "", UNSET, reason, remedy)

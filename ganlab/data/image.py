@@ -17,7 +17,7 @@ from PIL.Image import Transpose
 from torch import Tensor
 
 from ganlab.core.errors import ConfigError, error_message, escape_unprintable
-from ganlab.data.sampler import crop_offset, is_mirrored, no_augmentation
+from ganlab.data.sampler import NOT_AUGMENTED, crop_offset, is_mirrored
 
 Image.MAX_IMAGE_PIXELS = 2**29  # Pillow refuses images of twice as many; its own limit refuses large scans
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # long texts in a file do no harm
@@ -170,15 +170,10 @@ def _warn_if_dark(high: int, spec: ImageSpec, file: Path, warnings: dict[str, st
         )
 
 
-def crop_image(image: Tensor, spec: ImageSpec, random_numbers: Tensor | None = None) -> Tensor:
-    """Crops a decoded image, [C, h, w] -> [C, H, W], and mirrors it or not, by its random numbers [3].
-
-    Without random numbers, the crop is the middle, not mirrored.
-    """
-    (not_augmented,) = no_augmentation(1)
-    numbers = not_augmented if random_numbers is None else random_numbers
-    _, top_number, left_number = numbers if spec.crop == "random" else not_augmented
+def crop_image(image: Tensor, spec: ImageSpec, random_numbers: Tensor = NOT_AUGMENTED) -> Tensor:
+    """Crops a decoded image, [C, h, w] -> [C, H, W], and mirrors it or not, by its random numbers [3]."""
+    _, top_number, left_number = random_numbers if spec.crop == "random" else NOT_AUGMENTED
     top = int(crop_offset(top_number, torch.tensor(image.shape[1] - spec.height)))
     left = int(crop_offset(left_number, torch.tensor(image.shape[2] - spec.width)))
     window = image[:, top : top + spec.height, left : left + spec.width]
-    return window.flip(-1) if spec.flip and is_mirrored(numbers) else window
+    return window.flip(-1) if spec.flip and is_mirrored(random_numbers) else window

@@ -1,10 +1,7 @@
-"""The rows of batch k and the random numbers of its augmentation, as functions of (seed, k)."""
+"""The rows of batch k, as functions of (seed, k), and what random numbers do to a sample."""
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -13,6 +10,8 @@ from torch import Tensor
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.randomness import derive_seed, seeded_generator
 
+# The random numbers of a sample that is not mirrored, and is cropped in the middle.
+NOT_AUGMENTED = torch.full((3,), 0.5)
 GlobalRows = Callable[[int, int], Tensor]  # (k, B) -> the rows of global batch k of B samples, [B] int64
 
 
@@ -21,38 +20,8 @@ class BatchIndices(NamedTuple):
 
     rows: Tensor  # [b] int64, the positions of samples in their source
     # [b, 3] uniform in [0, 1). The numbers of a sample determine whether it is mirrored, the first row of its
-    # crop, and the first column of its crop. None: the batch is not augmented.
-    random_numbers: Tensor | None
-
-
-@dataclass(frozen=True)
-class BatchSampler:
-    """The batches of one process: rank r of W has rows r B / W to (r + 1) B / W - 1 of each global batch.
-
-    Args:
-        global_rows: returns the rows of a global batch.
-        seed: the seed of the random numbers for augmentation.
-        budgets: the steps and the global batch size B of each stage, then of the main game. B is a multiple
-            of `world_size`. The steps of the main game are not used.
-        augments: whether batches come with random numbers.
-    """
-
-    global_rows: GlobalRows
-    seed: int
-    budgets: Sequence[tuple[int, int]]
-    rank: int
-    world_size: int
-    augments: bool
-
-    def batch(self, k: int) -> BatchIndices:
-        """This process's part of global batch k, where k counts the steps of all stages and the main game."""
-        stage_ends = list(accumulate(steps for steps, _ in self.budgets[:-1]))
-        _, size = self.budgets[bisect_right(stage_ends, k)]  # of the stage, or the main game, that contains k
-        local = slice(self.rank * size // self.world_size, (self.rank + 1) * size // self.world_size)
-        random_numbers = None
-        if self.augments:
-            random_numbers = torch.rand(size, 3, generator=seeded_generator(self.seed, "augment", k))[local]
-        return BatchIndices(self.global_rows(k, size)[local], random_numbers)
+    # crop, and the first column of its crop.
+    random_numbers: Tensor
 
 
 def epoch_batches(seed: int, num_samples: int) -> GlobalRows:
@@ -119,12 +88,7 @@ class LabelledSubset:
 
 def sequential_batches(rows: Tensor, batch_size: int) -> Iterator[BatchIndices]:
     """Batches of the given rows [n] in their order, not augmented; the last batch may be smaller."""
-    return (BatchIndices(part, None) for part in rows.split(batch_size))
-
-
-def no_augmentation(n: int, device: torch.device | str = "cpu") -> Tensor:
-    """The random numbers [n, 3] of samples that are not mirrored, and are cropped in the middle."""
-    return torch.full((n, 3), 0.5, device=device)
+    return (BatchIndices(part, NOT_AUGMENTED.expand(len(part), 3)) for part in rows.split(batch_size))
 
 
 def is_mirrored(random_numbers: Tensor) -> Tensor:

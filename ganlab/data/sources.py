@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganlab.core.errors import require
 from ganlab.core.randomness import seeded_generator
-from ganlab.data.sampler import BatchIndices, crop_offset, is_mirrored, no_augmentation, sequential_batches
+from ganlab.data.sampler import BatchIndices, crop_offset, is_mirrored, sequential_batches
 
 HeldOut = Literal["last", "random"]  # which samples are held out for validation
 Labels = Tensor | None  # int64, one for each sample; None: the data have no classes
@@ -62,8 +62,7 @@ class InMemory(Source):
     def batches(self, indices: Iterator[BatchIndices]) -> Iterator[Samples]:
         for rows, random_numbers in indices:
             rows = copy_to_device(rows, self.device)
-            numbers = None if random_numbers is None else copy_to_device(random_numbers, self.device)
-            yield self.take(rows, numbers), labels_at(self.labels, rows)
+            yield self.take(rows, random_numbers), labels_at(self.labels, rows)
 
     def all_samples(self, batch_size: int) -> Iterator[Samples]:
         rows = torch.arange(len(self)) if self.distinct_rows is None else self.distinct_rows
@@ -73,8 +72,8 @@ class InMemory(Source):
         return (value for value in vars(self).values() if isinstance(value, Tensor))
 
     @abstractmethod
-    def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
-        """The samples [b, *shape] in the given rows [b], augmented by random numbers [b, 3] unless None."""
+    def take(self, rows: Tensor, random_numbers: Tensor) -> Tensor:
+        """The samples [b, *shape] in the given rows [b], augmented by random numbers [b, 3] on the CPU."""
 
 
 class Memory(InMemory):
@@ -93,11 +92,12 @@ class Memory(InMemory):
     def __len__(self) -> int:
         return len(self.x)
 
-    def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
+    def take(self, rows: Tensor, random_numbers: Tensor) -> Tensor:
         x = self.x[rows]  # [b, *shape]
-        if random_numbers is None:
+        if not self.augments:
             return x
-        return torch.where(is_mirrored(random_numbers)[:, None, None, None], x.flip(-1), x)
+        mirrored = copy_to_device(is_mirrored(random_numbers), self.device)
+        return torch.where(mirrored[:, None, None, None], x.flip(-1), x)
 
 
 class VariableSizeImages(InMemory):
@@ -125,11 +125,11 @@ class VariableSizeImages(InMemory):
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
+    def take(self, rows: Tensor, random_numbers: Tensor) -> Tensor:
         # All crops are read from the flat pixels in one index operation, without a loop over images. In an
         # image of h x w pixels, pixel (channel, y, x) is element channel * h * w + y * w + x.
         channels, height, width = self.shape
-        numbers = no_augmentation(len(rows), self.device) if random_numbers is None else random_numbers
+        numbers = copy_to_device(random_numbers, self.device)
         _, top_numbers, left_numbers = numbers.T
         heights, widths = self.sizes[rows].T  # [b] each
         # The rows y, [b, H], and the columns x, [b, W], of the crops in their images.

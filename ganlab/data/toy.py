@@ -38,8 +38,7 @@ class Toy(Data):
         self.distribution = distribution
 
         def draw(split: str) -> Memory:
-            x, modes = distribution.sample(size, seeded_generator(data_seed, split))
-            return Memory(x, modes, flip=False)
+            return Memory(*distribution.sample(size, seeded_generator(data_seed, split)), flip=False)
 
         super().__init__(**settings, sources={"train": draw("train"), "test": draw("test")})
 

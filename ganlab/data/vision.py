@@ -27,7 +27,6 @@ CLASS_NAMES = {
 NUM_TRAIN = 1437  # the number of training images among the 1797 digits of scikit-learn
 NUM_DIGITS = 10  # the number of different digits
 STACK_SIZE = 3  # the number of digits in a stack
-DOWNLOAD_TIMEOUT = 20.0  # how long to wait for a reply of the server, in seconds
 
 
 class Digits(Data):
@@ -140,7 +139,6 @@ class Stacks(InMemory):
     """
 
     augments = False
-    labels: Tensor
 
     def __init__(self, images: Tensor, labels: Tensor, n: int, data_seed: int, split: str):
         self.images = images
@@ -153,7 +151,7 @@ class Stacks(InMemory):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def take(self, rows: Tensor, random_numbers: Tensor | None) -> Tensor:
+    def take(self, rows: Tensor, random_numbers: Tensor) -> Tensor:
         return self.images[self.parts[rows]].squeeze(2)  # [b, 3, 1, H, W] -> [b, 3, H, W]
 
 
@@ -193,7 +191,7 @@ def _download(dataset: str, root: Path) -> None:
     folder = FOLDERS[dataset]
     nearest_parent = next(parent for parent in (root, *root.absolute().parents) if parent.is_dir())
     previous_timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # torchvision sets none, and would wait forever
+    socket.setdefaulttimeout(20.0)  # seconds; torchvision sets none, and would wait forever
     try:
         # On the file system of `root`, because a rename works only within one.
         with tempfile.TemporaryDirectory(dir=nearest_parent) as temporary:

@@ -3,6 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from ganlab.core.errors import ConfigError, Diverged, completing_relative_keys, 
 from ganlab.data.base import Data, Split
 from ganlab.game import Game
 from ganlab.metrics.base import SampleMetric
-from ganlab.metrics.features import to_unit_range, use_disk_cache
+from ganlab.metrics.features import USES_DISK, to_unit_range
 from ganlab.metrics.protocols import MetricRecords
 
 # The type of functions such as `progress_bar` in ganlab.training.callbacks.progress. They take a text and a
@@ -24,7 +25,6 @@ from ganlab.metrics.protocols import MetricRecords
 OpenProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 CHUNK = 1000  # samples that are generated at a time
 BATCH = 100  # samples that are passed to metrics at a time; values do not depend on it
-HASH_LENGTH = 16  # hexadecimal digits of a hash in a record
 
 
 @dataclass(eq=False)
@@ -104,7 +104,7 @@ class Evaluation:
             device: the device of the samples.
             game: the game that generated the samples; None: they are images from files.
         """
-        self._prepare(device)
+        copy_context().run(self._prepare, device)
         self._pass_samples(samples, self.metrics, split=None, text="samples", total=self.n)
         return self._compute_and_reset(self.metrics, game)
 
@@ -149,17 +149,15 @@ class Evaluation:
             game: the game whose samples were measured; None: images from files.
         """
         sampled = {name for metric in self.metrics.values() if metric.uses_samples for name in metric.names}
-        step = None if game is None else game.step
         how = {"sampler": "images from files"} if game is None else {"batch_norm": "evaluation mode"}
-        sampling = {} if game is None else self._sampling(game)
         return {
             name: {
                 "value": value,
                 "better": "higher" if self.higher_is_better[name] else "lower",
-                "step": step,
+                "step": None if game is None else game.step,
                 **self._protocols[name],
                 **how,
-                **(sampling if name in sampled else {}),
+                **(self._sampling(game) if game is not None and name in sampled else {}),
                 **self.floors.get(name, {}),
             }
             for name, value in values.items()
@@ -187,7 +185,10 @@ class Evaluation:
             yield samples
 
     def _prepare(self, device: torch.device) -> None:
-        """Passes the real samples to the metrics, and measures the floors, at the first call."""
+        """Passes the real samples to the metrics, and measures the floors, at the first call.
+
+        Must be called in a context of its own, in which it sets `USES_DISK`.
+        """
         if self._is_prepared:
             return
         self._is_prepared = True
@@ -201,16 +202,16 @@ class Evaluation:
                 with suppress(ConfigError):  # too few samples for this metric, which has no floor then
                     metric.check_sample_size(n, n)
                     by_floor[metric.floor_split, n].append(name)
-        with use_disk_cache():
-            for (split, n), names in by_reference.items():
-                samples = self._hashed_subset(split, n, device)
-                self._pass_samples(samples, names, split=split, text=f"real {split} images", total=n)
-            for (split, n), names in by_floor.items():
-                samples = (x for x, _ in self.data.subset(split, n, device, BATCH))
-                text = f"real {split} images as samples"
-                self._pass_samples(samples, names, split=None, text=text, total=n)
-                values, source = self._compute_and_reset(names), {"floor_n": n, "floor_split": split}
-                self.floors |= {name: {"floor": value, **source} for name, value in values.items()}
+        USES_DISK.set(True)
+        for (split, n), names in by_reference.items():
+            samples = self._hashed_subset(split, n, device)
+            self._pass_samples(samples, names, split=split, text=f"real {split} images", total=n)
+        for (split, n), names in by_floor.items():
+            samples = (x for x, _ in self.data.subset(split, n, device, BATCH))
+            text = f"real {split} images as samples"
+            self._pass_samples(samples, names, split=None, text=text, total=n)
+            values, source = self._compute_and_reset(names), {"floor_n": n, "floor_split": split}
+            self.floors |= {name: {"floor": value, **source} for name, value in values.items()}
 
     def _num_real(self, metric: SampleMetric, split: Split) -> int:
         """The number of real samples of a split with which a metric compares."""
@@ -224,7 +225,7 @@ class Evaluation:
             levels = x if value_range is None else (to_unit_range(x, value_range) * 255).round().byte()
             digest.update(levels.cpu().contiguous().numpy().tobytes())
             yield x
-        self._hashes[split, n] = digest.hexdigest()[:HASH_LENGTH]
+        self._hashes[split, n] = digest.hexdigest()[:16]
 
     def _pass_samples(
         self, samples: Iterable[Tensor], names: Collection[str], *, split: Split | None, text: str, total: int

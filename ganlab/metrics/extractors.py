@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import Literal, Self
 from urllib.error import URLError
 
 import torch
@@ -21,7 +21,6 @@ from ganlab.filesystem import read_regular_file
 from ganlab.metrics.features import Features
 
 WEIGHTS = Path(__file__).parent / "weights"  # the files of the classifiers
-Layer = Literal[64, 192, 768, 2048]  # a layer of Inception, given by its number of features
 WEIGHTS_REMEDY = "give torch-fidelity's file, or choose another extractor, such as extractor=mnist"
 
 
@@ -141,13 +140,6 @@ class ClassifierFeatures(nn.Module):
         return super().train(mode=False)
 
 
-class LoadedNetwork(NamedTuple):
-    """A network, and the SHA-256 of the file of its weights."""
-
-    network: nn.Module
-    sha256: str
-
-
 class Inception:
     """torch-fidelity's Inception v3 with the weights of TensorFlow, 2015-12-05 (Heusel et al. 2017).
 
@@ -156,14 +148,15 @@ class Inception:
 
     Args:
         weights: the path of a file with torch-fidelity's weights; None: the file is downloaded once.
-        layer: the layer whose output is extracted. Only the last layer, 2048, has class logits.
+        layer: the layer whose output is extracted, given by its number of features. Only the last layer,
+            2048, has class logits.
     """
 
     preprocessing: Mapping[str, str] = {"resize": "bilinear to 299x299 as TensorFlow 1", "antialias": "none"}
     libraries = ("torch-fidelity",)
     dtype = torch.float32
 
-    def __init__(self, weights: str | None, layer: Layer):
+    def __init__(self, weights: str | None, layer: Literal[64, 192, 768, 2048]):
         self.name = "inception" if layer == 2048 else f"inception{layer}"
         self.num_features = layer
         self._path = None if weights is None else Path(weights)
@@ -171,11 +164,11 @@ class Inception:
     @property
     def sha256(self) -> str:
         """The SHA-256 of the file of the weights."""
-        return self._loaded.sha256
+        return self._network_and_sha256[1]
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Moves the network, in place."""
-        self._loaded.network.to(device=device, dtype=dtype)
+        self._network_and_sha256[0].to(device=device, dtype=dtype)
 
     def extract(self, x: Tensor) -> Features:
         """The features [N, F] and class logits [N, K = 1008] of images [N, 1 or 3, H, W] in [0, 1].
@@ -188,15 +181,15 @@ class Inception:
         shape, remedy = list(x.shape[1:]), "choose another extractor"
         reason = f"takes images of 1 or 3 channels, and these samples have the shape {shape}"
         require(x.ndim == 4 and shape[0] in (1, 3), "extractor", self.name, reason, remedy)
-        levels = (x * 255).round().byte().expand(-1, 3, -1, -1)
+        levels = (x * 255).round().byte().expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
         # TF32 is disabled, because `dtype` promises float32.
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            features, *logits = self._loaded.network(levels.contiguous(memory_format=torch.channels_last))
+            features, *logits = self._network_and_sha256[0](levels)
         return Features(features, logits[0] if logits else features.new_empty(len(x), 0))
 
     @cached_property
-    def _loaded(self) -> LoadedNetwork:
-        """The network, which is loaded at the first use."""
+    def _network_and_sha256(self) -> tuple[nn.Module, str]:
+        """The network, which is loaded at the first use, and the SHA-256 of the file of its weights."""
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         outputs = ["2048", "logits_unbiased"] if self.num_features == 2048 else [str(self.num_features)]
@@ -208,13 +201,10 @@ class Inception:
             reason = f"not the weights of Inception: {error_message(error)}"
             raise ConfigError(reason, WEIGHTS_REMEDY, "metric.weights", path) from error
         network = network.to(memory_format=torch.channels_last)
-        return LoadedNetwork(network, hashlib.sha256(content).hexdigest())
+        return network, hashlib.sha256(content).hexdigest()
 
 
-@cache
-def inception(weights: str | None, layer: Layer) -> Inception:
-    """The Inception network with these weights and this layer, the same object in every call."""
-    return Inception(weights, layer)
+inception = cache(Inception)  # returns the same object in every call with the same arguments
 
 
 def validated_weights(path: Path) -> bytes:

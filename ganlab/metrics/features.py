@@ -1,7 +1,7 @@
 """Feature extraction: the interface of extractors, caches of their output, and rounding to 256 levels."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
@@ -17,7 +17,9 @@ from ganlab.core.errors import UNSET, require
 from ganlab.filesystem import atomic_writer, cache_directory
 
 ProtocolFields = dict[str, str | int | float]  # entries of a protocol, by their names in a record
-USES_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)  # set by `use_disk_cache`
+# Whether features are read from the cache on disk, and written to it: only those of real samples, because an
+# evaluation has the same real samples in every run.
+USES_DISK: ContextVar[bool] = ContextVar("features_on_disk", default=False)
 
 
 class Features(NamedTuple):
@@ -27,7 +29,7 @@ class Features(NamedTuple):
     logits: Tensor  # class logits [N, K]; K = 0 for an extractor without classes
 
 
-class Extractor(Protocol):
+class Extractor(Hashable, Protocol):
     """The interface of networks that compute features and class logits, such as `Inception`."""
 
     name: str
@@ -42,19 +44,6 @@ class Extractor(Protocol):
 
     def to(self, device: torch.device, dtype: torch.dtype) -> object:
         """Moves the network, in place."""
-
-    def __hash__(self) -> int:
-        """A hash of the object, because `cached_extractor` needs one."""
-
-
-@contextmanager
-def use_disk_cache() -> Iterator[None]:
-    """A context in which features are read from the cache on disk, and written to it."""
-    token = USES_DISK.set(True)
-    try:
-        yield
-    finally:
-        USES_DISK.reset(token)
 
 
 class CachedExtractor:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor, nn
 
-from ganlab.core.errors import ConfigError
+from ganlab.core.errors import UNSET, require
 from ganlab.core.validation import Count, TwoOrMore
 from ganlab.data.base import Split
 from ganlab.functional.distances import mmd2
@@ -158,8 +158,8 @@ class InceptionScore(ReservoirMetric):
     def represent(self, x: Tensor) -> tuple[Tensor, ...]:
         logits = self.extractor.extract(x).logits
         self.num_classes = logits.shape[1]
-        if not self.num_classes:
-            raise ConfigError("this layer of the extractor has no class logits", "choose its last layer")
+        reason = "this layer of the extractor has no class logits"
+        require(self.num_classes, "", UNSET, reason, "choose its last layer")
         return (logits,)
 
     def values(self) -> tuple[float, ...]:

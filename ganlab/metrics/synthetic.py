@@ -17,7 +17,7 @@ from ganlab.core.errors import UNSET, ConfigError, require
 from ganlab.data.base import Data, Split
 from ganlab.data.densities import Mixture
 from ganlab.metrics.base import ReservoirMetric, SampleMetric
-from ganlab.metrics.features import Extractor, ProtocolFields
+from ganlab.metrics.features import ProtocolFields
 
 MAX_DEVIATIONS = 3.0  # the largest distance of samples of high quality, in standard deviations
 NUM_DIGITS = 10
@@ -130,10 +130,7 @@ class StackedModes(ReservoirMetric):
 
     prefixes = ("modes", "reverse_kl")
     higher_is_better = True
-
-    def __init__(self, extractor: str | Extractor):
-        super().__init__(extractor)
-        self._num_modes = 0  # K in the formula, which is known after `represent`
+    _num_modes = 0  # K in the formula, which is known after `represent`
 
     def is_higher_better(self, name: str) -> bool:
         return name.startswith("modes/")

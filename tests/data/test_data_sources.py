@@ -11,9 +11,10 @@ import torch
 from support.data_streams import BATCH, N, first_batches, numbered_images
 from torch import Tensor
 
+from ganlab.core.randomness import seeded_generator
 from ganlab.data.base import Data, scale
 from ganlab.data.image import ImageSpec, crop_image
-from ganlab.data.sampler import BatchSampler, epoch_batches
+from ganlab.data.sampler import epoch_batches
 from ganlab.data.sources import Memory, Source, VariableSizeImages
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -88,8 +89,9 @@ def test_batches_equal_crops_of_single_images_on_every_device_without_waiting(ho
     next(stream)  # the first one may wait, as it sets things up
     with never_waiting(device):
         batches = list(islice(stream, 5))
-    sampler = BatchSampler(epoch_batches(0, N), 0, [(0, BATCH)], rank=0, world_size=1, augments=True)
-    for (x, y), (rows, numbers) in zip(batches, map(sampler.batch, range(1, 6)), strict=True):
+    for k, (x, y) in enumerate(batches, start=1):
+        rows = epoch_batches(0, N)(k, BATCH)
+        numbers = torch.rand(BATCH, 3, generator=seeded_generator(0, "augment", k))
         spec = ImageSpec(3, 5, 4, how, flip=True)
         crops = [crop_image(images[i], spec, own) for i, own in zip(rows, numbers, strict=True)]
         assert x.device.type == y.device.type == device

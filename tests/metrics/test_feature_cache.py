@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from test_fidelity import Pixels, images
 from torch import Tensor
 
-from ganlab.metrics.features import CachedExtractor, Features, use_disk_cache
+from ganlab.metrics.features import USES_DISK, CachedExtractor, Features
 
 
 class Counting(Pixels):
@@ -35,8 +36,9 @@ def files(cache_folder: Path) -> list[Path]:
 
 
 def extract_cached(extractor: CachedExtractor, x: Tensor) -> Features:
-    with use_disk_cache():
-        return extractor.extract(x.clone())
+    context = copy_context()
+    context.run(USES_DISK.set, True)
+    return context.run(extractor.extract, x.clone())
 
 
 def test_real_images_are_extracted_once_and_generated_ones_always(cache_folder: Path) -> None:
