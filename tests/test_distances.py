@@ -11,7 +11,7 @@ import torch
 from support.refusals import refuses
 from torch import Tensor
 
-from ganlab.functional.distances import covariance_gap, median_distance, mmd2, moment_gap, sliced_wasserstein
+from ganlab.functional.distances import median_distance, mmd2, moment, sliced_wasserstein
 from ganlab.functional.kernels import (
     Energy,
     GaussianMixture,
@@ -21,6 +21,8 @@ from ganlab.functional.kernels import (
     Polynomial,
     RationalQuadratic,
 )
+from ganlab.objectives.matching import Moments
+from ganlab.objectives.spaces import Pixels
 
 KERNELS = [
     GaussianMixture([0.5, 2.0], "variance"),
@@ -167,21 +169,29 @@ def test_sliced_wasserstein_of_a_shift_is_its_share_along_the_lines() -> None:
     assert float(sliced_wasserstein(x, x + shift, directions, 2)) == pytest.approx(6 / 3, rel=0.1)
 
 
+def moments(orders: list[int]) -> Moments:
+    """The distance of these moments and of the covariances."""
+    return Moments(orders, covariance=True, space=Pixels(), weight={"generator": 1.0})
+
+
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_moments_are_those_of_scipy(order: int) -> None:
-    x, y = samples(9, 11)
-
-    def moment(z: Tensor) -> np.ndarray:
-        return z.numpy().mean(0) if order == 1 else scipy.stats.moment(z.numpy(), order)
-
-    expected = ((moment(x) - moment(y)) ** 2).sum()
-    assert float(moment_gap(x, y, order)) == pytest.approx(expected)
+    x, _ = samples(9, 1)
+    expected = x.numpy().mean(0) if order == 1 else scipy.stats.moment(x.numpy(), order)
+    assert moment(x, order).numpy() == pytest.approx(expected)
 
 
 def test_covariances_are_those_of_numpy() -> None:
     x, y = samples(9, 11)
     expected = ((np.cov(x.numpy().T, bias=True) - np.cov(y.numpy().T, bias=True)) ** 2).sum()
-    assert float(covariance_gap(x, y)) == pytest.approx(expected)
+    assert float(moments([]).distance(x, y, None)) == pytest.approx(expected)
+
+
+def test_gaps_of_moments_are_squared_and_added() -> None:
+    x, y = samples(9, 11)
+    gaps = [moment(x, order) - moment(y, order) for order in (1, 3)]
+    expected = sum(float((gap**2).sum()) for gap in gaps) + float(moments([]).distance(x, y, None))
+    assert float(moments([1, 3]).distance(x, y, None)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("n", [5, 6])
@@ -206,7 +216,7 @@ def test_the_gradients_of_other_distances_are_those_of_finite_differences(p: int
     lines = torch.randn(2, 3, dtype=torch.float64)
     given = (x.requires_grad_(), y.requires_grad_())
     assert torch.autograd.gradcheck(lambda x, y: sliced_wasserstein(x, y, lines, p), given)
-    assert torch.autograd.gradcheck(lambda x, y: moment_gap(x, y, p + 2) + covariance_gap(x, y), given)
+    assert torch.autograd.gradcheck(lambda x, y: moments([p + 2]).distance(x, y, None), given)
 
 
 @pytest.mark.parametrize(

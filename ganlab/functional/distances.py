@@ -95,23 +95,10 @@ def median_distance(x: Tensor) -> Tensor:
     return median
 
 
-def moment_gap(x: Tensor, y: Tensor, order: int) -> Tensor:
-    """|moment(x) - moment(y)|^2 for moments of one order: x [N, D] and y [M, D] -> a scalar."""
-    return (moment(x, order) - moment(y, order)).square().sum()
-
-
 def moment(x: Tensor, order: int) -> Tensor:
     """The mean of each feature for order 1, otherwise the central moment E (x - E x)^order: [N, D] -> [D]."""
     mean = x.mean(0)
     return mean if order == 1 else (x - mean).pow(order).mean(0)
-
-
-def covariance_gap(x: Tensor, y: Tensor) -> Tensor:
-    """|Cov x - Cov y|^2 in the Frobenius norm: x [N, D] and y [M, D] -> a scalar.
-
-    The covariances have the divisors N and M instead of N - 1 and M - 1.
-    """
-    return (torch.cov(x.T, correction=0) - torch.cov(y.T, correction=0)).square().sum()
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: Tensor, p: int) -> Tensor:

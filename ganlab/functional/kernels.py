@@ -86,8 +86,7 @@ class MatrixSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor, kernel: Radial) -> Tensor:
-        ctx.kernel = kernel
-        return sum_and_save(ctx, squared_distances(x, y), x, y)
+        return sum_and_save(ctx, kernel, squared_distances(x, y), x, y)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -105,9 +104,8 @@ class OffDiagonalSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Radial) -> Tensor:
-        ctx.kernel = kernel
         diagonal = len(x) * kernel.value(x.new_zeros(()))
-        return sum_and_save(ctx, squared_distances(x, x).fill_diagonal_(0), x) - diagonal
+        return sum_and_save(ctx, kernel, squared_distances(x, x).fill_diagonal_(0), x) - diagonal
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
@@ -118,11 +116,12 @@ class OffDiagonalSum(torch.autograd.Function):
         return 4 * gradient * (slope.sum(1, keepdim=True) * x - slope @ x), None
 
 
-def sum_and_save(ctx: Any, squared: Tensor, *samples: Tensor) -> Tensor:
-    """The sum of k over squared distances; saves the samples and the slopes if a gradient is needed."""
+def sum_and_save(ctx: Any, kernel: Radial, squared: Tensor, *samples: Tensor) -> Tensor:
+    """The sum of k over squared distances; saves what `backward` reads if a gradient is needed."""
     if not any(ctx.needs_input_grad):
-        return ctx.kernel.value(squared).sum()
-    value, slope = ctx.kernel.value_and_slope(squared)
+        return kernel.value(squared).sum()
+    ctx.kernel = kernel
+    value, slope = kernel.value_and_slope(squared)
     ctx.save_for_backward(*samples, slope)
     return value.sum()
 

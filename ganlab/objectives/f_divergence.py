@@ -28,12 +28,8 @@ class Divergence(ABC):
     """
 
     @abstractmethod
-    def activation(self, logits: Tensor) -> Tensor:
-        """g(l), of the shape of l."""
-
-    @abstractmethod
-    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
-        """f*(g(l)), of the shape of l."""
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The activation g(l), and the value f*(g(l)) of the conjugate there, each of the shape of l."""
 
 
 class FDivergence(Adversarial):
@@ -48,16 +44,17 @@ class FDivergence(Adversarial):
 
     def __init__(self, divergence: Divergence, generator_cost: GeneratorCost, weight: LossWeights):
         super().__init__(weight)
-        self.divergence = divergence
-        is_bound = generator_cost == "bound"
-        self.generator_cost = divergence.conjugate_of_activation if is_bound else divergence.activation
+        self.divergence, self.cost_is_bound = divergence, generator_cost == "bound"
 
     def discriminator_loss(self, turn: Turn) -> Tensor:
         real, fake = at_least_float32(turn.on_real.logits), at_least_float32(turn.on_fake.logits)
-        return self.divergence.conjugate_of_activation(fake) - self.divergence.activation(real)
+        activation_of_real, _ = self.divergence(real)
+        _, conjugate_of_fake = self.divergence(fake)
+        return conjugate_of_fake - activation_of_real
 
     def generator_loss(self, turn: Turn) -> Tensor:
-        return -self.generator_cost(at_least_float32(turn.on_fake.logits))
+        activation, conjugate = self.divergence(at_least_float32(turn.on_fake.logits))
+        return -(conjugate if self.cost_is_bound else activation)
 
 
 class ExponentialDivergence(Divergence):
@@ -86,13 +83,10 @@ class KullbackLeibler(ExponentialDivergence):
     For l > m, f*(g(l)) is its tangent at m, and g(l) = m + log(1 + l - m).
     """
 
-    def activation(self, logits: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         above = relu(logits - self.max_logit)
-        return logits - above + above.log1p()
-
-    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
-        above = relu(logits - self.max_logit)
-        return (logits - above - 1).exp() * (1 + above)
+        activation = logits - above + above.log1p()
+        return activation, (logits - above - 1).exp() * (1 + above)
 
 
 class ReverseKullbackLeibler(ExponentialDivergence):
@@ -101,13 +95,10 @@ class ReverseKullbackLeibler(ExponentialDivergence):
     For l < -m, g is its tangent at -m.
     """
 
-    def activation(self, logits: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         below = relu(-self.max_logit - logits)
-        return -(-logits - below).exp() * (1 + below)
-
-    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
-        below = relu(-self.max_logit - logits)
-        return logits + below - below.log1p() - 1
+        activation = -(-logits - below).exp() * (1 + below)
+        return activation, logits + below - below.log1p() - 1
 
 
 class Pearson(Divergence):
@@ -117,11 +108,8 @@ class Pearson(Divergence):
     cost "bound" would push samples away from the data.
     """
 
-    def activation(self, logits: Tensor) -> Tensor:
-        return logits
-
-    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
-        return logits.square() / 4 + logits
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        return logits, logits.square() / 4 + logits
 
 
 class Neyman(ExponentialDivergence):
@@ -130,13 +118,11 @@ class Neyman(ExponentialDivergence):
     g(l) = 1 - exp(-l). The optimal l is 2 log u. For l < -m, g is its tangent at -m.
     """
 
-    def activation(self, logits: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         below = relu(-self.max_logit - logits)
-        return 1 - (-logits - below).exp() * (1 + below)
-
-    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
-        below = relu(-self.max_logit - logits)
-        return 2 - 2 * ((-logits - below) / 2).exp() * (1 + below).sqrt()  # 2 - 2 sqrt(1 - g(l))
+        activation = 1 - (-logits - below).exp() * (1 + below)
+        conjugate = 2 - 2 * ((-logits - below) / 2).exp() * (1 + below).sqrt()  # 2 - 2 sqrt(1 - g(l))
+        return activation, conjugate
 
 
 class SquaredHellinger(ExponentialDivergence):
@@ -146,13 +132,10 @@ class SquaredHellinger(ExponentialDivergence):
     is its tangent at m.
     """
 
-    def activation(self, logits: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         below, above = relu(-self.max_logit - logits), relu(logits - self.max_logit)
-        return 1 - (above - below - logits).exp() * (1 + below) / (1 + above)
-
-    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
-        below, above = relu(-self.max_logit - logits), relu(logits - self.max_logit)
-        return (logits + below - above).exp() * (1 + above) / (1 + below) - 1
+        activation = 1 - (above - below - logits).exp() * (1 + below) / (1 + above)
+        return activation, (logits + below - above).exp() * (1 + above) / (1 + below) - 1
 
 
 class JensenShannon(Divergence):
@@ -164,11 +147,8 @@ class JensenShannon(Divergence):
     The losses are those of Minimax, except for a constant 2 log 2.
     """
 
-    def activation(self, logits: Tensor) -> Tensor:
-        return math.log(2) - softplus(-logits)
-
-    def conjugate_of_activation(self, logits: Tensor) -> Tensor:
-        return softplus(logits) - math.log(2)
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        return math.log(2) - softplus(-logits), softplus(logits) - math.log(2)
 
 
 class TotalVariation(Divergence):
@@ -178,7 +158,6 @@ class TotalVariation(Divergence):
     computed as sigmoid(2 l) - 1/2, because rounding makes the slope of tanh zero at large negative l.
     """
 
-    def activation(self, logits: Tensor) -> Tensor:
-        return (2 * logits).sigmoid() - 0.5
-
-    conjugate_of_activation = activation
+    def __call__(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        activation = (2 * logits).sigmoid() - 0.5
+        return activation, activation  # f* is the identity

@@ -100,10 +100,10 @@ class Moments(Matching):
         self.orders, self.match_covariance = list(orders), covariance
 
     def distance(self, fake: Tensor, real: Tensor, turn: Turn) -> Tensor:
-        gaps = [distances.moment_gap(fake, real, order) for order in self.orders]
-        if self.match_covariance:
-            gaps.append(distances.covariance_gap(fake, real))
-        return torch.stack(gaps).sum()
+        gaps = [distances.moment(fake, order) - distances.moment(real, order) for order in self.orders]
+        if self.match_covariance:  # with the divisor N instead of N - 1
+            gaps.append(torch.cov(fake.T, correction=0) - torch.cov(real.T, correction=0))
+        return torch.stack([gap.square().sum() for gap in gaps]).sum()
 
 
 class SlicedWasserstein(Matching):

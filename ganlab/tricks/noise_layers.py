@@ -26,22 +26,18 @@ class NoiseLayers(PlayerTrick):
     def __init__(self, std: ScheduleLike, player: PlayerChoice):
         super().__init__(player)
         self.std = nonzero_schedule(".std", std)
-        self.layers: dict[Player, list[ScheduledNoise]] = {name: [] for name in self.players}
+        self.layers: dict[Player, list[ScheduledNoise]] = {}  # the noise layers of each player
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
-            network, make_layer = getattr(networks, player), partial(self._new_layer, player)
+            network, make_layer = getattr(networks, player), partial(ScheduledNoise, player)
             num_inserted = insert_between_layers(network.body, make_layer)
             if player == "discriminator":
                 network.body = ConditionalSequential(network.body, make_layer(num_inserted))
             elif not num_inserted:
                 reason = "needs a generator with a hidden layer"
                 raise ConfigError(reason, "set model.generator.hidden, or remove the trick")
-
-    def _new_layer(self, player: Player, index: int) -> "ScheduledNoise":
-        layer = ScheduledNoise(f"noise_layers/{player}/{index}")
-        self.layers[player].append(layer)
-        return layer
+            self.layers[player] = [layer for layer in network.modules() if isinstance(layer, ScheduledNoise)]
 
     def latents(self, latent: Tensor, turn: Turn) -> Tensor:
         # A reference batch of trick virtual_batch_norm, before these rows, gets no noise.
@@ -65,12 +61,13 @@ class ScheduledNoise(nn.Module):
     draw the noise that one process would.
 
     Args:
-        name: the name of the random stream.
+        player: the player whose network has the layer.
+        index: the number of the layer in this network. Each layer has a random stream.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, player: Player, index: int):
         super().__init__()
-        self.name = name
+        self.stream = f"noise_layers/{player}/{index}"
         self.random: RandomStreams | None = None  # None: no noise
         self.num_rows: int | None = None  # the number of last rows, which get noise; None: all rows
         self.std = 0.0
@@ -81,5 +78,5 @@ class ScheduledNoise(nn.Module):
         if not self.training or self.random is None:
             return x
         first = 0 if self.num_rows is None else len(x) - self.num_rows
-        noisy = x[first:] + self.std * self.random.normal(self.name, *x[first:].shape).to(x.dtype)
+        noisy = x[first:] + self.std * self.random.normal(self.stream, *x[first:].shape).to(x.dtype)
         return torch.cat([x[:first], noisy]) if first else noisy

@@ -1,5 +1,5 @@
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlab.core.errors import ConfigError
 from ganlab.core.schedules import ScheduleLike, nonzero_schedule
@@ -26,24 +26,20 @@ class OrthogonalRegularisation(PlayerTrick):
     def __init__(self, weight: ScheduleLike, player: PlayerChoice):
         super().__init__(player)
         self.weight = nonzero_schedule(".weight", weight)
-        # For each layer of a player: the index of its weight among the player's parameters, and the dimension
-        # of the weight that enumerates the outputs. References to the weights would not do, because unrolled
-        # steps use other tensors as the parameters.
-        self.filters: dict[Player, list[tuple[int, int]]] = {}
+        # The layers of each player, each with the dimension of its weight that enumerates the outputs. The
+        # weights are not stored, because unrolled steps put other tensors into the layers.
+        self.layers: dict[Player, list[tuple[nn.Module, int]]] = {}
 
     def networks(self, networks: Networks) -> None:
         for player in self.players:
-            network = getattr(networks, player)
-            indices = {id(weight): index for index, weight in enumerate(network.parameters())}
-            weights = [(optimised_weight(layer), dim) for layer, dim in weight_layers(network)]
-            self.filters[player] = [(indices[id(w)], dim) for w, dim in weights if w.shape[dim] > 1]
-            if not self.filters[player]:
+            layers = weight_layers(getattr(networks, player))
+            self.layers[player] = [(m, dim) for m, dim in layers if optimised_weight(m).shape[dim] > 1]
+            if not self.layers[player]:
                 reason = f"needs a {player} that has a layer with two outputs or more"
                 raise ConfigError(reason, f"set model.{player}.hidden, or remove the trick")
 
     def terms(self, turn: Turn) -> Terms:
-        weights = list(getattr(turn, turn.player).parameters())
-        products = [squared_products(weights[index], dim) for index, dim in self.filters[turn.player]]
+        products = [squared_products(optimised_weight(m), dim) for m, dim in self.layers[turn.player]]
         return {"orthogonal_regularisation": self.weight(turn.step) * torch.stack(products).sum()}
 
 

@@ -8,6 +8,7 @@ from support.small_games import SMALL, game, play_steps, real_batch
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.randomness import RandomStreams
+from ganlab.core.turn import Turn
 
 
 def test_the_terms_are_squared_errors_of_decoded_features() -> None:
@@ -52,9 +53,14 @@ def test_an_unrolled_discriminator_decodes_with_unrolled_weights() -> None:
     tricks = ["feature_autoencoder", "unrolled"]
     module = game("hinge", tricks, "alternating", "trick.unrolled.steps=2", "trick.unrolled.lr=0.1").game
     turn = module.turn("generator", real_batch(), RandomStreams(0))
-    ahead = module.tricks["unrolled"]._unroll(
-        turn, lambda t: module.tricks["feature_autoencoder"].losses(t, lambda _: {})
-    )
+    features, decoded = torch.randn(3, 16), []
+
+    def compute(turn: Turn) -> dict[str, torch.Tensor]:
+        decoded.append(turn.discriminator.decoder(features))
+        return module.tricks["feature_autoencoder"].losses(turn, lambda _: {})
+
+    module.tricks["unrolled"].losses(turn, compute)
+    assert len(decoded) == 3
     by_hand = copy.deepcopy(module.discriminator)
     for _ in range(2):
         loss = sum(
@@ -67,9 +73,8 @@ def test_an_unrolled_discriminator_decodes_with_unrolled_weights() -> None:
             for weight in by_hand.parameters():
                 if weight.grad is not None:
                     weight -= 0.1 * weight.grad
-    features = torch.randn(3, 16)
-    assert torch.allclose(ahead.decoder(features), by_hand.decoder(features), atol=1e-5)
-    assert not torch.allclose(ahead.decoder(features), module.discriminator.decoder(features), atol=1e-3)
+    assert torch.allclose(decoded[-1], by_hand.decoder(features), atol=1e-5)
+    assert not torch.allclose(decoded[-1], module.discriminator.decoder(features), atol=1e-3)
 
 
 @pytest.mark.parametrize(

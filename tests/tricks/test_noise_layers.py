@@ -15,8 +15,8 @@ from ganlab.tricks.noise_layers import NoiseLayers, ScheduledNoise
 
 
 def test_the_noise_has_the_scheduled_standard_deviation_and_differs_between_passes() -> None:
-    trick, layer = NoiseLayers(Linear(0.4, 0.0, 10), "discriminator"), ScheduledNoise("noise")
-    trick.layers["discriminator"].append(layer)
+    trick, layer = NoiseLayers(Linear(0.4, 0.0, 10), "discriminator"), ScheduledNoise("discriminator", 0)
+    trick.layers["discriminator"] = [layer]
     turn = game().game.turn("discriminator", real_batch(), RandomStreams(0))
     x = torch.zeros(2000, 5)
     for step, std in {0: 0.4, 5: 0.2, 10: 0.0}.items():
@@ -37,7 +37,7 @@ def test_the_noise_has_the_scheduled_standard_deviation_and_differs_between_pass
 def test_every_hidden_layer_and_the_features_have_separate_noise(base: tuple[str, ...], layers: int) -> None:
     table = build_game(compose(*base, "trick=noise_layers"))
     found = [m for m in table.discriminator.modules() if isinstance(m, ScheduledNoise)]
-    assert len({layer.name for layer in found}) == len(found) == layers
+    assert len({layer.stream for layer in found}) == len(found) == layers
     assert list(table.discriminator.body)[-1] is table.tricks["noise_layers"].layers["discriminator"][-1]
     first = next(
         m for m in table.discriminator.modules() if isinstance(m, nn.Linear | nn.Conv2d | ScheduledNoise)
@@ -109,11 +109,11 @@ def test_samples_have_no_noise_and_training_passes_have_separate_noise() -> None
 
 
 def test_the_reference_batch_of_virtual_batch_norm_has_no_noise() -> None:
-    layer, x = ScheduledNoise("noise"), torch.zeros(7, 3)
+    layer, x = ScheduledNoise("discriminator", 0), torch.zeros(7, 3)
     layer.random, layer.num_rows, layer.std = RandomStreams(0), 5, 1.0
     assert layer(x)[:2].equal(x[:2])
     layer.random = RandomStreams(0)
-    assert layer(x)[2:].equal(RandomStreams(0).normal("noise", 5, 3))
+    assert layer(x)[2:].equal(RandomStreams(0).normal(layer.stream, 5, 3))
 
 
 def test_a_generator_without_a_hidden_layer_is_refused() -> None:

@@ -6,6 +6,7 @@ from torch import nn
 
 from ganlab.core.randomness import RandomStreams
 from ganlab.core.schedules import Linear
+from ganlab.core.turn import Turn
 from ganlab.tricks.orthogonal_regularisation import OrthogonalRegularisation, squared_products
 
 NAME = "orthogonal_regularisation"
@@ -79,7 +80,7 @@ def test_layers_that_other_tricks_add_are_included() -> None:
     setting = f"trick.{NAME}.player=discriminator"
     alone = game("hinge", [NAME], "alternating", setting)
     beside = game("non_saturating", [NAME, "semi_supervised"], "alternating", setting)
-    count = [len(module.game.tricks[NAME].filters["discriminator"]) for module in (alone, beside)]
+    count = [len(module.game.tricks[NAME].layers["discriminator"]) for module in (alone, beside)]
     assert count == [1, 2]  # the hidden layer, and the class head in addition
 
 
@@ -98,11 +99,20 @@ def test_with_a_parametrisation_it_applies_to_the_optimised_weights(trick: str, 
 def test_unrolled_steps_include_the_term_at_unrolled_weights() -> None:
     settings = (f"trick.{NAME}.player=discriminator", f"trick.{NAME}.weight=1")
     module = game("hinge", [NAME, "unrolled"], "alternating", *settings)
+    found, expected = [], []
+
+    def compute(turn: Turn) -> dict[str, torch.Tensor]:
+        terms = module.game.tricks[NAME].losses(turn, module.game.objective)
+        if turn.player == "discriminator":
+            found.append(float(terms[NAME].detach()))
+            expected.append(by_hand(turn.discriminator.body[1].weight))
+        return terms
+
     turn = module.game.turn("generator", real_batch(), RandomStreams(0))
-    ahead = module.game.tricks["unrolled"]._unroll(turn, module.game.objective)
-    found = float(term(module, "discriminator", discriminator=ahead).detach())
-    assert found == pytest.approx(by_hand(ahead.tensors["body.1.weight"]), rel=1e-4)
-    assert found != pytest.approx(float(term(module, "discriminator").detach()), rel=1e-3)
+    module.game.tricks["unrolled"].losses(turn, compute)
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert found[0] == pytest.approx(float(term(module, "discriminator").detach()))
+    assert found[1] != pytest.approx(found[0], rel=1e-3)
 
 
 def test_products_are_computed_in_full_precision() -> None:

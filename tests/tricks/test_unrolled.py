@@ -8,9 +8,9 @@ from support.small_games import SMALL, compatible_objective, game, options, real
 from ganlab.config.build import build_game
 from ganlab.config.compose import compose
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import Batch
+from ganlab.core.turn import Batch, Turn
 from ganlab.game import Game
-from ganlab.tricks.unrolled import FunctionalNetwork, Unrolled
+from ganlab.tricks.unrolled import Unrolled
 
 LR = 0.3
 
@@ -138,18 +138,24 @@ def test_with_any_trick_the_discriminator_keeps_its_own_weights(trick: str) -> N
 
 def test_a_submodule_with_two_names_is_unrolled_under_both() -> None:
     played = game("hinge", ["semi_supervised"]).game
-    assert played.discriminator.score.classes is played.discriminator.classes
-    ahead = FunctionalNetwork.with_copied_weights(played.discriminator)
-    features = torch.randn(3, played.discriminator.num_features)
-    before = ahead.classes(features)
-    assert torch.equal(before, played.discriminator.classes(features))
-    ahead = ahead.after_gradient_step(ahead(real_batch().real.x).logits.sum(), 0.1)
-    found = ahead.classes(features)
-    by_hand = torch.nn.functional.linear(
-        features, ahead.tensors["score.classes.weight"], ahead.tensors["score.classes.bias"]
-    )
-    assert torch.equal(found, by_hand)
-    assert not torch.allclose(found, before)
+    discriminator = played.discriminator
+    assert discriminator.score.classes is discriminator.classes
+    own = discriminator.classes.weight.detach().clone()
+    used = []
+
+    def compute(turn: Turn) -> dict[str, torch.Tensor]:
+        assert turn.discriminator.score.classes.weight is turn.discriminator.classes.weight
+        used.append(turn.discriminator.classes.weight)
+        return {"adversarial": turn.on_fake.logits}
+
+    turn = played.turn("generator", real_batch(), RandomStreams(0))
+    Unrolled(1, 0.1).losses(turn, compute)
+    before, ahead = used
+    (slope,) = torch.autograd.grad(discriminator(turn.fake.x).logits.mean(), discriminator.classes.weight)
+    assert torch.equal(before, own)
+    assert torch.allclose(ahead, own - 0.1 * slope)
+    assert not torch.allclose(ahead, own)
+    assert torch.equal(discriminator.classes.weight, own)
 
 
 def test_the_discriminators_turn_is_unchanged() -> None:
