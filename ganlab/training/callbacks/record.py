@@ -98,10 +98,10 @@ class LogScalars(Callback):
 class AtomicIO(TorchCheckpointIO):
     """Writes a checkpoint to a temporary file in its folder, and renames the file when it is complete.
 
-    The last.ckpt that it replaces stays as previous.ckpt.
-
     Lightning would use the temporary folder of the system. If that is on a different file system, the file
     must be copied from there, and a process that is killed meanwhile leaves a part of it.
+
+    The last.ckpt that a new one replaces stays as previous.ckpt.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -134,7 +134,7 @@ class Checkpoint(Callback):
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
             for incomplete in self.folder.glob("*.part"):
-                incomplete.unlink()
+                incomplete.unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         metric = module.metrics.get(self.monitor or "")
