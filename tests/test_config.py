@@ -101,9 +101,9 @@ def test_clipping_logs_the_gradient_norm_and_inf_only_logs_it() -> None:
     play_step(plain)
     weights = module.game.weights("generator")
     norm = torch.cat([weight.grad.flatten() for weight in weights]).norm()
-    assert float(module.recorder.scalars["generator/gradient_norm"]) == pytest.approx(float(norm))
+    assert float(module.scalars["generator/gradient_norm"]) == pytest.approx(float(norm))
     assert all(map(torch.equal, weights, plain.game.weights("generator")))
-    assert set(module.recorder.scalars) - set(plain.recorder.scalars) == {"generator/gradient_norm"}
+    assert set(module.scalars) - set(plain.scalars) == {"generator/gradient_norm"}
 
 
 def test_the_gradient_is_clipped_to_its_norm() -> None:

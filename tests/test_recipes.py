@@ -124,10 +124,8 @@ def test_both_players_of_goodfellow_2014_share_one_dropout_mask() -> None:
     logits = {"real" if given.equal(x) else "fake": verdict for given, verdict in seen}
     assert len(seen) == len(logits) == 2  # one verdict on each
     cost = softplus(-logits["real"]).mean() + softplus(logits["fake"]).mean()
-    assert float(module.recorder.scalars["discriminator/adversarial"]) == pytest.approx(
-        float(cost) / 2, rel=1e-6
-    )
-    assert float(module.recorder.scalars["generator/adversarial"]) == pytest.approx(
+    assert float(module.scalars["discriminator/adversarial"]) == pytest.approx(float(cost) / 2, rel=1e-6)
+    assert float(module.scalars["generator/adversarial"]) == pytest.approx(
         float(softplus(-logits["fake"]).mean()), rel=1e-6
     )
     again = {tuple(module.game.discriminator(x, None).logits.tolist()) for _ in range(2)}

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from ganlab.config.overrides import shell_override
 from ganlab.core.errors import ConfigError, Diverged, ProcessLost, error_message, escape_unprintable
 from ganlab.core.validation import format_number
 from ganlab.metrics.protocols import floor_note
-from ganlab.training.processes import end_with_parent, has_parent, is_lost_connection
+from ganlab.training.processes import exit_after_parent, has_parent, is_lost_connection
 from ganlab.training.session import Session
 
 
@@ -55,7 +56,7 @@ def play(session: Session) -> dict[str, float]:
 
 def play_rank() -> None:
     """Plays a run in a process that `LocalRanks` has started."""
-    end_with_parent()
+    threading.Thread(target=exit_after_parent, daemon=True).start()
     cfg: Any = OmegaConf.create(os.environ["GANLAB_CONFIG"])
     try:
         play(Session(cfg))
@@ -76,8 +77,8 @@ def fit(session: Session) -> None:
 
 def final_metrics(session: Session) -> dict[str, float]:
     """The metrics after the last step. If an earlier process played that step, they are measured now."""
-    if session.module.recorder.metrics:
-        return session.module.recorder.metrics
+    if session.module.metrics:
+        return session.module.metrics
     return session.evaluate_callback.measure(session.module.to(session.trainer.strategy.root_device).game)
 
 
@@ -110,9 +111,9 @@ def close(session: Session, outcome: str) -> None:
         try:
             logger.finalize(outcome)
         except Exception as error:  # a logger must not prevent the end of the run
-            if outcome == "failed" and isinstance(error, OSError):
-                continue  # most likely the error that ended the run, which is reported
-            print(f"{type(logger).__name__} could not end: {error_message(error)}", file=sys.stderr)
+            # An OSError of a failed run is most likely the error that ended it, which is reported.
+            if outcome != "failed" or not isinstance(error, OSError):
+                print(f"{type(logger).__name__} could not end: {error_message(error)}", file=sys.stderr)
     session.local_ranks.end()
     if outcome == "failed" and not session.module.game.step and not session.cfg.resume:
         session.directory.discard()

@@ -1,8 +1,9 @@
 """The Lightning module of a run, the stages that it plays, and the optimisers of their players."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import reduce
-from operator import add
+from itertools import pairwise
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ganlab.core.distributed import all_reduce_mean_, mean_over_ranks
+from ganlab.core.distributed import all_reduce_mean_
 from ganlab.core.errors import ConfigError, require
 from ganlab.core.profiling import profile_range
 from ganlab.core.randomness import RandomStreams, reseed
@@ -19,26 +20,6 @@ from ganlab.core.turn import Batch, Player, Sample, Turn
 from ganlab.data.sources import LabelledBatch, Samples
 from ganlab.game import Game
 from ganlab.training.play import Moves, Play, Weights
-
-
-class Recorder:
-    """The scalars of the latest step, which the stages record and the callbacks read.
-
-    Attributes:
-        scalars: tensors [] on the device, by name: "player/term" for a loss term, "player/gradient_norm", and
-            "trick/name" for a scalar of a trick, each after "stage/" in a stage before the main game. To read
-            a value is to wait for the device.
-        metrics: the metrics by name; empty unless the step was evaluated.
-    """
-
-    def __init__(self) -> None:
-        self.scalars: dict[str, Tensor] = {}
-        self.metrics: dict[str, float] = {}
-
-    def read(self, extra: dict[str, Tensor]) -> dict[str, float]:
-        """All scalars, and those in `extra`, averaged over the processes; waits for the device once."""
-        scalars = self.scalars | extra
-        return dict(zip(scalars, mean_over_ranks(torch.stack([*scalars.values()])).tolist(), strict=True))
 
 
 class PlayerOptimizer:
@@ -68,11 +49,6 @@ class PlayerOptimizer:
 
     def _scheduled_values(self, step: int) -> dict[str, Any]:
         return {name: at_step(value, step) for name, value in self.schedules.items()}
-
-    def differentiate(self, loss: Tensor, retain_graph: bool) -> None:
-        """Computes the gradients of this player's weights only, so the other player need not be frozen."""
-        self.optimizer.zero_grad()
-        loss.backward(inputs=self.weights, retain_graph=retain_graph)
 
     def update(self, step: int, record: Callable[[str, Tensor], None]) -> None:
         """Updates the weights by their gradients, with the scheduled values at a step of the game."""
@@ -107,7 +83,7 @@ class Stage:
     ):  # fmt: skip
         self.game, self.play, self.seed = game, play, seed
         self.name, self.steps, self.initialise = name, steps, initialise
-        self.recorder = Recorder()
+        self.scalars: dict[str, Tensor] = {}
         self.player_optimizers = {
             player: PlayerOptimizer(player, game.weights(player), optimizers[player], clip[player])
             for player in game.players
@@ -126,7 +102,7 @@ class Stage:
         self.game.step += 1
 
     def record(self, name: str, value: Tensor) -> None:
-        self.recorder.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
+        self.scalars[f"{self.name}/{name}" if self.name else name] = value.detach()
 
     def active_players(self) -> tuple[Player, ...]:
         """The players that move in this step; to be called before any of them moves, which may change it."""
@@ -145,8 +121,7 @@ class Stage:
     def step_ahead(self, moves: Moves) -> Weights:
         """Computes all gradients, then updates all players without hooks. Returns the old weights."""
         self._differentiate(moves)
-        optimizers = self.player_optimizers
-        old = {player: [w.detach().clone() for w in optimizers[player].weights] for player in moves}
+        old = {player: [w.detach().clone() for w in self.game.weights(player)] for player in moves}
         self._update(moves)
         return old
 
@@ -163,17 +138,19 @@ class Stage:
                 self.record(f"{player}/{name}", term)
         with torch.no_grad():
             for player, weights in (start or {}).items():
-                torch._foreach_copy_([*self.player_optimizers[player].weights], weights)
+                torch._foreach_copy_([*self.game.weights(player)], weights)
         self._update(moves)
         for player in moves:
             self.game.after_update(player)
 
     def _differentiate(self, moves: Moves) -> None:
         for i, (player, terms) in enumerate(moves.items(), start=1):
-            loss = reduce(add, terms.values())
-            # The losses may share a graph, which the last backward pass frees.
+            loss = reduce(torch.add, terms.values())
             with profile_range(player):
-                self.player_optimizers[player].differentiate(loss, retain_graph=i < len(moves))
+                self.player_optimizers[player].optimizer.zero_grad()
+                # With `inputs`, the other player need not be frozen. The losses may share a graph, which the
+                # last backward pass frees.
+                loss.backward(inputs=self.player_optimizers[player].weights, retain_graph=i < len(moves))
 
     def _update(self, players: Iterable[Player]) -> None:
         for player in players:
@@ -191,6 +168,13 @@ class GameModule(pl.LightningModule):
 
     Args:
         stages: the stages in the order in which they are played; the last one is the main game.
+
+    Attributes:
+        scalars: the scalars of the latest step, which its stage records and the callbacks read: tensors [] on
+            the device, by name: "player/term" for a loss term, "player/gradient_norm", and "trick/name" for a
+            scalar of a trick, each after "stage/" in a stage before the main game. To read a value is to wait
+            for the device.
+        metrics: the metrics by name; empty unless the step was evaluated.
     """
 
     def __init__(self, stages: Sequence[Stage]):
@@ -201,12 +185,10 @@ class GameModule(pl.LightningModule):
         self.game = last.game
         # In a checkpoint, the names of an earlier game's weights begin with before.<stage>.game.
         self.before = nn.ModuleDict({stage.name: nn.ModuleDict({"game": stage.game}) for stage in earlier})
-        self.recorder = Recorder()
-        first_step = 0
-        for stage in stages:
-            stage.recorder = self.recorder
-            stage.game.first_step = first_step
-            first_step += stage.steps
+        self.scalars: dict[str, Tensor] = {}
+        self.metrics: dict[str, float] = {}
+        for previous, stage in pairwise(stages):
+            stage.game.first_step = previous.game.first_step + previous.steps
 
     @property
     def stage(self) -> Stage:
@@ -228,20 +210,14 @@ class GameModule(pl.LightningModule):
         # The argument's name makes Lightning pass the iterator. If Lightning fetched the batches, it would
         # search each of them for tensors and inspect this signature in every step.
         try:
-            self.play_step(self.trainer.precision_plugin.convert_input(self._next_batch(dataloader_iter)))
+            # A batch does not depend on the precision of the run: autocast and float64 are off.
+            with profile_range("data"), torch.autocast(self.device.type, enabled=False), ExitStack() as after:
+                after.callback(torch.set_default_dtype, torch.get_default_dtype())
+                torch.set_default_dtype(torch.float32)
+                batch, _, _ = next(dataloader_iter)  # Lightning adds the indices of batch and loader
+            self.play_step(self.trainer.precision_plugin.convert_input(batch))
         except StopIteration as end:  # Lightning would take it for the end of an epoch
             raise RuntimeError("the data ended, or a trick let a StopIteration through") from end
-
-    def _next_batch(self, dataloader_iter: Iterator[Any]) -> Any:
-        """The next batch. It does not depend on the precision of the run: autocast and float64 are off."""
-        run_dtype = torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
-        try:
-            with profile_range("data"), torch.autocast(self.device.type, enabled=False):
-                batch, _, _ = next(dataloader_iter)  # Lightning adds the indices of batch and loader
-            return batch
-        finally:
-            torch.set_default_dtype(run_dtype)
 
     def play_step(self, batch: Samples | LabelledBatch) -> None:
         """Plays one step on a batch.
@@ -255,6 +231,6 @@ class GameModule(pl.LightningModule):
         if stage.game.steps_played == 0 and stage.initialise is not None:
             stage.initialise()
             stage.game.on_weights_loaded()
-        self.recorder.scalars = {}
+        self.scalars = stage.scalars = {}
         stage.play_step(batch)
         self.game.step = stage.game.step

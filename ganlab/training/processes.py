@@ -190,12 +190,11 @@ def has_parent() -> bool:
     return os.getppid() == int(os.environ["GANLAB_PARENT"])
 
 
-def end_with_parent() -> None:
-    """Ends this rank as soon as the process that started it has ended; a collective would wait for hours."""
+def exit_after_parent() -> None:
+    """Waits until the process that started this rank has ended, and ends it, too.
 
-    def watch() -> None:
-        while has_parent():
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    Called in a thread, because a collective with a process that has ended would wait for hours.
+    """
+    while has_parent():
+        time.sleep(1)
+    os._exit(1)

@@ -101,8 +101,6 @@ class Session:
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
-                use_distributed_sampler=False,
-                num_sanity_val_steps=0,
                 sync_batchnorm=False,  # build_game does this, for CPUs too
             )
         self.is_main = self.trainer.is_global_zero  # the process that writes
@@ -159,27 +157,26 @@ class Session:
 
     def write_summary(self, status: str, reason: str | None) -> None:
         """Writes the status of the run, its speed, its metrics and its provenance to summary.json."""
-        if not self.is_main:
-            return
         step, metrics = self.module.game.step, self.evaluate_callback.latest_records
-        self.directory.write_summary(
-            status=status,
-            reason=reason,
-            steps=step,
-            images=self.times.images_seen(step),
-            seconds=round(self.bar.seconds, 3),
-            images_per_second=round(self.bar.images_per_second, 1),
-            skipped=len(self.data.skipped),
-            training_samples=len(self.data),
-            seed=self.cfg.seed,
-            data_sha256=self.data_sha256,
-            **self.hardware,
-            commit=git_commit(),
-            versions=versions(),
-            command=self.command,
-            before=self.hardware_history,
-            **({"metrics": metrics} if metrics else {}),
-        )
+        if self.is_main:
+            self.directory.write_summary(
+                status=status,
+                reason=reason,
+                steps=step,
+                images=self.times.images_seen(step),
+                seconds=round(self.bar.seconds, 3),
+                images_per_second=round(self.bar.images_per_second, 1),
+                skipped=len(self.data.skipped),
+                training_samples=len(self.data),
+                seed=self.cfg.seed,
+                data_sha256=self.data_sha256,
+                **self.hardware,
+                commit=git_commit(),
+                versions=versions(),
+                command=self.command,
+                before=self.hardware_history,
+                **({"metrics": metrics} if metrics else {}),
+            )
 
     def write_failure(self, error: BaseException, silent: bool = False) -> None:
         """Writes the summary of a run that was ended by an error.

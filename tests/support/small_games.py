@@ -154,7 +154,7 @@ def play_step(module: GameModule) -> dict[str, float]:
     """Plays one step on the batches that belong to its number and returns the logged terms."""
     module.train()
     module.play_step((*batch(module.game.step), *labelled_batch(module.game.step)))
-    return {name: float(term) for name, term in module.recorder.scalars.items()}
+    return {name: float(term) for name, term in module.scalars.items()}
 
 
 def real_batch(step: int = 0) -> Batch:

@@ -24,7 +24,7 @@ STEPS_UNTIL_EFFECT = {
 
 def observables(module: GameModule) -> tuple[dict[str, torch.Tensor], list[torch.Tensor]]:
     """The logged terms; the generator's weights and eight samples. A trick must change some of these."""
-    return dict(module.recorder.scalars), [*module.game.weights("generator"), module.game.sample(8)]
+    return dict(module.scalars), [*module.game.weights("generator"), module.game.sample(8)]
 
 
 def observables_differ(one, other) -> bool:

@@ -64,7 +64,7 @@ def test_labels_of_the_batch_are_not_used() -> None:
         told = play_step(one)
         x, labels = real_batch(step).real
         other.play_step((x, labels.flip(0), *labelled_batch(step)))
-        assert {name: float(term) for name, term in other.recorder.scalars.items()} == told
+        assert {name: float(term) for name, term in other.scalars.items()} == told
 
 
 def test_labelled_samples_pass_the_input_hooks() -> None:

@@ -23,7 +23,7 @@ IMAGES, POINTS = 64, 2500  # the number of samples in a picture; published mode 
 
 
 class Evaluate(Callback):
-    """Computes the metrics every `every` steps and after the last one, and puts them into the recorder.
+    """Computes the metrics every `every` steps and after the last one, and puts them into the module.
 
     Stages before the main game are not evaluated, because they do not train its generator.
     """
@@ -39,11 +39,11 @@ class Evaluate(Callback):
         return metrics
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        module.recorder.metrics = {}
+        module.metrics = {}
         if self.times.is_due(module.game.step, self.every):
             metrics = self.measure(module.game)
             # All ranks need the metrics, because the best checkpoint is saved by all of them or by none.
-            module.recorder.metrics = trainer.strategy.broadcast(metrics)
+            module.metrics = trainer.strategy.broadcast(metrics)
 
 
 class SampleImages(Callback):

@@ -35,17 +35,16 @@ class MetricsFile:
         with self.path.open("a", newline="") as file:
             file.write(csv_line([row.get(name) for name in columns]))
 
+    def _open(self) -> io.TextIOBase:
+        return self.path.open(newline="") if self.path.is_file() else io.StringIO()
+
     def _columns(self) -> list[str]:
-        if not self.path.is_file():
-            return []
-        with self.path.open(newline="") as file:
+        with self._open() as file:
             return next(csv.reader(file), [])
 
     def _rows(self) -> list[dict[str, str]]:
         """The complete rows: an incomplete last one has no line end."""
-        if not self.path.is_file():
-            return []
-        with self.path.open(newline="") as file:
+        with self._open() as file:
             text = file.read()
         return [*csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))]
 

@@ -48,8 +48,6 @@ class Profile(Callback):
 
     def __init__(self, folder: Path, times: Timetable):
         self.folder, self.times = folder, times
-        self.steps = 0  # the number of steps that this process has played
-        self.start_step = 0  # the step of the run after which the table begins
         self.tracer = profile(
             # In the last step of the warm-up, torch's profiler runs, but its records are dropped.
             schedule=schedule(wait=WARM_UP - 1, warmup=1, active=TRACED, repeat=1),
@@ -63,12 +61,10 @@ class Profile(Callback):
             self.tracer.start()
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        self.steps += 1
         if trainer.is_global_zero:
             self.tracer.step()
-        if self.steps == WARM_UP + TRACED:
-            self.start_step = module.game.step
-            self.stopwatch.start()
+            if self.tracer.step_num == WARM_UP + TRACED:
+                self.stopwatch.start()
 
     def on_train_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         Stopwatch.stop()
@@ -84,13 +80,14 @@ class Profile(Callback):
         Args:
             step: the last step of the run that was timed.
         """
-        num_timed = self.steps - WARM_UP - TRACED
+        num_steps = self.tracer.step_num  # that this process has played
+        num_timed = num_steps - WARM_UP - TRACED
         if num_timed < 1:
-            return f"only {self.steps} steps: the table is of those from step {WARM_UP + TRACED + 1} on\n"
+            return f"only {num_steps} steps: the table is of those from step {WARM_UP + TRACED + 1} on\n"
         ranges = sorted(self.stopwatch.seconds.items(), key=itemgetter(1), reverse=True)
         total = sum(seconds for _, seconds in ranges)
         rows = [f"{'phase':<32}{'ms a step':>12}{'share':>9}"]
         for name, seconds in [*ranges, ("all", total)]:
             rows.append(f"{name:<32}{1000 * seconds / num_timed:>12.3f}{seconds / total:>9.1%}")
-        num_images = self.times.images_seen(step) - self.times.images_seen(self.start_step)
+        num_images = self.times.images_seen(step) - self.times.images_seen(step - num_timed)
         return "\n".join([*rows, f"{num_images / total:,.0f} images/s over {num_timed} steps\n"])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ganlab.config.run_directory import RunDirectory
 from ganlab.config.stages import Timetable
+from ganlab.core.distributed import mean_over_ranks
 from ganlab.core.errors import Diverged
 from ganlab.core.turn import Player
 from ganlab.filesystem import atomic_writer
@@ -23,7 +24,6 @@ from ganlab.training.module import GameModule
 
 EARLY_STEPS = 100  # the number of first steps over which the median of a loss is its early value
 MAX_GROWTH = 1e6  # a scalar has exploded if it is more than this many times its early value
-NEXT = "next.ckpt"  # the name of last.ckpt while it is written
 WEIGHT = "weight"  # the name of the scalar `largest_weight`
 
 
@@ -54,15 +54,16 @@ class LogScalars(Callback):
     def is_due(self, module: GameModule) -> bool:
         """Whether the scalars of the latest step are to be read, which waits for the device."""
         step = module.game.step
-        return step % self.every == 0 or step == self.times.total or bool(module.recorder.metrics)
+        return step % self.every == 0 or step == self.times.total or bool(module.metrics)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
         if not self.is_due(module):
             return
-        step, recorder = module.game.step, module.recorder
-        values = recorder.read({WEIGHT: largest_weight(module)})
-        self.latest = {name: values[name] for name in recorder.scalars}
-        row = {"step": step, "images": self.times.images_seen(step), **self.latest, **recorder.metrics}
+        step, scalars = module.game.step, module.scalars | {WEIGHT: largest_weight(module)}
+        means = mean_over_ranks(torch.stack([*scalars.values()])).tolist()  # waits for the device once
+        values = dict(zip(scalars, means, strict=True))
+        self.latest = {name: values[name] for name in module.scalars}
+        row = {"step": step, "images": self.times.images_seen(step), **self.latest, **module.metrics}
         if trainer.is_global_zero:
             self.file.append(row)
         if step > self.logged:
@@ -99,19 +100,23 @@ class AtomicIO(TorchCheckpointIO):
 
     Lightning would use the temporary folder of the system. If that is on a different file system, the file
     must be copied from there, and a process that is killed meanwhile leaves a part of it.
+
+    The last.ckpt that a new one replaces stays as previous.ckpt.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         content = io.BytesIO()  # if torch wrote to the file, it would hide the error of a full disk
         torch.save(checkpoint, content)
-        with atomic_writer(Path(path)) as file:
+        with atomic_writer(path) as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
+            if path.name == "last.ckpt" and path.exists():  # only now, because the disk may be full
+                path.replace(path.with_name("previous.ckpt"))
 
 
 class Checkpoint(Callback):
-    """Writes last.ckpt every `every` steps and at the end, and keeps its predecessor as previous.ckpt.
+    """Writes last.ckpt every `every` steps and at the end; `AtomicIO` keeps its predecessor.
 
     best.ckpt is written whenever the monitored metric improves.
 
@@ -128,27 +133,21 @@ class Checkpoint(Callback):
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
-            for incomplete in (*self.folder.glob("*.part"), self.folder / NEXT):
+            for incomplete in self.folder.glob("*.part"):
                 incomplete.unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        metric = module.recorder.metrics.get(self.monitor or "")
+        metric = module.metrics.get(self.monitor or "")
         value = inf if metric is None else self.sign * metric
         is_better = value < self.best
         is_due = module.game.step % self.every == 0 or trainer.should_stop
-        if not (is_better or is_due):
-            return
-        self.scalars.refuse_divergence(module.game.step, {WEIGHT: float(largest_weight(module))})
+        if is_better or is_due:
+            self.scalars.refuse_divergence(module.game.step, {WEIGHT: float(largest_weight(module))})
         if is_better:
             self.best = value
             trainer.save_checkpoint(self.folder / "best.ckpt")
         if is_due:
-            trainer.save_checkpoint(self.folder / NEXT)
-            if trainer.is_global_zero:  # after the new file was written, because the disk may be full
-                last = self.folder / "last.ckpt"
-                if last.exists():
-                    os.replace(last, self.folder / "previous.ckpt")
-                os.replace(self.folder / NEXT, last)
+            trainer.save_checkpoint(self.folder / "last.ckpt")
 
     def state_dict(self) -> dict[str, float]:
         return {"best": self.best}

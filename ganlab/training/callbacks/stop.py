@@ -25,7 +25,6 @@ class Stop(Callback):
     def __init__(self, steps: int):
         self.steps = steps
         self.signal: str | None = None
-        self._old_handlers: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, module: GameModule) -> None:  # type: ignore[override]
         # Lightning installs its handlers before this hook, so these replace them.
