@@ -12,12 +12,6 @@ from ganlab.visualize.grid import render
 
 REACH = 3.5  # the x axis spans [-REACH, REACH], in standard deviations
 NUM_PATHS = 30  # the number of samples, the last ones, whose paths from u to x are drawn
-LEGEND = (  # label, colour and line width
-    ("uniform noise u", PURPLE, 5),
-    ("transformed x", GENERATOR, 5),
-    ("exact densities", DATA, 2),
-    ("F, of a Gaussian", BLACK, 2),
-)
 
 
 def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
@@ -57,8 +51,11 @@ def _frame(u: Tensor) -> Image.Image:
     generated.set(xlabel="x, in standard deviations", ylabel="density of x", ylim=(0, 0.6))
     for axes in (curve, noise, generated):
         tidy(axes)
-    for label, colour, linewidth in LEGEND:
-        legend.plot([], [], color=colour, linewidth=linewidth, label=label)
+    # Empty lines: the entries of the legend.
+    legend.plot([], [], color=PURPLE, linewidth=5, label="uniform noise u")
+    legend.plot([], [], color=GENERATOR, linewidth=5, label="transformed x")
+    legend.plot([], [], color=DATA, linewidth=2, label="exact densities")
+    legend.plot([], [], color=BLACK, linewidth=2, label="F, of a Gaussian")
     legend.axis("off")
     legend.legend(loc="center", frameon=False, fontsize=9)
     return render(figure)
