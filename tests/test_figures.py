@@ -22,9 +22,8 @@ from ganlab.config.compose import compose
 from ganlab.data.densities import optimal_discriminator, oracle_accuracy
 from ganlab.figures import FIGURES, figures
 from ganlab.metrics.synthetic import HighQuality, ModesCovered
-from ganlab.theory import style
+from ganlab.theory import inverse_transform, style
 from ganlab.theory.costs import generator_cost
-from ganlab.theory.inverse_transform import inverse_of_f
 from ganlab.theory.runs import DensityRun, SteppedRun, frame_steps
 from ganlab.theory.style import overview, save_frames
 from ganlab.training.lifecycle import play
@@ -220,9 +219,14 @@ def test_the_costs_are_their_formulas(name: str) -> None:
     assert slope.tolist() == pytest.approx([SLOPES[name](d) for d in judged])
 
 
-def test_the_inverse_transform_is_the_gaussian_quantile() -> None:
-    u = torch.tensor([0.5, 0.8413447460685429, 0.025], dtype=torch.float64)
-    assert inverse_of_f(u).tolist() == pytest.approx([0, 1, -1.959963984540054])
+def test_the_inverse_transform_is_the_gaussian_quantile(sheets: list[Figure]) -> None:
+    inverse_transform.draw(samples=20, frames=2, seed=0)
+    *paths, _ = sheets[-1].axes[0].lines  # the last line is F
+    ends = [(path.get_xdata()[1], path.get_ydata()[0]) for path in paths]
+    assert len(ends) == 20
+    normal = torch.distributions.Normal(0.0, 1.0)
+    for x, u in ends:
+        assert float(normal.cdf(torch.tensor(x))) == pytest.approx(u)
 
 
 def test_the_nearest_images() -> None:

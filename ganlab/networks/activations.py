@@ -33,12 +33,9 @@ def hidden_activations(discriminator: Discriminator, x: Tensor) -> list[Tensor]:
         # The next layer may change the output in place, so it is copied; to the CPU, to save GPU memory.
         outputs.append(output.flatten(1).to("cpu", torch.float32, copy=True))
 
-    condition: Tensor | None = None
     with ExitStack() as hooks:
         for layer in discriminator.body.modules():
             if isinstance(layer, ACTIVATIONS):
                 hooks.enter_context(layer.register_forward_hook(record))
-        for transform in discriminator.inputs:
-            x, condition = transform(x, condition)
-        discriminator.body(x, condition)
+        discriminator.body(*discriminator.inputs(x, None))
     return outputs

@@ -123,8 +123,7 @@ def pretrained_initialiser(deep: Generator, shallow: Sequence[Generator]) -> Cal
     require(source_shapes == target_shapes, ".pretrained", UNSET, reason, "make them agree")
 
     def copy_weights() -> None:
-        for source, target in zip(sources, targets, strict=True):
-            target.load_state_dict(source.state_dict())
+        nn.ModuleList(targets).load_state_dict(nn.ModuleList(sources).state_dict())
 
     return copy_weights
 

@@ -3,8 +3,8 @@
 In this folder a condition is the class of each sample, int64 [B]. It is None in a game without conditions.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from typing import Any
@@ -29,6 +29,15 @@ class InputTransform(nn.Module):
     """Base class of layers that change the inputs of a whole network, (x, condition) -> (x, condition)."""
 
 
+class InputTransforms(nn.ModuleList):
+    """Input transforms that are applied one after another; a trick appends its own."""
+
+    def forward(self, x: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        for transform in self:
+            x, condition = transform(x, condition)
+        return x, condition
+
+
 class ConditionalSequential(nn.Sequential, Conditioned):
     """A sequence of layers that passes the condition to those that are `Conditioned`."""
 
@@ -47,7 +56,7 @@ class Generator(nn.Module):
 
     def __init__(self, body: ConditionalSequential, latent_dim: int, shape: tuple[int, ...], prior: Prior):
         super().__init__()
-        self.latents = nn.ModuleList()  # input transforms, which change the latents one after another
+        self.latents = InputTransforms()
         self.body: nn.Module = body
         self.latent_dim, self.shape, self.prior = latent_dim, shape, prior
         self.num_classes: int | None = None  # the number of classes of the condition; None: no condition
@@ -55,9 +64,7 @@ class Generator(nn.Module):
         self.encoder: nn.Module | None = None  # samples -> codes; it is trained as a part of this player
 
     def forward(self, latent: Tensor, condition: Tensor | None = None) -> Tensor:
-        for transform in self.latents:
-            latent, condition = transform(latent, condition)
-        return self.body(latent, condition)
+        return self.body(*self.latents(latent, condition))
 
     def encode(self, x: Tensor) -> Tensor:
         """What the encoder infers about the latent of each sample: [B, *shape] -> [B, S latent_dim].
@@ -82,7 +89,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, body: ConditionalSequential, num_features: int, make_head: LayerFactory = nn.Linear):
         super().__init__()
-        self.inputs = nn.ModuleList()  # input transforms, which change the samples one after another
+        self.inputs = InputTransforms()
         self.body: nn.Module = body
         self.num_features = num_features
         self.head = partial(make_head, num_features)  # builds a layer from its number of outputs
@@ -92,12 +99,10 @@ class Discriminator(nn.Module):
         self.decoder: nn.Module | None = None  # features -> samples; verdicts do not depend on it
 
     def forward(self, x: Tensor, condition: Tensor | None = None) -> Verdict:
-        for transform in self.inputs:
-            x, condition = transform(x, condition)
+        x, condition = self.inputs(x, condition)
         features = self.body(x, condition)  # [B, num_features]
-        logits = self.score(features).squeeze(1)  # [B]
-        for score in self.scores:
-            logits = logits + score(features, condition)
+        further_logits = (score(features, condition) for score in self.scores)  # [B] each
+        logits = sum(further_logits, start=self.score(features).squeeze(1))  # [B]
         class_logits = None if self.classes is None else self.classes(features)
         return Verdict(logits, features, class_logits)
 
@@ -174,12 +179,9 @@ def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:
         layer.in_channels += num_inputs
 
 
-@contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Sets a network to evaluation mode for the duration of a block, and restores its mode afterwards."""
-    mode = network.training
+def evaluating(network: nn.Module) -> ExitStack[None]:
+    """Sets a network to evaluation mode; a `with` block with the result restores its mode at its end."""
+    stack: ExitStack[None] = ExitStack()
+    stack.callback(network.train, network.training)
     network.eval()
-    try:
-        yield
-    finally:
-        network.train(mode)
+    return stack

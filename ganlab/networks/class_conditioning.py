@@ -142,9 +142,6 @@ def condition_discriminator(networks: Networks, mode: DiscriminatorMode) -> None
     layer, shape = input_layer(discriminator.body), networks.generator.shape
     # A learned vector has as many elements as one channel of an image [C, H, W], or as a point [D].
     size = prod(shape[1:] or shape) if mode == "embedding" else None
-    if isinstance(layer, nn.Conv2d):
-        add_inputs(layer, num_classes if size is None else 1)
-        discriminator.inputs.append(AppendPlanes(num_classes, size))
-    else:
-        add_inputs(layer, num_classes if size is None else size)
-        discriminator.inputs.append(AppendVector(num_classes, size))
+    has_planes = isinstance(layer, nn.Conv2d)
+    add_inputs(layer, num_classes if size is None else 1 if has_planes else size)
+    discriminator.inputs.append((AppendPlanes if has_planes else AppendVector)(num_classes, size))

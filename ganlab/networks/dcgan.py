@@ -44,8 +44,7 @@ def generator(
         convolution = _upsample(num_inputs, num_outputs, kernel, bias=False)
         layers += [convolution, nn.BatchNorm2d(num_outputs), relu(slope)]
     layers += [_upsample(channels[-1], shape[0], kernel, bias=True), output_layer(value_range)]
-    body = ConditionalSequential(*layers)
-    initialise(body)
+    body = ConditionalSequential(*layers).apply(initialise)
     return Generator(body, latent_dim, tuple(shape), prior)
 
 
@@ -68,14 +67,9 @@ def discriminator(
         padding = (kernel - 1) // 2
         convolution = nn.Conv2d(num_inputs, num_outputs, kernel, stride=2, padding=padding, bias=not norm)
         layers += [convolution, *norm, nn.LeakyReLU(slope)]
-    layers.append(nn.Flatten())
-    num_features = channels[-1] * plane.height * plane.width
-    if features is not None:
-        layers.append(nn.Linear(num_features, features))
-        num_features = features
-    network = Discriminator(ConditionalSequential(*layers), num_features)
-    initialise(network)
-    return network
+    num_elements = channels[-1] * plane.height * plane.width
+    layers += [nn.Flatten(), *([nn.Linear(num_elements, features)] if features else [])]
+    return Discriminator(ConditionalSequential(*layers), features or num_elements).apply(initialise)
 
 
 class SmallestPlane(NamedTuple):
@@ -103,11 +97,10 @@ def smallest_plane(shape: Sequence[int]) -> SmallestPlane:
     need = "model=dcgan needs images with even sides of at least 8"
     is_large = len(shape) == 3 and min(shape[1:]) >= 8
     require(is_large, "data.shape", list(shape), need, "choose model=gan, or another image size")
-    _, height, width = shape
-    plane = halve(height, width)
+    plane = halve(*shape[1:])
     if not plane.is_small:
         # Smaller sizes that would work are multiples of 2, 4, 8, ...; the first that works is the nearest.
-        rounded = ((height - height % 2**i, width - width % 2**i) for i in count(1))
+        rounded = ([side - side % 2**i for side in shape[1:]] for i in count(1))
         good_height, good_width = next(sides for sides in rounded if halve(*sides).is_small)
         reason = f"{need}, but halving this size ends at {plane.height}x{plane.width}"
         remedy = f"crop or resize with data.height={good_height} data.width={good_width}, or choose model=gan"
@@ -132,14 +125,13 @@ def _upsample(num_inputs: int, num_outputs: int, kernel: int, *, bias: bool) -> 
     return nn.ConvTranspose2d(num_inputs, num_outputs, kernel, 2, padding, output_padding, bias=bias)
 
 
-def initialise(network: nn.Module) -> None:
-    """Draws weights from N(0, 0.02^2) and gains of batch norm from N(1, 0.02^2); sets biases to 0.
+def initialise(layer: nn.Module) -> None:
+    """Draws a weight from N(0, 0.02^2), or the gains of a batch norm from N(1, 0.02^2); sets biases to 0.
 
     The weights are those of section 4 of the paper. The gains are those of its released code
     (Newmu/dcgan_code); the paper does not mention them.
     """
-    for layer in network.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
-            nn.init.normal_(layer.weight, 1 if isinstance(layer, nn.BatchNorm2d) else 0, 0.02)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+    if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, 1 if isinstance(layer, nn.BatchNorm2d) else 0, 0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)

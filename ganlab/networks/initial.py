@@ -6,7 +6,6 @@ initial weights have no effect, and the data may not be available.
 """
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -17,8 +16,15 @@ from ganlab.core.validation import Positive
 from ganlab.networks.base import WEIGHT_LAYERS
 
 
-class LayerInitialiser(ABC):
-    """Base class of initialisers that draw the weight of each layer at random, and set its bias to zero."""
+class LayerInitialiser:
+    """Base class of initialisers that draw the weight of each layer at random, and set its bias to zero.
+
+    Args:
+        draw_weight: a function that draws the weight of one layer, in place.
+    """
+
+    def __init__(self, draw_weight: Callable[[nn.Linear | nn.Conv2d | nn.ConvTranspose2d], object]):
+        self.draw_weight = draw_weight
 
     @torch.no_grad()
     def __call__(self, network: nn.Module, compute_mean: Callable[[], Tensor] | None) -> None:
@@ -28,19 +34,12 @@ class LayerInitialiser(ABC):
                 if layer.bias is not None:
                     layer.bias.zero_()
 
-    @abstractmethod
-    def draw_weight(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
-        """Draws the weight of one layer, in place."""
-
 
 class Uniform(LayerInitialiser):
     """Draws weights uniformly from [-bound, bound], as Goodfellow et al. (2014) do."""
 
     def __init__(self, bound: Positive):
-        self.bound = bound
-
-    def draw_weight(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
-        layer.weight.uniform_(-self.bound, self.bound)
+        super().__init__(lambda layer: layer.weight.uniform_(-bound, bound))
 
 
 class Normal(LayerInitialiser):
@@ -50,10 +49,7 @@ class Normal(LayerInitialiser):
     """
 
     def __init__(self, std: Positive):
-        self.std = std
-
-    def draw_weight(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
-        layer.weight.normal_(0, self.std)
+        super().__init__(lambda layer: layer.weight.normal_(0, std))
 
 
 class FanIn(LayerInitialiser):
@@ -66,14 +62,14 @@ class FanIn(LayerInitialiser):
     """
 
     def __init__(self, scale: Positive):
-        self.scale = scale
+        def draw_weight(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
+            if isinstance(layer, nn.ConvTranspose2d):
+                reason = "FanIn does not count the inputs of a transposed convolution"
+                raise ConfigError(reason, "choose ganlab.networks.initial.Uniform, or model=gan", key=".")
+            num_inputs = layer.weight[0].numel()  # weights [outputs, inputs, ...]
+            layer.weight.normal_(0, math.sqrt(scale / num_inputs))
 
-    def draw_weight(self, layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
-        if isinstance(layer, nn.ConvTranspose2d):
-            reason = "FanIn does not count the inputs of a transposed convolution"
-            raise ConfigError(reason, "choose ganlab.networks.initial.Uniform, or model=gan", key=".")
-        num_inputs = layer.weight[0].numel()  # weights [outputs, inputs, ...]
-        layer.weight.normal_(0, math.sqrt(self.scale / num_inputs))
+        super().__init__(draw_weight)
 
 
 class OutputMean:

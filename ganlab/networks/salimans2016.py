@@ -50,16 +50,13 @@ class NormalisedLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         projection = linear(x, self.weight) / self.weight.norm(dim=1)  # (v_j . x) / |v_j|, [B, num_outputs]
         if self.uninitialised and self.training:
-            self._initialise(projection.detach())
+            self.uninitialised = False
+            with torch.no_grad():
+                mean = mean_over_ranks(projection.mean(0))  # [num_outputs]
+                std = mean_over_ranks((projection - mean).square().mean(0)).sqrt()
+                self.scale.copy_(1 / std)
+                self.bias.copy_(-mean / std)
         return projection * self.scale + self.bias
-
-    @torch.no_grad()
-    def _initialise(self, projection: Tensor) -> None:
-        self.uninitialised = False
-        mean = mean_over_ranks(projection.mean(0))  # [num_outputs]
-        std = mean_over_ranks((projection - mean).square().mean(0)).sqrt()
-        self.scale.copy_(1 / std)
-        self.bias.copy_(-mean / std)
 
     def get_extra_state(self) -> dict[str, bool]:
         return {"waits": self.uninitialised}  # existing checkpoints have this key

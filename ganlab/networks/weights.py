@@ -89,8 +89,7 @@ def _leading_right_singular_vector(matrix: Tensor) -> Tensor:
     """The right singular vector of the largest singular value, [M, N] -> [N]; its length is arbitrary."""
     # NaN and infinity are reported when the network is used.
     exact = matrix.double().nan_to_num(0, 0, 0)
-    num_rows, num_columns = exact.shape
-    if num_rows > num_columns:
+    if exact.shape[0] > exact.shape[1]:  # more rows than columns
         return torch.linalg.eigh(exact.T @ exact).eigenvectors[:, -1]  # eigh sorts from small to large
     return exact.T @ torch.linalg.eigh(exact @ exact.T).eigenvectors[:, -1]
 

@@ -12,12 +12,6 @@ from ganlab.visualize.grid import render
 
 REACH = 3.5  # the x axis spans [-REACH, REACH], in standard deviations
 NUM_PATHS = 30  # the number of samples, the last ones, whose paths from u to x are drawn
-LEGEND = (  # label, colour and line width
-    ("uniform noise u", PURPLE, 5),
-    ("transformed x", GENERATOR, 5),
-    ("exact densities", DATA, 2),
-    ("F, of a Gaussian", BLACK, 2),
-)
 
 
 def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
@@ -34,11 +28,6 @@ def draw(samples: Count, frames: TwoOrMore, seed: int) -> list[Image.Image]:
     return [_frame(u[:n]) for n in frame_steps(samples, frames) if n > 0]
 
 
-def inverse_of_f(u: Tensor) -> Tensor:
-    """F⁻¹(u), the standard normal quantiles of probabilities u in (0, 1)."""
-    return torch.special.ndtri(u)
-
-
 def _frame(u: Tensor) -> Image.Image:
     figure = titled_figure(7.5, 6, f"inverse transform x = F⁻¹(u), number of samples: {len(u)}")
     cells = figure.add_gridspec(2, 2, width_ratios=[1, 3.2], height_ratios=[2.2, 1])
@@ -47,23 +36,26 @@ def _frame(u: Tensor) -> Image.Image:
     noise = figure.add_subplot(cells[0, 0], sharey=curve)
     generated = figure.add_subplot(cells[1, 1], sharex=curve)
     legend = figure.add_subplot(cells[1, 0])
-    last = u[-NUM_PATHS:]
-    for start, end in zip(last.tolist(), inverse_of_f(last).tolist(), strict=True):
+    x = torch.special.ndtri(u)  # F⁻¹(u), the quantiles of the standard normal distribution
+    for start, end in zip(u[-NUM_PATHS:].tolist(), x[-NUM_PATHS:].tolist(), strict=True):
         # The path leads from the left axis to the curve of F, and down to the x axis.
         curve.plot([-REACH, end, end], [start, start, 0], color=PURPLE, linewidth=0.6, alpha=0.5)
-    x = torch.linspace(-REACH, REACH, 200)
-    curve.plot(x, torch.special.ndtr(x), color=BLACK, linewidth=2)
+    grid = torch.linspace(-REACH, REACH, 200)
+    curve.plot(grid, torch.special.ndtr(grid), color=BLACK, linewidth=2)
     curve.set(xlim=(-REACH, REACH), ylabel="F(x), probability of less than x")
     noise.hist(u, bins=20, range=(0, 1), density=True, orientation="horizontal", color=PURPLE, alpha=0.6)
     noise.axvline(1, color=DATA, linewidth=2)
     noise.set(xlabel="density of u", ylabel="u, uniform in [0, 1]", xlim=(2, 0), ylim=(0, 1))
-    generated.hist(inverse_of_f(u), bins=42, range=(-REACH, REACH), density=True, color=GENERATOR, alpha=0.7)
-    generated.plot(x, torch.exp(-x.square() / 2) / (2 * torch.pi) ** 0.5, color=DATA, linewidth=2)
+    generated.hist(x, bins=42, range=(-REACH, REACH), density=True, color=GENERATOR, alpha=0.7)
+    generated.plot(grid, torch.exp(-grid.square() / 2) / (2 * torch.pi) ** 0.5, color=DATA, linewidth=2)
     generated.set(xlabel="x, in standard deviations", ylabel="density of x", ylim=(0, 0.6))
     for axes in (curve, noise, generated):
         tidy(axes)
-    for label, colour, linewidth in LEGEND:
-        legend.plot([], [], color=colour, linewidth=linewidth, label=label)
+    # Empty lines: the entries of the legend.
+    legend.plot([], [], color=PURPLE, linewidth=5, label="uniform noise u")
+    legend.plot([], [], color=GENERATOR, linewidth=5, label="transformed x")
+    legend.plot([], [], color=DATA, linewidth=2, label="exact densities")
+    legend.plot([], [], color=BLACK, linewidth=2, label="F, of a Gaussian")
     legend.axis("off")
     legend.legend(loc="center", frameon=False, fontsize=9)
     return render(figure)

@@ -25,8 +25,7 @@ def draw(settings: Overrides, columns: Count, rows: Count, steps: Count, seed: i
         raise ConfigError("this figure shows images", "choose data=digits or other images", ".settings")
     game = run.game_after(steps)
     # The batch is larger than any split, so the first batch holds all images of a split.
-    train, _ = next(run.data.split("train", "cpu", batch_size=10**6))
-    test, _ = next(run.data.split("test", "cpu", batch_size=10**6))
+    train, test = (next(run.data.split(name, "cpu", batch_size=10**6))[0] for name in ("train", "test"))
     samples = game.sample(columns * rows)
     nearest, _ = nearest_images(samples, [train])
     # The distances are those of other samples, as many as there are test images.

@@ -68,8 +68,23 @@ class DensityRun(SteppedRun):
         self.p = self.log_p.exp()
 
     def q(self, step: int) -> Tensor:
-        """The density q after `step` steps, [NUM_BINS]. Later calls must not ask for earlier steps."""
-        return generated_density(self.game_after(step), self.edges)
+        """The density q after `step` steps, [NUM_BINS]. Later calls must not ask for earlier steps.
+
+        It is the mean density of the generator's samples in each bin, computed without sampling. The
+        quantiles of the latent divide its values into cells of known probability. The probability of a cell
+        is spread evenly between the two samples that are generated from its ends. For a continuous generator
+        the result is exact in the limit of many cells.
+        """
+        network = self.game_after(step).sampler
+        levels = torch.linspace(-MAX_LOGIT, MAX_LOGIT, NUM_CELLS + 1, dtype=torch.float64).sigmoid()
+        latent = network.prior(Quantiles(levels), len(levels), network.latent_dim)
+        with torch.no_grad():
+            x = network(latent.to(next(network.parameters()).dtype)).flatten().double()  # [NUM_CELLS + 1]
+        low, high = torch.minimum(x[1:], x[:-1]), torch.maximum(x[1:], x[:-1])  # [NUM_CELLS]
+        # The fraction of the probability of each cell that lies below each edge, [NUM_BINS + 1, NUM_CELLS].
+        fractions = ((self.edges[:, None] - low) / (high - low).clamp_min(1e-9)).clamp(0, 1)
+        cumulative = fractions @ levels.diff()  # the probability below each edge, [NUM_BINS + 1]
+        return cumulative.diff() / self.edges.diff()
 
     def compare_densities(self, function: Callable[[Tensor, Tensor], Tensor], q: Tensor) -> Tensor:
         """The values function(log p, log q), [NUM_BINS]; NaN where both densities are too low to compare."""
@@ -96,22 +111,3 @@ class Quantiles:
     def uniform(self, name: str, n: int, *shape: int) -> Tensor:
         assert (n, *shape) == (len(self.levels), 1), "there are quantiles for one latent only"
         return self.levels[:, None].clone()  # a copy, because priors change it in place
-
-
-@torch.no_grad()
-def generated_density(game: Game, edges: Tensor) -> Tensor:
-    """The mean density of a game's samples in each bin, without sampling: edges of bins [E] -> [E - 1].
-
-    The quantiles of the latent divide its values into cells of known probability. The probability of a cell
-    is spread evenly between the two samples that are generated from its ends. For a continuous generator the
-    result is exact in the limit of many cells.
-    """
-    network = game.sampler
-    levels = torch.linspace(-MAX_LOGIT, MAX_LOGIT, NUM_CELLS + 1, dtype=torch.float64).sigmoid()
-    latent = network.prior(Quantiles(levels), len(levels), network.latent_dim)
-    x = network(latent.to(next(network.parameters()).dtype)).flatten().to(edges.dtype)  # [NUM_CELLS + 1]
-    low, high = torch.minimum(x[1:], x[:-1]), torch.maximum(x[1:], x[:-1])  # [NUM_CELLS]
-    # The fraction of the probability of each cell that lies below each edge, [E, NUM_CELLS].
-    fractions = ((edges[:, None] - low) / (high - low).clamp_min(1e-9)).clamp(0, 1)
-    cumulative = fractions @ levels.diff()  # the probability below each edge, [E]
-    return cumulative.diff() / edges.diff()

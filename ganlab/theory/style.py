@@ -35,8 +35,7 @@ def tidy(axes: Axes) -> None:
 
 def add_legend(figure: Figure, axes: Sequence[Axes], ncols: int) -> None:
     """Adds a legend below a figure, with the entries of the given axes in `ncols` columns."""
-    entries = [panel.get_legend_handles_labels() for panel in axes]
-    handles = [handle for panel_handles, _ in entries for handle in panel_handles]
+    handles = [handle for panel in axes for handle in panel.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside lower center", ncols=ncols, frameon=False, markerscale=1.5)
 
 
