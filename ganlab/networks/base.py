@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from ganlab.core.validation import ValueRange
 from ganlab.networks.priors import Prior
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+Network = TypeVar("Network", bound=nn.Module)
 LayerFactory = Callable[[int, int], nn.Module]  # builds a layer from its numbers of inputs and outputs
 
 
@@ -175,11 +176,11 @@ def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: Network) -> Iterator[Network]:
     """Sets a network to evaluation mode for the duration of a block, and restores its mode afterwards."""
     mode = network.training
     network.eval()
     try:
-        yield
+        yield network
     finally:
         network.train(mode)
