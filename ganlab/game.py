@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import repeat
-from math import ceil
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +85,7 @@ class Game(nn.Module):
     @property
     def sampler(self) -> Generator:
         """The network from which samples are drawn: the generator, or a trick's copy of it."""
-        return cast(Generator, self.tricks.apply_hook("sampler", self.generator))
+        return self.tricks.apply_hook("sampler", self.generator)
 
     @property
     def steps_played(self) -> int:
@@ -190,8 +189,8 @@ class Game(nn.Module):
         sampler = self.sampler
         weight = next(sampler.parameters())
         random = RandomStreams(seed, "sample", device=weight.device)
-        num_blocks = max(ceil(n / LATENT_BLOCK), 1)  # torch.cat needs at least one block, even for n = 0
-        blocks = [sampler.prior(random, LATENT_BLOCK, sampler.latent_dim) for _ in range(num_blocks)]
+        starts = range(0, max(n, 1), LATENT_BLOCK)  # torch.cat needs at least one block, even for n = 0
+        blocks = [sampler.prior(random, LATENT_BLOCK, sampler.latent_dim) for _ in starts]
         return torch.cat(blocks)[:n].to(weight.dtype)
 
     def sample(

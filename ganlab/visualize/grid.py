@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import get_data_path, rcdefaults
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ganlab.core.errors import ConfigError
 from ganlab.filesystem import atomic_writer
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
 
     from ganlab.data.base import ValueRange
@@ -77,8 +79,7 @@ def stack_rows(rows: Sequence[Image.Image | Sequence[str]]) -> Image.Image:
 
 def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
     """A line of labels, each centred in a cell of equal width; all are vertical if one does not fit."""
-    from matplotlib import get_data_path  # matplotlib's font has more characters than Pillow's
-
+    # The font of matplotlib has more characters than that of Pillow.
     font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)
     texts, cell_width = [label[:MAX_LABEL_LENGTH] for label in labels], width / len(labels)
     is_vertical = len(texts) > 1 and any(right > cell_width for _, _, right, _ in map(font.getbbox, texts))
@@ -95,17 +96,12 @@ def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of a size in inches, at 100 dpi; the user's matplotlibrc has no effect."""
-    from matplotlib import rcdefaults
-    from matplotlib.figure import Figure
-
     rcdefaults()
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
 def render(figure: Figure) -> Image.Image:
     """The pixels of a figure, RGB."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
