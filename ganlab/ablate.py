@@ -174,9 +174,5 @@ def show(suite: Suite, jobs: list[Job], processes: int, threads: int, rerun: str
     )
 
 
-def main() -> None:
-    launch("ablate", ablate)
-
-
 if __name__ == "__main__":
-    main()
+    launch("ablate", ablate)

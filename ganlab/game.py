@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil
-from typing import Any, Self, cast
+from itertools import repeat
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,7 @@ from torch import Tensor, nn
 from ganlab.core.distributed import broadcast_, make_in_parallel
 from ganlab.core.errors import UNSET, ConfigError, completing_relative_keys, require
 from ganlab.core.randomness import RandomStreams
-from ganlab.core.turn import (
-    ALWAYS_AVAILABLE,
-    Batch,
-    Capability,
-    Networks,
-    Player,
-    Sample,
-    Turn,
-    at_least_float32,
-)
+from ganlab.core.turn import ALWAYS_AVAILABLE, Batch, Capability, Networks, Player, Turn, at_least_float32
 from ganlab.core.validation import validated_whole_number
 from ganlab.networks.base import Discriminator, Generator, evaluating
 from ganlab.objectives.base import Objective
@@ -72,16 +63,17 @@ class Game(nn.Module):
         label_capability = {Capability.LABELS} if (networks.num_classes or 0) > 1 else set()
         provided = (objective.provides | ALWAYS_AVAILABLE | label_capability) - unavailable
         self.tricks.check_capabilities(provided, type(objective).__name__)
-        if missing := " and ".join(sorted(objective.needs & unavailable)):
-            reason = f"needs {missing}, which the settings exclude"
-            remedy = "choose another objective, or change what excludes it, such as compile=true"
-            raise ConfigError(reason, remedy, "objective", type(objective).__name__)
+        missing = " and ".join(sorted(objective.needs & unavailable))
+        reason = f"needs {missing}, which the settings exclude"
+        remedy = "choose another objective, or change what excludes it, such as compile=true"
+        require(not missing, "objective", type(objective).__name__, reason, remedy)
         with completing_relative_keys("objective"):
             objective.check_networks(networks)
         self.tricks.change_networks(networks)
+        self.networks = networks  # as the tricks have changed them
         self.generator: Generator = networks.generator
         self.discriminator: Discriminator | None = networks.discriminator
-        self.num_classes = networks.num_classes
+        self.players = objective.players  # the players that the objective trains
         self._autoencoder = SharedReference(autoencoder)
         if autoencoder is not None:
             can_encode = autoencoder.generator.encoder is not None and not autoencoder.generator.num_classes
@@ -91,19 +83,9 @@ class Game(nn.Module):
         self.first_step = 0  # the step of the run at which this game begins, after all earlier stages
 
     @property
-    def players(self) -> tuple[Player, ...]:
-        """The players that the objective trains."""
-        return self.objective.players
-
-    @property
-    def networks(self) -> Networks:
-        """The players' networks, as the tricks have changed them."""
-        return Networks(self.generator, self.discriminator, self.num_classes)
-
-    @property
     def sampler(self) -> Generator:
         """The network from which samples are drawn: the generator, or a trick's copy of it."""
-        return cast(Generator, self.tricks.apply_hook("sampler", self.generator))
+        return self.tricks.apply_hook("sampler", self.generator)
 
     @property
     def steps_played(self) -> int:
@@ -126,11 +108,11 @@ class Game(nn.Module):
 
     def turn(self, player: Player, batch: Batch, random: RandomStreams) -> Turn:
         """A player's turn in this step, on a batch of data and with random numbers from `random`."""
-        labelled = None if batch.labelled is None else self._to_game_space(batch.labelled)
+        converted = (sample and sample._replace(x=self._to_game_space(sample.x)) for sample in batch)
         return Turn(
             player=player,
             step=self.steps_played,
-            batch=Batch(self._to_game_space(batch.real), labelled),
+            batch=Batch._make(converted),
             generator=self.generator,
             discriminator=self.discriminator,
             tricks=self.tricks,
@@ -163,8 +145,7 @@ class Game(nn.Module):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """The codes of samples, [N, *shape] -> [N, latent_dim], which `generate_eval` decodes."""
-        sampler = self.sampler
-        with evaluating(sampler):
+        with evaluating(self.sampler) as sampler:
             # A variational encoder returns the means of the codes first, and then their log-variances.
             return sampler.encode(self._to_network_input(sampler, x))[:, : sampler.latent_dim]
 
@@ -189,19 +170,16 @@ class Game(nn.Module):
     @torch.compiler.set_stance("force_eager")  # type: ignore[untyped-decorator]
     def classify(self, x: Tensor) -> Tensor:
         """Class logits of samples, [N, *shape] -> [N, K], with the network in evaluation mode."""
-        classifier = self.classifier
-        with evaluating(classifier):
+        with evaluating(self.classifier) as classifier:
             return classifier(self._to_network_input(classifier, x)).classes
 
-    def _to_game_space(self, sample: Sample) -> Sample:
+    def _to_game_space(self, x: Tensor) -> Tensor:
         """Converts samples of the data to the space in which this game is played."""
-        if self.autoencoder is None:
-            return sample
-        return sample._replace(x=self.autoencoder.encode(sample.x))
+        return x if self.autoencoder is None else self.autoencoder.encode(x)
 
     def _to_network_input(self, network: nn.Module, x: Tensor) -> Tensor:
         """Converts samples of the data to inputs of a network: in its space and precision."""
-        return self._to_game_space(Sample(x.to(next(network.parameters()).dtype))).x
+        return self._to_game_space(x.to(next(network.parameters()).dtype))
 
     def latents(self, n: int, seed: int = 0) -> Tensor:
         """The latents that `sample(n, seed)` uses, [n, latent_dim].
@@ -211,8 +189,8 @@ class Game(nn.Module):
         sampler = self.sampler
         weight = next(sampler.parameters())
         random = RandomStreams(seed, "sample", device=weight.device)
-        num_blocks = max(ceil(n / LATENT_BLOCK), 1)  # torch.cat needs at least one block, even for n = 0
-        blocks = [sampler.prior(random, LATENT_BLOCK, sampler.latent_dim) for _ in range(num_blocks)]
+        starts = range(0, max(n, 1), LATENT_BLOCK)  # torch.cat needs at least one block, even for n = 0
+        blocks = [sampler.prior(random, LATENT_BLOCK, sampler.latent_dim) for _ in starts]
         return torch.cat(blocks)[:n].to(weight.dtype)
 
     def sample(
@@ -240,10 +218,8 @@ class Game(nn.Module):
     @torch.no_grad()
     def generate_in_batches(self, latents: Tensor, labels: Tensor | None, batch_size: int = 250) -> Tensor:
         """The samples of latents [N, latent_dim] and classes [N], as `generate_eval` returns them."""
-        batches = torch.arange(len(latents)).split(batch_size)  # the indices of the latents in each batch
-        return torch.cat(
-            [self.generate_eval(latents[i], None if labels is None else labels[i]) for i in batches]
-        )
+        conditions = repeat(None) if labels is None else labels.split(batch_size)
+        return torch.cat([*map(self.generate_eval, latents.split(batch_size), conditions)])
 
     def sample_on_all_ranks(
         self, n: int, seed: int = 0, rows: slice | None = None, label: Label = None
@@ -254,11 +230,7 @@ class Game(nn.Module):
         """
         broadcast_(self.sampler.buffers())
         first, last, _ = (rows or slice(None)).indices(n)
-
-        def sample_part(part: slice) -> Tensor:
-            return self.sample(n, seed, label, rows=slice(first + part.start, first + part.stop))
-
-        return make_in_parallel(sample_part, last - first)
+        return make_in_parallel(lambda part: self.sample(n, seed, label, rows=part), first, last)
 
     def labels(self, n: int, label: Label = None) -> Tensor | None:
         """The classes [n] of the samples that `sample` draws; None for a generator without classes.
@@ -271,8 +243,7 @@ class Game(nn.Module):
             require(label is None, "class", label, "the generator has no classes", remedy)
             return None
         classes = torch.arange(n) % num_classes if label is None else torch.as_tensor(label)
-        unknown = classes[(classes < 0) | (classes >= num_classes)].tolist()
-        if unknown:
+        if unknown := classes[(classes < 0) | (classes >= num_classes)].tolist():
             raise ConfigError(f"must lie between 0 and {num_classes - 1}", key="class", value=unknown[0])
         return classes.to(next(self.generator.parameters()).device).expand(n)
 

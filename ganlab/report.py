@@ -32,9 +32,5 @@ def report(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     return page
 
 
-def main() -> None:
-    launch("report", report)
-
-
 if __name__ == "__main__":
-    main()
+    launch("report", report)

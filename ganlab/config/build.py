@@ -79,8 +79,14 @@ def build_data(cfg: DictConfig) -> Data:
     return data
 
 
-def build_data_of_run(run: RunDirectory, cfg: DictConfig) -> Data:
-    """The data set that the config of a run describes; warns if the run was trained on different data."""
+def build_data_of_run(run: RunDirectory, cfg: DictConfig, root: str | None) -> Data:
+    """The data set that the config of a run describes; warns if the run was trained on different data.
+
+    Args:
+        root: the folder of the data, which is written into the config; None: the folder in the config.
+    """
+    if root is not None:
+        cfg.data.root = root
     data = build_data(cfg)
     if run.summary().get("data_sha256") not in (None, data.fingerprint()):
         print("the run was trained on different data", file=sys.stderr)

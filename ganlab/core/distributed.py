@@ -61,24 +61,25 @@ def broadcast_(tensors: Iterable[Tensor]) -> None:
             dist.broadcast(tensor, 0)
 
 
-def make_in_parallel(make: Callable[[slice], Tensor], n: int) -> Tensor:
-    """Makes n rows [n, ...], a part on each process, and returns all of them on every process.
+def make_in_parallel(make: Callable[[slice], Tensor], first: int, last: int) -> Tensor:
+    """Makes rows, a part on each process, and returns all of them on every process, [last - first, ...].
 
     The result carries no gradient.
 
     Args:
         make: makes the rows in a slice. The slices of the last processes may be shorter, or empty.
-        n: the number of rows.
+        first: the first row.
+        last: the row after the last one.
     """
     if not is_distributed():
-        return make(slice(0, n))
-    rows_per_process = math.ceil(n / dist.get_world_size())
-    first = dist.get_rank() * rows_per_process
-    part = make(slice(first, min(first + rows_per_process, n)))
+        return make(slice(first, last))
+    rows_per_process = math.ceil((last - first) / dist.get_world_size())
+    offset = dist.get_rank() * rows_per_process
+    part = make(slice(first + offset, min(first + offset + rows_per_process, last)))
     rows = part.new_zeros(rows_per_process * dist.get_world_size(), *part.shape[1:])
-    rows[first : first + len(part)] = part
+    rows[offset : offset + len(part)] = part
     dist.all_reduce(rows)
-    return rows[:n]
+    return rows[: last - first]
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:

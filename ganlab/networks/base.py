@@ -3,11 +3,11 @@
 In this folder a condition is the class of each sample, int64 [B]. It is None in a game without conditions.
 """
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from ganlab.core.validation import ValueRange
 from ganlab.networks.priors import Prior
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+Network = TypeVar("Network", bound=nn.Module)
 LayerFactory = Callable[[int, int], nn.Module]  # builds a layer from its numbers of inputs and outputs
 
 
@@ -179,9 +180,12 @@ def add_inputs(layer: nn.Linear | nn.Conv2d, num_inputs: int) -> None:
         layer.in_channels += num_inputs
 
 
-def evaluating(network: nn.Module) -> ExitStack[None]:
-    """Sets a network to evaluation mode; a `with` block with the result restores its mode at its end."""
-    stack: ExitStack[None] = ExitStack()
-    stack.callback(network.train, network.training)
+@contextmanager
+def evaluating(network: Network) -> Iterator[Network]:
+    """Sets a network to evaluation mode for the duration of a block, and restores its mode afterwards."""
+    mode = network.training
     network.eval()
-    return stack
+    try:
+        yield network
+    finally:
+        network.train(mode)

@@ -22,8 +22,6 @@ def measure_run(cfg: DictConfig) -> MetricRecords:
     game = load(cfg.run_dir, cfg.checkpoint, cfg.trust)
     directory = RunDirectory(cfg.run_dir, cfg.trust)
     run_cfg = directory.config()
-    if cfg.root is not None:
-        run_cfg.data.root = cfg.root
     with open_dict(run_cfg):
         run_cfg.evaluation = OmegaConf.create(OmegaConf.to_container(cfg.evaluation, resolve=True))
         run_cfg.metric = cfg.metric
@@ -32,7 +30,7 @@ def measure_run(cfg: DictConfig) -> MetricRecords:
         if cfg.metric.weights is not None and "weights" in (run_cfg.extractor or {}):
             run_cfg.extractor.weights = cfg.metric.weights
     refuse_unused_weights(run_cfg)
-    evaluation = build_evaluation(run_cfg, build_data_of_run(directory, run_cfg), progress_bar)
+    evaluation = build_evaluation(run_cfg, build_data_of_run(directory, run_cfg, cfg.root), progress_bar)
     evaluation.check_game(game)
     game = game.to(find_device(cfg.device))
     return evaluation.records(evaluation(game), game)

@@ -1,4 +1,4 @@
-"""Samples and matplotlib figures as images, grids of images, and PNG files."""
+"""Samples and matplotlib figures as images, grids of images, and PNG and GIF files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import get_data_path, rcdefaults
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ganlab.core.errors import ConfigError
 from ganlab.filesystem import atomic_writer
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
 
     from ganlab.data.base import ValueRange
@@ -23,6 +25,7 @@ GAP = 2  # the number of pixels between the images of a grid, before the grid is
 MIN_SIDE = 32  # the smallest side of an image in a grid, in pixels; a grid with smaller images is enlarged
 BACKGROUND = (0, 98, 155)  # the colour behind images and labels: blue, since images may have any grey
 REAL_COLOUR, FAKE_COLOUR = "#7F7F7F", "#E69F00"  # the colours of real and of generated points
+FRAME_TIME, LAST_FRAME_TIME = 90, 2500  # milliseconds for which each frame, and the last frame, is shown
 MAX_LABEL_LENGTH = 20  # the largest number of characters of a label; longer labels are cut off
 
 
@@ -53,15 +56,12 @@ def grid(samples: Tensor, value_range: ValueRange, columns: int, period: int = 0
     """
     tiles = to_images(samples, value_range)
     period = period or columns  # without classes, each column is treated as a class
-    columns_per_class = columns // period
-    samples_per_class = ceil(len(tiles) / period)
-    rows = ceil(samples_per_class / columns_per_class)
     width, height = (side + GAP for side in tiles[0].size)  # from one image to the next
-    canvas = Image.new("RGB", (columns * width + GAP, rows * height + GAP), BACKGROUND)
+    canvas = Image.new("RGB", (columns * width + GAP, ceil(len(tiles) / columns) * height + GAP), BACKGROUND)
     for i, tile in enumerate(tiles):
-        index_in_class, label = divmod(i, period)
-        row, column_in_class = divmod(index_in_class, columns_per_class)
-        column = label * columns_per_class + column_in_class
+        row, index_in_row = divmod(i, columns)
+        column_in_class, label = divmod(index_in_row, period)
+        column = label * (columns // period) + column_in_class
         canvas.paste(tile, (column * width + GAP, row * height + GAP))
     return ImageOps.scale(canvas, ceil(MIN_SIDE / min(tiles[0].size)), Image.Resampling.NEAREST)
 
@@ -79,8 +79,7 @@ def stack_rows(rows: Sequence[Image.Image | Sequence[str]]) -> Image.Image:
 
 def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
     """A line of labels, each centred in a cell of equal width; all are vertical if one does not fit."""
-    from matplotlib import get_data_path  # matplotlib's font has more characters than Pillow's
-
+    # The font of matplotlib has more characters than that of Pillow.
     font = ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)
     texts, cell_width = [label[:MAX_LABEL_LENGTH] for label in labels], width / len(labels)
     is_vertical = len(texts) > 1 and any(right > cell_width for _, _, right, _ in map(font.getbbox, texts))
@@ -97,17 +96,12 @@ def _label_strip(labels: Sequence[str], width: int) -> Image.Image:
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of a size in inches, at 100 dpi; the user's matplotlibrc has no effect."""
-    from matplotlib import rcdefaults
-    from matplotlib.figure import Figure
-
     rcdefaults()
     return Figure(figsize=(width, height), dpi=100, layout="constrained")
 
 
 def render(figure: Figure) -> Image.Image:
     """The pixels of a figure, RGB."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
@@ -117,3 +111,20 @@ def save_png(image: Image.Image, path: Path) -> None:
     """Writes a PNG file atomically."""
     with atomic_writer(path) as file:
         image.save(file, format="PNG")
+
+
+def overview(frames: Sequence[Image.Image]) -> Image.Image:
+    """Four frames, evenly spaced from the first to the last, as one image of two rows and two columns."""
+    last = len(frames) - 1
+    chosen = [np.asarray(frames[round(i * last / 3)]) for i in range(4)]
+    return Image.fromarray(np.vstack([np.hstack(chosen[:2]), np.hstack(chosen[2:])]))
+
+
+def save_gif(frames: Sequence[Image.Image], path: Path) -> None:
+    """Writes an animated GIF file atomically. The animation repeats, and pauses on its last frame."""
+    # All frames have one palette; otherwise the colours would flicker.
+    palette = overview(frames).quantize(256, dither=Image.Dither.NONE)
+    first, *rest = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    times = [FRAME_TIME] * (len(frames) - 1) + [LAST_FRAME_TIME]
+    with atomic_writer(path) as file:
+        first.save(file, format="GIF", save_all=True, append_images=rest, duration=times, loop=0)

@@ -1,14 +1,12 @@
 """Pictures of a game's samples, together with real samples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import cycle
 from math import ceil, sqrt
-from typing import TYPE_CHECKING
 
 import torch
+from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor
 
@@ -18,9 +16,6 @@ from ganlab.data.densities import Mixture
 from ganlab.game import Game
 from ganlab.metrics.synthetic import high_quality_modes
 from ganlab.visualize.grid import FAKE_COLOUR, REAL_COLOUR, grid, new_figure, render, stack_rows
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 MAX_NAMED = 20  # the largest number of classes whose names are shown
 MAX_POINTS = 1000  # the largest number of real points that are drawn, and of generated points

@@ -19,8 +19,7 @@ from ganlab.data.base import Data, ValueRange
 from ganlab.data.image import Unreadable, open_image
 from ganlab.game import Game
 from ganlab.metrics.features import cached_extractor, to_unit_range
-from ganlab.visualize.animation import save_gif
-from ganlab.visualize.grid import grid, save_png, to_images
+from ganlab.visualize.grid import grid, save_gif, save_png, to_images
 from ganlab.visualize.options import slug
 from ganlab.visualize.sample_picture import sample_picture
 
@@ -73,9 +72,7 @@ def neighbours_view(options: Any, run: RunDirectory, game: Game, data: Data | No
         ConfigError: `space` is `features`, and the run has no extractor that takes its images.
     """
     config = run.config()
-    if options.root is not None:
-        config.data.root = options.root
-    data = data or build_data_of_run(run, config)
+    data = data or build_data_of_run(run, config, options.root)
     if options.space == "features":
         embed, distance_name = feature_embedding(config, data)
     else:
