@@ -436,17 +436,20 @@ def test_a_signature_is_valid_at_every_moment_of_a_resume(own: Path, tmp_path: P
     shutil.copytree(own, tmp_path / "run")
     before = (own / "config.yaml").read_bytes()
     resume(tmp_path / "run", "steps=3")
-    assert RunDirectory(tmp_path / "run").read_config().is_signed
+    _, is_signed = RunDirectory(tmp_path / "run").read_config()
+    assert is_signed
     config = tmp_path / "run" / "config.yaml"
     config.write_bytes(before)
     run_dir = RunDirectory(tmp_path / "run")
-    assert run_dir.read_config().is_signed
+    _, is_signed = run_dir.read_config()
+    assert is_signed
     # A file that replaced the config in between is not signed.
     cfg = run_dir.config()
     config.write_text("evil: true")
     run_dir.write_config(cfg)
     config.write_text("evil: true")
-    assert not run_dir.read_config().is_signed
+    _, is_signed = run_dir.read_config()
+    assert not is_signed
 
 
 @pytest.mark.parametrize("given", ["joblib", -1, [5], [""]])

@@ -182,7 +182,5 @@ def test_shared_fakes_have_no_gradient_on_the_discriminators_turn() -> None:
 
 def test_a_labelled_batch_is_passed_to_the_turn() -> None:
     labelled = Sample(torch.zeros(2, 1, 8, 8))
-    assert (
-        game().game.turn("generator", Batch(real_batch().real, labelled), RandomStreams(0)).labelled
-        is labelled
-    )
+    seen = game().game.turn("generator", Batch(real_batch().real, labelled), RandomStreams(0))
+    assert seen.batch.labelled is labelled

@@ -93,8 +93,7 @@ def defining_module(key: str, target: str) -> str:
     try:
         return getattr(get_object(target), "__module__", None) or ""
     except Exception as error:  # whatever an import may raise
-        reason = f"does not exist here ({error_message(error)})"
-        raise ConfigError(reason, key=key, value=target) from error
+        raise ConfigError(f"does not exist here ({error_message(error)})", key=key, value=target) from error
 
 
 def target_nodes(node: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
@@ -104,10 +103,9 @@ def target_nodes(node: Any) -> Iterator[tuple[str, dict[Any, Any]]]:
 
 def signature(content: bytes) -> str | None:
     """The signature of a config by the user's key; None if there is no such key."""
-    try:
+    with suppress(OSError, RuntimeError):  # a RuntimeError if there is no home directory
         return hmac.new(signing_key(), content, "sha256").hexdigest()
-    except (OSError, RuntimeError):  # a RuntimeError if there is no home directory
-        return None
+    return None
 
 
 def signing_key() -> bytes:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from ganlab.config.compose import num_steps
 from ganlab.config.setting_types import check_arguments, import_object, to_plain, validated_settings
 from ganlab.config.stages import stage_configs
-from ganlab.core.errors import ConfigError, format_value, prefixing_all_keys, require
+from ganlab.core.errors import UNSET, ConfigError, format_value, prefixing_all_keys, require
 
 # The settings of Lightning's Trainer that a config may have; ganlab sets the others itself.
 TRAINER_SETTINGS = {
@@ -127,11 +127,10 @@ def check_evaluation_config(cfg: DictConfig, overrides: Sequence[str]) -> None:
         refuse_unused_weights(cfg)  # not for a run, because the extractor in its config may read them
         remedy = "give a folder of images"
         require(Path(cfg.generated).is_dir(), "generated", cfg.generated, "not a folder", remedy)
-        if not cfg.real:
-            raise ConfigError("missing", f"{remedy}, or the name of a data set", key="real")
-        if metrics_use_extractor(cfg) and not cfg.get("extractor"):
-            remedy = "choose inception, or a classifier for images like these, such as mnist"
-            raise ConfigError("missing", remedy, key="extractor")
+        require(cfg.real, "real", UNSET, "missing", f"{remedy}, or the name of a data set")
+        is_complete = cfg.get("extractor") or not metrics_use_extractor(cfg)
+        remedy = "choose inception, or a classifier for images like these, such as mnist"
+        require(is_complete, "extractor", UNSET, "missing", remedy)
     if cfg.output:
         output, reason = Path(cfg.output), "must be a file that ends in .json, and not a file of a run"
         is_usable = output.suffix == ".json" and output.name not in ("summary.json", "profile.json")

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,11 @@ def explain_error(error: BaseException, config_name: str, overrides: Sequence[st
         return unreadable_override(error.override)
     if isinstance(error, HydraException | ValueError | TypeError) and not isinstance(error, ConfigError):
         try:
-            refuse_unknown_overrides(config_name, overrides)
+            # A HydraException: something else is wrong with the overrides, which `error` reports.
+            with suppress(HydraException):
+                refuse_unknown_overrides(config_name, overrides)
         except ConfigError as unknown:
             return unknown
-        except HydraException:  # something else is wrong with the overrides, which `error` reports
-            pass
     return error
 
 

@@ -17,10 +17,9 @@ from ganlab.core.errors import UNSET, ConfigError, require
 PARSER = OverridesParser.create()
 # In these mappings, keys may have any name, because every entry is used.
 OPEN_PREFIXES = ("trick.", "metric.", "logger.", "stages.", "clip.", "initial.", "model.encoder")
-LEARNING_RATES = ("optimizer.generator.lr", "optimizer.discriminator.lr")
 SYNONYMS = {  # names of settings in other programs, and the settings of ganlab that the user may mean
     **dict.fromkeys(("epochs", "epoch", "iterations", "iters", "max_steps", "kimg"), ("steps", "images")),
-    **dict.fromkeys(("learning_rate", "rate"), LEARNING_RATES),
+    **dict.fromkeys(("learning_rate", "rate"), ("optimizer.generator.lr", "optimizer.discriminator.lr")),
     **dict.fromkeys(("device", "gpu", "gpus"), ("trainer.accelerator", "trainer.devices")),
     **dict.fromkeys(("output", "outdir", "output_dir", "logdir"), ("run_dir", "output")),
     **dict.fromkeys(("num", "num_samples", "samples"), ("n", "evaluation.n")),

@@ -15,11 +15,11 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -35,13 +35,6 @@ CHECKPOINT_ENTRIES = {
     "callbacks": dict, "epoch": int, "global_step": int, "loops": dict, "lr_schedulers": list,
     "optimizer_states": list, "pytorch-lightning_version": str, "state_dict": dict,
 }  # fmt: skip
-
-
-class ConfigFile(NamedTuple):
-    """The file config.yaml of a run."""
-
-    content: bytes
-    is_signed: bool  # whether one of its signatures is by the key of this user
 
 
 class RunDirectory:
@@ -60,33 +53,30 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.samples = self.path / "samples"
         self.metrics = self.path / "metrics.csv"
+        self.config_file = self.path / "config.yaml"
         self.trust = trust
         self.written_config = b""  # the config as this object wrote it, which is trusted
         # Whether the config is signed. A new run is signed, unless its weights come from an unsigned run.
         self.signed_by_user = True
         self.created_directories: list[Path] = []  # the directories that `create` made, innermost first
         self.existing_paths: set[Path] | None = None  # the content of the directory before `create`
-        self._lock: Lock | None = None
+        self._held_lock = ExitStack()
 
     def create(self) -> None:
         """Creates and locks the directory.
 
         Raises:
-            ConfigError: the directory is not empty, is in use by a different process, or cannot be created.
+            ConfigError: the directory is not empty, or is in use by a different process.
+            OSError: the directory cannot be created.
         """
         self._refuse_nonempty()
         paths = (self.path, *self.path.parents)
         self.created_directories = [path for path in paths if not os.path.exists(path)]
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.lock()
-            self._refuse_nonempty()  # again, because a different process may have finished a run
-            # From here on, the directory belongs to this run, and `discard` may remove what is in it.
-            self.existing_paths = set(self.path.glob("*")) - {self.path / "lock"}
-            self.make_folders()
-        except OSError as error:
-            self.discard()
-            raise self.io_error(error, has_trained=False) from error
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.lock()
+        self._refuse_nonempty()  # again, because a different process may have finished a run
+        # From here on, the directory belongs to this run, and `discard` may remove what is in it.
+        self.existing_paths = set(self.path.glob("*")) - {self.path / "lock"}
 
     def _refuse_nonempty(self) -> None:
         is_empty = not os.path.isfile(self.path) and all(map(is_leftover, self.path.rglob("*")))
@@ -110,11 +100,10 @@ class RunDirectory:
 
     def lock(self) -> None:
         """Keeps other processes from playing this run, until `release` or the end of this process."""
-        self._lock = Lock(self.path / "lock")
+        self._held_lock.callback(Lock(self.path / "lock").release)
 
     def release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
+        self._held_lock.close()
 
     def discard(self) -> None:
         """Removes everything that was created since `create`."""
@@ -148,36 +137,34 @@ class RunDirectory:
 
     def write_config(self, cfg: DictConfig) -> None:
         """Writes config.yaml, and signs it unless it was read from an unsigned run."""
-        path = self.path / "config.yaml"
         text = f"format: {FORMAT}\n{OmegaConf.to_yaml(cfg, resolve=True)}"
-        if not path.exists():
-            write_atomically(path, text)  # first, so that no signature is left without a config
+        if not self.config_file.exists():
+            write_atomically(self.config_file, text)  # first, so that no signature is left without a config
         self.written_config = text.encode()
         if self.signed_by_user and (new_signature := signature(self.written_config)):
             # The old config is replaced in the last line. Until then its signature must be valid, too.
             old_signatures = self._read_text("signature").split()[:1]
             write_atomically(self.path / "signature", "\n".join([new_signature, *old_signatures]) + "\n")
-        write_atomically(path, text)
+        write_atomically(self.config_file, text)
 
-    def read_config(self) -> ConfigFile:
-        """Reads config.yaml, without parsing it.
+    def read_config(self) -> tuple[bytes, bool]:
+        """The content of config.yaml, and whether one of its signatures is by the key of this user.
 
         Raises:
             ConfigError: the file cannot be read.
         """
-        path = self.path / "config.yaml"
-        if not os.path.isfile(path):
+        if not os.path.isfile(self.config_file):
             patterns = ("*/config.yaml", "*/*/config.yaml") if os.path.isdir(self.path) else ()
             below = [file for pattern in patterns for file in self.path.glob(pattern) if file.is_file()]
             newest = max(below, key=os.path.getmtime, default=None)
             remedy = f"give the directory of a run{f', such as {newest.parent}' if newest else ''}"
             raise ConfigError(f"{self.path} is not a run: it has no config.yaml", remedy)
         try:
-            content = read_regular_file(path, MAX_CONFIG_BYTES)
+            content = read_regular_file(self.config_file, MAX_CONFIG_BYTES)
         except OSError as error:
-            raise ConfigError(f"{path} cannot be read ({error.strerror})", RESTORE) from error
+            raise ConfigError(f"{self.config_file} cannot be read ({error.strerror})", RESTORE) from error
         signatures = self._read_text("signature").split()
-        return ConfigFile(content, is_signed=bool(signatures) and signature(content) in signatures)
+        return content, bool(signatures) and signature(content) in signatures
 
     def config(self) -> DictConfig:
         """The config of the run.
@@ -186,29 +173,26 @@ class RunDirectory:
             ConfigError: the config cannot be read, or would build objects that are not allowed.
         """
         content, self.signed_by_user = self.read_config()
-        path = self.path / "config.yaml"
         try:
             cfg = validated_saved_config(parse_saved_config(content), self.summary())
         except ConfigError as error:
-            raise ConfigError(f"{path} {error.reason}", error.remedy) from error.__cause__
+            raise ConfigError(f"{self.config_file} {error.reason}", error.remedy) from error.__cause__
         except Exception as error:  # yaml raises many kinds
-            raise ConfigError(f"{path} cannot be read", RESTORE) from error
+            raise ConfigError(f"{self.config_file} cannot be read", RESTORE) from error
         check_trust(cfg, self.trust, self.signed_by_user or content == self.written_config)
         return cfg
 
     def _read_text(self, name: str) -> str:
         """A small text file of the directory; empty if it cannot be read."""
-        try:
+        with suppress(OSError, ValueError):
             return read_regular_file(self.path / name, MAX_TEXT_BYTES).decode()
-        except (OSError, ValueError):
-            return ""
+        return ""
 
     def summary(self) -> dict[str, Any]:
         """The content of summary.json; empty if it cannot be read."""
-        try:
+        summary: Any = None
+        with suppress(ValueError, RecursionError):
             summary = json.loads(self._read_text("summary.json"))
-        except (ValueError, RecursionError):
-            return {}
         return summary if isinstance(summary, dict) else {}
 
     def write_summary(self, **values: Any) -> None:
@@ -239,12 +223,11 @@ class RunDirectory:
             path = self.checkpoints / f"{candidate}.ckpt"
             try:
                 content = read_checkpoint(path)
+                if problems:
+                    print(f"{problems[0]}; continuing from {path.name}")
+                return path, content
             except ConfigError as error:
                 problems.append(str(error))
-                continue
-            if problems:
-                print(f"{problems[0]}; continuing from {path.name}")
-            return path, content
         raise ConfigError(f"{self.path} has no checkpoint to continue from: {'; '.join(problems)}")
 
 

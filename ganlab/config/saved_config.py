@@ -6,13 +6,11 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from ganlab.config.setting_types import SETTING_TYPES
 from ganlab.core.errors import ConfigError, format_value
 
 FORMAT = 1  # the format of run directories that this version reads and writes
-REQUIRED_GROUPS = (
-    "clip", "data", "evaluation", "initial", "logger", "metric", "model", "objective", "optimizer", "play",
-    "stages", "trainer", "trick",
-)  # fmt: skip
+REQUIRED_GROUPS = sorted(key for key, kind in SETTING_TYPES.items() if kind is dict and "." not in key)
 MAX_EVENTS, MAX_DEPTH = 50_000, 40  # the largest number and nesting of the values in a saved config
 PATH_TAG = "tag:yaml.org,2002:python/object/apply:pathlib."  # the one allowed tag: a setting may be a Path
 RESTORE = "restore it, or start a new run"
@@ -52,21 +50,16 @@ def validated_saved_config(cfg: Any, summary: Mapping[str, Any]) -> DictConfig:
     missing = [name for name in REQUIRED_GROUPS if not isinstance(cfg.get(name), DictConfig)]
     # A different format explains why groups are missing, so it is reported first. But a file that lacks both
     # the format and some of the groups is not the config of a run.
-    if saved_format is not None or not missing:
-        check_format(saved_format, summary)
+    is_read = type(saved_format) is int and saved_format == FORMAT
+    if not is_read and (saved_format is not None or not missing):
+        versions = summary.get("versions")
+        version = versions.get("torch-ganlab") if isinstance(versions, dict) else None
+        writer = f"ganlab {version}" if isinstance(version, str) else "the version of ganlab that wrote it"
+        reason = f"has format={format_value(saved_format)}, but this version of ganlab reads format {FORMAT}"
+        raise ConfigError(reason, f"use {writer} for this run, or start a new one")
     for name in missing:
         raise ConfigError(f"is not the config of a run: {name}={format_value(cfg.get(name))}", RESTORE)
     names = cfg.get("class_names") or []
     if not isinstance(names, list | ListConfig) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"has class_names={names}, which must be strings", RESTORE)
     return cfg
-
-
-def check_format(saved_format: Any, summary: Mapping[str, Any]) -> None:
-    """Raises `ConfigError` if this version of ganlab does not read the format of the run."""
-    versions = summary.get("versions")
-    version = versions.get("torch-ganlab") if isinstance(versions, dict) else None
-    writer = f"ganlab {version}" if isinstance(version, str) else "the version of ganlab that wrote it"
-    if saved_format != FORMAT or type(saved_format) is not int:
-        reason = f"has format={format_value(saved_format)}, but this version of ganlab reads format {FORMAT}"
-        raise ConfigError(reason, f"use {writer} for this run, or start a new one")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from ganlab.config.compose import num_processes
-from ganlab.core.errors import ConfigError, completing_relative_keys, require
+from ganlab.core.errors import UNSET, completing_relative_keys, require
 
 if TYPE_CHECKING:
     from ganlab.data.base import Data
@@ -104,17 +104,15 @@ def check_stages(cfg: DictConfig, stages: dict[str, Any]) -> None:
         keys = set(stage) if isinstance(stage, DictConfig) else set()
         mistakes = [f"lacks {key}" for key in STAGE_KEYS if key not in keys]
         mistakes += [f"has {key}" for key in sorted(keys) if key not in STAGE_KEYS]
-        if mistakes:
-            remedy = f"give {', '.join(STAGE_KEYS)} and nothing else"
-            raise ConfigError(", ".join(mistakes), remedy, key=f"stages.{name}")
+        remedy = f"give {', '.join(STAGE_KEYS)} and nothing else"
+        require(not mistakes, f"stages.{name}", UNSET, ", ".join(mistakes), remedy)
         check_reference(f"stages.{name}.code_of", stage.code_of, earlier, stages)
         for pretrained in stage.pretrained:
             check_reference(f"stages.{name}.pretrained", pretrained, earlier, stages)
         earlier.append(name)
     check_reference("code_of", cfg.get("code_of"), earlier, stages)
     has_meaning = cfg.images is None or not stages
-    reason = "has no meaning in a run with stages"
-    require(has_meaning, "images", cfg.images, reason, remedy="give steps instead")
+    require(has_meaning, "images", cfg.images, "has no meaning in a run with stages", "give steps instead")
 
 
 def check_reference(key: str, name: str | None, earlier: list[str], stages: dict[str, Any]) -> None:

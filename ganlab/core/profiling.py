@@ -30,15 +30,10 @@ class Stopwatch:
         self._charged_until = perf_counter()
 
     def start(self) -> None:
-        """Starts to measure, from zero; `profile_range` then measures with this stopwatch."""
+        """Starts to measure, from zero; `profile_range` uses this stopwatch as long as it is `running`."""
         self._charge()
         self.seconds = {}
         Stopwatch.running = self
-
-    @staticmethod
-    def stop() -> None:
-        """Ends the measurement."""
-        Stopwatch.running = None
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:

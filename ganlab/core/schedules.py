@@ -145,8 +145,7 @@ def nonzero_schedule(key: str, value: ScheduleLike) -> Schedule:
         ConfigError: a value is negative, or all values are zero.
     """
     schedule = as_schedule(key, value, "[0, inf]")
-    remedy = "give a positive number, or leave it out"
-    require(schedule.maximum > 0, key, 0, "would have no effect", remedy)
+    require(schedule.maximum > 0, key, 0, "would have no effect", "give a positive number, or leave it out")
     return schedule
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
@@ -106,13 +106,11 @@ class Networks(NamedTuple):
 # The cached values of a turn that become stale if an attribute is replaced, by the name of that attribute.
 STALE: dict[str, set[str]] = {
     "player": {"fake", "targets", "verdicts"},
-    "real": {"latent", "generated", "fake", "targets"},
+    **dict.fromkeys(("real", "generator"), {"latent", "generated", "fake", "targets"}),
     "latent": {"generated", "fake", "targets"},
-    "generator": {"latent", "generated", "fake", "targets"},
     "generated": {"fake", "targets"},
-    "fake": {"targets"},
     "discriminator": {"verdicts", "targets"},
-    "verdicts": {"targets"},
+    **dict.fromkeys(("fake", "verdicts"), {"targets"}),
     "is_unrolled": set(),
 }
 
@@ -142,19 +140,17 @@ class Turn:
 
     player: Player
     step: int
-    batch: InitVar[Batch]
+    batch: Batch
     generator: Generator
     discriminator: Callable[[Tensor, Tensor | None], Verdict] | None
     tricks: Tricks
     random: RandomStreams
     differentiates_inputs: bool = False
     real: Sample = field(init=False)
-    labelled: Sample | None = field(init=False)
     is_unrolled: bool = False
 
-    def __post_init__(self, batch: Batch) -> None:
-        self.real = as_leaf(batch.real) if self.differentiates_inputs else batch.real
-        self.labelled = batch.labelled
+    def __post_init__(self) -> None:
+        self.real = as_leaf(self.batch.real) if self.differentiates_inputs else self.batch.real
 
     @cached_property
     def latent(self) -> Tensor:

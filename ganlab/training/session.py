@@ -122,7 +122,7 @@ class Session:
         if cfg.resume:
             self._resume()
         elif cfg.init_from:
-            self.directory.signed_by_user = RunDirectory(cfg.init_from).read_config().is_signed
+            _, self.directory.signed_by_user = RunDirectory(cfg.init_from).read_config()
         if cfg.init_from and self.checkpoint is None:
             _, content = RunDirectory(cfg.init_from).checkpoint()
             load_players(self.module, content)

@@ -31,5 +31,5 @@ class SemiSupervised(Trick):
         discriminator.score = KPlusOneLogit(discriminator.classes)
 
     def terms(self, turn: Turn) -> Terms:
-        assert turn.labelled is not None
-        return {"supervised": self.weight(turn.step) * class_cross_entropy(turn, turn.labelled)}
+        assert turn.batch.labelled is not None
+        return {"supervised": self.weight(turn.step) * class_cross_entropy(turn, turn.batch.labelled)}

@@ -24,7 +24,7 @@ def test_an_inner_range_pauses_the_outer_one(monkeypatch: pytest.MonkeyPatch) ->
     now[0] += 1
     with watch.measure("outer"):
         now[0] += 3
-    watch.stop()
+    monkeypatch.setattr(Stopwatch, "running", None)
     assert watch.seconds == {"inner": 5, "outer": 5, OUTSIDE: 1}
 
 

@@ -40,15 +40,13 @@ def test_the_terms_are_those_of_section_5() -> None:
     module, seen = turn("discriminator")
     terms = module.tricks.losses(seen, module.objective)
     assert list(terms) == ["adversarial", "supervised"]
-    on = {
-        name: probabilities(module.discriminator(getattr(seen, name).x).classes)
-        for name in ("real", "fake", "labelled")
-    }
+    samples = {"real": seen.real, "fake": seen.fake, "labelled": seen.batch.labelled}
+    on = {name: probabilities(module.discriminator(sample.x).classes) for name, sample in samples.items()}
     unsupervised = [
         -math.log(1 - x[-1]) - math.log(y[-1]) for x, y in zip(on["real"], on["fake"], strict=True)
     ]
     assert terms["adversarial"].tolist() == pytest.approx(unsupervised, rel=1e-4)
-    classes = seen.labelled.condition.tolist()
+    classes = seen.batch.labelled.condition.tolist()
     supervised = [-math.log(p[c] / sum(p[:-1])) for p, c in zip(on["labelled"], classes, strict=True)]
     assert terms["supervised"].tolist() == pytest.approx([WEIGHT * s for s in supervised], rel=1e-4)
 
@@ -69,8 +67,8 @@ def test_labels_of_the_batch_are_not_used() -> None:
 
 def test_labelled_samples_pass_the_input_hooks() -> None:
     module, seen = turn("discriminator", "instance_noise")
-    classes = seen.judge(seen.labelled).classes
-    assert not torch.equal(classes, module.discriminator(seen.labelled.x).classes)
+    classes = seen.judge(seen.batch.labelled).classes
+    assert not torch.equal(classes, module.discriminator(seen.batch.labelled.x).classes)
 
 
 def test_the_discriminator_does_not_see_the_class() -> None:

@@ -67,7 +67,7 @@ class Profile(Callback):
                 self.stopwatch.start()
 
     def on_train_end(self, trainer: Trainer, module: GameModule, *_: Any) -> None:  # type: ignore[override]
-        Stopwatch.stop()
+        Stopwatch.running = None
         if trainer.is_global_zero:
             self.tracer.stop()
             write_atomically(self.folder / "profile.txt", self.table(module.game.step))
